@@ -1,0 +1,53 @@
+"""The errors that site_lens raises: each says what was wrong, what came, and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SiteLensError(Exception):
+    """Base of every error that site_lens raises on purpose."""
+
+
+class InputError(SiteLensError, ValueError):
+    """A value handed in by the caller cannot be used as it is."""
+
+
+class TaskFileError(InputError):
+    """A task file is missing, malformed or too small; the message names file and row."""
+
+
+class MismatchError(SiteLensError, ValueError):
+    """A record does not belong to the model, grid or task that it is used with."""
+
+
+class StorageError(SiteLensError, RuntimeError):
+    """A saved record cannot be read (truncated, edited, newer) or written."""
+
+
+class ModelError(SiteLensError, RuntimeError):
+    """A model cannot be hooked correctly; the message carries the measured gap."""
+
+
+class FitError(SiteLensError, RuntimeError):
+    """A fit went wrong; `fits` holds what was reached by every fit of the batch."""
+
+    def __init__(self, message: str, fits: object = None) -> None:
+        super().__init__(message)
+        self.fits = fits
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], advice: str = "") -> InputError:
+    """Build the error for a name that is not known, with the nearest known ones.
+
+    Args:
+        kind: What the name stands for, such as "task".
+        name: The name that came.
+        known: Every name that would have worked.
+        advice: A closing sentence on what to do.
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names[:12])}" + (
+        f" and {len(names) - 12} more" if len(names) > 12 else ""
+    )
+    return InputError(f"unknown {kind} {name!r}; {hint} {advice}".rstrip())

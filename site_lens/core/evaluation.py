@@ -1,0 +1,156 @@
+"""How well methods do a task: one answer per method and test query, and the intervals around the means."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from site_lens.core.errors import InputError
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.provenance import ModelIdentity
+from site_lens.core.record_sets import RecordSet
+from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.statistics import Interval, bootstrap_mean, wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MethodQuery = Annotated[Float32, Axes(("method", "query"))]
+Match = Literal["first_token", "exact", "prefix"]
+MATCHES: tuple[Match, ...] = ("first_token", "exact", "prefix")
+"""The metrics that count right answers."""
+
+REFERENCE = "ten_shot"
+"""The method that gains are measured against: 10-shot prompting."""
+
+RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
+
+
+class Evaluation(Record):
+    """What each method answered to the same test queries of one task."""
+
+    kind: ClassVar[str] = "evaluation"
+
+    task: str
+    methods: tuple[str, ...]
+    first_token: MethodQuery
+    """(method query): 1 where the most probable next token begins an accepted answer."""
+    rank: MethodQuery
+    """(method query): rank of the target's first token among the vocabulary, 1 = most probable."""
+    log_prob: MethodQuery
+    """(method query): log-probability of the target's first token, in nats."""
+    exact: MethodQuery | None = None
+    """(method query): 1 where the generated answer, up to the end of the line, equals an accepted one."""
+    prefix: MethodQuery | None = None
+    """(method query): 1 where the published code's "exact match" would count it: generated text begins with the
+    target. Kept to compare with published numbers; a one-letter answer matches almost anything."""
+    labelled_rows: tuple[int, ...]
+    """Labelled rows each method used, in the order of `methods`. For few-shot prompting: rows a prompt shows."""
+    queries: tuple[str, ...]
+    targets: tuple[str, ...]
+    n_shots: int
+    seed: int
+    template: PromptTemplate
+    task_digest: str
+    model: ModelIdentity
+    family: str | None = None
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        shape = (len(self.methods), len(self.queries))
+        arrays = {n: getattr(self, n) for n in (*MATCHES, "rank", "log_prob") if getattr(self, n) is not None}
+        wrong = {name: array.shape for name, array in arrays.items() if array.shape != shape}
+        if wrong:
+            raise ValueError(f"needs (method query) = {shape}, got {wrong}")
+        return self
+
+    def _row(self, method: str, metric: str) -> Float32:
+        if method not in self.methods:
+            raise InputError(f"{self.task}: no method {method!r} here; there are {', '.join(self.methods)}")
+        values = getattr(self, metric)
+        if values is None:
+            raise InputError(f"{self.task}: {metric} was not measured; evaluate with generate=True")
+        row: Float32 = values[self.methods.index(method)]
+        return row
+
+    def accuracy(self, method: str, metric: Match = "first_token") -> Interval:
+        """Share of right answers with Wilson's 95% interval."""
+        row = self._row(method, metric)
+        return wilson(int(row.sum()), len(row))
+
+    def gain(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Interval:
+        """Difference in accuracy of two methods on the same queries, with a paired 95% bootstrap interval."""
+        return bootstrap_mean(self._row(method, metric) - self._row(over, metric))
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per method and query: task, method, query, target, first_token, rank, log_prob, ..."""
+        import pandas as pd
+
+        n = len(self.queries)
+        table = {
+            "task": self.task,
+            "method": np.repeat(self.methods, n),
+            "query": list(self.queries) * len(self.methods),
+            "target": list(self.targets) * len(self.methods),
+        }
+        for name in ("first_token", "rank", "log_prob", "exact", "prefix"):
+            if getattr(self, name) is not None:
+                table[name] = getattr(self, name).reshape(-1)
+        return pd.DataFrame(table)
+
+    def results(self) -> "pd.DataFrame":
+        """One row per method and metric: value, interval, queries, labelled rows.
+
+        `gain_over_ten_shot` is the paired difference in first_token; `log_prob` and `reciprocal_rank` are means with
+        bootstrap intervals.
+        """
+        import pandas as pd
+
+        rows = []
+        for i, method in enumerate(self.methods):
+            found = {m: self.accuracy(method, m) for m in MATCHES if getattr(self, m) is not None}
+            measured: dict[str, Interval] = {
+                **found,
+                "log_prob": bootstrap_mean(self.log_prob[i]),
+                "reciprocal_rank": bootstrap_mean(1 / self.rank[i]),
+            }
+            if REFERENCE in self.methods and method != REFERENCE:
+                measured["gain_over_ten_shot"] = self.gain(method)
+            for metric, estimate in measured.items():
+                rows.append(
+                    (self.task, method, metric, estimate.value, estimate.low, estimate.high, estimate.n,
+                     self.labelled_rows[i])
+                )  # fmt: skip
+        return pd.DataFrame(rows, columns=RESULT_COLUMNS)
+
+
+class Evaluations(RecordSet[Evaluation]):
+    """Evaluations by task."""
+
+    record_class: ClassVar[type[Record]] = Evaluation
+
+    def _keyed(self, records: list[Evaluation]) -> Iterator[tuple[str, Evaluation]]:
+        return ((evaluation.task, evaluation) for evaluation in records)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Every method of every task, in order of first appearance."""
+        return tuple(dict.fromkeys(method for evaluation in self.values() for method in evaluation.methods))
+
+    def results(self) -> "pd.DataFrame":
+        """The results of all tasks below each other."""
+        import pandas as pd
+
+        return pd.concat([evaluation.results() for evaluation in self.values()], ignore_index=True)
+
+    def mean(self, method: str, metric: Match = "first_token") -> Interval:
+        """Mean accuracy over the tasks, each counting once, with a 95% bootstrap over tasks."""
+        return bootstrap_mean(np.array([e.accuracy(method, metric).value for e in self.values()], dtype=np.float32))
+
+    def mean_gain(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Interval:
+        """Mean over tasks of the difference in accuracy of two methods, with a 95% bootstrap over tasks."""
+        gains = [e.accuracy(method, metric).value - e.accuracy(over, metric).value for e in self.values()]
+        return bootstrap_mean(np.array(gains, dtype=np.float32))

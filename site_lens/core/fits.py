@@ -1,0 +1,200 @@
+"""What a SITE fit was told to do, what it did, and what came out."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.errors import InputError
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.record_sets import RecordSet
+from site_lens.core.records import Axes, Float32, Frozen, Record
+from site_lens.core.scores import HeadGates
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MixRule = Literal["convex", "additive", "norm_preserving"]
+"""`convex`: (1 - alpha) z + alpha t, the paper's. `additive`: z + alpha t. `norm_preserving`: the convex mix, scaled
+to the norm of z, head by head."""
+
+Status = Literal["converged", "step_limit", "early_stop", "diverged", "nonfinite"]
+"""How a fit ended, in this order of precedence.
+
+`nonfinite`: a loss or gradient was not finite; the gates are the best ones before that.
+`diverged`: the last validation loss is above the one before the first step.
+`early_stop`: validation loss did not improve for `patience` evaluations.
+`converged`: over the last evaluation interval no alpha moved by more than 0.05.
+`step_limit`: all steps were taken and some alpha was still moving.
+"""
+
+
+class SiteConfig(Frozen):
+    """Settings of a SITE fit. The defaults are the fast ones; `SiteConfig.paper()` gives the published ones."""
+
+    n_prompts: int = Field(50, ge=1)
+    """M: few-shot prompts averaged into the task embedding."""
+    n_shots: int = Field(10, ge=1)
+    """N: demonstrations in each of them."""
+    n_steps: int = Field(100, ge=1)
+    """Optimiser steps."""
+    batch_size: int = Field(8, ge=1)
+    """Training queries a step."""
+    lr: float = Field(0.2, gt=0)
+    """Learning rate of Adam on the parameter before the sigmoid (0.2: the paper's)."""
+    n_queries: int | None = Field(None, ge=1)
+    """Train rows to draw training queries from; all of them when None."""
+    init: Annotated[float, Field(gt=0, lt=1)] | Literal["random"] = 0.5
+    """Alpha before the first step, at every head; "random" draws the parameter before the sigmoid from a normal
+    distribution of standard deviation 2."""
+    mix: MixRule = "convex"
+    loss: Literal["first_token", "answer"] = "first_token"
+    """Cross-entropy of the first answer token (the paper's), or the mean over all answer tokens, teacher-forced."""
+    keep: Literal["best", "last"] = "best"
+    """Which evaluated alphas to keep: those of lowest validation loss, or the last."""
+    eval_every: int = Field(10, ge=1)
+    """Steps between evaluations on valid; the alphas are recorded there, too."""
+    n_valid: int = Field(64, ge=1)
+    """Rows of valid to evaluate on; all of them if there are fewer."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many evaluations without a lower validation loss; never when None."""
+    shared: bool = False
+    """Learn one alpha map for all tasks of the call (task-agnostic) instead of one a task."""
+    embedding: Literal["task", "zero"] = "task"
+    """What alpha mixes in: the task embedding, or zeros (gates alone, the control that belongs beside every fit)."""
+    null: Literal["none", "shuffled_answers"] = "none"
+    """`shuffled_answers`: the same loop on queries whose answers were permuted; its alphas carry no task."""
+    seed: int = Field(0, ge=0)
+
+    @classmethod
+    def paper(cls, *, keep: Literal["best", "last"] = "last", **changes: Any) -> "SiteConfig":
+        """Return the published settings: 400 steps of batch 1, evaluation every 50 steps on 100 rows.
+
+        Args:
+            keep: "last" is what the published code does (it never updates its best loss); "best" is what it means to.
+            changes: Further fields to set.
+
+        Reference: arXiv 2507.20906; Soft_Injection `eval.py` and `utils.py`.
+        """
+        published: dict[str, Any] = {"n_steps": 400, "batch_size": 1, "eval_every": 50, "n_valid": 100, "keep": keep}
+        return cls(**published | changes)
+
+
+class SiteTrace(Frozen):
+    """What happened on the way: the training loss at every step, everything else at every evaluation."""
+
+    loss: Annotated[Float32, Axes(("step",))]
+    """(step): training loss before the step, in nats."""
+    eval_steps: tuple[int, ...]
+    """Steps taken before each evaluation; the first is 0."""
+    valid_loss: Annotated[Float32, Axes(("evaluation",))]
+    """(evaluation): mean validation loss, in nats."""
+    valid_accuracy: Annotated[Float32, Axes(("evaluation",))]
+    """(evaluation): share of validation rows whose first answer token is ranked first."""
+    alphas: Annotated[Float32, Axes(("evaluation", "layer", "head"))]
+    """(evaluation layer head): alpha at each evaluation."""
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        lengths = {len(self.eval_steps), len(self.valid_loss), len(self.valid_accuracy), len(self.alphas)}
+        if len(lengths) != 1:
+            raise ValueError(f"evaluations of different lengths: {sorted(lengths)}")
+        return self
+
+
+class SiteFit(Record):
+    """One fit of SITE: the gates it learned for a task, the embedding they mix in, and how it got there."""
+
+    kind: ClassVar[str] = "site_fit"
+
+    task: str
+    config: SiteConfig
+    gates: HeadGates
+    embedding: TaskEmbedding
+    trace: SiteTrace
+    status: Status
+    kept_step: int
+    """Steps taken before the evaluation whose alphas were kept."""
+    labelled_rows: tuple[int, ...]
+    """Rows of train whose labels the embedding or the optimiser saw."""
+    n_valid: int
+    """Rows of valid whose labels chose the checkpoint."""
+    shared_with: tuple[str, ...] = ()
+    """The other tasks that the same gates were fitted on."""
+    task_digest: str
+    template: PromptTemplate
+    family: str | None = None
+    """Known group of similar tasks, if any."""
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """What a reader should know: merged answer tokens, differences of the model, and the like."""
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> Self:
+        if self.gates.grid != self.embedding.model.grid:
+            raise ValueError(f"gates over {self.gates.grid}, embedding over {self.embedding.model.grid}")
+        return self
+
+    @property
+    def seed(self) -> int:
+        """Seed of the fit."""
+        return self.config.seed
+
+    @property
+    def n_labelled(self) -> int:
+        """Labelled rows that the fit used: for embedding and optimiser, and for choosing the checkpoint."""
+        return len(self.labelled_rows) + self.n_valid
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per head: task, seed, layer, head, alpha, rank (1 = highest)."""
+        table = self.gates.frame().rename(columns={"value": "alpha"})
+        table.insert(0, "seed", self.seed)
+        table.insert(0, "task", self.task)
+        return table
+
+    def trace_frame(self) -> "pd.DataFrame":
+        """One row per evaluation: step, valid_loss, valid_accuracy, undecided (share of 0.1 < alpha < 0.9)."""
+        import pandas as pd
+
+        inside = self.trace.alphas[:, self.gates.grid.mask]
+        return pd.DataFrame(
+            {
+                "step": self.trace.eval_steps,
+                "valid_loss": self.trace.valid_loss,
+                "valid_accuracy": self.trace.valid_accuracy,
+                "undecided": np.mean((inside > 0.1) & (inside < 0.9), axis=1),
+            }
+        )
+
+
+class SiteFits(RecordSet[SiteFit]):
+    """Fits by task: `fits["antonym"]`, or `fits["antonym", 3]` when there are fits of several seeds."""
+
+    record_class: ClassVar[type[Record]] = SiteFit
+
+    def _keyed(self, records: list[SiteFit]) -> Iterator[tuple[str, SiteFit]]:
+        tasks = [fit.task for fit in records]
+        seen = set()
+        for fit in records:
+            key = fit.task if tasks.count(fit.task) == 1 else f"{fit.task}#{fit.seed}"
+            if key in seen:
+                raise InputError(f"two fits of task {fit.task!r} with seed {fit.seed}; keep them in separate sets")
+            seen.add(key)
+            yield key, fit
+
+    def __getitem__(self, key: str | tuple[str, int]) -> SiteFit:
+        if isinstance(key, tuple):
+            matching = [fit for fit in self.of(key[0]) if fit.seed == key[1]]
+            if not matching:
+                raise InputError(f"no fit of {key[0]!r} with seed {key[1]}; seeds: {[f.seed for f in self.of(key[0])]}")
+            return matching[0]
+        several = self.of(key) if key not in self else []
+        if several:
+            raise InputError(f"there are {len(several)} fits of {key!r}; pick one by seed, fits[{key!r}, {several[0].seed}]")
+        return super().__getitem__(key)
+
+    def of(self, task: str) -> list[SiteFit]:
+        """Return every fit of a task, one a seed."""
+        return [fit for fit in self.values() if fit.task == task]

@@ -1,0 +1,77 @@
+"""Prompt templates as data, and the prompts that they make: text in, text out, nothing drawn at random."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import model_validator
+
+from site_lens.core.records import Frozen
+from site_lens.core.tasks import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered prompt and the texts that count as its answer."""
+
+    text: str
+    answers: tuple[str, ...]
+    """As they would continue `text`, leading space included; the first is the training target."""
+
+    @property
+    def answer(self) -> str:
+        """The training target."""
+        return self.answers[0]
+
+
+class PromptTemplate(Frozen):
+    r"""How examples become text; the defaults are the paper's template, "Q: {x}\nA: {y}\n\n".
+
+    Reference: Soft_Injection's `preprocess.py`, after the `prefixes` and `separators` of Todd et al.
+    """
+
+    instruction: str = ""
+    """Text before the first example."""
+    input_prefix: str = "Q:"
+    output_prefix: str = "A:"
+    input_separator: str = "\n"
+    """Between an input and its output prefix."""
+    output_separator: str = "\n\n"
+    """After an output, before the next example."""
+    space_before_input: bool = True
+    space_before_output: bool = True
+    digit_rule: bool = True
+    """Outputs made of digits alone get no leading space ("A:5"): many tokenizers split " 5" into a bare space and
+    a digit, and the first answer token would be the space."""
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        if not (self.output_prefix or self.input_separator):
+            raise ValueError("a template needs an output_prefix or an input_separator, else the query has no end")
+        return self
+
+    def answer_text(self, output: str) -> str:
+        """Return an output as it continues a query, leading space included."""
+        bare = not self.space_before_output or (self.digit_rule and output.isdecimal())
+        return output if bare else " " + output
+
+    def query_text(self, text: str) -> str:
+        """Return an unanswered query, without what comes before it."""
+        space = " " if self.space_before_input else ""
+        return f"{self.input_prefix}{space}{text}{self.input_separator}{self.output_prefix}"
+
+    def render(self, demonstrations: Sequence[Example], query: Example) -> Prompt:
+        """Render answered demonstrations followed by an unanswered query.
+
+        Example:
+            >>> from site_lens.core.tasks import Example
+            >>> PromptTemplate().render([Example("hot", ("cold",))], Example("big", ("small",))).text
+            'Q: hot\\nA: cold\\n\\nQ: big\\nA:'
+        """
+        shots = "".join(
+            self.query_text(shot.input) + self.answer_text(shot.output) + self.output_separator
+            for shot in demonstrations
+        )
+        return Prompt(
+            self.instruction + shots + self.query_text(query.input), tuple(map(self.answer_text, query.outputs))
+        )

@@ -1,0 +1,81 @@
+"""Where a record came from: which model, in which state, and which versions."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from site_lens.core.errors import MismatchError
+from site_lens.core.heads import HeadGrid
+from site_lens.core.records import Frozen
+
+Processing = Literal["raw", "folded"]
+"""`raw`: the checkpoint's own weights. `folded`: TransformerLens' processed weights (compatibility mode,
+HookedTransformer's default), whose value biases sit in b_O, so that z differs from the raw z by b_V."""
+
+
+class ModelIdentity(Frozen):
+    """Which model a record was made on, cheap to compute for 70B weights."""
+
+    name: str
+    architecture: str
+    host: str
+    """Class that was hooked, such as TransformerBridge."""
+    grid: HeadGrid
+    d_head: int
+    """Width of z a head."""
+    dtype: str
+    processing: Processing
+    value_bias: bool
+    """Whether the attention layers add a non-zero value bias to z as they stand."""
+    bos: bool
+    """Whether prompts begin with the BOS token."""
+    weights_digest: str
+    """Digest of the shapes of all weights and of a few sampled numbers of each, in float32."""
+    tokenizer_digest: str
+    """Digest of what the tokenizer makes of a probe text."""
+    revision: str | None = None
+
+    def check_use(self, made_on: "ModelIdentity", what: str) -> tuple[str, ...]:
+        """Check that a record made on another model may be used on this one.
+
+        Args:
+            made_on: The model of the record.
+            what: The record in words, for the message.
+
+        Returns:
+            What differs without making the use wrong (weights, dtype, tokenizer, BOS), to be recorded.
+
+        Raises:
+            MismatchError: The heads, their width, or the weight processing differ, so that z means something else.
+        """
+        if made_on.grid != self.grid or made_on.d_head != self.d_head:
+            raise MismatchError(
+                f"{what} was made on {made_on.name} ({made_on.grid}, d_head {made_on.d_head}) and cannot be used on "
+                f"{self.name} ({self.grid}, d_head {self.d_head}); fit it again on {self.name}"
+            )
+        if made_on.processing != self.processing and (made_on.value_bias or self.value_bias):
+            raise MismatchError(
+                f"{what} was made on {made_on.processing} weights and {self.name} now has {self.processing} weights; "
+                "with value biases z differs between them: load the model the same way as then"
+            )
+        compared = {
+            "weights": (made_on.weights_digest, self.weights_digest),
+            "dtype": (made_on.dtype, self.dtype),
+            "tokenizer": (made_on.tokenizer_digest, self.tokenizer_digest),
+            "BOS": (made_on.bos, self.bos),
+        }
+        return tuple(
+            f"{what}: {part} of {self.name} differs from {made_on.name}, on which it was made"
+            for part, (then, now) in compared.items()
+            if then != now
+        )
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries whose numbers go into a record."""
+    found = {}
+    for name in ("site_lens", "torch", "transformer-lens", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,79 @@
+"""Several records of one kind under names, kept in one folder, one pair of files each."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+
+from site_lens.core.digests import digest_json
+from site_lens.core.errors import StorageError, unknown_name
+from site_lens.core.records import Record
+from site_lens.core.storage import load, save
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+R = TypeVar("R", bound=Record)
+
+
+def file_name(key: str) -> str:
+    """Turn any key into a file name: itself when that is safe, else what is safe of it and a digest."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", key)[:80]
+    return key if safe == key else f"{safe}-{digest_json(key)[:8]}"
+
+
+class RecordSet(Mapping[str, R], Generic[R]):
+    """A read-only mapping from a name to a record, in the order in which the records came."""
+
+    record_class: ClassVar[type[Record]]
+
+    def __init__(self, records: Iterable[R]) -> None:
+        self._records = {key: record for key, record in self._keyed(list(records))}
+
+    def _keyed(self, records: list[R]) -> Iterator[tuple[str, R]]:
+        raise NotImplementedError
+
+    def __getitem__(self, key: str) -> R:
+        if key not in self._records:
+            raise unknown_name(self.record_class.kind.replace("_", " "), key, self._records)
+        return self._records[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._records
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self)})"
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the tables of all records below each other, with the key in front."""
+        import pandas as pd
+
+        return pd.concat([r.frame() for r in self.values()], keys=list(self), names=["key"]).reset_index("key")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write every record to `folder`, each whole or not at all.
+
+        Raises:
+            StorageError: The folder cannot be written; records written before stay.
+        """
+        for key, record in self.items():
+            save(record, Path(folder) / file_name(key))
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read every record of this kind from `folder`, in order of file name.
+
+        Raises:
+            StorageError: The folder holds none, or one of them is damaged.
+        """
+        paths = sorted(Path(folder).glob("*.json"))
+        if not paths:
+            raise StorageError(f"{folder} holds no saved {cls.record_class.kind}; check the path")
+        return cls(load(path, cls.record_class) for path in paths)  # type: ignore[misc]  # class-level R is bound here

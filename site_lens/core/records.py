@@ -1,0 +1,126 @@
+"""What every record shares: frozen fields, read-only float32 arrays with named axes, a digest, a table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+from site_lens.core.digests import digest_arrays, digest_json
+from site_lens.core.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Annotation of an array field: the names of its axes, in order."""
+
+    names: tuple[str, ...]
+
+    def check(self, value: object) -> Float32:
+        """Turn `value` into a finite, read-only float32 array with these axes."""
+        array = np.array(value, dtype=np.float32)
+        if array.ndim != len(self.names):
+            raise ValueError(f"needs axes ({' '.join(self.names)}), got an array of shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError("holds numbers that are not finite")
+        array.setflags(write=False)
+        return array
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+
+LayerHead = Annotated[Float32, Axes(("layer", "head"))]
+"""(layer head): one number a head; places without a head hold 0."""
+
+LayerHeadD = Annotated[Float32, Axes(("layer", "head", "d_head"))]
+"""(layer head d_head): one vector a head."""
+
+
+def readable(error: ValidationError) -> str:
+    """Say in one line what pydantic found wrong first, and where."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    came = repr(first["input"])
+    came = came if len(came) < 80 else came[:77] + "..."
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message} (got {came})" if where else message
+
+
+class Frozen(BaseModel):
+    """A value checked on creation that never changes; use `model_copy(update=...)` for a changed copy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="null")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InputError(f"{type(self).__name__}: {readable(error)}") from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked like a new one."""
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+
+class Record(Frozen):
+    """A result at rest: it saves to `<name>.safetensors` + `<name>.json` and loads without torch."""
+
+    kind: ClassVar[str]
+    """Name under which the record is stored."""
+
+    schema_version: ClassVar[int] = 1
+    """Raised when the stored fields change meaning."""
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the record as a tidy table, one row per observation."""
+        raise NotImplementedError(f"{type(self).__name__} has no table")
+
+    def parts(self) -> tuple[dict[str, Float32], dict[str, Any]]:
+        """Split into arrays by dotted name and JSON fields that refer to them as `{"$array": name}`."""
+        arrays: dict[str, Float32] = {}
+        return arrays, split(self.model_dump(mode="python"), (), arrays)
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hexadecimal digits that change whenever anything in the record does."""
+        arrays, fields = self.parts()
+        return digest_json([self.kind, self.schema_version, fields, digest_arrays(arrays)])
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Record) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+def split(value: Any, path: tuple[str, ...], arrays: dict[str, Float32]) -> Any:
+    """Replace every array inside `value` by a reference, collecting the arrays by dotted name."""
+    if isinstance(value, np.ndarray):
+        arrays[".".join(path)] = value
+        return {"$array": ".".join(path)}
+    return _walk(value, path, lambda child, at: split(child, at, arrays))
+
+
+def join(value: Any, arrays: dict[str, Float32]) -> Any:
+    """Put the arrays back where `split` took them out; raises KeyError for an array that is not there."""
+    if isinstance(value, dict) and set(value) == {"$array"}:
+        return arrays[value["$array"]]
+    return _walk(value, (), lambda child, at: join(child, arrays))
+
+
+def _walk(value: Any, path: tuple[str, ...], visit: Callable[[Any, tuple[str, ...]], Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: visit(child, (*path, str(key))) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [visit(child, (*path, str(i))) for i, child in enumerate(value)]
+    return value

@@ -1,0 +1,64 @@
+"""Which demonstrations and queries go into prompts: every draw comes from a stream that is handed in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from site_lens.core.errors import InputError
+from site_lens.core.prompts import Prompt, PromptTemplate
+from site_lens.core.tasks import Example, Task
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """Prompts, and the rows of train whose labels they show."""
+
+    prompts: tuple[Prompt, ...]
+    labelled_rows: frozenset[int]
+
+
+def zero_shot_prompts(examples: Sequence[Example], template: PromptTemplate) -> tuple[Prompt, ...]:
+    """Render every example as a query without demonstrations."""
+    return tuple(template.render([], example) for example in examples)
+
+
+def embedding_prompts(
+    task: Task, template: PromptTemplate, *, n_prompts: int, n_shots: int, stream: np.random.Generator
+) -> PromptSet:
+    """Draw the few-shot prompts of a task embedding: each shows n_shots rows of train and asks one more.
+
+    Reference: Soft_Injection; the n_shots + 1 rows of a prompt are distinct, prompts are drawn independently.
+    """
+    _need_rows(task, len(task.train) - 1, n_shots)
+    prompts, labelled = [], set()
+    for _ in range(n_prompts):
+        *shots, query = (int(i) for i in stream.choice(len(task.train), n_shots + 1, replace=False))
+        prompts.append(template.render([task.train[i] for i in shots], task.train[query]))
+        labelled.update(shots)
+    return PromptSet(tuple(prompts), frozenset(labelled))
+
+
+def few_shot_prompts(
+    task: Task, queries: Sequence[Example], template: PromptTemplate, *, n_shots: int, stream: np.random.Generator
+) -> PromptSet:
+    """Put n_shots rows of train, drawn anew for each query, before every query.
+
+    A row with the query's own input is never shown: it would give the answer away.
+    """
+    prompts, labelled = [], set()
+    for query in queries:
+        allowed = [i for i, row in enumerate(task.train) if row.input != query.input]
+        _need_rows(task, len(allowed), n_shots)
+        shots = [allowed[i] for i in stream.choice(len(allowed), n_shots, replace=False)]
+        prompts.append(template.render([task.train[i] for i in shots], query))
+        labelled.update(shots)
+    return PromptSet(tuple(prompts), frozenset(labelled))
+
+
+def _need_rows(task: Task, n_rows: int, n_shots: int) -> None:
+    if n_rows < n_shots:
+        raise InputError(
+            f"task {task.name!r} has {len(task.train)} train rows, too few for {n_shots}-shot prompts, each of which "
+            f"shows {n_shots} rows and asks another; lower n_shots or add rows"
+        )

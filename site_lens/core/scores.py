@@ -1,0 +1,105 @@
+"""One number per head: scores of any selector, and gates, which are scores in [0, 1]."""
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from site_lens.core.errors import InputError
+from site_lens.core.heads import Head, HeadGrid, HeadSet
+from site_lens.core.records import Float32, LayerHead, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class HeadScores(Record):
+    """One number per head, from any way of scoring heads."""
+
+    kind: ClassVar[str] = "head_scores"
+
+    grid: HeadGrid
+    values: LayerHead
+    """(layer head): the score; 0 where the grid has no head."""
+    selector: str
+    """Which way of scoring heads made the numbers, such as "site"."""
+    meaning: str
+    """What the number means and which sign is which, in one phrase."""
+    task: str | None = None
+
+    @model_validator(mode="after")
+    def _fits_grid(self) -> Self:
+        if self.values.shape != self.grid.shape:
+            raise ValueError(f"values of shape {self.values.shape} do not fit a grid of {self.grid}")
+        if np.any(self.values[~self.grid.mask]):
+            raise ValueError("a score stands where the grid has no head")
+        return self
+
+    def __getitem__(self, head: Head | str) -> float:
+        """Return the score of one head, `scores["L3H7"]`."""
+        head = Head.parse(head) if isinstance(head, str) else head
+        if head not in self.grid:
+            raise InputError(f"{head} is not in a grid of {self.grid}")
+        return float(self.values[head.layer, head.head])
+
+    def top(self, k: int) -> HeadSet:
+        """Return the k heads of highest score; equal scores are taken in order of layer, then head."""
+        if not 0 <= k <= len(self.grid):
+            raise InputError(f"cannot take the top {k} of {len(self.grid)} heads")
+        ranked = sorted(self.grid, key=lambda head: -self[head])
+        return HeadSet(self.grid, frozenset(ranked[:k]))
+
+    def above(self, threshold: float) -> HeadSet:
+        """Return the heads whose score is greater than `threshold`."""
+        return HeadSet.from_mask(self.grid, (self.values > threshold) & self.grid.mask)
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per head: layer, head, value, rank (1 = highest)."""
+        import pandas as pd
+
+        rows = [(head.layer, head.head, self[head]) for head in self.grid]
+        table = pd.DataFrame(rows, columns=["layer", "head", "value"])
+        table["rank"] = table["value"].rank(ascending=False, method="first").astype(int)
+        return table
+
+
+class HeadGates(HeadScores):
+    """Alpha: one gate in [0, 1] per head; 0 leaves the head as it is, 1 puts the task embedding in its place."""
+
+    kind: ClassVar[str] = "head_gates"
+
+    selector: str = "site"
+    meaning: str = "alpha: share of the head's output replaced by the task embedding"
+
+    @model_validator(mode="after")
+    def _within_unit(self) -> Self:
+        if self.values.min() < 0 or self.values.max() > 1:
+            raise ValueError(f"gates lie in [0, 1], got {self.values.min():g} to {self.values.max():g}")
+        return self
+
+    @classmethod
+    def constant(cls, grid: HeadGrid, alpha: float, *, task: str | None = None) -> Self:
+        """Build gates with the same alpha at every head."""
+        return cls(grid=grid, values=np.where(grid.mask, alpha, 0.0), selector="constant", task=task)
+
+    @classmethod
+    def of(cls, heads: HeadSet, *, task: str | None = None) -> Self:
+        """Build hard gates: alpha 1 for the heads of the set, 0 for the others."""
+        return cls(grid=heads.grid, values=heads.mask(), selector="head_set", task=task)
+
+    def hard(self, threshold: float = 0.5) -> Self:
+        """Round: alpha 1 above the threshold, 0 at or below it."""
+        return self.replace(values=(self.values > threshold).astype(np.float32))
+
+    def only(self, heads: HeadSet) -> Self:
+        """Keep the gates of some heads and close the others."""
+        return self.replace(values=np.where(heads.mask(), self.values, 0.0))
+
+    def mass(self) -> float:
+        """Sum of all gates: the effective number of heads that carry the task."""
+        return float(self.values.sum())
+
+    def undecided(self, low: float = 0.1, high: float = 0.9) -> float:
+        """Share of the heads whose alpha lies strictly between `low` and `high`."""
+        inside: Float32 = self.values[self.grid.mask]
+        return float(np.mean((inside > low) & (inside < high)))

@@ -1,0 +1,55 @@
+"""Intervals of accuracies and of paired differences (scipy's, behind two small functions)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from site_lens.core.records import Float32
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate, the interval around it, and how many observations stand behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:
+    """Estimate a proportion with Wilson's score interval.
+
+    Reference: Wilson 1927; `scipy.stats.binomtest(...).proportion_ci(method="wilson")`.
+    """
+    from scipy.stats import binomtest
+
+    found = binomtest(n_right, n).proportion_ci(confidence_level=confidence, method="wilson")
+    return Interval(n_right / n, float(found.low), float(found.high), n)
+
+
+def bootstrap_mean(values: Float32, *, confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Interval:
+    """Estimate a mean with the percentile bootstrap.
+
+    Of paired observations hand in the differences: resampling them resamples the pairs. Of accuracies of several
+    tasks hand in one number a task: the interval then speaks of other tasks of the kind.
+
+    Reference: Efron 1979; `scipy.stats.bootstrap`.
+    """
+    from scipy.stats import bootstrap
+
+    mean = float(np.mean(values))
+    if len(values) < 2 or np.ptp(values) == 0:
+        return Interval(mean, mean, mean, len(values))
+    drawn = bootstrap(
+        (values,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=n_resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return Interval(mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high), len(values))

@@ -1,0 +1,186 @@
+"""Records on disk: `<name>.safetensors` for the arrays beside `<name>.json` for everything else.
+
+Nothing is pickled. Both files are written to temporary names and then renamed, tensors first; the JSON
+holds the digests of both, so a truncated, edited or half-replaced pair is recognised.
+"""
+
+import json
+import os
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from site_lens import __version__
+from site_lens.core.digests import digest_bytes, digest_json
+from site_lens.core.errors import InputError, StorageError
+from site_lens.core.records import Float32, Record, join, readable
+
+KINDS = {
+    "head_scores": "site_lens.core.scores:HeadScores",
+    "head_gates": "site_lens.core.scores:HeadGates",
+    "task_embedding": "site_lens.core.embedding:TaskEmbedding",
+    "site_fit": "site_lens.core.fits:SiteFit",
+    "evaluation": "site_lens.core.evaluation:Evaluation",
+}
+"""Every kind of record that can be stored, and where its class lives."""
+
+MAX_JSON_BYTES = 64 * 2**20
+"""A manifest larger than this is refused unread: the largest honest one is far smaller."""
+
+R = TypeVar("R", bound=Record)
+
+
+class Manifest(BaseModel):
+    """What the JSON file of a record says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    record_schema: int
+    site_lens: str
+    """Version that wrote the file."""
+    axes: dict[str, list[int]]
+    """Shape of every array in the safetensors file."""
+    fields: dict[str, Any]
+    tensors_digest: str
+    """SHA-256 of the safetensors file."""
+    fields_digest: str
+    """SHA-256 of `fields` in canonical form."""
+
+
+def record_paths(path: str | Path) -> tuple[Path, Path]:
+    """Return the (tensors, manifest) paths of the record called `path`, with or without its suffix."""
+    path = Path(path)
+    if path.suffix in (".json", ".safetensors"):
+        path = path.with_suffix("")
+    return path.parent / f"{path.name}.safetensors", path.parent / f"{path.name}.json"
+
+
+def save(record: Record, path: str | Path) -> Path:
+    """Write a record to `<path>.safetensors` and `<path>.json`; both appear whole or not at all.
+
+    Returns:
+        The path of the JSON file.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    arrays, fields = record.parts()
+    tensors = to_bytes(arrays)
+    manifest = Manifest(
+        kind=record.kind,
+        record_schema=record.schema_version,
+        site_lens=__version__,
+        axes={name: list(array.shape) for name, array in sorted(arrays.items())},
+        fields=fields,
+        tensors_digest=digest_bytes(tensors),
+        fields_digest=digest_json(fields),
+    )
+    tensors_path, manifest_path = record_paths(path)
+    write_whole({tensors_path: tensors, manifest_path: (manifest.model_dump_json(indent=1) + "\n").encode()})
+    return manifest_path
+
+
+def write_whole(files: dict[Path, bytes]) -> None:
+    """Write files so that a reader never sees a part of one: temporary name first, then rename.
+
+    Raises:
+        StorageError: A folder cannot be made or written; nothing is left behind then.
+    """
+    waiting: list[tuple[str, Path]] = []
+    try:
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            waiting.append((temporary, path))
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)
+        for temporary, path in waiting:
+            os.replace(temporary, path)
+    except OSError as error:
+        folder = next(iter(files)).parent
+        raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
+    finally:
+        for temporary, _ in waiting:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def load(path: str | Path, expected: type[R] | None = None) -> R:
+    """Read a record back and check it against its digests.
+
+    Args:
+        path: Its path, with or without `.json` or `.safetensors`.
+        expected: The record class that must come; any kind when None.
+
+    Raises:
+        StorageError: A file is missing, truncated, edited, of a newer schema or of another kind.
+    """
+    tensors_path, manifest_path = record_paths(path)
+    manifest = _read_manifest(manifest_path)
+    record_class = _record_class(manifest, manifest_path)
+    if expected is not None and not issubclass(record_class, expected):
+        raise StorageError(f"{manifest_path} holds a {manifest.kind}, not a {expected.kind}")
+    if digest_json(manifest.fields) != manifest.fields_digest:
+        raise StorageError(f"{manifest_path} was edited after it was written; remake the record")
+    arrays = _read_arrays(tensors_path, manifest)
+    try:
+        fields = join(manifest.fields, arrays)
+        return cast(R, record_class(**fields))
+    except (KeyError, TypeError, InputError) as error:
+        raise StorageError(f"{manifest_path} does not hold a valid {manifest.kind}: {error}") from error
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise StorageError(f"{path} is larger than {MAX_JSON_BYTES} bytes, more than any record needs")
+        return Manifest.model_validate(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise StorageError(f"there is no record at {path}; check the path") from None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise StorageError(f"{path} is not a site_lens record: {readable(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise StorageError(f"{path} is truncated or not JSON ({error}); remake the record") from None
+
+
+def _record_class(manifest: Manifest, path: Path) -> type[Record]:
+    if manifest.kind not in KINDS:
+        raise StorageError(f"{path} holds a {manifest.kind!r}, which site_lens {__version__} does not know; upgrade")
+    module, name = KINDS[manifest.kind].split(":")
+    record_class = cast(type[Record], getattr(import_module(module), name))
+    if manifest.record_schema > record_class.schema_version:
+        raise StorageError(
+            f"{path} was written by site_lens {manifest.site_lens} with schema {manifest.record_schema} of "
+            f"{manifest.kind}; this is site_lens {__version__}, which reads up to {record_class.schema_version}: upgrade"
+        )
+    return record_class
+
+
+def _read_arrays(path: Path, manifest: Manifest) -> dict[str, Float32]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}; the record needs it beside its JSON") from error
+    if digest_bytes(content) != manifest.tensors_digest:
+        raise StorageError(f"{path} is truncated or was edited (its digest is not the recorded one); remake the record")
+    try:
+        arrays = cast(dict[str, Float32], from_bytes(content))
+    except SafetensorError as error:
+        raise StorageError(f"{path} is not a safetensors file: {error}") from error
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    if shapes != manifest.axes:
+        raise StorageError(f"{path} holds arrays {shapes}, its JSON says {manifest.axes}")
+    return arrays

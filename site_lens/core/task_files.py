@@ -1,0 +1,234 @@
+"""Tasks from files: the paper's folders, Function-Vectors JSON, CSV, TSV, JSON lines, parquet, datasets."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from site_lens.core.assets import demo_tasks
+from site_lens.core.errors import InputError, TaskFileError, unknown_name
+from site_lens.core.tasks import SPLITS, Example, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+TABLES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
+"""Suffixes of the files that hold one task without splits."""
+
+SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+"""What other people call the splits."""
+
+
+def load_tasks(
+    source: Union[str, Path, "Dataset", "DatasetDict"],
+    names: Sequence[str] | None = None,
+    *,
+    input_column: str = "input",
+    output_column: str = "output",
+    name: str | None = None,
+    split_seed: int = 0,
+) -> dict[str, Task]:
+    """Load tasks, by name.
+
+    Args:
+        source: "demo" for the demo tasks; a folder of `train.json`, `valid.json` and `test.json`; one file (.json
+            in the Function-Vectors format, .jsonl, .csv, .tsv, .parquet); a folder of such folders and files; or a
+            `datasets` dataset. Rows without splits are split 70/9/21, the paper's shares.
+        names: The tasks to keep, in this order; all when None.
+        input_column: Column, or JSON key, of the input.
+        output_column: Column, or JSON key, of the output. A list means accepted alternatives, the first of which is
+            the training target; numbers are read as text.
+        name: Name of the task when the source holds one; its file or folder name when None.
+        split_seed: Seed of the split of rows that come without splits.
+
+    Raises:
+        TaskFileError: A file is missing, malformed or too small; file and row are named.
+        InputError: A name is unknown.
+    """
+    if not isinstance(source, str | Path):
+        columns = _Columns(input_column, output_column)
+        found = {task.name: task for task in [_from_dataset(source, name or "dataset", columns, split_seed)]}
+    elif str(source) == "demo":
+        found = demo_tasks()
+    else:
+        columns = _Columns(input_column, output_column)
+        found = {task.name: task for task in _from_path(Path(source), name, columns, split_seed)}
+    if names is None:
+        return found
+    for wanted in names:
+        if wanted not in found:
+            raise unknown_name("task", wanted, found)
+    return {wanted: found[wanted] for wanted in names}
+
+
+def load_task(source: Union[str, Path, "Dataset", "DatasetDict"], **options: Any) -> Task:
+    """Load the one task that a file, folder or dataset holds; options are those of `load_tasks`.
+
+    Raises:
+        InputError: The source holds several tasks.
+    """
+    found = load_tasks(source, **options)
+    if len(found) != 1:
+        raise InputError(f"{source} holds {len(found)} tasks; pick one with names=[...], or use load_tasks")
+    return next(iter(found.values()))
+
+
+class _Columns:
+    """Reads an example out of a row, whatever the columns are called."""
+
+    def __init__(self, input_column: str, output_column: str) -> None:
+        self.input, self.output = input_column, output_column
+
+    def example(self, row: object, where: str) -> Example:
+        if not isinstance(row, Mapping):
+            raise TaskFileError(f"{where}: a row must be an object with {self.input!r} and {self.output!r}, got {row!r:.60}")
+        for column in (self.input, self.output):
+            if column not in row:
+                raise TaskFileError(
+                    f"{where}: no {column!r}; the row has {', '.join(map(repr, row)) or 'nothing'}. "
+                    "Name the columns with input_column and output_column"
+                )
+        outputs = row[self.output]
+        outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        if not outputs:
+            raise TaskFileError(f"{where}: {self.output!r} is an empty list")
+        texts = tuple(self._text(value, self.output, where) for value in outputs)
+        return Example(self._text(row[self.input], self.input, where), texts)
+
+    @staticmethod
+    def _text(value: object, column: str, where: str) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise TaskFileError(f"{where}: {column!r} must be text or a number, got {value!r:.60}")
+        text = str(value)
+        if not text.strip():
+            raise TaskFileError(f"{where}: {column!r} is empty")
+        return text
+
+
+def _from_path(path: Path, name: str | None, columns: _Columns, seed: int) -> Iterator[Task]:
+    if not path.exists():
+        raise TaskFileError(f"there are no tasks at {path}; give a file, a folder, or 'demo' for the demo tasks")
+    if path.is_file():
+        if path.suffix not in TABLES:
+            raise TaskFileError(f"{path} is not one of {', '.join(TABLES)}")
+        yield _split(name or path.stem, _examples(path, columns), path, seed)
+    elif any((path / f"{split}.json").exists() for split in SPLITS):
+        yield _from_split_folder(path, name or path.name, columns)
+    else:
+        yield from _from_collection(path, columns, seed)
+
+
+def _from_collection(folder: Path, columns: _Columns, seed: int) -> Iterator[Task]:
+    seen: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if not (path.suffix in TABLES or (path / "train.json").exists()):
+            continue
+        for task in _from_path(path, None, columns, seed):
+            if task.name in seen:
+                raise TaskFileError(f"two tasks are called {task.name!r}: {seen[task.name]} and {path}; rename one")
+            seen[task.name] = path
+            yield task
+    if not seen:
+        raise TaskFileError(f"{folder} holds no task: no folder with train.json and no {', '.join(TABLES)} file")
+
+
+def _from_split_folder(folder: Path, name: str, columns: _Columns) -> Task:
+    splits = {}
+    for split in SPLITS:
+        path = folder / f"{split}.json"
+        if not path.exists():
+            raise TaskFileError(f"{path} is missing; a task folder needs train.json, valid.json and test.json")
+        splits[split] = tuple(_examples(path, columns))
+        if not splits[split]:
+            raise TaskFileError(f"{path} is empty; every split needs at least one row")
+    return Task(name, **splits)
+
+
+def _split(name: str, examples: Iterable[Example], path: Path, seed: int) -> Task:
+    try:
+        return Task.from_examples(name, examples, seed=seed)
+    except TaskFileError:
+        raise
+    except InputError as error:
+        raise TaskFileError(f"{path}: {error}") from error
+
+
+def _examples(path: Path, columns: _Columns) -> list[Example]:
+    return [columns.example(row, f"{path}, row {i}") for i, row in enumerate(_rows(path), 1)]
+
+
+def _rows(path: Path) -> Iterable[object]:
+    try:
+        if path.suffix == ".json":
+            return _json_rows(path)
+        if path.suffix == ".jsonl":
+            return _json_lines(path)
+        return _table_rows(path)
+    except UnicodeDecodeError as error:
+        raise TaskFileError(f"{path} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _json_rows(path: Path) -> list[object]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise TaskFileError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise TaskFileError(f'{path} must hold a list of {{"input", "output"}} objects, got {type(rows).__name__}')
+    return rows
+
+
+def _json_lines(path: Path) -> list[object]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise TaskFileError(f"{path}, line {number} is not valid JSON: {error}") from error
+    return rows
+
+
+def _table_rows(path: Path) -> list[object]:
+    import pandas as pd
+
+    try:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            # As text, and empty cells as "": pandas would read "007" as 7 and "NA" as a missing value.
+            separator = "\t" if path.suffix == ".tsv" else ","
+            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise TaskFileError(f"{path} is not a table: {error}") from error
+    except ValueError as error:
+        raise TaskFileError(f"{path} cannot be read: {error}") from error
+    return [{key: _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    """Turn a numpy scalar or array out of a parquet cell into a Python value."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task:
+    if hasattr(dataset, "column_names") and not isinstance(dataset, Mapping):
+        return Task.from_examples(name, _dataset_examples(dataset, name, columns), seed=seed)
+    if not isinstance(dataset, Mapping):
+        raise InputError(f"tasks come from a path or a datasets dataset, got a {type(dataset).__name__}")
+    splits = {SPLIT_NAMES.get(split, split): part for split, part in dataset.items()}
+    missing = [split for split in SPLITS if split not in splits]
+    if missing:
+        raise TaskFileError(
+            f"dataset {name!r} has the splits {', '.join(dataset)}; {', '.join(missing)} is missing. "
+            "Hand in one split to have it divided 70/9/21"
+        )
+    return Task(name, **{split: tuple(_dataset_examples(splits[split], name, columns)) for split in SPLITS})
+
+
+def _dataset_examples(dataset: Iterable[object], name: str, columns: _Columns) -> Iterator[Example]:
+    return (columns.example(row, f"{name}, row {i}") for i, row in enumerate(islice(dataset, None), 1))
