@@ -47,7 +47,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str], advice: str = "") -
     """
     names = sorted(known)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(n) for n in near)}?" if near else f"known: {', '.join(names[:12])}" + (
-        f" and {len(names) - 12} more" if len(names) > 12 else ""
+    hint = (
+        f"did you mean {' or '.join(repr(n) for n in near)}?"
+        if near
+        else f"known: {', '.join(names[:12])}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     )
     return InputError(f"unknown {kind} {name!r}; {hint} {advice}".rstrip())

@@ -192,7 +192,9 @@ class SiteFits(RecordSet[SiteFit]):
             return matching[0]
         several = self.of(key) if key not in self else []
         if several:
-            raise InputError(f"there are {len(several)} fits of {key!r}; pick one by seed, fits[{key!r}, {several[0].seed}]")
+            raise InputError(
+                f"there are {len(several)} fits of {key!r}; pick one by seed, fits[{key!r}, {several[0].seed}]"
+            )
         return super().__getitem__(key)
 
     def of(self, task: str) -> list[SiteFit]:

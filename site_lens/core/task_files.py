@@ -82,7 +82,9 @@ class _Columns:
 
     def example(self, row: object, where: str) -> Example:
         if not isinstance(row, Mapping):
-            raise TaskFileError(f"{where}: a row must be an object with {self.input!r} and {self.output!r}, got {row!r:.60}")
+            raise TaskFileError(
+                f"{where}: a row must be an object with {self.input!r} and {self.output!r}, got {row!r:.60}"
+            )
         for column in (self.input, self.output):
             if column not in row:
                 raise TaskFileError(

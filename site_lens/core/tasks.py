@@ -1,7 +1,7 @@
 """Tasks: examples in train, valid and test splits, and what is wrong with them."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -104,7 +104,9 @@ class Task:
         import pandas as pd
 
         rows = [
-            (self.name, split, row.input, row.output, row.outputs[1:]) for split in SPLITS for row in getattr(self, split)
+            (self.name, split, row.input, row.output, row.outputs[1:])
+            for split in SPLITS
+            for row in getattr(self, split)
         ]
         return pd.DataFrame(rows, columns=["task", "split", "input", "output", "alternatives"])
 
@@ -144,3 +146,12 @@ class TaskAudit:
     """Rows that repeat another row of the same split."""
     majority_rate: float
     """Share of the commonest output among the test rows: what a constant answer scores."""
+
+
+def task_list(tasks: Task | Mapping[str, Task] | Iterable[Task]) -> list[Task]:
+    """Turn one task, tasks by name or tasks into a list; raises InputError if there is none or a name comes twice."""
+    found = [tasks] if isinstance(tasks, Task) else list(tasks.values() if isinstance(tasks, Mapping) else tasks)
+    names = [task.name for task in found]
+    if not found or len(set(names)) < len(names):
+        raise InputError(f"needs at least one task and each once, got {names}")
+    return found

@@ -1,0 +1,1 @@
+"""Capture, patch, evaluate and generate at hook_z."""

@@ -1,0 +1,104 @@
+"""Task embeddings: head outputs at the last token of few-shot prompts, averaged as they stream by."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from site_lens.core.digests import seed_stream
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.sampling import embedding_prompts
+from site_lens.core.tasks import Task
+from site_lens.interventions.prefixes import length_batches
+from site_lens.interventions.progress import progress_bar
+from site_lens.models.protocol import Batch, LensModel
+
+
+class _Moments:
+    """Mean and standard deviation of what streams by, in float64 (Chan, Golub and LeVeque 1983)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.n = 0
+        self.mean = np.zeros(shape)
+        self._squares = np.zeros(shape)
+
+    def add(self, rows: np.ndarray) -> None:
+        n, mean = len(rows), rows.mean(0, dtype=np.float64)
+        gap = mean - self.mean
+        self._squares += ((rows - mean) ** 2).sum(0) + gap**2 * (self.n * n / (self.n + n))
+        self.mean += gap * (n / (self.n + n))
+        self.n += n
+
+    def spread(self) -> np.ndarray:
+        return np.sqrt(self._squares / (self.n - 1)) if self.n > 1 else np.zeros_like(self.mean)
+
+
+def capture_embeddings(
+    model: LensModel,
+    tasks: Iterable[Task],
+    *,
+    n_prompts: int = 50,
+    n_shots: int = 10,
+    seed: int = 0,
+    template: PromptTemplate | None = None,
+    progress: bool | None = None,
+) -> dict[str, TaskEmbedding]:
+    """Average every head's z at the last token of few-shot prompts, for several tasks at once.
+
+    Args:
+        model: The model.
+        tasks: The tasks; prompts are made of their train rows.
+        n_prompts: M, prompts a task.
+        n_shots: N, demonstrations a prompt.
+        seed: Seed of the draw; a task's prompts do not depend on the other tasks.
+        template: How examples become text; the paper's when None.
+        progress: Show a progress bar; on a terminal only when None.
+
+    Returns:
+        The embedding of each task, by name.
+
+    Raises:
+        InputError: A task has too few train rows, or a prompt exceeds the context.
+
+    Reference: arXiv 2507.20906, section 3, with M = 50 and N = 10.
+    """
+    template = template or PromptTemplate()
+    tasks = list(tasks)
+    drawn = {
+        task.name: embedding_prompts(
+            task,
+            template,
+            n_prompts=n_prompts,
+            n_shots=n_shots,
+            stream=seed_stream(seed, task.digest, "embedding", n_shots),
+        )
+        for task in tasks
+    }
+    owners = [name for name, found in drawn.items() for _ in found.prompts]
+    ids = model.encoder.encode([prompt.text for found in drawn.values() for prompt in found.prompts])
+    moments = {name: _Moments((*model.grid.shape, model.identity.d_head)) for name in drawn}
+    with progress_bar(len(ids), "task embeddings", unit="prompt", progress=progress) as bar:
+        for group in length_batches([len(row) for row in ids]):
+            z = (
+                model.last_z(Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device))
+                .cpu()
+                .numpy()
+            )
+            for name in dict.fromkeys(owners[i] for i in group):
+                moments[name].add(z[[owners[i] == name for i in group]])
+            bar.update(len(group))
+    return {
+        task.name: TaskEmbedding(
+            task=task.name,
+            mean=moments[task.name].mean,
+            spread=moments[task.name].spread(),
+            n_prompts=n_prompts,
+            n_shots=n_shots,
+            seed=seed,
+            template=template,
+            task_digest=task.digest,
+            labelled_rows=tuple(sorted(drawn[task.name].labelled_rows)),
+            model=model.identity,
+        )
+        for task in tasks
+    }

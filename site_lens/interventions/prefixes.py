@@ -1,0 +1,119 @@
+"""Prefixes of prompts, computed in large length-sorted batches and kept under a byte budget."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from site_lens.models.protocol import Batch, LensModel, Prefix
+
+TOKENS_PER_BATCH = 8192
+"""Tokens of one prefill, padding included: enough to fill a CPU's or GPU's matrix units, small beside the weights."""
+
+ROWS_PER_DECODE = 256
+"""Rows of one decode at most."""
+
+PREFIX_BUDGET = 2 * 2**30
+"""Bytes of prefixes to hold at a time, by default: a prompt of 60 tokens takes 8 MB in an 8B model in bfloat16."""
+
+Indices = NDArray[np.int64]
+
+
+def length_batches(lengths: Sequence[int], *, max_tokens: int = TOKENS_PER_BATCH) -> Iterator[list[int]]:
+    """Group prompts of similar length, so that little of a batch is padding.
+
+    Args:
+        lengths: Tokens of each prompt.
+        max_tokens: Tokens of a batch at most, padding included; a longer prompt is a batch of its own.
+
+    Yields:
+        Indices of the prompts of a batch, each prompt in exactly one batch.
+    """
+    group: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if group and (len(group) + 1) * lengths[i] > max_tokens:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def prefill_prompts(model: LensModel, ids: Sequence[Sequence[int]]) -> tuple[Prefix, Indices]:
+    """Compute the prefixes (all tokens but the last) of many prompts.
+
+    Returns:
+        The prefixes, and the row in which each prompt stands.
+    """
+    groups = list(length_batches([len(row) for row in ids]))
+    batches = [Batch.of([ids[i][:-1] for i in group], pad=model.encoder.pad, device=model.device) for group in groups]
+    row_of = np.empty(len(ids), dtype=np.int64)
+    row_of[np.concatenate(groups)] = np.arange(len(ids))
+    return model.prefill(*batches), row_of
+
+
+class PrefixSchedule:
+    """Serves the prefixes of a known sequence of accesses, computing each window of accesses at once.
+
+    A window is the longest run of upcoming accesses whose distinct prompts fit into the byte budget (at least one
+    access). When everything fits there is one window and every prompt is computed once; else memory stays bounded and
+    prompts that later windows need again are computed again.
+
+    Args:
+        model: The model.
+        ids: Token ids of every prompt.
+        accesses: Which prompts each access needs, as indices into `ids`.
+        budget_bytes: Bytes of prefixes to hold at a time.
+    """
+
+    def __init__(
+        self, model: LensModel, ids: Sequence[Sequence[int]], accesses: Sequence[Indices], *, budget_bytes: int
+    ) -> None:
+        self._model, self._ids, self._accesses = model, ids, accesses
+        probe = model.prefill(Batch.of([ids[0][:-1]], pad=model.encoder.pad, device=model.device))
+        self._bytes_per_token = probe.n_bytes / probe.width
+        self._budget = budget_bytes
+        self._window = range(0)
+        self._row_of: dict[int, int] = {}
+        self._prefix: Prefix = probe
+        self.n_prefilled = 0
+        """Prompts whose prefix was computed so far, repeats counted."""
+
+    def take(self, access: int, chosen: Indices | None = None) -> Iterator[tuple[Indices, Prefix]]:
+        """Yield the prefixes of an access in chunks small enough to decode.
+
+        Args:
+            access: Which access; accesses are taken in order.
+            chosen: Places within the access to keep; all when None.
+
+        Yields:
+            Places within the access, and the prefix whose rows stand in the same order.
+        """
+        if access not in self._window:
+            self._load(access)
+        places = np.arange(len(self._accesses[access])) if chosen is None else chosen
+        # A chunk is a copy of its rows: it may take half as much again as the budget, but not more.
+        widest = max(len(self._ids[i]) for i in self._accesses[access])
+        n_rows = max(1, min(ROWS_PER_DECODE, int(self._budget / 2 / (widest * self._bytes_per_token))))
+        for start in range(0, len(places), n_rows):
+            part = places[start : start + n_rows]
+            rows = [self._row_of[int(prompt)] for prompt in self._accesses[access][part]]
+            yield part, self._prefix.rows(torch.tensor(rows, device=self._model.device))
+
+    def _load(self, first: int) -> None:
+        prompts: dict[int, None] = {}
+        n_bytes, last = 0.0, first
+        for last in range(first, len(self._accesses)):
+            new = [int(i) for i in dict.fromkeys(self._accesses[last].tolist()) if i not in prompts]
+            n_bytes += sum(len(self._ids[i]) - 1 for i in new) * self._bytes_per_token
+            if last > first and n_bytes > self._budget:
+                last -= 1
+                break
+            prompts.update(dict.fromkeys(new))
+        del self._prefix  # freed before the next window is computed
+        wanted = list(prompts)
+        self._prefix, rows = prefill_prompts(self._model, [self._ids[i] for i in wanted])
+        self._row_of = dict(zip(wanted, rows.tolist(), strict=True))
+        self._window = range(first, last + 1)
+        self.n_prefilled += len(wanted)

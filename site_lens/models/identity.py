@@ -1,0 +1,83 @@
+"""Which model this is, without hashing all of its weights."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from site_lens.core.digests import digest_json
+from site_lens.core.errors import ModelError
+from site_lens.core.heads import HeadGrid
+from site_lens.core.provenance import ModelIdentity, Processing
+from site_lens.models.tokens import Encoder
+
+N_SAMPLED = 4
+"""Numbers sampled of every weight for the weights digest."""
+
+
+def identify(
+    host: Any, z_shapes: list[tuple[int, ...]], encoder: Encoder, *, name: str, revision: str | None
+) -> ModelIdentity:
+    """Describe a hooked model.
+
+    Args:
+        host: The TransformerLens model.
+        z_shapes: Shape of z of each layer, (row pos head d_head), as a probe run saw it.
+        encoder: The tokenizer under its BOS policy.
+        name: What to call the model.
+        revision: Revision of the checkpoint, if one was asked for.
+
+    Raises:
+        ModelError: z is not (row pos head d_head), or layers have heads of different width.
+    """
+    wrong = [(layer, shape) for layer, shape in enumerate(z_shapes) if len(shape) != 4]
+    if wrong:
+        raise ModelError(f"z of layer {wrong[0][0]} has shape {wrong[0][1]}; needs (row pos head d_head)")
+    widths = sorted({shape[3] for shape in z_shapes})
+    if len(widths) > 1:
+        raise ModelError(f"heads of different width, d_head {widths}, are not supported")
+    weights = list(host.parameters())
+    value_bias = _has_value_bias(host)
+    return ModelIdentity(
+        name=name,
+        architecture=str(
+            getattr(host.cfg, "architecture", None) or getattr(host.cfg, "original_architecture", "unknown")
+        ),
+        host=type(host).__name__,
+        grid=HeadGrid(tuple(shape[2] for shape in z_shapes)),
+        d_head=widths[0],
+        dtype=str(weights[0].dtype).removeprefix("torch."),
+        processing=_processing(host, value_bias),
+        value_bias=value_bias,
+        bos=encoder.bos,
+        weights_digest=_weights_digest(weights),
+        tokenizer_digest=encoder.digest,
+        revision=revision,
+    )
+
+
+def _has_value_bias(host: Any) -> bool:
+    try:
+        bias = host.b_V
+    except AttributeError:  # what the bridge raises for projections without a bias
+        return False
+    return isinstance(bias, Tensor) and bool((bias != 0).any())
+
+
+def _processing(host: Any, value_bias: bool) -> Processing:
+    compatibility = getattr(host, "compatibility_mode", None)
+    if compatibility is None:  # HookedTransformer folds unless told not to; a bias that is still there was not folded
+        return "raw" if value_bias else "folded"
+    return "folded" if compatibility and not value_bias else "raw"
+
+
+def _weights_digest(weights: list[nn.Parameter]) -> str:
+    """Hash shapes and a few numbers, whatever the parameters are called."""
+    samples = []
+    for weight in weights:
+        flat = weight.detach().reshape(-1)
+        index = np.linspace(0, flat.numel() - 1, N_SAMPLED).round().astype(np.int64)
+        picked = flat[torch.from_numpy(index).to(flat.device)].float().cpu()
+        samples.append([list(weight.shape), [float(f"{number:.6g}") for number in picked]])
+    return digest_json(sorted(samples))

@@ -1,0 +1,152 @@
+"""Getting a model: the demo model, a local folder, a hub id, or a TransformerLens model that is already there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from site_lens.core.assets import DEMO_MODEL
+from site_lens.core.errors import InputError, ModelError
+from site_lens.models.bridge import BridgeModel, z_points
+from site_lens.models.hooking import StopForward, hooked
+from site_lens.models.identity import identify
+from site_lens.models.protocol import LensModel
+from site_lens.models.self_check import refuse_if_failed, self_check
+from site_lens.models.tokens import Encoder
+
+DType = Literal["float32", "bfloat16", "float16"]
+
+
+def load_model(
+    name: str | Path,
+    *,
+    dtype: DType | None = None,
+    device: str | torch.device | None = None,
+    bos: bool | None = None,
+    revision: str | None = None,
+) -> LensModel:
+    """Load a model as a TransformerBridge and check that its heads can be read and changed.
+
+    Args:
+        name: "demo" for the embedded model, a folder in Hugging Face's format, or a hub id.
+        dtype: Number format of the weights. When None: float32 for the demo model and for float16 checkpoints on a
+            CPU, else the checkpoint's own.
+        device: Where to put the weights; an accelerator if there is one, when None.
+        bos: Whether prompts begin with BOS; what the checkpoint's own tokenizer does when None.
+        revision: Branch, tag or commit of a hub checkpoint.
+
+    Raises:
+        InputError: There is no such model.
+        ModelError: The model cannot be hooked; the message carries the measured gap.
+
+    Example:
+        >>> import site_lens as sl
+        >>> sl.load_model("demo").grid.shape
+        (6, 8)
+    """
+    import transformers
+    from transformer_lens.model_bridge import TransformerBridge
+
+    source = str(DEMO_MODEL if str(name) == "demo" else name)
+    place = torch.device(device) if device is not None else _best_device()
+    try:
+        config = transformers.AutoConfig.from_pretrained(source, revision=revision)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision)
+        number_format = _number_format(dtype, getattr(config, "dtype", None), place, demo=str(name) == "demo")
+        with _no_progress_bar(transformers):
+            bridge = TransformerBridge.boot_transformers(source, device=place, dtype=number_format, revision=revision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"cannot load a model from {str(name)!r}: {reason} Give 'demo', a folder with config.json and "
+            "safetensors weights, or a hub id"
+        ) from error
+    return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision)
+
+
+def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None = None) -> LensModel:
+    """Wrap a TransformerLens model that is already in memory, and check it.
+
+    The model is put into eval mode and its parameters are frozen; its weights are not touched.
+
+    Args:
+        hooked_model: A `TransformerBridge`.
+        name: What to call the model in records; its own name when None.
+        bos: Whether prompts begin with BOS; what its tokenizer does when None.
+
+    Raises:
+        InputError: It is no TransformerLens model, or has no tokenizer.
+        ModelError: Its head outputs cannot be read, or a check failed; the message carries the measured gap.
+    """
+    if type(hooked_model).__name__ != "TransformerBridge":
+        raise InputError(
+            f"wrap_model takes a TransformerLens TransformerBridge, got a {type(hooked_model).__name__}; boot one with "
+            "TransformerBridge.boot_transformers(name, hf_model=...)"
+        )
+    if hooked_model.tokenizer is None:
+        raise InputError("this model has no tokenizer; boot it with tokenizer=...")
+    own_name = name or str(hooked_model.cfg.model_name)
+    return _wrap(hooked_model, hooked_model.tokenizer, name=own_name, bos=bos, revision=None)
+
+
+def _wrap(bridge: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None) -> LensModel:
+    bridge.eval()
+    for weight in bridge.parameters():
+        weight.requires_grad_(False)
+    encoder = Encoder(tokenizer, bos=bos, n_ctx=int(bridge.cfg.n_ctx))
+    identity = identify(bridge, _z_shapes(bridge), encoder, name=name, revision=revision)
+    model = BridgeModel(bridge, encoder, identity)
+    refuse_if_failed(self_check(model), name)
+    return model
+
+
+@torch.no_grad()
+def _z_shapes(bridge: Any) -> list[tuple[int, ...]]:
+    """Shape of z of every layer on two tokens."""
+    points = z_points(bridge)
+    shapes: dict[int, tuple[int, ...]] = {}
+
+    def look(layer: int, z: Tensor) -> None:
+        shapes[layer] = tuple(z.shape)
+        if layer == max(points):
+            raise StopForward
+
+    device = next(bridge.parameters()).device
+    with hooked(points, [(layer, lambda z, layer=layer: look(layer, z)) for layer in points]):
+        try:
+            bridge(torch.tensor([[1, 2]], device=device), return_type=None)
+        except StopForward:
+            return [shapes[layer] for layer in sorted(shapes)]
+    raise ModelError(f"z of layer {max(points)} was never computed; the model's attention does not pass through hook_z")
+
+
+def _best_device() -> torch.device:
+    return (
+        torch.device(torch.accelerator.current_accelerator() or "cpu")
+        if torch.accelerator.is_available()
+        else torch.device("cpu")
+    )
+
+
+def _number_format(asked: DType | None, own: torch.dtype | None, device: torch.device, *, demo: bool) -> torch.dtype:
+    if asked is not None:
+        found: torch.dtype = getattr(torch, asked)
+        return found
+    slow = device.type == "cpu" and own == torch.float16
+    return torch.float32 if demo or slow or own is None else own
+
+
+@contextmanager
+def _no_progress_bar(transformers: Any) -> Iterator[None]:
+    """Keep the weight-loading bar off the terminal, and put the setting back."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

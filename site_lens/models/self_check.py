@@ -1,0 +1,81 @@
+"""Does this model do what the method needs? Measured on four tokens before anything is built on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from site_lens.core.errors import ModelError
+from site_lens.models.protocol import Batch, Edit, LensModel
+
+TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.1, "float16": 0.02}
+"""Largest gap between two ways to compute the same logits, in units of their standard deviation."""
+
+N_TOKENS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One measured property of a model."""
+
+    code: str
+    state: Literal["ok", "fail"]
+    value: float
+    threshold: float
+    meaning: str
+
+
+def self_check(model: LensModel) -> tuple[Check, ...]:
+    """Measure the properties that everything else is built on.
+
+    Returns:
+        Checks `identity_edit` (an edit that changes nothing changes no logit), `edit_has_effect` (zeroing z changes
+        them), `cached_equals_full` (prefix and one token give what whole prompts give, edits included) and
+        `padding` (a left-padded row gives what it gives alone). Values are gaps in units of the logits' standard
+        deviation.
+    """
+    batch, short = _probe(model)
+    clean = model.forward(batch)
+    unit = float(clean.std()) or 1.0
+
+    def gap(one: Tensor, other: Tensor) -> float:
+        return float((one - other).abs().max()) / unit
+
+    zeroing = [Edit(layer, torch.zeros_like) for layer in range(model.grid.n_layers)]
+    zeroed = model.forward(batch, zeroing)
+    prefix = model.prefill(batch.without_tail(1))
+    cached, _ = model.decode(prefix, batch.tokens[:, -1:])
+    again, _ = model.decode(prefix, batch.tokens[:, -1:], zeroing)
+    tolerance = TOLERANCE.get(model.identity.dtype, 0.1)
+    same = [Edit(layer, torch.clone) for layer in range(model.grid.n_layers)]
+    measured = (
+        ("identity_edit", gap(model.forward(batch, same), clean), "logits after an edit that changes nothing"),
+        ("cached_equals_full", max(gap(cached[:, -1], clean), gap(again[:, -1], zeroed)), "cached against full logits"),
+        ("padding", gap(model.forward(short), clean[1:]), "logits of a left-padded row against the row alone"),
+    )
+    effect = gap(zeroed, clean)
+    return (
+        *(
+            Check(code, "ok" if value <= tolerance else "fail", value, tolerance, what)
+            for code, value, what in measured
+        ),
+        Check("edit_has_effect", "ok" if effect > tolerance else "fail", effect, tolerance, "logits after zeroing z"),
+    )
+
+
+def refuse_if_failed(checks: Sequence[Check], name: str) -> None:
+    """Raise ModelError, with the measured gaps, if any check failed."""
+    failed = [check for check in checks if check.state == "fail"]
+    if failed:
+        gaps = "; ".join(f"{c.code}: {c.meaning}, gap {c.value:.3g}, threshold {c.threshold:.3g}" for c in failed)
+        raise ModelError(f"{name} cannot be used: {gaps} (in units of the logits' standard deviation)")
+
+
+def _probe(model: LensModel) -> tuple[Batch, Batch]:
+    """Two prompts of 4 and 3 tokens as one batch, and the second alone."""
+    vocabulary = len(model.encoder.tokenizer)
+    rows = [[(7 * i + 5 * row + 11) % vocabulary for i in range(N_TOKENS - row)] for row in range(2)]
+    pad = model.encoder.pad
+    return Batch.of(rows, pad=pad, device=model.device), Batch.of(rows[1:], pad=pad, device=model.device)

@@ -1,0 +1,1 @@
+"""Ways to score heads; SITE is the first of them."""

@@ -1,0 +1,192 @@
+"""SITE: learn one alpha in [0, 1] per head that mixes a task embedding into zero-shot runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.errors import FitError, InputError
+from site_lens.core.fits import SiteConfig, SiteFit, SiteFits, SiteTrace
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.provenance import library_versions
+from site_lens.core.scores import HeadGates
+from site_lens.core.tasks import Task, task_list
+from site_lens.interventions.capturing import capture_embeddings
+from site_lens.interventions.prefixes import PREFIX_BUDGET
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.site_loop import SiteLoop, UnitRun
+from site_lens.selectors.site_plan import Plan, SiteJob, make_plan
+
+T = TypeVar("T")
+
+
+def fit_site(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    config: SiteConfig | None = None,
+    *,
+    seeds: Sequence[int] | None = None,
+    embeddings: Mapping[str, TaskEmbedding] | None = None,
+    warm_starts: Mapping[str, HeadGates] | None = None,
+    template: PromptTemplate | None = None,
+    budget_bytes: int = PREFIX_BUDGET,
+    throw: bool = True,
+    progress: bool | None = None,
+) -> SiteFits:
+    """Fit SITE on several tasks (and seeds) in one batch.
+
+    Args:
+        model: The model.
+        tasks: The tasks.
+        config: Settings; the fast defaults when None, `SiteConfig.paper()` for the published ones.
+        seeds: Fit every task once with each of these seeds instead of `config.seed`.
+        embeddings: Task embeddings by task to use instead of capturing them; another task's embedding is allowed.
+        warm_starts: Gates by task to start from instead of `config.init`.
+        template: How examples become text; the paper's when None.
+        budget_bytes: Bytes of prefixes to hold at a time; what does not fit is computed again when needed.
+        throw: Raise FitError when a fit becomes nonfinite; else its status says so.
+        progress: Show progress bars; on a terminal only when None.
+
+    Returns:
+        One fit per task, or per task and seed.
+
+    Raises:
+        InputError: A task has too few rows, or a prompt exceeds the context.
+        MismatchError: An embedding or warm start belongs to another model.
+        FitError: A loss was not finite; `error.fits` holds every fit.
+
+    Reference: Park and Rhee, arXiv 2507.20906, sections 3 and 4.
+    """
+    config = config or SiteConfig()
+    wanted = task_list(tasks)
+    runs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
+    if len({run.seed for run in runs}) < len(runs):
+        raise InputError(f"a seed comes twice: {seeds}")
+    jobs = []
+    for run in runs:
+        captured = {} if embeddings is not None else embed(model, wanted, run, template=template, progress=progress)
+        for task in wanted:
+            embedding = _of(embeddings, task.name, "embedding") if embeddings is not None else captured[task.name]
+            start = None if warm_starts is None else _of(warm_starts, task.name, "warm start")
+            jobs.append(SiteJob(task, run, embedding, start))
+    return fit_jobs(model, jobs, budget_bytes=budget_bytes, throw=throw, progress=progress)
+
+
+def embed(
+    model: LensModel,
+    tasks: Sequence[Task],
+    config: SiteConfig,
+    *,
+    template: PromptTemplate | None,
+    progress: bool | None,
+) -> dict[str, TaskEmbedding]:
+    """Capture the task embeddings that a config asks for."""
+    return capture_embeddings(
+        model,
+        tasks,
+        n_prompts=config.n_prompts,
+        n_shots=config.n_shots,
+        seed=config.seed,
+        template=template,
+        progress=progress,
+    )
+
+
+def fit_jobs(
+    model: LensModel,
+    jobs: Sequence[SiteJob],
+    *,
+    budget_bytes: int = PREFIX_BUDGET,
+    throw: bool = True,
+    progress: bool | None = None,
+) -> SiteFits:
+    """Fit any jobs in one batch: tasks, seeds, settings and embeddings may differ from job to job.
+
+    Jobs must differ in task or seed; for variants of the same two call it once per variant, or use `fit_variants`.
+    Arguments and errors are those of `fit_site`.
+    """
+    return fit_variants(model, {"": jobs}, budget_bytes=budget_bytes, throw=throw, progress=progress)[""]
+
+
+def fit_variants(
+    model: LensModel,
+    variants: Mapping[str, Sequence[SiteJob]],
+    *,
+    budget_bytes: int = PREFIX_BUDGET,
+    throw: bool = True,
+    progress: bool | None = None,
+) -> dict[str, SiteFits]:
+    """Fit several sets of jobs, such as the fits and their zero-embedding controls, in one batch.
+
+    Rows of all sets share prefixes and passes; jobs with another mix rule run in a batch of their own.
+    """
+    jobs = [job for members in variants.values() for job in members]
+    fits: dict[int, SiteFit] = {}
+    for rule in dict.fromkeys(job.config.mix for job in jobs):
+        chosen = [i for i, job in enumerate(jobs) if job.config.mix == rule]
+        plan = make_plan(model, [jobs[i] for i in chosen])
+        runs = SiteLoop(model, plan, budget_bytes=budget_bytes).run(progress=progress)
+        made = {job: _fit(model, plan, run, job) for run in runs for job in run.unit.jobs}
+        fits |= {i: made[place] for place, i in enumerate(chosen)}
+    ordered = iter([fits[i] for i in range(len(jobs))])
+    found = {name: SiteFits([next(ordered) for _ in members]) for name, members in variants.items()}
+    broken = [fit for fit in fits.values() if fit.status == "nonfinite"]
+    if broken and throw:
+        raise FitError(
+            f"the loss of {', '.join(repr(fit.task) for fit in broken)} became nonfinite after "
+            f"{len(broken[0].trace.loss)} steps; use dtype='float32', or a smaller lr. Pass throw=False to keep the "
+            "gates reached before that",
+            fits=found,
+        )
+    return found
+
+
+def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
+    job, unit = plan.jobs[job_index], run.unit
+    kept = run.kept() if run.alphas else None
+    start = HeadGates.constant(model.grid, 0.5).values
+    used = unit.train_rows[job_index][unit.train_steps[job_index] < run.n_steps]
+    embedding = job.embedding.zeros() if job.config.embedding == "zero" else job.embedding
+    mine = set(used.tolist()) | (set(embedding.labelled_rows) if job.config.embedding == "task" else set())
+    return SiteFit(
+        task=job.task.name,
+        config=job.config,
+        gates=HeadGates(grid=model.grid, values=start if kept is None else run.alphas[kept], task=job.task.name),
+        embedding=embedding,
+        trace=SiteTrace(
+            loss=run.loss,
+            eval_steps=tuple(run.eval_steps),
+            valid_loss=run.valid_loss,
+            valid_accuracy=run.valid_accuracy,
+            alphas=np.array(run.alphas, dtype=np.float32).reshape(-1, *model.grid.shape),
+        ),
+        status=run.status(),
+        kept_step=0 if kept is None else run.eval_steps[kept],
+        labelled_rows=tuple(sorted(mine)),
+        n_valid=int((unit.valid_jobs == job_index).sum()),
+        shared_with=tuple(plan.jobs[other].task.name for other in unit.jobs if other != job_index),
+        task_digest=job.task.digest,
+        template=job.embedding.template,
+        family=job.task.family,
+        versions=library_versions(),
+        notes=_notes(model, plan, job_index),
+    )
+
+
+def _notes(model: LensModel, plan: Plan, job_index: int) -> tuple[str, ...]:
+    job = plan.jobs[job_index]
+    notes = model.identity.check_use(job.embedding.model, f"the embedding of {job.embedding.task!r}")
+    if job.embedding.task != job.task.name:
+        notes += (f"mixes in the embedding of {job.embedding.task!r}, not its own",)
+    if plan.merged[job_index]:
+        notes += (
+            f"{plan.merged[job_index]} answers share a token with the end of their prompt; their first token is approximate",
+        )
+    return notes
+
+
+def _of(found: Mapping[str, T], task: str, what: str) -> T:
+    if task not in found:
+        raise InputError(f"no {what} for task {task!r}; there are: {', '.join(found)}")
+    return found[task]

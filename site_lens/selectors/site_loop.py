@@ -1,0 +1,202 @@
+"""The one loop that fits many alpha maps at once over cached prefixes.
+
+SITE edits only the last prompt token, so the keys and values of all earlier tokens do not depend on alpha: they are
+computed once, and every step runs one token a query. Row r of a batch uses alpha[unit(r)] and embedding[job(r)].
+Losses are summed over units, nothing is clipped, every unit has its own parameter, optimiser state and random
+stream; so a joint fit follows the same path as separate ones, up to rounding.
+"""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from site_lens.core.digests import seed_stream
+from site_lens.core.fits import Status
+from site_lens.core.records import Float32
+from site_lens.interventions.patching import injection
+from site_lens.interventions.prefixes import Indices, PrefixSchedule
+from site_lens.interventions.progress import progress_bar
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.site_plan import Pass, Plan, Unit
+
+WARM_START_MARGIN = 0.01
+"""A warm start is kept this far from 0 and 1, where the sigmoid has no slope to leave by."""
+
+RANDOM_INIT_SD = 2.0
+"""Standard deviation of a random start, before the sigmoid: alphas spread over all of (0, 1)."""
+
+CONVERGED_MOVE = 0.05
+"""Largest change of any alpha over the last evaluation interval of a fit that counts as converged."""
+
+
+@dataclass
+class UnitRun:
+    """How one alpha map fares."""
+
+    unit: Unit
+    loss: list[float] = field(default_factory=list)
+    """(step)"""
+    eval_steps: list[int] = field(default_factory=list)
+    valid_loss: list[float] = field(default_factory=list)
+    valid_accuracy: list[float] = field(default_factory=list)
+    alphas: list[Float32] = field(default_factory=list)
+    """(evaluation), each (layer head)"""
+    ended: Status | None = None
+    """Why it stopped before its last step, if it did."""
+
+    @property
+    def n_steps(self) -> int:
+        """Steps taken."""
+        return len(self.loss)
+
+    def record(self, step: int, loss: float, accuracy: float, alpha: Float32) -> None:
+        """Take down an evaluation, and stop where the settings say so."""
+        if not np.isfinite(loss):
+            self.ended = "nonfinite"
+            return
+        self.eval_steps.append(step)
+        self.valid_loss.append(loss)
+        self.valid_accuracy.append(accuracy)
+        self.alphas.append(alpha)
+        patience = self.unit.config.patience
+        if patience is not None and len(self.valid_loss) - 1 - int(np.argmin(self.valid_loss)) >= patience:
+            self.ended = "early_stop"
+
+    def kept(self) -> int:
+        """Return which evaluation's alphas are kept."""
+        return int(np.argmin(self.valid_loss)) if self.unit.config.keep == "best" else len(self.valid_loss) - 1
+
+    def status(self) -> Status:
+        """Return how the fit ended; see `Status`."""
+        if self.ended == "nonfinite":
+            return "nonfinite"
+        if self.valid_loss[-1] > self.valid_loss[0]:
+            return "diverged"
+        if self.ended is not None:
+            return self.ended
+        still = len(self.alphas) > 1 and np.abs(self.alphas[-1] - self.alphas[-2]).max() <= CONVERGED_MOVE
+        return "converged" if still else "step_limit"
+
+
+class SiteLoop:
+    """Runs a plan."""
+
+    def __init__(self, model: LensModel, plan: Plan, *, budget_bytes: int) -> None:
+        self._model, self._plan = model, plan
+        self.runs = [UnitRun(unit) for unit in plan.units]
+        self._raw = [nn.Parameter(_start(model, plan, unit)) for unit in plan.units]
+        groups = [{"params": [p], "lr": run.unit.config.lr} for p, run in zip(self._raw, self.runs, strict=True)]
+        self._adam = torch.optim.Adam(groups)
+        means = [
+            np.zeros_like(job.embedding.mean) if job.config.embedding == "zero" else job.embedding.mean
+            for job in plan.jobs
+        ]
+        self._embeddings = torch.tensor(np.stack(means), device=model.device)
+        self._rule = plan.jobs[0].config.mix
+        prompts = [plan.questions.prompt_of[p.questions] for p in plan.passes]
+        self._schedule = PrefixSchedule(model, plan.questions.prompts, prompts, budget_bytes=budget_bytes)
+
+    def run(self, *, progress: bool | None) -> list[UnitRun]:
+        """Take every step of every unit that has not ended, and return how they fared."""
+        with progress_bar(
+            len(self._plan.passes), f"fitting {len(self.runs)} alpha maps", unit="pass", progress=progress
+        ) as bar:
+            for i, one in enumerate(self._plan.passes):
+                live = np.array([run.ended is None for run in self.runs])
+                chosen = np.nonzero(live[one.units])[0]
+                if len(chosen):
+                    self._train(i, one, chosen) if one.training else self._evaluate(i, one, chosen)
+                bar.update()
+        return self.runs
+
+    def _train(self, i: int, one: Pass, chosen: Indices) -> None:
+        self._adam.zero_grad(set_to_none=True)
+        sums = np.zeros(len(self.runs))
+        batch_sizes = torch.tensor([run.unit.config.batch_size for run in self.runs], device=self._model.device)
+        with torch.enable_grad():
+            for places, units, losses, _ in self._forward(i, one, chosen):
+                means = losses / batch_sizes[units]
+                means.sum().backward()  # type: ignore[no-untyped-call]  # torch annotates it only in part
+                np.add.at(sums, one.units[places], means.detach().cpu().numpy())
+        for u in np.unique(one.units[chosen]):
+            grad = self._raw[u].grad
+            if not np.isfinite(sums[u]) or grad is None or not bool(grad.isfinite().all()):
+                self.runs[u].ended = "nonfinite"
+                self._raw[u].grad = None
+            else:
+                self.runs[u].loss.append(float(sums[u]))
+        self._adam.step()
+
+    @torch.no_grad()
+    def _evaluate(self, i: int, one: Pass, chosen: Indices) -> None:
+        losses, right = np.full(len(one.units), np.nan), np.full(len(one.units), np.nan)
+        for places, _, loss, correct in self._forward(i, one, chosen):
+            losses[places], right[places] = loss.cpu().numpy(), correct.cpu().numpy()
+        for u in np.unique(one.units[chosen]):
+            # Each task counts once where several share an alpha map, however many rows it has.
+            of_job = [(one.units == u) & (one.jobs == job) for job in self.runs[u].unit.jobs]
+            loss, accuracy = (float(np.mean([found[rows].mean() for rows in of_job])) for found in (losses, right))
+            alpha = cast(Float32, torch.sigmoid(self._raw[u]).cpu().numpy() * self._model.grid.mask)
+            self.runs[u].record(one.step, loss, accuracy, alpha)
+
+    def _forward(self, i: int, one: Pass, chosen: Indices):  # type: ignore[no-untyped-def]
+        """Yield places, units (row), loss (row) and whether the first answer token is ranked first (row), in chunks."""
+        for places, prefix in self._schedule.take(i, chosen):
+            units = torch.tensor(one.units[places], device=self._model.device)
+            jobs = torch.tensor(one.jobs[places], device=self._model.device)
+            alphas = torch.sigmoid(torch.stack(self._raw))[units]
+            edits = injection(
+                alphas,
+                self._embeddings,
+                jobs,
+                heads_per_layer=self._model.grid.heads_per_layer,
+                rule=self._rule,
+                column=0,
+            )
+            tail, targets, weights = self._answers(one.questions[places])
+            logits, _ = self._model.decode(prefix, tail, edits)
+            losses = answer_loss(logits, targets, weights)
+            yield places, units, losses, logits[:, 0].argmax(-1) == targets[:, 0]
+
+    def _answers(self, questions: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tail to run, (row tail), the tokens to predict there, and the weight of each in the loss."""
+        plan, pad = self._plan.questions, self._model.encoder.pad
+        answers = [plan.answers[q] for q in questions]
+        width = max(map(len, answers))
+        last = [plan.prompts[plan.prompt_of[q]][-1] for q in questions]
+        tail = [[end, *answer[:-1]] + [pad] * (width - len(answer)) for end, answer in zip(last, answers, strict=True)]
+        targets = [answer + [pad] * (width - len(answer)) for answer in answers]
+        weights = [[1 / len(answer)] * len(answer) + [0.0] * (width - len(answer)) for answer in answers]
+        device = self._model.device
+        return (
+            torch.tensor(tail, device=device),
+            torch.tensor(targets, device=device),
+            torch.tensor(weights, device=device),
+        )
+
+
+def answer_loss(
+    logits: Float[Tensor, "row tail vocab"], targets: Int[Tensor, "row tail"], weights: Float[Tensor, "row tail"]
+) -> Float[Tensor, " row"]:
+    """Return the weighted cross-entropy of each row, in nats."""
+    each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(weights)
+    return (each * weights).sum(-1)
+
+
+def _start(model: LensModel, plan: Plan, unit: Unit) -> Tensor:
+    """Return the parameter before the sigmoid, (layer head), that a unit begins with."""
+    job, config = plan.jobs[unit.jobs[0]], unit.config
+    if job.warm_start is not None:
+        alpha = torch.tensor(job.warm_start.values).clamp(WARM_START_MARGIN, 1 - WARM_START_MARGIN)
+        return torch.logit(alpha).to(model.device)
+    if config.init == "random":
+        stream = seed_stream(config.seed, *(plan.jobs[i].task.digest for i in unit.jobs), "init")
+        drawn = stream.normal(0, RANDOM_INIT_SD, model.grid.shape)
+        return torch.tensor(drawn, dtype=torch.float32, device=model.device)
+    return torch.logit(torch.full(model.grid.shape, float(config.init))).to(model.device)

@@ -1,0 +1,220 @@
+"""What a joint SITE fit will do: every question, every draw and every pass is known before the first step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from site_lens.core.digests import seed_stream
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.errors import InputError, MismatchError
+from site_lens.core.fits import SiteConfig
+from site_lens.core.prompts import Prompt
+from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.scores import HeadGates
+from site_lens.core.tasks import Example, Task
+from site_lens.models.protocol import LensModel
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteJob:
+    """One fit to be made: the task, the settings, and the embedding that alpha mixes in."""
+
+    task: Task
+    config: SiteConfig
+    embedding: TaskEmbedding
+    warm_start: HeadGates | None = None
+    """Alphas to begin with instead of `config.init`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Zero-shot queries of all jobs. Jobs that ask the same prompt share it, and so its prefix."""
+
+    prompts: list[list[int]]
+    """Token ids of every distinct prompt."""
+    prompt_of: Indices
+    """(question): its prompt."""
+    answers: list[list[int]]
+    """(question): the tokens that the loss is taken on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One alpha map, and what it is trained on: one job, or all jobs that share it."""
+
+    jobs: tuple[int, ...]
+    config: SiteConfig
+    train_questions: Indices
+    """(step row): questions drawn for each step."""
+    train_jobs: Indices
+    """(step row): the job that each of them belongs to."""
+    valid_questions: Indices
+    valid_jobs: Indices
+    train_rows: dict[int, Indices]
+    """By job, (draw): rows of train that were drawn for it, in the order of the steps they were drawn at."""
+    train_steps: dict[int, Indices]
+    """By job, (draw): the step of each of these draws."""
+
+    def evaluates_at(self, step: int) -> bool:
+        """Tell whether the unit is evaluated after `step` steps: before the first, regularly, and after the last."""
+        return step <= self.config.n_steps and (step % self.config.eval_every == 0 or step == self.config.n_steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass through the model: which questions, for which jobs and units."""
+
+    step: int
+    training: bool
+    questions: Indices
+    jobs: Indices
+    units: Indices
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A joint fit, laid out."""
+
+    jobs: Sequence[SiteJob]
+    questions: Questions
+    units: tuple[Unit, ...]
+    passes: tuple[Pass, ...]
+    merged: tuple[int, ...]
+    """(job): answers whose first token spans the end of the prompt."""
+
+
+def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
+    """Lay out a joint fit: tokenise every question, draw every batch, list every pass.
+
+    What a job draws depends on its own seed and task alone.
+
+    Raises:
+        InputError: A prompt exceeds the context.
+        MismatchError: An embedding or a warm start does not belong to this model.
+    """
+    for job in jobs:
+        model.identity.check_use(job.embedding.model, f"the embedding of {job.embedding.task!r}")
+        if job.warm_start is not None and job.warm_start.grid != model.grid:
+            raise MismatchError(f"the warm start is over {job.warm_start.grid}, the model has {model.grid}")
+    book = _QuestionBook(model)
+    pools = [_Pool.of(job, book) for job in jobs]
+    units = tuple(_unit(group, jobs, pools) for group in _groups(jobs))
+    return Plan(jobs, book.questions(), units, tuple(_passes(units)), tuple(pool.merged for pool in pools))
+
+
+class _QuestionBook:
+    """Collects questions, each distinct prompt once."""
+
+    def __init__(self, model: LensModel) -> None:
+        self._model = model
+        self._place: dict[tuple[int, ...], int] = {}
+        self._prompt_of: list[int] = []
+        self._answers: list[list[int]] = []
+
+    def add(self, prompts: Sequence[Prompt], *, whole_answer: bool) -> tuple[Indices, int]:
+        """Add questions; return their numbers and how many first answer tokens span the end of the prompt."""
+        encoder = self._model.encoder
+        answers, merged = encoder.answers([p.text for p in prompts], [p.answer for p in prompts])
+        room = max(map(len, answers)) if whole_answer else 0
+        ids = encoder.encode([p.text for p in prompts], room=room)
+        first = len(self._answers)
+        self._prompt_of += [self._place.setdefault(tuple(row), len(self._place)) for row in ids]
+        self._answers += answers if whole_answer else [answer[:1] for answer in answers]
+        return np.arange(first, len(self._answers)), merged
+
+    def questions(self) -> Questions:
+        return Questions([list(row) for row in self._place], np.array(self._prompt_of), self._answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The questions a job draws from, and the rows of train they are."""
+
+    train: Indices
+    rows: Indices
+    valid: Indices
+    merged: int
+
+    @classmethod
+    def of(cls, job: SiteJob, book: _QuestionBook) -> "_Pool":
+        config, task = job.config, job.task
+        stream = seed_stream(config.seed, task.digest, "queries")
+        n = min(config.n_queries or len(task.train), len(task.train))
+        rows = np.sort(stream.choice(len(task.train), n, replace=False))
+        train, valid = [task.train[i] for i in rows], list(task.valid[: config.n_valid])
+        if config.null == "shuffled_answers":
+            train, valid = (_shuffled(split, stream) for split in (train, valid))
+        template, whole = job.embedding.template, config.loss == "answer"
+        asked, merged = book.add(zero_shot_prompts(train, template), whole_answer=whole)
+        checked, also_merged = book.add(zero_shot_prompts(valid, template), whole_answer=whole)
+        return cls(asked, rows.astype(np.int64), checked, merged + also_merged)
+
+
+def _shuffled(examples: Sequence[Example], stream: np.random.Generator) -> list[Example]:
+    order = stream.permutation(len(examples))
+    return [Example(row.input, examples[i].outputs) for row, i in zip(examples, order, strict=True)]
+
+
+def _groups(jobs: Sequence[SiteJob]) -> list[tuple[int, ...]]:
+    """Group the jobs that share an alpha map: those with equal settings that say so; the others stand alone."""
+    shared: dict[SiteConfig, list[int]] = {}
+    groups: list[tuple[int, ...]] = []
+    for i, job in enumerate(jobs):
+        if job.config.shared:
+            shared.setdefault(job.config, []).append(i)
+        else:
+            groups.append((i,))
+    for members in shared.values():
+        names = [jobs[i].task.name for i in members]
+        if len(set(names)) < len(names):
+            raise InputError(f"one shared alpha map was asked for, but a task comes twice: {names}")
+    return groups + [tuple(members) for members in shared.values()]
+
+
+def _unit(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> Unit:
+    config = jobs[group[0]].config
+    shape = (config.n_steps, config.batch_size)
+    stream = seed_stream(config.seed, *(jobs[i].task.digest for i in group), "batches")
+    # Reference: one task a step at random when alphas are shared; here each row of a batch draws its own.
+    member = stream.integers(len(group), size=shape) if len(group) > 1 else np.zeros(shape, dtype=np.int64)
+    drawn = stream.random(shape)
+    questions, owners = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
+    rows, steps = {}, {}
+    for place, job in enumerate(group):
+        mine = member == place
+        index = (drawn[mine] * len(pools[job].train)).astype(np.int64)
+        questions[mine], owners[mine] = pools[job].train[index], job
+        rows[job], steps[job] = pools[job].rows[index], np.nonzero(mine)[0]
+    return Unit(
+        jobs=group,
+        config=config,
+        train_questions=questions,
+        train_jobs=owners,
+        valid_questions=np.concatenate([pools[job].valid for job in group]),
+        valid_jobs=np.concatenate([np.full(len(pools[job].valid), job) for job in group]),
+        train_rows=rows,
+        train_steps=steps,
+    )
+
+
+def _passes(units: Sequence[Unit]) -> list[Pass]:
+    """List every pass: after each number of steps first the evaluations, then the next training step."""
+    passes = []
+    for step in range(max(unit.config.n_steps for unit in units) + 1):
+        for training in (False, True):
+            parts = [
+                (unit.train_questions[step], unit.train_jobs[step], i)
+                if training
+                else (unit.valid_questions, unit.valid_jobs, i)
+                for i, unit in enumerate(units)
+                if (step < unit.config.n_steps if training else unit.evaluates_at(step))
+            ]
+            if parts:
+                questions, jobs, owners = zip(*parts, strict=True)
+                whose = np.repeat(np.array(owners), [len(part) for part in questions])
+                passes.append(Pass(step, training, np.concatenate(questions), np.concatenate(jobs), whose))
+    return passes
