@@ -1,3 +1,99 @@
-"""Find which attention heads carry a task, on TransformerLens models."""
+"""Find which attention heads carry a task, on TransformerLens models.
+
+The names below are the public interface; each is loaded when it is first touched, so that `import site_lens` costs
+nothing and the reading side (`load`, `plots`, `write_report`) never loads torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "site_lens.core.errors": (
+        "SiteLensError", "InputError", "TaskFileError", "MismatchError", "StorageError", "ModelError", "FitError",
+    ),
+    "site_lens.core.heads": ("Head", "HeadGrid", "HeadSet"),
+    "site_lens.core.scores": ("HeadScores", "HeadGates"),
+    "site_lens.core.tasks": ("Example", "Task", "TaskAudit"),
+    "site_lens.core.task_files": ("load_task", "load_tasks"),
+    "site_lens.core.sampling": ("sample_tasks",),
+    "site_lens.core.prompts": ("Prompt", "PromptTemplate"),
+    "site_lens.core.embedding": ("TaskEmbedding",),
+    "site_lens.core.fits": ("SiteConfig", "SiteTrace", "SiteFit", "SiteFits"),
+    "site_lens.core.evaluation": ("Evaluation", "Evaluations"),
+    "site_lens.core.statistics": ("Interval",),
+    "site_lens.core.runs": ("Run",),
+    "site_lens.core.storage": ("load", "save"),
+    "site_lens.models.loading": ("load_model", "wrap_model"),
+    "site_lens.interventions.capturing": ("capture_embeddings",),
+    "site_lens.interventions.patching": ("inject", "mix"),
+    "site_lens.interventions.evaluating": ("evaluate",),
+    "site_lens.interventions.generating": ("generate",),
+    "site_lens.selectors.site": ("fit_site", "fit_variants"),
+    "site_lens.selectors.site_plan": ("SiteJob",),
+    "site_lens.experiments.fit_and_evaluate": ("fit_and_evaluate",),
+    "site_lens.reporting.report": ("write_report",),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", "plots", *_HOME_OF]  # noqa: PLE0604  # strings all
+
+if TYPE_CHECKING:
+    from site_lens import plots as plots
+    from site_lens.core.embedding import TaskEmbedding as TaskEmbedding
+    from site_lens.core.errors import FitError as FitError
+    from site_lens.core.errors import InputError as InputError
+    from site_lens.core.errors import MismatchError as MismatchError
+    from site_lens.core.errors import ModelError as ModelError
+    from site_lens.core.errors import SiteLensError as SiteLensError
+    from site_lens.core.errors import StorageError as StorageError
+    from site_lens.core.errors import TaskFileError as TaskFileError
+    from site_lens.core.evaluation import Evaluation as Evaluation
+    from site_lens.core.evaluation import Evaluations as Evaluations
+    from site_lens.core.fits import SiteConfig as SiteConfig
+    from site_lens.core.fits import SiteFit as SiteFit
+    from site_lens.core.fits import SiteFits as SiteFits
+    from site_lens.core.fits import SiteTrace as SiteTrace
+    from site_lens.core.heads import Head as Head
+    from site_lens.core.heads import HeadGrid as HeadGrid
+    from site_lens.core.heads import HeadSet as HeadSet
+    from site_lens.core.prompts import Prompt as Prompt
+    from site_lens.core.prompts import PromptTemplate as PromptTemplate
+    from site_lens.core.runs import Run as Run
+    from site_lens.core.sampling import sample_tasks as sample_tasks
+    from site_lens.core.scores import HeadGates as HeadGates
+    from site_lens.core.scores import HeadScores as HeadScores
+    from site_lens.core.statistics import Interval as Interval
+    from site_lens.core.storage import load as load
+    from site_lens.core.storage import save as save
+    from site_lens.core.task_files import load_task as load_task
+    from site_lens.core.task_files import load_tasks as load_tasks
+    from site_lens.core.tasks import Example as Example
+    from site_lens.core.tasks import Task as Task
+    from site_lens.core.tasks import TaskAudit as TaskAudit
+    from site_lens.experiments.fit_and_evaluate import fit_and_evaluate as fit_and_evaluate
+    from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
+    from site_lens.interventions.evaluating import evaluate as evaluate
+    from site_lens.interventions.generating import generate as generate
+    from site_lens.interventions.patching import inject as inject
+    from site_lens.interventions.patching import mix as mix
+    from site_lens.models.loading import load_model as load_model
+    from site_lens.models.loading import wrap_model as wrap_model
+    from site_lens.reporting.report import write_report as write_report
+    from site_lens.selectors.site import fit_site as fit_site
+    from site_lens.selectors.site import fit_variants as fit_variants
+    from site_lens.selectors.site_plan import SiteJob as SiteJob
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home (PEP 562)."""
+    if name == "plots":
+        return import_module("site_lens.plots")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'site_lens' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

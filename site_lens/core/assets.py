@@ -4,7 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from site_lens.core.tasks import SPLITS, Example, Task
+from site_lens.core.tasks import Example, Task
 
 ASSETS = Path(__file__).parent.parent / "assets"
 DEMO_MODEL = ASSETS / "demo_model"
@@ -13,15 +13,15 @@ DEMO_TASKS = ASSETS / "demo_tasks.json"
 
 @cache
 def _demo_tasks() -> dict[str, Task]:
+    def examples(pairs: list[tuple[str, str]]) -> tuple[Example, ...]:
+        return tuple(Example(x, (y,)) for x, y in pairs)
+
     rows = json.loads(DEMO_TASKS.read_text(encoding="utf-8"))
-    return {
-        row["name"]: Task(
-            row["name"],
-            **{split: tuple(Example(x, (y,)) for x, y in row[split]) for split in SPLITS},
-            family=row["family"],
-        )
+    tasks = (
+        Task(row["name"], examples(row["train"]), examples(row["valid"]), examples(row["test"]), row["family"])
         for row in rows
-    }
+    )
+    return {task.name: task for task in tasks}
 
 
 def demo_tasks() -> dict[str, Task]:

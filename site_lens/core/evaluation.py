@@ -111,9 +111,8 @@ class Evaluation(Record):
 
         rows = []
         for i, method in enumerate(self.methods):
-            found = {m: self.accuracy(method, m) for m in MATCHES if getattr(self, m) is not None}
             measured: dict[str, Interval] = {
-                **found,
+                **{str(m): self.accuracy(method, m) for m in MATCHES if getattr(self, m) is not None},
                 "log_prob": bootstrap_mean(self.log_prob[i]),
                 "reciprocal_rank": bootstrap_mean(1 / self.rank[i]),
             }

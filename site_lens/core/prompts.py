@@ -61,12 +61,12 @@ class PromptTemplate(Frozen):
         return f"{self.input_prefix}{space}{text}{self.input_separator}{self.output_prefix}"
 
     def render(self, demonstrations: Sequence[Example], query: Example) -> Prompt:
-        """Render answered demonstrations followed by an unanswered query.
+        r"""Render answered demonstrations followed by an unanswered query.
 
         Example:
             >>> from site_lens.core.tasks import Example
             >>> PromptTemplate().render([Example("hot", ("cold",))], Example("big", ("small",))).text
-            'Q: hot\\nA: cold\\n\\nQ: big\\nA:'
+            'Q: hot\nA: cold\n\nQ: big\nA:'
         """
         shots = "".join(
             self.query_text(shot.input) + self.answer_text(shot.output) + self.output_separator

@@ -1,10 +1,12 @@
 """Which demonstrations and queries go into prompts: every draw comes from a stream that is handed in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
+from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.tasks import Example, Task
@@ -16,6 +18,28 @@ class PromptSet:
 
     prompts: tuple[Prompt, ...]
     labelled_rows: frozenset[int]
+
+
+def sample_tasks(tasks: Iterable[Task], n_tasks: int, *, seed: int) -> dict[str, Task]:
+    """Draw tasks evenly over the families, blindly: by seed alone, never by any result.
+
+    Args:
+        tasks: The tasks to draw from.
+        n_tasks: How many to draw.
+        seed: Seed of the draw.
+
+    Raises:
+        InputError: There are fewer tasks than that.
+    """
+    stream = seed_stream(seed, "sample of tasks")
+    families: dict[str | None, list[Task]] = {}
+    for task in tasks:
+        families.setdefault(task.family, []).append(task)
+    shuffled = [[members[i] for i in stream.permutation(len(members))] for members in families.values()]
+    rounds = [task for layer in zip_longest(*shuffled) for task in layer if task is not None]
+    if not 1 <= n_tasks <= len(rounds):
+        raise InputError(f"cannot draw {n_tasks} of {len(rounds)} tasks")
+    return {task.name: task for task in rounds[:n_tasks]}
 
 
 def zero_shot_prompts(examples: Sequence[Example], template: PromptTemplate) -> tuple[Prompt, ...]:

@@ -102,15 +102,22 @@ def write_whole(files: dict[Path, bytes]) -> None:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
+            Path(temporary).chmod(0o644)
         for temporary, path in waiting:
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
     except OSError as error:
         folder = next(iter(files)).parent
         raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
     finally:
         for temporary, _ in waiting:
             Path(temporary).unlink(missing_ok=True)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Find out before long work, not after it, whether `folder` can be made and written; raises StorageError."""
+    probe = Path(folder) / ".writable"
+    write_whole({probe: b""})
+    probe.unlink()
 
 
 def load(path: str | Path, expected: type[R] | None = None) -> R:
@@ -161,7 +168,7 @@ def _record_class(manifest: Manifest, path: Path) -> type[Record]:
     if manifest.record_schema > record_class.schema_version:
         raise StorageError(
             f"{path} was written by site_lens {manifest.site_lens} with schema {manifest.record_schema} of "
-            f"{manifest.kind}; this is site_lens {__version__}, which reads up to {record_class.schema_version}: upgrade"
+            f"{manifest.kind}; site_lens {__version__} reads up to {record_class.schema_version}: upgrade"
         )
     return record_class
 

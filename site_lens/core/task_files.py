@@ -144,7 +144,7 @@ def _from_split_folder(folder: Path, name: str, columns: _Columns) -> Task:
         splits[split] = tuple(_examples(path, columns))
         if not splits[split]:
             raise TaskFileError(f"{path} is empty; every split needs at least one row")
-    return Task(name, **splits)
+    return Task(name, splits["train"], splits["valid"], splits["test"])
 
 
 def _split(name: str, examples: Iterable[Example], path: Path, seed: int) -> Task:
@@ -229,7 +229,8 @@ def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task
             f"dataset {name!r} has the splits {', '.join(dataset)}; {', '.join(missing)} is missing. "
             "Hand in one split to have it divided 70/9/21"
         )
-    return Task(name, **{split: tuple(_dataset_examples(splits[split], name, columns)) for split in SPLITS})
+    train, valid, test = (tuple(_dataset_examples(splits[split], name, columns)) for split in SPLITS)
+    return Task(name, train, valid, test)
 
 
 def _dataset_examples(dataset: Iterable[object], name: str, columns: _Columns) -> Iterator[Example]:

@@ -61,8 +61,9 @@ def evaluate(
     found = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
-            chosen = template or (fits[task.name].template if fits is not None else PromptTemplate())
             methods = methods_for(task, fits, controls or {}, n_shots=n_shots)
+            own = fits.of(task.name)[0].template if fits is not None else PromptTemplate()
+            chosen = template or own
             settings = _Settings(chosen, n_shots, max_queries, generated, seed)
             found.append(_evaluate_task(model, task, methods, settings))
             bar.update()
@@ -126,9 +127,8 @@ class _Asked:
         tokens, merged = model.encoder.answers([text for text, _ in pairs], [answer for _, answer in pairs])
         firsts = iter(token[0] for token in tokens)
         self._accepted = [[next(firsts) for _ in prompt.answers] for prompt in prompts]
-        self.notes = (
-            f"{merged} answers share a token with the end of their prompt; first tokens are approximate",
-        ) * bool(merged)
+        merging = f"{merged} answers share a token with the end of their prompt; first tokens are approximate"
+        self.notes = (merging,) if merged else ()
         self._parts: list[tuple[list[int], Prefix, Tensor]] = []
         for group in length_batches([len(row) for row in ids]):
             prefix, row_of = prefill_prompts(model, [ids[i] for i in group])

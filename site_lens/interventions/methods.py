@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from site_lens.core.errors import InputError
 from site_lens.core.evaluation import REFERENCE
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.tasks import Task
@@ -47,8 +48,25 @@ def site_methods(name: str, fit: SiteFit) -> tuple[Method, Method]:
 
 
 def methods_for(task: Task, fits: SiteFits | None, controls: Mapping[str, SiteFits], *, n_shots: int) -> list[Method]:
-    """List what a task is evaluated with: prompting, its fit soft and hard, and its controls."""
+    """List what a task is evaluated with: prompting, its fits soft and hard, and its controls.
+
+    Fits of several seeds are told apart as `site#0`, `site#1`, ...
+
+    Raises:
+        InputError: There are fits, but none of this task.
+    """
     found = [prompting(0), prompting(n_shots)]
-    if fits is not None:
-        found += site_methods("site", fits[task.name])
-    return found + [site_methods(name, control[task.name])[0] for name, control in controls.items()]
+    for name, fit in _named("site", task, fits):
+        found += site_methods(name, fit)
+    for control, members in controls.items():
+        found += [site_methods(name, fit)[0] for name, fit in _named(control, task, members)]
+    return found
+
+
+def _named(method: str, task: Task, fits: SiteFits | None) -> list[tuple[str, SiteFit]]:
+    if fits is None:
+        return []
+    several = fits.of(task.name)
+    if not several:
+        raise InputError(f"no fit of task {task.name!r} for {method}; there are fits of: {', '.join(fits)}")
+    return [(method if len(several) == 1 else f"{method}#{fit.seed}", fit) for fit in several]

@@ -12,7 +12,7 @@ from site_lens.core.heads import HeadGrid
 from site_lens.core.provenance import ModelIdentity
 from site_lens.models.hooking import StopForward, editing, hooked, stop
 from site_lens.models.prefix import CachePrefix
-from site_lens.models.protocol import Batch, Edit, left_mask
+from site_lens.models.protocol import Batch, Edit, Prefix, left_mask
 from site_lens.models.tokens import Encoder
 
 HOOK = "blocks.{layer}.attn.hook_z"
@@ -84,9 +84,11 @@ class BridgeModel:
                 return
 
     def decode(
-        self, prefix: CachePrefix, tail: Int[Tensor, "row tail"], edits: Sequence[Edit] = ()
+        self, prefix: Prefix, tail: Int[Tensor, "row tail"], edits: Sequence[Edit] = ()
     ) -> tuple[Float[Tensor, "row tail vocab"], CachePrefix]:
         """Run the tokens that follow a prefix; see `LensModel.decode`."""
+        if not isinstance(prefix, CachePrefix):
+            raise InputError(f"a {type(prefix).__name__} was made by another kind of model; prefill it with this one")
         cache, n_tail = prefix.view(), tail.shape[1]
         # The mask covers prefix and tail, and positions are explicit: a mask alone is not enough for absolute
         # positions under left padding (TransformerLens 3.x is off by 0.25 in GPT-2's logits).

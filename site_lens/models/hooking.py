@@ -10,15 +10,16 @@ from torch import Tensor
 from site_lens.core.errors import InputError
 from site_lens.models.protocol import Edit
 
+ZFunction = Callable[[Tensor], Tensor | None]
+"""What hangs on a hook point: takes z (row pos head d_head), returns what replaces it, if anything does."""
+
 
 class StopForward(Exception):  # noqa: N818  # a signal, not an error
     """Raised inside a hook to end a forward pass whose rest is not needed."""
 
 
 @contextmanager
-def hooked(
-    points: Mapping[int, Any], functions: Iterable[tuple[int, Callable[[Tensor], Tensor | None]]]
-) -> Iterator[None]:
+def hooked(points: Mapping[int, Any], functions: Iterable[tuple[int, ZFunction]]) -> Iterator[None]:
     """Hang a function on the hook points of some layers for as long as the context lasts.
 
     `HookPoint.add_hook` is used instead of `model.hooks(...)`, which rebuilds the table of all hook names at each call:
@@ -26,7 +27,7 @@ def hooked(
 
     Args:
         points: The z hook point of each layer.
-        functions: Layers and what to do with their z (row pos head d_head), in order; a returned tensor replaces z.
+        functions: Layers and what to do with their z, in order.
     """
     added = []
     try:

@@ -41,9 +41,7 @@ def identify(
     value_bias = _has_value_bias(host)
     return ModelIdentity(
         name=name,
-        architecture=str(
-            getattr(host.cfg, "architecture", None) or getattr(host.cfg, "original_architecture", "unknown")
-        ),
+        architecture=str(host.cfg.architecture),
         host=type(host).__name__,
         grid=HeadGrid(tuple(shape[2] for shape in z_shapes)),
         d_head=widths[0],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +52,9 @@ def load_model(
     from transformer_lens.model_bridge import TransformerBridge
 
     source = str(DEMO_MODEL if str(name) == "demo" else name)
-    place = torch.device(device) if device is not None else _best_device()
+    place = _device(device)
+    if len(Path(source).parts) > 2 and not Path(source).exists():
+        raise InputError(f"there is no model folder {source}; give 'demo', an existing folder, or a hub id")
     try:
         config = transformers.AutoConfig.from_pretrained(source, revision=revision)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision)
@@ -115,7 +118,7 @@ def _z_shapes(bridge: Any) -> list[tuple[int, ...]]:
             raise StopForward
 
     device = next(bridge.parameters()).device
-    with hooked(points, [(layer, lambda z, layer=layer: look(layer, z)) for layer in points]):
+    with hooked(points, [(layer, partial(look, layer)) for layer in points]):
         try:
             bridge(torch.tensor([[1, 2]], device=device), return_type=None)
         except StopForward:
@@ -123,12 +126,14 @@ def _z_shapes(bridge: Any) -> list[tuple[int, ...]]:
     raise ModelError(f"z of layer {max(points)} was never computed; the model's attention does not pass through hook_z")
 
 
-def _best_device() -> torch.device:
-    return (
-        torch.device(torch.accelerator.current_accelerator() or "cpu")
-        if torch.accelerator.is_available()
-        else torch.device("cpu")
-    )
+def _device(asked: str | torch.device | None) -> torch.device:
+    if asked is None:
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found or torch.device("cpu")
+    try:
+        return torch.device(asked)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {asked!r}; give cpu, cuda, cuda:1 or mps") from error
 
 
 def _number_format(asked: DType | None, own: torch.dtype | None, device: torch.device, *, demo: bool) -> torch.dtype:

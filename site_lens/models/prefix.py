@@ -55,9 +55,8 @@ class CachePrefix:
         width = int(lengths.max())
         cache = self.view()
         for layer in cache.layers:
-            _set_parts(
-                layer, [_fit(part[index.to(part.device)], _columns(layer, width)) for part in _parts(layer)], width
-            )
+            columns = _columns(layer, width)
+            _set_parts(layer, [_fit(part[index.to(part.device)], columns) for part in _parts(layer)], width)
         return CachePrefix(cache, lengths, width)
 
     @classmethod

@@ -78,8 +78,8 @@ def embed(
     tasks: Sequence[Task],
     config: SiteConfig,
     *,
-    template: PromptTemplate | None,
-    progress: bool | None,
+    template: PromptTemplate | None = None,
+    progress: bool | None = None,
 ) -> dict[str, TaskEmbedding]:
     """Capture the task embeddings that a config asks for."""
     return capture_embeddings(
@@ -180,9 +180,8 @@ def _notes(model: LensModel, plan: Plan, job_index: int) -> tuple[str, ...]:
     if job.embedding.task != job.task.name:
         notes += (f"mixes in the embedding of {job.embedding.task!r}, not its own",)
     if plan.merged[job_index]:
-        notes += (
-            f"{plan.merged[job_index]} answers share a token with the end of their prompt; their first token is approximate",
-        )
+        n = plan.merged[job_index]
+        notes += (f"{n} answers share a token with the end of their prompt; their first token is approximate",)
     return notes
 
 

@@ -6,6 +6,7 @@ Losses are summed over units, nothing is clipped, every unit has its own paramet
 stream; so a joint fit follows the same path as separate ones, up to rounding.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -122,7 +123,7 @@ class SiteLoop:
         with torch.enable_grad():
             for places, units, losses, _ in self._forward(i, one, chosen):
                 means = losses / batch_sizes[units]
-                means.sum().backward()  # type: ignore[no-untyped-call]  # torch annotates it only in part
+                means.sum().backward()  # type: ignore[no-untyped-call]  # torch types it in part
                 np.add.at(sums, one.units[places], means.detach().cpu().numpy())
         for u in np.unique(one.units[chosen]):
             grad = self._raw[u].grad
@@ -136,21 +137,21 @@ class SiteLoop:
     @torch.no_grad()
     def _evaluate(self, i: int, one: Pass, chosen: Indices) -> None:
         losses, right = np.full(len(one.units), np.nan), np.full(len(one.units), np.nan)
-        for places, _, loss, correct in self._forward(i, one, chosen):
-            losses[places], right[places] = loss.cpu().numpy(), correct.cpu().numpy()
+        for places, _, found, correct in self._forward(i, one, chosen):
+            losses[places], right[places] = found.cpu().numpy(), correct.cpu().numpy()
         for u in np.unique(one.units[chosen]):
             # Each task counts once where several share an alpha map, however many rows it has.
             of_job = [(one.units == u) & (one.jobs == job) for job in self.runs[u].unit.jobs]
-            loss, accuracy = (float(np.mean([found[rows].mean() for rows in of_job])) for found in (losses, right))
+            loss, accuracy = (float(np.mean([each[rows].mean() for rows in of_job])) for each in (losses, right))
             alpha = cast(Float32, torch.sigmoid(self._raw[u]).cpu().numpy() * self._model.grid.mask)
             self.runs[u].record(one.step, loss, accuracy, alpha)
 
-    def _forward(self, i: int, one: Pass, chosen: Indices):  # type: ignore[no-untyped-def]
+    def _forward(self, i: int, one: Pass, chosen: Indices) -> Iterator[tuple[Indices, Tensor, Tensor, Tensor]]:
         """Yield places, units (row), loss (row) and whether the first answer token is ranked first (row), in chunks."""
         for places, prefix in self._schedule.take(i, chosen):
             units = torch.tensor(one.units[places], device=self._model.device)
             jobs = torch.tensor(one.jobs[places], device=self._model.device)
-            alphas = torch.sigmoid(torch.stack(self._raw))[units]
+            alphas = torch.sigmoid(torch.stack(list[Tensor](self._raw)))[units]
             edits = injection(
                 alphas,
                 self._embeddings,

@@ -1,0 +1,233 @@
+"""The command line: parse, call, save, print."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+import site_lens as sl
+from site_lens.core.runs import ZERO_EMBEDDING, write_results
+
+if TYPE_CHECKING:
+    from site_lens.core.evaluation import Evaluations
+
+app = typer.Typer(
+    name="site-lens",
+    help="Find which attention heads carry a task. Begin with: site-lens demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+tasks_app = typer.Typer(help="Look at tasks before fitting them.", no_args_is_help=True)
+app.add_typer(tasks_app, name="tasks")
+
+ModelName = Annotated[str, typer.Option("--model", "-m", help="'demo', a Hugging Face folder or a hub id.")]
+TaskNames = Annotated[list[str] | None, typer.Option("--task", "-t", help="Keep this task; may be repeated.")]
+InputColumn = Annotated[str, typer.Option(help="Column or key of the input.")]
+OutputColumn = Annotated[str, typer.Option(help="Column or key of the output.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+DType = Annotated[
+    Literal["float32", "bfloat16", "float16"] | None,
+    typer.Option(help="Number format; the checkpoint's own by default."),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; an accelerator if there is one by default.")]
+Queries = Annotated[int | None, typer.Option(help="Test rows to evaluate on; all by default.")]
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by convention 128 + SIGINT."""
+
+Sources = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("runs/demo"),
+    n_tasks: Annotated[int, typer.Option(help="Demo tasks to draw, evenly over the families, by seed.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of tasks and of the fits.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit and evaluate SITE on the embedded demo model, and write a report."""
+    tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
+    run = sl.fit_and_evaluate(sl.load_model("demo"), tasks, sl.SiteConfig(seed=seed), folder=out)
+    report_path = _write_report(run, out / "report.html")
+    _show_run(run, {"fits": out / "fits", "results": out / "results.csv", "report": report_path}, as_json)
+
+
+@app.command()
+def fit(
+    tasks: Annotated[str, typer.Argument(help=Sources)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
+    model: ModelName = "demo",
+    task: TaskNames = None,
+    paper: Annotated[bool, typer.Option("--paper", help="The published settings: 400 steps of batch 1.")] = False,
+    n_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    n_prompts: Annotated[int | None, typer.Option(help="M: prompts in a task embedding.")] = None,
+    n_shots: Annotated[int | None, typer.Option(help="N: demonstrations in each of them.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    seeds: Annotated[int, typer.Option(help="Fits per task, with seeds 0, 1, ...")] = 1,
+    max_queries: Queries = None,
+    generate: Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")] = False,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit SITE and its zero-embedding control on tasks, evaluate both, and save everything."""
+    given = {"n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    config = sl.SiteConfig.paper(**changes) if paper else sl.SiteConfig(**changes)
+    wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
+    run = sl.fit_and_evaluate(
+        sl.load_model(model, dtype=dtype, device=device),
+        wanted,
+        config,
+        folder=out,
+        seeds=range(seeds),
+        max_queries=max_queries,
+        generated=generate,
+    )
+    _show_run(run, {"fits": out / "fits", "results": out / "results.csv"}, as_json)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, made by fit or demo.")],
+    tasks: Annotated[str, typer.Argument(help=Sources)],
+    model: ModelName = "demo",
+    n_shots: Annotated[int, typer.Option(help="Demonstrations of few-shot prompting.")] = 10,
+    max_queries: Queries = None,
+    generate: Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the demonstrations.")] = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
+    saved = sl.Run.load(run)
+    names = list(dict.fromkeys(one.task for one in saved.fits.values()))
+    wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
+    measured = sl.evaluate(
+        sl.load_model(model, dtype=dtype, device=device),
+        wanted,
+        saved.fits,
+        controls=saved.controls,
+        n_shots=n_shots,
+        max_queries=max_queries,
+        generated=generate,
+        seed=seed,
+    )
+    measured.save(run / "evaluations")
+    results = write_results(measured, run)
+    _show_run(sl.Run(saved.fits, saved.controls, measured), {"results": results}, as_json)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, made by fit or demo.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file; RUN/report.html by default.")] = None,
+) -> None:
+    """Write the report of a saved run as one offline HTML file; needs no model."""
+    print(_write_report(sl.Run.load(run), out or run / "report.html"))
+
+
+@tasks_app.command("list")
+def tasks_list(
+    source: Annotated[str, typer.Argument(help=Sources)] = "demo",
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    as_json: AsJson = False,
+) -> None:
+    """List tasks: rows in each split, family, and an example."""
+    found = sl.load_tasks(source, input_column=input_column, output_column=output_column)
+    rows = [
+        {
+            "task": task.name,
+            "family": task.family,
+            "n_train": len(task.train),
+            "n_valid": len(task.valid),
+            "n_test": len(task.test),
+            "example": f"{task.train[0].input} -> {task.train[0].output}",
+        }
+        for task in found.values()
+    ]
+    _show_rows(rows, as_json)
+
+
+@tasks_app.command("audit")
+def tasks_audit(
+    source: Annotated[str, typer.Argument(help=Sources)] = "demo",
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    as_json: AsJson = False,
+) -> None:
+    """Count leaks, conflicting labels, repeated rows, and what a constant answer would score."""
+    found = sl.load_tasks(source, input_column=input_column, output_column=output_column)
+    _show_rows([asdict(task.audit()) for task in found.values()], as_json)
+
+
+def _write_report(run: sl.Run, path: Path) -> Path:
+    return sl.write_report(run.fits, path, evaluations=run.evaluations, controls=run.controls.get(ZERO_EMBEDDING))
+
+
+def _show_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    _show_table(list(rows[0]), cells)
+
+
+def _show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
+    if as_json:
+        assert run.evaluations is not None
+        results = json.loads(run.evaluations.results().to_json(orient="records"))
+        print(json.dumps({"paths": {name: str(path) for name, path in paths.items()}, "results": results}, indent=1))
+        return
+    if run.evaluations is not None:
+        _show_accuracies(run.evaluations)
+    for name, path in paths.items():
+        print(f"{name + ':':9}{path}")
+
+
+def _show_accuracies(evaluations: "Evaluations") -> None:
+    methods = evaluations.methods
+    cells = [
+        [name, *(f"{e.accuracy(m).value:.3f}" if m in e.methods else "" for m in methods), str(len(e.queries))]
+        for name, e in evaluations.items()
+    ]
+    means = [str(evaluations.mean(m)) for m in methods]
+    _show_table(["task", *methods, "n"], [*cells, ["mean over tasks", *means, ""]])
+    print("First-token accuracy; the mean with a 95% interval over tasks. site_zero_embedding: gates alone.")
+
+
+def _show_table(header: list[str], cells: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header)
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    # A pipe has no width: give a table there all it needs instead of folding it to 80 columns.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends with exit code 2 and one line, an interruption with 130."""
+    try:
+        app(arguments)
+    except sl.SiteLensError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted; every record that was finished is saved and can be loaded", file=sys.stderr)
+        raise
+
+
+if __name__ == "__main__":
+    main()

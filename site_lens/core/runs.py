@@ -1,0 +1,79 @@
+"""A run on disk: fits, their controls and evaluations in one folder, each record in a pair of files of its own.
+
+runs/demo/fits/<task>.json + .safetensors
+runs/demo/controls/<method>/<task>.json + .safetensors
+runs/demo/evaluations/<task>.json + .safetensors
+runs/demo/results.csv
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from site_lens.core.errors import StorageError
+from site_lens.core.evaluation import Evaluations
+from site_lens.core.fits import SiteFits
+from site_lens.core.storage import write_whole
+
+ZERO_EMBEDDING = "site_zero_embedding"
+"""The control that belongs beside every fit: the same loop with an embedding of zeros, so that gates act alone."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was fitted and measured together."""
+
+    fits: SiteFits
+    controls: dict[str, SiteFits] = field(default_factory=dict)
+    """Control fits by the name of their method."""
+    evaluations: Evaluations | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence["Run"]) -> "Run":
+        """Put runs of different tasks together."""
+        names = dict.fromkeys(name for part in parts for name in part.controls)
+        measured = [e for part in parts if part.evaluations is not None for e in part.evaluations.values()]
+        return cls(
+            fits=SiteFits([fit for part in parts for fit in part.fits.values()]),
+            controls={n: SiteFits([fit for part in parts for fit in part.controls[n].values()]) for n in names},
+            evaluations=Evaluations(measured) if measured else None,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Run":
+        """Read a run; controls and evaluations may be missing.
+
+        Raises:
+            StorageError: The folder holds no fits, or a record is damaged.
+        """
+        folder = Path(folder)
+        if not (folder / "fits").is_dir():
+            raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); make one with: site-lens fit")
+        controls = folder / "controls"
+        return cls(
+            fits=SiteFits.load(folder / "fits"),
+            controls={p.name: SiteFits.load(p) for p in sorted(controls.iterdir())} if controls.is_dir() else {},
+            evaluations=Evaluations.load(folder / "evaluations") if (folder / "evaluations").is_dir() else None,
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write every record, and `results.csv` if there are evaluations.
+
+        Raises:
+            StorageError: The folder cannot be written; records written before stay.
+        """
+        folder = Path(folder)
+        self.fits.save(folder / "fits")
+        for name, control in self.controls.items():
+            control.save(folder / "controls" / name)
+        if self.evaluations is not None:
+            self.evaluations.save(folder / "evaluations")
+            write_results(self.evaluations, folder)
+        return folder
+
+
+def write_results(evaluations: Evaluations, folder: str | Path) -> Path:
+    """Write `results.csv`: one row per task, method and metric."""
+    path = Path(folder) / "results.csv"
+    write_whole({path: evaluations.results().to_csv(index=False).encode()})
+    return path

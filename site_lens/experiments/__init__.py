@@ -1,0 +1,1 @@
+"""Studies that need a model and several tasks."""
