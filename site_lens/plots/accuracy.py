@@ -1,0 +1,96 @@
+"""Accuracy by task and method, with intervals."""
+
+import math
+
+import plotly.graph_objects as go
+
+from site_lens.core.errors import InputError
+from site_lens.core.evaluation import Evaluations, Match
+from site_lens.plots.style import HAIRLINE, PALETTE, TEMPLATE, plain, titled
+
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
+
+KNOWN = {"zero_shot": 6, "ten_shot": 0, "site": 1, "site_hard": 4, "site_zero_embedding": 3}
+"""Place in palette and symbols of the methods that every evaluation has, so that they look alike in every figure."""
+
+NAME_HEIGHT, METHOD_HEIGHT = 22, 10
+"""Pixels of a task's row: its name on top, then its methods below each other. The name stands inside the plot, so that
+long names leave the dots their full width on a phone."""
+
+LEGEND_WIDTH = 20
+"""Characters of a method's name up to which two names stand side by side on a phone."""
+
+
+def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.Figure:
+    """Draw accuracies with their 95% Wilson intervals: tasks below each other, one dot a method.
+
+    Args:
+        evaluations: One evaluation a task; a method that a task lacks has no dot there.
+        metric: Which count of right answers to draw.
+
+    Returns:
+        A figure with one trace a method, in the order of `evaluations.methods`.
+
+    Raises:
+        InputError: There are no evaluations, or the metric was not measured.
+    """
+    if not evaluations:
+        raise InputError("there are no evaluations to draw; make some with evaluate(model, tasks, fits)")
+    n_tasks, methods = len(evaluations), evaluations.methods
+    row = NAME_HEIGHT + METHOD_HEIGHT * len(methods)
+    figure = go.Figure([_dots(evaluations, method, metric) for method in methods])
+    legend_columns = 2 if max(map(len, methods)) <= LEGEND_WIDTH else 1
+    top = 60 + 20 * math.ceil(len(methods) / legend_columns)
+    figure.update_layout(
+        template=TEMPLATE,
+        title=titled(f"accuracy ({metric})", "dots with 95% Wilson intervals"),
+        height=n_tasks * row + top + 56,
+        margin={"t": top, "b": 56, "l": 12},
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 11}},
+        xaxis={"title": {"text": "share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
+        yaxis={"range": [n_tasks, 0], "showgrid": False, "showticklabels": False},
+        annotations=[
+            {"text": plain(task, width=40), "xref": "paper", "x": 0, "xanchor": "left", "y": i, "yanchor": "top",
+             "showarrow": False} for i, task in enumerate(evaluations)
+        ],
+        shapes=[
+            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": i, "y1": i,
+             "line": {"color": HAIRLINE, "width": 1}} for i in range(n_tasks)
+        ],
+    )  # fmt: skip
+    return figure
+
+
+def _dots(evaluations: Evaluations, method: str, metric: Match) -> go.Scatter:
+    methods = evaluations.methods
+    place = methods.index(method)
+    offset = (NAME_HEIGHT + METHOD_HEIGHT * (place + 0.3)) / (NAME_HEIGHT + METHOD_HEIGHT * len(methods))
+    found = [
+        (index, task, one.accuracy(method, metric))
+        for index, (task, one) in enumerate(evaluations.items())
+        if method in one.methods
+    ]
+    taken = {KNOWN[known] for known in methods if known in KNOWN}
+    free = [index for index in range(len(PALETTE)) if index not in taken] or list(range(len(PALETTE)))
+    strangers = [name for name in methods if name not in KNOWN]
+    look = KNOWN[method] if method in KNOWN else free[strangers.index(method) % len(free)]
+    return go.Scatter(
+        name=plain(method),
+        mode="markers",
+        x=[interval.value for _, _, interval in found],
+        y=[index + offset for index, _, _ in found],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [interval.high - interval.value for _, _, interval in found],
+            "arrayminus": [interval.value - interval.low for _, _, interval in found],
+            "thickness": 1.2,
+            "width": 0,
+        },
+        cliponaxis=False,
+        marker={"color": PALETTE[look], "symbol": SYMBOLS[look], "size": 8},
+        customdata=[[plain(task), i.low, i.high, i.n] for _, task, i in found],
+        hovertemplate="%{customdata[0]}<br>"
+        + plain(method).replace("%{", "% {")
+        + "<br>%{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]<br>%{customdata[3]} queries<extra></extra>",
+    )

@@ -1,0 +1,5 @@
+"""Reports: records in, one HTML file out that opens anywhere, offline, without torch or a model."""
+
+from site_lens.reporting.report import write_report as write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,122 @@
+"""The headline: mean accuracy by method, and whether SITE beats 10-shot prompting, never without the gates alone."""
+
+from dataclasses import dataclass
+
+from site_lens.core.evaluation import REFERENCE, Evaluations, Match
+from site_lens.core.statistics import Interval
+
+SITE = "site"
+ZERO = "site_zero_embedding"
+
+FEW_TASKS = 5
+"""Below this many tasks a bootstrap over tasks is known to give intervals that are too narrow."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodMean:
+    """Mean accuracy of one method over the tasks that have it."""
+
+    method: str
+    accuracy: Interval
+    n_tasks: int
+    labelled: str
+    """Labelled rows a task, as a number or a range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """SITE, 10-shot prompting and the gates alone, on the tasks that have all three."""
+
+    site: Interval
+    reference: Interval
+    zero: Interval
+    gain: Interval
+    """SITE minus 10-shot prompting."""
+    content: Interval
+    """SITE minus the gates alone: what the content of the embedding adds."""
+    n_tasks: int
+    verdict: str
+    content_verdict: str
+
+
+def method_means(evaluations: Evaluations, metric: Match) -> list[MethodMean]:
+    """Return the mean accuracy of every method, each over the tasks that have it."""
+    found = []
+    for method in evaluations.methods:
+        having = with_methods(evaluations, method)
+        rows = [one.labelled_rows[one.methods.index(method)] for one in having.values()]
+        labelled = str(rows[0]) if min(rows) == max(rows) else f"{min(rows)} to {max(rows)}"
+        found.append(MethodMean(method, _mean(having, method, metric), len(having), labelled))
+    return found
+
+
+def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
+    """Compare SITE with 10-shot prompting and with the gates alone, or say which of the three is missing.
+
+    Returns:
+        The comparison, or a sentence on why there is none: SITE against 10-shot prompting without the gates alone
+        would credit the embedding with what weakening some heads does.
+    """
+    together = with_methods(evaluations, SITE, REFERENCE, ZERO)
+    if not together:
+        missing = [name for name in (SITE, REFERENCE, ZERO) if name not in evaluations.methods]
+        what = (
+            f"{' and '.join(missing)} was not evaluated" if missing else "no task was evaluated with all three methods"
+        )
+        return (
+            f"SITE is not compared with 10-shot prompting here: {what}. The comparison needs {SITE}, {REFERENCE} and, "
+            f"beside them, {ZERO} (the gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
+        )
+    gain = _gain(together, REFERENCE, metric)
+    content = _gain(together, ZERO, metric)
+    return Comparison(
+        site=_mean(together, SITE, metric),
+        reference=_mean(together, REFERENCE, metric),
+        zero=_mean(together, ZERO, metric),
+        gain=gain,
+        content=content,
+        n_tasks=len(together),
+        verdict=_verdict(
+            gain,
+            above="SITE beats 10-shot prompting",
+            below="SITE falls short of 10-shot prompting",
+            open="SITE and 10-shot prompting are not told apart",
+        ),
+        content_verdict=_verdict(
+            content,
+            above="The content of the task embedding adds to the gates",
+            below="The gates alone do better than SITE",
+            open="The gates alone are not told apart from SITE: no effect of the embedding's content is shown",
+        ),
+    )
+
+
+def with_methods(evaluations: Evaluations, *methods: str) -> Evaluations:
+    """Keep the evaluations that have all of these methods."""
+    return Evaluations(one for one in evaluations.values() if set(methods) <= set(one.methods))
+
+
+def interval_basis(n_tasks: int) -> str:
+    """Say what an interval of a mean over tasks speaks of."""
+    if n_tasks == 1:
+        return "one task; 95% intervals over its test queries"
+    caution = " (few tasks: such intervals are too narrow)" if n_tasks < FEW_TASKS else ""
+    return f"mean over {n_tasks} tasks, each counting once; 95% bootstrap intervals over tasks{caution}"
+
+
+def _mean(evaluations: Evaluations, method: str, metric: Match) -> Interval:
+    if len(evaluations) == 1:  # a bootstrap over one task would claim certainty
+        return next(iter(evaluations.values())).accuracy(method, metric)
+    return evaluations.mean(method, metric)
+
+
+def _gain(evaluations: Evaluations, over: str, metric: Match) -> Interval:
+    if len(evaluations) == 1:
+        return next(iter(evaluations.values())).gain(SITE, over, metric)
+    return evaluations.mean_gain(SITE, over, metric)
+
+
+def _verdict(difference: Interval, *, above: str, below: str, open: str) -> str:
+    if difference.low > 0:
+        return above
+    return below if difference.high < 0 else open

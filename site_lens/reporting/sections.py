@@ -1,0 +1,164 @@
+"""The tables and facts of the report, as plain values that the template lays out."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from site_lens.core.evaluation import MATCHES, REFERENCE, RESULT_COLUMNS, Evaluations, Match
+from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.provenance import ModelIdentity
+from site_lens.core.statistics import Interval
+
+N_TOP = 10
+"""Heads in the table of a fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One accuracy of the table; `best` marks the highest of its task, ties included."""
+
+    accuracy: Interval
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FitFacts:
+    """What the report says of one fit beside its figures."""
+
+    key: str
+    fit: SiteFit
+    open_heads: int
+    mass: float
+    undecided: float
+    top: list[tuple[int, str, float]]
+    """(rank, head, alpha) of the highest alphas."""
+    settings: dict[str, str]
+    provenance: dict[str, str]
+
+
+def accuracy_table(evaluations: Evaluations, metric: Match) -> dict[str, list[Cell | None]]:
+    """Return the accuracies of each task in the order of the methods; None where a task lacks a method."""
+    table = {}
+    for task, one in evaluations.items():
+        found = [one.accuracy(m, metric) if m in one.methods else None for m in evaluations.methods]
+        best = max(interval.value for interval in found if interval is not None)
+        table[task] = [None if interval is None else Cell(interval, interval.value == best) for interval in found]
+    return table
+
+
+def measured(evaluations: Evaluations) -> list[Match]:
+    """Return the metrics that every evaluation has."""
+    return [m for m in MATCHES if all(getattr(one, m) is not None for one in evaluations.values())]
+
+
+def accuracy_csv(evaluations: Evaluations) -> str:
+    """Return a data: link to the accuracies of every task, method and metric as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(RESULT_COLUMNS)
+    for task, one in evaluations.items():
+        for method, labelled in zip(one.methods, one.labelled_rows, strict=True):
+            for metric in measured(Evaluations([one])):
+                found = one.accuracy(method, metric)
+                numbers = (f"{number:.6g}" for number in (found.value, found.low, found.high))
+                writer.writerow([task, method, metric, *numbers, found.n, labelled])
+    return "data:text/csv;charset=utf-8," + quote(text.getvalue())
+
+
+def fit_facts(key: str, fit: SiteFit) -> FitFacts:
+    """Collect what the report says of one fit."""
+    ranked = sorted(fit.gates.grid, key=lambda head: -fit.gates[head])[:N_TOP]
+    top = [(rank, str(head), fit.gates[head]) for rank, head in enumerate(ranked, start=1)]
+    return FitFacts(
+        key=key,
+        fit=fit,
+        open_heads=len(fit.gates.above(0.5)),
+        mass=fit.gates.mass(),
+        undecided=fit.gates.undecided(),
+        top=top,
+        settings=_settings(fit.config) | {"template": _template(fit.template)},
+        provenance=model_facts(fit.embedding.model)
+        | {
+            "labelled rows": f"{len(fit.labelled_rows)} of train, {fit.n_valid} of valid",
+            "fit digest": fit.digest,
+            "embedding digest": fit.embedding.digest,
+            "task digest": fit.task_digest,
+            "versions": ", ".join(f"{name} {number}" for name, number in fit.versions.items()),
+        },
+    )
+
+
+def common_settings(fits: SiteFits) -> dict[str, str]:
+    """Return every setting of the fits: its value, or all its values where the fits differ."""
+    every = [_settings(fit.config) for fit in fits.values()]
+    found = {}
+    for name in every[0]:
+        values = list(dict.fromkeys(settings[name] for settings in every))
+        found[name] = values[0] if len(values) == 1 else f"differs: {', '.join(values)}"
+    return found
+
+
+def models(fits: SiteFits) -> list[dict[str, str]]:
+    """Return the facts of every distinct model that the fits were made on."""
+    distinct: dict[str, dict[str, str]] = {}
+    for fit in fits.values():
+        facts = model_facts(fit.embedding.model)
+        distinct.setdefault(repr(facts), facts)
+    return list(distinct.values())
+
+
+def model_facts(model: ModelIdentity) -> dict[str, str]:
+    """Return the identity of a model as words."""
+    return {
+        "model": model.name,
+        "revision": model.revision or "not recorded",
+        "architecture": f"{model.architecture}, hooked as {model.host}",
+        "heads": f"{model.grid}, d_head {model.d_head}",
+        "dtype": model.dtype,
+        "weights": f"{model.processing}{', with value bias' if model.value_bias else ''}",
+        "prompts begin with BOS": "yes" if model.bos else "no",
+        "weights digest": model.weights_digest,
+        "tokenizer digest": model.tokenizer_digest,
+    }
+
+
+def cautions(fits: SiteFits, evaluations: Evaluations | None, broken: Iterable[str]) -> list[str]:
+    """Return what a reader must know before believing the rest: broken fits first, then records that do not match."""
+    found = [f"{key}: the fit ended as {fits[key].status}; do not read its head map as a result." for key in broken]
+    if len(models(fits)) > 1:
+        found.append("The fits were made on different models; their head maps do not show the same heads.")
+    tasks = {fit.task for fit in fits.values()}
+    weights = {fit.embedding.model.weights_digest for fit in fits.values()}
+    for task, one in (evaluations or {}).items():
+        if task not in tasks:
+            found.append(f"{task} was evaluated, but there is no fit of it here.")
+        if one.model.weights_digest not in weights:
+            found.append(f"{task} was evaluated on other weights ({one.model.name}) than any fit was made on.")
+        if REFERENCE in one.methods and one.n_shots != 10:
+            found.append(f"{task}: {REFERENCE} showed {one.n_shots} demonstrations before each query, not 10.")
+    return found
+
+
+def notes(fits: SiteFits, evaluations: Evaluations | None) -> list[str]:
+    """Return the notes of all evaluations, each once, with their task; fits show theirs in their own section."""
+    return list(dict.fromkeys(f"{task}: {note}" for task, one in (evaluations or {}).items() for note in one.notes))
+
+
+def _settings(config: SiteConfig) -> dict[str, str]:
+    def words(value: Any) -> str:
+        return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+    return {name: words(getattr(config, name)) for name in SiteConfig.model_fields}
+
+
+def _template(template: PromptTemplate) -> str:
+    return repr(
+        template.instruction
+        + template.query_text("{input}")
+        + template.answer_text("{output}")
+        + template.output_separator
+    )

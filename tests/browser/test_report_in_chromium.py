@@ -1,0 +1,100 @@
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from site_lens.core.evaluation import Evaluations
+from site_lens.reporting import write_report
+from tests.fakes import fake_evaluation, fake_fits
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+TASKS = ["antonym", "<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>"]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH; apt-get install chromium")
+
+
+def opened(path: Path, *, width: int = 1600) -> tuple[str, str]:
+    """Open a page with the network cut; return the document as it then stands, and what the console said."""
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", f"--window-size={width},1200",
+         f"--user-data-dir={path.parent / 'profile'}", "--enable-logging=stderr", "--v=0",
+         "--virtual-time-budget=8000", "--dump-dom", path.as_uri()],
+        capture_output=True, text=True, timeout=180, check=True,
+    )  # fmt: skip
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    evaluations = Evaluations(fake_evaluation(task) for task in TASKS)
+    folder = tmp_path_factory.mktemp("browser")
+    return write_report(fake_fits(TASKS), folder / "report.html", evaluations=evaluations, controls=fake_fits(TASKS))
+
+
+def drawn(document: str) -> set[str]:
+    """Return the ids of the figures that were drawn."""
+    found = set()
+    for part in re.split(r'(?=<div class="plot-canvas)', document)[1:]:
+        name = re.search(r'id="([^"]+)"', part)
+        if name and 'class="main-svg"' in part.split("<script")[0]:
+            found.add(name[1])
+    return found
+
+
+def test_the_figures_on_top_are_drawn_and_closed_sections_wait(written: Path) -> None:
+    document, console = opened(written)
+    assert console == ""
+    assert drawn(document) == {"accuracy", "head-maps-wide", "control-maps-wide"}
+
+
+def test_a_narrow_page_draws_the_narrow_maps(written: Path) -> None:
+    narrow = written.with_name("narrow.html")
+    narrow.write_text(f'<iframe src="{written.name}" width="400" height="900"></iframe>', encoding="utf-8")
+    # Chromium's window is never narrower than 500 pixels, which is still on the narrow side of the style sheet
+    document, console = opened(written, width=500)
+    assert console == ""
+    assert {"head-maps-narrow", "control-maps-narrow"} <= drawn(document)
+
+
+def test_an_opened_section_draws_its_figures_with_the_plain_name_as_title(written: Path) -> None:
+    page = written.read_text(encoding="utf-8")
+    copy = written.with_name("opened.html")
+    copy.write_text(page.replace('<details class="fit"', '<details open class="fit"'), encoding="utf-8")
+    document, console = opened(copy)
+    assert console == ""
+    assert {"head-map-1", "training-1", "head-map-3"} <= drawn(document)
+    texts = [unescape(text) for text in re.findall(r'<text class="gtitle"[^>]*>([^<]*)<', document)]
+    assert set(TASKS) <= set(texts)
+
+
+def test_hovering_a_head_names_layer_head_alpha_and_rank(written: Path) -> None:
+    page = written.read_text(encoding="utf-8")
+    copy = written.with_name("hover.html")
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)  # lets the test's own script run
+    page = page.replace('<details class="fit"', '<details open class="fit"')
+    hover = "Plotly.Fx.hover('head-map-1', {xval: 3, yval: 2})"
+    copy.write_text(
+        page.replace("</body>", f"<script>setTimeout(() => {hover}, 500)</script></body>"), encoding="utf-8"
+    )
+    document, console = opened(copy)
+    assert console == ""
+    gates = fake_fits(TASKS)["antonym"].gates
+    rank = gates.frame().query("layer == 2 and head == 3")["rank"].item()
+    label = document[document.index('class="hovertext"') :][:3000]
+    text = re.sub(r"<[^>]*>", " ", label)
+    for expected in ("L2H3", "layer 2, head 3", f"alpha {gates['L2H3']:.3f}", f"rank {rank} of 48"):
+        assert expected in text
+
+
+def test_a_script_that_is_not_the_reports_own_is_refused(written: Path) -> None:
+    page = written.read_text(encoding="utf-8")
+    copy = written.with_name("injected.html")
+    copy.write_text(page.replace("</header>", "<script>document.title = 'taken'</script></header>"), encoding="utf-8")
+    document, console = opened(copy)
+    assert "<title>taken" not in document
+    assert "Content Security Policy" in console

@@ -1,0 +1,148 @@
+"""Small records with planted numbers, for tests that need no model."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from site_lens.core.digests import digest_json, seed_stream
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.evaluation import Evaluation
+from site_lens.core.fits import SiteConfig, SiteFit, SiteFits, SiteTrace
+from site_lens.core.heads import HeadGrid
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.provenance import ModelIdentity
+from site_lens.core.scores import HeadGates
+
+GRID = HeadGrid.full(6, 8)
+VERSIONS = {"site_lens": "0.1.0", "torch": "2.13.0", "transformer-lens": "4.3.0", "transformers": "5.1.0"}
+ACCURACIES = {"zero_shot": 0.05, "ten_shot": 0.7, "site": 0.85, "site_hard": 0.8, "site_zero_embedding": 0.3}
+"""Share of right answers a method, planted when a test names none."""
+
+
+def fake_identity(name: str = "fake-model", *, grid: HeadGrid = GRID, **changes: Any) -> ModelIdentity:
+    """Build the identity of a model that does not exist."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "architecture": "LlamaForCausalLM",
+        "host": "TransformerBridge",
+        "grid": grid,
+        "d_head": 4,
+        "dtype": "float32",
+        "processing": "raw",
+        "value_bias": False,
+        "bos": True,
+        "weights_digest": digest_json([name, "weights"]),
+        "tokenizer_digest": digest_json([name, "tokenizer"]),
+    }
+    return ModelIdentity(**fields | changes)
+
+
+def fake_embedding(task: str, *, seed: int = 0, model: ModelIdentity | None = None, **changes: Any) -> TaskEmbedding:
+    """Build a task embedding drawn from the stream of task and seed."""
+    model = model or fake_identity()
+    shape = (*model.grid.shape, model.d_head)
+    fields: dict[str, Any] = {
+        "task": task,
+        "mean": seed_stream(task, seed, "mean").normal(size=shape),
+        "spread": seed_stream(task, seed, "spread").uniform(0.1, 1.0, size=shape),
+        "n_prompts": 50,
+        "n_shots": 10,
+        "seed": seed,
+        "template": PromptTemplate(),
+        "task_digest": digest_json([task]),
+        "labelled_rows": tuple(range(60)),
+        "model": model,
+    }
+    return TaskEmbedding(**fields | changes)
+
+
+def fake_alphas(task: str, *, seed: int = 0, grid: HeadGrid = GRID, share_open: float = 0.25) -> np.ndarray:
+    """Draw nearly binary alphas (layer head): about `share_open` of the heads near 1."""
+    stream = seed_stream(task, seed, "alphas")
+    is_open = stream.random(grid.shape) < share_open
+    return np.where(is_open, stream.uniform(0.85, 1, grid.shape), stream.uniform(0, 0.15, grid.shape)) * grid.mask
+
+
+def fake_trace(alphas: np.ndarray, *, seed: int = 0, n_steps: int = 100, eval_every: int = 10) -> SiteTrace:
+    """Build a trace that falls from loss 3 towards 0.5 while the alphas go from 0.5 to `alphas`."""
+    stream = seed_stream(seed, "trace")
+    steps = np.arange(n_steps)
+    evals = np.arange(0, n_steps + 1, eval_every)
+    way = (evals / n_steps)[:, None, None]
+    return SiteTrace(
+        loss=0.5 + 2.5 * np.exp(-steps / 25) + stream.normal(0, 0.08, n_steps),
+        eval_steps=tuple(int(step) for step in evals),
+        valid_loss=0.6 + 2.4 * np.exp(-evals / 25),
+        valid_accuracy=1 - np.exp(-evals / 25),
+        alphas=(1 - way) * 0.5 * (alphas != 0) + way * alphas,
+    )
+
+
+def fake_fit(
+    task: str,
+    seed: int = 0,
+    alphas: ArrayLike | None = None,
+    *,
+    model: ModelIdentity | None = None,
+    config: SiteConfig | None = None,
+    **changes: Any,
+) -> SiteFit:
+    """Build a fit whose gates are `alphas` (layer head), or are drawn from the stream of task and seed."""
+    model = model or fake_identity()
+    planted = fake_alphas(task, seed=seed, grid=model.grid) if alphas is None else np.asarray(alphas, dtype=np.float32)
+    config = (config or SiteConfig()).replace(seed=seed)
+    fields: dict[str, Any] = {
+        "task": task,
+        "config": config,
+        "gates": HeadGates(grid=model.grid, values=planted, task=task),
+        "embedding": fake_embedding(task, seed=seed, model=model),
+        "trace": fake_trace(planted, seed=seed, n_steps=config.n_steps, eval_every=config.eval_every),
+        "status": "converged",
+        "kept_step": config.n_steps - config.eval_every,
+        "labelled_rows": tuple(range(80)),
+        "n_valid": 12,
+        "task_digest": digest_json([task]),
+        "template": PromptTemplate(),
+        "versions": VERSIONS,
+    }
+    return SiteFit(**fields | changes)
+
+
+def fake_fits(tasks: Iterable[str], **options: Any) -> SiteFits:
+    """Build one fit a task; options go to `fake_fit`."""
+    return SiteFits(fake_fit(task, **options) for task in tasks)
+
+
+def fake_evaluation(
+    task: str,
+    accuracies: Mapping[str, float] | None = None,
+    *,
+    n_queries: int = 40,
+    seed: int = 0,
+    model: ModelIdentity | None = None,
+    **changes: Any,
+) -> Evaluation:
+    """Build an evaluation in which each method answers a planted share of the queries right."""
+    planted = dict(ACCURACIES if accuracies is None else accuracies)
+    right = np.zeros((len(planted), n_queries), dtype=np.float32)
+    for row, (method, share) in zip(right, planted.items(), strict=True):
+        row[seed_stream(task, seed, method).permutation(n_queries)[: round(share * n_queries)]] = 1
+    fields: dict[str, Any] = {
+        "task": task,
+        "methods": tuple(planted),
+        "first_token": right,
+        "rank": np.where(right == 1, 1, 7),
+        "log_prob": np.where(right == 1, -0.2, -3.0),
+        "labelled_rows": tuple({"zero_shot": 0, "ten_shot": 10}.get(method, 92) for method in planted),
+        "queries": tuple(f"query {i}" for i in range(n_queries)),
+        "targets": tuple(f"target {i}" for i in range(n_queries)),
+        "n_shots": 10,
+        "seed": seed,
+        "template": PromptTemplate(),
+        "task_digest": digest_json([task]),
+        "model": model or fake_identity(),
+        "versions": VERSIONS,
+    }
+    return Evaluation(**fields | changes)
