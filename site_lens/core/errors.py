@@ -36,7 +36,13 @@ class FitError(SiteLensError, RuntimeError):
         self.fits = fits
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], advice: str = "") -> InputError:
+class UnknownNameError(InputError, KeyError):
+    """A name that is not known; a KeyError, too, so that `get` and `in` of a mapping treat it as one."""
+
+    __str__ = Exception.__str__  # KeyError would show the repr of the message
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], advice: str = "") -> UnknownNameError:
     """Build the error for a name that is not known, with the nearest known ones.
 
     Args:
@@ -52,4 +58,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str], advice: str = "") -
         if near
         else f"known: {', '.join(names[:12])}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     )
-    return InputError(f"unknown {kind} {name!r}; {hint} {advice}".rstrip())
+    return UnknownNameError(f"unknown {kind} {name!r}; {hint} {advice}".rstrip())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from site_lens.core.errors import InputError
+from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
@@ -65,11 +65,23 @@ class Evaluation(Record):
         wrong = {name: array.shape for name, array in arrays.items() if array.shape != shape}
         if wrong:
             raise ValueError(f"needs (method query) = {shape}, got {wrong}")
+        if not all(shape) or len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"needs at least one query and each method once, got {shape[1]} and {self.methods}")
+        if len(self.targets) != len(self.queries) or len(self.labelled_rows) != len(self.methods):
+            raise ValueError(
+                f"needs a target a query and labelled rows a method, got {len(self.targets)} targets of "
+                f"{len(self.queries)} queries and labelled rows {self.labelled_rows} of {self.methods}"
+            )
+        unclear = [n for n in MATCHES if n in arrays and not np.isin(arrays[n], (0, 1)).all()]
+        if unclear or self.rank.min() < 1:
+            raise ValueError(f"needs 0 or 1 in {', '.join(MATCHES)} and ranks from 1, wrong in {unclear or 'rank'}")
         return self
 
     def _row(self, method: str, metric: str) -> Float32:
         if method not in self.methods:
             raise InputError(f"{self.task}: no method {method!r} here; there are {', '.join(self.methods)}")
+        if metric not in MATCHES:
+            raise unknown_name("metric", metric, MATCHES)
         values = getattr(self, metric)
         if values is None:
             raise InputError(f"{self.task}: {metric} was not measured; evaluate with generate=True")
@@ -143,6 +155,8 @@ class Evaluations(RecordSet[Evaluation]):
         """The results of all tasks below each other."""
         import pandas as pd
 
+        if not self:
+            return pd.DataFrame(columns=RESULT_COLUMNS)
         return pd.concat([evaluation.results() for evaluation in self.values()], ignore_index=True)
 
     def mean(self, method: str, metric: Match = "first_token") -> Interval:

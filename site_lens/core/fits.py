@@ -135,6 +135,8 @@ class SiteFit(Record):
     def _one_grid(self) -> Self:
         if self.gates.grid != self.embedding.model.grid:
             raise ValueError(f"gates over {self.gates.grid}, embedding over {self.embedding.model.grid}")
+        if self.trace.alphas.shape[1:] != self.gates.grid.shape:
+            raise ValueError(f"gates over {self.gates.grid}, trace of alphas of shape {self.trace.alphas.shape}")
         return self
 
     @property

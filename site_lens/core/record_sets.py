@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from site_lens.core.digests import digest_json
-from site_lens.core.errors import StorageError, unknown_name
+from site_lens.core.errors import InputError, StorageError, unknown_name
 from site_lens.core.records import Record
 from site_lens.core.storage import load, save
 
@@ -19,7 +19,7 @@ R = TypeVar("R", bound=Record)
 def file_name(key: str) -> str:
     """Turn any key into a file name: itself when that is safe, else what is safe of it and a digest."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", key)[:80]
-    return key if safe == key else f"{safe}-{digest_json(key)[:8]}"
+    return key if key and safe == key else f"{safe}-{digest_json(key)[:8]}"
 
 
 class RecordSet(Mapping[str, R], Generic[R]):
@@ -28,7 +28,11 @@ class RecordSet(Mapping[str, R], Generic[R]):
     record_class: ClassVar[type[Record]]
 
     def __init__(self, records: Iterable[R]) -> None:
-        self._records = {key: record for key, record in self._keyed(list(records))}
+        self._records: dict[str, R] = {}
+        for key, record in self._keyed(list(records)):
+            if key in self._records:
+                raise InputError(f"two records called {key!r}; keep them in separate sets")
+            self._records[key] = record
 
     def _keyed(self, records: list[R]) -> Iterator[tuple[str, R]]:
         raise NotImplementedError
@@ -51,9 +55,11 @@ class RecordSet(Mapping[str, R], Generic[R]):
         return f"{type(self).__name__}({', '.join(self)})"
 
     def frame(self) -> "pd.DataFrame":
-        """Return the tables of all records below each other, with the key in front."""
+        """Return the tables of all records below each other, with the key in front; an empty table of none."""
         import pandas as pd
 
+        if not self:
+            return pd.DataFrame({"key": []})
         return pd.concat([r.frame() for r in self.values()], keys=list(self), names=["key"]).reset_index("key")
 
     def save(self, folder: str | Path) -> Path:

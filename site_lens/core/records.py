@@ -1,6 +1,6 @@
 """What every record shares: frozen fields, read-only float32 arrays with named axes, a digest, a table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -27,7 +27,11 @@ class Axes:
 
     def check(self, value: object) -> Float32:
         """Turn `value` into a finite, read-only float32 array with these axes."""
-        array = np.array(value, dtype=np.float32)
+        try:
+            with np.errstate(over="ignore"):  # too large for float32 is not finite, which is said below
+                array = np.array(value, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"needs numbers with axes ({' '.join(self.names)}): {error}") from None
         if array.ndim != len(self.names):
             raise ValueError(f"needs axes ({' '.join(self.names)}), got an array of shape {array.shape}")
         if not np.isfinite(array).all():
@@ -57,9 +61,9 @@ def readable(error: ValidationError) -> str:
 
 
 class Frozen(BaseModel):
-    """A value checked on creation that never changes; use `model_copy(update=...)` for a changed copy."""
+    """A value checked on creation that never changes; use `replace` for a changed copy."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -70,6 +74,30 @@ class Frozen(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new one."""
         return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Do what `replace` does: pydantic's own copy skips the checks and keeps the digest of the original."""
+        return self.replace(**(update or {}))
+
+    def parts(self) -> tuple[dict[str, Float32], dict[str, Any]]:
+        """Split into arrays by dotted name and JSON fields that refer to them as `{"$array": name}`."""
+        arrays: dict[str, Float32] = {}
+        return arrays, split(self.model_dump(mode="python"), (), arrays)
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hexadecimal digits that change whenever any field does."""
+        arrays, fields = self.parts()
+        return digest_json([*self._digested(), fields, digest_arrays(arrays)])
+
+    def _digested(self) -> tuple[str | int, ...]:
+        return (type(self).__name__,)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Frozen) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
 
 class Record(Frozen):
@@ -85,22 +113,8 @@ class Record(Frozen):
         """Return the record as a tidy table, one row per observation."""
         raise NotImplementedError(f"{type(self).__name__} has no table")
 
-    def parts(self) -> tuple[dict[str, Float32], dict[str, Any]]:
-        """Split into arrays by dotted name and JSON fields that refer to them as `{"$array": name}`."""
-        arrays: dict[str, Float32] = {}
-        return arrays, split(self.model_dump(mode="python"), (), arrays)
-
-    @cached_property
-    def digest(self) -> str:
-        """64 hexadecimal digits that change whenever anything in the record does."""
-        arrays, fields = self.parts()
-        return digest_json([self.kind, self.schema_version, fields, digest_arrays(arrays)])
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, Record) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
+    def _digested(self) -> tuple[str | int, ...]:
+        return (self.kind, self.schema_version)
 
 
 def split(value: Any, path: tuple[str, ...], arrays: dict[str, Float32]) -> Any:

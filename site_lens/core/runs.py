@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from site_lens.core.errors import StorageError
+from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
+from site_lens.core.record_sets import file_name
 from site_lens.core.storage import write_whole
 
 ZERO_EMBEDDING = "site_zero_embedding"
@@ -28,6 +29,11 @@ class Run:
     """Control fits by the name of their method."""
     evaluations: Evaluations | None = None
 
+    def __post_init__(self) -> None:
+        for name in self.controls:
+            if file_name(name) != name:
+                raise InputError(f"control {name!r} cannot name a folder; use letters, digits, - and _")
+
     @classmethod
     def join(cls, parts: Sequence["Run"]) -> "Run":
         """Put runs of different tasks together."""
@@ -35,7 +41,10 @@ class Run:
         measured = [e for part in parts if part.evaluations is not None for e in part.evaluations.values()]
         return cls(
             fits=SiteFits([fit for part in parts for fit in part.fits.values()]),
-            controls={n: SiteFits([fit for part in parts for fit in part.controls[n].values()]) for n in names},
+            controls={
+                n: SiteFits([fit for part in parts if n in part.controls for fit in part.controls[n].values()])
+                for n in names
+            },
             evaluations=Evaluations(measured) if measured else None,
         )
 
@@ -52,7 +61,7 @@ class Run:
         controls = folder / "controls"
         return cls(
             fits=SiteFits.load(folder / "fits"),
-            controls={p.name: SiteFits.load(p) for p in sorted(controls.iterdir())} if controls.is_dir() else {},
+            controls={p.name: SiteFits.load(p) for p in sorted(controls.glob("*")) if p.is_dir()},
             evaluations=Evaluations.load(folder / "evaluations") if (folder / "evaluations").is_dir() else None,
         )
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 from pydantic import model_validator
 
-from site_lens.core.errors import InputError
+from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.heads import Head, HeadGrid, HeadSet
 from site_lens.core.records import Float32, LayerHead, Record
 
@@ -93,6 +93,8 @@ class HeadGates(HeadScores):
 
     def only(self, heads: HeadSet) -> Self:
         """Keep the gates of some heads and close the others."""
+        if heads.grid != self.grid:
+            raise MismatchError(f"gates over {self.grid} cannot be kept by a head set over {heads.grid}")
         return self.replace(values=np.where(heads.mask(), self.values, 0.0))
 
     def mass(self) -> float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from site_lens.core.errors import InputError
 from site_lens.core.records import Float32
 
 
@@ -27,6 +28,7 @@ def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:
     """
     from scipy.stats import binomtest
 
+    _need_observations(n)
     found = binomtest(n_right, n).proportion_ci(confidence_level=confidence, method="wilson")
     return Interval(n_right / n, float(found.low), float(found.high), n)
 
@@ -41,6 +43,7 @@ def bootstrap_mean(values: Float32, *, confidence: float = 0.95, n_resamples: in
     """
     from scipy.stats import bootstrap
 
+    _need_observations(len(values))
     mean = float(np.mean(values))
     if len(values) < 2 or np.ptp(values) == 0:
         return Interval(mean, mean, mean, len(values))
@@ -53,3 +56,8 @@ def bootstrap_mean(values: Float32, *, confidence: float = 0.95, n_resamples: in
         rng=np.random.default_rng(seed),
     )
     return Interval(mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high), len(values))
+
+
+def _need_observations(n: int) -> None:
+    if n < 1:
+        raise InputError("an estimate needs at least one observation, got none")

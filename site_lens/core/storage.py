@@ -135,13 +135,13 @@ def load(path: str | Path, expected: type[R] | None = None) -> R:
     record_class = _record_class(manifest, manifest_path)
     if expected is not None and not issubclass(record_class, expected):
         raise StorageError(f"{manifest_path} holds a {manifest.kind}, not a {expected.kind}")
-    if digest_json(manifest.fields) != manifest.fields_digest:
+    if _fields_digest(manifest) != manifest.fields_digest:
         raise StorageError(f"{manifest_path} was edited after it was written; remake the record")
     arrays = _read_arrays(tensors_path, manifest)
     try:
         fields = join(manifest.fields, arrays)
         return cast(R, record_class(**fields))
-    except (KeyError, TypeError, InputError) as error:
+    except (KeyError, TypeError, RecursionError, InputError) as error:
         raise StorageError(f"{manifest_path} does not hold a valid {manifest.kind}: {error}") from error
 
 
@@ -151,6 +151,9 @@ def _read_manifest(path: Path) -> Manifest:
             raise StorageError(f"{path} is larger than {MAX_JSON_BYTES} bytes, more than any record needs")
         return Manifest.model_validate(json.loads(path.read_bytes()))
     except FileNotFoundError:
+        if path.with_suffix("").is_dir():
+            folder = path.with_suffix("")
+            raise StorageError(f"{folder} is a folder, not one record; use Run.load or SiteFits.load") from None
         raise StorageError(f"there is no record at {path}; check the path") from None
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
@@ -158,6 +161,14 @@ def _read_manifest(path: Path) -> Manifest:
         raise StorageError(f"{path} is not a site_lens record: {readable(error)}") from None
     except (ValueError, RecursionError) as error:
         raise StorageError(f"{path} is truncated or not JSON ({error}); remake the record") from None
+
+
+def _fields_digest(manifest: Manifest) -> str | None:
+    """Digest the fields; None when they hold what no record does (NaN, half characters, endless nesting)."""
+    try:
+        return digest_json(manifest.fields)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _record_class(manifest: Manifest, path: Path) -> type[Record]:

@@ -1,6 +1,8 @@
 """Tasks from files: the paper's folders, Function-Vectors JSON, CSV, TSV, JSON lines, parquet, datasets."""
 
+import csv
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,6 +21,9 @@ TABLES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
 SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
 """What other people call the splits."""
 
+TEXT = "utf-8-sig"
+"""UTF-8, with the byte order mark that spreadsheets put in front or without."""
+
 
 def load_tasks(
     source: Union[str, Path, "Dataset", "DatasetDict"],
@@ -35,7 +40,7 @@ def load_tasks(
         source: "demo" for the demo tasks; a folder of `train.json`, `valid.json` and `test.json`; one file (.json
             in the Function-Vectors format, .jsonl, .csv, .tsv, .parquet); a folder of such folders and files; or a
             `datasets` dataset. Rows without splits are split 70/9/21, the paper's shares.
-        names: The tasks to keep, in this order; all when None.
+        names: The tasks to keep, in this order, or the name of one; all when None.
         input_column: Column, or JSON key, of the input.
         output_column: Column, or JSON key, of the output. A list means accepted alternatives, the first of which is
             the training target; numbers are read as text.
@@ -56,10 +61,11 @@ def load_tasks(
         found = {task.name: task for task in _from_path(Path(source), name, columns, split_seed)}
     if names is None:
         return found
-    for wanted in names:
-        if wanted not in found:
-            raise unknown_name("task", wanted, found)
-    return {wanted: found[wanted] for wanted in names}
+    wanted = [names] if isinstance(names, str) else names
+    for task in wanted:
+        if task not in found:
+            raise unknown_name("task", task, found)
+    return {task: found[task] for task in wanted}
 
 
 def load_task(source: Union[str, Path, "Dataset", "DatasetDict"], **options: Any) -> Task:
@@ -100,31 +106,45 @@ class _Columns:
 
     @staticmethod
     def _text(value: object, column: str, where: str) -> str:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not (number or isinstance(value, str)):
             raise TaskFileError(f"{where}: {column!r} must be text or a number, got {value!r:.60}")
         text = str(value)
         if not text.strip():
             raise TaskFileError(f"{where}: {column!r} is empty")
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise TaskFileError(f"{where}: {column!r} holds half a surrogate pair, which is no character: {text!a:.60}")
         return text
 
 
 def _from_path(path: Path, name: str | None, columns: _Columns, seed: int) -> Iterator[Task]:
-    if not path.exists():
+    if not _exists(path):
         raise TaskFileError(f"there are no tasks at {path}; give a file, a folder, or 'demo' for the demo tasks")
     if path.is_file():
         if path.suffix not in TABLES:
             raise TaskFileError(f"{path} is not one of {', '.join(TABLES)}")
         yield _split(name or path.stem, _examples(path, columns), path, seed)
-    elif any((path / f"{split}.json").exists() for split in SPLITS):
+    elif _has_splits(path):
         yield _from_split_folder(path, name or path.name, columns)
     else:
         yield from _from_collection(path, columns, seed)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long to be one
+        return False
+
+
+def _has_splits(folder: Path) -> bool:
+    return any((folder / f"{split}.json").exists() for split in SPLITS)
+
+
 def _from_collection(folder: Path, columns: _Columns, seed: int) -> Iterator[Task]:
     seen: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if not (path.suffix in TABLES or (path / "train.json").exists()):
+        if not (path.suffix in TABLES or _has_splits(path)):
             continue
         for task in _from_path(path, None, columns, seed):
             if task.name in seen:
@@ -166,7 +186,9 @@ def _rows(path: Path) -> Iterable[object]:
             return _json_rows(path)
         if path.suffix == ".jsonl":
             return _json_lines(path)
-        return _table_rows(path)
+        if path.suffix == ".parquet":
+            return _parquet_rows(path)
+        return _separated_rows(path, "\t" if path.suffix == ".tsv" else ",")
     except UnicodeDecodeError as error:
         raise TaskFileError(f"{path} is not UTF-8 text: {error}") from error
     except OSError as error:
@@ -174,9 +196,10 @@ def _rows(path: Path) -> Iterable[object]:
 
 
 def _json_rows(path: Path) -> list[object]:
+    text = path.read_text(encoding=TEXT)
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, RecursionError) as error:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise TaskFileError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(rows, list):
         raise TaskFileError(f'{path} must hold a list of {{"input", "output"}} objects, got {type(rows).__name__}')
@@ -185,28 +208,35 @@ def _json_rows(path: Path) -> list[object]:
 
 def _json_lines(path: Path) -> list[object]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding=TEXT).split("\n"), 1):
         if not line.strip():
             continue
         try:
             rows.append(json.loads(line))
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise TaskFileError(f"{path}, line {number} is not valid JSON: {error}") from error
     return rows
 
 
-def _table_rows(path: Path) -> list[object]:
+def _separated_rows(path: Path, separator: str) -> list[object]:
+    # Not pandas, which reads "007" as 7 and "NA" as missing, and drops the first cell of rows that have one too many.
+    with path.open(encoding=TEXT, newline="") as stream:
+        reader = csv.DictReader(stream, delimiter=separator, restval="", strict=True)
+        try:
+            rows: list[object] = list(reader)
+        except csv.Error as error:
+            raise TaskFileError(f"{path}, line {reader.line_num} is not a row of a table: {error}") from error
+    for i, row in enumerate(rows, 1):
+        if isinstance(row, dict) and None in row:
+            raise TaskFileError(f"{path}, row {i} has more cells than the header; quote texts that hold {separator!r}")
+    return rows
+
+
+def _parquet_rows(path: Path) -> list[object]:
     import pandas as pd
 
     try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            # As text, and empty cells as "": pandas would read "007" as 7 and "NA" as a missing value.
-            separator = "\t" if path.suffix == ".tsv" else ","
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise TaskFileError(f"{path} is not a table: {error}") from error
+        table = pd.read_parquet(path)
     except ValueError as error:
         raise TaskFileError(f"{path} cannot be read: {error}") from error
     return [{key: _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
@@ -223,6 +253,8 @@ def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task
     if not isinstance(dataset, Mapping):
         raise InputError(f"tasks come from a path or a datasets dataset, got a {type(dataset).__name__}")
     splits = {SPLIT_NAMES.get(split, split): part for split, part in dataset.items()}
+    if len(splits) < len(dataset):
+        raise TaskFileError(f"dataset {name!r} has two splits of the same meaning: {', '.join(dataset)}; keep one")
     missing = [split for split in SPLITS if split not in splits]
     if missing:
         raise TaskFileError(
