@@ -77,5 +77,5 @@ def _weights_digest(weights: list[nn.Parameter]) -> str:
         flat = weight.detach().reshape(-1)
         index = np.linspace(0, flat.numel() - 1, N_SAMPLED).round().astype(np.int64)
         picked = flat[torch.from_numpy(index).to(flat.device)].float().cpu()
-        samples.append([list(weight.shape), [float(f"{number:.6g}") for number in picked]])
+        samples.append([list(weight.shape), [f"{number:.6g}" for number in picked.tolist()]])
     return digest_json(sorted(samples))

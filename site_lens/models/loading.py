@@ -53,7 +53,8 @@ def load_model(
 
     source = str(DEMO_MODEL if str(name) == "demo" else name)
     place = _device(device)
-    if len(Path(source).parts) > 2 and not Path(source).exists():
+    is_path = source.startswith((".", "/", "~")) or len(Path(source).parts) > 2
+    if is_path and not Path(source).is_dir():
         raise InputError(f"there is no model folder {source}; give 'demo', an existing folder, or a hub id")
     try:
         config = transformers.AutoConfig.from_pretrained(source, revision=revision)

@@ -1,0 +1,104 @@
+"""Every method answers the same queries; numbers mean what they say."""
+
+import numpy as np
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.interventions.evaluating import target_rank
+from site_lens.models.protocol import Batch, LensModel
+
+SMALL = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
+
+
+@pytest.fixture(scope="module")
+def fits(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFits:
+    return sl.fit_site(demo, demo_tasks, SMALL)
+
+
+def test_zero_shot_is_the_clean_model_on_bare_queries(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    measured = sl.evaluate(demo, task, n_shots=4)["antonym"]
+    prompts = [sl.PromptTemplate().render([], query) for query in task.test]
+    batch = Batch.of(demo.encoder.encode([p.text for p in prompts]), pad=0, device=demo.device)
+    targets = [t[0] for t in demo.encoder.answers([p.text for p in prompts], [p.answer for p in prompts])[0]]
+    expected = demo.forward(batch).log_softmax(-1)[torch.arange(len(targets)), torch.tensor(targets)]
+    assert np.abs(measured.log_prob[0] - expected.numpy()).max() < 1e-4
+    assert measured.methods == ("zero_shot", "4_shot")
+    assert measured.labelled_rows == (0, 4)
+
+
+def test_demonstrations_help_the_demo_model_and_so_does_site(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    measured = sl.evaluate(demo, demo_tasks, fits)
+    assert measured.mean("ten_shot").value > measured.mean("zero_shot").value + 0.3
+    assert measured.mean("site").value > measured.mean("zero_shot").value + 0.3
+
+
+def test_hard_gates_are_gates_rounded_at_one_half(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    fit = fits["antonym"]
+    rounded = sl.SiteFits([fit.replace(gates=fit.gates.hard())])
+    task = demo_tasks["antonym"]
+    soft_and_hard = sl.evaluate(demo, task, fits, max_queries=15)["antonym"]
+    only_hard = sl.evaluate(demo, task, rounded, max_queries=15)["antonym"]
+    assert np.array_equal(soft_and_hard.log_prob[3], only_hard.log_prob[2])
+
+
+def test_closed_gates_are_the_zero_shot_model(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    closed = sl.SiteFits([fits["antonym"].replace(gates=sl.HeadGates.constant(demo.grid, 0.0))])
+    measured = sl.evaluate(demo, demo_tasks["antonym"], closed, max_queries=15)["antonym"]
+    assert np.array_equal(measured.log_prob[0], measured.log_prob[2])
+
+
+def test_any_accepted_answer_counts_as_right(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    plain = sl.evaluate(demo, task, n_shots=4, max_queries=20)["antonym"]
+    row = task.test[0]
+    wrong_first = sl.Task("antonym", task.train, task.valid, (sl.Example(row.input, ("tree", row.output)),))
+    either = sl.evaluate(demo, wrong_first, n_shots=4)["antonym"]
+    # Zero-shot prompts show no demonstrations, so the two runs differ in the accepted answers only.
+    assert either.first_token[0, 0] == plain.first_token[0, 0]
+    assert either.log_prob[0, 0] != plain.log_prob[0, 0]
+
+
+def test_controls_are_methods_of_their_own_name(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    zero = sl.fit_site(demo, demo_tasks, SMALL.replace(embedding="zero"))
+    measured = sl.evaluate(demo, demo_tasks, fits, controls={"site_zero_embedding": zero}, max_queries=10)
+    assert measured.methods == ("zero_shot", "ten_shot", "site", "site_hard", "site_zero_embedding")
+
+
+def test_seeds_of_a_task_are_methods_of_their_own(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    fits = sl.fit_site(demo, demo_tasks["antonym"], SMALL, seeds=[0, 1])
+    measured = sl.evaluate(demo, demo_tasks["antonym"], fits, max_queries=5)["antonym"]
+    assert measured.methods[2:] == ("site#0", "site#0_hard", "site#1", "site#1_hard")
+
+
+def test_a_task_without_a_fit_is_refused_by_name(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    only = sl.SiteFits([fits["antonym"]])
+    with pytest.raises(sl.InputError, match="no fit of task 'choose_last_of_3'"):
+        sl.evaluate(demo, demo_tasks["choose_last_of_3"], only)
+
+
+def test_a_demonstration_never_shows_the_query() -> None:
+    from site_lens.core.digests import seed_stream
+    from site_lens.core.sampling import few_shot_prompts
+
+    rows = tuple(sl.Example(f"w{i % 5}", (f"v{i % 5}",)) for i in range(20))
+    task = sl.Task("t", rows, rows[:1], rows[:5])
+    prompts = few_shot_prompts(task, task.test, sl.PromptTemplate(), n_shots=8, stream=seed_stream(0)).prompts
+    for query, prompt in zip(task.test, prompts, strict=True):
+        assert prompt.text.count(f"Q: {query.input}\n") == 1
+
+
+def test_ranks_count_ties_as_better() -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0], [1.0, 1.0, 1.0]])
+    assert target_rank(logits, torch.tensor([2, 0])).tolist() == [2, 3]

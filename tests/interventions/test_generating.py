@@ -1,0 +1,61 @@
+"""Greedy generation under injection."""
+
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.models.protocol import Batch, Edit, LensModel
+
+PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA:", "Q: dog, cat, red\nA:"]
+
+
+def plain_greedy(model: LensModel, prompt: str, edits: list[Edit], n: int) -> str:
+    """Grow the prompt token by token over the whole sequence, editing the last prompt token at each pass."""
+    ids = model.encoder.encode([prompt])[0]
+    n_prompt = len(ids)
+    for _ in range(n):
+        column = n_prompt - 1
+        placed = [Edit(edit.layer, edit.change, column) for edit in edits]
+        logits = model.forward(Batch.of([ids], pad=0, device=model.device), placed)
+        ids = [*ids, int(logits[0].argmax())]
+        if ids[-1] == model.encoder.eos:
+            ids = ids[:-1]
+            break
+    return model.encoder.decode(ids[n_prompt:])
+
+
+@pytest.fixture(scope="module")
+def fit(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFit:
+    config = sl.SiteConfig(n_steps=10, n_prompts=6, n_shots=4, n_valid=8)
+    return sl.fit_site(demo, demo_tasks["antonym"], config)["antonym"]
+
+
+def test_a_batch_under_injection_generates_what_each_prompt_generates_alone(demo: LensModel, fit: sl.SiteFit) -> None:
+    edits = sl.inject(demo, fit.gates, fit.embedding)
+    together = sl.generate(demo, PROMPTS, edits, max_new_tokens=5)
+    assert together == [sl.generate(demo, [prompt], edits, max_new_tokens=5)[0] for prompt in PROMPTS]
+
+
+def test_the_edit_acts_once_and_persists_through_the_cache(demo: LensModel, fit: sl.SiteFit) -> None:
+    edits = sl.inject(demo, fit.gates, fit.embedding)
+    for prompt in PROMPTS:
+        assert sl.generate(demo, [prompt], edits, max_new_tokens=5) == [plain_greedy(demo, prompt, edits, 5)]
+
+
+def test_rows_end_at_their_stop_text_independently(demo: LensModel) -> None:
+    whole = sl.generate(demo, PROMPTS, max_new_tokens=6, stop_at="<never>")
+    stop = next(word for word in whole[0].split() if word)
+    stopped = sl.generate(demo, PROMPTS, max_new_tokens=6, stop_at=stop)
+    assert stopped[0].split() == [stop]
+    assert [text.startswith(s) for text, s in zip(whole, stopped, strict=True)] == [True] * 3
+
+
+def test_a_continuation_that_would_not_fit_is_refused(demo: LensModel) -> None:
+    with pytest.raises(sl.InputError, match="and 400 to follow exceed"):
+        sl.generate(demo, PROMPTS, max_new_tokens=400)
+
+
+def test_generation_leaves_gradients_alone(demo: LensModel) -> None:
+    assert torch.is_grad_enabled()
+    sl.generate(demo, PROMPTS[:1], max_new_tokens=1)
+    assert torch.is_grad_enabled()

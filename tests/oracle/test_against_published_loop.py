@@ -1,0 +1,86 @@
+"""The fast path gives what the paper's plain loop gives."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.core.digests import seed_stream
+from site_lens.core.sampling import embedding_prompts
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.site_plan import make_plan
+from tests.oracle import published_loop
+
+PUBLISHED = sl.SiteConfig.paper(n_steps=50, n_prompts=8, n_shots=4, n_valid=5)
+
+
+def bridge_of(model: LensModel) -> Any:
+    return model.bridge  # type: ignore[attr-defined]
+
+
+def plain_alphas(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, config: sl.SiteConfig) -> np.ndarray:
+    """Run the plain loop on the very queries, in the very order, that the joint loop draws."""
+    plan = make_plan(model, [sl.SiteJob(task, config, embedding)])
+    order = plan.units[0].train_questions[:, 0]
+    queries = [(plan.questions.prompts[plan.questions.prompt_of[q]], plan.questions.answers[q][0]) for q in order]
+    return published_loop.fit(bridge_of(model), queries, torch.tensor(embedding.mean), lr=config.lr).numpy()
+
+
+@pytest.mark.parametrize("name", ["antonym", "choose_last_of_3"])
+def test_alphas_of_the_demo_model_agree_with_the_published_loop_after_50_steps(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], name: str
+) -> None:
+    task = demo_tasks[name]
+    fit = sl.fit_site(demo, task, PUBLISHED)[name]
+    expected = plain_alphas(demo, task, fit.embedding, PUBLISHED)
+    assert np.abs(fit.gates.values - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen2", "gemma2"])
+def test_alphas_agree_on_other_architectures(
+    tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task], kind: str
+) -> None:
+    model, task = tiny(kind), demo_tasks["antonym"]
+    # A random model learns little: a longer way to go, so that alphas really move away from 0.5.
+    fit = sl.fit_site(model, task, PUBLISHED)["antonym"]
+    expected = plain_alphas(model, task, fit.embedding, PUBLISHED)
+    assert np.abs(expected - 0.5).max() > 0.1
+    assert np.abs(fit.gates.values - expected).max() < 1e-4
+
+
+def test_a_task_in_a_joint_batch_still_agrees_with_the_published_loop(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    fits = sl.fit_site(demo, demo_tasks, PUBLISHED)
+    for name, task in demo_tasks.items():
+        expected = plain_alphas(demo, task, fits[name].embedding, PUBLISHED)
+        assert np.abs(fits[name].gates.values - expected).max() < 1e-4, name
+
+
+def test_the_task_embedding_is_the_mean_of_single_prompts(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["english-french"]
+    captured = sl.capture_embeddings(demo, [task], n_prompts=6, n_shots=3, seed=5)[task.name]
+    stream = seed_stream(5, task.digest, "embedding", 3)
+    prompts = embedding_prompts(task, sl.PromptTemplate(), n_prompts=6, n_shots=3, stream=stream).prompts
+    ids = demo.encoder.encode([prompt.text for prompt in prompts])
+    expected = published_loop.task_embedding(bridge_of(demo), ids).numpy()
+    assert np.abs(captured.mean - expected).max() < 1e-5
+
+
+def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["country-capital"]
+    fits = sl.fit_site(demo, task, sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4))
+    measured = sl.evaluate(demo, task, fits, n_shots=4, max_queries=20)[task.name]
+    gates, embedding = fits[task.name].gates, torch.tensor(fits[task.name].embedding.mean)
+    for i, query in enumerate(task.test[:20]):
+        prompt = sl.PromptTemplate().render([], query)
+        ids = demo.encoder.encode([prompt.text])[0]
+        target = demo.encoder.answers([prompt.text], [prompt.answer])[0][0][0]
+        logits = published_loop.injected_logits(bridge_of(demo), ids, torch.tensor(gates.values), embedding)
+        place = measured.methods.index("site")
+        assert measured.log_prob[place, i] == pytest.approx(float(logits.log_softmax(-1)[target]), abs=1e-4)
+        assert measured.first_token[place, i] == float(logits.argmax() == target)
+        assert measured.rank[place, i] == float((logits >= logits[target]).sum())
