@@ -65,7 +65,8 @@ def fit(
     n_prompts: Annotated[int | None, typer.Option(help="M: prompts in a task embedding.")] = None,
     n_shots: Annotated[int | None, typer.Option(help="N: demonstrations in each of them.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    seeds: Annotated[int, typer.Option(help="Fits per task, with seeds 0, 1, ...")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits per task, with seeds 0, 1, ...")] = 1,
+    tasks_at_once: Annotated[int, typer.Option(min=1, help="Tasks in one batch; each group is saved when done.")] = 16,
     max_queries: Queries = None,
     generate: Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")] = False,
     input_column: InputColumn = "input",
@@ -87,6 +88,7 @@ def fit(
         seeds=range(seeds),
         max_queries=max_queries,
         generated=generate,
+        tasks_at_once=tasks_at_once,
     )
     _show_run(run, {"fits": out / "fits", "results": out / "results.csv"}, as_json)
 

@@ -1,0 +1,155 @@
+"""The command line: what it prints, what it leaves behind, and how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import site_lens as sl
+from site_lens.cli import main
+
+FAST = ["--n-steps", "10", "--n-prompts", "4", "--n-shots", "3", "--max-queries", "8"]
+
+
+def run(*arguments: str) -> int:
+    """Run the command line in this process and return its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty pairs as a user would have them."""
+    path = tmp_path_factory.mktemp("csv") / "opposites.csv"
+    rows = sl.load_tasks("demo", ["antonym"])["antonym"].train[:30]
+    path.write_text("word,opposite\n" + "".join(f"{row.input},{row.output}\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, csv: Path) -> Path:
+    """A run of the user's own CSV on the demo model."""
+    out = tmp_path_factory.mktemp("runs") / "mine"
+    columns = ["--input-column", "word", "--output-column", "opposite"]
+    assert run("fit", str(csv), "--out", str(out), *columns, *FAST) == 0
+    return out
+
+
+def test_a_users_csv_goes_from_fit_to_report(
+    finished: Path, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = pd.read_csv(finished / "results.csv")
+    assert list(results) == ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
+    assert set(results["method"]) == {"zero_shot", "ten_shot", "site", "site_hard", "site_zero_embedding"}
+    assert sl.Run.load(finished).fits["opposites"].config.n_steps == 10
+    assert run("report", str(finished), "--out", str(tmp_path / "r.html")) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "r.html")
+    assert "opposites" in (tmp_path / "r.html").read_text()
+
+
+def test_evaluate_measures_saved_fits_again(finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ["--input-column", "word", "--output-column", "opposite"]
+    assert run("evaluate", str(finished), str(csv), *columns, "--json") == 0
+    found = json.loads(capsys.readouterr().out)["results"]
+    ten_shot = [row for row in found if row["method"] == "ten_shot" and row["metric"] == "first_token"]
+    assert ten_shot[0]["n"] == 6
+    assert ten_shot[0]["labelled_rows"] == 10
+
+
+def test_the_report_needs_no_torch(finished: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from site_lens.cli import main\n"
+        f"try: main(['report', {str(finished)!r}, '--out', {str(tmp_path / 'r.html')!r}])\n"
+        "finally: print(sorted(m for m in ('torch', 'transformers', 'transformer_lens') if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_tasks_are_audited_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "planted"
+    folder.mkdir()
+    splits = {
+        "train": [["a", "x"], ["b", "y"], ["a", "x"]],
+        "valid": [["c", "x"]],
+        "test": [["a", "z"], ["d", "z"], ["e", "x"], ["f", "z"]],
+    }
+    for split, rows in splits.items():
+        (folder / f"{split}.json").write_text(json.dumps([{"input": x, "output": y} for x, y in rows]))
+    assert run("tasks", "audit", str(folder), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "task": "planted",
+            "n_train": 3,
+            "n_valid": 1,
+            "n_test": 4,
+            "test_in_train": 1,
+            "conflicting_inputs": 1,
+            "duplicates": 1,
+            "majority_rate": 0.75,
+        }
+    ]
+
+
+def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("tasks", "list") == 0
+    assert "antonym" in capsys.readouterr().out
+    assert run("tasks", "list", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) >= 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["fit", "nowhere.csv", "-o", "OUT"], "no tasks at nowhere.csv"),
+        (["fit", "demo", "-t", "antonim", "-o", "OUT"], "did you mean 'antonym'"),
+        (["fit", "demo", "-t", "antonym", "-m", "./no-model", "-o", "OUT"], "no model folder ./no-model"),
+        (["fit", "demo", "-t", "antonym", "--lr", "-1", "-o", "OUT"], "lr: Input should be greater than 0"),
+        (["fit", "demo", "-t", "antonym", "--n-shots", "5000", "-o", "OUT"], "too few for 5000-shot prompts"),
+        (["fit", "demo", "-t", "antonym", "-o", "/proc/nope"], "cannot write to /proc/nope"),
+        (["demo", "--n-tasks", "9999", "-o", "OUT"], "cannot draw 9999 of"),
+        (["report", "OUT"], "holds no run"),
+        (["evaluate", "OUT", "demo"], "holds no run"),
+    ],
+)
+def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(
+    arguments: Sequence[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(*[str(out) if word == "OUT" else word for word in arguments]) == 2
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert printed.err.startswith("error: ")
+    assert len(printed.err.strip().splitlines()) == 1
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "site_lens.cli", "fit", "demo", "--out", str(tmp_path / "run")]
+    settings = ["--n-steps", "10", "--max-queries", "10", "--tasks-at-once", "1"]
+    process = subprocess.Popen([*program, *settings], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "run" / "evaluations").glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; every record that was finished is saved" in errors
+    assert "Traceback" not in errors
+    run = sl.Run.load(tmp_path / "run")
+    assert len(run.fits) >= 2
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
+def test_help_tells_where_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    assert "site-lens demo" in capsys.readouterr().out
