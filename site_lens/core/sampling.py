@@ -83,6 +83,6 @@ def few_shot_prompts(
 def _need_rows(task: Task, n_rows: int, n_shots: int) -> None:
     if n_rows < n_shots:
         raise InputError(
-            f"task {task.name!r} has {len(task.train)} train rows, too few for {n_shots}-shot prompts, each of which "
-            f"shows {n_shots} rows and asks another; lower n_shots or add rows"
+            f"task {task.name!r} has {len(task.train)} train rows, too few for {n_shots}-shot prompts: only "
+            f"{max(n_rows, 0)} may be shown beside a query; lower n_shots or add rows"
         )

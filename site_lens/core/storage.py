@@ -4,6 +4,7 @@ Nothing is pickled. Both files are written to temporary names and then renamed, 
 holds the digests of both, so a truncated, edited or half-replaced pair is recognised.
 """
 
+import errno
 import json
 import os
 import tempfile
@@ -47,8 +48,15 @@ class Manifest(BaseModel):
     fields: dict[str, Any]
     tensors_digest: str
     """SHA-256 of the safetensors file."""
-    fields_digest: str
-    """SHA-256 of `fields` in canonical form."""
+    digest: str
+    """SHA-256 of everything above in canonical form."""
+
+    def content_digest(self) -> str | None:
+        """Digest everything but the digest; None when it holds what no record does (NaN, endless nesting)."""
+        try:
+            return digest_json(self.model_dump(exclude={"digest"}))
+        except (ValueError, RecursionError):
+            return None
 
 
 def record_paths(path: str | Path) -> tuple[Path, Path]:
@@ -72,15 +80,15 @@ def save(record: Record, path: str | Path) -> Path:
 
     arrays, fields = record.parts()
     tensors = to_bytes(arrays)
-    manifest = Manifest(
+    said: dict[str, Any] = dict(
         kind=record.kind,
         record_schema=record.schema_version,
         site_lens=__version__,
         axes={name: list(array.shape) for name, array in sorted(arrays.items())},
         fields=fields,
         tensors_digest=digest_bytes(tensors),
-        fields_digest=digest_json(fields),
     )
+    manifest = Manifest(**said, digest=digest_json(said))
     tensors_path, manifest_path = record_paths(path)
     write_whole({tensors_path: tensors, manifest_path: (manifest.model_dump_json(indent=1) + "\n").encode()})
     return manifest_path
@@ -103,6 +111,8 @@ def write_whole(files: dict[Path, bytes]) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
             Path(temporary).chmod(0o644)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, f"{path} is a folder")
         for temporary, path in waiting:
             Path(temporary).replace(path)
     except OSError as error:
@@ -135,7 +145,7 @@ def load(path: str | Path, expected: type[R] | None = None) -> R:
     record_class = _record_class(manifest, manifest_path)
     if expected is not None and not issubclass(record_class, expected):
         raise StorageError(f"{manifest_path} holds a {manifest.kind}, not a {expected.kind}")
-    if _fields_digest(manifest) != manifest.fields_digest:
+    if manifest.content_digest() != manifest.digest:
         raise StorageError(f"{manifest_path} was edited after it was written; remake the record")
     arrays = _read_arrays(tensors_path, manifest)
     try:
@@ -163,14 +173,6 @@ def _read_manifest(path: Path) -> Manifest:
         raise StorageError(f"{path} is truncated or not JSON ({error}); remake the record") from None
 
 
-def _fields_digest(manifest: Manifest) -> str | None:
-    """Digest the fields; None when they hold what no record does (NaN, half characters, endless nesting)."""
-    try:
-        return digest_json(manifest.fields)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _record_class(manifest: Manifest, path: Path) -> type[Record]:
     if manifest.kind not in KINDS:
         raise StorageError(f"{path} holds a {manifest.kind!r}, which site_lens {__version__} does not know; upgrade")
@@ -196,8 +198,11 @@ def _read_arrays(path: Path, manifest: Manifest) -> dict[str, Float32]:
         raise StorageError(f"{path} is truncated or was edited (its digest is not the recorded one); remake the record")
     try:
         arrays = cast(dict[str, Float32], from_bytes(content))
-    except SafetensorError as error:
-        raise StorageError(f"{path} is not a safetensors file: {error}") from error
+    except (SafetensorError, KeyError) as error:  # KeyError: a number format that numpy lacks
+        raise StorageError(f"{path} is not a safetensors file of float32 arrays: {error}") from error
+    formats = {str(array.dtype) for array in arrays.values()} - {"float32"}
+    if formats:
+        raise StorageError(f"{path} holds arrays of {', '.join(sorted(formats))}; records hold float32")
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     if shapes != manifest.axes:
         raise StorageError(f"{path} holds arrays {shapes}, its JSON says {manifest.axes}")

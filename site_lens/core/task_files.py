@@ -221,14 +221,15 @@ def _json_lines(path: Path) -> list[object]:
 def _separated_rows(path: Path, separator: str) -> list[object]:
     # Not pandas, which reads "007" as 7 and "NA" as missing, and drops the first cell of rows that have one too many.
     with path.open(encoding=TEXT, newline="") as stream:
-        reader = csv.DictReader(stream, delimiter=separator, restval="", strict=True)
+        rows: list[object] = []
         try:
-            rows: list[object] = list(reader)
+            for row in csv.DictReader(stream, delimiter=separator, restval="", strict=True):
+                rows.append(row)
+                if None in row:
+                    many = f"more cells than the header; quote texts that hold {separator!r}"
+                    raise TaskFileError(f"{path}, row {len(rows)} has {many}")
         except csv.Error as error:
-            raise TaskFileError(f"{path}, line {reader.line_num} is not a row of a table: {error}") from error
-    for i, row in enumerate(rows, 1):
-        if isinstance(row, dict) and None in row:
-            raise TaskFileError(f"{path}, row {i} has more cells than the header; quote texts that hold {separator!r}")
+            raise TaskFileError(f"{path}, row {len(rows) + 1} is not one of a table: {error}") from error
     return rows
 
 

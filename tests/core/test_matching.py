@@ -1,0 +1,53 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from site_lens.core.matching import exact_match, first_line, prefix_match
+from tests.core.conftest import laws
+
+words = st.text(st.characters(whitelist_categories=("Ll", "Lu")), min_size=1, max_size=12)
+
+
+@laws
+@given(words, st.text(max_size=20))
+def test_the_answer_alone_or_before_a_line_break_matches_exactly_and_by_prefix(word: str, rest: str) -> None:
+    for generated in (word, f" {word}", f" {word}\n{rest}", f" {word} \n"):
+        assert first_line(generated) == word
+        assert exact_match(generated, [word])
+        assert prefix_match(generated, word, task="antonym")
+
+
+@laws
+@given(words, words)
+def test_whatever_matches_exactly_matches_by_prefix(generated: str, target: str) -> None:
+    assert prefix_match(generated, target, task="capitalize") or not exact_match(generated, [target])
+
+
+@pytest.mark.parametrize(
+    ("generated", "right"),
+    [(" cold", True), (" cold.", False), (" colder", False), (" Cold", False), ("\n cold", False), ("", False)],
+)
+def test_an_exact_match_is_letter_by_letter(generated: str, right: bool) -> None:
+    assert exact_match(generated, ["cold"]) is right
+
+
+def test_any_accepted_answer_matches_exactly() -> None:
+    assert [exact_match(text, ("sofa", " couch")) for text in (" sofa\n", " couch", " chair")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("generated", "target", "task", "right"),
+    [
+        (" colder", "cold", "antonym", True),
+        (" COLD", "cold", "antonym", True),
+        (" COLD", "cold", "lowercase_first_letter", False),
+        (" Cold", "cold", "capitalize", False),
+        (" col", "cold", "antonym", False),
+        (" St. Lucia", "Saint Lucia", "landmark-country", True),
+        (" Georgia", "Georgia (country)", "landmark-country", True),
+        (" c (third letter)", "c", "next_item", True),
+        (" cat", "c", "next_item", True),  # the looseness that the metric is kept for
+    ],
+)
+def test_a_prefix_match_is_as_loose_as_the_published_one(generated: str, target: str, task: str, right: bool) -> None:
+    assert prefix_match(generated, target, task=task) is right

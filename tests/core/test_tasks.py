@@ -1,0 +1,170 @@
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from site_lens.core.errors import InputError
+from site_lens.core.tasks import SPLITS, Example, Task, TaskAudit, task_list
+from tests.core.conftest import laws
+
+HOT, BIG, UP = Example("hot", ("cold",)), Example("big", ("small",)), Example("up", ("down",))
+TINY = Task("tiny", (HOT,), (BIG,), (UP,))
+
+
+def numbered(n: int) -> list[Example]:
+    return [Example(f"in {i}", (f"out {i}",)) for i in range(n)]
+
+
+def rows_of(task: Task) -> list[Example]:
+    return [row for split in SPLITS for row in getattr(task, split)]
+
+
+shares_of_all = st.tuples(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20)).map(
+    lambda parts: (parts[0] / sum(parts), parts[1] / sum(parts), parts[2] / sum(parts))
+)
+
+
+@laws
+@given(st.integers(10, 300), st.integers(0, 2**32))
+def test_splits_are_disjoint_and_cover_all_rows(n: int, seed: int) -> None:
+    task = Task.from_examples("planted", numbered(n), seed=seed)
+    assert len(rows_of(task)) == n
+    assert set(rows_of(task)) == set(numbered(n))
+
+
+@laws
+@given(st.integers(100, 400), shares_of_all, st.integers(0, 2**32))
+def test_splits_have_the_shares_asked_for(n: int, shares: tuple[float, float, float], seed: int) -> None:
+    task = Task.from_examples("planted", numbered(n), shares=shares, seed=seed)
+    for split, share in zip(SPLITS, shares, strict=True):
+        assert abs(len(getattr(task, split)) - share * n) <= 1
+
+
+@laws
+@given(st.lists(st.sampled_from([HOT, BIG, UP]), min_size=10, max_size=40), st.integers(0, 2**32))
+def test_repeated_rows_are_split_row_by_row(rows: list[Example], seed: int) -> None:
+    assert Counter(rows_of(Task.from_examples("planted", rows, seed=seed))) == Counter(rows)
+
+
+def test_a_split_depends_on_its_seed_alone() -> None:
+    splits = [Task.from_examples("planted", numbered(50), seed=seed) for seed in range(10)]
+    again = Task.from_examples("other name", iter(numbered(50)), seed=3)
+    assert (again.train, again.valid, again.test) == (splits[3].train, splits[3].valid, splits[3].test)
+    assert len({task.digest for task in splits}) == 10
+
+
+def test_the_default_shares_are_those_of_the_paper() -> None:
+    task = Task.from_examples("planted", numbered(1000))
+    assert [len(getattr(task, split)) for split in SPLITS] == [700, 90, 210]
+
+
+def test_three_rows_are_the_fewest_that_split() -> None:
+    assert [len(getattr(Task.from_examples("t", numbered(3)), split)) for split in SPLITS] == [1, 1, 1]
+    with pytest.raises(InputError, match="task 't' has 2 rows; three splits need at least 3"):
+        Task.from_examples("t", numbered(2))
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1)])
+def test_shares_that_make_no_whole_are_refused(shares: tuple[float, float, float]) -> None:
+    with pytest.raises(InputError, match="shares of train, valid and test must be positive and sum to 1, got"):
+        Task.from_examples("planted", numbered(50), shares=shares)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_an_empty_split_is_refused_by_name(split: str) -> None:
+    splits: dict[str, Any] = {name: (HOT,) for name in SPLITS} | {split: ()}
+    with pytest.raises(InputError, match=f"task 'antonym' has an empty {split} split; give it at least one row"):
+        Task("antonym", **splits)
+
+
+def test_a_task_needs_a_name() -> None:
+    with pytest.raises(InputError, match="a task needs a name"):
+        Task("", (HOT,), (BIG,), (UP,))
+
+
+@pytest.mark.parametrize("outputs", [(), ("",), ("cold", "")])
+def test_an_example_needs_outputs_that_are_not_empty(outputs: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="the example 'hot' needs an output that is not empty"):
+        Example("hot", outputs)
+
+
+def test_the_first_output_is_the_target() -> None:
+    assert Example("big", ("small", "little")).output == "small"
+
+
+def test_the_digest_knows_name_rows_splits_and_order_but_not_the_family() -> None:
+    variants = [
+        TINY,
+        Task("other", (HOT,), (BIG,), (UP,)),
+        Task("tiny", (BIG,), (HOT,), (UP,)),
+        Task("tiny", (HOT, BIG), (BIG,), (UP,)),
+        Task("tiny", (BIG, HOT), (BIG,), (UP,)),
+        Task("tiny", (Example("hot", ("cold", "cool")),), (BIG,), (UP,)),
+    ]
+    assert len({task.digest for task in variants}) == len(variants)
+    assert Task("tiny", (HOT,), (BIG,), (UP,), family="lexical").digest == TINY.digest
+
+
+def test_the_frame_has_one_row_an_example() -> None:
+    table = Task("tiny", (HOT, Example("big", ("small", "little"))), (BIG,), (UP,)).frame()
+    assert list(table.columns) == ["task", "split", "input", "output", "alternatives"]
+    assert table["split"].tolist() == ["train", "train", "valid", "test"]
+    assert table["alternatives"].tolist() == [(), ("little",), (), ()]
+
+
+def test_an_audit_counts_planted_leaks_conflicts_and_repetitions() -> None:
+    task = Task(
+        "planted",
+        train=(Example("a", ("1",)), Example("a", ("1",)), Example("b", ("2",)), Example("c", ("3",))),
+        valid=(Example("b", ("9",)), Example("v", ("1",)), Example("v", ("1",)), Example("v", ("1",))),
+        test=(
+            *(Example("a", ("1",)), Example("a", ("1",))),  # leak twice; one repeats the other
+            Example("c", ("7",)),  # leaks, and contradicts train
+            *(Example("d", ("1",)), Example("d", ("1", "8"))),  # contradict each other: other alternatives
+        ),
+    )
+    assert task.audit() == TaskAudit(
+        task="planted",
+        n_train=4,
+        n_valid=4,
+        n_test=5,
+        test_in_train=3,
+        conflicting_inputs=3,
+        duplicates=1 + 2 + 1,
+        majority_rate=0.8,
+    )
+
+
+def test_a_clean_task_has_nothing_to_report() -> None:
+    audit = Task.from_examples("clean", numbered(100)).audit()
+    assert (audit.test_in_train, audit.conflicting_inputs, audit.duplicates) == (0, 0, 0)
+    assert audit.majority_rate == 1 / 21
+
+
+@laws
+@given(st.lists(st.builds(Example, st.sampled_from("abc"), st.sampled_from([("1",), ("2",), ("3",)])), min_size=10))
+def test_an_audit_agrees_with_a_count_by_hand(rows: list[Example]) -> None:
+    task = Task.from_examples("planted", rows)
+    audit = task.audit()
+    assert audit.n_train + audit.n_valid + audit.n_test == len(rows)
+    assert audit.test_in_train == len([row for row in task.test if row.input in [other.input for other in task.train]])
+    assert audit.conflicting_inputs == len({a.input for a in rows for b in rows if a.input == b.input and a != b})
+    repeated = [
+        row for split in SPLITS for i, row in enumerate(getattr(task, split)) if row in getattr(task, split)[:i]
+    ]
+    assert audit.duplicates == len(repeated)
+    assert audit.majority_rate == max(sum(a.output == b.output for b in task.test) for a in task.test) / audit.n_test
+
+
+def test_tasks_come_as_one_by_name_or_in_a_row() -> None:
+    other = Task("other", (HOT,), (BIG,), (UP,))
+    assert task_list(TINY) == [TINY]
+    assert task_list({"any": TINY, "key": other}) == task_list([TINY, other]) == task_list(iter((TINY, other)))
+
+
+@pytest.mark.parametrize("tasks", [[], [TINY, TINY]])
+def test_no_task_and_one_task_twice_are_refused(tasks: list[Task]) -> None:
+    with pytest.raises(InputError, match="needs at least one task and each once, got"):
+        task_list(tasks)
