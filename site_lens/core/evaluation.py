@@ -84,7 +84,7 @@ class Evaluation(Record):
             raise unknown_name("metric", metric, MATCHES)
         values = getattr(self, metric)
         if values is None:
-            raise InputError(f"{self.task}: {metric} was not measured; evaluate with generate=True")
+            raise InputError(f"{self.task}: {metric} was not measured; evaluate with generated=True")
         row: Float32 = values[self.methods.index(method)]
         return row
 
@@ -159,11 +159,33 @@ class Evaluations(RecordSet[Evaluation]):
             return pd.DataFrame(columns=RESULT_COLUMNS)
         return pd.concat([evaluation.results() for evaluation in self.values()], ignore_index=True)
 
+    def having(self, *methods: str) -> "Evaluations":
+        """Keep the tasks that were evaluated with all of these methods."""
+        return Evaluations(one for one in self.values() if set(methods) <= set(one.methods))
+
     def mean(self, method: str, metric: Match = "first_token") -> Interval:
-        """Mean accuracy over the tasks, each counting once, with a 95% bootstrap over tasks."""
-        return bootstrap_mean(np.array([e.accuracy(method, metric).value for e in self.values()], dtype=np.float32))
+        """Mean accuracy over the tasks that have the method, each counting once, with a 95% bootstrap over tasks.
+
+        Of a single task: its accuracy with Wilson's interval over queries; a bootstrap over one task would claim
+        certainty.
+
+        Raises:
+            InputError: No task has the method.
+        """
+        return self._over_tasks([one.accuracy(method, metric) for one in self._need(method).values()])
 
     def mean_gain(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Interval:
-        """Mean over tasks of the difference in accuracy of two methods, with a 95% bootstrap over tasks."""
-        gains = [e.accuracy(method, metric).value - e.accuracy(over, metric).value for e in self.values()]
-        return bootstrap_mean(np.array(gains, dtype=np.float32))
+        """Mean over the tasks that have both methods of their difference in accuracy; intervals as in `mean`."""
+        return self._over_tasks([one.gain(method, over, metric) for one in self._need(method, over).values()])
+
+    def _need(self, *methods: str) -> "Evaluations":
+        found = self.having(*methods)
+        if not found:
+            raise InputError(f"no task was evaluated with {' and '.join(methods)}; there are {', '.join(self.methods)}")
+        return found
+
+    @staticmethod
+    def _over_tasks(estimates: list[Interval]) -> Interval:
+        if len(estimates) == 1:
+            return estimates[0]
+        return bootstrap_mean(np.array([estimate.value for estimate in estimates], dtype=np.float32))

@@ -20,15 +20,17 @@ MixRule = Literal["convex", "additive", "norm_preserving"]
 """`convex`: (1 - alpha) z + alpha t, the paper's. `additive`: z + alpha t. `norm_preserving`: the convex mix, scaled
 to the norm of z, head by head."""
 
-Status = Literal["converged", "step_limit", "early_stop", "diverged", "nonfinite"]
-"""How a fit ended, in this order of precedence.
+Status = Literal["nonfinite", "diverged", "early_stop", "converged", "step_limit"]
+"""How a fit ended; see `STATUSES`."""
 
-`nonfinite`: a loss or gradient was not finite; the gates are the best ones before that.
-`diverged`: the last validation loss is above the one before the first step.
-`early_stop`: validation loss did not improve for `patience` evaluations.
-`converged`: over the last evaluation interval no alpha moved by more than 0.05.
-`step_limit`: all steps were taken and some alpha was still moving.
-"""
+STATUSES: dict[Status, str] = {
+    "nonfinite": "A loss or gradient was not finite; the gates are the best ones before that.",
+    "diverged": "The last validation loss is above the one before the first step.",
+    "early_stop": "Validation loss did not improve for as many evaluations as the patience allows.",
+    "converged": "Over the last evaluation interval no alpha moved by more than 0.05.",
+    "step_limit": "All steps were taken and some alpha was still moving.",
+}
+"""What each status means, in order of precedence: a fit has the first that holds."""
 
 
 class SiteConfig(Frozen):

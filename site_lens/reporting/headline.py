@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from site_lens.core.evaluation import REFERENCE, Evaluations, Match
+from site_lens.core.runs import ZERO_EMBEDDING
 from site_lens.core.statistics import Interval
 
 SITE = "site"
-ZERO = "site_zero_embedding"
 
 FEW_TASKS = 5
 """Below this many tasks a bootstrap over tasks is known to give intervals that are too narrow."""
@@ -43,10 +43,10 @@ def method_means(evaluations: Evaluations, metric: Match) -> list[MethodMean]:
     """Return the mean accuracy of every method, each over the tasks that have it."""
     found = []
     for method in evaluations.methods:
-        having = with_methods(evaluations, method)
+        having = evaluations.having(method)
         rows = [one.labelled_rows[one.methods.index(method)] for one in having.values()]
         labelled = str(rows[0]) if min(rows) == max(rows) else f"{min(rows)} to {max(rows)}"
-        found.append(MethodMean(method, _mean(having, method, metric), len(having), labelled))
+        found.append(MethodMean(method, having.mean(method, metric), len(having), labelled))
     return found
 
 
@@ -57,22 +57,22 @@ def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
         The comparison, or a sentence on why there is none: SITE against 10-shot prompting without the gates alone
         would credit the embedding with what weakening some heads does.
     """
-    together = with_methods(evaluations, SITE, REFERENCE, ZERO)
+    together = evaluations.having(SITE, REFERENCE, ZERO_EMBEDDING)
     if not together:
-        missing = [name for name in (SITE, REFERENCE, ZERO) if name not in evaluations.methods]
+        missing = [name for name in (SITE, REFERENCE, ZERO_EMBEDDING) if name not in evaluations.methods]
         what = (
             f"{' and '.join(missing)} was not evaluated" if missing else "no task was evaluated with all three methods"
         )
         return (
             f"SITE is not compared with 10-shot prompting here: {what}. The comparison needs {SITE}, {REFERENCE} and, "
-            f"beside them, {ZERO} (the gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
+            f"beside them, {ZERO_EMBEDDING} (gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
         )
-    gain = _gain(together, REFERENCE, metric)
-    content = _gain(together, ZERO, metric)
+    gain = together.mean_gain(SITE, REFERENCE, metric)
+    content = together.mean_gain(SITE, ZERO_EMBEDDING, metric)
     return Comparison(
-        site=_mean(together, SITE, metric),
-        reference=_mean(together, REFERENCE, metric),
-        zero=_mean(together, ZERO, metric),
+        site=together.mean(SITE, metric),
+        reference=together.mean(REFERENCE, metric),
+        zero=together.mean(ZERO_EMBEDDING, metric),
         gain=gain,
         content=content,
         n_tasks=len(together),
@@ -91,29 +91,12 @@ def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
     )
 
 
-def with_methods(evaluations: Evaluations, *methods: str) -> Evaluations:
-    """Keep the evaluations that have all of these methods."""
-    return Evaluations(one for one in evaluations.values() if set(methods) <= set(one.methods))
-
-
 def interval_basis(n_tasks: int) -> str:
     """Say what an interval of a mean over tasks speaks of."""
     if n_tasks == 1:
         return "one task; 95% intervals over its test queries"
     caution = " (few tasks: such intervals are too narrow)" if n_tasks < FEW_TASKS else ""
     return f"mean over {n_tasks} tasks, each counting once; 95% bootstrap intervals over tasks{caution}"
-
-
-def _mean(evaluations: Evaluations, method: str, metric: Match) -> Interval:
-    if len(evaluations) == 1:  # a bootstrap over one task would claim certainty
-        return next(iter(evaluations.values())).accuracy(method, metric)
-    return evaluations.mean(method, metric)
-
-
-def _gain(evaluations: Evaluations, over: str, metric: Match) -> Interval:
-    if len(evaluations) == 1:
-        return next(iter(evaluations.values())).gain(SITE, over, metric)
-    return evaluations.mean_gain(SITE, over, metric)
 
 
 def _verdict(difference: Interval, *, above: str, below: str, open: str) -> str:

@@ -14,7 +14,7 @@ from site_lens import __version__, plots
 from site_lens.core.assets import ASSETS
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import SiteFits
+from site_lens.core.fits import STATUSES, SiteFits
 from site_lens.core.storage import write_whole
 from site_lens.reporting import sections, wording
 from site_lens.reporting.headline import compare, interval_basis, method_means
@@ -113,6 +113,7 @@ def _summary(fits: SiteFits, evaluations: Evaluations | None) -> dict[str, Any]:
         "cautions": sections.cautions(fits, evaluations, broken),
         "notes": sections.notes(fits, evaluations),
         "words": wording,
+        "statuses": STATUSES,
     }
 
 

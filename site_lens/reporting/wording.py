@@ -14,15 +14,6 @@ METHODS = {
 
 UNKNOWN_METHOD = "No description here; see the code that made the evaluation."
 
-STATUSES = {
-    "nonfinite": "A loss or gradient was not finite; the gates are the best ones before that.",
-    "diverged": "The last validation loss is above the one before the first step.",
-    "early_stop": "Validation loss did not improve for as many evaluations as the patience allows.",
-    "converged": "Over the last evaluation interval no alpha moved by more than 0.05.",
-    "step_limit": "All steps were taken and some alpha was still moving.",
-}
-"""How a fit ended, in order of precedence, as in `site_lens.core.fits.Status`."""
-
 BROKEN = ("nonfinite", "diverged")
 """States after which a head map must not be read as a result."""
 

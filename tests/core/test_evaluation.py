@@ -88,7 +88,7 @@ def test_an_unknown_metric_is_refused_with_those_there_are() -> None:
 
 
 def test_a_metric_that_was_not_measured_is_refused_with_the_way_to_measure_it() -> None:
-    with pytest.raises(InputError, match="antonym: exact was not measured; evaluate with generate=True"):
+    with pytest.raises(InputError, match="antonym: exact was not measured; evaluate with generated=True"):
         planted().accuracy("site", "exact")
 
 

@@ -14,10 +14,9 @@ from plotly.offline import get_plotlyjs
 
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import SiteConfig, SiteFits, Status
+from site_lens.core.fits import STATUSES, SiteConfig, SiteFits, Status
 from site_lens.core.heads import HeadGrid
 from site_lens.reporting import write_report
-from site_lens.reporting.wording import STATUSES
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fit, fake_fits, fake_identity
 
 NAUGHTY = "<script>alert(1)</script>"
