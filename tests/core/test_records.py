@@ -155,8 +155,9 @@ def test_a_copy_of_pydantic_is_checked_and_has_a_digest_of_its_own() -> None:
         gates().model_copy(update={"values": -gates().values})
 
 
-def test_arrays_are_read_only_float32_copies() -> None:
-    given_values = scores().values.astype(np.float64)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_are_read_only_float32_copies(dtype: str) -> None:
+    given_values = scores().values.astype(dtype)
     made = scores().replace(values=given_values)
     given_values[0, 0] = 7
     assert made.values.dtype == np.float32

@@ -82,6 +82,13 @@ def test_the_gates_of_a_head_set_are_open_exactly_there(heads: frozenset[Head]) 
     assert opened.task == "antonym"
 
 
+def test_a_score_at_the_threshold_is_not_above_it() -> None:
+    assert len(HeadGates.constant(GRID, 0.5).above(0.5)) == 0
+    assert HeadGates.constant(GRID, 0.5).hard().mass() == 0
+    assert HeadGates.constant(GRID, 0.5).hard(0.25).mass() == len(GRID)
+    assert HeadGates.constant(GRID, 0.9).undecided(0.1, 0.9) == HeadGates.constant(GRID, 0.95).undecided() == 0
+
+
 def test_constant_gates_leave_places_without_a_head_closed() -> None:
     half = HeadGates.constant(GRID, 0.5)
     assert half.mass() == 0.5 * len(GRID)
