@@ -32,7 +32,7 @@ _HOMES = {
     "site_lens.interventions.generating": ("generate",),
     "site_lens.selectors.site": ("fit_site", "fit_variants"),
     "site_lens.selectors.site_plan": ("SiteJob",),
-    "site_lens.experiments.fit_and_evaluate": ("fit_and_evaluate",),
+    "site_lens.experiments.study": ("fit_and_evaluate",),
     "site_lens.reporting.report": ("write_report",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from site_lens.core.tasks import Example as Example
     from site_lens.core.tasks import Task as Task
     from site_lens.core.tasks import TaskAudit as TaskAudit
-    from site_lens.experiments.fit_and_evaluate import fit_and_evaluate as fit_and_evaluate
+    from site_lens.experiments.study import fit_and_evaluate as fit_and_evaluate
     from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
     from site_lens.interventions.evaluating import evaluate as evaluate
     from site_lens.interventions.generating import generate as generate

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import site_lens as sl
+from site_lens.core.evaluation import REFERENCE
 from site_lens.core.runs import ZERO_EMBEDDING, write_results
 
 if TYPE_CHECKING:
@@ -201,9 +202,15 @@ def _show_accuracies(evaluations: "Evaluations") -> None:
         [name, *(f"{e.accuracy(m).value:.3f}" if m in e.methods else "" for m in methods), str(len(e.queries))]
         for name, e in evaluations.items()
     ]
-    means = [str(evaluations.mean(m)) for m in methods]
+    means = [f"{evaluations.mean(m).value:.3f}" for m in methods]
     _show_table(["task", *methods, "n"], [*cells, ["mean over tasks", *means, ""]])
-    print("First-token accuracy; the mean with a 95% interval over tasks. site_zero_embedding: gates alone.")
+    print("First-token accuracy. Means over tasks, with 95% intervals:")
+    for method in methods:
+        print(f"  {method + ':':30}{evaluations.mean(method)}")
+    # Never the gain over 10-shot prompting without the gain over gates alone.
+    if evaluations.having("site", REFERENCE, ZERO_EMBEDDING):
+        for other in (REFERENCE, ZERO_EMBEDDING):
+            print(f"  {'site minus ' + other + ':':30}{evaluations.mean_gain('site', over=other)}")
 
 
 def _show_table(header: list[str], cells: list[list[str]]) -> None:

@@ -136,7 +136,7 @@ def test_imports_are_seen_at_all() -> None:
         ("site_lens.selectors.planted", "from site_lens.reporting.report import write_report"),
         ("site_lens.plots.planted", "from site_lens.models.protocol import LensModel"),
         ("site_lens.plots.planted", "from site_lens.reporting import wording"),
-        ("site_lens.diagnostics.planted", "from site_lens.experiments.fit_and_evaluate import fit_and_evaluate"),
+        ("site_lens.diagnostics.planted", "from site_lens.experiments.study import fit_and_evaluate"),
         ("site_lens.reporting.planted", "from site_lens.selectors.site import fit_site"),
         ("site_lens.reporting.planted", "from site_lens.cli import app"),
         ("site_lens.reporting.planted", "from site_lens import plots, load_model"),

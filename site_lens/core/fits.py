@@ -117,11 +117,11 @@ class SiteFit(Record):
     embedding: TaskEmbedding
     trace: SiteTrace
     status: Status
-    kept_step: int
+    kept_step: int = Field(ge=0)
     """Steps taken before the evaluation whose alphas were kept."""
     labelled_rows: tuple[int, ...]
     """Rows of train whose labels the embedding or the optimiser saw."""
-    n_valid: int
+    n_valid: int = Field(ge=0)
     """Rows of valid whose labels chose the checkpoint."""
     shared_with: tuple[str, ...] = ()
     """The other tasks that the same gates were fitted on."""

@@ -66,11 +66,16 @@ class Run:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write every record, and `results.csv` if there are evaluations.
+        """Write every record, and `results.csv` if there are evaluations, in place of a run that is there.
 
         Raises:
             StorageError: The folder cannot be written; records written before stay.
         """
+        clear_run(folder)
+        return self.add_to(folder)
+
+    def add_to(self, folder: str | Path) -> Path:
+        """Write every record beside those that are there, such as those of other tasks of the same run."""
         folder = Path(folder)
         self.fits.save(folder / "fits")
         for name, control in self.controls.items():
@@ -79,6 +84,18 @@ class Run:
             self.evaluations.save(folder / "evaluations")
             write_results(self.evaluations, folder)
         return folder
+
+
+def clear_run(folder: str | Path) -> None:
+    """Remove the records of a run, its results and its report, and nothing else: a stale record would join a new run."""
+    folder = Path(folder)
+    for part in (folder / "fits", *(folder / "controls").glob("*"), folder / "evaluations"):
+        for manifest in part.glob("*.json"):
+            if manifest.with_suffix(".safetensors").exists():
+                manifest.with_suffix(".safetensors").unlink()
+                manifest.unlink()
+    for product in ("results.csv", "report.html"):
+        (folder / product).unlink(missing_ok=True)
 
 
 def write_results(evaluations: Evaluations, folder: str | Path) -> Path:

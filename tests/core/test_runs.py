@@ -52,6 +52,22 @@ def test_the_csv_holds_the_results(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_csv(path), run.evaluations.results(), check_dtype=False)
 
 
+def test_saving_a_run_replaces_the_one_that_is_there_and_leaves_other_files_alone(tmp_path: Path) -> None:
+    run_of("antonym", "synonym").save(tmp_path)
+    (tmp_path / "report.html").write_text("of the earlier run")
+    (tmp_path / "fits" / "notes.json").write_text("{}")
+    (tmp_path / "mine.txt").write_text("kept")
+    run_of("synonym", "capitalize", evaluated=False).save(tmp_path)
+    assert not files_below(tmp_path) & {"results.csv", "report.html", "fits/antonym.json", "evaluations/synonym.json"}
+    assert {"mine.txt", "fits/notes.json", "fits/capitalize.json"} <= files_below(tmp_path)
+
+
+def test_a_part_may_be_added_to_a_saved_run(tmp_path: Path) -> None:
+    run_of("antonym").save(tmp_path)
+    run_of("synonym").add_to(tmp_path)
+    assert set(Run.load(tmp_path).fits) == {"antonym", "synonym"}
+
+
 def test_runs_of_different_tasks_join_into_one() -> None:
     joined = Run.join([run_of("antonym"), run_of("synonym")])
     assert joined == run_of("antonym", "synonym")

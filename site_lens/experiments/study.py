@@ -42,7 +42,7 @@ def fit_and_evaluate(
         tasks: The tasks.
         config: Settings; the fast defaults when None.
         folder: Where to save records as soon as a group of tasks is done, so that an interruption loses only the
-            group under way; nothing is saved when None.
+            group under way; a run that is there is replaced. Nothing is saved when None.
         seeds: Fit every task once with each of these seeds.
         max_queries: Test rows to evaluate on; all when None.
         generated: Measure exact and prefix match, too.
@@ -66,7 +66,7 @@ def fit_and_evaluate(
         group = wanted[start : start + tasks_at_once]
         fitted = _fit_group(model, group, configs, template, budget_bytes, progress)
         if folder is not None:
-            fitted.save(folder)
+            fitted.add_to(folder) if parts else fitted.save(folder)
         measured = evaluate(
             model,
             group,
