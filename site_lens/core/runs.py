@@ -14,7 +14,7 @@ from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
 from site_lens.core.record_sets import file_name
-from site_lens.core.storage import write_whole
+from site_lens.core.storage import check_writable, write_whole
 
 ZERO_EMBEDDING = "site_zero_embedding"
 """The control that belongs beside every fit: the same loop with an embedding of zeros, so that gates act alone."""
@@ -71,6 +71,7 @@ class Run:
         Raises:
             StorageError: The folder cannot be written; records written before stay.
         """
+        check_writable(folder)
         clear_run(folder)
         return self.add_to(folder)
 
@@ -87,7 +88,7 @@ class Run:
 
 
 def clear_run(folder: str | Path) -> None:
-    """Remove the records of a run, its results and its report, and nothing else: a stale record would join a new run."""
+    """Remove the records, results and report of a run, and nothing else: a stale record would join a new run."""
     folder = Path(folder)
     for part in (folder / "fits", *(folder / "controls").glob("*"), folder / "evaluations"):
         for manifest in part.glob("*.json"):
