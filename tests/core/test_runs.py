@@ -118,7 +118,7 @@ def test_files_of_others_in_the_folder_of_a_run_do_not_matter(tmp_path: Path) ->
 
 def test_a_run_that_cannot_be_written_names_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match=f"cannot write to {tmp_path}/file/fits: .*choose another output folder"):
+    with pytest.raises(StorageError, match=f"cannot write to {tmp_path}/file: .*choose another output folder"):
         run_of("antonym").save(tmp_path / "file")
     assert files_below(tmp_path) == {"file"}
 
