@@ -73,6 +73,7 @@ def fake_trace(alphas: np.ndarray, *, seed: int = 0, n_steps: int = 100, eval_ev
     way = (evals / n_steps)[:, None, None]
     return SiteTrace(
         loss=0.5 + 2.5 * np.exp(-steps / 25) + stream.normal(0, 0.08, n_steps),
+        train_rows=stream.integers(0, 60, (n_steps, 8)),
         eval_steps=tuple(int(step) for step in evals),
         valid_loss=0.6 + 2.4 * np.exp(-evals / 25),
         valid_accuracy=1 - np.exp(-evals / 25),

@@ -89,6 +89,9 @@ class SiteTrace(Frozen):
 
     loss: Annotated[Float32, Axes(("step",))]
     """(step): training loss before the step, in nats."""
+    train_rows: Annotated[Float32, Axes(("step", "row"))]
+    """(step row): rows of train asked at each step, so that the fit can be followed by other code; -1 where a row of
+    the batch asked another task (shared alphas)."""
     eval_steps: tuple[int, ...]
     """Steps taken before each evaluation; the first is 0."""
     valid_loss: Annotated[Float32, Axes(("evaluation",))]
@@ -103,6 +106,8 @@ class SiteTrace(Frozen):
         lengths = {len(self.eval_steps), len(self.valid_loss), len(self.valid_accuracy), len(self.alphas)}
         if len(lengths) != 1:
             raise ValueError(f"evaluations of different lengths: {sorted(lengths)}")
+        if len(self.loss) != len(self.train_rows):
+            raise ValueError(f"losses of {len(self.loss)} steps, rows of {len(self.train_rows)}")
         return self
 
 

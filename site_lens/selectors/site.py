@@ -146,9 +146,9 @@ def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
     job, unit = plan.jobs[job_index], run.unit
     kept = run.kept() if run.alphas else None
     start = HeadGates.constant(model.grid, 0.5).values
-    used = unit.train_rows[job_index][unit.train_steps[job_index] < run.n_steps]
+    drawn = unit.rows_of(job_index)[: run.n_steps]
     embedding = job.embedding.zeros() if job.config.embedding == "zero" else job.embedding
-    mine = set(used.tolist()) | (set(embedding.labelled_rows) if job.config.embedding == "task" else set())
+    mine = set(drawn[drawn >= 0].tolist()) | (set(embedding.labelled_rows) if job.config.embedding == "task" else set())
     return SiteFit(
         task=job.task.name,
         config=job.config,
@@ -156,6 +156,7 @@ def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
         embedding=embedding,
         trace=SiteTrace(
             loss=run.loss,
+            train_rows=drawn,
             eval_steps=tuple(run.eval_steps),
             valid_loss=run.valid_loss,
             valid_accuracy=run.valid_accuracy,

@@ -54,10 +54,12 @@ class Unit:
     """(step row): the job that each of them belongs to."""
     valid_questions: Indices
     valid_jobs: Indices
-    train_rows: dict[int, Indices]
-    """By job, (draw): rows of train that were drawn for it, in the order of the steps they were drawn at."""
-    train_steps: dict[int, Indices]
-    """By job, (draw): the step of each of these draws."""
+    train_rows: Indices
+    """(step row): the row of train that each of them is."""
+
+    def rows_of(self, job: int) -> Indices:
+        """(step row): the rows of train drawn for a job; -1 where a row of the batch belongs to another job."""
+        return np.where(self.train_jobs == job, self.train_rows, -1)
 
     def evaluates_at(self, step: int) -> bool:
         """Tell whether the unit is evaluated after `step` steps: before the first, regularly, and after the last."""
@@ -182,13 +184,11 @@ def _unit(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool
     # Reference: one task a step at random when alphas are shared; here each row of a batch draws its own.
     member = stream.integers(len(group), size=shape) if len(group) > 1 else np.zeros(shape, dtype=np.int64)
     drawn = stream.random(shape)
-    questions, owners = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
-    rows, steps = {}, {}
+    questions, rows, owners = (np.empty(shape, dtype=np.int64) for _ in range(3))
     for place, job in enumerate(group):
         mine = member == place
         index = (drawn[mine] * len(pools[job].train)).astype(np.int64)
-        questions[mine], owners[mine] = pools[job].train[index], job
-        rows[job], steps[job] = pools[job].rows[index], np.nonzero(mine)[0]
+        questions[mine], rows[mine], owners[mine] = pools[job].train[index], pools[job].rows[index], job
     return Unit(
         jobs=group,
         config=config,
@@ -197,7 +197,6 @@ def _unit(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool
         valid_questions=np.concatenate([pools[job].valid for job in group]),
         valid_jobs=np.concatenate([np.full(len(pools[job].valid), job) for job in group]),
         train_rows=rows,
-        train_steps=steps,
     )
 
 

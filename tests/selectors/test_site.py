@@ -269,3 +269,26 @@ def test_a_seed_that_comes_twice_is_refused(demo: LensModel, demo_tasks: dict[st
 def test_no_task_at_all_is_refused(demo: LensModel) -> None:
     with pytest.raises(sl.InputError, match="at least one task"):
         sl.fit_site(demo, [])
+
+
+def test_a_fit_says_which_rows_it_asked_so_that_other_code_can_follow_it(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
+) -> None:
+    for fit in joint.values():
+        assert fit.trace.train_rows.shape == (SMALL.n_steps, SMALL.batch_size)
+        asked = {int(row) for row in fit.trace.train_rows.flat}
+        assert asked | set(fit.embedding.labelled_rows) == set(fit.labelled_rows)
+    # The loss of the first step is that of the rows it names, at alpha 0.5, task by task.
+    fit, task = joint["antonym"], demo_tasks["antonym"]
+    rows = [task.train[int(row)] for row in fit.trace.train_rows[0]]
+    half = sl.SiteFits([fit.replace(gates=HeadGates.constant(demo.grid, 0.5))])
+    asked_again = sl.Task("antonym", task.train, task.valid, tuple(rows))
+    measured = sl.evaluate(demo, asked_again, half, n_shots=1)["antonym"]
+    assert -measured.log_prob[measured.methods.index("site")].mean() == pytest.approx(fit.trace.loss[0], abs=1e-4)
+
+
+def test_with_shared_alphas_each_row_of_a_batch_asks_one_task(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    fits = sl.fit_site(demo, demo_tasks, SMALL.replace(shared=True, n_steps=5))
+    asked = np.stack([fit.trace.train_rows >= 0 for fit in fits.values()])
+    assert (asked.sum(0) == 1).all()
+    assert asked.any(axis=(1, 2)).all()
