@@ -7,7 +7,7 @@ nothing and the reading side (`load`, `plots`, `write_report`) never loads torch
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from site_lens._version import __version__ as __version__
 
 _HOMES = {
     "site_lens.core.errors": (

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from site_lens import __version__
+from site_lens._version import __version__
 from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.records import Float32, Record, join, readable

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from site_lens import __version__, plots
+from site_lens import plots
+from site_lens._version import __version__
 from site_lens.core.assets import ASSETS
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluations
