@@ -15,12 +15,12 @@ from site_lens.core.matching import exact_match, prefix_match
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import few_shot_prompts
-from site_lens.core.tasks import Task, task_list
+from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.generating import generate
 from site_lens.interventions.methods import Method, methods_for
 from site_lens.interventions.prefixes import length_batches, prefill_prompts
 from site_lens.interventions.progress import progress_bar
-from site_lens.models.protocol import LensModel, Prefix
+from site_lens.models.protocol import LensModel
 
 
 def evaluate(
@@ -81,26 +81,24 @@ class _Settings:
 
 def _evaluate_task(model: LensModel, task: Task, methods: Sequence[Method], settings: _Settings) -> Evaluation:
     queries = task.test[: settings.max_queries]
-    rows: dict[str, list[np.ndarray]] = {"first_token": [], "rank": [], "log_prob": [], "exact": [], "prefix": []}
+    found: dict[str, dict[str, np.ndarray]] = {}
     notes: dict[str, None] = {}
-    asked: dict[int, _Asked] = {}
-    for method in methods:
-        if method.n_shots not in asked:
-            stream = seed_stream(settings.seed, task.digest, "evaluation", method.n_shots)
-            prompts = few_shot_prompts(task, queries, settings.template, n_shots=method.n_shots, stream=stream).prompts
-            asked[method.n_shots] = _Asked(model, prompts)
-        for name, values in asked[method.n_shots].score(method).items():
-            rows[name].append(values)
-        if settings.generated:
-            texts = generate(model, [p.text for p in asked[method.n_shots].prompts], method.edits(model))
-            pairs = list(zip(texts, queries, strict=True))
-            rows["exact"].append(np.array([exact_match(text, query.outputs) for text, query in pairs]))
-            rows["prefix"].append(np.array([prefix_match(text, query.output, task=task.name) for text, query in pairs]))
-        notes |= dict.fromkeys((*method.notes, *asked[method.n_shots].notes))
+    for n_shots in dict.fromkeys(method.n_shots for method in methods):
+        stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
+        prompts = few_shot_prompts(task, queries, settings.template, n_shots=n_shots, stream=stream).prompts
+        sharing = [method for method in methods if method.n_shots == n_shots]
+        scores, merged = _score(model, prompts, sharing)
+        for method in sharing:
+            found[method.name] = scores[method.name]
+            if settings.generated:
+                texts = generate(model, [prompt.text for prompt in prompts], method.edits(model))
+                found[method.name] |= _matches(texts, task.name, queries)
+            notes |= dict.fromkeys((*method.notes, *merged))
+    metrics = next(iter(found.values()))
     return Evaluation(
         task=task.name,
         methods=tuple(method.name for method in methods),
-        **{name: np.stack(values) for name, values in rows.items() if values},
+        **{metric: np.stack([found[method.name][metric] for method in methods]) for metric in metrics},
         labelled_rows=tuple(method.n_labelled for method in methods),
         queries=tuple(query.input for query in queries),
         targets=tuple(query.output for query in queries),
@@ -115,40 +113,48 @@ def _evaluate_task(model: LensModel, task: Task, methods: Sequence[Method], sett
     )
 
 
-class _Asked:
-    """Prompts of one task, their accepted first tokens, and their prefixes, which all methods share."""
+def _matches(texts: Sequence[str], task: str, queries: Sequence[Example]) -> dict[str, np.ndarray]:
+    pairs = list(zip(texts, queries, strict=True))
+    return {
+        "exact": np.array([exact_match(text, query.outputs) for text, query in pairs]),
+        "prefix": np.array([prefix_match(text, query.output, task=task) for text, query in pairs]),
+    }
 
-    def __init__(self, model: LensModel, prompts: Sequence[Prompt]) -> None:
-        self.prompts = prompts
-        self._model = model
-        texts = [prompt.text for prompt in prompts]
-        ids = model.encoder.encode(texts)
-        pairs = [(text, answer) for text, prompt in zip(texts, prompts, strict=True) for answer in prompt.answers]
-        tokens, merged = model.encoder.answers([text for text, _ in pairs], [answer for _, answer in pairs])
-        firsts = iter(token[0] for token in tokens)
-        self._accepted = [[next(firsts) for _ in prompt.answers] for prompt in prompts]
-        merging = f"{merged} answers share a token with the end of their prompt; first tokens are approximate"
-        self.notes = (merging,) if merged else ()
-        self._parts: list[tuple[list[int], Prefix, Tensor]] = []
-        for group in length_batches([len(row) for row in ids]):
-            prefix, row_of = prefill_prompts(model, [ids[i] for i in group])
-            order = torch.tensor(row_of, device=model.device)
-            tail = torch.tensor([[ids[i][-1]] for i in group], device=model.device)
-            self._parts.append((group, prefix.rows(order), tail))
 
-    @torch.no_grad()
-    def score(self, method: Method) -> dict[str, np.ndarray]:
-        """Return first_token, rank and log_prob, each (query)."""
-        edits = method.edits(self._model)
-        first_token, rank, log_prob = (np.zeros(len(self.prompts)) for _ in range(3))
-        for group, prefix, tail in self._parts:
-            logits = self._model.decode(prefix, tail, edits)[0][:, -1]
-            targets = torch.tensor([self._accepted[i][0] for i in group], device=logits.device)
+@torch.no_grad()
+def _score(
+    model: LensModel, prompts: Sequence[Prompt], methods: Sequence[Method]
+) -> tuple[dict[str, dict[str, np.ndarray]], tuple[str, ...]]:
+    """Score methods that ask the same prompts; a group of prompts is prefilled once, and dropped before the next.
+
+    Returns:
+        By method: first_token, rank and log_prob, each (query); and what a reader should know of the answers.
+    """
+    ids = model.encoder.encode([prompt.text for prompt in prompts])
+    accepted, merged = _first_tokens(model, prompts)
+    scores = {m.name: {name: np.zeros(len(prompts)) for name in ("first_token", "rank", "log_prob")} for m in methods}
+    edits = {method.name: method.edits(model) for method in methods}
+    for group in length_batches([len(row) for row in ids]):
+        prefix, row_of = prefill_prompts(model, [ids[i] for i in group])
+        prefix = prefix.rows(torch.tensor(row_of, device=model.device))
+        tail = torch.tensor([[ids[i][-1]] for i in group], device=model.device)
+        targets = torch.tensor([accepted[i][0] for i in group], device=model.device)
+        for name, found in scores.items():
+            logits = model.decode(prefix, tail, edits[name])[0][:, -1]
             best = logits.argmax(-1).tolist()
-            first_token[group] = [token in self._accepted[i] for token, i in zip(best, group, strict=True)]
-            rank[group] = target_rank(logits, targets).cpu().numpy()
-            log_prob[group] = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0].cpu().numpy()
-        return {"first_token": first_token, "rank": rank, "log_prob": log_prob}
+            found["first_token"][group] = [token in accepted[i] for token, i in zip(best, group, strict=True)]
+            found["rank"][group] = target_rank(logits, targets).cpu().numpy()
+            found["log_prob"][group] = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0].cpu().numpy()
+    return scores, merged
+
+
+def _first_tokens(model: LensModel, prompts: Sequence[Prompt]) -> tuple[list[list[int]], tuple[str, ...]]:
+    """Return the first tokens of every accepted answer of each prompt, and a note on those that are approximate."""
+    pairs = [(prompt.text, answer) for prompt in prompts for answer in prompt.answers]
+    tokens, merged = model.encoder.answers([text for text, _ in pairs], [answer for _, answer in pairs])
+    firsts = iter(token[0] for token in tokens)
+    note = f"{merged} answers share a token with the end of their prompt; first tokens are approximate"
+    return [[next(firsts) for _ in prompt.answers] for prompt in prompts], (note,) if merged else ()
 
 
 def target_rank(logits: Float[Tensor, "row vocab"], targets: Tensor) -> Tensor:

@@ -70,7 +70,9 @@ def fit_site(
             embedding = _of(embeddings, task.name, "embedding") if embeddings is not None else captured[task.name]
             start = None if warm_starts is None else _of(warm_starts, task.name, "warm start")
             jobs.append(SiteJob(task, run, embedding, start))
-    return fit_jobs(model, jobs, budget_bytes=budget_bytes, throw=throw, progress=progress)
+    fits = SiteFits(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
+    _check_finite(list(fits.values()), fits, throw)
+    return fits
 
 
 def embed(
@@ -93,22 +95,6 @@ def embed(
     )
 
 
-def fit_jobs(
-    model: LensModel,
-    jobs: Sequence[SiteJob],
-    *,
-    budget_bytes: int = PREFIX_BUDGET,
-    throw: bool = True,
-    progress: bool | None = None,
-) -> SiteFits:
-    """Fit any jobs in one batch: tasks, seeds, settings and embeddings may differ from job to job.
-
-    Jobs must differ in task or seed; for variants of the same two call it once per variant, or use `fit_variants`.
-    Arguments and errors are those of `fit_site`.
-    """
-    return fit_variants(model, {"": jobs}, budget_bytes=budget_bytes, throw=throw, progress=progress)[""]
-
-
 def fit_variants(
     model: LensModel,
     variants: Mapping[str, Sequence[SiteJob]],
@@ -119,27 +105,37 @@ def fit_variants(
 ) -> dict[str, SiteFits]:
     """Fit several sets of jobs, such as the fits and their zero-embedding controls, in one batch.
 
-    Rows of all sets share prefixes and passes; jobs with another mix rule run in a batch of their own.
+    Tasks, seeds, settings and embeddings may differ from job to job; within a set, jobs must differ in task or seed.
+    Rows of all sets share prefixes and passes; jobs with another mix rule run in a batch of their own. Further
+    arguments and errors are those of `fit_site`.
     """
     jobs = [job for members in variants.values() for job in members]
+    fits = iter(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
+    found = {name: SiteFits([next(fits) for _ in members]) for name, members in variants.items()}
+    _check_finite([fit for members in found.values() for fit in members.values()], found, throw)
+    return found
+
+
+def _fit_all(model: LensModel, jobs: Sequence[SiteJob], *, budget_bytes: int, progress: bool | None) -> list[SiteFit]:
+    """Fit jobs, those of one mix rule in one batch; return the fits in the order of the jobs."""
     fits: dict[int, SiteFit] = {}
     for rule in dict.fromkeys(job.config.mix for job in jobs):
         chosen = [i for i, job in enumerate(jobs) if job.config.mix == rule]
         plan = make_plan(model, [jobs[i] for i in chosen])
         runs = SiteLoop(model, plan, budget_bytes=budget_bytes).run(progress=progress)
-        made = {job: _fit(model, plan, run, job) for run in runs for job in run.unit.jobs}
-        fits |= {i: made[place] for place, i in enumerate(chosen)}
-    ordered = iter([fits[i] for i in range(len(jobs))])
-    found = {name: SiteFits([next(ordered) for _ in members]) for name, members in variants.items()}
-    broken = [fit for fit in fits.values() if fit.status == "nonfinite"]
+        fits |= {chosen[job]: _fit(model, plan, run, job) for run in runs for job in run.unit.jobs}
+    return [fits[i] for i in range(len(jobs))]
+
+
+def _check_finite(fits: Sequence[SiteFit], everything: object, throw: bool) -> None:
+    broken = [fit for fit in fits if fit.status == "nonfinite"]
     if broken and throw:
         raise FitError(
             f"the loss of {', '.join(repr(fit.task) for fit in broken)} became nonfinite after "
             f"{len(broken[0].trace.loss)} steps; use dtype='float32', or a smaller lr. Pass throw=False to keep the "
             "gates reached before that",
-            fits=found,
+            fits=everything,
         )
-    return found
 
 
 def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:

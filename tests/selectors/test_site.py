@@ -241,8 +241,8 @@ def test_a_loss_that_is_not_a_number_is_reported_with_task_step_and_advice(
         sl.FitError, match=r"loss of 'choose_last_of_3' became nonfinite after 4 steps; use dtype="
     ) as caught:
         sl.fit_site(Faulty(demo, after=5, from_length=longer), tasks, SMALL)  # one evaluation and four steps are fine
-    assert isinstance(caught.value.fits, dict)
-    broken, fine = caught.value.fits[""]["choose_last_of_3"], caught.value.fits[""]["antonym"]
+    assert isinstance(caught.value.fits, sl.SiteFits)
+    broken, fine = caught.value.fits["choose_last_of_3"], caught.value.fits["antonym"]
     assert broken.status == "nonfinite"
     assert len(broken.trace.loss) == 4
     assert gap(fine, reference["antonym"]) < 1e-4  # the others of the batch went on as if nothing had happened
