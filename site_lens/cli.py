@@ -11,6 +11,7 @@ import typer
 import site_lens as sl
 from site_lens.core.evaluation import REFERENCE
 from site_lens.core.runs import ZERO_EMBEDDING, write_results
+from site_lens.core.storage import check_writable
 
 if TYPE_CHECKING:
     from site_lens.core.evaluation import Evaluations
@@ -34,7 +35,7 @@ DType = Annotated[
     typer.Option(help="Number format; the checkpoint's own by default."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; an accelerator if there is one by default.")]
-Queries = Annotated[int | None, typer.Option(help="Test rows to evaluate on; all by default.")]
+Queries = Annotated[int | None, typer.Option(min=1, help="Test rows to evaluate on; all by default.")]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
 
@@ -44,7 +45,7 @@ Sources = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("runs/demo"),
-    n_tasks: Annotated[int, typer.Option(help="Demo tasks to draw, evenly over the families, by seed.")] = 16,
+    n_tasks: Annotated[int, typer.Option(min=1, help="Demo tasks to draw, evenly over the families, by seed.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the draw of tasks and of the fits.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -68,8 +69,10 @@ def fit(
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Fits per task, with seeds 0, 1, ...")] = 1,
     tasks_at_once: Annotated[int, typer.Option(min=1, help="Tasks in one batch; each group is saved when done.")] = 16,
+    n_eval_shots: Annotated[int, typer.Option(min=1, help="Demonstrations in prompts to compare with.")] = 10,
     max_queries: Queries = None,
     generate: Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")] = False,
+    digit_rule: Annotated[bool, typer.Option(help="No space before outputs made of digits.")] = True,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
     dtype: DType = None,
@@ -87,6 +90,8 @@ def fit(
         config,
         folder=out,
         seeds=range(seeds),
+        template=sl.PromptTemplate(digit_rule=digit_rule),
+        n_eval_shots=n_eval_shots,
         max_queries=max_queries,
         generated=generate,
         tasks_at_once=tasks_at_once,
@@ -99,7 +104,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run, made by fit or demo.")],
     tasks: Annotated[str, typer.Argument(help=Sources)],
     model: ModelName = "demo",
-    n_shots: Annotated[int, typer.Option(help="Demonstrations of few-shot prompting.")] = 10,
+    n_shots: Annotated[int, typer.Option(min=1, help="Demonstrations of few-shot prompting.")] = 10,
     max_queries: Queries = None,
     generate: Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the demonstrations.")] = 0,
@@ -111,6 +116,7 @@ def evaluate(
 ) -> None:
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
     saved = sl.Run.load(run)
+    check_writable(run)
     names = list(dict.fromkeys(one.task for one in saved.fits.values()))
     wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
     measured = sl.evaluate(
@@ -125,6 +131,7 @@ def evaluate(
     )
     measured.save(run / "evaluations")
     results = write_results(measured, run)
+    (run / "report.html").unlink(missing_ok=True)  # it shows the earlier evaluation
     _show_run(sl.Run(saved.fits, saved.controls, measured), {"results": results}, as_json)
 
 
@@ -185,6 +192,9 @@ def _show_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
+    broken = [key for key, fit in run.fits.items() if fit.status == "nonfinite"]
+    if broken:
+        print(f"warning: the loss became nonfinite for {', '.join(broken)}; do not read those fits", file=sys.stderr)
     if as_json:
         assert run.evaluations is not None
         results = json.loads(run.evaluations.results().to_json(orient="records"))
@@ -197,7 +207,7 @@ def _show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
 
 
 def _show_accuracies(evaluations: "Evaluations") -> None:
-    methods = evaluations.methods
+    methods = [method for method in evaluations.methods if "#" not in method]  # further seeds stand in results.csv
     cells = [
         [name, *(f"{e.accuracy(m).value:.3f}" if m in e.methods else "" for m in methods), str(len(e.queries))]
         for name, e in evaluations.items()
@@ -206,11 +216,11 @@ def _show_accuracies(evaluations: "Evaluations") -> None:
     _show_table(["task", *methods, "n"], [*cells, ["mean over tasks", *means, ""]])
     print("First-token accuracy. Means over tasks, with 95% intervals:")
     for method in methods:
-        print(f"  {method + ':':30}{evaluations.mean(method)}")
+        print(f"  {method:32}{evaluations.mean(method)}")
     # Never the gain over 10-shot prompting without the gain over gates alone.
     if evaluations.having("site", REFERENCE, ZERO_EMBEDDING):
         for other in (REFERENCE, ZERO_EMBEDDING):
-            print(f"  {'site minus ' + other + ':':30}{evaluations.mean_gain('site', over=other)}")
+            print(f"  {'site - ' + other:32}{evaluations.mean_gain('site', over=other)}")
 
 
 def _show_table(header: list[str], cells: list[list[str]]) -> None:
@@ -234,7 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print("interrupted; every record that was finished is saved and can be loaded", file=sys.stderr)
+            print("interrupted; what was saved before that can be loaded", file=sys.stderr)
         raise
 
 

@@ -64,7 +64,7 @@ def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], LensModel]:
     return model
 
 
-def save_tiny(kind: str, folder: Path) -> Path:
+def save_tiny(kind: str, folder: Path, *, n_ctx: int = 128) -> Path:
     """Build a two-layer model of some architecture with random weights, and save it as a checkpoint."""
     import torch
     import transformers
@@ -73,7 +73,7 @@ def save_tiny(kind: str, folder: Path) -> Path:
     # Ten times the usual spread of weights: logits of a small random model would otherwise hardly differ at all.
     size: dict[str, Any] = {
         "vocab_size": len(tokenizer), "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32,
-        "intermediate_size": 64, "max_position_embeddings": 128, "bos_token_id": 2, "eos_token_id": 2,
+        "intermediate_size": 64, "max_position_embeddings": n_ctx, "bos_token_id": 2, "eos_token_id": 2,
         "pad_token_id": 0, "initializer_range": 0.2,
     }  # fmt: skip
     grouped = size | {"num_key_value_heads": 2}
@@ -83,7 +83,7 @@ def save_tiny(kind: str, folder: Path) -> Path:
             n_head=4,
             n_embd=32,
             vocab_size=len(tokenizer),
-            n_positions=128,
+            n_positions=n_ctx,
             bos_token_id=2,
             eos_token_id=2,
             initializer_range=0.2,

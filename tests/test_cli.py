@@ -116,6 +116,8 @@ def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["fit", "demo", "-t", "antonym", "--lr", "-1", "-o", "OUT"], "lr: Input should be greater than 0"),
         (["fit", "demo", "-t", "antonym", "--n-shots", "5000", "-o", "OUT"], "too few for 5000-shot prompts"),
         (["fit", "demo", "-t", "antonym", "-o", "/proc/nope"], "cannot write to /proc/nope"),
+        (["fit", "demo", "-t", "antonym", "--device", "cuda", "-o", "OUT"], "unknown or missing device 'cuda'"),
+        (["fit", "demo", "-t", "antonym", "--n-eval-shots", "5000", "-o", "OUT"], "too few for 5000-shot prompts"),
         (["demo", "--n-tasks", "9999", "-o", "OUT"], "cannot draw 9999 of"),
         (["report", "OUT"], "holds no run"),
         (["evaluate", "OUT", "demo"], "holds no run"),
@@ -143,7 +145,7 @@ def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(tmp_p
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; every record that was finished is saved" in errors
+    assert "interrupted; what was saved before that can be loaded" in errors
     assert "Traceback" not in errors
     run = sl.Run.load(tmp_path / "run")
     assert len(run.fits) >= 2

@@ -11,7 +11,7 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
 from site_lens.core.records import Axes, Float32, Record
-from site_lens.core.statistics import Interval, bootstrap_mean, wilson
+from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ class Evaluation(Record):
 
     def gain(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Interval:
         """Difference in accuracy of two methods on the same queries, with a paired 95% bootstrap interval."""
-        return bootstrap_mean(self._row(method, metric) - self._row(over, metric))
+        return paired_difference(self._row(method, metric), self._row(over, metric))
 
     def frame(self) -> "pd.DataFrame":
         """One row per method and query: task, method, query, target, first_token, rank, log_prob, ..."""

@@ -25,9 +25,9 @@ Status = Literal["nonfinite", "diverged", "early_stop", "converged", "step_limit
 
 STATUSES: dict[Status, str] = {
     "nonfinite": "A loss or gradient was not finite; the gates are the best ones before that.",
-    "diverged": "The last validation loss is above the one before the first step.",
+    "diverged": "The kept alphas are no better on valid than those before the first step.",
     "early_stop": "Validation loss did not improve for as many evaluations as the patience allows.",
-    "converged": "Over the last evaluation interval no alpha moved by more than 0.05.",
+    "converged": "Over the last ten steps or more no alpha moved by more than 0.05.",
     "step_limit": "All steps were taken and some alpha was still moving.",
 }
 """What each status means, in order of precedence: a fit has the first that holds."""
@@ -67,8 +67,15 @@ class SiteConfig(Frozen):
     embedding: Literal["task", "zero"] = "task"
     """What alpha mixes in: the task embedding, or zeros (gates alone, the control that belongs beside every fit)."""
     null: Literal["none", "shuffled_answers"] = "none"
-    """`shuffled_answers`: the same loop on queries whose answers were permuted; its alphas carry no task."""
+    """`shuffled_answers`: the same loop on queries whose answers were permuted; what its alphas
+    learn is no mapping from queries to answers. The embedding stays the task's own."""
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _zeros_do_something(self) -> Self:
+        if self.embedding == "zero" and self.mix != "convex":
+            raise ValueError(f"an embedding of zeros changes nothing under mix={self.mix!r}; use mix='convex'")
+        return self
 
     @classmethod
     def paper(cls, *, keep: Literal["best", "last"] = "last", **changes: Any) -> "SiteConfig":
@@ -125,9 +132,11 @@ class SiteFit(Record):
     kept_step: int = Field(ge=0)
     """Steps taken before the evaluation whose alphas were kept."""
     labelled_rows: tuple[int, ...]
-    """Rows of train whose labels the embedding or the optimiser saw."""
+    """Rows of the task's train whose labels the embedding or the optimiser saw."""
+    n_labelled_elsewhere: int = Field(0, ge=0)
+    """Labelled rows of other tasks: those of a borrowed embedding, and all that trained shared gates."""
     n_valid: int = Field(ge=0)
-    """Rows of valid whose labels chose the checkpoint."""
+    """Rows of valid whose labels chose the checkpoint; 0 where the last one is kept whatever it is."""
     shared_with: tuple[str, ...] = ()
     """The other tasks that the same gates were fitted on."""
     task_digest: str
@@ -153,8 +162,8 @@ class SiteFit(Record):
 
     @property
     def n_labelled(self) -> int:
-        """Labelled rows that the fit used: for embedding and optimiser, and for choosing the checkpoint."""
-        return len(self.labelled_rows) + self.n_valid
+        """Labelled rows that the fit used, of all tasks: for embedding, optimiser, and choosing the checkpoint."""
+        return len(self.labelled_rows) + self.n_valid + self.n_labelled_elsewhere
 
     def frame(self) -> "pd.DataFrame":
         """One row per head: task, seed, layer, head, alpha, rank (1 = highest)."""

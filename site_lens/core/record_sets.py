@@ -22,6 +22,11 @@ def file_name(key: str) -> str:
     return key if key and safe == key else f"{safe}-{digest_json(key)[:8]}"
 
 
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which seed 2 comes before seed 10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", path.stem)]
+
+
 class RecordSet(Mapping[str, R], Generic[R]):
     """A read-only mapping from a name to a record, in the order in which the records came."""
 
@@ -74,12 +79,12 @@ class RecordSet(Mapping[str, R], Generic[R]):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read every record of this kind from `folder`, in order of file name.
+        """Read every record of this kind from `folder`, in order of file name, numbers by value.
 
         Raises:
             StorageError: The folder holds none, or one of them is damaged.
         """
-        paths = sorted(Path(folder).glob("*.json"))
+        paths = sorted(Path(folder).glob("*.json"), key=_natural)
         if not paths:
             raise StorageError(f"{folder} holds no saved {cls.record_class.kind}; check the path")
         return cls(load(path, cls.record_class) for path in paths)  # type: ignore[misc]  # class-level R is bound here

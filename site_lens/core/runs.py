@@ -58,11 +58,11 @@ class Run:
         folder = Path(folder)
         if not (folder / "fits").is_dir():
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); make one with: site-lens fit")
-        controls = folder / "controls"
+        controls, measured = sorted((folder / "controls").glob("*")), folder / "evaluations"
         return cls(
             fits=SiteFits.load(folder / "fits"),
-            controls={p.name: SiteFits.load(p) for p in sorted(controls.glob("*")) if p.is_dir()},
-            evaluations=Evaluations.load(folder / "evaluations") if (folder / "evaluations").is_dir() else None,
+            controls={part.name: SiteFits.load(part) for part in controls if any(part.glob("*.json"))},
+            evaluations=Evaluations.load(measured) if any(measured.glob("*.json")) else None,
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -95,6 +95,8 @@ def clear_run(folder: str | Path) -> None:
             if manifest.with_suffix(".safetensors").exists():
                 manifest.with_suffix(".safetensors").unlink()
                 manifest.unlink()
+        if part.is_dir() and not any(part.iterdir()):
+            part.rmdir()
     for product in ("results.csv", "report.html"):
         (folder / product).unlink(missing_ok=True)
 

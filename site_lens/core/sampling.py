@@ -54,7 +54,7 @@ def embedding_prompts(
 
     Reference: Soft_Injection; the n_shots + 1 rows of a prompt are distinct, prompts are drawn independently.
     """
-    _need_rows(task, len(task.train) - 1, n_shots)
+    need_rows(task, len(task.train) - 1, n_shots)
     prompts, labelled = [], set()
     for _ in range(n_prompts):
         *shots, query = (int(i) for i in stream.choice(len(task.train), n_shots + 1, replace=False))
@@ -73,14 +73,15 @@ def few_shot_prompts(
     prompts, labelled = [], set()
     for query in queries:
         allowed = [i for i, row in enumerate(task.train) if row.input != query.input]
-        _need_rows(task, len(allowed), n_shots)
+        need_rows(task, len(allowed), n_shots)
         shots = [allowed[i] for i in stream.choice(len(allowed), n_shots, replace=False)]
         prompts.append(template.render([task.train[i] for i in shots], query))
         labelled.update(shots)
     return PromptSet(tuple(prompts), frozenset(labelled))
 
 
-def _need_rows(task: Task, n_rows: int, n_shots: int) -> None:
+def need_rows(task: Task, n_rows: int, n_shots: int) -> None:
+    """Raise InputError unless `n_rows` rows, those that may stand beside a query, are enough for `n_shots`."""
     if n_rows < n_shots:
         raise InputError(
             f"task {task.name!r} has {len(task.train)} train rows, too few for {n_shots}-shot prompts: only "

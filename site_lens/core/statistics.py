@@ -58,6 +58,23 @@ def bootstrap_mean(values: Float32, *, confidence: float = 0.95, n_resamples: in
     return Interval(mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high), len(values))
 
 
+def paired_difference(right: Float32, other: Float32, *, confidence: float = 0.95) -> Interval:
+    """Estimate the difference of two proportions on the same queries with the paired percentile bootstrap.
+
+    Where no two queries differ in their difference there is nothing to resample, and a bootstrap would claim
+    certainty. The interval then says how common a query of another kind may be though none was seen among n: the exact
+    (Clopper-Pearson) bound for 0 of n, about 3.7 / n, to either side.
+    """
+    from scipy.stats import binomtest
+
+    differences = right - other
+    found = bootstrap_mean(differences, confidence=confidence)
+    if found.low < found.high:
+        return found
+    unseen = float(binomtest(0, found.n).proportion_ci(confidence_level=confidence, method="exact").high)
+    return Interval(found.value, max(-1.0, found.value - unseen), min(1.0, found.value + unseen), found.n)
+
+
 def _need_observations(n: int) -> None:
     if n < 1:
         raise InputError("an estimate needs at least one observation, got none")

@@ -68,7 +68,9 @@ def record_paths(path: str | Path) -> tuple[Path, Path]:
 
 
 def save(record: Record, path: str | Path) -> Path:
-    """Write a record to `<path>.safetensors` and `<path>.json`; both appear whole or not at all.
+    """Write a record to `<path>.safetensors` and `<path>.json`; each appears whole or not at all.
+
+    If the machine stops between the two over an older record, the digests do not match and the pair is refused.
 
     Returns:
         The path of the JSON file.

@@ -4,7 +4,6 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -267,4 +266,4 @@ def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task
 
 
 def _dataset_examples(dataset: Iterable[object], name: str, columns: _Columns) -> Iterator[Example]:
-    return (columns.example(row, f"{name}, row {i}") for i, row in enumerate(islice(dataset, None), 1))
+    return (columns.example(row, f"{name}, row {i}") for i, row in enumerate(dataset, 1))

@@ -1,14 +1,15 @@
 """Task embeddings: head outputs at the last token of few-shot prompts, averaged as they stream by."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.errors import InputError
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.sampling import embedding_prompts
-from site_lens.core.tasks import Task
+from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.prefixes import length_batches
 from site_lens.interventions.progress import progress_bar
 from site_lens.models.protocol import Batch, LensModel
@@ -35,7 +36,7 @@ class _Moments:
 
 def capture_embeddings(
     model: LensModel,
-    tasks: Iterable[Task],
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
     *,
     n_prompts: int = 50,
     n_shots: int = 10,
@@ -52,7 +53,7 @@ def capture_embeddings(
         n_shots: N, demonstrations a prompt.
         seed: Seed of the draw; a task's prompts do not depend on the other tasks.
         template: How examples become text; the paper's when None.
-        progress: Show a progress bar; on a terminal only when None.
+        progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Returns:
         The embedding of each task, by name.
@@ -63,7 +64,9 @@ def capture_embeddings(
     Reference: arXiv 2507.20906, section 3, with M = 50 and N = 10.
     """
     template = template or PromptTemplate()
-    tasks = list(tasks)
+    wanted = task_list(tasks)
+    if n_prompts < 1 or n_shots < 0:
+        raise InputError(f"needs n_prompts of at least 1 and n_shots of at least 0, got {n_prompts} and {n_shots}")
     drawn = {
         task.name: embedding_prompts(
             task,
@@ -72,7 +75,7 @@ def capture_embeddings(
             n_shots=n_shots,
             stream=seed_stream(seed, task.digest, "embedding", n_shots),
         )
-        for task in tasks
+        for task in wanted
     }
     owners = [name for name, found in drawn.items() for _ in found.prompts]
     ids = model.encoder.encode([prompt.text for found in drawn.values() for prompt in found.prompts])
@@ -100,5 +103,5 @@ def capture_embeddings(
             labelled_rows=tuple(sorted(drawn[task.name].labelled_rows)),
             model=model.identity,
         )
-        for task in tasks
+        for task in wanted
     }

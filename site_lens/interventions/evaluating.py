@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.core.digests import seed_stream
+from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import SiteFits
 from site_lens.core.matching import exact_match, prefix_match
@@ -48,7 +49,7 @@ def evaluate(
         generated: Generate answers too, for exact and prefix match; several times slower.
         template: How examples become text; the fits' own, or the paper's, when None.
         seed: Seed of the demonstrations.
-        progress: Show a progress bar; on a terminal only when None.
+        progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Returns:
         One evaluation a task.
@@ -58,10 +59,12 @@ def evaluate(
         InputError: A task has no fit or too few rows, or a prompt exceeds the context.
     """
     wanted = task_list(tasks)
+    if n_shots < 1 or (max_queries is not None and max_queries < 1):
+        raise InputError(f"n_shots and max_queries must be at least 1, got {n_shots} and {max_queries}")
     found = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
-            methods = methods_for(task, fits, controls or {}, n_shots=n_shots)
+            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots)
             own = fits.of(task.name)[0].template if fits is not None else PromptTemplate()
             chosen = template or own
             settings = _Settings(chosen, n_shots, max_queries, generated, seed)
@@ -153,8 +156,17 @@ def _first_tokens(model: LensModel, prompts: Sequence[Prompt]) -> tuple[list[lis
     pairs = [(prompt.text, answer) for prompt in prompts for answer in prompt.answers]
     tokens, merged = model.encoder.answers([text for text, _ in pairs], [answer for _, answer in pairs])
     firsts = iter(token[0] for token in tokens)
-    note = f"{merged} answers share a token with the end of their prompt; first tokens are approximate"
-    return [[next(firsts) for _ in prompt.answers] for prompt in prompts], (note,) if merged else ()
+    accepted = [[next(firsts) for _ in prompt.answers] for prompt in prompts]
+    notes = []
+    if merged:
+        notes.append(f"{merged} answers share a token with the end of their prompt; first tokens are approximate")
+    begun_by: dict[int, set[str]] = {}
+    for prompt, tokens_of in zip(prompts, accepted, strict=True):
+        begun_by.setdefault(tokens_of[0], set()).add(prompt.answer)
+    alike = sum(len(answers) for answers in begun_by.values() if len(answers) > 1)
+    if alike:
+        notes.append(f"{alike} answers begin with the token of a different answer: first_token takes one for the other")
+    return accepted, tuple(notes)
 
 
 def target_rank(logits: Float[Tensor, "row vocab"], targets: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from site_lens.core.errors import InputError
 from site_lens.interventions.prefixes import length_batches, prefill_prompts
 from site_lens.models.protocol import Edit, LensModel
 
@@ -32,8 +33,12 @@ def generate(
         The new text of each prompt.
 
     Raises:
-        InputError: A prompt and its continuation exceed the context.
+        InputError: A prompt and its continuation exceed the context, or a bare string came instead of a list.
     """
+    if isinstance(prompts, str) or max_new_tokens < 1:
+        raise InputError("generate takes a list of prompts and at least 1 new token; put a single prompt in a list")
+    if not prompts:
+        return []
     ids = model.encoder.encode(prompts, room=max_new_tokens)
     texts = [""] * len(prompts)
     for group in length_batches([len(row) for row in ids]):

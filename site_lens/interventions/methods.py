@@ -32,7 +32,7 @@ def prompting(n_shots: int) -> Method:
     return Method(SHOT_NAMES.get(n_shots, f"{n_shots}_shot"), n_shots=n_shots, n_labelled=n_shots)
 
 
-def site_methods(name: str, fit: SiteFit) -> tuple[Method, Method]:
+def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> tuple[Method, Method]:
     """SITE as fitted, called `name`, and with alphas rounded at 0.5, called `<name>_hard`."""
 
     def method(suffix: str, hard: bool) -> Method:
@@ -41,32 +41,48 @@ def site_methods(name: str, fit: SiteFit) -> tuple[Method, Method]:
             name + suffix,
             n_labelled=fit.n_labelled,
             edits=lambda model: inject(model, gates, fit.embedding, rule=fit.config.mix),
-            notes=fit.notes,
+            notes=fit.notes + notes,
         )
 
     return method("", hard=False), method("_hard", hard=True)
 
 
-def methods_for(task: Task, fits: SiteFits | None, controls: Mapping[str, SiteFits], *, n_shots: int) -> list[Method]:
+def methods_for(
+    model: LensModel, task: Task, fits: SiteFits | None, controls: Mapping[str, SiteFits], *, n_shots: int
+) -> list[Method]:
     """List what a task is evaluated with: prompting, its fits soft and hard, and its controls.
 
-    Fits of several seeds are told apart as `site#0`, `site#1`, ...
+    Of several seeds the lowest is `site`, the others are `site#<seed>`; the same holds for controls.
 
     Raises:
         InputError: There are fits, but none of this task.
+        MismatchError: A fit belongs to another model.
     """
     found = [prompting(0), prompting(n_shots)]
     for name, fit in _named("site", task, fits):
-        found += site_methods(name, fit)
+        found += site_methods(name, fit, _warnings(model, task, fit))
     for control, members in controls.items():
-        found += [site_methods(name, fit)[0] for name, fit in _named(control, task, members)]
+        found += [
+            site_methods(name, fit, _warnings(model, task, fit))[0] for name, fit in _named(control, task, members)
+        ]
     return found
 
 
 def _named(method: str, task: Task, fits: SiteFits | None) -> list[tuple[str, SiteFit]]:
     if fits is None:
         return []
-    several = fits.of(task.name)
+    several = sorted(fits.of(task.name), key=lambda fit: fit.seed)
     if not several:
         raise InputError(f"no fit of task {task.name!r} for {method}; there are fits of: {', '.join(fits)}")
-    return [(method if len(several) == 1 else f"{method}#{fit.seed}", fit) for fit in several]
+    return [(method if fit is several[0] else f"{method}#{fit.seed}", fit) for fit in several]
+
+
+def _warnings(model: LensModel, task: Task, fit: SiteFit) -> tuple[str, ...]:
+    """Return what makes an evaluation of this fit on this task and model hard to believe."""
+    found = model.identity.check_use(fit.embedding.model, f"the fit of {fit.task!r}")
+    if fit.task_digest != task.digest:
+        found += (
+            f"the fit of {fit.task!r} was made on other rows or another split than it is evaluated on: "
+            "test queries may be rows that it was trained on",
+        )
+    return found

@@ -1,6 +1,6 @@
 """Prefixes of prompts, computed in large length-sorted batches and kept under a byte budget."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -56,9 +56,9 @@ def prefill_prompts(model: LensModel, ids: Sequence[Sequence[int]]) -> tuple[Pre
 class PrefixSchedule:
     """Serves the prefixes of a known sequence of accesses, computing each window of accesses at once.
 
-    A window is the longest run of upcoming accesses whose distinct prompts fit into the byte budget (at least one
-    access). When everything fits there is one window and every prompt is computed once; else memory stays bounded and
-    prompts that later windows need again are computed again.
+    A window is the longest run of upcoming accesses whose distinct prompts fit into the byte budget. When everything
+    fits there is one window and every prompt is computed once; else memory stays bounded and prompts that later
+    windows need again are computed again.
 
     Args:
         model: The model.
@@ -90,27 +90,36 @@ class PrefixSchedule:
         Yields:
             Places within the access, and the prefix whose rows stand in the same order.
         """
-        if access not in self._window:
-            self._load(access)
         places = np.arange(len(self._accesses[access])) if chosen is None else chosen
         # A chunk is a copy of its rows: it may take half as much again as the budget, but not more.
-        widest = max(len(self._ids[i]) for i in self._accesses[access])
-        n_rows = max(1, min(ROWS_PER_DECODE, int(self._budget / 2 / (widest * self._bytes_per_token))))
+        n_rows = max(1, min(ROWS_PER_DECODE, int(self._budget / 2 / self._bytes(self._accesses[access], 1))))
+        whole = self._bytes(self._accesses[access], len(set(self._accesses[access].tolist()))) <= self._budget
+        if whole and access not in self._window:
+            self._load(access)
         for start in range(0, len(places), n_rows):
             part = places[start : start + n_rows]
-            rows = [self._row_of[int(prompt)] for prompt in self._accesses[access][part]]
-            yield part, self._prefix.rows(torch.tensor(rows, device=self._model.device))
+            prompts = self._accesses[access][part].tolist()
+            if whole:
+                rows = [self._row_of[prompt] for prompt in prompts]
+                yield part, self._prefix.rows(torch.tensor(rows, device=self._model.device))
+            else:  # an access that exceeds the budget by itself is computed chunk by chunk, and nothing is kept
+                prefix, row_of = prefill_prompts(self._model, [self._ids[prompt] for prompt in prompts])
+                self.n_prefilled += len(prompts)
+                yield part, prefix.rows(torch.tensor(row_of, device=self._model.device))
+
+    def _bytes(self, prompts: Iterable[int], n_rows: int) -> float:
+        """Bytes of `n_rows` rows as wide as the widest of some prompts: rows of one prefix are padded to it."""
+        return n_rows * max(len(self._ids[i]) for i in prompts) * self._bytes_per_token
 
     def _load(self, first: int) -> None:
         prompts: dict[int, None] = {}
-        n_bytes, last = 0.0, first
+        last = first
         for last in range(first, len(self._accesses)):
-            new = [int(i) for i in dict.fromkeys(self._accesses[last].tolist()) if i not in prompts]
-            n_bytes += sum(len(self._ids[i]) - 1 for i in new) * self._bytes_per_token
-            if last > first and n_bytes > self._budget:
+            more = prompts | dict.fromkeys(self._accesses[last].tolist())
+            if last > first and self._bytes(more, len(more)) > self._budget:
                 last -= 1
                 break
-            prompts.update(dict.fromkeys(new))
+            prompts = more
         del self._prefix  # freed before the next window is computed
         wanted = list(prompts)
         self._prefix, rows = prefill_prompts(self._model, [self._ids[i] for i in wanted])

@@ -93,11 +93,13 @@ class BridgeModel:
         # The mask covers prefix and tail, and positions are explicit: a mask alone is not enough for absolute
         # positions under left padding (TransformerLens 3.x is off by 0.25 in GPT-2's logits).
         lengths, width = prefix.lengths + n_tail, prefix.width + n_tail
+        # Padding on the right of a tail may lie beyond the context; its positions only have to exist.
+        positions = prefix.lengths[:, None] + torch.arange(n_tail, device=tail.device)
         with hooked(self._points, [(edit.layer, editing(edit)) for edit in edits]):
             logits = self.bridge(
                 tail,
                 attention_mask=left_mask(lengths, width),
-                position_ids=prefix.lengths[:, None] + torch.arange(n_tail, device=tail.device),
+                position_ids=positions.clamp(max=self.encoder.n_ctx - 1),
                 past_key_values=cache,
             )
         return logits.float(), CachePrefix(cache, lengths, width)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -49,6 +49,7 @@ def load_model(
         (6, 8)
     """
     import transformers
+    from safetensors import SafetensorError
     from transformer_lens.model_bridge import TransformerBridge
 
     source = str(DEMO_MODEL if str(name) == "demo" else name)
@@ -62,7 +63,7 @@ def load_model(
         number_format = _number_format(dtype, getattr(config, "dtype", None), place, demo=str(name) == "demo")
         with _no_progress_bar(transformers):
             bridge = TransformerBridge.boot_transformers(source, device=place, dtype=number_format, revision=revision)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"cannot load a model from {str(name)!r}: {reason} Give 'demo', a folder with config.json and "
@@ -132,13 +133,16 @@ def _device(asked: str | torch.device | None) -> torch.device:
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return found or torch.device("cpu")
     try:
-        return torch.device(asked)
-    except RuntimeError as error:
-        raise InputError(f"unknown device {asked!r}; give cpu, cuda, cuda:1 or mps") from error
+        return torch.empty(0, device=asked).device
+    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
+        reason = str(error).splitlines()[0]
+        raise InputError(f"unknown or missing device {asked!r} ({reason}); give cpu, cuda, cuda:1 or mps") from error
 
 
 def _number_format(asked: DType | None, own: torch.dtype | None, device: torch.device, *, demo: bool) -> torch.dtype:
     if asked is not None:
+        if asked not in get_args(DType):
+            raise InputError(f"unknown dtype {asked!r}; give one of {', '.join(get_args(DType))}")
         found: torch.dtype = getattr(torch, asked)
         return found
     slow = device.type == "cpu" and own == torch.float16

@@ -53,7 +53,6 @@ def self_check(model: LensModel) -> tuple[Check, ...]:
     tolerance = TOLERANCE.get(model.identity.dtype, 0.1)
     same = [Edit(layer, torch.clone) for layer in range(model.grid.n_layers)]
     cached_gap = max(gap(cached[:, -1], clean), gap(again[:, -1], zeroed))
-    cached_gap = max(gap(cached[:, -1], clean), gap(again[:, -1], zeroed))
     measured = (
         ("identity_edit", gap(model.forward(batch, same), clean), "logits after an edit that changes nothing"),
         ("cached_equals_full", cached_gap, "cached against full logits"),

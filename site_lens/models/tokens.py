@@ -81,7 +81,10 @@ class Encoder:
         found = [both[len(prompt) :] for prompt, both in zip(alone, joined, strict=True)]
         for answer, tokens in zip(answers, found, strict=True):
             if not tokens:
-                raise InputError(f"the answer {answer!r} adds no token to its prompt under this tokenizer")
+                raise InputError(
+                    f"the answer {answer!r} adds no token of its own to its prompt under this tokenizer; if it is a "
+                    "number, try a template without the digit rule"
+                )
         merged = sum(both[: len(prompt)] != prompt for prompt, both in zip(alone, joined, strict=True))
         return found, merged
 

@@ -78,12 +78,14 @@ def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
         n_tasks=len(together),
         verdict=_verdict(
             gain,
+            len(together),
             above="SITE beats 10-shot prompting",
             below="SITE falls short of 10-shot prompting",
             open="SITE and 10-shot prompting are not told apart",
         ),
         content_verdict=_verdict(
             content,
+            len(together),
             above="The content of the task embedding adds to the gates",
             below="The gates alone do better than SITE",
             open="The gates alone are not told apart from SITE: no effect of the embedding's content is shown",
@@ -99,7 +101,9 @@ def interval_basis(n_tasks: int) -> str:
     return f"mean over {n_tasks} tasks, each counting once; 95% bootstrap intervals over tasks{caution}"
 
 
-def _verdict(difference: Interval, *, above: str, below: str, open: str) -> str:
+def _verdict(difference: Interval, n_tasks: int, *, above: str, below: str, open: str) -> str:
+    if 1 < n_tasks < FEW_TASKS:
+        return f"No verdict from {n_tasks} tasks: it takes {FEW_TASKS}"
     if difference.low > 0:
         return above
     return below if difference.high < 0 else open

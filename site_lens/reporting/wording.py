@@ -2,8 +2,8 @@
 
 METHODS = {
     "zero_shot": "The bare query, no demonstration, no edit: what the model does without being told the task.",
-    "ten_shot": "Few-shot prompting: ten answered demonstrations from train before each query (or as many as the "
-    "settings say). The reference that every gain is measured against.",
+    "ten_shot": "Few-shot prompting: ten answered demonstrations from train before each query. "
+    "The reference that every gain is measured against.",
     "site": "The bare query; at its last token, every head's output is mixed with the task embedding in the share "
     "alpha that the fit learned for that head.",
     "site_hard": "As site, with every alpha rounded at 0.5: a head is replaced wholly or left alone.",

@@ -41,12 +41,13 @@ def fit_site(
         tasks: The tasks.
         config: Settings; the fast defaults when None, `SiteConfig.paper()` for the published ones.
         seeds: Fit every task once with each of these seeds instead of `config.seed`.
-        embeddings: Task embeddings by task to use instead of capturing them; another task's embedding is allowed.
+        embeddings: Task embeddings by task to use instead of capturing them, with their own M and N; another task's
+            embedding is allowed.
         warm_starts: Gates by task to start from instead of `config.init`.
         template: How examples become text; the paper's when None.
         budget_bytes: Bytes of prefixes to hold at a time; what does not fit is computed again when needed.
         throw: Raise FitError when a fit becomes nonfinite; else its status says so.
-        progress: Show progress bars; on a terminal only when None.
+        progress: Show progress bars; on a terminal and in notebooks only when None.
 
     Returns:
         One fit per task, or per task and seed.
@@ -60,16 +61,19 @@ def fit_site(
     """
     config = config or SiteConfig()
     wanted = task_list(tasks)
+    if embeddings is not None and not isinstance(embeddings, Mapping):
+        raise InputError(f"embeddings are a mapping from task to TaskEmbedding, got a {type(embeddings).__name__}")
+    if embeddings is not None and template is not None:
+        raise InputError("a template was given beside embeddings, which bring their own; leave out one of the two")
     runs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     if len({run.seed for run in runs}) < len(runs):
         raise InputError(f"a seed comes twice: {seeds}")
     jobs = []
     for run in runs:
-        captured = {} if embeddings is not None else embed(model, wanted, run, template=template, progress=progress)
+        given = embeddings or embed(model, wanted, run, template=template, progress=progress)
         for task in wanted:
-            embedding = _of(embeddings, task.name, "embedding") if embeddings is not None else captured[task.name]
-            start = None if warm_starts is None else _of(warm_starts, task.name, "warm start")
-            jobs.append(SiteJob(task, run, embedding, start))
+            start = None if warm_starts is None else _of(warm_starts, task.name, "warm start", HeadGates)
+            jobs.append(SiteJob(task, run, _of(given, task.name, "embedding", TaskEmbedding), start))
     fits = SiteFits(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
     _check_finite(list(fits.values()), fits, throw)
     return fits
@@ -141,18 +145,16 @@ def _check_finite(fits: Sequence[SiteFit], everything: object, throw: bool) -> N
 def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
     job, unit = plan.jobs[job_index], run.unit
     kept = run.kept() if run.alphas else None
-    start = HeadGates.constant(model.grid, 0.5).values
-    drawn = unit.rows_of(job_index)[: run.n_steps]
-    embedding = job.embedding.zeros() if job.config.embedding == "zero" else job.embedding
-    mine = set(drawn[drawn >= 0].tolist()) | (set(embedding.labelled_rows) if job.config.embedding == "task" else set())
+    own, n_borrowed, n_valid = _labelled(plan, run, job_index)
+    elsewhere = [_labelled(plan, run, other) for other in unit.jobs if other != job_index]
     return SiteFit(
         task=job.task.name,
         config=job.config,
-        gates=HeadGates(grid=model.grid, values=start if kept is None else run.alphas[kept], task=job.task.name),
-        embedding=embedding,
+        gates=HeadGates(grid=model.grid, values=run.start if kept is None else run.alphas[kept], task=job.task.name),
+        embedding=job.embedding.zeros() if job.config.embedding == "zero" else job.embedding,
         trace=SiteTrace(
             loss=run.loss,
-            train_rows=drawn,
+            train_rows=unit.rows_of(job_index)[: run.n_steps],
             eval_steps=tuple(run.eval_steps),
             valid_loss=run.valid_loss,
             valid_accuracy=run.valid_accuracy,
@@ -160,8 +162,9 @@ def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
         ),
         status=run.status(),
         kept_step=0 if kept is None else run.eval_steps[kept],
-        labelled_rows=tuple(sorted(mine)),
-        n_valid=int((unit.valid_jobs == job_index).sum()),
+        labelled_rows=tuple(sorted(own)),
+        n_labelled_elsewhere=n_borrowed + sum(len(rows) + n + valid for rows, n, valid in elsewhere),
+        n_valid=n_valid,
         shared_with=tuple(plan.jobs[other].task.name for other in unit.jobs if other != job_index),
         task_digest=job.task.digest,
         template=job.embedding.template,
@@ -171,18 +174,32 @@ def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
     )
 
 
+def _labelled(plan: Plan, run: UnitRun, job_index: int) -> tuple[set[int], int, int]:
+    """Return the rows of its own train that a job used, how many rows of another task's, and how many of valid."""
+    job, config = plan.jobs[job_index], run.unit.config
+    drawn = run.unit.rows_of(job_index)[: run.n_steps]
+    rows = set(drawn[drawn >= 0].tolist())
+    shown = set(job.embedding.labelled_rows) if config.embedding == "task" else set()
+    is_own = job.embedding.task_digest == job.task.digest
+    chooses = config.keep == "best" or config.patience is not None
+    n_valid = int((run.unit.valid_jobs == job_index).sum()) if chooses else 0
+    return rows | shown if is_own else rows, 0 if is_own else len(shown), n_valid
+
+
 def _notes(model: LensModel, plan: Plan, job_index: int) -> tuple[str, ...]:
     job = plan.jobs[job_index]
     notes = model.identity.check_use(job.embedding.model, f"the embedding of {job.embedding.task!r}")
-    if job.embedding.task != job.task.name:
-        notes += (f"mixes in the embedding of {job.embedding.task!r}, not its own",)
+    if job.embedding.task_digest != job.task.digest:
+        notes += (f"mixes in an embedding of {job.embedding.task!r} that was made of other rows than the task's own",)
     if plan.merged[job_index]:
         n = plan.merged[job_index]
         notes += (f"{n} answers share a token with the end of their prompt; their first token is approximate",)
     return notes
 
 
-def _of(found: Mapping[str, T], task: str, what: str) -> T:
+def _of(found: Mapping[str, T], task: str, what: str, expected: type[T]) -> T:
     if task not in found:
         raise InputError(f"no {what} for task {task!r}; there are: {', '.join(found)}")
+    if not isinstance(found[task], expected):
+        raise InputError(f"the {what} of {task!r} must be a {expected.__name__}, got a {type(found[task]).__name__}")
     return found[task]

@@ -21,10 +21,10 @@ from site_lens.core.digests import seed_stream
 from site_lens.core.fits import Status
 from site_lens.core.records import Float32
 from site_lens.interventions.patching import injection
-from site_lens.interventions.prefixes import Indices, PrefixSchedule
+from site_lens.interventions.prefixes import PrefixSchedule
 from site_lens.interventions.progress import progress_bar
 from site_lens.models.protocol import LensModel
-from site_lens.selectors.site_plan import Pass, Plan, Unit
+from site_lens.selectors.site_plan import Indices, Pass, Plan, Unit
 
 WARM_START_MARGIN = 0.01
 """A warm start is kept this far from 0 and 1, where the sigmoid has no slope to leave by."""
@@ -33,7 +33,10 @@ RANDOM_INIT_SD = 2.0
 """Standard deviation of a random start, before the sigmoid: alphas spread over all of (0, 1)."""
 
 CONVERGED_MOVE = 0.05
-"""Largest change of any alpha over the last evaluation interval of a fit that counts as converged."""
+"""Largest change of any alpha over the last steps of a fit that counts as converged."""
+
+SETTLED_STEPS = 10
+"""How many steps these are at least; one step of Adam at the default rate moves no alpha by more than 0.05."""
 
 
 @dataclass
@@ -41,6 +44,8 @@ class UnitRun:
     """How one alpha map fares."""
 
     unit: Unit
+    start: Float32
+    """(layer head): alpha before the first step."""
     loss: list[float] = field(default_factory=list)
     """(step)"""
     eval_steps: list[int] = field(default_factory=list)
@@ -77,12 +82,13 @@ class UnitRun:
         """Return how the fit ended; see `Status`."""
         if self.ended == "nonfinite":
             return "nonfinite"
-        if self.valid_loss[-1] > self.valid_loss[0]:
+        if len(self.alphas) > 1 and self.valid_loss[self.kept()] >= self.valid_loss[0]:
             return "diverged"
         if self.ended is not None:
             return self.ended
-        still = len(self.alphas) > 1 and np.abs(self.alphas[-1] - self.alphas[-2]).max() <= CONVERGED_MOVE
-        return "converged" if still else "step_limit"
+        n_earlier = sum(step <= self.n_steps - SETTLED_STEPS for step in self.eval_steps)
+        settled = n_earlier > 0 and np.abs(self.alphas[-1] - self.alphas[n_earlier - 1]).max() <= CONVERGED_MOVE
+        return "converged" if settled else "step_limit"
 
 
 class SiteLoop:
@@ -90,8 +96,8 @@ class SiteLoop:
 
     def __init__(self, model: LensModel, plan: Plan, *, budget_bytes: int) -> None:
         self._model, self._plan = model, plan
-        self.runs = [UnitRun(unit) for unit in plan.units]
         self._raw = [nn.Parameter(_start(model, plan, unit)) for unit in plan.units]
+        self.runs = [UnitRun(unit, self._alpha(i)) for i, unit in enumerate(plan.units)]
         groups = [{"params": [p], "lr": run.unit.config.lr} for p, run in zip(self._raw, self.runs, strict=True)]
         self._adam = torch.optim.Adam(groups)
         means = [
@@ -143,8 +149,12 @@ class SiteLoop:
             # Each task counts once where several share an alpha map, however many rows it has.
             of_job = [(one.units == u) & (one.jobs == job) for job in self.runs[u].unit.jobs]
             loss, accuracy = (float(np.mean([each[rows].mean() for rows in of_job])) for each in (losses, right))
-            alpha = cast(Float32, torch.sigmoid(self._raw[u]).cpu().numpy() * self._model.grid.mask)
-            self.runs[u].record(one.step, loss, accuracy, alpha)
+            self.runs[u].record(one.step, loss, accuracy, self._alpha(int(u)))
+
+    def _alpha(self, unit: int) -> Float32:
+        """(layer head): the alphas of a unit as they stand."""
+        alpha = torch.sigmoid(self._raw[unit].detach()).cpu().numpy()
+        return cast(Float32, alpha * self._model.grid.mask)
 
     def _forward(self, i: int, one: Pass, chosen: Indices) -> Iterator[tuple[Indices, Tensor, Tensor, Tensor]]:
         """Yield places, units (row), loss (row) and whether the first answer token is ranked first (row), in chunks."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
@@ -14,9 +13,8 @@ from site_lens.core.prompts import Prompt
 from site_lens.core.sampling import zero_shot_prompts
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Example, Task
+from site_lens.interventions.prefixes import Indices as Indices
 from site_lens.models.protocol import LensModel
-
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +172,8 @@ def _groups(jobs: Sequence[SiteJob]) -> list[tuple[int, ...]]:
         names = [jobs[i].task.name for i in members]
         if len(set(names)) < len(names):
             raise InputError(f"one shared alpha map was asked for, but a task comes twice: {names}")
+        if len({jobs[i].warm_start for i in members}) > 1:
+            raise InputError("one shared alpha map was asked for, but the tasks bring different warm starts; give one")
     return groups + [tuple(members) for members in shared.values()]
 
 

@@ -57,6 +57,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "kept_step": 1,
         "labelled_rows": (3, 6),
         "n_valid": 13,
+        "n_labelled_elsewhere": 4,
         "shared_with": ("synonym",),
         "task_digest": "other",
         "template": PromptTemplate(input_prefix="In:"),

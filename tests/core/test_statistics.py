@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from site_lens.core.errors import InputError
 from site_lens.core.records import Float32
-from site_lens.core.statistics import Interval, bootstrap_mean, wilson
+from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference, wilson
 from tests.core.conftest import laws
 
 Z = 1.959963984540054
@@ -90,3 +90,20 @@ def test_an_estimate_of_nothing_is_refused() -> None:
         wilson(0, 0)
     with pytest.raises(InputError, match="an estimate needs at least one observation, got none"):
         bootstrap_mean(np.zeros(0, dtype=np.float32))
+
+
+def test_a_paired_difference_without_discordant_queries_does_not_claim_certainty() -> None:
+    same = np.ones(20, dtype=np.float32)
+    found = paired_difference(same, same)
+    assert found.value == 0
+    assert found.high == pytest.approx(1 - 0.025 ** (1 / 20))  # the exact bound for 0 of 20
+    assert found.low == -found.high
+    one = paired_difference(np.ones(1, dtype=np.float32), np.zeros(1, dtype=np.float32))
+    assert one.high == 1
+    assert one.low < 0.1
+
+
+def test_a_paired_difference_is_the_bootstrap_of_the_differences() -> None:
+    right = np.array([1, 1, 1, 0, 1, 0, 1, 1], dtype=np.float32)
+    other = np.array([0, 1, 0, 0, 1, 1, 0, 1], dtype=np.float32)
+    assert paired_difference(right, other) == bootstrap_mean(right - other)

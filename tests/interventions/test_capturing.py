@@ -60,3 +60,14 @@ def test_too_few_examples_for_the_shots_are_refused_by_task_and_number(demo: Len
 def test_a_prompt_longer_than_the_context_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     with pytest.raises(sl.InputError, match="exceed the model's context"):
         sl.capture_embeddings(demo, [demo_tasks["choose_last_of_3"]], n_prompts=1, n_shots=140)
+
+
+def test_tasks_may_come_alone_or_by_name(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    by_name = sl.capture_embeddings(demo, {"antonym": demo_tasks["antonym"]}, n_prompts=2, n_shots=1)
+    alone = sl.capture_embeddings(demo, demo_tasks["antonym"], n_prompts=2, n_shots=1)
+    assert by_name == alone
+
+
+def test_no_prompt_at_all_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    with pytest.raises(sl.InputError, match="n_prompts of at least 1"):
+        sl.capture_embeddings(demo, demo_tasks["antonym"], n_prompts=0)

@@ -74,10 +74,12 @@ def test_controls_are_methods_of_their_own_name(
     assert measured.methods == ("zero_shot", "ten_shot", "site", "site_hard", "site_zero_embedding")
 
 
-def test_seeds_of_a_task_are_methods_of_their_own(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_the_lowest_seed_is_site_and_further_seeds_are_methods_of_their_own(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
     fits = sl.fit_site(demo, demo_tasks["antonym"], SMALL, seeds=[0, 1])
     measured = sl.evaluate(demo, demo_tasks["antonym"], fits, max_queries=5)["antonym"]
-    assert measured.methods[2:] == ("site#0", "site#0_hard", "site#1", "site#1_hard")
+    assert measured.methods[2:] == ("site", "site_hard", "site#1", "site#1_hard")
 
 
 def test_a_task_without_a_fit_is_refused_by_name(
@@ -102,3 +104,34 @@ def test_a_demonstration_never_shows_the_query() -> None:
 def test_ranks_count_ties_as_better() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0], [1.0, 1.0, 1.0]])
     assert target_rank(logits, torch.tensor([2, 0])).tolist() == [2, 3]
+
+
+def test_a_fit_evaluated_on_another_split_of_its_task_is_noted(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    task = demo_tasks["antonym"]
+    swapped = sl.Task(task.name, task.test, task.valid, task.train)
+    measured = sl.evaluate(demo, swapped, fits, max_queries=5)["antonym"]
+    assert any("test queries may be rows that it was trained on" in note for note in measured.notes)
+    assert not any("trained on" in note for note in sl.evaluate(demo, task, fits, max_queries=5)["antonym"].notes)
+
+
+def test_a_model_of_another_dtype_is_noted(demo_tasks: dict[str, sl.Task], fits: sl.SiteFits) -> None:
+    half = sl.load_model("demo", dtype="bfloat16")
+    measured = sl.evaluate(half, demo_tasks["antonym"], fits, max_queries=5)["antonym"]
+    assert any("dtype of demo differs" in note for note in measured.notes)
+
+
+def test_answers_that_begin_alike_are_counted(demo: LensModel) -> None:
+    rows = [sl.Example(word, (f"dog {word}",)) for word in ("hot", "big", "old", "red", "day", "man", "one", "two")]
+    task = sl.Task("alike", tuple(rows[:4]), tuple(rows[4:5]), tuple(rows[5:]))
+    measured = sl.evaluate(demo, task, n_shots=2)["alike"]
+    assert measured.notes == (
+        "3 answers begin with the token of a different answer: first_token takes one for the other",
+    )
+
+
+@pytest.mark.parametrize("options", [{"max_queries": 0}, {"max_queries": -5}, {"n_shots": 0}])
+def test_counts_below_one_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task], options: dict[str, int]) -> None:
+    with pytest.raises(sl.InputError, match="must be at least 1"):
+        sl.evaluate(demo, demo_tasks["antonym"], **options)  # type: ignore[arg-type]

@@ -59,3 +59,9 @@ def test_generation_leaves_gradients_alone(demo: LensModel) -> None:
     assert torch.is_grad_enabled()
     sl.generate(demo, PROMPTS[:1], max_new_tokens=1)
     assert torch.is_grad_enabled()
+
+
+def test_no_prompts_give_no_texts_and_a_bare_string_is_refused(demo: LensModel) -> None:
+    assert sl.generate(demo, []) == []
+    with pytest.raises(sl.InputError, match="put a single prompt in a list"):
+        sl.generate(demo, PROMPTS[0])

@@ -59,6 +59,18 @@ def test_with_room_for_everything_each_prompt_is_computed_once(demo: LensModel, 
     assert schedule.n_prefilled == 4
 
 
+@pytest.mark.parametrize("budget", [100_000, 400_000])
+def test_prefixes_held_stay_under_the_budget_even_when_lengths_differ(demo: LensModel, budget: int) -> None:
+    long = "Q: " + "dog, " * 60 + "red\nA:"
+    prompts = demo.encoder.encode([long, *(f"Q: {word}\nA:" for word in ("hot", "big", "old", "red", "day"))])
+    accesses = [np.array([1, 2, 3, 4, 5]), np.array([0, 1, 2, 3, 4, 5]), np.array([2, 5])]
+    schedule = PrefixSchedule(demo, prompts, accesses, budget_bytes=budget)
+    for i in range(len(accesses)):
+        for _, prefix in schedule.take(i):
+            assert schedule._prefix.n_bytes <= budget
+            assert prefix.n_bytes <= budget / 2 or len(prefix.lengths) == 1
+
+
 def test_a_tight_budget_computes_again_what_it_could_not_keep(demo: LensModel, ids: list[list[int]]) -> None:
     accesses = [np.array([0, 1]), np.array([2, 3]), np.array([0, 1])]
     schedule = PrefixSchedule(demo, ids, accesses, budget_bytes=1)

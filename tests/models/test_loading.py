@@ -1,5 +1,6 @@
 """Models that can be used are loaded; models that cannot are refused with the reason."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,28 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         sl.load_model(tmp_path)
 
 
-def test_an_unknown_device_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(sl.InputError, match="unknown device 'gpu'"):
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(sl.InputError, match="unknown or missing device 'gpu'"):
         sl.load_model("demo", device="gpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so asking for it is no mistake")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(sl.InputError, match="unknown or missing device 'cuda'"):
+        sl.load_model("demo", device="cuda")
+
+
+def test_an_unknown_dtype_is_refused() -> None:
+    with pytest.raises(sl.InputError, match="unknown dtype 'float8'; give one of float32, bfloat16, float16"):
+        sl.load_model("demo", dtype="float8")  # type: ignore[arg-type]
+
+
+def test_truncated_weights_are_refused(tiny_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder("llama"), tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(sl.InputError, match="cannot load a model from .*cut"):
+        sl.load_model(tmp_path / "cut")
 
 
 def boot(folder: Path) -> Any:

@@ -84,3 +84,15 @@ def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_t
         assert measured.log_prob[place, i] == pytest.approx(float(logits.log_softmax(-1)[target]), abs=1e-4)
         assert measured.first_token[place, i] == float(logits.argmax() == target)
         assert measured.rank[place, i] == float((logits >= logits[target]).sum())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["antonym", "country-capital", "choose_last_of_3"])
+def test_all_400_published_steps_end_at_the_same_alphas_as_the_published_loop(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], name: str
+) -> None:
+    config = sl.SiteConfig.paper(n_prompts=8, n_shots=4)
+    fit = sl.fit_site(demo, demo_tasks[name], config)[name]
+    expected = plain_alphas(demo, demo_tasks[name], fit.embedding, config)
+    # Eight times as many steps as above: rounding has grown, and alphas near 0 and 1 hide none of it.
+    assert np.abs(fit.gates.values - expected).max() < 1e-3

@@ -20,7 +20,7 @@ from site_lens.reporting import write_report
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fit, fake_fits, fake_identity
 
 NAUGHTY = "<script>alert(1)</script>"
-TASKS = ["antonym", "synonym", NAUGHTY]
+TASKS = ["antonym", "synonym", NAUGHTY, "capitalize", "present-past"]
 
 
 def evaluations(tasks: list[str] = TASKS, accuracies: dict[str, float] | None = None) -> Evaluations:
@@ -138,8 +138,12 @@ def test_a_single_task_takes_its_intervals_from_its_queries(tmp_path: Path) -> N
     assert low != high
 
 
-def test_means_over_few_tasks_carry_a_warning(page: str) -> None:
-    assert "mean over 3 tasks, each counting once; 95% bootstrap intervals over tasks (few tasks" in words(page)
+def test_few_tasks_carry_a_warning_and_get_no_verdict(tmp_path: Path) -> None:
+    few = TASKS[:3]
+    text = words(report(tmp_path, fake_fits(few), evaluations=evaluations(few)))
+    assert "mean over 3 tasks, each counting once; 95% bootstrap intervals over tasks (few tasks" in text
+    assert "No verdict from 3 tasks: it takes 5" in text
+    assert "SITE beats" not in text
 
 
 def test_tasks_that_lack_a_method_do_not_enter_the_comparison(tmp_path: Path) -> None:
@@ -188,8 +192,8 @@ def test_every_task_has_a_section_with_heads_state_settings_and_provenance(page:
 
 
 def test_broken_fits_are_named_before_anything_else(tmp_path: Path) -> None:
-    fits = SiteFits([fake_fit("antonym"), fake_fit("synonym", status="diverged")])
-    text = words(report(tmp_path, fits, evaluations=evaluations(["antonym", "synonym"])))
+    fits = SiteFits(fake_fit(task, status="diverged" if task == "synonym" else "converged") for task in TASKS)
+    text = words(report(tmp_path, fits, evaluations=evaluations()))
     assert text.index("synonym: the fit ended as diverged") < text.index("SITE beats")
 
 

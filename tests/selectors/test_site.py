@@ -121,8 +121,8 @@ def test_one_shared_alpha_map_serves_all_tasks(demo: LensModel, demo_tasks: dict
     assert all(np.array_equal(maps[0], other) for other in maps)
     assert set(fits["antonym"].shared_with) == set(demo_tasks) - {"antonym"}
     assert fits["antonym"].embedding != fits["english-french"].embedding
-    drawn = [set(fit.labelled_rows) for fit in fits.values()]
-    assert all(drawn)
+    assert len({fit.n_labelled for fit in fits.values()}) == 1  # all rows trained the one map
+    assert fits["antonym"].n_labelled == sum(len(fit.labelled_rows) + fit.n_valid for fit in fits.values())
 
 
 def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
@@ -137,22 +137,33 @@ def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: 
         assert np.abs(full.trace.alphas[: len(fit.trace.alphas)] - fit.trace.alphas).max() < 1e-4
 
 
-def test_a_fit_whose_validation_loss_rose_is_called_diverged(
+def test_a_fit_that_is_no_better_than_its_start_is_called_diverged(
     demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
 ) -> None:
     good = {name: fit.gates for name, fit in joint.items()}
     fits = sl.fit_site(demo, demo_tasks, SMALL.replace(lr=50.0, n_steps=5), warm_starts=good)
-    rose = [fit for fit in fits.values() if fit.trace.valid_loss[-1] > fit.trace.valid_loss[0]]
-    assert rose
-    assert all((fit.status == "diverged") == (fit in rose) for fit in fits.values())
-    assert all(fit.kept_step == 0 for fit in rose)
+    worse = [fit for fit in fits.values() if min(fit.trace.valid_loss[1:]) >= fit.trace.valid_loss[0]]
+    assert worse
+    assert all((fit.status == "diverged") == (fit in worse) for fit in fits.values())
+    assert all(fit.kept_step == 0 for fit in worse)
+
+
+@pytest.mark.parametrize("eval_every", [1, 4, 10])
+def test_converged_does_not_depend_on_how_often_alphas_are_looked_at(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], eval_every: int
+) -> None:
+    moving = SMALL.replace(n_steps=12, eval_every=eval_every)
+    still = moving.replace(lr=1e-4)
+    assert sl.fit_site(demo, demo_tasks["antonym"], moving)["antonym"].status == "step_limit"
+    assert sl.fit_site(demo, demo_tasks["antonym"], still)["antonym"].status == "converged"
 
 
 def test_another_tasks_embedding_may_be_used_and_is_noted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     other = sl.capture_embeddings(demo, [demo_tasks["english-french"]], n_prompts=4, n_shots=4)["english-french"]
     fit = sl.fit_site(demo, demo_tasks["antonym"], SMALL, embeddings={"antonym": other})["antonym"]
     assert fit.embedding == other
-    assert "mixes in the embedding of 'english-french', not its own" in fit.notes
+    assert any("mixes in an embedding of 'english-french'" in note for note in fit.notes)
+    assert fit.n_labelled == len(fit.labelled_rows) + len(other.labelled_rows) + 10
 
 
 def test_the_zero_embedding_control_mixes_in_zeros_and_uses_no_demonstrations(
@@ -292,3 +303,46 @@ def test_with_shared_alphas_each_row_of_a_batch_asks_one_task(demo: LensModel, d
     asked = np.stack([fit.trace.train_rows >= 0 for fit in fits.values()])
     assert (asked.sum(0) == 1).all()
     assert asked.any(axis=(1, 2)).all()
+
+
+def test_rows_of_valid_count_only_where_they_chose_something(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    used = {keep: sl.fit_site(demo, task, SMALL.replace(keep=keep, n_steps=2))["antonym"] for keep in ("best", "last")}
+    assert (used["best"].n_valid, used["last"].n_valid) == (10, 0)
+
+
+def test_shared_alphas_take_one_warm_start(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    starts = {name: HeadGates.constant(demo.grid, 0.1 + 0.2 * i) for i, name in enumerate(demo_tasks)}
+    with pytest.raises(sl.InputError, match="different warm starts"):
+        sl.fit_site(demo, demo_tasks, SMALL.replace(shared=True), warm_starts=starts)
+
+
+def test_zeros_are_mixed_in_by_the_convex_rule_only() -> None:
+    with pytest.raises(sl.InputError, match="zeros changes nothing under mix='additive'"):
+        sl.SiteConfig(embedding="zero", mix="additive")
+
+
+def test_tails_padded_beyond_the_context_do_no_harm(tmp_path: Path) -> None:
+    from tests.conftest import save_tiny
+
+    small = sl.load_model(save_tiny("gpt2", tmp_path, n_ctx=24))  # learned positions: one too far is an IndexError
+    words = ("hot", "big", "old", "red", "day", "man", "one", "two")
+    long = [sl.Example(" ".join([w] * 14), (w,)) for w in words]
+    short = [sl.Example(w, (" ".join([w] * 12),)) for w in words]
+    tasks = [sl.Task(n, tuple(r[:5]), tuple(r[5:7]), tuple(r[7:])) for n, r in (("long", long), ("short", short))]
+    embeddings = {task.name: sl.capture_embeddings(small, task, n_prompts=2, n_shots=0)[task.name] for task in tasks}
+    config = SMALL.replace(loss="answer", n_steps=3)
+    together = sl.fit_site(small, tasks, config, embeddings=embeddings)
+    for task in tasks:
+        assert gap(sl.fit_site(small, task, config, embeddings=embeddings)[task.name], together[task.name]) < 1e-4
+
+
+def test_embeddings_that_are_none_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    with pytest.raises(sl.InputError, match="must be a TaskEmbedding, got a ndarray"):
+        sl.fit_site(demo, task, SMALL, embeddings={"antonym": np.zeros((6, 8, 24))})  # type: ignore[dict-item]
+    own = sl.capture_embeddings(demo, task, n_prompts=2, n_shots=2)
+    with pytest.raises(sl.InputError, match="mapping from task to TaskEmbedding"):
+        sl.fit_site(demo, task, SMALL, embeddings=own["antonym"])  # type: ignore[arg-type]
+    with pytest.raises(sl.InputError, match="bring their own"):
+        sl.fit_site(demo, task, SMALL, embeddings=own, template=sl.PromptTemplate())
