@@ -109,7 +109,8 @@ def _lexical_rules() -> list[_Rule]:
         for name, pairs in rules.items():
             rows = random.Random(f"rare {name}").sample(pairs, len(pairs))
             n_rare = int(len(rows) * RARE_SHARE) if len(rows) >= 30 else 0
-            found.append(_Rule(name, _lexical_weight(name, len(pairs)), None, tuple(rows[n_rare:]), tuple(rows[:n_rare])))
+            rare, common = tuple(rows[:n_rare]), tuple(rows[n_rare:])
+            found.append(_Rule(name, _lexical_weight(name, len(pairs)), None, common, rare))
     return found
 
 
@@ -121,7 +122,9 @@ def _lexical_weight(name: str, n_rows: int) -> float:
 
 def _list_rules() -> list[_Rule]:
     """Show position rules most often: they are learned last."""
-    by_start = {"pick": 0.7, "choose": 4.0, "odd": 2.0, "alphabetically": 2.0, "reverse": 1.5, "first": 1.5, "last": 1.5}
+    by_start = {"pick": 0.7, "choose": 4.0, "odd": 2.0, "alphabetically": 2.0} | dict.fromkeys(
+        ("reverse", "first", "last"), 1.5
+    )
     return [
         _Rule(name, by_start.get(name.split("_")[0], 1.0), rule)
         for rules in list_rules().values()

@@ -1,4 +1,4 @@
-"""The tokenizer of the demo model: each word it was taught is one token, everything else falls back to letters or bytes.
+"""The tokenizer of the demo model: each word it was taught is one token, the rest falls back to letters or bytes.
 
 Spaces, newlines and commas are text like any other, so decoding gives back what was encoded.
 """
@@ -25,7 +25,9 @@ N_CTX = 512
 
 def taught_words() -> tuple[str, ...]:
     """Return every word that a rule of the demo tasks reads or writes, in alphabetical order."""
-    lexical = {text for rules in lexical_pairs().values() for pairs in rules.values() for pair in pairs for text in pair}
+    lexical = {
+        text for rules in lexical_pairs().values() for pairs in rules.values() for pair in pairs for text in pair
+    }
     listed = {word for words in CATEGORIES.values() for word in words}
     words = {word for text in lexical | listed for word in text.replace(",", "").split()}
     return tuple(sorted(word for word in words if not word.isdecimal() and len(word) > 1))

@@ -15,10 +15,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m site_lens.demo.train", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where the model and its log go")
     parser.add_argument("--steps", type=int, default=recipe.n_steps, help="optimisation steps (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=recipe.seed, help="seed of weights and draws (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=recipe.seed, help="seed of weights and draws (default: %(default)s)"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="processor cores to use (default: %(default)s)")
-    parser.add_argument("--mixed-mask", action="store_true", help="let queries see their own example alone, half of the time")
+    parser.add_argument("--mixed-mask", action="store_true", help="let queries see their own example alone")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.set_flush_denormal(True)

@@ -30,7 +30,7 @@ LOG_NAME = "training_log.jsonl"
 class Recipe:
     """Everything that decides what a training run gives, apart from the machine's arithmetic."""
 
-    n_steps: int = 5200
+    n_steps: int = 4800
     seed: int = 0
     n_layers: int = 6
     d_model: int = 192
@@ -156,9 +156,8 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opti
 def rate_at(step: int, recipe: Recipe) -> float:
     """Learning rate of a step: a linear rise, then a cosine."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.n_steps))
-    return recipe.learning_rate * min(1.0, (step + 1) / recipe.n_warmup) * (
-        recipe.final_rate + (1 - recipe.final_rate) * cosine
-    )
+    rise = min(1.0, (step + 1) / recipe.n_warmup)
+    return recipe.learning_rate * rise * (recipe.final_rate + (1 - recipe.final_rate) * cosine)
 
 
 def batches_of_step(step: int, recipe: Recipe, mixture: Mixture, rng: random.Random) -> dict[Kind, Batch]:
@@ -248,7 +247,7 @@ def _add_gradients(copied: LlamaForCausalLM, batches: Mapping[Kind, Batch], mean
     count = means.counts.get("loss_short", 0) % COUNT_EVERY == 0
     for kind, batch in batches.items():
         loss, right = answer_loss(copied, batch, count=count)
-        (loss / total).backward()
+        torch.autograd.backward(loss / total)
         means.add(f"loss_{kind}", loss.item() / float(batch.weights.sum()))
         if count:
             means.add(f"right_{kind}", right)

@@ -21,7 +21,7 @@ class _Normalise(torch.autograd.Function):
     """Root mean square norm with a backward pass of few passes over memory."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         wide = x.float()
         mean_square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True) ** 2 / wide.shape[-1]
         scale = torch.rsqrt(mean_square + epsilon)
@@ -30,7 +30,7 @@ class _Normalise(torch.autograd.Function):
         return normal * weight
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         normal, scale, weight = ctx.saved_tensors
         of_weight = (gradient * normal).sum(tuple(range(gradient.ndim - 1)))
         of_normal = gradient * weight
@@ -46,7 +46,7 @@ class _Norm(nn.Module):
         self.epsilon: float = norm.variance_epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = _Normalise.apply(x, self.weight, self.epsilon)
+        found: Tensor = _Normalise.apply(x, self.weight, self.epsilon)  # type: ignore[no-untyped-call]
         return found
 
 
