@@ -26,7 +26,7 @@ N_EXAMPLES = 11
 """Examples in a sequence of a rule: ten shots and a query."""
 N_MAPPING_EXAMPLES = 16
 N_REPEAT_TOKENS = 80
-REPEAT_WEIGHT = 0.15
+REPEAT_WEIGHT = 0.25
 """Loss weight of a repeated token; a sequence of them has many."""
 
 RARE_SHARE = 1 / 8
@@ -87,7 +87,7 @@ class Mixture:
                 rng,
                 range(3, len(self.tokenizer)),
                 bos=self.tokenizer.bos_token_id,
-                period=rng.randint(4, N_REPEAT_TOKENS // 2),
+                period=round(2 * (N_REPEAT_TOKENS / 4) ** rng.random()),
                 n_tokens=N_REPEAT_TOKENS,
                 weight=REPEAT_WEIGHT,
             )

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from site_lens.demo.mixture import Mixture
-from site_lens.demo.training import Recipe, train
+from site_lens.demo.training import STATE_NAME, Recipe, Run, train
 
 
 def main() -> None:
@@ -21,11 +21,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="processor cores to use (default: %(default)s)")
     parser.add_argument("--mixed-mask", action="store_true", help="let queries see their own example alone")
+    parser.add_argument("--resume", action="store_true", help="go on from the state in the folder")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.set_flush_denormal(True)
     recipe = Recipe(n_steps=chosen.steps, seed=chosen.seed, mixed_mask=chosen.mixed_mask)
-    train(recipe, Mixture(), folder=chosen.folder, device=chosen.device)
+    run = Run(recipe, Mixture(), device=chosen.device)
+    if chosen.resume:
+        run.take_up(chosen.folder / STATE_NAME)
+    train(run, folder=chosen.folder)
 
 
 if __name__ == "__main__":

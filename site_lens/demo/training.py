@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from site_lens.demo.working_copy import BLOCKED, causal_mask, gradients_to, weig
 
 LOG_EVERY = 100
 """Steps that a row of the log stands for."""
+STATE_NAME = "training_state.pt"
 COUNT_EVERY = 10
 """Steps of which one is counted for the right answers of the log."""
 LOG_NAME = "training_log.jsonl"
@@ -30,13 +30,14 @@ LOG_NAME = "training_log.jsonl"
 class Recipe:
     """Everything that decides what a training run gives, apart from the machine's arithmetic."""
 
-    n_steps: int = 4800
+    n_steps: int = 6000
     seed: int = 0
     n_layers: int = 6
     d_model: int = 192
     d_mlp: int = 512
     n_heads: int = 8
     n_key_value_heads: int = 4
+    d_head: int = 32
     batch: Mapping[Kind, int] = field(
         default_factory=lambda: {"short": 18, "medium": 14, "long": 8, "mapping": 9, "repeat": 6}
     )
@@ -47,8 +48,10 @@ class Recipe:
     """Steps over which the learning rate rises."""
     final_rate: float = 0.03
     """Learning rate at the end, as a share of the highest."""
-    early_share: float = 0.1
-    """Share of the steps in which long lists give their place to mappings and repeats."""
+    fall_share: float = 0.3
+    """Share of the steps, the last ones, over which the learning rate falls."""
+    n_early: int = 250
+    """Steps at the beginning in which long lists give their place to mappings and repeats."""
     mixed_mask: bool = False
     """In half of the batches of rules, let queries attend to their own example alone."""
 
@@ -63,7 +66,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
         num_hidden_layers=recipe.n_layers,
         num_attention_heads=recipe.n_heads,
         num_key_value_heads=recipe.n_key_value_heads,
-        head_dim=recipe.d_model // recipe.n_heads,
+        head_dim=recipe.d_head,
         max_position_embeddings=N_CTX,
         tie_word_embeddings=True,
         rms_norm_eps=1e-5,
@@ -154,16 +157,20 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opti
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
-    """Learning rate of a step: a linear rise, then a cosine."""
-    cosine = 0.5 * (1 + math.cos(math.pi * step / recipe.n_steps))
+    """Learning rate of a step: a linear rise, a long level part, and a linear fall.
+
+    Until the fall begins it does not depend on the number of steps, so a run can be stopped and made longer or shorter.
+    """
+    n_fall = max(1, round(recipe.fall_share * recipe.n_steps))
+    left = min(1.0, (recipe.n_steps - step) / n_fall)
     rise = min(1.0, (step + 1) / recipe.n_warmup)
-    return recipe.learning_rate * rise * (recipe.final_rate + (1 - recipe.final_rate) * cosine)
+    return recipe.learning_rate * rise * (recipe.final_rate + (1 - recipe.final_rate) * left)
 
 
 def batches_of_step(step: int, recipe: Recipe, mixture: Mixture, rng: random.Random) -> dict[Kind, Batch]:
     """Draw the batches of a step, one of each kind."""
     counts = dict(recipe.batch)
-    if step < recipe.early_share * recipe.n_steps:
+    if step < recipe.n_early:
         freed = counts.pop("long", 0)
         counts["mapping"] = counts.get("mapping", 0) + freed
         counts["repeat"] = counts.get("repeat", 0) + freed // 2
@@ -199,47 +206,90 @@ class _Means:
         return {name: round(value / self.counts[name], 4) for name, value in self.sums.items()}
 
 
-def train(
-    recipe: Recipe, mixture: Mixture, *, folder: Path | None = None, device: str = "cpu", save_every: int = 500
-) -> tuple[LlamaForCausalLM, list[dict[str, float]]]:
-    """Train a model.
+class Run:
+    """A training run between two steps, which can be written to a file and taken up again.
 
     Args:
         recipe: What to do.
         mixture: What to train on.
-        folder: Where the model and its log go; nowhere when None.
         device: Where to train.
-        save_every: Steps between two checkpoints, each overwriting the one before.
-
-    Returns:
-        The model and the rows of its log, each a mean over up to `LOG_EVERY` steps.
     """
-    model = build_model(recipe, mixture.tokenizer).to(device)
-    copied, steppers, rng = working_copy(model), optimizers(model, recipe), random.Random(recipe.seed)
-    log: list[dict[str, float]] = []
-    means, n_tokens, start = _Means(), 0, time.monotonic()
-    for step in range(recipe.n_steps):
-        batches = batches_of_step(step, recipe, mixture, rng)
-        for stepper in steppers:
+
+    def __init__(self, recipe: Recipe, mixture: Mixture, *, device: str = "cpu") -> None:
+        self.recipe, self.mixture, self.device = recipe, mixture, torch.device(device)
+        self.model = build_model(recipe, mixture.tokenizer).to(self.device)
+        self.steppers = optimizers(self.model, recipe)
+        self.log: list[dict[str, float]] = []
+        self._copied = working_copy(self.model)
+        self._rng = random.Random(recipe.seed)
+        self._means = _Means()
+        self._counts = {"step": 0, "seconds": 0.0, "tokens": 0}
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self._counts["step"])
+
+    def advance(self) -> None:
+        """Do one step."""
+        start = time.monotonic()
+        batches = batches_of_step(self.step, self.recipe, self.mixture, self._rng)
+        for stepper in self.steppers:
             for group in stepper.param_groups:
-                group["lr"] = rate_at(step, recipe)
-        _add_gradients(copied, {kind: batch.to(torch.device(device)) for kind, batch in batches.items()}, means)
-        gradients_to(model, copied)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for stepper in steppers:
+                group["lr"] = rate_at(self.step, self.recipe)
+        _add_gradients(self._copied, {kind: batch.to(self.device) for kind, batch in batches.items()}, self._means)
+        gradients_to(self.model, self._copied)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for stepper in self.steppers:
             stepper.step()
-        weights_to(copied, model)
-        n_tokens += sum(batch.ids.numel() for batch in batches.values())
-        done = step + 1
-        if done % LOG_EVERY == 0 or done == recipe.n_steps:
-            seconds = round(time.monotonic() - start)
-            log.append({"step": done, "seconds": seconds, "thousand_tokens": n_tokens // 1000} | means.row())
-            means = _Means()
-            if folder is not None:
-                write_log(recipe, log, folder)
-        if folder is not None and (done % save_every == 0 or done == recipe.n_steps):
-            save(model, mixture.tokenizer, folder)
-    return model, log
+        weights_to(self._copied, self.model)
+        self._counts["step"] += 1
+        self._counts["tokens"] += sum(batch.ids.numel() for batch in batches.values())
+        self._counts["seconds"] += time.monotonic() - start
+        if self.step % LOG_EVERY == 0 or self.step == self.recipe.n_steps:
+            counted = {"seconds": round(self._counts["seconds"]), "thousand_tokens": self._counts["tokens"] // 1000}
+            self.log.append({"step": self.step} | counted | self._means.row())
+            self._means = _Means()
+
+    def keep(self, path: Path) -> None:
+        """Write everything that the next steps depend on."""
+        state = {
+            "weights": self.model.state_dict(),
+            "steppers": [stepper.state_dict() for stepper in self.steppers],
+            "rng": self._rng.getstate(),
+            "counts": self._counts,
+            "means": asdict(self._means),
+            "log": self.log,
+        }
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def take_up(self, path: Path) -> None:
+        """Go on from what `keep` wrote."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["weights"])
+        for stepper, kept in zip(self.steppers, state["steppers"], strict=True):
+            stepper.load_state_dict(kept)
+        version, inner, gauss = state["rng"]
+        self._rng.setstate((version, tuple(inner), gauss))
+        self._counts, self._means, self.log = state["counts"], _Means(**state["means"]), state["log"]
+        weights_to(self._copied, self.model)
+
+
+def train(run: Run, *, folder: Path | None = None, keep_every: int = 100) -> None:
+    """Do the steps that are left of a run.
+
+    Args:
+        run: The run.
+        folder: Where the model, its log and the state of the run go; nowhere when None.
+        keep_every: Steps between two writes of the state and the model.
+    """
+    while run.step < run.recipe.n_steps:
+        run.advance()
+        if folder is not None and (run.step % keep_every == 0 or run.step == run.recipe.n_steps):
+            save(run.model, run.mixture.tokenizer, folder)
+            write_log(run.recipe, run.log, folder)
+            run.keep(folder / STATE_NAME)
 
 
 def _add_gradients(copied: LlamaForCausalLM, batches: Mapping[Kind, Batch], means: _Means) -> None:
