@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from site_lens.core.prompts import PromptTemplate
 from site_lens.demo.mixture import Mixture
 from site_lens.demo.sequences import SequenceWriter, Shot
-from site_lens.demo.training import LOG_NAME, Batch, Recipe, build_model, rate_at, train
+from site_lens.demo.training import LOG_NAME, STATE_NAME, Batch, Recipe, Run, build_model, rate_at, train
 from site_lens.demo.working_copy import BLOCKED, causal_mask, working_copy
 
 SMALL = Recipe(
@@ -19,6 +19,8 @@ SMALL = Recipe(
     d_mlp=64,
     n_heads=4,
     n_key_value_heads=2,
+    d_head=8,
+    n_early=0,
     batch={"short": 8, "medium": 4, "mapping": 2, "repeat": 2},
     n_warmup=4,
     learning_rate=1e-2,
@@ -35,29 +37,51 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def trained(recipe: Recipe, mixture: Mixture, folder: Path | None = None) -> Run:
+    run = Run(recipe, mixture)
+    train(run, folder=folder)
+    return run
+
+
 @pytest.mark.parametrize("mixed_mask", [False, True])
 def test_twenty_steps_lower_the_loss_and_write_a_model_that_loads(
     mixture: Mixture, tmp_path: Path, mixed_mask: bool
 ) -> None:
-    before, _ = train(replace(SMALL, n_steps=1, mixed_mask=mixed_mask), mixture)
-    model, log = train(replace(SMALL, mixed_mask=mixed_mask), mixture, folder=tmp_path)
-    first = train(replace(SMALL, n_steps=1), mixture)[1][0]
-    assert log[-1]["step"] == SMALL.n_steps
-    assert log[-1]["loss_short"] < first["loss_short"] - 0.2
+    first = trained(replace(SMALL, n_steps=1), mixture)
+    run = trained(replace(SMALL, mixed_mask=mixed_mask), mixture, tmp_path)
+    assert run.log[-1]["step"] == SMALL.n_steps
+    assert run.log[-1]["loss_short"] < first.log[-1]["loss_short"] - 0.2
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     ids = torch.tensor([AutoTokenizer.from_pretrained(tmp_path)("Q: hot\nA:").input_ids])
-    torch.testing.assert_close(loaded(ids).logits, model(ids).logits, atol=0.05, rtol=0.05)
-    assert not torch.allclose(loaded(ids).logits, before(ids).logits, atol=0.05)
+    torch.testing.assert_close(loaded(ids).logits, run.model(ids).logits, atol=0.05, rtol=0.05)
     lines = (tmp_path / LOG_NAME).read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[0])["recipe"]["mixed_mask"] is mixed_mask
-    assert json.loads(lines[-1]) == log[-1]
+    assert json.loads(lines[-1]) == run.log[-1]
 
 
 def test_a_seed_gives_the_same_weights_and_another_seed_others(mixture: Mixture) -> None:
     recipe = replace(SMALL, n_steps=3)
-    one, two, other = (train(replace(recipe, seed=seed), mixture)[0].model.embed_tokens.weight for seed in (0, 0, 1))
+    one, two, other = (
+        trained(replace(recipe, seed=seed), mixture).model.model.embed_tokens.weight for seed in (0, 0, 1)
+    )
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
+
+
+def test_a_run_that_was_taken_up_again_ends_like_one_without_a_pause(mixture: Mixture, tmp_path: Path) -> None:
+    recipe = replace(SMALL, n_steps=6)
+    whole = trained(recipe, mixture)
+    before = Run(recipe, mixture)
+    for _ in range(3):
+        before.advance()
+    before.keep(tmp_path / STATE_NAME)
+    after = Run(recipe, mixture)
+    after.take_up(tmp_path / STATE_NAME)
+    assert after.step == 3
+    train(after)
+    for expected, found in zip(whole.model.parameters(), after.model.parameters(), strict=True):
+        assert torch.equal(found, expected)
+    assert {**after.log[-1], "seconds": 0} == {**whole.log[-1], "seconds": 0}
 
 
 def test_the_working_copy_computes_what_the_model_does(mixture: Mixture) -> None:
@@ -97,9 +121,15 @@ def test_with_the_mixed_mask_a_query_sees_its_own_example_and_bos_alone(mixture:
     assert seen[marker, : marker + 1].all() and not seen[marker, marker + 1 :].any()
 
 
-def test_the_learning_rate_rises_then_falls_to_its_last_share() -> None:
+def test_the_learning_rate_rises_stays_and_falls() -> None:
     rates = [rate_at(step, SMALL) for step in range(SMALL.n_steps + 1)]
-    assert rates.index(max(rates)) == SMALL.n_warmup - 1
-    assert rates[0] < rates[1] < rates[2]
+    level, falling = rates[SMALL.n_warmup - 1 : 15], rates[14:]
+    assert rates[:4] == sorted(set(rates[:4]))
+    assert set(level) == {SMALL.learning_rate}
+    assert falling == sorted(set(falling), reverse=True)
     assert rates[-1] == pytest.approx(SMALL.learning_rate * SMALL.final_rate)
-    assert rates[SMALL.n_warmup :] == sorted(rates[SMALL.n_warmup :], reverse=True)
+
+
+def test_before_the_fall_the_number_of_steps_changes_nothing() -> None:
+    longer = replace(SMALL, n_steps=100)
+    assert [rate_at(step, SMALL) for step in range(14)] == [rate_at(step, longer) for step in range(14)]
