@@ -30,7 +30,7 @@ LOG_NAME = "training_log.jsonl"
 class Recipe:
     """Everything that decides what a training run gives, apart from the machine's arithmetic."""
 
-    n_steps: int = 6000
+    n_steps: int = 1760
     seed: int = 0
     n_layers: int = 6
     d_model: int = 192
@@ -48,7 +48,7 @@ class Recipe:
     """Steps over which the learning rate rises."""
     final_rate: float = 0.03
     """Learning rate at the end, as a share of the highest."""
-    fall_share: float = 0.3
+    fall_share: float = 0.2
     """Share of the steps, the last ones, over which the learning rate falls."""
     n_early: int = 250
     """Steps at the beginning in which long lists give their place to mappings and repeats."""

@@ -123,7 +123,7 @@ def test_with_the_mixed_mask_a_query_sees_its_own_example_and_bos_alone(mixture:
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
     rates = [rate_at(step, SMALL) for step in range(SMALL.n_steps + 1)]
-    level, falling = rates[SMALL.n_warmup - 1 : 15], rates[14:]
+    level, falling = rates[SMALL.n_warmup - 1 : 17], rates[16:]
     assert rates[:4] == sorted(set(rates[:4]))
     assert set(level) == {SMALL.learning_rate}
     assert falling == sorted(set(falling), reverse=True)
@@ -132,4 +132,4 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
 
 def test_before_the_fall_the_number_of_steps_changes_nothing() -> None:
     longer = replace(SMALL, n_steps=100)
-    assert [rate_at(step, SMALL) for step in range(14)] == [rate_at(step, longer) for step in range(14)]
+    assert [rate_at(step, SMALL) for step in range(16)] == [rate_at(step, longer) for step in range(16)]
