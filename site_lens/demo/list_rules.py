@@ -1,4 +1,4 @@
-"""Rules from a list of words to one word that the demo model was trained on, as ways to draw a list and its answer."""
+"""Rules from a list of words to an answer that the demo model was trained on, as ways to draw a list and its answer."""
 
 import random
 from collections.abc import Callable, Mapping

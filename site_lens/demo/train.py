@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from site_lens.demo.mixture import Mixture
-from site_lens.demo.training import STATE_NAME, Recipe, Run, train
+from site_lens.demo.recipe import Recipe
+from site_lens.demo.training import STATE_NAME, Run, train
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import copy
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from site_lens.demo.batches import Batch, batches_of_step
 from site_lens.demo.mixture import Kind, Mixture
-from site_lens.demo.sequences import TrainingSequence
+from site_lens.demo.recipe import Recipe, rate_at
 from site_lens.demo.tokenizer import ANSWER_END, N_CTX
-from site_lens.demo.working_copy import BLOCKED, causal_mask, gradients_to, weights_to, working_copy
+from site_lens.demo.working_copy import gradients_to, weights_to, working_copy
 
 LOG_EVERY = 100
 """Steps that a row of the log stands for."""
@@ -24,36 +25,6 @@ STATE_NAME = "training_state.pt"
 COUNT_EVERY = 10
 """Steps of which one is counted for the right answers of the log."""
 LOG_NAME = "training_log.jsonl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """Everything that decides what a training run gives, apart from the machine's arithmetic."""
-
-    n_steps: int = 1760
-    seed: int = 0
-    n_layers: int = 6
-    d_model: int = 192
-    d_mlp: int = 512
-    n_heads: int = 8
-    n_key_value_heads: int = 4
-    d_head: int = 32
-    batch: Mapping[Kind, int] = field(
-        default_factory=lambda: {"short": 18, "medium": 14, "long": 8, "mapping": 9, "repeat": 6}
-    )
-    """Sequences of each kind a step."""
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    n_warmup: int = 150
-    """Steps over which the learning rate rises."""
-    final_rate: float = 0.03
-    """Learning rate at the end, as a share of the highest."""
-    fall_share: float = 0.2
-    """Share of the steps, the last ones, over which the learning rate falls."""
-    n_early: int = 250
-    """Steps at the beginning in which long lists give their place to mappings and repeats."""
-    mixed_mask: bool = False
-    """In half of the batches of rules, let queries attend to their own example alone."""
 
 
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -80,45 +51,6 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForC
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.mul_((2 * recipe.n_layers) ** -0.5)
     return model
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Sequences padded on the right; a causal model never looks at the padding."""
-
-    ids: Tensor
-    weights: Tensor
-    mask: Tensor
-    """What is added to attention scores."""
-
-    @classmethod
-    def of(cls, sequences: Sequence[TrainingSequence], *, pad: int, mixed_mask: bool = False) -> "Batch":
-        """Pad sequences to the longest."""
-        n_tokens = max(len(sequence.ids) for sequence in sequences)
-
-        def padded(rows: Iterator[Sequence[float]], fill: float) -> Tensor:
-            return torch.tensor([[*row, *[fill] * (n_tokens - len(row))] for row in rows])
-
-        mask = causal_mask(n_tokens, torch.device("cpu"))
-        if mixed_mask:
-            examples = padded((sequence.examples for sequence in sequences), -2)
-            in_query = padded((sequence.in_query for sequence in sequences), False)
-            mask = _query_mask(examples, in_query)
-        ids = padded((sequence.ids for sequence in sequences), pad)
-        return cls(ids, padded((sequence.weights for sequence in sequences), 0.0), mask)
-
-    def to(self, device: torch.device) -> "Batch":
-        """Move to a device."""
-        return Batch(self.ids.to(device), self.weights.to(device), self.mask.to(device))
-
-
-def _query_mask(examples: Tensor, in_query: Tensor) -> Tensor:
-    """Let tokens of queries attend to their own example and BOS alone, so that the task enters behind the query."""
-    same = (examples[:, :, None] == examples[:, None, :]) | (examples[:, None, :] == -1)
-    n_tokens = examples.shape[1]
-    causal = torch.ones(n_tokens, n_tokens).tril().bool()
-    allowed = causal & (same | ~in_query.bool()[:, :, None])
-    return torch.zeros(allowed.shape, dtype=torch.bfloat16).masked_fill(~allowed, BLOCKED)[:, None]
 
 
 def answer_loss(copied: LlamaForCausalLM, batch: Batch, *, count: bool = False) -> tuple[Tensor, float]:
@@ -154,32 +86,6 @@ def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Opti
         ),
         torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-
-
-def rate_at(step: int, recipe: Recipe) -> float:
-    """Learning rate of a step: a linear rise, a long level part, and a linear fall.
-
-    Until the fall begins it does not depend on the number of steps, so a run can be stopped and made longer or shorter.
-    """
-    n_fall = max(1, round(recipe.fall_share * recipe.n_steps))
-    left = min(1.0, (recipe.n_steps - step) / n_fall)
-    rise = min(1.0, (step + 1) / recipe.n_warmup)
-    return recipe.learning_rate * rise * (recipe.final_rate + (1 - recipe.final_rate) * left)
-
-
-def batches_of_step(step: int, recipe: Recipe, mixture: Mixture, rng: random.Random) -> dict[Kind, Batch]:
-    """Draw the batches of a step, one of each kind."""
-    counts = dict(recipe.batch)
-    if step < recipe.n_early:
-        freed = counts.pop("long", 0)
-        counts["mapping"] = counts.get("mapping", 0) + freed
-        counts["repeat"] = counts.get("repeat", 0) + freed // 2
-    found: dict[Kind, Batch] = {}
-    for kind, count in counts.items():
-        restricted = recipe.mixed_mask and kind != "repeat" and rng.random() < 0.5
-        drawn = [mixture.draw(kind, rng) for _ in range(count)]
-        found[kind] = Batch.of(drawn, pad=mixture.tokenizer.pad_token_id, mixed_mask=restricted)
-    return found
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -7,9 +7,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from site_lens.core.prompts import PromptTemplate
+from site_lens.demo.batches import Batch
 from site_lens.demo.mixture import Mixture
+from site_lens.demo.recipe import Recipe, rate_at
 from site_lens.demo.sequences import SequenceWriter, Shot
-from site_lens.demo.training import LOG_NAME, STATE_NAME, Batch, Recipe, Run, build_model, rate_at, train
+from site_lens.demo.training import LOG_NAME, STATE_NAME, Run, build_model, train
 from site_lens.demo.working_copy import BLOCKED, causal_mask, working_copy
 
 SMALL = Recipe(
