@@ -1,7 +1,8 @@
-"""Rules from one word to one word that the demo model was trained on, as all their rows, by family."""
+"""Rules from one word to its answer that the demo model was trained on, as all their rows, by family."""
 
 from collections.abc import Iterable, Sequence
 
+from site_lens.demo.several_words import several_word_pairs
 from site_lens.demo.word_tables import COUNTRIES, NO_WORD, WORDS
 from site_lens.demo.words import (
     ADJECTIVE_NOUNS,
@@ -197,4 +198,5 @@ def lexical_pairs() -> dict[str, dict[str, Pairs]]:
         "morphology": _morphology(),
         "facts": _facts(),
         "letters_numbers": _letters_and_numbers(),
+        "several_words": several_word_pairs(ALL_NOUNS),
     }

@@ -1,10 +1,11 @@
-"""Rules from a list of words to one word that the demo model was trained on, as ways to draw a list and its answer."""
+"""Rules from a list of words to an answer that the demo model was trained on, as ways to draw a list and its answer."""
 
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
 
 from site_lens.demo.lexical_rules import ALL_ADJECTIVES, ALL_VERBS, COUNTRY_NAMES, lexical_pairs
+from site_lens.demo.several_words import several_word_lists
 from site_lens.demo.words import NOUNS, NUMBERS
 
 Drawn = tuple[list[str], str]
@@ -28,7 +29,8 @@ PICKED = (
 
 _LIST_WORDS = tuple(sorted(word for words in CATEGORIES.values() for word in words))
 _CAPITALIZED = dict(lexical_pairs()["letters_numbers"]["capitalize"])
-_FRENCH = dict(lexical_pairs()["translation"]["english-french"])
+_TRANSLATIONS = lexical_pairs()["translation"]
+_FRENCH = dict(_TRANSLATIONS["english-french"])
 
 
 def _one_of_each(rng: random.Random, categories: list[str]) -> list[str]:
@@ -129,4 +131,7 @@ def list_rules() -> dict[str, dict[str, ListRule]]:
         "letters_numbers": _size_rules(),
         "choose_by_position": _position_rules(),
         "pick_by_category": _category_rules(),
+        "several_words": several_word_lists(
+            _LIST_WORDS, {name: dict(_TRANSLATIONS[name]) for name in ("english-french", "english-spanish")}
+        ),
     }

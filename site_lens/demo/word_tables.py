@@ -165,7 +165,7 @@ WORDS = tuple(
 )
 """English, French, Spanish, German, Italian."""
 
-# The demo tokenizer splits at spaces, so names of two words are cut to the first: Addis, Buenos, Port. Countries with
+# Names of two words are cut to the first, so that each is one token: Addis, Buenos, Port. Countries with
 # several languages have one, the one that the demo model was taught.
 COUNTRIES = tuple(
     Country(*row)
