@@ -71,12 +71,12 @@ class PrefixSchedule:
         self, model: LensModel, ids: Sequence[Sequence[int]], accesses: Sequence[Indices], *, budget_bytes: int
     ) -> None:
         self._model, self._ids, self._accesses = model, ids, accesses
-        probe = model.prefill(Batch.of([ids[0][:-1]], pad=model.encoder.pad, device=model.device))
+        probe = model.prefill(Batch.of([min(ids, key=len)[:-1]], pad=model.encoder.pad, device=model.device))
         self._bytes_per_token = probe.n_bytes / probe.width
         self._budget = budget_bytes
         self._window = range(0)
         self._row_of: dict[int, int] = {}
-        self._prefix: Prefix = probe
+        self._prefix: Prefix | None = None
         self.n_prefilled = 0
         """Prompts whose prefix was computed so far, repeats counted."""
 
@@ -94,14 +94,13 @@ class PrefixSchedule:
         # A chunk is a copy of its rows: it may take half as much again as the budget, but not more.
         n_rows = max(1, min(ROWS_PER_DECODE, int(self._budget / 2 / self._bytes(self._accesses[access], 1))))
         whole = self._bytes(self._accesses[access], len(set(self._accesses[access].tolist()))) <= self._budget
-        if whole and access not in self._window:
-            self._load(access)
+        held = self._load(access) if whole else None
         for start in range(0, len(places), n_rows):
             part = places[start : start + n_rows]
             prompts = self._accesses[access][part].tolist()
-            if whole:
+            if held is not None:
                 rows = [self._row_of[prompt] for prompt in prompts]
-                yield part, self._prefix.rows(torch.tensor(rows, device=self._model.device))
+                yield part, held.rows(torch.tensor(rows, device=self._model.device))
             else:  # an access that exceeds the budget by itself is computed chunk by chunk, and nothing is kept
                 prefix, row_of = prefill_prompts(self._model, [self._ids[prompt] for prompt in prompts])
                 self.n_prefilled += len(prompts)
@@ -111,7 +110,10 @@ class PrefixSchedule:
         """Bytes of `n_rows` rows as wide as the widest of some prompts: rows of one prefix are padded to it."""
         return n_rows * max(len(self._ids[i]) for i in prompts) * self._bytes_per_token
 
-    def _load(self, first: int) -> None:
+    def _load(self, first: int) -> Prefix:
+        """Return the prefix of the window that an access lies in, computing it if need be."""
+        if self._prefix is not None and first in self._window:
+            return self._prefix
         prompts: dict[int, None] = {}
         last = first
         for last in range(first, len(self._accesses)):
@@ -120,9 +122,10 @@ class PrefixSchedule:
                 last -= 1
                 break
             prompts = more
-        del self._prefix  # freed before the next window is computed
+        self._prefix = None  # freed before the next window is computed
         wanted = list(prompts)
         self._prefix, rows = prefill_prompts(self._model, [self._ids[i] for i in wanted])
         self._row_of = dict(zip(wanted, rows.tolist(), strict=True))
         self._window = range(first, last + 1)
         self.n_prefilled += len(wanted)
+        return self._prefix

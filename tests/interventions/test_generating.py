@@ -21,6 +21,8 @@ def plain_greedy(model: LensModel, prompt: str, edits: list[Edit], n: int) -> st
         if ids[-1] == model.encoder.eos:
             ids = ids[:-1]
             break
+        if "\n" in model.encoder.decode(ids[n_prompt:]).lstrip():
+            break
     return model.encoder.decode(ids[n_prompt:])
 
 
@@ -51,8 +53,8 @@ def test_rows_end_at_their_stop_text_independently(demo: LensModel) -> None:
 
 
 def test_a_continuation_that_would_not_fit_is_refused(demo: LensModel) -> None:
-    with pytest.raises(sl.InputError, match="and 400 to follow exceed"):
-        sl.generate(demo, PROMPTS, max_new_tokens=400)
+    with pytest.raises(sl.InputError, match="and 600 to follow exceed"):
+        sl.generate(demo, PROMPTS, max_new_tokens=600)
 
 
 def test_generation_leaves_gradients_alone(demo: LensModel) -> None:

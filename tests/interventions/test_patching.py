@@ -103,6 +103,6 @@ def test_gates_of_another_grid_are_refused(demo: LensModel, embedding: sl.TaskEm
 
 
 def test_an_embedding_of_a_model_with_other_heads_is_refused(demo: LensModel) -> None:
-    stranger = fake_embedding("antonym", model=fake_identity("other"))  # d_head 4, not 24
+    stranger = fake_embedding("antonym", model=fake_identity("other"))  # d_head 4, not 32
     with pytest.raises(sl.MismatchError, match=r"was made on other .* fit it again on demo"):
         sl.inject(demo, sl.HeadGates.constant(demo.grid, 0.5), stranger)

@@ -67,7 +67,7 @@ def test_prefixes_held_stay_under_the_budget_even_when_lengths_differ(demo: Lens
     schedule = PrefixSchedule(demo, prompts, accesses, budget_bytes=budget)
     for i in range(len(accesses)):
         for _, prefix in schedule.take(i):
-            assert schedule._prefix.n_bytes <= budget
+            assert schedule._prefix is None or schedule._prefix.n_bytes <= budget
             assert prefix.n_bytes <= budget / 2 or len(prefix.lengths) == 1
 
 

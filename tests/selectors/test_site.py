@@ -220,7 +220,7 @@ def forward_ids(model: LensModel, ids: Sequence[int], edits: Sequence[Edit]) -> 
 
 def test_an_embedding_of_the_wrong_shape_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     right = sl.capture_embeddings(demo, [demo_tasks["antonym"]], n_prompts=2, n_shots=2)["antonym"]
-    with pytest.raises(sl.InputError, match=r"needs \(layer head d_head\) = \(6, 8, 24\)"):
+    with pytest.raises(sl.InputError, match=r"needs \(layer head d_head\) = \(6, 8, 32\)"):
         right.replace(mean=right.mean[:3], spread=right.spread[:3])
 
 
