@@ -117,7 +117,7 @@ again = sl.Run.load(folder)
 again.fits["antonym"] == run.fits["antonym"]
 
 # %% [markdown]
-# **What we learned:** one alpha per head, learned in seconds, makes the model do most of these tasks without examples at
-# least as well as ten examples do. **What we did not learn:** that the embedding matters (compare the control, task by
-# task), that the map is unique (compare seeds), or anything about large models: this one was trained on such tasks, and
-# is weak where a word is chosen by its position.
+# **What we learned:** one alpha per head, learned in seconds, makes the model do most of these tasks without
+# examples about as well as ten examples do, or better. **What we did not learn:** that the embedding matters
+# (compare the control, task by task), that the map is unique (compare seeds), or anything about large models: this
+# one was trained on such tasks, and is weak where a word is chosen by its position.
