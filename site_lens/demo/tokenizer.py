@@ -19,8 +19,9 @@ ANSWER_END = "\n\n"
 """Ends an answer of the default template, and so what the demo model generates."""
 TEMPLATE_PIECES = ("\n", ANSWER_END, "Q:", "A:", "Input:", "Output:", f"{SPACE}->", f"{SPACE}=")
 
-N_CTX = 512
-"""Longest sequence of the demo model, in tokens."""
+N_CTX = 2048
+"""Longest sequence of the demo model, in tokens: far longer than any it is trained on, so that prompts full of words
+that it must spell still run. Positions are rotary: nothing has to be learned for them."""
 
 
 def taught_words() -> tuple[str, ...]:

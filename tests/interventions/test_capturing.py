@@ -1,5 +1,7 @@
 """Task embeddings are means and spreads over exactly the prompts that were asked for."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -57,9 +59,11 @@ def test_too_few_examples_for_the_shots_are_refused_by_task_and_number(demo: Len
         sl.capture_embeddings(demo, [task])
 
 
-def test_a_prompt_longer_than_the_context_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    with pytest.raises(sl.InputError, match="exceed the model's context"):
-        sl.capture_embeddings(demo, [demo_tasks["choose_last_of_3"]], n_prompts=1, n_shots=140)
+def test_a_prompt_longer_than_the_context_is_refused(
+    tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task]
+) -> None:
+    with pytest.raises(sl.InputError, match="exceed the model's context of 128"):
+        sl.capture_embeddings(tiny("llama"), [demo_tasks["choose_last_of_3"]], n_prompts=1, n_shots=40)
 
 
 def test_tasks_may_come_alone_or_by_name(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:

@@ -53,8 +53,8 @@ def test_rows_end_at_their_stop_text_independently(demo: LensModel) -> None:
 
 
 def test_a_continuation_that_would_not_fit_is_refused(demo: LensModel) -> None:
-    with pytest.raises(sl.InputError, match="and 600 to follow exceed"):
-        sl.generate(demo, PROMPTS, max_new_tokens=600)
+    with pytest.raises(sl.InputError, match="and 3000 to follow exceed"):
+        sl.generate(demo, PROMPTS, max_new_tokens=3000)
 
 
 def test_generation_leaves_gradients_alone(demo: LensModel) -> None:

@@ -27,7 +27,7 @@ def test_an_answer_without_tokens_is_refused(demo: LensModel) -> None:
 
 def test_a_prompt_longer_than_the_context_is_refused_not_cut(demo: LensModel) -> None:
     with pytest.raises(sl.InputError, match=r"exceed the model's context of \d+"):
-        demo.encoder.encode(["Q: hot\nA: cold\n\n" * 300])
+        demo.encoder.encode(["Q: hot\nA: cold\n\n" * 600])
     n = len(demo.encoder.encode(["Q: hot\nA:"])[0])
     tight = Encoder(demo.encoder.tokenizer, bos=None, n_ctx=n)
     tight.encode(["Q: hot\nA:"])
