@@ -196,8 +196,8 @@ def _show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
     if broken:
         print(f"warning: the loss became nonfinite for {', '.join(broken)}; do not read those fits", file=sys.stderr)
     if as_json:
-        assert run.evaluations is not None
-        results = json.loads(run.evaluations.results().to_json(orient="records"))
+        measured = run.evaluations or sl.Evaluations([])
+        results = json.loads(measured.results().to_json(orient="records"))
         print(json.dumps({"paths": {name: str(path) for name, path in paths.items()}, "results": results}, indent=1))
         return
     if run.evaluations is not None:
