@@ -115,13 +115,14 @@ class PrefixSchedule:
         if self._prefix is not None and first in self._window:
             return self._prefix
         prompts: dict[int, None] = {}
-        last = first
+        widest, last = 0, first
         for last in range(first, len(self._accesses)):
-            more = prompts | dict.fromkeys(self._accesses[last].tolist())
-            if last > first and self._bytes(more, len(more)) > self._budget:
+            new = [i for i in dict.fromkeys(self._accesses[last].tolist()) if i not in prompts]
+            widest = max([widest, *(len(self._ids[i]) for i in new)])
+            if last > first and (len(prompts) + len(new)) * widest * self._bytes_per_token > self._budget:
                 last -= 1
                 break
-            prompts = more
+            prompts |= dict.fromkeys(new)
         self._prefix = None  # freed before the next window is computed
         wanted = list(prompts)
         self._prefix, rows = prefill_prompts(self._model, [self._ids[i] for i in wanted])

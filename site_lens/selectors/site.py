@@ -70,7 +70,9 @@ def fit_site(
         raise InputError(f"a seed comes twice: {seeds}")
     jobs = []
     for run in runs:
-        given = embeddings or embed(model, wanted, run, template=template, progress=progress)
+        given = embeddings
+        if given is None:
+            given = embed(model, wanted, run, template=template, progress=progress)
         for task in wanted:
             start = None if warm_starts is None else _of(warm_starts, task.name, "warm start", HeadGates)
             jobs.append(SiteJob(task, run, _of(given, task.name, "embedding", TaskEmbedding), start))

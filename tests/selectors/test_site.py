@@ -341,6 +341,8 @@ def test_embeddings_that_are_none_are_refused(demo: LensModel, demo_tasks: dict[
     task = demo_tasks["antonym"]
     with pytest.raises(sl.InputError, match="must be a TaskEmbedding, got a ndarray"):
         sl.fit_site(demo, task, SMALL, embeddings={"antonym": np.zeros((6, 8, 24))})  # type: ignore[dict-item]
+    with pytest.raises(sl.InputError, match="no embedding for task 'antonym'"):
+        sl.fit_site(demo, task, SMALL, embeddings={})
     own = sl.capture_embeddings(demo, task, n_prompts=2, n_shots=2)
     with pytest.raises(sl.InputError, match="mapping from task to TaskEmbedding"):
         sl.fit_site(demo, task, SMALL, embeddings=own["antonym"])  # type: ignore[arg-type]
