@@ -138,7 +138,13 @@ def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(
 def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "site_lens.cli", "fit", "demo", "--out", str(tmp_path / "run")]
     settings = ["--n-steps", "10", "--max-queries", "10", "--tasks-at-once", "1"]
-    process = subprocess.Popen([*program, *settings], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*program, *settings],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "run" / "evaluations").glob("*.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
