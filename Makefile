@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full lint format notebooks clean
+.PHONY: help install demo test test-full test-tl3 lint format notebooks clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -24,6 +24,16 @@ test: install ## Run the tests (minutes)
 test-full: install ## Run the tests and what is slow, too
 	$(BIN)/python -m pytest
 
+# The last TransformerLens that has HookedTransformer, in an environment of its own.
+.venv-tl3/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-tl3
+	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' constraints.txt > .venv-tl3/constraints.txt
+	.venv-tl3/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-tl3/constraints.txt -e '.[dev]'
+	@touch $@
+
+test-tl3: .venv-tl3/.installed ## Run the tests of models and fits under TransformerLens 3.9
+	OMP_NUM_THREADS=1 .venv-tl3/bin/python -m pytest -n 2 -m "not slow" tests/models tests/oracle tests/interventions tests/selectors
+
 lint: install ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,4 +47,4 @@ notebooks: install ## Remake the .ipynb files from their .py pairs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py
 
 clean: ## Remove .venv and what the tools left behind
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-tl3 .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -13,6 +13,8 @@ import pytest
 import site_lens as sl
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.protocol import LensModel
+from tests.hooked_transformers import as_hooked_transformer
+from tests.tiny_models import save_tiny
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
@@ -64,41 +66,33 @@ def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], LensModel]:
     return model
 
 
-def save_tiny(kind: str, folder: Path, *, n_ctx: int = 128) -> Path:
-    """Build a two-layer model of some architecture with random weights, and save it as a checkpoint."""
-    import torch
-    import transformers
+@pytest.fixture(scope="session")
+def hooked_transformer(tiny_folder: Callable[[str], Path]) -> Callable[..., LensModel]:
+    """Return the tiny models and the demo model as HookedTransformer; not under TransformerLens 4."""
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
-    # Ten times the usual spread of weights: logits of a small random model would otherwise hardly differ at all.
-    size: dict[str, Any] = {
-        "vocab_size": len(tokenizer), "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32,
-        "intermediate_size": 64, "max_position_embeddings": n_ctx, "bos_token_id": 2, "eos_token_id": 2,
-        "pad_token_id": 0, "initializer_range": 0.2,
-    }  # fmt: skip
-    grouped = size | {"num_key_value_heads": 2}
-    configs: dict[str, Callable[[], Any]] = {
-        "gpt2": lambda: transformers.GPT2Config(
-            n_layer=2,
-            n_head=4,
-            n_embd=32,
-            vocab_size=len(tokenizer),
-            n_positions=n_ctx,
-            bos_token_id=2,
-            eos_token_id=2,
-            initializer_range=0.2,
-        ),
-        "llama": lambda: transformers.LlamaConfig(**grouped),
-        "qwen2": lambda: transformers.Qwen2Config(**grouped),
-        "gemma2": lambda: transformers.Gemma2Config(**grouped, head_dim=8, query_pre_attn_scalar=8, sliding_window=8),
-    }
-    generator = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(configs[kind]())
-    for weight in model.parameters():
-        if weight.ndim == 1:  # biases and norms begin at 0 or 1: give them something to go wrong with
-            torch.nn.init.normal_(weight, std=0.1)
-    torch.random.set_rng_state(generator)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    def model(kind: str, **options: Any) -> LensModel:
+        import transformers
+
+        folder = DEMO_MODEL if kind == "demo" else tiny_folder(kind)
+        options = {"dtype": "float32"} | options
+        hf_model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=options.pop("dtype"))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        return as_hooked_transformer(hf_model, tokenizer, **options)
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def hosted(
+    demo: LensModel, tiny: Callable[[str], LensModel], hooked_transformer: Callable[[str], LensModel]
+) -> Callable[[str], LensModel]:
+    """Return a model by host and architecture, such as `bridge llama`; see `HOSTED`."""
+    made: dict[str, LensModel] = {"bridge demo": demo}
+
+    def model(case: str) -> LensModel:
+        host, kind = case.split()
+        if case not in made:
+            made[case] = tiny(kind) if host == "bridge" else hooked_transformer(kind)
+        return made[case]
+
+    return model

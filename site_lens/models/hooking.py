@@ -41,19 +41,27 @@ def hooked(points: Mapping[int, Any], functions: Iterable[tuple[int, ZFunction]]
             point.fwd_hooks.remove(handle)
 
 
-def editing(edit: Edit) -> Callable[[Tensor], Tensor]:
+def split_heads(z: Tensor, n_heads: int) -> Tensor:
+    """Bring the last two dimensions of z into (head d_head).
+
+    They are so already, but for multi-head latent attention: TransformerLens divides its width by the wrong d_head.
+    """
+    return z if z.shape[-2] == n_heads else z.reshape(*z.shape[:-2], n_heads, -1)
+
+
+def editing(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
     """Turn an edit into a hook: slice its column out, change it in float32, put it back out of place."""
 
     def change(z: Tensor) -> Tensor:
         column = edit.column % z.shape[1]
-        old = z[:, column]
+        old = split_heads(z[:, column], n_heads)
         new = edit.change(old.float())
         if new.shape != old.shape:
             raise InputError(
                 f"an edit of layer {edit.layer} returned shape {tuple(new.shape)}; z here is (row head d_head) = "
                 f"{tuple(old.shape)}"
             )
-        new = new.to(z.dtype)[:, None]
+        new = new.to(z.dtype).reshape(z[:, :1].shape)
         return new if z.shape[1] == 1 else torch.cat([z[:, :column], new, z[:, column + 1 :]], dim=1)
 
     return change

@@ -41,7 +41,7 @@ def identify(
     value_bias = _has_value_bias(host)
     return ModelIdentity(
         name=name,
-        architecture=str(host.cfg.architecture),
+        architecture=str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture),
         host=type(host).__name__,
         grid=HeadGrid(tuple(shape[2] for shape in z_shapes)),
         d_head=widths[0],
@@ -56,11 +56,14 @@ def identify(
 
 
 def _has_value_bias(host: Any) -> bool:
-    try:
-        bias = host.b_V
-    except AttributeError:  # what the bridge raises for projections without a bias
-        return False
-    return isinstance(bias, Tensor) and bool((bias != 0).any())
+    for block in host.blocks:
+        try:
+            bias = block.attn.b_V
+        except (AttributeError, NotImplementedError):  # what the bridge raises without a bias, and for latent attention
+            continue
+        if isinstance(bias, Tensor) and bool((bias != 0).any()):
+            return True
+    return False
 
 
 def _processing(host: Any, value_bias: bool) -> Processing:

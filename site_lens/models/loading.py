@@ -11,14 +11,18 @@ from torch import Tensor
 
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.errors import InputError, ModelError
-from site_lens.models.bridge import BridgeModel, z_points
-from site_lens.models.hooking import StopForward, hooked
+from site_lens.models.bridge import BridgeModel
+from site_lens.models.hooked_transformer import HookedTransformerModel
+from site_lens.models.hooking import StopForward, hooked, split_heads
+from site_lens.models.host import HostModel, z_points
 from site_lens.models.identity import identify
 from site_lens.models.protocol import LensModel
 from site_lens.models.self_check import refuse_if_failed, self_check
 from site_lens.models.tokens import Encoder
 
 DType = Literal["float32", "bfloat16", "float16"]
+HOSTS: dict[str, type[HostModel]] = {"TransformerBridge": BridgeModel, "HookedTransformer": HookedTransformerModel}
+"""How each class of TransformerLens is driven. By name: TransformerLens 4 raises when asked for HookedTransformer."""
 
 
 def load_model(
@@ -78,7 +82,7 @@ def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None =
     The model is put into eval mode and its parameters are frozen; its weights are not touched.
 
     Args:
-        hooked_model: A `TransformerBridge`.
+        hooked_model: A `TransformerBridge` (TransformerLens 3.9 or 4), or a `HookedTransformer` (up to 3.9).
         name: What to call the model in records; its own name when None.
         bos: Whether prompts begin with BOS; what its tokenizer does when None.
 
@@ -86,43 +90,52 @@ def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None =
         InputError: It is no TransformerLens model, or has no tokenizer.
         ModelError: Its head outputs cannot be read, or a check failed; the message carries the measured gap.
     """
-    if type(hooked_model).__name__ != "TransformerBridge":
-        raise InputError(
-            f"wrap_model takes a TransformerLens TransformerBridge, got a {type(hooked_model).__name__}; boot one with "
-            "TransformerBridge.boot_transformers(name, hf_model=...)"
-        )
+    _host_class(hooked_model)
     if hooked_model.tokenizer is None:
-        raise InputError("this model has no tokenizer; boot it with tokenizer=...")
+        raise InputError("this model has no tokenizer; build it with tokenizer=...")
     own_name = name or str(hooked_model.cfg.model_name)
     return _wrap(hooked_model, hooked_model.tokenizer, name=own_name, bos=bos, revision=None)
 
 
-def _wrap(bridge: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None) -> LensModel:
-    bridge.eval()
-    for weight in bridge.parameters():
+def _host_class(hooked_model: Any) -> type[HostModel]:
+    for cls in type(hooked_model).__mro__:
+        if cls.__name__ in HOSTS:
+            return HOSTS[cls.__name__]
+    raise InputError(
+        f"wrap_model takes a TransformerLens {' or '.join(HOSTS)}, got a {type(hooked_model).__name__}; boot one with "
+        "TransformerBridge.boot_transformers(name, hf_model=...)"
+    )
+
+
+def _wrap(host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None) -> LensModel:
+    host.eval()
+    for weight in host.parameters():
         weight.requires_grad_(False)
-    encoder = Encoder(tokenizer, bos=bos, n_ctx=int(bridge.cfg.n_ctx))
-    identity = identify(bridge, _z_shapes(bridge), encoder, name=name, revision=revision)
-    model = BridgeModel(bridge, encoder, identity)
+    encoder = Encoder(tokenizer, bos=bos, n_ctx=int(host.cfg.n_ctx))
+    identity = identify(host, _z_shapes(host), encoder, name=name, revision=revision)
+    model = _host_class(host)(host, encoder, identity)
     refuse_if_failed(self_check(model), name)
     return model
 
 
 @torch.no_grad()
-def _z_shapes(bridge: Any) -> list[tuple[int, ...]]:
-    """Shape of z of every layer on two tokens."""
-    points = z_points(bridge)
+def _z_shapes(host: Any) -> list[tuple[int, ...]]:
+    """Shape of z of every layer on two tokens, (row pos head d_head)."""
+    points = z_points(host)
     shapes: dict[int, tuple[int, ...]] = {}
+    # Multi-head latent attention: TransformerLens cuts its z by another width than that of the heads.
+    config = getattr(getattr(host, "original_model", None), "config", None)
+    latent = getattr(config, "kv_lora_rank", None) is not None
 
     def look(layer: int, z: Tensor) -> None:
-        shapes[layer] = tuple(z.shape)
+        shapes[layer] = tuple((split_heads(z, host.cfg.n_heads) if latent else z).shape)
         if layer == max(points):
             raise StopForward
 
-    device = next(bridge.parameters()).device
+    device = next(host.parameters()).device
     with hooked(points, [(layer, partial(look, layer)) for layer in points]):
         try:
-            bridge(torch.tensor([[1, 2]], device=device), return_type=None)
+            host(torch.tensor([[1, 2]], device=device))
         except StopForward:
             return [shapes[layer] for layer in sorted(shapes)]
     raise ModelError(f"z of layer {max(points)} was never computed; the model's attention does not pass through hook_z")

@@ -31,24 +31,21 @@ class Batch:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def mask(self) -> Int[Tensor, "row pos"]:
-        """(row pos): 1 for tokens of the prompt, 0 for padding; made from lengths, never from token ids."""
-        return left_mask(self.lengths, self.tokens.shape[1])
-
-    def positions(self) -> Int[Tensor, "row pos"]:
-        """(row pos): position of each token in its prompt, from 0; padding has position 0."""
-        columns = torch.arange(self.tokens.shape[1], device=self.tokens.device)
-        return (columns - (self.tokens.shape[1] - self.lengths)[:, None]).clamp(min=0)
-
     def without_tail(self, n_tokens: int) -> "Batch":
         """Drop the last `n_tokens` columns."""
         return Batch(self.tokens[:, :-n_tokens], self.lengths - n_tokens)
 
 
 def left_mask(lengths: Int[Tensor, " row"], width: int) -> Int[Tensor, "row pos"]:
-    """(row pos): 1 in the last `lengths` columns of `width`, 0 before."""
+    """(row pos): 1 in the last `lengths` columns of `width`, 0 before; made from lengths, never from token ids."""
     columns = torch.arange(width, device=lengths.device)
     return (columns >= (width - lengths)[:, None]).long()
+
+
+def left_positions(lengths: Int[Tensor, " row"], width: int) -> Int[Tensor, "row pos"]:
+    """(row pos): place of each token in its left-padded prompt, from 0; padding has place 0."""
+    columns = torch.arange(width, device=lengths.device)
+    return (columns - (width - lengths)[:, None]).clamp(min=0)
 
 
 class Prefix(Protocol):

@@ -3,7 +3,7 @@
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.protocol import Batch, LensModel, left_mask, left_positions
 from site_lens.models.tokens import Encoder
 
 
@@ -39,8 +39,8 @@ def test_masks_come_from_lengths_even_when_padding_is_also_a_real_token() -> Non
     import torch
 
     batch = Batch.of([[2, 2, 7], [2]], pad=2, device=torch.device("cpu"))
-    assert batch.mask().tolist() == [[1, 1, 1], [0, 0, 1]]
-    assert batch.positions().tolist() == [[0, 1, 2], [0, 0, 0]]
+    assert left_mask(batch.lengths, 3).tolist() == [[1, 1, 1], [0, 0, 1]]
+    assert left_positions(batch.lengths, 3).tolist() == [[0, 1, 2], [0, 0, 0]]
 
 
 def test_asking_for_bos_without_one_is_refused(demo: LensModel) -> None:

@@ -18,7 +18,7 @@ PUBLISHED = sl.SiteConfig.paper(n_steps=50, n_prompts=8, n_shots=4, n_valid=5)
 
 
 def bridge_of(model: LensModel) -> Any:
-    return model.bridge  # type: ignore[attr-defined]
+    return model.host  # type: ignore[attr-defined]
 
 
 def plain_alphas(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, config: sl.SiteConfig) -> np.ndarray:

@@ -228,7 +228,7 @@ class Faulty(BridgeModel):
     """A model whose logits stop being numbers after some decodes, for prompts of at least so many tokens."""
 
     def __init__(self, model: BridgeModel, *, after: int, from_length: int = 0) -> None:
-        super().__init__(model.bridge, model.encoder, model.identity)
+        super().__init__(model.host, model.encoder, model.identity)
         self.left = after
         self.from_length = from_length
 
@@ -323,7 +323,7 @@ def test_zeros_are_mixed_in_by_the_convex_rule_only() -> None:
 
 
 def test_tails_padded_beyond_the_context_do_no_harm(tmp_path: Path) -> None:
-    from tests.conftest import save_tiny
+    from tests.tiny_models import save_tiny
 
     small = sl.load_model(save_tiny("gpt2", tmp_path, n_ctx=24))  # learned positions: one too far is an IndexError
     words = ("hot", "big", "old", "red", "day", "man", "one", "two")

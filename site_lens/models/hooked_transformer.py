@@ -1,0 +1,88 @@
+"""HookedTransformer, which TransformerLens has up to 3.9, behind the protocol."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from site_lens.models.host import HostModel
+
+
+class HookedTransformerModel(HostModel):
+    """A `HookedTransformer` that follows the protocol `LensModel`; make one with `wrap_model`."""
+
+    def _empty_cache(self, n_rows: int) -> Any:
+        from transformers import DynamicCache
+
+        cfg = self.host.cfg
+        cache = DynamicCache()
+        nothing = torch.empty(
+            n_rows, cfg.n_key_value_heads or cfg.n_heads, 0, cfg.d_head, dtype=cfg.dtype, device=self.device
+        )
+        for layer in range(cfg.n_layers):
+            cache.update(nothing, nothing, layer)
+        return cache
+
+    def _logits(
+        self,
+        tokens: Int[Tensor, "row new"],
+        mask: Int[Tensor, "row pos"],
+        positions: Int[Tensor, "row new"],
+        cache: Any | None,
+        *,
+        last_only: bool,
+    ) -> Float[Tensor, "row new vocab"]:
+        n_new = tokens.shape[1]
+        # HookedTransformer counts positions from the mask itself; what is masked does not move them past the context.
+        new = mask[:, -n_new:] * (positions < self.encoder.n_ctx)
+        past = None if cache is None else _Cache(cache, mask[:, :-n_new])
+        with _last_column(self.host.unembed, only=last_only):
+            logits: Tensor = self.host(tokens, attention_mask=new, past_kv_cache=past)
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """A Hugging Face cache as HookedTransformer asks for it."""
+
+    cache: Any
+    mask: Int[Tensor, "row pos"]
+
+    def __getitem__(self, layer: int) -> "_Layer":
+        return _Layer(self.cache.layers[layer])
+
+    def append_attention_mask(self, new: Int[Tensor, "row new"]) -> Int[Tensor, "row pos"]:
+        return torch.cat([self.mask, new], dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer of it: keys and values are (row pos head d_head) here, (row head pos d_head) in the cache."""
+
+    layer: Any
+
+    @property
+    def past_keys(self) -> Float[Tensor, "row pos head d_head"]:
+        keys: Tensor = self.layer.keys.transpose(1, 2)
+        return keys
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        all_keys, all_values = self.layer.update(keys.transpose(1, 2), values.transpose(1, 2))
+        return all_keys.transpose(1, 2), all_values.transpose(1, 2)
+
+
+@contextmanager
+def _last_column(unembed: torch.nn.Module, *, only: bool) -> Iterator[None]:
+    """Give the unembedding the last column alone: logits of whole prompts over a large vocabulary fill the memory."""
+    if not only:
+        yield
+        return
+    handle = unembed.register_forward_pre_hook(lambda module, inputs: inputs[0][:, -1:])
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,153 @@
+"""What the classes that TransformerLens hooks a model with have in common: z, columns, prefixes, stopping early."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from site_lens.core.errors import InputError, ModelError
+from site_lens.core.heads import HeadGrid
+from site_lens.core.provenance import ModelIdentity
+from site_lens.models.hooking import StopForward, ZFunction, editing, hooked, split_heads, stop
+from site_lens.models.prefix import CachePrefix
+from site_lens.models.protocol import Batch, Edit, Prefix, left_mask, left_positions
+from site_lens.models.tokens import Encoder
+
+HOOK = "blocks.{layer}.attn.hook_z"
+"""Name of the hook point that carries z, (row pos head d_head)."""
+
+
+class HostModel(ABC):
+    """A TransformerLens model that follows the protocol `LensModel`; make one with `load_model` or `wrap_model`.
+
+    Subclasses say how their kind of model is called and what an empty cache is.
+    """
+
+    def __init__(self, host: Any, encoder: Encoder, identity: ModelIdentity) -> None:
+        self.host = host
+        """The TransformerLens model."""
+        self.encoder = encoder
+        self.identity = identity
+        self.device: torch.device = next(host.parameters()).device
+        self._points = z_points(host)
+
+    @abstractmethod
+    def _logits(
+        self,
+        tokens: Int[Tensor, "row new"],
+        mask: Int[Tensor, "row pos"],
+        positions: Int[Tensor, "row new"],
+        cache: Any | None,
+        *,
+        last_only: bool,
+    ) -> Float[Tensor, "row new vocab"]:
+        """Call the model on the last columns of left-padded prompts.
+
+        Args:
+            tokens: The new columns.
+            mask: 1 for tokens and 0 for padding, of all columns, old and new.
+            positions: Place of each new token in its prompt, from 0. Padding on the right of a tail may lie beyond the
+                context; any place there will do.
+            cache: Keys and values of the old columns, to which those of the new ones are added; None without any.
+            last_only: Return the logits of the last column alone.
+        """
+
+    @abstractmethod
+    def _empty_cache(self, n_rows: int) -> Any:
+        """Return a Hugging Face cache without a column."""
+
+    @property
+    def grid(self) -> HeadGrid:
+        """The heads of the model."""
+        return self.identity.grid
+
+    @torch.no_grad()
+    def last_z(self, batch: Batch) -> Float[Tensor, "row layer head d_head"]:
+        """Return z of every head at the last prompt token, float32; stops before the last layer's output."""
+        found: dict[int, Tensor] = {}
+
+        def keep(layer: int) -> ZFunction:
+            def hook(z: Tensor) -> None:
+                found[layer] = split_heads(z[:, -1], self.grid.heads_per_layer[layer]).float().to(self.device)
+                if layer == self.grid.n_layers - 1:
+                    raise StopForward
+
+            return hook
+
+        self._run_until_stopped(batch, [(layer, keep(layer)) for layer in self._points])
+        return torch.stack([found[layer] for layer in range(self.grid.n_layers)], dim=1)
+
+    @torch.no_grad()
+    def prefill(self, *batches: Batch) -> CachePrefix:
+        """Compute keys and values of all tokens of some batches; the last layer's output is never computed."""
+        return CachePrefix.concat([self._prefill(batch) for batch in batches])
+
+    def _prefill(self, batch: Batch) -> CachePrefix:
+        if batch.tokens.shape[1] == 0:
+            raise InputError("a prefix needs at least one token before the tail; these prompts are one token long")
+        cache = self._empty_cache(len(batch))
+        self._run_until_stopped(batch, [(self.grid.n_layers - 1, stop)], cache)
+        return CachePrefix(cache, batch.lengths, batch.tokens.shape[1])
+
+    def _run_until_stopped(
+        self, batch: Batch, functions: list[tuple[int, ZFunction]], cache: Any | None = None
+    ) -> None:
+        with hooked(self._points, functions):
+            try:
+                self._run(batch.tokens, batch.lengths, cache)
+            except StopForward:
+                return
+
+    def decode(
+        self, prefix: Prefix, tail: Int[Tensor, "row tail"], edits: Sequence[Edit] = ()
+    ) -> tuple[Float[Tensor, "row tail vocab"], CachePrefix]:
+        """Run the tokens that follow a prefix; see `LensModel.decode`."""
+        if not isinstance(prefix, CachePrefix):
+            raise InputError(f"a {type(prefix).__name__} was made by another kind of model; prefill it with this one")
+        cache, lengths = prefix.view(), prefix.lengths + tail.shape[1]
+        with hooked(self._points, self._functions(edits)):
+            logits = self._run(tail, lengths, cache, n_old=prefix.width)
+        return logits.float(), CachePrefix(cache, lengths, prefix.width + tail.shape[1])
+
+    def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Float[Tensor, "row vocab"]:
+        """Run whole prompts and return the logits at the last token, float32."""
+        with hooked(self._points, self._functions(edits)):
+            logits = self._run(batch.tokens, batch.lengths, last_only=True)
+        last: Tensor = logits[:, -1].float()
+        return last
+
+    def _run(
+        self,
+        tokens: Int[Tensor, "row new"],
+        lengths: Int[Tensor, " row"],
+        cache: Any | None = None,
+        *,
+        n_old: int = 0,
+        last_only: bool = False,
+    ) -> Float[Tensor, "row new vocab"]:
+        """Pass the columns behind the `n_old` first ones; `lengths` counts the tokens of old and new columns."""
+        width = n_old + tokens.shape[1]
+        positions = left_positions(lengths, width)[:, n_old:]
+        return self._logits(tokens, left_mask(lengths, width), positions, cache, last_only=last_only)
+
+    def _functions(self, edits: Sequence[Edit]) -> list[tuple[int, Callable[[Tensor], Tensor]]]:
+        return [(edit.layer, editing(edit, self.grid.heads_per_layer[edit.layer])) for edit in edits]
+
+
+def z_points(host: Any) -> dict[int, Any]:
+    """Return the hook point that carries z, by layer.
+
+    Raises:
+        ModelError: A layer has none.
+    """
+    known = host.hook_dict
+    missing = [HOOK.format(layer=i) for i in range(host.cfg.n_layers) if HOOK.format(layer=i) not in known]
+    if missing:
+        raise ModelError(
+            f"{len(missing)} of the {host.cfg.n_layers} layers of {host.cfg.model_name} have no attention heads that "
+            f"{type(host).__name__} can hook ({missing[0]} is missing); such models are not supported"
+        )
+    return {layer: known[HOOK.format(layer=layer)] for layer in range(host.cfg.n_layers)}

@@ -1,0 +1,93 @@
+"""Checkpoints of tiny random models, one for each architecture that the tests know."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from site_lens.core.assets import DEMO_MODEL
+
+ARCHITECTURES = (
+    "gpt2", "gpt_neox", "llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma2", "gemma3", "phi", "opt", "falcon",
+    "bloom", "deepseek_v2", "deepseek_v3",
+)  # fmt: skip
+"""Architectures that must work through TransformerBridge."""
+
+
+def tiny_config(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
+    """Return a config of two layers of four heads, with dropout where the architecture has any."""
+    import transformers as hf
+
+    # Ten times the usual spread of weights: logits of a small random model would otherwise hardly differ at all.
+    tokens: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 0}
+    size = tokens | {
+        "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64,
+        "max_position_embeddings": n_ctx, "initializer_range": 0.2,
+    }  # fmt: skip
+    grouped = size | {"num_key_value_heads": 2}
+    window = {"sliding_window": 8}
+    latent = {
+        "kv_lora_rank": 12, "q_lora_rank": None, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 12,
+        "moe_intermediate_size": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1,
+        "first_k_dense_replace": 1,
+    }  # fmt: skip
+    configs: dict[str, Callable[[], Any]] = {
+        "gpt2": lambda: hf.GPT2Config(
+            **tokens, n_layer=2, n_head=4, n_embd=32, n_positions=n_ctx, initializer_range=0.2
+        ),
+        "gpt_neox": lambda: hf.GPTNeoXConfig(**size, attention_dropout=0.1, hidden_dropout=0.1),
+        "llama": lambda: hf.LlamaConfig(**grouped),
+        "qwen2": lambda: hf.Qwen2Config(**grouped),
+        "qwen3": lambda: hf.Qwen3Config(**grouped, head_dim=12),
+        "mistral": lambda: hf.MistralConfig(**grouped, **window),
+        "mixtral": lambda: hf.MixtralConfig(**grouped, num_local_experts=4, sliding_window=None),
+        "gemma2": lambda: hf.Gemma2Config(**grouped, **window, head_dim=8, query_pre_attn_scalar=8),
+        "gemma3": lambda: hf.Gemma3TextConfig(
+            **grouped, **window, head_dim=8, query_pre_attn_scalar=8,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+        "phi": lambda: hf.PhiConfig(**size, resid_pdrop=0.1, partial_rotary_factor=0.5),
+        "opt": lambda: hf.OPTConfig(
+            **tokens, num_hidden_layers=2, num_attention_heads=4, hidden_size=32, word_embed_proj_dim=32, ffn_dim=64,
+            max_position_embeddings=n_ctx, init_std=0.2,
+        ),
+        "falcon": lambda: hf.FalconConfig(
+            **tokens, num_hidden_layers=2, num_attention_heads=4, hidden_size=32, max_position_embeddings=n_ctx,
+            initializer_range=0.2, multi_query=True, attention_dropout=0.1,
+        ),
+        "bloom": lambda: hf.BloomConfig(
+            **tokens, n_layer=2, n_head=4, hidden_size=32, seq_length=n_ctx, initializer_range=0.2, hidden_dropout=0.1
+        ),
+        "deepseek_v2": lambda: hf.DeepseekV2Config(**size, **latent, n_group=1, topk_group=1),
+        "deepseek_v3": lambda: hf.DeepseekV3Config(**size, **latent, n_group=1, topk_group=1),
+        "lfm2": lambda: hf.Lfm2Config(**grouped, layer_types=["conv", "full_attention"]),
+        "qwen3_next": lambda: hf.Qwen3NextConfig(
+            **grouped, head_dim=8, layer_types=["linear_attention", "full_attention"], linear_num_key_heads=2,
+            linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8, num_experts=4,
+            num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=16,
+        ),
+    }  # fmt: skip
+    return configs[kind]()
+
+
+def tiny_model(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
+    """Build a random model; its weights depend on the architecture alone."""
+    import torch
+    import transformers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(tiny_config(kind, vocab_size=vocab_size, n_ctx=n_ctx))
+        for weight in model.parameters():
+            if weight.ndim == 1:  # biases and norms begin at 0 or 1: give them something to go wrong with
+                torch.nn.init.normal_(weight, std=0.1)
+    return model
+
+
+def save_tiny(kind: str, folder: Path, *, n_ctx: int = 128) -> Path:
+    """Save a random model as a checkpoint with the demo model's tokenizer."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
+    tiny_model(kind, vocab_size=len(tokenizer), n_ctx=n_ctx).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
