@@ -26,6 +26,8 @@ _HOMES = {
     "site_lens.core.runs": ("Run",),
     "site_lens.core.storage": ("load", "save"),
     "site_lens.models.loading": ("load_model", "wrap_model"),
+    "site_lens.models.self_check": ("Check",),
+    "site_lens.interventions.examining": ("examine",),
     "site_lens.interventions.capturing": ("capture_embeddings",),
     "site_lens.interventions.patching": ("inject", "mix"),
     "site_lens.interventions.evaluating": ("evaluate",),
@@ -75,11 +77,13 @@ if TYPE_CHECKING:
     from site_lens.experiments.study import fit_and_evaluate as fit_and_evaluate
     from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
     from site_lens.interventions.evaluating import evaluate as evaluate
+    from site_lens.interventions.examining import examine as examine
     from site_lens.interventions.generating import generate as generate
     from site_lens.interventions.patching import inject as inject
     from site_lens.interventions.patching import mix as mix
     from site_lens.models.loading import load_model as load_model
     from site_lens.models.loading import wrap_model as wrap_model
+    from site_lens.models.self_check import Check as Check
     from site_lens.reporting.report import write_report as write_report
     from site_lens.selectors.site import fit_site as fit_site
     from site_lens.selectors.site import fit_variants as fit_variants

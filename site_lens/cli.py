@@ -14,7 +14,10 @@ from site_lens.core.runs import ZERO_EMBEDDING, write_results
 from site_lens.core.storage import check_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from site_lens.core.evaluation import Evaluations
+    from site_lens.models.self_check import Check
 
 app = typer.Typer(
     name="site-lens",
@@ -142,6 +145,45 @@ def report(
 ) -> None:
     """Write the report of a saved run as one offline HTML file; needs no model."""
     print(_write_report(sl.Run.load(run), out or run / "report.html"))
+
+
+@app.command()
+def doctor(
+    model: Annotated[str, typer.Argument(help="'demo', a Hugging Face folder or a hub id.")],
+    longest: Annotated[int, typer.Option(min=1, help="Tokens of the long prompt; exceed the sliding window.")] = 1100,
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure whether a model can be hooked, patched and cached as the methods need; exit code 1 if it cannot."""
+    try:
+        loaded = sl.load_model(model, dtype=dtype, device=device, check=False)
+        checks, known = sl.examine(loaded, longest=longest), loaded.identity.model_dump(mode="json")
+    except sl.ModelError as error:
+        checks, known = (sl.Check("hook_z", "fail", None, 0.0, str(error)),), {}
+    ok = all(check.state != "fail" for check in checks)
+    if as_json:
+        print(json.dumps({"ok": ok, "model": known, "checks": [_finite(asdict(check)) for check in checks]}, indent=1))
+    else:
+        _show_card(checks, known)
+    sys.exit(0 if ok else 1)
+
+
+def _finite(fields: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: a value that is no number is null, and its check has failed."""
+    return {name: None if value != value else value for name, value in fields.items()}
+
+
+def _show_card(checks: "Sequence[Check]", known: dict[str, Any]) -> None:
+    for name in ("name", "architecture", "host", "d_head", "dtype", "processing", "value_bias", "bos"):
+        if name in known:
+            print(f"{name + ':':14}{known[name]}")
+    if known:
+        print(f"{'heads:':14}{sl.HeadGrid(tuple(known['grid']['heads_per_layer']))}")
+    cells = [
+        [c.code, c.state, "" if c.value is None else f"{c.value:.2g}", f"{c.threshold:.2g}", c.meaning] for c in checks
+    ]
+    _show_table(["check", "state", "value", "threshold", "what was measured"], cells)
 
 
 @tasks_app.command("list")

@@ -13,6 +13,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.cli import main
+from tests.tiny_models import save_tiny
 
 FAST = ["--n-steps", "10", "--n-prompts", "4", "--n-shots", "3", "--max-queries", "8"]
 
@@ -161,3 +162,37 @@ def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(tmp_p
 def test_help_tells_where_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     assert "site-lens demo" in capsys.readouterr().out
+
+
+def test_doctor_prints_a_support_card(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor", "demo", "--longest", "100") == 0
+    shown = capsys.readouterr().out
+    assert "6 layers x 8 heads" in shown
+    assert "cached_equals_full" in shown
+    assert run("doctor", "demo", "--longest", "100", "--json") == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["ok"] is True
+    assert {"code", "state", "value", "threshold"} <= set(card["checks"][0])
+
+
+def test_doctor_says_which_checks_a_model_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_tiny("llama", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.layers.0.self_attn.v_proj.weight"].fill_(float("nan"))
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert run("doctor", str(tmp_path), "--dtype", "float32", "--json") == 1
+    card = json.loads(capsys.readouterr().out)
+    assert card["ok"] is False
+    (padding,) = (check for check in card["checks"] if check["code"] == "padding")
+    assert (padding["state"], padding["value"]) == ("fail", None)  # a number that is none has no place in JSON
+
+
+def test_doctor_says_why_a_model_without_attention_in_some_layers_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("doctor", str(save_tiny("lfm2", tmp_path)), "--json") == 1
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert (check["code"], check["state"]) == ("hook_z", "fail")
+    assert "1 of the 2 layers" in check["meaning"]

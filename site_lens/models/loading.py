@@ -32,6 +32,7 @@ def load_model(
     device: str | torch.device | None = None,
     bos: bool | None = None,
     revision: str | None = None,
+    check: bool = True,
 ) -> LensModel:
     """Load a model as a TransformerBridge and check that its heads can be read and changed.
 
@@ -42,6 +43,7 @@ def load_model(
         device: Where to put the weights; an accelerator if there is one, when None.
         bos: Whether prompts begin with BOS; what the checkpoint's own tokenizer does when None.
         revision: Branch, tag or commit of a hub checkpoint.
+        check: Whether to refuse a model that fails a quick check; `examine` measures more.
 
     Raises:
         InputError: There is no such model.
@@ -73,10 +75,10 @@ def load_model(
             f"cannot load a model from {str(name)!r}: {reason} Give 'demo', a folder with config.json and "
             "safetensors weights, or a hub id"
         ) from error
-    return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision)
+    return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check)
 
 
-def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None = None) -> LensModel:
+def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None = None, check: bool = True) -> LensModel:
     """Wrap a TransformerLens model that is already in memory, and check it.
 
     The model is put into eval mode and its parameters are frozen; its weights are not touched.
@@ -85,6 +87,7 @@ def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None =
         hooked_model: A `TransformerBridge` (TransformerLens 3.9 or 4), or a `HookedTransformer` (up to 3.9).
         name: What to call the model in records; its own name when None.
         bos: Whether prompts begin with BOS; what its tokenizer does when None.
+        check: Whether to refuse a model that fails a quick check; `examine` measures more.
 
     Raises:
         InputError: It is no TransformerLens model, or has no tokenizer.
@@ -94,7 +97,7 @@ def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None =
     if hooked_model.tokenizer is None:
         raise InputError("this model has no tokenizer; build it with tokenizer=...")
     own_name = name or str(hooked_model.cfg.model_name)
-    return _wrap(hooked_model, hooked_model.tokenizer, name=own_name, bos=bos, revision=None)
+    return _wrap(hooked_model, hooked_model.tokenizer, name=own_name, bos=bos, revision=None, check=check)
 
 
 def _host_class(hooked_model: Any) -> type[HostModel]:
@@ -107,14 +110,15 @@ def _host_class(hooked_model: Any) -> type[HostModel]:
     )
 
 
-def _wrap(host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None) -> LensModel:
+def _wrap(host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool) -> LensModel:
     host.eval()
     for weight in host.parameters():
         weight.requires_grad_(False)
     encoder = Encoder(tokenizer, bos=bos, n_ctx=int(host.cfg.n_ctx))
     identity = identify(host, _z_shapes(host), encoder, name=name, revision=revision)
     model = _host_class(host)(host, encoder, identity)
-    refuse_if_failed(self_check(model), name)
+    if check:
+        refuse_if_failed(self_check(model), name)
     return model
 
 

@@ -15,7 +15,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.1, "float16": 0.02}
 
 N_TOKENS = 4
 
-State = Literal["ok", "fail"]
+State = Literal["ok", "fail", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,21 @@ class Check:
 
     code: str
     state: State
-    value: float
+    value: float | None
+    """None where the property was not measured."""
     threshold: float
+    """Largest value that is good; of `edit_has_effect`, the largest that is not."""
     meaning: str
+    """What the value is; why it was not measured, where it is None."""
+
+
+def judge(code: str, found: float | str, threshold: float, meaning: str) -> Check:
+    """Compare what was measured with its threshold; a text says why nothing was measured."""
+    if isinstance(found, str):
+        return Check(code, "skipped", None, threshold, found)
+    # A gap that is not a number fails either way: no comparison with it holds.
+    good = found > threshold if code == "edit_has_effect" else found <= threshold
+    return Check(code, "ok" if good else "fail", found, threshold, meaning)
 
 
 def self_check(model: LensModel) -> tuple[Check, ...]:
@@ -60,11 +72,7 @@ def self_check(model: LensModel) -> tuple[Check, ...]:
         ("edit_has_effect", gap(zeroed, clean), "logits after zeroing z, which must differ"),
     )
 
-    def state(code: str, found: float) -> State:
-        # A gap that is not a number fails either way: no comparison with it holds.
-        return "ok" if (found > tolerance if code == "edit_has_effect" else found <= tolerance) else "fail"
-
-    return tuple(Check(code, state(code, found), found, tolerance, what) for code, found, what in measured)
+    return tuple(judge(code, found, tolerance, meaning) for code, found, meaning in measured)
 
 
 def refuse_if_failed(checks: Sequence[Check], name: str) -> None:

@@ -116,6 +116,19 @@ def test_a_model_without_hook_z_is_refused_by_the_name_of_the_hook(tiny_folder: 
         sl.wrap_model(WithoutHooks(boot(tiny_folder("llama"))))
 
 
+@pytest.mark.parametrize("kind", ["lfm2", "qwen3_next"])
+def test_a_hybrid_is_refused_with_the_layers_that_have_no_heads(kind: str, tiny_folder: Callable[[str], Path]) -> None:
+    with pytest.raises(sl.ModelError, match=r"1 of the 2 layers .* \(blocks\.0\.attn\.hook_z is missing\)"):
+        sl.load_model(tiny_folder(kind), device="cpu")
+
+
+def test_a_model_that_would_be_refused_can_be_opened_unchecked(tiny_folder: Callable[[str], Path]) -> None:
+    bridge = boot(tiny_folder("llama"))
+    with torch.no_grad():
+        next(bridge.parameters()).fill_(float("nan"))
+    assert sl.wrap_model(bridge, check=False).grid.shape == (2, 4)
+
+
 def test_a_model_that_ignores_its_cache_is_refused_with_the_measured_gap(tiny_folder: Callable[[str], Path]) -> None:
     bridge = boot(tiny_folder("llama"))
     inner = bridge.original_model.forward

@@ -1,0 +1,90 @@
+"""The support card of a sound model is clean, and every fault shows in the checks that are there to find it."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+import site_lens as sl
+from site_lens.models.bridge import BridgeModel
+from site_lens.models.prefix import CachePrefix
+from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
+from site_lens.models.tokens import Encoder
+from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
+from tests.tiny_models import ARCHITECTURES
+
+
+class Faulty(BridgeModel):
+    """A model with one planted fault."""
+
+    def __init__(self, model: LensModel, fault: str) -> None:
+        assert isinstance(model, BridgeModel)
+        super().__init__(model.host, model.encoder, model.identity)
+        self.fault = fault
+        if fault == "two BOS":
+            self.encoder = TwoBos(model.encoder.tokenizer, bos=True, n_ctx=model.encoder.n_ctx)
+
+    def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Tensor:
+        if self.fault == "no mask":
+            batch = Batch(batch.tokens, torch.full_like(batch.lengths, batch.tokens.shape[1]))
+        if self.fault == "edits are ignored":
+            edits = ()
+        if self.fault == "edits are scaled":
+            edits = [one for edit in edits for one in (edit, Edit(edit.layer, lambda z: 1.1 * z, edit.column))]
+        noise = torch.rand(len(batch), 1) if self.fault == "dropout" else 1.0
+        return super().forward(batch, edits) * noise
+
+    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, CachePrefix]:
+        assert isinstance(prefix, CachePrefix)
+        mixed_up = {"rows of the cache are mixed up": True, "tails of several tokens are wrong": tail.shape[1] > 1}
+        if mixed_up.get(self.fault, False) and len(tail) > 1:
+            prefix = prefix.rows(torch.arange(len(tail)).roll(1))
+        logits, grown = super().decode(prefix, tail, edits)
+        shifted = {"long caches are wrong": prefix.width > 500, "what follows an edit is wrong": not edits}
+        return logits.roll(1, dims=-1) if shifted.get(self.fault, False) else logits, grown
+
+
+class TwoBos(Encoder):
+    def encode(self, texts: Sequence[str], *, room: int = 0) -> list[list[int]]:
+        return [[row[0], *row] for row in super().encode(texts, room=room)]
+
+
+FOUND_BY = {
+    "dropout": "deterministic",
+    "two BOS": "bos",
+    "edits are scaled": "embedding_in_z identity_edit",
+    "edits are ignored": "edit_has_effect",
+    "no mask": "padding pad_token",
+    "rows of the cache are mixed up": "cached_equals_full cached_tail gradient gradient_tail padded_tail",
+    "tails of several tokens are wrong": "cached_tail gradient_tail padded_tail",
+    "long caches are wrong": "long_prompt",
+    "what follows an edit is wrong": "generation",
+}
+
+
+@pytest.mark.parametrize("fault", FOUND_BY)
+def test_a_fault_shows_in_the_checks_that_are_there_to_find_it(fault: str, demo: LensModel) -> None:
+    failed = {check.code for check in sl.examine(Faulty(demo, fault)) if check.state == "fail"}
+    assert set(FOUND_BY[fault].split()) <= failed
+
+
+def test_every_check_is_there_to_find_some_fault(demo: LensModel) -> None:
+    found = {code for codes in FOUND_BY.values() for code in codes.split()}
+    assert found == {check.code for check in sl.examine(demo, longest=100)}
+
+
+CASES = [*(f"bridge {kind}" for kind in (*ARCHITECTURES, "demo")), *(f"hooked {kind}" for kind in HOOKED_ARCHITECTURES)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_sound_model_has_a_clean_card(case: str, hosted: Callable[[str], LensModel]) -> None:
+    checks = sl.examine(hosted(case), longest=100)
+    assert {check.code: check.state for check in checks} == {check.code: "ok" for check in checks}
+
+
+def test_what_cannot_be_measured_is_skipped_with_the_reason(tiny_folder: Callable[[str], object]) -> None:
+    half = sl.load_model(str(tiny_folder("llama")), dtype="bfloat16", device="cpu")
+    skipped = {check.code: check.meaning for check in sl.examine(half) if check.state == "skipped"}
+    assert set(skipped) == {"generation"}
+    assert "examine the model in float32" in skipped["generation"]
