@@ -20,7 +20,7 @@ PROMPTS = (
     "Q: dog, cat, red\nA:",
     "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA: bad\n\nQ: full\nA: empty\n\nQ: rich\nA:",
 )
-"""Of different lengths, so that two of them are padded in a batch."""
+"""Of different lengths: two of them are padded in a batch, and the last is longer than a sliding window of 8."""
 LONGEST = 1100
 """Tokens of the long prompt: longer than sliding windows of 512 and 1024."""
 N_TAIL = 5

@@ -3,11 +3,11 @@
 import inspect
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.core.provenance import ModelIdentity
-from site_lens.models.host import HostModel
+from site_lens.models.host import Call, HostModel
 from site_lens.models.tokens import Encoder
 
 
@@ -23,24 +23,16 @@ class BridgeModel(HostModel):
 
         return DynamicCache(config=self.host.original_model.config)
 
-    def _logits(
-        self,
-        tokens: Int[Tensor, "row new"],
-        mask: Int[Tensor, "row pos"],
-        positions: Int[Tensor, "row new"],
-        cache: Any | None,
-        *,
-        last_only: bool,
-    ) -> Float[Tensor, "row new vocab"]:
+    def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
         # Positions are explicit: a mask alone is not enough for absolute positions under left padding
         # (TransformerLens 3.x is off by 0.25 in GPT-2's logits).
-        options: dict[str, Any] = {"position_ids": positions.clamp(max=self.encoder.n_ctx - 1)}
-        if last_only:
+        options: dict[str, Any] = {"position_ids": call.positions.clamp(max=self.encoder.n_ctx - 1)}
+        if call.last_only:
             options["logits_to_keep"] = 1
         if self._takes is not None:
             options = {name: value for name, value in options.items() if name in self._takes}
-        past = {"use_cache": False} if cache is None else {"past_key_values": cache}
-        logits: Tensor = self.host(tokens, attention_mask=mask, **past, **options)
+        past = {"use_cache": False} if call.cache is None else {"past_key_values": call.cache}
+        logits: Tensor = self.host(call.tokens, attention_mask=call.mask, **past, **options)
         return logits
 
 

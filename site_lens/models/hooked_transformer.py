@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from site_lens.models.host import HostModel
+from site_lens.models.host import Call, HostModel
 
 
 class HookedTransformerModel(HostModel):
@@ -27,21 +27,13 @@ class HookedTransformerModel(HostModel):
             cache.update(nothing, nothing, layer)
         return cache
 
-    def _logits(
-        self,
-        tokens: Int[Tensor, "row new"],
-        mask: Int[Tensor, "row pos"],
-        positions: Int[Tensor, "row new"],
-        cache: Any | None,
-        *,
-        last_only: bool,
-    ) -> Float[Tensor, "row new vocab"]:
-        n_new = tokens.shape[1]
+    def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
+        n_new = call.tokens.shape[1]
         # HookedTransformer counts positions from the mask itself; what is masked does not move them past the context.
-        new = mask[:, -n_new:] * (positions < self.encoder.n_ctx)
-        past = None if cache is None else _Cache(cache, mask[:, :-n_new])
-        with _last_column(self.host.unembed, only=last_only):
-            logits: Tensor = self.host(tokens, attention_mask=new, past_kv_cache=past)
+        new = call.mask[:, -n_new:] * (call.positions < self.encoder.n_ctx)
+        past = None if call.cache is None else _Cache(call.cache, call.mask[:, :-n_new])
+        with _last_column(self.host.unembed, only=call.last_only):
+            logits: Tensor = self.host(call.tokens, attention_mask=new, past_kv_cache=past)
         return logits
 
 

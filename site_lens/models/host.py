@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +21,24 @@ HOOK = "blocks.{layer}.attn.hook_z"
 """Name of the hook point that carries z, (row pos head d_head)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The last columns of left-padded prompts, to be passed through a model."""
+
+    tokens: Int[Tensor, "row new"]
+    mask: Int[Tensor, "row pos"]
+    """1 for tokens and 0 for padding, of all columns, old and new."""
+    positions: Int[Tensor, "row new"]
+    """Place of each new token in its prompt, from 0.
+
+    Padding behind a tail may lie beyond the context; any place will do for it.
+    """
+    cache: Any | None
+    """Keys and values of the old columns in a Hugging Face cache; None without any."""
+    last_only: bool
+    """Whether the logits of the last column are all that is wanted."""
+
+
 class HostModel(ABC):
     """A TransformerLens model that follows the protocol `LensModel`; make one with `load_model` or `wrap_model`.
 
@@ -35,25 +54,8 @@ class HostModel(ABC):
         self._points = z_points(host)
 
     @abstractmethod
-    def _logits(
-        self,
-        tokens: Int[Tensor, "row new"],
-        mask: Int[Tensor, "row pos"],
-        positions: Int[Tensor, "row new"],
-        cache: Any | None,
-        *,
-        last_only: bool,
-    ) -> Float[Tensor, "row new vocab"]:
-        """Call the model on the last columns of left-padded prompts.
-
-        Args:
-            tokens: The new columns.
-            mask: 1 for tokens and 0 for padding, of all columns, old and new.
-            positions: Place of each new token in its prompt, from 0. Padding on the right of a tail may lie beyond the
-                context; any place there will do.
-            cache: Keys and values of the old columns, to which those of the new ones are added; None without any.
-            last_only: Return the logits of the last column alone.
-        """
+    def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
+        """Call the model; the new keys and values go into the cache."""
 
     @abstractmethod
     def _empty_cache(self, n_rows: int) -> Any:
@@ -131,7 +133,7 @@ class HostModel(ABC):
         """Pass the columns behind the `n_old` first ones; `lengths` counts the tokens of old and new columns."""
         width = n_old + tokens.shape[1]
         positions = left_positions(lengths, width)[:, n_old:]
-        return self._logits(tokens, left_mask(lengths, width), positions, cache, last_only=last_only)
+        return self._logits(Call(tokens, left_mask(lengths, width), positions, cache, last_only))
 
     def _functions(self, edits: Sequence[Edit]) -> list[tuple[int, Callable[[Tensor], Tensor]]]:
         return [(edit.layer, editing(edit, self.grid.heads_per_layer[edit.layer])) for edit in edits]

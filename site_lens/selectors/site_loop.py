@@ -114,13 +114,18 @@ class SiteLoop:
         with progress_bar(
             len(self._plan.passes), f"fitting {len(self.runs)} alpha maps", unit="pass", progress=progress
         ) as bar:
-            for i, one in enumerate(self._plan.passes):
-                live = np.array([run.ended is None for run in self.runs])
-                chosen = np.nonzero(live[one.units])[0]
-                if len(chosen):
-                    self._train(i, one, chosen) if one.training else self._evaluate(i, one, chosen)
+            for _ in self.passes():
                 bar.update()
         return self.runs
+
+    def passes(self) -> Iterator[Pass]:
+        """Make the passes of the plan one after the other, and yield each when it is done."""
+        for i, one in enumerate(self._plan.passes):
+            live = np.array([run.ended is None for run in self.runs])
+            chosen = np.nonzero(live[one.units])[0]
+            if len(chosen):
+                self._train(i, one, chosen) if one.training else self._evaluate(i, one, chosen)
+            yield one
 
     def _train(self, i: int, one: Pass, chosen: Indices) -> None:
         self._adam.zero_grad(set_to_none=True)

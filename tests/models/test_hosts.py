@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import site_lens as sl
+from site_lens.interventions.examining import PROMPTS
 from site_lens.interventions.generating import generate
 from site_lens.interventions.patching import injection
 from site_lens.models.host import HostModel
@@ -19,12 +20,6 @@ HOSTED = [
     *(f"bridge {kind}" for kind in (*ARCHITECTURES, "demo")),
     *(f"hooked {kind}" for kind in HOOKED_ARCHITECTURES),
 ]
-PROMPTS = [
-    "Q: hot\nA: cold\n\nQ: big\nA:",
-    "Q: dog, cat, red\nA:",
-    "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA: bad\n\nQ: full\nA: empty\n\nQ: rich\nA:",
-]
-"""Of different lengths; the last is longer than the sliding windows of the small models."""
 
 
 @pytest.fixture(params=HOSTED)
@@ -130,6 +125,13 @@ def test_prompts_begin_with_bos_if_and_only_if_asked(model: LensModel, bos: bool
     assert [row.count(again.encoder.tokenizer.bos_token_id) for row in again.encoder.encode(PROMPTS)] == [int(bos)] * 3
     z = again.last_z(batch_of(again))
     assert gap(z[1], again.last_z(batch_of(again, PROMPTS[1:2]))[0]) < 1e-5
+
+
+def test_dropout_is_off_and_no_weight_is_trained(model: LensModel) -> None:
+    assert isinstance(model, HostModel)
+    assert not any(module.training for module in model.host.modules())
+    assert not any(weight.requires_grad for weight in model.host.parameters())
+    assert torch.equal(model.forward(batch_of(model)), model.forward(batch_of(model)))
 
 
 def test_alpha_0_is_the_clean_model(model: LensModel) -> None:
