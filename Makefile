@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full test-tl3 lint format notebooks clean
+.PHONY: help install demo test test-full test-tl3 lint format notebooks bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -42,6 +42,14 @@ lint: install ## Check style and types
 format: install ## Put code and notebooks into their form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+BENCH := $(BIN)/python -m analysis.benchmarks.run
+
+bench: install ## Measure speed against the published loop (10 minutes; needs the paper's AG News, see docs/benchmarks.md)
+	$(BENCH) --rows 1 4 6 7 8
+
+bench-full: install ## The same with the rows that take longer, and how cost grows
+	$(BENCH)
 
 notebooks: install ## Remake the .ipynb files from their .py pairs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py

@@ -1,0 +1,87 @@
+"""Row 2: sixteen demo tasks fitted to the accuracy that the published loop reaches, everything counted."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+import site_lens as sl
+from analysis.benchmarks.measuring import Result, alone, compare
+from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, mean_z
+from analysis.benchmarks.settings import Settings
+from site_lens.core.digests import seed_stream
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.sampling import embedding_prompts
+from site_lens.interventions.patching import injection
+from site_lens.interventions.prefixes import prefill_prompts
+from site_lens.models.protocol import LensModel
+
+N_TASKS, N_PROMPTS, N_SHOTS, N_STEPS = 16, 50, 10, 400
+
+
+def measure(settings: Settings) -> list[Result]:
+    """Compare wall time; accuracies on the test rows are lines of their own."""
+    import transformers
+
+    from site_lens.core.assets import DEMO_MODEL
+
+    model = sl.load_model("demo", device=settings.device)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype=torch.float32).to(settings.device)
+    plain.eval().requires_grad_(False)
+    tasks = list(sl.sample_tasks(sl.load_tasks("demo").values(), N_TASKS, seed=0).values())
+    times: dict[str, list[float]] = {"published": [], "ours": []}
+    scores: dict[str, list[float]] = {"published": [], "ours": []}
+    sl.fit_site(model, tasks[:1], sl.SiteConfig(n_steps=10))  # warm-up
+    for _ in range(max(2, settings.pairs // 2)):
+        start = time.perf_counter()
+        found = {task.name: published(model, plain, task) for task in tasks}
+        between = time.perf_counter()
+        fits = sl.fit_site(model, tasks)
+        end = time.perf_counter()
+        times["published"].append(between - start)
+        times["ours"].append(end - between)
+        scores["published"].append(mean_accuracy(model, tasks, found))
+        tensors = {name: (torch.tensor(f.gates.values), torch.tensor(f.embedding.mean)) for name, f in fits.items()}
+        scores["ours"].append(mean_accuracy(model, tasks, tensors))
+    reached = statistics.mean(scores["published"])
+    return [
+        compare(2, f"{N_TASKS} demo tasks, embeddings and fits", "s", times["published"], times["ours"], 25.0),
+        alone(2, "mean test accuracy of the published loop on them", "accuracy", scores["published"]),
+        alone(2, "mean test accuracy that ours lacks to it", "accuracy", [reached - s for s in scores["ours"]], 0.005),
+    ]
+
+
+def published(model: LensModel, plain: torch.nn.Module, task: sl.Task) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embedding and alphas as published: M prompts one by one, 400 steps of batch 1, 50 validation rows every 50."""
+    stream = seed_stream(0, task.digest, "embedding", N_SHOTS)
+    drawn = embedding_prompts(task, PromptTemplate(), n_prompts=N_PROMPTS, n_shots=N_SHOTS, stream=stream)
+    ids = model.encoder.encode([prompt.text for prompt in drawn.prompts])
+    mean = mean_z(plain, ids, model)
+    train, valid = (asked(model, rows) for rows in (task.train, task.valid[:50]))
+    order = np.random.default_rng(0).permuted(np.arange(max(N_STEPS, len(train))) % len(train))[:N_STEPS]
+    alpha = PublishedLoop(hugging_face(plain), mean).fit([train[i] for i in order], valid)
+    return alpha, mean
+
+
+def mean_accuracy(
+    model: LensModel, tasks: Sequence[sl.Task], found: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+) -> float:
+    """Mean over tasks of the accuracy under each task's alphas and embedding."""
+    return statistics.mean(
+        accuracy(model, task, *(part.to(model.device) for part in found[task.name])) for task in tasks
+    )
+
+
+@torch.no_grad()
+def accuracy(model: LensModel, task: sl.Task, alpha: torch.Tensor, mean: torch.Tensor) -> float:
+    """Share of test rows whose first answer token is ranked first under injection."""
+    queries = asked(model, task.test)
+    prefix, row_of = prefill_prompts(model, [ids for ids, _ in queries])
+    rows = torch.zeros(1, dtype=torch.long, device=model.device)
+    edits = injection(alpha[None], mean[None], rows, heads_per_layer=model.grid.heads_per_layer, column=0)
+    tail = torch.tensor([[ids[-1]] for ids, _ in queries], device=model.device)
+    logits, _ = model.decode(prefix.rows(torch.tensor(row_of, device=model.device)), tail, edits)
+    right = logits[:, 0].argmax(-1) == torch.tensor([answer for _, answer in queries], device=model.device)
+    return float(right.float().mean())

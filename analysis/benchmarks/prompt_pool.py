@@ -1,0 +1,71 @@
+"""Row 3: sixteen fits on a larger model, with as many distinct prompts as published and with a pool of 64."""
+
+import statistics
+import time
+from dataclasses import replace
+
+import torch
+
+import site_lens as sl
+from analysis.benchmarks.measuring import Result, alone, compare, seconds
+from analysis.benchmarks.published import PublishedLoop, Query, asked, hugging_face
+from analysis.benchmarks.settings import Settings
+from site_lens.models.protocol import LensModel
+
+N_FITS, N_STEPS, N_TIMED = 16, 400, 10
+
+
+POOLS = (("(a) 400 distinct prompts a fit", N_STEPS, 2.5), ("(b) a pool of 64 prompts a fit", 64, 8.0))
+
+
+def measure(settings: Settings) -> list[Result]:
+    """Compare the time of all fits, prefixes counted; the published loop's is that of its steps, times their number."""
+    task, model, plain = settings.subjects
+    embedding = sl.capture_embeddings(model, [task], n_prompts=8, n_shots=4)[task.name]
+    mean = torch.tensor(embedding.mean, device=model.device)
+    queries, valid = asked(model, task.train[:N_STEPS]), asked(model, task.valid[:50])
+    published = PublishedLoop(hugging_face(plain), mean).fit(queries, [])
+    lines = [
+        alone(3, "loss on valid that the published loop reached", "nats", [loss_of(plain, mean, published, valid)])
+    ]
+    for name, pool, target in POOLS:
+        rival, ours = [], []
+        for _ in range(2):
+            rival.append(published_step(plain, mean, queries) * N_STEPS * N_FITS)
+            start = time.perf_counter()
+            reached = fit_all(model, [variant(task, i, pool) for i in range(N_FITS)], embedding)
+            ours.append(time.perf_counter() - start)
+        found = loss_of(plain, mean, reached.to(model.device), valid)
+        lines += [
+            compare(3, f"{N_FITS} fits of {N_STEPS} steps, {settings.size} Llama, {name}", "s", rival, ours, target),
+            alone(3, f"loss on valid that ours reached, {name}", "nats", [found]),
+        ]
+    return lines
+
+
+def published_step(plain: torch.nn.Module, mean: torch.Tensor, queries: list[Query]) -> float:
+    """Mean time of a step of the published loop, after two to warm up."""
+    loop = PublishedLoop(hugging_face(plain), mean)
+    times = [seconds(lambda query=query: loop.step(query)) for query in queries[: N_TIMED + 2]]
+    return statistics.mean(times[2:])
+
+
+def fit_all(model: LensModel, tasks: list[sl.Task], embedding: sl.TaskEmbedding) -> torch.Tensor:
+    """Fit all tasks together; return the alphas of the first."""
+    config = sl.SiteConfig(n_steps=N_STEPS, batch_size=1, eval_every=N_STEPS, keep="last")
+    fits = sl.fit_site(model, tasks, config, embeddings={task.name: embedding for task in tasks}, progress=False)
+    return torch.tensor(fits[tasks[0].name].gates.values)
+
+
+def variant(task: sl.Task, i: int, n_rows: int) -> sl.Task:
+    """The same task with a number before every input: prompts as long, none of them shared with another variant."""
+    rows = tuple(replace(row, input=f"{i} {row.input}") for row in task.train[:n_rows])
+    return replace(task, name=f"{task.name}_{i}", train=rows)
+
+
+@torch.no_grad()
+def loss_of(plain: torch.nn.Module, mean: torch.Tensor, alpha: torch.Tensor, queries: list[Query]) -> float:
+    """Mean cross-entropy of the first answer token under some alphas."""
+    loop = PublishedLoop(hugging_face(plain), mean)
+    loop.raw = torch.logit(alpha.clamp(1e-6, 1 - 1e-6))
+    return statistics.mean(float(loop.loss(query)) for query in queries)

@@ -1,0 +1,104 @@
+"""Run benchmarks and write what they measured.
+
+    python -m analysis.benchmarks.run --rows 1 4 6 7 8 --ag-news ../shared/data/tasks57
+
+writes `summary.json` and `table.md` into runs/bench; with `--page docs/benchmarks.md` the table goes into that page,
+too.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from analysis.benchmarks import alpha_step, demo_fits, embeddings, growth, inference, memory, prompt_pool, startup
+from analysis.benchmarks.measuring import Result
+from analysis.benchmarks.settings import Settings
+
+ROWS: dict[int, Callable[[Settings], list[Result]]] = {
+    1: alpha_step.measure,
+    2: demo_fits.measure,
+    3: prompt_pool.measure,
+    4: embeddings.measure,
+    6: memory.measure,
+    7: inference.measure,
+    8: startup.measure,
+    9: growth.measure,
+}
+START, END = "<!-- measured: start -->", "<!-- measured: end -->"
+
+
+def main() -> None:
+    """Read the command line, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", choices=sorted(ROWS), default=sorted(ROWS))
+    parser.add_argument("--ag-news", type=Path, default=Path("../shared/data/tasks57"), help="the paper's tasks")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--size", choices=["100M", "1B"], default="100M")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--page", type=Path, help="a page whose table is to be replaced")
+    chosen = parser.parse_args()
+    settings = Settings(ag_news=chosen.ag_news, device=chosen.device, size=chosen.size, pairs=chosen.pairs)
+    results: list[Result] = []
+    for row in chosen.rows:
+        start = time.perf_counter()
+        results += ROWS[row](settings)
+        print(f"row {row}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    summary = json.dumps([result.row_of_table() for result in results], indent=1)
+    (chosen.out / "summary.json").write_text(summary + "\n", encoding="utf-8")
+    page = f"{machine(chosen.device)}\n\n{table(results)}\n"
+    (chosen.out / "table.md").write_text(page, encoding="utf-8")
+    if chosen.page is not None:
+        before, rest = chosen.page.read_text(encoding="utf-8").split(START)
+        chosen.page.write_text(f"{before}{START}\n\n{page}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    print(page)
+
+
+def machine(device: str) -> str:
+    """Say where and with what it was measured."""
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "transformers", "transformer-lens", "site_lens")
+    )
+    where = (
+        torch.cuda.get_device_name()
+        if device.startswith("cuda")
+        else f"{processor()}, {torch.get_num_threads()} threads"
+    )
+    return f"Measured on {date.today().isoformat()} on {where}; Python {platform.python_version()}, {versions}."
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def table(results: list[Result]) -> str:
+    """Write the lines as a markdown table."""
+    head = ["row", "question", "unit", "rival", "ours", "ratio", "spread", "target", "met"]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for r in results:
+        spread = f"{r.low:.3g} to {r.high:.3g}"
+        met = {True: "yes", False: "**no**", None: ""}[r.met]
+        cells = [r.row, r.question, r.unit, shown(r.rival), shown(r.ours), shown(r.ratio), spread, shown(r.target), met]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def shown(value: float | None) -> str:
+    """Three digits, or nothing."""
+    return "" if value is None else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What the benchmarks run on: a Llama of about 100M random weights, and AG-News prompts."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import site_lens as sl
+from site_lens.models.protocol import LensModel
+
+SIZES = {
+    "100M": {
+        "hidden_size": 768,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 12,
+    },
+    "1B": {
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+}
+VOCABULARY = 16_000
+
+
+def ag_news(folder: Path) -> sl.Task:
+    """Load the AG-News task from a folder of the paper's tasks."""
+    return sl.load_tasks(folder, ["ag_news"])["ag_news"]
+
+
+def save_llama(task: sl.Task, folder: Path, *, size: str = "100M", dtype: str = "float32") -> Path:
+    """Save a random Llama, and a byte-pair tokenizer that learned its pieces from a task's own texts."""
+    import tokenizers
+    import torch
+    import transformers
+
+    pieces = tokenizers.ByteLevelBPETokenizer()
+    texts = [row.input for row in (*task.train, *task.valid, *task.test)]
+    pieces.train_from_iterator(texts, vocab_size=VOCABULARY, special_tokens=["<s>", "</s>"], show_progress=False)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=pieces._tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+    config = transformers.LlamaConfig(
+        **SIZES[size], vocab_size=VOCABULARY, max_position_embeddings=2048, bos_token_id=0, eos_token_id=1
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = transformers.LlamaForCausalLM(config).to(getattr(torch, dtype))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def subjects(folder: Path, *, size: str = "100M", device: str = "cpu") -> tuple[sl.Task, LensModel, Any]:
+    """Return the AG-News task, the model as site_lens loads it, and the same as plain Hugging Face module."""
+    import transformers
+
+    task = ag_news(folder)
+    dtype = "float32" if size == "100M" else "bfloat16"
+    with tempfile.TemporaryDirectory() as saved:
+        save_llama(task, Path(saved), size=size, dtype=dtype)
+        model = sl.load_model(saved, device=device, dtype=dtype)
+        plain = transformers.AutoModelForCausalLM.from_pretrained(saved, dtype=dtype).to(device).eval()
+    return task, model, plain.requires_grad_(False)
