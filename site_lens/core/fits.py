@@ -33,6 +33,11 @@ STATUSES: dict[Status, str] = {
 """What each status means, in order of precedence: a fit has the first that holds."""
 
 
+PrefixDType = Literal["model", "bfloat16"]
+"""Arithmetic in which the keys and values of queries are computed: that of the model, or bfloat16, which takes half the
+time on processors with matrix units for it and rounds to two or three digits. Steps are taken in the model's own."""
+
+
 class SiteConfig(Frozen):
     """Settings of a SITE fit. The defaults are the fast ones; `SiteConfig.paper()` gives the published ones."""
 
@@ -69,6 +74,7 @@ class SiteConfig(Frozen):
     null: Literal["none", "shuffled_answers"] = "none"
     """`shuffled_answers`: the same loop on queries whose answers were permuted; what its alphas
     learn is no mapping from queries to answers. The embedding stays the task's own."""
+    prefix_dtype: PrefixDType = "model"
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

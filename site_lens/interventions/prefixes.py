@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from site_lens.core.fits import PrefixDType
 from site_lens.models.protocol import Batch, LensModel, Prefix
 
 TOKENS_PER_BATCH = 8192
@@ -20,19 +21,23 @@ PREFIX_BUDGET = 2 * 2**30
 Indices = NDArray[np.int64]
 
 
-def length_batches(lengths: Sequence[int], *, max_tokens: int = TOKENS_PER_BATCH) -> Iterator[list[int]]:
+def length_batches(
+    lengths: Sequence[int], *, max_tokens: int = TOKENS_PER_BATCH, equal: bool = False
+) -> Iterator[list[int]]:
     """Group prompts of similar length, so that little of a batch is padding.
 
     Args:
         lengths: Tokens of each prompt.
         max_tokens: Tokens of a batch at most, padding included; a longer prompt is a batch of its own.
+        equal: Put prompts of different length into different batches.
 
     Yields:
         Indices of the prompts of a batch, each prompt in exactly one batch.
     """
     group: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        if group and (len(group) + 1) * lengths[i] > max_tokens:
+        differs = equal and group and lengths[group[0]] != lengths[i]
+        if group and (differs or (len(group) + 1) * lengths[i] > max_tokens):
             yield group
             group = []
         group.append(i)
@@ -40,17 +45,26 @@ def length_batches(lengths: Sequence[int], *, max_tokens: int = TOKENS_PER_BATCH
         yield group
 
 
-def prefill_prompts(model: LensModel, ids: Sequence[Sequence[int]]) -> tuple[Prefix, Indices]:
+def prefill_prompts(
+    model: LensModel, ids: Sequence[Sequence[int]], *, dtype: PrefixDType = "model"
+) -> tuple[Prefix, Indices]:
     """Compute the prefixes (all tokens but the last) of many prompts.
+
+    Args:
+        model: The model.
+        ids: Token ids of every prompt.
+        dtype: Arithmetic to compute them in.
 
     Returns:
         The prefixes, and the row in which each prompt stands.
     """
-    groups = list(length_batches([len(row) for row in ids]))
+    # Under autocast a row of padding has no finite score left to attend to, and what comes out is no number.
+    groups = list(length_batches([len(row) for row in ids], equal=dtype != "model"))
     batches = [Batch.of([ids[i][:-1] for i in group], pad=model.encoder.pad, device=model.device) for group in groups]
     row_of = np.empty(len(ids), dtype=np.int64)
     row_of[np.concatenate(groups)] = np.arange(len(ids))
-    return model.prefill(*batches), row_of
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+        return model.prefill(*batches), row_of
 
 
 class PrefixSchedule:
@@ -65,12 +79,19 @@ class PrefixSchedule:
         ids: Token ids of every prompt.
         accesses: Which prompts each access needs, as indices into `ids`.
         budget_bytes: Bytes of prefixes to hold at a time.
+        dtype: Arithmetic to compute them in.
     """
 
     def __init__(
-        self, model: LensModel, ids: Sequence[Sequence[int]], accesses: Sequence[Indices], *, budget_bytes: int
+        self,
+        model: LensModel,
+        ids: Sequence[Sequence[int]],
+        accesses: Sequence[Indices],
+        *,
+        budget_bytes: int,
+        dtype: PrefixDType = "model",
     ) -> None:
-        self._model, self._ids, self._accesses = model, ids, accesses
+        self._model, self._ids, self._accesses, self._dtype = model, ids, accesses, dtype
         probe = model.prefill(Batch.of([min(ids, key=len)[:-1]], pad=model.encoder.pad, device=model.device))
         self._bytes_per_token = probe.n_bytes / probe.width
         self._budget = budget_bytes
@@ -102,7 +123,7 @@ class PrefixSchedule:
                 rows = [self._row_of[prompt] for prompt in prompts]
                 yield part, held.rows(torch.tensor(rows, device=self._model.device))
             else:  # an access that exceeds the budget by itself is computed chunk by chunk, and nothing is kept
-                prefix, row_of = prefill_prompts(self._model, [self._ids[prompt] for prompt in prompts])
+                prefix, row_of = prefill_prompts(self._model, [self._ids[i] for i in prompts], dtype=self._dtype)
                 self.n_prefilled += len(prompts)
                 yield part, prefix.rows(torch.tensor(row_of, device=self._model.device))
 
@@ -125,7 +146,7 @@ class PrefixSchedule:
             prompts |= dict.fromkeys(new)
         self._prefix = None  # freed before the next window is computed
         wanted = list(prompts)
-        self._prefix, rows = prefill_prompts(self._model, [self._ids[i] for i in wanted])
+        self._prefix, rows = prefill_prompts(self._model, [self._ids[i] for i in wanted], dtype=self._dtype)
         self._row_of = dict(zip(wanted, rows.tolist(), strict=True))
         self._window = range(first, last + 1)
         self.n_prefilled += len(wanted)

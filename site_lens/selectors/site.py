@@ -112,8 +112,8 @@ def fit_variants(
     """Fit several sets of jobs, such as the fits and their zero-embedding controls, in one batch.
 
     Tasks, seeds, settings and embeddings may differ from job to job; within a set, jobs must differ in task or seed.
-    Rows of all sets share prefixes and passes; jobs with another mix rule run in a batch of their own. Further
-    arguments and errors are those of `fit_site`.
+    Rows of all sets share prefixes and passes; jobs with another `mix` or `prefix_dtype` run in a batch of their own.
+    Further arguments and errors are those of `fit_site`.
     """
     jobs = [job for members in variants.values() for job in members]
     fits = iter(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
@@ -123,10 +123,11 @@ def fit_variants(
 
 
 def _fit_all(model: LensModel, jobs: Sequence[SiteJob], *, budget_bytes: int, progress: bool | None) -> list[SiteFit]:
-    """Fit jobs, those of one mix rule in one batch; return the fits in the order of the jobs."""
+    """Fit jobs, those that can share a batch in one; return the fits in the order of the jobs."""
     fits: dict[int, SiteFit] = {}
-    for rule in dict.fromkeys(job.config.mix for job in jobs):
-        chosen = [i for i, job in enumerate(jobs) if job.config.mix == rule]
+    kinds = [(job.config.mix, job.config.prefix_dtype) for job in jobs]
+    for kind in dict.fromkeys(kinds):
+        chosen = [i for i, own in enumerate(kinds) if own == kind]
         plan = make_plan(model, [jobs[i] for i in chosen])
         runs = SiteLoop(model, plan, budget_bytes=budget_bytes).run(progress=progress)
         fits |= {chosen[job]: _fit(model, plan, run, job) for run in runs for job in run.unit.jobs}

@@ -107,7 +107,8 @@ class SiteLoop:
         self._embeddings = torch.tensor(np.stack(means), device=model.device)
         self._rule = plan.jobs[0].config.mix
         prompts = [plan.questions.prompt_of[p.questions] for p in plan.passes]
-        self._schedule = PrefixSchedule(model, plan.questions.prompts, prompts, budget_bytes=budget_bytes)
+        dtype = plan.jobs[0].config.prefix_dtype
+        self._schedule = PrefixSchedule(model, plan.questions.prompts, prompts, budget_bytes=budget_bytes, dtype=dtype)
 
     def run(self, *, progress: bool | None) -> list[UnitRun]:
         """Take every step of every unit that has not ended, and return how they fared."""

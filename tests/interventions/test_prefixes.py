@@ -19,6 +19,11 @@ def test_length_batches_hold_every_prompt_once_and_stay_under_their_size(lengths
         assert len(group) * max(lengths[i] for i in group) <= limit or len(group) == 1
 
 
+def test_batches_of_equal_length_have_no_padding() -> None:
+    groups = list(length_batches([3, 5, 3, 4, 5, 3], equal=True))
+    assert groups == [[0, 2, 5], [3], [1, 4]]
+
+
 @pytest.fixture(scope="module")
 def ids(demo: LensModel) -> list[list[int]]:
     words = ["hot", "big", "dog, cat, red", "old", "dog, cat, red, one, tree"]

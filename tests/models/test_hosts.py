@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 import site_lens as sl
+from site_lens.core.fits import PrefixDType
 from site_lens.interventions.examining import PROMPTS
 from site_lens.interventions.generating import generate
 from site_lens.interventions.patching import injection
+from site_lens.interventions.prefixes import prefill_prompts
 from site_lens.models.host import HostModel
 from site_lens.models.protocol import Batch, Edit, LensModel
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
@@ -179,6 +182,17 @@ def test_using_a_prefix_does_not_change_it(model: LensModel) -> None:
     again, _ = model.decode(prefix, batch.tokens[:, -1:])
     assert torch.equal(first, again)
     assert grown.width == prefix.width + 1
+
+
+def test_a_prefix_computed_in_bfloat16_is_close_and_the_rest_stays_in_the_dtype_of_the_model(model: LensModel) -> None:
+    ids = model.encoder.encode(PROMPTS)
+    last = torch.tensor([[row[-1]] for row in ids])
+    found = {}
+    for dtype in get_args(PrefixDType):
+        prefix, row_of = prefill_prompts(model, ids, dtype=dtype)
+        found[dtype] = model.decode(prefix.rows(torch.tensor(row_of)), last)[0][:, -1]
+    assert 0 < gap(found["bfloat16"], found["model"]) < 0.1
+    assert found["bfloat16"].dtype == torch.float32
 
 
 def test_rows_of_a_prefix_may_be_chosen_repeated_and_reordered(model: LensModel) -> None:

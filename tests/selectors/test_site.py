@@ -65,6 +65,7 @@ def test_fits_of_different_settings_share_a_batch_and_stay_themselves(
         "null": SMALL.replace(null="shuffled_answers"),
         "random": SMALL.replace(init="random"),
         "added": SMALL.replace(mix="additive"),
+        "rounded": SMALL.replace(prefix_dtype="bfloat16"),
     }
     configs = {name: config.replace(n_steps=min(config.n_steps, 20)) for name, config in configs.items()}
     together = sl.fit_variants(demo, {k: [sl.SiteJob(task, c, embedding)] for k, c in configs.items()})
@@ -72,6 +73,19 @@ def test_fits_of_different_settings_share_a_batch_and_stay_themselves(
         alone = sl.fit_variants(demo, {name: [sl.SiteJob(task, config, embedding)]})[name]["antonym"]
         assert gap(alone, together[name]["antonym"]) < 1e-4, name
         assert len(alone.trace.loss) == config.n_steps
+
+
+def test_prefixes_in_bfloat16_are_asked_for_and_change_a_fit_a_little(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    task = demo_tasks["antonym"]
+    embedding = sl.capture_embeddings(demo, [task], n_prompts=8, n_shots=4)
+    exact, rounded = (
+        sl.fit_site(demo, task, SMALL.replace(prefix_dtype=dtype), embeddings=embedding)["antonym"]
+        for dtype in ("model", "bfloat16")
+    )
+    assert rounded.config.prefix_dtype == "bfloat16"
+    assert 0 < gap(exact, rounded) < 0.1
 
 
 def test_a_tight_budget_changes_memory_not_the_fit(

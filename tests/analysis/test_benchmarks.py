@@ -1,0 +1,92 @@
+"""The benchmarks measure what they say, and their rival is the published loop."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import site_lens as sl
+from analysis.benchmarks.measuring import alone, compare, interleaved, peak_bytes
+from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, mean_z, transformer_lens
+from analysis.benchmarks.run import END, START, table
+from site_lens.core.assets import DEMO_MODEL
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.sampling import embedding_prompts
+from site_lens.models.host import HostModel
+from site_lens.models.protocol import LensModel
+from tests.oracle import published_loop
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def plain() -> torch.nn.Module:
+    import transformers
+
+    model: torch.nn.Module = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype=torch.float32)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("way", ["hugging face", "run_with_hooks"])
+def test_the_rival_fits_the_alphas_of_the_published_loop(
+    way: str, demo: LensModel, plain: torch.nn.Module, demo_tasks: dict[str, sl.Task]
+) -> None:
+    assert isinstance(demo, HostModel)
+    queries = asked(demo, demo_tasks["antonym"].train[:20])
+    embedding = torch.randn(*demo.grid.shape, demo.identity.d_head, generator=torch.Generator().manual_seed(0))
+    logits_of = hugging_face(plain) if way == "hugging face" else transformer_lens(demo.host)
+    found = PublishedLoop(logits_of, embedding).fit(queries, queries[:3], eval_every=10)
+    expected = published_loop.fit(demo.host, queries, embedding)
+    assert (expected - 0.5).abs().max() > 0.1
+    assert (found - expected).abs().max() < 1e-4
+
+
+def test_the_rivals_embedding_is_ours(demo: LensModel, plain: torch.nn.Module, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    ours = sl.capture_embeddings(demo, [task], n_prompts=4, n_shots=3)["antonym"]
+    from site_lens.core.digests import seed_stream
+
+    stream = seed_stream(0, task.digest, "embedding", 3)
+    drawn = embedding_prompts(task, PromptTemplate(), n_prompts=4, n_shots=3, stream=stream)
+    theirs = mean_z(plain, demo.encoder.encode([prompt.text for prompt in drawn.prompts]), demo)
+    assert (theirs - torch.tensor(ours.mean)).abs().max() < 1e-5
+
+
+def test_a_ratio_is_the_median_over_pairs_with_its_spread() -> None:
+    line = compare(1, "q", "s", [10.0, 12.0, 30.0], [2.0, 3.0, 3.0], 4.5)
+    assert (line.rival, line.ours, line.ratio, line.low, line.high) == (12.0, 3.0, 5.0, 4.0, 10.0)
+    assert line.met is True
+    assert compare(1, "q", "s", [1.0], [1.0], 4.5).met is False
+
+
+def test_a_figure_that_stands_alone_must_stay_under_its_target() -> None:
+    assert alone(8, "q", "s", [0.1, 0.3, 0.2], 0.2).met is True
+    assert alone(8, "q", "s", [0.3], 0.2).met is False
+    assert alone(8, "q", "s", [0.3]).met is None
+
+
+def test_sides_are_timed_in_turn_after_a_warm_up() -> None:
+    calls: list[str] = []
+    times = interleaved(lambda: calls.append("a"), lambda: calls.append("b"), n=2)
+    assert "".join(calls) == "ab" + "ab" + "ba"
+    assert [len(side) for side in times] == [2, 2]
+
+
+def test_peak_memory_counts_what_is_held_at_one_time() -> None:
+    def call() -> None:
+        for _ in range(5):
+            torch.ones(2**18) + torch.ones(2**18)  # two of 1 MiB and their sum, freed each time
+
+    assert 3 * 2**20 <= peak_bytes(call, torch.device("cpu")) < 4 * 2**20
+
+
+def test_the_table_has_a_line_a_result_and_says_what_was_missed() -> None:
+    shown = table([compare(1, "step", "s", [1.0], [1.0], 4.5), alone(8, "import", "s", [0.1], 0.2)]).splitlines()
+    assert len(shown) == 4
+    assert "**no**" in shown[2]
+    assert "yes" in shown[3]
+
+
+def test_the_page_has_a_place_for_the_table() -> None:
+    page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    assert page.index(START) < page.index(END)
