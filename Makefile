@@ -43,7 +43,7 @@ format: install ## Put code and notebooks into their form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-BENCH := $(BIN)/python -m analysis.benchmarks.run
+BENCH = $(BIN)/python -m analysis.benchmarks.run $(BENCH_ARGS)
 
 bench: install ## Measure speed against the published loop (10 minutes; needs the paper's AG News, see docs/benchmarks.md)
 	$(BENCH) --rows 1 4 6 7 8

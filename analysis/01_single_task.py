@@ -25,6 +25,7 @@ def main() -> None:
         folder=arguments.out,
     )
     sl.write_report(run.fits, f"{arguments.out}/report.html", evaluations=run.evaluations)
+    assert run.evaluations is not None
     print(run.evaluations.results().query("metric == 'first_token'").to_string(index=False))
 
 

@@ -1,6 +1,7 @@
 """The command line: parse, call, save, print."""
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -162,11 +163,13 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Measure whether a model can be hooked, patched and cached as the methods need; exit code 1 if it cannot."""
+    known: dict[str, Any] = {}
     try:
         loaded = sl.load_model(model, dtype=dtype, device=device, check=False)
-        checks, known = sl.examine(loaded, longest=longest), loaded.identity.model_dump(mode="json")
+        known = loaded.identity.model_dump(mode="json")
+        checks = sl.examine(loaded, longest=longest)
     except sl.ModelError as error:
-        checks, known = (sl.Check("hook_z", "fail", None, 0.0, str(error)),), {}
+        checks = (sl.Check("prefix_cache" if known else "hook_z", "fail", None, 0.0, str(error)),)
     ok = all(check.state != "fail" for check in checks)
     if as_json:
         print(json.dumps({"ok": ok, "model": known, "checks": [_finite(asdict(check)) for check in checks]}, indent=1))
@@ -176,8 +179,8 @@ def doctor(
 
 
 def _finite(fields: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: a value that is no number is null, and its check has failed."""
-    return {name: None if value != value else value for name, value in fields.items()}
+    """JSON knows neither NaN nor infinity: such a value is null, and its check has failed."""
+    return {k: None if isinstance(value, float) and not math.isfinite(value) else value for k, value in fields.items()}
 
 
 def _show_card(checks: "Sequence[Check]", known: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 @pytest.fixture(scope="session")
 def demo() -> LensModel:
     """The embedded demo model."""
-    return sl.load_model("demo")
+    return sl.load_model("demo", device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,9 @@ import torch
 
 import site_lens as sl
 from analysis.benchmarks.measuring import Result, alone, compare
-from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, mean_z
+from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding
 from analysis.benchmarks.settings import Settings
-from site_lens.core.digests import seed_stream
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sampling import embedding_prompts
+from analysis.benchmarks.subjects import demo_subjects
 from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import prefill_prompts
 from site_lens.models.protocol import LensModel
@@ -23,17 +21,13 @@ N_TASKS, N_PROMPTS, N_SHOTS, N_STEPS = 16, 50, 10, 400
 
 def measure(settings: Settings) -> list[Result]:
     """Compare wall time; accuracies on the test rows are lines of their own."""
-    import transformers
-
-    from site_lens.core.assets import DEMO_MODEL
-
-    model = sl.load_model("demo", device=settings.device)
-    plain = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype=torch.float32).to(settings.device)
-    plain.eval().requires_grad_(False)
-    tasks = list(sl.sample_tasks(sl.load_tasks("demo").values(), N_TASKS, seed=0).values())
+    tasks, model, plain = demo_subjects(N_TASKS, device=settings.device)
     times: dict[str, list[float]] = {"published": [], "ours": []}
     scores: dict[str, list[float]] = {"published": [], "ours": []}
-    sl.fit_site(model, tasks[:1], sl.SiteConfig(n_steps=10))  # warm-up
+    sl.fit_site(model, tasks[:1], sl.SiteConfig(n_steps=10))  # warm-up of both sides
+    PublishedLoop(hugging_face(plain), torch.zeros(*model.grid.shape, model.identity.d_head, device=model.device)).fit(
+        asked(model, tasks[0].train[:10]), []
+    )
     for _ in range(max(2, settings.pairs // 2)):
         start = time.perf_counter()
         found = {task.name: published(model, plain, task) for task in tasks}
@@ -55,10 +49,7 @@ def measure(settings: Settings) -> list[Result]:
 
 def published(model: LensModel, plain: torch.nn.Module, task: sl.Task) -> tuple[torch.Tensor, torch.Tensor]:
     """Embedding and alphas as published: M prompts one by one, 400 steps of batch 1, 50 validation rows every 50."""
-    stream = seed_stream(0, task.digest, "embedding", N_SHOTS)
-    drawn = embedding_prompts(task, PromptTemplate(), n_prompts=N_PROMPTS, n_shots=N_SHOTS, stream=stream)
-    ids = model.encoder.encode([prompt.text for prompt in drawn.prompts])
-    mean = mean_z(plain, ids, model)
+    mean = published_embedding(plain, model, task, n_prompts=N_PROMPTS, n_shots=N_SHOTS)
     train, valid = (asked(model, rows) for rows in (task.train, task.valid[:50]))
     order = np.random.default_rng(0).permuted(np.arange(max(N_STEPS, len(train))) % len(train))[:N_STEPS]
     alpha = PublishedLoop(hugging_face(plain), mean).fit([train[i] for i in order], valid)

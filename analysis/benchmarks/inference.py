@@ -31,21 +31,19 @@ def measure(settings: Settings) -> list[Result]:
     def injected() -> None:
         sl.generate(model, zero, edits, max_new_tokens=1)
 
+    def plain_few() -> None:
+        sl.generate(model, zero[:N_FEW_SHOT], max_new_tokens=1)
+
+    def injected_few() -> None:
+        sl.generate(model, zero[:N_FEW_SHOT], edits, max_new_tokens=1)
+
     def shown() -> None:
         sl.generate(model, shots, max_new_tokens=1)
 
     times = interleaved(plain, injected, shown, n=PAIRS)
     counts = (N_QUERIES, N_QUERIES, N_FEW_SHOT)
     per_query = [[time / count for time in side] for side, count in zip(times, counts, strict=True)]
-    few_zero = zero[:N_FEW_SHOT]
-    peaks = [
-        [peak_bytes(lambda call=call: call(), model.device) / 2**20]
-        for call in (
-            lambda: sl.generate(model, few_zero, max_new_tokens=1),
-            lambda: sl.generate(model, few_zero, edits, max_new_tokens=1),
-            shown,
-        )
-    ]
+    peaks = [[peak_bytes(call, model.device) / 2**20] for call in (plain_few, injected_few, shown)]
     plain_shot, few_shot = f"zero-shot / injection, {settings.size} Llama", f"{N_SHOTS}-shot / injection"
     return [
         compare(7, f"a query, {plain_shot}, {N_QUERIES} queries", "s", per_query[0], per_query[1], 1 / 1.1),

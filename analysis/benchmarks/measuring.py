@@ -2,9 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -103,25 +103,9 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device) - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         call()
-    changes = [event.nbytes() for event in _memory_events(profiled)]
+    events: Any = profiled.profiler.kineto_results.events()
     held = peak = 0
-    for change in changes:
-        held += change
+    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        held += event.nbytes()
         peak = max(peak, held)
     return peak
-
-
-def _memory_events(profiled: profile) -> Iterator:
-    events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
-    return iter(sorted(events, key=lambda event: event.start_ns()))
-
-
-@contextmanager
-def threads(n: int) -> Iterator[None]:
-    """Use `n` threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import site_lens as sl
+from site_lens.core.digests import seed_stream
 from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.sampling import embedding_prompts, zero_shot_prompts
 from site_lens.models.protocol import LensModel
 
 Query = tuple[list[int], int]
@@ -37,7 +38,7 @@ def hugging_face(model: Any) -> LogitsOf:
     """Inject by a hook before the output projection of every layer of a plain Llama."""
 
     def before(module: Any, inputs: tuple[Tensor, ...], alpha: Tensor, embedding: Tensor) -> tuple[Tensor]:
-        z = inputs[0].unflatten(-1, embedding.shape[-2:])
+        z = inputs[0].reshape(*inputs[0].shape[:-1], *embedding.shape[-2:])
         return (mixed(z, alpha, embedding).flatten(-2),)
 
     def logits_of(tokens: Tensor, alphas: Tensor, embeddings: Tensor) -> Tensor:
@@ -48,7 +49,8 @@ def hugging_face(model: Any) -> LogitsOf:
             for i, layer in enumerate(model.model.layers)
         ]
         try:
-            return model(tokens, use_cache=False, logits_to_keep=1).logits[:, -1].float()
+            logits: Tensor = model(tokens, use_cache=False, logits_to_keep=1).logits
+            return logits[:, -1].float()
         finally:
             for hook in hooks:
                 hook.remove()
@@ -64,7 +66,8 @@ def transformer_lens(bridge: Any) -> LogitsOf:
             (f"blocks.{i}.attn.hook_z", lambda z, hook, i=i: mixed(z, alphas[:, i], embeddings[:, i]))
             for i in range(bridge.cfg.n_layers)
         ]
-        return bridge.run_with_hooks(tokens, fwd_hooks=hooks, logits_to_keep=1)[:, -1].float()
+        logits: Tensor = bridge.run_with_hooks(tokens, fwd_hooks=hooks, use_cache=False, logits_to_keep=1)
+        return logits[:, -1].float()
 
     return logits_of
 
@@ -97,7 +100,7 @@ class PublishedLoop:
     def step(self, query: Query) -> None:
         """Take one step."""
         self.adam.zero_grad(set_to_none=True)
-        self.loss(query).backward()
+        torch.autograd.backward(self.loss(query))
         self.adam.step()
 
     def fit(self, train: Sequence[Query], valid: Sequence[Query], *, eval_every: int = 50) -> Tensor:
@@ -113,23 +116,32 @@ class PublishedLoop:
 
 
 @torch.no_grad()
-def mean_z(plain: Any, ids: list[list[int]], model: LensModel) -> Tensor:
-    """Mean input of every output projection at the last token, prompt by prompt."""
+def mean_z(plain: Any, prompts: Sequence[Sequence[int]], model: LensModel) -> Tensor:
+    """Mean input of every output projection at the last token, prompt by prompt, (layer head d_head)."""
     found: dict[int, Tensor] = {}
     hooks = [
         layer.self_attn.o_proj.register_forward_pre_hook(lambda m, inputs, i=i: found.update({i: inputs[0][0, -1]}))
         for i, layer in enumerate(plain.model.layers)
     ]
     total = torch.zeros(*model.grid.shape, model.identity.d_head, device=model.device)
-    for row in ids:
-        plain(torch.tensor([row], device=model.device), use_cache=False, logits_to_keep=1)
-        total += torch.stack([found[i] for i in range(model.grid.n_layers)]).view_as(total).float()
-    for hook in hooks:
-        hook.remove()
-    return total / len(ids)
+    try:
+        for row in prompts:
+            plain(torch.tensor([row], device=model.device), use_cache=False, logits_to_keep=1)
+            total += torch.stack([found[i] for i in range(model.grid.n_layers)]).view_as(total).float()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total / len(prompts)
 
 
-def asked(model: LensModel, rows: tuple[sl.Example, ...]) -> list[Query]:
+def published_embedding(plain: Any, model: LensModel, task: sl.Task, *, n_prompts: int, n_shots: int) -> Tensor:
+    """The task embedding of the prompts that site_lens draws, too, one prompt at a time."""
+    stream = seed_stream(0, task.digest, "embedding", n_shots)
+    drawn = embedding_prompts(task, PromptTemplate(), n_prompts=n_prompts, n_shots=n_shots, stream=stream)
+    return mean_z(plain, model.encoder.encode([prompt.text for prompt in drawn.prompts]), model)
+
+
+def asked(model: LensModel, rows: Sequence[sl.Example]) -> list[Query]:
     """Zero-shot prompts of some rows, and the first tokens of their answers."""
     prompts = zero_shot_prompts(rows, PromptTemplate())
     ids = model.encoder.encode([prompt.text for prompt in prompts])

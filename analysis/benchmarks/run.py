@@ -48,15 +48,16 @@ def main() -> None:
     chosen = parser.parse_args()
     settings = Settings(ag_news=chosen.ag_news, device=chosen.device, size=chosen.size, pairs=chosen.pairs)
     results: list[Result] = []
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    page = ""
     for row in chosen.rows:
         start = time.perf_counter()
         results += ROWS[row](settings)
         print(f"row {row}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    summary = json.dumps([result.row_of_table() for result in results], indent=1)
-    (chosen.out / "summary.json").write_text(summary + "\n", encoding="utf-8")
-    page = f"{machine(chosen.device)}\n\n{table(results)}\n"
-    (chosen.out / "table.md").write_text(page, encoding="utf-8")
+        summary = json.dumps([result.row_of_table() for result in results], indent=1)
+        (chosen.out / "summary.json").write_text(summary + "\n", encoding="utf-8")
+        page = f"{machine(chosen.device)}\n\n{table(results)}\n"
+        (chosen.out / "table.md").write_text(page, encoding="utf-8")
     if chosen.page is not None:
         before, rest = chosen.page.read_text(encoding="utf-8").split(START)
         chosen.page.write_text(f"{before}{START}\n\n{page}\n{END}{rest.split(END)[1]}", encoding="utf-8")

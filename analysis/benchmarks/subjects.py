@@ -2,9 +2,10 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import site_lens as sl
+from site_lens.models.host import HostModel
 from site_lens.models.protocol import LensModel
 
 SIZES = {
@@ -54,14 +55,27 @@ def save_llama(task: sl.Task, folder: Path, *, size: str = "100M", dtype: str = 
     return folder
 
 
-def subjects(folder: Path, *, size: str = "100M", device: str = "cpu") -> tuple[sl.Task, LensModel, Any]:
+def subjects(folder: Path, *, size: str = "100M", device: str = "cpu") -> tuple[sl.Task, HostModel, Any]:
     """Return the AG-News task, the model as site_lens loads it, and the same as plain Hugging Face module."""
     import transformers
 
     task = ag_news(folder)
-    dtype = "float32" if size == "100M" else "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "float32" if size == "100M" else "bfloat16"
     with tempfile.TemporaryDirectory() as saved:
         save_llama(task, Path(saved), size=size, dtype=dtype)
         model = sl.load_model(saved, device=device, dtype=dtype)
+        assert isinstance(model, HostModel)
         plain = transformers.AutoModelForCausalLM.from_pretrained(saved, dtype=dtype).to(device).eval()
     return task, model, plain.requires_grad_(False)
+
+
+def demo_subjects(n_tasks: int, *, device: str = "cpu") -> tuple[list[sl.Task], LensModel, Any]:
+    """Return demo tasks, the demo model as site_lens loads it, and the same as a plain Hugging Face module."""
+    import transformers
+
+    from site_lens.core.assets import DEMO_MODEL
+
+    model = sl.load_model("demo", device=device)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype="float32").to(device).eval()
+    tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=0)
+    return list(tasks.values()), model, plain.requires_grad_(False)

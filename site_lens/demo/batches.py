@@ -54,7 +54,7 @@ def _query_mask(examples: Tensor, in_query: Tensor) -> Tensor:
 
 def batches_of_step(step: int, recipe: Recipe, mixture: Mixture, rng: random.Random) -> dict[Kind, Batch]:
     """Draw the batches of a step, one of each kind."""
-    counts = dict(recipe.batch)
+    counts = dict(recipe.batch if step < recipe.late_from else recipe.late_batch)
     if step < recipe.n_early:
         freed = counts.pop("long", 0)
         counts["mapping"] = counts.get("mapping", 0) + freed

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from site_lens.core.assets import DEMO_MODEL, demo_tasks
-from site_lens.demo.measurements import SHOTS, Curve, Measurer
+from site_lens.demo.measurements import SHOTS, Curve, Measurer, induction_scores
 from site_lens.demo.tokenizer import taught_words
 from site_lens.demo.training import LOG_NAME
 
@@ -67,7 +68,8 @@ def report(curves: Sequence[Curve], mapping: Sequence[float], induction: np.ndar
             table(["task", "family", "chance", *shots], task_rows(c for c in curves if c.several_tokens)),
             f"Mappings of {MAPPING_PAIRS} random pairs, never seen in training (chance {1 / MAPPING_PAIRS:.2f}):",
             table(shots[1:], [mapping]),
-            f"Highest induction score of a head: {induction.max():.2f} (layer {layer}, head {head}); "
+            f"Highest induction score of a head (`detect_head` of TransformerLens): {induction.max():.2f} "
+            f"(layer {layer}, head {head}); "
             f"{int((induction >= 0.5).sum())} heads reach 0.5. Highest of each layer: "
             + ", ".join(f"{score:.2f}" for score in induction.max(1))
             + ".",
@@ -93,7 +95,8 @@ def main() -> None:
     curves = [measurer.curve(task, n_queries=chosen.queries) for task in tqdm(demo_tasks().values(), unit="task")]
     mapping = [measurer.random_mapping(taught_words(), n_pairs=MAPPING_PAIRS, n_shots=n) for n in SHOTS if n]
     log = (chosen.folder / LOG_NAME).read_text(encoding="utf-8").splitlines()
-    text = report(curves, mapping, measurer.induction_scores(), log)
+    bridge = TransformerBridge.boot_transformers(str(chosen.folder), device="cpu")
+    text = report(curves, mapping, induction_scores(bridge, taught_words()), log)
     if chosen.page is None:
         tqdm.write(text)
     else:

@@ -108,21 +108,27 @@ class Measurer:
             prompts.append(self.template.render(shots, rng.choice(shots)))
         return float(self.exact(prompts).mean())
 
-    @torch.no_grad()
-    def induction_scores(self, *, n_tokens: int = 50, n_sequences: int = 20) -> np.ndarray:
-        """Measure how much each head attends, in a repeated random block, to what followed the same token before.
 
-        Returns:
-            Mean attention weight over the second round, shape (layer, head); 1 is a perfect induction head.
-        """
-        generator = torch.Generator().manual_seed(0)
-        block = torch.randint(3, len(self.tokenizer), (n_sequences, n_tokens), generator=generator)
-        bos = torch.full((n_sequences, 1), int(self.tokenizer.bos_token_id))
-        output: Any = self.model(input_ids=torch.cat([bos, block, block], 1), output_attentions=True)
-        second = torch.arange(n_tokens + 1, 2 * n_tokens + 1)
-        scores = [pattern[:, :, second, second - n_tokens + 1].mean((0, 2)) for pattern in output.attentions]
-        found: np.ndarray = torch.stack(scores).numpy()
-        return found
+def induction_scores(bridge: Any, words: Sequence[str], *, n_words: int = 25, n_sequences: int = 10) -> np.ndarray:
+    """Measure how much each head attends to what followed the same word before, on random words said four times over.
+
+    Args:
+        bridge: The model as a `TransformerBridge`.
+        words: Words to draw from.
+        n_words: Different words of a sequence.
+        n_sequences: Sequences to average over.
+
+    Returns:
+        Share of a head's attention, that to BOS left out, which is that of an induction head, shape (layer, head);
+        TransformerLens' `detect_head`.
+    """
+    from transformer_lens.head_detector import detect_head
+
+    rng = random.Random("induction")
+    texts = ["".join(f" {word}" for word in rng.sample(words, n_words)) * 4 for _ in range(n_sequences)]
+    with torch.no_grad():
+        found: np.ndarray = detect_head(bridge, texts, "induction_head", exclude_bos=True).numpy()
+    return found
 
 
 def chance_level(task: Task) -> float:

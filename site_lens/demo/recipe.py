@@ -10,7 +10,7 @@ from site_lens.demo.mixture import Kind
 class Recipe:
     """Everything that decides what a training run gives, apart from the machine's arithmetic."""
 
-    n_steps: int = 1760
+    n_steps: int = 7000
     seed: int = 0
     n_layers: int = 6
     d_model: int = 192
@@ -19,9 +19,15 @@ class Recipe:
     n_key_value_heads: int = 4
     d_head: int = 32
     batch: Mapping[Kind, int] = field(
-        default_factory=lambda: {"short": 18, "medium": 14, "long": 8, "mapping": 9, "repeat": 6}
+        default_factory=lambda: {"short": 10, "medium": 10, "long": 6, "mapping": 8, "repeat": 8}
     )
     """Sequences of each kind a step."""
+    late_from: int = 2800
+    """Step from which the sequences of a step are those of `late_batch`."""
+    late_batch: Mapping[Kind, int] = field(
+        default_factory=lambda: {"short": 8, "medium": 12, "long": 6, "mapping": 11, "repeat": 2}
+    )
+    """Sequences of each kind a step once repeats are answered without fault: what is learned last gets their place."""
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     n_warmup: int = 150
@@ -30,7 +36,7 @@ class Recipe:
     """Learning rate at the end, as a share of the highest."""
     fall_share: float = 0.2
     """Share of the steps, the last ones, over which the learning rate falls."""
-    n_early: int = 250
+    n_early: int = 400
     """Steps at the beginning in which long lists give their place to mappings and repeats."""
     mixed_mask: bool = False
     """In half of the batches of rules, let queries attend to their own example alone."""

@@ -67,7 +67,7 @@ Measure = Callable[[_Probe], float | str]
 def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
     """Measure on a model everything that fits, injections and evaluations rely on.
 
-    Takes some twenty forward passes over short prompts and three over a long one. The model is not changed.
+    Takes about fifty forward passes over short prompts and two over a long one. The model is not changed.
 
     Args:
         model: Load it with `check=False` to examine one that would be refused.
@@ -78,6 +78,7 @@ def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
         largest entry.
     """
     probe = _Probe.of(model, longest)
+    n_long = min(longest, model.encoder.n_ctx)
     logits = TOLERANCE.get(model.identity.dtype, 0.1)
     gradients = GRADIENT_TOLERANCE.get(model.identity.dtype, 0.25)
     battery: tuple[tuple[str, Measure, float, str], ...] = (
@@ -93,7 +94,7 @@ def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
         ("cached_tail", partial(_cached, N_TAIL), logits, f"the same with a tail of {N_TAIL} tokens"),
         ("gradient", partial(_gradient, 1), gradients, "gradient of alpha, cached against full"),
         ("gradient_tail", partial(_gradient, N_TAIL), gradients, f"the same with a tail of {N_TAIL} tokens"),
-        ("long_prompt", _long_prompt, logits, "cached against full logits of a long prompt"),
+        ("long_prompt", _long_prompt, logits, f"cached against full logits of a prompt of {n_long} tokens"),
         ("generation", _generation, 0, "prompts whose greedy text under injection differs from that without a cache"),
     )
     return tuple(judge(code, measure(probe), threshold, meaning) for code, measure, threshold, meaning in battery)
@@ -144,7 +145,8 @@ def _pad_token(probe: _Probe) -> float:
     encoder = probe.model.encoder
     ids = encoder.encode(PROMPTS)
     tokens = {encoder.tokenizer.bos_token_id, encoder.tokenizer.eos_token_id, ids[0][-1]} - {None}
-    batches = [Batch.of(ids, pad=token, device=probe.model.device) for token in tokens]
+    known = [token for token in tokens if token < probe.clean.shape[1]]
+    batches = [Batch.of(ids, pad=token, device=probe.model.device) for token in known]
     return max(probe.gap(probe.model.forward(batch), probe.clean) for batch in batches)
 
 
@@ -183,11 +185,10 @@ def _gradient(n_tail: int, probe: _Probe) -> float:
 
 
 def _long_prompt(probe: _Probe) -> float | str:
-    room = probe.model.encoder.n_ctx
     ids = probe.model.encoder.encode(["\n\n".join(PROMPTS)])[0]
-    length = min(probe.longest, room)
+    length = min(probe.longest, probe.model.encoder.n_ctx)
     if length <= int(probe.batch.lengths.max()):
-        return f"the context of {room} tokens has no room for a longer prompt"
+        return f"{length} tokens are no longer than the short prompts"
     batch = Batch.of([(ids * (length // len(ids) + 1))[:length]], pad=0, device=probe.model.device)
     with torch.no_grad():
         logits, _ = probe.model.decode(probe.model.prefill(batch.without_tail(N_TAIL)), batch.tokens[:, -N_TAIL:])

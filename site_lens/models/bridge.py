@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from site_lens.core.errors import ModelError
 from site_lens.core.provenance import ModelIdentity
 from site_lens.models.host import Call, HostModel
 from site_lens.models.tokens import Encoder
@@ -16,6 +17,11 @@ class BridgeModel(HostModel):
 
     def __init__(self, host: Any, encoder: Encoder, identity: ModelIdentity) -> None:
         super().__init__(host, encoder, identity)
+        if not hasattr(host.original_model, "config"):
+            raise ModelError(
+                f"{identity.name} has no Hugging Face model underneath (a bridge from boot_native?) and keeps no cache "
+                "of keys and values; boot one with TransformerBridge.boot_transformers"
+            )
         self._takes = _parameter_names(host.original_model)
 
     def _empty_cache(self, n_rows: int) -> Any:

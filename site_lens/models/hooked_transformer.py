@@ -20,10 +20,9 @@ class HookedTransformerModel(HostModel):
 
         cfg = self.host.cfg
         cache = DynamicCache()
-        nothing = torch.empty(
-            n_rows, cfg.n_key_value_heads or cfg.n_heads, 0, cfg.d_head, dtype=cfg.dtype, device=self.device
-        )
-        for layer in range(cfg.n_layers):
+        shape = (n_rows, cfg.n_key_value_heads or cfg.n_heads, 0, cfg.d_head)
+        for layer, block in enumerate(self.host.blocks):  # which may stand on different devices
+            nothing = torch.empty(shape, dtype=cfg.dtype, device=next(block.parameters()).device)
             cache.update(nothing, nothing, layer)
         return cache
 

@@ -112,13 +112,13 @@ class HostModel(ABC):
         cache, lengths = prefix.view(), prefix.lengths + tail.shape[1]
         with hooked(self._points, self._functions(edits)):
             logits = self._run(tail, lengths, cache, n_old=prefix.width)
-        return logits.float(), CachePrefix(cache, lengths, prefix.width + tail.shape[1])
+        return logits.float().to(self.device), CachePrefix(cache, lengths, prefix.width + tail.shape[1])
 
     def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Float[Tensor, "row vocab"]:
         """Run whole prompts and return the logits at the last token, float32."""
         with hooked(self._points, self._functions(edits)):
             logits = self._run(batch.tokens, batch.lengths, last_only=True)
-        last: Tensor = logits[:, -1].float()
+        last: Tensor = logits[:, -1].float().to(self.device)
         return last
 
     def _run(

@@ -78,15 +78,24 @@ def load_model(
     return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check)
 
 
-def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None = None, check: bool = True) -> LensModel:
+def wrap_model(
+    hooked_model: Any,
+    *,
+    tokenizer: Any | None = None,
+    name: str | None = None,
+    bos: bool | None = None,
+    check: bool = True,
+) -> LensModel:
     """Wrap a TransformerLens model that is already in memory, and check it.
 
     The model is put into eval mode and its parameters are frozen; its weights are not touched.
 
     Args:
         hooked_model: A `TransformerBridge` (TransformerLens 3.9 or 4), or a `HookedTransformer` (up to 3.9).
+        tokenizer: The checkpoint's own tokenizer; when None the one in the model, which TransformerLens has made add
+            BOS (or EOS, where there is none).
         name: What to call the model in records; its own name when None.
-        bos: Whether prompts begin with BOS; what its tokenizer does when None.
+        bos: Whether prompts begin with BOS; what the tokenizer does when None.
         check: Whether to refuse a model that fails a quick check; `examine` measures more.
 
     Raises:
@@ -94,10 +103,11 @@ def wrap_model(hooked_model: Any, *, name: str | None = None, bos: bool | None =
         ModelError: Its head outputs cannot be read, or a check failed; the message carries the measured gap.
     """
     _host_class(hooked_model)
-    if hooked_model.tokenizer is None:
-        raise InputError("this model has no tokenizer; build it with tokenizer=...")
+    tokenizer = hooked_model.tokenizer if tokenizer is None else tokenizer
+    if tokenizer is None:
+        raise InputError("this model has no tokenizer; pass tokenizer=...")
     own_name = name or str(hooked_model.cfg.model_name)
-    return _wrap(hooked_model, hooked_model.tokenizer, name=own_name, bos=bos, revision=None, check=check)
+    return _wrap(hooked_model, tokenizer, name=own_name, bos=bos, revision=None, check=check)
 
 
 def _host_class(hooked_model: Any) -> type[HostModel]:

@@ -62,6 +62,8 @@ class CachePrefix:
     @classmethod
     def concat(cls, prefixes: Sequence["CachePrefix"]) -> "CachePrefix":
         """Put the rows of several prefixes below each other, padded on the left to the widest."""
+        if len(prefixes) == 1 and not any(layer.is_sliding for layer in prefixes[0]._cache.layers):
+            return prefixes[0]  # as it is; a sliding layer is a view that would keep all of its columns alive
         width = max(prefix.width for prefix in prefixes)
         cache = prefixes[0].view()
         for i, layer in enumerate(cache.layers):

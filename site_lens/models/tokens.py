@@ -31,8 +31,9 @@ class Encoder:
         if bos and tokenizer.bos_token_id is None:
             raise InputError("bos=True, but this tokenizer has no BOS token; leave bos=None")
         self.bos = bos
-        ends = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, 0)
-        self.pad: int = next(token for token in ends if token is not None)
+        self.pad = 0
+        """What stands in padded columns. Any token will do, since masks are made from lengths; the tokenizer's own may
+        have no row in the model's embedding."""
         self.eos: int | None = tokenizer.eos_token_id
 
     @property

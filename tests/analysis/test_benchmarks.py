@@ -7,11 +7,9 @@ import torch
 
 import site_lens as sl
 from analysis.benchmarks.measuring import alone, compare, interleaved, peak_bytes
-from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, mean_z, transformer_lens
+from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
 from analysis.benchmarks.run import END, START, table
 from site_lens.core.assets import DEMO_MODEL
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sampling import embedding_prompts
 from site_lens.models.host import HostModel
 from site_lens.models.protocol import LensModel
 from tests.oracle import published_loop
@@ -44,11 +42,7 @@ def test_the_rival_fits_the_alphas_of_the_published_loop(
 def test_the_rivals_embedding_is_ours(demo: LensModel, plain: torch.nn.Module, demo_tasks: dict[str, sl.Task]) -> None:
     task = demo_tasks["antonym"]
     ours = sl.capture_embeddings(demo, [task], n_prompts=4, n_shots=3)["antonym"]
-    from site_lens.core.digests import seed_stream
-
-    stream = seed_stream(0, task.digest, "embedding", 3)
-    drawn = embedding_prompts(task, PromptTemplate(), n_prompts=4, n_shots=3, stream=stream)
-    theirs = mean_z(plain, demo.encoder.encode([prompt.text for prompt in drawn.prompts]), demo)
+    theirs = published_embedding(plain, demo, task, n_prompts=4, n_shots=3)
     assert (theirs - torch.tensor(ours.mean)).abs().max() < 1e-5
 
 

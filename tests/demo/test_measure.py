@@ -1,15 +1,18 @@
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from site_lens.core.tasks import Example, Task
 from site_lens.demo.measure import END, START, put_into, report, table
-from site_lens.demo.measurements import SHOTS, Curve, Measurer, chance_level
+from site_lens.demo.measurements import SHOTS, Curve, Measurer, chance_level, induction_scores
 from site_lens.demo.recipe import Recipe
 from site_lens.demo.tasks import build_demo_tasks
 from site_lens.demo.tokenizer import build_tokenizer, taught_words
 from site_lens.demo.training import build_model
+from site_lens.models.host import HostModel
+from site_lens.models.protocol import LensModel
 
 SMALL = Recipe(n_layers=2, d_model=32, d_mlp=64, n_heads=4, n_key_value_heads=2, d_head=8)
 
@@ -22,15 +25,24 @@ def measurer() -> Measurer:
     return Measurer(model, tokenizer)
 
 
-def test_an_untrained_model_knows_nothing_and_has_no_induction_head(measurer: Measurer) -> None:
+def test_an_untrained_model_knows_nothing(measurer: Measurer) -> None:
     task = next(task for task in build_demo_tasks() if task.name == "reverse_2")
     curve = measurer.curve(task, n_queries=5)
     assert curve.accuracy == (0.0,) * len(SHOTS)
     assert curve.several_tokens
     assert measurer.random_mapping(taught_words(), n_pairs=4, n_shots=5, n_prompts=10) == 0.0
-    scores = measurer.induction_scores(n_tokens=20, n_sequences=4)
-    assert scores.shape == (2, 4)
-    assert np.all((scores > 0) & (scores < 0.2))
+
+
+def test_the_demo_model_has_an_induction_head_and_a_random_model_has_none(
+    demo: LensModel, tiny: Callable[[str], LensModel]
+) -> None:
+    assert isinstance(demo, HostModel)
+    scores = induction_scores(demo.host, taught_words(), n_sequences=3)
+    assert scores.shape == demo.grid.shape
+    assert scores.max() > 0.5
+    untrained = tiny("llama")
+    assert isinstance(untrained, HostModel)
+    assert np.all(induction_scores(untrained.host, taught_words(), n_words=10, n_sequences=3) < 0.2)
 
 
 def test_chance_is_the_better_of_a_constant_and_a_word_of_the_list() -> None:

@@ -1,13 +1,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from site_lens.core.prompts import PromptTemplate
-from site_lens.demo.batches import Batch
+from site_lens.demo.batches import Batch, batches_of_step
 from site_lens.demo.mixture import Mixture
 from site_lens.demo.recipe import Recipe, rate_at
 from site_lens.demo.sequences import SequenceWriter, Shot
@@ -43,6 +44,15 @@ def trained(recipe: Recipe, mixture: Mixture, folder: Path | None = None) -> Run
     run = Run(recipe, mixture)
     train(run, folder=folder)
     return run
+
+
+def test_what_a_step_holds_depends_on_the_step(mixture: Mixture) -> None:
+    recipe = replace(SMALL, n_early=5, late_from=10, batch={"short": 2, "long": 2}, late_batch={"repeat": 3})
+    kinds = {
+        step: {kind: len(batch.ids) for kind, batch in batches_of_step(step, recipe, mixture, Random(0)).items()}
+        for step in (0, 5, 10)
+    }
+    assert kinds == {0: {"short": 2, "mapping": 2, "repeat": 1}, 5: {"short": 2, "long": 2}, 10: {"repeat": 3}}
 
 
 @pytest.mark.parametrize("mixed_mask", [False, True])

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 import site_lens as sl
+from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.protocol import LensModel
 from site_lens.models.self_check import self_check
 
@@ -77,6 +80,30 @@ def test_wrapping_a_bridge_gives_the_same_model_as_loading_its_folder(
 ) -> None:
     wrapped, loaded = sl.wrap_model(boot(tiny_folder("llama")), name="x"), tiny("llama")
     assert wrapped.identity.replace(name="") == loaded.identity.replace(name="")
+
+
+def test_a_wrapped_model_follows_the_checkpoints_own_tokenizer_about_bos_when_given_it(
+    tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_folder("llama"), tmp_path / "model")
+    own = AutoTokenizer.from_pretrained(tmp_path / "model")
+    own.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    own.save_pretrained(tmp_path / "model")  # has BOS, and does not add it, as GPT-2's
+    own = AutoTokenizer.from_pretrained(tmp_path / "model")
+    loaded = sl.load_model(tmp_path / "model", device="cpu", dtype="float32")
+    assert not loaded.identity.bos
+    assert sl.wrap_model(boot(tmp_path / "model"), tokenizer=own).identity.bos is False
+    assert sl.wrap_model(boot(tmp_path / "model"), tokenizer=own, bos=True).identity.bos is True
+
+
+def test_a_native_bridge_is_refused_because_it_keeps_no_cache() -> None:
+    from transformer_lens.model_bridge.sources.native import boot as boot_native
+
+    tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL)
+    size = {"n_layers": 1, "d_model": 8, "n_heads": 2, "d_head": 4, "d_mlp": 16, "n_ctx": 16, "act_fn": "relu"}
+    bridge = boot_native(size | {"d_vocab": len(tokenizer)}, tokenizer=tokenizer)
+    with pytest.raises(sl.ModelError, match="no Hugging Face model underneath"):
+        sl.wrap_model(bridge)
 
 
 def test_a_model_left_in_training_mode_is_put_into_eval_mode(tiny_folder: Callable[[str], Path]) -> None:
