@@ -97,11 +97,11 @@ def test_a_wrapped_model_follows_the_checkpoints_own_tokenizer_about_bos_when_gi
 
 
 def test_a_native_bridge_is_refused_because_it_keeps_no_cache() -> None:
-    from transformer_lens.model_bridge.sources.native import boot as boot_native
+    from transformer_lens.model_bridge import TransformerBridge
 
     tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL)
     size = {"n_layers": 1, "d_model": 8, "n_heads": 2, "d_head": 4, "d_mlp": 16, "n_ctx": 16, "act_fn": "relu"}
-    bridge = boot_native(size | {"d_vocab": len(tokenizer)}, tokenizer=tokenizer)
+    bridge = TransformerBridge.boot_native(size | {"d_vocab": len(tokenizer)}, tokenizer=tokenizer)
     with pytest.raises(sl.ModelError, match="no Hugging Face model underneath"):
         sl.wrap_model(bridge)
 
