@@ -8,9 +8,9 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
 
 N_QUERIES, N_SHOTS = 256, 10
-N_FEW_SHOT = 24
+N_FEW_SHOT = 8
 """Queries on which 10-shot prompting is timed: its prompts are ten times as long."""
-PAIRS = 3
+PAIRS = 2
 
 
 def measure(settings: Settings) -> list[Result]:
