@@ -189,6 +189,17 @@ def test_doctor_says_which_checks_a_model_fails(tmp_path: Path, capsys: pytest.C
     assert (padding["state"], padding["value"]) == ("fail", None)  # a number that is none has no place in JSON
 
 
+def test_doctor_names_the_cache_when_that_is_what_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("site_lens.models.prefix.KNOWN_LAYERS", ())  # as if the model kept its past in another way
+    assert run("doctor", "demo", "--json") == 1
+    card = json.loads(capsys.readouterr().out)
+    assert [check["code"] for check in card["checks"]] == ["prefix_cache"]
+    assert "keeps its past in DynamicLayer" in card["checks"][0]["meaning"]
+    assert card["model"]["name"] == "demo"
+
+
 def test_doctor_says_why_a_model_without_attention_in_some_layers_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

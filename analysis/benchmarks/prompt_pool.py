@@ -15,8 +15,6 @@ from analysis.benchmarks.settings import Settings
 from site_lens.models.protocol import LensModel
 
 N_FITS, N_STEPS, N_TIMED = 16, 400, 10
-
-
 POOLS = ((None, 2.5), (64, 8.0))
 """Rows that may be drawn, and targets: (a) every train row, so that nearly all prompts of a fit differ; (b) 64."""
 

@@ -4,7 +4,7 @@ On a CPU the training of a model this small is bound by memory: this copy takes 
 """
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -94,8 +94,7 @@ def working_copy(model: LlamaForCausalLM) -> LlamaForCausalLM:
 def gradients_to(model: LlamaForCausalLM, copied: LlamaForCausalLM) -> None:
     """Move the gradients of the copy to the model."""
     for weight, copied_weight in zip(model.parameters(), copied.parameters(), strict=True):
-        assert copied_weight.grad is not None
-        weight.grad = copied_weight.grad.to(weight.dtype)
+        weight.grad = cast(Tensor, copied_weight.grad).to(weight.dtype)  # every weight takes part in every loss
         copied_weight.grad = None
 
 
