@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ class Result:
     high: float
     target: float | None = None
     """Smallest ratio that is good; largest value of ours that is, where there is no rival."""
+    timings: dict[str, list[float]]
+    """What was measured, `ours` and `rival` pair by pair, in the unit of the line."""
 
     @property
     def met(self) -> bool | None:
@@ -37,8 +39,12 @@ class Result:
         return self.ours <= self.target if self.ratio is None else self.ratio >= self.target
 
     def row_of_table(self) -> dict[str, object]:
-        """What goes into the summary."""
-        return asdict(self)
+        """What goes into the summary: all but the single timings."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "timings"}
+
+    def row_of_timings(self) -> dict[str, object]:
+        """What goes into the file beside it."""
+        return {"row": self.row, "question": self.question, "unit": self.unit, **self.timings}
 
 
 def compare(
@@ -56,6 +62,7 @@ def compare(
         low=min(ratios),
         high=max(ratios),
         target=target,
+        timings={"rival": list(rival), "ours": list(ours)},
     )
 
 
@@ -69,6 +76,7 @@ def alone(row: int, question: str, unit: str, values: Sequence[float], target: f
         low=min(values),
         high=max(values),
         target=target,
+        timings={"ours": list(values)},
     )
 
 

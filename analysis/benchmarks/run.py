@@ -2,8 +2,8 @@
 
     python -m analysis.benchmarks.run --rows 1 4 6 7 8 --ag-news ../shared/data/tasks57
 
-writes `summary.json` and `table.md` into runs/bench; with `--page docs/benchmarks.md` the table goes into that page,
-too.
+writes `summary.json`, `timings.json` and `table.md` into runs/bench; with `--page docs/benchmarks.md` the table goes
+into that page, too.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import torch
 from analysis.benchmarks import alpha_step, demo_fits, embeddings, growth, inference, memory, prompt_pool, startup
 from analysis.benchmarks.measuring import Result
 from analysis.benchmarks.settings import Settings
+from analysis.benchmarks.subjects import SIZES
 
 ROWS: dict[int, Callable[[Settings], list[Result]]] = {
     1: alpha_step.measure,
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", choices=sorted(ROWS), default=sorted(ROWS))
     parser.add_argument("--ag-news", type=Path, default=Path("../shared/data/tasks57"), help="the paper's tasks")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", choices=["100M", "1B"], default="100M")
+    parser.add_argument("--size", choices=sorted(SIZES), default="100M")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     parser.add_argument("--page", type=Path, help="a page whose table is to be replaced")
@@ -54,14 +55,23 @@ def main() -> None:
         start = time.perf_counter()
         results += ROWS[row](settings)
         print(f"row {row}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-        summary = json.dumps([result.row_of_table() for result in results], indent=1)
-        (chosen.out / "summary.json").write_text(summary + "\n", encoding="utf-8")
         page = f"{machine(chosen.device)}\n\n{table(results)}\n"
-        (chosen.out / "table.md").write_text(page, encoding="utf-8")
+        write(chosen.out, results, page)
     if chosen.page is not None:
         before, rest = chosen.page.read_text(encoding="utf-8").split(START)
         chosen.page.write_text(f"{before}{START}\n\n{page}\n{END}{rest.split(END)[1]}", encoding="utf-8")
     print(page)
+
+
+def write(folder: Path, results: list[Result], page: str) -> None:
+    """Write the summary, every single timing, and the table."""
+    parts = {
+        "summary.json": [result.row_of_table() for result in results],
+        "timings.json": [result.row_of_timings() for result in results],
+    }
+    for name, rows in parts.items():
+        (folder / name).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    (folder / "table.md").write_text(page, encoding="utf-8")
 
 
 def machine(device: str) -> str:

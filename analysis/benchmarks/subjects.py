@@ -1,4 +1,4 @@
-"""What the benchmarks run on: a Llama of about 100M random weights, and AG-News prompts."""
+"""What the benchmarks run on: a Llama of random weights, and AG-News prompts."""
 
 import tempfile
 from pathlib import Path
@@ -9,6 +9,13 @@ from site_lens.models.host import HostModel
 from site_lens.models.protocol import LensModel
 
 SIZES = {
+    "tiny": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+    },
     "100M": {
         "hidden_size": 768,
         "intermediate_size": 2048,
@@ -60,7 +67,7 @@ def subjects(folder: Path, *, size: str = "100M", device: str = "cpu") -> tuple[
     import transformers
 
     task = ag_news(folder)
-    dtype: Literal["float32", "bfloat16"] = "float32" if size == "100M" else "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16" if size == "1B" else "float32"
     with tempfile.TemporaryDirectory() as saved:
         save_llama(task, Path(saved), size=size, dtype=dtype)
         model = sl.load_model(saved, device=device, dtype=dtype)

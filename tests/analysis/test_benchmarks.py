@@ -1,14 +1,19 @@
 """The benchmarks measure what they say, and their rival is the published loop."""
 
+import json
+import random
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 import site_lens as sl
+from analysis.benchmarks import alpha_step, inference, memory, prompt_pool
 from analysis.benchmarks.measuring import alone, compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
-from analysis.benchmarks.run import END, START, table
+from analysis.benchmarks.run import END, START, table, write
+from analysis.benchmarks.settings import Settings
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.host import HostModel
 from site_lens.models.protocol import LensModel
@@ -84,3 +89,45 @@ def test_the_table_has_a_line_a_result_and_says_what_was_missed() -> None:
 def test_the_page_has_a_place_for_the_table() -> None:
     page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
     assert page.index(START) < page.index(END)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A model of two layers, and news of random words."""
+    folder, rng = tmp_path_factory.mktemp("tasks"), random.Random(0)
+    words = [f"{a}{b}" for a in ("mar", "tel", "gov", "spo") for b in ("ket", "ecom", "ern", "rts", "ing")]
+    rows = [
+        {"input": " ".join(rng.choices(words, k=40)), "output": rng.choice(["World", "Sports", "Business"])}
+        for _ in range(150)
+    ]
+    (folder / "ag_news.json").write_text(json.dumps(rows), encoding="utf-8")
+    return Settings(ag_news=folder, size="tiny", pairs=2)
+
+
+@pytest.mark.parametrize("row", [alpha_step, prompt_pool, memory, inference])
+def test_rows_on_the_random_llama_run_through(
+    row: ModuleType, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_pool, "N_STEPS", 12)
+    monkeypatch.setattr(prompt_pool, "N_FITS", 2)
+    monkeypatch.setattr(inference, "N_QUERIES", 16)
+    lines = row.measure(settings)
+    assert all(line.ours > 0 and line.low <= line.high for line in lines)
+    ratios = [line for line in lines if line.ratio is not None]
+    assert ratios
+    for line in ratios:
+        assert len(line.timings["rival"]) == len(line.timings["ours"])
+        pairs = zip(line.timings["rival"], line.timings["ours"], strict=True)
+        assert line.low == min(theirs / mine for theirs, mine in pairs)
+
+
+def test_summary_timings_and_table_are_written(tmp_path: Path) -> None:
+    write(tmp_path, [compare(1, "step", "s", [4.0, 6.0], [1.0, 2.0], 5.0)], "page\n")
+    (line,) = json.loads((tmp_path / "summary.json").read_text())
+    assert line == {
+        "row": 1, "question": "step", "unit": "s", "rival": 5.0, "ours": 1.5, "ratio": 3.5, "low": 3.0, "high": 4.0,
+        "target": 5.0,
+    }  # fmt: skip
+    (timings,) = json.loads((tmp_path / "timings.json").read_text())
+    assert timings == {"row": 1, "question": "step", "unit": "s", "rival": [4.0, 6.0], "ours": [1.0, 2.0]}
+    assert (tmp_path / "table.md").read_text() == "page\n"
