@@ -24,7 +24,7 @@ def main() -> None:
         sl.SiteConfig.paper(n_prompts=5),
         folder=arguments.out,
     )
-    sl.write_report(run.fits, f"{arguments.out}/report.html", evaluations=run.evaluations)
+    sl.write_report(run, f"{arguments.out}/report.html")
     assert run.evaluations is not None
     print(run.evaluations.results().query("metric == 'first_token'").to_string(index=False))
 

@@ -112,7 +112,7 @@ import tempfile
 
 folder = tempfile.mkdtemp()
 run.save(folder)
-sl.write_report(run.fits, f"{folder}/report.html", evaluations=run.evaluations)
+sl.write_report(run, f"{folder}/report.html")
 again = sl.Run.load(folder)
 again.fits["antonym"] == run.fits["antonym"]
 

@@ -25,6 +25,11 @@ _HOMES = {
     "site_lens.core.statistics": ("Interval",),
     "site_lens.core.runs": ("Run",),
     "site_lens.core.storage": ("load", "save"),
+    "site_lens.core.convergence": ("Convergence",),
+    "site_lens.core.agreement": ("Agreement",),
+    "site_lens.core.diagnosis": ("Diagnosis",),
+    "site_lens.core.overlap": ("Overlap",),
+    "site_lens.core.clusters": ("TaskClusters", "HeadClusters", "CoClusters"),
     "site_lens.models.loading": ("load_model", "wrap_model"),
     "site_lens.models.self_check": ("Check",),
     "site_lens.interventions.examining": ("examine",),
@@ -35,7 +40,13 @@ _HOMES = {
     "site_lens.selectors.site": ("fit_site", "fit_variants"),
     "site_lens.selectors.site_plan": ("SiteJob",),
     "site_lens.experiments.study": ("fit_and_evaluate",),
+    "site_lens.diagnostics.convergence": ("check_convergence",),
+    "site_lens.diagnostics.agreement": ("measure_agreement",),
+    "site_lens.diagnostics.diagnosis": ("diagnose",),
+    "site_lens.diagnostics.overlap": ("compare_heads",),
+    "site_lens.diagnostics.clustering": ("cluster_tasks", "cluster_heads", "cocluster"),
     "site_lens.reporting.report": ("write_report",),
+    "site_lens.reporting.comparison": ("write_comparison",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -43,6 +54,12 @@ __all__ = ["__version__", "plots", *_HOME_OF]  # noqa: PLE0604  # strings all
 
 if TYPE_CHECKING:
     from site_lens import plots as plots
+    from site_lens.core.agreement import Agreement as Agreement
+    from site_lens.core.clusters import CoClusters as CoClusters
+    from site_lens.core.clusters import HeadClusters as HeadClusters
+    from site_lens.core.clusters import TaskClusters as TaskClusters
+    from site_lens.core.convergence import Convergence as Convergence
+    from site_lens.core.diagnosis import Diagnosis as Diagnosis
     from site_lens.core.embedding import TaskEmbedding as TaskEmbedding
     from site_lens.core.errors import FitError as FitError
     from site_lens.core.errors import InputError as InputError
@@ -60,6 +77,7 @@ if TYPE_CHECKING:
     from site_lens.core.heads import Head as Head
     from site_lens.core.heads import HeadGrid as HeadGrid
     from site_lens.core.heads import HeadSet as HeadSet
+    from site_lens.core.overlap import Overlap as Overlap
     from site_lens.core.prompts import Prompt as Prompt
     from site_lens.core.prompts import PromptTemplate as PromptTemplate
     from site_lens.core.runs import Run as Run
@@ -74,6 +92,13 @@ if TYPE_CHECKING:
     from site_lens.core.tasks import Example as Example
     from site_lens.core.tasks import Task as Task
     from site_lens.core.tasks import TaskAudit as TaskAudit
+    from site_lens.diagnostics.agreement import measure_agreement as measure_agreement
+    from site_lens.diagnostics.clustering import cluster_heads as cluster_heads
+    from site_lens.diagnostics.clustering import cluster_tasks as cluster_tasks
+    from site_lens.diagnostics.clustering import cocluster as cocluster
+    from site_lens.diagnostics.convergence import check_convergence as check_convergence
+    from site_lens.diagnostics.diagnosis import diagnose as diagnose
+    from site_lens.diagnostics.overlap import compare_heads as compare_heads
     from site_lens.experiments.study import fit_and_evaluate as fit_and_evaluate
     from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
     from site_lens.interventions.evaluating import evaluate as evaluate
@@ -84,6 +109,7 @@ if TYPE_CHECKING:
     from site_lens.models.loading import load_model as load_model
     from site_lens.models.loading import wrap_model as wrap_model
     from site_lens.models.self_check import Check as Check
+    from site_lens.reporting.comparison import write_comparison as write_comparison
     from site_lens.reporting.report import write_report as write_report
     from site_lens.selectors.site import fit_site as fit_site
     from site_lens.selectors.site import fit_variants as fit_variants

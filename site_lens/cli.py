@@ -11,13 +11,14 @@ import typer
 
 import site_lens as sl
 from site_lens.core.evaluation import REFERENCE
-from site_lens.core.runs import ZERO_EMBEDDING, write_results
+from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, write_results
 from site_lens.core.storage import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from site_lens.core.evaluation import Evaluations
+    from site_lens.core.records import Record
     from site_lens.models.self_check import Check
 
 app = typer.Typer(
@@ -55,8 +56,9 @@ def demo(
 ) -> None:
     """Fit and evaluate SITE on the embedded demo model, and write a report."""
     tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
-    run = sl.fit_and_evaluate(sl.load_model("demo"), tasks, sl.SiteConfig(seed=seed), folder=out)
-    report_path = _write_report(run, out / "report.html")
+    shown = (ZERO_EMBEDDING, SHUFFLED_ANSWERS)
+    run = sl.fit_and_evaluate(sl.load_model("demo"), tasks, sl.SiteConfig(seed=seed), controls=shown, folder=out)
+    report_path = sl.write_report(run, out / "report.html")
     _show_run(run, {"fits": out / "fits", "results": out / "results.csv", "report": report_path}, as_json)
 
 
@@ -76,6 +78,11 @@ def fit(
         typer.Option(help="Arithmetic for the prefixes of queries; bfloat16 halves its time on many processors."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Fits per task, with seeds 0, 1, ...")] = 1,
+    random_init: Annotated[bool, typer.Option("--random-init", help="Start every fit at random alphas.")] = False,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Fits to compare with, repeatable: {', '.join(CONTROLS)}; the first by default."),
+    ] = None,
     tasks_at_once: Annotated[int, typer.Option(min=1, help="Tasks in one batch; each group is saved when done.")] = 16,
     n_eval_shots: Annotated[int, typer.Option(min=1, help="Demonstrations in prompts to compare with.")] = 10,
     max_queries: Queries = None,
@@ -87,9 +94,10 @@ def fit(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit SITE and its zero-embedding control on tasks, evaluate both, and save everything."""
+    """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
     given = {
         "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "prefix_dtype": prefix_dtype,
+        "init": "random" if random_init else None,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = sl.SiteConfig.paper(**changes) if paper else sl.SiteConfig(**changes)
@@ -100,6 +108,7 @@ def fit(
         config,
         folder=out,
         seeds=range(seeds),
+        controls=control or (ZERO_EMBEDDING,),
         template=sl.PromptTemplate(digit_rule=digit_rule),
         n_eval_shots=n_eval_shots,
         max_queries=max_queries,
@@ -151,7 +160,57 @@ def report(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file; RUN/report.html by default.")] = None,
 ) -> None:
     """Write the report of a saved run as one offline HTML file; needs no model."""
-    print(_write_report(sl.Run.load(run), out or run / "report.html"))
+    print(sl.write_report(sl.Run.load(run), out or run / "report.html"))
+
+
+@app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, made by fit or demo.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check every fit of a saved run for the known ways in which a fit misleads; exit code 1 if a check failed."""
+    found = sl.diagnose(sl.Run.load(run))
+    if as_json:
+        print(
+            json.dumps({"ok": found.ok, "findings": [one.model_dump(mode="json") for one in found.findings]}, indent=1)
+        )
+    else:
+        worst = [one for one in found.worst_first() if one.state in ("fail", "warn")]
+        _show_table(["task", "check", "state", "what was found"],
+                    [[one.task, one.code, one.state, f"{one.meaning}. {one.advice}"] for one in worst])  # fmt: skip
+        print(f"{len(found.findings)} checks: {len(found.having('fail'))} failed, {len(found.having('warn'))} warned")
+    sys.exit(0 if found.ok else 1)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run, or a saved fit or scores (its .json).")],
+    second: Annotated[Path, typer.Argument(help="Another one over the same grid of heads.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the comparison page here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the heads of two runs, fits or sets of scores; needs no model."""
+    maps = _head_maps(first) | _head_maps(second)
+    overlap = sl.compare_heads(maps)
+    table = overlap.frame()
+    if as_json:
+        print(table.to_json(orient="records", indent=1))
+    else:
+        columns = ["record", "other", "n_record", "n_other", "n_shared", "jaccard", "spearman", "p_value", "q_value"]
+        best = table.sort_values("jaccard", ascending=False, kind="stable")[columns]
+        _show_rows([dict(zip(columns, row, strict=True)) for row in best.itertuples(index=False)], as_json=False)
+    if out is not None:
+        print(sl.write_comparison(overlap, out), file=sys.stderr if as_json else sys.stdout)
+
+
+def _head_maps(path: Path) -> "dict[str, sl.SiteFit | sl.HeadScores]":
+    """Read the head maps of a run or of a single record, under names that begin with where they came from."""
+    if path.is_dir():
+        return {f"{path}: {name}": fit for name, fit in sl.Run.load(path).fits.items()}
+    found: "Record" = sl.load(path)
+    if not isinstance(found, sl.SiteFit | sl.HeadScores):
+        raise sl.InputError(f"{path} holds a {found.kind}, not a fit or scores")
+    return {str(path): found}
 
 
 @app.command()
@@ -228,10 +287,6 @@ def tasks_audit(
     """Count leaks, conflicting labels, repeated rows, and what a constant answer would score."""
     found = sl.load_tasks(source, input_column=input_column, output_column=output_column)
     _show_rows([asdict(task.audit()) for task in found.values()], as_json)
-
-
-def _write_report(run: sl.Run, path: Path) -> Path:
-    return sl.write_report(run.fits, path, evaluations=run.evaluations, controls=run.controls.get(ZERO_EMBEDDING))
 
 
 def _show_rows(rows: list[dict[str, Any]], as_json: bool) -> None:

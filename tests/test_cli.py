@@ -122,6 +122,9 @@ def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["demo", "--n-tasks", "9999", "-o", "OUT"], "cannot draw 9999 of"),
         (["report", "OUT"], "holds no run"),
         (["evaluate", "OUT", "demo"], "holds no run"),
+        (["diagnose", "OUT"], "holds no run"),
+        (["compare", "OUT", "OUT"], "out"),
+        (["fit", "demo", "-t", "antonym", "--control", "zero", "-o", "OUT"], "unknown control 'zero'"),
     ],
 )
 def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(
@@ -134,6 +137,35 @@ def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(
     assert printed.err.startswith("error: ")
     assert len(printed.err.strip().splitlines()) == 1
     assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_runs_and_single_records_are_compared(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (record,) = (finished / "fits").glob("*.json")
+    page = tmp_path / "compare.html"
+    assert run("compare", str(finished), str(record), "-o", str(page)) == 0
+    printed = capsys.readouterr().out
+    assert "1.000" in printed  # the Jaccard index of a map with itself
+    assert str(page) in printed.replace("\n", "")
+    assert page.exists()
+    assert run("compare", str(finished), str(record), "--json") == 0
+    (pair,) = json.loads(capsys.readouterr().out)
+    assert (pair["jaccard"], pair["record"]) == (1, f"{finished}: {record.stem}")
+    (evaluation,) = (finished / "evaluations").glob("*.json")
+    assert run("compare", str(finished), str(evaluation)) == 2
+    assert "not a fit or scores" in capsys.readouterr().err
+
+
+def test_a_saved_run_is_diagnosed_and_the_exit_code_says_whether_a_check_failed(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run("diagnose", str(finished), "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert code == (0 if found["ok"] else 1)
+    assert len(found["findings"]) == 8
+    assert run("diagnose", str(finished)) == code
+    assert "8 checks" in capsys.readouterr().out
 
 
 def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def reports() -> list[Result]:
         tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n, seed=0)
         run = sl.fit_and_evaluate(model, tasks, sl.SiteConfig(n_steps=10), max_queries=10)
         with tempfile.TemporaryDirectory() as folder:
-            write = partial(sl.write_report, run.fits, Path(folder) / "report.html", evaluations=run.evaluations)
+            write = partial(sl.write_report, run, Path(folder) / "report.html")
             times = [seconds(write) for _ in range(3)]
             size = (Path(folder) / "report.html").stat().st_size / 2**20
         lines += [alone(9, f"report, tasks: {n}", "s", times), alone(9, f"report, size, tasks: {n}", "MiB", [size])]

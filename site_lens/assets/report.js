@@ -17,6 +17,55 @@
     }
   }
 
+  const MOST_ROWS = 200; // rows of a table that the page shows; the file has all of them
+
+  function csvOf({ columns, rows }) {
+    const cell = (value) => {
+      const text = value === null ? "" : String(value);
+      return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
+  }
+
+  function rowOf(tag, cells) {
+    const row = document.createElement("tr");
+    for (const value of cells) {
+      const cell = document.createElement(tag);
+      cell.textContent = value === null ? "" : value;
+      if (typeof value === "number") cell.className = "n";
+      row.append(cell);
+    }
+    return row;
+  }
+
+  function tabulate(event) {
+    const section = event.target;
+    if (!section.matches?.("details.numbers[open]") || section.dataset.built) return;
+    section.dataset.built = "yes";
+    const numbers = JSON.parse(section.querySelector("script").textContent);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([csvOf(numbers)], { type: "text/csv" }));
+    link.download = `${section.dataset.of}.csv`;
+    link.textContent = `Download ${numbers.rows.length} rows as CSV`;
+    const table = document.createElement("table");
+    table.createTHead().append(rowOf("th", numbers.columns));
+    table.createTBody().append(...numbers.rows.slice(0, MOST_ROWS).map((row) => rowOf("td", row)));
+    const scroll = document.createElement("div");
+    scroll.className = "scroll rows";
+    scroll.append(table);
+    section.append(link, scroll);
+    if (numbers.rows.length > MOST_ROWS) section.append(`The first ${MOST_ROWS} rows; the file has all.`);
+  }
+
+  function filterTasks(event) {
+    const wanted = event.target.value.trim().toLowerCase();
+    const matches = (element) => element.textContent.toLowerCase().includes(wanted);
+    for (const section of document.querySelectorAll("details.fit")) {
+      section.hidden = !matches(section.querySelector("summary strong"));
+    }
+    for (const item of document.querySelectorAll("[data-filtered] > li")) item.hidden = !matches(item);
+  }
+
   function openTarget() {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target && target.tagName === "DETAILS") {
@@ -26,6 +75,8 @@
   }
 
   document.addEventListener("toggle", draw, true);
+  document.addEventListener("toggle", tabulate, true);
+  document.getElementById("filter").addEventListener("input", filterTasks);
   window.addEventListener("resize", () => requestAnimationFrame(draw));
   window.addEventListener("hashchange", openTarget);
   window.addEventListener("beforeprint", () => {

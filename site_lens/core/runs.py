@@ -18,6 +18,15 @@ from site_lens.core.storage import check_writable, write_whole
 
 ZERO_EMBEDDING = "site_zero_embedding"
 """The control that belongs beside every fit: the same loop with an embedding of zeros, so that gates act alone."""
+SHUFFLED_ANSWERS = "site_shuffled_answers"
+"""Null: the same loop on queries whose answers were permuted."""
+OTHER_EMBEDDING = "site_other_embedding"
+"""Null: the same loop with the embedding of another task."""
+NULLS = (SHUFFLED_ANSWERS, OTHER_EMBEDDING)
+TASK_AGNOSTIC = "site_task_agnostic"
+"""Control: one alpha map for all tasks, each with its own embedding."""
+CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC)
+"""Every control that a study can fit beside its fits."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,11 @@ class Run:
     evaluations: Evaluations | None = None
 
     def __post_init__(self) -> None:
-        for name in self.controls:
+        for name, fits in self.controls.items():
+            if not isinstance(fits, SiteFits):
+                raise InputError(
+                    f"controls are fits by method, {{{ZERO_EMBEDDING!r}: fits}}; got a {type(fits).__name__}"
+                )
             if file_name(name) != name:
                 raise InputError(f"control {name!r} cannot name a folder; use letters, digits, - and _")
 

@@ -25,6 +25,13 @@ KINDS = {
     "task_embedding": "site_lens.core.embedding:TaskEmbedding",
     "site_fit": "site_lens.core.fits:SiteFit",
     "evaluation": "site_lens.core.evaluation:Evaluation",
+    "convergence": "site_lens.core.convergence:Convergence",
+    "agreement": "site_lens.core.agreement:Agreement",
+    "diagnosis": "site_lens.core.diagnosis:Diagnosis",
+    "overlap": "site_lens.core.overlap:Overlap",
+    "task_clusters": "site_lens.core.clusters:TaskClusters",
+    "head_clusters": "site_lens.core.clusters:HeadClusters",
+    "co_clusters": "site_lens.core.clusters:CoClusters",
 }
 """Every kind of record that can be stored, and where its class lives."""
 

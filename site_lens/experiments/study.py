@@ -1,14 +1,25 @@
 """The whole way: embeddings, fits and their zero-embedding controls, evaluation; saved as it goes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from site_lens.core.errors import InputError
+from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteConfig
 from site_lens.core.prompts import PromptTemplate
-from site_lens.core.runs import ZERO_EMBEDDING, Run, write_results
+from site_lens.core.runs import (
+    CONTROLS,
+    OTHER_EMBEDDING,
+    SHUFFLED_ANSWERS,
+    TASK_AGNOSTIC,
+    ZERO_EMBEDDING,
+    Run,
+    write_results,
+)
 from site_lens.core.sampling import need_rows
 from site_lens.core.storage import check_writable
 from site_lens.core.tasks import Task, task_list
@@ -29,6 +40,7 @@ def fit_and_evaluate(
     *,
     folder: str | Path | None = None,
     seeds: Sequence[int] | None = None,
+    controls: Sequence[str] = (ZERO_EMBEDDING,),
     n_eval_shots: int = 10,
     max_queries: int | None = None,
     generated: bool = False,
@@ -37,7 +49,7 @@ def fit_and_evaluate(
     budget_bytes: int = PREFIX_BUDGET,
     progress: bool | None = None,
 ) -> Run:
-    """Fit SITE and its zero-embedding control on every task, and evaluate both beside zero- and 10-shot prompting.
+    """Fit SITE and its controls on every task, and evaluate all of them beside zero- and 10-shot prompting.
 
     Args:
         model: The model.
@@ -46,6 +58,9 @@ def fit_and_evaluate(
         folder: Where to save records as soon as a group of tasks is done, so that an interruption loses only the
             group under way; a run that is there is replaced. Nothing is saved when None.
         seeds: Fit every task once with each of these seeds; the lowest is called `site` in the evaluations.
+        controls: What to fit beside it, of `core.runs.CONTROLS`: `site_zero_embedding` (gates alone), the nulls
+            `site_shuffled_answers` and `site_other_embedding` (that of the next task of the group), and
+            `site_task_agnostic` (one alpha map for all tasks).
         n_eval_shots: Demonstrations of the few-shot prompting that SITE is compared with.
         max_queries: Test rows to evaluate on; all when None.
         generated: Measure exact and prefix match, too.
@@ -57,26 +72,21 @@ def fit_and_evaluate(
     A fit whose loss becomes nonfinite is kept with that status; the others go on.
 
     Raises:
-        InputError: A task has too few rows for its prompts, or a prompt exceeds the context.
+        InputError: A task has too few rows for its prompts, a prompt exceeds the context, or a control is unknown or
+            needs a second task.
         StorageError: The folder cannot be written; found out before the first step.
     """
     config = config or SiteConfig()
-    if config.embedding == "zero":
-        raise InputError("this study fits the zero-embedding control itself; leave embedding='task'")
-    if tasks_at_once < 1:
-        raise InputError(f"tasks_at_once must be at least 1, got {tasks_at_once}")
     wanted = task_list(tasks)
+    _check(config, controls, len(wanted), tasks_at_once)
     for task in wanted:
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
     if folder is not None:
         check_writable(folder)
     configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
-    if config.shared:
-        tasks_at_once = len(wanted)
     parts: list[Run] = []
-    for start in range(0, len(wanted), tasks_at_once):
-        group = wanted[start : start + tasks_at_once]
-        fitted = _fit_group(model, group, configs, template, budget_bytes, progress)
+    for group in _groups(wanted, config, controls, tasks_at_once):
+        fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
         if folder is not None:
             fitted.add_to(folder) if parts else fitted.save(folder)
         measured = evaluate(
@@ -97,10 +107,35 @@ def fit_and_evaluate(
     return Run.join(parts)
 
 
+def _check(config: SiteConfig, controls: Sequence[str], n_tasks: int, tasks_at_once: int) -> None:
+    if config.embedding == "zero" or config.null != "none":
+        raise InputError("this study fits controls itself (controls=...); leave embedding='task' and null='none'")
+    if tasks_at_once < 1:
+        raise InputError(f"tasks_at_once must be at least 1, got {tasks_at_once}")
+    for name in controls:
+        if name not in CONTROLS:
+            raise unknown_name("control", name, CONTROLS)
+    alone = [name for name in (OTHER_EMBEDDING, TASK_AGNOSTIC) if name in controls and n_tasks < 2]
+    if alone:
+        raise InputError(f"{alone[0]} needs a second task; leave it out or add one")
+
+
+def _groups(
+    tasks: Sequence[Task], config: SiteConfig, controls: Sequence[str], tasks_at_once: int
+) -> Iterator[Sequence[Task]]:
+    """Cut the tasks into groups of like size; all in one where an alpha map is shared by all."""
+    n_groups = 1 if config.shared or TASK_AGNOSTIC in controls else math.ceil(len(tasks) / tasks_at_once)
+    if OTHER_EMBEDDING in controls:  # which takes that of another task of the group
+        n_groups = max(1, min(n_groups, len(tasks) // 2))
+    cuts = [round(i * len(tasks) / n_groups) for i in range(n_groups + 1)]
+    return (tasks[start:end] for start, end in pairwise(cuts))
+
+
 def _fit_group(
     model: LensModel,
     tasks: Sequence[Task],
     configs: Sequence[SiteConfig],
+    controls: Sequence[str],
     template: PromptTemplate | None,
     budget_bytes: int,
     progress: bool | None,
@@ -110,8 +145,23 @@ def _fit_group(
     for config in configs:
         embeddings = embed(model, tasks, config, template=template, progress=progress)
         jobs += [SiteJob(task, config, embeddings[task.name]) for task in tasks]
-    # Adding zeros, or scaling a head back to its own norm, would change nothing: gates act alone in the convex mix.
-    blank = [replace(job, config=job.config.replace(embedding="zero", mix="convex")) for job in jobs]
-    variants = {"site": jobs, ZERO_EMBEDDING: blank}
+    variants = {"site": jobs} | {name: _control(name, jobs, len(tasks)) for name in controls}
     found = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
-    return Run(found["site"], {ZERO_EMBEDDING: found[ZERO_EMBEDDING]})
+    return Run(found["site"], {name: found[name] for name in controls})
+
+
+def _control(name: str, jobs: Sequence[SiteJob], n_tasks: int) -> list[SiteJob]:
+    """Turn jobs, task by task for each seed, into those of a control."""
+
+    def changed(**changes: Any) -> list[SiteJob]:
+        return [replace(job, config=job.config.replace(**changes)) for job in jobs]
+
+    if name == ZERO_EMBEDDING:
+        # Adding zeros, or scaling a head back to its own norm, would change nothing: gates act alone in the convex mix.
+        return changed(embedding="zero", mix="convex")
+    if name == SHUFFLED_ANSWERS:
+        return changed(null="shuffled_answers")
+    if name == TASK_AGNOSTIC:
+        return changed(shared=True)
+    following = [i - i % n_tasks + (i + 1) % n_tasks for i in range(len(jobs))]
+    return [replace(job, embedding=jobs[other].embedding) for job, other in zip(jobs, following, strict=True)]

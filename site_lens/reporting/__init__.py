@@ -1,5 +1,6 @@
 """Reports: records in, one HTML file out that opens anywhere, offline, without torch or a model."""
 
+from site_lens.reporting.comparison import write_comparison as write_comparison
 from site_lens.reporting.report import write_report as write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]

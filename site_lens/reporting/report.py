@@ -1,35 +1,34 @@
 """The report: fits and evaluations as one offline HTML file."""
 
-import base64
-import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import plotly.graph_objects as go
-from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
-
 from site_lens import plots
-from site_lens._version import __version__
-from site_lens.core.assets import ASSETS
+from site_lens.core.diagnosis import Diagnosis
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import STATUSES, SiteFits
-from site_lens.core.storage import write_whole
+from site_lens.core.fits import STATUSES, SiteFit, SiteFits
+from site_lens.core.runs import Run
+from site_lens.diagnostics.convergence import check_convergence
+from site_lens.diagnostics.diagnosis import diagnose
 from site_lens.reporting import sections, wording
+from site_lens.reporting.across import across_tasks
+from site_lens.reporting.figures import Embedded, embed
 from site_lens.reporting.headline import compare, interval_basis, method_means
+from site_lens.reporting.page import write_page
 
 WIDE, NARROW = 4, 2
 """Head maps in a row on a wide page and on a phone; the style sheet shows one of the two figures."""
 
 
 def write_report(
-    fits: SiteFits,
+    run: Run | SiteFits,
     path: str | Path,
     *,
     evaluations: Evaluations | None = None,
-    controls: SiteFits | None = None,
+    controls: Mapping[str, SiteFits] | None = None,
     title: str = "Which heads carry the task?",
 ) -> Path:
     """Write fits, and how well they do, as one HTML file that asks nothing of the network.
@@ -37,10 +36,10 @@ def write_report(
     The same input gives the same bytes.
 
     Args:
-        fits: The fits to report, in the order in which they shall appear.
+        run: A run; or its fits alone, in the order in which they shall appear, with what else is known beside them.
         path: The file to write; its folder is made if need be.
         evaluations: Accuracies by task; without them the report says that nothing was evaluated.
-        controls: Fits with a zero embedding or with shuffled answers, shown beside the fits.
+        controls: Control fits by method, such as `{"site_zero_embedding": fits}`.
         title: Title of the page.
 
     Returns:
@@ -50,50 +49,25 @@ def write_report(
         InputError: There are no fits.
         StorageError: The file cannot be written.
     """
-    if not fits:
+    if isinstance(run, SiteFits):
+        run = Run(run, dict(controls or {}), evaluations or None)
+    elif evaluations is not None or controls is not None:
+        raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
+    if not run.fits:
         raise InputError("there are no fits to report; fit some tasks first, for example with fit_site(model, tasks)")
-    page = _environment().get_template("report.html.j2").render(
+    return write_page(
+        "report.html.j2",
+        path,
         title=title,
-        **_page_parts(),
-        **_summary(fits, evaluations or None),
-        **_figures(fits, evaluations or None, controls or None),
-    )  # fmt: skip
-    write_whole({Path(path): page.encode()})
-    return Path(path)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        **_summary(run.fits, run.evaluations or None),
+        **_diagnosis(run),
+        **_figures(run),
     )
-    environment.filters["breakable"] = lambda name: Markup(escape(name).replace("_", Markup("_<wbr>")))
-    environment.filters["number"] = lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-    environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
-    return environment
-
-
-def _page_parts() -> dict[str, Any]:
-    """Return style and scripts, and the policy that lets the page run these scripts and load nothing."""
-    script = (ASSETS / "report.js").read_text(encoding="utf-8")
-    scripts = (get_plotlyjs(), script)
-    allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
-    return {
-        "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
-        "style": Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
-        "plotly_js": Markup(scripts[0]),
-        "script": Markup(script),
-        "version": __version__,
-    }
 
 
 def _summary(fits: SiteFits, evaluations: Evaluations | None) -> dict[str, Any]:
     """Return everything of the page that is text or a table."""
-    broken = [key for key, fit in fits.items() if fit.status in wording.BROKEN]
-    scored: dict[str, Any] = {"metrics": [], "means": [], "comparison": None, "basis": "", "csv": "", "tables": {}}
+    scored: dict[str, Any] = {"metrics": [], "means": [], "comparison": None, "basis": "", "tables": {}}
     if evaluations is not None:
         metrics = [m for m in sections.measured(evaluations) if m != "prefix"]  # the published count is in the CSV
         scored = {
@@ -101,7 +75,6 @@ def _summary(fits: SiteFits, evaluations: Evaluations | None) -> dict[str, Any]:
             "means": method_means(evaluations, metrics[0]),
             "comparison": compare(evaluations, metrics[0]),
             "basis": interval_basis(len(evaluations)),
-            "csv": sections.accuracy_csv(evaluations),
             "tables": {metric: sections.accuracy_table(evaluations, metric) for metric in metrics},
         }
     return scored | {
@@ -111,36 +84,68 @@ def _summary(fits: SiteFits, evaluations: Evaluations | None) -> dict[str, Any]:
         "n_tasks": len({fit.task for fit in fits.values()}),
         "settings": sections.common_settings(fits),
         "models": sections.models(fits),
-        "cautions": sections.cautions(fits, evaluations, broken),
+        "cautions": sections.cautions(fits, evaluations),
         "notes": sections.notes(fits, evaluations),
         "words": wording,
         "statuses": STATUSES,
     }
 
 
-def _figures(fits: SiteFits, evaluations: Evaluations | None, controls: SiteFits | None) -> dict[str, Any]:
+def _diagnosis(run: Run) -> dict[str, Any]:
+    """Return what failed, the tasks warned of by check, and the findings of each task."""
+    grids = dict.fromkeys(fit.gates.grid for fit in run.fits.values())
+    parts = [SiteFits(fit for fit in run.fits.values() if fit.gates.grid == grid) for grid in grids]
+    found = Diagnosis(findings=[one for fits in parts for one in diagnose(replace(run, fits=fits)).findings])
+    warned: dict[str, list[str]] = {}
+    for finding in found.having("warn"):
+        warned.setdefault(finding.code, []).append(finding.task)
+    return {"failed": found.having("fail"), "warned": warned, "diagnosis": found}
+
+
+def _figures(run: Run) -> dict[str, Any]:
     """Return every figure of the page, drawn but not yet shown."""
-    facts = [] if controls is None else [sections.fit_facts(key, fit) for key, fit in controls.items()]
+    controls = [
+        {
+            "name": name,
+            "facts": [sections.fit_facts(key, fit) for key, fit in fits.items()],
+            "figures": _small_multiples(f"{name}-maps", fits),
+        }
+        for name, fits in run.controls.items()
+        if fits
+    ]
+    measured = run.evaluations
     return {
-        "accuracy_figure": None if evaluations is None else _embed("accuracy", plots.accuracy(evaluations)),
-        "map_figures": _small_multiples("head-maps", fits),
-        "controls": facts,
-        "control_figures": [] if controls is None else _small_multiples("control-maps", controls),
-        "fit_figures": [
-            (_embed(f"head-map-{i}", plots.head_map(fit)), _embed(f"training-{i}", plots.training(fit)))
-            for i, fit in enumerate(fits.values(), start=1)
-        ],
+        "accuracy_figure": embed("accuracy", plots.accuracy(measured), measured.results()) if measured else None,
+        "map_figures": _small_multiples("head-maps", run.fits),
+        "controls": controls,
+        "across": across_tasks(run.fits),
+        "fit_figures": [_of_fit(i, fit, run.fits) for i, fit in enumerate(run.fits.values(), start=1)],
     }
 
 
-def _small_multiples(name: str, fits: SiteFits) -> list[dict[str, Any]]:
+def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, Embedded | None]:
+    """Return the figures of one fit; the spread over seeds stands with the first fit of a task."""
+    several = fits.of(fit.task)
+    first = len(several) > 1 and several[0] is fit
+    has_steps = bool(fit.trace.eval_steps)
+    return {
+        "map": embed(f"head-map-{i}", plots.head_map(fit), fit.frame()),
+        "training": embed(f"training-{i}", plots.training(fit), fit.trace_frame()),
+        "paths": embed(f"paths-{i}", plots.alpha_paths(fit), sections.paths_table(fit)) if has_steps else None,
+        "histogram": embed(f"histogram-{i}", plots.alpha_histogram(fit), check_convergence(fit).frame())
+        if has_steps
+        else None,
+        "spread": embed(f"spread-{i}", plots.alpha_spread(several), sections.spread_table(several)) if first else None,
+    }
+
+
+def _small_multiples(name: str, fits: SiteFits) -> list[Embedded]:
     return [
-        _embed(f"{name}-{size}", plots.head_maps(fits, columns=columns)) | {"size": size}
+        embed(
+            f"{name}-{size}",
+            plots.head_maps(fits, columns=columns),
+            fits.frame() if size == "wide" else None,
+            size=size,
+        )
         for size, columns in (("wide", WIDE), ("narrow", NARROW))
     ]
-
-
-def _embed(name: str, figure: go.Figure) -> dict[str, Any]:
-    """Return a figure as JSON that is safe inside a script element, under a fixed id."""
-    json = str(figure.to_json()).replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
-    return {"id": name, "height": figure.layout.height, "json": Markup(json)}

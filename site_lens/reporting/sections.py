@@ -1,17 +1,17 @@
 """The tables and facts of the report, as plain values that the template lays out."""
 
-import csv
-import io
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-from site_lens.core.evaluation import MATCHES, REFERENCE, RESULT_COLUMNS, Evaluations, Match
+from site_lens.core.evaluation import MATCHES, REFERENCE, Evaluations, Match
 from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.statistics import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 N_TOP = 10
 """Heads in the table of a fit."""
@@ -55,20 +55,6 @@ def measured(evaluations: Evaluations) -> list[Match]:
     return [m for m in MATCHES if all(getattr(one, m) is not None for one in evaluations.values())]
 
 
-def accuracy_csv(evaluations: Evaluations) -> str:
-    """Return a data: link to the accuracies of every task, method and metric as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(RESULT_COLUMNS)
-    for task, one in evaluations.items():
-        for method, labelled in zip(one.methods, one.labelled_rows, strict=True):
-            for metric in measured(Evaluations([one])):
-                found = one.accuracy(method, metric)
-                numbers = (f"{number:.6g}" for number in (found.value, found.low, found.high))
-                writer.writerow([task, method, metric, *numbers, found.n, labelled])
-    return "data:text/csv;charset=utf-8," + quote(text.getvalue())
-
-
 def fit_facts(key: str, fit: SiteFit) -> FitFacts:
     """Collect what the report says of one fit."""
     ranked = sorted(fit.gates.grid, key=lambda head: -fit.gates[head])[:N_TOP]
@@ -90,6 +76,21 @@ def fit_facts(key: str, fit: SiteFit) -> FitFacts:
             "versions": ", ".join(f"{name} {number}" for name, number in fit.versions.items()),
         },
     )
+
+
+def paths_table(fit: SiteFit) -> "pd.DataFrame":
+    """Return the alphas of the highest heads at every evaluation, one row a step."""
+    import pandas as pd
+
+    ranked = sorted(fit.gates.grid, key=lambda head: -fit.gates[head])[:N_TOP]
+    paths = {str(head): fit.trace.alphas[:, head.layer, head.head] for head in ranked}
+    return pd.DataFrame({"step": fit.trace.eval_steps} | paths)
+
+
+def spread_table(fits: Sequence[SiteFit]) -> "pd.DataFrame":
+    """Return mean and standard deviation of every head over the fits of one task."""
+    every = SiteFits(fits).frame().groupby(["layer", "head"])["alpha"]
+    return every.agg(mean="mean", spread=lambda alphas: alphas.std(ddof=0), n_fits="size").reset_index()
 
 
 def common_settings(fits: SiteFits) -> dict[str, str]:
@@ -126,9 +127,9 @@ def model_facts(model: ModelIdentity) -> dict[str, str]:
     }
 
 
-def cautions(fits: SiteFits, evaluations: Evaluations | None, broken: Iterable[str]) -> list[str]:
-    """Return what a reader must know before believing the rest: broken fits first, then records that do not match."""
-    found = [f"{key}: the fit ended as {fits[key].status}; do not read its head map as a result." for key in broken]
+def cautions(fits: SiteFits, evaluations: Evaluations | None) -> list[str]:
+    """Return which records do not belong together."""
+    found: list[str] = []
     if len(models(fits)) > 1:
         found.append("The fits were made on different models; their head maps do not show the same heads.")
     tasks = {fit.task for fit in fits.values()}

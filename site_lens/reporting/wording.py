@@ -9,6 +9,10 @@ METHODS = {
     "site_hard": "As site, with every alpha rounded at 0.5: a head is replaced wholly or left alone.",
     "site_zero_embedding": "Gates alone: alphas fitted in the same way, but mixing in zeros instead of the task "
     "embedding. It can only weaken heads, so what it reaches is no effect of the embedding's content.",
+    "site_shuffled_answers": "Null: alphas fitted in the same way to queries with shuffled answers, where "
+    "there is no task to learn.",
+    "site_other_embedding": "Null: alphas fitted in the same way, but mixing in the embedding of another task.",
+    "site_task_agnostic": "One alpha map fitted on all tasks together; each task mixes in its own embedding.",
 }
 """What each method of an evaluation does."""
 
@@ -28,6 +32,19 @@ TERMS = {
     "kept step": "Steps taken before the evaluation whose alphas were kept.",
 }
 """Further words of the report."""
+
+
+CHECKS = {
+    "ended": "How the fit ended: a loss that was not finite, or alphas no better than the start, is no result.",
+    "not_binary": "Many heads stay between 0.1 and 0.9 to the last step: too few steps, or a conflicting signal.",
+    "null_as_binary": "A null fit turns as binary as the fit: that gates are binary is then the optimiser's doing.",
+    "soft_hard_gap": "Rounding the alphas costs more than five points: those between 0 and 1 matter.",
+    "gates_alone": "Gates with an embedding of zeros reach most of the gain: weakening heads explains it.",
+    "task_agnostic": "Gates shared by all tasks do as well: the task relies on generic heads.",
+    "seeds_disagree": "Fits of the task that differ in seed or start disagree: a single map is underdetermined.",
+    "few_queries": "Too few test queries for the differences that are read from them.",
+}
+"""What each check of the diagnosis says when it is set off."""
 
 
 def describe(method: str) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from site_lens.core.evaluation import Evaluations
-from site_lens.reporting import write_report
+from site_lens.core.runs import ZERO_EMBEDDING, Run
+from site_lens.diagnostics.overlap import compare_heads
+from site_lens.reporting import write_comparison, write_report
 from tests.fakes import fake_evaluation, fake_fits
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -33,7 +35,8 @@ def opened(path: Path, *, width: int = 1600) -> tuple[str, str]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluations = Evaluations(fake_evaluation(task) for task in TASKS)
     folder = tmp_path_factory.mktemp("browser")
-    return write_report(fake_fits(TASKS), folder / "report.html", evaluations=evaluations, controls=fake_fits(TASKS))
+    run = Run(fake_fits(TASKS), {ZERO_EMBEDDING: fake_fits(TASKS)}, evaluations)
+    return write_report(run, folder / "report.html")
 
 
 def drawn(document: str) -> set[str]:
@@ -49,7 +52,8 @@ def drawn(document: str) -> set[str]:
 def test_the_figures_on_top_are_drawn_and_closed_sections_wait(written: Path) -> None:
     document, console = opened(written)
     assert console == ""
-    assert drawn(document) == {"accuracy", "head-maps-wide", "control-maps-wide"}
+    across = {"similarity", "overlap-counts", "layer-profile", "task-tree", "task-map", "co-clusters"}
+    assert drawn(document) == {"accuracy", "head-maps-wide", "site_zero_embedding-maps-wide", *across}
 
 
 def test_a_narrow_page_draws_the_narrow_maps(written: Path) -> None:
@@ -58,7 +62,7 @@ def test_a_narrow_page_draws_the_narrow_maps(written: Path) -> None:
     # Chromium's window is never narrower than 500 pixels, which is still on the narrow side of the style sheet
     document, console = opened(written, width=500)
     assert console == ""
-    assert {"head-maps-narrow", "control-maps-narrow"} <= drawn(document)
+    assert {"head-maps-narrow", "site_zero_embedding-maps-narrow"} <= drawn(document)
 
 
 def test_an_opened_section_draws_its_figures_with_the_plain_name_as_title(written: Path) -> None:
@@ -70,6 +74,40 @@ def test_an_opened_section_draws_its_figures_with_the_plain_name_as_title(writte
     assert {"head-map-1", "training-1", "head-map-3"} <= drawn(document)
     texts = [unescape(text) for text in re.findall(r'<text class="gtitle"[^>]*>([^<]*)<', document)]
     assert set(TASKS) <= set(texts)
+
+
+def with_script(written: Path, name: str, script: str) -> Path:
+    """Copy a page so that it runs a script when all is drawn."""
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", written.read_text(encoding="utf-8"))
+    copy = written.with_name(name)
+    copy.write_text(page.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    return copy
+
+
+def test_the_numbers_behind_a_figure_open_as_a_table_with_a_file_to_download(written: Path) -> None:
+    opening = "for (const d of document.querySelectorAll('details.numbers')) d.open = true"
+    document, console = opened(with_script(written, "numbers.html", opening))
+    assert console == ""
+    section = document[document.index('data-of="similarity"') :].split("</details>")[0]
+    assert 'download="similarity.csv"' in section
+    assert "blob:" in section
+    assert section.count("<tr>") == 1 + 3  # three tasks make three pairs
+    assert "<td>antonym</td>" in section
+
+
+def test_the_filter_hides_tasks_that_do_not_match(written: Path) -> None:
+    typing = "const f = document.getElementById('filter'); f.value = 'ANTO'; f.dispatchEvent(new Event('input'))"
+    document, console = opened(with_script(written, "filtered.html", typing))
+    assert console == ""
+    hidden = re.findall(r'<details class="fit" id="fit-(\d)"( hidden="")?', document)
+    assert hidden == [("1", ""), ("2", ' hidden=""'), ("3", ' hidden=""')]
+
+
+def test_the_comparison_page_draws_all_figures(tmp_path: Path) -> None:
+    path = write_comparison(compare_heads(fake_fits(TASKS[:2])), tmp_path / "compare.html")
+    document, console = opened(path)
+    assert console == ""
+    assert drawn(document) == {"difference", "similarity", "layer-profile", "overlap-counts"}
 
 
 def test_hovering_a_head_names_layer_head_alpha_and_rank(written: Path) -> None:

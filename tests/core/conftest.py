@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from site_lens.core.fits import SiteConfig
+from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.heads import HeadGrid
 from site_lens.core.records import Record
 from site_lens.core.scores import HeadGates, HeadScores
+from site_lens.diagnostics.agreement import measure_agreement
+from site_lens.diagnostics.clustering import cluster_heads, cluster_tasks, cocluster
+from site_lens.diagnostics.convergence import check_convergence
+from site_lens.diagnostics.diagnosis import diagnose
+from site_lens.diagnostics.overlap import compare_heads
 from tests.fakes import fake_embedding, fake_evaluation, fake_fit, fake_identity
 
 laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -34,12 +39,25 @@ def fit(**changes: Any) -> Record:
     )
 
 
+def small_fits() -> SiteFits:
+    families = {"antonym": "words", "synonym": "words", "plural": "forms", "past": "forms"}
+    model, config = fake_identity(grid=SMALL), SiteConfig(n_steps=20)
+    return SiteFits(fake_fit(task, model=model, config=config, family=family) for task, family in families.items())
+
+
 SAMPLES: dict[str, Callable[[], Record]] = {
     "head_scores": scores,
     "head_gates": gates,
     "task_embedding": lambda: fake_embedding("antonym", model=fake_identity(grid=SMALL)),
     "site_fit": fit,
     "evaluation": lambda: fake_evaluation("antonym", n_queries=4, model=fake_identity(grid=SMALL)),
+    "convergence": lambda: check_convergence(small_fits()["antonym"]),
+    "agreement": lambda: measure_agreement(small_fits()),
+    "diagnosis": lambda: diagnose(small_fits()),
+    "overlap": lambda: compare_heads(small_fits()),
+    "task_clusters": lambda: cluster_tasks(small_fits(), n_bootstrap=5),
+    "head_clusters": lambda: cluster_heads(small_fits()),
+    "co_clusters": lambda: cocluster(small_fits()),
 }
 
 

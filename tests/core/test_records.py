@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -6,86 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from site_lens.core.digests import digest_arrays
 from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteConfig, SiteFit
 from site_lens.core.heads import HeadGrid
-from site_lens.core.prompts import PromptTemplate
 from site_lens.core.records import Frozen, Record, join
 from site_lens.core.scores import HeadScores
 from tests.core.conftest import SAMPLES, SMALL, gates, laws, scores
-from tests.fakes import fake_embedding, fake_fit, fake_identity
-
-IDENTITY = fake_identity(grid=SMALL)
-OTHER_NUMBERS = "of other numbers"
-"""Stands for an array with one number changed."""
-ONE_LAYER_MORE = HeadGrid((*SMALL.heads_per_layer, 0))
-
-CHANGES: dict[str, dict[str, Any]] = {
-    "head_scores": {
-        "grid": ONE_LAYER_MORE,
-        "values": OTHER_NUMBERS,
-        "selector": "other",
-        "meaning": "other",
-        "task": "other",
-    },
-    "head_gates": {
-        "grid": ONE_LAYER_MORE,
-        "values": OTHER_NUMBERS,
-        "selector": "other",
-        "meaning": "other",
-        "task": None,
-    },
-    "task_embedding": {
-        "task": "other",
-        "mean": OTHER_NUMBERS,
-        "spread": OTHER_NUMBERS,
-        "n_prompts": 51,
-        "n_shots": 11,
-        "seed": 1,
-        "template": PromptTemplate(digit_rule=False),
-        "task_digest": "other",
-        "labelled_rows": (1,),
-        "model": IDENTITY.replace(revision="main"),
-    },
-    "site_fit": {
-        "task": "other",
-        "config": SiteConfig(n_steps=21),
-        "gates": gates().hard(),
-        "embedding": fake_embedding("other", model=IDENTITY),
-        "trace": OTHER_NUMBERS,
-        "status": "step_limit",
-        "kept_step": 1,
-        "labelled_rows": (3, 6),
-        "n_valid": 13,
-        "n_labelled_elsewhere": 4,
-        "shared_with": ("synonym",),
-        "task_digest": "other",
-        "template": PromptTemplate(input_prefix="In:"),
-        "family": "lexical",
-        "versions": {"site_lens": "0.0.1"},
-        "notes": ("merged answer tokens",),
-    },
-    "evaluation": {
-        "task": "other",
-        "methods": ("a", "b", "c", "d", "e"),
-        "first_token": OTHER_NUMBERS,
-        "rank": OTHER_NUMBERS,
-        "log_prob": OTHER_NUMBERS,
-        "exact": np.ones((5, 4)),
-        "prefix": np.ones((5, 4)),
-        "labelled_rows": (1, 2, 3, 4, 5),
-        "queries": ("a", "b", "c", "d"),
-        "targets": ("a", "b", "c", "d"),
-        "n_shots": 9,
-        "seed": 1,
-        "template": PromptTemplate(instruction="Answer."),
-        "task_digest": "other",
-        "model": IDENTITY.replace(bos=False),
-        "family": "lexical",
-        "versions": {},
-        "notes": ("x",),
-    },
-}
+from tests.fakes import fake_fit
 
 
 def with_one_number_changed(values: np.ndarray, index: int = 0) -> np.ndarray:
@@ -97,17 +24,29 @@ def with_one_number_changed(values: np.ndarray, index: int = 0) -> np.ndarray:
     return changed
 
 
-def changed_copy(record: Record, name: str) -> Record:
-    value = CHANGES[record.kind][name]
-    if name == "trace" and isinstance(record, SiteFit):
-        return record.replace(trace=record.trace.replace(loss=with_one_number_changed(record.trace.loss)))
-    if name == "first_token":
-        return record.replace(first_token=1 - getattr(record, name))
-    if name == "grid" and isinstance(record, HeadScores):
-        return record.replace(grid=value, values=np.vstack([record.values, np.zeros((1, 3))]))
-    if value is OTHER_NUMBERS:
-        value = with_one_number_changed(getattr(record, name))
-    return record.replace(**{name: value})
+def other(value: Any, annotation: Any) -> Any:
+    """Return a value of the same type that differs in as little as can be."""
+    if value is None:
+        kinds = {float: 0.5, int: 1, str: "x"}
+        return next((kinds[kind] for kind in get_args(annotation) if kind in kinds), np.zeros((1, 1), dtype=np.float32))
+    if isinstance(value, np.ndarray):
+        return with_one_number_changed(value)
+    if isinstance(value, HeadGrid):
+        return HeadGrid((*value.heads_per_layer, 0))
+    if isinstance(value, Frozen):
+        name, field = next(iter(type(value).model_fields.items()))
+        return with_field(value, name, other(getattr(value, name), field.annotation))
+    if isinstance(value, tuple) and value and isinstance(value[0], float):
+        return (value[0] / 2, *value[1:])
+    if isinstance(value, tuple | dict):
+        return type(value)() if value else {"x": 0.5} if isinstance(value, dict) else ("x",)
+    return not value if isinstance(value, bool) else value + ("x" if isinstance(value, str) else 1)
+
+
+def with_field(record: Frozen, name: str, value: Any) -> Frozen:
+    """Copy a record with one field changed, without the checks, which other fields might not pass any more."""
+    fields = {field: getattr(record, field) for field in type(record).model_fields}
+    return type(record).model_construct(**fields | {name: value})
 
 
 @pytest.mark.parametrize(
@@ -115,7 +54,7 @@ def changed_copy(record: Record, name: str) -> Record:
 )
 def test_the_digest_changes_when_any_field_does(kind: str, name: str) -> None:
     record = SAMPLES[kind]()
-    changed = changed_copy(record, name)
+    changed = with_field(record, name, other(getattr(record, name), type(record).model_fields[name].annotation))
     assert changed.digest != record.digest
     assert changed != record
 
@@ -123,12 +62,13 @@ def test_the_digest_changes_when_any_field_does(kind: str, name: str) -> None:
 @laws
 @given(data=st.data())
 def test_the_digest_changes_when_any_single_number_does(record: Record, data: st.DataObject) -> None:
-    arrays, fields = record.parts()
-    name = data.draw(st.sampled_from(sorted(name for name in arrays if not name.endswith("first_token"))))
-    places = np.flatnonzero(arrays[name]) if name.endswith("values") else np.arange(arrays[name].size)
-    index = int(data.draw(st.sampled_from(places.tolist())))
-    changed = type(record)(**join(fields, arrays | {name: with_one_number_changed(arrays[name], index)}))
-    assert changed.digest != record.digest
+    arrays, _ = record.parts()
+    if not arrays:
+        return  # a record of words and single numbers
+    name = data.draw(st.sampled_from(sorted(arrays)))
+    index = data.draw(st.integers(0, arrays[name].size - 1))
+    changed = arrays | {name: with_one_number_changed(arrays[name], index)}
+    assert digest_arrays(changed) != digest_arrays(arrays)
 
 
 def test_a_record_equals_one_made_anew_and_nothing_of_another_kind(record: Record) -> None:
@@ -216,9 +156,3 @@ def test_values_of_different_classes_with_the_same_fields_differ() -> None:
 
 def test_every_record_has_a_table_of_at_least_a_row(record: Record) -> None:
     assert len(record.frame()) > 0
-
-
-def test_the_changes_above_cover_every_field() -> None:
-    assert {kind: set(type(sample()).model_fields) for kind, sample in SAMPLES.items()} == {
-        kind: set(changes) for kind, changes in CHANGES.items()
-    }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.core.runs import ZERO_EMBEDDING
+from site_lens.core.runs import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWERS, TASK_AGNOSTIC, ZERO_EMBEDDING
 from site_lens.experiments import study
 from site_lens.models.protocol import LensModel
 
@@ -77,3 +77,42 @@ def test_several_seeds_are_fitted_and_the_lowest_stands_for_site(
     assert set(run.fits) == {"antonym#0", "antonym#1"}
     assert run.evaluations is not None
     assert {"site", "site#1", ZERO_EMBEDDING} <= set(run.evaluations.methods)
+
+
+def test_every_control_is_fitted_on_every_task_and_seed_and_evaluated(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+) -> None:
+    two = dict(list(demo_tasks.items())[:2])
+    run = sl.fit_and_evaluate(demo, two, SMALL, seeds=[0, 1], controls=CONTROLS, max_queries=5, folder=tmp_path)
+    assert run.evaluations is not None
+    assert set(run.controls) == set(CONTROLS) <= set(run.evaluations.methods)
+    for name, fits in run.controls.items():
+        assert set(fits) == {f"{task}#{seed}" for task in two for seed in (0, 1)}, name
+    first, second = two
+    assert run.controls[OTHER_EMBEDDING][first, 1].embedding.digest == run.fits[second, 1].embedding.digest
+    assert run.controls[OTHER_EMBEDDING][second, 0].embedding.digest == run.fits[first, 0].embedding.digest
+    assert run.controls[SHUFFLED_ANSWERS][first, 0].config.null == "shuffled_answers"
+    shared = run.controls[TASK_AGNOSTIC]
+    np.testing.assert_array_equal(shared[first, 0].gates.values, shared[second, 0].gates.values)
+    found = {one.code: one.state for one in sl.diagnose(sl.Run.load(tmp_path)).of(first)}
+    assert "not_applicable" not in {found[code] for code in ("null_as_binary", "task_agnostic", "seeds_disagree")}
+
+
+def test_a_control_of_other_embeddings_never_leaves_a_task_alone_in_its_group(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    options = {"controls": [OTHER_EMBEDDING], "max_queries": 5, "tasks_at_once": 1}
+    run = sl.fit_and_evaluate(demo, demo_tasks, SMALL, **options)  # type: ignore[arg-type]  # of several types
+    for name, fit in run.controls[OTHER_EMBEDDING].items():
+        assert fit.embedding.task != name
+
+
+def test_controls_that_cannot_be_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    one = demo_tasks["antonym"]
+    with pytest.raises(sl.InputError, match="site_zero_embedding"):
+        sl.fit_and_evaluate(demo, one, SMALL, controls=["zero"])
+    for name in (OTHER_EMBEDDING, TASK_AGNOSTIC):
+        with pytest.raises(sl.InputError, match="needs a second task"):
+            sl.fit_and_evaluate(demo, one, SMALL, controls=[name])
+    with pytest.raises(sl.InputError, match="fits controls itself"):
+        sl.fit_and_evaluate(demo, one, SMALL.replace(null="shuffled_answers"))

@@ -1,13 +1,11 @@
-import csv
-import io
+import json
 import re
 import subprocess
 import sys
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import get_args
-from urllib.parse import unquote
+from typing import Any, get_args
 
 import pytest
 from plotly.offline import get_plotlyjs
@@ -16,6 +14,7 @@ from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import STATUSES, SiteConfig, SiteFits, Status
 from site_lens.core.heads import HeadGrid
+from site_lens.core.runs import SHUFFLED_ANSWERS, ZERO_EMBEDDING
 from site_lens.reporting import write_report
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fit, fake_fits, fake_identity
 
@@ -36,6 +35,14 @@ def report(folder: Path, fits: SiteFits, **options: object) -> str:
 def words(page: str) -> str:
     """Return the text of a page as a reader sees it."""
     return re.sub(r"\s+", " ", unescape(re.sub(r"<script.*?</script>|<style.*?</style>|<[^>]*>", "", page, flags=re.S)))
+
+
+def numbers(page: str, figure: str) -> dict[str, list[Any]]:
+    """Return the table behind a figure."""
+    found = re.search(rf'<details class="numbers" data-of="{figure}">.*?<script[^>]*>(.*?)</script>', page, flags=re.S)
+    assert found is not None
+    table: dict[str, list[Any]] = json.loads(found[1])
+    return table
 
 
 class Tags(HTMLParser):
@@ -61,7 +68,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_plotly_is_inlined_exactly_once(tmp_path: Path) -> None:
-    path = write_report(fake_fits(TASKS), tmp_path / "r.html", evaluations=evaluations(), controls=fake_fits(["a"]))
+    path = write_report(
+        fake_fits(TASKS), tmp_path / "r.html", evaluations=evaluations(), controls={ZERO_EMBEDDING: fake_fits(["a"])}
+    )
     assert path.read_text(encoding="utf-8").count(get_plotlyjs()) == 1
     assert path.stat().st_size < 6.5e6
 
@@ -89,7 +98,13 @@ def test_every_text_of_a_record_is_escaped(tmp_path: Path) -> None:
     fit = fake_fit(evil, model=fake_identity(evil, revision=evil), notes=(evil,), family=evil, shared_with=(evil,))
     fit = fit.replace(versions={evil: evil}, template=fit.template.replace(instruction=evil))
     one = fake_evaluation(evil, {evil: 0.5, "site": 1.0}, notes=(evil,))
-    page = report(tmp_path, SiteFits([fit]), evaluations=Evaluations([one]), title=evil, controls=SiteFits([fit]))
+    page = report(
+        tmp_path,
+        SiteFits([fit]),
+        evaluations=Evaluations([one]),
+        title=evil,
+        controls={ZERO_EMBEDDING: SiteFits([fit])},
+    )
     assert "<img" not in page
     assert "img" not in [tag for tag, _ in Tags(page).found]
 
@@ -161,12 +176,11 @@ def test_without_evaluations_the_report_says_so(tmp_path: Path) -> None:
         assert "10-shot prompting" not in text.split("Words")[0]
 
 
-def test_the_csv_holds_every_accuracy(page: str) -> None:
-    link = next(a["href"] for tag, a in Tags(page).found if a.get("download") == "accuracy.csv")
-    assert link is not None
-    rows = list(csv.DictReader(io.StringIO(unquote(link.partition(",")[2]))))
-    assert len(rows) == len(TASKS) * len(ACCURACIES)
-    by_place = {(row["task"], row["method"]): row for row in rows}
+def test_the_numbers_behind_the_figure_hold_every_accuracy(page: str) -> None:
+    table = numbers(page, "accuracy")
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    by_place = {(row["task"], row["method"]): row for row in rows if row["metric"] == "first_token"}
+    assert len(by_place) == len(TASKS) * len(ACCURACIES)
     for task in TASKS:
         for method, share in ACCURACIES.items():
             expected = fake_evaluation(task).accuracy(method)
@@ -194,7 +208,7 @@ def test_every_task_has_a_section_with_heads_state_settings_and_provenance(page:
 def test_broken_fits_are_named_before_anything_else(tmp_path: Path) -> None:
     fits = SiteFits(fake_fit(task, status="diverged" if task == "synonym" else "converged") for task in TASKS)
     text = words(report(tmp_path, fits, evaluations=evaluations()))
-    assert text.index("synonym: the fit ended as diverged") < text.index("SITE beats")
+    assert text.index("1 check failed synonym") < text.index("SITE beats")
 
 
 def test_records_that_do_not_belong_together_are_pointed_out(tmp_path: Path) -> None:
@@ -212,8 +226,8 @@ def test_settings_that_differ_are_shown_as_differing(tmp_path: Path) -> None:
 
 def test_controls_are_shown_with_what_makes_them_controls(tmp_path: Path) -> None:
     controls = fake_fits(["antonym"], config=SiteConfig(null="shuffled_answers"))
-    page = report(tmp_path, fake_fits(["antonym"]), controls=controls)
-    assert "control-maps-wide" in page
+    page = report(tmp_path, fake_fits(["antonym"]), controls={SHUFFLED_ANSWERS: controls})
+    assert f"{SHUFFLED_ANSWERS}-maps-wide" in page
     assert "shuffled" in words(page)
 
 

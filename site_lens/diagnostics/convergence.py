@@ -1,0 +1,75 @@
+"""Convergence to binary: how the alphas of a fit went from the middle to the ends."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from site_lens.core.convergence import Convergence
+from site_lens.core.errors import InputError
+from site_lens.core.fits import SiteFit
+
+SETTLED_SHARE = 0.9
+"""Share of the heads that must be decided, from some step on, for a fit to count as settled."""
+
+LATE_SHARE = 0.25
+"""Share of the scheduled steps, the last ones, in which a crossing of 0.5 is late."""
+
+
+def check_convergence(fit: SiteFit) -> Convergence:
+    """Measure how binary the alphas of a fit were at each evaluation.
+
+    A fit that was stopped early is measured over the steps it took; what would have come after is not guessed.
+
+    Raises:
+        InputError: The fit was never evaluated, as one whose first loss is not finite.
+
+    Reference: arXiv 2507.20906, figure 3; bimodality coefficient: SAS/STAT user's guide, CLUSTER procedure.
+    """
+    if not fit.trace.eval_steps:
+        raise InputError(f"the fit of {fit.task!r} has no evaluation: its loss was not finite from the start")
+    alphas = fit.trace.alphas[:, fit.gates.grid.mask].astype(np.float64)
+    steps = np.array(fit.trace.eval_steps)
+    undecided = np.mean((alphas > 0.1) & (alphas < 0.9), axis=1)
+    open_heads = alphas > 0.5
+    flips = np.concatenate([[0], np.sum(open_heads[1:] != open_heads[:-1], axis=1)])
+    late = steps > (1 - LATE_SHARE) * fit.config.n_steps
+    return Convergence(
+        task=fit.task,
+        seed=fit.seed,
+        steps=fit.trace.eval_steps,
+        n_steps=fit.config.n_steps,
+        n_heads=alphas.shape[1],
+        undecided=undecided,
+        entropy=binary_entropy(alphas).mean(axis=1),
+        bimodality=[bimodality(row) for row in alphas],
+        flips=flips,
+        settled_step=_settled_step(steps, undecided),
+        late_flips=int(flips[late].sum()) if late.any() else None,
+    )
+
+
+def binary_entropy(alphas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropy of a coin that falls heads with probability alpha, in bits; 0 at 0 and at 1."""
+    from scipy.special import entr
+
+    return np.asarray((entr(alphas) + entr(1 - alphas)) / np.log(2))
+
+
+def bimodality(alphas: NDArray[np.float64]) -> float:
+    """Sarle's coefficient, corrected for the size of the sample: (skewness^2 + 1) / (excess kurtosis + correction).
+
+    5/9 for a uniform and 1/3 for a normal distribution, 1 for two equal values; 0 where it is not defined, which is so
+    for equal alphas and for fewer than four.
+    """
+    from scipy.stats import kurtosis, skew
+
+    n = len(alphas)
+    if n < 4 or np.ptp(alphas) < 1e-6:
+        return 0.0
+    correction = 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
+    return float((skew(alphas, bias=False) ** 2 + 1) / (kurtosis(alphas, bias=False) + correction))
+
+
+def _settled_step(steps: NDArray[np.int64], undecided: NDArray[np.float64]) -> int | None:
+    unsettled = np.nonzero(1 - undecided < SETTLED_SHARE)[0]
+    first = unsettled[-1] + 1 if len(unsettled) else 0
+    return int(steps[first]) if first < len(steps) else None

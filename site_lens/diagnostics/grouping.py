@@ -1,0 +1,227 @@
+"""Rows of alphas grouped by correlation: distances, their tree, where to cut it, and maps of the rows in a plane."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from site_lens.core.clusters import Clustering
+from site_lens.core.errors import InputError
+from site_lens.core.records import Float32
+
+Float64: TypeAlias = NDArray[np.float64]
+Labels: TypeAlias = NDArray[np.int64]
+
+MAX_CLUSTERS = 12
+"""Most clusters that are tried when their number is not given."""
+
+WEAK_SILHOUETTE = 0.25
+"""Up to this mean silhouette, clusters are no substantial structure (Kaufman and Rousseeuw 1990, table 4)."""
+
+DENSE_SIZE = 2
+"""Fewest items of a cluster of HDBSCAN: known families of tasks can be as small as this."""
+
+SAME_ALPHA = 1e-6
+"""A row whose alphas differ by no more than this is constant."""
+
+
+def group(rows: Float32, *, n_clusters: int | None, method: Clustering, what: str) -> dict[str, Any]:
+    """Group rows (item feature) by correlation and return what records of clusters hold: labels, tree, and the like.
+
+    Args:
+        rows: Alphas (item feature).
+        n_clusters: Number of clusters; when None, that of the best mean silhouette, a single one where none is
+            positive, and each item its own with fewer than three.
+        method: "agglomerative" cuts the tree, "hdbscan" takes dense regions and leaves the rest without a cluster.
+        what: What the items are, such as "tasks", for notes and errors.
+
+    Raises:
+        InputError: The method is not known, or the number of clusters does not fit it or the items.
+    """
+    check_method(len(rows), n_clusters, method, what)
+    distance = correlation_distance(rows)
+    tree = average_tree(distance, ordered=True)
+    silhouettes = _silhouettes(distance, tree)
+    labels, notes = _labelled(distance, tree, silhouettes, n_clusters, method, what)
+    if len(rows) < 3:
+        notes.append(f"fewer than three {what}: nothing can be grouped")
+    constant = int(is_constant(rows).sum())
+    if constant:
+        notes.append(f"{constant} of {len(rows)} {what} with one and the same alpha: they correlate with nothing")
+    return {
+        "labels": tuple(int(label) for label in by_size(labels)),
+        "method": method,
+        "distance": distance,
+        "linkage": tree,
+        "order": _leaf_order(tree),
+        "silhouettes": {str(n): silhouette for n, silhouette in silhouettes.items()},
+        "notes": tuple(notes),
+    }
+
+
+def check_method(n_items: int, n_clusters: int | None, method: Clustering, what: str) -> None:
+    """Refuse a method that is not known and a number of clusters that does not fit; raises InputError."""
+    if method not in get_args(Clustering):
+        raise InputError(f"unknown clustering method {method!r}; known: {', '.join(get_args(Clustering))}")
+    if n_clusters is None:
+        return
+    if method == "hdbscan":
+        raise InputError("HDBSCAN finds the number of clusters itself; leave n_clusters away, or use 'agglomerative'")
+    if not 1 <= n_clusters <= n_items:
+        raise InputError(f"cannot make {n_clusters} clusters of {n_items} {what}")
+
+
+def is_constant(rows: Float32) -> NDArray[np.bool_]:
+    """Tell which rows (item feature) hold one and the same alpha everywhere."""
+    constant: NDArray[np.bool_] = np.ptp(rows, axis=1) <= SAME_ALPHA
+    return constant
+
+
+def correlation_distance(rows: Float32) -> Float64:
+    """Return 1 - Pearson correlation (item other) of rows (item feature), 1 with a constant row, 0 to itself.
+
+    Distances are rounded to a millionth, so that those which differ by rounding of the arithmetic alone are equal.
+    """
+    centred = rows.astype(np.float64) - rows.mean(axis=1, dtype=np.float64, keepdims=True)
+    length = np.where(is_constant(rows), np.inf, np.linalg.norm(centred, axis=1))
+    unit = centred / length[:, None]
+    correlation = unit @ unit.T
+    distance: Float64 = np.round(np.clip(1 - (correlation + correlation.T) / 2, 0, 2), 6)
+    np.fill_diagonal(distance, 0)
+    return distance
+
+
+def average_tree(distance: Float64, *, ordered: bool = False) -> Float64:
+    """Build the average-linkage tree (merge part) of distances (item other), if asked in optimal leaf order.
+
+    Reference: Bar-Joseph, Gifford and Jaakkola 2001; `scipy.cluster.hierarchy.linkage`.
+    """
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import squareform
+
+    if len(distance) < 2:
+        return np.zeros((0, 4))
+    tree: Float64 = linkage(squareform(distance), "average", optimal_ordering=ordered)
+    return tree
+
+
+def relabel(rows: Float32, *, n_clusters: int, method: Clustering) -> Labels:
+    """Group other rows of the same items in the same way, the number of clusters fixed where the method takes one."""
+    distance = correlation_distance(rows)
+    return _dense(distance) if method == "hdbscan" else _cut(average_tree(distance), [n_clusters])[:, 0]
+
+
+def by_size(labels: Labels) -> Labels:
+    """Number clusters from 0 by falling size, equal ones by their first item; -1 stays."""
+    found, first, sizes = np.unique(labels, return_index=True, return_counts=True)
+    ranked = found[np.lexsort((first, -sizes))]
+    place = {int(label): place for place, label in enumerate(ranked[ranked >= 0])}
+    return np.array([place.get(int(label), -1) for label in labels], dtype=np.int64)
+
+
+def principal_components(rows: Float32) -> tuple[Float64, tuple[float, float]]:
+    """Return the first two principal components (item coordinate) of rows and the share of variance of each.
+
+    Coordinates and shares that the rows have no variance for are 0.
+    """
+    from sklearn.decomposition import PCA
+
+    places, shares = np.zeros((len(rows), 2)), np.zeros(2)
+    if len(rows) > 1 and np.ptp(rows, axis=0).max() > 0:
+        n = min(2, *rows.shape)
+        fitted = PCA(n, svd_solver="full")
+        places[:, :n] = fitted.fit_transform(rows.astype(np.float64))
+        shares[:n] = fitted.explained_variance_ratio_
+    return places, (float(shares[0]), float(shares[1]))
+
+
+def scaled_to_plane(distance: Float64) -> Float64:
+    """Place items (item coordinate) so that their distances in the plane come near `distance` (item other).
+
+    Metric scaling by SMACOF, which begins at the classical solution and so needs no random start.
+
+    Reference: Torgerson 1952; de Leeuw 1977; `sklearn.manifold.smacof`.
+    """
+    from sklearn.manifold import smacof
+
+    if not distance.any():
+        return np.zeros((len(distance), 2))
+    squared = distance**2
+    inner = -(squared - squared.mean(axis=0) - squared.mean(axis=1, keepdims=True) + squared.mean()) / 2
+    spread, directions = np.linalg.eigh(inner)
+    start = directions[:, :-3:-1] * np.sqrt(np.clip(spread[:-3:-1], 0, None))
+    start *= np.sign(start[np.abs(start).argmax(axis=0), [0, 1]])  # the sign must not depend on the order of items
+    places, _ = smacof(distance, n_components=2, init=start, n_init=1)
+    return np.asarray(places, dtype=np.float64)
+
+
+def _labelled(
+    distance: Float64,
+    tree: Float64,
+    silhouettes: dict[int, float],
+    n_clusters: int | None,
+    method: Clustering,
+    what: str,
+) -> tuple[Labels, list[str]]:
+    n = len(distance)
+    if n_clusters is None and n < 3:
+        return np.arange(n), []
+    if method == "hdbscan":
+        labels = _dense(distance)
+        alone = int((labels < 0).sum())
+        return labels, [f"{alone} of {n} {what} belong to no cluster"] if alone else []
+    notes: list[str] = []
+    if n_clusters is None:
+        n_clusters, notes = _best_number(silhouettes, n, what)
+    if 1 < n_clusters < n and tree[n - n_clusters - 1, 2] == tree[n - n_clusters, 2]:
+        notes.append(f"distances tie where the tree is cut: other {n_clusters} clusters fit the {what} as well")
+    return _cut(tree, [n_clusters])[:, 0], notes
+
+
+def _best_number(silhouettes: dict[int, float], n_items: int, what: str) -> tuple[int, list[str]]:
+    best = max(silhouettes, key=lambda n: silhouettes[n])
+    highest = silhouettes[best]
+    if highest <= 0:
+        return 1, [f"no structure: {what} are no nearer within clusters than between them, so all are left in one"]
+    notes = []
+    if highest <= WEAK_SILHOUETTE:
+        notes.append(
+            f"no substantial structure: the best mean silhouette is {highest:.2f}, of {best} clusters "
+            f"(above {WEAK_SILHOUETTE} is asked for by Kaufman and Rousseeuw 1990)"
+        )
+    if best == MAX_CLUSTERS < n_items - 1:
+        notes.append(f"no more than {MAX_CLUSTERS} clusters were tried, and the most fit best; n_clusters sets others")
+    return best, notes
+
+
+def _silhouettes(distance: Float64, tree: Float64) -> dict[int, float]:
+    from sklearn.metrics import silhouette_score
+
+    tried = list(range(2, min(MAX_CLUSTERS, len(distance) - 1) + 1))
+    if not tried:
+        return {}
+    cuts = _cut(tree, tried)
+    return {n: float(silhouette_score(distance, cuts[:, i], metric="precomputed")) for i, n in enumerate(tried)}
+
+
+def _cut(tree: Float64, numbers: Sequence[int]) -> Labels:
+    """Cut the tree into each of some numbers of clusters: labels (item number)."""
+    from scipy.cluster.hierarchy import cut_tree
+
+    if not len(tree):
+        return np.zeros((1, len(numbers)), dtype=np.int64)
+    return np.asarray(cut_tree(tree, numbers), dtype=np.int64)
+
+
+def _dense(distance: Float64) -> Labels:
+    from sklearn.cluster import HDBSCAN
+
+    found = HDBSCAN(min_cluster_size=DENSE_SIZE, metric="precomputed", copy=True).fit_predict(distance)
+    return np.asarray(found, dtype=np.int64)
+
+
+def _leaf_order(tree: Float64) -> tuple[int, ...]:
+    from scipy.cluster.hierarchy import leaves_list
+
+    return tuple(int(item) for item in leaves_list(tree)) if len(tree) else (0,)

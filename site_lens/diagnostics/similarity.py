@@ -1,0 +1,48 @@
+"""How alike rows of numbers are, every two of them at once."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.float32] | NDArray[np.float64]
+
+
+def correlation(rows: Rows) -> NDArray[np.float64]:
+    """Pearson's correlation of every two rows, (row row); 0 with a constant row, which has no shape to share."""
+    centred = rows.astype(np.float64) - rows.mean(axis=1, keepdims=True, dtype=np.float64)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    units = np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-9)
+    found: NDArray[np.float64] = np.clip(units @ units.T, -1, 1)
+    return found
+
+
+def rank_correlation(rows: Rows) -> NDArray[np.float64]:
+    """Spearman's correlation of every two rows, ties at their mean rank; 0 with a constant row."""
+    from scipy.stats import rankdata
+
+    return correlation(rankdata(rows, axis=1))
+
+
+def n_shared(sets: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Count what every two sets, (set member), share; a set's own size on the diagonal."""
+    flat = sets.astype(np.int64)
+    shared: NDArray[np.int64] = flat @ flat.T
+    return shared
+
+
+def jaccard(sets: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Members of both sets over members of either, every two of them; 1 where both are empty."""
+    shared = n_shared(sets)
+    sizes = np.diag(shared)
+    return share(shared, sizes[:, None] + sizes[None, :] - shared)
+
+
+def overlap_coefficient(sets: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Members of both sets over the size of the smaller, every two of them; 1 where the smaller is empty."""
+    shared = n_shared(sets)
+    sizes = np.diag(shared)
+    return share(shared, np.minimum(sizes[:, None], sizes[None, :]))
+
+
+def share(shared: NDArray[np.int64], possible: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Divide; where nothing can be shared, nothing is missing, and the share is 1."""
+    return np.where(possible == 0, 1.0, shared / np.maximum(possible, 1))

@@ -1,0 +1,137 @@
+"""What the report shows across tasks: shared heads, layers, groups of tasks; or a word on why it cannot."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from site_lens import plots
+from site_lens.core.agreement import Agreement
+from site_lens.core.clusters import CoClusters, TaskClusters
+from site_lens.core.fits import SiteFits
+from site_lens.core.overlap import Overlap
+from site_lens.core.scores import HeadGates
+from site_lens.diagnostics.agreement import measure_agreement
+from site_lens.diagnostics.clustering import cluster_tasks, cocluster
+from site_lens.diagnostics.overlap import compare_heads
+from site_lens.reporting.figures import Embedded, embed
+
+MIN_ALPHA = 0.1
+"""Heads that no task opens further are left out of the blocks of tasks and heads."""
+
+FEWEST_TO_GROUP = 3
+"""Tasks below which there are no groups to look for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A heading, what to read in it, and figures; no figures where there is nothing to draw."""
+
+    heading: str
+    lines: list[str]
+    figures: list[Embedded] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+
+
+def across_tasks(fits: SiteFits) -> list[Block]:
+    """Return the blocks of the section across tasks."""
+    tasks = list(dict.fromkeys(fit.task for fit in fits.values()))
+    if len({fit.gates.grid for fit in fits.values()}) > 1:
+        return [
+            Block("Across tasks", ["The fits stand over different grids of heads; a head of one is none of the other."])
+        ]
+    if len(tasks) < 2:
+        return [Block("Across tasks", ["One task only: there is nothing to compare it with."])]
+    agreement = measure_agreement(fits)
+    overlap = compare_heads(_mean_gates(agreement))
+    blocks = [_agreement(agreement), _overlap(overlap), _layers(overlap)]
+    if len(tasks) < FEWEST_TO_GROUP:
+        return [*blocks, Block("Groups of tasks", [f"{len(tasks)} tasks only: there are no groups to look for."])]
+    blocks.append(_groups(cluster_tasks(fits)))
+    if agreement.mean.max() <= MIN_ALPHA:
+        return [*blocks, Block("Tasks with their heads", ["No head is open in any task."])]
+    return [*blocks, _blocks_of_heads(cocluster(fits, min_alpha=MIN_ALPHA))]
+
+
+def _mean_gates(agreement: Agreement) -> dict[str, HeadGates]:
+    return {
+        one.task: HeadGates(grid=agreement.grid, values=np.clip(mean, 0, 1), task=one.task)
+        for one, mean in zip(agreement.tasks, agreement.mean, strict=True)
+    }
+
+
+def _agreement(agreement: Agreement) -> Block:
+    within = [one.own for one in agreement.tasks if one.own is not None]
+    between = [one.elsewhere for one in agreement.tasks if one.elsewhere is not None]
+    lines = [f"Maps of different tasks correlate {_shown(float(np.mean(between)))} on average."]
+    if within:
+        lines.append(
+            f"Maps of the same task from different seeds correlate {_shown(float(np.mean(within)))} on average, "
+            f"{_shown(min(within))} where they agree least."
+        )
+    else:
+        lines.append(
+            "Every task was fitted once: how much of a map is chance is not known. Fit with several seeds "
+            'and init="random" before you read a single map as the truth.'
+        )
+    return Block("Are the maps the tasks' own?", lines)
+
+
+def _shown(correlation: float) -> str:
+    return f"{correlation:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
+
+
+def _overlap(overlap: Overlap) -> Block:
+    table = overlap.frame()
+    n_significant = int((table["q_value"] < 0.05).sum())
+    lines = [
+        f"{n_significant} of {len(table)} pairs of tasks share more heads with alpha above 0.5 than sets with as many "
+        "heads in each layer do by chance (false discovery rate below 0.05; dots).",
+        f"{len(overlap.shared())} of {len(overlap.grid)} heads are open in every task.",
+    ]
+    counts = plots.overlap_counts(overlap)
+    per_head = overlap.heads_frame().groupby(["layer", "head"], sort=False)["in_set"].sum()
+    return Block(
+        "Which tasks share heads",
+        lines,
+        [
+            embed("similarity", plots.similarity(overlap), table),
+            embed("overlap-counts", counts, per_head.rename("n_tasks").reset_index()),
+        ],
+    )
+
+
+def _layers(overlap: Overlap) -> Block:
+    figure = embed("layer-profile", plots.layer_profile(overlap), overlap.layer_frame())
+    return Block("Where in the model", ["Mean alpha of the heads of each layer."], [figure])
+
+
+def _groups(found: TaskClusters) -> Block:
+    n_groups = len(set(found.labels) - {-1})
+    lines = [f"{n_groups} groups of tasks by the correlation of their alphas (average linkage, best silhouette)."]
+    if found.stability is not None:
+        lines.append(
+            "Resampled heads and seeds give the same groups with an adjusted Rand index (1: always, 0: chance) of "
+            f"{found.stability.value:.2f} [{found.stability.low:.2f}, {found.stability.high:.2f}]."
+        )
+    if found.family_agreement is not None:
+        known = found.family_agreement
+        lines.append(
+            f"With the known families they agree to {known.value:.2f} [{known.low:.2f}, {known.high:.2f}] "
+            f"(adjusted Rand index), permutation p = {known.p_value:.3f}."
+        )
+    figures = [
+        embed("task-tree", plots.similarity(found), _distances(found)),
+        embed("task-map", plots.task_map(found), found.frame()),
+    ]
+    return Block("Groups of tasks", lines, figures, found.notes)
+
+
+def _distances(found: TaskClusters) -> pd.DataFrame:
+    return pd.DataFrame(1 - found.distance, columns=list(found.items)).assign(task=list(found.items))
+
+
+def _blocks_of_heads(found: CoClusters) -> Block:
+    figure = embed("co-clusters", plots.co_clusters(found), found.frame())
+    line = f"Tasks and heads in {found.n_clusters} blocks (spectral co-clustering)."
+    return Block("Tasks with their heads", [line], [figure], found.notes)

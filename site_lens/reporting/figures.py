@@ -1,0 +1,51 @@
+"""Figures and the numbers behind them as JSON that a page can hold and a script can draw."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGITS = 5
+"""Significant digits of the numbers behind a figure: more than a figure shows, few enough to keep the page small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A figure under a fixed id, drawn when it is first shown; and its table, built when it is asked for."""
+
+    id: str
+    height: int
+    json: Markup
+    size: str = ""
+    """`wide` or `narrow` where a figure comes in two sizes, of which a page shows one."""
+    table: Markup | None = None
+    """`{"columns": [...], "rows": [[...], ...]}`; None where the numbers stand under another figure."""
+
+
+def embed(name: str, figure: go.Figure, table: "pd.DataFrame | None" = None, *, size: str = "") -> Embedded:
+    """Turn a figure and the numbers behind it into JSON that is safe inside a script element."""
+    numbers = None if table is None else in_script(table_json(table))
+    return Embedded(name, int(figure.layout.height), in_script(str(figure.to_json())), size, numbers)
+
+
+def in_script(text: str) -> Markup:
+    """Escape JSON so that nothing in it ends the script element that holds it."""
+    return Markup(text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026"))
+
+
+def table_json(table: "pd.DataFrame") -> str:
+    """Write a table as columns and rows, numbers rounded to five significant digits, nothing as null."""
+    columns = [[_cell(value) for value in table[name].tolist()] for name in table.columns]
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return json.dumps({"columns": [str(name) for name in table.columns], "rows": rows}, separators=(",", ":"))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if value != value else float(f"{value:.{DIGITS}g}")  # NaN alone differs from itself
+    return value

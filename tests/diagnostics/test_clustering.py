@@ -1,0 +1,586 @@
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import cophenet
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+from site_lens.core.clusters import Clustering, CoClusters, Estimate, HeadClusters, TaskClusters
+from site_lens.core.digests import seed_stream
+from site_lens.core.errors import InputError, MismatchError
+from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
+from site_lens.core.heads import Head, HeadGrid
+from site_lens.core.records import Float32, Record
+from site_lens.core.storage import load, save
+from site_lens.diagnostics.clustering import cluster_heads, cluster_tasks, cocluster
+from site_lens.diagnostics.stability import adjusted_rand, together
+from tests.core.conftest import laws
+from tests.fakes import GRID, fake_alphas, fake_fit, fake_identity
+
+LARGE = HeadGrid.full(32, 32)
+RAGGED = HeadGrid((4, 0, 2))
+SHORT = SiteConfig(n_steps=1, eval_every=1)
+ONE_SEED = "one seed a task: how stable the clusters are over seeds is not known"
+METHODS: tuple[Clustering, ...] = ("agglomerative", "hdbscan")
+
+
+def fits_of(maps: dict[str, np.ndarray], *, grid: HeadGrid = GRID, seed: int = 0, **changes: Any) -> list[SiteFit]:
+    model = fake_identity(grid=grid)
+    return [fake_fit(task, seed, alphas, model=model, config=SHORT, **changes) for task, alphas in maps.items()]
+
+
+def kin(n_families: int, n_each: int, *, grid: HeadGrid = GRID, seeds: Sequence[int] = (0,), draw: int = 0) -> SiteFits:
+    """Plant families: those of one family open the same fifth of the heads, but for one head in twenty."""
+    fits = []
+    for family, seed in [(f"family {i}", seed) for i in range(n_families) for seed in seeds]:
+        own = seed_stream(draw, family).random(grid.shape) < 0.2
+        for task in (f"{family} task {i}" for i in range(n_each)):
+            stream = seed_stream(draw, task, seed)
+            opened = own ^ (stream.random(grid.shape) < 0.05)
+            alphas = np.where(opened, stream.uniform(0.85, 1, grid.shape), stream.uniform(0, 0.15, grid.shape))
+            fits += fits_of({task: alphas * grid.mask}, grid=grid, seed=seed, family=family)
+    return SiteFits(fits)
+
+
+def chance(n_tasks: int, *, draw: int) -> SiteFits:
+    """Draw tasks that have nothing in common, called after three families."""
+    maps = {f"task {i}": fake_alphas(f"task {i}", seed=draw) for i in range(n_tasks)}
+    return SiteFits(fit.replace(family=f"family {i % 3}") for i, fit in enumerate(fits_of(maps)))
+
+
+def same(alphas: np.ndarray, n_tasks: int) -> SiteFits:
+    return SiteFits(fits_of({f"task {i}": alphas for i in range(n_tasks)}))
+
+
+def blocks(n_blocks: int, n_tasks: int) -> SiteFits:
+    """Plant a matrix of blocks: tasks of block b open the heads of layer b and no other."""
+    maps = {}
+    for i in range(n_blocks * n_tasks):
+        alphas = seed_stream(i, "block").uniform(0, 0.05, GRID.shape)
+        alphas[i % n_blocks] = seed_stream(i, "open").uniform(0.8, 1, GRID.n_heads)
+        maps[f"task {i}"] = alphas
+    return SiteFits(fits_of(maps))
+
+
+def estimate(found: Estimate | None) -> Estimate:
+    assert found is not None
+    return found
+
+
+def label_of(found: TaskClusters) -> dict[str, int]:
+    return dict(zip(found.items, found.labels, strict=True))
+
+
+# Planted families
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("grid", [GRID, LARGE], ids=str)
+def test_planted_families_are_clustered_back(grid: HeadGrid, method: Clustering) -> None:
+    found = cluster_tasks(kin(3, 4, grid=grid), method=method)
+    assert found.n_clusters == 3
+    agreement, stability = estimate(found.family_agreement), estimate(found.stability)
+    assert agreement.value == 1 == agreement.low == agreement.high
+    assert agreement.p_value is not None and agreement.p_value < 0.01
+    assert stability.value > (0.95 if method == "agglomerative" else 0.85)
+    assert found.notes == (ONE_SEED,)
+    for label in range(3):
+        assert len({name.split(" task")[0] for name in found.cluster(label)}) == 1
+
+
+def test_without_kinship_families_agree_by_chance_and_clusters_do_not_last() -> None:
+    found = [cluster_tasks(chance(12, draw=draw), n_bootstrap=20) for draw in range(20)]
+    agreements = [estimate(each.family_agreement) for each in found]
+    assert abs(np.mean([agreement.value for agreement in agreements])) < 0.1
+    assert sum((agreement.p_value or 0) <= 0.05 for agreement in agreements) <= 4
+    assert np.mean([estimate(each.stability).value for each in found if each.stability is not None]) < 0.5
+    assert all(any("no substantial structure" in note for note in each.notes) for each in found)
+
+
+def test_several_seeds_are_averaged_and_make_clusters_clearer() -> None:
+    one, three = cluster_tasks(kin(3, 4)), cluster_tasks(kin(3, 4, seeds=(0, 1, 2)))
+    assert (one.n_seeds, three.n_seeds) == (1, 3)
+    assert three.silhouettes["3"] > one.silhouettes["3"]
+    assert three.notes == ()
+    fits = kin(3, 4, seeds=(0, 1, 2)).of(three.items[5])
+    mean = np.mean([fit.gates.values[GRID.mask] for fit in fits], axis=0)
+    assert np.allclose(three.alphas[5], mean, atol=1e-6)
+
+
+def test_seeds_that_disagree_make_clusters_unstable() -> None:
+    families = [fake_alphas(f"family {i}") for i in range(2)]
+    # under the second seed every other task learned the map of the other family
+    steady = {f"task {i}": families[i // 4] for i in range(8)}
+    moved = {f"task {i}": families[(i // 4 + i) % 2] for i in range(8)}
+    agreeing = SiteFits(fits_of(steady) + fits_of(steady, seed=1))
+    torn = SiteFits(fits_of(steady) + fits_of(moved, seed=1))
+    assert estimate(cluster_tasks(agreeing, n_clusters=2).stability).low == 1
+    assert estimate(cluster_tasks(torn, n_clusters=2).stability).value < 0.6
+
+
+def test_a_task_with_fewer_seeds_than_others_is_said() -> None:
+    found = cluster_tasks(SiteFits([*kin(2, 2, seeds=(0, 1)).values(), *fits_of({"lonely": fake_alphas("lonely")})]))
+    assert found.n_seeds == 1
+    assert "one seed only for 1 of 5 tasks" in found.notes
+
+
+# What the numbers of a record are
+
+
+def test_distances_are_one_less_the_correlation_of_alphas_over_the_heads_of_the_grid() -> None:
+    maps = {f"task {i}": fake_alphas(f"task {i}", grid=RAGGED) for i in range(4)}
+    found = cluster_tasks(SiteFits(fits_of(maps, grid=RAGGED)))
+    assert found.alphas.shape == (4, len(RAGGED))
+    assert np.allclose(found.distance, 1 - np.corrcoef(found.alphas), atol=2e-6)
+    assert np.array_equal(found.distance, found.distance.T)
+    assert not np.diag(found.distance).any()
+
+
+def test_a_task_of_constant_alphas_is_at_distance_one_of_all_others() -> None:
+    maps = {"flat": np.full(GRID.shape, 0.3), "closed": np.zeros(GRID.shape), "task": fake_alphas("task")}
+    found = cluster_tasks(SiteFits(fits_of(maps)))
+    assert np.array_equal(found.distance, 1 - np.eye(3))
+    assert "2 of 3 tasks with one and the same alpha: they correlate with nothing" in found.notes
+
+
+def test_the_number_of_clusters_is_that_of_the_highest_silhouette() -> None:
+    found = cluster_tasks(kin(4, 3))
+    assert list(found.silhouettes) == [str(n) for n in range(2, 12)]
+    assert max(found.silhouettes, key=lambda n: found.silhouettes[n]) == "4" == str(found.n_clusters)
+    again = silhouette_score(found.distance, found.labels, metric="precomputed")
+    assert again == pytest.approx(found.silhouettes["4"], abs=1e-5)
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 5, 11, 12])
+def test_a_given_number_of_clusters_is_kept(n_clusters: int) -> None:
+    found = cluster_tasks(kin(3, 4), n_clusters=n_clusters, n_bootstrap=5)
+    assert found.n_clusters == n_clusters == len(set(found.labels))
+    assert (found.stability is None) == (n_clusters in (1, 12))
+    heads = cluster_heads(kin(3, 4), n_clusters=n_clusters)
+    assert heads.n_clusters == n_clusters == len(set(heads.labels))
+
+
+def test_clusters_are_numbered_by_falling_size_and_equal_ones_by_first_item() -> None:
+    families = [fake_alphas(f"family {i}") for i in range(3)]
+    maps = {f"task {i}": families[family] for i, family in enumerate([2, 0, 1, 1, 0, 1])}
+    found = cluster_tasks(SiteFits(fits_of(maps)), n_clusters=3)
+    assert found.labels == (2, 1, 0, 0, 1, 0)
+    assert found.cluster(0) == ("task 2", "task 3", "task 5")
+
+
+def test_neighbours_in_leaf_order_are_nearer_than_in_the_order_that_came() -> None:
+    found = cluster_tasks(kin(3, 4, seeds=(0, 1)))
+
+    def length(order: Sequence[int]) -> float:
+        return float(sum(found.distance[a, b] for a, b in pairwise(order)))
+
+    assert sorted(found.order) == list(range(12))
+    in_order = [found.labels[item] for item in found.order]
+    assert sum(a != b for a, b in pairwise(in_order)) == found.n_clusters - 1
+    assert length(found.order) <= min(length(seed_stream(i).permutation(12).tolist()) for i in range(20))
+
+
+def test_the_tree_merges_at_average_distances_up_to_all_items() -> None:
+    found = cluster_tasks(kin(3, 4))
+    assert found.linkage.shape == (11, 4)
+    assert found.linkage[-1, 3] == 12
+    assert np.all(np.diff(found.linkage[:, 2]) >= -1e-6)
+    between = found.distance[np.not_equal.outer(found.labels, found.labels)]
+    assert between.min() <= found.linkage[-1, 2] <= between.max()
+    assert cophenet(found.linkage.astype(np.float64)).max() == pytest.approx(found.linkage[-1, 2])
+
+
+def test_components_explain_no_more_than_all_and_lie_at_right_angles() -> None:
+    found = cluster_tasks(kin(3, 4))
+    assert 0 < found.explained[1] <= found.explained[0] < sum(found.explained) <= 1
+    assert np.allclose(found.pca.mean(axis=0), 0, atol=1e-5)
+    assert found.pca[:, 0] @ found.pca[:, 1] == pytest.approx(0, abs=1e-4)
+    centred = found.alphas - found.alphas.mean(axis=0)
+    shares = (found.pca**2).sum(axis=0) / (centred**2).sum()
+    assert np.allclose(shares, found.explained, atol=1e-4)
+
+
+def test_distances_that_fit_a_plane_are_drawn_as_they_are() -> None:
+    thirds = np.arange(6)[:, None] // 2 * np.ones(8)  # each task opens a third of the heads: all equally far apart
+    found = cluster_tasks(SiteFits(fits_of({f"task {i}": thirds == i for i in range(3)})))
+    drawn = np.linalg.norm(found.mds[:, None] - found.mds[None], axis=-1)
+    assert np.allclose(drawn, found.distance, atol=1e-3)
+    assert np.allclose(found.distance[~np.eye(3, dtype=bool)], 1.5)
+
+
+def test_families_lie_apart_in_the_plane() -> None:
+    found = cluster_tasks(kin(3, 4))
+    drawn = np.linalg.norm(found.mds[:, None] - found.mds[None], axis=-1)
+    alike = np.equal.outer(found.labels, found.labels)
+    assert drawn[alike].mean() < 0.3 * drawn[~alike].mean()
+
+
+# Same fits, same answer
+
+
+def test_reordered_and_renamed_tasks_give_the_same_clusters() -> None:
+    fits = list(kin(3, 4).values())
+    order = seed_stream("order").permutation(12)
+    moved = SiteFits(fits[i].replace(task=f"renamed {i}") for i in order)
+    one, other = cluster_tasks(SiteFits(fits)), cluster_tasks(moved)
+    assert np.allclose(other.distance, one.distance[np.ix_(order, order)], atol=1e-6)
+    assert adjusted_rand_score([one.labels[i] for i in order], other.labels) == 1
+    assert other.silhouettes == pytest.approx(one.silhouettes)
+    assert np.allclose(np.abs(other.pca), np.abs(one.pca[order]), atol=1e-4)
+    assert np.allclose(np.abs(other.mds), np.abs(one.mds[order]), atol=1e-3)
+    neighbours = [{frozenset(each.items[i] for i in pair) for pair in pairwise(each.order)} for each in (one, other)]
+    named = {frozenset(one.items[int(name.split()[1])] for name in pair) for pair in neighbours[1]}
+    assert named == neighbours[0]
+
+
+def test_the_order_of_fits_makes_no_difference_to_any_task() -> None:
+    fits = list(kin(3, 3, seeds=(0, 1)).values())
+    one, other = cluster_tasks(SiteFits(fits)), cluster_tasks(SiteFits(reversed(fits)))
+    assert adjusted_rand_score([label_of(one)[task] for task in other.items], other.labels) == 1
+    assert np.array_equal(one.alphas[::-1], other.alphas)
+
+
+@pytest.mark.parametrize(
+    "read", [cluster_tasks, cluster_heads, cocluster, lambda fits: cluster_tasks(fits, method="hdbscan")]
+)
+def test_the_same_fits_and_seed_give_the_same_record(read: Callable[[SiteFits], Record], tmp_path: Path) -> None:
+    fits = kin(3, 3, seeds=(0, 1))
+    found = read(fits)
+    assert found == read(fits)
+    assert load(save(found, tmp_path / "clusters")) == found
+
+
+def test_another_seed_draws_other_bootstraps_and_finds_the_same_clusters() -> None:
+    one, other = (cluster_tasks(chance(9, draw=3), n_clusters=3, seed=seed) for seed in (0, 1))
+    assert one.labels == other.labels
+    assert one.stability != other.stability
+    assert estimate(one.stability).value == pytest.approx(estimate(other.stability).value, abs=0.15)
+
+
+# The adjusted Rand index
+
+partitions = st.integers(2, 9).flatmap(lambda n: st.tuples(*[st.lists(st.integers(0, 3), min_size=n, max_size=n)] * 2))
+
+
+@laws
+@given(partitions)
+def test_the_adjusted_rand_index_is_that_of_scikit_learn(labels: tuple[list[int], list[int]]) -> None:
+    index = adjusted_rand(together(labels[0]), together(labels[1]))[0]
+    # where both are one cluster, or both all singletons, there is nothing to compare
+    assert np.isnan(index) or index == pytest.approx(adjusted_rand_score(*labels))
+    n_clusters = [len(set(each)) for each in labels]
+    assert np.isnan(index) == (n_clusters in ([1, 1], [len(labels[0])] * 2))
+
+
+@laws
+@given(partitions, st.integers(0, 100))
+def test_an_item_of_weight_zero_does_not_count(labels: tuple[list[int], list[int]], seed: int) -> None:
+    one, other = np.array(labels[0]), np.array(labels[1])
+    kept = np.random.default_rng(seed).random(len(one)) < 0.7
+    weighted = adjusted_rand(together(one), together(other), kept[None].astype(float))
+    assert np.array_equal(weighted, adjusted_rand(together(one[kept]), together(other[kept])), equal_nan=True)
+
+
+def test_tasks_drawn_twice_do_not_agree_with_themselves() -> None:
+    one, other = together([0, 0, 1, 1]), together([0, 1, 0, 1])
+    drawn = np.array([[1.0, 1, 1, 1], [3, 3, 3, 3]])
+    assert adjusted_rand(one, other, drawn).tolist() == [-0.5, -0.5]
+
+
+def test_items_without_a_cluster_share_none() -> None:
+    assert not together([-1, -1, 0, 1]).any()
+    assert together([-1, 0, 0, -1]).sum() == 2
+
+
+def test_tasks_of_unknown_family_do_not_count() -> None:
+    fits = list(kin(3, 4).values())
+    some = SiteFits(fit.replace(family=None) if i % 4 == 0 else fit for i, fit in enumerate(fits))
+    found = cluster_tasks(some)
+    assert estimate(found.family_agreement).value == 1
+    assert found.families[:2] == (None, "family 0")
+
+
+@pytest.mark.parametrize("families", [[None] * 6, ["a"] * 6, ["a", "b", None, None, None, None], list("abcdef")])
+def test_families_that_cannot_agree_are_not_compared(families: list[str | None]) -> None:
+    fits = kin(2, 3).values()
+    labelled = SiteFits(fit.replace(family=family) for fit, family in zip(fits, families, strict=True))
+    assert cluster_tasks(labelled, n_bootstrap=2).family_agreement is None
+
+
+# Heads
+
+
+def test_heads_that_the_same_tasks_open_are_clustered_back() -> None:
+    fits = blocks(3, 4)
+    found = cluster_heads(fits)
+    layers = [Head.parse(name).layer for name in found.items]
+    assert set(layers) == {0, 1, 2}
+    assert adjusted_rand_score(layers, found.labels) == 1
+    assert found.alphas.shape == (24, 12)
+    assert found.tasks == tuple(fits)
+    assert "24 of 48 heads left out: their alpha exceeds 0.1 under no task" in found.notes
+
+
+def test_dense_groups_of_heads_are_found_too() -> None:
+    found = cluster_heads(blocks(3, 4), method="hdbscan")
+    inside = [(Head.parse(n).layer, label) for n, label in zip(found.items, found.labels, strict=True) if label >= 0]
+    assert len(inside) > 12
+    assert all(len({layer for layer, own in inside if own == label}) == 1 for label in range(found.n_clusters))
+
+
+def test_heads_at_the_floor_are_left_out_and_those_above_are_kept() -> None:
+    maps = {f"task {i}": np.array([[0.1, 0.11, 0.5, 0.9]]) * (1 if i else 0.5) for i in range(3)}
+    fits = SiteFits(fits_of(maps, grid=HeadGrid((4,))))
+    assert cluster_heads(fits).items == ("L0H1", "L0H2", "L0H3")
+    assert cluster_heads(fits, min_alpha=0.05).items == ("L0H0", "L0H1", "L0H2", "L0H3")
+    assert cluster_heads(fits, min_alpha=0.6).items == ("L0H3",)
+
+
+def test_correlations_over_one_or_two_tasks_are_doubted() -> None:
+    note = "over fewer than three tasks the alphas of two heads can only correlate by 1, 0 or -1"
+    assert note in cluster_heads(kin(1, 2)).notes
+    assert note not in cluster_heads(kin(1, 3)).notes
+
+
+# Both at once
+
+
+def test_blocks_of_tasks_and_heads_are_found_together() -> None:
+    found = cocluster(blocks(3, 4))
+    assert found.n_clusters == 3
+    assert found.task_labels == (0, 1, 2) * 4
+    assert found.head_labels == tuple(Head.parse(name).layer for name in found.heads)
+    inside = np.equal.outer(found.task_labels, found.head_labels)
+    assert found.alphas[inside].min() > found.alphas[~inside].max()
+
+
+def test_blocks_of_different_size_are_numbered_by_their_tasks() -> None:
+    fits = list(blocks(3, 3).values())
+    found = cocluster(SiteFits([fits[0], *fits[1::3], *fits[2::3][:2]]), n_clusters=3)
+    assert found.task_labels == (2, 0, 0, 0, 1, 1)
+
+
+@pytest.mark.parametrize("n_clusters", [1, 2, 4])
+def test_a_given_number_of_blocks_is_kept(n_clusters: int) -> None:
+    found = cocluster(blocks(4, 3), n_clusters=n_clusters)
+    assert found.n_clusters == n_clusters == len(set(found.task_labels))
+
+
+def test_a_task_that_opens_no_head_is_left_out_of_blocks_with_its_name() -> None:
+    fits = SiteFits([*blocks(2, 3).values(), *fits_of({"nothing": np.full(GRID.shape, 0.01)})])
+    found = cocluster(fits)
+    assert "nothing" not in found.tasks
+    assert "left out, for no head exceeds an alpha of 0.1 there: nothing" in found.notes
+    assert found.task_labels == (0, 1) * 3
+
+
+def test_more_blocks_than_different_tasks_are_said_to_be_arbitrary() -> None:
+    found = cocluster(same(fake_alphas("task"), 4), n_clusters=3)
+    assert any("how they fall into 3 is arbitrary" in note for note in found.notes)
+
+
+# Tables
+
+
+def test_the_table_of_tasks_holds_family_cluster_place_and_coordinates() -> None:
+    found = cluster_tasks(kin(3, 2))
+    table = found.frame()
+    assert list(table.columns) == ["task", "family", "cluster", "place", "pca_1", "pca_2", "mds_1", "mds_2"]
+    assert tuple(table["task"]) == found.items
+    assert tuple(table["family"]) == found.families
+    assert tuple(table["cluster"]) == found.labels
+    assert tuple(table.sort_values("place").index) == found.order
+    assert np.array_equal(table[["pca_1", "pca_2"]], found.pca)
+    assert np.array_equal(table[["mds_1", "mds_2"]], found.mds)
+
+
+def test_the_table_of_heads_holds_their_place_in_the_model_and_mean_alpha() -> None:
+    found = cluster_heads(blocks(2, 2))
+    table = found.frame()
+    assert list(table.columns) == ["layer", "head", "cluster", "place", "mean_alpha"]
+    assert [f"L{row.layer}H{row.head}" for row in table.itertuples()] == list(found.items)
+    assert tuple(table.sort_values("place").index) == found.order
+    assert np.allclose(table["mean_alpha"], found.alphas.mean(axis=1))
+
+
+def test_the_table_of_blocks_has_one_row_a_task_and_head() -> None:
+    found = cocluster(blocks(2, 2))
+    table = found.frame()
+    assert list(table.columns) == ["task", "task_cluster", "layer", "head", "head_cluster", "alpha"]
+    assert len(table) == found.alphas.size
+    row = table.iloc[len(found.heads) + 3]
+    assert (row["task"], row["task_cluster"]) == (found.tasks[1], found.task_labels[1])
+    assert (f"L{row['layer']}H{row['head']}", row["head_cluster"]) == (found.heads[3], found.head_labels[3])
+    assert row["alpha"] == found.alphas[1, 3]
+
+
+# Little or nothing to group
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n_tasks", [1, 2])
+def test_one_or_two_tasks_stand_for_themselves(n_tasks: int, method: Clustering) -> None:
+    found = cluster_tasks(chance(n_tasks, draw=0), method=method)
+    assert found.labels == tuple(range(n_tasks))
+    assert found.order == tuple(range(n_tasks)) or found.order == (1, 0)
+    assert found.silhouettes == {}
+    assert found.stability is None and found.family_agreement is None
+    assert not found.pca[:, 1].astype(np.float16).any()
+    assert found.linkage.shape == (n_tasks - 1, 4)
+    assert "fewer than three tasks: nothing can be grouped" in found.notes
+    assert cocluster(chance(n_tasks, draw=0)).n_clusters == n_tasks
+
+
+@pytest.mark.parametrize("alphas", [np.zeros(GRID.shape), np.full(GRID.shape, 0.5), fake_alphas("task")])
+def test_tasks_that_do_not_differ_are_left_in_one_cluster(alphas: Float32) -> None:
+    found = cluster_tasks(same(alphas, 5))
+    assert found.labels == (0,) * 5
+    assert found.stability is None
+    assert sum(found.explained) == 0
+    assert not found.pca.any()
+    assert any(note.startswith("no structure") for note in found.notes)
+
+
+def test_a_forced_split_of_equal_tasks_is_said_to_be_arbitrary_and_does_not_last() -> None:
+    found = cluster_tasks(same(fake_alphas("task"), 6), n_clusters=2)
+    assert "distances tie where the tree is cut: other 2 clusters fit the tasks as well" in found.notes
+    assert estimate(found.stability).value < 0.2
+
+
+def test_a_search_that_ends_at_its_limit_says_so() -> None:
+    found = cluster_tasks(kin(14, 2), n_bootstrap=2)
+    assert found.n_clusters == 12 == max(int(n) for n in found.silhouettes)
+    assert any("no more than 12 clusters were tried" in note for note in found.notes)
+    assert cluster_tasks(kin(14, 2), n_clusters=14, n_bootstrap=2).n_clusters == 14
+
+
+@pytest.mark.parametrize("read", [cluster_heads, cocluster])
+def test_where_no_head_is_open_there_is_nothing_to_group(read: Callable[[SiteFits], Record]) -> None:
+    with pytest.raises(InputError, match=r"no head exceeds an alpha of 0\.1 under any task; lower min_alpha"):
+        read(same(np.full(GRID.shape, 0.05), 3))
+
+
+@pytest.mark.parametrize("read", [cluster_tasks, cluster_heads, cocluster])
+def test_no_fits_are_refused(read: Callable[[SiteFits], Record]) -> None:
+    with pytest.raises(InputError, match="there are no fits to cluster"):
+        read(SiteFits([]))
+
+
+@pytest.mark.parametrize("read", [cluster_tasks, cluster_heads, cocluster])
+def test_fits_of_different_grids_are_refused_with_both(read: Callable[[SiteFits], Record]) -> None:
+    fits = [*chance(2, draw=0).values(), *fits_of({"other": fake_alphas("other", grid=RAGGED)}, grid=RAGGED)]
+    with pytest.raises(MismatchError, match="'task 0' was fitted over 6 layers x 8 heads, 'other' over 3 layers"):
+        read(SiteFits(fits))
+
+
+@pytest.mark.parametrize("n_clusters", [-1, 0, 7])
+def test_a_number_of_clusters_that_cannot_be_is_refused(n_clusters: int) -> None:
+    with pytest.raises(InputError, match=f"cannot make {n_clusters} clusters of 6 tasks"):
+        cluster_tasks(kin(2, 3), n_clusters=n_clusters)
+    with pytest.raises(InputError, match=f"cannot make {n_clusters} clusters of 6 tasks and .* heads"):
+        cocluster(kin(2, 3), n_clusters=n_clusters)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "kmeans"}, "unknown clustering method 'kmeans'; known: agglomerative, hdbscan"),
+        ({"method": "hdbscan", "n_clusters": 2}, "HDBSCAN finds the number of clusters itself"),
+        ({"n_bootstrap": 0}, "at least one bootstrap, got n_bootstrap=0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        cluster_tasks(kin(2, 3), **options)
+
+
+@pytest.mark.parametrize("min_alpha", [-0.1, 1.0, float("nan")])
+def test_a_floor_outside_the_range_of_alphas_is_refused(min_alpha: float) -> None:
+    with pytest.raises(InputError, match=r"min_alpha lies in \[0, 1\)"):
+        cluster_heads(kin(2, 3), min_alpha=min_alpha)
+
+
+def test_tasks_that_share_one_alpha_map_are_said_to_be_alike_by_construction() -> None:
+    fits = fits_of({f"task {i}": fake_alphas("shared") for i in range(3)}, shared_with=("another",))
+    assert any("share one alpha map by construction" in note for note in cluster_tasks(SiteFits(fits)).notes)
+
+
+def test_fits_of_several_models_are_pointed_out() -> None:
+    fits = [fake_fit(f"task {i}", model=fake_identity(f"model-{i % 2}")) for i in range(4)]
+    assert any("several models (model-0, model-1)" in note for note in cluster_tasks(SiteFits(fits)).notes)
+
+
+# What a record refuses
+
+
+@pytest.fixture(scope="module")
+def tasks() -> TaskClusters:
+    return cluster_tasks(kin(3, 2), n_bootstrap=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": (0, 0, 1, 1, 2)}, "do not fit 6 items"),
+        ({"labels": (0, 0, 1, 1, 3, 3)}, "not numbered from 0 by falling size"),
+        ({"labels": (0, 1, 1, 1, 1, 1)}, "not numbered from 0 by falling size"),
+        ({"labels": (0, 0, 0, 0, 0, -1)}, "only HDBSCAN leaves items without a cluster"),
+        ({"order": (0, 1, 2, 3, 4, 4)}, "do not fit 6 items"),
+        ({"items": ("a",) * 6}, "needs each item once"),
+        ({"distance": np.zeros((5, 5))}, r"distances of shape \(5, 5\)"),
+        ({"linkage": np.zeros((6, 4))}, r"a tree of shape \(6, 4\)"),
+        ({"families": (None,)}, "1 families"),
+        ({"alphas": np.zeros((6, 7))}, r"alphas of shape \(6, 7\) do not fit 6 tasks, 6 layers x 8 heads"),
+        ({"pca": np.zeros((6, 3))}, "coordinates of shapes"),
+        ({"explained": (0.9, 0.2)}, "sum to more than 1"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other_are_refused(
+    tasks: TaskClusters, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        tasks.replace(**changes)
+
+
+def test_a_cluster_that_is_not_there_is_refused_with_their_number(tasks: TaskClusters) -> None:
+    assert tasks.cluster(-1) == ()
+    with pytest.raises(InputError, match="there is no cluster 3; there are 3, counted from 0"):
+        tasks.cluster(3)
+
+
+def test_heads_and_blocks_that_do_not_fit_are_refused() -> None:
+    heads, both = cluster_heads(blocks(2, 2)), cocluster(blocks(2, 2))
+    assert isinstance(heads, HeadClusters) and isinstance(both, CoClusters)
+    with pytest.raises(InputError, match="do not fit 16 heads, 1 tasks"):
+        heads.replace(tasks=("one",))
+    with pytest.raises(InputError, match=r"labels \[7\] do not fit 2 clusters"):
+        both.replace(task_labels=(0, 1, 0, 7))
+    with pytest.raises(InputError, match="do not fit 4 tasks, 16 heads"):
+        both.replace(alphas=np.zeros((4, 3)))
+    with pytest.raises(InputError, match="3, 16 labels"):
+        both.replace(task_labels=(0, 1, 0))
+
+
+def test_an_empty_interval_is_refused() -> None:
+    with pytest.raises(InputError, match=r"an interval from 0\.6 to 0\.4 is empty"):
+        Estimate(value=0.5, low=0.6, high=0.4)
+    with pytest.raises(InputError, match="p_value"):
+        Estimate(value=0.5, low=0.4, high=0.6, p_value=0.0)
+
+
+# Size
+
+
+def test_the_tasks_and_heads_of_a_large_study_take_seconds() -> None:
+    fits = kin(19, 3, grid=LARGE, seeds=(0, 1))
+    began = time.process_time()
+    assert len(cluster_tasks(fits).items) == 57
+    assert len(cluster_heads(fits).items) == len(LARGE)
+    assert len(cocluster(fits).tasks) == 57
+    assert time.process_time() - began < 10

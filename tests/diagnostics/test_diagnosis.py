@@ -1,0 +1,142 @@
+"""Every check is set off by a planted fault, and stays quiet without it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from site_lens.core.diagnosis import Finding, State
+from site_lens.core.evaluation import Evaluations
+from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
+from site_lens.core.runs import SHUFFLED_ANSWERS, TASK_AGNOSTIC, Run
+from site_lens.diagnostics.diagnosis import CHECKS, diagnose
+from tests.fakes import ACCURACIES, GRID, fake_alphas, fake_evaluation, fake_fit, fake_fits
+
+HALF = np.full(GRID.shape, 0.5, dtype=np.float32)
+CODES = ("ended", "not_binary", "null_as_binary", "soft_hard_gap", "gates_alone", "task_agnostic", "seeds_disagree",
+         "few_queries")  # fmt: skip
+
+
+def finding(
+    code: str,
+    *fits: SiteFit,
+    accuracies: Mapping[str, float] | None = None,
+    controls: Mapping[str, SiteFits] | None = None,
+    **options: Any,
+) -> Finding:
+    """What one check says of the task `antonym`."""
+    made = [fake_evaluation("antonym", ACCURACIES | dict(accuracies), **options)] if accuracies is not None else []
+    run = Run(SiteFits(fits or [fake_fit("antonym")]), dict(controls or {}), Evaluations(made) if made else None)
+    (found,) = [one for one in diagnose(run).of("antonym") if one.code == code]
+    return found
+
+
+def test_every_task_gets_every_check_in_order() -> None:
+    found = diagnose(fake_fits(["antonym", "plural"]))
+    assert tuple(one.code for one in found.of("antonym")) == CODES
+    assert len(found.findings) == 2 * len(CHECKS)
+    assert found.ok
+    assert list(found.frame()["code"]) == [*CODES, *CODES]
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("converged", "ok"), ("step_limit", "ok"), ("early_stop", "ok"), ("diverged", "fail"), ("nonfinite", "fail")],
+)
+def test_a_broken_fit_fails(status: Any, state: State) -> None:
+    found = finding("ended", fake_fit("antonym", status=status))
+    assert found.state == state
+    assert bool(found.advice) == (state == "fail")
+
+
+def test_a_fit_whose_start_was_best_is_told_so() -> None:
+    found = finding("ended", fake_fit("antonym", status="diverged", kept_step=0))
+    assert "do not round it" in found.advice
+
+
+def test_gates_left_in_the_middle_are_not_binary() -> None:
+    found = finding("not_binary", fake_fit("antonym", 0, HALF))
+    assert (found.state, found.value) == ("warn", 1)
+    assert finding("not_binary", fake_fit("antonym", 0, fake_alphas("antonym").round())).state == "ok"
+
+
+def test_an_early_stop_is_not_scolded_for_gates_in_the_middle() -> None:
+    fit = fake_fit("antonym", 0, HALF)
+    stopped = fit.replace(config=fit.config.replace(n_steps=400))
+    found = finding("not_binary", stopped)
+    assert found.state == "not_applicable"
+    assert "stopped early" in found.meaning
+
+
+def test_binary_gates_under_a_null_are_the_optimisers_doing() -> None:
+    null = {SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())])}
+    assert finding("null_as_binary", controls=null).state == "warn"
+    undecided = {SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, HALF)])}
+    assert finding("null_as_binary", controls=undecided).state == "ok"
+    assert finding("null_as_binary").state == "not_applicable"
+
+
+def test_the_most_binary_null_counts() -> None:
+    nulls = {
+        SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, HALF)]),
+        "site_other_embedding": SiteFits([fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())]),
+    }
+    assert "site_other_embedding" in finding("null_as_binary", controls=nulls).meaning
+
+
+@pytest.mark.parametrize(("hard", "state"), [(0.85, "ok"), (0.825, "ok"), (0.7, "warn")])
+def test_rounding_that_costs_more_than_five_points_is_reported(hard: float, state: State) -> None:
+    assert finding("soft_hard_gap", accuracies={"site": 0.85, "site_hard": hard}).state == state
+
+
+@pytest.mark.parametrize(
+    ("zero", "site", "state"), [(0.3, 0.85, "ok"), (0.8, 0.85, "warn"), (0.05, 0.075, "not_applicable")]
+)
+def test_gates_alone_are_judged_by_their_share_of_the_gain(zero: float, site: float, state: State) -> None:
+    accuracies = {"zero_shot": 0.05, "site": site, "site_zero_embedding": zero}
+    assert finding("gates_alone", accuracies=accuracies).state == state
+
+
+def test_shared_gates_as_good_as_own_ones_are_reported() -> None:
+    assert finding("task_agnostic", accuracies={TASK_AGNOSTIC: 0.85}).state == "warn"
+    assert finding("task_agnostic", accuracies={TASK_AGNOSTIC: 0.5}).state == "ok"
+    assert finding("task_agnostic", accuracies={}).state == "not_applicable"
+
+
+def test_seeds_that_disagree_as_much_as_tasks_do_fail() -> None:
+    alike = [fake_fit("antonym", seed, fake_alphas("antonym")) for seed in range(3)]
+    chance = [fake_fit("antonym", seed, fake_alphas("antonym", seed=seed)) for seed in range(3)]
+    others = [fake_fit("plural", seed) for seed in range(3)]
+    assert finding("seeds_disagree", *alike, *others).state == "ok"
+    assert finding("seeds_disagree", *chance, *others).state == "fail"
+    assert finding("seeds_disagree", *chance).state == "warn"  # nothing to compare with
+    assert finding("seeds_disagree").state == "not_applicable"
+
+
+@pytest.mark.parametrize(("n", "state"), [(20, "warn"), (50, "ok")])
+def test_few_queries_are_reported(n: int, state: State) -> None:
+    found = finding("few_queries", accuracies={}, n_queries=n)
+    assert (found.state, found.value) == (state, n)
+
+
+def test_without_evaluations_what_needs_them_is_not_applicable_and_says_why() -> None:
+    found = {one.code: one for one in diagnose(fake_fits(["antonym"])).findings}
+    for code in ("soft_hard_gap", "gates_alone", "task_agnostic", "few_queries"):
+        assert found[code].state == "not_applicable"
+        assert found[code].meaning
+        assert not found[code].advice
+
+
+def test_the_fit_of_the_lowest_seed_is_diagnosed() -> None:
+    fits = SiteFits([fake_fit("antonym", 3), fake_fit("antonym", 1, status="nonfinite")])
+    assert diagnose(fits).of("antonym")[0].state == "fail"
+
+
+def test_failures_come_first_and_every_finding_names_its_documentation() -> None:
+    fits = SiteFits([fake_fit("a", config=SiteConfig()), fake_fit("b", status="nonfinite")])
+    found = diagnose(fits)
+    assert found.worst_first()[0].task == "b"
+    assert found.having("fail") == found.worst_first()[:1]
+    assert not found.ok
+    assert found.findings[0].docs == "docs/diagnosis.md#ended"
