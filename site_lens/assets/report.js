@@ -76,7 +76,7 @@
 
   document.addEventListener("toggle", draw, true);
   document.addEventListener("toggle", tabulate, true);
-  document.getElementById("filter").addEventListener("input", filterTasks);
+  document.getElementById("filter")?.addEventListener("input", filterTasks);
   window.addEventListener("resize", () => requestAnimationFrame(draw));
   window.addEventListener("hashchange", openTarget);
   window.addEventListener("beforeprint", () => {

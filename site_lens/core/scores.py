@@ -57,8 +57,9 @@ class HeadScores(Record):
         """One row per head: layer, head, value, rank (1 = highest)."""
         import pandas as pd
 
-        rows = [(head.layer, head.head, self[head]) for head in self.grid]
-        table = pd.DataFrame(rows, columns=["layer", "head", "value"])
+        layer, head = np.nonzero(self.grid.mask)
+        values = self.values[layer, head].astype(np.float64)
+        table = pd.DataFrame({"layer": layer, "head": head, "value": values})
         table["rank"] = table["value"].rank(ascending=False, method="first").astype(int)
         return table
 

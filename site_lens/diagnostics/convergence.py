@@ -40,7 +40,7 @@ def check_convergence(fit: SiteFit) -> Convergence:
         n_heads=alphas.shape[1],
         undecided=undecided,
         entropy=binary_entropy(alphas).mean(axis=1),
-        bimodality=[bimodality(row) for row in alphas],
+        bimodality=bimodality(alphas),
         flips=flips,
         settled_step=_settled_step(steps, undecided),
         late_flips=int(flips[late].sum()) if late.any() else None,
@@ -54,19 +54,20 @@ def binary_entropy(alphas: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((entr(alphas) + entr(1 - alphas)) / np.log(2))
 
 
-def bimodality(alphas: NDArray[np.float64]) -> float:
-    """Sarle's coefficient, corrected for the size of the sample: (skewness^2 + 1) / (excess kurtosis + correction).
+def bimodality(alphas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sarle's coefficient of each row, corrected for its size: (skewness^2 + 1) / (excess kurtosis + correction).
 
     5/9 for a uniform and 1/3 for a normal distribution, 1 for two equal values; 0 where it is not defined, which is so
     for equal alphas and for fewer than four.
     """
     from scipy.stats import kurtosis, skew
 
-    n = len(alphas)
-    if n < 4 or np.ptp(alphas) < 1e-6:
-        return 0.0
-    correction = 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
-    return float((skew(alphas, bias=False) ** 2 + 1) / (kurtosis(alphas, bias=False) + correction))
+    n = alphas.shape[1]
+    found, varied = np.zeros(len(alphas)), np.ptp(alphas, axis=1) > 1e-6
+    if n >= 4 and varied.any():
+        rows, correction = alphas[varied], 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
+        found[varied] = (skew(rows, axis=1, bias=False) ** 2 + 1) / (kurtosis(rows, axis=1, bias=False) + correction)
+    return found
 
 
 def _settled_step(steps: NDArray[np.int64], undecided: NDArray[np.float64]) -> int | None:

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.core.fits import SiteFit
-from site_lens.plots.alpha_paths import mark_kept
+from site_lens.plots.alpha_paths import kept_mark
 from site_lens.plots.head_map import colorbar
 from site_lens.plots.style import GATE_SCALE, TEMPLATE, titled
 
@@ -37,8 +37,7 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
         hovertemplate="step %{x}<br>alpha %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
         f"share of heads %{{z:.3f}} (%{{customdata[0]}} of {n_heads})<extra></extra>",
     )
-    figure = go.Figure([cells])
-    figure.update_layout(
+    layout = dict(
         template=TEMPLATE,
         title=titled(f"alphas of {fit.task}", f"one seed ({fit.seed}), {n_heads} heads, {fit.status}"),
         height=400,
@@ -47,5 +46,4 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
         xaxis={"title": {"text": "step"}, "showgrid": False},
         yaxis={"title": {"text": "alpha"}, "range": [0, 1], "dtick": 0.25},
     )
-    mark_kept(figure, fit)
-    return figure
+    return go.Figure([cells], layout | kept_mark(fit))

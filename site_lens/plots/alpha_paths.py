@@ -1,5 +1,8 @@
 """Alpha paths: how the alpha of every head went over the steps of a fit."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -30,44 +33,51 @@ def alpha_paths(fit: SiteFit, *, most: int = 12) -> go.Figure:
     heads = fit.frame().sort_values("rank")[["layer", "head", "rank"]].to_numpy()
     paths = fit.trace.alphas[:, heads[:, 0], heads[:, 1]].T
     most = min(most, len(heads))
-    every = _line(fit, heads, paths).update(name="all heads", mode="lines", line={"color": NO_HEAD, "width": 1})
-    figure = go.Figure([every])
-    for index, (head, path) in enumerate(zip(heads[:most], paths, strict=False)):
-        one = _line(fit, head[None], path[None]).update(name=f"L{head[0]}H{head[1]}", mode="lines+markers")
-        one.update(line={"color": PALETTE[index % 6], "width": 1.8}, marker={"size": 4})  # the seventh colour is grey
-        figure.add_trace(one)
-    figure.update_layout(
-        template=TEMPLATE,
-        title=titled(f"alpha of {fit.task}", f"one seed ({fit.seed}); coloured: the {most} highest of {len(heads)}"),
-        height=400,
-        margin={"t": 84},
-        showlegend=False,
-        xaxis={"title": {"text": "step"}},
-        yaxis={"title": {"text": "alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
-    )
-    mark_kept(figure, fit)
-    return figure
+    every = _line(fit, heads, paths) | {"name": "all heads", "mode": "lines", "line": {"color": NO_HEAD, "width": 1}}
+    coloured = [
+        _line(fit, head[None], path[None])
+        | {
+            "name": f"L{head[0]}H{head[1]}",
+            "mode": "lines+markers",
+            "line": {"color": PALETTE[index % 6], "width": 1.8},  # the seventh colour is grey
+            "marker": {"size": 4},
+        }
+        for index, (head, path) in enumerate(zip(heads[:most], paths, strict=False))
+    ]
+    layout = {
+        "template": TEMPLATE,
+        "title": titled(f"alpha of {fit.task}", f"one seed ({fit.seed}); coloured: the {most} highest of {len(heads)}"),
+        "height": 400,
+        "margin": {"t": 84},
+        "showlegend": False,
+        "xaxis": {"title": {"text": "step"}},
+        "yaxis": {"title": {"text": "alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
+    }
+    return go.Figure([every, *coloured], layout | kept_mark(fit))
 
 
-def mark_kept(figure: go.Figure, fit: SiteFit) -> None:
-    """Mark the kept step by a dotted line, with its number above it."""
-    share = fit.kept_step / max(fit.trace.eval_steps[-1], 1)
+def kept_mark(fit: SiteFit, axes: Sequence[str] = ("",)) -> dict[str, Any]:
+    """Mark the kept step: a dotted line through the panels with these axes, and its number above the first."""
+    share = fit.kept_step / max([*fit.trace.eval_steps, 1])
     side = "left" if share < 1 / 3 else "right" if share > 2 / 3 else "center"  # the text stays inside the figure
-    figure.add_vline(fit.kept_step, line={"color": INK, "width": 1, "dash": "dot"})
-    figure.add_annotation(
-        x=fit.kept_step, xanchor=side, y=1, yref="y domain", yanchor="bottom", text=f"kept: step {fit.kept_step}",
-        showarrow=False,
-    )  # fmt: skip
+    line = {"type": "line", "x0": fit.kept_step, "x1": fit.kept_step, "y0": 0, "y1": 1,
+            "line": {"color": INK, "width": 1, "dash": "dot"}}  # fmt: skip
+    text = {"x": fit.kept_step, "xanchor": side, "y": 1, "yref": f"y{axes[0]} domain", "yanchor": "bottom",
+            "text": f"kept: step {fit.kept_step}", "showarrow": False}  # fmt: skip
+    return {
+        "shapes": [line | {"xref": f"x{axis}", "yref": f"y{axis} domain"} for axis in axes],
+        "annotations": [text],
+    }
 
 
-def _line(fit: SiteFit, heads: Float32, paths: Float32) -> go.Scatter:
+def _line(fit: SiteFit, heads: Float32, paths: Float32) -> dict[str, Any]:
     """Build one trace of the paths (head evaluation) of some heads (head, (layer, head, rank))."""
     gap = np.full((len(paths), 1), np.nan)
     steps = np.broadcast_to(np.array(fit.trace.eval_steps), paths.shape)
-    return go.Scatter(
-        x=np.hstack([steps, gap]).ravel()[:-1],
-        y=np.hstack([paths, gap]).ravel()[:-1],
-        customdata=np.repeat(heads, paths.shape[1] + 1, axis=0)[:-1],
-        hovertemplate="L%{customdata[0]}H%{customdata[1]}<br>layer %{customdata[0]}, head %{customdata[1]}<br>"
+    return {
+        "x": np.hstack([steps, gap]).ravel()[:-1],
+        "y": np.hstack([paths, gap]).ravel()[:-1],
+        "customdata": np.repeat(heads, paths.shape[1] + 1, axis=0)[:-1],
+        "hovertemplate": "L%{customdata[0]}H%{customdata[1]}<br>layer %{customdata[0]}, head %{customdata[1]}<br>"
         f"step %{{x}}<br>alpha %{{y:.3f}}<br>rank %{{customdata[2]}} of {len(fit.gates.grid)}<extra></extra>",
-    )
+    }

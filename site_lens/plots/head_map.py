@@ -40,9 +40,8 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
     n_layers, n_heads = scores.grid.shape
     if kv_groups is not None:
         _need_even_groups(scores.grid, kv_groups)
-    figure = go.Figure(map_traces(scores, kv_groups=kv_groups))
     subtitle = f"{scores.selector}, one seed ({record.seed})" if isinstance(record, SiteFit) else scores.selector
-    figure.update_layout(
+    layout: dict[str, Any] = dict(
         template=TEMPLATE,
         title=titled(title if title is not None else scores.task or scores.selector, subtitle),
         height=map_height(n_layers),
@@ -51,13 +50,16 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
         yaxis={"title": {"text": "layer"}, **index_axis(n_layers)},
     )
     if kv_groups is not None:
-        figure.update_layout(shapes=_brackets(n_heads, kv_groups), xaxis={"ticklabelstandoff": BRACKET})
-        figure.update_xaxes(title_text="head (brackets: one key-value head each)")
-    return figure
+        layout["shapes"] = _brackets(n_heads, kv_groups)
+        layout["xaxis"] |= {"ticklabelstandoff": BRACKET, "title": {"text": "head (brackets: one key-value head each)"}}
+    return go.Figure(map_traces(scores, kv_groups=kv_groups), layout)
 
 
-def map_traces(scores: HeadScores, *, kv_groups: int | None = None) -> list[go.Heatmap]:
-    """Build the heat map of one record on `coloraxis`, and the grey one beneath it if places without a head exist."""
+def map_traces(scores: HeadScores, *, kv_groups: int | None = None, axis: str = "") -> list[go.Heatmap]:
+    """Build the heat map of one record on `coloraxis`, and the grey one beneath it if places without a head exist.
+
+    `axis` is the number of its axes among those of the figure, as text; none for the first.
+    """
     unit = "alpha" if isinstance(scores, HeadGates) else "score"
     lines = [f"{unit} %{{z:.3f}}", f"rank %{{customdata}} of {len(scores.grid)}"]
     values, *nothing = grid_traces(scores.values, scores.grid, ranks(scores), lines)
@@ -65,7 +67,7 @@ def map_traces(scores: HeadScores, *, kv_groups: int | None = None) -> list[go.H
         group = np.arange(scores.grid.n_heads) // (scores.grid.n_heads // kv_groups)
         values.text = np.tile(group, (scores.grid.n_layers, 1))
         values.hovertemplate = values.hovertemplate.replace("<extra>", "<br>key-value head %{text}<extra>")
-    return [values, *nothing]
+    return [trace.update(xaxis=f"x{axis}", yaxis=f"y{axis}") if axis else trace for trace in (values, *nothing)]
 
 
 def grid_traces(values: Float32, grid: HeadGrid, customdata: NDArray[Any], lines: list[str]) -> list[go.Heatmap]:

@@ -2,10 +2,13 @@
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from site_lens.core.fits import SiteFit
-from site_lens.plots.style import INK, PALETTE, TEMPLATE, titled
+from site_lens.plots.alpha_paths import kept_mark
+from site_lens.plots.style import PALETTE, TEMPLATE, titled
+
+LOWER, UPPER = 0.35, 0.43
+"""Heights, from 0 to 1, at which the lower panel ends and the upper begins."""
 
 
 def training(fit: SiteFit) -> go.Figure:
@@ -19,41 +22,35 @@ def training(fit: SiteFit) -> go.Figure:
         0.1 < alpha < 0.9.
     """
     trace, table = fit.trace, fit.trace_frame()
-    figure = make_subplots(
-        2,
-        1,
-        shared_xaxes=True,
-        vertical_spacing=0.08,
-        row_heights=[0.62, 0.38],
-        figure=go.Figure(layout={"template": TEMPLATE}),
-    )
     lines = (
-        ("training loss", np.arange(len(trace.loss)), trace.loss, PALETTE[5], "lines", 1),
-        ("validation loss", table["step"], table["valid_loss"], PALETTE[1], "lines+markers", 1),
-        ("share undecided", table["step"], table["undecided"], PALETTE[2], "lines+markers", 2),
+        ("training loss", np.arange(len(trace.loss)), trace.loss, PALETTE[5], "lines", ""),
+        ("validation loss", table["step"], table["valid_loss"], PALETTE[1], "lines+markers", ""),
+        ("share undecided", table["step"], table["undecided"], PALETTE[2], "lines+markers", "2"),
     )
-    for name, steps, values, color, mode, row in lines:
-        drawn = go.Scatter(
+    traces = [
+        go.Scatter(
             name=name,
             x=np.asarray(steps),
             y=np.asarray(values),
             mode=mode,
+            xaxis=f"x{panel}",
+            yaxis=f"y{panel}",
             line={"color": color, "width": 1.6},
-            marker={"size": 5, "symbol": "circle" if row == 1 else "square"},
+            marker={"size": 5, "symbol": "square" if panel else "circle"},
             hovertemplate=f"step %{{x}}<br>{name} %{{y:.3f}}<extra></extra>",
         )
-        figure.add_trace(drawn, row=row, col=1)
-    figure.add_vline(fit.kept_step, line={"color": INK, "width": 1, "dash": "dot"}, row="all", col=1)
-    figure.add_annotation(
-        x=fit.kept_step, y=1, yref="y domain", yanchor="bottom", text=f"kept: step {fit.kept_step}", showarrow=False
-    )
-    figure.update_layout(
+        for name, steps, values, color, mode, panel in lines
+    ]
+    undecided = {"text": "undecided"}
+    layout = dict(
+        template=TEMPLATE,
         title=titled(f"training of {fit.task}", f"one seed ({fit.seed}), {fit.status}"),
         height=400,
         margin={"t": 118},
         legend={"orientation": "h", "x": 0, "y": 1.07, "yanchor": "bottom", "font": {"size": 11}},
+        xaxis={"anchor": "y", "matches": "x2", "showticklabels": False},
+        yaxis={"anchor": "x", "domain": [UPPER, 1], "title": {"text": "loss (nats)"}},
+        xaxis2={"anchor": "y2", "title": {"text": "step"}, "rangemode": "tozero"},
+        yaxis2={"anchor": "x2", "domain": [0, LOWER], "title": undecided, "range": [-0.03, 1.03], "dtick": 0.5},
     )
-    figure.update_xaxes(title_text="step", rangemode="tozero", row=2, col=1)
-    figure.update_yaxes(title_text="loss (nats)", row=1, col=1)
-    figure.update_yaxes(title_text="undecided", range=[-0.03, 1.03], dtick=0.5, row=2, col=1)
-    return figure
+    return go.Figure(traces, layout | kept_mark(fit, ("", "2")))

@@ -35,8 +35,8 @@ def test_fits_of_several_seeds_are_told_apart() -> None:
 
 def test_axes_are_named_along_the_edges_only() -> None:
     figure = plots.head_maps(fake_fits(TASKS), columns=2)  # rows of 2, 2 and 1
-    assert [axis.title.text for axis in figure.select_xaxes()] == [None, None, None, "head", "head", None]
-    assert [axis.title.text for axis in figure.select_yaxes()] == ["layer", None, "layer", None, "layer", None]
+    assert [axis.title.text for axis in figure.select_xaxes()] == [None, None, None, "head", "head"]
+    assert [axis.title.text for axis in figure.select_yaxes()] == ["layer", None, "layer", None, "layer"]
 
 
 def test_fits_of_different_grids_keep_their_own_axes() -> None:
