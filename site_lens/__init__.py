@@ -25,6 +25,7 @@ _HOMES = {
     "site_lens.core.statistics": ("Interval",),
     "site_lens.core.runs": ("Run",),
     "site_lens.core.storage": ("load", "save"),
+    "site_lens.core.attention": ("AttentionSample", "AttentionSamples"),
     "site_lens.core.convergence": ("Convergence",),
     "site_lens.core.agreement": ("Agreement",),
     "site_lens.core.diagnosis": ("Diagnosis",),
@@ -33,6 +34,7 @@ _HOMES = {
     "site_lens.models.loading": ("load_model", "wrap_model"),
     "site_lens.models.self_check": ("Check",),
     "site_lens.interventions.examining": ("examine",),
+    "site_lens.interventions.attending": ("sample_attention",),
     "site_lens.interventions.capturing": ("capture_embeddings",),
     "site_lens.interventions.patching": ("inject", "mix"),
     "site_lens.interventions.evaluating": ("evaluate",),
@@ -55,6 +57,8 @@ __all__ = ["__version__", "plots", *_HOME_OF]  # noqa: PLE0604  # strings all
 if TYPE_CHECKING:
     from site_lens import plots as plots
     from site_lens.core.agreement import Agreement as Agreement
+    from site_lens.core.attention import AttentionSample as AttentionSample
+    from site_lens.core.attention import AttentionSamples as AttentionSamples
     from site_lens.core.clusters import CoClusters as CoClusters
     from site_lens.core.clusters import HeadClusters as HeadClusters
     from site_lens.core.clusters import TaskClusters as TaskClusters
@@ -100,6 +104,7 @@ if TYPE_CHECKING:
     from site_lens.diagnostics.diagnosis import diagnose as diagnose
     from site_lens.diagnostics.overlap import compare_heads as compare_heads
     from site_lens.experiments.study import fit_and_evaluate as fit_and_evaluate
+    from site_lens.interventions.attending import sample_attention as sample_attention
     from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
     from site_lens.interventions.evaluating import evaluate as evaluate
     from site_lens.interventions.examining import examine as examine

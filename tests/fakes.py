@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from site_lens.core.attention import AttentionSample
 from site_lens.core.digests import digest_json, seed_stream
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.evaluation import Evaluation
@@ -147,3 +148,21 @@ def fake_evaluation(
         "versions": VERSIONS,
     }
     return Evaluation(**fields | changes)
+
+
+def fake_attention(task: str, heads: tuple[str, ...] = ("L0H1", "L2H1"), **changes: Any) -> AttentionSample:
+    """Build an attention sample of two prompts in which every token looks at all before it alike."""
+    tokens = (("<s>", " hot", "\n", "A:"), ("<s>", ' "cold"', "</script>", "\n", "A:"))
+    patterns = np.zeros((2, len(heads), 5, 5), dtype=np.float32)
+    for i, row in enumerate(tokens):
+        n = len(row)
+        patterns[i, :, :n, :n] = np.tril(np.ones((n, n))) / np.arange(1, n + 1)[:, None]
+    fields: dict[str, Any] = {
+        "task": task,
+        "model": fake_identity(),
+        "heads": heads,
+        "tokens": tokens,
+        "n_shots": (0, 3),
+        "patterns": patterns,
+    }
+    return AttentionSample(**fields | changes)

@@ -66,6 +66,17 @@
     for (const item of document.querySelectorAll("[data-filtered] > li")) item.hidden = !matches(item);
   }
 
+  function drawAttention() {
+    for (const holder of document.querySelectorAll(".attention")) {
+      if (holder.dataset.drawn || !shown(holder)) continue;
+      holder.dataset.drawn = "yes";
+      const canvas = document.createElement("div");
+      canvas.id = `${holder.id}-view`;
+      holder.append(canvas);
+      CircuitsVis.render(canvas.id, CircuitsVis.AttentionHeads, JSON.parse(holder.querySelector("script").textContent));
+    }
+  }
+
   function openTarget() {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target && target.tagName === "DETAILS") {
@@ -75,6 +86,7 @@
   }
 
   document.addEventListener("toggle", draw, true);
+  document.addEventListener("toggle", drawAttention, true);
   document.addEventListener("toggle", tabulate, true);
   document.getElementById("filter")?.addEventListener("input", filterTasks);
   window.addEventListener("resize", () => requestAnimationFrame(draw));
@@ -95,4 +107,5 @@
   }
   openTarget();
   draw();
+  drawAttention();
 })();

@@ -3,6 +3,7 @@
 runs/demo/fits/<task>.json + .safetensors
 runs/demo/controls/<method>/<task>.json + .safetensors
 runs/demo/evaluations/<task>.json + .safetensors
+runs/demo/attention/<task>.json + .safetensors
 runs/demo/results.csv
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from site_lens.core.attention import AttentionSamples
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
@@ -37,6 +39,8 @@ class Run:
     controls: dict[str, SiteFits] = field(default_factory=dict)
     """Control fits by the name of their method."""
     evaluations: Evaluations | None = None
+    attention: AttentionSamples = field(default_factory=lambda: AttentionSamples([]))
+    """Attention of the heads of highest alpha, where it was sampled."""
 
     def __post_init__(self) -> None:
         for name, fits in self.controls.items():
@@ -59,6 +63,7 @@ class Run:
                 for n in names
             },
             evaluations=Evaluations(measured) if measured else None,
+            attention=AttentionSamples([sample for part in parts for sample in part.attention.values()]),
         )
 
     @classmethod
@@ -72,10 +77,12 @@ class Run:
         if not (folder / "fits").is_dir():
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); make one with: site-lens fit")
         controls, measured = sorted((folder / "controls").glob("*")), folder / "evaluations"
+        sampled = folder / "attention"
         return cls(
             fits=SiteFits.load(folder / "fits"),
             controls={part.name: SiteFits.load(part) for part in controls if any(part.glob("*.json"))},
             evaluations=Evaluations.load(measured) if any(measured.glob("*.json")) else None,
+            attention=AttentionSamples.load(sampled) if any(sampled.glob("*.json")) else AttentionSamples([]),
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -94,6 +101,7 @@ class Run:
         self.fits.save(folder / "fits")
         for name, control in self.controls.items():
             control.save(folder / "controls" / name)
+        self.attention.save(folder / "attention")
         if self.evaluations is not None:
             self.evaluations.save(folder / "evaluations")
             write_results(self.evaluations, folder)
@@ -103,7 +111,7 @@ class Run:
 def clear_run(folder: str | Path) -> None:
     """Remove the records, results and report of a run, and nothing else: a stale record would join a new run."""
     folder = Path(folder)
-    for part in (folder / "fits", *(folder / "controls").glob("*"), folder / "evaluations"):
+    for part in (folder / "fits", *(folder / "controls").glob("*"), folder / "evaluations", folder / "attention"):
         for manifest in part.glob("*.json"):
             if manifest.with_suffix(".safetensors").exists():
                 manifest.with_suffix(".safetensors").unlink()

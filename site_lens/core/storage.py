@@ -25,6 +25,7 @@ KINDS = {
     "task_embedding": "site_lens.core.embedding:TaskEmbedding",
     "site_fit": "site_lens.core.fits:SiteFit",
     "evaluation": "site_lens.core.evaluation:Evaluation",
+    "attention_sample": "site_lens.core.attention:AttentionSample",
     "convergence": "site_lens.core.convergence:Convergence",
     "agreement": "site_lens.core.agreement:Agreement",
     "diagnosis": "site_lens.core.diagnosis:Diagnosis",

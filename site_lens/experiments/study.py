@@ -7,9 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from site_lens.core.attention import AttentionSamples
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import SiteConfig
+from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.runs import (
     CONTROLS,
@@ -23,6 +24,7 @@ from site_lens.core.runs import (
 from site_lens.core.sampling import need_rows
 from site_lens.core.storage import check_writable
 from site_lens.core.tasks import Task, task_list
+from site_lens.interventions.attending import sample_attention
 from site_lens.interventions.evaluating import evaluate
 from site_lens.interventions.prefixes import PREFIX_BUDGET
 from site_lens.models.protocol import LensModel
@@ -44,6 +46,7 @@ def fit_and_evaluate(
     n_eval_shots: int = 10,
     max_queries: int | None = None,
     generated: bool = False,
+    n_attention_heads: int = 0,
     template: PromptTemplate | None = None,
     tasks_at_once: int = TASKS_AT_ONCE,
     budget_bytes: int = PREFIX_BUDGET,
@@ -64,6 +67,7 @@ def fit_and_evaluate(
         n_eval_shots: Demonstrations of the few-shot prompting that SITE is compared with.
         max_queries: Test rows to evaluate on; all when None.
         generated: Measure exact and prefix match, too.
+        n_attention_heads: Heads of highest alpha whose attention is sampled on a prompt of each task, for the report.
         template: How examples become text; the paper's when None.
         tasks_at_once: Tasks in one batch; all of them where they share one alpha map.
         budget_bytes: Bytes of prefixes to hold at a time.
@@ -87,6 +91,8 @@ def fit_and_evaluate(
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):
         fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
+        if n_attention_heads:
+            fitted = replace(fitted, attention=_sampled(model, group, fitted.fits, n_attention_heads))
         if folder is not None:
             fitted.add_to(folder) if parts else fitted.save(folder)
         measured = evaluate(
@@ -148,6 +154,15 @@ def _fit_group(
     variants = {"site": jobs} | {name: _control(name, jobs, len(tasks)) for name in controls}
     found = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
     return Run(found["site"], {name: found[name] for name in controls})
+
+
+def _sampled(model: LensModel, tasks: Sequence[Task], fits: SiteFits, n_heads: int) -> AttentionSamples:
+    found = []
+    for task in tasks:
+        fit = min(fits.of(task.name), key=lambda one: one.seed)
+        heads = sorted(fit.gates.top(min(n_heads, len(model.grid))), key=lambda head: -fit.gates[head])
+        found.append(sample_attention(model, task, heads, template=fit.template, seed=fit.seed))
+    return AttentionSamples(found)
 
 
 def _control(name: str, jobs: Sequence[SiteJob], n_tasks: int) -> list[SiteJob]:

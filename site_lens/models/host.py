@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from site_lens.core.errors import InputError, ModelError
-from site_lens.core.heads import HeadGrid
+from site_lens.core.heads import Head, HeadGrid
 from site_lens.core.provenance import ModelIdentity
 from site_lens.models.hooking import StopForward, ZFunction, editing, hooked, split_heads, stop
 from site_lens.models.prefix import CachePrefix
@@ -19,6 +19,9 @@ from site_lens.models.tokens import Encoder
 
 HOOK = "blocks.{layer}.attn.hook_z"
 """Name of the hook point that carries z, (row pos head d_head)."""
+
+PATTERN_HOOK = "blocks.{layer}.attn.hook_pattern"
+"""Name of the hook point that carries attention after the softmax, (row head query key)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,31 @@ class HostModel(ABC):
 
         self._run_until_stopped(batch, [(layer, keep(layer)) for layer in self._points])
         return torch.stack([found[layer] for layer in range(self.grid.n_layers)], dim=1)
+
+    @torch.no_grad()
+    def attention(self, batch: Batch, heads: Sequence[Head]) -> Float[Tensor, "row head query key"]:
+        """Return the attention of some heads after the softmax, float32; see `LensModel.attention`."""
+        layers = sorted({head.layer for head in heads})
+        missing = [
+            PATTERN_HOOK.format(layer=i) for i in layers if PATTERN_HOOK.format(layer=i) not in self.host.hook_dict
+        ]
+        if missing:
+            raise ModelError(f"{self.identity.name} does not show its attention ({missing[0]} is missing)")
+        points = {layer: self.host.hook_dict[PATTERN_HOOK.format(layer=layer)] for layer in layers}
+        found: dict[int, Tensor] = {}
+
+        def keep(layer: int) -> ZFunction:
+            def hook(pattern: Tensor) -> None:
+                found[layer] = pattern.float().to(self.device)
+
+            return hook
+
+        with hooked(points, [(layer, keep(layer)) for layer in layers]):
+            self._run(batch.tokens, batch.lengths, last_only=True)
+        silent = [layer for layer in layers if layer not in found]
+        if silent:
+            raise ModelError(f"layer {silent[0]} of {self.identity.name} computed its attention without showing it")
+        return torch.stack([found[head.layer][:, head.head] for head in heads], dim=1)
 
     @torch.no_grad()
     def prefill(self, *batches: Batch) -> CachePrefix:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from site_lens.core.heads import HeadGrid
+from site_lens.core.heads import Head, HeadGrid
 from site_lens.core.provenance import ModelIdentity
 from site_lens.models.tokens import Encoder
 
@@ -95,6 +95,14 @@ class LensModel(Protocol):
 
     def last_z(self, batch: Batch) -> Float[Tensor, "row layer head d_head"]:
         """Return z of every head at the last prompt token, float32; computes no logits."""
+        ...
+
+    def attention(self, batch: Batch, heads: Sequence[Head]) -> Float[Tensor, "row head query key"]:
+        """Return the attention of some heads after the softmax, float32, in the order of the heads.
+
+        Raises:
+            ModelError: The model does not show its attention.
+        """
         ...
 
     def prefill(self, *batches: Batch) -> Prefix:

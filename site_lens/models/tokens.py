@@ -93,3 +93,7 @@ class Encoder:
         """Turn token ids back into text, special tokens left out."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
+
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """Turn each token id into its own text, special tokens included."""
+        return [str(self.tokenizer.decode([one])) for one in ids]

@@ -4,14 +4,19 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import plotly.graph_objects as go
 from markupsafe import Markup
+
+from site_lens.core.attention import AttentionSample
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DIGITS = 5
 """Significant digits of the numbers behind a figure: more than a figure shows, few enough to keep the page small."""
+
+ATTENTION_DECIMALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,31 @@ def embed(name: str, figure: go.Figure, table: "pd.DataFrame | None" = None, *, 
     """Turn a figure and the numbers behind it into JSON that is safe inside a script element."""
     numbers = None if table is None else in_script(table_json(table))
     return Embedded(name, int(figure.layout.height), in_script(str(figure.to_json())), size, numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionView:
+    """Attention of some heads on one prompt, as circuitsvis takes it."""
+
+    id: str
+    n_shots: int
+    json: Markup
+
+
+def attention_views(i: int, sample: AttentionSample) -> list[AttentionView]:
+    """Turn the prompts of a sample into the properties of circuitsvis' `AttentionHeads`."""
+    found = []
+    for k, (tokens, shots) in enumerate(zip(sample.tokens, sample.n_shots, strict=True)):
+        patterns = np.round(sample.pattern(k).astype(np.float64), ATTENTION_DECIMALS).tolist()
+        shown = [token.replace("\n", "\N{RETURN SYMBOL}") for token in tokens]
+        fields = {
+            "attention": patterns,
+            "tokens": shown,
+            "attentionHeadNames": list(sample.heads),
+            "maskUpperTri": True,
+        }
+        found.append(AttentionView(f"attention-{i}-{k}", shots, in_script(json.dumps(fields, separators=(",", ":")))))
+    return found
 
 
 def in_script(text: str) -> Markup:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,23 @@ from plotly.offline import get_plotlyjs
 
 from site_lens._version import __version__
 from site_lens.core.assets import ASSETS
+from site_lens.core.errors import InputError
 from site_lens.core.storage import write_whole
 
 
-def write_page(template: str, path: str | Path, **parts: Any) -> Path:
+def write_page(template: str, path: str | Path, *, attention: bool = False, **parts: Any) -> Path:
     """Render a template of the assets and write it as one file; the same parts give the same bytes.
+
+    Args:
+        template: Name of the template.
+        path: The file; its folder is made if need be.
+        attention: Whether the page draws attention patterns, which takes the bundle of circuitsvis.
+        parts: What the template shows.
 
     Raises:
         StorageError: The file cannot be written.
     """
-    page = _environment().get_template(template).render(**_page_parts(), **parts)
+    page = _environment().get_template(template).render(**_page_parts(attention), **parts)
     write_whole({Path(path): page.encode()})
     return Path(path)
 
@@ -39,15 +47,23 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _page_parts() -> dict[str, Any]:
+def _circuitsvis() -> str:
+    """Read the bundle of circuitsvis without importing the package, which would load torch."""
+    spec = find_spec("circuitsvis")
+    if spec is None or spec.origin is None:
+        raise InputError("attention is drawn by circuitsvis, which is not installed; pip install circuitsvis")
+    bundle = (Path(spec.origin).parent / "dist" / "cdn" / "iife.js").read_text(encoding="utf-8")
+    return bundle.replace("</script", r"<\/script")  # the same text to a script, and no end of it to the page
+
+
+def _page_parts(attention: bool) -> dict[str, Any]:
     """Return style and scripts, and the policy that lets the page run these scripts and load nothing."""
     script = (ASSETS / "report.js").read_text(encoding="utf-8")
-    scripts = (get_plotlyjs(), script)
+    scripts = [get_plotlyjs(), *([_circuitsvis()] if attention else []), script]
     allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
         "style": Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
-        "plotly_js": Markup(scripts[0]),
-        "script": Markup(script),
+        "scripts": [Markup(one) for one in scripts],
         "version": __version__,
     }

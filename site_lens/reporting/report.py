@@ -15,7 +15,7 @@ from site_lens.diagnostics.convergence import check_convergence
 from site_lens.diagnostics.diagnosis import diagnose
 from site_lens.reporting import sections, wording
 from site_lens.reporting.across import across_tasks
-from site_lens.reporting.figures import Embedded, embed
+from site_lens.reporting.figures import Embedded, attention_views, embed
 from site_lens.reporting.headline import compare, interval_basis, method_means
 from site_lens.reporting.page import write_page
 
@@ -59,6 +59,8 @@ def write_report(
         "report.html.j2",
         path,
         title=title,
+        attention=bool(run.attention),
+        samples={task: attention_views(i, sample) for i, (task, sample) in enumerate(run.attention.items(), start=1)},
         **_summary(run.fits, run.evaluations or None),
         **_diagnosis(run),
         **_figures(run),

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from site_lens.core.attention import AttentionSamples
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.runs import ZERO_EMBEDDING, Run
 from site_lens.diagnostics.overlap import compare_heads
 from site_lens.reporting import write_comparison, write_report
-from tests.fakes import fake_evaluation, fake_fits
+from tests.fakes import fake_attention, fake_evaluation, fake_fits
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 TASKS = ["antonym", "<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>"]
@@ -35,7 +36,8 @@ def opened(path: Path, *, width: int = 1600) -> tuple[str, str]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluations = Evaluations(fake_evaluation(task) for task in TASKS)
     folder = tmp_path_factory.mktemp("browser")
-    run = Run(fake_fits(TASKS), {ZERO_EMBEDDING: fake_fits(TASKS)}, evaluations)
+    samples = AttentionSamples(fake_attention(task) for task in TASKS)
+    run = Run(fake_fits(TASKS), {ZERO_EMBEDDING: fake_fits(TASKS)}, evaluations, samples)
     return write_report(run, folder / "report.html")
 
 
@@ -74,6 +76,18 @@ def test_an_opened_section_draws_its_figures_with_the_plain_name_as_title(writte
     assert {"head-map-1", "training-1", "head-map-3"} <= drawn(document)
     texts = [unescape(text) for text in re.findall(r'<text class="gtitle"[^>]*>([^<]*)<', document)]
     assert set(TASKS) <= set(texts)
+
+
+def test_attention_is_drawn_in_an_opened_section_with_its_tokens(written: Path) -> None:
+    copy = written.with_name("attention.html")
+    page = written.read_text(encoding="utf-8")
+    copy.write_text(page.replace('<details class="fit"', '<details open class="fit"'), encoding="utf-8")
+    document, console = opened(copy)
+    assert console == ""
+    view = document[document.index('id="attention-1-1-view"') :].split('id="attention-2')[0]
+    assert "L2H1" in view
+    assert "<canvas" in view or "<svg" in view
+    assert page.count("var CircuitsVis") <= 1
 
 
 def with_script(written: Path, name: str, script: str) -> Path:

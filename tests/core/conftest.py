@@ -16,7 +16,7 @@ from site_lens.diagnostics.clustering import cluster_heads, cluster_tasks, coclu
 from site_lens.diagnostics.convergence import check_convergence
 from site_lens.diagnostics.diagnosis import diagnose
 from site_lens.diagnostics.overlap import compare_heads
-from tests.fakes import fake_embedding, fake_evaluation, fake_fit, fake_identity
+from tests.fakes import fake_attention, fake_embedding, fake_evaluation, fake_fit, fake_identity
 
 laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """Decorates every test of a law: no deadline, for machines that are shared."""
@@ -51,6 +51,7 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "task_embedding": lambda: fake_embedding("antonym", model=fake_identity(grid=SMALL)),
     "site_fit": fit,
     "evaluation": lambda: fake_evaluation("antonym", n_queries=4, model=fake_identity(grid=SMALL)),
+    "attention_sample": lambda: fake_attention("antonym", heads=("L0H1", "L2H1"), model=fake_identity(grid=SMALL)),
     "convergence": lambda: check_convergence(small_fits()["antonym"]),
     "agreement": lambda: measure_agreement(small_fits()),
     "diagnosis": lambda: diagnose(small_fits()),

@@ -1,0 +1,67 @@
+"""Attention of chosen heads on a task's prompts, sampled so that it can be looked at later."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from site_lens.core.attention import AttentionSample
+from site_lens.core.digests import seed_stream
+from site_lens.core.errors import InputError
+from site_lens.core.heads import Head
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.sampling import few_shot_prompts
+from site_lens.core.tasks import Task
+from site_lens.models.protocol import Batch, LensModel
+
+SHOTS = (0, 3)
+"""Demonstrations in the prompts of a sample: the bare query, where SITE acts, and one that shows the task."""
+
+
+def sample_attention(
+    model: LensModel,
+    task: Task,
+    heads: Iterable[Head | str],
+    *,
+    n_shots: Sequence[int] = SHOTS,
+    template: PromptTemplate | None = None,
+    seed: int = 0,
+) -> AttentionSample:
+    """Record what some heads attend to on one test query of a task, without any edit.
+
+    Args:
+        model: The model.
+        task: The task; the query is drawn from its test rows, demonstrations from train.
+        heads: The heads; a few, as the record holds (query key) for each.
+        n_shots: Demonstrations of each prompt.
+        template: How examples become text; the paper's when None.
+        seed: Seed of the draws.
+
+    Raises:
+        InputError: No head or no prompt is asked for, a head is not the model's, or the task has too few rows.
+    """
+    chosen = [Head.parse(head) if isinstance(head, str) else head for head in heads]
+    strangers = [head for head in chosen if head not in model.grid]
+    if not chosen or strangers or not n_shots:
+        raise InputError(
+            f"{strangers[0]} is not in a grid of {model.grid}"
+            if strangers
+            else "needs at least one head and one prompt"
+        )
+    stream = seed_stream(seed, task.digest, "attention")
+    query = [task.test[int(stream.integers(len(task.test)))]]
+    shown = template or PromptTemplate()
+    texts = [few_shot_prompts(task, query, shown, n_shots=n, stream=stream).prompts[0].text for n in n_shots]
+    ids = model.encoder.encode(texts)
+    width = max(map(len, ids))
+    patterns = np.zeros((len(ids), len(chosen), width, width), dtype=np.float32)
+    for i, row in enumerate(ids):
+        found = model.attention(Batch.of([row], pad=model.encoder.pad, device=model.device), chosen)
+        patterns[i, :, : len(row), : len(row)] = found[0].cpu().numpy()
+    return AttentionSample(
+        task=task.name,
+        model=model.identity,
+        heads=tuple(map(str, chosen)),
+        tokens=tuple(tuple(model.encoder.texts(row)) for row in ids),
+        n_shots=tuple(n_shots),
+        patterns=patterns,
+    )
