@@ -45,16 +45,18 @@ def main() -> None:
     parser.add_argument("--size", choices=sorted(SIZES), default="100M")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--add", action="store_true", help="keep what --out has of other rows, measured before")
     parser.add_argument("--page", type=Path, help="a page whose table is to be replaced")
     chosen = parser.parse_args()
     settings = Settings(ag_news=chosen.ag_news, device=chosen.device, size=chosen.size, pairs=chosen.pairs)
-    results: list[Result] = []
+    results = [one for one in read(chosen.out) if one.row not in chosen.rows] if chosen.add else []
     chosen.out.mkdir(parents=True, exist_ok=True)
     page = ""
     for row in chosen.rows:
         start = time.perf_counter()
         results += ROWS[row](settings)
         print(f"row {row}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+        results.sort(key=lambda result: result.row)
         page = f"{machine(chosen.device)}\n\n{table(results)}\n"
         write(chosen.out, results, page)
     if chosen.page is not None:
@@ -72,6 +74,18 @@ def write(folder: Path, results: list[Result], page: str) -> None:
     for name, rows in parts.items():
         (folder / name).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (folder / "table.md").write_text(page, encoding="utf-8")
+
+
+def read(folder: Path) -> list[Result]:
+    """Read what `write` wrote."""
+    summary, timings = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("summary", "timings")
+    )
+    sides = ("rival", "ours")
+    return [
+        Result(**line, timings={side: one[side] for side in sides if side in one})
+        for line, one in zip(summary, timings, strict=True)
+    ]
 
 
 def machine(device: str) -> str:

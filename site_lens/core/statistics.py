@@ -1,6 +1,7 @@
 """Intervals of accuracies and of paired differences (scipy's, behind two small functions)."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class Interval:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+@cache  # a report asks for the same few hundred over and over, and scipy takes half a millisecond for each
 def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:
     """Estimate a proportion with Wilson's score interval.
 

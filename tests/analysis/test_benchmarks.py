@@ -12,7 +12,7 @@ import site_lens as sl
 from analysis.benchmarks import alpha_step, inference, memory, prompt_pool
 from analysis.benchmarks.measuring import alone, compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
-from analysis.benchmarks.run import END, START, table, write
+from analysis.benchmarks.run import END, START, read, table, write
 from analysis.benchmarks.settings import Settings
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.host import HostModel
@@ -131,3 +131,5 @@ def test_summary_timings_and_table_are_written(tmp_path: Path) -> None:
     (timings,) = json.loads((tmp_path / "timings.json").read_text())
     assert timings == {"row": 1, "question": "step", "unit": "s", "rival": [4.0, 6.0], "ours": [1.0, 2.0]}
     assert (tmp_path / "table.md").read_text() == "page\n"
+    (again,) = read(tmp_path)
+    assert (again.timings, again.ratio, again.met) == ({"rival": [4.0, 6.0], "ours": [1.0, 2.0]}, 3.5, False)
