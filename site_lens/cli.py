@@ -58,12 +58,11 @@ def demo(
 ) -> None:
     """Fit and evaluate SITE on the embedded demo model, and write a report."""
     tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
-    shown = (ZERO_EMBEDDING, SHUFFLED_ANSWERS)
     run = sl.fit_and_evaluate(
         sl.load_model("demo"),
         tasks,
         sl.SiteConfig(seed=seed),
-        controls=shown,
+        controls=(ZERO_EMBEDDING, SHUFFLED_ANSWERS),
         n_attention_heads=ATTENTION_HEADS,
         folder=out,
     )
@@ -186,8 +185,8 @@ def diagnose(
         )
     else:
         worst = [one for one in found.worst_first() if one.state in ("fail", "warn")]
-        _show_table(["task", "check", "state", "what was found"],
-                    [[one.task, one.code, one.state, f"{one.meaning}. {one.advice}"] for one in worst])  # fmt: skip
+        cells = [[one.task, one.code, one.state, f"{one.meaning.rstrip('.')}. {one.advice}"] for one in worst]
+        _show_table(["task", "check", "state", "what was found"], cells)
         print(f"{len(found.findings)} checks: {len(found.having('fail'))} failed, {len(found.having('warn'))} warned")
     sys.exit(0 if found.ok else 1)
 
@@ -200,6 +199,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare the heads of two runs, fits or sets of scores; needs no model."""
+    if first.resolve() == second.resolve():
+        raise sl.InputError(f"{first} would be compared with itself; name two")
     maps = _head_maps(first) | _head_maps(second)
     overlap = sl.compare_heads(maps)
     table = overlap.frame()

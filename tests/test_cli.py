@@ -123,7 +123,8 @@ def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["report", "OUT"], "holds no run"),
         (["evaluate", "OUT", "demo"], "holds no run"),
         (["diagnose", "OUT"], "holds no run"),
-        (["compare", "OUT", "OUT"], "out"),
+        (["compare", "OUT", "OUT"], "would be compared with itself"),
+        (["compare", "OUT", "nowhere.json"], "there is no record at"),
         (["fit", "demo", "-t", "antonym", "--control", "zero", "-o", "OUT"], "unknown control 'zero'"),
     ],
 )

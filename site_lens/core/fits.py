@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.core.embedding import TaskEmbedding
-from site_lens.core.errors import InputError
+from site_lens.core.errors import InputError, MismatchError
+from site_lens.core.heads import HeadGrid
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.record_sets import RecordSet
 from site_lens.core.records import Axes, Float32, Frozen, Record
@@ -224,3 +225,21 @@ class SiteFits(RecordSet[SiteFit]):
     def of(self, task: str) -> list[SiteFit]:
         """Return every fit of a task, one a seed."""
         return [fit for fit in self.values() if fit.task == task]
+
+    def one_grid(self) -> HeadGrid:
+        """Return the grid that all fits stand over.
+
+        Raises:
+            InputError: There are no fits.
+            MismatchError: Two fits are over different grids.
+        """
+        every = list(self.values())
+        if not every:
+            raise InputError("there are no fits; fit some tasks first, for example with fit_site(model, tasks)")
+        first = every[0]
+        for fit in every:
+            if fit.gates.grid != first.gates.grid:
+                raise MismatchError(
+                    f"{first.task!r} was fitted over {first.gates.grid}, {fit.task!r} over {fit.gates.grid}"
+                )
+        return first.gates.grid

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from site_lens.core.agreement import Agreement, TaskAgreement
-from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.diagnostics.similarity import correlation, jaccard, rank_correlation
 
@@ -27,13 +26,7 @@ def measure_agreement(fits: SiteFits) -> Agreement:
         InputError: There are no fits.
         MismatchError: The fits are over different grids.
     """
-    every = list(fits.values())
-    if not every:
-        raise InputError("there are no fits to compare; fit some tasks first, for example with fit_site(model, tasks)")
-    grid = every[0].gates.grid
-    strange = next((fit for fit in every if fit.gates.grid != grid), None)
-    if strange is not None:
-        raise MismatchError(f"{every[0].task!r} was fitted over {grid}, {strange.task!r} over {strange.gates.grid}")
+    grid, every = fits.one_grid(), list(fits.values())
     maps = np.stack([fit.gates.values for fit in every])
     flat = maps[:, grid.mask]
     alike = {"correlation": correlation(flat), "ranks": rank_correlation(flat), "jaccard": jaccard(flat > 0.5)}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from site_lens.core.clusters import Clustering, CoClusters, HeadClusters, TaskClusters
 from site_lens.core.digests import seed_stream
-from site_lens.core.errors import InputError, MismatchError
+from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.heads import HeadGrid
 from site_lens.core.records import Float32
@@ -164,16 +164,11 @@ class _Read:
 
 
 def _read(fits: SiteFits) -> _Read:
-    if not fits:
-        raise InputError("there are no fits to cluster; fit some tasks first, for example with fit_site(model, tasks)")
+    grid = fits.one_grid()
     # by seed, so that the order in which fits came makes no difference to sums
     tasks = dict.fromkeys(fit.task for fit in fits.values())
     of_task = {task: sorted(fits.of(task), key=lambda fit: fit.seed) for task in tasks}
     every = [fit for of_one in of_task.values() for fit in of_one]
-    grid = every[0].gates.grid
-    strange = next((fit for fit in every if fit.gates.grid != grid), None)
-    if strange is not None:
-        raise MismatchError(f"{every[0].task!r} was fitted over {grid}, {strange.task!r} over {strange.gates.grid}")
     fitted = {task: np.stack([fit.gates.values[grid.mask] for fit in of_one]) for task, of_one in of_task.items()}
     means = np.stack([alphas.mean(axis=0, dtype=np.float64) for alphas in fitted.values()])
     families = tuple(next((f.family for f in of_one if f.family is not None), None) for of_one in of_task.values())

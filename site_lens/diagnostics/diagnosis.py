@@ -93,11 +93,15 @@ def diagnose(
 def _case(run: Run, agreement: TaskAgreement) -> _Case:
     task = agreement.task
     fit = min(run.fits.of(task), key=lambda one: one.seed)
-    nulls = {name: run.controls[name].of(task) for name in NULLS if name in run.controls}
+    nulls = {
+        name: next((null for null in run.controls[name].of(task) if null.seed == fit.seed), None)
+        for name in NULLS
+        if name in run.controls
+    }
     return _Case(
         fit=fit,
         convergence=_converged(fit),
-        nulls={name: found for name, fits in nulls.items() for one in fits[:1] if (found := _converged(one))},
+        nulls={name: found for name, null in nulls.items() if null is not None and (found := _converged(null))},
         agreement=agreement,
         evaluation=None if run.evaluations is None else run.evaluations.get(task),
     )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from site_lens.core.clusters import Clustering
 from site_lens.core.errors import InputError
 from site_lens.core.records import Float32
+from site_lens.diagnostics.similarity import correlation, is_constant
 
 Float64: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]
@@ -21,9 +22,6 @@ WEAK_SILHOUETTE = 0.25
 
 DENSE_SIZE = 2
 """Fewest items of a cluster of HDBSCAN: known families of tasks can be as small as this."""
-
-SAME_ALPHA = 1e-6
-"""A row whose alphas differ by no more than this is constant."""
 
 
 def group(rows: Float32, *, n_clusters: int | None, method: Clustering, what: str) -> dict[str, Any]:
@@ -72,22 +70,12 @@ def check_method(n_items: int, n_clusters: int | None, method: Clustering, what:
         raise InputError(f"cannot make {n_clusters} clusters of {n_items} {what}")
 
 
-def is_constant(rows: Float32) -> NDArray[np.bool_]:
-    """Tell which rows (item feature) hold one and the same alpha everywhere."""
-    constant: NDArray[np.bool_] = np.ptp(rows, axis=1) <= SAME_ALPHA
-    return constant
-
-
 def correlation_distance(rows: Float32) -> Float64:
     """Return 1 - Pearson correlation (item other) of rows (item feature), 1 with a constant row, 0 to itself.
 
     Distances are rounded to a millionth, so that those which differ by rounding of the arithmetic alone are equal.
     """
-    centred = rows.astype(np.float64) - rows.mean(axis=1, dtype=np.float64, keepdims=True)
-    length = np.where(is_constant(rows), np.inf, np.linalg.norm(centred, axis=1))
-    unit = centred / length[:, None]
-    correlation = unit @ unit.T
-    distance: Float64 = np.round(np.clip(1 - (correlation + correlation.T) / 2, 0, 2), 6)
+    distance: Float64 = np.round(1 - correlation(rows), 6)
     np.fill_diagonal(distance, 0)
     return distance
 

@@ -3,16 +3,26 @@
 import numpy as np
 from numpy.typing import NDArray
 
+SAME = 1e-6
+"""A row whose numbers differ by no more than this is constant."""
+
 Rows = NDArray[np.float32] | NDArray[np.float64]
+
+
+def is_constant(rows: Rows) -> NDArray[np.bool_]:
+    """Tell which rows hold one and the same number everywhere."""
+    constant: NDArray[np.bool_] = np.ptp(rows, axis=1) <= SAME
+    return constant
 
 
 def correlation(rows: Rows) -> NDArray[np.float64]:
     """Pearson's correlation of every two rows, (row row); 0 with a constant row, which has no shape to share."""
     centred = rows.astype(np.float64) - rows.mean(axis=1, keepdims=True, dtype=np.float64)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    units = np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-9)
-    found: NDArray[np.float64] = np.clip(units @ units.T, -1, 1)
-    return found
+    length = np.where(is_constant(rows), np.inf, np.linalg.norm(centred, axis=1))
+    units = centred / length[:, None]
+    found = units @ units.T
+    symmetric: NDArray[np.float64] = np.clip((found + found.T) / 2, -1, 1)
+    return symmetric
 
 
 def rank_correlation(rows: Rows) -> NDArray[np.float64]:

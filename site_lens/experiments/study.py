@@ -1,4 +1,4 @@
-"""The whole way: embeddings, fits and their zero-embedding controls, evaluation; saved as it goes."""
+"""The whole way: embeddings, fits and their controls, evaluation; saved as it goes."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ import pandas as pd
 
 from site_lens import plots
 from site_lens.core.agreement import Agreement
-from site_lens.core.clusters import CoClusters, TaskClusters
+from site_lens.core.clusters import CoClusters, Estimate, TaskClusters
 from site_lens.core.fits import SiteFits
 from site_lens.core.overlap import Overlap
 from site_lens.core.scores import HeadGates
@@ -77,8 +77,12 @@ def _agreement(agreement: Agreement) -> Block:
     return Block("Are the maps the tasks' own?", lines)
 
 
-def _shown(correlation: float) -> str:
-    return f"{correlation:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
+def _range(found: Estimate) -> str:
+    return f"{_shown(found.value)} [{_shown(found.low)}, {_shown(found.high)}]"
+
+
+def _shown(number: float) -> str:
+    return f"{number:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
 
 
 def _overlap(overlap: Overlap) -> Block:
@@ -107,27 +111,28 @@ def _layers(overlap: Overlap) -> Block:
 
 
 def _groups(found: TaskClusters) -> Block:
-    n_groups = len(set(found.labels) - {-1})
-    lines = [f"{n_groups} groups of tasks by the correlation of their alphas (average linkage, best silhouette)."]
+    lines = [
+        f"{found.n_clusters} groups of tasks by the correlation of their alphas (average linkage, best silhouette)."
+    ]
     if found.stability is not None:
         lines.append(
             "Resampled heads and seeds give the same groups with an adjusted Rand index (1: always, 0: chance) of "
-            f"{found.stability.value:.2f} [{found.stability.low:.2f}, {found.stability.high:.2f}]."
+            f"{_range(found.stability)}."
         )
     if found.family_agreement is not None:
         known = found.family_agreement
         lines.append(
-            f"With the known families they agree to {known.value:.2f} [{known.low:.2f}, {known.high:.2f}] "
+            f"With the known families they agree to {_range(known)} "
             f"(adjusted Rand index), permutation p = {known.p_value:.3f}."
         )
     figures = [
-        embed("task-tree", plots.similarity(found), _distances(found)),
+        embed("task-tree", plots.similarity(found), _correlations(found)),
         embed("task-map", plots.task_map(found), found.frame()),
     ]
     return Block("Groups of tasks", lines, figures, found.notes)
 
 
-def _distances(found: TaskClusters) -> pd.DataFrame:
+def _correlations(found: TaskClusters) -> pd.DataFrame:
     return pd.DataFrame(1 - found.distance, columns=list(found.items)).assign(task=list(found.items))
 
 

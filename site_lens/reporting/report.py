@@ -126,8 +126,8 @@ def _figures(run: Run) -> dict[str, Any]:
 
 
 def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, Embedded | None]:
-    """Return the figures of one fit; the spread over seeds stands with the first fit of a task."""
-    several = fits.of(fit.task)
+    """Return the figures of one fit; the spread over seeds stands with the first fit of a task and settings."""
+    several = [one for one in fits.of(fit.task) if _same_but_seed(one, fit)]
     first = len(several) > 1 and several[0] is fit
     has_steps = bool(fit.trace.eval_steps)
     return {
@@ -139,6 +139,15 @@ def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, Embedded | None]:
         else None,
         "spread": embed(f"spread-{i}", plots.alpha_spread(several), sections.spread_table(several)) if first else None,
     }
+
+
+def _same_but_seed(one: SiteFit, other: SiteFit) -> bool:
+    models = (one.embedding.model, other.embedding.model)
+    return (
+        models[0].grid == models[1].grid
+        and models[0].weights_digest == models[1].weights_digest
+        and one.config.replace(seed=other.seed) == other.config
+    )
 
 
 def _small_multiples(name: str, fits: SiteFits) -> list[Embedded]:

@@ -468,7 +468,7 @@ def test_where_no_head_is_open_there_is_nothing_to_group(read: Callable[[SiteFit
 
 @pytest.mark.parametrize("read", [cluster_tasks, cluster_heads, cocluster])
 def test_no_fits_are_refused(read: Callable[[SiteFits], Record]) -> None:
-    with pytest.raises(InputError, match="there are no fits to cluster"):
+    with pytest.raises(InputError, match="there are no fits; fit some tasks first"):
         read(SiteFits([]))
 
 

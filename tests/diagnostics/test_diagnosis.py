@@ -77,6 +77,13 @@ def test_binary_gates_under_a_null_are_the_optimisers_doing() -> None:
     assert finding("null_as_binary").state == "not_applicable"
 
 
+def test_a_fit_is_compared_with_the_null_of_its_own_seed() -> None:
+    binary = fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())
+    null = {SHUFFLED_ANSWERS: SiteFits([binary, fake_fit("antonym", 1, HALF)])}
+    assert finding("null_as_binary", fake_fit("antonym", 1), controls=null).state == "ok"
+    assert finding("null_as_binary", fake_fit("antonym", 2), controls=null).state == "not_applicable"
+
+
 def test_the_most_binary_null_counts() -> None:
     nulls = {
         SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, HALF)]),

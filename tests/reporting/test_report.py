@@ -231,6 +231,18 @@ def test_controls_are_shown_with_what_makes_them_controls(tmp_path: Path) -> Non
     assert "shuffled" in words(page)
 
 
+def test_the_spread_over_seeds_is_that_of_fits_which_differ_in_nothing_else(tmp_path: Path) -> None:
+    fits = [
+        fake_fit("a", 0),
+        fake_fit("a", 1, config=SiteConfig(lr=0.5)),
+        fake_fit("a", 2, model=fake_identity("other")),
+    ]
+    assert 'id="spread-1"' not in report(tmp_path, SiteFits(fits))
+    page = report(tmp_path, SiteFits([*fits, fake_fit("a", 3)]))
+    assert 'id="spread-1"' in page
+    assert "2 seeds" in page
+
+
 def test_seeds_grids_and_layers_without_heads_can_be_mixed(tmp_path: Path) -> None:
     small = fake_identity("small", grid=HeadGrid((2, 0, 1)))
     fits = SiteFits([fake_fit("a", 0), fake_fit("a", 1), fake_fit("b", model=small)])
