@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
-from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.records import Axes, Float32, Frozen, Record
 from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference, wilson
 
 if TYPE_CHECKING:
@@ -25,6 +25,19 @@ REFERENCE = "ten_shot"
 """The method that gains are measured against: 10-shot prompting."""
 
 RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
+
+
+class MethodCost(Frozen):
+    """What a method took to make and takes to run."""
+
+    n_trained: int = Field(ge=0)
+    """Numbers learned by an optimiser."""
+    stored_bytes: int = Field(ge=0)
+    """Bytes to keep, in float32."""
+    fit_seconds: float | None = Field(ge=0)
+    """Time to make it, its embedding and the choice of its layer included; None where it was not measured."""
+    query_seconds: float = Field(ge=0)
+    """Time a test query, from its tokens to the logits of the first answer token, in batches."""
 
 
 class Evaluation(Record):
@@ -47,6 +60,8 @@ class Evaluation(Record):
     target. Kept to compare with published numbers; a one-letter answer matches almost anything."""
     labelled_rows: tuple[int, ...]
     """Labelled rows each method used, in the order of `methods`. For few-shot prompting: rows a prompt shows."""
+    costs: tuple[MethodCost, ...] = ()
+    """What each method cost, in the order of `methods`; empty where it was not measured."""
     queries: tuple[str, ...]
     targets: tuple[str, ...]
     n_shots: int
@@ -72,6 +87,8 @@ class Evaluation(Record):
                 f"needs a target a query and labelled rows a method, got {len(self.targets)} targets of "
                 f"{len(self.queries)} queries and labelled rows {self.labelled_rows} of {self.methods}"
             )
+        if len(self.costs) not in (0, len(self.methods)):
+            raise ValueError(f"needs the cost of every method or of none, got {len(self.costs)} of {self.methods}")
         unclear = [n for n in MATCHES if n in arrays and not np.isin(arrays[n], (0, 1)).all()]
         if unclear or self.rank.min() < 1:
             raise ValueError(f"needs 0 or 1 in {', '.join(MATCHES)} and ranks from 1, wrong in {unclear or 'rank'}")

@@ -14,10 +14,12 @@ from site_lens.core.tasks import Example, Task
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """Prompts, and the rows of train whose labels they show."""
+    """Prompts, and the rows of train that they are made of."""
 
     prompts: tuple[Prompt, ...]
     labelled_rows: frozenset[int]
+    queried_rows: frozenset[int] = frozenset()
+    """Rows of train that the prompts ask for, whose labels they do not show; empty where queries are not of train."""
 
 
 def sample_tasks(tasks: Iterable[Task], n_tasks: int, *, seed: int) -> dict[str, Task]:
@@ -48,19 +50,51 @@ def zero_shot_prompts(examples: Sequence[Example], template: PromptTemplate) -> 
 
 
 def embedding_prompts(
-    task: Task, template: PromptTemplate, *, n_prompts: int, n_shots: int, stream: np.random.Generator
+    task: Task,
+    template: PromptTemplate,
+    *,
+    n_prompts: int,
+    n_shots: int,
+    stream: np.random.Generator,
+    shuffled: bool = False,
 ) -> PromptSet:
     """Draw the few-shot prompts of a task embedding: each shows n_shots rows of train and asks one more.
 
-    Reference: Soft_Injection; the n_shots + 1 rows of a prompt are distinct, prompts are drawn independently.
+    Args:
+        task: The task.
+        template: How examples become text.
+        n_prompts: Prompts to draw.
+        n_shots: Demonstrations of each.
+        stream: Source of the draws; the rows drawn do not depend on `shuffled`.
+        shuffled: Permute the outputs among the demonstrations of a prompt, which leaves its form and takes the mapping.
+
+    Reference: Soft_Injection; the n_shots + 1 rows of a prompt are distinct, prompts are drawn independently. Shuffled
+    labels: Todd et al., arXiv 2310.15213, section 2.3.
     """
     need_rows(task, len(task.train) - 1, n_shots)
-    prompts, labelled = [], set()
-    for _ in range(n_prompts):
-        *shots, query = (int(i) for i in stream.choice(len(task.train), n_shots + 1, replace=False))
-        prompts.append(template.render([task.train[i] for i in shots], task.train[query]))
-        labelled.update(shots)
-    return PromptSet(tuple(prompts), frozenset(labelled))
+    drawn = [[int(i) for i in stream.choice(len(task.train), n_shots + 1, replace=False)] for _ in range(n_prompts)]
+    prompts = []
+    for *shots, query in drawn:
+        shown = [task.train[i] for i in shots]
+        if shuffled:
+            shown = with_shuffled_answers(shown, stream)
+        prompts.append(template.render(shown, task.train[query]))
+    shown_rows = frozenset(i for *shots, _ in drawn for i in shots)
+    return PromptSet(tuple(prompts), shown_rows, frozenset(query for *_, query in drawn))
+
+
+def prompts_of_embedding(
+    task: Task, template: PromptTemplate, *, n_prompts: int, n_shots: int, seed: int, shuffled: bool = False
+) -> PromptSet:
+    """Draw the prompts that a task's embedding is made of; every method that averages over them shares them."""
+    stream = seed_stream(seed, task.digest, "embedding", n_shots)
+    return embedding_prompts(task, template, n_prompts=n_prompts, n_shots=n_shots, stream=stream, shuffled=shuffled)
+
+
+def with_shuffled_answers(examples: Sequence[Example], stream: np.random.Generator) -> list[Example]:
+    """Permute the answers among examples."""
+    order = stream.permutation(len(examples))
+    return [Example(row.input, examples[i].outputs) for row, i in zip(examples, order, strict=True)]
 
 
 def few_shot_prompts(

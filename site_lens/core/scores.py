@@ -1,12 +1,14 @@
 """One number per head: scores of any selector, and gates, which are scores in [0, 1]."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.heads import Head, HeadGrid, HeadSet
+from site_lens.core.record_sets import RecordSet
 from site_lens.core.records import Float32, LayerHead, Record
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ class HeadScores(Record):
     meaning: str
     """What the number means and which sign is which, in one phrase."""
     task: str | None = None
+    n_forwards: int | None = Field(None, ge=0)
+    """Prompts passed through the model to make it, whole or from a prefix, backward passes counted as one more each;
+    None where nobody counted."""
+    n_labelled: int | None = Field(None, ge=0)
+    """Labelled rows of the task that it used; None where nobody counted."""
 
     @model_validator(mode="after")
     def _fits_grid(self) -> Self:
@@ -62,6 +69,18 @@ class HeadScores(Record):
         table = pd.DataFrame({"layer": layer, "head": head, "value": values})
         table["rank"] = table["value"].rank(ascending=False, method="first").astype(int)
         return table
+
+
+class ScoresByTask(RecordSet[HeadScores]):
+    """Scores of one selector by task."""
+
+    record_class: ClassVar[type[Record]] = HeadScores
+
+    def _keyed(self, records: list[HeadScores]) -> Iterator[tuple[str, HeadScores]]:
+        nameless = [scores.selector for scores in records if scores.task is None]
+        if nameless:
+            raise InputError(f"scores of {nameless[0]!r} name no task; only scores of tasks can be kept by task")
+        return ((str(scores.task), scores) for scores in records)
 
 
 class HeadGates(HeadScores):

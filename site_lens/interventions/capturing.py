@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
 from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sampling import embedding_prompts
+from site_lens.core.sampling import prompts_of_embedding
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.prefixes import length_batches
 from site_lens.interventions.progress import progress_bar
@@ -68,13 +67,7 @@ def capture_embeddings(
     if n_prompts < 1 or n_shots < 0:
         raise InputError(f"needs n_prompts of at least 1 and n_shots of at least 0, got {n_prompts} and {n_shots}")
     drawn = {
-        task.name: embedding_prompts(
-            task,
-            template,
-            n_prompts=n_prompts,
-            n_shots=n_shots,
-            stream=seed_stream(seed, task.digest, "embedding", n_shots),
-        )
+        task.name: prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed)
         for task in wanted
     }
     owners = [name for name, found in drawn.items() for _ in found.prompts]

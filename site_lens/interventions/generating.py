@@ -1,12 +1,18 @@
-"""Greedy generation with edits at the last prompt token during prefill; the KV cache carries them on."""
+"""Greedy generation under edits; those of the last prompt token are carried on by the KV cache."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from site_lens.core.errors import InputError
 from site_lens.interventions.prefixes import length_batches, prefill_prompts
 from site_lens.models.protocol import Edit, LensModel
+
+OnLogits = Callable[[Float[Tensor, "row vocab"]], Float[Tensor, "row vocab"]]
+"""A step on the logits that predict the first answer token, such as calibration."""
 
 
 @torch.no_grad()
@@ -15,17 +21,22 @@ def generate(
     prompts: Sequence[str],
     edits: Sequence[Edit] = (),
     *,
+    every_step: bool = False,
+    on_logits: OnLogits | None = None,
     max_new_tokens: int = 20,
     stop_at: str = "\n",
 ) -> list[str]:
     """Continue prompts greedily.
 
-    The edits act once, on the last prompt token; decoded tokens are not edited (the published inference).
+    Edits of column 0 act on the last prompt token; edits of all columns act on every prompt token. Generated tokens are
+    edited only where `every_step` says so; SITE's published inference leaves them alone.
 
     Args:
         model: The model.
         prompts: Texts to continue.
-        edits: Edits at column 0 of the last prompt token, the same for every row.
+        edits: Edits of column 0, the last prompt token, or of all columns; the same for every row.
+        every_step: Edit every generated token, too.
+        on_logits: A step on the logits (row vocab) that the first token is chosen from.
         max_new_tokens: Tokens to generate at most.
         stop_at: End a row once its new text holds this after its first word; the text may run past it by a token.
 
@@ -42,10 +53,25 @@ def generate(
     ids = model.encoder.encode(prompts, room=max_new_tokens)
     texts = [""] * len(prompts)
     for group in length_batches([len(row) for row in ids]):
-        made = _continue(model, [ids[i] for i in group], edits, max_new_tokens, _ended(model, stop_at))
+        first = _First(edits, on_logits)
+        later = edits if every_step else ()
+        made = _continue(model, [ids[i] for i in group], first, later, max_new_tokens, _ended(model, stop_at))
         for i, row in zip(group, made, strict=True):
             texts[i] = model.encoder.decode(row)
     return texts
+
+
+def of_all_tokens(edits: Sequence[Edit]) -> list[Edit]:
+    """Return the edits that act on every token, so that a prefix is made under them."""
+    return [edit for edit in edits if edit.column is None]
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """What acts on prompts and their first generated token only."""
+
+    edits: Sequence[Edit]
+    on_logits: OnLogits | None
 
 
 def _ended(model: LensModel, stop_at: str) -> Callable[[list[int]], bool]:
@@ -58,19 +84,24 @@ def _ended(model: LensModel, stop_at: str) -> Callable[[list[int]], bool]:
 def _continue(
     model: LensModel,
     ids: Sequence[Sequence[int]],
-    edits: Sequence[Edit],
+    first: _First,
+    later_edits: Sequence[Edit],
     max_new_tokens: int,
     ended: Callable[[list[int]], bool],
 ) -> list[list[int]]:
-    prefix, row_of = prefill_prompts(model, ids)
+    prefix, row_of = prefill_prompts(model, ids, of_all_tokens(first.edits))
     prefix = prefix.rows(torch.tensor(row_of, device=model.device))
     token = torch.tensor([[row[-1]] for row in ids], device=model.device)
     made: list[list[int]] = [[] for _ in ids]
     running = list(range(len(ids)))
-    for _ in range(max_new_tokens):
+    edits = first.edits
+    for step in range(max_new_tokens):
         logits, prefix = model.decode(prefix, token, edits)
-        edits = ()  # the prompt's last token has passed; its keys and values stay edited in the cache
-        token = logits[:, -1].argmax(-1, keepdim=True)
+        edits = later_edits  # the prompt's last token has passed; its keys and values stay edited in the cache
+        logits = logits[:, -1]
+        if step == 0 and first.on_logits is not None:
+            logits = first.on_logits(logits)
+        token = logits.argmax(-1, keepdim=True)
         for place, i in enumerate(running):
             made[i].append(int(token[place]))
         still = [place for place, i in enumerate(running) if not ended(made[i])]

@@ -1,30 +1,52 @@
-"""A fitted way to do a task: how many demonstrations it shows, and what it changes at the last prompt token."""
+"""A fitted way to do a task: how it renders the prompt, and what it changes inside the model."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import REFERENCE
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.tasks import Task
+from site_lens.interventions.generating import OnLogits
 from site_lens.interventions.patching import inject
 from site_lens.models.protocol import Edit, LensModel
 
 SHOT_NAMES = {0: "zero_shot", 1: "one_shot", 5: "five_shot", 10: REFERENCE}
 
 
+def _no_edits(model: LensModel) -> Sequence[Edit]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One way to make a model do a task."""
+    """One fitted way to make a model do a task: what it shows, what it changes, and what it took to make."""
 
     name: str
     n_shots: int = 0
     """Demonstrations in the prompt."""
+    edits: Callable[[LensModel], Sequence[Edit]] = _no_edits
+    """Edits of the last prompt token (column 0 of the tail) or of every token (all columns), the same for every row.
+    Edits of every token allow no clean prefix: the prompts are prefilled under them."""
+    every_step: bool = False
+    """Whether the edits act on generated tokens, too."""
+    on_logits: OnLogits | None = None
+    context: Callable[[LensModel], AbstractContextManager[object]] | None = None
+    """What must hold around every call of the model, such as a LoRA adapter; prompts are then prefilled inside it."""
     n_labelled: int = 0
     """Labelled rows it used; of prompting, those a prompt shows."""
-    edits: Callable[[LensModel], Sequence[Edit]] = lambda model: ()
-    """Edits of the last prompt token, at column 0 of the tail."""
+    n_trained: int = 0
+    """Numbers that were learned by an optimiser."""
+    stored_bytes: int = 0
+    """What must be kept of it, in float32."""
+    seconds: float | None = None
+    """Time to make it, where it was measured."""
     notes: tuple[str, ...] = ()
+
+    def around(self, model: LensModel) -> AbstractContextManager[object]:
+        """Return the context in which the model is to be called."""
+        return nullcontext() if self.context is None else self.context(model)
 
 
 def prompting(n_shots: int) -> Method:
@@ -40,6 +62,8 @@ def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> tuple[
         return Method(
             name + suffix,
             n_labelled=fit.n_labelled,
+            n_trained=len(gates.grid),
+            stored_bytes=gates.values.nbytes + (fit.embedding.mean.nbytes if fit.embedding.mean.any() else 0),
             edits=lambda model: inject(model, gates, fit.embedding, rule=fit.config.mix),
             notes=fit.notes + notes,
         )

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from site_lens.core.fits import PrefixDType
-from site_lens.models.protocol import Batch, LensModel, Prefix
+from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
 
 TOKENS_PER_BATCH = 8192
 """Tokens of one prefill, padding included: enough to fill a CPU's or GPU's matrix units, small beside the weights."""
@@ -46,13 +46,14 @@ def length_batches(
 
 
 def prefill_prompts(
-    model: LensModel, ids: Sequence[Sequence[int]], *, dtype: PrefixDType = "model"
+    model: LensModel, ids: Sequence[Sequence[int]], edits: Sequence[Edit] = (), *, dtype: PrefixDType = "model"
 ) -> tuple[Prefix, Indices]:
     """Compute the prefixes (all tokens but the last) of many prompts.
 
     Args:
         model: The model.
         ids: Token ids of every prompt.
+        edits: Edits of all their tokens, the same for every row.
         dtype: Arithmetic to compute them in.
 
     Returns:
@@ -64,7 +65,7 @@ def prefill_prompts(
     row_of = np.empty(len(ids), dtype=np.int64)
     row_of[np.concatenate(groups)] = np.arange(len(ids))
     with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-        return model.prefill(*batches), row_of
+        return model.prefill(*batches, edits=edits), row_of
 
 
 class PrefixSchedule:

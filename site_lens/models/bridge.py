@@ -24,6 +24,13 @@ class BridgeModel(HostModel):
             )
         self._takes = _parameter_names(host.original_model)
 
+    def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
+        module = self.host.blocks[layer].attn.o
+        weights = next(module.parameters())
+        dtype = weights.dtype if weights.is_floating_point() else None  # quantised weights cast by themselves
+        written: Tensor = module(z.flatten(1).to(device=weights.device, dtype=dtype))
+        return written
+
     def _empty_cache(self, n_rows: int) -> Any:
         from transformers import DynamicCache
 

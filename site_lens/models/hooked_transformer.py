@@ -15,6 +15,10 @@ from site_lens.models.host import Call, HostModel
 class HookedTransformerModel(HostModel):
     """A `HookedTransformer` that follows the protocol `LensModel`; make one with `wrap_model`."""
 
+    def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
+        weights = self.host.blocks[layer].attn.W_O
+        return torch.einsum("rhd,hdm->rm", z.to(weights), weights)
+
     def _empty_cache(self, n_rows: int) -> Any:
         from transformers import DynamicCache
 

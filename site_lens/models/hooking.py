@@ -1,6 +1,6 @@
 """Hooks on TransformerLens hook points that are always removed again."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from site_lens.core.errors import InputError
 from site_lens.models.protocol import Edit
 
-ZFunction = Callable[[Tensor], Tensor | None]
-"""What hangs on a hook point: takes z (row pos head d_head), returns what replaces it, if anything does."""
+Function = Callable[[Tensor], Tensor | None]
+"""What hangs on a hook point: takes what passes, (row pos ...), and returns what replaces it, if anything does."""
 
 
 class StopForward(Exception):  # noqa: N818  # a signal, not an error
@@ -19,21 +19,20 @@ class StopForward(Exception):  # noqa: N818  # a signal, not an error
 
 
 @contextmanager
-def hooked(points: Mapping[int, Any], functions: Iterable[tuple[int, ZFunction]]) -> Iterator[None]:
-    """Hang a function on the hook points of some layers for as long as the context lasts.
+def hooked(functions: Iterable[tuple[Any, Function]]) -> Iterator[None]:
+    """Hang functions on hook points for as long as the context lasts.
 
     `HookPoint.add_hook` is used instead of `model.hooks(...)`, which rebuilds the table of all hook names at each call:
     2 ms a step on the demo model, a sixth of an optimisation step. Only the handles added here are removed.
 
     Args:
-        points: The z hook point of each layer.
-        functions: Layers and what to do with their z, in order.
+        functions: Hook points and what to do with what passes them, in order.
     """
     added = []
     try:
-        for layer, function in functions:
-            points[layer].add_hook(lambda z, hook, function=function: function(z))
-            added.append((points[layer], points[layer].fwd_hooks[-1]))
+        for point, function in functions:
+            point.add_hook(lambda passing, hook, function=function: function(passing))
+            added.append((point, point.fwd_hooks[-1]))
         yield
     finally:
         for point, handle in added:
@@ -52,21 +51,26 @@ def split_heads(z: Tensor, n_heads: int) -> Tensor:
 def editing(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
     """Turn an edit into a hook: slice its column out, change it in float32, put it back out of place."""
 
-    def change(z: Tensor) -> Tensor:
-        column = edit.column % z.shape[1]
-        old = split_heads(z[:, column], n_heads)
+    def change(whole: Tensor) -> Tensor:
+        column = None if edit.column is None else edit.column % whole.shape[1]
+        part = whole if column is None else whole[:, column]
+        old = split_heads(part, n_heads) if edit.site == "z" else part
         new = edit.change(old.float())
         if new.shape != old.shape:
+            axes = ("row pos " if column is None else "row ") + ("head d_head" if edit.site == "z" else "d_model")
             raise InputError(
-                f"an edit of layer {edit.layer} returned shape {tuple(new.shape)}; z here is (row head d_head) = "
+                f"an edit of layer {edit.layer} returned shape {tuple(new.shape)}; {edit.site} here is ({axes}) = "
                 f"{tuple(old.shape)}"
             )
-        new = new.to(z.dtype).reshape(z[:, :1].shape)
-        return new if z.shape[1] == 1 else torch.cat([z[:, :column], new, z[:, column + 1 :]], dim=1)
+        new = new.to(whole.dtype).reshape(part.shape)
+        if column is None:
+            return new
+        new = new[:, None]
+        return new if whole.shape[1] == 1 else torch.cat([whole[:, :column], new, whole[:, column + 1 :]], dim=1)
 
     return change
 
 
-def stop(z: Tensor) -> None:
+def stop(passing: Tensor) -> None:
     """End the forward pass here."""
     raise StopForward

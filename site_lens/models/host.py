@@ -1,7 +1,7 @@
 """What the classes that TransformerLens hooks a model with have in common: z, columns, prefixes, stopping early."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,21 @@ from torch import Tensor
 from site_lens.core.errors import InputError, ModelError
 from site_lens.core.heads import Head, HeadGrid
 from site_lens.core.provenance import ModelIdentity
-from site_lens.models.hooking import StopForward, ZFunction, editing, hooked, split_heads, stop
+from site_lens.models.hooking import Function, StopForward, editing, hooked, split_heads, stop
 from site_lens.models.prefix import CachePrefix
-from site_lens.models.protocol import Batch, Edit, Prefix, left_mask, left_positions
+from site_lens.models.protocol import Batch, Edit, Prefix, Site, left_mask, left_positions
 from site_lens.models.tokens import Encoder
 
 HOOK = "blocks.{layer}.attn.hook_z"
 """Name of the hook point that carries z, (row pos head d_head)."""
+
+SITE_HOOKS: dict[Site, str] = {
+    "z": HOOK,
+    "attn_out": "blocks.{layer}.hook_attn_out",
+    "mlp_out": "blocks.{layer}.hook_mlp_out",
+    "residual": "blocks.{layer}.hook_resid_post",
+}
+"""Names of the hook points of all sites."""
 
 PATTERN_HOOK = "blocks.{layer}.attn.hook_pattern"
 """Name of the hook point that carries attention after the softmax, (row head query key)."""
@@ -54,11 +62,16 @@ class HostModel(ABC):
         self.encoder = encoder
         self.identity = identity
         self.device: torch.device = next(host.parameters()).device
-        self._points = z_points(host)
+        self._hook_points: dict[str, Any] = dict(host.hook_dict)  # which the bridge builds anew at each look
+        z_points(host)  # refuses a model without heads in some layer
 
     @abstractmethod
     def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
         """Call the model; the new keys and values go into the cache."""
+
+    @abstractmethod
+    def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
+        """Return z through W_O, with its bias where the model adds one."""
 
     @abstractmethod
     def _empty_cache(self, n_rows: int) -> Any:
@@ -74,7 +87,7 @@ class HostModel(ABC):
         """Return z of every head at the last prompt token, float32; stops before the last layer's output."""
         found: dict[int, Tensor] = {}
 
-        def keep(layer: int) -> ZFunction:
+        def keep(layer: int) -> Function:
             def hook(z: Tensor) -> None:
                 found[layer] = split_heads(z[:, -1], self.grid.heads_per_layer[layer]).float().to(self.device)
                 if layer == self.grid.n_layers - 1:
@@ -82,28 +95,49 @@ class HostModel(ABC):
 
             return hook
 
-        self._run_until_stopped(batch, [(layer, keep(layer)) for layer in self._points])
-        return torch.stack([found[layer] for layer in range(self.grid.n_layers)], dim=1)
+        layers = range(self.grid.n_layers)
+        self._run_until_stopped(batch, [(self._point("z", layer), keep(layer)) for layer in layers])
+        return torch.stack([found[layer] for layer in layers], dim=1)
+
+    @torch.no_grad()
+    def last_outputs(self, batch: Batch, site: Site) -> Float[Tensor, "row layer d_model"]:
+        """Return what stands at a site other than z at the last prompt token, float32; see `LensModel.last_outputs`."""
+        if site == "z":
+            raise InputError("z has heads; read it with last_z")
+        found: dict[int, Tensor] = {}
+
+        def keep(layer: int) -> Function:
+            def hook(passing: Tensor) -> None:
+                found[layer] = passing[:, -1].float().to(self.device)
+
+            return hook
+
+        layers = range(self.grid.n_layers)
+        with hooked((self._point(site, layer), keep(layer)) for layer in layers):
+            self._run(batch.tokens, batch.lengths, last_only=True)
+        return torch.stack([found[layer] for layer in layers], dim=1)
+
+    @torch.no_grad()
+    def project(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
+        """Return z through W_O, without its bias, float32; see `LensModel.project`."""
+        # Of zeros the bias alone is left; this way quantised weights need not be read.
+        given = torch.cat([z, torch.zeros_like(z[:1])]).to(self.device)
+        written = self._write(layer, given).float().to(self.device)
+        return written[:-1] - written[-1]
 
     @torch.no_grad()
     def attention(self, batch: Batch, heads: Sequence[Head]) -> Float[Tensor, "row head query key"]:
         """Return the attention of some heads after the softmax, float32; see `LensModel.attention`."""
         layers = sorted({head.layer for head in heads})
-        missing = [
-            PATTERN_HOOK.format(layer=i) for i in layers if PATTERN_HOOK.format(layer=i) not in self.host.hook_dict
-        ]
-        if missing:
-            raise ModelError(f"{self.identity.name} does not show its attention ({missing[0]} is missing)")
-        points = {layer: self.host.hook_dict[PATTERN_HOOK.format(layer=layer)] for layer in layers}
         found: dict[int, Tensor] = {}
 
-        def keep(layer: int) -> ZFunction:
+        def keep(layer: int) -> Function:
             def hook(pattern: Tensor) -> None:
                 found[layer] = pattern.float().to(self.device)
 
             return hook
 
-        with hooked(points, [(layer, keep(layer)) for layer in layers]):
+        with hooked([(self._hook_point(PATTERN_HOOK, layer, "its attention"), keep(layer)) for layer in layers]):
             self._run(batch.tokens, batch.lengths, last_only=True)
         silent = [layer for layer in layers if layer not in found]
         if silent:
@@ -111,21 +145,20 @@ class HostModel(ABC):
         return torch.stack([found[head.layer][:, head.head] for head in heads], dim=1)
 
     @torch.no_grad()
-    def prefill(self, *batches: Batch) -> CachePrefix:
+    def prefill(self, *batches: Batch, edits: Sequence[Edit] = ()) -> CachePrefix:
         """Compute keys and values of all tokens of some batches; the last layer's output is never computed."""
-        return CachePrefix.concat([self._prefill(batch) for batch in batches])
+        return CachePrefix.concat([self._prefill(batch, edits) for batch in batches])
 
-    def _prefill(self, batch: Batch) -> CachePrefix:
+    def _prefill(self, batch: Batch, edits: Sequence[Edit]) -> CachePrefix:
         if batch.tokens.shape[1] == 0:
             raise InputError("a prefix needs at least one token before the tail; these prompts are one token long")
         cache = self._empty_cache(len(batch))
-        self._run_until_stopped(batch, [(self.grid.n_layers - 1, stop)], cache)
+        last = self.grid.n_layers - 1
+        self._run_until_stopped(batch, [*self._functions(edits), (self._point("z", last), stop)], cache)
         return CachePrefix(cache, batch.lengths, batch.tokens.shape[1])
 
-    def _run_until_stopped(
-        self, batch: Batch, functions: list[tuple[int, ZFunction]], cache: Any | None = None
-    ) -> None:
-        with hooked(self._points, functions):
+    def _run_until_stopped(self, batch: Batch, functions: list[tuple[Any, Function]], cache: Any | None = None) -> None:
+        with hooked(functions):
             try:
                 self._run(batch.tokens, batch.lengths, cache)
             except StopForward:
@@ -138,13 +171,13 @@ class HostModel(ABC):
         if not isinstance(prefix, CachePrefix):
             raise InputError(f"a {type(prefix).__name__} was made by another kind of model; prefill it with this one")
         cache, lengths = prefix.view(), prefix.lengths + tail.shape[1]
-        with hooked(self._points, self._functions(edits)):
+        with hooked(self._functions(edits)):
             logits = self._run(tail, lengths, cache, n_old=prefix.width)
         return logits.float().to(self.device), CachePrefix(cache, lengths, prefix.width + tail.shape[1])
 
     def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Float[Tensor, "row vocab"]:
         """Run whole prompts and return the logits at the last token, float32."""
-        with hooked(self._points, self._functions(edits)):
+        with hooked(self._functions(edits)):
             logits = self._run(batch.tokens, batch.lengths, last_only=True)
         last: Tensor = logits[:, -1].float().to(self.device)
         return last
@@ -163,8 +196,18 @@ class HostModel(ABC):
         positions = left_positions(lengths, width)[:, n_old:]
         return self._logits(Call(tokens, left_mask(lengths, width), positions, cache, last_only))
 
-    def _functions(self, edits: Sequence[Edit]) -> list[tuple[int, Callable[[Tensor], Tensor]]]:
-        return [(edit.layer, editing(edit, self.grid.heads_per_layer[edit.layer])) for edit in edits]
+    def _functions(self, edits: Sequence[Edit]) -> list[tuple[Any, Function]]:
+        heads = self.grid.heads_per_layer
+        return [(self._point(edit.site, edit.layer), editing(edit, heads[edit.layer])) for edit in edits]
+
+    def _point(self, site: Site, layer: int) -> Any:
+        return self._hook_point(SITE_HOOKS[site], layer, f"the {site} of its layers")
+
+    def _hook_point(self, name: str, layer: int, what: str) -> Any:
+        name = name.format(layer=layer)
+        if name not in self._hook_points:
+            raise ModelError(f"{self.identity.name} does not show {what} ({name} is missing)")
+        return self._hook_points[name]
 
 
 def z_points(host: Any) -> dict[int, Any]:

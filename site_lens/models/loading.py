@@ -147,7 +147,7 @@ def _z_shapes(host: Any) -> list[tuple[int, ...]]:
             raise StopForward
 
     device = next(host.parameters()).device
-    with hooked(points, [(layer, partial(look, layer)) for layer in points]):
+    with hooked((point, partial(look, layer)) for layer, point in points.items()):
         try:
             host(torch.tensor([[1, 2]], device=device))
         except StopForward:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -68,17 +68,25 @@ class Prefix(Protocol):
         ...
 
 
+Site = Literal["z", "attn_out", "mlp_out", "residual"]
+"""Where in a layer something is read or changed: `z`, the heads' outputs before W_O, (head d_head); `attn_out` and
+`mlp_out`, what the two blocks add to the residual stream, and `residual`, the stream behind the layer, (d_model)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change of one layer's z at one column of the tokens that a call passes through the model.
+    """A change of one layer at one column, or at all columns, of the tokens that a call passes through the model.
 
-    `change` takes and returns (row head d_head), float32; it must be pure. The host slices the column out,
-    casts, and puts the result back out of place, which keeps autograd intact.
+    `change` takes and returns (row head d_head) at z and (row d_model) at the other sites, with a `pos` axis behind
+    `row` where all columns are changed; float32. It must be pure. The host slices the column out, casts, and puts the
+    result back out of place, which keeps autograd intact.
     """
 
     layer: int
-    change: Callable[[Float[Tensor, "row head d_head"]], Float[Tensor, "row head d_head"]]
-    column: int = -1
+    change: Callable[[Tensor], Tensor]
+    column: int | None = -1
+    """Column of the tokens of the call; None changes all of them, padding included."""
+    site: Site = "z"
 
 
 class LensModel(Protocol):
@@ -97,6 +105,21 @@ class LensModel(Protocol):
         """Return z of every head at the last prompt token, float32; computes no logits."""
         ...
 
+    def last_outputs(self, batch: Batch, site: Site) -> Float[Tensor, "row layer d_model"]:
+        """Return what stands at a site other than z of every layer at the last prompt token, float32.
+
+        Raises:
+            ModelError: The model does not show it.
+        """
+        ...
+
+    def project(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
+        """Return what heads with these outputs write together, float32: z through W_O, without its bias.
+
+        Models that normalise behind attention (Gemma 2 and 3, OLMo 2) add something else to the residual stream.
+        """
+        ...
+
     def attention(self, batch: Batch, heads: Sequence[Head]) -> Float[Tensor, "row head query key"]:
         """Return the attention of some heads after the softmax, float32, in the order of the heads.
 
@@ -105,10 +128,10 @@ class LensModel(Protocol):
         """
         ...
 
-    def prefill(self, *batches: Batch) -> Prefix:
+    def prefill(self, *batches: Batch, edits: Sequence[Edit] = ()) -> Prefix:
         """Compute keys and values of all tokens of some batches, without gradients and without logits.
 
-        Their rows stand below each other in the prefix, in order.
+        Their rows stand below each other in the prefix, in order. Edits act on every batch.
         """
         ...
 

@@ -37,13 +37,24 @@ class Encoder:
         self.eos: int | None = tokenizer.eos_token_id
 
     @property
+    def begin(self) -> list[int]:
+        """Tokens that every prompt begins with: BOS, or nothing."""
+        return [self.tokenizer.bos_token_id] if self.bos else []
+
+    @property
+    def ordinary_tokens(self) -> list[int]:
+        """Every token that is not a special one."""
+        special = set(self.tokenizer.all_special_ids)
+        return [i for i in range(len(self.tokenizer)) if i not in special]
+
+    @property
     def digest(self) -> str:
         """Digest of what the tokenizer makes of a probe text."""
         return digest_json([self._ids([PROBE_TEXT])[0], len(self.tokenizer)])
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
-        return [[self.tokenizer.bos_token_id, *row] for row in ids] if self.bos else ids
+        return [[*self.begin, *row] for row in ids]
 
     def encode(self, texts: Sequence[str], *, room: int = 0) -> list[list[int]]:
         """Tokenise prompts, BOS included where the policy says so.

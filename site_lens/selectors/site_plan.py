@@ -10,9 +10,9 @@ from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.fits import SiteConfig
 from site_lens.core.prompts import Prompt
-from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.sampling import with_shuffled_answers, zero_shot_prompts
 from site_lens.core.scores import HeadGates
-from site_lens.core.tasks import Example, Task
+from site_lens.core.tasks import Task
 from site_lens.interventions.prefixes import Indices as Indices
 from site_lens.models.protocol import LensModel
 
@@ -147,16 +147,11 @@ class _Pool:
         rows = np.sort(stream.choice(len(task.train), n, replace=False))
         train, valid = [task.train[i] for i in rows], list(task.valid[: config.n_valid])
         if config.null == "shuffled_answers":
-            train, valid = (_shuffled(split, stream) for split in (train, valid))
+            train, valid = (with_shuffled_answers(split, stream) for split in (train, valid))
         template, whole = job.embedding.template, config.loss == "answer"
         asked, merged = book.add(zero_shot_prompts(train, template), whole_answer=whole)
         checked, also_merged = book.add(zero_shot_prompts(valid, template), whole_answer=whole)
         return cls(asked, rows.astype(np.int64), checked, merged + also_merged)
-
-
-def _shuffled(examples: Sequence[Example], stream: np.random.Generator) -> list[Example]:
-    order = stream.permutation(len(examples))
-    return [Example(row.input, examples[i].outputs) for row, i in zip(examples, order, strict=True)]
 
 
 def _groups(jobs: Sequence[SiteJob]) -> list[tuple[int, ...]]:

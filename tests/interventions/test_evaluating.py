@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.interventions.evaluating import target_rank
+from site_lens.interventions.scoring import target_rank
 from site_lens.models.protocol import Batch, LensModel
 
 SMALL = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)

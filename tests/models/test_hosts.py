@@ -1,6 +1,7 @@
 """The contract: what every model must do, whatever its architecture and whichever class hooks it (float32)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +16,7 @@ from site_lens.interventions.generating import generate
 from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import prefill_prompts
 from site_lens.models.host import HostModel
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.protocol import Batch, Edit, LensModel, Site
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
 from tests.tiny_models import ARCHITECTURES, tiny_config
 
@@ -237,6 +238,53 @@ def test_an_edit_sees_and_sets_z_at_its_column_only(model: LensModel) -> None:
     assert (elsewhere - model.forward(batch, [Edit(0, torch.zeros_like)])).abs().max() > 1e-3
 
 
+SITES: tuple[Site, ...] = get_args(Site)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_an_edit_of_all_columns_is_the_same_with_and_without_a_prefix(model: LensModel, site: Site) -> None:
+    batch = batch_of(model)
+    edits = [Edit(layer, lambda old: old.roll(1, -1), None, site) for layer in range(model.grid.n_layers)]
+    whole = model.forward(batch, edits)
+    cached, _ = model.decode(model.prefill(batch.without_tail(1), edits=edits), batch.tokens[:, -1:], edits)
+    assert gap(cached[:, -1], whole) < 1e-5
+    last_only, _ = model.decode(model.prefill(batch.without_tail(1)), batch.tokens[:, -1:], edits)
+    assert gap(last_only[:, -1], whole) > 1e-3
+
+
+@pytest.mark.parametrize("site", [site for site in SITES if site != "z"])
+def test_an_edit_sees_and_sets_what_stands_at_its_site(model: LensModel, site: Site) -> None:
+    batch = batch_of(model)
+    outputs = model.last_outputs(batch, site)
+    seen = {}
+
+    def look(layer: int, old: Tensor) -> Tensor:
+        seen[layer] = old.detach()
+        return old
+
+    clean = model.forward(batch, [Edit(layer, partial(look, layer), site=site) for layer in (0, 1)])
+    assert all(gap(seen[layer], outputs[:, layer]) < 1e-5 for layer in (0, 1))
+    assert gap(model.forward(batch, [Edit(1, lambda old: old + 1, site=site)]), clean) > 1e-4
+
+
+def test_the_residual_stream_behind_the_last_layer_is_what_the_logits_are_made_of(model: LensModel) -> None:
+    batch = batch_of(model)
+    swapped = model.last_outputs(batch, "residual")[:, -1].roll(1, 0)
+    last = Edit(model.grid.n_layers - 1, lambda old: swapped, site="residual")
+    assert gap(model.forward(batch, [last]), model.forward(batch).roll(1, 0)) < 1e-5
+
+
+def test_what_all_heads_write_is_the_output_of_attention(model: LensModel) -> None:
+    if any(name in model.identity.architecture for name in ("Gemma2", "Gemma3")):
+        pytest.skip("normalises behind attention, so that heads do not add up")
+    batch = batch_of(model)
+    z, attention = model.last_z(batch), model.last_outputs(batch, "attn_out")
+    for layer in range(model.grid.n_layers):
+        written = model.project(layer, z[:, layer])
+        # Up to the bias of W_O, which is the same in every row.
+        assert gap(written - written[0], attention[:, layer] - attention[0, layer]) < 1e-4
+
+
 def test_two_edits_of_one_layer_act_one_after_the_other(model: LensModel) -> None:
     batch = batch_of(model)
     twice = model.forward(batch, [Edit(0, lambda z: z + 1), Edit(0, lambda z: 2 * z)])
@@ -258,7 +306,7 @@ def test_hooks_are_gone_after_use_and_after_an_exception(model: LensModel) -> No
     with pytest.raises(KeyboardInterrupt):
         model.forward(batch, [Edit(0, fail)])
     model.prefill(batch)
-    points = model._points.values()  # type: ignore[attr-defined]
+    points = model.host.hook_dict.values()  # type: ignore[attr-defined]
     assert not any(point.fwd_hooks or point._forward_hooks for point in points)
 
 
