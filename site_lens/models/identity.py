@@ -49,7 +49,7 @@ def identify(
         processing=_processing(host, value_bias),
         value_bias=value_bias,
         bos=encoder.bos,
-        weights_digest=_weights_digest(weights),
+        weights_digest=weights_digest(weights),
         tokenizer_digest=encoder.digest,
         revision=revision,
     )
@@ -73,7 +73,7 @@ def _processing(host: Any, value_bias: bool) -> Processing:
     return "folded" if compatibility and not value_bias else "raw"
 
 
-def _weights_digest(weights: list[nn.Parameter]) -> str:
+def weights_digest(weights: list[nn.Parameter]) -> str:
     """Hash shapes and a few numbers, whatever the parameters are called."""
     samples = []
     for weight in weights:

@@ -1,0 +1,204 @@
+"""Fits in a folder that others can use: the records, and a model card that says what they are.
+
+<folder>/README.md
+<folder>/fits/<task>.json + .safetensors
+<folder>/evaluations/<task>.json + .safetensors, and results.csv, where accuracies are given
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from site_lens._version import __version__
+from site_lens.core.assets import ASSETS
+from site_lens.core.errors import InputError, MismatchError, StorageError
+from site_lens.core.evaluation import REFERENCE, Evaluation, Evaluations
+from site_lens.core.fits import SiteFit, SiteFits
+from site_lens.core.provenance import ModelIdentity
+from site_lens.core.runs import Run
+from site_lens.core.storage import write_whole
+
+CARD = "README.md"
+UPLOADED = [CARD, "fits/*", "evaluations/*", "results.csv"]
+"""What of a folder goes to the hub; whatever else lies there stays."""
+
+TAGS = ["site", "in-context-learning", "task-embedding", "attention-heads", "interpretability"]
+METHODS = ("zero_shot", REFERENCE, "site", "site_zero_embedding")
+"""Methods whose accuracy the card shows, where it was measured."""
+
+
+def save_for_hub(
+    fits: SiteFits,
+    folder: str | Path,
+    *,
+    evaluations: Evaluations | None = None,
+    base_model: str | None = None,
+    license: str | None = None,
+) -> Path:
+    """Write fits, their evaluations and a generated model card to a folder, in place of a run that is there.
+
+    Args:
+        fits: Fits of one model.
+        folder: Where to write; `Run.load` reads it, too.
+        evaluations: What was measured of them; the card shows it.
+        base_model: Hub id of the model; the name under which it was loaded, where that is one.
+        license: License of the fits, as the hub spells it (such as "mit"); the card names none when None.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: There are no fits, or a task was evaluated and not fitted.
+        MismatchError: The fits belong to different models.
+        StorageError: The folder cannot be written.
+    """
+    model = _one_model(fits)
+    strangers = sorted({*(evaluations or ())} - {fit.task for fit in fits.values()})
+    if strangers:
+        raise InputError(f"there is an evaluation of {strangers[0]!r}, but no fit of it; hand in what belongs together")
+    card = _card(fits, evaluations, model, base_model or _hub_id(model.name), license)
+    Run(fits=fits, evaluations=evaluations).save(folder)
+    write_whole({Path(folder) / CARD: card.encode()})
+    return Path(folder)
+
+
+def push_to_hub(
+    folder: str | Path, repo_id: str, *, private: bool | None = None, message: str = "Upload SITE fits"
+) -> str:
+    """Upload a folder of `save_for_hub` to a model repository of the Hugging Face hub, which is made if need be.
+
+    Whoever calls must be logged in (`hf auth login`); nothing but the records and the card is uploaded.
+
+    Args:
+        folder: The folder.
+        repo_id: The repository, "user/name".
+        private: Whether a new repository is private; what the account is set to when None.
+        message: What the commit says.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        StorageError: The folder is incomplete or damaged, or the hub refused.
+        InputError: The repository's name cannot be one.
+    """
+    from huggingface_hub import HfApi
+
+    SiteFits.load(Path(folder) / "fits")
+    if not (Path(folder) / CARD).is_file():
+        raise StorageError(f"{folder} has no {CARD}; write it with save_for_hub")
+    api = HfApi(library_name="site_lens", library_version=__version__)
+    with _hub_errors(repo_id):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        done = api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=UPLOADED, commit_message=message)
+    return str(done.commit_url)
+
+
+def from_hub(source: str | Path, *, revision: str | None = None) -> SiteFits:
+    """Read fits that `save_for_hub` wrote, from a folder or from a repository of the Hugging Face hub.
+
+    Nothing that is read can run code, and every record is checked against its digests.
+
+    Args:
+        source: A folder, or "user/name".
+        revision: Branch, tag or commit of the repository.
+
+    Raises:
+        StorageError: There are no fits, one of them is damaged, or the hub refused.
+        InputError: The repository's name cannot be one.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        with _hub_errors(str(source)):
+            found = snapshot_download(
+                str(source),
+                revision=revision,
+                allow_patterns=UPLOADED,
+                library_name="site_lens",
+                library_version=__version__,
+            )
+        folder = Path(str(found))
+    return SiteFits.load(folder / "fits")
+
+
+@contextmanager
+def _hub_errors(repo_id: str) -> Iterator[None]:
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        yield
+    except HFValidationError as error:
+        raise InputError(f"{repo_id!r} is neither a folder nor the name of a repository, user/name: {error}") from error
+    except OSError as error:  # every error of the hub and of the network is one
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise StorageError(f"the hub did not serve {repo_id!r}: {reason}") from error
+
+
+def _one_model(fits: SiteFits) -> ModelIdentity:
+    fits.one_grid()
+    first, *others = (fit.embedding.model for fit in fits.values())
+    for other in others:
+        if (other.weights_digest, other.processing) != (first.weights_digest, first.processing):
+            raise MismatchError(
+                f"fits of {first.name} and of {other.name} (other weights) do not belong in one folder; save each alone"
+            )
+    return first
+
+
+def _hub_id(name: str) -> str | None:
+    """Return the name if it is a hub id: "user/name", and no folder that happens to be there."""
+    return name if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not Path(name).exists() else None
+
+
+def _card(
+    fits: SiteFits, evaluations: Evaluations | None, model: ModelIdentity, base_model: str | None, license: str | None
+) -> str:
+    from huggingface_hub import ModelCard, ModelCardData
+
+    measured: Mapping[str, Evaluation] = evaluations or {}
+    methods = [name for name in METHODS if any(name in one.methods for one in measured.values())]
+    prompts = {fit.template.instruction + fit.template.query_text("...") for fit in fits.values()}
+    card = ModelCard.from_template(
+        ModelCardData(base_model=base_model, library_name="site_lens", license=license, tags=TAGS),
+        template_path=str(ASSETS / "model_card.md.j2"),
+        version=__version__,
+        model=model,
+        measured=methods,
+        columns=["task", "seed", "M", "N", "status", "heads of alpha > 0.5", *(["n", *methods] if methods else [])],
+        rows=[_row(fit, measured.get(fit.task), methods, _suffix(fit, fits)) for fit in fits.values()],
+        prompts=sorted(prompts),
+        notes=list(dict.fromkeys(_cell(note) for fit in fits.values() for note in fit.notes)),
+        name_in_python=json.dumps(base_model or model.name),
+        task_in_python=json.dumps(next(iter(fits))),
+    )
+    return str(card)
+
+
+def _suffix(fit: SiteFit, fits: SiteFits) -> str:
+    """What an evaluation adds to the names of methods for this fit: of several seeds the lowest has none."""
+    return "" if fit.seed == min(other.seed for other in fits.of(fit.task)) else f"#{fit.seed}"
+
+
+def _row(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], suffix: str) -> list[str]:
+    config, heads = fit.config, fit.gates.above(0.5)
+    cells: list[Any] = [fit.task, fit.seed, config.n_prompts, config.n_shots, fit.status, len(heads)]
+    if methods:
+        cells.append(len(evaluation.queries) if evaluation else "")
+    for method in methods:
+        method += suffix if method.startswith("site") else ""
+        if evaluation is None or method not in evaluation.methods:
+            cells.append("")
+        else:
+            share = evaluation.accuracy(method)
+            cells.append(f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})")
+    return [_cell(cell) for cell in cells]
+
+
+def _cell(value: object) -> str:
+    """Write a value so that it stays in its cell."""
+    return " ".join(str(value).split()).replace("|", "\\|")

@@ -1,0 +1,154 @@
+"""The `.pt` files of the published SITE code, read into records and written back.
+
+What SNU-DRL/Soft_Injection saves (`eval.py`, `utils.py`), both with `torch.save` and a single tensor each:
+
+- `<activation_path>/<task>.pt`: the task embedding, (layer head 1 d_head), the mean input of each `o_proj` at the last
+  token, on the device and in the number format that the model ran in.
+- `<alphas_path>`: (layer head), alpha in [0, 1]. The parameter before the sigmoid is what its optimiser holds;
+  `optimize_head_selection` returns, and `eval.py` saves, its sigmoid.
+
+The files say nothing of model, task, M, N, template or rows, and no spread is kept. What a record needs of that is
+handed in; what nobody knows (the rows whose labels were shown, the spread, a seed: the code has none) is left empty, 0
+or -1.
+"""
+
+import pickle
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from site_lens.core.digests import digest_json
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.errors import InputError, MismatchError, StorageError
+from site_lens.core.heads import HeadGrid
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.provenance import ModelIdentity
+from site_lens.core.records import Float32
+from site_lens.core.scores import HeadGates
+from site_lens.core.storage import write_whole
+
+OVERHEAD_BYTES = 2**20
+"""What a file may hold beyond its numbers; `torch.save` adds a few kB."""
+
+NO_SEED = -1
+"""Seed of an embedding whose prompts were drawn without one."""
+
+
+def read_published_embedding(
+    path: str | Path,
+    model: ModelIdentity,
+    *,
+    task: str,
+    n_prompts: int = 50,
+    n_shots: int = 10,
+    template: PromptTemplate | None = None,
+) -> TaskEmbedding:
+    """Read the task embedding that the published code saved.
+
+    Its spread is unknown and stands as 0, its labelled rows are unknown and stand as none, its seed as -1.
+
+    Args:
+        path: The file, `<task>.pt`.
+        model: The model that it was made on, as it is here: `sl.load_model(...).identity`. The published code reads the
+            checkpoint's own weights, so they must be raw.
+        task: Name of the task.
+        n_prompts: M (50: the published default).
+        n_shots: N (10: the published default).
+        template: The template of the prompts; the paper's when None.
+
+    Raises:
+        StorageError: The file cannot be read, is no tensor, or would run code when it is unpickled.
+        MismatchError: The tensor is not (layer head 1 d_head) of this model, or the model's value biases are folded.
+    """
+    if model.processing != "raw":
+        raise MismatchError(f"published embeddings are of raw weights, {model.name} has {model.processing} ones")
+    mean = _read(path, (*model.grid.shape, 1, model.d_head), "(layer head 1 d_head)")[:, :, 0]
+    return TaskEmbedding(
+        task=task,
+        mean=mean,
+        spread=np.zeros_like(mean),
+        n_prompts=n_prompts,
+        n_shots=n_shots,
+        seed=NO_SEED,
+        template=template or PromptTemplate(),
+        task_digest=digest_json(["published", task]),
+        labelled_rows=(),
+        model=model,
+    )
+
+
+def read_published_alphas(
+    path: str | Path, grid: HeadGrid, *, task: str | None = None, before_sigmoid: bool = False
+) -> HeadGates:
+    """Read the alphas that the published code saved.
+
+    Args:
+        path: The file.
+        grid: The heads of the model that they were learned on.
+        task: Name of the task; None for alphas of several tasks.
+        before_sigmoid: Whether the file holds the parameter before the sigmoid, as files that were saved by changed
+            code may; those of the published code hold alpha.
+
+    Raises:
+        StorageError: The file cannot be read, is no tensor, or would run code when it is unpickled.
+        MismatchError: The tensor is not (layer head) of this grid.
+        InputError: A number lies outside [0, 1] and is said to be an alpha.
+    """
+    values = _read(path, grid.shape, "(layer head)")
+    if before_sigmoid:
+        values = torch.from_numpy(values.copy()).sigmoid().numpy()
+    elif values.min() < 0 or values.max() > 1:
+        raise InputError(
+            f"{path} holds numbers from {values.min():g} to {values.max():g}, but alphas lie in [0, 1]; if it holds "
+            "the parameter before the sigmoid, pass before_sigmoid=True"
+        )
+    return HeadGates(grid=grid, values=values * grid.mask, selector="site", task=task)
+
+
+def write_published_embedding(embedding: TaskEmbedding, path: str | Path) -> Path:
+    """Write an embedding as the published code does, (layer head 1 d_head) in float32; returns the path.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    return _write(embedding.mean[:, :, None], path)
+
+
+def write_published_alphas(gates: HeadGates, path: str | Path) -> Path:
+    """Write alphas as the published code does, (layer head) in float32; returns the path.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    return _write(gates.values, path)
+
+
+def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
+    """Read the one tensor of a file without running any code that the file may hold."""
+    path = Path(path)
+    most = 8 * int(np.prod(shape)) + OVERHEAD_BYTES  # 8 bytes: float64, the widest format there is
+    try:
+        size = path.stat().st_size
+        found = torch.load(path, map_location="cpu", weights_only=True) if size <= most else None
+    except pickle.UnpicklingError:
+        raise StorageError(f"{path} is no plain tensor and stays shut: opening it could run code") from None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (RuntimeError, EOFError) as error:
+        raise StorageError(f"{path} is truncated or not a file of torch.save ({str(error)[:80]})") from error
+    if size > most:
+        raise StorageError(f"{path} is larger than {most} bytes, more than a tensor {axes} = {shape} can take")
+    if not isinstance(found, torch.Tensor) or not found.is_floating_point():
+        raise StorageError(f"{path} holds a {type(found).__name__}, not a tensor of numbers with axes {axes}")
+    if tuple(found.shape) != shape:
+        raise MismatchError(f"{path} holds a tensor of shape {tuple(found.shape)}; this model needs {axes} = {shape}")
+    return found.detach().float().numpy()
+
+
+def _write(values: Float32, path: str | Path) -> Path:
+    content = BytesIO()
+    torch.save(torch.from_numpy(values.copy()), content)
+    write_whole({Path(path): content.getvalue()})
+    return Path(path)
