@@ -13,7 +13,10 @@ import pytest
 import site_lens as sl
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.protocol import LensModel
+from site_lens.selectors.settings import ComparisonConfig
+from site_lens.selectors.workbench import Workbench
 from tests.hooked_transformers import as_hooked_transformer
+from tests.planted import TEMPLATE, planted_tasks, save_planted
 from tests.tiny_models import save_tiny
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -29,6 +32,18 @@ def demo() -> LensModel:
 def demo_tasks() -> dict[str, sl.Task]:
     """A handful of demo tasks of different families."""
     return sl.load_tasks("demo", ["antonym", "english-french", "choose_last_of_3", "country-capital"])
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> LensModel:
+    """A model in which known heads alone carry the task; see tests/planted.py."""
+    return sl.load_model(save_planted(tmp_path_factory.mktemp("planted")), dtype="float32", device="cpu")
+
+
+@pytest.fixture
+def planted_bench(planted: LensModel) -> Workbench:
+    """A fresh workbench with all planted tasks."""
+    return Workbench(planted, planted_tasks(), ComparisonConfig(template=TEMPLATE, n_shots=8), progress=False)
 
 
 @pytest.fixture(scope="session")

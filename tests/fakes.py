@@ -15,6 +15,8 @@ from site_lens.core.heads import HeadGrid
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.scores import HeadGates
+from site_lens.core.transfer import KINDS as TRANSFER_KINDS
+from site_lens.core.transfer import TransferMatrix
 
 GRID = HeadGrid.full(6, 8)
 VERSIONS = {"site_lens": "0.1.0", "torch": "2.13.0", "transformer-lens": "4.3.0", "transformers": "5.1.0"}
@@ -166,3 +168,46 @@ def fake_attention(task: str, heads: tuple[str, ...] = ("L0H1", "L2H1"), **chang
         "patterns": patterns,
     }
     return AttentionSample(**fields | changes)
+
+
+def fake_transfer(
+    tasks: Iterable[str] = ("a", "b", "c", "d", "e"),
+    *,
+    rates: Mapping[str, ArrayLike] | None = None,
+    references: tuple[float, float, float] = (0.1, 0.6, 0.9),
+    null: float = 0.1,
+    n_queries: int = 40,
+    alphas: ArrayLike | None = None,
+    families: Iterable[str | None] | None = None,
+    **changes: Any,
+) -> TransferMatrix:
+    """Build a matrix with planted accuracies (source target) by kind; the diagonal is always the own fit's."""
+    names = tuple(tasks)
+    n = len(names)
+    planted = np.full((len(TRANSFER_KINDS), n, n), 0.1)
+    for i, kind in enumerate(TRANSFER_KINDS):
+        planted[i] = np.asarray((rates or {}).get(kind, planted[i]))
+        np.fill_diagonal(planted[i], references[2])
+
+    def answers(rate: ArrayLike) -> np.ndarray:
+        return (np.arange(n_queries) < np.round(np.asarray(rate)[..., None] * n_queries)).astype(np.float32)
+
+    grid = GRID
+    gates = np.stack([fake_alphas(task) for task in names]) if alphas is None else np.asarray(alphas)
+    fields: dict[str, Any] = {
+        "tasks": names,
+        "families": (None,) * n if families is None else tuple(families),
+        "alphas": gates,
+        "right": answers(planted),
+        "log_prob": np.where(answers(planted) == 1, -0.1, -3.0),
+        "references": np.broadcast_to(answers(references)[:, None], (3, n, n_queries)),
+        "nulls": np.broadcast_to(answers(null), (3, 2, n, n_queries)),
+        "asked": np.ones((n, n_queries)),
+        "n_shots": 10,
+        "hard": False,
+        "seed": 0,
+        "fit_digests": tuple(digest_json([task, "fit"]) for task in names),
+        "model": fake_identity(grid=grid),
+        "versions": VERSIONS,
+    }
+    return TransferMatrix(**fields | changes)

@@ -8,32 +8,38 @@ into that page, too.
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
-from analysis.benchmarks import alpha_step, demo_fits, embeddings, growth, inference, memory, prompt_pool, startup
+from analysis.benchmarks import (
+    alpha_step,
+    demo_fits,
+    embeddings,
+    growth,
+    inference,
+    memory,
+    prompt_pool,
+    startup,
+    transfer,
+)
 from analysis.benchmarks.measuring import Result
 from analysis.benchmarks.settings import Settings
 from analysis.benchmarks.subjects import SIZES
+from analysis.pages import machine, put_into, table
 
 ROWS: dict[int, Callable[[Settings], list[Result]]] = {
     1: alpha_step.measure,
     2: demo_fits.measure,
     3: prompt_pool.measure,
     4: embeddings.measure,
+    5: transfer.measure,
     6: memory.measure,
     7: inference.measure,
     8: startup.measure,
     9: growth.measure,
 }
-START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
 
 def main() -> None:
@@ -57,11 +63,10 @@ def main() -> None:
         results += ROWS[row](settings)
         print(f"row {row}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
         results.sort(key=lambda result: result.row)
-        page = f"{machine(chosen.device)}\n\n{table(results)}\n"
+        page = f"{machine(chosen.device)}\n\n{table_of(results)}\n"
         write(chosen.out, results, page)
     if chosen.page is not None:
-        before, rest = chosen.page.read_text(encoding="utf-8").split(START)
-        chosen.page.write_text(f"{before}{START}\n\n{page}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        put_into(chosen.page, page.rstrip())
     print(page)
 
 
@@ -88,36 +93,18 @@ def read(folder: Path) -> list[Result]:
     ]
 
 
-def machine(device: str) -> str:
-    """Say where and with what it was measured."""
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("torch", "transformers", "transformer-lens", "site_lens")
-    )
-    where = (
-        torch.cuda.get_device_name()
-        if device.startswith("cuda")
-        else f"{processor()}, {torch.get_num_threads()} threads"
-    )
-    return f"Measured on {date.today().isoformat()} on {where}; Python {platform.python_version()}, {versions}."
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def table(results: list[Result]) -> str:
+def table_of(results: list[Result]) -> str:
     """Write the lines as a markdown table."""
-    head = ["row", "question", "unit", "rival", "ours", "ratio", "spread", "target", "met"]
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for r in results:
-        spread = f"{r.low:.3g} to {r.high:.3g}"
-        met = {True: "yes", False: "**no**", None: ""}[r.met]
-        cells = [r.row, r.question, r.unit, shown(r.rival), shown(r.ours), shown(r.ratio), spread, shown(r.target), met]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+    header = ["row", "question", "unit", "rival", "ours", "ratio", "spread", "target", "met"]
+    met = {True: "yes", False: "**no**", None: ""}
+    return table(
+        header,
+        [
+            [r.row, r.question, r.unit, shown(r.rival), shown(r.ours), shown(r.ratio), f"{r.low:.3g} to {r.high:.3g}",
+             shown(r.target), met[r.met]]
+            for r in results
+        ],
+    )  # fmt: skip
 
 
 def shown(value: float | None) -> str:

@@ -1,14 +1,16 @@
-"""A run on disk: fits, their controls and evaluations in one folder, each record in a pair of files of its own.
+"""A run on disk: fits, controls, scores, evaluations and studies in one folder, each record a pair of files of its own.
 
 runs/demo/fits/<task>.json + .safetensors
 runs/demo/controls/<method>/<task>.json + .safetensors
+runs/demo/scores/<selector>/<task>.json + .safetensors
 runs/demo/evaluations/<task>.json + .safetensors
 runs/demo/attention/<task>.json + .safetensors
+runs/demo/studies/<name>.json + .safetensors
 runs/demo/results.csv
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from site_lens.core.attention import AttentionSamples
@@ -16,7 +18,9 @@ from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
 from site_lens.core.record_sets import file_name
-from site_lens.core.storage import check_writable, write_whole
+from site_lens.core.records import Record
+from site_lens.core.scores import ScoresByTask
+from site_lens.core.storage import check_writable, load, save, write_whole
 
 ZERO_EMBEDDING = "site_zero_embedding"
 """The control that belongs beside every fit: the same loop with an embedding of zeros, so that gates act alone."""
@@ -24,10 +28,16 @@ SHUFFLED_ANSWERS = "site_shuffled_answers"
 """Null: the same loop on queries whose answers were permuted."""
 OTHER_EMBEDDING = "site_other_embedding"
 """Null: the same loop with the embedding of another task."""
+MEAN_EMBEDDING = "site_mean_embedding"
+"""Control: the same loop with the mean embedding of all tasks."""
+RANDOM_EMBEDDING = "site_random_embedding"
+"""Control: the same loop with random directions of the lengths that the task's embedding has, head by head."""
 NULLS = (SHUFFLED_ANSWERS, OTHER_EMBEDDING)
 TASK_AGNOSTIC = "site_task_agnostic"
 """Control: one alpha map for all tasks, each with its own embedding."""
-CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC)
+CONTENTS = (ZERO_EMBEDDING, OTHER_EMBEDDING, MEAN_EMBEDDING, RANDOM_EMBEDDING)
+"""The controls that change what alphas mix in, and nothing else."""
+CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 """Every control that a study can fit beside its fits."""
 
 
@@ -41,6 +51,10 @@ class Run:
     evaluations: Evaluations | None = None
     attention: AttentionSamples = field(default_factory=lambda: AttentionSamples([]))
     """Attention of the heads of highest alpha, where it was sampled."""
+    scores: dict[str, ScoresByTask] = field(default_factory=dict)
+    """What each selector that was compared with SITE gave the heads, by its name."""
+    studies: dict[str, Record] = field(default_factory=dict)
+    """What experiments on these fits found, such as a transfer matrix, by name."""
 
     def __post_init__(self) -> None:
         for name, fits in self.controls.items():
@@ -48,8 +62,13 @@ class Run:
                 raise InputError(
                     f"controls are fits by method, {{{ZERO_EMBEDDING!r}: fits}}; got a {type(fits).__name__}"
                 )
-            if file_name(name) != name:
-                raise InputError(f"control {name!r} cannot name a folder; use letters, digits, - and _")
+            _check_folder("control", name)
+        for name, scores in self.scores.items():
+            if not isinstance(scores, ScoresByTask):
+                raise InputError(f"scores come by selector and task, {{'site': scores}}; got a {type(scores).__name__}")
+            _check_folder("selector", name)
+        for name in self.studies:
+            _check_folder("study", name)
 
     @classmethod
     def join(cls, parts: Sequence["Run"]) -> "Run":
@@ -64,11 +83,16 @@ class Run:
             },
             evaluations=Evaluations(measured) if measured else None,
             attention=AttentionSamples([sample for part in parts for sample in part.attention.values()]),
+            scores={
+                n: ScoresByTask([one for part in parts if n in part.scores for one in part.scores[n].values()])
+                for n in dict.fromkeys(name for part in parts for name in part.scores)
+            },
+            studies={name: study for part in parts for name, study in part.studies.items()},
         )
 
     @classmethod
     def load(cls, folder: str | Path) -> "Run":
-        """Read a run; controls and evaluations may be missing.
+        """Read a run; everything but the fits may be missing. Controls and selectors come in order of their names.
 
         Raises:
             StorageError: The folder holds no fits, or a record is damaged.
@@ -77,12 +101,14 @@ class Run:
         if not (folder / "fits").is_dir():
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); make one with: site-lens fit")
         controls, measured = sorted((folder / "controls").glob("*")), folder / "evaluations"
-        sampled = folder / "attention"
+        sampled, scored = folder / "attention", sorted((folder / "scores").glob("*"))
         return cls(
             fits=SiteFits.load(folder / "fits"),
             controls={part.name: SiteFits.load(part) for part in controls if any(part.glob("*.json"))},
             evaluations=Evaluations.load(measured) if any(measured.glob("*.json")) else None,
             attention=AttentionSamples.load(sampled) if any(sampled.glob("*.json")) else AttentionSamples([]),
+            scores={part.name: ScoresByTask.load(part) for part in scored if any(part.glob("*.json"))},
+            studies={path.stem: load(path) for path in sorted((folder / "studies").glob("*.json"))},
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -101,17 +127,33 @@ class Run:
         self.fits.save(folder / "fits")
         for name, control in self.controls.items():
             control.save(folder / "controls" / name)
+        for name, scores in self.scores.items():
+            scores.save(folder / "scores" / name)
         self.attention.save(folder / "attention")
+        for name, study in self.studies.items():
+            save(study, folder / "studies" / name)
         if self.evaluations is not None:
             self.evaluations.save(folder / "evaluations")
             write_results(self.evaluations, folder)
         return folder
 
+    def with_study(self, name: str, study: Record, folder: str | Path | None = None) -> "Run":
+        """Return the run with one more study, saved beside the rest where a folder is given."""
+        if folder is not None:
+            save(study, Path(folder) / "studies" / name)
+        return replace(self, studies=self.studies | {name: study})
+
+
+def _check_folder(kind: str, name: str) -> None:
+    if file_name(name) != name:
+        raise InputError(f"{kind} {name!r} cannot name a folder; use letters, digits, - and _")
+
 
 def clear_run(folder: str | Path) -> None:
     """Remove the records, results and report of a run, and nothing else: a stale record would join a new run."""
     folder = Path(folder)
-    for part in (folder / "fits", *(folder / "controls").glob("*"), folder / "evaluations", folder / "attention"):
+    several = [part for parent in ("controls", "scores") for part in (folder / parent).glob("*")]
+    for part in (folder / "fits", *several, folder / "evaluations", folder / "attention", folder / "studies"):
         for manifest in part.glob("*.json"):
             if manifest.with_suffix(".safetensors").exists():
                 manifest.with_suffix(".safetensors").unlink()

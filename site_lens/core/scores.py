@@ -53,8 +53,8 @@ class HeadScores(Record):
         """Return the k heads of highest score; equal scores are taken in order of layer, then head."""
         if not 0 <= k <= len(self.grid):
             raise InputError(f"cannot take the top {k} of {len(self.grid)} heads")
-        ranked = sorted(self.grid, key=lambda head: -self[head])
-        return HeadSet(self.grid, frozenset(ranked[:k]))
+        heads = np.argwhere(self.grid.mask)[np.argsort(-self.values[self.grid.mask], kind="stable")[:k]]
+        return HeadSet(self.grid, frozenset(Head(int(layer), int(head)) for layer, head in heads))
 
     def above(self, threshold: float) -> HeadSet:
         """Return the heads whose score is greater than `threshold`."""

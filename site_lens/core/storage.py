@@ -30,9 +30,20 @@ KINDS = {
     "agreement": "site_lens.core.agreement:Agreement",
     "diagnosis": "site_lens.core.diagnosis:Diagnosis",
     "overlap": "site_lens.core.overlap:Overlap",
+    "transfer_matrix": "site_lens.core.transfer:TransferMatrix",
+    "transfer_reading": "site_lens.core.transfer_reading:TransferReading",
+    "faithfulness": "site_lens.core.faithfulness:Faithfulness",
+    "head_profiles": "site_lens.core.profiles:HeadProfiles",
     "task_clusters": "site_lens.core.clusters:TaskClusters",
     "head_clusters": "site_lens.core.clusters:HeadClusters",
     "co_clusters": "site_lens.core.clusters:CoClusters",
+    "method_table": "site_lens.core.method_table:MethodTable",
+    "fit_ablation": "site_lens.core.fit_ablation:FitAblation",
+    "task_arithmetic": "site_lens.core.task_arithmetic:TaskArithmetic",
+    "selector_agreement": "site_lens.core.selector_agreement:SelectorAgreement",
+    "prompt_sensitivity": "site_lens.core.sensitivity:PromptSensitivity",
+    "fit_landscape": "site_lens.core.landscape:FitLandscape",
+    "content_controls": "site_lens.core.content_controls:ContentControls",
 }
 """Every kind of record that can be stored, and where its class lives."""
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,30 @@ class Task:
             tuple(shuffled[n_train + n_valid :]),
             family,
         )
+
+    def with_labelled(self, n_rows: int, *, seed: int) -> "Task":
+        """Keep so many labelled rows in all, a fifth of them valid; test stays whole.
+
+        Args:
+            n_rows: Rows of train and valid together.
+            seed: Seed of the draw.
+
+        Raises:
+            InputError: The task does not have as many.
+        """
+        n_valid = max(1, round(n_rows / 5))
+        n_train = n_rows - n_valid
+        if not (1 <= n_train <= len(self.train) and n_valid <= len(self.valid)):
+            raise InputError(
+                f"task {self.name!r} has {len(self.train)} train and {len(self.valid)} valid rows; {n_rows} labelled "
+                f"rows would be {n_train} and {n_valid} of them"
+            )
+        stream = np.random.default_rng(seed)
+        train, valid = (
+            tuple(rows[i] for i in np.sort(stream.choice(len(rows), n, replace=False)))
+            for rows, n in ((self.train, n_train), (self.valid, n_valid))
+        )
+        return replace(self, train=train, valid=valid)
 
     @cached_property
     def digest(self) -> str:

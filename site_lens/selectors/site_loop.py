@@ -4,6 +4,8 @@ SITE edits only the last prompt token, so the keys and values of all earlier tok
 computed once, and every step runs one token a query. Row r of a batch uses alpha[unit(r)] and embedding[job(r)].
 Losses are summed over units, nothing is clipped, every unit has its own parameter, optimiser state and random
 stream; so a joint fit follows the same path as separate ones, up to rounding.
+
+How the parameter becomes a gate is a law (`gate_laws.py`): SITE's is the sigmoid, other selectors bring theirs.
 """
 
 from collections.abc import Iterator
@@ -24,10 +26,8 @@ from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import PrefixSchedule
 from site_lens.interventions.progress import progress_bar
 from site_lens.models.protocol import LensModel
+from site_lens.selectors.gate_laws import GateLaw, Sigmoid
 from site_lens.selectors.site_plan import Indices, Pass, Plan, Unit
-
-WARM_START_MARGIN = 0.01
-"""A warm start is kept this far from 0 and 1, where the sigmoid has no slope to leave by."""
 
 RANDOM_INIT_SD = 2.0
 """Standard deviation of a random start, before the sigmoid: alphas spread over all of (0, 1)."""
@@ -45,14 +45,17 @@ class UnitRun:
 
     unit: Unit
     start: Float32
-    """(layer head): alpha before the first step."""
+    """(layer head): gates before the first step."""
     loss: list[float] = field(default_factory=list)
-    """(step)"""
+    """(step): cross-entropy in nats, without the law's penalty."""
     eval_steps: list[int] = field(default_factory=list)
     valid_loss: list[float] = field(default_factory=list)
     valid_accuracy: list[float] = field(default_factory=list)
     alphas: list[Float32] = field(default_factory=list)
-    """(evaluation), each (layer head)"""
+    """(evaluation), each (layer head): the settled gates of the law; in [0, 1] unless it is `Unbounded`, whose weights
+    are no alphas."""
+    raw: Float32 | None = None
+    """(layer head): the parameter at the last evaluation."""
     ended: Status | None = None
     """Why it stopped before its last step, if it did."""
 
@@ -61,7 +64,7 @@ class UnitRun:
         """Steps taken."""
         return len(self.loss)
 
-    def record(self, step: int, loss: float, accuracy: float, alpha: Float32) -> None:
+    def record(self, step: int, loss: float, accuracy: float, alpha: Float32, raw: Float32) -> None:
         """Take down an evaluation, and stop where the settings say so."""
         if not np.isfinite(loss):
             self.ended = "nonfinite"
@@ -70,6 +73,7 @@ class UnitRun:
         self.valid_loss.append(loss)
         self.valid_accuracy.append(accuracy)
         self.alphas.append(alpha)
+        self.raw = raw
         patience = self.unit.config.patience
         if patience is not None and len(self.valid_loss) - 1 - int(np.argmin(self.valid_loss)) >= patience:
             self.ended = "early_stop"
@@ -92,11 +96,20 @@ class UnitRun:
 
 
 class SiteLoop:
-    """Runs a plan."""
+    """Runs a plan.
 
-    def __init__(self, model: LensModel, plan: Plan, *, budget_bytes: int) -> None:
-        self._model, self._plan = model, plan
-        self._raw = [nn.Parameter(_start(model, plan, unit)) for unit in plan.units]
+    Args:
+        model: The model.
+        plan: What to fit.
+        budget_bytes: Bytes of prefixes to hold at a time.
+        law: How parameters become gates.
+    """
+
+    def __init__(self, model: LensModel, plan: Plan, *, budget_bytes: int, law: GateLaw | None = None) -> None:
+        self._model, self._plan, self._law = model, plan, law or Sigmoid()
+        self._raw = [nn.Parameter(_start(model, plan, unit, self._law)) for unit in plan.units]
+        self._streams = [_stream(plan, unit, "gates") for unit in plan.units]
+        self._mask = torch.tensor(model.grid.mask, device=model.device)
         self.runs = [UnitRun(unit, self._alpha(i)) for i, unit in enumerate(plan.units)]
         groups = [{"params": [p], "lr": run.unit.config.lr} for p, run in zip(self._raw, self.runs, strict=True)]
         self._adam = torch.optim.Adam(groups)
@@ -130,14 +143,17 @@ class SiteLoop:
 
     def _train(self, i: int, one: Pass, chosen: Indices) -> None:
         self._adam.zero_grad(set_to_none=True)
-        sums = np.zeros(len(self.runs))
+        sums, going = np.zeros(len(self.runs)), np.unique(one.units[chosen])
         batch_sizes = torch.tensor([run.unit.config.batch_size for run in self.runs], device=self._model.device)
         with torch.enable_grad():
-            for places, units, losses, _ in self._forward(i, one, chosen):
+            for places, units, losses, _ in self._forward(i, one, chosen, self._draws(going)):
                 means = losses / batch_sizes[units]
                 means.sum().backward()  # type: ignore[no-untyped-call]  # torch types it in part
                 np.add.at(sums, one.units[places], means.detach().cpu().numpy())
-        for u in np.unique(one.units[chosen]):
+            penalty = self._penalty(one.step, going)
+            if penalty is not None:
+                penalty.sum().backward()  # type: ignore[no-untyped-call]
+        for u in going:
             grad = self._raw[u].grad
             if not np.isfinite(sums[u]) or grad is None or not bool(grad.isfinite().all()):
                 self.runs[u].ended = "nonfinite"
@@ -155,19 +171,41 @@ class SiteLoop:
             # Each task counts once where several share an alpha map, however many rows it has.
             of_job = [(one.units == u) & (one.jobs == job) for job in self.runs[u].unit.jobs]
             loss, accuracy = (float(np.mean([each[rows].mean() for rows in of_job])) for each in (losses, right))
-            self.runs[u].record(one.step, loss, accuracy, self._alpha(int(u)))
+            raw: Float32 = self._whole(int(u)).detach().cpu().numpy()
+            self.runs[u].record(one.step, loss, accuracy, self._alpha(int(u)), raw.copy())
 
     def _alpha(self, unit: int) -> Float32:
-        """(layer head): the alphas of a unit as they stand."""
-        alpha = torch.sigmoid(self._raw[unit].detach()).cpu().numpy()
+        """(layer head): the settled gates of a unit as they stand."""
+        alpha = self._law.settled(self._whole(unit).detach()).cpu().numpy()
         return cast(Float32, alpha * self._model.grid.mask)
 
-    def _forward(self, i: int, one: Pass, chosen: Indices) -> Iterator[tuple[Indices, Tensor, Tensor, Tensor]]:
+    def _whole(self, unit: int) -> Float[Tensor, "layer head"]:
+        """Return the parameter of a unit head by head; heads of a layer share one where the settings say so."""
+        return self._raw[unit].expand(self._model.grid.shape)
+
+    def _draws(self, going: Indices) -> Float[Tensor, "unit layer head"] | None:
+        """Draw what the gates of one training pass are made of, for the units that go on; None where nothing is."""
+        if not self._law.by_chance:
+            return None
+        uniform = np.zeros((len(self.runs), *self._model.grid.shape), dtype=np.float32)
+        for u in going:
+            uniform[u] = self._streams[u].random(self._model.grid.shape)
+        return torch.tensor(uniform, device=self._model.device)
+
+    def _penalty(self, step: int, going: Indices) -> Float[Tensor, " unit"] | None:
+        """Return the penalties of the units that go on."""
+        progress = torch.tensor([step / self.runs[u].unit.config.n_steps for u in going], device=self._model.device)
+        return self._law.penalty(torch.stack([self._whole(int(u)) for u in going]), progress, self._mask)
+
+    def _forward(
+        self, i: int, one: Pass, chosen: Indices, draws: Float[Tensor, "unit layer head"] | None = None
+    ) -> Iterator[tuple[Indices, Tensor, Tensor, Tensor]]:
         """Yield places, units (row), loss (row) and whether the first answer token is ranked first (row), in chunks."""
         for places, prefix in self._schedule.take(i, chosen):
             units = torch.tensor(one.units[places], device=self._model.device)
             jobs = torch.tensor(one.jobs[places], device=self._model.device)
-            alphas = torch.sigmoid(torch.stack(list[Tensor](self._raw)))[units]
+            raw = torch.stack([self._whole(u) for u in range(len(self._raw))])
+            alphas = (self._law.settled(raw) if draws is None else self._law.drawn(raw, draws))[units]
             edits = injection(
                 alphas,
                 self._embeddings,
@@ -206,14 +244,22 @@ def answer_loss(
     return (each * weights).sum(-1)
 
 
-def _start(model: LensModel, plan: Plan, unit: Unit) -> Tensor:
-    """Return the parameter before the sigmoid, (layer head), that a unit begins with."""
+def _start(model: LensModel, plan: Plan, unit: Unit, law: GateLaw) -> Tensor:
+    """Return the parameter before the law that a unit begins with: (layer head), or (layer 1), one a layer."""
     job, config = plan.jobs[unit.jobs[0]], unit.config
+    shape = model.grid.shape if config.alpha_per == "head" else (model.grid.n_layers, 1)
     if job.warm_start is not None:
-        alpha = torch.tensor(job.warm_start.values).clamp(WARM_START_MARGIN, 1 - WARM_START_MARGIN)
-        return torch.logit(alpha).to(model.device)
+        given = job.warm_start.values
+        if config.alpha_per == "layer":
+            given = given.sum(1, keepdims=True) / np.maximum(model.grid.mask.sum(1, keepdims=True), 1)
+        gates = torch.tensor(given, dtype=torch.float32).clamp(law.margin, 1 - law.margin)
+        return law.raw(gates).to(model.device)
     if config.init == "random":
-        stream = seed_stream(config.seed, *(plan.jobs[i].task.digest for i in unit.jobs), "init")
-        drawn = stream.normal(0, RANDOM_INIT_SD, model.grid.shape)
+        drawn = _stream(plan, unit, "init").normal(0, RANDOM_INIT_SD, shape)
         return torch.tensor(drawn, dtype=torch.float32, device=model.device)
-    return torch.logit(torch.full(model.grid.shape, float(config.init))).to(model.device)
+    return law.raw(torch.full(shape, float(config.init))).to(model.device)
+
+
+def _stream(plan: Plan, unit: Unit, purpose: str) -> np.random.Generator:
+    """Open a unit's own random stream, which does not depend on who else is in the batch."""
+    return seed_stream(unit.config.seed, *(plan.jobs[i].task.digest for i in unit.jobs), purpose)

@@ -12,7 +12,8 @@ import site_lens as sl
 from analysis.benchmarks import alpha_step, inference, memory, prompt_pool
 from analysis.benchmarks.measuring import alone, compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
-from analysis.benchmarks.run import END, START, read, table, write
+from analysis.benchmarks.run import read, table_of, write
+from analysis.pages import END, START
 from analysis.benchmarks.settings import Settings
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.host import HostModel
@@ -80,7 +81,7 @@ def test_peak_memory_counts_what_is_held_at_one_time() -> None:
 
 
 def test_the_table_has_a_line_a_result_and_says_what_was_missed() -> None:
-    shown = table([compare(1, "step", "s", [1.0], [1.0], 4.5), alone(8, "import", "s", [0.1], 0.2)]).splitlines()
+    shown = table_of([compare(1, "step", "s", [1.0], [1.0], 4.5), alone(8, "import", "s", [0.1], 0.2)]).splitlines()
     assert len(shown) == 4
     assert "**no**" in shown[2]
     assert "yes" in shown[3]

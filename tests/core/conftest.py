@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.heads import HeadGrid
 from site_lens.core.records import Record
-from site_lens.core.scores import HeadGates, HeadScores
+from site_lens.core.scores import HeadGates, HeadScores, ScoresByTask
 from site_lens.diagnostics.agreement import measure_agreement
 from site_lens.diagnostics.clustering import cluster_heads, cluster_tasks, cocluster
 from site_lens.diagnostics.convergence import check_convergence
 from site_lens.diagnostics.diagnosis import diagnose
+from site_lens.diagnostics.methods import tabulate_methods
 from site_lens.diagnostics.overlap import compare_heads
+from site_lens.diagnostics.selectors import compare_selectors
 from tests.fakes import fake_attention, fake_embedding, fake_evaluation, fake_fit, fake_identity
 
 laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -39,6 +42,14 @@ def fit(**changes: Any) -> Record:
     )
 
 
+def gates_by_task() -> ScoresByTask:
+    return ScoresByTask(gates().replace(task=task) for task in ("antonym", "plural"))
+
+
+def scores_by_task() -> ScoresByTask:
+    return ScoresByTask(scores().replace(task=task) for task in ("antonym", "plural"))
+
+
 def small_fits() -> SiteFits:
     families = {"antonym": "words", "synonym": "words", "plural": "forms", "past": "forms"}
     model, config = fake_identity(grid=SMALL), SiteConfig(n_steps=20)
@@ -59,6 +70,8 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "task_clusters": lambda: cluster_tasks(small_fits(), n_bootstrap=5),
     "head_clusters": lambda: cluster_heads(small_fits()),
     "co_clusters": lambda: cocluster(small_fits()),
+    "method_table": lambda: tabulate_methods(Evaluations([fake_evaluation("antonym"), fake_evaluation("plural")])),
+    "selector_agreement": lambda: compare_selectors({"site": gates_by_task(), "test": scores_by_task()}),
 }
 
 

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ import site_lens as sl
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.heads import HeadGrid
 from site_lens.core.provenance import ModelIdentity, library_versions
-from tests.fakes import fake_identity
+from tests.fakes import fake_fit, fake_identity
 
 HERE = fake_identity("here")
 
@@ -73,6 +74,41 @@ def test_a_processing_that_nobody_knows_is_refused() -> None:
         InputError, match=r"ModelIdentity: processing: Input should be 'raw' or 'folded' \(got 'cooked'"
     ):
         HERE.replace(processing="cooked")
+
+
+def test_shared_key_value_heads_are_no_matter_for_use_and_older_identities_do_not_name_them() -> None:
+    assert HERE.replace(n_kv_heads=4).check_use(there(), "the fit") == ()
+    assert HERE.check_use(there(n_kv_heads=4), "the fit") == ()
+
+
+def test_an_identity_without_shared_key_value_heads_keeps_the_fields_and_so_the_digest_of_older_records() -> None:
+    _, fields = HERE.parts()
+    assert "n_kv_heads" not in fields
+    assert set(fields) == set(ModelIdentity.model_fields) - {"n_kv_heads"}
+    assert HERE.replace(n_kv_heads=4).parts()[1] == fields | {"n_kv_heads": 4}
+    assert HERE.replace(n_kv_heads=4).digest != HERE.digest
+
+
+@pytest.mark.parametrize("n_kv_heads", [None, 4])
+def test_key_value_heads_survive_saving_inside_a_record(n_kv_heads: int | None, tmp_path: Path) -> None:
+    fit = fake_fit("antonym", model=HERE.replace(n_kv_heads=n_kv_heads))
+    path = sl.save(fit, tmp_path / "fit")
+    assert ('"n_kv_heads"' in path.read_text()) == (n_kv_heads is not None)
+    again = sl.load(path, sl.SiteFit)
+    assert again == fit
+    assert again.embedding.model.n_kv_heads == n_kv_heads
+
+
+@pytest.mark.parametrize(
+    ("grid", "n_kv_heads"), [(HERE.grid, 3), (HERE.grid, 8), (HERE.grid, 16), (HeadGrid((8, 4)), 2), (HERE.grid, 0)]
+)
+def test_key_value_heads_that_heads_do_not_share_evenly_are_refused(grid: HeadGrid, n_kv_heads: int) -> None:
+    with pytest.raises(InputError, match="key-value heads are not shared evenly|greater than or equal to 1"):
+        HERE.replace(grid=grid, n_kv_heads=n_kv_heads)
+
+
+def test_layers_without_attention_share_nothing() -> None:
+    assert HERE.replace(grid=HeadGrid((8, 0, 8)), n_kv_heads=2).n_kv_heads == 2
 
 
 def test_versions_name_the_libraries_whose_numbers_go_into_a_record() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ from site_lens.core.evaluation import RESULT_COLUMNS, Evaluations
 from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.heads import HeadGrid
 from site_lens.core.runs import ZERO_EMBEDDING, Run, write_results
+from site_lens.core.scores import HeadGates, ScoresByTask
 from tests.fakes import fake_evaluation, fake_fits, fake_identity
 
 MODEL = fake_identity(grid=HeadGrid.full(2, 2))
@@ -20,6 +22,12 @@ def run_of(*tasks: str, controlled: bool = True, evaluated: bool = True) -> Run:
         controls={ZERO_EMBEDDING: control} if controlled else {},
         evaluations=Evaluations(fake_evaluation(task, model=MODEL) for task in tasks) if evaluated else None,
     )
+
+
+def scored(run: Run, *selectors: str) -> Run:
+    """Give a run scores of each of its tasks by some selectors."""
+    own = {n: ScoresByTask(HeadGates.constant(MODEL.grid, 0.5, task=t) for t in run.fits) for n in selectors}
+    return replace(run, scores=own)
 
 
 def files_below(folder: Path) -> set[str]:
@@ -127,3 +135,39 @@ def test_a_run_that_cannot_be_written_names_the_folder(tmp_path: Path) -> None:
 def test_a_control_whose_name_is_no_folder_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="cannot name a folder; use letters, digits, - and _"):
         Run(fits=SiteFits([]), controls={name: SiteFits([])})
+
+
+def test_scores_of_selectors_come_back_from_a_folder_each(tmp_path: Path) -> None:
+    run = scored(run_of("antonym", "synonym"), "site", "indirect_effect")
+    run.save(tmp_path)
+    assert {"scores/site/antonym.json", "scores/indirect_effect/synonym.safetensors"} <= files_below(tmp_path)
+    assert Run.load(tmp_path) == run
+
+
+def test_scores_of_an_earlier_run_do_not_stay_behind(tmp_path: Path) -> None:
+    scored(run_of("antonym"), "site", "random").save(tmp_path)
+    scored(run_of("antonym"), "site").save(tmp_path)
+    assert set(Run.load(tmp_path).scores) == {"site"}
+    assert not (tmp_path / "scores" / "random").exists()
+
+
+def test_scores_of_a_part_join_those_that_are_there(tmp_path: Path) -> None:
+    scored(run_of("antonym"), "site").save(tmp_path)
+    scored(run_of("synonym"), "site", "random").add_to(tmp_path)
+    assert {name: set(own) for name, own in Run.load(tmp_path).scores.items()} == {
+        "site": {"antonym", "synonym"},
+        "random": {"synonym"},
+    }
+
+
+def test_scores_of_joined_runs_stand_together() -> None:
+    parts = [scored(run_of("antonym"), "site"), scored(run_of("synonym"), "site", "random"), run_of("plural")]
+    joined = Run.join(parts).scores
+    assert {name: list(own) for name, own in joined.items()} == {"site": ["antonym", "synonym"], "random": ["synonym"]}
+
+
+def test_scores_under_a_name_that_is_no_folder_or_of_another_kind_are_refused() -> None:
+    with pytest.raises(InputError, match=r"selector 'a/b' cannot name a folder; use letters, digits, - and _"):
+        Run(fits=SiteFits([]), scores={"a/b": ScoresByTask([])})
+    with pytest.raises(InputError, match="scores come by selector and task, .* got a SiteFits"):
+        Run(fits=SiteFits([]), scores={"site": SiteFits([])})  # type: ignore[dict-item]

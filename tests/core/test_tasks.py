@@ -168,3 +168,15 @@ def test_tasks_come_as_one_by_name_or_in_a_row() -> None:
 def test_no_task_and_one_task_twice_are_refused(tasks: list[Task]) -> None:
     with pytest.raises(InputError, match="needs at least one task and each once, got"):
         task_list(tasks)
+
+
+def test_a_task_cut_to_some_labelled_rows_keeps_its_test_split() -> None:
+    rows = [Example(f"x{i}", (f"y{i}",)) for i in range(100)]
+    task = Task.from_examples("cut", rows)
+    cut = task.with_labelled(20, seed=3)
+    assert (len(cut.train), len(cut.valid), cut.test) == (16, 4, task.test)
+    assert set(cut.train) <= set(task.train)
+    assert cut == task.with_labelled(20, seed=3)
+    assert cut != task.with_labelled(20, seed=4)
+    with pytest.raises(InputError, match="has 70 train and 9 valid rows"):
+        task.with_labelled(90, seed=0)

@@ -97,6 +97,19 @@ def test_rounding_that_costs_more_than_five_points_is_reported(hard: float, stat
     assert finding("soft_hard_gap", accuracies={"site": 0.85, "site_hard": hard}).state == state
 
 
+@pytest.mark.parametrize(("top", "advice"), [(0.85, "0.5 is the wrong place to cut"), (0.5, "Alphas between 0 and 1")])
+def test_the_heads_of_highest_alpha_tell_a_wrong_cut_from_alphas_that_matter(top: float, advice: str) -> None:
+    found = finding("soft_hard_gap", accuracies={"site": 0.85, "site_hard": 0.5, "site_top_k": top})
+    assert found.state == "warn"
+    assert found.advice.startswith(advice)
+    assert f"0.500 rounded at 0.5, {top:.3f} by as many heads of highest alpha" in found.meaning
+
+
+def test_the_heads_of_highest_alpha_do_not_set_off_what_rounding_does_not() -> None:
+    found = finding("soft_hard_gap", accuracies={"site": 0.85, "site_hard": 0.85, "site_top_k": 0.5})
+    assert (found.state, found.advice) == ("ok", "")
+
+
 @pytest.mark.parametrize(
     ("zero", "site", "state"), [(0.3, 0.85, "ok"), (0.8, 0.85, "warn"), (0.05, 0.075, "not_applicable")]
 )

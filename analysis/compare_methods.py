@@ -1,0 +1,96 @@
+"""SITE beside every other way to inject a task, and to find heads.
+
+    python -m analysis.compare_methods --page docs/comparison.md
+
+writes a run (fits, evaluations, scores, report.html) to runs/methods, and with `--page` the tables into that page.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import site_lens as sl
+from analysis.pages import machine, put_into, table
+from site_lens.baselines.table import BASELINES
+from site_lens.core.method_table import MethodSummary, MethodTable
+from site_lens.core.selector_agreement import SelectorAgreement
+from site_lens.selectors.table import SELECTORS
+
+N_TASKS = 16
+
+
+def main() -> None:
+    """Read the command line, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--tasks", default="demo", help="'demo', or a folder or file of tasks")
+    parser.add_argument("--n-tasks", type=int, default=N_TASKS, help="tasks to draw by seed, evenly over families")
+    parser.add_argument("--method", nargs="+", choices=list(BASELINES), default=list(BASELINES))
+    parser.add_argument("--selector", nargs="+", choices=list(SELECTORS), default=list(SELECTORS))
+    parser.add_argument("--out", type=Path, default=Path("runs/methods"))
+    parser.add_argument("--page", type=Path, help="a page whose measured part is to be replaced")
+    chosen = parser.parse_args()
+    tasks = sl.sample_tasks(sl.load_tasks(chosen.tasks).values(), chosen.n_tasks, seed=0)
+    model = sl.load_model(chosen.model)
+    start = time.perf_counter()
+    run = sl.compare_methods(model, tasks, chosen.method, selectors=chosen.selector, folder=chosen.out)
+    seconds = time.perf_counter() - start
+    sl.write_report(run, chosen.out / "report.html")
+    assert run.evaluations is not None
+    methods, agreement = sl.tabulate_methods(run.evaluations), sl.compare_selectors(run.scores)
+    text = "\n\n".join(
+        [
+            f"{machine()} {len(tasks)} tasks, seed 0, {seconds / 60:.1f} minutes in all.",
+            methods_table(methods),
+            f"Agreement with SITE's alphas, means over tasks, sets of the top {agreement.k} of {len(agreement.grid)} "
+            "heads:",
+            selectors_table(agreement),
+        ]
+    )
+    if chosen.page is not None:
+        put_into(chosen.page, text)
+    print(text)
+
+
+def methods_table(found: MethodTable) -> str:
+    """One row a method, best first."""
+    header = ["method", "accuracy", "95 % interval", "over 10-shot", "q", "over SITE", "q", "labelled rows",
+              "seconds to make", "inference", "bytes", "trained"]  # fmt: skip
+    return table(header, [_method(one) for one in found.ranked()])
+
+
+def _method(one: MethodSummary) -> list[object]:
+    row: list[object] = [f"`{one.method}`", one.value, f"{one.low:.3f} to {one.high:.3f}"]
+    for reference in ("ten_shot", "site"):
+        gap = one.over(reference)
+        row += ["", ""] if gap is None else [f"{gap.value:+.3f}", f"{gap.q_value:.2g}"]
+    rows = str(one.most_rows) if one.fewest_rows == one.most_rows else f"{one.fewest_rows} to {one.most_rows}"
+    inference = "" if one.relative_inference is None else f"{one.relative_inference:.2f}"
+    made = "" if one.fit_seconds is None else f"{one.fit_seconds:.1f}"
+    stored, trained = ("" if value is None else f"{value:,.0f}" for value in (one.stored_bytes, one.n_trained))
+    return [*row, rows, made, inference, stored, trained]
+
+
+def selectors_table(found: SelectorAgreement) -> str:
+    """One row a selector: how far it agrees with SITE, and what it took."""
+    place = found.names.index("site")
+    spearman, size, jaccard, chance = (
+        found.mean(name)[place] for name in ("spearman", "spearman_size", "jaccard", "chance")
+    )
+    beyond = found.beyond()[place]
+    rows = [
+        [f"`{one.selector}`", float(spearman[i]), float(size[i]), float(jaccard[i]), float(chance[i]),
+         f"{beyond[i]:.0%}", _count(one.n_forwards), _count(one.n_labelled)]
+        for i, one in enumerate(found.selectors) if i != place
+    ]  # fmt: skip
+    header = ["selector", "rank correlation", "of sizes", "Jaccard of the top", "by chance", "tasks beyond chance",
+              "forward passes", "labelled rows"]  # fmt: skip
+    return table(header, rows)
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+if __name__ == "__main__":
+    main()

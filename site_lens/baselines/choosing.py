@@ -1,0 +1,65 @@
+"""Choosing a layer, a strength or any other setting of a method on the queries of valid."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from site_lens.core.errors import InputError
+from site_lens.core.sampling import zero_shot_prompts
+from site_lens.interventions.asking import Asked
+from site_lens.interventions.methods import Method
+from site_lens.interventions.scoring import score_methods
+from site_lens.models.protocol import Edit
+from site_lens.selectors.workbench import Workbench
+
+
+def choose(bench: Workbench, task: str, candidates: Sequence[Method]) -> Method:
+    """Return the candidate that answers most queries of valid right, first tokens compared.
+
+    The queries are the first `config.n_valid` rows of valid without demonstrations; test is never looked at. Of equal
+    accuracies the higher mean log-probability wins, then the earlier candidate. Candidates that change the last prompt
+    token only share one prefix.
+
+    Args:
+        bench: Model, tasks and settings.
+        task: Name of the task.
+        candidates: What to choose from.
+
+    Raises:
+        InputError: There is no candidate, or one shows demonstrations.
+    """
+    if not candidates:
+        raise InputError(f"there is nothing to choose from for task {task!r}; give at least one layer or strength")
+    showing = [method.name for method in candidates if method.n_shots]
+    if showing:
+        raise InputError(
+            f"candidates are asked without demonstrations, but {showing[0]!r} shows some; it cannot be chosen here"
+        )
+    rows = bench.tasks[task].valid[: bench.config.n_valid]
+    asked = Asked.of(bench.model, zero_shot_prompts(rows, bench.config.template))
+    scored = [
+        (scores.metrics["first_token"].mean(), scores.metrics["log_prob"].mean())
+        for _, scores in score_methods(bench.model, asked, candidates)
+    ]
+    return candidates[scored.index(max(scored))]
+
+
+def choose_layer(
+    bench: Workbench, task: str, method: Method, change_at: Callable[[int], Callable[[Tensor], Tensor]]
+) -> Method:
+    """Choose the layer behind which a method changes the residual stream at the last prompt token.
+
+    Args:
+        bench: Model, tasks and settings.
+        task: Name of the task.
+        method: The method without its edits; a note that names the layer is added to it.
+        change_at: Returns what a layer's candidate does to the stream, (row d_model) to (row d_model).
+    """
+
+    def candidate(layer: int) -> Method:
+        edits = (Edit(layer, change_at(layer), 0, "residual"),)
+        note = f"{method.name} of {task!r} acts behind layer {layer}, which was chosen on valid"
+        return replace(method, edits=lambda model: edits, notes=(*method.notes, note))
+
+    return choose(bench, task, [candidate(layer) for layer in range(bench.model.grid.n_layers)])

@@ -1,0 +1,114 @@
+"""SITE beside every other way to find heads and to inject a task: same prompts, same test rows, same metric."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from site_lens.baselines.table import BASELINES, fitted
+from site_lens.core.errors import InputError, unknown_name
+from site_lens.core.evaluation import Evaluation, Evaluations
+from site_lens.core.runs import ZERO_EMBEDDING, Run, write_results
+from site_lens.core.sampling import need_rows
+from site_lens.core.storage import check_writable
+from site_lens.core.tasks import Task
+from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
+from site_lens.interventions.prefixes import PREFIX_BUDGET
+from site_lens.interventions.progress import progress_bar
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.settings import ComparisonConfig
+from site_lens.selectors.table import SELECTORS, scores_of
+from site_lens.selectors.workbench import Workbench
+
+DEFAULT_METHODS = tuple(name for name, baseline in BASELINES.items() if not baseline.optional)
+
+
+def compare_methods(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    methods: Sequence[str] | None = None,
+    *,
+    selectors: Sequence[str] = (),
+    config: ComparisonConfig | None = None,
+    max_queries: int | None = None,
+    generated: bool = False,
+    folder: str | Path | None = None,
+    budget_bytes: int = PREFIX_BUDGET,
+    progress: bool | None = None,
+) -> Run:
+    """Fit methods on every task and evaluate them on the same test rows; score heads with selectors beside them.
+
+    Whatever several of them need (embeddings, SITE fits, indirect effects) is made once. The seconds of a method count
+    all of it nevertheless.
+
+    Args:
+        model: The model.
+        tasks: The tasks.
+        methods: Names from `BASELINES`; all that need no optional package when None. None at all is `()`.
+        selectors: Names from `SELECTORS`.
+        config: Settings; the defaults of the sources when None.
+        max_queries: Test rows to evaluate on, the first ones; all when None.
+        generated: Generate answers too, for exact and prefix match.
+        folder: Where to save the run; evaluations are written task by task. Nothing is saved when None.
+        budget_bytes: Bytes of prefixes to hold at a time in fits.
+        progress: Show progress bars; on a terminal and in notebooks only when None.
+
+    Returns:
+        The SITE fits, the evaluations with the cost of each method, and the scores by selector.
+
+    Raises:
+        InputError: A name is unknown, neither methods nor selectors are asked for, or a task has too few rows.
+        ModelError: A method needs what the model does not show, or a package that is not installed.
+        StorageError: The folder cannot be written; found out before the first step.
+    """
+    methods = DEFAULT_METHODS if methods is None else tuple(dict.fromkeys(methods))
+    _check(methods, selectors)
+    if folder is not None:
+        check_writable(folder)
+    bench = Workbench(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
+    for task in bench.tasks.values():
+        need_rows(task, len(task.train) - 1, bench.config.n_shots)
+    run = Run(
+        fits=bench.fits(),
+        controls={ZERO_EMBEDDING: bench.fits(embedding="zero")} if ZERO_EMBEDDING in methods else {},
+        scores={name: scores_of(bench, name) for name in selectors},
+    )
+    if folder is not None:
+        run.save(folder)
+    settings = EvaluationSettings(
+        bench.config.template, bench.config.n_shots, max_queries, generated, timed=True, seed=bench.config.seed
+    )
+    if not methods:
+        return run
+    measured = _evaluations(bench, methods, settings, folder, progress)
+    if folder is not None:
+        write_results(measured, folder)
+    return replace(run, evaluations=measured)
+
+
+def _check(methods: Sequence[str], selectors: Sequence[str]) -> None:
+    for name in methods:
+        if name not in BASELINES:
+            raise unknown_name("method", name, BASELINES)
+    for name in selectors:
+        if name not in SELECTORS:
+            raise unknown_name("selector", name, SELECTORS)
+    if not methods and not selectors:
+        raise InputError(f"nothing to compare; methods are {', '.join(BASELINES)}; selectors: {', '.join(SELECTORS)}")
+
+
+def _evaluations(
+    bench: Workbench,
+    methods: Sequence[str],
+    settings: EvaluationSettings,
+    folder: str | Path | None,
+    progress: bool | None,
+) -> Evaluations:
+    found: list[Evaluation] = []
+    with progress_bar(len(bench.tasks), "methods", unit="task", progress=progress) as bar:
+        for name, task in bench.tasks.items():
+            fitted_methods = [fitted(bench, method, name) for method in methods]
+            found.append(evaluate_methods(bench.model, task, fitted_methods, settings))
+            if folder is not None:
+                Evaluations(found[-1:]).save(Path(folder) / "evaluations")
+            bar.update()
+    return Evaluations(found)

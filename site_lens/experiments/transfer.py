@@ -1,0 +1,158 @@
+"""Cross-task transfer: alphas of one task with another's embedding, and the other way round."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from site_lens.core.digests import seed_stream
+from site_lens.core.errors import InputError
+from site_lens.core.fits import SiteFit, SiteFits
+from site_lens.core.heads import HeadSet
+from site_lens.core.provenance import library_versions
+from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
+from site_lens.core.tasks import Task, task_list
+from site_lens.core.transfer import KINDS, NULLS, TransferMatrix
+from site_lens.interventions.asking import Asked
+from site_lens.interventions.holding import HeldPrompts
+from site_lens.interventions.methods import prompting
+from site_lens.interventions.progress import progress_bar
+from site_lens.interventions.scoring import score_methods
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.chance import shuffled_within_layers
+
+
+def transfer_matrix(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    fits: SiteFits,
+    *,
+    hard: bool = False,
+    max_queries: int = 96,
+    n_shots: int = 10,
+    n_draws: int = 4,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> TransferMatrix:
+    """Measure every task under the alphas, the embedding, or both, of every task.
+
+    All cells of a target ask the same queries over one prefix each. A cell of a task with itself is its own fit.
+
+    Args:
+        model: The model that the fits were made on.
+        tasks: The tasks; queries are their first test rows.
+        fits: One fit a task, at least two tasks; of several seeds the lowest counts.
+        hard: Round alphas at 0.5. Heads that a source never needed may stay where they began, at 0.5, and mix half of
+            the target's embedding in; rounding closes them.
+        max_queries: Test rows a target at most.
+        n_shots: Demonstrations of the few-shot prompting that stands beside it.
+        n_draws: Draws of every null; see `core.transfer.NULLS`.
+        seed: Seed of demonstrations and nulls.
+        progress: Show a progress bar; on a terminal and in notebooks only when None.
+
+    Raises:
+        InputError: There are fewer than two tasks, a task has no fit, or fits mix in by different rules.
+        MismatchError: A fit belongs to another model.
+
+    Reference: arXiv 2507.20906, inter-task activation patching.
+    """
+    wanted = task_list(tasks)
+    chosen = [_fit_of(fits, task, hard) for task in wanted]
+    rules = {fit.config.mix for fit in chosen}
+    if len(wanted) < 2 or len(rules) > 1 or max_queries < 1 or n_draws < 1:
+        raise InputError(
+            "a transfer matrix needs at least two tasks, fits of one mixing rule, a query and a draw; got "
+            f"{[task.name for task in wanted]}, rules {sorted(rules)}, {max_queries} queries, {n_draws} draws"
+        )
+    for fit in chosen:
+        model.identity.check_use(fit.embedding.model, f"the fit of {fit.task!r}")
+    n_queries = [min(max_queries, len(task.test)) for task in wanted]
+    shape = (len(wanted), max(n_queries))
+    right = np.zeros((len(KINDS), len(wanted), *shape), dtype=np.float32)
+    log_prob, references = np.zeros_like(right), np.zeros((3, *shape), dtype=np.float32)
+    nulls = np.zeros((len(NULLS), n_draws, *shape), dtype=np.float32)
+    with progress_bar(len(wanted), "transfer", unit="target", progress=progress) as bar:
+        for j, (task, n) in enumerate(zip(wanted, n_queries, strict=True)):
+            variants = _Variants.of(chosen, j, n_draws, seed)
+            held = HeldPrompts(model, zero_shot_prompts(task.test[:n], chosen[j].template))
+            found = held.answers(variants.alphas, variants.embeddings, variants.embedding_of, rule=chosen[j].config.mix)
+            answered, certain = (part.cpu().numpy() for part in (found.right, found.log_prob))
+            n_cells = len(KINDS) * len(wanted)
+            right[:, :, j, :n] = answered[:n_cells].reshape(len(KINDS), len(wanted), n)
+            log_prob[:, :, j, :n] = certain[:n_cells].reshape(len(KINDS), len(wanted), n)
+            nulls[:, :, j, :n] = answered[n_cells:].reshape(len(NULLS), n_draws, n)
+            references[0, j, :n] = held.under([]).right.cpu().numpy()
+            references[1, j, :n] = _few_shot(model, task, chosen[j], n, n_shots, seed)
+            references[2, j, :n] = right[0, j, j, :n]
+            bar.update()
+    return TransferMatrix(
+        tasks=tuple(task.name for task in wanted),
+        families=tuple(task.family for task in wanted),
+        alphas=np.stack([fit.gates.values for fit in chosen]),
+        right=right,
+        log_prob=log_prob,
+        references=references,
+        nulls=nulls,
+        asked=np.arange(shape[1]) < np.array(n_queries)[:, None],
+        n_shots=n_shots,
+        hard=hard,
+        seed=seed,
+        fit_digests=tuple(fit.digest for fit in chosen),
+        model=model.identity,
+        versions=library_versions(),
+    )
+
+
+def _fit_of(fits: SiteFits, task: Task, hard: bool) -> SiteFit:
+    found = fits.of(task.name)
+    if not found:
+        raise InputError(f"no fit of task {task.name!r}; there are fits of: {', '.join(fits)}")
+    fit = min(found, key=lambda fit: fit.seed)
+    return fit.replace(gates=fit.gates.hard()) if hard else fit
+
+
+def _few_shot(model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> np.ndarray:
+    """(query): 1 where few-shot prompting is right, on the prompts that `evaluate` asks."""
+    stream = seed_stream(seed, task.digest, "evaluation", n_shots)
+    prompts = few_shot_prompts(task, task.test[:n_queries], fit.template, n_shots=n_shots, stream=stream).prompts
+    ((_, scores),) = score_methods(model, Asked.of(model, prompts), [prompting(n_shots)])
+    return scores.metrics["first_token"]
+
+
+class _Variants:
+    """Gates and embeddings of all cells and nulls of one target, in order of the record's axes."""
+
+    def __init__(
+        self,
+        alphas: Sequence[np.ndarray],
+        embeddings: Sequence[np.ndarray],
+        embedding_of: Sequence[int],
+    ) -> None:
+        self.alphas: Float[Tensor, "variant layer head"] = torch.tensor(np.stack(alphas))
+        self.embeddings: Float[Tensor, "embedding layer head d_head"] = torch.tensor(np.stack(embeddings))
+        self.embedding_of: Int[Tensor, " variant"] = torch.tensor(embedding_of)
+
+    @classmethod
+    def of(cls, fits: Sequence[SiteFit], target: int, n_draws: int, seed: int) -> "_Variants":
+        every, own = range(len(fits)), fits[target]
+        gates = [fit.gates.values for fit in fits]
+        stream = seed_stream(seed, own.task_digest, "transfer nulls")
+        opened = own.gates.above(0.5)
+        drawn = [HeadSet.random_like(opened, seed=int(stream.integers(2**31))) for _ in range(n_draws)]
+        shuffled = [shuffled_within_layers(own.gates, stream) for _ in range(n_draws)]
+        noise = [_norm_matched(own.embedding.mean, stream) for _ in range(n_draws)]
+        alphas = [*gates, *[gates[target]] * len(fits), *gates]
+        alphas += [*shuffled, *(heads.mask().astype(np.float32) for heads in drawn), *[gates[target]] * n_draws]
+        embedding_of = [*[target] * len(fits), *every, *every]
+        embedding_of += [target] * 2 * n_draws + [len(fits) + i for i in range(n_draws)]
+        return cls(alphas, [*(fit.embedding.mean for fit in fits), *noise], embedding_of)
+
+
+def _norm_matched(mean: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+    """Draw a random direction for every head, (layer head d_head), with the norm that the embedding has there."""
+    drawn = stream.normal(size=mean.shape)
+    length = np.linalg.norm(drawn, axis=-1, keepdims=True)
+    found: np.ndarray = (drawn / length * np.linalg.norm(mean, axis=-1, keepdims=True)).astype(np.float32)
+    return found

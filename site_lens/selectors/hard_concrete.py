@@ -1,0 +1,36 @@
+"""Hard-concrete gates: SITE's mixing with gates that are open or closed by chance, for a given share of the heads."""
+
+from site_lens.core.scores import HeadScores
+from site_lens.selectors.gate_laws import HardConcrete
+from site_lens.selectors.learned_gates import learn_gates
+from site_lens.selectors.workbench import Workbench, once
+
+
+@once
+def hard_concrete(bench: Workbench) -> dict[str, HeadScores]:
+    """Learn for every head the probability that its gate is open, at a given density of open gates.
+
+    The gates mix the task embedding in as SITE's alphas do, and are trained by the same loss and optimiser; but in
+    each step they are drawn, and a penalty brings their number to `config.l0_density`, the share of heads expected open
+    after `config.l0_steps` steps. See `HardConcrete`.
+
+    The score is that probability, in [0, 1]. The settled gate orders the heads alike, but is 0 or 1 for many.
+
+    Reference: Louizos, Welling and Kingma, arXiv 1712.01312; Voita et al., arXiv 1905.09418 (gates on heads).
+    """
+    law = HardConcrete(bench.config.l0_density)
+    found = learn_gates(bench, law, n_steps=bench.config.l0_steps)
+    grid = bench.model.grid
+    return {
+        name: HeadScores(
+            grid=grid,
+            values=law.open_probability(one.raw).numpy() * grid.mask,
+            selector="hard_concrete",
+            meaning=f"probability that the head's gate is open when {law.density:.0%} of the gates are expected to be; "
+            "high: the task embedding is wanted at this head",
+            task=name,
+            n_forwards=one.n_forwards,
+            n_labelled=one.n_labelled,
+        )
+        for name, one in found.items()
+    }

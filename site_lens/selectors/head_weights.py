@@ -1,0 +1,35 @@
+"""The learnable task vector: one weight of either sign per head, times the head's mean output, added to its output."""
+
+from site_lens.core.scores import HeadScores
+from site_lens.selectors.gate_laws import Unbounded
+from site_lens.selectors.learned_gates import learn_gates
+from site_lens.selectors.workbench import Workbench, once
+
+
+@once
+def head_weights(bench: Workbench) -> dict[str, HeadScores]:
+    """Learn how much of every head's mean output to add to its own output: z + w t, from w = 0, unbounded.
+
+    The score is w. Positive: adding the head's mean output of few-shot prompts makes the right answer more probable;
+    negative: taking it away does. The size of w counts mean outputs, and says little of the size of the effect: Adam
+    moves every head that matters at all at the same speed. `config.weight_steps` steps at `config.weight_lr`.
+
+    Reference: Saglam et al., arXiv 2502.05390, section 4. Theirs adds, layer by layer, the weighted sum of all mean
+    outputs of a layer behind the layer; here each share is added at z, so that the layer's MLP sees it, too.
+    """
+    found = learn_gates(
+        bench, Unbounded(), start=0.0, mix="additive", n_steps=bench.config.weight_steps, lr=bench.config.weight_lr
+    )
+    return {
+        name: HeadScores(
+            grid=bench.model.grid,
+            values=one.gates,
+            selector="head_weights",
+            meaning="weight with which the head's mean output is added to its own; positive: adding it helps the task, "
+            "negative: taking it away does",
+            task=name,
+            n_forwards=one.n_forwards,
+            n_labelled=one.n_labelled,
+        )
+        for name, one in found.items()
+    }

@@ -1,0 +1,95 @@
+"""Every way to score heads, under one signature."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from site_lens.core.errors import unknown_name
+from site_lens.core.scores import HeadScores, ScoresByTask
+from site_lens.core.tasks import Task
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.attention_scores import duplicate_token, induction, previous_token
+from site_lens.selectors.chance import layer_matched, random_scores
+from site_lens.selectors.gradients import attribution_patching, gradient_importance
+from site_lens.selectors.hard_concrete import hard_concrete
+from site_lens.selectors.head_weights import head_weights
+from site_lens.selectors.indirect_effect import indirect_effect
+from site_lens.selectors.knock_out import mean_ablation, zero_ablation
+from site_lens.selectors.masks import bernoulli_masks
+from site_lens.selectors.settings import ComparisonConfig
+from site_lens.selectors.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A way to score heads."""
+
+    score: Callable[[Workbench], Mapping[str, HeadScores]]
+    """Score the heads for every task of a workbench."""
+    causal: bool
+    """Whether the score measures or estimates an effect of the head on the answer."""
+    reference: str
+
+
+def site_alpha(bench: Workbench) -> dict[str, HeadScores]:
+    """Return SITE's alphas; see `fit_site`."""
+    config = bench.config.site_config()
+    n_steps = 2 * config.n_steps * config.batch_size
+    return {
+        name: fit.gates.replace(n_forwards=config.n_prompts + n_steps, n_labelled=fit.n_labelled)
+        for name, fit in bench.fits().items()
+    }
+
+
+SELECTORS: dict[str, Selector] = {
+    "site": Selector(site_alpha, True, "Park and Rhee, arXiv 2507.20906"),
+    "indirect_effect": Selector(indirect_effect, True, "Todd et al., arXiv 2310.15213"),
+    "attribution_patching": Selector(attribution_patching, True, "Nanda 2023; Kramar et al., arXiv 2403.00745"),
+    "zero_ablation": Selector(zero_ablation, True, "Michel, Levy and Neubig, arXiv 1905.10650, section 3"),
+    "mean_ablation": Selector(mean_ablation, True, "Wang et al., arXiv 2211.00593"),
+    "gradient_importance": Selector(gradient_importance, True, "Michel, Levy and Neubig, arXiv 1905.10650, eq. 2"),
+    "hard_concrete": Selector(hard_concrete, True, "Louizos et al., arXiv 1712.01312; Voita et al., 1905.09418"),
+    "bernoulli_masks": Selector(bernoulli_masks, True, "Huang et al., arXiv 2406.15334"),
+    "head_weights": Selector(head_weights, True, "Saglam et al., arXiv 2502.05390"),
+    "induction": Selector(induction, False, "Olsson et al., arXiv 2209.11895"),
+    "previous_token": Selector(previous_token, False, "Elhage et al. 2021"),
+    "duplicate_token": Selector(duplicate_token, False, "Wang et al., arXiv 2211.00593"),
+    "random": Selector(random_scores, False, ""),
+    "random_layer_matched": Selector(layer_matched, False, ""),
+}
+"""Every selector by its name."""
+
+
+def score_heads(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    selectors: Sequence[str] | None = None,
+    config: ComparisonConfig | None = None,
+    *,
+    progress: bool | None = None,
+) -> dict[str, ScoresByTask]:
+    """Score the heads of a model with several selectors, each for every task.
+
+    Args:
+        model: The model.
+        tasks: The tasks.
+        selectors: Names from `SELECTORS`; all of them when None.
+        config: Settings; the defaults of the sources when None.
+        progress: Show progress bars; on a terminal and in notebooks only when None.
+
+    Returns:
+        Scores by selector and task. Each record says what its number means, which prompts it passed, and how many
+        labelled rows it used.
+
+    Raises:
+        InputError: A selector is unknown, or a task has too few rows.
+        ModelError: A selector needs what the model does not show, such as its attention.
+    """
+    bench = Workbench(model, tasks, config, progress=progress)
+    return {name: scores_of(bench, name) for name in (SELECTORS if selectors is None else selectors)}
+
+
+def scores_of(bench: Workbench, selector: str) -> ScoresByTask:
+    """Score the heads with one selector, made once on each workbench."""
+    if selector not in SELECTORS:
+        raise unknown_name("selector", selector, SELECTORS)
+    return ScoresByTask(SELECTORS[selector].score(bench).values())

@@ -1,0 +1,207 @@
+"""A model and some tasks under comparison, and what several methods need of them, made once."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from site_lens.core.digests import seed_stream
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.errors import InputError
+from site_lens.core.fits import SiteConfig, SiteFits
+from site_lens.core.prompts import Prompt
+from site_lens.core.sampling import PromptSet, embedding_prompts, prompts_of_embedding, zero_shot_prompts
+from site_lens.core.tasks import Task, task_list
+from site_lens.interventions.capturing import capture_embeddings
+from site_lens.interventions.holding import HeldPrompts
+from site_lens.interventions.prefixes import PREFIX_BUDGET, length_batches
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.selectors.settings import ComparisonConfig
+from site_lens.selectors.site import fit_variants
+from site_lens.selectors.site_plan import SiteJob
+
+T = TypeVar("T")
+Key: TypeAlias = tuple[Any, ...]
+
+
+@dataclass
+class Stopwatch:
+    """Time of a block, with that of what it found ready."""
+
+    elapsed: float = 0.0
+    seconds: float = 0.0
+    """Time it would have taken from nothing."""
+    inside: float = 0.0
+    """Part of `elapsed` in which something was made that others may need, too."""
+    needed: set[Key] = field(default_factory=set)
+    """What it used, and what that was made of."""
+    made: set[Key] = field(default_factory=set)
+    """What of it was made while it ran: that time has passed on it already."""
+
+
+class Workbench:
+    """What every selector and every baseline is handed: the model, the tasks, and the settings.
+
+    Mean outputs, fits and scores that several of them need are made when the first one asks, and kept.
+
+    Args:
+        model: The model.
+        tasks: The tasks.
+        config: Settings; the defaults of the sources when None.
+        budget_bytes: Bytes of prefixes to hold at a time in fits.
+        progress: Show progress bars; on a terminal and in notebooks only when None.
+    """
+
+    def __init__(
+        self,
+        model: LensModel,
+        tasks: Task | Mapping[str, Task] | Iterable[Task],
+        config: ComparisonConfig | None = None,
+        *,
+        budget_bytes: int = PREFIX_BUDGET,
+        progress: bool | None = None,
+    ) -> None:
+        self.model = model
+        self.tasks = {task.name: task for task in task_list(tasks)}
+        self.config = config or ComparisonConfig()
+        self.budget_bytes = budget_bytes
+        self.progress = progress
+        self._made: dict[Key, Any] = {}
+        self._own_seconds: dict[Key, float] = {}
+        self._parts: dict[Key, set[Key]] = {}
+        self._running: list[Stopwatch] = []
+
+    def once(self, key: Key, make: Callable[[], T]) -> T:
+        """Return what was made under a key, making it the first time and taking down how long that took."""
+        if key not in self._made:
+            with self.stopwatch() as watch:
+                self._made[key] = make()
+            self._own_seconds[key], self._parts[key] = watch.elapsed - watch.inside, watch.needed
+            for outer in self._running:
+                outer.made.add(key)
+            if self._running:
+                self._running[-1].inside += watch.elapsed
+        for outer in self._running:
+            outer.needed |= {key} | self._parts[key]
+        found: T = self._made[key]
+        return found
+
+    @contextmanager
+    def stopwatch(self) -> "Iterator[Stopwatch]":
+        """Measure a block as if nothing that it uses had been there before."""
+        watch = Stopwatch()
+        self._running.append(watch)
+        start = time.perf_counter()
+        try:
+            yield watch
+        finally:
+            watch.elapsed = time.perf_counter() - start
+            watch.seconds = watch.elapsed + sum(self._own_seconds[key] for key in watch.needed - watch.made)
+            self._running.pop()
+
+    def embeddings(self, n_prompts: int | None = None) -> dict[str, TaskEmbedding]:
+        """Return every task's embedding of `n_prompts` prompts, M of the settings when None."""
+        n = self.config.n_prompts if n_prompts is None else n_prompts
+        return self.once(
+            ("embeddings", n),
+            lambda: capture_embeddings(
+                self.model,
+                self.tasks,
+                n_prompts=n,
+                n_shots=self.config.n_shots,
+                seed=self.config.seed,
+                template=self.config.template,
+                progress=self.progress,
+            ),
+        )
+
+    def fits(self, **changes: Any) -> SiteFits:
+        """Return a SITE fit of every task with some settings changed, such as `embedding="zero"`."""
+        config = self.config.site_config(**changes)
+        return self.once(("fits", config.digest), lambda: self._fitted(config))
+
+    def _fitted(self, config: SiteConfig) -> SiteFits:
+        embeddings = self.embeddings(config.n_prompts)
+        jobs = [SiteJob(task, config, embeddings[name]) for name, task in self.tasks.items()]
+        found = fit_variants(
+            self.model, {"fits": jobs}, budget_bytes=self.budget_bytes, throw=False, progress=self.progress
+        )
+        return found["fits"]
+
+    def embedding_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
+        """Draw the prompts that a task's embedding is made of, or the same ones with their labels shuffled."""
+        config = self.config
+        return prompts_of_embedding(
+            self.tasks[task],
+            config.template,
+            n_prompts=config.n_prompts,
+            n_shots=config.n_shots,
+            seed=config.seed,
+            shuffled=shuffled,
+        )
+
+    def mean_over(self, prompts: Sequence[Prompt], read: Callable[[Batch], Tensor]) -> Tensor:
+        """Average what `read` returns of every prompt, one row each, over prompts; in batches of like length."""
+        ids = self.model.encoder.encode([prompt.text for prompt in prompts])
+        sums = [
+            read(Batch.of([ids[i] for i in group], pad=self.model.encoder.pad, device=self.model.device)).sum(0)
+            for group in length_batches([len(row) for row in ids])
+        ]
+        return torch.stack(sums).sum(0) / len(ids)
+
+    def probe_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
+        """Draw the few-shot prompts on which causal selectors measure a task, the same for all of them."""
+        one = self.tasks[task]
+        return embedding_prompts(
+            one,
+            self.config.template,
+            n_prompts=self.config.n_probes,
+            n_shots=self.config.n_shots,
+            stream=seed_stream(self.config.seed, one.digest, "probes"),
+            shuffled=shuffled,
+        )
+
+    def probes(self, task: str, *, shuffled: bool = False) -> HeldPrompts:
+        """Hold these prompts ready to be asked."""
+        return HeldPrompts(self.model, self.probe_set(task, shuffled=shuffled).prompts)
+
+    def queries(self, task: str) -> HeldPrompts:
+        """Hold the zero-shot queries of valid ready, on which a method chooses its layer or strength."""
+        rows = self.tasks[task].valid[: self.config.n_valid]
+        return HeldPrompts(self.model, zero_shot_prompts(rows, self.config.template))
+
+    def mean_z(self, task: str) -> Float[Tensor, "layer head d_head"]:
+        """Return a task's embedding on the model's device."""
+        return torch.tensor(self.embeddings()[task].mean, device=self.model.device)
+
+    def labelled(self, *parts: str, task: str) -> int:
+        """Count the labelled rows behind some parts of a method: `embedding`, `probes`, `valid`; shared rows once."""
+        train: set[int] = set()
+        n_valid = 0
+        for part in parts:
+            if part == "embedding":
+                train |= set(self.embeddings()[task].labelled_rows)
+            elif part == "probes":
+                drawn = self.probe_set(task)
+                train |= drawn.labelled_rows | drawn.queried_rows
+            elif part == "valid":
+                n_valid = min(self.config.n_valid, len(self.tasks[task].valid))
+            else:
+                raise InputError(f"no labelled rows are known of {part!r}")
+        return len(train) + n_valid
+
+
+def once(make: Callable[[Workbench], T]) -> Callable[[Workbench], T]:
+    """Let a function of a workbench run once on each."""
+
+    @wraps(make)
+    def found(bench: Workbench) -> T:
+        return bench.once((make.__qualname__,), lambda: make(bench))
+
+    return found

@@ -1,0 +1,89 @@
+"""Function vectors: what heads write together, added to the residual stream."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.baselines.function_vector import adding, function_vector, written_by
+from site_lens.core.heads import HeadSet
+from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
+from site_lens.interventions.methods import prompting
+from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.selectors.indirect_effect import indirect_effect
+from site_lens.selectors.settings import ComparisonConfig
+from site_lens.selectors.workbench import Workbench
+
+PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:"]
+SMALL = ComparisonConfig(n_prompts=6, n_shots=4, n_probes=4, n_valid=8, n_vector_heads=5)
+
+
+@pytest.fixture(params=["demo", "gpt2"])
+def model(request: pytest.FixtureRequest, demo: LensModel, tiny: Callable[[str], LensModel]) -> LensModel:
+    return demo if request.param == "demo" else tiny("gpt2")
+
+
+@pytest.fixture(scope="module")
+def bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> Workbench:
+    chosen = [demo_tasks[name] for name in ("english-french", "country-capital")]
+    return Workbench(demo, chosen, SMALL, progress=False)
+
+
+def batch_of(model: LensModel) -> Batch:
+    return Batch.of(model.encoder.encode(PROMPTS), pad=0, device=model.device)
+
+
+def test_all_heads_of_a_layer_write_the_output_of_its_attention_but_for_the_bias(model: LensModel) -> None:
+    z, whole = model.last_z(batch_of(model)), model.last_outputs(batch_of(model), "attn_out")
+    for layer in range(model.grid.n_layers):
+        heads = HeadSet(model.grid, frozenset(head for head in model.grid if head.layer == layer))
+        rest = torch.stack([whole[row, layer] - written_by(model, heads, z[row]) for row in (0, 1)])
+        assert whole[:, layer].abs().max() > 0.05
+        torch.testing.assert_close(rest[0], rest[1], atol=1e-5, rtol=0)  # a bias is the same for every prompt
+        if model.identity.architecture.startswith("Llama"):
+            torch.testing.assert_close(rest, torch.zeros_like(rest), atol=1e-5, rtol=0)
+
+
+def test_what_sets_of_heads_write_adds_up(model: LensModel) -> None:
+    z = model.last_z(batch_of(model))[0]
+    some = HeadSet.random(model.grid, 3, seed=0)
+    whole = written_by(model, HeadSet(model.grid, frozenset(model.grid)), z)
+    torch.testing.assert_close(written_by(model, some, z) + written_by(model, ~some, z), whole, atol=1e-5, rtol=0)
+
+
+def test_adding_nothing_is_the_clean_model(model: LensModel) -> None:
+    batch, clean = batch_of(model), model.forward(batch_of(model))
+    nothing = torch.zeros_like(model.last_outputs(batch, "residual")[0, 0])
+    for layer in range(model.grid.n_layers):
+        assert torch.equal(model.forward(batch, [Edit(layer, adding(nothing), -1, "residual")]), clean)
+        assert not torch.allclose(model.forward(batch, [Edit(layer, adding(nothing + 1), -1, "residual")]), clean)
+
+
+def test_the_vector_is_what_the_heads_of_highest_indirect_effect_write_on_average(bench: Workbench) -> None:
+    for task in bench.tasks:
+        (edit,) = function_vector(bench, task).edits(bench.model)
+        heads = indirect_effect(bench)[task].top(5)
+        vector = written_by(bench.model, heads, bench.mean_z(task))
+        assert (edit.column, edit.site) == (0, "residual")
+        torch.testing.assert_close(edit.change(torch.ones(2, len(vector))), 1 + vector.expand(2, -1))
+
+
+def test_a_model_with_fewer_heads_uses_all_of_them(bench: Workbench) -> None:
+    greedy = Workbench(bench.model, bench.tasks, SMALL.replace(n_vector_heads=1000), progress=False)
+    (edit,) = function_vector(greedy, "country-capital").edits(bench.model)
+    every = HeadSet(bench.model.grid, frozenset(bench.model.grid))
+    vector = written_by(bench.model, every, bench.mean_z("country-capital"))
+    torch.testing.assert_close(edit.change(torch.zeros(1, len(vector)))[0], vector)
+
+
+def test_a_function_vector_says_what_it_took_and_beats_asking_without_it(bench: Workbench) -> None:
+    method = function_vector(bench, "english-french")
+    drawn, valid = bench.probe_set("english-french"), len(bench.tasks["english-french"].valid[:8])
+    shown = set(bench.embeddings()["english-french"].labelled_rows)
+    assert method.n_labelled == len(shown | drawn.labelled_rows | drawn.queried_rows) + valid
+    assert (method.n_shots, method.n_trained, method.every_step) == (0, 0, False)
+    assert method.stored_bytes == 4 * 192
+    settings = EvaluationSettings(SMALL.template)
+    found = evaluate_methods(bench.model, bench.tasks["english-french"], [prompting(0), method], settings)
+    assert found.log_prob[1].mean() > found.log_prob[0].mean() + 0.5

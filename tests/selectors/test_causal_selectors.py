@@ -1,0 +1,191 @@
+"""Causal selectors find what was planted, and agree with one another where theory says that they must."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+import site_lens as sl
+from site_lens.core.digests import seed_stream
+from site_lens.core.scores import HeadScores
+from site_lens.interventions.asking import Asked
+from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.selectors.gradients import attribution_patching, gradient_importance
+from site_lens.selectors.indirect_effect import indirect_effect, one_head_each
+from site_lens.selectors.knock_out import mean_ablation, zero_ablation
+from site_lens.selectors.settings import ComparisonConfig
+from site_lens.selectors.table import SELECTORS, score_heads, scores_of
+from site_lens.selectors.workbench import Workbench
+from tests.planted import CARRIERS, COUNTER, TEMPLATE
+
+CAUSAL = [name for name, selector in SELECTORS.items() if selector.causal]
+
+
+def auc(scores: HeadScores, carriers: tuple[str, ...]) -> float:
+    """Area under the curve with which the scores tell the carriers from all other heads."""
+    truth = sl.HeadSet.of(scores.grid, carriers).mask()
+    return float(roc_auc_score(truth[scores.grid.mask], scores.values[scores.grid.mask]))
+
+
+@pytest.mark.parametrize("selector", CAUSAL)
+def test_every_causal_selector_ranks_the_planted_heads_first(planted_bench: Workbench, selector: str) -> None:
+    found = scores_of(planted_bench, selector)
+    for task, scores in found.items():
+        size = np.abs if selector == "head_weights" else np.array  # its sign is that of the weight
+        assert auc(scores.replace(values=size(scores.values)), CARRIERS[task[-1]]) == 1, task
+
+
+def test_shuffled_scores_do_not_rank_them_first(planted_bench: Workbench) -> None:
+    stream = seed_stream("shuffled")
+    areas = []
+    for scores in indirect_effect(planted_bench).values():
+        values = stream.permutation(scores.values.ravel()).reshape(scores.grid.shape)
+        areas.append(auc(scores.replace(values=values), CARRIERS[str(scores.task)[-1]]))
+    assert min(areas) < 0.9
+    assert np.mean(areas) < 0.8
+
+
+@pytest.mark.parametrize("selector", ["indirect_effect", "attribution_patching", "zero_ablation", "mean_ablation"])
+def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: Workbench, selector: str) -> None:
+    for scores in scores_of(planted_bench, selector).values():
+        assert scores[COUNTER] < 0
+        assert scores.values.min() == scores[COUNTER]
+
+
+@pytest.mark.parametrize(
+    "score", [indirect_effect, zero_ablation, mean_ablation, attribution_patching, gradient_importance]
+)
+def test_heads_that_write_nothing_score_zero(
+    planted_bench: Workbench, score: Callable[[Workbench], dict[str, HeadScores]]
+) -> None:
+    for task, scores in score(planted_bench).items():
+        idle = ~sl.HeadSet.of(scores.grid, [*CARRIERS[task[-1]], COUNTER]).mask()
+        assert np.abs(scores.values[idle]).max() < 1e-5
+
+
+@pytest.fixture
+def bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> Workbench:
+    config = ComparisonConfig(n_prompts=8, n_shots=4, n_probes=6)
+    return Workbench(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]], config, progress=False)
+
+
+def test_the_indirect_effect_is_that_of_patching_head_by_head_in_whole_prompts(bench: Workbench) -> None:
+    model, task = bench.model, "antonym"
+    asked = Asked.of(model, bench.probe_set(task, shuffled=True).prompts)
+    batch = Batch.of(asked.ids, pad=0, device=model.device)
+    targets = asked.targets(model.device)[:, None]
+    mean = bench.mean_z(task)
+
+    def answer(edits: list[Edit]) -> torch.Tensor:
+        with torch.no_grad():
+            return model.forward(batch, edits).softmax(-1).gather(1, targets)[:, 0]
+
+    for head in ("L0H0", "L3H5", "L5H7"):
+        place = sl.Head.parse(head)
+
+        def patched(z: torch.Tensor, place: sl.Head = place) -> torch.Tensor:
+            changed = z.clone()
+            changed[:, place.head] = mean[place.layer, place.head]
+            return changed
+
+        plain = (answer([Edit(place.layer, patched)]) - answer([])).mean()
+        assert indirect_effect(bench)[task][head] == pytest.approx(float(plain), abs=1e-5)
+
+
+def test_attribution_patching_is_the_indirect_effect_to_first_order(bench: Workbench) -> None:
+    held, mean = bench.probes("antonym", shuffled=True), bench.mean_z("antonym")
+    z, gradient = held.gradients(torch.exp)
+    linear = ((mean - z) * gradient).sum(-1).flatten(1).T  # (head prompt)
+    clean = held.under([]).log_prob.exp()
+    gaps = []
+    for step in (0.02, 0.01):
+        moved = (held.answers(step * one_head_each(bench.model.grid), mean[None]).log_prob.exp() - clean) / step
+        gaps.append(float((moved - linear).abs().max()))
+    assert gaps[0] < 0.05 * float(linear.abs().max())
+    assert gaps[1] < 0.7 * gaps[0]  # what is left shrinks with the step
+    assert np.allclose(attribution_patching(bench)["antonym"].values.ravel(), linear.mean(1).numpy(), atol=1e-6)
+
+
+def test_a_knock_out_of_the_last_token_is_the_same_through_the_prefix_and_over_whole_prompts(
+    bench: Workbench,
+) -> None:
+    model, task = bench.model, "country-capital"
+    asked = Asked.of(model, bench.probe_set(task).prompts)
+    batch = Batch.of(asked.ids, pad=0, device=model.device)
+    targets = asked.targets(model.device)[:, None]
+    zeroed = Edit(2, lambda z: torch.cat([torch.zeros_like(z[:, :1]), z[:, 1:]], 1))
+    with torch.no_grad():
+        clean, without = (model.forward(batch, edits).log_softmax(-1).gather(1, targets) for edits in ([], [zeroed]))
+    assert zero_ablation(bench)[task]["L2H0"] == pytest.approx(float((clean - without).mean()), abs=1e-5)
+
+
+def test_a_knock_out_at_all_tokens_takes_more_than_the_last_token(bench: Workbench) -> None:
+    config = bench.config.replace(knock_out_at="all", n_probes=2)
+    task = bench.tasks["antonym"]
+    everywhere = zero_ablation(Workbench(bench.model, task, config))["antonym"]
+    last = zero_ablation(Workbench(bench.model, task, config.replace(knock_out_at="last")))["antonym"]
+    first_layer = everywhere.values[0] - last.values[0]
+    assert np.abs(first_layer).max() > 0.01  # what layer 0 does at earlier tokens counts only in one of the two
+    assert np.allclose(everywhere.values[-1], last.values[-1], atol=1e-4)  # the last layer acts at the last token alone
+    assert "prompt tokens" in everywhere.meaning
+
+
+def test_the_same_draws_make_the_same_scores_whoever_else_is_on_the_bench(bench: Workbench) -> None:
+    alone = Workbench(bench.model, bench.tasks["antonym"], bench.config, progress=False)
+    assert np.allclose(indirect_effect(alone)["antonym"].values, indirect_effect(bench)["antonym"].values, atol=1e-6)
+
+
+def test_score_heads_returns_scores_by_selector_and_task_with_their_cost(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    config = ComparisonConfig(n_prompts=4, n_shots=2, n_probes=3)
+    names = ["indirect_effect", "attribution_patching", "zero_ablation", "induction", "random"]
+    found = score_heads(demo, demo_tasks["antonym"], names, config, progress=False)
+    assert list(found) == names
+    costs = {name: scores["antonym"].n_forwards for name, scores in found.items()}
+    assert costs == {"indirect_effect": 4 + 3 * 49, "attribution_patching": 4 + 6, "zero_ablation": 3 * 49,
+                     "induction": 32, "random": 0}  # fmt: skip
+    for name, scores in found.items():
+        assert scores["antonym"].selector == name
+        assert scores["antonym"].n_labelled is not None
+
+
+def test_an_unknown_selector_is_refused_with_the_nearest_name(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    with pytest.raises(sl.InputError, match="indirect_effect"):
+        score_heads(demo, demo_tasks["antonym"], ["indirect_efect"])
+
+
+def test_the_table_names_every_selector_as_its_scores_do(planted_bench: Workbench) -> None:
+    for name in SELECTORS:
+        first = next(iter(scores_of(planted_bench, name).values()))
+        assert first.selector == name
+        assert first.meaning
+        assert first.n_forwards is not None
+
+
+def test_a_stopwatch_counts_what_it_found_ready_once(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    bench = Workbench(demo, demo_tasks["antonym"], ComparisonConfig(template=TEMPLATE))
+
+    def slow() -> int:
+        time.sleep(0.05)
+        return 1
+
+    def whole() -> int:
+        time.sleep(0.05)
+        return bench.once(("part",), slow)
+
+    with bench.stopwatch() as first:
+        bench.once(("part",), slow)
+    with bench.stopwatch() as second:
+        bench.once(("whole",), whole)
+        bench.once(("part",), slow)
+    with bench.stopwatch() as third:
+        bench.once(("part",), slow)
+        bench.once(("whole",), whole)
+    assert first.seconds >= 0.05
+    assert second.elapsed < 0.1 <= second.seconds < 0.14
+    assert third.elapsed < 0.05
+    assert third.seconds == pytest.approx(second.seconds, abs=0.02)
