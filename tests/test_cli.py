@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from choreographer.browsers.chromium import Chromium
 
 import site_lens as sl
 from site_lens.cli import main
@@ -54,6 +55,28 @@ def test_a_users_csv_goes_from_fit_to_report(
     assert run("report", str(finished), "--out", str(tmp_path / "r.html")) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "r.html")
     assert "opposites" in (tmp_path / "r.html").read_text()
+
+
+def test_the_figures_of_a_report_become_images(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if Chromium.find_browser(skip_local=False) is None:
+        pytest.skip("no Chromium or Chrome; apt-get install chromium")
+    page, images = tmp_path / "r.html", tmp_path / "images"
+    assert run("report", str(finished), "--out", str(page), "--images", str(images), "--format", "pdf") == 0
+    drawn = {str(path.relative_to(images)) for path in images.rglob("*.pdf")}
+    assert {"accuracy.pdf", "head-maps.pdf", "fits/opposites-map.pdf", "fits/opposites-training.pdf"} <= drawn
+    assert capsys.readouterr().out.splitlines() == [str(page), f"{len(drawn)} images in {images}"]
+
+
+def test_without_a_browser_neither_images_nor_report_are_written(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Chromium, "find_browser", lambda **options: None)
+    page, images = tmp_path / "r.html", tmp_path / "images"
+    assert run("report", str(finished), "--out", str(page), "--images", str(images)) == 2
+    assert "apt-get install chromium" in capsys.readouterr().err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_evaluate_measures_saved_fits_again(finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +144,7 @@ def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["fit", "demo", "-t", "antonym", "--n-eval-shots", "5000", "-o", "OUT"], "too few for 5000-shot prompts"),
         (["demo", "--n-tasks", "9999", "-o", "OUT"], "cannot draw 9999 of"),
         (["report", "OUT"], "holds no run"),
+        (["report", "OUT", "--images", "OUT"], "holds no run"),
         (["evaluate", "OUT", "demo"], "holds no run"),
         (["diagnose", "OUT"], "holds no run"),
         (["compare", "OUT", "OUT"], "would be compared with itself"),

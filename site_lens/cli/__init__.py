@@ -1,0 +1,45 @@
+"""The command line: parse, call, save, print."""
+
+import sys
+
+import typer
+
+import site_lens as sl
+from site_lens.cli import comparing, fitting, models, reading, tasks
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by convention 128 + SIGINT."""
+
+app = typer.Typer(
+    name="site-lens",
+    help="Find which attention heads carry a task. Begin with: site-lens demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    fitting.demo,
+    fitting.fit,
+    fitting.evaluate,
+    comparing.methods,
+    comparing.selectors,
+    comparing.transfer,
+    reading.report,
+    reading.diagnose,
+    reading.compare,
+    models.doctor,
+):
+    app.command()(command)
+app.add_typer(tasks.app, name="tasks")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends with exit code 2 and one line, an interruption with 130."""
+    try:
+        app(arguments)
+    except sl.SiteLensError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted; what was saved before that can be loaded", file=sys.stderr)
+        raise

@@ -1,0 +1,139 @@
+"""The commands that compare: methods, selectors, and tasks with one another."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import site_lens as sl
+from site_lens.cli.options import (
+    AsJson,
+    Device,
+    DType,
+    Generate,
+    InputColumn,
+    ModelName,
+    OutputColumn,
+    Queries,
+    ResultsFolder,
+    RunFolder,
+    Source,
+    TaskNames,
+)
+from site_lens.cli.showing import show_rows
+from site_lens.core.storage import check_writable
+
+Rows = Annotated[
+    int | None,
+    typer.Option("--labelled-rows", min=12, help="Equal data: cut every task to so many labelled rows, a fifth valid."),
+]
+Prompts = Annotated[int, typer.Option(min=1, help="M: few-shot prompts behind every mean output.")]
+Shots = Annotated[int, typer.Option(min=1, help="N: demonstrations in each, and of few-shot prompting.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every draw.")]
+
+
+def methods(
+    tasks: Source,
+    out: ResultsFolder,
+    method: Annotated[
+        list[str] | None, typer.Option(help="Compare this method; repeatable. All without extras by default.")
+    ] = None,
+    model: ModelName = "demo",
+    task: TaskNames = None,
+    labelled_rows: Rows = None,
+    n_prompts: Prompts = 50,
+    n_shots: Shots = 10,
+    max_queries: Queries = None,
+    generate: Generate = False,
+    seed: Seed = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit rival methods beside SITE, evaluate all of them on the same rows, and write a report."""
+    wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
+    if labelled_rows is not None:
+        wanted = {name: one.with_labelled(labelled_rows, seed=seed) for name, one in wanted.items()}
+    run = sl.compare_methods(
+        sl.load_model(model, dtype=dtype, device=device),
+        wanted,
+        method,
+        config=sl.ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, seed=seed),
+        max_queries=max_queries,
+        generated=generate,
+        folder=out,
+    )
+    report = sl.write_report(run, out / "report.html")
+    assert run.evaluations is not None  # methods were asked for
+    against = [name for name in ("ten_shot", "site") if name in run.evaluations.methods]
+    table = sl.tabulate_methods(run.evaluations, against or [run.evaluations.methods[0]])
+    columns = ["method", "value", "low", "high", "most_rows", "fit_seconds", "relative_inference"]
+    columns += [f"{name}_over_{one}" for one in table.against for name in ("value", "q_value")]
+    _show(table.means_frame()[columns], report, as_json)
+
+
+def selectors(
+    tasks: Source,
+    out: ResultsFolder,
+    selector: Annotated[list[str] | None, typer.Option(help="Use this selector; repeatable. All by default.")] = None,
+    model: ModelName = "demo",
+    task: TaskNames = None,
+    n_prompts: Prompts = 50,
+    n_shots: Shots = 10,
+    seed: Seed = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score heads in every way, and print how far the ways agree with SITE's alphas and with one another."""
+    from site_lens.selectors.table import SELECTORS
+
+    run = sl.compare_methods(
+        sl.load_model(model, dtype=dtype, device=device),
+        sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column),
+        (),
+        selectors=tuple(SELECTORS) if selector is None else tuple(dict.fromkeys(["site", *selector])),
+        config=sl.ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, seed=seed),
+        folder=out,
+    )
+    report = sl.write_report(run, out / "report.html")
+    _show(sl.compare_selectors(run.scores).frame(), report, as_json)
+
+
+def transfer(
+    run: RunFolder,
+    tasks: Source,
+    model: ModelName = "demo",
+    hard: Annotated[bool, typer.Option("--hard", help="Round alphas at 0.5 first.")] = False,
+    max_queries: Annotated[int, typer.Option(min=1, help="Test rows a task at most.")] = 96,
+    seed: Seed = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure every task of a run under the alphas and embeddings of every other, and write the report anew."""
+    saved = sl.Run.load(run)
+    check_writable(run)
+    names = list(dict.fromkeys(fit.task for fit in saved.fits.values()))
+    found = sl.transfer_matrix(
+        sl.load_model(model, dtype=dtype, device=device),
+        sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column),
+        saved.fits,
+        hard=hard,
+        max_queries=max_queries,
+        seed=seed,
+    )
+    report = saved.with_study("transfer_hard" if hard else "transfer", found, run)
+    _show(sl.read_transfer(found).frame(), sl.write_report(report, run / "report.html"), as_json)
+
+
+def _show(table: Any, report: Path, as_json: bool) -> None:
+    show_rows(table.astype(object).where(table.notna(), None).to_dict("records"), as_json)
+    if not as_json:
+        print(f"report:  {report}")

@@ -1,0 +1,140 @@
+"""The commands that fit and evaluate: they need a model."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import site_lens as sl
+from site_lens.cli.options import (
+    AsJson,
+    Device,
+    DType,
+    Generate,
+    InputColumn,
+    ModelName,
+    OutputColumn,
+    Queries,
+    ResultsFolder,
+    RunFolder,
+    Source,
+    TaskNames,
+)
+from site_lens.cli.showing import show_run
+from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, write_results
+from site_lens.core.storage import check_writable
+
+ATTENTION_HEADS = 4
+"""Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
+
+
+def demo(
+    out: ResultsFolder = Path("runs/demo"),
+    n_tasks: Annotated[int, typer.Option(min=1, help="Demo tasks to draw, evenly over the families, by seed.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of tasks and of the fits.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit and evaluate SITE on the embedded demo model, and write a report."""
+    tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
+    run = sl.fit_and_evaluate(
+        sl.load_model("demo"),
+        tasks,
+        sl.SiteConfig(seed=seed),
+        controls=(ZERO_EMBEDDING, SHUFFLED_ANSWERS),
+        n_attention_heads=ATTENTION_HEADS,
+        folder=out,
+    )
+    report_path = sl.write_report(run, out / "report.html")
+    show_run(run, {"fits": out / "fits", "results": out / "results.csv", "report": report_path}, as_json)
+
+
+def fit(
+    tasks: Source,
+    out: ResultsFolder,
+    model: ModelName = "demo",
+    task: TaskNames = None,
+    paper: Annotated[bool, typer.Option("--paper", help="The published settings: 400 steps of batch 1.")] = False,
+    n_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    n_prompts: Annotated[int | None, typer.Option(help="M: prompts in a task embedding.")] = None,
+    n_shots: Annotated[int | None, typer.Option(help="N: demonstrations in each of them.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    prefix_dtype: Annotated[
+        Literal["model", "bfloat16"] | None,
+        typer.Option(help="Arithmetic for the prefixes of queries; bfloat16 halves its time on many processors."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits per task, with seeds 0, 1, ...")] = 1,
+    random_init: Annotated[bool, typer.Option("--random-init", help="Start every fit at random alphas.")] = False,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Fits to compare with, repeatable: {', '.join(CONTROLS)}; the first by default."),
+    ] = None,
+    tasks_at_once: Annotated[int, typer.Option(min=1, help="Tasks in one batch; each group is saved when done.")] = 16,
+    n_eval_shots: Annotated[int, typer.Option(min=1, help="Demonstrations in prompts to compare with.")] = 10,
+    max_queries: Queries = None,
+    generate: Generate = False,
+    digit_rule: Annotated[bool, typer.Option(help="No space before outputs made of digits.")] = True,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
+    given = {
+        "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "prefix_dtype": prefix_dtype,
+        "init": "random" if random_init else None,
+    }  # fmt: skip
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    config = sl.SiteConfig.paper(**changes) if paper else sl.SiteConfig(**changes)
+    wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
+    run = sl.fit_and_evaluate(
+        sl.load_model(model, dtype=dtype, device=device),
+        wanted,
+        config,
+        folder=out,
+        seeds=range(seeds),
+        controls=control or (ZERO_EMBEDDING,),
+        template=sl.PromptTemplate(digit_rule=digit_rule),
+        n_eval_shots=n_eval_shots,
+        max_queries=max_queries,
+        generated=generate,
+        tasks_at_once=tasks_at_once,
+        n_attention_heads=ATTENTION_HEADS,
+    )
+    show_run(run, {"fits": out / "fits", "results": out / "results.csv"}, as_json)
+
+
+def evaluate(
+    run: RunFolder,
+    tasks: Source,
+    model: ModelName = "demo",
+    n_shots: Annotated[int, typer.Option(min=1, help="Demonstrations of few-shot prompting.")] = 10,
+    max_queries: Queries = None,
+    generate: Generate = False,
+    seed: Annotated[int, typer.Option(help="Seed of the demonstrations.")] = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
+    saved = sl.Run.load(run)
+    check_writable(run)
+    names = list(dict.fromkeys(one.task for one in saved.fits.values()))
+    wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
+    measured = sl.evaluate(
+        sl.load_model(model, dtype=dtype, device=device),
+        wanted,
+        saved.fits,
+        controls=saved.controls,
+        n_shots=n_shots,
+        max_queries=max_queries,
+        generated=generate,
+        seed=seed,
+    )
+    measured.save(run / "evaluations")
+    results = write_results(measured, run)
+    (run / "report.html").unlink(missing_ok=True)  # it shows the earlier evaluation
+    show_run(replace(saved, evaluations=measured), {"results": results}, as_json)

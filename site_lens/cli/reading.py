@@ -1,0 +1,76 @@
+"""The commands that read saved runs: they need neither a model nor torch."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+import site_lens as sl
+from site_lens.cli.options import AsJson, RunFolder
+from site_lens.cli.showing import show_rows, show_table
+
+if TYPE_CHECKING:
+    from site_lens.core.records import Record
+
+
+def report(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file; RUN/report.html by default.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Draw every figure into a file in this folder, too.")] = None,
+    format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="Kind of the images.")] = "svg",
+) -> None:
+    """Write the report of a saved run as one offline HTML file; needs no model."""
+    saved = sl.Run.load(run)
+    drawn = [] if images is None else sl.write_images(saved, images, format=format)
+    print(sl.write_report(saved, out or run / "report.html"))
+    if images is not None:
+        print(f"{len(drawn)} images in {images}")
+
+
+def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
+    """Check every fit of a saved run for the known ways in which a fit misleads; exit code 1 if a check failed."""
+    found = sl.diagnose(sl.Run.load(run))
+    if as_json:
+        print(
+            json.dumps({"ok": found.ok, "findings": [one.model_dump(mode="json") for one in found.findings]}, indent=1)
+        )
+    else:
+        worst = [one for one in found.worst_first() if one.state in ("fail", "warn")]
+        cells = [[one.task, one.code, one.state, f"{one.meaning.rstrip('.')}. {one.advice}"] for one in worst]
+        show_table(["task", "check", "state", "what was found"], cells)
+        print(f"{len(found.findings)} checks: {len(found.having('fail'))} failed, {len(found.having('warn'))} warned")
+    sys.exit(0 if found.ok else 1)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run, or a saved fit or scores (its .json).")],
+    second: Annotated[Path, typer.Argument(help="Another one over the same grid of heads.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the comparison page here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the heads of two runs, fits or sets of scores; needs no model."""
+    if first.resolve() == second.resolve():
+        raise sl.InputError(f"{first} would be compared with itself; name two")
+    maps = _head_maps(first) | _head_maps(second)
+    overlap = sl.compare_heads(maps)
+    table = overlap.frame()
+    if as_json:
+        print(table.to_json(orient="records", indent=1))
+    else:
+        columns = ["record", "other", "n_record", "n_other", "n_shared", "jaccard", "spearman", "p_value", "q_value"]
+        best = table.sort_values("jaccard", ascending=False, kind="stable")[columns]
+        show_rows([dict(zip(columns, row, strict=True)) for row in best.itertuples(index=False)], as_json=False)
+    if out is not None:
+        print(sl.write_comparison(overlap, out), file=sys.stderr if as_json else sys.stdout)
+
+
+def _head_maps(path: Path) -> "dict[str, sl.SiteFit | sl.HeadScores]":
+    """Read the head maps of a run or of a single record, under names that begin with where they came from."""
+    if path.is_dir():
+        return {f"{path}: {name}": fit for name, fit in sl.Run.load(path).fits.items()}
+    found: "Record" = sl.load(path)
+    if not isinstance(found, sl.SiteFit | sl.HeadScores):
+        raise sl.InputError(f"{path} holds a {found.kind}, not a fit or scores")
+    return {str(path): found}

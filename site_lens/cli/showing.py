@@ -1,0 +1,68 @@
+"""What the commands print: tables for people, JSON for programs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import site_lens as sl
+from site_lens.core.evaluation import REFERENCE
+from site_lens.core.runs import ZERO_EMBEDDING
+
+if TYPE_CHECKING:
+    from site_lens.core.evaluation import Evaluations
+
+
+def show_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print rows with the same keys; there must be one at least, unless as JSON."""
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    show_table(list(rows[0]), cells)
+
+
+def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
+    """Print what a run measured and where its files are; fits that must not be read are named on stderr."""
+    broken = [key for key, fit in run.fits.items() if fit.status == "nonfinite"]
+    if broken:
+        print(f"warning: the loss became nonfinite for {', '.join(broken)}; do not read those fits", file=sys.stderr)
+    if as_json:
+        measured = run.evaluations or sl.Evaluations([])
+        results = json.loads(measured.results().to_json(orient="records"))
+        print(json.dumps({"paths": {name: str(path) for name, path in paths.items()}, "results": results}, indent=1))
+        return
+    if run.evaluations is not None:
+        _show_accuracies(run.evaluations)
+    for name, path in paths.items():
+        print(f"{name + ':':9}{path}")
+
+
+def _show_accuracies(evaluations: "Evaluations") -> None:
+    methods = [method for method in evaluations.methods if "#" not in method]  # further seeds stand in results.csv
+    cells = [
+        [name, *(f"{e.accuracy(m).value:.3f}" if m in e.methods else "" for m in methods), str(len(e.queries))]
+        for name, e in evaluations.items()
+    ]
+    means = [f"{evaluations.mean(m).value:.3f}" for m in methods]
+    show_table(["task", *methods, "n"], [*cells, ["mean over tasks", *means, ""]])
+    print("First-token accuracy. Means over tasks, with 95% intervals:")
+    for method in methods:
+        print(f"  {method:32}{evaluations.mean(method)}")
+    # Never the gain over 10-shot prompting without the gain over gates alone.
+    if evaluations.having("site", REFERENCE, ZERO_EMBEDDING):
+        for other in (REFERENCE, ZERO_EMBEDDING):
+            print(f"  {'site - ' + other:32}{evaluations.mean_gain('site', over=other)}")
+
+
+def show_table(header: list[str], cells: list[list[str]]) -> None:
+    """Print a table; on a terminal it is folded to its width."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header)
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    # A pipe has no width: give a table there all it needs instead of folding it to 80 columns.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
