@@ -57,6 +57,8 @@ class SiteConfig(Frozen):
     init: Annotated[float, Field(gt=0, lt=1)] | Literal["random"] = 0.5
     """Alpha before the first step, at every head; "random" draws the parameter before the sigmoid from a normal
     distribution of standard deviation 2."""
+    alpha_per: Literal["head", "layer"] = "head"
+    """One alpha a head (the paper's), or one a layer, which all of its heads share."""
     mix: MixRule = "convex"
     loss: Literal["first_token", "answer"] = "first_token"
     """Cross-entropy of the first answer token (the paper's), or the mean over all answer tokens, teacher-forced."""

@@ -29,7 +29,7 @@ class Axes:
         """Turn `value` into a finite, read-only float32 array with these axes."""
         try:
             with np.errstate(over="ignore"):  # too large for float32 is not finite, which is said below
-                array = np.array(value, dtype=np.float32)
+                array = np.array(value, dtype=np.float32, order="C")  # files hold the bytes in this order
         except (TypeError, ValueError) as error:
             raise ValueError(f"needs numbers with axes ({' '.join(self.names)}): {error}") from None
         if array.ndim != len(self.names):

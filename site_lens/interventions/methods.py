@@ -62,7 +62,7 @@ def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> tuple[
         return Method(
             name + suffix,
             n_labelled=fit.n_labelled,
-            n_trained=len(gates.grid),
+            n_trained=len(gates.grid) if fit.config.alpha_per == "head" else gates.grid.n_layers,
             stored_bytes=gates.values.nbytes + (fit.embedding.mean.nbytes if fit.embedding.mean.any() else 0),
             edits=lambda model: inject(model, gates, fit.embedding, rule=fit.config.mix),
             notes=fit.notes + notes,

@@ -19,7 +19,9 @@ from site_lens.diagnostics.diagnosis import diagnose
 from site_lens.diagnostics.methods import tabulate_methods
 from site_lens.diagnostics.overlap import compare_heads
 from site_lens.diagnostics.selectors import compare_selectors
-from tests.fakes import fake_attention, fake_embedding, fake_evaluation, fake_fit, fake_identity
+from site_lens.diagnostics.transfer import read_transfer
+from tests.fakes import fake_attention, fake_embedding, fake_evaluation, fake_fit, fake_identity, fake_transfer
+from tests.small_experiments import fake_ablation, fake_arithmetic
 
 laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """Decorates every test of a law: no deadline, for machines that are shared."""
@@ -67,6 +69,10 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "agreement": lambda: measure_agreement(small_fits()),
     "diagnosis": lambda: diagnose(small_fits()),
     "overlap": lambda: compare_heads(small_fits()),
+    "transfer_matrix": lambda: fake_transfer("abcde", n_queries=6),
+    "transfer_reading": lambda: read_transfer(fake_transfer("abcde", n_queries=6)),
+    "fit_ablation": lambda: fake_ablation({"default": 0.5, "up": 0.8}),
+    "task_arithmetic": lambda: fake_arithmetic([0.9], [0.1], weights=[0.5]),
     "task_clusters": lambda: cluster_tasks(small_fits(), n_bootstrap=5),
     "head_clusters": lambda: cluster_heads(small_fits()),
     "co_clusters": lambda: cocluster(small_fits()),

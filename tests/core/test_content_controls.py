@@ -22,16 +22,15 @@ def test_a_share_is_the_gain_over_zero_shot_in_units_of_sites() -> None:
 
 
 def test_verdicts_stand_on_whole_intervals() -> None:
-    assert fake_content().verdict() == "content matters"
-    assert fake_content((0.1, 0.7, 0.9, 0.8, 0.3, 0.1, 0.1)).verdict() == "content does not matter"
-    assert fake_content((0.1, 0.7, 0.9, 0.5, 0.3, 0.1, 0.1)).verdict() == "too few queries"
-    assert fake_content(n_queries=20).verdict() == "too few queries"
+    for rate, verdict in ((0.2, "less than half"), (0.8, "most of the gain"), (0.5, "too few queries")):
+        assert fake_content((0.1, 0.7, 0.9, rate, 0.3, 0.1, 0.1)).verdict(ZERO_EMBEDDING) == verdict
+    assert fake_content(n_queries=20).verdict(ZERO_EMBEDDING) == "too few queries"
 
 
 def test_a_task_that_site_does_not_improve_has_nothing_to_share() -> None:
     found = fake_content((0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9))
     assert found.share(ZERO_EMBEDDING) is None
-    assert found.verdict() == "nothing to explain"
+    assert found.verdict(ZERO_EMBEDDING) == "nothing to share"
     assert found.frame()["share"].isna().all()
 
 

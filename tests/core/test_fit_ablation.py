@@ -47,6 +47,7 @@ def test_each_task_counts_once_however_many_queries_it_has() -> None:
     assert found.mean("up").value == pytest.approx((0.5 + 1) / 2)
     assert found.difference("up").value == pytest.approx((0 + 0.5) / 2)
     assert found.difference("up", "b").n == 12
+    assert found.n_tasks_differing("up") == (1, 0)
 
 
 def test_shares_of_heads_are_over_heads_and_tasks() -> None:

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from site_lens.core import storage
 from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import StorageError
 from site_lens.core.fits import SiteFit
+from site_lens.core.heads import HeadGrid
 from site_lens.core.records import Record
 from site_lens.core.scores import HeadGates, HeadScores
 from site_lens.core.storage import KINDS, check_writable, load, record_paths, save, write_whole
@@ -98,6 +100,17 @@ def test_other_dots_belong_to_the_name(tmp_path: Path) -> None:
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     assert load(save(gates(), tmp_path / "a" / "b" / "gates"), HeadGates) == gates()
+
+
+@pytest.mark.parametrize("turned", [lambda x: x.T, np.asfortranarray, lambda x: np.broadcast_to(x[:, :1], x.shape)])
+def test_arrays_are_stored_by_their_axes_however_they_lie_in_memory(
+    turned: Callable[[np.ndarray], np.ndarray], tmp_path: Path
+) -> None:
+    values = turned(np.arange(9, dtype=np.float32).reshape(3, 3))
+    scores = HeadScores(grid=HeadGrid.full(3, 3), values=values, selector="test", meaning="x")
+    loaded = load(save(scores, tmp_path / "scores"), HeadScores)
+    assert np.array_equal(loaded.values, values)
+    assert loaded == scores
 
 
 def test_the_json_says_kind_schema_version_and_axes(saved: tuple[Path, Path]) -> None:

@@ -18,7 +18,7 @@ def test_an_accuracy_whose_interval_spans_the_threshold_is_left_open() -> None:
 
 
 def test_there_is_no_verdict_on_few_queries_or_where_nothing_is_gained() -> None:
-    assert fake_arithmetic([0.9], [0.9], weights=[0], n_queries=49).verdict("union", 0) == "too little data"
+    assert fake_arithmetic([0.9], [0.9], weights=[0], n_queries=29).verdict("union", 0) == "too little data"
     flat = fake_arithmetic([0.9], [0.9], weights=[0], references=(0.85, 0.9, 0.9))
     assert flat.verdict("embeddings", 0) == "too little data"
 

@@ -1,6 +1,5 @@
 """One alpha a layer instead of one a head."""
 
-
 import numpy as np
 import pytest
 import torch

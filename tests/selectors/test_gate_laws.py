@@ -138,7 +138,7 @@ def test_a_joint_fit_equals_the_separate_fits_under_every_law(demo: LensModel, j
 
 def test_gates_are_drawn_once_a_pass_however_it_is_cut_into_chunks(demo: LensModel, jobs: list[SiteJob]) -> None:
     law = HardConcrete(0.25)
-    for whole, cut in zip(run(demo, jobs, law), run(demo, jobs, law, budget_bytes=2_000_000), strict=True):
+    for whole, cut in zip(run(demo, jobs, law), run(demo, jobs, law, budget_bytes=1_000_000), strict=True):
         assert gap(whole, cut) < 1e-4
 
 
