@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from site_lens.core.errors import unknown_name
+from site_lens.core.fits import SiteFit
 from site_lens.core.scores import HeadScores, ScoresByTask
 from site_lens.core.tasks import Task
 from site_lens.models.protocol import LensModel
@@ -32,10 +33,13 @@ class Selector:
 
 def site_alpha(bench: Workbench) -> dict[str, HeadScores]:
     """Return SITE's alphas; see `fit_site`."""
-    config = bench.config.site_config()
-    n_steps = 2 * config.n_steps * config.batch_size
+
+    def n_forwards(fit: SiteFit) -> int:
+        n_valid = min(fit.config.n_valid, len(bench.tasks[fit.task].valid))
+        return fit.config.n_prompts + 2 * fit.trace.train_rows.size + n_valid * len(fit.trace.eval_steps)
+
     return {
-        name: fit.gates.replace(n_forwards=config.n_prompts + n_steps, n_labelled=fit.n_labelled)
+        name: fit.gates.replace(n_forwards=n_forwards(fit), n_labelled=fit.n_labelled)
         for name, fit in bench.fits().items()
     }
 
