@@ -27,8 +27,12 @@ def measure(settings: Settings) -> list[Result]:
                 for target in fits.values():
                     gates = (target if kind == "embedding" else source).gates.values
                     mean = (target if kind == "alphas" else source).embedding.mean
-                    parts = (torch.tensor(part, device=model.device) for part in (gates, mean))
-                    cells[kind, source.task, target.task] = accuracy(logits_of, *parts, queries[target.task])
+                    cells[kind, source.task, target.task] = accuracy(
+                        logits_of,
+                        torch.tensor(gates, device=model.device),
+                        torch.tensor(mean, device=model.device),
+                        queries[target.task],
+                    )
 
     found: list[sl.TransferMatrix] = []
 

@@ -12,8 +12,9 @@ def test_verdicts_stand_on_the_whole_interval() -> None:
     rates = {"alphas": np.full((5, 5), 0.85), "embedding": np.full((5, 5), 0.1), "both": np.full((5, 5), 0.5)}
     found = sl.read_transfer(fake_transfer(rates=rates))
     assert [one.verdict for one in found.kinds] == ["transfers", "does not transfer", "partly"]
-    assert found.of("alphas").mean is not None
-    assert found.of("alphas").mean.value == pytest.approx(0.75 / 0.8)
+    mean = found.of("alphas").mean
+    assert mean is not None
+    assert mean.value == pytest.approx(0.75 / 0.8)
     assert found.of("embedding").above_null.value == pytest.approx(0)  # type: ignore[union-attr]
     assert found.of("both").above_null.value == pytest.approx(0.4)  # type: ignore[union-attr]
 
