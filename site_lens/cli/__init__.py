@@ -5,7 +5,7 @@ import sys
 import typer
 
 import site_lens as sl
-from site_lens.cli import comparing, fitting, models, reading, tasks
+from site_lens.cli import comparing, experimenting, fitting, models, reading, tasks
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
@@ -22,7 +22,11 @@ for command in (
     fitting.evaluate,
     comparing.methods,
     comparing.selectors,
-    comparing.transfer,
+    experimenting.transfer,
+    experimenting.faithfulness,
+    experimenting.sensitivity,
+    experimenting.landscape,
+    experimenting.profile,
     reading.report,
     reading.diagnose,
     reading.compare,

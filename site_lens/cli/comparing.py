@@ -1,7 +1,6 @@
-"""The commands that compare: methods, selectors, and tasks with one another."""
+"""The commands that compare SITE with other ways to inject a task, and to find heads."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,12 +15,10 @@ from site_lens.cli.options import (
     OutputColumn,
     Queries,
     ResultsFolder,
-    RunFolder,
     Source,
     TaskNames,
 )
-from site_lens.cli.showing import show_rows
-from site_lens.core.storage import check_writable
+from site_lens.cli.showing import show_frame
 
 Rows = Annotated[
     int | None,
@@ -71,7 +68,7 @@ def methods(
     table = sl.tabulate_methods(run.evaluations, against or [run.evaluations.methods[0]])
     columns = ["method", "value", "low", "high", "most_rows", "fit_seconds", "relative_inference"]
     columns += [f"{name}_over_{one}" for one in table.against for name in ("value", "q_value")]
-    _show(table.means_frame()[columns], report, as_json)
+    show_frame(table.means_frame()[columns], as_json, report)
 
 
 def selectors(
@@ -101,39 +98,4 @@ def selectors(
         folder=out,
     )
     report = sl.write_report(run, out / "report.html")
-    _show(sl.compare_selectors(run.scores).frame(), report, as_json)
-
-
-def transfer(
-    run: RunFolder,
-    tasks: Source,
-    model: ModelName = "demo",
-    hard: Annotated[bool, typer.Option("--hard", help="Round alphas at 0.5 first.")] = False,
-    max_queries: Annotated[int, typer.Option(min=1, help="Test rows a task at most.")] = 96,
-    seed: Seed = 0,
-    input_column: InputColumn = "input",
-    output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure every task of a run under the alphas and embeddings of every other, and write the report anew."""
-    saved = sl.Run.load(run)
-    check_writable(run)
-    names = list(dict.fromkeys(fit.task for fit in saved.fits.values()))
-    found = sl.transfer_matrix(
-        sl.load_model(model, dtype=dtype, device=device),
-        sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column),
-        saved.fits,
-        hard=hard,
-        max_queries=max_queries,
-        seed=seed,
-    )
-    report = saved.with_study("transfer_hard" if hard else "transfer", found, run)
-    _show(sl.read_transfer(found).frame(), sl.write_report(report, run / "report.html"), as_json)
-
-
-def _show(table: Any, report: Path, as_json: bool) -> None:
-    show_rows(table.astype(object).where(table.notna(), None).to_dict("records"), as_json)
-    if not as_json:
-        print(f"report:  {report}")
+    show_frame(sl.compare_selectors(run.scores).frame(), as_json, report)

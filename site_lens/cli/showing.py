@@ -10,6 +10,8 @@ from site_lens.core.evaluation import REFERENCE
 from site_lens.core.runs import ZERO_EMBEDDING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from site_lens.core.evaluation import Evaluations
 
 
@@ -20,6 +22,15 @@ def show_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
         return
     cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
     show_table(list(rows[0]), cells)
+
+
+def show_frame(frame: "pd.DataFrame", as_json: bool, report: Path | None = None) -> None:
+    """Print a table of numbers, a missing one as nothing, and where the report is."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    shown = rows if as_json else [{k: "" if v is None else v for k, v in row.items()} for row in rows]
+    show_rows([{str(k): v for k, v in row.items()} for row in shown], as_json)
+    if report is not None and not as_json:
+        print(f"report:  {report}")
 
 
 def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:

@@ -1,0 +1,160 @@
+"""The commands that experiment on a saved run: each keeps its record there and writes the report anew."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import site_lens as sl
+from site_lens.cli.options import AsJson, Device, DType, InputColumn, ModelName, OutputColumn, RunFolder, Source
+from site_lens.cli.showing import show_frame
+from site_lens.core.errors import unknown_name
+from site_lens.core.storage import check_writable
+
+if TYPE_CHECKING:
+    from site_lens.core.records import Record
+
+MaxQueries = Annotated[int, typer.Option(min=1, help="Test rows a task at most.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every draw.")]
+OneTask = Annotated[str, typer.Option("--task", "-t", help="The task, one of the run.")]
+
+
+def transfer(
+    run: RunFolder,
+    tasks: Source,
+    model: ModelName = "demo",
+    hard: Annotated[bool, typer.Option("--hard", help="Round alphas at 0.5 first.")] = False,
+    max_queries: MaxQueries = 96,
+    seed: Seed = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure every task of a run under the alphas and embeddings of every other."""
+    found = _study(
+        run, "transfer_hard" if hard else "transfer", (tasks, input_column, output_column), (model, dtype, device),
+        lambda loaded, wanted, fits: sl.transfer_matrix(
+            loaded, wanted, fits, hard=hard, max_queries=max_queries, seed=seed
+        ),
+    )  # fmt: skip
+    show_frame(sl.read_transfer(found).frame(), as_json)
+
+
+def faithfulness(
+    run: RunFolder,
+    tasks: Source,
+    model: ModelName = "demo",
+    n_random: Annotated[int, typer.Option(min=1, help="Random orders of heads of each kind.")] = 10,
+    max_queries: MaxQueries = 96,
+    seed: Seed = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Inject the first k heads alone, and take them out of few-shot prompts; also by the selectors of the run."""
+    saved = sl.Run.load(run)
+    rivals = {name: scores for name, scores in saved.scores.items() if name != "site"}
+    found = _study(
+        run, "faithfulness", (tasks, input_column, output_column), (model, dtype, device),
+        lambda loaded, wanted, fits: sl.faithfulness_curves(
+            loaded, wanted, fits, scores=rivals, n_random=n_random, max_queries=max_queries, seed=seed
+        ),
+    )  # fmt: skip
+    summary = found.summary()
+    show_frame(summary[summary["task"].isna()].drop(columns="task"), as_json)
+
+
+def sensitivity(
+    run: RunFolder,
+    tasks: Source,
+    model: ModelName = "demo",
+    max_queries: MaxQueries = 96,
+    seed: Seed = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the tasks of a run again with embeddings of other prompts, and fewer or more of them."""
+    found = _study(
+        run, "sensitivity", (tasks, input_column, output_column), (model, dtype, device),
+        lambda loaded, wanted, fits: sl.prompt_sensitivity(loaded, wanted, max_queries=max_queries, seed=seed),
+    )  # fmt: skip
+    show_frame(found.frame(), as_json)
+
+
+def landscape(
+    run: RunFolder,
+    tasks: Source,
+    task: OneTask,
+    model: ModelName = "demo",
+    n_fits: Annotated[int, typer.Option(min=2, help="Fits from different starts.")] = 32,
+    max_queries: MaxQueries = 96,
+    seed: Seed = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit one task many times from different starts: one basin or several?"""
+    found = _study(
+        run, f"landscape_{task}", (tasks, input_column, output_column), (model, dtype, device),
+        lambda loaded, wanted, fits: sl.fit_landscape(
+            loaded, _one(wanted, task), n_fits=n_fits, max_queries=max_queries, seed=seed
+        ),
+    )  # fmt: skip
+    if not as_json:
+        print(f"{task}: {found.verdict}")
+    show_frame(found.frame(), as_json)
+
+
+def profile(
+    run: RunFolder,
+    tasks: Source,
+    model: ModelName = "demo",
+    head: Annotated[list[str] | None, typer.Option(help="Profile this head, such as L3H7; repeatable.")] = None,
+    seed: Seed = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the heads of highest alpha attend to, copy, and write."""
+    found = _study(
+        run, "profiles", (tasks, input_column, output_column), (model, dtype, device),
+        lambda loaded, wanted, fits: sl.head_profiles(loaded, wanted, fits, heads=head, seed=seed),
+    )  # fmt: skip
+    show_frame(found.frame(), as_json)
+
+
+def _one(tasks: "dict[str, sl.Task]", task: str) -> sl.Task:
+    if task not in tasks:
+        raise unknown_name("task", task, tasks)
+    return tasks[task]
+
+
+def _study(
+    run: Path,
+    name: str,
+    source: tuple[str, str, str],
+    wanted_model: tuple[str, Any, str | None],
+    measure: "Callable[[Any, dict[str, sl.Task], sl.SiteFits], Record]",
+) -> Any:
+    """Measure on the tasks of a saved run, keep the record in it, and write its report."""
+    saved = sl.Run.load(run)
+    check_writable(run)
+    names = list(dict.fromkeys(fit.task for fit in saved.fits.values()))
+    path, input_column, output_column = source
+    model, dtype, device = wanted_model
+    tasks = sl.load_tasks(path, names, input_column=input_column, output_column=output_column)
+    found = measure(sl.load_model(model, dtype=dtype, device=device), tasks, saved.fits)
+    sl.write_report(saved.with_study(name, found, run), run / "report.html")
+    return found

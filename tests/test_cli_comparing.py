@@ -1,0 +1,70 @@
+"""The commands that compare and experiment: what they print, and what they keep."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import site_lens as sl
+from tests.test_cli import FAST, run
+
+SMALL = ["--task", "antonym", "--task", "english-french", "--n-prompts", "4", "--n-shots", "3"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two demo tasks."""
+    out = tmp_path_factory.mktemp("runs") / "two"
+    assert run("fit", "demo", "--out", str(out), "--task", "antonym", "--task", "english-french", *FAST) == 0
+    return out
+
+
+def test_methods_prints_every_method_and_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    methods = ["zero_shot", "site", "all_heads_half"]
+    asked = [part for name in methods for part in ("--method", name)]
+    assert run("methods", "demo", "--out", str(tmp_path), *SMALL, *asked, "--max-queries", "6", "--json") == 0
+    assert {row["method"] for row in json.loads(capsys.readouterr().out)} == set(methods)
+    saved = sl.Run.load(tmp_path)
+    assert saved.evaluations is not None
+    assert saved.evaluations["antonym"].methods == tuple(methods)
+    assert len(saved.evaluations["antonym"].costs) == 3
+    assert (tmp_path / "report.html").exists()
+
+
+def test_labelled_rows_bound_what_every_method_may_use(tmp_path: Path) -> None:
+    asked = ["--method", "site", "--method", "many_shot", "--labelled-rows", "15"]
+    assert run("methods", "demo", "--out", str(tmp_path), *SMALL, *asked, "--max-queries", "4") == 0
+    measured = sl.Run.load(tmp_path).evaluations
+    assert measured is not None
+    assert max(max(one.labelled_rows) for one in measured.values()) <= 15
+
+
+def test_selectors_are_compared_with_site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--selector", "attribution_patching", "--selector", "random"]
+    assert run("selectors", "demo", "--out", str(tmp_path), *SMALL, *asked, "--json") == 0
+    assert json.loads(capsys.readouterr().out)
+    assert set(sl.Run.load(tmp_path).scores) == {"site", "attribution_patching", "random"}
+
+
+def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("transfer", str(finished), "demo", "--max-queries", "6", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["verdict"] for row in rows] == ["too little data"] * 3  # two tasks of six queries
+    assert run("faithfulness", str(finished), "demo", "--max-queries", "6", "--n-random", "1", "--json") == 0
+    assert {row["ordering"] for row in json.loads(capsys.readouterr().out)} >= {"site"}
+    assert set(sl.Run.load(finished).studies) == {"transfer", "faithfulness"}
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "Transfer between tasks" in page
+    assert "are they necessary?" in page
+
+
+def test_an_unknown_method_ends_with_the_nearest_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods", "demo", "--out", str(tmp_path), *SMALL, "--method", "function_vectr") == 2
+    assert "function_vector" in capsys.readouterr().err
+
+
+def test_a_task_that_the_run_does_not_have_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("landscape", str(finished), "demo", "--task", "plural", "--max-queries", "6") == 2
+    assert "plural" in capsys.readouterr().err
