@@ -50,7 +50,8 @@ def test_a_users_csv_goes_from_fit_to_report(
 ) -> None:
     results = pd.read_csv(finished / "results.csv")
     assert list(results) == ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
-    assert set(results["method"]) == {"zero_shot", "ten_shot", "site", "site_hard", "site_zero_embedding"}
+    methods = {"zero_shot", "ten_shot", "site", "site_hard", "site_top_k", "site_zero_embedding"}
+    assert set(results["method"]) == methods
     assert sl.Run.load(finished).fits["opposites"].config.n_steps == 10
     assert run("report", str(finished), "--out", str(tmp_path / "r.html")) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "r.html")

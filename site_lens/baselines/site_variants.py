@@ -21,7 +21,12 @@ def site(bench: Workbench, task: str) -> Method:
 
 def site_hard(bench: Workbench, task: str) -> Method:
     """SITE with alphas rounded at 0.5."""
-    return _fitted("site", bench.fits()[task], hard=True)
+    return _fitted("site", bench.fits()[task], variant="_hard")
+
+
+def site_top_k(bench: Workbench, task: str) -> Method:
+    """Alpha 1 at the k heads of highest alpha, k the rounded sum of all alphas."""
+    return _fitted("site", bench.fits()[task], variant="_top_k")
 
 
 def site_one_prompt(bench: Workbench, task: str) -> Method:
@@ -110,10 +115,10 @@ def cut_to_rows(task: Task, n_rows: int, *, seed: int) -> Task:
     return Task(task.name, rows, rows, rows, task.family)
 
 
-def _fitted(name: str, fit: SiteFit, *notes: str, hard: bool = False) -> Method:
+def _fitted(name: str, fit: SiteFit, *notes: str, variant: str = "") -> Method:
     if fit.status in ("nonfinite", "diverged"):
         notes += (f"{name}: {STATUSES[fit.status]}",)
-    return site_methods(name, fit, notes)[1 if hard else 0]
+    return site_methods(name, fit, notes)[variant]
 
 
 def _everywhere(name: str, bench: Workbench, task: str, alpha: float) -> Method:

@@ -20,6 +20,7 @@ from site_lens.baselines.site_variants import (
     site_one_prompt,
     site_random_heads,
     site_task_agnostic,
+    site_top_k,
     site_zero_embedding,
 )
 from site_lens.baselines.task_vector import task_vector
@@ -47,6 +48,7 @@ BASELINES: dict[str, Baseline] = {
     "calibrated_ten_shot": Baseline(calibrated, "Zhao et al., arXiv 2102.09690"),
     "site": Baseline(site, SITE),
     "site_hard": Baseline(site_hard, SITE),
+    "site_top_k": Baseline(site_top_k, SITE),
     "site_one_prompt": Baseline(site_one_prompt, SITE),
     "site_equal_data": Baseline(site_equal_data, SITE),
     "site_task_agnostic": Baseline(site_task_agnostic, SITE),

@@ -1,7 +1,9 @@
 """Where a record came from: which model, in which state, and which versions."""
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal, Self
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from site_lens.core.errors import MismatchError
 from site_lens.core.heads import HeadGrid
@@ -33,6 +35,25 @@ class ModelIdentity(Frozen):
     tokenizer_digest: str
     """Digest of what the tokenizer makes of a probe text."""
     revision: str | None = None
+    n_kv_heads: int | None = Field(None, ge=1)
+    """Key-value heads of every layer with attention, where they are fewer than its heads: head h reads from number
+    h // (n_heads / n_kv_heads). None where each head has its own, where layers differ, and where it is not known."""
+
+    @model_validator(mode="after")
+    def _even_groups(self) -> Self:
+        counts = {n_heads for n_heads in self.grid.heads_per_layer if n_heads}
+        n = self.n_kv_heads
+        if n is not None and (len(counts) != 1 or any(n_heads % n or n_heads == n for n_heads in counts)):
+            raise ValueError(f"{n} key-value heads are not shared evenly by the heads of each layer of {self.grid}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_shared(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave key-value heads out where there is nothing to say, so that older records keep their digests."""
+        fields: dict[str, Any] = write(self)
+        if self.n_kv_heads is None:
+            del fields["n_kv_heads"]
+        return fields
 
     def check_use(self, made_on: "ModelIdentity", what: str) -> tuple[str, ...]:
         """Check that a record made on another model may be used on this one.

@@ -18,6 +18,9 @@ NULL_MARGIN = 0.1
 """A null fit that is binary, with a share of undecided heads at most this much larger, is as binary."""
 SOFT_HARD_GAP = 0.05
 """Loss of accuracy by rounding from which on the alphas between 0 and 1 matter."""
+TOP_K = "site_top_k"
+"""Method that replaces the k heads of highest alpha wholly, k = the sum of the alphas, rounded: unlike rounding at 0.5
+it opens heads of a map whose alphas are all low."""
 GATES_SHARE = 0.8
 """Share of the gain over zero-shot that gates alone must reach to explain it."""
 AGNOSTIC_GAP = 0.02
@@ -159,10 +162,14 @@ def _soft_hard_gap(case: _Case) -> Finding:
     if soft is None or hard is None:
         return case.finding(code, "not_applicable", "soft and rounded gates were not both evaluated")
     state: State = "warn" if soft - hard > SOFT_HARD_GAP else "ok"
+    meaning = f"accuracy {soft:.3f} soft, {hard:.3f} rounded at 0.5"
     advice = "Alphas between 0 and 1 matter for this task: do not report a set of heads as if it were the fit."
-    return case.finding(
-        code, state, f"accuracy {soft:.3f} soft, {hard:.3f} rounded at 0.5", soft - hard, SOFT_HARD_GAP, advice
-    )
+    top = case.accuracy(TOP_K)
+    if top is not None:
+        meaning += f", {top:.3f} by as many heads of highest alpha as the alphas sum to"
+        if soft - top <= SOFT_HARD_GAP:
+            advice = "0.5 is the wrong place to cut: report the heads of highest alpha, as many as the alphas sum to."
+    return case.finding(code, state, meaning, soft - hard, SOFT_HARD_GAP, advice)
 
 
 def _gates_alone(case: _Case) -> Finding:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import REFERENCE
 from site_lens.core.fits import SiteFit, SiteFits
+from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task
 from site_lens.interventions.generating import OnLogits
 from site_lens.interventions.patching import inject
@@ -54,11 +55,14 @@ def prompting(n_shots: int) -> Method:
     return Method(SHOT_NAMES.get(n_shots, f"{n_shots}_shot"), n_shots=n_shots, n_labelled=n_shots)
 
 
-def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> tuple[Method, Method]:
-    """SITE as fitted, called `name`, and with alphas rounded at 0.5, called `<name>_hard`."""
+def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> dict[str, Method]:
+    """Return SITE as fitted and in two ways to make its alphas binary, by what is added to `name`.
 
-    def method(suffix: str, hard: bool) -> Method:
-        gates = fit.gates.hard() if hard else fit.gates
+    `_hard` rounds alphas at 0.5; `_top_k` opens the k heads of highest alpha, k the rounded sum of all alphas, and
+    closes the others.
+    """
+
+    def method(suffix: str, gates: HeadGates) -> Method:
         return Method(
             name + suffix,
             n_labelled=fit.n_labelled,
@@ -68,7 +72,9 @@ def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> tuple[
             notes=fit.notes + notes,
         )
 
-    return method("", hard=False), method("_hard", hard=True)
+    top = HeadGates.of(fit.gates.top(round(fit.gates.mass())), task=fit.task)
+    variants = {"": fit.gates, "_hard": fit.gates.hard(), "_top_k": top}
+    return {suffix: method(suffix, gates) for suffix, gates in variants.items()}
 
 
 def methods_for(
@@ -84,10 +90,10 @@ def methods_for(
     """
     found = [prompting(0), prompting(n_shots)]
     for name, fit in _named("site", task, fits):
-        found += site_methods(name, fit, _warnings(model, task, fit))
+        found += site_methods(name, fit, _warnings(model, task, fit)).values()
     for control, members in controls.items():
         found += [
-            site_methods(name, fit, _warnings(model, task, fit))[0] for name, fit in _named(control, task, members)
+            site_methods(name, fit, _warnings(model, task, fit))[""] for name, fit in _named(control, task, members)
         ]
     return found
 

@@ -39,11 +39,12 @@ def identify(
         raise ModelError(f"heads of different width, d_head {widths}, are not supported")
     weights = list(host.parameters())
     value_bias = _has_value_bias(host)
+    grid = HeadGrid(tuple(shape[2] for shape in z_shapes))
     return ModelIdentity(
         name=name,
         architecture=str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture),
         host=type(host).__name__,
-        grid=HeadGrid(tuple(shape[2] for shape in z_shapes)),
+        grid=grid,
         d_head=widths[0],
         dtype=str(weights[0].dtype).removeprefix("torch."),
         processing=_processing(host, value_bias),
@@ -52,7 +53,22 @@ def identify(
         weights_digest=weights_digest(weights),
         tokenizer_digest=encoder.digest,
         revision=revision,
+        n_kv_heads=shared_kv_heads(host.cfg, grid),
     )
+
+
+def shared_kv_heads(cfg: Any, grid: HeadGrid) -> int | None:
+    """Read how many key-value heads the heads of a layer share; None unless it is one number for all layers.
+
+    Both hosts have it as `n_key_value_heads`, which may be None or, for latent attention, a number that fits no layer.
+    """
+    by_layer = getattr(cfg, "per_layer_num_key_value_heads", None) or [cfg.n_key_value_heads]
+    numbers = {n for n in by_layer if n is not None}
+    heads = {n for n in grid.heads_per_layer if n}
+    if len(numbers) != 1 or len(heads) != 1:
+        return None
+    (n_kv_heads,), (n_heads,) = numbers, heads
+    return int(n_kv_heads) if n_kv_heads < n_heads and n_heads % n_kv_heads == 0 else None
 
 
 def _has_value_bias(host: Any) -> bool:

@@ -10,7 +10,7 @@ from site_lens.plots.style import HAIRLINE, PALETTE, TEMPLATE, plain, titled
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
 
-KNOWN = {"zero_shot": 6, "ten_shot": 0, "site": 1, "site_hard": 4, "site_zero_embedding": 3}
+KNOWN = {"zero_shot": 6, "ten_shot": 0, "site": 1, "site_hard": 4, "site_top_k": 2, "site_zero_embedding": 3}
 """Place in palette and symbols of the methods that every evaluation has, so that they look alike in every figure."""
 
 NAME_HEIGHT, METHOD_HEIGHT = 22, 10

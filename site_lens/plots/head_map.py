@@ -23,12 +23,13 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
 
     Gates are drawn on a fixed scale from 0 to 1, signed scores on a scale centred on zero, other scores from 0 up;
     places where the grid has no head are grey. Brackets below the map group the query heads that share a key-value
-    head, where their number is given.
+    head, where their number is known.
 
     Args:
         record: Scores or gates, or a fit, whose gates are drawn.
         title: Title of the figure; the task, else the selector, when None.
-        kv_groups: Key-value heads of a layer; query head h reads from number h // (n_heads / kv_groups).
+        kv_groups: Key-value heads of a layer; query head h reads from number h // (n_heads / kv_groups). Of a fit
+            those of its model when None.
 
     Returns:
         A figure whose first trace holds the values (layer head), NaN where there is no head.
@@ -38,6 +39,8 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
     """
     scores = record.gates if isinstance(record, SiteFit) else record
     n_layers, n_heads = scores.grid.shape
+    if kv_groups is None and isinstance(record, SiteFit):
+        kv_groups = record.embedding.model.n_kv_heads
     if kv_groups is not None:
         _need_even_groups(scores.grid, kv_groups)
     subtitle = f"{scores.selector}, one seed ({record.seed})" if isinstance(record, SiteFit) else scores.selector

@@ -11,7 +11,7 @@ from site_lens.core.clusters import HeadClusters, TaskClusters
 from site_lens.core.errors import unknown_name
 from site_lens.core.overlap import Overlap
 from site_lens.core.records import Float32
-from site_lens.plots.style import GATE_SCALE, INK, SIGNED_SCALE, TEMPLATE, plain, titled
+from site_lens.plots.style import GATE_SCALE, INK, SIGNED_SCALE, TEMPLATE, at_least, plain, titled
 
 Measure = Literal["jaccard", "jaccard_top", "overlap_coefficient", "spearman", "rank_biased"]
 
@@ -19,7 +19,10 @@ SIGNIFICANT = 0.05
 """False discovery rate below which a pair is marked."""
 
 MOST_NAMED, MOST_COLUMNS_NAMED = 60, 20
-"""Rows, and columns, up to which a matrix has names on its axis: as many as stay apart, on a phone for columns."""
+"""Rows up to which a matrix has names on its axis; and columns whose names stay apart in a phone's width."""
+
+COLUMN, ROW_NAMES = 12, 150
+"""Pixels of a column that has a name, and of the names of the rows with the margins beside them."""
 
 NAME_WIDTH = 18
 """Characters of a name on an axis; hover labels have the full one."""
@@ -173,11 +176,12 @@ def _tree(record: TaskClusters | HeadClusters) -> go.Scatter:
 
 
 def _lay_out(figure: go.Figure, names: list[str], *, tree: int = 0, **cell: int) -> None:
-    columns = len(names) <= MOST_COLUMNS_NAMED
+    columns = len(names) <= MOST_NAMED
     figure.update_layout(
         template=TEMPLATE,
         height=_matrix_height(len(names)) + tree + TOP + (130 if columns else 36),
         margin={"t": TOP, "b": 24, "l": 12},
+        **at_least(COLUMN * len(names) + ROW_NAMES) if MOST_COLUMNS_NAMED < len(names) <= MOST_NAMED else {},
     )
     figure.update_yaxes(**named_axis(names) | {"range": [len(names) - 0.5, -0.5]}, **cell)
     figure.update_xaxes(**named_axis(names) | ({"tickangle": -90} if columns else {"showticklabels": False}), **cell)

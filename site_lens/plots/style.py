@@ -56,6 +56,20 @@ def plain(text: str, *, width: int | None = None) -> str:
     return escape(text, quote=False)
 
 
+def at_least(width: int) -> dict[str, Any]:
+    """Build the part of a layout that asks a page to scroll the figure rather than to draw it narrower, in pixels.
+
+    Plotly itself pays no attention to it: a figure has the width of its place.
+    """
+    return {"meta": {"least_width": width}}
+
+
+def least_width(figure: go.Figure) -> int | None:
+    """Return the width that a figure asks for with `at_least`, in pixels; None where any will do."""
+    meta = figure.layout.meta
+    return int(meta["least_width"]) if isinstance(meta, dict) and "least_width" in meta else None
+
+
 def titled(title: str, subtitle: str = "") -> dict[str, Any]:
     """Build a layout title; both texts are escaped."""
     return {"text": plain(title), "subtitle": {"text": plain(subtitle)}}

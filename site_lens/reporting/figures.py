@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from site_lens.core.attention import AttentionSample
+from site_lens.plots.style import least_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,8 @@ class Embedded:
     id: str
     height: int
     json: Markup
+    least_width: int | None = None
+    """CSS pixels below which a page scrolls the figure; None where it may be as narrow as the page."""
     size: str = ""
     """`wide` or `narrow` where a figure comes in two sizes, of which a page shows one."""
     table: Markup | None = None
@@ -35,7 +38,8 @@ class Embedded:
 def embed(name: str, figure: go.Figure, table: "pd.DataFrame | None" = None, *, size: str = "") -> Embedded:
     """Turn a figure and the numbers behind it into JSON that is safe inside a script element."""
     numbers = None if table is None else in_script(table_json(table))
-    return Embedded(name, int(figure.layout.height), in_script(str(figure.to_json())), size, numbers)
+    drawn = in_script(str(figure.to_json()))
+    return Embedded(name, int(figure.layout.height), drawn, least_width(figure), size, numbers)
 
 
 @dataclass(frozen=True, slots=True)

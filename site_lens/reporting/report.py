@@ -18,6 +18,9 @@ from site_lens.reporting.across import across_tasks
 from site_lens.reporting.figures import Embedded, attention_views, embed
 from site_lens.reporting.headline import compare, interval_basis, method_means
 from site_lens.reporting.page import write_page
+from site_lens.reporting.rival_methods import compare_rivals
+from site_lens.reporting.rival_selectors import compare_ways
+from site_lens.reporting.studies import study_blocks
 
 WIDE, NARROW = 4, 2
 """Head maps in a row on a wide page and on a phone; the style sheet shows one of the two figures."""
@@ -53,18 +56,28 @@ def write_report(
         run = Run(run, dict(controls or {}), evaluations or None)
     elif evaluations is not None or controls is not None:
         raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
+    return write_page("report.html.j2", path, title=title, attention=bool(run.attention), **report_parts(run))
+
+
+def report_parts(run: Run) -> dict[str, Any]:
+    """Return what the page of a run shows, by the names that its template has for it.
+
+    Raises:
+        InputError: There are no fits.
+    """
     if not run.fits:
         raise InputError("there are no fits to report; fit some tasks first, for example with fit_site(model, tasks)")
-    return write_page(
-        "report.html.j2",
-        path,
-        title=title,
-        attention=bool(run.attention),
-        samples={task: attention_views(i, sample) for i, (task, sample) in enumerate(run.attention.items(), start=1)},
+    return {
+        "samples": {
+            task: attention_views(i, sample) for i, (task, sample) in enumerate(run.attention.items(), start=1)
+        },
         **_summary(run.fits, run.evaluations or None),
         **_diagnosis(run),
         **_figures(run),
-    )
+        "rivals": compare_rivals(run.evaluations),
+        "ways": compare_ways(run.scores),
+        "studies": study_blocks(run.studies),
+    }
 
 
 def _summary(fits: SiteFits, evaluations: Evaluations | None) -> dict[str, Any]:

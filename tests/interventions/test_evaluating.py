@@ -71,7 +71,7 @@ def test_controls_are_methods_of_their_own_name(
 ) -> None:
     zero = sl.fit_site(demo, demo_tasks, SMALL.replace(embedding="zero"))
     measured = sl.evaluate(demo, demo_tasks, fits, controls={"site_zero_embedding": zero}, max_queries=10)
-    assert measured.methods == ("zero_shot", "ten_shot", "site", "site_hard", "site_zero_embedding")
+    assert measured.methods == ("zero_shot", "ten_shot", "site", "site_hard", "site_top_k", "site_zero_embedding")
 
 
 def test_the_lowest_seed_is_site_and_further_seeds_are_methods_of_their_own(
@@ -79,7 +79,7 @@ def test_the_lowest_seed_is_site_and_further_seeds_are_methods_of_their_own(
 ) -> None:
     fits = sl.fit_site(demo, demo_tasks["antonym"], SMALL, seeds=[0, 1])
     measured = sl.evaluate(demo, demo_tasks["antonym"], fits, max_queries=5)["antonym"]
-    assert measured.methods[2:] == ("site", "site_hard", "site#1", "site#1_hard")
+    assert measured.methods[2:] == ("site", "site_hard", "site_top_k", "site#1", "site#1_hard", "site#1_top_k")
 
 
 def test_a_task_without_a_fit_is_refused_by_name(

@@ -125,6 +125,13 @@ def test_hover_names_the_key_value_head() -> None:
     assert values.hovertemplate.endswith("<br>key-value head %{text}<extra></extra>")
 
 
+def test_a_fit_brings_the_groups_of_its_model_and_others_can_be_asked_for() -> None:
+    fit = fake_fit("antonym", model=fake_identity(n_kv_heads=4))
+    assert plots.head_map(fit).to_json() == plots.head_map(fit, kv_groups=4).to_json()
+    assert len(plots.head_map(fit, kv_groups=2).layout.shapes) == 6
+    assert not plots.head_map(fit.gates).layout.shapes
+
+
 def test_without_groups_nothing_is_said_of_key_value_heads() -> None:
     assert "key-value" not in str(plots.head_map(fake_fit("antonym")).to_json())
 

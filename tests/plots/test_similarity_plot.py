@@ -10,6 +10,7 @@ from site_lens.core.errors import InputError
 from site_lens.core.heads import HeadGrid
 from site_lens.core.overlap import Overlap
 from site_lens.plots.similarity import Measure, short
+from site_lens.plots.style import least_width
 from tests.plots.fakes import SCRIPT, fake_head_clusters, fake_overlap, fake_task_clusters, names_of
 
 NAMES = ["antonym", "synonym", "capital"]
@@ -125,11 +126,20 @@ def test_one_seed_is_said() -> None:
 
 
 @pytest.mark.parametrize("record", [fake_overlap(names_of(57)), fake_task_clusters(names_of(57))])
-def test_57_tasks_have_names_at_the_side_only(record: Overlap | TaskClusters) -> None:
+def test_57_tasks_have_names_on_both_sides_and_ask_for_the_width_that_these_take(
+    record: Overlap | TaskClusters,
+) -> None:
     figure = plots.similarity(record)
     x, y = list(figure.select_xaxes())[-1], list(figure.select_yaxes())[-1]
-    assert (x.showticklabels, y.showticklabels, len(y.ticktext)) == (False, True, 57)
+    assert (x.showticklabels, y.showticklabels, len(x.ticktext), len(y.ticktext)) == (True, True, 57, 57)
     assert figure.layout.height > 57 * 14
+    names = 18 * 0.65 * y.tickfont.size  # what 18 characters take at most
+    assert (least_width(figure) or 0) - names >= 57 * x.tickfont.size
+
+
+@pytest.mark.parametrize("n", [1, 20, 61])
+def test_few_names_and_none_are_content_with_a_phones_width(n: int) -> None:
+    assert least_width(plots.similarity(fake_overlap(names_of(n)))) is None
 
 
 @pytest.mark.parametrize("record", [fake_overlap(names_of(61)), fake_head_clusters(HeadGrid.full(8, 8))])

@@ -117,6 +117,21 @@ def test_figures_have_fixed_ids_and_each_its_data(page: str) -> None:
         assert f"{name}-data" in ids
 
 
+def test_brackets_of_key_value_heads_stand_where_their_number_is_known(tmp_path: Path, page: str) -> None:
+    grouped = fake_fits(["a"], model=fake_identity(n_kv_heads=4))
+    assert "one key-value head each" in report(tmp_path, grouped)
+    assert "one key-value head each" not in page
+
+
+def test_a_figure_with_many_names_scrolls_where_the_page_is_narrower(tmp_path: Path, page: str) -> None:
+    many = report(tmp_path, fake_fits([f"task {i}" for i in range(30)]))
+    for name in ("similarity", "task-tree"):
+        found = re.search(rf'<figure class="plot scroll">\s*<div [^>]*id="{name}" style="[^"]*min-width: (\d+)px', many)
+        assert found is not None
+        assert int(found[1]) > 400
+    assert "min-width: " not in page[page.index("<main>") :]
+
+
 def test_the_headline_names_the_gain_the_interval_and_the_gates_alone(page: str) -> None:
     text = words(page)
     assert "SITE beats 10-shot prompting +0.150 [0.150, 0.150]" in text

@@ -1,0 +1,28 @@
+"""The bars of attention shares are the record's shares, and together fill the axis."""
+
+import numpy as np
+import pytest
+
+import site_lens as sl
+from site_lens.core.profiles import PARTS
+from site_lens.plots.attention_shares import LOOKS
+from tests.diagnostics.test_roles import HEADS, planted_profiles
+
+
+@pytest.mark.parametrize("task", [None, "b"])
+def test_bars_are_shares_and_sum_to_one(task: str | None) -> None:
+    record = planted_profiles((0, 1) * 4)
+    figure = sl.plots.attention_shares(record, task=task)
+    for trace, part in zip(figure.data, LOOKS, strict=True):
+        assert np.allclose(trace.x, record.shares(task)[:, PARTS.index(part)])
+        assert tuple(trace.y) == HEADS
+    assert np.allclose(np.sum([trace.x for trace in figure.data], axis=0), 1)
+    assert set(LOOKS) == set(PARTS)
+    assert len({trace.marker.color for trace in figure.data}) == len(PARTS)
+
+
+def test_names_are_escaped_and_an_unknown_task_is_refused() -> None:
+    record = planted_profiles((0, 1) * 4, ("<script>", *"bcdefgh"))
+    assert "<script>" not in sl.plots.attention_shares(record, task="<script>").layout.title.subtitle.text
+    with pytest.raises(sl.InputError, match="unknown task"):
+        sl.plots.attention_shares(record, task="z")

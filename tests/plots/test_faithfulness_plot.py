@@ -1,0 +1,89 @@
+"""The faithfulness figure holds the record's curves on the axis of its areas."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import site_lens as sl
+from site_lens.core.digests import digest_json, seed_stream
+from site_lens.core.faithfulness import Faithfulness
+from tests.fakes import VERSIONS, fake_identity
+from tests.plots.fakes import SCRIPT
+
+GRID = sl.HeadGrid.full(2, 10)
+KS = (0, 1, 3, 9, 20)
+
+
+def fake_faithfulness(**changes: Any) -> Faithfulness:
+    """Build curves of drawn answers: two tasks, one rival with a name to be escaped, three draws of each random one."""
+    orderings = ("site", SCRIPT, "site_reversed", *["random"] * 3, *["random_layer_matched"] * 3)
+    stream = seed_stream("faithfulness")
+    shape = (2, len(orderings), 2, len(KS))
+    fields: dict[str, Any] = {
+        "grid": GRID,
+        "tasks": ("a", "<b>"),
+        "orderings": orderings,
+        "ranks": np.broadcast_to(np.arange(1, 21).reshape(2, 10), (len(orderings), 2, 2, 10)),
+        "ks": KS,
+        "right": stream.integers(0, 2, (*shape, 30)),
+        "log_prob": -stream.random(shape),
+        "references": np.broadcast_to(np.arange(30) < np.array([3, 24, 27])[:, None, None], (3, 2, 30)),
+        "reference_log_prob": np.full((3, 2), -1.0),
+        "asked": np.ones((2, 30)),
+        "n_shots": 10,
+        "seed": 0,
+        "fit_digests": tuple(digest_json([task]) for task in "ab"),
+        "model": fake_identity(grid=GRID),
+        "versions": VERSIONS,
+    }
+    return Faithfulness(**fields | changes)
+
+
+@pytest.mark.parametrize("task", [None, "a"])
+@pytest.mark.parametrize("direction", ["sufficiency", "necessity"])
+def test_lines_are_curves_and_bands_go_from_lowest_to_highest_draw(direction: Any, task: str | None) -> None:
+    record = fake_faithfulness()
+    figure = sl.plots.faithfulness(record, direction=direction, task=task)
+    lines = [trace for trace in figure.data if trace.fill is None]
+    bands = [trace for trace in figure.data if trace.fill is not None]
+    for trace, name in zip(lines, record.names, strict=True):
+        assert np.allclose(trace.y, record.curve(direction, name, task))
+        assert np.allclose(trace.x, np.log1p(KS))
+        assert tuple(trace.customdata) == KS
+    for trace, name in zip(bands, ("random", "random_layer_matched"), strict=True):
+        draws = record.draws(direction, name, task)
+        assert np.allclose(trace.y[: len(KS)], draws.max(0))
+        assert np.allclose(trace.y[len(KS) :][::-1], draws.min(0))
+
+
+def test_what_is_below_a_line_is_its_area() -> None:
+    record = fake_faithfulness()
+    trace = sl.plots.faithfulness(record).data[0]
+    area = np.trapezoid(trace.y, trace.x) / trace.x[-1]
+    assert area == pytest.approx(record.area("sufficiency", "site").value, abs=1e-6)
+
+
+def test_references_are_dotted_lines() -> None:
+    figure = sl.plots.faithfulness(fake_faithfulness())
+    assert [shape.y0 for shape in figure.layout.shapes] == pytest.approx([0.1, 0.8, 0.9])
+    assert [note.text for note in figure.layout.annotations] == ["zero-shot", "few-shot", "own fit"]
+    alike = fake_faithfulness(references=np.ones((3, 2, 30)))
+    places = [note.yanchor for note in sl.plots.faithfulness(alike).layout.annotations]
+    assert len(set(places)) == 3  # names of equal references do not cover each other
+
+
+def test_every_line_has_a_look_of_its_own_and_names_are_escaped() -> None:
+    figure = sl.plots.faithfulness(fake_faithfulness(), task="<b>")
+    lines = [trace for trace in figure.data if trace.fill is None]
+    assert len({(trace.line.color, trace.line.dash) for trace in lines}) == len(lines) == 5
+    assert "<script>" not in lines[1].name
+    assert "%{x}" not in lines[1].hovertemplate
+    assert "<b>" not in figure.layout.title.subtitle.text
+
+
+def test_an_unknown_direction_or_task_is_refused() -> None:
+    with pytest.raises(sl.InputError, match="necessity"):
+        sl.plots.faithfulness(fake_faithfulness(), direction="both")  # type: ignore[arg-type]
+    with pytest.raises(sl.InputError, match="unknown task"):
+        sl.plots.faithfulness(fake_faithfulness(), task="c")
