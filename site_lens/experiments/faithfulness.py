@@ -1,0 +1,204 @@
+"""Faithfulness curves: how few heads carry a task alone, and how few it cannot do without."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from site_lens.core.digests import seed_stream
+from site_lens.core.errors import InputError, MismatchError
+from site_lens.core.faithfulness import DIRECTIONS, LAYER_MATCHED, OWN_ORDERINGS, RANDOM, REVERSED, SITE, Faithfulness
+from site_lens.core.fits import SiteFit, SiteFits
+from site_lens.core.heads import HeadGrid
+from site_lens.core.provenance import library_versions
+from site_lens.core.records import Float32
+from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
+from site_lens.core.scores import ScoresByTask
+from site_lens.core.tasks import Task, task_list
+from site_lens.experiments.first_fits import first_fits
+from site_lens.interventions.holding import Answers, HeldPrompts
+from site_lens.interventions.progress import progress_bar
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.chance import shuffled_within_layers
+from site_lens.selectors.knock_out import uninformed_mean
+from site_lens.selectors.settings import ComparisonConfig
+from site_lens.selectors.workbench import Workbench
+
+EVERY, STEPS = 10, 12
+"""By default every number of heads up to the first is measured, and about this many geometric steps beyond."""
+
+
+def faithfulness_curves(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    fits: SiteFits,
+    *,
+    scores: Mapping[str, ScoresByTask] | None = None,
+    ks: Iterable[int] | None = None,
+    n_random: int = 10,
+    max_queries: int = 96,
+    n_shots: int = 10,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Faithfulness:
+    """Measure what the first k heads of an ordering do alone, and what few-shot prompts lose with them, for rising k.
+
+    Sufficiency: the task embedding replaces z of these heads (alpha 1) at the last token of zero-shot test queries.
+    Necessity: the mean z of prompts with shuffled labels replaces z of these heads at the last token of few-shot
+    prompts. Two things to know of that mean. It is the same for every query: it also takes what a head says of the
+    query, so that heads which read the query may be found necessary whatever alpha SITE gives them. And it keeps what chance leaves of the mapping: of few distinct labels in few demonstrations some stand where they
+    belong after shuffling, so that necessity is underrated there.
+
+    Equal scores are ordered by layer, then head; alphas that never left where they began are.
+
+    Args:
+        model: The model that the fits were made on.
+        tasks: The tasks; queries are their first test rows.
+        fits: One fit a task; of several seeds the lowest counts.
+        scores: Other orderings by name, such as selectors of `score_heads`; highest score first. SITE's alphas, the
+            same reversed, and random orders are always there.
+        ks: Numbers of heads to measure, besides none and all; every one up to 10 and then about twelve geometric steps
+            when None.
+        n_random: Draws of each random ordering.
+        max_queries: Test rows a task at most.
+        n_shots: Demonstrations of few-shot prompts, and of the prompts behind the mean with shuffled labels.
+        seed: Seed of demonstrations and draws.
+        progress: Show a progress bar; on a terminal and in notebooks only when None.
+
+    Raises:
+        InputError: A task has no fit or too few rows, a score has a name that is taken or lacks a task, or a number is
+            out of range.
+        MismatchError: A fit or a score belongs to another model.
+
+    Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads).
+    """
+    wanted = task_list(tasks)
+    chosen = first_fits(model, wanted, fits)
+    rivals = _checked(scores or {}, wanted, model.grid)
+    counts = _counts(ks, len(model.grid))
+    if max_queries < 1 or n_random < 1:
+        raise InputError(f"needs a query and a draw at least, got {max_queries} queries, {n_random} draws")
+    n_queries = [min(max_queries, len(task.test)) for task in wanted]
+    names = [SITE, *rivals, REVERSED, *[RANDOM] * n_random, *[LAYER_MATCHED] * n_random]
+    shape = (len(DIRECTIONS), len(names), len(wanted), len(counts))
+    right, log_prob = np.zeros((*shape, max(n_queries)), np.float32), np.zeros(shape, np.float32)
+    ranks = np.zeros((len(names), len(wanted), *model.grid.shape), np.float32)
+    references = np.zeros((3, len(wanted), max(n_queries)), np.float32)
+    reference_log_prob = np.zeros(references.shape[:2], np.float32)
+    with progress_bar(len(wanted), "faithfulness", unit="task", progress=progress) as bar:
+        for j, (task, fit, n) in enumerate(zip(wanted, chosen, n_queries, strict=True)):
+            others = [own[task.name].values for own in rivals.values()]
+            ranks[:, j] = _orderings(fit, others, n_random, seed_stream(seed, task.digest, "faithfulness"))
+            probe = _Probe(model, task, fit, n, n_shots, seed)
+            right[:, :, j, :, :n], log_prob[:, :, j] = probe.curves(ranks[:, j], counts)
+            references[:, j, :n], reference_log_prob[:, j] = probe.references()
+            bar.update()
+    return Faithfulness(
+        grid=model.grid,
+        tasks=tuple(task.name for task in wanted),
+        orderings=tuple(names),
+        ranks=ranks,
+        ks=tuple(counts),
+        right=right,
+        log_prob=log_prob,
+        references=references,
+        reference_log_prob=reference_log_prob,
+        asked=np.arange(max(n_queries)) < np.array(n_queries)[:, None],
+        n_shots=n_shots,
+        seed=seed,
+        fit_digests=tuple(fit.digest for fit in chosen),
+        model=model.identity,
+        versions=library_versions(),
+    )
+
+
+class _Probe:
+    """The prompts of one task in both directions, and what is put into them."""
+
+    def __init__(self, model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> None:
+        queries = task.test[:n_queries]
+        stream = seed_stream(seed, task.digest, "evaluation", n_shots)  # the prompts that `evaluate` asks
+        shown = few_shot_prompts(task, queries, fit.template, n_shots=n_shots, stream=stream).prompts
+        settings = ComparisonConfig(
+            n_prompts=fit.embedding.n_prompts, n_shots=n_shots, template=fit.template, seed=fit.embedding.seed
+        )
+        mean = uninformed_mean(Workbench(model, task, settings), task.name)
+        self._fit = fit
+        self._zero = HeldPrompts(model, zero_shot_prompts(queries, fit.template))
+        self._few = HeldPrompts(model, shown)
+        self._gates = torch.tensor(fit.gates.values)[None]
+        self._embedding: Float[Tensor, "1 layer head d_head"] = torch.tensor(fit.embedding.mean)[None]
+        self._mean: Float[Tensor, "1 layer head d_head"] = mean[None]
+
+    def curves(self, ranks: Float32, counts: Sequence[int]) -> tuple[Float32, Float32]:
+        """Return right answers, (direction ordering k query), and mean log-probabilities, (direction ordering k).
+
+        Sets of heads that several orderings share, such as none and all, are asked once.
+        """
+        sets = (ranks[:, None] > 0) & (ranks[:, None] <= np.array(counts)[:, None, None])
+        distinct, place = np.unique(sets.reshape(-1, ranks[0].size), axis=0, return_inverse=True)
+        gates = torch.tensor(distinct.reshape(-1, *ranks.shape[1:]), dtype=torch.float32)
+        found = (
+            self._zero.answers(gates, self._embedding, rule=self._fit.config.mix),
+            self._few.answers(gates, self._mean),
+        )
+        shape = (len(DIRECTIONS), *sets.shape[:2])
+        right, log_prob = (np.stack(part)[:, place.reshape(-1)] for part in zip(*map(_numbers, found), strict=True))
+        return right.reshape(*shape, -1), log_prob.mean(-1).reshape(shape)
+
+    def references(self) -> tuple[Float32, Float32]:
+        """Return right answers, (reference query), and mean log-probabilities, (reference)."""
+        own = self._zero.answers(self._gates, self._embedding, rule=self._fit.config.mix)
+        found = [_numbers(one) for one in (self._zero.under([]), self._few.under([]), own)]
+        return np.concatenate([right for right, _ in found]), np.array([certain.mean() for _, certain in found])
+
+
+def _numbers(answers: Answers) -> tuple[Float32, Float32]:
+    """Return right answers and log-probabilities, (variant query) each."""
+    right: Float32 = answers.right.float().cpu().numpy()
+    log_prob: Float32 = answers.log_prob.float().cpu().numpy()
+    return right, log_prob
+
+
+def rank_heads(values: Float32, mask: NDArray[np.bool_]) -> Float32:
+    """Rank heads by falling score, (layer head): 1 = highest, 0 = no head; equal ones in order of layer, then head."""
+    order = np.argsort(-values[mask], kind="stable")
+    ranks = np.zeros(mask.shape, np.float32)
+    ranks[tuple(index[order] for index in np.nonzero(mask))] = np.arange(1, len(order) + 1)
+    return ranks
+
+
+def _orderings(fit: SiteFit, rivals: Sequence[Float32], n_random: int, stream: np.random.Generator) -> Float32:
+    """Return the ranks of all orderings of a task, (ordering layer head), in the order of their names."""
+    mask, n = fit.gates.grid.mask, len(fit.gates.grid)
+    site = rank_heads(fit.gates.values, mask)
+    drawn = [stream.random(mask.shape, dtype=np.float32) for _ in range(n_random)]
+    # Alphas shuffled within layers sort into the same sequence of layers: so many heads of each at every k.
+    matched = [shuffled_within_layers(fit.gates, stream) for _ in range(n_random)]
+    others = [rank_heads(values, mask) for values in (*drawn, *matched)]
+    return np.stack([site, *(rank_heads(values, mask) for values in rivals), (n + 1 - site) * mask, *others])
+
+
+def _checked(scores: Mapping[str, ScoresByTask], tasks: Sequence[Task], grid: HeadGrid) -> Mapping[str, ScoresByTask]:
+    for name, own in scores.items():
+        if name in OWN_ORDERINGS:
+            raise InputError(f"{name!r} is always measured; leave it out of scores")
+        for task in tasks:
+            if task.name not in own:
+                raise InputError(f"{name} did not score {task.name!r}; score it first, or leave out the task")
+            if own[task.name].grid != grid:
+                raise MismatchError(f"{name} has {own[task.name].grid}, the model {grid}; score this model's heads")
+    return scores
+
+
+def _counts(ks: Iterable[int] | None, n_heads: int) -> list[int]:
+    if ks is None:
+        beyond = np.geomspace(min(EVERY, n_heads), n_heads, STEPS + 1).round().astype(int)
+        ks = [*range(min(EVERY, n_heads) + 1), *beyond.tolist()]
+    found = sorted({0, n_heads, *ks})
+    if found[0] < 0 or found[-1] > n_heads:
+        raise InputError(f"there are {n_heads} heads; cannot take the first {found[0] if found[0] < 0 else found[-1]}")
+    return found

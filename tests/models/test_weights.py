@@ -1,0 +1,123 @@
+"""What is read off the weights: copying scores and direct logits, on every host."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.core.heads import Head
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.weights import copying_scores, direct_logits
+from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
+from tests.tiny_models import ARCHITECTURES
+
+LATENT = ("deepseek_v2", "deepseek_v3")
+READABLE = [*(f"bridge {kind}" for kind in (*ARCHITECTURES, "demo") if kind not in LATENT)]
+READABLE += [f"hooked {kind}" for kind in HOOKED_ARCHITECTURES]
+
+
+def path_of(hf_model: Any, head: Head) -> tuple[torch.Tensor, torch.Tensor]:
+    """Write out for GPT-2 what a head reads of each token, (token d_head), and what it says of it, (d_head token)."""
+    block, d_head = hf_model.transformer.h[head.layer], hf_model.config.n_embd // hf_model.config.n_head
+    own = slice(head.head * d_head, (head.head + 1) * d_head)
+    embedded = hf_model.transformer.wte.weight
+    centred = (embedded - embedded.mean(1, keepdim=True)) * block.ln_1.weight
+    value = centred @ block.attn.c_attn.weight[:, 2 * hf_model.config.n_embd :][:, own]
+    written = block.attn.c_proj.weight[own]
+    written = (written - written.mean(1, keepdim=True)) * hf_model.transformer.ln_f.weight
+    return value.detach().double(), (written @ hf_model.lm_head.weight.T).detach().double()
+
+
+@pytest.fixture(scope="module")
+def small(tiny_folder: Callable[[str], Path]) -> Any:
+    """The tiny GPT-2 as Hugging Face has it."""
+    import transformers
+
+    return transformers.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"), dtype="float32")
+
+
+def test_copying_is_what_the_eigenvalues_of_the_whole_path_say(small: Any, tiny: Callable[[str], LensModel]) -> None:
+    heads = [Head(0, 1), Head(1, 3)]
+    for head, score in zip(heads, copying_scores(tiny("gpt2"), heads), strict=True):
+        reads, says = path_of(small, head)
+        eigenvalues = np.linalg.eigvals((says @ reads).numpy())
+        assert score == pytest.approx(eigenvalues.real.sum() / np.abs(eigenvalues).sum(), abs=1e-4)
+        own_logits = (reads * says.T).sum(1)  # of each token when the head attends to it
+        assert eigenvalues.real.sum() == pytest.approx(float(own_logits.sum()), rel=1e-4)
+
+
+@contextmanager
+def writing(model: LensModel, sign: float) -> Iterator[None]:
+    """Let head L1H1 of the tiny GPT-2 write what it reads, with a sign, as the unembedding sees it."""
+    attention = model.host.original_model.transformer.h[1].attn  # type: ignore[attr-defined]
+    values, output = attention.c_attn.weight[:, 2 * 32 + 8 : 2 * 32 + 16], attention.c_proj.weight
+    before = output.clone()
+    gains = [model.host.original_model.transformer.h[1].ln_1.weight, model.host.original_model.transformer.ln_f.weight]  # type: ignore[attr-defined]
+    kept = [gain.clone() for gain in gains]
+    try:
+        for gain in gains:
+            gain.fill_(1)
+        output[8:16] = sign * values.T
+        yield
+    finally:
+        output[:] = before
+        for gain, old in zip(gains, kept, strict=True):
+            gain[:] = old
+
+
+def test_a_head_that_writes_what_it_reads_scores_one_and_its_opposite_minus_one(
+    tiny: Callable[[str], LensModel],
+) -> None:
+    model = tiny("gpt2")
+    for sign in (1.0, -1.0):
+        with writing(model, sign):
+            assert copying_scores(model, [Head(1, 1)]) == pytest.approx([sign], abs=1e-4)
+
+
+@pytest.mark.parametrize("case", READABLE)
+def test_every_readable_model_has_copying_scores_and_direct_logits(
+    case: str, hosted: Callable[[str], LensModel]
+) -> None:
+    model = hosted(case)
+    scores = copying_scores(model, list(model.grid))
+    assert len(scores) == len(model.grid)
+    assert max(map(abs, scores)) <= 1
+    assert len(set(scores)) == len(scores)
+    z = torch.randn(3, model.grid.heads_per_layer[0], model.identity.d_head, generator=torch.Generator().manual_seed(0))
+    logits = direct_logits(model, 0, torch.cat([z, torch.zeros_like(z[:1]), 5 * z[:1]]))
+    assert logits.shape == (5, model.forward(Batch.of([[3, 4]], pad=0, device=model.device)).shape[1])
+    assert logits[3].abs().max() == 0
+    assert torch.corrcoef(logits[[0, 4]])[0, 1] > 0.999  # the norm divides by the length
+    if case.startswith("hooked"):
+        bridge = hosted(case.replace("hooked", "bridge"))
+        assert copying_scores(bridge, list(model.grid)) == pytest.approx(scores, abs=1e-3)
+
+
+def test_direct_logits_are_the_output_projection_norm_and_unembedding(
+    small: Any, tiny: Callable[[str], LensModel]
+) -> None:
+    z = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(1))
+    written = z.flatten(1) @ small.transformer.h[1].attn.c_proj.weight
+    with torch.no_grad():
+        ends = [small.lm_head(small.transformer.ln_f(x)) for x in (written, torch.zeros_like(written))]
+    assert torch.allclose(direct_logits(tiny("gpt2"), 1, z), ends[0] - ends[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", LATENT)
+def test_latent_attention_has_no_values_to_read_and_says_so(kind: str, tiny: Callable[[str], LensModel]) -> None:
+    with pytest.raises(sl.ModelError, match="W_V cannot be read"):
+        copying_scores(tiny(kind), [Head(0, 0)])
+    assert direct_logits(tiny(kind), 0, torch.ones(1, 4, tiny(kind).identity.d_head)).isfinite().all()
+
+
+def test_quantised_weights_are_refused(tiny: Callable[[str], LensModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("llama")
+    attention = type(model.host.blocks[0].attn)  # type: ignore[attr-defined]
+    monkeypatch.setattr(attention, "W_O", property(lambda self: torch.zeros(4, 8, 32, dtype=torch.int8)))
+    with pytest.raises(sl.ModelError, match="quantised"):
+        copying_scores(model, [Head(0, 0)])
