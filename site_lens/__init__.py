@@ -14,7 +14,7 @@ _HOMES = {
         "SiteLensError", "InputError", "TaskFileError", "MismatchError", "StorageError", "ModelError", "FitError",
     ),
     "site_lens.core.heads": ("Head", "HeadGrid", "HeadSet"),
-    "site_lens.core.scores": ("HeadScores", "HeadGates"),
+    "site_lens.core.scores": ("HeadScores", "HeadGates", "ScoresByTask"),
     "site_lens.core.tasks": ("Example", "Task", "TaskAudit"),
     "site_lens.core.task_files": ("load_task", "load_tasks"),
     "site_lens.core.sampling": ("sample_tasks",),
@@ -30,7 +30,19 @@ _HOMES = {
     "site_lens.core.agreement": ("Agreement",),
     "site_lens.core.diagnosis": ("Diagnosis",),
     "site_lens.core.overlap": ("Overlap",),
+    "site_lens.core.method_table": ("MethodTable",),
+    "site_lens.core.selector_agreement": ("SelectorAgreement",),
+    "site_lens.core.fit_ablation": ("FitAblation",),
+    "site_lens.core.task_arithmetic": ("TaskArithmetic",),
+    "site_lens.core.transfer": ("TransferMatrix",),
+    "site_lens.core.sensitivity": ("PromptSensitivity",),
+    "site_lens.core.landscape": ("FitLandscape",),
+    "site_lens.core.content": ("ContentControls",),
+    "site_lens.core.transfer_reading": ("TransferReading",),
+    "site_lens.core.faithfulness": ("Faithfulness",),
+    "site_lens.core.profiles": ("HeadProfiles",),
     "site_lens.core.clusters": ("TaskClusters", "HeadClusters", "CoClusters"),
+    "site_lens.core.hub_folder": ("from_hub", "push_to_hub", "save_for_hub"),
     "site_lens.models.loading": ("load_model", "wrap_model"),
     "site_lens.models.self_check": ("Check",),
     "site_lens.interventions.examining": ("examine",),
@@ -39,16 +51,36 @@ _HOMES = {
     "site_lens.interventions.patching": ("inject", "mix"),
     "site_lens.interventions.evaluating": ("evaluate",),
     "site_lens.interventions.generating": ("generate",),
+    "site_lens.interventions.deploying": ("attach", "deploy"),
+    "site_lens.interventions.published_files": (
+        "read_published_alphas", "read_published_embedding", "write_published_alphas", "write_published_embedding",
+    ),
     "site_lens.selectors.site": ("fit_site", "fit_variants"),
     "site_lens.selectors.site_plan": ("SiteJob",),
     "site_lens.experiments.study": ("fit_and_evaluate",),
+    "site_lens.experiments.comparing": ("compare_methods",),
+    "site_lens.experiments.transfer": ("transfer_matrix",),
+    "site_lens.experiments.sensitivity": ("prompt_sensitivity",),
+    "site_lens.experiments.landscape": ("fit_landscape",),
+    "site_lens.experiments.content": ("content_controls",),
+    "site_lens.experiments.ablations": ("ablate_fit",),
+    "site_lens.experiments.arithmetic": ("combine_tasks",),
+    "site_lens.experiments.faithfulness": ("faithfulness_curves",),
+    "site_lens.experiments.profiling": ("head_profiles",),
+    "site_lens.selectors.table": ("score_heads",),
+    "site_lens.selectors.settings": ("ComparisonConfig",),
     "site_lens.diagnostics.convergence": ("check_convergence",),
     "site_lens.diagnostics.agreement": ("measure_agreement",),
     "site_lens.diagnostics.diagnosis": ("diagnose",),
     "site_lens.diagnostics.overlap": ("compare_heads",),
+    "site_lens.diagnostics.transfer": ("read_transfer",),
+    "site_lens.diagnostics.roles": ("associate_roles",),
+    "site_lens.diagnostics.methods": ("tabulate_methods",),
+    "site_lens.diagnostics.selectors": ("compare_selectors",),
     "site_lens.diagnostics.clustering": ("cluster_tasks", "cluster_heads", "cocluster"),
     "site_lens.reporting.report": ("write_report",),
     "site_lens.reporting.comparison": ("write_comparison",),
+    "site_lens.reporting.images": ("write_image", "write_images"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -62,6 +94,7 @@ if TYPE_CHECKING:
     from site_lens.core.clusters import CoClusters as CoClusters
     from site_lens.core.clusters import HeadClusters as HeadClusters
     from site_lens.core.clusters import TaskClusters as TaskClusters
+    from site_lens.core.content import ContentControls as ContentControls
     from site_lens.core.convergence import Convergence as Convergence
     from site_lens.core.diagnosis import Diagnosis as Diagnosis
     from site_lens.core.embedding import TaskEmbedding as TaskEmbedding
@@ -74,6 +107,8 @@ if TYPE_CHECKING:
     from site_lens.core.errors import TaskFileError as TaskFileError
     from site_lens.core.evaluation import Evaluation as Evaluation
     from site_lens.core.evaluation import Evaluations as Evaluations
+    from site_lens.core.faithfulness import Faithfulness as Faithfulness
+    from site_lens.core.fit_ablation import FitAblation as FitAblation
     from site_lens.core.fits import SiteConfig as SiteConfig
     from site_lens.core.fits import SiteFit as SiteFit
     from site_lens.core.fits import SiteFits as SiteFits
@@ -81,44 +116,79 @@ if TYPE_CHECKING:
     from site_lens.core.heads import Head as Head
     from site_lens.core.heads import HeadGrid as HeadGrid
     from site_lens.core.heads import HeadSet as HeadSet
+    from site_lens.core.hub_folder import from_hub as from_hub
+    from site_lens.core.hub_folder import push_to_hub as push_to_hub
+    from site_lens.core.hub_folder import save_for_hub as save_for_hub
+    from site_lens.core.landscape import FitLandscape as FitLandscape
+    from site_lens.core.method_table import MethodTable as MethodTable
     from site_lens.core.overlap import Overlap as Overlap
+    from site_lens.core.profiles import HeadProfiles as HeadProfiles
     from site_lens.core.prompts import Prompt as Prompt
     from site_lens.core.prompts import PromptTemplate as PromptTemplate
     from site_lens.core.runs import Run as Run
     from site_lens.core.sampling import sample_tasks as sample_tasks
     from site_lens.core.scores import HeadGates as HeadGates
     from site_lens.core.scores import HeadScores as HeadScores
+    from site_lens.core.scores import ScoresByTask as ScoresByTask
+    from site_lens.core.selector_agreement import SelectorAgreement as SelectorAgreement
+    from site_lens.core.sensitivity import PromptSensitivity as PromptSensitivity
     from site_lens.core.statistics import Interval as Interval
     from site_lens.core.storage import load as load
     from site_lens.core.storage import save as save
+    from site_lens.core.task_arithmetic import TaskArithmetic as TaskArithmetic
     from site_lens.core.task_files import load_task as load_task
     from site_lens.core.task_files import load_tasks as load_tasks
     from site_lens.core.tasks import Example as Example
     from site_lens.core.tasks import Task as Task
     from site_lens.core.tasks import TaskAudit as TaskAudit
+    from site_lens.core.transfer import TransferMatrix as TransferMatrix
+    from site_lens.core.transfer_reading import TransferReading as TransferReading
     from site_lens.diagnostics.agreement import measure_agreement as measure_agreement
     from site_lens.diagnostics.clustering import cluster_heads as cluster_heads
     from site_lens.diagnostics.clustering import cluster_tasks as cluster_tasks
     from site_lens.diagnostics.clustering import cocluster as cocluster
     from site_lens.diagnostics.convergence import check_convergence as check_convergence
     from site_lens.diagnostics.diagnosis import diagnose as diagnose
+    from site_lens.diagnostics.methods import tabulate_methods as tabulate_methods
     from site_lens.diagnostics.overlap import compare_heads as compare_heads
+    from site_lens.diagnostics.roles import associate_roles as associate_roles
+    from site_lens.diagnostics.selectors import compare_selectors as compare_selectors
+    from site_lens.diagnostics.transfer import read_transfer as read_transfer
+    from site_lens.experiments.ablations import ablate_fit as ablate_fit
+    from site_lens.experiments.arithmetic import combine_tasks as combine_tasks
+    from site_lens.experiments.comparing import compare_methods as compare_methods
+    from site_lens.experiments.content import content_controls as content_controls
+    from site_lens.experiments.faithfulness import faithfulness_curves as faithfulness_curves
+    from site_lens.experiments.landscape import fit_landscape as fit_landscape
+    from site_lens.experiments.profiling import head_profiles as head_profiles
+    from site_lens.experiments.sensitivity import prompt_sensitivity as prompt_sensitivity
     from site_lens.experiments.study import fit_and_evaluate as fit_and_evaluate
+    from site_lens.experiments.transfer import transfer_matrix as transfer_matrix
     from site_lens.interventions.attending import sample_attention as sample_attention
     from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
+    from site_lens.interventions.deploying import attach as attach
+    from site_lens.interventions.deploying import deploy as deploy
     from site_lens.interventions.evaluating import evaluate as evaluate
     from site_lens.interventions.examining import examine as examine
     from site_lens.interventions.generating import generate as generate
     from site_lens.interventions.patching import inject as inject
     from site_lens.interventions.patching import mix as mix
+    from site_lens.interventions.published_files import read_published_alphas as read_published_alphas
+    from site_lens.interventions.published_files import read_published_embedding as read_published_embedding
+    from site_lens.interventions.published_files import write_published_alphas as write_published_alphas
+    from site_lens.interventions.published_files import write_published_embedding as write_published_embedding
     from site_lens.models.loading import load_model as load_model
     from site_lens.models.loading import wrap_model as wrap_model
     from site_lens.models.self_check import Check as Check
     from site_lens.reporting.comparison import write_comparison as write_comparison
+    from site_lens.reporting.images import write_image as write_image
+    from site_lens.reporting.images import write_images as write_images
     from site_lens.reporting.report import write_report as write_report
+    from site_lens.selectors.settings import ComparisonConfig as ComparisonConfig
     from site_lens.selectors.site import fit_site as fit_site
     from site_lens.selectors.site import fit_variants as fit_variants
     from site_lens.selectors.site_plan import SiteJob as SiteJob
+    from site_lens.selectors.table import score_heads as score_heads
 
 
 def __getattr__(name: str) -> Any:

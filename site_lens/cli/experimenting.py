@@ -94,7 +94,7 @@ def landscape(
     tasks: Source,
     task: OneTask,
     model: ModelName = "demo",
-    n_fits: Annotated[int, typer.Option(min=2, help="Fits from different starts.")] = 32,
+    n_fits: Annotated[int, typer.Option(min=3, help="Fits from different starts.")] = 32,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
     input_column: InputColumn = "input",

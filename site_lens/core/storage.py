@@ -43,7 +43,7 @@ KINDS = {
     "selector_agreement": "site_lens.core.selector_agreement:SelectorAgreement",
     "prompt_sensitivity": "site_lens.core.sensitivity:PromptSensitivity",
     "fit_landscape": "site_lens.core.landscape:FitLandscape",
-    "content_controls": "site_lens.core.content_controls:ContentControls",
+    "content_controls": "site_lens.core.content:ContentControls",
 }
 """Every kind of record that can be stored, and where its class lives."""
 

@@ -49,8 +49,9 @@ def faithfulness_curves(
     Sufficiency: the task embedding replaces z of these heads (alpha 1) at the last token of zero-shot test queries.
     Necessity: the mean z of prompts with shuffled labels replaces z of these heads at the last token of few-shot
     prompts. Two things to know of that mean. It is the same for every query: it also takes what a head says of the
-    query, so that heads which read the query may be found necessary whatever alpha SITE gives them. And it keeps what chance leaves of the mapping: of few distinct labels in few demonstrations some stand where they
-    belong after shuffling, so that necessity is underrated there.
+    query, so that heads which read the query may be found necessary whatever alpha SITE gives them. And it keeps what
+    chance leaves of the mapping: of few distinct labels in few demonstrations some stand where they belong after
+    shuffling, so that necessity is underrated there.
 
     Equal scores are ordered by layer, then head; alphas that never left where they began are.
 

@@ -14,7 +14,9 @@ from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.runs import (
     CONTROLS,
+    MEAN_EMBEDDING,
     OTHER_EMBEDDING,
+    RANDOM_EMBEDDING,
     SHUFFLED_ANSWERS,
     TASK_AGNOSTIC,
     ZERO_EMBEDDING,
@@ -24,6 +26,7 @@ from site_lens.core.runs import (
 from site_lens.core.sampling import need_rows
 from site_lens.core.storage import check_writable
 from site_lens.core.tasks import Task, task_list
+from site_lens.experiments.other_embeddings import mean_embedding, random_embedding
 from site_lens.interventions.attending import sample_attention
 from site_lens.interventions.evaluating import evaluate
 from site_lens.interventions.prefixes import PREFIX_BUDGET
@@ -62,14 +65,15 @@ def fit_and_evaluate(
             group under way; a run that is there is replaced. Nothing is saved when None.
         seeds: Fit every task once with each of these seeds; the lowest is called `site` in the evaluations.
         controls: What to fit beside it, of `core.runs.CONTROLS`: `site_zero_embedding` (gates alone), the nulls
-            `site_shuffled_answers` and `site_other_embedding` (that of the next task of the group), and
-            `site_task_agnostic` (one alpha map for all tasks).
+            `site_shuffled_answers` and `site_other_embedding` (that of the next task of the group),
+            `site_task_agnostic` (one alpha map for all tasks), `site_mean_embedding` (that of all tasks), and
+            `site_random_embedding` (random directions of the same lengths).
         n_eval_shots: Demonstrations of the few-shot prompting that SITE is compared with.
         max_queries: Test rows to evaluate on; all when None.
         generated: Measure exact and prefix match, too.
         n_attention_heads: Heads of highest alpha whose attention is sampled on a prompt of each task, for the report.
         template: How examples become text; the paper's when None.
-        tasks_at_once: Tasks in one batch; all of them where they share one alpha map.
+        tasks_at_once: Tasks in one batch; all of them where they share one alpha map or the mean embedding.
         budget_bytes: Bytes of prefixes to hold at a time.
         progress: Show progress bars; on a terminal and in notebooks only when None.
 
@@ -121,7 +125,7 @@ def _check(config: SiteConfig, controls: Sequence[str], n_tasks: int, tasks_at_o
     for name in controls:
         if name not in CONTROLS:
             raise unknown_name("control", name, CONTROLS)
-    alone = [name for name in (OTHER_EMBEDDING, TASK_AGNOSTIC) if name in controls and n_tasks < 2]
+    alone = [name for name in (OTHER_EMBEDDING, TASK_AGNOSTIC, MEAN_EMBEDDING) if name in controls and n_tasks < 2]
     if alone:
         raise InputError(f"{alone[0]} needs a second task; leave it out or add one")
 
@@ -129,8 +133,9 @@ def _check(config: SiteConfig, controls: Sequence[str], n_tasks: int, tasks_at_o
 def _groups(
     tasks: Sequence[Task], config: SiteConfig, controls: Sequence[str], tasks_at_once: int
 ) -> Iterator[Sequence[Task]]:
-    """Cut the tasks into groups of like size; all in one where an alpha map is shared by all."""
-    n_groups = 1 if config.shared or TASK_AGNOSTIC in controls else math.ceil(len(tasks) / tasks_at_once)
+    """Cut the tasks into groups of like size; all in one where an alpha map or an embedding is shared by all."""
+    whole = config.shared or TASK_AGNOSTIC in controls or MEAN_EMBEDDING in controls
+    n_groups = 1 if whole else math.ceil(len(tasks) / tasks_at_once)
     if OTHER_EMBEDDING in controls:  # which takes that of another task of the group
         n_groups = max(1, min(n_groups, len(tasks) // 2))
     cuts = [round(i * len(tasks) / n_groups) for i in range(n_groups + 1)]
@@ -178,5 +183,11 @@ def _control(name: str, jobs: Sequence[SiteJob], n_tasks: int) -> list[SiteJob]:
         return changed(null="shuffled_answers")
     if name == TASK_AGNOSTIC:
         return changed(shared=True)
-    following = [i - i % n_tasks + (i + 1) % n_tasks for i in range(len(jobs))]
-    return [replace(job, embedding=jobs[other].embedding) for job, other in zip(jobs, following, strict=True)]
+    if name == RANDOM_EMBEDDING:
+        return [replace(job, embedding=random_embedding(job.embedding, seed=job.config.seed)) for job in jobs]
+    blocks = [jobs[start : start + n_tasks] for start in range(0, len(jobs), n_tasks)]
+    if name == MEAN_EMBEDDING:
+        means = [mean_embedding([job.embedding for job in block]) for block in blocks]
+        return [replace(job, embedding=mean) for block, mean in zip(blocks, means, strict=True) for job in block]
+    following = [(job, block[(i + 1) % n_tasks]) for block in blocks for i, job in enumerate(block)]
+    return [replace(job, embedding=other.embedding) for job, other in following]

@@ -15,6 +15,7 @@ from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
 from site_lens.core.tasks import Task, task_list
 from site_lens.core.transfer import KINDS, NULLS, TransferMatrix
+from site_lens.experiments.first_fits import first_fits
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.holding import HeldPrompts
 from site_lens.interventions.methods import prompting
@@ -59,15 +60,15 @@ def transfer_matrix(
     Reference: arXiv 2507.20906, inter-task activation patching.
     """
     wanted = task_list(tasks)
-    chosen = [_fit_of(fits, task, hard) for task in wanted]
+    chosen = first_fits(model, wanted, fits)
+    if hard:
+        chosen = [fit.replace(gates=fit.gates.hard()) for fit in chosen]
     rules = {fit.config.mix for fit in chosen}
     if len(wanted) < 2 or len(rules) > 1 or max_queries < 1 or n_draws < 1:
         raise InputError(
             "a transfer matrix needs at least two tasks, fits of one mixing rule, a query and a draw; got "
             f"{[task.name for task in wanted]}, rules {sorted(rules)}, {max_queries} queries, {n_draws} draws"
         )
-    for fit in chosen:
-        model.identity.check_use(fit.embedding.model, f"the fit of {fit.task!r}")
     n_queries = [min(max_queries, len(task.test)) for task in wanted]
     shape = (len(wanted), max(n_queries))
     right = np.zeros((len(KINDS), len(wanted), *shape), dtype=np.float32)
@@ -105,14 +106,6 @@ def transfer_matrix(
     )
 
 
-def _fit_of(fits: SiteFits, task: Task, hard: bool) -> SiteFit:
-    found = fits.of(task.name)
-    if not found:
-        raise InputError(f"no fit of task {task.name!r}; there are fits of: {', '.join(fits)}")
-    fit = min(found, key=lambda fit: fit.seed)
-    return fit.replace(gates=fit.gates.hard()) if hard else fit
-
-
 def _few_shot(model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> np.ndarray:
     """(query): 1 where few-shot prompting is right, on the prompts that `evaluate` asks."""
     stream = seed_stream(seed, task.digest, "evaluation", n_shots)
@@ -142,7 +135,7 @@ class _Variants:
         opened = own.gates.above(0.5)
         drawn = [HeadSet.random_like(opened, seed=int(stream.integers(2**31))) for _ in range(n_draws)]
         shuffled = [shuffled_within_layers(own.gates, stream) for _ in range(n_draws)]
-        noise = [_norm_matched(own.embedding.mean, stream) for _ in range(n_draws)]
+        noise = [norm_matched(own.embedding.mean, stream) for _ in range(n_draws)]
         alphas = [*gates, *[gates[target]] * len(fits), *gates]
         alphas += [*shuffled, *(heads.mask().astype(np.float32) for heads in drawn), *[gates[target]] * n_draws]
         embedding_of = [*[target] * len(fits), *every, *every]
@@ -150,7 +143,7 @@ class _Variants:
         return cls(alphas, [*(fit.embedding.mean for fit in fits), *noise], embedding_of)
 
 
-def _norm_matched(mean: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+def norm_matched(mean: np.ndarray, stream: np.random.Generator) -> np.ndarray:
     """Draw a random direction for every head, (layer head d_head), with the norm that the embedding has there."""
     drawn = stream.normal(size=mean.shape)
     length = np.linalg.norm(drawn, axis=-1, keepdims=True)

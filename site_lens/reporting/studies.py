@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from site_lens import plots
-from site_lens.core.content_controls import ContentControls
+from site_lens.core.content import ContentControls
 from site_lens.core.errors import InputError
 from site_lens.core.faithfulness import DIRECTIONS, Faithfulness
 from site_lens.core.fit_ablation import FitAblation

@@ -13,8 +13,8 @@ from analysis.benchmarks import alpha_step, inference, memory, prompt_pool
 from analysis.benchmarks.measuring import alone, compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
 from analysis.benchmarks.run import read, table_of, write
-from analysis.pages import END, START
 from analysis.benchmarks.settings import Settings
+from analysis.pages import END, START
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.host import HostModel
 from site_lens.models.protocol import LensModel

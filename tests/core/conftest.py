@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from site_lens.core.evaluation import Evaluations
+from site_lens.core.evaluation import Evaluations, MethodCost
 from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.heads import HeadGrid
 from site_lens.core.records import Record
@@ -20,7 +20,18 @@ from site_lens.diagnostics.methods import tabulate_methods
 from site_lens.diagnostics.overlap import compare_heads
 from site_lens.diagnostics.selectors import compare_selectors
 from site_lens.diagnostics.transfer import read_transfer
-from tests.fakes import fake_attention, fake_embedding, fake_evaluation, fake_fit, fake_identity, fake_transfer
+from tests.diagnostics.test_roles import planted_profiles
+from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
+from tests.fakes import (
+    ACCURACIES,
+    fake_attention,
+    fake_embedding,
+    fake_evaluation,
+    fake_fit,
+    fake_identity,
+    fake_transfer,
+)
+from tests.plots.test_faithfulness_plot import fake_faithfulness
 from tests.small_experiments import fake_ablation, fake_arithmetic
 
 laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -52,6 +63,13 @@ def scores_by_task() -> ScoresByTask:
     return ScoresByTask(scores().replace(task=task) for task in ("antonym", "plural"))
 
 
+def evaluation() -> Record:
+    costs = [
+        MethodCost(n_trained=i, stored_bytes=8, fit_seconds=None, query_seconds=0.5) for i in range(len(ACCURACIES))
+    ]
+    return fake_evaluation("antonym", n_queries=4, model=fake_identity(grid=SMALL), costs=tuple(costs))
+
+
 def small_fits() -> SiteFits:
     families = {"antonym": "words", "synonym": "words", "plural": "forms", "past": "forms"}
     model, config = fake_identity(grid=SMALL), SiteConfig(n_steps=20)
@@ -63,7 +81,7 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "head_gates": gates,
     "task_embedding": lambda: fake_embedding("antonym", model=fake_identity(grid=SMALL)),
     "site_fit": fit,
-    "evaluation": lambda: fake_evaluation("antonym", n_queries=4, model=fake_identity(grid=SMALL)),
+    "evaluation": evaluation,
     "attention_sample": lambda: fake_attention("antonym", heads=("L0H1", "L2H1"), model=fake_identity(grid=SMALL)),
     "convergence": lambda: check_convergence(small_fits()["antonym"]),
     "agreement": lambda: measure_agreement(small_fits()),
@@ -71,6 +89,11 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "overlap": lambda: compare_heads(small_fits()),
     "transfer_matrix": lambda: fake_transfer("abcde", n_queries=6),
     "transfer_reading": lambda: read_transfer(fake_transfer("abcde", n_queries=6)),
+    "prompt_sensitivity": lambda: fake_sensitivity(n_queries=6),
+    "fit_landscape": fake_landscape,
+    "content_controls": lambda: fake_content(n_queries=6),
+    "faithfulness": fake_faithfulness,
+    "head_profiles": lambda: planted_profiles([0, 1, 0, 1, 0, 1, 0, 1]),
     "fit_ablation": lambda: fake_ablation({"default": 0.5, "up": 0.8}),
     "task_arithmetic": lambda: fake_arithmetic([0.9], [0.1], weights=[0.5]),
     "task_clusters": lambda: cluster_tasks(small_fits(), n_bootstrap=5),

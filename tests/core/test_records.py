@@ -36,8 +36,8 @@ def other(value: Any, annotation: Any) -> Any:
     if isinstance(value, Frozen):
         name, field = next(iter(type(value).model_fields.items()))
         return with_field(value, name, other(getattr(value, name), field.annotation))
-    if isinstance(value, tuple) and value and isinstance(value[0], float):
-        return (value[0] / 2, *value[1:])
+    if isinstance(value, tuple) and value:
+        return (other(value[0], next(iter(get_args(annotation)), None)), *value[1:])
     if isinstance(value, tuple | dict):
         return type(value)() if value else {"x": 0.5} if isinstance(value, dict) else ("x",)
     return not value if isinstance(value, bool) else value + ("x" if isinstance(value, str) else 1)

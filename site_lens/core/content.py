@@ -1,0 +1,169 @@
+"""How much of SITE's gain is reached without the task's own embedding, alphas retrained each time."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from site_lens.core.digests import seed_stream
+from site_lens.core.errors import InputError, unknown_name
+from site_lens.core.evaluation import Evaluations
+from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.runs import CONTENTS
+from site_lens.core.statistics import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METHODS = ("zero_shot", "few_shot", "site", *CONTENTS)
+
+SMALLEST_GAIN = 0.05
+"""Gain of SITE over zero-shot below which, at the lower end of its interval, shares of it say nothing."""
+N_RESAMPLES = 2000
+HALF = 0.5
+FEWEST_QUERIES = 50
+"""Queries below which a bootstrap that meets no two kinds of them would claim certainty."""
+
+Verdict = Literal["most of the gain", "less than half", "nothing to share", "too few queries"]
+VERDICTS: dict[Verdict, str] = {
+    "most of the gain": "The control reaches more than half of SITE's gain, by the whole interval.",
+    "less than half": "The control reaches less than half of SITE's gain, by the whole interval.",
+    "nothing to share": "SITE gains too little over zero-shot to be shared out.",
+    "too few queries": "The interval reaches over one half, or there are fewer than 50 queries.",
+}
+"""What each verdict on a control says. What no embedding or a random one reaches is the gates' doing; the mean of all
+tasks' holds the task's own in part."""
+
+
+class ContentControls(Record):
+    """Right answers of SITE and of the same fit with other contents, on the same test queries."""
+
+    kind: ClassVar[str] = "content_controls"
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    """`zero_shot`, `few_shot`, `site`, and the controls that were fitted."""
+    right: Annotated[Float32, Axes(("method", "task", "query"))]
+    """(method task query): 1 where the first token was right; 0 also where nothing was asked."""
+    asked: Annotated[Float32, Axes(("task", "query"))]
+    """(task query): 1 where there is a query."""
+    n_shots: int
+    evaluation_digests: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        shape = (len(self.methods), *self.asked.shape)
+        if self.right.shape != shape or self.asked.shape[0] != len(self.tasks) or not (self.asked.sum(1) >= 1).all():
+            raise ValueError(f"needs (method task query) = {shape} with a query a task, got {self.right.shape}")
+        if not set(self.methods) >= {"zero_shot", "few_shot", "site"} or not self.controls:
+            raise ValueError(f"needs zero_shot, few_shot, site and a control, got {self.methods}")
+        return self
+
+    @classmethod
+    def of(cls, evaluations: Evaluations) -> "ContentControls":
+        """Read off the evaluations of a study that fitted such controls (`core.runs.CONTENTS`).
+
+        Raises:
+            InputError: A task lacks SITE, or no control was evaluated on all tasks.
+        """
+        controls = [name for name in CONTENTS if all(name in one.methods for one in evaluations.values())]
+        if not evaluations or not controls or any("site" not in one.methods for one in evaluations.values()):
+            raise InputError(
+                f"needs evaluations of SITE with at least one of {', '.join(CONTENTS)}; got {evaluations.methods}"
+            )
+        every = list(evaluations.values())
+        n_queries = max(len(one.queries) for one in every)
+        right = np.zeros((3 + len(controls), len(every), n_queries), dtype=np.float32)
+        for i, one in enumerate(every):
+            # Few-shot prompting stands second in every evaluation, whatever its number of shots is called.
+            rows = [0, 1, *(one.methods.index(name) for name in ("site", *controls))]
+            right[:, i, : len(one.queries)] = one.first_token[rows]
+        return cls(
+            tasks=tuple(evaluations),
+            methods=("zero_shot", "few_shot", "site", *controls),
+            right=right,
+            asked=[np.arange(n_queries) < len(one.queries) for one in every],
+            n_shots=every[0].n_shots,
+            evaluation_digests=tuple(one.digest for one in every),
+        )
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The methods that mix in something else than the task's embedding."""
+        return tuple(name for name in self.methods if name in CONTENTS)
+
+    def accuracy(self, method: str, task: str | None = None) -> Interval:
+        """Accuracy of a method, mean over tasks or of one; interval as in `share`."""
+        return self._estimate(self._drawn(task)[self._place(method)], task)
+
+    def gain(self, method: str, task: str | None = None) -> Interval:
+        """Accuracy of a method less that of zero-shot on the same queries; interval as in `share`."""
+        drawn = self._drawn(task)
+        return self._estimate(drawn[self._place(method)] - drawn[0], task)
+
+    def share(self, method: str, task: str | None = None) -> Interval | None:
+        """Share of SITE's gain over zero-shot that a method reaches; None where SITE gains too little to share.
+
+        Mean accuracies over tasks, or of one. The 95% percentile bootstrap resamples queries within each task, all
+        methods together: it speaks of other queries of these tasks, not of other tasks, fits or draws.
+        """
+        if self.gain("site", task).low < SMALLEST_GAIN:
+            return None
+        drawn = self._drawn(task)
+        # The lower end above holds off resamples in which there is nothing to divide by, all but a few; those say none.
+        gained = drawn[self._place("site")] - drawn[0]
+        gained = np.where(gained > 0, gained, np.inf)
+        return self._estimate((drawn[self._place(method)] - drawn[0]) / gained, task)
+
+    def verdict(self, control: str, task: str | None = None) -> Verdict:
+        """Whether a control reaches what SITE gains; see `VERDICTS`."""
+        if self._n_queries(task) < FEWEST_QUERIES:
+            return "too few queries"
+        share = self.share(control, task)
+        if share is None:
+            return "nothing to share"
+        return "most of the gain" if share.low > HALF else "less than half" if share.high < HALF else "too few queries"
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per task and method, the mean over tasks first: accuracy, gain over zero-shot, share of SITE's."""
+        import pandas as pd
+
+        rows = []
+        for task in (None, *self.tasks):
+            for method in self.methods:
+                accuracy, share = self.accuracy(method, task), self.share(method, task)
+                shared = (np.nan,) * 3 if share is None else (share.value, share.low, share.high)
+                rows.append((task or "mean", method, accuracy.value, accuracy.low, accuracy.high,
+                             self.gain(method, task).value, *shared,
+                             self.verdict(method, task) if method in self.controls else "", accuracy.n))  # fmt: skip
+        columns = ["task", "method", "accuracy", "low", "high", "gain", "share", "share_low", "share_high",
+                   "verdict", "n"]  # fmt: skip
+        return pd.DataFrame(rows, columns=columns)
+
+    def _place(self, method: str) -> int:
+        if method not in self.methods:
+            raise unknown_name("method", method, self.methods)
+        return self.methods.index(method)
+
+    def _chosen(self, task: str | None) -> list[int]:
+        if task is not None and task not in self.tasks:
+            raise unknown_name("task", task, self.tasks)
+        return list(range(len(self.tasks))) if task is None else [self.tasks.index(task)]
+
+    def _n_queries(self, task: str | None) -> int:
+        return int(self.asked[self._chosen(task)].sum())
+
+    def _drawn(self, task: str | None) -> NDArray[np.float64]:
+        """(method resample): mean accuracy over tasks; the first resample is what was measured."""
+        means = []
+        for i in self._chosen(task):
+            right, stream = self.right[:, i, self.asked[i] == 1], seed_stream("content controls", self.tasks[i])
+            n = right.shape[1]
+            counts = np.vstack([np.ones(n), stream.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)])
+            means.append(right @ counts.T / n)
+        return np.asarray(np.mean(means, axis=0))
+
+    def _estimate(self, drawn: NDArray[np.float64], task: str | None) -> Interval:
+        low, high = np.quantile(drawn[1:], [0.025, 0.975])
+        return Interval(float(drawn[0]), float(low), float(high), self._n_queries(task))

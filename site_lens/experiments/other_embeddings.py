@@ -1,0 +1,34 @@
+"""Embeddings that hold no task, or no single one: what controls mix in instead of the task's own."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from site_lens.core.digests import digest_json, seed_stream
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.experiments.transfer import norm_matched
+
+
+def mean_embedding(embeddings: Sequence[TaskEmbedding]) -> TaskEmbedding:
+    """Average the embeddings of several tasks of one model, each counting once.
+
+    Its rows are numbered through the train splits of all tasks, as far as prompts showed them.
+    """
+    rows, first = [], 0
+    for one in embeddings:
+        rows += [first + row for row in one.labelled_rows]
+        first += 1 + max(one.labelled_rows, default=-1)
+    return embeddings[0].replace(
+        task=f"mean of {len(embeddings)} tasks",
+        mean=np.mean([one.mean for one in embeddings], axis=0),
+        spread=np.sqrt(np.mean([one.spread**2 for one in embeddings], axis=0)),
+        n_prompts=sum(one.n_prompts for one in embeddings),
+        task_digest=digest_json([one.task_digest for one in embeddings]),
+        labelled_rows=tuple(rows),
+    )
+
+
+def random_embedding(embedding: TaskEmbedding, *, seed: int) -> TaskEmbedding:
+    """Draw a random direction for every head, as long as what the embedding has there; rows and spread stay its own."""
+    stream = seed_stream(seed, embedding.task_digest, "random embedding")
+    return embedding.replace(mean=norm_matched(embedding.mean, stream))

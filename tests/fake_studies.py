@@ -1,0 +1,107 @@
+"""Studies with planted numbers, for tests that need no model."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from site_lens.core.content import METHODS, ContentControls
+from site_lens.core.digests import digest_json, seed_stream
+from site_lens.core.heads import HeadGrid
+from site_lens.core.landscape import PLANE, FitLandscape, LandscapeFit
+from site_lens.core.prompts import PromptTemplate
+from site_lens.core.sensitivity import Condition, PromptSensitivity
+from tests.fakes import VERSIONS, fake_identity
+
+SMALL = HeadGrid.full(2, 3)
+BASE = Condition(n_prompts=10, n_shots=10, template=PromptTemplate(), label_noise=0)
+
+
+def fake_landscape(
+    *, n_fits: int = 10, n_nulls: int = 2, bump: float = 0.0, gain: float = 2.0, grid: HeadGrid = SMALL, **changes: Any
+) -> FitLandscape:
+    """Build a landscape in which every line rises by `bump` in its middle, and every fit gains `gain`."""
+    n = n_fits + n_nulls
+    stream = seed_stream("landscape", n)
+    lines = tuple((i, j) for i in range(n_fits) for j in range(i + 1, n_fits))
+    losses = np.linspace(0.5, 0.6, n)
+    way = np.linspace(0, 1, 5)
+    ends = np.array([(losses[i], losses[j]) for i, j in lines])
+    profiles = ends[:, :1] * (1 - way) + ends[:, 1:] * way + bump * np.sin(np.pi * way)
+    fields: dict[str, Any] = {
+        "task": "antonym",
+        "fits": tuple(
+            LandscapeFit(start=0.5 if i % 2 else "random", lr=0.2, n_steps=50, seed=i, null=i >= n_fits,
+                         status="converged") for i in range(n)
+        ),
+        "alphas": stream.uniform(0, 1, (n, *grid.shape)) * grid.mask,
+        "start_losses": losses + gain,
+        "losses": losses,
+        "right": np.tile(np.arange(20) < 15, (n, 1)),
+        "lines": lines,
+        "profiles": profiles,
+        "plane": (0, 1, 2),
+        "slice": stream.uniform(0.5, 3, (len(PLANE), len(PLANE))),
+        "seed": 0,
+        "embedding_digest": digest_json(["embedding"]),
+        "task_digest": digest_json(["antonym"]),
+        "model": fake_identity(grid=grid),
+        "versions": VERSIONS,
+    }  # fmt: skip
+    return FitLandscape(**fields | changes)
+
+
+def rights(rate: ArrayLike, n_queries: int) -> np.ndarray:
+    """Answer the first share of the queries right: (... query)."""
+    return (np.arange(n_queries) < np.round(np.asarray(rate)[..., None] * n_queries)).astype(np.float32)
+
+
+def fake_sensitivity(
+    rates: ArrayLike = (0.8, 0.6, 0.8, 0.8),
+    *,
+    n_queries: int = 200,
+    tasks: tuple[str, ...] = ("a", "b"),
+    **changes: Any,
+) -> PromptSensitivity:
+    """Build runs with planted accuracies at M=10 (the base), M=1, M=50 and N=1; few-shot prompting has 0.5."""
+    n, d, s = len(tasks), 3, 2
+    conditions = (
+        BASE, BASE.replace(n_prompts=1), BASE.replace(n_prompts=50), BASE.replace(n_shots=1),
+    )  # fmt: skip
+    planted = np.broadcast_to(np.asarray(rates)[None, :, None], (n, len(conditions), d))
+    fields: dict[str, Any] = {
+        "tasks": tasks,
+        "conditions": conditions,
+        "right": rights(planted, n_queries),
+        "alphas": seed_stream("sensitivity").uniform(0, 1, (n, len(conditions), d, *SMALL.shape)),
+        "embedding_variance": np.full((n, len(conditions)), 0.1),
+        "crossed_right": rights(np.full((n, d, s), 0.8), n_queries),
+        "crossed_alphas": np.full((n, d, s, *SMALL.shape), 0.5),
+        "references": np.stack([rights(np.full(n, rate), n_queries) for rate in (0.1, 0.5)]),
+        "asked": np.ones((n, n_queries)),
+        "n_reference_shots": 10,
+        "seed": 0,
+        "task_digests": tuple(digest_json([task]) for task in tasks),
+        "model": fake_identity(grid=SMALL),
+        "versions": VERSIONS,
+    }
+    return PromptSensitivity(**fields | changes)
+
+
+def fake_content(
+    rates: ArrayLike = (0.1, 0.7, 0.9, 0.2, 0.3, 0.1, 0.1),
+    *,
+    n_queries: int = 60,
+    tasks: tuple[str, ...] = ("a", "b"),
+    **changes: Any,
+) -> ContentControls:
+    """Build content controls with planted accuracies of `METHODS`."""
+    fields: dict[str, Any] = {
+        "tasks": tasks,
+        "methods": METHODS,
+        "right": rights(np.broadcast_to(np.asarray(rates)[:, None], (len(METHODS), len(tasks))), n_queries),
+        "asked": np.ones((len(tasks), n_queries)),
+        "n_shots": 10,
+        "evaluation_digests": tuple(digest_json([task]) for task in tasks),
+    }
+    return ContentControls(**fields | changes)
