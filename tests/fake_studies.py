@@ -31,7 +31,7 @@ def fake_landscape(
     fields: dict[str, Any] = {
         "task": "antonym",
         "fits": tuple(
-            LandscapeFit(start=0.5 if i % 2 else "random", lr=0.2, n_steps=50, seed=i, null=i >= n_fits,
+            LandscapeFit(start="random" if i % 2 else 0.5, lr=0.2, n_steps=50, seed=i, null=i >= n_fits,
                          status="converged") for i in range(n)
         ),
         "alphas": stream.uniform(0, 1, (n, *grid.shape)) * grid.mask,
