@@ -35,7 +35,8 @@ class MethodCost(Frozen):
     stored_bytes: int = Field(ge=0)
     """Bytes to keep, in float32."""
     fit_seconds: float | None = Field(ge=0)
-    """Time to make it, its embedding and the choice of its layer included; None where it was not measured."""
+    """Time to make it, its embedding and the choice of its layer included; of what was made for several tasks at once,
+    its share. None where it was not measured."""
     query_seconds: float = Field(ge=0)
     """Time a test query, from its tokens to the logits of the first answer token, in batches."""
 

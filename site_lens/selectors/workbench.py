@@ -32,17 +32,15 @@ Key: TypeAlias = tuple[Any, ...]
 
 @dataclass
 class Stopwatch:
-    """Time of a block, with that of what it found ready."""
+    """Time of a block, with its share of what it used that was made for all tasks at once."""
 
     elapsed: float = 0.0
     seconds: float = 0.0
-    """Time it would have taken from nothing."""
+    """Time for one task, whoever made what it used, and when: what is made for all tasks counts by its share."""
     inside: float = 0.0
     """Part of `elapsed` in which something was made that others may need, too."""
     needed: set[Key] = field(default_factory=set)
     """What it used, and what that was made of."""
-    made: set[Key] = field(default_factory=set)
-    """What of it was made while it ran: that time has passed on it already."""
 
 
 class Workbench:
@@ -83,8 +81,6 @@ class Workbench:
             with self.stopwatch() as watch:
                 self._made[key] = make()
             self._own_seconds[key], self._parts[key] = watch.elapsed - watch.inside, watch.needed
-            for outer in self._running:
-                outer.made.add(key)
             if self._running:
                 self._running[-1].inside += watch.elapsed
         for outer in self._running:
@@ -94,7 +90,7 @@ class Workbench:
 
     @contextmanager
     def stopwatch(self) -> "Iterator[Stopwatch]":
-        """Measure a block as if nothing that it uses had been there before."""
+        """Measure a block that works for one task."""
         watch = Stopwatch()
         self._running.append(watch)
         start = time.perf_counter()
@@ -102,7 +98,8 @@ class Workbench:
             yield watch
         finally:
             watch.elapsed = time.perf_counter() - start
-            watch.seconds = watch.elapsed + sum(self._own_seconds[key] for key in watch.needed - watch.made)
+            shared = sum(self._own_seconds[key] for key in watch.needed) / len(self.tasks)
+            watch.seconds = watch.elapsed - watch.inside + shared
             self._running.pop()
 
     def embeddings(self, n_prompts: int | None = None) -> dict[str, TaskEmbedding]:
