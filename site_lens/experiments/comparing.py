@@ -37,8 +37,8 @@ def compare_methods(
 ) -> Run:
     """Fit methods on every task and evaluate them on the same test rows; score heads with selectors beside them.
 
-    Whatever several of them need (embeddings, SITE fits, indirect effects) is made once, for all tasks. The seconds of a
-    method count its share of it, whoever made it.
+    Whatever several of them need (embeddings, SITE fits, indirect effects) is made once, for all tasks; the seconds of
+    a method count its share of it, whoever made it.
 
     Args:
         model: The model.

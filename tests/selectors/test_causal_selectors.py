@@ -19,7 +19,7 @@ from site_lens.selectors.knock_out import mean_ablation, zero_ablation
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.table import SELECTORS, score_heads, scores_of
 from site_lens.selectors.workbench import Workbench
-from tests.planted import CARRIERS, COUNTER, TEMPLATE
+from tests.planted import CARRIERS, COUNTER
 
 CAUSAL = [name for name, selector in SELECTORS.items() if selector.causal]
 
