@@ -19,10 +19,11 @@ from site_lens.cli.options import (
     TaskNames,
 )
 from site_lens.cli.showing import show_frame
+from site_lens.core.evaluation import few_shot_name
 
 Rows = Annotated[
     int | None,
-    typer.Option("--labelled-rows", min=12, help="Equal data: cut every task to so many labelled rows, a fifth valid."),
+    typer.Option("--labelled-rows", min=14, help="Equal data: cut every task to so many labelled rows, a fifth valid."),
 ]
 Prompts = Annotated[int, typer.Option(min=1, help="M: few-shot prompts behind every mean output.")]
 Shots = Annotated[int, typer.Option(min=1, help="N: demonstrations in each, and of few-shot prompting.")]
@@ -64,7 +65,7 @@ def methods(
     )
     report = sl.write_report(run, out / "report.html")
     assert run.evaluations is not None  # methods were asked for
-    against = [name for name in ("ten_shot", "site") if name in run.evaluations.methods]
+    against = [name for name in (few_shot_name(n_shots), "site") if name in run.evaluations.methods]
     table = sl.tabulate_methods(run.evaluations, against or [run.evaluations.methods[0]])
     columns = ["method", "value", "low", "high", "most_rows", "fit_seconds", "relative_inference"]
     columns += [f"{name}_over_{one}" for one in table.against for name in ("value", "q_value")]

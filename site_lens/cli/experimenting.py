@@ -8,8 +8,9 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, Device, DType, InputColumn, ModelName, OutputColumn, RunFolder, Source
-from site_lens.cli.showing import show_frame
+from site_lens.cli.showing import show_frame, show_rows
 from site_lens.core.errors import unknown_name
+from site_lens.core.faithfulness import OWN_ORDERINGS
 from site_lens.core.storage import check_writable
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def faithfulness(
 ) -> None:
     """Inject the first k heads alone, and take them out of few-shot prompts; also by the selectors of the run."""
     saved = sl.Run.load(run)
-    rivals = {name: scores for name, scores in saved.scores.items() if name != "site"}
+    rivals = {name: scores for name, scores in saved.scores.items() if name not in OWN_ORDERINGS}
     found = _study(
         run, "faithfulness", (tasks, input_column, output_column), (model, dtype, device),
         lambda loaded, wanted, fits: sl.faithfulness_curves(
@@ -84,9 +85,13 @@ def sensitivity(
     """Fit the tasks of a run again with embeddings of other prompts, and fewer or more of them."""
     found = _study(
         run, "sensitivity", (tasks, input_column, output_column), (model, dtype, device),
-        lambda loaded, wanted, fits: sl.prompt_sensitivity(loaded, wanted, max_queries=max_queries, seed=seed),
+        lambda loaded, wanted, fits: sl.prompt_sensitivity(
+            loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries, seed=seed
+        ),
     )  # fmt: skip
     show_frame(found.frame(), as_json)
+    if not as_json:
+        show_rows([check.model_dump(mode="json") for check in found.checks()], as_json)
 
 
 def landscape(
@@ -107,7 +112,8 @@ def landscape(
     found = _study(
         run, f"landscape_{task}", (tasks, input_column, output_column), (model, dtype, device),
         lambda loaded, wanted, fits: sl.fit_landscape(
-            loaded, _one(wanted, task), n_fits=n_fits, max_queries=max_queries, seed=seed
+            loaded, _one(wanted, task), fits.of(task)[0].config, n_fits=n_fits, max_queries=max_queries,
+            template=fits.of(task)[0].template, seed=seed,
         ),
     )  # fmt: skip
     if not as_json:
@@ -133,6 +139,11 @@ def profile(
         lambda loaded, wanted, fits: sl.head_profiles(loaded, wanted, fits, heads=head, seed=seed),
     )  # fmt: skip
     show_frame(found.frame(), as_json)
+
+
+def _first(fits: sl.SiteFits) -> sl.SiteFit:
+    """Return the fit whose settings stand for those of the run."""
+    return next(iter(fits.values()))
 
 
 def _one(tasks: "dict[str, sl.Task]", task: str) -> sl.Task:

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError, unknown_name
-from site_lens.core.evaluation import Evaluations
+from site_lens.core.evaluation import Evaluations, few_shot_name
 from site_lens.core.records import Axes, Float32, Record
 from site_lens.core.runs import CONTENTS
 from site_lens.core.statistics import Interval
@@ -73,11 +73,14 @@ class ContentControls(Record):
                 f"needs evaluations of SITE with at least one of {', '.join(CONTENTS)}; got {evaluations.methods}"
             )
         every = list(evaluations.values())
+        prompting = ("zero_shot", few_shot_name(every[0].n_shots))
+        lacking = [one.task for one in every if not set(prompting) <= set(one.methods)]
+        if lacking:
+            raise InputError(f"{lacking[0]!r} was not evaluated with {' and '.join(prompting)}")
         n_queries = max(len(one.queries) for one in every)
         right = np.zeros((3 + len(controls), len(every), n_queries), dtype=np.float32)
         for i, one in enumerate(every):
-            # Few-shot prompting stands second in every evaluation, whatever its number of shots is called.
-            rows = [0, 1, *(one.methods.index(name) for name in ("site", *controls))]
+            rows = [one.methods.index(name) for name in (*prompting, "site", *controls)]
             right[:, i, : len(one.queries)] = one.first_token[rows]
         return cls(
             tasks=tuple(evaluations),

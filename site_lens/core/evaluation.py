@@ -24,6 +24,14 @@ MATCHES: tuple[Match, ...] = ("first_token", "exact", "prefix")
 REFERENCE = "ten_shot"
 """The method that gains are measured against: 10-shot prompting."""
 
+SHOT_NAMES = {0: "zero_shot", 1: "one_shot", 5: "five_shot", 10: REFERENCE}
+
+
+def few_shot_name(n_shots: int) -> str:
+    """Return what prompting with so many demonstrations is called."""
+    return SHOT_NAMES.get(n_shots, f"{n_shots}_shot")
+
+
 RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
 
 

@@ -81,6 +81,8 @@ class Faithfulness(Record):
     fit_digests: tuple[str, ...]
     model: ModelIdentity
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the fits: made on other rows, other weights, and the like."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:

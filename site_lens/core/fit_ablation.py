@@ -151,9 +151,13 @@ class FitAblation(Record):
     def _p_value(self, variant: Variant) -> float:
         from scipy.stats import binomtest
 
-        own, other = (self.right[self._place(str(name))] for name in (variant.name, variant.against))
-        n_more, n_fewer = int((own > other).sum()), int((own < other).sum())
+        n_more, n_fewer = self._discordant(variant)
         return float(binomtest(n_more, n_more + n_fewer).pvalue) if n_more + n_fewer else 1.0
+
+    def _discordant(self, variant: Variant) -> tuple[int, int]:
+        """Count the queries that a variant alone has right, and those that what it is compared with alone has."""
+        own, other = (self.right[self._place(str(name))] for name in (variant.name, variant.against))
+        return int((own > other).sum()), int((own < other).sum())
 
     def verdicts(self) -> dict[str, Verdict]:
         """Say of every variant that is compared whether it is better or worse; see `VERDICTS`."""
@@ -161,7 +165,8 @@ class FitAblation(Record):
             return {one.name: "too little data" for one in self.compared}
         found: dict[str, Verdict] = {}
         for name, q in self.q_values().items():
-            higher = self.difference(name).value > 0
+            n_more, n_fewer = self._discordant(self.of(name))  # what the test counts says the direction, too
+            higher = n_more > n_fewer
             found[name] = "no difference found" if q >= SIGNIFICANT else "better" if higher else "worse"
         return found
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
+from site_lens.core.digests import seed_stream
 from site_lens.core.fits import Status
 from site_lens.core.heads import HeadSet
 from site_lens.core.provenance import ModelIdentity
@@ -22,7 +23,10 @@ VERDICTS: dict[Verdict, str] = {
     "no gain": "No fit improved on its start enough to call anything between them a barrier.",
     "too few": "Too few fits improved on their start, too few rows, or too few lines to tell.",
 }
-"""What each verdict says; lines share fits, so that their interval is somewhat too narrow."""
+"""What each verdict says."""
+
+N_RESAMPLES = 2000
+"""Draws of fits behind the interval of the lines."""
 
 BARRIER_SHARE = 0.1
 """A rise on a line above its higher end counts as a barrier from this share of the gain on."""
@@ -134,10 +138,21 @@ class FitLandscape(Record):
 
     @property
     def free(self) -> Interval | None:
-        """Share of the lines whose barrier is below a tenth of the gain; None without lines or gain."""
+        """Share of the lines whose barrier is below a tenth of the gain; None without lines or gain.
+
+        Lines share their ends, so that the 95% interval is a bootstrap over fits: a line counts as often as both of its
+        ends are drawn.
+        """
         if self.gain < SMALLEST_GAIN or not self.lines:
             return None
-        return wilson(int((self.barriers <= BARRIER_SHARE * self.gain).sum()), len(self.lines))
+        found = self.barriers <= BARRIER_SHARE * self.gain
+        joined, ends = np.unique(np.array(self.lines), return_inverse=True)
+        ends, n = ends.reshape(-1, 2), len(joined)
+        drawn = seed_stream("landscape lines", self.seed).multinomial(n, np.full(n, 1 / n), N_RESAMPLES)
+        weights = drawn[:, ends[:, 0]] * drawn[:, ends[:, 1]]
+        kept = weights[weights.sum(1) > 0]
+        low, high = np.percentile((kept @ found) / kept.sum(1), [2.5, 97.5])
+        return Interval(float(found.mean()), float(low), float(high), len(self.lines))
 
     @property
     def verdict(self) -> Verdict:

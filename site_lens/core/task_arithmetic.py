@@ -108,21 +108,25 @@ class TaskArithmetic(Record):
 
     def verdict(self, kind: CombineKind, weight: float) -> Verdict:
         """Say which of the two tasks a combination does; see `VERDICTS`."""
-        wanted = [self._threshold(task) for task in self.tasks]
-        if None in wanted:
+        found = [self._above_threshold(kind, weight, task) for task in self.tasks]
+        first, second = (None if one is None else one.low >= 0 for one in found)
+        if first is None or second is None:
             return "too little data"
-        found = [self.accuracy(kind, weight, task) for task in self.tasks]
-        pairs = [(one, least) for one, least in zip(found, wanted, strict=True) if least is not None]
-        if any(one.low < least <= one.high for one, least in pairs):
+        if any(one is not None and one.low < 0 <= one.high for one in found):
             return "open"
-        first, second = (one.low >= least for one, least in pairs)
         return ("both" if second else "only the first") if first else ("only the second" if second else "neither")
 
-    def _threshold(self, task: str) -> float | None:
-        """Return the accuracy from which on a task is done; None where that cannot be said."""
-        zero, own = (self.reference(name, task) for name in ("zero_shot", "own"))
-        gain = own.value - zero.value
-        return None if own.n < FEWEST_QUERIES or gain < SMALLEST_GAIN else zero.value + KEPT * gain
+    def _above_threshold(self, kind: CombineKind, weight: float, task: str) -> Interval | None:
+        """Accuracy less that from which on the task is done, zero-shot and a share of the own fit's gain over it.
+
+        A paired bootstrap over queries, as the threshold is measured on the same ones; None where too few were asked,
+        or the own fit gains too little.
+        """
+        zero, own = (self._reference_row(name, task) for name in ("zero_shot", "own"))
+        if len(own) < FEWEST_QUERIES or own.mean() - zero.mean() < SMALLEST_GAIN:
+            return None
+        least = (1 - KEPT) * zero + KEPT * own
+        return paired_difference(self._row(kind, weight, task), least.astype(np.float32))
 
     def _row(self, kind: CombineKind, weight: float, task: str) -> Float32:
         if kind not in KINDS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from site_lens.core.digests import digest_json
+from site_lens.core.digests import digest_json, seed_stream
 from site_lens.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Task:
                 f"task {self.name!r} has {len(self.train)} train and {len(self.valid)} valid rows; {n_rows} labelled "
                 f"rows would be {n_train} and {n_valid} of them"
             )
-        stream = np.random.default_rng(seed)
+        stream = seed_stream(seed, self.name, "labelled rows")
         train, valid = (
             tuple(rows[i] for i in np.sort(stream.choice(len(rows), n, replace=False)))
             for rows, n in ((self.train, n_train), (self.valid, n_valid))

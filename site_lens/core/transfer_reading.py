@@ -11,11 +11,12 @@ from site_lens.core.transfer import TransferKind
 if TYPE_CHECKING:
     import pandas as pd
 
-Verdict = Literal["transfers", "partly", "does not transfer", "too little data"]
+Verdict = Literal["transfers", "partly", "no more than chance", "does not transfer", "too little data"]
 
 VERDICTS: dict[Verdict, str] = {
     "transfers": "Other tasks' parts do at least 80 % of what the task's own do.",
     "partly": "Other tasks' parts do some of what the task's own do.",
+    "no more than chance": "Other tasks' parts do something, but no more than the null does.",
     "does not transfer": "Other tasks' parts do less than 20 % of what the task's own do.",
     "too little data": "Too few targets or queries to tell.",
 }

@@ -11,8 +11,9 @@ from site_lens.diagnostics.grouping import average_tree
 from site_lens.diagnostics.matrix_tests import FEWEST_TASKS, Association, family_gap, mantel
 from site_lens.diagnostics.similarity import correlation, jaccard
 
-FEWEST_TARGETS, FEWEST_QUERIES = 4, 100
-"""Below so many targets that gain anything, or queries in all, there is no verdict."""
+FEWEST_TARGETS, FEWEST_QUERIES = 8, 100
+"""Below so many targets that gain anything, or queries in all, there is no verdict: over fewer targets a bootstrap is
+too narrow."""
 
 ALL, NONE = 0.8, 0.2
 """Normalised scores that the whole interval must lie above, or below, to be called transfer, or none."""
@@ -35,8 +36,8 @@ def read_transfer(matrix: TransferMatrix) -> TransferReading:
         matrix: What `transfer_matrix` measured.
 
     Returns:
-        A verdict for every kind, which is "too little data" where fewer than four targets gain 0.1 or more by their
-        own fit, or fewer than 100 queries were asked.
+        A verdict for every kind, which is "too little data" where fewer than eight targets gain 0.1 or more by their
+        own fit, or fewer than 100 queries were asked, and "no more than chance" where the null does as well.
     """
     heads = np.asarray(jaccard((matrix.alphas > 0.5).reshape(len(matrix.tasks), -1)))
     flat = [task for task, score in zip(matrix.tasks, matrix.normalised("both").T, strict=True) if np.isnan(score[0])]
@@ -55,14 +56,15 @@ def _read(matrix: TransferMatrix, kind: TransferKind, heads: np.ndarray) -> Kind
     mean = _over_targets(normalised[:, known], np.nonzero(known)[0])
     null = matrix.reference(NULL_OF[kind])
     gaps = matrix.accuracies(kind) - null[None, :]
+    above_null = _over_targets(gaps, np.arange(len(matrix.tasks)))
     n_queries = int(matrix.n_queries[known].sum())
     asymmetry = matrix.asymmetry(kind)
     overlap, family = _along(normalised, heads), _within_families(normalised, matrix.families)
     return KindReading(
         transferred=kind,
-        verdict=_verdict(mean, n_queries),
+        verdict=_verdict(mean, above_null, n_queries),
         mean=mean,
-        above_null=_over_targets(gaps, np.arange(len(matrix.tasks))),
+        above_null=above_null,
         null=NULL_OF[kind],
         n_queries=n_queries,
         asymmetry=None if np.isnan(asymmetry) else asymmetry,
@@ -82,10 +84,14 @@ def _over_targets(values: np.ndarray, targets: np.ndarray) -> Interval | None:
     return bootstrap_mean(means)
 
 
-def _verdict(mean: Interval | None, n_queries: int) -> Verdict:
-    if mean is None or mean.n < FEWEST_TARGETS or n_queries < FEWEST_QUERIES:
+def _verdict(mean: Interval | None, above_null: Interval | None, n_queries: int) -> Verdict:
+    if mean is None or above_null is None or mean.n < FEWEST_TARGETS or n_queries < FEWEST_QUERIES:
         return "too little data"
-    return "transfers" if mean.low >= ALL else "does not transfer" if mean.high <= NONE else "partly"
+    if mean.high <= NONE:
+        return "does not transfer"
+    if above_null.low <= 0:
+        return "no more than chance"
+    return "transfers" if mean.low >= ALL else "partly"
 
 
 def _along(normalised: Float32, heads: np.ndarray) -> Association | None:

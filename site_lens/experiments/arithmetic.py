@@ -12,6 +12,7 @@ from site_lens.core.records import Float32
 from site_lens.core.sampling import zero_shot_prompts
 from site_lens.core.task_arithmetic import KINDS, REFERENCES, TaskArithmetic
 from site_lens.core.tasks import Task
+from site_lens.experiments.first_fits import first_fits
 from site_lens.interventions.holding import HeldPrompts
 from site_lens.models.protocol import LensModel
 
@@ -43,7 +44,8 @@ def combine_tasks(
             outside [0, 1].
         MismatchError: A fit belongs to another model.
     """
-    tasks, chosen = (task_a, task_b), (_fit_of(fits, task_a), _fit_of(fits, task_b))
+    tasks = (task_a, task_b)
+    chosen, notes = first_fits(model, tasks, fits)
     rules, steps = [fit.config.mix for fit in chosen], tuple(sorted({float(weight) for weight in weights}))
     if task_a.name == task_b.name or len(set(rules)) > 1 or max_queries < 1:
         raise InputError(
@@ -52,7 +54,6 @@ def combine_tasks(
         )
     if not steps or steps[0] < 0 or steps[-1] > 1:
         raise InputError(f"weights of the second task lie in [0, 1], at least one; got {tuple(weights)}")
-    notes = [n for fit in chosen for n in model.identity.check_use(fit.embedding.model, f"the fit of {fit.task!r}")]
     combined = _combined(chosen, steps)
     n_queries = [min(max_queries, len(task.test)) for task in tasks]
     right = np.zeros((len(KINDS), len(steps), 2, max(n_queries)), dtype=np.float32)
@@ -76,15 +77,8 @@ def combine_tasks(
         fit_digests=(chosen[0].digest, chosen[1].digest),
         model=model.identity,
         versions=library_versions(),
-        notes=tuple(notes),
+        notes=notes,
     )
-
-
-def _fit_of(fits: SiteFits, task: Task) -> SiteFit:
-    found = fits.of(task.name)
-    if not found:
-        raise InputError(f"no fit of task {task.name!r}; there are fits of: {', '.join(fits)}")
-    return min(found, key=lambda fit: fit.seed)
 
 
 def _answers(held: HeldPrompts, fit: SiteFit, alphas: Float32, embeddings: Float32) -> tuple[Float32, Float32]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from site_lens.baselines.table import BASELINES, fitted
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Evaluation, Evaluations
-from site_lens.core.runs import ZERO_EMBEDDING, Run, write_results
+from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run, write_results
 from site_lens.core.sampling import need_rows
 from site_lens.core.storage import check_writable
 from site_lens.core.tasks import Task
@@ -43,12 +43,14 @@ def compare_methods(
     Args:
         model: The model.
         tasks: The tasks.
-        methods: Names from `BASELINES`; all that need no optional package when None. None at all is `()`.
+        methods: Names from `BASELINES`; when None, all that need no optional package, but for one alpha map for all
+            tasks where there is one task only. `()` asks for none.
         selectors: Names from `SELECTORS`.
         config: Settings; the defaults of the sources when None.
         max_queries: Test rows to evaluate on, the first ones; all when None.
         generated: Generate answers too, for exact and prefix match.
-        folder: Where to save the run; evaluations are written task by task. Nothing is saved when None.
+        folder: Where to save the run; scores are written selector by selector, evaluations task by task. Nothing is
+            saved when None.
         budget_bytes: Bytes of prefixes to hold at a time in fits.
         progress: Show progress bars; on a terminal and in notebooks only when None.
 
@@ -60,20 +62,23 @@ def compare_methods(
         ModelError: A method needs what the model does not show, or a package that is not installed.
         StorageError: The folder cannot be written; found out before the first step.
     """
-    methods = DEFAULT_METHODS if methods is None else tuple(dict.fromkeys(methods))
+    bench = Workbench(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
+    methods = _defaults(len(bench.tasks)) if methods is None else tuple(dict.fromkeys(methods))
     _check(methods, selectors)
     if folder is not None:
         check_writable(folder)
-    bench = Workbench(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
     for task in bench.tasks.values():
         need_rows(task, len(task.train) - 1, bench.config.n_shots)
     run = Run(
         fits=bench.fits(),
         controls={ZERO_EMBEDDING: bench.fits(embedding="zero")} if ZERO_EMBEDDING in methods else {},
-        scores={name: scores_of(bench, name) for name in selectors},
     )
     if folder is not None:
         run.save(folder)
+    for name in selectors:
+        run = replace(run, scores=run.scores | {name: scores_of(bench, name)})
+        if folder is not None:
+            run.scores[name].save(Path(folder) / "scores" / name)
     settings = EvaluationSettings(
         bench.config.template, bench.config.n_shots, max_queries, generated, timed=True, seed=bench.config.seed
     )
@@ -83,6 +88,10 @@ def compare_methods(
     if folder is not None:
         write_results(measured, folder)
     return replace(run, evaluations=measured)
+
+
+def _defaults(n_tasks: int) -> tuple[str, ...]:
+    return tuple(name for name in DEFAULT_METHODS if n_tasks > 1 or name != TASK_AGNOSTIC)
 
 
 def _check(methods: Sequence[str], selectors: Sequence[str]) -> None:

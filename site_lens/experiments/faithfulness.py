@@ -46,7 +46,8 @@ def faithfulness_curves(
 ) -> Faithfulness:
     """Measure what the first k heads of an ordering do alone, and what few-shot prompts lose with them, for rising k.
 
-    Sufficiency: the task embedding replaces z of these heads (alpha 1) at the last token of zero-shot test queries.
+    Sufficiency: the task embedding replaces z of these heads (alpha 1) at the last token of zero-shot test queries; it
+    is added, or scaled to z, where the fit mixes by another rule.
     Necessity: the mean z of prompts with shuffled labels replaces z of these heads at the last token of few-shot
     prompts. Two things to know of that mean. It is the same for every query: it also takes what a head says of the
     query, so that heads which read the query may be found necessary whatever alpha SITE gives them. And it keeps what
@@ -77,7 +78,7 @@ def faithfulness_curves(
     Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads).
     """
     wanted = task_list(tasks)
-    chosen = first_fits(model, wanted, fits)
+    chosen, notes = first_fits(model, wanted, fits)
     rivals = _checked(scores or {}, wanted, model.grid)
     counts = _counts(ks, len(model.grid))
     if max_queries < 1 or n_random < 1:
@@ -113,6 +114,7 @@ def faithfulness_curves(
         fit_digests=tuple(fit.digest for fit in chosen),
         model=model.identity,
         versions=library_versions(),
+        notes=notes,
     )
 
 

@@ -5,22 +5,22 @@ from collections.abc import Sequence
 from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.tasks import Task
+from site_lens.interventions.methods import use_notes
 from site_lens.models.protocol import LensModel
 
 
-def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> list[SiteFit]:
-    """Return one fit a task, in the order of the tasks; of several seeds the lowest.
+def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> tuple[list[SiteFit], tuple[str, ...]]:
+    """Return one fit a task, in the order of the tasks, of several seeds the lowest; and notes on their use here.
 
     Raises:
         InputError: A task has no fit.
         MismatchError: A fit belongs to another model.
     """
-    found = []
+    found, notes = [], dict[str, None]()
     for task in tasks:
         several = fits.of(task.name)
         if not several:
             raise InputError(f"no fit of task {task.name!r}; there are fits of: {', '.join(fits)}")
-        fit = min(several, key=lambda one: one.seed)
-        model.identity.check_use(fit.embedding.model, f"the fit of {fit.task!r}")
-        found.append(fit)
-    return found
+        found.append(min(several, key=lambda one: one.seed))
+        notes |= dict.fromkeys(use_notes(model, task, found[-1]))
+    return found, tuple(notes)

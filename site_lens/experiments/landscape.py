@@ -83,7 +83,7 @@ def fit_landscape(
     seeds = stream.choice(2**31, len(configs), replace=False)
     jobs = [SiteJob(task, one.replace(seed=int(own)), embedding) for one, own in zip(configs, seeds, strict=True)]
     fits = list(fit_variants(model, {task.name: jobs}, throw=False, progress=progress)[task.name].values())
-    loss = _Loss(model, (*task.test, *task.valid)[:max_queries], embedding, base.mix)
+    loss = _Loss(model, task.test[:max_queries], embedding, base.mix)
     return FitLandscape(
         task=task.name,
         fits=tuple(_settings(fit) for fit in fits),

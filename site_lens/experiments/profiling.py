@@ -73,7 +73,7 @@ def head_profiles(
         ModelError: The model does not show its attention.
     """
     wanted = task_list(tasks)
-    chosen = first_fits(model, wanted, fits)
+    chosen, notes = first_fits(model, wanted, fits)
     described = _asked_for(model, heads) if heads is not None else leading_heads(chosen)
     if not described or n_prompts < 1 or n_shots < 1:
         raise InputError(f"needs a head, a prompt and a shot, got {len(described)}, {n_prompts} and {n_shots}")
@@ -103,12 +103,13 @@ def head_profiles(
         promoted_tokens=tuple(tokens for _, tokens in promoted),
         written=np.stack([values for values, _ in written]),
         written_tokens=tuple(tokens for _, tokens in written),
-        n_prompts=n_prompts,
+        n_prompts=min(n_prompts, *(len(task.test) for task in wanted)),
         n_shots=n_shots,
         seed=seed,
         fit_digests=tuple(fit.digest for fit in chosen),
         model=model.identity,
         versions=library_versions(),
+        notes=notes,
     )
 
 

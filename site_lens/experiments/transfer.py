@@ -60,7 +60,7 @@ def transfer_matrix(
     Reference: arXiv 2507.20906, inter-task activation patching.
     """
     wanted = task_list(tasks)
-    chosen = first_fits(model, wanted, fits)
+    chosen, notes = first_fits(model, wanted, fits)
     if hard:
         chosen = [fit.replace(gates=fit.gates.hard()) for fit in chosen]
     rules = {fit.config.mix for fit in chosen}
@@ -103,6 +103,7 @@ def transfer_matrix(
         fit_digests=tuple(fit.digest for fit in chosen),
         model=model.identity,
         versions=library_versions(),
+        notes=notes,
     )
 
 

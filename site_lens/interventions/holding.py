@@ -11,7 +11,7 @@ from site_lens.core.fits import MixRule
 from site_lens.core.prompts import Prompt
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.patching import injection
-from site_lens.interventions.prefixes import ROWS_PER_DECODE, prefill_prompts
+from site_lens.interventions.prefixes import PREFIX_BUDGET, ROWS_PER_DECODE, prefill_prompts
 from site_lens.models.protocol import Edit, LensModel, Prefix
 
 
@@ -34,15 +34,18 @@ class HeldPrompts:
     Args:
         model: The model.
         prompts: The prompts; their keys and values stay in memory as long as this object lives.
+        budget_bytes: Bytes of keys and values to hold besides, as copies for several variants at a time.
     """
 
-    def __init__(self, model: LensModel, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, model: LensModel, prompts: Sequence[Prompt], *, budget_bytes: int = PREFIX_BUDGET) -> None:
         self._model = model
         self.asked = Asked.of(model, prompts)
         prefix, row_of = prefill_prompts(model, self.asked.ids)
         self._prefix = prefix.rows(torch.tensor(row_of, device=model.device))
         self._tail = self.asked.tail(model.device)
         self._targets = self.asked.targets(model.device)
+        rows = min(ROWS_PER_DECODE // len(self), budget_bytes // max(self._prefix.n_bytes, 1))
+        self._variants_at_once = max(1, rows)
 
     def __len__(self) -> int:
         return len(self.asked)
@@ -65,7 +68,7 @@ class HeldPrompts:
             rule: How to mix.
         """
         n, device = len(self), self._model.device
-        at_once = max(1, ROWS_PER_DECODE // n)
+        at_once = self._variants_at_once
         alphas, embeddings = alphas.to(device), embeddings.to(device)
         owners = torch.zeros(len(alphas), dtype=torch.long) if embedding_of is None else embedding_of
         tiled = self._tiled(min(at_once, len(alphas)))

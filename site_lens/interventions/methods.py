@@ -5,15 +5,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import REFERENCE
+from site_lens.core.evaluation import few_shot_name
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task
 from site_lens.interventions.generating import OnLogits
 from site_lens.interventions.patching import inject
 from site_lens.models.protocol import Edit, LensModel
-
-SHOT_NAMES = {0: "zero_shot", 1: "one_shot", 5: "five_shot", 10: REFERENCE}
 
 
 def _no_edits(model: LensModel) -> Sequence[Edit]:
@@ -52,7 +50,7 @@ class Method:
 
 def prompting(n_shots: int) -> Method:
     """Plain prompting with `n_shots` demonstrations, drawn anew for each query."""
-    return Method(SHOT_NAMES.get(n_shots, f"{n_shots}_shot"), n_shots=n_shots, n_labelled=n_shots)
+    return Method(few_shot_name(n_shots), n_shots=n_shots, n_labelled=n_shots)
 
 
 def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> dict[str, Method]:
@@ -90,10 +88,10 @@ def methods_for(
     """
     found = [prompting(0), prompting(n_shots)]
     for name, fit in _named("site", task, fits):
-        found += site_methods(name, fit, _warnings(model, task, fit)).values()
+        found += site_methods(name, fit, use_notes(model, task, fit)).values()
     for control, members in controls.items():
         found += [
-            site_methods(name, fit, _warnings(model, task, fit))[""] for name, fit in _named(control, task, members)
+            site_methods(name, fit, use_notes(model, task, fit))[""] for name, fit in _named(control, task, members)
         ]
     return found
 
@@ -107,8 +105,12 @@ def _named(method: str, task: Task, fits: SiteFits | None) -> list[tuple[str, Si
     return [(method if fit is several[0] else f"{method}#{fit.seed}", fit) for fit in several]
 
 
-def _warnings(model: LensModel, task: Task, fit: SiteFit) -> tuple[str, ...]:
-    """Return what makes an evaluation of this fit on this task and model hard to believe."""
+def use_notes(model: LensModel, task: Task, fit: SiteFit) -> tuple[str, ...]:
+    """Return what makes results of this fit on this task and model hard to believe.
+
+    Raises:
+        MismatchError: The fit belongs to another model.
+    """
     found = model.identity.check_use(fit.embedding.model, f"the fit of {fit.task!r}")
     if fit.task_digest != task.digest:
         found += (

@@ -52,7 +52,11 @@ def editing(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
     """Turn an edit into a hook: slice its column out, change it in float32, put it back out of place."""
 
     def change(whole: Tensor) -> Tensor:
-        column = None if edit.column is None else edit.column % whole.shape[1]
+        width, column = whole.shape[1], edit.column
+        if column is not None:
+            if not -width <= column < width:
+                raise InputError(f"an edit of column {column} of a call of {width} tokens")
+            column %= width
         part = whole if column is None else whole[:, column]
         old = split_heads(part, n_heads) if edit.site == "z" else part
         new = edit.change(old.float())

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from site_lens import plots
+from site_lens.core.content import ContentControls
 from site_lens.core.diagnosis import Diagnosis
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import Evaluations
+from site_lens.core.evaluation import Evaluations, few_shot_name
 from site_lens.core.fits import STATUSES, SiteFit, SiteFits
-from site_lens.core.runs import Run
+from site_lens.core.records import Record
+from site_lens.core.runs import CONTENTS, Run
 from site_lens.diagnostics.convergence import check_convergence
 from site_lens.diagnostics.diagnosis import diagnose
 from site_lens.reporting import sections, wording
@@ -76,8 +78,20 @@ def report_parts(run: Run) -> dict[str, Any]:
         **_figures(run),
         "rivals": compare_rivals(run.evaluations),
         "ways": compare_ways(run.scores),
-        "studies": study_blocks(run.studies),
+        "studies": study_blocks(_with_content(run)),
     }
+
+
+def _with_content(run: Run) -> dict[str, Record]:
+    """Return the studies of a run, and what its evaluations say of the embedding's content where controls tell."""
+    measured = run.evaluations
+    if not measured or any(isinstance(one, ContentControls) for one in run.studies.values()):
+        return run.studies
+    shared = set.intersection(*(set(one.methods) for one in measured.values()))
+    prompting = {"zero_shot", *(few_shot_name(one.n_shots) for one in measured.values())}
+    if not prompting | {"site"} <= shared or len(shared & set(CONTENTS)) < 2:  # gates alone stand in the headline
+        return run.studies
+    return run.studies | {"content": ContentControls.of(measured)}
 
 
 def _summary(fits: SiteFits, evaluations: Evaluations | None) -> dict[str, Any]:

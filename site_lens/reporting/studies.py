@@ -14,6 +14,7 @@ from site_lens.core.profiles import HeadProfiles
 from site_lens.core.records import Record
 from site_lens.core.sensitivity import PromptSensitivity
 from site_lens.core.statistics import Interval
+from site_lens.core.task_arithmetic import KINDS as ARITHMETIC_KINDS
 from site_lens.core.task_arithmetic import TaskArithmetic
 from site_lens.core.transfer import KINDS, TransferKind, TransferMatrix
 from site_lens.core.transfer_reading import VERDICTS, KindReading
@@ -60,7 +61,7 @@ def _transfer(name: str, matrix: TransferMatrix) -> Block:
         for kind in KINDS
     ]
     heading = "Transfer between tasks" + (", alphas rounded" if matrix.hard else "")
-    return Block(heading, lines, figures, reading.notes)
+    return Block(heading, lines, figures, reading.notes + matrix.notes)
 
 
 def _transfer_line(one: KindReading) -> str:
@@ -83,7 +84,7 @@ def _faithfulness(name: str, found: Faithfulness) -> Block:
         "sufficiency": "alone, injected into the bare query",
         "necessity": "taken out of few-shot prompts",
     }
-    lines = []
+    lines = [f"{int(found.n_queries.sum())} queries of {len(found.tasks)} tasks."]
     for direction in DIRECTIONS:
         areas = [f"{ordering} {_between(found.area(direction, ordering))}" for ordering in found.names]
         smallest = found.smallest(direction, "site")
@@ -115,8 +116,8 @@ def _sensitivity(name: str, found: PromptSensitivity) -> Block:
 def _landscape(name: str, found: FitLandscape) -> Block:
     binary, null = found.binary(), found.binary(null=True)
     lines = [
-        f"{found.task}, {int((~found.null).sum())} fits from different starts, learning rates and step counts: "
-        f"{found.verdict}. {LANDSCAPE_VERDICTS[found.verdict]}"
+        f"{found.task}, {found.n_rows} test queries, {int((~found.null).sum())} fits from different starts, learning "
+        f"rates and step counts: {found.verdict}. {LANDSCAPE_VERDICTS[found.verdict]}"
     ]
     if found.free is not None:
         lines.append(
@@ -144,7 +145,7 @@ def _profiles(name: str, found: HeadProfiles) -> Block:
 
 
 def _content(name: str, found: ContentControls) -> Block:
-    lines = []
+    lines = [f"{int(found.asked.sum())} queries of {len(found.tasks)} tasks."]
     for control in found.controls:
         share = found.share(control)
         reached = "" if share is None else f" ({_between(share)} of SITE's gain)"
@@ -160,7 +161,13 @@ def _ablation(name: str, found: FitAblation) -> Block:
 
 def _arithmetic(name: str, found: TaskArithmetic) -> Block:
     first, second = found.tasks
-    lines = [f"Heads and embeddings of {first} and {second} at once, asked for both tasks."]
+    lines = [
+        f"Heads and embeddings of {first} and {second} at once, asked {int(found.asked.sum())} queries of both tasks.",
+        *(
+            f"{kind}: {', '.join(f'{weight:g}: {found.verdict(kind, weight)}' for weight in found.weights)}."
+            for kind in ARITHMETIC_KINDS
+        ),
+    ]
     return Block(f"{first} and {second} together", lines, [embed(name, plots.task_arithmetic(found), found.frame())])
 
 

@@ -39,7 +39,8 @@ def duplicate_token(bench: Workbench) -> dict[str, HeadScores]:
 
 def _scores(bench: Workbench, name: str, meaning: str) -> dict[str, HeadScores]:
     """Give every task the same scores: they belong to the model."""
-    values = _measured(bench)[name]
+    measured, n_groups = _measured(bench)
+    values = measured[name]
     return {
         task: HeadScores(
             grid=bench.model.grid,
@@ -47,7 +48,7 @@ def _scores(bench: Workbench, name: str, meaning: str) -> dict[str, HeadScores]:
             selector=name,
             meaning=f"{meaning} on repeated random tokens, in [0, 1]; the same for every task",
             task=task,
-            n_forwards=N_SEQUENCES,
+            n_forwards=N_SEQUENCES * n_groups,
             n_labelled=0,
         )
         for task in bench.tasks
@@ -55,8 +56,8 @@ def _scores(bench: Workbench, name: str, meaning: str) -> dict[str, HeadScores]:
 
 
 @once
-def _measured(bench: Workbench) -> dict[str, np.ndarray]:
-    """Measure all three on the same sequences, (layer head) each."""
+def _measured(bench: Workbench) -> tuple[dict[str, np.ndarray], int]:
+    """Measure all three on the same sequences, (layer head) each; and count how often these were passed."""
     model, grid = bench.model, bench.model.grid
     tokens = repeated_tokens(bench)
     width, n_before = tokens.shape[1], len(model.encoder.begin)
@@ -67,7 +68,7 @@ def _measured(bench: Workbench) -> dict[str, np.ndarray]:
         token_scores(model.attention(batch, heads[start : start + at_once]), n_before)
         for start in range(0, len(heads), at_once)
     ]
-    return {name: on_grid(grid, torch.cat([part[name] for part in parts])) for name in parts[0]}
+    return {name: on_grid(grid, torch.cat([part[name] for part in parts])) for name in parts[0]}, len(parts)
 
 
 def repeated_tokens(bench: Workbench) -> np.ndarray:

@@ -18,7 +18,7 @@ from site_lens.selectors.workbench import Workbench, once
 @once
 def zero_ablation(bench: Workbench) -> dict[str, HeadScores]:
     """Set one head's z to zero in few-shot prompts; see `knock_out`."""
-    return knock_out(bench, "zero_ablation", "zeros", lambda task: torch.zeros_like(bench.mean_z(task)))
+    return knock_out(bench, "zero_ablation", "zeros", lambda task: _zeros(bench))
 
 
 @once
@@ -62,6 +62,10 @@ def knock_out(
             n_labelled=bench.labelled(*(["embedding"] if name == "mean_ablation" else []), "probes", task=task),
         )
     return found
+
+
+def _zeros(bench: Workbench) -> Float[Tensor, "layer head d_head"]:
+    return torch.zeros(*bench.model.grid.shape, bench.model.identity.d_head, device=bench.model.device)
 
 
 def uninformed_mean(bench: Workbench, task: str) -> Float[Tensor, "layer head d_head"]:

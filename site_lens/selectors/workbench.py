@@ -16,7 +16,7 @@ from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.prompts import Prompt
-from site_lens.core.sampling import PromptSet, embedding_prompts, prompts_of_embedding, zero_shot_prompts
+from site_lens.core.sampling import PromptSet, embedding_prompts, prompts_of_embedding
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
 from site_lens.interventions.holding import HeldPrompts
@@ -166,12 +166,8 @@ class Workbench:
 
     def probes(self, task: str, *, shuffled: bool = False) -> HeldPrompts:
         """Hold these prompts ready to be asked."""
-        return HeldPrompts(self.model, self.probe_set(task, shuffled=shuffled).prompts)
-
-    def queries(self, task: str) -> HeldPrompts:
-        """Hold the zero-shot queries of valid ready, on which a method chooses its layer or strength."""
-        rows = self.tasks[task].valid[: self.config.n_valid]
-        return HeldPrompts(self.model, zero_shot_prompts(rows, self.config.template))
+        drawn = self.probe_set(task, shuffled=shuffled)
+        return HeldPrompts(self.model, drawn.prompts, budget_bytes=self.budget_bytes)
 
     def mean_z(self, task: str) -> Float[Tensor, "layer head d_head"]:
         """Return a task's embedding on the model's device."""
