@@ -44,6 +44,9 @@ def test_selectors_are_compared_with_site(tmp_path: Path, capsys: pytest.Capture
     assert run("selectors", "demo", "--out", str(tmp_path), *SMALL, *asked, "--json") == 0
     assert json.loads(capsys.readouterr().out)
     assert set(sl.Run.load(tmp_path).scores) == {"site", "attribution_patching", "random"}
+    # Its own random order takes no scores called so; the others are judged.
+    assert run("faithfulness", str(tmp_path), "demo", "--max-queries", "4", "--n-random", "1", "--json") == 0
+    assert "attribution_patching" in {row["ordering"] for row in json.loads(capsys.readouterr().out)}
 
 
 def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
@@ -54,7 +57,11 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     assert [row["verdict"] for row in rows] == ["too little data"] * 3  # two tasks of six queries
     assert run("faithfulness", str(finished), "demo", "--max-queries", "6", "--n-random", "1", "--json") == 0
     assert {row["ordering"] for row in json.loads(capsys.readouterr().out)} >= {"site"}
-    assert set(sl.Run.load(finished).studies) == {"transfer", "faithfulness"}
+    asked = ["--first", "antonym", "--second", "english-french", "--max-queries", "6", "--json"]
+    assert run("combine", str(finished), "demo", *asked) == 0
+    assert {row["task"] for row in json.loads(capsys.readouterr().out)} == {"antonym", "english-french"}
+    studies = {"transfer", "faithfulness", "combine_antonym_english-french"}
+    assert set(sl.Run.load(finished).studies) == studies
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "Transfer between tasks" in page
     assert "are they necessary?" in page

@@ -27,6 +27,8 @@ for command in (
     experimenting.sensitivity,
     experimenting.landscape,
     experimenting.profile,
+    experimenting.ablate,
+    experimenting.combine,
     reading.report,
     reading.diagnose,
     reading.compare,

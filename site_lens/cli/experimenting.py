@@ -11,6 +11,7 @@ from site_lens.cli.options import AsJson, Device, DType, InputColumn, ModelName,
 from site_lens.cli.showing import show_frame, show_rows
 from site_lens.core.errors import unknown_name
 from site_lens.core.faithfulness import OWN_ORDERINGS
+from site_lens.core.record_sets import file_name
 from site_lens.core.storage import check_writable
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def landscape(
 ) -> None:
     """Fit one task many times from different starts: one basin or several?"""
     found = _study(
-        run, f"landscape_{task}", (tasks, input_column, output_column), (model, dtype, device),
+        run, file_name(f"landscape_{task}"), (tasks, input_column, output_column), (model, dtype, device),
         lambda loaded, wanted, fits: sl.fit_landscape(
             loaded, _one(wanted, task), fits.of(task)[0].config, n_fits=n_fits, max_queries=max_queries,
             template=fits.of(task)[0].template, seed=seed,
@@ -137,6 +138,50 @@ def profile(
     found = _study(
         run, "profiles", (tasks, input_column, output_column), (model, dtype, device),
         lambda loaded, wanted, fits: sl.head_profiles(loaded, wanted, fits, heads=head, seed=seed),
+    )  # fmt: skip
+    show_frame(found.frame(), as_json)
+
+
+def ablate(
+    run: RunFolder,
+    tasks: Source,
+    model: ModelName = "demo",
+    max_queries: MaxQueries = 96,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the tasks of a run again with one choice changed at a time: mixing rule, start, learning rate, place."""
+    found = _study(
+        run, "ablation", (tasks, input_column, output_column), (model, dtype, device),
+        lambda loaded, wanted, fits: sl.ablate_fit(
+            loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries
+        ),
+    )  # fmt: skip
+    show_frame(found.means_frame(), as_json)
+
+
+def combine(
+    run: RunFolder,
+    tasks: Source,
+    first: Annotated[str, typer.Option("--first", help="A task of the run.")],
+    second: Annotated[str, typer.Option("--second", help="Another one.")],
+    model: ModelName = "demo",
+    max_queries: MaxQueries = 96,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    dtype: DType = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Inject two tasks of a run at once: their heads together, and mixtures of their embeddings and alphas."""
+    found = _study(
+        run, file_name(f"combine_{first}_{second}"), (tasks, input_column, output_column), (model, dtype, device),
+        lambda loaded, wanted, fits: sl.combine_tasks(
+            loaded, _one(wanted, first), _one(wanted, second), fits, max_queries=max_queries
+        ),
     )  # fmt: skip
     show_frame(found.frame(), as_json)
 

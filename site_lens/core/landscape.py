@@ -32,8 +32,8 @@ BARRIER_SHARE = 0.1
 """A rise on a line above its higher end counts as a barrier from this share of the gain on."""
 FREE_SHARE = 0.9
 """Share of lines that must be free of a barrier in one basin."""
-FEWEST_FITS, FEWEST_ROWS = 8, 16
-"""Fits that improved on their start, and held-out rows, below which there is no verdict."""
+FEWEST_FITS, FEWEST_ROWS, FEWEST_LINES = 8, 16, 10
+"""Fits that improved on their start, test rows, and lines, below which there is no verdict."""
 SMALLEST_GAIN = 0.1
 """Gain in nats below which the optimiser found nothing to descend."""
 BINARY_SHARE = 0.3
@@ -158,7 +158,7 @@ class FitLandscape(Record):
     def verdict(self) -> Verdict:
         """Whether the fits lie in one basin; see `VERDICTS`."""
         free, n_own = self.free, int((~self.null).sum())
-        if n_own < FEWEST_FITS or self.n_rows < FEWEST_ROWS:
+        if n_own < FEWEST_FITS or self.n_rows < FEWEST_ROWS or len(self.lines) < FEWEST_LINES:
             return "too few"
         if self.gain < SMALLEST_GAIN:
             return "no gain"

@@ -9,8 +9,8 @@ from tests.fakes import GRID, fake_transfer
 
 
 def test_verdicts_stand_on_the_whole_interval() -> None:
-    rates = {"alphas": np.full((5, 5), 0.85), "embedding": np.full((5, 5), 0.1), "both": np.full((5, 5), 0.5)}
-    found = sl.read_transfer(fake_transfer(rates=rates))
+    rates = {"alphas": np.full((8, 8), 0.85), "embedding": np.full((8, 8), 0.1), "both": np.full((8, 8), 0.5)}
+    found = sl.read_transfer(fake_transfer("abcdefgh", rates=rates))
     assert [one.verdict for one in found.kinds] == ["transfers", "does not transfer", "partly"]
     mean = found.of("alphas").mean
     assert mean is not None
@@ -20,18 +20,23 @@ def test_verdicts_stand_on_the_whole_interval() -> None:
 
 
 def test_a_spread_over_targets_that_reaches_the_bound_is_partly() -> None:
-    mixed = np.tile([0.9, 0.9, 0.9, 0.9, 0.2], (5, 1))
-    assert sl.read_transfer(fake_transfer(rates={"alphas": mixed})).of("alphas").verdict == "partly"
+    mixed = np.tile([0.9] * 7 + [0.2], (8, 1))
+    assert sl.read_transfer(fake_transfer("abcdefgh", rates={"alphas": mixed})).of("alphas").verdict == "partly"
+
+
+def test_what_the_null_does_as_well_is_no_transfer() -> None:
+    matrix = fake_transfer("abcdefgh", rates={"alphas": np.full((8, 8), 0.85)}, null=0.85)
+    assert sl.read_transfer(matrix).of("alphas").verdict == "no more than chance"
 
 
 @pytest.mark.parametrize(
     "matrix",
     [
-        fake_transfer("abc"),
-        fake_transfer(n_queries=10),
-        fake_transfer(references=(0.85, 0.6, 0.9)),
+        fake_transfer("abcdefg"),
+        fake_transfer("abcdefgh", n_queries=10),
+        fake_transfer("abcdefgh", references=(0.85, 0.6, 0.9)),
     ],
-    ids=["three targets", "fifty queries", "nothing gained"],
+    ids=["seven targets", "eighty queries", "nothing gained"],
 )
 def test_there_is_no_verdict_on_too_little(matrix: sl.TransferMatrix) -> None:
     found = sl.read_transfer(matrix)

@@ -115,3 +115,10 @@ def test_a_target_that_gains_nothing_has_no_normalised_score(matrix: TransferMat
     flat = matrix.replace(references=references).normalised("both")
     assert np.isnan(flat[:, 0]).all()
     assert np.isfinite(flat[:, 1:]).all()
+
+
+def test_fits_of_other_rows_leave_a_note(planted: LensModel, fits: sl.SiteFits) -> None:
+    tasks = planted_tasks()
+    resplit = sl.Task("direct_u", tasks["direct_u"].test, tasks["direct_u"].valid, tasks["direct_u"].train, "u")
+    found = transfer_matrix(planted, [resplit, tasks["swapped_u"]], fits, n_shots=4, progress=False)
+    assert any("other rows" in note for note in found.notes)

@@ -15,7 +15,7 @@ from site_lens.interventions.examining import PROMPTS
 from site_lens.interventions.generating import generate
 from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import prefill_prompts
-from site_lens.models.host import HostModel
+from site_lens.models.host import SITE_HOOKS, HostModel
 from site_lens.models.protocol import Batch, Edit, LensModel, Site
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
 from tests.tiny_models import ARCHITECTURES, tiny_config
@@ -264,7 +264,7 @@ def test_an_edit_sees_and_sets_what_stands_at_its_site(model: LensModel, site: S
 
     clean = model.forward(batch, [Edit(layer, partial(look, layer), site=site) for layer in (0, 1)])
     assert all(gap(seen[layer], outputs[:, layer]) < 1e-5 for layer in (0, 1))
-    assert gap(model.forward(batch, [Edit(1, lambda old: old + 1, site=site)]), clean) > 1e-4
+    assert gap(model.forward(batch, [Edit(1, lambda old: old.roll(1, -1), site=site)]), clean) > 1e-4
 
 
 def test_the_residual_stream_behind_the_last_layer_is_what_the_logits_are_made_of(model: LensModel) -> None:
@@ -299,6 +299,9 @@ def test_an_edit_of_the_wrong_shape_is_refused_with_both_shapes(model: LensModel
 
 def test_hooks_are_gone_after_use_and_after_an_exception(model: LensModel) -> None:
     batch = batch_of(model)
+    points = model.host.hook_dict  # type: ignore[attr-defined]
+    ours = [points[name.format(layer=layer)] for name in SITE_HOOKS.values() for layer in range(model.grid.n_layers)]
+    before = [(len(point.fwd_hooks), len(point._forward_hooks)) for point in ours]
 
     def fail(z: Tensor) -> Tensor:
         raise KeyboardInterrupt
@@ -306,8 +309,9 @@ def test_hooks_are_gone_after_use_and_after_an_exception(model: LensModel) -> No
     with pytest.raises(KeyboardInterrupt):
         model.forward(batch, [Edit(0, fail)])
     model.prefill(batch)
-    points = model.host.hook_dict.values()  # type: ignore[attr-defined]
-    assert not any(point.fwd_hooks or point._forward_hooks for point in points)
+    assert [(len(point.fwd_hooks), len(point._forward_hooks)) for point in ours] == before
+    at_z = [points[SITE_HOOKS["z"].format(layer=layer)] for layer in range(model.grid.n_layers)]
+    assert not any(point.fwd_hooks or point._forward_hooks for point in at_z)  # the bridge has its own at other sites
 
 
 def test_hooks_of_the_user_are_left_alone(demo: LensModel) -> None:

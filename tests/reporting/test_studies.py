@@ -14,7 +14,7 @@ from tests.plots.test_faithfulness_plot import fake_faithfulness
 from tests.small_experiments import fake_ablation, fake_arithmetic
 
 STUDIES: dict[str, tuple[Callable[[], Record], str]] = {
-    "transfer": (lambda: fake_transfer("abcde"), "does not transfer"),
+    "transfer": (lambda: fake_transfer("abcdefgh"), "does not transfer"),
     "faithfulness": (fake_faithfulness, "Smallest set in SITE's order"),
     "sensitivity": (fake_sensitivity, "M=1 does as well as M=50: no"),
     "landscape": (fake_landscape, "one basin"),

@@ -1,0 +1,59 @@
+"""Methods and selectors on one bench: names, order, costs, and what is saved when."""
+
+from pathlib import Path
+
+import pytest
+
+import site_lens as sl
+from site_lens.baselines.table import BASELINES, fitted
+from site_lens.core.evaluation import few_shot_name
+from site_lens.experiments.comparing import DEFAULT_METHODS, compare_methods
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.workbench import Workbench
+from tests.planted import TEMPLATE, planted_tasks
+
+CONFIG = sl.ComparisonConfig(template=TEMPLATE, n_prompts=6, n_shots=5, n_probes=4, mask_steps=3, l0_steps=5)
+
+
+def test_methods_come_in_the_order_asked_with_their_costs_and_are_saved(planted: LensModel, tmp_path: Path) -> None:
+    names = ["site", "zero_shot", "ten_shot"]
+    run = compare_methods(
+        planted, planted_tasks(), names, selectors=["site", "random"], config=CONFIG, folder=tmp_path, progress=False
+    )
+    assert run.evaluations is not None
+    for one in run.evaluations.values():
+        assert one.methods == ("site", "zero_shot", "five_shot")
+        assert one.costs[0].fit_seconds is not None
+        assert one.costs[0].n_trained == len(planted.grid)
+    saved = sl.Run.load(tmp_path)
+    assert saved.evaluations == run.evaluations
+    assert set(saved.scores) == {"site", "random"}
+    assert (tmp_path / "results.csv").exists()
+
+
+def test_one_task_is_compared_with_all_that_one_task_allows(planted: LensModel) -> None:
+    bench = Workbench(planted, planted_tasks()["direct_u"], CONFIG, progress=False)
+    assert "site_task_agnostic" in DEFAULT_METHODS
+    with pytest.raises(sl.InputError, match="second task"):
+        fitted(bench, "site_task_agnostic", "direct_u")
+    run = compare_methods(planted, planted_tasks()["direct_u"], None, config=CONFIG, max_queries=4, progress=False)
+    assert run.evaluations is not None
+    asked = {few_shot_name(5) if name == "ten_shot" else name for name in DEFAULT_METHODS} - {"site_task_agnostic"}
+    asked = {f"calibrated_{few_shot_name(5)}" if name == "calibrated_ten_shot" else name for name in asked}
+    assert set(run.evaluations["direct_u"].methods) == asked
+
+
+def test_a_method_says_its_own_name_under_the_settings_of_the_paper(planted: LensModel) -> None:
+    bench = Workbench(planted, planted_tasks(), CONFIG.replace(n_shots=10), progress=False)
+    for name, baseline in BASELINES.items():
+        if not baseline.optional:
+            assert baseline.make(bench, "direct_u").name == name
+
+
+def test_nothing_to_compare_and_unknown_names_are_refused(planted: LensModel) -> None:
+    with pytest.raises(sl.InputError, match="nothing to compare"):
+        compare_methods(planted, planted_tasks(), ())
+    with pytest.raises(sl.InputError, match="function_vector"):
+        compare_methods(planted, planted_tasks(), ["function_vectors"])
+    with pytest.raises(sl.InputError, match="indirect_effect"):
+        compare_methods(planted, planted_tasks(), (), selectors=["indirect"])
