@@ -32,7 +32,7 @@ test-full: install ## Run the tests and what is slow, too
 	@touch $@
 
 test-tl3: .venv-tl3/.installed ## Run the tests of models and fits under TransformerLens 3.9
-	OMP_NUM_THREADS=1 .venv-tl3/bin/python -m pytest -n 2 -m "not slow" tests/models tests/oracle tests/interventions tests/selectors
+	OMP_NUM_THREADS=1 .venv-tl3/bin/python -m pytest -n 2 -m "not slow" tests/models tests/oracle tests/interventions tests/selectors tests/baselines
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .

@@ -1,0 +1,40 @@
+"""Attention scores: those of TransformerLens' detection patterns, and 1 for a head that does nothing else."""
+
+import pytest
+import torch
+from transformer_lens import head_detector
+
+import site_lens as sl
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.attention_scores import induction, previous_token, token_scores
+from site_lens.selectors.workbench import Workbench
+
+N = 9
+DETECTED = {
+    "induction": head_detector.get_induction_head_detection_pattern,
+    "previous_token": head_detector.get_previous_token_head_detection_pattern,
+    "duplicate_token": head_detector.get_duplicate_token_head_detection_pattern,
+}
+
+
+@pytest.mark.parametrize("name", DETECTED)
+def test_scores_are_the_attention_on_the_detection_patterns_of_transformer_lens(name: str) -> None:
+    tokens = torch.arange(N).repeat(2)[None]
+    drawn = torch.randn(4, 3, 2 * N, 2 * N, generator=torch.Generator().manual_seed(0))
+    patterns = drawn.masked_fill(torch.ones(2 * N, 2 * N).triu(1).bool(), -torch.inf).softmax(-1)
+    looked_for = DETECTED[name](tokens).float()
+    counted = looked_for.sum(-1) > 0  # queries that have something to look at
+    plain = (patterns * looked_for).sum(-1)[:, :, counted].mean((0, 2))
+    assert torch.allclose(token_scores(patterns, 0)[name], plain, atol=1e-6)
+
+
+def test_the_planted_previous_token_head_is_found(planted_bench: Workbench) -> None:
+    scores = previous_token(planted_bench)["direct_u"]
+    assert scores.top(1) == sl.HeadSet.of(scores.grid, ["L0H0"])
+
+
+def test_the_demo_model_has_induction_heads_behind_its_first_layers(demo: LensModel) -> None:
+    bench = Workbench(demo, sl.load_tasks("demo", ["antonym"]), progress=False)
+    scores = induction(bench)["antonym"]
+    assert scores.values.max() > 0.2
+    assert scores.top(1) <= ~sl.HeadSet.of(scores.grid, [f"L0H{i}" for i in range(8)])
