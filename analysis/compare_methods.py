@@ -1,8 +1,10 @@
 """SITE beside every other way to inject a task, and to find heads.
 
     python -m analysis.compare_methods --page docs/comparison.md
+    python -m analysis.compare_methods --page docs/comparison.md --labelled-rows 30 --out runs/equal-data
 
-writes a run (fits, evaluations, scores, report.html) to runs/methods, and with `--page` the tables into that page.
+writes a run (fits, evaluations, scores, report.html) to runs/methods, and with `--page` the tables into that page; with
+`--labelled-rows` every method is given the same rows, and selectors are left out.
 """
 
 import argparse
@@ -27,29 +29,37 @@ def main() -> None:
     parser.add_argument("--n-tasks", type=int, default=N_TASKS, help="tasks to draw by seed, evenly over families")
     parser.add_argument("--method", nargs="+", choices=list(BASELINES), default=list(BASELINES))
     parser.add_argument("--selector", nargs="+", choices=list(SELECTORS), default=list(SELECTORS))
+    parser.add_argument("--labelled-rows", type=int, help="cut every task to so many labelled rows")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"))
     parser.add_argument("--page", type=Path, help="a page whose measured part is to be replaced")
     chosen = parser.parse_args()
     tasks = sl.sample_tasks(sl.load_tasks(chosen.tasks).values(), chosen.n_tasks, seed=0)
+    if chosen.labelled_rows is not None:
+        tasks = {name: task.with_labelled(chosen.labelled_rows, seed=0) for name, task in tasks.items()}
+    selectors = chosen.selector if chosen.labelled_rows is None else []
     model = sl.load_model(chosen.model)
     start = time.perf_counter()
-    run = sl.compare_methods(model, tasks, chosen.method, selectors=chosen.selector, folder=chosen.out)
+    run = sl.compare_methods(model, tasks, chosen.method, selectors=selectors, folder=chosen.out)
     seconds = time.perf_counter() - start
     sl.write_report(run, chosen.out / "report.html")
     assert run.evaluations is not None
-    methods, agreement = sl.tabulate_methods(run.evaluations), sl.compare_selectors(run.scores)
-    text = "\n\n".join(
-        [
-            f"{machine()} {len(tasks)} tasks, seed 0, {seconds / 60:.1f} minutes in all.",
-            methods_table(methods),
-            f"Agreement with SITE's alphas, means over tasks, sets of the top {agreement.k} of {len(agreement.grid)} "
-            "heads:",
-            selectors_table(agreement),
-        ]
-    )
+    rows = "" if chosen.labelled_rows is None else f" with {chosen.labelled_rows} labelled rows each"
+    parts = [
+        f"{machine()} {len(tasks)} tasks{rows}, seed 0, {seconds / 60:.1f} minutes in all.",
+        methods_table(sl.tabulate_methods(run.evaluations)),
+    ]
+    if run.scores:
+        parts += agreement_parts(sl.compare_selectors(run.scores))
+    text = "\n\n".join(parts)
     if chosen.page is not None:
-        put_into(chosen.page, text)
+        put_into(chosen.page, text, part="measured" if chosen.labelled_rows is None else "equal data")
     print(text)
+
+
+def agreement_parts(found: SelectorAgreement) -> list[str]:
+    """Say what is compared, and show it."""
+    what = f"Agreement with SITE's alphas, means over tasks, sets of the top {found.k} of {len(found.grid)} heads:"
+    return [what, selectors_table(found)]
 
 
 def methods_table(found: MethodTable) -> str:

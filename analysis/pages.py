@@ -11,15 +11,16 @@ import torch
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
 
-def put_into(page: Path, text: str) -> None:
-    """Replace the measured part of a page.
+def put_into(page: Path, text: str, *, part: str = "measured") -> None:
+    """Replace a measured part of a page.
 
     Raises:
         ValueError: The page does not have both marks.
     """
-    before, rest = page.read_text(encoding="utf-8").split(START)
-    _, after = rest.split(END)
-    page.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    start, end = START.replace("measured", part), END.replace("measured", part)
+    before, rest = page.read_text(encoding="utf-8").split(start)
+    _, after = rest.split(end)
+    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
