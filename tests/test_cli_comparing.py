@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
+from site_lens.cli import main
 from tests.test_cli import FAST, run
 
 SMALL = ["--task", "antonym", "--task", "english-french", "--n-prompts", "4", "--n-shots", "3"]
@@ -50,7 +51,7 @@ def test_selectors_are_compared_with_site(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
-    finished: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("transfer", str(finished), "demo", "--max-queries", "6", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
@@ -64,6 +65,11 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     assert set(sl.Run.load(finished).studies) == studies
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "Transfer between tasks" in page
+    # Made once: the same again needs no model, other settings do.
+    monkeypatch.setattr(sl, "load_model", lambda *args, **options: pytest.fail("a model was loaded"))
+    assert run("transfer", str(finished), "demo", "--max-queries", "6", "--json") == 0
+    with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
+        main(["transfer", str(finished), "demo", "--max-queries", "5"])
     assert "are they necessary?" in page
 
 

@@ -9,10 +9,12 @@ import typer
 import site_lens as sl
 from site_lens.cli.options import AsJson, Device, DType, InputColumn, ModelName, OutputColumn, RunFolder, Source
 from site_lens.cli.showing import show_frame, show_rows
+from site_lens.core.digests import digest_json
 from site_lens.core.errors import unknown_name
 from site_lens.core.faithfulness import OWN_ORDERINGS
 from site_lens.core.record_sets import file_name
-from site_lens.core.storage import check_writable
+from site_lens.core.runs import study_mark
+from site_lens.core.storage import check_writable, write_whole
 
 if TYPE_CHECKING:
     from site_lens.core.records import Record
@@ -41,6 +43,7 @@ def transfer(
         lambda loaded, wanted, fits: sl.transfer_matrix(
             loaded, wanted, fits, hard=hard, max_queries=max_queries, seed=seed
         ),
+        max_queries=max_queries, seed=seed,
     )  # fmt: skip
     show_frame(sl.read_transfer(found).frame(), as_json)
 
@@ -66,6 +69,8 @@ def faithfulness(
         lambda loaded, wanted, fits: sl.faithfulness_curves(
             loaded, wanted, fits, scores=rivals, n_random=n_random, max_queries=max_queries, seed=seed
         ),
+        n_random=n_random, max_queries=max_queries, seed=seed,
+        scores=[one.digest for scores in rivals.values() for one in scores.values()],
     )  # fmt: skip
     summary = found.summary()
     show_frame(summary[summary["task"].isna()].drop(columns="task"), as_json)
@@ -89,6 +94,7 @@ def sensitivity(
         lambda loaded, wanted, fits: sl.prompt_sensitivity(
             loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries, seed=seed
         ),
+        max_queries=max_queries, seed=seed,
     )  # fmt: skip
     show_frame(found.frame(), as_json)
     if not as_json:
@@ -116,6 +122,7 @@ def landscape(
             loaded, _one(wanted, task), fits.of(task)[0].config, n_fits=n_fits, max_queries=max_queries,
             template=fits.of(task)[0].template, seed=seed,
         ),
+        n_fits=n_fits, max_queries=max_queries, seed=seed,
     )  # fmt: skip
     if not as_json:
         print(f"{task}: {found.verdict}")
@@ -138,6 +145,7 @@ def profile(
     found = _study(
         run, "profiles", (tasks, input_column, output_column), (model, dtype, device),
         lambda loaded, wanted, fits: sl.head_profiles(loaded, wanted, fits, heads=head, seed=seed),
+        heads=head, seed=seed,
     )  # fmt: skip
     show_frame(found.frame(), as_json)
 
@@ -159,6 +167,7 @@ def ablate(
         lambda loaded, wanted, fits: sl.ablate_fit(
             loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries
         ),
+        max_queries=max_queries,
     )  # fmt: skip
     show_frame(found.means_frame(), as_json)
 
@@ -182,6 +191,7 @@ def combine(
         lambda loaded, wanted, fits: sl.combine_tasks(
             loaded, _one(wanted, first), _one(wanted, second), fits, max_queries=max_queries
         ),
+        max_queries=max_queries,
     )  # fmt: skip
     show_frame(found.frame(), as_json)
 
@@ -203,14 +213,24 @@ def _study(
     source: tuple[str, str, str],
     wanted_model: tuple[str, Any, str | None],
     measure: "Callable[[Any, dict[str, sl.Task], sl.SiteFits], Record]",
+    **settings: Any,
 ) -> Any:
-    """Measure on the tasks of a saved run, keep the record in it, and write its report."""
+    """Measure on the tasks of a saved run, keep the record in it, and write its report.
+
+    A study that is there is returned as it is when nothing it depends on has changed: fits, tasks, model, settings, and
+    the version of site_lens.
+    """
     saved = sl.Run.load(run)
     check_writable(run)
     names = list(dict.fromkeys(fit.task for fit in saved.fits.values()))
     path, input_column, output_column = source
     model, dtype, device = wanted_model
     tasks = sl.load_tasks(path, names, input_column=input_column, output_column=output_column)
+    depends_on = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
+    key, mark = digest_json([name, sl.__version__, depends_on, model, dtype, settings]), study_mark(run, name)
+    if name in saved.studies and mark.exists() and mark.read_text(encoding="utf-8") == key:
+        return saved.studies[name]
     found = measure(sl.load_model(model, dtype=dtype, device=device), tasks, saved.fits)
     sl.write_report(saved.with_study(name, found, run), run / "report.html")
+    write_whole({mark: key.encode()})
     return found

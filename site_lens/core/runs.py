@@ -144,6 +144,11 @@ class Run:
         return replace(self, studies=self.studies | {name: study})
 
 
+def study_mark(folder: str | Path, name: str) -> Path:
+    """Return the file beside a study that says what it was made of, so that it need not be made again."""
+    return Path(folder) / "studies" / f"{name}.key"
+
+
 def _check_folder(kind: str, name: str) -> None:
     if file_name(name) != name:
         raise InputError(f"{kind} {name!r} cannot name a folder; use letters, digits, - and _")
@@ -160,6 +165,8 @@ def clear_run(folder: str | Path) -> None:
                 manifest.unlink()
         if part.is_dir() and not any(part.iterdir()):
             part.rmdir()
+    for mark in (folder / "studies").glob("*.key"):
+        mark.unlink()
     for product in ("results.csv", "report.html"):
         (folder / product).unlink(missing_ok=True)
 
