@@ -24,7 +24,8 @@ test: install ## Run the tests (minutes)
 test-full: install ## Run the tests and what is slow, too
 	$(BIN)/python -m pytest
 
-# The last TransformerLens that has HookedTransformer, in an environment of its own.
+# The last TransformerLens that has HookedTransformer, in an environment of its own. Deployment uses no TransformerLens; fits
+# made under 3.9 digest the same weights differently, of which it warns.
 .venv-tl3/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-tl3
 	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' constraints.txt > .venv-tl3/constraints.txt
@@ -32,7 +33,7 @@ test-full: install ## Run the tests and what is slow, too
 	@touch $@
 
 test-tl3: .venv-tl3/.installed ## Run the tests of models and fits under TransformerLens 3.9
-	OMP_NUM_THREADS=1 .venv-tl3/bin/python -m pytest -n 2 -m "not slow" tests/models tests/oracle tests/interventions tests/selectors tests/baselines
+	OMP_NUM_THREADS=1 .venv-tl3/bin/python -m pytest -n 2 -m "not slow" tests/models tests/oracle tests/interventions tests/selectors tests/baselines --ignore tests/interventions/test_deploying.py
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .

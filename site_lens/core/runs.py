@@ -157,6 +157,8 @@ def _check_folder(kind: str, name: str) -> None:
 def clear_run(folder: str | Path) -> None:
     """Remove the records, results and report of a run, and nothing else: a stale record would join a new run."""
     folder = Path(folder)
+    for mark in (folder / "studies").glob("*.key"):
+        mark.unlink()
     several = [part for parent in ("controls", "scores") for part in (folder / parent).glob("*")]
     for part in (folder / "fits", *several, folder / "evaluations", folder / "attention", folder / "studies"):
         for manifest in part.glob("*.json"):
@@ -165,8 +167,6 @@ def clear_run(folder: str | Path) -> None:
                 manifest.unlink()
         if part.is_dir() and not any(part.iterdir()):
             part.rmdir()
-    for mark in (folder / "studies").glob("*.key"):
-        mark.unlink()
     for product in ("results.csv", "report.html"):
         (folder / product).unlink(missing_ok=True)
 

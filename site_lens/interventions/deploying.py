@@ -52,8 +52,12 @@ def attach(hf_model: Any, fits: Fitted | Sequence[Fitted | None], *, tokenizer: 
     Reference: arXiv 2507.20906, section 3, inference: zero-shot prompts, edited once during prefill.
     """
     handle = Deployment(hf_model, fits, tokenizer)
-    for difference in handle.differences:
-        warnings.warn(difference, UserWarning, stacklevel=2)
+    try:
+        for difference in handle.differences:
+            warnings.warn(difference, UserWarning, stacklevel=2)
+    except UserWarning:  # where warnings are errors, nobody gets the handle
+        handle.remove()
+        raise
     return handle
 
 
