@@ -29,7 +29,7 @@ test-full: install ## Run the tests and what is slow, too
 .venv-tl3/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-tl3
 	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' constraints.txt > .venv-tl3/constraints.txt
-	.venv-tl3/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-tl3/constraints.txt -e '.[dev]'
+	.venv-tl3/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-tl3/constraints.txt -e '.[test]'
 	@touch $@
 
 test-tl3: .venv-tl3/.installed ## Run the tests of models and fits under TransformerLens 3.9
