@@ -12,11 +12,15 @@ import site_lens as sl
 from analysis.benchmarks.measuring import Result, alone, compare, seconds
 from analysis.benchmarks.published import PublishedLoop, Query, asked, hugging_face
 from analysis.benchmarks.settings import Settings
+from site_lens.core.fits import PrefixDType
 from site_lens.models.protocol import LensModel
 
 N_FITS, N_STEPS, N_TIMED = 16, 400, 10
-POOLS = ((None, 2.5), (64, 8.0))
-"""Rows that may be drawn, and targets: (a) every train row, so that nearly all prompts of a fit differ; (b) 64."""
+POOLS: tuple[tuple[int | None, PrefixDType, int, float | None], ...] = (
+    (None, "model", 2, 2.5), (64, "model", 2, 8.0), (None, "bfloat16", 1, None),
+)  # fmt: skip
+"""Rows that may be drawn, arithmetic of the prefixes, runs, and targets: (a) every train row, so that nearly all
+prompts of a fit differ; (b) 64; and (a) again with prefixes in bfloat16, once, to show what they give and change."""
 
 
 def measure(settings: Settings) -> list[Result]:
@@ -30,20 +34,20 @@ def measure(settings: Settings) -> list[Result]:
     lines = [
         alone(3, "loss on valid that the published loop reached", "nats", [loss_of(plain, mean, published, valid)])
     ]
-    for pool, target in POOLS:
+    for pool, dtype, n_runs, target in POOLS:
         rival, ours = [], []
-        for _ in range(2):
+        for _ in range(n_runs):
             rival.append(published_step(plain, mean, queries) * N_STEPS * N_FITS)
             start = time.perf_counter()
-            fits = fit_all(model, [variant(task, i, pool) for i in range(N_FITS)], embedding)
+            fits = fit_all(model, [variant(task, i, pool) for i in range(N_FITS)], embedding, dtype)
             ours.append(time.perf_counter() - start)
         reached = torch.tensor(fits[first.name].gates.values, device=model.device)
         distinct = statistics.mean(len(np.unique(fit.trace.train_rows)) for fit in fits.values())
-        what = f"{N_FITS} fits of {N_STEPS} steps, {settings.size} Llama, {distinct:.0f} distinct prompts a fit"
+        how = f"{distinct:.0f} distinct prompts a fit" + (", prefixes in bfloat16" if dtype == "bfloat16" else "")
+        what = f"{N_FITS} fits of {N_STEPS} steps, {settings.size} Llama, {how}"
         lines += [
             compare(3, what, "s", rival, ours, target),
-            alone(3, f"loss on valid that ours reached, {distinct:.0f} distinct prompts", "nats",
-                  [loss_of(plain, mean, reached, valid)]),
+            alone(3, f"loss on valid that ours reached, {how}", "nats", [loss_of(plain, mean, reached, valid)]),
         ]  # fmt: skip
     return lines
 
@@ -55,9 +59,11 @@ def published_step(plain: torch.nn.Module, mean: torch.Tensor, queries: list[Que
     return statistics.mean(times[2:])
 
 
-def fit_all(model: LensModel, tasks: list[sl.Task], embedding: sl.TaskEmbedding) -> sl.SiteFits:
+def fit_all(
+    model: LensModel, tasks: list[sl.Task], embedding: sl.TaskEmbedding, prefix_dtype: PrefixDType
+) -> sl.SiteFits:
     """Fit all tasks together."""
-    config = sl.SiteConfig(n_steps=N_STEPS, batch_size=1, eval_every=N_STEPS, keep="last")
+    config = sl.SiteConfig(n_steps=N_STEPS, batch_size=1, eval_every=N_STEPS, keep="last", prefix_dtype=prefix_dtype)
     return sl.fit_site(model, tasks, config, embeddings={task.name: embedding for task in tasks}, progress=False)
 
 

@@ -54,7 +54,10 @@ def fit(
     out: ResultsFolder,
     model: ModelName = "demo",
     task: TaskNames = None,
-    paper: Annotated[bool, typer.Option("--paper", help="The published settings: 400 steps of batch 1.")] = False,
+    settings: Annotated[
+        Literal["default", "quick", "paper"],
+        typer.Option(help="Where settings begin: 100 steps of batch 8; 40 of batch 4; 400 of batch 1, as published."),
+    ] = "default",
     n_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     n_prompts: Annotated[int | None, typer.Option(help="M: prompts in a task embedding.")] = None,
     n_shots: Annotated[int | None, typer.Option(help="N: demonstrations in each of them.")] = None,
@@ -86,7 +89,8 @@ def fit(
         "init": "random" if random_init else None,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    config = sl.SiteConfig.paper(**changes) if paper else sl.SiteConfig(**changes)
+    begin = {"default": sl.SiteConfig, "quick": sl.SiteConfig.quick, "paper": sl.SiteConfig.paper}[settings]
+    config = begin(**changes)
     wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
     run = sl.fit_and_evaluate(
         sl.load_model(model, dtype=dtype, device=device),
