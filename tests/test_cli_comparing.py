@@ -61,10 +61,16 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     asked = ["--first", "antonym", "--second", "english-french", "--max-queries", "6", "--json"]
     assert run("combine", str(finished), "demo", *asked) == 0
     assert {row["task"] for row in json.loads(capsys.readouterr().out)} == {"antonym", "english-french"}
-    studies = {"transfer", "faithfulness", "combine_antonym_english-french"}
+    assert run("profile", str(finished), "demo", "--head", "L1H1", "--json") == 0
+    capsys.readouterr()
+    studies = {"transfer", "faithfulness", "combine_antonym_english-french", "profiles"}
     assert set(sl.Run.load(finished).studies) == studies
+    assert not list((finished / "studies").glob("*.pieces"))  # cleared when the study is done
+    assert run("roles", str(finished)) == 2
+    assert "needs 5 tasks" in capsys.readouterr().err
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "Transfer between tasks" in page
+    assert "Not tested: needs 5 tasks" in page
     # Made once: the same again needs no model, other settings do.
     monkeypatch.setattr(sl, "load_model", lambda *args, **options: pytest.fail("a model was loaded"))
     assert run("transfer", str(finished), "demo", "--max-queries", "6", "--json") == 0

@@ -29,6 +29,7 @@ for command in (
     experimenting.profile,
     experimenting.ablate,
     experimenting.combine,
+    reading.roles,
     reading.report,
     reading.diagnose,
     reading.compare,

@@ -12,8 +12,9 @@ from site_lens.cli.showing import show_frame, show_rows
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import unknown_name
 from site_lens.core.faithfulness import OWN_ORDERINGS
+from site_lens.core.pieces import clear_pieces
 from site_lens.core.record_sets import file_name
-from site_lens.core.runs import study_mark
+from site_lens.core.runs import study_mark, study_pieces
 from site_lens.core.storage import check_writable, write_whole
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ def transfer(
     as_json: AsJson = False,
 ) -> None:
     """Measure every task of a run under the alphas and embeddings of every other."""
+    name = "transfer_hard" if hard else "transfer"
     found = _study(
-        run, "transfer_hard" if hard else "transfer", (tasks, input_column, output_column), (model, dtype, device),
+        run, name, (tasks, input_column, output_column), (model, dtype, device),
         lambda loaded, wanted, fits: sl.transfer_matrix(
-            loaded, wanted, fits, hard=hard, max_queries=max_queries, seed=seed
+            loaded, wanted, fits, hard=hard, max_queries=max_queries, seed=seed, folder=study_pieces(run, name)
         ),
         max_queries=max_queries, seed=seed,
     )  # fmt: skip
@@ -67,7 +69,8 @@ def faithfulness(
     found = _study(
         run, "faithfulness", (tasks, input_column, output_column), (model, dtype, device),
         lambda loaded, wanted, fits: sl.faithfulness_curves(
-            loaded, wanted, fits, scores=rivals, n_random=n_random, max_queries=max_queries, seed=seed
+            loaded, wanted, fits, scores=rivals, n_random=n_random, max_queries=max_queries, seed=seed,
+            folder=study_pieces(run, "faithfulness"),
         ),
         n_random=n_random, max_queries=max_queries, seed=seed,
         scores=[one.digest for scores in rivals.values() for one in scores.values()],
@@ -92,7 +95,8 @@ def sensitivity(
     found = _study(
         run, "sensitivity", (tasks, input_column, output_column), (model, dtype, device),
         lambda loaded, wanted, fits: sl.prompt_sensitivity(
-            loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries, seed=seed
+            loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries, seed=seed,
+            folder=study_pieces(run, "sensitivity"),
         ),
         max_queries=max_queries, seed=seed,
     )  # fmt: skip
@@ -217,6 +221,7 @@ def _study(
 ) -> Any:
     """Measure on the tasks of a saved run, keep the record in it, and write its report.
 
+    Studies that go task by task keep what they have measured, so that an interrupted command goes on where it stopped.
     A study that is there is returned as it is when nothing it depends on has changed: fits, tasks, model, settings, and
     the version of site_lens.
     """
@@ -233,4 +238,5 @@ def _study(
     found = measure(sl.load_model(model, dtype=dtype, device=device), tasks, saved.fits)
     sl.write_report(saved.with_study(name, found, run), run / "report.html")
     write_whole({mark: key.encode()})
+    clear_pieces(study_pieces(run, name))
     return found

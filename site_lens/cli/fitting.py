@@ -56,7 +56,7 @@ def fit(
     task: TaskNames = None,
     settings: Annotated[
         Literal["default", "quick", "paper"],
-        typer.Option(help="Where settings begin: 100 steps of batch 8; 40 of batch 4; 400 of batch 1, as published."),
+        typer.Option(help="Where settings begin: 100 steps of batch 8; 50 of batch 4; 400 of batch 1, as published."),
     ] = "default",
     n_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     n_prompts: Annotated[int | None, typer.Option(help="M: prompts in a task embedding.")] = None,

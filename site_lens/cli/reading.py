@@ -9,7 +9,7 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, RunFolder
-from site_lens.cli.showing import show_rows, show_table
+from site_lens.cli.showing import show_frame, show_rows, show_table
 
 if TYPE_CHECKING:
     from site_lens.core.records import Record
@@ -42,6 +42,22 @@ def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
         show_table(["task", "check", "state", "what was found"], cells)
         print(f"{len(found.findings)} checks: {len(found.having('fail'))} failed, {len(found.having('warn'))} warned")
     sys.exit(0 if found.ok else 1)
+
+
+def roles(
+    run: RunFolder,
+    n_top: Annotated[int, typer.Option(min=1, help="Heads of highest alpha that stand for a task.")] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Test whether tasks whose alphas transfer use heads of the same role; after transfer and profile."""
+    studies = sl.Run.load(run).studies
+    transfer, profiles = studies.get("transfer"), studies.get("profiles")
+    if not isinstance(transfer, sl.TransferMatrix) or not isinstance(profiles, sl.HeadProfiles):
+        raise sl.InputError(f"{run} lacks a study; run site-lens transfer and site-lens profile on it first")
+    found = sl.associate_roles(transfer, profiles, n_top=n_top)
+    if not as_json:
+        print(found.meaning)
+    show_frame(found.frame(), as_json)
 
 
 def compare(

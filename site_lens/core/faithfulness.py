@@ -17,10 +17,12 @@ from site_lens.core.statistics import Interval, bootstrap_mean, paired_differenc
 if TYPE_CHECKING:
     import pandas as pd
 
-Direction = Literal["sufficiency", "necessity"]
-DIRECTIONS: tuple[Direction, ...] = ("sufficiency", "necessity")
+Direction = Literal["sufficiency", "necessity", "interchange"]
+DIRECTIONS: tuple[Direction, ...] = ("sufficiency", "necessity", "interchange")
 """`sufficiency`: the first k heads alone carry the task embedding into zero-shot queries, alpha 1. `necessity`: the
-first k heads lose their mapping in few-shot prompts; see `selectors.knock_out.mean_ablation`."""
+first k heads are ablated to one mean in few-shot prompts; see `selectors.knock_out.mean_ablation`. `interchange`: the
+first k heads of few-shot prompts say what they say of the same query behind the same demonstrations with their labels
+shuffled."""
 
 REFERENCES = ("zero_shot", "few_shot", "own")
 """Prompting without and with demonstrations, and the fit with its soft alphas."""
@@ -57,6 +59,7 @@ class Faithfulness(Record):
     """Curves over the number of heads, from none to all, for several orderings of the heads and both directions."""
 
     kind: ClassVar[str] = "faithfulness"
+    schema_version: ClassVar[int] = 2
 
     grid: HeadGrid
     tasks: tuple[str, ...]
@@ -170,9 +173,9 @@ class Faithfulness(Record):
     def smallest(self, direction: Direction, ordering: str, task: str | None = None) -> SmallestSet:
         """Find the smallest measured set that keeps 95% of the effect alone, or whose loss takes 95% of it.
 
-        The effect is own fit less zero-shot for sufficiency, few-shot less zero-shot for necessity; of all tasks, that
-        of the mean curve. The first set to reach the threshold counts, whatever larger ones do. There is no verdict
-        where the effect is less than 20 queries right.
+        The effect is own fit less zero-shot for sufficiency, few-shot less zero-shot for the other two; of all tasks,
+        that of the mean curve. The first set to reach the threshold counts, whatever larger ones do. There is no
+        verdict where the effect is less than 20 queries right.
         """
         whole = "own" if direction == "sufficiency" else "few_shot"
         zero, full = self.reference("zero_shot", task), self.reference(whole, task)

@@ -105,7 +105,7 @@ class SiteConfig(Frozen):
 
     @classmethod
     def quick(cls, **changes: Any) -> "SiteConfig":
-        """Return settings for many fits: 40 steps of batch 4, ten prompts in the embedding, evaluation every 20 steps.
+        """Return settings for many fits: 50 steps of batch 4, ten prompts in the embedding.
 
         On demo tasks they reach the accuracy of the defaults in a third of the time (docs/benchmarks.md, row 2; chosen
         on samples of tasks other than the one measured there). Take the defaults to ask whether a fit converged.
@@ -114,7 +114,7 @@ class SiteConfig(Frozen):
             changes: Further fields to set.
         """
         few: dict[str, Any] = {
-            "n_prompts": 10, "n_steps": 40, "batch_size": 4, "lr": 0.4, "eval_every": 20, "n_valid": 32,
+            "n_prompts": 10, "n_steps": 50, "batch_size": 4, "lr": 0.4, "eval_every": 10, "n_valid": 32,
         }  # fmt: skip
         return cls(**few | changes)
 

@@ -17,6 +17,7 @@ from site_lens.core.attention import AttentionSamples
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
+from site_lens.core.pieces import clear_pieces
 from site_lens.core.record_sets import file_name
 from site_lens.core.records import Record
 from site_lens.core.scores import ScoresByTask
@@ -149,6 +150,11 @@ def study_mark(folder: str | Path, name: str) -> Path:
     return Path(folder) / "studies" / f"{name}.key"
 
 
+def study_pieces(folder: str | Path, name: str) -> Path:
+    """Return the folder in which a study keeps what it has measured until it is done."""
+    return Path(folder) / "studies" / f"{name}.pieces"
+
+
 def _check_folder(kind: str, name: str) -> None:
     if file_name(name) != name:
         raise InputError(f"{kind} {name!r} cannot name a folder; use letters, digits, - and _")
@@ -159,6 +165,8 @@ def clear_run(folder: str | Path) -> None:
     folder = Path(folder)
     for mark in (folder / "studies").glob("*.key"):
         mark.unlink()
+    for pieces in (folder / "studies").glob("*.pieces"):
+        clear_pieces(pieces)
     several = [part for parent in ("controls", "scores") for part in (folder / parent).glob("*")]
     for part in (folder / "fits", *several, folder / "evaluations", folder / "attention", folder / "studies"):
         for manifest in part.glob("*.json"):

@@ -98,18 +98,26 @@ def with_shuffled_answers(examples: Sequence[Example], stream: np.random.Generat
 
 
 def few_shot_prompts(
-    task: Task, queries: Sequence[Example], template: PromptTemplate, *, n_shots: int, stream: np.random.Generator
+    task: Task,
+    queries: Sequence[Example],
+    template: PromptTemplate,
+    *,
+    n_shots: int,
+    stream: np.random.Generator,
+    shuffle: np.random.Generator | None = None,
 ) -> PromptSet:
     """Put n_shots rows of train, drawn anew for each query, before every query.
 
-    A row with the query's own input is never shown: it would give the answer away.
+    A row with the query's own input is never shown: it would give the answer away. With `shuffle` the same rows are
+    shown with their outputs permuted among them.
     """
     prompts, labelled = [], set()
     for query in queries:
         allowed = [i for i, row in enumerate(task.train) if row.input != query.input]
         need_rows(task, len(allowed), n_shots)
         shots = [allowed[i] for i in stream.choice(len(allowed), n_shots, replace=False)]
-        prompts.append(template.render([task.train[i] for i in shots], query))
+        shown = [task.train[i] for i in shots]
+        prompts.append(template.render(shown if shuffle is None else with_shuffled_answers(shown, shuffle), query))
         labelled.update(shots)
     return PromptSet(tuple(prompts), frozenset(labelled))
 

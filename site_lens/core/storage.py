@@ -44,6 +44,7 @@ KINDS = {
     "prompt_sensitivity": "site_lens.core.sensitivity:PromptSensitivity",
     "fit_landscape": "site_lens.core.landscape:FitLandscape",
     "content_controls": "site_lens.core.content:ContentControls",
+    "study_piece": "site_lens.core.pieces:StudyPiece",
 }
 """Every kind of record that can be stored, and where its class lives."""
 

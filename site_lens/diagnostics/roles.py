@@ -1,6 +1,7 @@
 """Whether tasks whose alphas transfer use heads of the same role."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,19 @@ FEWEST_TASKS = 5
 
 FEWEST_PAIRS = 20
 """Pairs of tasks, in order, without a head in common below which they are not tested by themselves."""
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEVEL = 0.05
+"""Share of permutations below which an association counts."""
+
+VERDICTS = {
+    "same_role": "Tasks whose heads do the same transfer, also where they share no head.",
+    "no_association": "Whether the heads of two tasks do the same says nothing of transfer between them.",
+    "cannot_tell": "Transfer goes along with roles, but it may be for shared heads: too few pairs of tasks share none.",
+}
+"""What is found, by verdict."""
 
 Matrix = NDArray[np.float64]
 
@@ -33,6 +47,32 @@ class RoleAssociation:
     """With the likeness of roles over pairs of tasks without a head in common; None where there are fewer than 20."""
     n_apart: int
     """These pairs, each in both directions."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether tasks whose heads do the same transfer, beyond their having heads in common; see `VERDICTS`."""
+        if self.apart is not None:
+            return "same_role" if self.apart.p_value < LEVEL else "no_association"
+        if self.roles.p_value >= LEVEL:
+            return "no_association"
+        return "cannot_tell"
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict says, in a sentence."""
+        return VERDICTS[self.verdict]
+
+    def frame(self) -> "pd.DataFrame":
+        """One row a comparison: with what, rank correlation, p (one-sided, by permutation of tasks), tasks."""
+        import pandas as pd
+
+        tested = {"roles": self.roles, "shared heads": self.heads, "roles, no head shared": self.apart}
+        rows = [
+            {"with": name, "correlation": one.value, "p_value": one.p_value, "n_tasks": one.n_tasks}
+            for name, one in tested.items()
+            if one is not None
+        ]
+        return pd.DataFrame(rows)
 
 
 def associate_roles(

@@ -1,23 +1,28 @@
 """SITE beside every other way to find heads and to inject a task: same prompts, same test rows, same metric."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from site_lens.baselines.table import BASELINES, fitted
-from site_lens.core.errors import InputError, unknown_name
+from site_lens.core.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run, write_results
 from site_lens.core.sampling import need_rows
 from site_lens.core.storage import check_writable
 from site_lens.core.tasks import Task
 from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
+from site_lens.interventions.methods import Method
 from site_lens.interventions.prefixes import PREFIX_BUDGET
 from site_lens.interventions.progress import progress_bar
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.table import SELECTORS, scores_of
 from site_lens.selectors.workbench import Workbench
+
+LEFT_OUT = (ModelError, FitError)
+"""What may happen to one method without ending the comparison; a user's mistake ends it."""
 
 DEFAULT_METHODS = tuple(name for name, baseline in BASELINES.items() if not baseline.optional)
 
@@ -40,6 +45,9 @@ def compare_methods(
     Whatever several of them need (embeddings, SITE fits, indirect effects) is made once, for all tasks; the seconds of
     a method count its share of it, whoever made it.
 
+    A method or selector that the model cannot have, or whose fit fails, is left out with a warning that says why; the
+    evaluation of the task notes it, and the others go on.
+
     Args:
         model: The model.
         tasks: The tasks.
@@ -59,7 +67,7 @@ def compare_methods(
 
     Raises:
         InputError: A name is unknown, neither methods nor selectors are asked for, or a task has too few rows.
-        ModelError: A method needs what the model does not show, or a package that is not installed.
+        FitError: Every method of a task failed.
         StorageError: The folder cannot be written; found out before the first step.
     """
     bench = Workbench(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
@@ -76,7 +84,11 @@ def compare_methods(
     if folder is not None:
         run.save(folder)
     for name in selectors:
-        run = replace(run, scores=run.scores | {name: scores_of(bench, name)})
+        try:
+            run = replace(run, scores=run.scores | {name: scores_of(bench, name)})
+        except LEFT_OUT as error:
+            _warn(f"selector {name} was left out: {error}")
+            continue
         if folder is not None:
             run.scores[name].save(Path(folder) / "scores" / name)
     settings = EvaluationSettings(
@@ -115,9 +127,28 @@ def _evaluations(
     found: list[Evaluation] = []
     with progress_bar(len(bench.tasks), "methods", unit="task", progress=progress) as bar:
         for name, task in bench.tasks.items():
-            fitted_methods = [fitted(bench, method, name) for method in methods]
-            found.append(evaluate_methods(bench.model, task, fitted_methods, settings))
+            fitted_methods, left_out = _fitted(bench, methods, name)
+            measured = evaluate_methods(bench.model, task, fitted_methods, settings)
+            found.append(measured.replace(notes=(*measured.notes, *left_out)))
             if folder is not None:
                 Evaluations(found[-1:]).save(Path(folder) / "evaluations")
             bar.update()
     return Evaluations(found)
+
+
+def _fitted(bench: Workbench, methods: Sequence[str], task: str) -> tuple[list[Method], list[str]]:
+    """Fit methods for a task; say which were left out, and why."""
+    found, left_out = [], []
+    for method in methods:
+        try:
+            found.append(fitted(bench, method, task))
+        except LEFT_OUT as error:
+            left_out.append(f"{method} was left out: {error}")
+            _warn(f"{task}: {left_out[-1]}")
+    if not found:
+        raise FitError(f"no method of task {task!r} could be made: {'; '.join(left_out)}")
+    return found, left_out
+
+
+def _warn(what: str) -> None:
+    warnings.warn(what, stacklevel=2)

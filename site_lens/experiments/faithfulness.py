@@ -1,6 +1,8 @@
 """Faithfulness curves: how few heads carry a task alone, and how few it cannot do without."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,15 +12,27 @@ from torch import Tensor
 
 from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError, MismatchError
-from site_lens.core.faithfulness import DIRECTIONS, LAYER_MATCHED, OWN_ORDERINGS, RANDOM, REVERSED, SITE, Faithfulness
+from site_lens.core.faithfulness import (
+    DIRECTIONS,
+    LAYER_MATCHED,
+    OWN_ORDERINGS,
+    RANDOM,
+    REVERSED,
+    SITE,
+    Direction,
+    Faithfulness,
+)
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.heads import HeadGrid
+from site_lens.core.pieces import Pieces, side_by_side
+from site_lens.core.prompts import Prompt
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
 from site_lens.core.scores import ScoresByTask
 from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.first_fits import first_fits
+from site_lens.interventions.capturing import last_z_of
 from site_lens.interventions.holding import Answers, HeldPrompts
 from site_lens.interventions.progress import progress_bar
 from site_lens.models.protocol import LensModel
@@ -29,6 +43,10 @@ from site_lens.selectors.workbench import Workbench
 
 EVERY, STEPS = 10, 12
 """By default every number of heads up to the first is measured, and about this many geometric steps beyond."""
+
+
+TASK_AXIS = {"ranks": 1, "right": 2, "log_prob": 2, "references": 1, "reference_log_prob": 1}
+"""Where tasks stand in the arrays of the record."""
 
 
 def faithfulness_curves(
@@ -42,6 +60,7 @@ def faithfulness_curves(
     max_queries: int = 96,
     n_shots: int = 10,
     seed: int = 0,
+    folder: str | Path | None = None,
     progress: bool | None = None,
 ) -> Faithfulness:
     """Measure what the first k heads of an ordering do alone, and what few-shot prompts lose with them, for rising k.
@@ -49,10 +68,12 @@ def faithfulness_curves(
     Sufficiency: the task embedding replaces z of these heads (alpha 1) at the last token of zero-shot test queries; it
     is added, or scaled to z, where the fit mixes by another rule.
     Necessity: the mean z of prompts with shuffled labels replaces z of these heads at the last token of few-shot
-    prompts. Two things to know of that mean. It is the same for every query: it also takes what a head says of the
-    query, so that heads which read the query may be found necessary whatever alpha SITE gives them. And it keeps what
-    chance leaves of the mapping: of few distinct labels in few demonstrations some stand where they belong after
-    shuffling, so that necessity is underrated there.
+    prompts. That mean is the same for every query: it also takes what a head says of the query, so that heads which
+    read the query may be found necessary whatever alpha SITE gives them.
+    Interchange: what replaces it is z of the same head behind the same demonstrations and query, with the labels
+    shuffled. Only what the head learned from the mapping is lost; of all heads together the shuffled prompt is left.
+    Both keep what chance leaves of the mapping: of few distinct labels in few demonstrations some stand where they
+    belong after shuffling, and the loss is underrated there.
 
     Equal scores are ordered by layer, then head; alphas that never left where they began are.
 
@@ -68,6 +89,8 @@ def faithfulness_curves(
         max_queries: Test rows a task at most.
         n_shots: Demonstrations of few-shot prompts, and of the prompts behind the mean with shuffled labels.
         seed: Seed of demonstrations and draws.
+        folder: Where to keep what is measured, task by task, so that an interrupted call goes on where it stopped, and
+            the same call again costs nothing; nothing is kept when None.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Raises:
@@ -75,7 +98,8 @@ def faithfulness_curves(
             out of range.
         MismatchError: A fit or a score belongs to another model.
 
-    Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads).
+    Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads); interchange
+    interventions: Geiger et al., arXiv 2106.02997.
     """
     wanted = task_list(tasks)
     chosen, notes = first_fits(model, wanted, fits)
@@ -85,29 +109,22 @@ def faithfulness_curves(
         raise InputError(f"needs a query and a draw at least, got {max_queries} queries, {n_random} draws")
     n_queries = [min(max_queries, len(task.test)) for task in wanted]
     names = [SITE, *rivals, REVERSED, *[RANDOM] * n_random, *[LAYER_MATCHED] * n_random]
-    shape = (len(DIRECTIONS), len(names), len(wanted), len(counts))
-    right, log_prob = np.zeros((*shape, max(n_queries)), np.float32), np.zeros(shape, np.float32)
-    ranks = np.zeros((len(names), len(wanted), *model.grid.shape), np.float32)
-    references = np.zeros((3, len(wanted), max(n_queries)), np.float32)
-    reference_log_prob = np.zeros(references.shape[:2], np.float32)
+    said = names, counts, n_random, n_shots, seed
+    pieces, parts = Pieces(folder, "faithfulness", model.identity.digest, *said), []
     with progress_bar(len(wanted), "faithfulness", unit="task", progress=progress) as bar:
-        for j, (task, fit, n) in enumerate(zip(wanted, chosen, n_queries, strict=True)):
-            others = [own[task.name].values for own in rivals.values()]
-            ranks[:, j] = _orderings(fit, others, n_random, seed_stream(seed, task.digest, "faithfulness"))
-            probe = _Probe(model, task, fit, n, n_shots, seed)
-            right[:, :, j, :, :n], log_prob[:, :, j] = probe.curves(ranks[:, j], counts)
-            references[:, j, :n], reference_log_prob[:, j] = probe.references()
+        for task, fit, n in zip(wanted, chosen, n_queries, strict=True):
+            others = [own[task.name] for own in rivals.values()]
+            measure = partial(
+                _of_task, model, task, fit, [one.values for one in others], counts, n, n_random, n_shots, seed
+            )
+            parts.append(pieces.once(" ".join([task.digest, fit.digest, str(n), *(o.digest for o in others)]), measure))
             bar.update()
     return Faithfulness(
         grid=model.grid,
         tasks=tuple(task.name for task in wanted),
         orderings=tuple(names),
-        ranks=ranks,
         ks=tuple(counts),
-        right=right,
-        log_prob=log_prob,
-        references=references,
-        reference_log_prob=reference_log_prob,
+        **{name: side_by_side([part[name] for part in parts], axis) for name, axis in TASK_AXIS.items()},
         asked=np.arange(max(n_queries)) < np.array(n_queries)[:, None],
         n_shots=n_shots,
         seed=seed,
@@ -118,23 +135,57 @@ def faithfulness_curves(
     )
 
 
+def _of_task(
+    model: LensModel,
+    task: Task,
+    fit: SiteFit,
+    rivals: Sequence[Float32],
+    counts: Sequence[int],
+    n_queries: int,
+    n_random: int,
+    n_shots: int,
+    seed: int,
+) -> dict[str, Float32]:
+    """Measure the curves of a task, laid out as the record's but for the axis of tasks."""
+    ranks = _orderings(fit, rivals, n_random, seed_stream(seed, task.digest, "faithfulness"))
+    probe = _Probe(model, task, fit, n_queries, n_shots, seed)
+    right, log_prob = probe.curves(ranks, counts)
+    references, reference_log_prob = probe.references()
+    return {
+        "ranks": ranks,
+        "right": right,
+        "log_prob": log_prob,
+        "references": references,
+        "reference_log_prob": reference_log_prob,
+    }
+
+
 class _Probe:
-    """The prompts of one task in both directions, and what is put into them."""
+    """The prompts of one task in all directions, and what is put into them."""
 
     def __init__(self, model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> None:
         queries = task.test[:n_queries]
-        stream = seed_stream(seed, task.digest, "evaluation", n_shots)  # the prompts that `evaluate` asks
-        shown = few_shot_prompts(task, queries, fit.template, n_shots=n_shots, stream=stream).prompts
+
+        def shown(shuffle: np.random.Generator | None) -> tuple[Prompt, ...]:
+            stream = seed_stream(seed, task.digest, "evaluation", n_shots)  # the prompts that `evaluate` asks
+            return few_shot_prompts(
+                task, queries, fit.template, n_shots=n_shots, stream=stream, shuffle=shuffle
+            ).prompts
+
         settings = ComparisonConfig(
             n_prompts=fit.embedding.n_prompts, n_shots=n_shots, template=fit.template, seed=fit.embedding.seed
         )
-        mean = uninformed_mean(Workbench(model, task, settings), task.name)
         self._fit = fit
         self._zero = HeldPrompts(model, zero_shot_prompts(queries, fit.template))
-        self._few = HeldPrompts(model, shown)
+        self._few = HeldPrompts(model, shown(None))
         self._gates = torch.tensor(fit.gates.values)[None]
         self._embedding: Float[Tensor, "1 layer head d_head"] = torch.tensor(fit.embedding.mean)[None]
-        self._mean: Float[Tensor, "1 layer head d_head"] = mean[None]
+        self._mean: Float[Tensor, "1 layer head d_head"] = uninformed_mean(Workbench(model, task, settings), task.name)[
+            None
+        ]
+        self._misled: Float[Tensor, "query layer head d_head"] = last_z_of(
+            model, shown(seed_stream(seed, task.digest, "interchange", n_shots))
+        )
 
     def curves(self, ranks: Float32, counts: Sequence[int]) -> tuple[Float32, Float32]:
         """Return right answers, (direction ordering k query), and mean log-probabilities, (direction ordering k).
@@ -144,19 +195,21 @@ class _Probe:
         sets = (ranks[:, None] > 0) & (ranks[:, None] <= np.array(counts)[:, None, None])
         distinct, place = np.unique(sets.reshape(-1, ranks[0].size), axis=0, return_inverse=True)
         gates = torch.tensor(distinct.reshape(-1, *ranks.shape[1:]), dtype=torch.float32)
-        found = (
-            self._zero.answers(gates, self._embedding, rule=self._fit.config.mix),
-            self._few.answers(gates, self._mean),
-        )
+        found: dict[Direction, Answers] = {
+            "sufficiency": self._zero.answers(gates, self._embedding, rule=self._fit.config.mix),
+            "necessity": self._few.answers(gates, self._mean),
+            "interchange": self._few.answers(gates, self._misled, torch.arange(len(self._few)).expand(len(gates), -1)),
+        }
         shape = (len(DIRECTIONS), *sets.shape[:2])
-        right, log_prob = (np.stack(part)[:, place.reshape(-1)] for part in zip(*map(_numbers, found), strict=True))
+        numbers = [_numbers(found[direction]) for direction in DIRECTIONS]
+        right, log_prob = (np.stack(part)[:, place.reshape(-1)] for part in zip(*numbers, strict=True))
         return right.reshape(*shape, -1), log_prob.mean(-1).reshape(shape)
 
     def references(self) -> tuple[Float32, Float32]:
         """Return right answers, (reference query), and mean log-probabilities, (reference)."""
         own = self._zero.answers(self._gates, self._embedding, rule=self._fit.config.mix)
         found = [_numbers(one) for one in (self._zero.under([]), self._few.under([]), own)]
-        return np.concatenate([right for right, _ in found]), np.array([certain.mean() for _, certain in found])
+        return np.concatenate([right for right, _ in found]), np.array([c.mean() for _, c in found], dtype=np.float32)
 
 
 def _numbers(answers: Answers) -> tuple[Float32, Float32]:

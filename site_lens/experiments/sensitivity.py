@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteConfig, SiteFit
+from site_lens.core.pieces import Pieces
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
@@ -50,6 +53,7 @@ def prompt_sensitivity(
     label_noise: Sequence[float] = (),
     max_queries: int = 96,
     seed: int = 0,
+    folder: str | Path | None = None,
     progress: bool | None = None,
 ) -> PromptSensitivity:
     """Fit every task with embeddings made in many ways, each of several prompt sets, and ask the same test queries.
@@ -72,6 +76,8 @@ def prompt_sensitivity(
             answers.
         max_queries: Test rows a task at most.
         seed: Seed of the prompt sets, the fits, and the few-shot prompting that stands beside them, at the base's N.
+        folder: Where to keep what is measured, task by task, so that an interrupted call goes on where it stopped, and
+            the same call again costs nothing; nothing is kept when None.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Raises:
@@ -94,10 +100,13 @@ def prompt_sensitivity(
     runs = [_Run(c, d) for c in range(len(conditions)) for d in range(n_resamples)]
     runs += [_Run(0, d, s) for s in range(1, n_fit_seeds) for d in range(n_resamples)]
     n_queries = min(max_queries, max(len(task.test) for task in wanted))
-    parts = []
+    settings = settings.replace(seed=seed)
+    said = [condition.digest for condition in conditions], n_resamples, n_fit_seeds, settings.digest
+    pieces, parts = Pieces(folder, "sensitivity", model.identity.digest, n_queries, *said), []
     with progress_bar(len(wanted), "prompt sensitivity", unit="task", progress=progress) as bar:
         for task in wanted:
-            parts.append(_of_task(model, task, conditions, runs, settings.replace(seed=seed), n_queries))
+            measure = partial(_of_task, model, task, conditions, runs, settings, n_queries)
+            parts.append(pieces.once(task.digest, measure))
             bar.update()
     prompted = evaluate(
         model, wanted, n_shots=base[1], max_queries=n_queries, template=start.template, seed=seed, progress=False

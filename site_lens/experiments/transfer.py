@@ -1,6 +1,8 @@
 """Cross-task transfer: alphas of one task with another's embedding, and the other way round."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +13,9 @@ from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.heads import HeadSet
+from site_lens.core.pieces import Pieces, side_by_side
 from site_lens.core.provenance import library_versions
+from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
 from site_lens.core.tasks import Task, task_list
 from site_lens.core.transfer import KINDS, NULLS, TransferMatrix
@@ -35,6 +39,7 @@ def transfer_matrix(
     n_shots: int = 10,
     n_draws: int = 4,
     seed: int = 0,
+    folder: str | Path | None = None,
     progress: bool | None = None,
 ) -> TransferMatrix:
     """Measure every task under the alphas, the embedding, or both, of every task.
@@ -51,6 +56,8 @@ def transfer_matrix(
         n_shots: Demonstrations of the few-shot prompting that stands beside it.
         n_draws: Draws of every null; see `core.transfer.NULLS`.
         seed: Seed of demonstrations and nulls.
+        folder: Where to keep what is measured, task by task, so that an interrupted call goes on where it stopped, and
+            the same call again costs nothing; nothing is kept when None.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Raises:
@@ -70,41 +77,55 @@ def transfer_matrix(
             f"{[task.name for task in wanted]}, rules {sorted(rules)}, {max_queries} queries, {n_draws} draws"
         )
     n_queries = [min(max_queries, len(task.test)) for task in wanted]
-    shape = (len(wanted), max(n_queries))
-    right = np.zeros((len(KINDS), len(wanted), *shape), dtype=np.float32)
-    log_prob, references = np.zeros_like(right), np.zeros((3, *shape), dtype=np.float32)
-    nulls = np.zeros((len(NULLS), n_draws, *shape), dtype=np.float32)
+    fit_digests = tuple(fit.digest for fit in chosen)
+    rest = [task.digest for task in wanted], model.identity.digest, max_queries, n_shots, n_draws, seed
+    pieces, columns = Pieces(folder, "transfer", fit_digests, *rest), []
     with progress_bar(len(wanted), "transfer", unit="target", progress=progress) as bar:
         for j, (task, n) in enumerate(zip(wanted, n_queries, strict=True)):
-            variants = _Variants.of(chosen, j, n_draws, seed)
-            held = HeldPrompts(model, zero_shot_prompts(task.test[:n], chosen[j].template))
-            found = held.answers(variants.alphas, variants.embeddings, variants.embedding_of, rule=chosen[j].config.mix)
-            answered, certain = (part.cpu().numpy() for part in (found.right, found.log_prob))
-            n_cells = len(KINDS) * len(wanted)
-            right[:, :, j, :n] = answered[:n_cells].reshape(len(KINDS), len(wanted), n)
-            log_prob[:, :, j, :n] = certain[:n_cells].reshape(len(KINDS), len(wanted), n)
-            nulls[:, :, j, :n] = answered[n_cells:].reshape(len(NULLS), n_draws, n)
-            references[0, j, :n] = held.under([]).right.cpu().numpy()
-            references[1, j, :n] = _few_shot(model, task, chosen[j], n, n_shots, seed)
-            references[2, j, :n] = right[0, j, j, :n]
+            measure = partial(_column, model, task, chosen, j, n, n_shots=n_shots, n_draws=n_draws, seed=seed)
+            columns.append(pieces.once(task.name, measure))
             bar.update()
     return TransferMatrix(
         tasks=tuple(task.name for task in wanted),
         families=tuple(task.family for task in wanted),
         alphas=np.stack([fit.gates.values for fit in chosen]),
-        right=right,
-        log_prob=log_prob,
-        references=references,
-        nulls=nulls,
-        asked=np.arange(shape[1]) < np.array(n_queries)[:, None],
+        **{name: side_by_side([column[name] for column in columns], axis=-2) for name in columns[0]},
+        asked=np.arange(max(n_queries)) < np.array(n_queries)[:, None],
         n_shots=n_shots,
         hard=hard,
         seed=seed,
-        fit_digests=tuple(fit.digest for fit in chosen),
+        fit_digests=fit_digests,
         model=model.identity,
         versions=library_versions(),
         notes=notes,
     )
+
+
+def _column(
+    model: LensModel,
+    task: Task,
+    fits: Sequence[SiteFit],
+    target: int,
+    n_queries: int,
+    *,
+    n_shots: int,
+    n_draws: int,
+    seed: int,
+) -> dict[str, Float32]:
+    """Ask a target under all fits: `right` and `log_prob` (kind source query), `references` and `nulls` (... query)."""
+    variants, own = _Variants.of(fits, target, n_draws, seed), fits[target]
+    held = HeldPrompts(model, zero_shot_prompts(task.test[:n_queries], own.template))
+    found = held.answers(variants.alphas, variants.embeddings, variants.embedding_of, rule=own.config.mix)
+    answered, certain = (part.float().cpu().numpy() for part in (found.right, found.log_prob))
+    n_cells, cells = len(KINDS) * len(fits), (len(KINDS), len(fits), n_queries)
+    right = answered[:n_cells].reshape(cells)
+    plain = held.under([]).right[0].float().cpu().numpy()
+    return {
+        "right": right,
+        "log_prob": certain[:n_cells].reshape(cells),
+        "nulls": answered[n_cells:].reshape(len(NULLS), n_draws, n_queries),
+        "references": np.stack([plain, _few_shot(model, task, own, n_queries, n_shots, seed), right[0, target]]),
+    }
 
 
 def _few_shot(model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> np.ndarray:

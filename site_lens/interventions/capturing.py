@@ -1,12 +1,15 @@
 """Task embeddings: head outputs at the last token of few-shot prompts, averaged as they stream by."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
-from site_lens.core.prompts import PromptTemplate
+from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.sampling import prompts_of_embedding
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.prefixes import length_batches
@@ -31,6 +34,15 @@ class _Moments:
 
     def spread(self) -> np.ndarray:
         return np.sqrt(self._squares / (self.n - 1)) if self.n > 1 else np.zeros_like(self.mean)
+
+
+def last_z_of(model: LensModel, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt layer head d_head"]:
+    """Return z at the last token of every prompt, float32, on the model's device."""
+    ids = model.encoder.encode([prompt.text for prompt in prompts])
+    found = torch.zeros(len(ids), *model.grid.shape, model.identity.d_head, device=model.device)
+    for group in length_batches([len(row) for row in ids]):
+        found[group] = model.last_z(Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device))
+    return found
 
 
 def capture_embeddings(

@@ -46,6 +46,12 @@ def length_batches(
         yield group
 
 
+def bytes_per_token(model: LensModel, ids: Sequence[Sequence[int]]) -> float:
+    """Measure what a token of a prefix takes, on the shortest of some prompts."""
+    probe = model.prefill(Batch.of([min(ids, key=len)[:-1]], pad=model.encoder.pad, device=model.device))
+    return probe.n_bytes / probe.width
+
+
 def prefill_prompts(
     model: LensModel, ids: Sequence[Sequence[int]], edits: Sequence[Edit] = (), *, dtype: PrefixDType = "model"
 ) -> tuple[Prefix, Indices]:
@@ -94,8 +100,7 @@ class PrefixSchedule:
         dtype: PrefixDType = "model",
     ) -> None:
         self._model, self._ids, self._accesses, self._dtype = model, ids, accesses, dtype
-        probe = model.prefill(Batch.of([min(ids, key=len)[:-1]], pad=model.encoder.pad, device=model.device))
-        self._bytes_per_token = probe.n_bytes / probe.width
+        self._bytes_per_token = bytes_per_token(model, ids)
         self._budget = budget_bytes
         self._window = range(0)
         self._row_of: dict[int, int] = {}

@@ -9,7 +9,14 @@ from site_lens.plots.style import INK, PALETTE, TEMPLATE, plain, titled
 
 TITLES: dict[Direction, tuple[str, str]] = {
     "sufficiency": ("heads that carry the task alone", "the first k heads injected into zero-shot queries"),
-    "necessity": ("heads that the task cannot do without", "the first k heads ablated in few-shot prompts"),
+    "necessity": (
+        "heads that the task cannot do without",
+        "the first k heads of few-shot prompts ablated to their mean",
+    ),
+    "interchange": (
+        "heads that learn from demonstrations",
+        "the first k heads of few-shot prompts say what they say behind shuffled labels",
+    ),
 }
 LABELS = {
     SITE: "high alphas first",

@@ -18,6 +18,7 @@ from site_lens.core.task_arithmetic import KINDS as ARITHMETIC_KINDS
 from site_lens.core.task_arithmetic import TaskArithmetic
 from site_lens.core.transfer import KINDS, TransferKind, TransferMatrix
 from site_lens.core.transfer_reading import VERDICTS, KindReading
+from site_lens.diagnostics.roles import associate_roles
 from site_lens.diagnostics.transfer import read_transfer
 from site_lens.reporting.across import Block
 from site_lens.reporting.figures import embed
@@ -41,7 +42,26 @@ def study_blocks(studies: Mapping[str, Record]) -> list[Block]:
             known = ", ".join(sorted(kind.kind for kind in _BLOCKS))
             raise InputError(f"study {name!r} holds a {study.kind}, which the report does not show; it shows {known}")
         found.append(_BLOCKS[type(study)](name, study))
-    return found
+    matrices, profiles = (
+        [study for study in studies.values() if isinstance(study, kind)] for kind in (TransferMatrix, HeadProfiles)
+    )
+    return [*found, *(_roles(matrix, one) for matrix in matrices for one in profiles)]
+
+
+def _roles(matrix: TransferMatrix, profiles: HeadProfiles) -> Block:
+    heading = "Do tasks whose alphas transfer use heads of the same role?" + (
+        " (alphas rounded)" if matrix.hard else ""
+    )
+    try:
+        found = associate_roles(matrix, profiles)
+    except InputError as error:
+        return Block(heading, [f"Not tested: {error}."], [])
+    lines = [f"{found.meaning} (Mantel tests over {found.roles.n_tasks} tasks.)"]
+    lines += [
+        f"Transfer with {row['with']}: rank correlation {_signed(row['correlation'])}, p = {row['p_value']:.2g}."
+        for row in found.frame().to_dict("records")
+    ]
+    return Block(heading, lines, [])
 
 
 def _transfer(name: str, matrix: TransferMatrix) -> Block:
@@ -82,7 +102,8 @@ def _faithfulness(name: str, found: Faithfulness) -> Block:
     table = found.frame()
     words = {
         "sufficiency": "alone, injected into the bare query",
-        "necessity": "taken out of few-shot prompts",
+        "necessity": "of few-shot prompts ablated to their mean",
+        "interchange": "of few-shot prompts interchanged with those behind shuffled labels",
     }
     lines = [f"{int(found.n_queries.sum())} queries of {len(found.tasks)} tasks."]
     for direction in DIRECTIONS:

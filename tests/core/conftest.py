@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from site_lens.core.evaluation import Evaluations, MethodCost
 from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.heads import HeadGrid
+from site_lens.core.pieces import StudyPiece
 from site_lens.core.records import Record
 from site_lens.core.scores import HeadGates, HeadScores, ScoresByTask
 from site_lens.diagnostics.agreement import measure_agreement
@@ -100,6 +101,7 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "head_clusters": lambda: cluster_heads(small_fits()),
     "co_clusters": lambda: cocluster(small_fits()),
     "method_table": lambda: tabulate_methods(Evaluations([fake_evaluation("antonym"), fake_evaluation("plural")])),
+    "study_piece": lambda: StudyPiece.of({"right": np.ones((2, 3), np.float32), "n": np.array(3, np.float32)}),
     "selector_agreement": lambda: compare_selectors({"site": gates_by_task(), "test": scores_by_task()}),
 }
 

@@ -68,6 +68,10 @@ def test_transfer_between_tasks_of_like_roles_is_found_though_they_share_no_head
     assert found.n_apart == 8 * 7
     assert found.apart is not None
     assert found.apart.value == pytest.approx(found.roles.value)
+    assert found.verdict == "same_role"
+    table = found.frame()
+    assert list(table["with"]) == ["roles", "shared heads", "roles, no head shared"]
+    assert table["p_value"][0] == found.roles.p_value
 
 
 def test_transfer_along_other_lines_is_not() -> None:
@@ -75,6 +79,7 @@ def test_transfer_along_other_lines_is_not() -> None:
     found = associate_roles(transfer_between(others), planted_profiles(kinds), n_top=2)
     assert found.roles.p_value > 0.1
     assert abs(found.roles.value) < 0.4
+    assert found.verdict == "no_association"
 
 
 def test_shared_heads_are_told_from_shared_roles() -> None:

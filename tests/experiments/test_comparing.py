@@ -1,14 +1,18 @@
 """Methods and selectors on one bench: names, order, costs, and what is saved when."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import site_lens as sl
-from site_lens.baselines.table import BASELINES, fitted
+from site_lens.baselines.table import BASELINES, Baseline, fitted
 from site_lens.core.evaluation import few_shot_name
+from site_lens.core.scores import HeadScores
 from site_lens.experiments.comparing import DEFAULT_METHODS, compare_methods
+from site_lens.interventions.methods import Method
 from site_lens.models.protocol import LensModel
+from site_lens.selectors.table import SELECTORS
 from site_lens.selectors.workbench import Workbench
 from tests.planted import TEMPLATE, planted_tasks
 
@@ -48,6 +52,43 @@ def test_a_method_says_its_own_name_under_the_settings_of_the_paper(planted: Len
     for name, baseline in BASELINES.items():
         if not baseline.optional:
             assert baseline.make(bench, "direct_u").name == name
+
+
+def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
+    planted: LensModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(bench: Workbench, task: str) -> Method:
+        if task == "direct_u":
+            raise sl.FitError("the loss was not finite")
+        return BASELINES["all_heads_half"].make(bench, task)
+
+    def hidden(bench: Workbench) -> dict[str, HeadScores]:
+        raise sl.ModelError("its attention is not shown")
+
+    monkeypatch.setitem(BASELINES, "task_vector", Baseline(fails, "a test"))
+    monkeypatch.setitem(SELECTORS, "induction", replace(SELECTORS["induction"], score=hidden))
+    with pytest.warns(UserWarning) as warned:
+        run = compare_methods(
+            planted,
+            planted_tasks(),
+            ["zero_shot", "ten_shot", "task_vector"],
+            selectors=["induction", "random"],
+            config=CONFIG,
+            max_queries=4,
+            folder=tmp_path,
+            progress=False,
+        )
+    assert run.evaluations is not None
+    assert any("task_vector was left out: the loss was not finite" in n for n in run.evaluations["direct_u"].notes)
+    assert run.evaluations["direct_u"].methods == ("zero_shot", "five_shot")
+    assert not any("left out" in note for note in run.evaluations["swapped_u"].notes)
+    assert set(run.scores) == {"random"}
+    said = [str(one.message) for one in warned]
+    assert any("induction" in line for line in said)
+    assert sum("task_vector" in line for line in said) == 1
+    assert sl.Run.load(tmp_path).evaluations == run.evaluations
+    with pytest.warns(UserWarning), pytest.raises(sl.FitError, match="no method of task 'direct_u'"):
+        compare_methods(planted, planted_tasks(), ["task_vector"], config=CONFIG, progress=False)
 
 
 def test_nothing_to_compare_and_unknown_names_are_refused(planted: LensModel) -> None:

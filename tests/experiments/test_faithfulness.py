@@ -1,6 +1,7 @@
 """Faithfulness curves: laws on the planted model, where it is known which heads carry a task and by how much."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from site_lens.core.digests import seed_stream
 from site_lens.core.faithfulness import DIRECTIONS, LAYER_MATCHED, RANDOM, REVERSED, SITE, Faithfulness
 from site_lens.core.sampling import few_shot_prompts
 from site_lens.core.scores import HeadScores, ScoresByTask
+from site_lens.experiments import faithfulness as experiment
 from site_lens.experiments.faithfulness import faithfulness_curves, rank_heads
 from site_lens.interventions.asking import Asked
 from site_lens.models.protocol import Batch, Edit, LensModel
@@ -129,6 +131,56 @@ def test_ablation_equals_whole_prompts_with_the_mean_put_in_by_hand(
     assert curves.log_prob[1, curves.orderings.index("planted"), place, 3] == pytest.approx(float(plain), abs=1e-5)
 
 
+def test_all_heads_interchanged_is_the_prompt_with_shuffled_labels_itself(
+    planted: LensModel, curves: Faithfulness
+) -> None:
+    task = balanced_tasks()["direct_u"]
+    shown = few_shot_prompts(
+        task,
+        task.test,
+        TEMPLATE,
+        n_shots=8,
+        stream=seed_stream(0, task.digest, "evaluation", 8),
+        shuffle=seed_stream(0, task.digest, "interchange", 8),
+    )
+    asked = Asked.of(planted, shown.prompts)
+    logits = planted.forward(Batch.of(asked.ids, pad=0, device=planted.device))
+    plain = logits.log_softmax(-1).gather(1, asked.targets(planted.device)[:, None]).mean()
+    place = curves.tasks.index("direct_u")
+    assert np.allclose(curves.log_prob[2, :, place, -1], float(plain), atol=1e-5)
+
+
+def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves: Faithfulness) -> None:
+    for task in curves.tasks:
+        n = len(CARRIERS[task[-1]])
+        certain = curves.curve("interchange", "planted", task, "log_prob")
+        assert (np.diff(certain[: n + 1]) < -0.05).all()
+        assert np.allclose(certain[n:-1], certain[n], atol=1e-4)  # the idle heads know nothing of the labels
+        assert certain[0] == pytest.approx(curves.reference("few_shot", task, "log_prob"), abs=1e-5)
+
+
+def test_an_interrupted_call_goes_on_where_it_stopped(
+    planted: LensModel, fits: sl.SiteFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def curves_of(names: list[str]) -> Faithfulness:
+        tasks = [balanced_tasks()[name] for name in names]
+        return faithfulness_curves(
+            planted, tasks, fits, n_random=1, n_shots=8, max_queries=6, folder=tmp_path, progress=False
+        )
+
+    first = curves_of(["direct_u"])
+    asked: list[str] = []
+    real = experiment._of_task
+    monkeypatch.setattr(
+        experiment, "_of_task", lambda model, task, *rest: asked.append(task.name) or real(model, task, *rest)
+    )
+    both = curves_of(["direct_u", "swapped_u"])
+    assert asked == ["swapped_u"]
+    assert np.array_equal(both.right[:, :, :1], first.right)
+    assert curves_of(["direct_u", "swapped_u"]) == both
+    assert asked == ["swapped_u"]
+
+
 def test_orderings_rank_every_head_once_and_mirror_or_match_those_of_site(curves: Faithfulness) -> None:
     n, every = len(curves.grid), np.arange(1, len(curves.grid) + 1)
     assert curves.orderings == (SITE, "planted", REVERSED, *[RANDOM] * 5, *[LAYER_MATCHED] * 5)
@@ -174,12 +226,12 @@ def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: Faithfulness) -> N
 
 def test_tables_have_a_row_for_everything_and_the_record_can_be_saved(curves: Faithfulness, tmp_path: str) -> None:
     table = curves.frame()
-    assert len(table) == 2 * 13 * 4 * len(curves.ks)
+    assert len(table) == 3 * 13 * 4 * len(curves.ks)
     row = table[(table.direction == "sufficiency") & (table.ordering == RANDOM) & (table.draw == 2) & (table.k == 5)]
     drawn = [curves.draws("sufficiency", RANDOM, task)[2, 5] for task in curves.tasks]
     assert row.accuracy.tolist() == pytest.approx(drawn)
     summary = curves.summary()
-    assert len(summary) == 2 * 5 * (1 + 4)
+    assert len(summary) == 3 * 5 * (1 + 4)
     assert summary.spread[summary.n_draws == 1].eq(0).all()
     assert (summary.spread[summary.n_draws == 5] > 0).any()
     assert sl.load(sl.save(curves, f"{tmp_path}/curves")) == curves

@@ -7,7 +7,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.core.digests import digest_json, seed_stream
-from site_lens.core.faithfulness import Faithfulness
+from site_lens.core.faithfulness import DIRECTIONS, Faithfulness
 from tests.fakes import VERSIONS, fake_identity
 from tests.plots.fakes import SCRIPT
 
@@ -19,7 +19,7 @@ def fake_faithfulness(**changes: Any) -> Faithfulness:
     """Build curves of drawn answers: two tasks, one rival with a name to be escaped, three draws of each random one."""
     orderings = ("site", SCRIPT, "site_reversed", *["random"] * 3, *["random_layer_matched"] * 3)
     stream = seed_stream("faithfulness")
-    shape = (2, len(orderings), 2, len(KS))
+    shape = (3, len(orderings), 2, len(KS))
     fields: dict[str, Any] = {
         "grid": GRID,
         "tasks": ("a", "<b>"),
@@ -41,7 +41,7 @@ def fake_faithfulness(**changes: Any) -> Faithfulness:
 
 
 @pytest.mark.parametrize("task", [None, "a"])
-@pytest.mark.parametrize("direction", ["sufficiency", "necessity"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
 def test_lines_are_curves_and_bands_go_from_lowest_to_highest_draw(direction: Any, task: str | None) -> None:
     record = fake_faithfulness()
     figure = sl.plots.faithfulness(record, direction=direction, task=task)

@@ -8,6 +8,7 @@ import pytest
 import site_lens as sl
 from site_lens.core.records import Record
 from site_lens.reporting.studies import _BLOCKS, study_blocks
+from tests.diagnostics.test_roles import planted_profiles, transfer_between
 from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import fake_fits, fake_transfer
 from tests.plots.test_faithfulness_plot import fake_faithfulness
@@ -47,6 +48,18 @@ def test_the_page_shows_the_studies_of_a_run_and_nothing_without(tmp_path: Path)
     assert "Transfer between tasks" in shown
     assert "The landscape of &lt;script&gt;x" in shown
     assert "<script>x" not in shown
+
+
+def test_roles_are_held_against_transfer_where_a_run_has_both() -> None:
+    kinds = (0, 1) * 4
+    studies = {"profiles": planted_profiles(kinds), "transfer": transfer_between(kinds)}
+    *_, block = study_blocks(studies)
+    assert block.heading.startswith("Do tasks whose alphas transfer use heads of the same role?")
+    said = " ".join(block.lines)
+    assert "rank correlation" in said
+    assert "p = " in said
+    *_, few = study_blocks({"profiles": planted_profiles((0, 1), "ab"), "transfer": transfer_between((0, 1), "ab")})
+    assert "Not tested: needs 5 tasks" in few.lines[0]
 
 
 def test_a_record_that_is_no_study_is_refused_by_its_kind() -> None:
