@@ -18,6 +18,7 @@ from site_lens.core.errors import InputError, MismatchError, StorageError
 from site_lens.core.evaluation import REFERENCE, Evaluation, Evaluations
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.provenance import ModelIdentity
+from site_lens.core.reading import is_folder
 from site_lens.core.record_sets import manifests
 from site_lens.core.runs import Run, refuse_links
 from site_lens.core.shown import visible
@@ -134,7 +135,7 @@ def from_hub(source: str | Path, *, revision: str | None = None) -> SiteFits:
         InputError: The repository's name cannot be one.
     """
     folder = Path(source)
-    if not folder.is_dir():
+    if not is_folder(folder):
         from huggingface_hub import snapshot_download
 
         with _hub_errors(str(source)):
@@ -175,7 +176,7 @@ def _one_model(fits: SiteFits) -> ModelIdentity:
 
 def _hub_id(name: str) -> str | None:
     """Return the name if it is a hub id: "user/name", and no folder that happens to be there."""
-    return name if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not Path(name).exists() else None
+    return name if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not is_folder(name) else None
 
 
 def _card(

@@ -69,6 +69,14 @@ def reading_limits(limits: Limits) -> Iterator[None]:
         _limits.reset(before)
 
 
+def is_folder(path: str | Path) -> bool:
+    """Tell whether there is such a folder; no name is too long or too strange to be asked for."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_file(path: str | Path, most_bytes: int) -> bytes:
     """Read a whole file of at most so many bytes.
 

@@ -39,13 +39,15 @@ def manifests(folder: str | Path) -> list[Path]:
     """Return the JSON files of the records in a folder, in no order; none where there is no folder.
 
     Raises:
-        StorageError: There are more than `Limits.record_files`.
+        StorageError: The folder cannot be read, or there are more than `Limits.record_files`.
     """
     most = current_limits().record_files
     try:
         found = list(islice(Path(folder).glob("*.json"), most + 1))
     except ValueError:  # a NUL byte, or half a character, in the name
         return []
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror}") from error
     if len(found) > most:
         raise StorageError(f"{folder} holds more than {most} records; if you trust it, raise Limits.record_files")
     return found

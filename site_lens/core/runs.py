@@ -17,7 +17,7 @@ from site_lens.core.attention import AttentionSamples
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
-from site_lens.core.reading import read_file
+from site_lens.core.reading import is_folder, read_file
 from site_lens.core.record_sets import file_name, manifests
 from site_lens.core.records import Record
 from site_lens.core.scores import ScoresByTask
@@ -104,7 +104,7 @@ class Run:
             StorageError: The folder holds no fits, or a record is damaged.
         """
         folder = Path(folder)
-        if not (folder / "fits").is_dir():
+        if not is_folder(folder / "fits"):
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); make one with: site-lens fit")
         controls, measured = sorted((folder / "controls").glob("*")), folder / "evaluations"
         sampled, scored = folder / "attention", sorted((folder / "scores").glob("*"))

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from site_lens._version import __version__
 from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import InputError, StorageError
-from site_lens.core.reading import current_limits, parse_json, read_file
+from site_lens.core.reading import current_limits, is_folder, parse_json, read_file
 from site_lens.core.records import Float32, Record, join, readable
 
 KINDS = {
@@ -185,7 +185,7 @@ def _read_manifest(path: Path) -> Manifest:
         content = read_file(path, limits.record_json_bytes)
         return Manifest.model_validate(parse_json(content, limits.record_json_values))
     except FileNotFoundError:
-        if path.with_suffix("").is_dir():
+        if is_folder(path.with_suffix("")):
             folder = path.with_suffix("")
             raise StorageError(f"{folder} is a folder, not one record; use Run.load or SiteFits.load") from None
         raise StorageError(f"there is no record at {path}; check the path") from None

@@ -2,6 +2,7 @@
 
 import ast
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,34 @@ def test_planted_offences_are_seen(text: str) -> None:
 )
 def test_what_is_harmless_is_let_through(text: str) -> None:
     assert offences("planted", ast.parse(text)) == []
+
+
+OPENING = re.compile(
+    r"open|.*\.(read_text|read_bytes|open)|json\.load|tomllib\.load|torch\.load|safe_open|.*load_file|.*read_(parquet|csv|json)"
+)
+"""Calls that open a file, or read one that was opened."""
+
+OPENED_ELSEWHERE = {
+    "site_lens/core/reading.py": "the door itself",
+    "site_lens/core/assets.py": "a part of the package",
+    "site_lens/reporting/page.py": "parts of packages",
+    "site_lens/reporting/images.py": "images that it drew a moment before",
+    "site_lens/interventions/tensor_files.py": "bytes that came through the door",
+    "site_lens/demo/measure.py": "what the training of the demo model left",
+    "site_lens/demo/training.py": "its own checkpoint",
+}
+"""Modules that open files without `core/reading.py`, and why: what they open is no stranger's, or was read before."""
+
+
+def test_files_of_others_are_opened_in_one_place() -> None:
+    opened = {
+        name
+        for name, tree in sources("site_lens")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and OPENING.fullmatch(ast.unparse(node.func))
+    }
+    assert opened - set(OPENED_ELSEWHERE) == set()  # read it with core/reading.py, or say above why not
+    assert set(OPENED_ELSEWHERE) - opened == set()
 
 
 SUFFIXES = ("json", "safetensors", "jsonl", "csv", "tsv", "parquet", "pt", "pkl", "npy", "npz", "bin")
