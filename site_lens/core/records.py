@@ -50,8 +50,13 @@ LayerHeadD = Annotated[Float32, Axes(("layer", "head", "d_head"))]
 """(layer head d_head): one vector a head."""
 
 
+MOST_ERRORS = 1000
+
+
 def readable(error: ValidationError) -> str:
-    """Say in one line what pydantic found wrong first, and where."""
+    """Say in one line what pydantic found wrong first, and where; of very many, which take long to write out, how many."""
+    if error.error_count() > MOST_ERRORS:
+        return f"{error.error_count()} values are wrong"
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     came = repr(first["input"])

@@ -172,9 +172,10 @@ def load(path: str | Path, expected: type[R] | None = None) -> R:
     arrays = _read_arrays(tensors_path, manifest)
     try:
         fields = join(manifest.fields, arrays)
+        record = cast(R, record_class(**fields))
         if arrays:
             raise InputError(f"no field holds the array {min(arrays)!r}")
-        return cast(R, record_class(**fields))
+        return record
     except (KeyError, TypeError, RecursionError, InputError) as error:
         raise StorageError(f"{manifest_path} does not hold a valid {manifest.kind}: {error}") from error
 

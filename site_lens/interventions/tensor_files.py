@@ -31,6 +31,9 @@ DAMAGE = (
 )  # fmt: skip
 """What the readers of zip archives and of pickles raise on damaged ones."""
 
+PROTOCOL = 2
+"""The language of the descriptions that `torch.save` writes."""
+
 ALLOWED_GLOBALS = {
     "torch._utils _rebuild_tensor_v2",
     "torch._utils _rebuild_parameter",
@@ -95,6 +98,7 @@ def _check_description(description: bytes, path: str | Path) -> None:
     """Refuse a description that names or does anything but what tensors need; nothing in it is carried out here."""
     for opcode, argument, _ in pickletools.genops(description):
         named = opcode.name == "GLOBAL" and argument not in ALLOWED_GLOBALS
-        if named or opcode.name not in ALLOWED_OPCODES:
+        newer = opcode.name == "PROTO" and argument != PROTOCOL
+        if named or newer or opcode.name not in ALLOWED_OPCODES:
             what = argument if named else opcode.name
             raise StorageError(f"{path} is no plain tensor and stays shut: opening it could run code ({what!r:.60})")

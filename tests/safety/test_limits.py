@@ -47,8 +47,9 @@ def test_arrays_that_are_said_to_be_huge_are_refused_unread(saved: tuple[Path, P
 
 
 def test_an_axis_of_negative_length_is_refused(saved: tuple[Path, Path]) -> None:
+    path = claim(saved, axes={"values": [-3, -3]})
     with watched(), refused(sl.StorageError, "an axis of negative length"):
-        sl.load(claim(saved, axes={"values": [-3, -3]}))
+        sl.load(path)
 
 
 def test_a_file_of_arrays_far_larger_than_said_is_refused_unread(saved: tuple[Path, Path]) -> None:
@@ -60,30 +61,34 @@ def test_a_file_of_arrays_far_larger_than_said_is_refused_unread(saved: tuple[Pa
 @pytest.mark.parametrize("heads", [[10**12], [1] * 10**5 + [10**5], [2**62] * 3])
 def test_huge_grids_are_refused_before_their_masks_are_made(saved: tuple[Path, Path], heads: list[int]) -> None:
     fields = json.loads(saved[1].read_bytes())["fields"] | {"grid": {"heads_per_layer": heads}}
+    path = claim(saved, fields=fields)
     with watched(), refused(sl.StorageError, "a head grid has at most 1048576 places"):
-        sl.load(claim(saved, fields=fields))
+        sl.load(path)
 
 
 def test_one_array_cannot_stand_in_many_places(tmp_path: Path) -> None:
     paths = record_paths(save(fit(), tmp_path / "fit"))
     fields = json.loads(paths[1].read_bytes())["fields"]
     fields["embedding"]["spread"] = fields["embedding"]["mean"]
+    path = claim(paths, fields=fields)
     with watched(), refused(sl.StorageError, r"embedding\.spread cannot be the array 'embedding\.mean'"):
-        sl.load(claim(paths, fields=fields))
+        sl.load(path)
 
 
 def test_an_array_that_no_field_holds_is_refused(saved: tuple[Path, Path]) -> None:
     from safetensors.numpy import save as to_safetensors
 
     saved[0].write_bytes(to_safetensors({"values": gates().values, "hidden": np.zeros(3, np.float32)}))
+    path = claim(saved, axes={"values": [3, 3], "hidden": [3]})
     with watched(), refused(sl.StorageError, "no field holds the array 'hidden'"):
-        sl.load(claim(saved, axes={"values": [3, 3], "hidden": [3]}))
+        sl.load(path)
 
 
 @pytest.mark.parametrize("schema", [0, -1, -(10**30)])
 def test_schemas_before_the_first_are_refused(saved: tuple[Path, Path], schema: int) -> None:
+    path = claim(saved, record_schema=schema)
     with watched(), refused(sl.StorageError, "schemas begin with 1"):
-        sl.load(claim(saved, record_schema=schema))
+        sl.load(path)
 
 
 @pytest.mark.parametrize(
@@ -112,16 +117,16 @@ def test_records_in_other_encodings_are_refused(saved: tuple[Path, Path], encodi
 
 
 def test_as_many_errors_as_values_stay_within_bounds(saved: tuple[Path, Path]) -> None:
-    fields = json.loads(saved[1].read_bytes())["fields"] | {"grid": {"heads_per_layer": ["x"] * 990_000}}
+    fields = json.loads(saved[1].read_bytes())["fields"] | {"grid": {"heads_per_layer": ["x"] * 490_000}}
     path = claim(saved, fields=fields)
-    with watched(), refused(sl.StorageError, "heads_per_layer"):
+    with watched(), refused(sl.StorageError, "490000 values are wrong"):
         sl.load(path)
 
 
 def test_keys_that_come_twice_among_very_many_are_found_in_time() -> None:
-    text = "{" + ",".join(f'"{i}":0' for i in range(300_000)) + ',"299999":1}'
+    text = "{" + ",".join(f'"{i}":0' for i in range(100_000)) + ',"99999":1}'
     start = time.monotonic()
-    with pytest.raises(ValueError, match="the key '299999' comes twice"):
+    with pytest.raises(ValueError, match="the key '99999' comes twice"):
         parse_json(text, 10**6)
     assert time.monotonic() - start < 10
 
@@ -185,7 +190,7 @@ def parquet(table: pa.Table, path: Path, **options: Any) -> Path:
 def test_a_billion_rows_in_a_small_parquet_file_are_refused_unread(tmp_path: Path) -> None:
     rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2_000_000, np.int8)), pa.array(["x"]))
     path = parquet(pa.table({"input": rows, "output": rows}), tmp_path / "t.parquet", compression="zstd")
-    assert path.stat().st_size < 10_000
+    assert path.stat().st_size < 50_000
     with watched(), refused(sl.TaskFileError, "it says that it holds 2000000 rows, more than 1000000"):
         sl.load_tasks(path)
 

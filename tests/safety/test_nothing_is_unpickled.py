@@ -164,7 +164,7 @@ def test_a_model_folder_with_a_pickle_in_it_is_refused_and_not_run(name: str, tm
     trap, folder = tmp_path / "ran", tmp_path / "model"
     shutil.copytree(DEMO_MODEL, folder)
     (folder / "model.safetensors").unlink()
-    (folder / name).write_bytes(pickle.dumps(Touch(trap)))
+    (folder / name).write_bytes(pickle.dumps(Touch(trap), protocol=2))
     with only_our_errors():
         sl.load_model(folder, device="cpu")
         pytest.fail("it was loaded")

@@ -57,16 +57,18 @@ sys.addaudithook(_hear)  # for as long as the process lives; it hears nothing wi
 @contextmanager
 def watched(*, writes_below: Path | None = None) -> Iterator[Seen]:
     """Let nothing be started or unpickled here, nothing written but below a folder, and memory stay bounded."""
-    seen = Seen()
+    seen, caching = Seen(), sys.dont_write_bytecode
     _watches.append(seen)
+    sys.dont_write_bytecode = True  # what is imported on the way is no work of the file
     try:
         with limited_memory():
             yield seen
     finally:
         _watches.pop()
-    assert seen.started == []
+        sys.dont_write_bytecode = caching
+    assert seen.started == [], seen.started
     outside = [path for path in seen.written if writes_below is None or not _is_below(path, writes_below)]
-    assert outside == []
+    assert outside == [], outside
 
 
 def _is_below(path: str, folder: Path) -> bool:
