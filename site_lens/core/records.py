@@ -54,7 +54,7 @@ MOST_ERRORS = 1000
 
 
 def readable(error: ValidationError) -> str:
-    """Say in one line what pydantic found wrong first, and where; of very many, which take long to write out, how many."""
+    """Say in one line what pydantic found wrong first, and where; of very many, which take long to list, how many."""
     if error.error_count() > MOST_ERRORS:
         return f"{error.error_count()} values are wrong"
     first = error.errors()[0]

@@ -170,8 +170,8 @@ def _unpacked_bytes(column: "pa.Array[Any]") -> int:
     if isinstance(column, pa.ListArray | pa.LargeListArray):
         return _unpacked_bytes(column.flatten())
     if isinstance(column, pa.DictionaryArray):
-        return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
-    return column.nbytes
+        return int(pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0)
+    return int(column.nbytes)
 
 
 READERS: dict[str, Callable[[Path, bytes, tuple[str, str]], Iterable[object]]] = {

@@ -75,9 +75,10 @@ def changed(data: st.DataObject, folder: Path, outside: Path) -> None:
 
 @given(data=st.data())
 def test_folders_that_were_changed_are_read_or_refused_and_written_within(
-    data: st.DataObject, honest: Path, tmp_path_factory: pytest.TempPathFactory
+    data: st.DataObject, honest: Path, tmp_path: Path
 ) -> None:
-    place = tmp_path_factory.mktemp("case")
+    place = tmp_path / "case"
+    shutil.rmtree(place, ignore_errors=True)
     folder, outside = place / "run", place / "outside"
     shutil.copytree(honest, folder)
     shutil.copytree(honest / "fits", outside)
@@ -91,7 +92,6 @@ def test_folders_that_were_changed_are_read_or_refused_and_written_within(
         patched.setattr(os, "fsync", lambda handle: None)  # nothing here outlives the test
         FEW.save(folder)
     assert contents(outside) == before
-    shutil.rmtree(place)
 
 
 # Names

@@ -15,6 +15,7 @@ import site_lens as sl
 MEMORY_BYTES = 512 * 2**20
 """What reading any file of these tests may take beyond what the process has."""
 
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 WRITING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
 STARTING = (
     "subprocess.Popen",
@@ -43,8 +44,8 @@ _watches: list[Seen] = []
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watches:
         return
-    if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-        _watches[-1].written.append(os.fsdecode(arguments[0]) if not isinstance(arguments[0], int) else "")
+    if event == "open" and isinstance(arguments[0], str | bytes) and arguments[2] & WRITES:  # else opened before
+        _watches[-1].written.append(os.fsdecode(arguments[0]))
     elif event in WRITING:
         _watches[-1].written.extend(os.fsdecode(path) for path in arguments[:2] if isinstance(path, str | bytes))
     elif event in STARTING:
@@ -72,7 +73,8 @@ def watched(*, writes_below: Path | None = None) -> Iterator[Seen]:
 
 
 def _is_below(path: str, folder: Path) -> bool:
-    return Path(os.path.realpath(Path(path).parent)).is_relative_to(os.path.realpath(folder))
+    place = Path(os.path.realpath(Path(path).parent)) / Path(path).name
+    return place.is_relative_to(os.path.realpath(folder))
 
 
 @contextmanager
