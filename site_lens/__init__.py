@@ -25,6 +25,7 @@ _HOMES = {
     "site_lens.core.statistics": ("Interval",),
     "site_lens.core.runs": ("Run",),
     "site_lens.core.storage": ("load", "save"),
+    "site_lens.core.reading": ("Limits", "reading_limits"),
     "site_lens.core.attention": ("AttentionSample", "AttentionSamples"),
     "site_lens.core.convergence": ("Convergence",),
     "site_lens.core.agreement": ("Agreement",),
@@ -125,6 +126,8 @@ if TYPE_CHECKING:
     from site_lens.core.profiles import HeadProfiles as HeadProfiles
     from site_lens.core.prompts import Prompt as Prompt
     from site_lens.core.prompts import PromptTemplate as PromptTemplate
+    from site_lens.core.reading import Limits as Limits
+    from site_lens.core.reading import reading_limits as reading_limits
     from site_lens.core.runs import Run as Run
     from site_lens.core.sampling import sample_tasks as sample_tasks
     from site_lens.core.scores import HeadGates as HeadGates

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import site_lens as sl
 from site_lens.core.assets import DEMO_MODEL
@@ -18,6 +19,16 @@ from site_lens.selectors.workbench import Workbench
 from tests.hooked_transformers import as_hooked_transformer
 from tests.planted import TEMPLATE, planted_tasks, save_planted
 from tests.tiny_models import save_tiny
+
+# How many files every loader is tried on (tests/safety): --hypothesis-profile=nightly, or the environment variable.
+for profile, n_cases in {"normal": 300, "nightly": 5000}.items():
+    settings.register_profile(
+        profile,
+        max_examples=n_cases,
+        deadline=None,  # for machines that are shared
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "normal"))
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 

@@ -8,14 +8,14 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, Device, DType, InputColumn, ModelName, OutputColumn, RunFolder, Source
-from site_lens.cli.showing import show_frame, show_rows
+from site_lens.cli.showing import show_frame, show_line, show_rows
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import unknown_name
 from site_lens.core.faithfulness import OWN_ORDERINGS
 from site_lens.core.pieces import clear_pieces
 from site_lens.core.record_sets import file_name
-from site_lens.core.runs import study_mark, study_pieces
-from site_lens.core.storage import check_writable, write_whole
+from site_lens.core.runs import check_run_folder, has_mark, study_mark, study_pieces
+from site_lens.core.storage import write_whole
 
 if TYPE_CHECKING:
     from site_lens.core.records import Record
@@ -129,7 +129,7 @@ def landscape(
         n_fits=n_fits, max_queries=max_queries, seed=seed,
     )  # fmt: skip
     if not as_json:
-        print(f"{task}: {found.verdict}")
+        show_line(f"{task}: {found.verdict}")
     show_frame(found.frame(), as_json)
 
 
@@ -226,17 +226,17 @@ def _study(
     the version of site_lens.
     """
     saved = sl.Run.load(run)
-    check_writable(run)
+    check_run_folder(run)
     names = list(dict.fromkeys(fit.task for fit in saved.fits.values()))
     path, input_column, output_column = source
     model, dtype, device = wanted_model
     tasks = sl.load_tasks(path, names, input_column=input_column, output_column=output_column)
     depends_on = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
-    key, mark = digest_json([name, sl.__version__, depends_on, model, dtype, settings]), study_mark(run, name)
-    if name in saved.studies and mark.exists() and mark.read_text(encoding="utf-8") == key:
+    key = digest_json([name, sl.__version__, depends_on, model, dtype, settings])
+    if name in saved.studies and has_mark(run, name, key):
         return saved.studies[name]
     found = measure(sl.load_model(model, dtype=dtype, device=device), tasks, saved.fits)
     sl.write_report(saved.with_study(name, found, run), run / "report.html")
-    write_whole({mark: key.encode()})
+    write_whole({study_mark(run, name): key.encode()})
     clear_pieces(study_pieces(run, name))
     return found

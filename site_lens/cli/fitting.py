@@ -22,8 +22,7 @@ from site_lens.cli.options import (
     TaskNames,
 )
 from site_lens.cli.showing import show_run
-from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, write_results
-from site_lens.core.storage import check_writable
+from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
 
 ATTENTION_HEADS = 4
 """Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
@@ -125,7 +124,7 @@ def evaluate(
 ) -> None:
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
     saved = sl.Run.load(run)
-    check_writable(run)
+    check_run_folder(run)
     names = list(dict.fromkeys(one.task for one in saved.fits.values()))
     wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
     measured = sl.evaluate(

@@ -10,7 +10,7 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, Device, DType
-from site_lens.cli.showing import show_table
+from site_lens.cli.showing import show_line, show_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ def _finite(fields: dict[str, Any]) -> dict[str, Any]:
 def _show_card(checks: "Sequence[Check]", known: dict[str, Any]) -> None:
     for name in ("name", "architecture", "host", "d_head", "dtype", "processing", "value_bias", "bos"):
         if name in known:
-            print(f"{name + ':':14}{known[name]}")
+            show_line(f"{name + ':':14}{known[name]}")
     if known:
         print(f"{'heads:':14}{sl.HeadGrid(tuple(known['grid']['heads_per_layer']))}")
     cells = [

@@ -9,7 +9,7 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, RunFolder
-from site_lens.cli.showing import show_frame, show_rows, show_table
+from site_lens.cli.showing import show_frame, show_line, show_rows, show_table
 
 if TYPE_CHECKING:
     from site_lens.core.records import Record
@@ -24,9 +24,9 @@ def report(
     """Write the report of a saved run as one offline HTML file; needs no model."""
     saved = sl.Run.load(run)
     drawn = [] if images is None else sl.write_images(saved, images, format=format)
-    print(sl.write_report(saved, out or run / "report.html"))
+    show_line(str(sl.write_report(saved, out or run / "report.html")))
     if images is not None:
-        print(f"{len(drawn)} images in {images}")
+        show_line(f"{len(drawn)} images in {images}")
 
 
 def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
@@ -79,7 +79,7 @@ def compare(
         best = table.sort_values("jaccard", ascending=False, kind="stable")[columns]
         show_rows([dict(zip(columns, row, strict=True)) for row in best.itertuples(index=False)], as_json=False)
     if out is not None:
-        print(sl.write_comparison(overlap, out), file=sys.stderr if as_json else sys.stdout)
+        show_line(str(sl.write_comparison(overlap, out)), aside=as_json)
 
 
 def _head_maps(path: Path) -> "dict[str, sl.SiteFit | sl.HeadScores]":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import site_lens as sl
 from site_lens.core.evaluation import REFERENCE
 from site_lens.core.runs import ZERO_EMBEDDING
+from site_lens.core.shown import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
     from site_lens.core.evaluation import Evaluations
 
 
+def show_line(text: str, *, aside: bool = False) -> None:
+    """Print a line in which no name or text of a file can act on the terminal; `aside`: to stderr."""
+    print(visible(text), file=sys.stderr if aside else sys.stdout)
+
+
 def show_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Print rows with the same keys; there must be one at least, unless as JSON."""
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print(json.dumps(rows, indent=1))  # in ASCII, so that nothing in a text acts on a terminal
         return
     cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
     show_table(list(rows[0]), cells)
@@ -30,14 +36,14 @@ def show_frame(frame: "pd.DataFrame", as_json: bool, report: Path | None = None)
     shown = rows if as_json else [{k: "" if v is None else v for k, v in row.items()} for row in rows]
     show_rows([{str(k): v for k, v in row.items()} for row in shown], as_json)
     if report is not None and not as_json:
-        print(f"report:  {report}")
+        show_line(f"report:  {report}")
 
 
 def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
     """Print what a run measured and where its files are; fits that must not be read are named on stderr."""
     broken = [key for key, fit in run.fits.items() if fit.status == "nonfinite"]
     if broken:
-        print(f"warning: the loss became nonfinite for {', '.join(broken)}; do not read those fits", file=sys.stderr)
+        show_line(f"warning: the loss became nonfinite for {', '.join(broken)}; do not read those fits", aside=True)
     if as_json:
         measured = run.evaluations or sl.Evaluations([])
         results = json.loads(measured.results().to_json(orient="records"))
@@ -46,7 +52,7 @@ def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
     if run.evaluations is not None:
         _show_accuracies(run.evaluations)
     for name, path in paths.items():
-        print(f"{name + ':':9}{path}")
+        show_line(f"{name + ':':9}{path}")
 
 
 def _show_accuracies(evaluations: "Evaluations") -> None:
@@ -59,7 +65,7 @@ def _show_accuracies(evaluations: "Evaluations") -> None:
     show_table(["task", *methods, "n"], [*cells, ["mean over tasks", *means, ""]])
     print("First-token accuracy. Means over tasks, with 95% intervals:")
     for method in methods:
-        print(f"  {method:32}{evaluations.mean(method)}")
+        show_line(f"  {method:32}{evaluations.mean(method)}")
     # Never the gain over 10-shot prompting without the gain over gates alone.
     if evaluations.having("site", REFERENCE, ZERO_EMBEDDING):
         for other in (REFERENCE, ZERO_EMBEDDING):
@@ -72,8 +78,10 @@ def show_table(header: list[str], cells: list[list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*header)
+    table = Table()
+    for name in header:
+        table.add_column(Text(visible(name)))  # a Text, not a string: rich reads markup in strings
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     # A pipe has no width: give a table there all it needs instead of folding it to 80 columns.
     Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -3,9 +3,17 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from site_lens.core.shown import visible
+
 
 class SiteLensError(Exception):
-    """Base of every error that site_lens raises on purpose."""
+    """Base of every error that site_lens raises on purpose.
+
+    Its text may quote names and files of others; whatever would act on a terminal is shown as its escape.
+    """
+
+    def __str__(self) -> str:
+        return visible(Exception.__str__(self), keep="\n")
 
 
 class InputError(SiteLensError, ValueError):
@@ -39,7 +47,7 @@ class FitError(SiteLensError, RuntimeError):
 class UnknownNameError(InputError, KeyError):
     """A name that is not known; a KeyError, too, so that `get` and `in` of a mapping treat it as one."""
 
-    __str__ = Exception.__str__  # KeyError would show the repr of the message
+    __str__ = SiteLensError.__str__  # KeyError would show the repr of the message
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], advice: str = "") -> UnknownNameError:

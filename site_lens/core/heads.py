@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from site_lens.core.errors import InputError, MismatchError
 
+MOST_PLACES = 2**20
+"""Layers times heads that a grid may have: a hundred times those of the largest models, and few enough to draw."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class Head:
@@ -46,7 +49,11 @@ class HeadGrid:
 
     def __post_init__(self) -> None:
         if not self.heads_per_layer or min(self.heads_per_layer) < 0 or max(self.heads_per_layer) == 0:
-            raise InputError(f"a head grid needs at least one head, got heads per layer {self.heads_per_layer}")
+            raise InputError(f"a head grid needs at least one head, got heads per layer {self.heads_per_layer!r:.80}")
+        if self.n_layers * self.n_heads > MOST_PLACES:
+            raise InputError(
+                f"a head grid has at most {MOST_PLACES} places, got {self.n_layers} layers x {self.n_heads} heads"
+            )
 
     @classmethod
     def full(cls, n_layers: int, n_heads: int) -> "HeadGrid":

@@ -5,10 +5,10 @@
 <folder>/evaluations/<task>.json + .safetensors, and results.csv, where accuracies are given
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,16 @@ from site_lens.core.errors import InputError, MismatchError, StorageError
 from site_lens.core.evaluation import REFERENCE, Evaluation, Evaluations
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.runs import Run
-from site_lens.core.storage import write_whole
+from site_lens.core.reading import is_folder
+from site_lens.core.record_sets import manifests
+from site_lens.core.runs import Run, refuse_links
+from site_lens.core.shown import visible
+from site_lens.core.storage import record_paths, write_whole
 
 CARD = "README.md"
-UPLOADED = [CARD, "fits/*", "evaluations/*", "results.csv"]
-"""What of a folder goes to the hub; whatever else lies there stays."""
+RESULTS = "results.csv"
+DOWNLOADED = ["fits/*.json", "fits/*.safetensors"]
+"""What of a repository is fetched to read its fits."""
 
 TAGS = ["site", "in-context-learning", "task-embedding", "attention-heads", "interpretability"]
 METHODS = ("zero_shot", REFERENCE, "site", "site_zero_embedding")
@@ -70,7 +74,8 @@ def push_to_hub(
 ) -> str:
     """Upload a folder of `save_for_hub` to a model repository of the Hugging Face hub, which is made if need be.
 
-    Whoever calls must be logged in (`hf auth login`); nothing but the records and the card is uploaded.
+    Whoever calls must be logged in (`hf auth login`). Only the card, `results.csv` and records that can be read are
+    uploaded, whatever else lies in the folder, and no file that a link leads to.
 
     Args:
         folder: The folder.
@@ -87,14 +92,33 @@ def push_to_hub(
     """
     from huggingface_hub import HfApi
 
-    SiteFits.load(Path(folder) / "fits")
-    if not (Path(folder) / CARD).is_file():
-        raise StorageError(f"{folder} has no {CARD}; write it with save_for_hub")
+    folder = Path(folder)
+    files = _to_upload(folder)
     api = HfApi(library_name="site_lens", library_version=__version__)
     with _hub_errors(repo_id):
         api.create_repo(repo_id, private=private, exist_ok=True)
-        done = api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=UPLOADED, commit_message=message)
+        done = api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=files, commit_message=message)
     return str(done.commit_url)
+
+
+def _to_upload(folder: Path) -> list[str]:
+    """Return the files of a folder that belong to a run, as patterns below it."""
+    refuse_links(folder)
+    SiteFits.load(folder / "fits")
+    if manifests(folder / "evaluations"):
+        Evaluations.load(folder / "evaluations")
+    if not (folder / CARD).is_file():
+        raise StorageError(f"{folder} has no {CARD}; write it with save_for_hub")
+    records = [
+        path for part in ("fits", "evaluations") for one in manifests(folder / part) for path in record_paths(one)
+    ]
+    files = sorted([folder / CARD, *records, *([folder / RESULTS] if (folder / RESULTS).exists() else [])])
+    for path in files:
+        if path.is_symlink():
+            raise StorageError(
+                f"{path} is a link, and what it leads to may be none of the hub's business; copy the file"
+            )
+    return [escape(str(path.relative_to(folder))) for path in files]
 
 
 def from_hub(source: str | Path, *, revision: str | None = None) -> SiteFits:
@@ -111,14 +135,14 @@ def from_hub(source: str | Path, *, revision: str | None = None) -> SiteFits:
         InputError: The repository's name cannot be one.
     """
     folder = Path(source)
-    if not folder.is_dir():
+    if not is_folder(folder):
         from huggingface_hub import snapshot_download
 
         with _hub_errors(str(source)):
             found = snapshot_download(
                 str(source),
                 revision=revision,
-                allow_patterns=UPLOADED,
+                allow_patterns=DOWNLOADED,
                 library_name="site_lens",
                 library_version=__version__,
             )
@@ -152,7 +176,7 @@ def _one_model(fits: SiteFits) -> ModelIdentity:
 
 def _hub_id(name: str) -> str | None:
     """Return the name if it is a hub id: "user/name", and no folder that happens to be there."""
-    return name if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not Path(name).exists() else None
+    return name if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not is_folder(name) else None
 
 
 def _card(
@@ -163,20 +187,36 @@ def _card(
     measured: Mapping[str, Evaluation] = evaluations or {}
     methods = [name for name in METHODS if any(name in one.methods for one in measured.values())]
     prompts = {fit.template.instruction + fit.template.query_text("...") for fit in fits.values()}
+    fences = [len(run) for prompt in prompts for run in re.findall("~+", prompt)]
     card = ModelCard.from_template(
         ModelCardData(base_model=base_model, library_name="site_lens", license=license, tags=TAGS),
         template_path=str(ASSETS / "model_card.md.j2"),
         version=__version__,
-        model=model,
+        name=_cell(model.name),
+        model=_model_facts(model),
         measured=methods,
         columns=["task", "seed", "M", "N", "status", "heads of alpha > 0.5", *(["n", *methods] if methods else [])],
         rows=[_row(fit, measured.get(fit.task), methods, _suffix(fit, fits)) for fit in fits.values()],
-        prompts=sorted(prompts),
+        prompts=[visible(prompt, keep="\n") for prompt in sorted(prompts)],
+        fence="~" * max(4, 1 + max(fences, default=0)),
         notes=list(dict.fromkeys(_cell(note) for fit in fits.values() for note in fit.notes)),
-        name_in_python=json.dumps(base_model or model.name),
-        task_in_python=json.dumps(next(iter(fits))),
+        name_in_python=ascii(base_model or model.name),
+        task_in_python=ascii(next(iter(fits))),
+        dtype_in_python=f"torch.{model.dtype}" if re.fullmatch(r"[a-z]+[0-9]+", model.dtype) else '"auto"',
     )
     return str(card)
+
+
+def _model_facts(model: ModelIdentity) -> dict[str, str]:
+    facts = {
+        "model": model.name + (f", revision {model.revision}" if model.revision else ""),
+        "architecture": model.architecture,
+        "heads": f"{model.grid}, d_head {model.d_head}",
+        "number format": f"{model.dtype}, {model.processing} weights",
+        "prompts begin with BOS": "yes" if model.bos else "no",
+        "digest of the weights": model.weights_digest[:16],
+    }
+    return {name: _cell(fact) for name, fact in facts.items()}
 
 
 def _suffix(fit: SiteFit, fits: SiteFits) -> str:
@@ -200,5 +240,5 @@ def _row(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], suffix
 
 
 def _cell(value: object) -> str:
-    """Write a value so that it stays in its cell."""
-    return " ".join(str(value).split()).replace("|", "\\|")
+    """Write a value so that it stays in its cell and is no Markdown, HTML or link."""
+    return re.sub(r"([\\`*\[\]<>&|~$])", r"\\\1", visible(" ".join(str(value).split())))

@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from site_lens._version import __version__
 from site_lens.core.digests import digest_json
+from site_lens.core.errors import StorageError
 from site_lens.core.records import Axes, Float32, Record
 from site_lens.core.storage import load, record_paths, save
 
@@ -95,7 +96,13 @@ def side_by_side(parts: Sequence[Float32], axis: int) -> Float32:
 
 
 def clear_pieces(folder: Path) -> None:
-    """Remove the pieces in a folder, and the folder if nothing else is in it."""
+    """Remove the pieces in a folder, and the folder if nothing else is in it.
+
+    Raises:
+        StorageError: The folder is a link: what it holds lies somewhere else.
+    """
+    if folder.is_symlink():
+        raise StorageError(f"{folder} is a link to {folder.readlink()}; remove the link first")
     for manifest in folder.glob("*.json"):
         for path in record_paths(manifest):
             path.unlink(missing_ok=True)

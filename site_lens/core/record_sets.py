@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError, StorageError, unknown_name
+from site_lens.core.reading import current_limits
 from site_lens.core.records import Record
+from site_lens.core.shown import visible
 from site_lens.core.storage import load, save
 
 if TYPE_CHECKING:
@@ -16,15 +19,38 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Record)
 
 
+RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
+"""Names that mean a device on Windows, whatever their suffix."""
+
+
 def file_name(key: str) -> str:
-    """Turn any key into a file name: itself when that is safe, else what is safe of it and a digest."""
+    """Turn any key into a file name: itself when that is safe on every system, else what is safe of it and a digest."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "_", key)[:80]
-    return key if key and safe == key else f"{safe}-{digest_json(key)[:8]}"
+    plain = key and safe == key and not RESERVED.fullmatch(key)
+    return key if plain else f"{safe}-{digest_json(key.encode('utf-8', 'backslashreplace').decode())[:8]}"
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Sort key under which seed 2 comes before seed 10."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", path.stem)]
+
+
+def manifests(folder: str | Path) -> list[Path]:
+    """Return the JSON files of the records in a folder, in no order; none where there is no folder.
+
+    Raises:
+        StorageError: The folder cannot be read, or there are more than `Limits.record_files`.
+    """
+    most = current_limits().record_files
+    try:
+        found = list(islice(Path(folder).glob("*.json"), most + 1))
+    except ValueError:  # a NUL byte, or half a character, in the name
+        return []
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror}") from error
+    if len(found) > most:
+        raise StorageError(f"{folder} holds more than {most} records; if you trust it, raise Limits.record_files")
+    return found
 
 
 class RecordSet(Mapping[str, R], Generic[R]):
@@ -57,7 +83,7 @@ class RecordSet(Mapping[str, R], Generic[R]):
         return len(self._records)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(self)})"
+        return visible(f"{type(self).__name__}({', '.join(self)})")
 
     def frame(self) -> "pd.DataFrame":
         """Return the tables of all records below each other, with the key in front; an empty table of none."""
@@ -84,7 +110,7 @@ class RecordSet(Mapping[str, R], Generic[R]):
         Raises:
             StorageError: The folder holds none, or one of them is damaged.
         """
-        paths = sorted(Path(folder).glob("*.json"), key=_natural)
+        paths = sorted(manifests(folder), key=_natural)
         if not paths:
             raise StorageError(f"{folder} holds no saved {cls.record_class.kind}; check the path")
         return cls(load(path, cls.record_class) for path in paths)  # type: ignore[misc]  # class-level R is bound here

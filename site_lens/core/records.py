@@ -30,7 +30,7 @@ class Axes:
         try:
             with np.errstate(over="ignore"):  # too large for float32 is not finite, which is said below
                 array = np.array(value, dtype=np.float32, order="C")  # files hold the bytes in this order
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"needs numbers with axes ({' '.join(self.names)}): {error}") from None
         if array.ndim != len(self.names):
             raise ValueError(f"needs axes ({' '.join(self.names)}), got an array of shape {array.shape}")
@@ -50,8 +50,13 @@ LayerHeadD = Annotated[Float32, Axes(("layer", "head", "d_head"))]
 """(layer head d_head): one vector a head."""
 
 
+MOST_ERRORS = 1000
+
+
 def readable(error: ValidationError) -> str:
-    """Say in one line what pydantic found wrong first, and where."""
+    """Say in one line what pydantic found wrong first, and where; of very many, which take long to list, how many."""
+    if error.error_count() > MOST_ERRORS:
+        return f"{error.error_count()} values are wrong"
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     came = repr(first["input"])
@@ -125,11 +130,18 @@ def split(value: Any, path: tuple[str, ...], arrays: dict[str, Float32]) -> Any:
     return _walk(value, path, lambda child, at: split(child, at, arrays))
 
 
-def join(value: Any, arrays: dict[str, Float32]) -> Any:
-    """Put the arrays back where `split` took them out; raises KeyError for an array that is not there."""
+def join(value: Any, arrays: dict[str, Float32], path: tuple[str, ...] = ()) -> Any:
+    """Put the arrays back where `split` took them out, each out of `arrays` and to its own place.
+
+    Raises:
+        KeyError: An array is not there, or is said to stand in another place than its own.
+    """
     if isinstance(value, dict) and set(value) == {"$array"}:
-        return arrays[value["$array"]]
-    return _walk(value, (), lambda child, at: join(child, arrays))
+        name = ".".join(path)
+        if value["$array"] != name:
+            raise KeyError(f"{name} cannot be the array {value['$array']!r:.80}")
+        return arrays.pop(name)
+    return _walk(value, path, lambda child, at: join(child, arrays, at))
 
 
 def _walk(value: Any, path: tuple[str, ...], visit: Callable[[Any, tuple[str, ...]], Any]) -> Any:

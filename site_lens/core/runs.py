@@ -18,7 +18,8 @@ from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
 from site_lens.core.pieces import clear_pieces
-from site_lens.core.record_sets import file_name
+from site_lens.core.reading import is_folder, read_file
+from site_lens.core.record_sets import file_name, manifests
 from site_lens.core.records import Record
 from site_lens.core.scores import ScoresByTask
 from site_lens.core.storage import check_writable, load, save, write_whole
@@ -40,6 +41,11 @@ CONTENTS = (ZERO_EMBEDDING, OTHER_EMBEDDING, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 """The controls that change what alphas mix in, and nothing else."""
 CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 """Every control that a study can fit beside its fits."""
+
+SEVERAL = ("controls", "scores")
+"""Parts of a run's folder that hold a folder for each control or selector."""
+PARTS = ("fits", *SEVERAL, "evaluations", "attention", "studies")
+"""Every part of a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +105,17 @@ class Run:
             StorageError: The folder holds no fits, or a record is damaged.
         """
         folder = Path(folder)
-        if not (folder / "fits").is_dir():
+        if not is_folder(folder / "fits"):
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); make one with: site-lens fit")
         controls, measured = sorted((folder / "controls").glob("*")), folder / "evaluations"
         sampled, scored = folder / "attention", sorted((folder / "scores").glob("*"))
         return cls(
             fits=SiteFits.load(folder / "fits"),
-            controls={part.name: SiteFits.load(part) for part in controls if any(part.glob("*.json"))},
-            evaluations=Evaluations.load(measured) if any(measured.glob("*.json")) else None,
-            attention=AttentionSamples.load(sampled) if any(sampled.glob("*.json")) else AttentionSamples([]),
-            scores={part.name: ScoresByTask.load(part) for part in scored if any(part.glob("*.json"))},
-            studies={path.stem: load(path) for path in sorted((folder / "studies").glob("*.json"))},
+            controls={part.name: SiteFits.load(part) for part in controls if manifests(part)},
+            evaluations=Evaluations.load(measured) if manifests(measured) else None,
+            attention=AttentionSamples.load(sampled) if manifests(sampled) else AttentionSamples([]),
+            scores={part.name: ScoresByTask.load(part) for part in scored if manifests(part)},
+            studies={path.stem: load(path) for path in sorted(manifests(folder / "studies"))},
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -118,13 +124,14 @@ class Run:
         Raises:
             StorageError: The folder cannot be written; records written before stay.
         """
-        check_writable(folder)
+        check_run_folder(folder)
         clear_run(folder)
         return self.add_to(folder)
 
     def add_to(self, folder: str | Path) -> Path:
         """Write every record beside those that are there, such as those of other tasks of the same run."""
         folder = Path(folder)
+        refuse_links(folder)
         self.fits.save(folder / "fits")
         for name, control in self.controls.items():
             control.save(folder / "controls" / name)
@@ -141,6 +148,7 @@ class Run:
     def with_study(self, name: str, study: Record, folder: str | Path | None = None) -> "Run":
         """Return the run with one more study, saved beside the rest where a folder is given."""
         if folder is not None:
+            refuse_links(folder)
             save(study, Path(folder) / "studies" / name)
         return replace(self, studies=self.studies | {name: study})
 
@@ -155,28 +163,58 @@ def study_pieces(folder: str | Path, name: str) -> Path:
     return Path(folder) / "studies" / f"{name}.pieces"
 
 
+def has_mark(folder: str | Path, name: str, key: str) -> bool:
+    """Tell whether the mark of a study says that it was made of exactly this; what cannot be read says nothing."""
+    try:
+        return read_file(study_mark(folder, name), len(key.encode())) == key.encode()
+    except OSError:
+        return False
+
+
+def check_run_folder(folder: str | Path) -> None:
+    """Find out before long work whether a run can be written to `folder`, and nowhere else; raises StorageError."""
+    refuse_links(folder)
+    check_writable(folder)
+
+
+def refuse_links(folder: str | Path) -> None:
+    """Raise StorageError if a part of a run's folder is a link: what is saved or cleared there lies somewhere else."""
+    inner = [part for name in SEVERAL for part in (Path(folder) / name).glob("*")]
+    for part in (*(Path(folder) / name for name in PARTS), *inner):
+        if part.is_symlink():
+            raise StorageError(f"{part} is a link to {part.readlink()}, out of the run's folder; remove the link first")
+
+
 def _check_folder(kind: str, name: str) -> None:
     if file_name(name) != name:
         raise InputError(f"{kind} {name!r} cannot name a folder; use letters, digits, - and _")
 
 
 def clear_run(folder: str | Path) -> None:
-    """Remove the records, results and report of a run, and nothing else: a stale record would join a new run."""
+    """Remove the records, results and report of a run, and nothing else: a stale record would join a new run.
+
+    Raises:
+        StorageError: A file cannot be removed, or a part of the folder is a link to somewhere else.
+    """
     folder = Path(folder)
-    for mark in (folder / "studies").glob("*.key"):
-        mark.unlink()
-    for pieces in (folder / "studies").glob("*.pieces"):
-        clear_pieces(pieces)
-    several = [part for parent in ("controls", "scores") for part in (folder / parent).glob("*")]
-    for part in (folder / "fits", *several, folder / "evaluations", folder / "attention", folder / "studies"):
-        for manifest in part.glob("*.json"):
-            if manifest.with_suffix(".safetensors").exists():
-                manifest.with_suffix(".safetensors").unlink()
-                manifest.unlink()
-        if part.is_dir() and not any(part.iterdir()):
-            part.rmdir()
-    for product in ("results.csv", "report.html"):
-        (folder / product).unlink(missing_ok=True)
+    refuse_links(folder)
+    several = [part for parent in SEVERAL for part in (folder / parent).glob("*")]
+    try:
+        for mark in (folder / "studies").glob("*.key"):
+            mark.unlink()
+        for pieces in (folder / "studies").glob("*.pieces"):
+            clear_pieces(pieces)
+        for part in (folder / "fits", *several, folder / "evaluations", folder / "attention", folder / "studies"):
+            for manifest in part.glob("*.json"):
+                if manifest.with_suffix(".safetensors").exists():
+                    manifest.with_suffix(".safetensors").unlink()
+                    manifest.unlink()
+            if part.is_dir() and not any(part.iterdir()):
+                part.rmdir()
+        for product in ("results.csv", "report.html"):
+            (folder / product).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot clear {folder} of an older run: {error}; choose another output folder") from error
 
 
 def write_results(evaluations: Evaluations, folder: str | Path) -> Path:

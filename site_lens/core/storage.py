@@ -5,7 +5,7 @@ holds the digests of both, so a truncated, edited or half-replaced pair is recog
 """
 
 import errno
-import json
+import math
 import os
 import tempfile
 from importlib import import_module
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from site_lens._version import __version__
 from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import InputError, StorageError
+from site_lens.core.reading import current_limits, is_folder, parse_json, read_file
 from site_lens.core.records import Float32, Record, join, readable
 
 KINDS = {
@@ -48,8 +49,8 @@ KINDS = {
 }
 """Every kind of record that can be stored, and where its class lives."""
 
-MAX_JSON_BYTES = 64 * 2**20
-"""A manifest larger than this is refused unread: the largest honest one is far smaller."""
+HEADER_BYTES = 2**16
+"""What a safetensors file may hold beyond its numbers, and once more for every array."""
 
 R = TypeVar("R", bound=Record)
 
@@ -137,9 +138,9 @@ def write_whole(files: dict[Path, bytes]) -> None:
                 raise IsADirectoryError(errno.EISDIR, f"{path} is a folder")
         for temporary, path in waiting:
             Path(temporary).replace(path)
-    except OSError as error:
-        folder = next(iter(files)).parent
-        raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte, or half a character, in a name
+        folder, reason = next(iter(files)).parent, error.strerror if isinstance(error, OSError) else error
+        raise StorageError(f"cannot write to {folder}: {reason}; choose another output folder") from error
     finally:
         for temporary, _ in waiting:
             Path(temporary).unlink(missing_ok=True)
@@ -172,18 +173,21 @@ def load(path: str | Path, expected: type[R] | None = None) -> R:
     arrays = _read_arrays(tensors_path, manifest)
     try:
         fields = join(manifest.fields, arrays)
-        return cast(R, record_class(**fields))
+        record = cast(R, record_class(**fields))
+        if arrays:
+            raise InputError(f"no field holds the array {min(arrays)!r}")
+        return record
     except (KeyError, TypeError, RecursionError, InputError) as error:
         raise StorageError(f"{manifest_path} does not hold a valid {manifest.kind}: {error}") from error
 
 
 def _read_manifest(path: Path) -> Manifest:
+    limits = current_limits()
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise StorageError(f"{path} is larger than {MAX_JSON_BYTES} bytes, more than any record needs")
-        return Manifest.model_validate(json.loads(path.read_bytes()))
+        content = read_file(path, limits.record_json_bytes)
+        return Manifest.model_validate(parse_json(content, limits.record_json_values))
     except FileNotFoundError:
-        if path.with_suffix("").is_dir():
+        if is_folder(path.with_suffix("")):
             folder = path.with_suffix("")
             raise StorageError(f"{folder} is a folder, not one record; use Run.load or SiteFits.load") from None
         raise StorageError(f"there is no record at {path}; check the path") from None
@@ -191,7 +195,7 @@ def _read_manifest(path: Path) -> Manifest:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
         raise StorageError(f"{path} is not a site_lens record: {readable(error)}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StorageError(f"{path} is truncated or not JSON ({error}); remake the record") from None
 
 
@@ -200,6 +204,8 @@ def _record_class(manifest: Manifest, path: Path) -> type[Record]:
         raise StorageError(f"{path} holds a {manifest.kind!r}, which site_lens {__version__} does not know; upgrade")
     module, name = KINDS[manifest.kind].split(":")
     record_class = cast(type[Record], getattr(import_module(module), name))
+    if manifest.record_schema < 1:
+        raise StorageError(f"{path} says schema {manifest.record_schema} of {manifest.kind}; schemas begin with 1")
     if manifest.record_schema > record_class.schema_version:
         raise StorageError(
             f"{path} was written by site_lens {manifest.site_lens} with schema {manifest.record_schema} of "
@@ -208,19 +214,34 @@ def _record_class(manifest: Manifest, path: Path) -> type[Record]:
     return record_class
 
 
+def _claimed_bytes(manifest: Manifest, path: Path) -> int:
+    """Return the bytes that the arrays of a manifest will take; raises StorageError if they are too many."""
+    if any(length < 0 for shape in manifest.axes.values() for length in shape):
+        raise StorageError(f"{path} says that an array has an axis of negative length")
+    n_bytes = 4 * sum(math.prod(max(length, 1) for length in shape) for shape in manifest.axes.values())
+    most = current_limits().record_array_bytes
+    if n_bytes > most:
+        raise StorageError(
+            f"{path} says that its arrays take more than {most} bytes; if you trust it, raise "
+            "Limits.record_array_bytes with reading_limits"
+        )
+    return n_bytes + HEADER_BYTES * (1 + len(manifest.axes))
+
+
 def _read_arrays(path: Path, manifest: Manifest) -> dict[str, Float32]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
+    most = _claimed_bytes(manifest, path.with_suffix(".json"))
     try:
-        content = path.read_bytes()
+        content = read_file(path, most)
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}; the record needs it beside its JSON") from error
     if digest_bytes(content) != manifest.tensors_digest:
         raise StorageError(f"{path} is truncated or was edited (its digest is not the recorded one); remake the record")
     try:
         arrays = cast(dict[str, Float32], from_bytes(content))
-    except (SafetensorError, KeyError) as error:  # KeyError: a number format that numpy lacks
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a number format that numpy lacks
         raise StorageError(f"{path} is not a safetensors file of float32 arrays: {error}") from error
     formats = {str(array.dtype) for array in arrays.values()} - {"float32"}
     if formats:

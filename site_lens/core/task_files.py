@@ -1,7 +1,5 @@
 """Tasks from files: the paper's folders, Function-Vectors JSON, CSV, TSV, JSON lines, parquet, datasets."""
 
-import csv
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,19 +7,18 @@ from typing import TYPE_CHECKING, Any, Union
 
 from site_lens.core.assets import demo_tasks
 from site_lens.core.errors import InputError, TaskFileError, unknown_name
+from site_lens.core.reading import current_limits
+from site_lens.core.task_rows import READERS, read_rows
 from site_lens.core.tasks import SPLITS, Example, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-TABLES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
+TABLES = tuple(READERS)
 """Suffixes of the files that hold one task without splits."""
 
 SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
 """What other people call the splits."""
-
-TEXT = "utf-8-sig"
-"""UTF-8, with the byte order mark that spreadsheets put in front or without."""
 
 
 def load_tasks(
@@ -105,12 +102,15 @@ class _Columns:
 
     @staticmethod
     def _text(value: object, column: str, where: str) -> str:
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
         if not (number or isinstance(value, str)):
             raise TaskFileError(f"{where}: {column!r} must be text or a number, got {value!r:.60}")
         text = str(value)
         if not text.strip():
             raise TaskFileError(f"{where}: {column!r} is empty")
+        most = current_limits().text_characters
+        if len(text) > most:
+            raise TaskFileError(f"{where}: {column!r} holds {len(text)} characters, more than {most}")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise TaskFileError(f"{where}: {column!r} holds half a surrogate pair, which is no character: {text!a:.60}")
         return text
@@ -119,14 +119,18 @@ class _Columns:
 def _from_path(path: Path, name: str | None, columns: _Columns, seed: int) -> Iterator[Task]:
     if not _exists(path):
         raise TaskFileError(f"there are no tasks at {path}; give a file, a folder, or 'demo' for the demo tasks")
-    if path.is_file():
-        if path.suffix not in TABLES:
-            raise TaskFileError(f"{path} is not one of {', '.join(TABLES)}")
-        yield _split(name or path.stem, _examples(path, columns), path, seed)
+    if not path.is_dir():
+        yield _from_file(path, name, columns, seed)
     elif _has_splits(path):
         yield _from_split_folder(path, name or path.name, columns)
     else:
         yield from _from_collection(path, columns, seed)
+
+
+def _from_file(path: Path, name: str | None, columns: _Columns, seed: int) -> Task:
+    if path.suffix not in TABLES:
+        raise TaskFileError(f"{path} is not one of {', '.join(TABLES)}")
+    return _split(name or path.stem, _examples(path, columns), path, seed)
 
 
 def _exists(path: Path) -> bool:
@@ -141,17 +145,29 @@ def _has_splits(folder: Path) -> bool:
 
 
 def _from_collection(folder: Path, columns: _Columns, seed: int) -> Iterator[Task]:
+    """Read the folders with splits and the files that lie in a folder, but no folders of such: one could lead back."""
+    try:
+        inside = sorted(folder.iterdir())
+        parts = [path for path in inside if _has_splits(path) or (path.suffix in TABLES and not path.is_dir())]
+        _refuse_large(folder, parts)
+    except OSError as error:
+        raise TaskFileError(f"cannot read {folder}: {error.strerror}") from error
     seen: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not (path.suffix in TABLES or _has_splits(path)):
-            continue
-        for task in _from_path(path, None, columns, seed):
-            if task.name in seen:
-                raise TaskFileError(f"two tasks are called {task.name!r}: {seen[task.name]} and {path}; rename one")
-            seen[task.name] = path
-            yield task
+    for path in parts:
+        task = _from_split_folder(path, path.name, columns) if path.is_dir() else _from_file(path, None, columns, seed)
+        if task.name in seen:
+            raise TaskFileError(f"two tasks are called {task.name!r}: {seen[task.name]} and {path}; rename one")
+        seen[task.name] = path
+        yield task
     if not seen:
         raise TaskFileError(f"{folder} holds no task: no folder with train.json and no {', '.join(TABLES)} file")
+
+
+def _refuse_large(folder: Path, parts: Iterable[Path]) -> None:
+    files = [one for path in parts for one in ([path / f"{s}.json" for s in SPLITS] if path.is_dir() else [path])]
+    n_bytes, most = sum(path.stat().st_size for path in files if path.exists()), current_limits().task_bytes
+    if n_bytes > most:
+        raise TaskFileError(f"the tasks in {folder} take {n_bytes} bytes, more than {most} (Limits.task_bytes)")
 
 
 def _from_split_folder(folder: Path, name: str, columns: _Columns) -> Task:
@@ -176,75 +192,8 @@ def _split(name: str, examples: Iterable[Example], path: Path, seed: int) -> Tas
 
 
 def _examples(path: Path, columns: _Columns) -> list[Example]:
-    return [columns.example(row, f"{path}, row {i}") for i, row in enumerate(_rows(path), 1)]
-
-
-def _rows(path: Path) -> Iterable[object]:
-    try:
-        if path.suffix == ".json":
-            return _json_rows(path)
-        if path.suffix == ".jsonl":
-            return _json_lines(path)
-        if path.suffix == ".parquet":
-            return _parquet_rows(path)
-        return _separated_rows(path, "\t" if path.suffix == ".tsv" else ",")
-    except UnicodeDecodeError as error:
-        raise TaskFileError(f"{path} is not UTF-8 text: {error}") from error
-    except OSError as error:
-        raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _json_rows(path: Path) -> list[object]:
-    text = path.read_text(encoding=TEXT)
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise TaskFileError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(rows, list):
-        raise TaskFileError(f'{path} must hold a list of {{"input", "output"}} objects, got {type(rows).__name__}')
-    return rows
-
-
-def _json_lines(path: Path) -> list[object]:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding=TEXT).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise TaskFileError(f"{path}, line {number} is not valid JSON: {error}") from error
-    return rows
-
-
-def _separated_rows(path: Path, separator: str) -> list[object]:
-    # Not pandas, which reads "007" as 7 and "NA" as missing, and drops the first cell of rows that have one too many.
-    with path.open(encoding=TEXT, newline="") as stream:
-        rows: list[object] = []
-        try:
-            for row in csv.DictReader(stream, delimiter=separator, restval="", strict=True):
-                rows.append(row)
-                if None in row:
-                    many = f"more cells than the header; quote texts that hold {separator!r}"
-                    raise TaskFileError(f"{path}, row {len(rows)} has {many}")
-        except csv.Error as error:
-            raise TaskFileError(f"{path}, row {len(rows) + 1} is not one of a table: {error}") from error
-    return rows
-
-
-def _parquet_rows(path: Path) -> list[object]:
-    import pandas as pd
-
-    try:
-        table = pd.read_parquet(path)
-    except ValueError as error:
-        raise TaskFileError(f"{path} cannot be read: {error}") from error
-    return [{key: _plain(value) for key, value in row.items()} for row in table.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    """Turn a numpy scalar or array out of a parquet cell into a Python value."""
-    return value.tolist() if hasattr(value, "tolist") else value
+    rows = read_rows(path, (columns.input, columns.output))
+    return [columns.example(row, f"{path}, row {i}") for i, row in enumerate(rows, 1)]
 
 
 def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task:

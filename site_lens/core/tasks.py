@@ -51,6 +51,8 @@ class Task:
     def __post_init__(self) -> None:
         if not self.name:
             raise InputError("a task needs a name")
+        if any("\ud800" <= letter <= "\udfff" for letter in self.name):
+            raise InputError(f"the name of a task must be text, got {self.name!a:.80}; rename its file")
         for split in SPLITS:
             if not getattr(self, split):
                 raise InputError(f"task {self.name!r} has an empty {split} split; give it at least one row")

@@ -8,9 +8,8 @@ from pathlib import Path
 from site_lens.baselines.table import BASELINES, fitted
 from site_lens.core.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.core.evaluation import Evaluation, Evaluations
-from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run, write_results
+from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run, check_run_folder, write_results
 from site_lens.core.sampling import need_rows
-from site_lens.core.storage import check_writable
 from site_lens.core.tasks import Task
 from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
 from site_lens.interventions.methods import Method
@@ -74,7 +73,7 @@ def compare_methods(
     methods = _defaults(len(bench.tasks)) if methods is None else tuple(dict.fromkeys(methods))
     _check(methods, selectors)
     if folder is not None:
-        check_writable(folder)
+        check_run_folder(folder)
     for task in bench.tasks.values():
         need_rows(task, len(task.train) - 1, bench.config.n_shots)
     run = Run(

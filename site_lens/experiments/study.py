@@ -21,10 +21,10 @@ from site_lens.core.runs import (
     TASK_AGNOSTIC,
     ZERO_EMBEDDING,
     Run,
+    check_run_folder,
     write_results,
 )
 from site_lens.core.sampling import need_rows
-from site_lens.core.storage import check_writable
 from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.other_embeddings import mean_embedding, random_embedding
 from site_lens.interventions.attending import sample_attention
@@ -90,7 +90,7 @@ def fit_and_evaluate(
     for task in wanted:
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
     if folder is not None:
-        check_writable(folder)
+        check_run_folder(folder)
     configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):

@@ -17,6 +17,7 @@ from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError, ModelError
 from site_lens.core.fits import MixRule, SiteFit
 from site_lens.core.scores import HeadGates
+from site_lens.core.shown import visible
 from site_lens.interventions.patching import injection
 from site_lens.interventions.plain_models import find_projections, plain_identity
 from site_lens.models.hooking import editing
@@ -54,7 +55,7 @@ def attach(hf_model: Any, fits: Fitted | Sequence[Fitted | None], *, tokenizer: 
     handle = Deployment(hf_model, fits, tokenizer)
     try:
         for difference in handle.differences:
-            warnings.warn(difference, UserWarning, stacklevel=2)
+            warnings.warn(visible(difference), UserWarning, stacklevel=2)
     except UserWarning:  # where warnings are errors, nobody gets the handle
         handle.remove()
         raise

@@ -12,7 +12,7 @@ handed in; what nobody knows (the rows whose labels were shown, the spread, a se
 or -1.
 """
 
-import pickle
+import math
 from io import BytesIO
 from pathlib import Path
 
@@ -28,9 +28,7 @@ from site_lens.core.provenance import ModelIdentity
 from site_lens.core.records import Float32
 from site_lens.core.scores import HeadGates
 from site_lens.core.storage import write_whole
-
-OVERHEAD_BYTES = 2**20
-"""What a file may hold beyond its numbers; `torch.save` adds a few kB."""
+from site_lens.interventions.tensor_files import read_saved_tensor
 
 NO_SEED = -1
 """Seed of an embedding whose prompts were drawn without one."""
@@ -127,19 +125,7 @@ def write_published_alphas(gates: HeadGates, path: str | Path) -> Path:
 
 def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
     """Read the one tensor of a file without running any code that the file may hold."""
-    path = Path(path)
-    most = 8 * int(np.prod(shape)) + OVERHEAD_BYTES  # 8 bytes: float64, the widest format there is
-    try:
-        size = path.stat().st_size
-        found = torch.load(path, map_location="cpu", weights_only=True) if size <= most else None
-    except pickle.UnpicklingError:
-        raise StorageError(f"{path} is no plain tensor and stays shut: opening it could run code") from None
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except (RuntimeError, EOFError) as error:
-        raise StorageError(f"{path} is truncated or not a file of torch.save ({str(error)[:80]})") from error
-    if size > most:
-        raise StorageError(f"{path} is larger than {most} bytes, more than a tensor {axes} = {shape} can take")
+    found = read_saved_tensor(path, 8 * math.prod(shape))  # 8 bytes: float64, the widest format there is
     if not isinstance(found, torch.Tensor) or not found.is_floating_point():
         raise StorageError(f"{path} holds a {type(found).__name__}, not a tensor of numbers with axes {axes}")
     if tuple(found.shape) != shape:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, get_args
 
 import torch
@@ -69,6 +70,11 @@ def load_model(
         number_format = _number_format(dtype, getattr(config, "dtype", None), place, demo=str(name) == "demo")
         with _no_progress_bar(transformers):
             bridge = TransformerBridge.boot_transformers(source, device=place, dtype=number_format, revision=revision)
+    except UnpicklingError:
+        raise InputError(
+            f"the weights of {str(name)!r} are pickled objects and stay shut: opening them could run code; where you "
+            "trust them, save them as safetensors"
+        ) from None
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(

@@ -13,11 +13,11 @@ from hypothesis.extra import numpy as arrays
 from safetensors.numpy import save as to_safetensors
 
 from site_lens import __version__
-from site_lens.core import storage
 from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import StorageError
 from site_lens.core.fits import SiteFit
 from site_lens.core.heads import HeadGrid
+from site_lens.core.reading import Limits
 from site_lens.core.records import Record
 from site_lens.core.scores import HeadGates, HeadScores
 from site_lens.core.storage import KINDS, check_writable, load, record_paths, save, write_whole
@@ -257,8 +257,8 @@ def test_half_characters_are_refused(saved: tuple[Path, Path]) -> None:
 
 
 def test_a_manifest_far_too_large_is_refused_unread(saved: tuple[Path, Path]) -> None:
-    os.truncate(saved[1], storage.MAX_JSON_BYTES + 1)  # sparse: takes no room on the disk
-    with pytest.raises(StorageError, match=r"gates\.json is larger than 67108864 bytes"):
+    os.truncate(saved[1], Limits().record_json_bytes + 1)  # sparse: takes no room on the disk
+    with pytest.raises(StorageError, match=r"gates\.json: it is larger than 67108864 bytes"):
         load(saved[1])
 
 
@@ -267,10 +267,10 @@ def test_a_manifest_far_too_large_is_refused_unread(saved: tuple[Path, Path]) ->
     [
         ({"selector": "site"}, "HeadGates: grid: Field required"),
         ({"values": {"$array": "nowhere"}}, "nowhere"),
-        ({"values": {"$array": ["values"]}}, "unhashable"),
+        ({"values": {"$array": ["values"]}}, "values cannot be the array"),
         ({"values": [[0.5]]}, "do not fit a grid"),
         ({"values": "many"}, "needs numbers with axes"),
-        ({"task": {"$array": "values"}}, "task: Input should be a valid string"),
+        ({"task": {"$array": "values"}}, "task cannot be the array 'values'"),
         ({"invented": 1}, "invented: Extra inputs are not permitted"),
         ({"self": 1}, "self"),
     ],

@@ -1,5 +1,6 @@
 """Fits at work in plain Hugging Face models do what they do in the toolkit."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -156,6 +157,68 @@ def test_continuations_by_hand_are_left_alone(
             cache, tokens = out.past_key_values, out.logits[:, -1:].argmax(-1)
             made.append(int(tokens))
     assert made == expected
+
+
+def test_decoding_that_guesses_ahead_makes_the_same_tokens(
+    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+) -> None:
+    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS[1:2]))
+    with deploy(hf_model, demo_fits[0]):
+        expected = new_tokens(hf_model, inputs)
+        assert new_tokens(hf_model, inputs, prompt_lookup_num_tokens=3).tolist() == expected.tolist()
+    assert new_tokens(hf_model, inputs).tolist() != expected.tolist()
+
+
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_tokenizer_of_the_same_bos_policy_makes_the_same_text_as_the_toolkit(
+    bos: bool, plain: Callable[[str], Any]
+) -> None:
+    import transformers
+
+    model = sl.load_model(DEMO_MODEL, dtype="float32", device="cpu", bos=bos)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL, padding_side="left", add_bos_token=bos)
+    fit, hf_model = strong_fit("antonym", model), plain("demo")
+    inputs = dict(tokenizer(PROMPTS, return_tensors="pt", padding=True, add_special_tokens=bos))
+    with deploy(hf_model, fit):
+        made = new_tokens(hf_model, {name: inputs[name] for name in ("input_ids", "attention_mask")})
+    texts = sl.generate(
+        model, PROMPTS, sl.inject(model, fit.gates, fit.embedding), max_new_tokens=N_NEW, stop_at="<never>"
+    )
+    assert [model.encoder.decode(row) for row in made.tolist()] == texts
+    assert model.identity.bos is bos
+
+
+def test_a_saved_fit_does_its_task_in_a_pipeline_that_knows_nothing_of_it(
+    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit], tmp_path: Path
+) -> None:
+    import transformers
+
+    fit = sl.load(sl.save(demo_fits[0], tmp_path / "antonym"), sl.SiteFit)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL, padding_side="left")
+    ask = transformers.pipeline("text-generation", model=plain("demo"), tokenizer=tokenizer)
+    options = {"max_new_tokens": N_NEW, "do_sample": False, "return_full_text": False}
+    with deploy(plain("demo"), fit, tokenizer=tokenizer):
+        (said,) = ask(PROMPTS[0], **options)
+    (plainly,) = ask(PROMPTS[0], **options)
+    edits = sl.inject(demo, fit.gates, fit.embedding)
+    (expected,) = sl.generate(demo, PROMPTS[:1], edits, max_new_tokens=N_NEW, stop_at="<never>")
+    assert said["generated_text"].strip() == expected.strip()
+    assert plainly != said
+
+
+def test_sampled_rows_of_different_tasks_draw_what_each_would_draw_from_its_own_logits(
+    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+) -> None:
+    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS))
+    options = {"do_sample": True, "output_scores": True, "return_dict_in_generate": True, "max_new_tokens": 1}
+    rows = [demo_fits[1], None, demo_fits[0]]
+    with deploy(hf_model, rows):
+        drawn = hf_model.generate(**inputs, pad_token_id=0, top_k=0, **options)
+    for i, fit in enumerate(rows):
+        one = {name: value[i : i + 1] for name, value in inputs.items()}
+        with torch.no_grad(), deploy(hf_model, fit) if fit else contextlib.nullcontext():
+            alone = hf_model(**one).logits[:, -1]
+        assert torch.allclose(drawn.scores[0][i], alone[0], atol=2e-4)
 
 
 # Different tasks in one batch

@@ -1,0 +1,171 @@
+"""No file of ours is pickled and none is ever unpickled: told by the sources, and by trying."""
+
+import ast
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import site_lens as sl
+from tests.core.conftest import SAMPLES
+from tests.safety.test_strange_tensors import Touch
+from tests.safety.watching import only_our_errors, watched
+
+ROOT = Path(sl.__file__).parent.parent
+
+FORBIDDEN_MODULES = {"_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+FORBIDDEN_CALLS = {
+    "pickle.load", "pickle.loads", "pickle.dump", "pickle.dumps", "pickle.Unpickler", "pickle.Pickler",
+    "pd.read_pickle", "to_pickle", "np.fromfile", "eval", "exec", "yaml.load", "yaml.unsafe_load", "yaml.full_load",
+    "torch.jit.load", "torch.package.PackageImporter", "os.system", "np.load", "numpy.load",
+}  # fmt: skip
+"""Calls that read or write pickles, or run text; `np.load` reads pickles in object arrays."""
+
+ALLOWED_PICKLE_NAMES = {"UnpicklingError"}
+
+
+def sources(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def offences(name: str, tree: ast.Module) -> list[str]:
+    """List what a module does that could run what a file holds, or leave a file that could."""
+    found = []
+    for node in ast.walk(tree):
+        where = f"{name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import):
+            found += [f"{where} imports {a.name}" for a in node.names if a.name in FORBIDDEN_MODULES | {"pickle"}]
+        elif isinstance(node, ast.ImportFrom):
+            names = {alias.name for alias in node.names}
+            if node.module in FORBIDDEN_MODULES or (node.module == "pickle" and names - ALLOWED_PICKLE_NAMES):
+                found.append(f"{where} imports {', '.join(names)} of {node.module}")
+        elif isinstance(node, ast.Call):
+            found += [f"{where} {said}" for said in _call_offences(node)]
+    return found
+
+
+def _call_offences(call: ast.Call) -> Iterator[str]:
+    called = ast.unparse(call.func)
+    options = {word.arg: ast.unparse(word.value) for word in call.keywords}
+    if called in FORBIDDEN_CALLS or called.endswith((".read_pickle", ".to_pickle")):
+        yield f"calls {called}"
+    if called == "torch.load" and options.get("weights_only") != "True":
+        yield "calls torch.load without weights_only=True"
+    if options.get("trust_remote_code") == "True":
+        yield f"calls {called} with trust_remote_code=True"
+    if options.get("allow_pickle", "False") != "False":
+        yield f"calls {called} with allow_pickle"
+    if options.get("shell", "False") != "False":
+        yield f"calls {called} through a shell"
+
+
+@pytest.mark.parametrize(("name", "tree"), [pytest.param(*one, id=one[0]) for one in sources("site_lens", "analysis")])
+def test_no_module_pickles_unpickles_or_runs_text(name: str, tree: ast.Module) -> None:
+    assert offences(name, tree) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle", "import numpy, pickle", "from pickle import loads", "import dill", "from joblib import load",
+        "pickle.loads(x)", "torch.load(path)", "torch.load(path, weights_only=False)", "np.load(path)",
+        "np.load(path, allow_pickle=True)", "frame.to_pickle(path)", "pandas.read_pickle(path)", "eval(text)",
+        "AutoModel.from_pretrained(name, trust_remote_code=True)", "subprocess.run(text, shell=True)",
+        "os.system(text)", "def f():\n    import pickle",
+    ],
+)  # fmt: skip
+def test_planted_offences_are_seen(text: str) -> None:
+    assert len(offences("planted", ast.parse(text))) >= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["from pickle import UnpicklingError", "torch.load(path, map_location='cpu', weights_only=True)", "json.loads(x)"],
+)
+def test_what_is_harmless_is_let_through(text: str) -> None:
+    assert offences("planted", ast.parse(text)) == []
+
+
+OPENING = re.compile(
+    r"open|.*\.(read_text|read_bytes|open)|json\.load|tomllib\.load|torch\.load|safe_open|.*load_file|.*read_(parquet|csv|json)"
+)
+"""Calls that open a file, or read one that was opened."""
+
+OPENED_ELSEWHERE = {
+    "site_lens/core/reading.py": "the door itself",
+    "site_lens/core/assets.py": "a part of the package",
+    "site_lens/reporting/page.py": "parts of packages",
+    "site_lens/reporting/images.py": "images that it drew a moment before",
+    "site_lens/interventions/tensor_files.py": "bytes that came through the door",
+    "site_lens/demo/measure.py": "what the training of the demo model left",
+    "site_lens/demo/training.py": "its own checkpoint",
+}
+"""Modules that open files without `core/reading.py`, and why: what they open is no stranger's, or was read before."""
+
+
+def test_files_of_others_are_opened_in_one_place() -> None:
+    opened = {
+        name
+        for name, tree in sources("site_lens")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and OPENING.fullmatch(ast.unparse(node.func))
+    }
+    assert opened - set(OPENED_ELSEWHERE) == set()  # read it with core/reading.py, or say above why not
+    assert set(OPENED_ELSEWHERE) - opened == set()
+
+
+SUFFIXES = ("json", "safetensors", "jsonl", "csv", "tsv", "parquet", "pt", "pkl", "npy", "npz", "bin")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_pickle_under_any_name_is_refused_by_every_loader_and_not_run(suffix: str, tmp_path: Path) -> None:
+    trap = tmp_path / "ran"
+    folder = tmp_path / "run" / "fits"
+    folder.mkdir(parents=True)
+    path = folder / f"antonym.{suffix}"
+    path.write_bytes(pickle.dumps(Touch(trap)))
+    (folder / "antonym.json").touch()
+    for load in (
+        lambda: sl.load(path),
+        lambda: sl.load_tasks(path),
+        lambda: sl.load_tasks(folder),
+        lambda: sl.SiteFits.load(folder),
+        lambda: sl.Run.load(tmp_path / "run"),
+        lambda: sl.from_hub(tmp_path / "run"),
+        lambda: sl.read_published_alphas(path, sl.HeadGrid.full(6, 8)),
+    ):
+        with watched(), pytest.raises(sl.SiteLensError):
+            load()
+    assert not trap.exists()
+
+
+def test_no_record_that_is_saved_is_a_pickle(tmp_path: Path) -> None:
+    for kind, sample in SAMPLES.items():
+        sl.save(sample(), tmp_path / kind)
+    files = sorted(tmp_path.iterdir())
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+    for path in files:
+        content = path.read_bytes()
+        assert content[:1] == b"{" if path.suffix == ".json" else content[8:9] == b"{"
+        with pytest.raises(Exception):  # noqa: B017  # whatever pickle says of what is none
+            pickle.loads(content)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "tokenizer.json", "config.json"])
+def test_a_model_folder_with_a_pickle_in_it_is_refused_and_not_run(name: str, tmp_path: Path) -> None:
+    import shutil
+
+    from site_lens.core.assets import DEMO_MODEL
+
+    trap, folder = tmp_path / "ran", tmp_path / "model"
+    shutil.copytree(DEMO_MODEL, folder)
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(pickle.dumps(Touch(trap), protocol=2))
+    with only_our_errors():
+        sl.load_model(folder, device="cpu")
+        pytest.fail("it was loaded")
+    assert not trap.exists()

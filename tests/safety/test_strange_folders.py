@@ -1,0 +1,242 @@
+"""Folders that came from somewhere else: nothing is read without end, nothing is written or removed outside of them."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import site_lens as sl
+from site_lens.core.record_sets import file_name
+from site_lens.core.runs import PARTS, has_mark, study_mark
+from site_lens.core.storage import save
+from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
+from tests.safety.mutations import damaged, texts
+from tests.safety.watching import only_our_errors, refused, watched
+
+MODEL = fake_identity(grid=sl.HeadGrid.full(2, 2))
+
+
+def a_run() -> sl.Run:
+    fits = fake_fits(["antonym", "plural"], model=MODEL)
+    return sl.Run(
+        fits=fits,
+        controls={"site_zero_embedding": fits},
+        evaluations=sl.Evaluations([fake_evaluation("antonym", model=MODEL)]),
+        scores={"site": sl.ScoresByTask([fit.gates for fit in fits.values()])},
+        studies={"transfer": fake_transfer("abcde", n_queries=4)},
+    )
+
+
+FEW = sl.Run(fits=fake_fits(["antonym"], model=MODEL))
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as it was saved, with a card."""
+    folder = tmp_path_factory.mktemp("honest") / "run"
+    a_run().save(folder)
+    (folder / "README.md").write_text("---\n---\n# Fits\n")
+    study_mark(folder, "transfer").write_text("key")
+    assert sl.Run.load(folder) == a_run()  # imports what any run needs
+    assert set(PARTS) - {"attention"} <= {path.name for path in folder.iterdir()}
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def changed(data: st.DataObject, folder: Path, outside: Path) -> None:
+    """Do to one file or folder of a run what a stranger might have done."""
+    paths = sorted(path for path in folder.rglob("*"))
+    path = data.draw(st.sampled_from(paths))
+    name = data.draw(texts.filter(lambda text: text not in (".", "..", "") and not {"/", "\0"} & set(text)))
+    stem = os.fsdecode(name.encode("utf-8", "surrogatepass")[:99])  # half a character is a name to Linux
+    match data.draw(st.sampled_from(["damage", "remove", "rename", "outside", "loop", "endless", "pipe", "folder"])):
+        case "damage" if path.is_file():
+            path.write_bytes(data.draw(damaged(path.read_bytes())))
+        case "rename":
+            shutil.move(path, path.parent / f"{stem}{path.suffix}")
+        case kind:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if kind in ("outside", "loop", "endless"):
+                path.symlink_to({"outside": outside, "loop": folder, "endless": Path("/dev/zero")}[kind])
+            elif kind == "pipe":
+                os.mkfifo(path)
+            elif kind == "folder":
+                path.mkdir()
+
+
+@given(data=st.data())
+def test_folders_that_were_changed_are_read_or_refused_and_written_within(
+    data: st.DataObject, honest: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "case"
+    shutil.rmtree(place, ignore_errors=True)
+    folder, outside = place / "run", place / "outside"
+    shutil.copytree(honest, folder)
+    shutil.copytree(honest / "fits", outside)
+    before = contents(outside)
+    for _ in range(data.draw(st.integers(1, 2))):
+        changed(data, folder, outside)
+    for read in (sl.Run.load, sl.from_hub, lambda path: has_mark(path, "transfer", "key")):
+        with watched(), only_our_errors():
+            read(folder)
+    with pytest.MonkeyPatch.context() as patched, watched(writes_below=folder), only_our_errors():
+        patched.setattr(os, "fsync", lambda handle: None)  # nothing here outlives the test
+        FEW.save(folder)
+    assert contents(outside) == before
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["con", "CON", "nul", "Aux", "com1", "LPT9", "prn"])
+def test_names_of_devices_are_no_names_of_files(name: str) -> None:
+    assert file_name(name).startswith(f"{name}-")
+    with refused(sl.InputError, "cannot name a folder"):
+        sl.Run(fits=fake_fits(["a"]), controls={name: fake_fits(["a"])})
+
+
+@given(st.text(st.characters(), max_size=300))
+def test_every_name_even_of_no_characters_makes_a_file_below_its_folder(name: str) -> None:
+    made = file_name(name)
+    assert Path("folder", made).parent == Path("folder")
+    assert made.isascii()
+    assert len(made) <= 89
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "x" * 300, "/dev/null", "/dev/zero", "", ".", "/"])
+def test_paths_that_are_none_are_refused_by_every_loader(path: str, tmp_path: Path) -> None:
+    loaders: list[Callable[[str], Any]] = [
+        sl.load, sl.load_task, sl.SiteFits.load, sl.Run.load, sl.from_hub,
+        lambda one: sl.read_published_alphas(one, MODEL.grid),
+    ]  # fmt: skip
+    for load in loaders:
+        with watched(), pytest.raises(sl.SiteLensError):
+            load(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300])
+def test_names_that_no_file_has_cannot_be_written(name: str, tmp_path: Path) -> None:
+    with watched(writes_below=tmp_path), refused(sl.StorageError, "cannot write to .*; choose another output folder"):
+        save(fake_fit("antonym", model=MODEL), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.csv")).write_text("input,output\n" + "a,b\n" * 5)
+    with refused(sl.TaskFileError, "the name of a task must be text"):
+        sl.load_tasks(tmp_path)
+
+
+# Links
+
+
+@pytest.mark.parametrize("part", [*PARTS, "controls/site_zero_embedding", "scores/site"])
+def test_a_run_is_not_saved_cleared_or_added_to_through_a_link(part: str, honest: Path, tmp_path: Path) -> None:
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    shutil.copytree(honest, folder)
+    a_run().fits.save(outside)
+    before = contents(outside)
+    if (folder / part).exists():
+        shutil.rmtree(folder / part)
+    (folder / part).symlink_to(outside)
+    run = a_run()
+    for write in (run.save, run.add_to, lambda path: run.with_study("transfer", run.studies["transfer"], path)):
+        with refused(sl.StorageError, f"{part} is a link to {outside}, out of the run's folder; remove the link first"):
+            write(folder)
+    assert contents(outside) == before
+
+
+def test_a_file_that_is_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "antonym.json").symlink_to(tmp_path / "precious")
+    save(fake_fit("antonym", model=MODEL), tmp_path / "run" / "antonym")
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert not (tmp_path / "run" / "antonym.json").is_symlink()
+
+
+def test_folders_of_tasks_that_lead_to_each_other_end(tmp_path: Path) -> None:
+    for i in range(20):  # 20 ways at each of 40 levels
+        (tmp_path / f"{i}.json").symlink_to(tmp_path)
+    with watched(), refused(sl.TaskFileError, "holds no task"):
+        sl.load_tasks(tmp_path)
+
+
+# What goes to the hub
+
+
+@pytest.fixture
+def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What reaches the hub's client, which is played."""
+    calls: list[dict[str, Any]] = []
+
+    class Api:
+        def __init__(self, **options: Any) -> None: ...
+
+        def create_repo(self, *arguments: Any, **options: Any) -> None: ...
+
+        def upload_folder(self, **options: Any) -> SimpleNamespace:
+            calls.append(options)
+            return SimpleNamespace(commit_url="")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    return calls
+
+
+def test_strange_files_beside_the_records_are_not_uploaded(
+    honest: Path, tmp_path: Path, uploaded: list[dict[str, Any]]
+) -> None:
+    from huggingface_hub.utils import filter_repo_objects
+
+    folder = shutil.copytree(honest, tmp_path / "run")
+    for name in ("fits/id_rsa", "fits/.env", "fits/deep/antonym.txt", "evaluations/notes.md", "secret.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("secret")
+    sl.push_to_hub(folder, "me/fits")
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    went = set(filter_repo_objects(names, allow_patterns=uploaded[0]["allow_patterns"]))
+    pairs = {
+        f"{one}.{end}"
+        for one in ("fits/antonym", "fits/plural", "evaluations/antonym")
+        for end in ("json", "safetensors")
+    }
+    assert went == {"README.md", "results.csv"} | pairs
+
+
+@pytest.mark.parametrize("name", ["README.md", "results.csv", "fits/antonym.json", "fits/antonym.safetensors"])
+def test_what_a_link_leads_to_is_not_uploaded(
+    name: str, honest: Path, tmp_path: Path, uploaded: list[dict[str, Any]]
+) -> None:
+    folder = shutil.copytree(honest, tmp_path / "run")
+    shutil.move(folder / name, tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with refused(sl.StorageError, f"{name} is a link, and what it leads to may be none of the hub's business"):
+        sl.push_to_hub(folder, "me/fits")
+    assert uploaded == []
+
+
+def test_files_of_a_hub_cache_which_are_links_can_be_read(honest: Path, tmp_path: Path) -> None:
+    (tmp_path / "snapshot" / "fits").mkdir(parents=True)
+    for path in (honest / "fits").iterdir():
+        (tmp_path / "snapshot" / "fits" / path.name).symlink_to(path)
+    assert sl.from_hub(tmp_path / "snapshot") == a_run().fits
+
+
+# A mark that is none
+
+
+@pytest.mark.parametrize("mark", [b"", b"other", b"key\n", b"\xff\xfe", b"key" * 10**6])
+def test_a_mark_that_says_anything_else_is_no_mark(mark: bytes, honest: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(honest, tmp_path / "run")
+    assert has_mark(folder, "transfer", "key")
+    study_mark(folder, "transfer").write_bytes(mark)
+    assert not has_mark(folder, "transfer", "key")
