@@ -1,0 +1,127 @@
+"""Put sweeps through faults, and write down what the run store holds afterwards.
+
+    python -m analysis.reliability --page docs/reliability.md
+
+takes some minutes; needs Ray, and the right to mount small file systems (else those rows say that they were left out).
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from analysis.pages import machine, put_into, table
+from site_lens.sweeps.engines import Engine
+from tests.sweeps import scenarios
+from tests.sweeps.faulty import Tally
+
+FAULTS = ("raise once", "die once", "memory once")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came out of a scenario."""
+
+    scenario: str
+    tally: Tally | None
+    """None where the scenario could not be played."""
+    seconds: float
+
+
+def main() -> None:
+    """Play every scenario, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, help="a page whose measured part is to be replaced")
+    chosen = parser.parse_args()
+    rows = [played(name, scenario) for name, scenario in {**local(), **ray()}.items()]
+    text = f"{machine()}\n\n{table_of(rows)}"
+    if chosen.page is not None:
+        put_into(chosen.page, text)
+    print(text)
+    broken = [row.scenario for row in rows if row.tally is not None and not held(row.tally)]
+    if broken:
+        raise SystemExit(f"did not hold: {', '.join(broken)}")
+
+
+def local() -> dict[str, Callable[[Path], Tally]]:
+    """Name the scenarios without Ray."""
+
+    def flip(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    def cut(path: Path) -> None:
+        path.write_bytes(path.read_bytes()[:-1])
+
+    return {
+        "driver killed (SIGKILL) five times": lambda f: scenarios.killed_driver(
+            f, n_tasks=60, kill_after=[5, 1, 10, 3, 8]
+        ),
+        "two drivers on one store": lambda f: scenarios.two_drivers(f, n_tasks=60),
+        "one of two drivers killed": lambda f: scenarios.one_driver_dies_beside_another(f, n_tasks=20),
+        "a byte flipped in every fifth result": lambda f: scenarios.harmed_files(f, flip, n_tasks=40, every=5),
+        "every fifth result cut short": lambda f: scenarios.harmed_files(f, cut, n_tasks=40, every=5),
+        "disk full, then room again": lambda f: scenarios.full_disk(f, n_tasks=40, kilobytes=900)[0],
+        "store read-only, then writable again": lambda f: scenarios.read_only(f, n_tasks=20)[0],
+    }
+
+
+def ray() -> dict[str, Callable[[Path], Tally]]:
+    """Name the scenarios on Ray: a soak of 500 jobs, with and without faults."""
+
+    def soak(n_workers: int, faulty: bool) -> Callable[[Path], Tally]:
+        faults = {f"task_{i}": FAULTS[i % 3] for i in range(50)} if faulty else {}
+        return lambda folder: scenarios.on_ray(folder, engine(n_workers), n_tasks=50, n_seeds=10, faults=faults)
+
+    return {
+        "500 jobs on 4 Ray workers, no fault": soak(4, faulty=False),
+        "500 jobs on 4 Ray workers, 50 faults: raise, SIGKILL, out of memory": soak(4, faulty=True),
+    }
+
+
+def engine(n_workers: int) -> Engine:
+    """Open Ray with more cores than there may be: made-up jobs take none."""
+    import ray
+
+    from site_lens.sweeps.ray_engine import RayEngine
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if not ray.is_initialized():
+        ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level="error")
+    return RayEngine(workers_per_model=n_workers)
+
+
+def played(name: str, scenario: Callable[[Path], Tally]) -> Row:
+    """Play a scenario in a folder of its own."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = scenario(Path(folder))
+        except PermissionError:  # file systems cannot be mounted
+            found = None
+    seconds = time.perf_counter() - start
+    print(f"{name}: {found}, {seconds:.0f} s", flush=True)
+    return Row(name, found, seconds)
+
+
+def held(found: Tally) -> bool:
+    """Say whether every job has one whole result, none lost and none computed again."""
+    return found.n_results == found.n_jobs and not (found.n_lost or found.n_again or found.n_corrupt)
+
+
+def table_of(rows: list[Row]) -> str:
+    """One row a scenario."""
+    header = ["scenario", "jobs", "results", "lost", "again", "corrupt", "computations", "faults injected", "seconds"]
+    cells = [
+        [row.scenario, *(["left out"] if row.tally is None else astuple(row.tally)), f"{row.seconds:.0f}"]
+        for row in rows
+    ]
+    return table(header, [line + [""] * (len(header) - len(line)) for line in cells])
+
+
+if __name__ == "__main__":
+    main()
