@@ -41,7 +41,7 @@ def main() -> None:
     if chosen.page is not None:
         put_into(chosen.page, text)
     print(text)
-    broken = [row.scenario for row in rows if row.tally is not None and not held(row.tally)]
+    broken = [row.scenario for row in rows if row.tally is not None and not row.tally.holds]
     if broken:
         raise SystemExit(f"did not hold: {', '.join(broken)}")
 
@@ -108,19 +108,14 @@ def played(name: str, scenario: Callable[[Path], Tally]) -> Row:
     return Row(name, found, seconds)
 
 
-def held(found: Tally) -> bool:
-    """Say whether every job has one whole result, none lost and none computed again."""
-    return found.n_results == found.n_jobs and not (found.n_lost or found.n_again or found.n_corrupt)
-
-
 def table_of(rows: list[Row]) -> str:
     """One row a scenario."""
     header = ["scenario", "jobs", "results", "lost", "again", "corrupt", "computations", "faults injected", "seconds"]
-    cells = [
-        [row.scenario, *(["left out"] if row.tally is None else astuple(row.tally)), f"{row.seconds:.0f}"]
-        for row in rows
-    ]
-    return table(header, [line + [""] * (len(header) - len(line)) for line in cells])
+    absent = ["left out", *[""] * (len(header) - 3)]
+    return table(
+        header,
+        [[row.scenario, *(absent if row.tally is None else astuple(row.tally)), f"{row.seconds:.0f}"] for row in rows],
+    )
 
 
 if __name__ == "__main__":

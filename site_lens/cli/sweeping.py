@@ -66,8 +66,9 @@ def sweep(
         print(json.dumps({"store": str(folder)} | counts | {"errors": found.failed}, indent=1))
     else:
         print(", ".join(f"{n} {what}" for what, n in counts.items()) + f"; store: {folder}")
+        named = {name.key: name for name in sl.RunStore(folder).plan(asked.name).jobs} if found.failed else {}
         for key, message in found.failed.items():
-            print(f"failed: {key[:12]}  {message.splitlines()[0]}", file=sys.stderr)
+            print(f"failed: {key[:12]}  {named[key]}  {message.splitlines()[0]}", file=sys.stderr)
     sys.exit(0 if found.ok else 1)
 
 

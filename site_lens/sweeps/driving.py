@@ -100,8 +100,8 @@ class _Driver:
         self.outcome = SweepOutcome(len(jobs), sum(store.has(job.key) for job in jobs))
 
     def run(self, worker: Worker, bar: Any) -> None:
-        bar.update(self.outcome.n_found)
-        bar.unpause()  # what was found took no time: it would spoil the rate
+        bar.initial = bar.n = self.outcome.n_found  # what was found took no time, and stays out of the rate
+        bar.refresh()
         self._write("sweep_started", {"n_jobs": len(self._jobs), "n_stored": self.outcome.n_found})
         try:
             while missing := self._missing():

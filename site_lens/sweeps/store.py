@@ -14,12 +14,10 @@ A result is written elsewhere on the same file system and renamed into its place
 Claims are locks of the operating system, which it releases when their holder dies. Nothing depends on the clock.
 """
 
-import errno
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +26,9 @@ from site_lens.core.errors import InputError, MismatchError, StorageError, unkno
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.runs import Run
 from site_lens.core.storage import check_writable
-from site_lens.sweeps.entries import Failure, JobName, StoredFile, StoredJob, SweepPlan, read_sealed, write_sealed
+from site_lens.sweeps.entries import Failure, JobName, StoredJob, SweepPlan, read_sealed, write_sealed
 from site_lens.sweeps.events import EventLog
+from site_lens.sweeps.placing import described, files_of, move_into_place
 from site_lens.sweeps.seeds import merge_seeds
 
 FOLDERS = ("results", "failures", "plans", "models", "claims", "partial", "damaged", "events")
@@ -211,11 +210,8 @@ class RunStore:
         partial = self.folder / "partial" / f"{name.key}.{secrets.token_hex(4)}"
         try:
             run.save(partial)
-            files = {
-                str(path.relative_to(partial)): _kept(path) for path in sorted(partial.rglob("*")) if path.is_file()
-            }
-            write_sealed(_described(name, parts, run, files, seconds), partial / JOB_FILE)
-            stored = _moved(partial, self.result_folder(name.key))
+            write_sealed(described(name, parts, run, files_of(partial), seconds), partial / JOB_FILE)
+            stored = move_into_place(partial, self.result_folder(name.key))
         except OSError as error:
             raise StorageError(f"cannot write to {self.folder}: {error.strerror}") from error
         finally:
@@ -257,48 +253,3 @@ class RunStore:
                 f"{identity.name} is not the model that it was for earlier results in {self.folder}: "
                 f"{', '.join(differing)} changed; name a revision or a dtype, or use another store"
             )
-
-
-def _kept(path: Path) -> StoredFile:
-    content = path.read_bytes()
-    return StoredFile(n_bytes=len(content), sha256=digest_bytes(content))
-
-
-def _described(
-    name: JobName, parts: Mapping[str, Any], run: Run, files: dict[str, StoredFile], seconds: float
-) -> StoredJob:
-    fit = next(iter(run.fits.values()))
-    measured = None if run.evaluations is None else run.evaluations[name.task]
-    return StoredJob(
-        name=name,
-        made_from=dict(parts),
-        files=files,
-        seconds=seconds,
-        status=fit.status,
-        accuracy=None if measured is None else measured.accuracy("site").value,
-        notes=fit.notes,
-    )
-
-
-def _moved(partial: Path, place: Path) -> bool:
-    """Rename a finished result into its place, and make both lasting; False if the place is taken."""
-    for folder in {path.parent for path in partial.rglob("*")}:
-        _sync(folder)
-    try:
-        partial.rename(place)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        raise
-    _sync(place.parent)
-    return True
-
-
-def _sync(folder: Path) -> None:
-    """Have the entries of a folder survive a power cut, where the file system can do that for folders."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            os.fsync(handle)
-    finally:
-        os.close(handle)

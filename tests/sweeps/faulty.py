@@ -120,6 +120,11 @@ class Tally:
     """Computations, those included whose process died before it stored them."""
     n_faults: int
 
+    @property
+    def holds(self) -> bool:
+        """Whether every job has one whole result, none was lost, and none computed after it was stored."""
+        return self.n_results == self.n_jobs and not (self.n_lost or self.n_again or self.n_corrupt)
+
 
 def tally(sweep: sl.Sweep, store: Path, diary: Path) -> Tally:
     """Count, reading every result whole."""

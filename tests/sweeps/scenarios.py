@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import site_lens as sl
@@ -73,7 +74,7 @@ def killed_driver(folder: Path, *, n_tasks: int, kill_after: list[int]) -> Tally
             wait_for(lambda enough=enough: n_results(folder) >= enough)  # type: ignore[misc]  # a default for the loop
             process.send_signal(signal.SIGKILL)
             process.wait()
-    return finish(folder, n_tasks)
+    return replace(finish(folder, n_tasks), n_faults=len(kill_after))
 
 
 def two_drivers(folder: Path, *, n_tasks: int) -> Tally:
@@ -104,7 +105,7 @@ def one_driver_dies_beside_another(folder: Path, *, n_tasks: int) -> Tally:
         holder.send_signal(signal.SIGKILL)
         if survivor.wait(PATIENCE) != 0:
             raise RuntimeError(f"the survivor failed: {survivor.communicate()}")
-    return tally(sweep, folder / "store", folder / "diary")
+    return replace(tally(sweep, folder / "store", folder / "diary"), n_faults=1)
 
 
 def harmed_files(folder: Path, harm: Callable[[Path], None], *, n_tasks: int, every: int) -> Tally:
@@ -120,7 +121,7 @@ def harmed_files(folder: Path, harm: Callable[[Path], None], *, n_tasks: int, ev
     if sorted(damaged_results(store)) != harmed:
         raise RuntimeError("verify does not find what was harmed")
     collect_garbage(store, damaged=True)
-    return finish(folder, n_tasks)
+    return replace(finish(folder, n_tasks), n_faults=len(harmed))
 
 
 @contextmanager
@@ -167,15 +168,14 @@ def full_disk(folder: Path, *, n_tasks: int, kilobytes: int) -> tuple[Tally, int
         remount(store, "size=64m")
         found = finish(folder, n_tasks)
         shutil.copytree(store, folder / "kept")
-    return found, when_full.n_results, said
+    return replace(found, n_faults=1), when_full.n_results, said
 
 
 def read_only(folder: Path, *, n_tasks: int) -> tuple[Tally, str]:
     """Sweep into a store that may only be read, then let it be written again."""
     (folder / "diary").mkdir()
     with small_disk(folder / "store", kilobytes=65536) as store:
-        half = finish(folder, n_tasks // 2)
-        del half
+        finish(folder, n_tasks // 2)
         shutil.rmtree(folder / "tasks")
         remount(store, "ro")
         said = ""
@@ -184,7 +184,7 @@ def read_only(folder: Path, *, n_tasks: int) -> tuple[Tally, str]:
         except sl.StorageError as error:
             said = str(error)
         remount(store, "rw")
-        return finish(folder, n_tasks), said
+        return replace(finish(folder, n_tasks), n_faults=1), said
 
 
 def on_ray(
