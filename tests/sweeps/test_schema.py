@@ -66,8 +66,8 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
 def test_paths_stand_relative_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "model").mkdir()
-    sweep = read(tmp_path, 'models = ["./model", "org/model"]\ntasks = "tasks"')
-    assert [one.name for one in sweep.models] == [str(tmp_path / "model"), "org/model"]
+    sweep = read(tmp_path, 'models = ["./model", "org/other"]\ntasks = "tasks"')
+    assert [one.name for one in sweep.models] == [str(tmp_path / "model"), "org/other"]
     assert sweep.tasks[0].source == str(tmp_path / "tasks")
 
 
@@ -82,7 +82,7 @@ def test_paths_stand_relative_to_the_file(tmp_path: Path) -> None:
         ('models = "demo"\ntasks = "demo"\nseeds = [0, 0]', "the seed '0' comes twice"),
         ('models = "demo"\ntasks = "demo"\nseeds = [-1]', "seeds are 0 or more, got -1"),
         ('models = ["a/x", "b/x"]\ntasks = "demo"', "the label of a model 'x' comes twice"),
-        ('models = {name = "demo", dtype = "int3"}\ntasks = "demo"', r"models\.0\.dtype"),
+        ('models = {name = "demo", dtype = "int3"}\ntasks = "demo"', "models.0: ModelChoice: dtype"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{lr = -1}]', "lr: Input should be greater than 0"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{rate = 1}]', "unknown field of a config 'rate'"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{settings = "fast"}]', "unknown settings 'fast'"),
@@ -93,10 +93,10 @@ def test_paths_stand_relative_to_the_file(tmp_path: Path) -> None:
         ('models = "demo"\ntasks = "demo"\nconfigs = [{}, {name = "b"}]', "config 'b' says the same as 'default'"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{name = "../b"}]', "cannot name a folder"),
         ('models = "demo"\ntasks = "demo"\ncontrols = ["site_task_agnostic"]', "unknown control of a sweep"),
-        ('models = "demo"\ntasks = "demo"\ntemplates = [{output_prefix = "="}]', r"templates\.0\.name"),
+        ('models = "demo"\ntasks = "demo"\ntemplates = [{output_prefix = "="}]', "templates.0: NamedTemplate: name"),
         ('models = "demo"\ntasks = "demo"\nname = "a/b"', "cannot name a file"),
-        ('models = "demo"\ntasks = {source = "demo", names = []}', r"tasks\.0\.names"),
-        ('models = "demo"\ntasks = "demo"\nevaluation = {n_shots = 0}', r"evaluation\.n_shots"),
+        ('models = "demo"\ntasks = {source = "demo", names = []}', "tasks.0: TaskSource: names"),
+        ('models = "demo"\ntasks = "demo"\nevaluation = {n_shots = 0}', "evaluation: EvaluationChoice: n_shots"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, says: str) -> None:
