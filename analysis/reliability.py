@@ -6,6 +6,7 @@ takes some minutes; needs Ray, and the right to mount small file systems (else t
 """
 
 import argparse
+import logging
 import os
 import tempfile
 import time
@@ -91,7 +92,7 @@ def engine(n_workers: int) -> Engine:
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if not ray.is_initialized():
-        ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     return RayEngine(workers_per_model=n_workers)
 
 

@@ -1,5 +1,6 @@
 """Groups of jobs on Ray: warm workers for each model, which load it once; Ray places them."""
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -67,7 +68,7 @@ class RayEngine:
             raise InputError("Ray is not installed; pip install 'site_lens[ray]'") from error
         self._ray: Any = ray
         if not ray.is_initialized():
-            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="warning")
+            ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
         self._gpus, self._cpus, self._n_per_model = gpus_per_job, cpus_per_job, workers_per_model
         self._pools: dict[str, _Pool] = {}
         self._running: dict[Any, tuple[str, Any, Worker, JobGroup]] = {}

@@ -1,7 +1,7 @@
 """What a sweep file may say: models, tasks, templates, settings, seeds, evaluation; checked when it is read."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,7 +14,11 @@ from site_lens.core.record_sets import file_name
 from site_lens.core.records import Frozen
 from site_lens.core.runs import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_EMBEDDING
 
-SETTINGS = {"default": SiteConfig, "quick": SiteConfig.quick, "paper": SiteConfig.paper}
+SETTINGS: dict[str, Callable[..., SiteConfig]] = {
+    "default": SiteConfig,
+    "quick": SiteConfig.quick,
+    "paper": SiteConfig.paper,
+}
 """Where the settings of a config may begin."""
 
 SWEEP_CONTROLS = (ZERO_EMBEDDING, SHUFFLED_ANSWERS, RANDOM_EMBEDDING)

@@ -187,14 +187,12 @@ def read_only(folder: Path, *, n_tasks: int) -> tuple[Tally, str]:
         return replace(finish(folder, n_tasks), n_faults=1), said
 
 
-def on_ray(
-    folder: Path, engine: Engine, *, n_tasks: int, n_seeds: int, faults: dict[str, str], seconds: float
-) -> Tally:
+def on_ray(folder: Path, engine: Engine, *, n_tasks: int, n_seeds: int = 1, faults: dict[str, str]) -> Tally:
     """Sweep on Ray while workers raise, die and run out of memory; what failed is tried again, twice."""
     (folder / "diary").mkdir()
     store, diary = folder / "store", folder / "diary"
     sweep = small_sweep(folder, n_tasks, n_seeds=n_seeds, tasks_at_once=2)
-    worker = Worker(store, Faulty(diary, store, faults, seconds))
+    worker = Worker(store, Faulty(diary, store, faults))
     for _ in range(3):
         if sl.run_sweep(sweep, store, worker=worker, engine=engine).ok:
             break

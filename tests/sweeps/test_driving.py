@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,9 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, diary: Path, monkeyp
     store = tmp_path / "store"
     stream, true_time = random.Random(0), time.time
 
-    class Jumping(events_module.datetime):
+    class Jumping(datetime):
         @classmethod
-        def now(cls, tz=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN206
+        def now(cls, tz: tzinfo | None = None) -> "Jumping":
             return cls.fromtimestamp(true_time() + stream.uniform(-1e8, 1e8), tz)
 
     monkeypatch.setattr(time, "time", lambda: true_time() + stream.uniform(-1e8, 1e8))

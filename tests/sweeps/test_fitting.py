@@ -8,6 +8,7 @@ import torch
 
 import site_lens as sl
 from site_lens.experiments import study
+from site_lens.selectors.site import fit_variants
 from site_lens.sweeps.fitting import FitJobs
 from site_lens.sweeps.jobs import JobGroup, jobs_of
 from site_lens.sweeps.store import RunStore
@@ -59,7 +60,7 @@ def test_a_group_of_one_gives_what_it_gives_in_company(filled: Path) -> None:
 
 
 def test_the_loop_runs_out_of_memory_and_goes_on_with_half(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    budgets, fit = [], study.fit_variants
+    budgets, fit = [], fit_variants
 
     def hungry(model: object, variants: dict[str, list[object]], *, budget_bytes: int, **options: object) -> object:
         budgets.append((len(variants["site"]), budget_bytes))

@@ -1,8 +1,11 @@
 """Sweeps on Ray: models stay warm, and workers that die are replaced."""
 
+import gc
+import logging
 import os
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,11 +29,14 @@ def session() -> Iterator[None]:
     """One session for all tests, with more cores than there may be, since the workers do nearly nothing."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray.init(
-        num_cpus=4, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="error",
+        num_cpus=4, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
         object_store_memory=80 * 2**20,
     )  # fmt: skip
     yield
-    ray.shutdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for the processes that it ends
+        ray.shutdown()
+        gc.collect()
 
 
 def pids(diary: Path) -> dict[str, str]:
@@ -63,6 +69,7 @@ def test_workers_that_raise_die_and_run_out_of_memory_cost_no_result(session: No
     assert found.n_faults == 3
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_worker_fails_and_the_others_of_its_group_are_stored(
     session: None, tmp_path: Path, diary: Path
 ) -> None:
@@ -77,6 +84,7 @@ def test_a_job_that_kills_its_worker_fails_and_the_others_of_its_group_are_store
     assert clean(finish(tmp_path, 4), 4)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_from_outside_is_replaced(session: None, tmp_path: Path, diary: Path) -> None:
     store = tmp_path / "store"
     sweep = small_sweep(tmp_path, 8, tasks_at_once=2)
@@ -119,6 +127,7 @@ def test_cancelling_leaves_no_actor_behind(session: None, tmp_path: Path, diary:
     assert clean(finish(tmp_path, 6), 6)
 
 
+@pytest.mark.slow
 def test_a_driver_killed_on_ray_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "diary").mkdir()
     with driver(tmp_path, 12, seconds=0.2, engine="ray", tasks_at_once=2) as process:

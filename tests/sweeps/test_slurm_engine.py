@@ -32,6 +32,7 @@ def test_every_group_is_a_job_and_all_results_are_stored(tmp_path: Path, diary: 
     assert len(list((tmp_path / "slurm").glob("*_submitted.pkl"))) == 2
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_fails_and_the_others_are_stored(tmp_path: Path, diary: Path) -> None:
     store = tmp_path / "store"
     sweep = small_sweep(tmp_path, 2, tasks_at_once=1)
