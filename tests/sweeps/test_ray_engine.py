@@ -106,6 +106,7 @@ def test_a_worker_killed_from_outside_is_replaced(session: None, tmp_path: Path,
     assert clean(tally(sweep, store, diary), 8)
 
 
+@pytest.mark.slow
 def test_cancelling_leaves_no_actor_behind(session: None, tmp_path: Path, diary: Path) -> None:
     store = tmp_path / "store"
     engine = RayEngine()
