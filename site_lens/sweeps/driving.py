@@ -105,8 +105,12 @@ class _Driver:
         self._write("sweep_started", {"n_jobs": len(self._jobs), "n_stored": self.outcome.n_found})
         try:
             while missing := self._missing():
-                bar.update(len(self._jobs) - len(missing) - len(self.outcome.failed) - bar.n)  # done elsewhere, too
-                self._round(worker, missing, bar)
+                bar.update(len(self._jobs) - len(missing) - bar.n)  # what was done elsewhere counts, too
+                free = [job for job in missing if not self._store.is_claimed(job.key)]
+                if free:
+                    self._round(worker, free, bar)
+                else:  # all are being computed elsewhere: wait for that, or for the death of whoever does it
+                    time.sleep(WAIT_SECONDS)
         except BaseException:  # an interruption, too: nothing is to run on unwatched
             self._engine.cancel()
             raise
@@ -118,17 +122,17 @@ class _Driver:
 
     def _round(self, worker: Worker, missing: Sequence[SweepJob], bar: Any) -> None:
         """Send off what is missing, and take in what comes back."""
-        busy, moved = False, False
+        busy, n_suspects = False, len(self._suspects)
         self._engine.submit(worker, list(self._groups(missing)))
         for done in self._engine.as_completed():
-            before = len(self.outcome.stored) + len(self.outcome.failed) + len(self._suspects)
+            n_before = len(self.outcome.stored) + len(self.outcome.failed)
             busy |= self._take(done)
-            moved |= len(self.outcome.stored) + len(self.outcome.failed) + len(self._suspects) > before
-            bar.update(self.outcome.n_found + len(self.outcome.stored) + len(self.outcome.failed) - bar.n)
-        if not moved and not busy:
-            raise StorageError(f"results written to {self._store.folder} cannot be read back; check the disk")
-        if busy and not moved:
+            bar.update(len(self.outcome.stored) + len(self.outcome.failed) - n_before)
+        waits = {job.key for job in missing} <= {job.key for job in self._missing()}
+        if waits and busy:
             time.sleep(WAIT_SECONDS)
+        elif waits and len(self._suspects) == n_suspects:
+            raise StorageError(f"results written to {self._store.folder} cannot be read back; check the disk")
 
     def _groups(self, missing: Sequence[SweepJob]) -> Iterator[JobGroup]:
         n_workers = self._engine.resources().n_workers or 1

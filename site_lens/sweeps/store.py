@@ -14,6 +14,7 @@ A result is written elsewhere on the same file system and renamed into its place
 Claims are locks of the operating system, which it releases when their holder dies. Nothing depends on the clock.
 """
 
+import errno
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -187,8 +188,12 @@ class RunStore:
         try:
             with FileLock(path, timeout=0):
                 return False
-        except (Timeout, OSError):  # an OSError: in a store that may only be read, a claim that is there is believed
+        except Timeout:
             return True
+        except OSError as error:
+            if error.errno == errno.EROFS:  # a store that may only be read: a claim that is there is believed
+                return True
+            raise StorageError(f"cannot look at the claim {path}: {error.strerror}") from error
 
     def commit(self, name: JobName, parts: Mapping[str, Any], run: Run, *, seconds: float) -> bool:
         """Store the result of a job.

@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.sweeps import events as events_module
-from site_lens.sweeps.engines import InProcess
+from site_lens.sweeps.engines import Completed, InProcess
 from site_lens.sweeps.events import Event, read_events
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
@@ -185,3 +186,19 @@ def test_a_store_that_may_only_be_read_is_left_as_it_is(tmp_path: Path) -> None:
         pytest.skip(f"file systems cannot be mounted here ({error})")
     assert "Read-only file system" in said
     assert clean(found, 8)
+
+
+def test_what_another_process_stored_in_the_meantime_counts_as_done(tmp_path: Path, diary: Path) -> None:
+    store = tmp_path / "store"
+    sweep = small_sweep(tmp_path, 2)
+
+    class Late(InProcess):
+        """Is so slow to begin that another driver has done everything."""
+
+        def as_completed(self) -> Iterator[Completed]:
+            sl.run_sweep(sweep, store, worker=Worker(store, Faulty(diary, store)))
+            yield from super().as_completed()
+
+    found = sl.run_sweep(sweep, store, worker=Worker(store, Faulty(diary, store)), engine=Late())
+    assert (found.ok, found.stored, found.n_elsewhere) == (True, set(), 2)
+    assert tally(sweep, store, diary).n_computed == 2

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import site_lens as sl
@@ -17,6 +18,7 @@ from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep, tally
 from tests.sweeps.scenarios import driver, finish, n_results, on_ray, wait_for
 from tests.sweeps.test_driving import clean
+from tests.sweeps.test_fitting import SWEEP
 
 ray = pytest.importorskip("ray")
 
@@ -145,6 +147,20 @@ def test_five_hundred_jobs_with_faults_end_with_five_hundred_results(session: No
     found = on_ray(tmp_path, RayEngine(workers_per_model=4), n_tasks=50, n_seeds=10, faults=faults)
     assert clean(found, 500)
     assert found.n_faults == len(faults)
+
+
+@pytest.mark.slow
+def test_fits_on_ray_are_those_of_this_process(session: None, tmp_path: Path) -> None:
+    kept = [
+        store.runs()["demo/paper/few"]
+        for name, engine in (("ray", RayEngine()), ("here", None))
+        if sl.run_sweep(SWEEP, tmp_path / name, engine=engine).ok
+        for store in [sl.RunStore(tmp_path / name)]
+    ]
+    on_ray, here = kept
+    assert set(on_ray.fits) == set(here.fits)
+    for key, fit in here.fits.items():
+        assert np.abs(on_ray.fits[key].gates.values - fit.gates.values).max() < 1e-4
 
 
 def test_an_engine_that_cannot_be_is_refused() -> None:
