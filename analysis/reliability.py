@@ -6,8 +6,6 @@ takes some minutes; needs Ray, and the right to mount small file systems (else t
 """
 
 import argparse
-import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,10 +13,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from analysis.pages import machine, put_into, table
-from site_lens.sweeps.engines import Engine
+from site_lens.sweeps.ray_engine import RayEngine
 from tests.sweeps import scenarios
 from tests.sweeps.faulty import Tally
+from tests.sweeps.ray_session import ray_session
 
+N_WORKERS = 4
 FAULTS = ("raise once", "die once", "memory once")
 
 
@@ -37,7 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, help="a page whose measured part is to be replaced")
     chosen = parser.parse_args()
-    rows = [played(name, scenario) for name, scenario in {**local(), **ray()}.items()]
+    rows = [played(name, scenario) for name, scenario in local().items()]
+    with ray_session(n_cores=N_WORKERS):
+        rows += [played(name, scenario) for name, scenario in ray().items()]
     text = f"{machine()}\n\n{table_of(rows)}"
     if chosen.page is not None:
         put_into(chosen.page, text)
@@ -74,26 +76,17 @@ def local() -> dict[str, Callable[[Path], Tally]]:
 def ray() -> dict[str, Callable[[Path], Tally]]:
     """Name the scenarios on Ray: a soak of 500 jobs, with and without faults."""
 
-    def soak(n_workers: int, faulty: bool) -> Callable[[Path], Tally]:
-        faults = {f"task_{i}": FAULTS[i % 3] for i in range(50)} if faulty else {}
-        return lambda folder: scenarios.on_ray(folder, engine(n_workers), n_tasks=50, n_seeds=10, faults=faults)
+    def soak(faults: dict[str, str]) -> Callable[[Path], Tally]:
+        return lambda folder: scenarios.on_ray(
+            folder, RayEngine(workers_per_model=N_WORKERS), n_tasks=50, n_seeds=10, faults=faults
+        )
 
     return {
-        "500 jobs on 4 Ray workers, no fault": soak(4, faulty=False),
-        "500 jobs on 4 Ray workers, 50 faults: raise, SIGKILL, out of memory": soak(4, faulty=True),
+        f"500 jobs on {N_WORKERS} Ray workers, no fault": soak({}),
+        f"500 jobs on {N_WORKERS} Ray workers; in every task one of raise, SIGKILL, out of memory": soak(
+            {f"task_{i}": FAULTS[i % 3] for i in range(50)}
+        ),
     }
-
-
-def engine(n_workers: int) -> Engine:
-    """Open Ray with more cores than there may be: made-up jobs take none."""
-    import ray
-
-    from site_lens.sweeps.ray_engine import RayEngine
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if not ray.is_initialized():
-        ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    return RayEngine(workers_per_model=n_workers)
 
 
 def played(name: str, scenario: Callable[[Path], Tally]) -> Row:

@@ -135,7 +135,8 @@ class _Work:
             for job in piece.group.jobs:
                 self._keep(job, _noted(runs[job.key], piece.notes), seconds)
             return []
-        _free_memory()  # only here, when the error and the frames that it holds are gone
+        if any(smaller.n_halved > piece.n_halved for smaller in instead):
+            _free_memory()  # only here, when the error and the frames that it holds are gone
         return instead
 
     def _keep(self, job: SweepJob, run: Run, seconds: float) -> None:

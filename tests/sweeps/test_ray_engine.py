@@ -1,11 +1,8 @@
 """Sweeps on Ray: models stay warm, and workers that die are replaced."""
 
-import gc
-import logging
 import os
 import signal
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +13,12 @@ import site_lens as sl
 from site_lens.sweeps.ray_engine import RayEngine
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep, tally
+from tests.sweeps.ray_session import ray_session
 from tests.sweeps.scenarios import driver, finish, n_results, on_ray, wait_for
 from tests.sweeps.test_driving import clean
 from tests.sweeps.test_fitting import SWEEP
 
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
 
 # Ray's own, in its subprocess handling and on start.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray")
@@ -29,16 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::Futu
 @pytest.fixture(scope="module")
 def session() -> Iterator[None]:
     """One session for all tests, with more cores than there may be, since the workers do nearly nothing."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        num_cpus=4, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-        object_store_memory=80 * 2**20,
-    )  # fmt: skip
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for the processes that it ends
-        ray.shutdown()
-        gc.collect()
+    with ray_session(n_cores=4):
+        yield
 
 
 def pids(diary: Path) -> dict[str, str]:
