@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from site_lens.core.digests import digest_json
-from site_lens.core.errors import ModelError, SiteLensError
 from site_lens.core.runs import Run
 from site_lens.experiments.study import fit_and_evaluate
 from site_lens.models.loading import load_model
 from site_lens.models.protocol import LensModel
-from site_lens.sweeps.jobs import JobGroup
+from site_lens.sweeps.jobs import JobGroup, SweepJob
 from site_lens.sweeps.seeds import part_of
 
 
@@ -33,13 +32,12 @@ class FitJobs:
         """Return the result of every job by its key.
 
         Raises:
-            ModelError: The model cannot be loaded.
             SiteLensError: A task cannot be fitted, for example because it has too few rows.
         """
         first = group.jobs[0]
         evaluation = first.evaluation
         found = fit_and_evaluate(
-            self._model(group),
+            self._model(first),
             group.tasks,
             # The seed of the settings is that of the demonstrations in evaluations; fits have their own.
             first.config.config.replace(seed=evaluation.seed),
@@ -55,16 +53,17 @@ class FitJobs:
         )
         return {job.key: part_of(found, job.task.name, job.seed) for job in group.jobs}
 
-    def _model(self, group: JobGroup) -> LensModel:
-        key = digest_json(group.jobs[0].model_parts)
+    def prepare(self, job: SweepJob) -> None:
+        """Load the model of a job, unless it is the one that is held."""
+        self._model(job)
+
+    def _model(self, job: SweepJob) -> LensModel:
+        key = digest_json(job.model_parts)
         if self._held is None or self._held[0] != key:
             self._held = None  # freed before the next one is loaded
-            choice = group.model
-            try:
-                model = load_model(
-                    choice.name, dtype=choice.dtype, device=self._device, bos=choice.bos, revision=choice.revision
-                )
-            except SiteLensError as error:
-                raise ModelError(str(error)) from error
+            choice = job.model
+            model = load_model(
+                choice.name, dtype=choice.dtype, device=self._device, bos=choice.bos, revision=choice.revision
+            )
             self._held = (key, model)
         return self._held[1]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from site_lens.core.errors import ModelError, StorageError
+from site_lens.core.errors import StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
 from site_lens.core.runs import Run
@@ -27,6 +27,9 @@ LEAST_BUDGET_BYTES = 2**24
 
 class Compute(Protocol):
     """Computes the jobs of a group together."""
+
+    def prepare(self, job: SweepJob) -> None:
+        """Make ready what all jobs of a group need, such as the model; its time counts for none of them."""
 
     def __call__(self, group: JobGroup, budget_bytes: int) -> Mapping[str, Run]:
         """Return the result of every job by its key, holding so many bytes of prefixes at a time."""
@@ -106,10 +109,24 @@ class _Work:
 
     def on(self, jobs: Sequence[SweepJob]) -> None:
         missing = [job for job in jobs if not self._is_stored(job)]
+        if not missing or not self._is_prepared(missing):
+            return
         groups = group_jobs(missing, tasks_at_once=max(1, len(missing)))
         waiting = deque(_Piece(group, BUDGET_BYTES) for group in groups)
         while waiting:
             waiting.extendleft(reversed(self._try(waiting.popleft())))
+
+    def _is_prepared(self, jobs: Sequence[SweepJob]) -> bool:
+        """Load the model; where that fails all jobs have failed, and none is tried by itself."""
+        try:
+            self._compute.prepare(jobs[0])
+        except StorageError:
+            raise
+        except Exception as error:  # as in `_try`
+            for job in jobs:
+                self._fail(job, error)
+            return False
+        return True
 
     def _is_stored(self, job: SweepJob) -> bool:
         if not self._store.result_folder(job.key).is_dir():
@@ -160,7 +177,7 @@ class _Work:
                 sizes = {"n_tasks": len(smaller[0].group.tasks), "budget_bytes": smaller[0].budget_bytes}
                 self._write("memory_halved", piece.group.jobs[0], sizes)
                 return smaller
-        elif len(piece.group.jobs) > 1 and not isinstance(error, ModelError):  # whose fault is it? try halves
+        elif len(piece.group.jobs) > 1:  # whose fault is it? try halves
             return [replace(piece, group=half) for half in piece.group.halves()]
         for job in piece.group.jobs:
             self._fail(job, error)

@@ -66,6 +66,9 @@ class Faulty:
     seconds: float = 0.0
     """Time that each job takes."""
 
+    def prepare(self, job: SweepJob) -> None:
+        """There is no model to load."""
+
     def __call__(self, group: JobGroup, budget_bytes: int) -> Mapping[str, sl.Run]:
         for task in group.tasks:
             self._fail(self.faults.get(task.name, ""), task.name, len(group.tasks))

@@ -6,7 +6,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.sweeps.events import read_events
-from site_lens.sweeps.jobs import JobGroup, jobs_of
+from site_lens.sweeps.jobs import JobGroup, SweepJob, jobs_of
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import LEAST_BUDGET_BYTES, Worker
 from tests.sweeps.faulty import Faulty, made_up, small_sweep, tally
@@ -76,6 +76,9 @@ class NeverEnough:
     def __init__(self) -> None:
         self.budgets: list[int] = []
 
+    def prepare(self, job: SweepJob) -> None:
+        """There is no model to load."""
+
     def __call__(self, group: JobGroup, budget_bytes: int) -> dict[str, sl.Run]:
         self.budgets.append(budget_bytes)
         raise MemoryError("no more")
@@ -96,15 +99,19 @@ class WrongModel:
     def __init__(self) -> None:
         self.n_calls = 0
 
-    def __call__(self, group: JobGroup, budget_bytes: int) -> dict[str, sl.Run]:
+    def prepare(self, job: SweepJob) -> None:
         self.n_calls += 1
         raise sl.ModelError("no such heads")
+
+    def __call__(self, group: JobGroup, budget_bytes: int) -> dict[str, sl.Run]:
+        raise AssertionError("nothing can be computed without a model")
 
 
 def test_a_model_that_cannot_be_loaded_is_not_tried_again_for_every_task(tmp_path: Path, store: RunStore) -> None:
     _, group = group_of(tmp_path, 4)
     compute = WrongModel()
-    assert len(Worker(store.folder, compute)(group).failed) == 4
+    found = Worker(store.folder, compute)(group)
+    assert list(found.failed.values()) == ["ModelError: no such heads"] * 4
     assert compute.n_calls == 1
 
 
@@ -147,10 +154,11 @@ def test_an_interruption_is_no_failure_and_frees_the_claims(
 ) -> None:
     _, group = group_of(tmp_path, 2)
 
-    def interrupted(group: JobGroup, budget_bytes: int) -> dict[str, sl.Run]:
-        raise error
+    class Interrupted(NeverEnough):
+        def __call__(self, group: JobGroup, budget_bytes: int) -> dict[str, sl.Run]:
+            raise error
 
     with pytest.raises(error):
-        Worker(store.folder, interrupted)(group)
+        Worker(store.folder, Interrupted())(group)
     assert store.failure(group.keys[0]) is None
     assert list((store.folder / "claims").iterdir()) == []
