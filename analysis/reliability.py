@@ -3,16 +3,19 @@
     python -m analysis.reliability --page docs/reliability.md
 
 takes some minutes; needs Ray, and the right to mount small file systems (else those rows say that they were left out).
+Every row is kept in runs/reliability as soon as it is there; with `--add` those that are there are not played again.
 """
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from analysis.pages import machine, put_into, table
+from site_lens.core.record_sets import file_name
 from site_lens.sweeps.ray_engine import RayEngine
 from tests.sweeps import scenarios
 from tests.sweeps.faulty import Tally
@@ -36,10 +39,13 @@ def main() -> None:
     """Play every scenario, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, help="a page whose measured part is to be replaced")
+    parser.add_argument("--out", type=Path, default=Path("runs/reliability"))
+    parser.add_argument("--add", action="store_true", help="keep the rows that --out has")
     chosen = parser.parse_args()
-    rows = [played(name, scenario) for name, scenario in local().items()]
+    kept = read(chosen.out) if chosen.add else {}
+    rows = [kept.get(name) or played(name, scenario, chosen.out) for name, scenario in local().items()]
     with ray_session(n_cores=N_WORKERS):
-        rows += [played(name, scenario) for name, scenario in ray().items()]
+        rows += [kept.get(name) or played(name, scenario, chosen.out) for name, scenario in ray().items()]
     text = f"{machine()}\n\n{table_of(rows)}"
     if chosen.page is not None:
         put_into(chosen.page, text)
@@ -89,8 +95,15 @@ def ray() -> dict[str, Callable[[Path], Tally]]:
     }
 
 
-def played(name: str, scenario: Callable[[Path], Tally]) -> Row:
-    """Play a scenario in a folder of its own."""
+def read(folder: Path) -> dict[str, Row]:
+    """Read the rows that `played` kept."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    rows = [Row(one["scenario"], one["tally"] and Tally(**one["tally"]), one["seconds"]) for one in found]
+    return {row.scenario: row for row in rows}
+
+
+def played(name: str, scenario: Callable[[Path], Tally], out: Path) -> Row:
+    """Play a scenario in a folder of its own, and keep what came out."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -99,7 +112,10 @@ def played(name: str, scenario: Callable[[Path], Tally]) -> Row:
             found = None
     seconds = time.perf_counter() - start
     print(f"{name}: {found}, {seconds:.0f} s", flush=True)
-    return Row(name, found, seconds)
+    row = Row(name, found, seconds)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{file_name(name)}.json").write_text(json.dumps(asdict(row)) + "\n", encoding="utf-8")
+    return row
 
 
 def table_of(rows: list[Row]) -> str:
