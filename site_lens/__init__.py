@@ -82,6 +82,9 @@ _HOMES = {
     "site_lens.reporting.report": ("write_report",),
     "site_lens.reporting.comparison": ("write_comparison",),
     "site_lens.reporting.images": ("write_image", "write_images"),
+    "site_lens.sweeps.schema": ("Sweep",),
+    "site_lens.sweeps.store": ("RunStore",),
+    "site_lens.sweeps.driving": ("SweepOutcome", "run_sweep"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -192,6 +195,10 @@ if TYPE_CHECKING:
     from site_lens.selectors.site import fit_variants as fit_variants
     from site_lens.selectors.site_plan import SiteJob as SiteJob
     from site_lens.selectors.table import score_heads as score_heads
+    from site_lens.sweeps.driving import SweepOutcome as SweepOutcome
+    from site_lens.sweeps.driving import run_sweep as run_sweep
+    from site_lens.sweeps.schema import Sweep as Sweep
+    from site_lens.sweeps.store import RunStore as RunStore
 
 
 def __getattr__(name: str) -> Any:

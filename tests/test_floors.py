@@ -14,7 +14,7 @@ PACKAGE = Path(sl.__file__).parent
 BENCH = ("models", "interventions", "selectors", "baselines", "experiments")
 DESK = ("diagnostics", "plots", "reporting")
 ROOF = ("demo", "cli")
-FLOORS = ("_version", "core", *BENCH, *DESK, *ROOF)
+FLOORS = ("_version", "core", *BENCH, *DESK, "sweeps", *ROOF)
 """From bottom to top."""
 
 DOOR = "site_lens"
@@ -137,6 +137,8 @@ def test_imports_are_seen_at_all() -> None:
         ("site_lens.diagnostics.planted", "from site_lens.experiments.study import fit_and_evaluate"),
         ("site_lens.reporting.planted", "from site_lens.selectors.site import fit_site"),
         ("site_lens.reporting.planted", "from site_lens.cli import app"),
+        ("site_lens.experiments.planted", "from site_lens.sweeps.store import RunStore"),
+        ("site_lens.sweeps.planted", "from site_lens.cli import app"),
         ("site_lens.reporting.planted", "from site_lens import plots, load_model"),
     ],
 )

@@ -5,7 +5,7 @@ import sys
 import typer
 
 import site_lens as sl
-from site_lens.cli import comparing, experimenting, fitting, models, reading, tasks
+from site_lens.cli import comparing, experimenting, fitting, models, reading, sweeping, tasks
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
@@ -34,9 +34,11 @@ for command in (
     reading.diagnose,
     reading.compare,
     models.doctor,
+    sweeping.sweep,
 ):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(sweeping.app, name="runs")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -150,7 +150,7 @@ def check_writable(folder: str | Path) -> None:
     """Find out before long work, not after it, whether `folder` can be made and written; raises StorageError."""
     probe = Path(folder) / ".writable"
     write_whole({probe: b""})
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another process may have probed at the same time
 
 
 def load(path: str | Path, expected: type[R] | None = None) -> R:

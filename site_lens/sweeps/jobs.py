@@ -1,0 +1,148 @@
+"""The jobs of a sweep, the key under which each is kept, and which of them share a batch."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from site_lens._version import __version__
+from site_lens.core.digests import digest_json
+from site_lens.core.errors import InputError
+from site_lens.core.fits import SiteConfig
+from site_lens.core.task_files import load_tasks
+from site_lens.core.tasks import Task
+from site_lens.sweeps.entries import JobName
+from site_lens.sweeps.fingerprints import model_parts
+from site_lens.sweeps.schema import EvaluationChoice, ModelChoice, NamedConfig, NamedTemplate, Sweep
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One fit of a sweep with its controls and its evaluation: a model, a task, a template, settings and a seed."""
+
+    model: ModelChoice
+    model_parts: dict[str, Any]
+    task: Task
+    template: NamedTemplate
+    config: NamedConfig
+    seed: int
+    controls: tuple[str, ...]
+    evaluation: EvaluationChoice
+
+    @property
+    def site_config(self) -> SiteConfig:
+        """Settings of the fit, seed included."""
+        return self.config.config.replace(seed=self.seed)
+
+    @cached_property
+    def parts(self) -> dict[str, Any]:
+        """Everything that the result depends on: what the key is a digest of."""
+        return {
+            "model": self.model_parts,
+            "task": self.task.digest,
+            "template": self.template.template.model_dump(mode="json"),
+            "config": self.site_config.model_dump(mode="json"),
+            "controls": list(self.controls),
+            "evaluation": self.evaluation.model_dump(mode="json"),
+            "code": f"site_lens {__version__}",
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """64 hexadecimal digits of everything that the result depends on."""
+        return digest_json(self.parts)
+
+    @property
+    def name(self) -> JobName:
+        """What tables call the job."""
+        return JobName(
+            key=self.key,
+            model=self.model.label,
+            template=self.template.name,
+            config=self.config.name,
+            task=self.task.name,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class JobGroup:
+    """Jobs that share a batch: every task with every seed, of one model, template and config."""
+
+    tasks: tuple[Task, ...]
+    seeds: tuple[int, ...]
+    jobs: tuple[SweepJob, ...]
+
+    @classmethod
+    def of(cls, jobs: Iterable[SweepJob]) -> "JobGroup":
+        """Group jobs that differ in task and seed only."""
+        members = tuple(jobs)
+        tasks = {job.task.name: job.task for job in members}
+        return cls(tuple(tasks.values()), tuple(sorted({job.seed for job in members})), members)
+
+    @property
+    def model(self) -> ModelChoice:
+        """The model of all of them."""
+        return self.jobs[0].model
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key of every job."""
+        return tuple(job.key for job in self.jobs)
+
+    def halves(self) -> tuple["JobGroup", ...]:
+        """Cut the group in two, by tasks while there are several, else by seeds; a single job stays as it is."""
+        if len(self.tasks) > 1:
+            first = {task.name for task in self.tasks[: len(self.tasks) // 2]}
+            chosen = [job.task.name in first for job in self.jobs]
+        elif len(self.seeds) > 1:
+            early = self.seeds[: len(self.seeds) // 2]
+            chosen = [job.seed in early for job in self.jobs]
+        else:
+            return (self,)
+        parts = [[job for job, own in zip(self.jobs, chosen, strict=True) if own is wanted] for wanted in (True, False)]
+        return tuple(JobGroup.of(part) for part in parts)
+
+
+def jobs_of(sweep: Sweep) -> list[SweepJob]:
+    """List every job of a sweep, in the order of models, templates, configs, tasks and seeds.
+
+    Raises:
+        InputError: A task is unknown, or two sources hold tasks of the same name.
+        TaskFileError: A task file is missing or malformed.
+    """
+    tasks: dict[str, Task] = {}
+    for source in sweep.tasks:
+        found = load_tasks(
+            source.source, source.names, input_column=source.input_column, output_column=source.output_column
+        )
+        twice = sorted(set(found) & set(tasks))
+        if twice:
+            raise InputError(f"two sources hold a task called {twice[0]!r}; choose tasks by `names`, or rename one")
+        tasks |= found
+    return [
+        SweepJob(model, parts, task, template, config, seed, sweep.controls, sweep.evaluation)
+        for model, parts in [(model, model_parts(model)) for model in sweep.models]
+        for template in sweep.templates
+        for config in sweep.configs
+        for task in tasks.values()
+        for seed in sweep.seeds
+    ]
+
+
+def group_jobs(jobs: Sequence[SweepJob], *, tasks_at_once: int) -> Iterator[JobGroup]:
+    """Group the jobs that can share a batch, so many tasks at a time.
+
+    Tasks of a group lack the same seeds, so that what is stored already is not computed again.
+    """
+    by_settings: dict[tuple[str, str, str], dict[str, list[SweepJob]]] = {}
+    for job in jobs:
+        settings = (job.model.label, job.template.name, job.config.name)
+        by_settings.setdefault(settings, {}).setdefault(job.task.name, []).append(job)
+    for by_task in by_settings.values():
+        by_seeds: dict[tuple[int, ...], list[list[SweepJob]]] = {}
+        for members in by_task.values():
+            by_seeds.setdefault(tuple(sorted(job.seed for job in members)), []).append(members)
+        for alike in by_seeds.values():
+            for start in range(0, len(alike), tasks_at_once):
+                yield JobGroup.of(job for members in alike[start : start + tasks_at_once] for job in members)

@@ -1,0 +1,93 @@
+"""Groups of jobs on a Slurm cluster, through submitit: one Slurm job a group."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from site_lens.core.errors import InputError
+from site_lens.sweeps.engines import Completed, Resources
+from site_lens.sweeps.jobs import JobGroup
+from site_lens.sweeps.worker import GroupOutcome, Worker
+
+POLL_SECONDS = {"slurm": 10.0, "local": 0.2, "debug": 0.0}
+"""How often jobs are asked whether they are done."""
+
+
+class Requeued:
+    """A worker that Slurm may preempt: it is queued again with the same group, and finds there what it stored."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __call__(self, group: JobGroup) -> GroupOutcome:
+        """Work on a group."""
+        return self._worker(group)
+
+    def checkpoint(self, group: JobGroup) -> Any:
+        """Tell submitit what to queue after a preemption or a time limit."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, group)
+
+
+class SlurmEngine:
+    """Runs every group as a job of a Slurm cluster.
+
+    Args:
+        folder: Where submitit keeps scripts and logs; the nodes must see it.
+        cluster: "slurm"; "local" runs jobs as processes of this machine and "debug" inside this process, to try things.
+        parameters: Parameters of submitit's executor, such as timeout_min, gpus_per_node or slurm_partition.
+
+    Raises:
+        InputError: submitit is not installed, there is no Slurm here, or a parameter is unknown.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        cluster: Literal["slurm", "local", "debug"] = "slurm",
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        try:
+            import submitit
+        except ImportError as error:
+            raise InputError("submitit is not installed; pip install 'site_lens[slurm]'") from error
+        try:
+            self._executor: Any = submitit.AutoExecutor(folder=Path(folder), cluster=cluster)
+            self._executor.update_parameters(**(parameters or {}))
+        except (RuntimeError, NameError, ValueError, TypeError) as error:  # what submitit raises for either
+            raise InputError(f"cannot submit to {cluster}: {error}") from error
+        self._poll = POLL_SECONDS[cluster]
+        self._what = f"{cluster}, through submitit"
+        self._running: list[tuple[Any, JobGroup]] = []
+
+    def resources(self) -> Resources:
+        """Say what there is; how many jobs run at once only the cluster knows."""
+        return Resources(None, self._what)
+
+    def submit(self, worker: Worker, groups: Sequence[JobGroup]) -> None:
+        """Submit groups, as one array of jobs."""
+        with self._executor.batch():
+            jobs = [self._executor.submit(Requeued(worker), group) for group in groups]
+        self._running += list(zip(jobs, groups, strict=True))
+
+    def as_completed(self) -> Iterator[Completed]:
+        """Yield the groups submitted as they are done."""
+        from submitit.core.utils import FailedJobError, UncompletedJobError
+        from submitit.helpers import as_completed
+
+        groups = {id(job): group for job, group in self._running}
+        for job in as_completed([job for job, _ in self._running], poll_frequency=self._poll):
+            group = groups[id(job)]
+            self._running = [pair for pair in self._running if pair[0] is not job]
+            try:
+                yield Completed(group, job.result())
+            except (FailedJobError, UncompletedJobError) as error:
+                yield Completed(group, None, str(error).strip().splitlines()[0])
+
+    def cancel(self) -> None:
+        """Cancel the jobs that are not done."""
+        for job, _ in self._running:
+            job.cancel(check=False)
+        self._running.clear()

@@ -1,0 +1,260 @@
+"""The run store: results by the digest of what they were computed from, safe for several writers.
+
+STORE/results/<key>/job.json            what it is, and a digest of every file
+STORE/results/<key>/fits, controls, evaluations, results.csv    a run like any other
+STORE/failures/<key>.json               why the last attempt at a job gave nothing
+STORE/plans/<sweep>.json                the jobs of a sweep
+STORE/models/<digest>.json              what a model was when it was first loaded
+STORE/claims/<key>.lock                 held by the process that computes the job
+STORE/partial/<key>.<random>/           a result that is being written
+STORE/damaged/<key>.<random>/           a result that was found damaged and set aside
+STORE/events/<random>.jsonl             what happened, one file a writer
+
+A result is written elsewhere on the same file system and renamed into its place: it is there whole, or not at all.
+Claims are locks of the operating system, which it releases when their holder dies. Nothing depends on the clock.
+"""
+
+import errno
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from site_lens.core.digests import digest_bytes, digest_json
+from site_lens.core.errors import InputError, MismatchError, StorageError, unknown_name
+from site_lens.core.provenance import ModelIdentity
+from site_lens.core.runs import Run
+from site_lens.core.storage import check_writable
+from site_lens.sweeps.entries import Failure, JobName, StoredJob, SweepPlan, read_sealed, write_sealed
+from site_lens.sweeps.events import EventLog
+from site_lens.sweeps.placing import described, files_of, move_into_place
+from site_lens.sweeps.seeds import merge_seeds
+
+FOLDERS = ("results", "failures", "plans", "models", "claims", "partial", "damaged", "events")
+JOB_FILE = "job.json"
+
+
+class RunStore:
+    """Results of sweeps in a folder.
+
+    Args:
+        folder: The folder; made by `run_sweep` and `site-lens sweep`.
+
+    Raises:
+        StorageError: The folder is not a run store.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "results").is_dir():
+            raise StorageError(f"{folder} is no run store (it has no folder 'results'); make one with: site-lens sweep")
+
+    @classmethod
+    def create(cls, folder: str | Path) -> "RunStore":
+        """Open a store for writing, made if it is not there; raises StorageError if it cannot be written."""
+        check_writable(folder)
+        for name in FOLDERS:
+            (Path(folder) / name).mkdir(exist_ok=True)
+        return cls(folder)
+
+    def result_folder(self, key: str) -> Path:
+        """Return the folder of a result, whether it is there or not. It is a run: `Run.load` reads it."""
+        return self.folder / "results" / key
+
+    def stored_keys(self) -> list[str]:
+        """List the keys of all results, damaged ones included."""
+        return sorted(path.name for path in (self.folder / "results").iterdir() if path.is_dir())
+
+    def has(self, key: str) -> bool:
+        """Tell whether a job has a result that is whole as far as a glance at it tells."""
+        return self.result_folder(key).is_dir() and self.damage(key) is None
+
+    def stored(self, key: str) -> StoredJob:
+        """Read what a result is; raises StorageError if it is not there or damaged."""
+        return read_sealed(self.result_folder(key) / JOB_FILE, StoredJob)
+
+    def damage(self, key: str, *, deep: bool = False) -> str | None:
+        """Say what is wrong with a result, or return None.
+
+        Args:
+            key: Key of a result that is there.
+            deep: Read every file and compare its digest; else only what is small, and the size of the rest.
+        """
+        folder = self.result_folder(key)
+        try:
+            stored = self.stored(key)
+        except StorageError as error:
+            return str(error)
+        if stored.name.key != key or digest_json(stored.made_from) != key:
+            return f"{folder / JOB_FILE} describes another job than its folder is named after"
+        for name, kept in stored.files.items():
+            path = folder / name
+            try:
+                if path.stat().st_size != kept.n_bytes:
+                    return f"{path} has {path.stat().st_size} bytes, not {kept.n_bytes}"
+                if deep and digest_bytes(path.read_bytes()) != kept.sha256:
+                    return f"{path} was changed after it was written"
+            except OSError as error:
+                return f"cannot read {path}: {error.strerror}"
+        return None
+
+    def load(self, key: str) -> Run:
+        """Read a result as a run; raises StorageError if it is not there or damaged."""
+        return Run.load(self.result_folder(key))
+
+    def failure(self, key: str) -> Failure | None:
+        """Return why the last attempt at a job gave no result, if it was the last thing that happened to it."""
+        path = self.folder / "failures" / f"{key}.json"
+        return read_sealed(path, Failure) if path.exists() else None
+
+    def plan(self, sweep: str | None = None) -> SweepPlan:
+        """Read the jobs of a sweep; its name may be left out where the store holds one.
+
+        Raises:
+            InputError: There is no such sweep, or several and none was named.
+        """
+        names = sorted(path.stem for path in (self.folder / "plans").glob("*.json"))
+        if sweep is None and len(names) == 1:
+            sweep = names[0]
+        if sweep is None:
+            raise InputError(f"{self.folder} holds {len(names)} sweeps ({', '.join(names)}); name one")
+        if sweep not in names:
+            raise unknown_name("sweep", sweep, names)
+        return read_sealed(self.folder / "plans" / f"{sweep}.json", SweepPlan)
+
+    def runs(self, sweep: str | None = None) -> dict[str, Run]:
+        """Put the results of a sweep together, one run for each model, template and config: "model/template/config".
+
+        Jobs without a result are left out. Seeds of a task stand beside each other, as in a run of `fit_and_evaluate`.
+
+        Raises:
+            StorageError: A result is damaged.
+        """
+        members: dict[str, dict[str, list[tuple[int, Run]]]] = {}
+        for name in self.plan(sweep).jobs:
+            if self.has(name.key):
+                where = f"{name.model}/{name.template}/{name.config}"
+                members.setdefault(where, {}).setdefault(name.task, []).append((name.seed, self.load(name.key)))
+        return {
+            where: Run.join([merge_seeds(dict(found)) for found in by_task.values()])
+            for where, by_task in members.items()
+        }
+
+    # What writes.
+
+    def event_log(self) -> EventLog:
+        """Open a log of one's own."""
+        return EventLog(self.folder / "events")
+
+    def write_plan(self, plan: SweepPlan) -> None:
+        """Keep the jobs of a sweep, in place of an earlier plan of the same name."""
+        write_sealed(plan, self.folder / "plans" / f"{plan.sweep}.json")
+
+    @contextmanager
+    def claim(self, keys: Iterable[str]) -> Iterator[frozenset[str]]:
+        """Hold the claims of jobs that no other process holds, for as long as the block lasts.
+
+        Yields:
+            The keys that were free.
+        """
+        from filelock import FileLock, Timeout
+
+        with ExitStack() as held:
+            mine = set()
+            for key in sorted(keys):
+                path = self.folder / "claims" / f"{key}.lock"
+                lock = FileLock(path, timeout=0)
+                try:
+                    lock.acquire()
+                except Timeout:
+                    continue
+                except OSError as error:
+                    raise StorageError(f"cannot claim a job in {self.folder}: {error.strerror}") from error
+                held.callback(lock.release)
+                # Unlinked while it is held: whoever opened it before finds the file gone and tries again.
+                held.callback(path.unlink, missing_ok=True)
+                mine.add(key)
+            yield frozenset(mine)
+
+    def is_claimed(self, key: str) -> bool:
+        """Tell whether a process is computing a job."""
+        from filelock import FileLock, Timeout
+
+        path = self.folder / "claims" / f"{key}.lock"
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError as error:
+            if error.errno == errno.EROFS:  # a store that may only be read: a claim that is there is believed
+                return True
+            raise StorageError(f"cannot look at the claim {path}: {error.strerror}") from error
+
+    def commit(self, name: JobName, parts: Mapping[str, Any], run: Run, *, seconds: float) -> bool:
+        """Store the result of a job.
+
+        Args:
+            name: The job.
+            parts: What its key is a digest of.
+            run: The result.
+            seconds: What it took.
+
+        Returns:
+            Whether it was stored; False if another process had stored one before, which stays.
+
+        Raises:
+            StorageError: It cannot be written; nothing is left behind then.
+            MismatchError: The model is not what it was for earlier results under the same name.
+        """
+        self._check_model(parts["model"], next(iter(run.fits.values())).embedding.model)
+        partial = self.folder / "partial" / f"{name.key}.{secrets.token_hex(4)}"
+        try:
+            run.save(partial)
+            write_sealed(described(name, parts, run, files_of(partial), seconds), partial / JOB_FILE)
+            stored = move_into_place(partial, self.result_folder(name.key))
+        except OSError as error:
+            raise StorageError(f"cannot write to {self.folder}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        (self.folder / "failures" / f"{name.key}.json").unlink(missing_ok=True)
+        return stored
+
+    def fail(self, name: JobName, error: str, message: str, trace: str = "") -> None:
+        """Keep why an attempt at a job gave no result."""
+        path = self.folder / "failures" / f"{name.key}.json"
+        try:
+            earlier = self.failure(name.key)
+        except StorageError:
+            earlier = None  # a damaged note on an earlier attempt gives way to this one
+        n_attempts = 1 if earlier is None else earlier.n_attempts + 1
+        write_sealed(Failure(name=name, error=error, message=message, trace=trace, n_attempts=n_attempts), path)
+
+    def set_aside(self, key: str) -> Path:
+        """Move a damaged result out of the way, so that its job is computed again; claim the job first."""
+        aside = self.folder / "damaged" / f"{key}.{secrets.token_hex(4)}"
+        try:
+            self.result_folder(key).rename(aside)
+        except OSError as error:
+            raise StorageError(f"cannot move {self.result_folder(key)}: {error.strerror}") from error
+        return aside
+
+    def _check_model(self, parts: Mapping[str, Any], identity: ModelIdentity) -> None:
+        path = self.folder / "models" / f"{digest_json(parts)}.json"
+        if not path.exists():
+            write_sealed(identity, path)
+            return
+        before = read_sealed(path, ModelIdentity)
+        differing = [
+            name for name in ModelIdentity.model_fields
+            if name != "name" and getattr(before, name) != getattr(identity, name)
+        ]  # fmt: skip
+        if differing:
+            raise MismatchError(
+                f"{identity.name} is not the model that it was for earlier results in {self.folder}: "
+                f"{', '.join(differing)} changed; name a revision or a dtype, or use another store"
+            )

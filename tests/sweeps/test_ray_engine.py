@@ -1,0 +1,158 @@
+"""Sweeps on Ray: models stay warm, and workers that die are replaced."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import site_lens as sl
+from site_lens.sweeps.ray_engine import RayEngine
+from site_lens.sweeps.worker import Worker
+from tests.sweeps.faulty import Faulty, small_sweep, tally
+from tests.sweeps.ray_session import ray_session
+from tests.sweeps.scenarios import driver, finish, n_results, on_ray, wait_for
+from tests.sweeps.test_driving import clean
+from tests.sweeps.test_fitting import SWEEP
+
+pytest.importorskip("ray")
+
+# Ray's own, in its subprocess handling and on start.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray")
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[None]:
+    """One session for all tests, with more cores than there may be, since the workers do nearly nothing."""
+    with ray_session(n_cores=4):
+        yield
+
+
+def pids(diary: Path) -> dict[str, str]:
+    """Which process computed each key."""
+    lines = [line.split() for line in (diary / "diary.txt").read_text().splitlines()]
+    return {line[0]: line[2] for line in lines if line[0] != "fault"}
+
+
+def test_every_model_stays_in_one_process_for_all_of_its_groups(session: None, tmp_path: Path, diary: Path) -> None:
+    store = tmp_path / "store"
+    sweep = small_sweep(tmp_path, 6, models=("nobody/a", "nobody/b"), tasks_at_once=1)
+    engine = RayEngine()
+    assert engine.resources().n_workers == 4
+    assert sl.run_sweep(sweep, store, worker=Worker(store, Faulty(diary, store)), engine=engine).ok
+    assert clean(tally(sweep, store, diary), 12)
+    from site_lens.sweeps.jobs import jobs_of
+
+    by_model: dict[str, set[str]] = {}
+    for job in jobs_of(sweep):
+        by_model.setdefault(job.model.label, set()).add(pids(diary)[job.key])
+    assert [len(found) for found in by_model.values()] == [1, 1]
+    assert by_model["a"] != by_model["b"]
+    assert str(os.getpid()) not in by_model["a"] | by_model["b"]
+
+
+def test_workers_that_raise_die_and_run_out_of_memory_cost_no_result(session: None, tmp_path: Path) -> None:
+    faults = {"task_1": "raise once", "task_3": "die once", "task_6": "memory once"}
+    found = on_ray(tmp_path, RayEngine(workers_per_model=2), n_tasks=8, faults=faults)
+    assert clean(found, 8)
+    assert found.n_faults == 3
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_its_worker_fails_and_the_others_of_its_group_are_stored(
+    session: None, tmp_path: Path, diary: Path
+) -> None:
+    store = tmp_path / "store"
+    sweep = small_sweep(tmp_path, 4, tasks_at_once=4)
+    worker = Worker(store, Faulty(diary, store, {"task_2": "die"}))
+    found = sl.run_sweep(sweep, store, worker=worker, engine=RayEngine())
+    assert len(found.stored) == 3
+    (message,) = found.failed.values()
+    assert message.startswith("WorkerDied: ")
+    assert tally(sweep, store, diary).n_faults <= 2 * 2  # twice in the group, twice alone
+    assert clean(finish(tmp_path, 4), 4)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_from_outside_is_replaced(session: None, tmp_path: Path, diary: Path) -> None:
+    store = tmp_path / "store"
+    sweep = small_sweep(tmp_path, 8, tasks_at_once=2)
+    worker = Worker(store, Faulty(diary, store, seconds=0.1))
+
+    class Killing:
+        """Kills the worker when the first result is stored."""
+
+        killed = False
+
+        def on_event(self, event: object) -> None:
+            if not self.killed and (diary / "diary.txt").exists():
+                self.killed = True
+                os.kill(int((diary / "diary.txt").read_text().splitlines()[-1].split()[2]), signal.SIGKILL)
+
+    killing = Killing()
+    assert sl.run_sweep(sweep, store, worker=worker, engine=RayEngine(), watchers=[killing]).ok
+    assert killing.killed
+    assert clean(tally(sweep, store, diary), 8)
+
+
+@pytest.mark.slow
+def test_cancelling_leaves_no_actor_behind(session: None, tmp_path: Path, diary: Path) -> None:
+    store = tmp_path / "store"
+    engine = RayEngine()
+
+    class Interrupting:
+        def on_event(self, event: object) -> None:
+            if getattr(event, "kind", "") == "job_stored":
+                raise KeyboardInterrupt
+
+    worker = Worker(store, Faulty(diary, store, seconds=0.05))
+    with pytest.raises(KeyboardInterrupt):
+        sl.run_sweep(
+            small_sweep(tmp_path, 6, tasks_at_once=1), store, worker=worker, engine=engine, watchers=[Interrupting()]
+        )
+    n_then = n_results(tmp_path)
+    assert 1 <= n_then < 6
+    time.sleep(0.3)
+    assert n_results(tmp_path) <= n_then + 1  # nothing computes on
+    assert clean(finish(tmp_path, 6), 6)
+
+
+@pytest.mark.slow
+def test_a_driver_killed_on_ray_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "diary").mkdir()
+    with driver(tmp_path, 12, seconds=0.2, engine="ray", tasks_at_once=2) as process:
+        wait_for(lambda: n_results(tmp_path) >= 3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert clean(finish(tmp_path, 12), 12)
+
+
+@pytest.mark.slow
+def test_five_hundred_jobs_with_faults_end_with_five_hundred_results(session: None, tmp_path: Path) -> None:
+    kinds = ("raise once", "die once", "memory once")
+    faults = {f"task_{i}": kinds[i % 3] for i in range(0, 50, 4)}
+    found = on_ray(tmp_path, RayEngine(workers_per_model=4), n_tasks=50, n_seeds=10, faults=faults)
+    assert clean(found, 500)
+    assert found.n_faults == len(faults)
+
+
+@pytest.mark.slow
+def test_fits_on_ray_are_those_of_this_process(session: None, tmp_path: Path) -> None:
+    kept = [
+        store.runs()["demo/paper/few"]
+        for name, engine in (("ray", RayEngine()), ("here", None))
+        if sl.run_sweep(SWEEP, tmp_path / name, engine=engine).ok
+        for store in [sl.RunStore(tmp_path / name)]
+    ]
+    on_ray, here = kept
+    assert set(on_ray.fits) == set(here.fits)
+    for key, fit in here.fits.items():
+        assert np.abs(on_ray.fits[key].gates.values - fit.gates.values).max() < 1e-4
+
+
+def test_an_engine_that_cannot_be_is_refused() -> None:
+    with pytest.raises(sl.InputError, match="at least one worker a model"):
+        RayEngine(workers_per_model=0)
