@@ -48,12 +48,18 @@ GEMMA_2 = {
 RELEASED: dict[str, Released] = {
     "Llama-3.1-8B": Released(
         "meta-llama/Llama-3.1-8B", "llama", 8.03,
-        {**LLAMA_3, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32},
+        {
+            **LLAMA_3, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+        },
         "llama3", in_paper=True,
     ),
     "Llama-3.1-70B": Released(
         "meta-llama/Llama-3.1-70B", "llama", 70.55,
-        {**LLAMA_3, "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64},
+        {
+            **LLAMA_3, "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
+            "num_attention_heads": 64,
+        },
         "llama3", in_paper=True,
     ),
     "Mistral-7B-v0.3": Released(
@@ -90,8 +96,9 @@ RELEASED: dict[str, Released] = {
         "google/gemma-3-4b-pt", "gemma3", 4.30,
         {
             "text_config": {
-                "vocab_size": 262208, "max_position_embeddings": 131072, "hidden_size": 2560, "intermediate_size": 10240,
-                "num_hidden_layers": 34, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+                "vocab_size": 262208, "max_position_embeddings": 131072, "hidden_size": 2560,
+                "intermediate_size": 10240, "num_hidden_layers": 34, "num_attention_heads": 8, "num_key_value_heads": 4,
+                "head_dim": 256,
                 "sliding_window": 1024, "sliding_window_pattern": 6, "query_pre_attn_scalar": 256, "rms_norm_eps": 1e-6,
                 "hidden_activation": "gelu_pytorch_tanh",
             },
@@ -211,8 +218,8 @@ def config_of(released: Released) -> Any:
 def shrunken_config(released: Released, tokens: dict[str, Any], *, n_ctx: int = 128) -> Any:
     """Build a small config of the same class, in the proportions of the real one.
 
-    Kept: heads per key-value head, d_head to width, width to MLP, windows where there are any, rotary and norm settings.
-    Two layers; 4 to 16 heads of 8 to 12 numbers, or all 71 of Falcon, whose number has no divisor; a sliding window of 8.
+    Kept: heads per key-value head, d_head to width, width to MLP, windows where there are any, rotary settings, norms.
+    Two layers; 4 to 16 heads of 8 to 12 numbers, or all 71 of Falcon, which is a prime; a sliding window of 8.
 
     Args:
         released: The real config.

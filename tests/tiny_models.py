@@ -66,6 +66,25 @@ def tiny_config(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
             linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8, num_experts=4,
             num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=16,
         ),
+        "qwen3_5": lambda: hf.Qwen3_5TextConfig(
+            **grouped, head_dim=8, layer_types=["linear_attention", "full_attention"], linear_num_key_heads=2,
+            linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8,
+        ),
+        "jamba": lambda: hf.JambaConfig(
+            **grouped, attn_layer_period=2, attn_layer_offset=1, num_experts=2, use_mamba_kernels=False, mamba_d_state=4
+        ),
+        "granitemoehybrid": lambda: hf.GraniteMoeHybridConfig(
+            **grouped, layer_types=["mamba", "attention"], mamba_n_heads=4, mamba_d_head=16, num_local_experts=2,
+            num_experts_per_tok=1, shared_intermediate_size=16,
+        ),
+        "mamba": lambda: hf.MambaConfig(vocab_size=vocab_size, hidden_size=32, num_hidden_layers=2),
+        "falcon_h1": lambda: hf.FalconH1Config(
+            **grouped, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=8, mamba_n_groups=1, mamba_d_state=8
+        ),
+        "gemma4": lambda: hf.Gemma4TextConfig(
+            **grouped, **window, head_dim=8, global_head_dim=16, layer_types=["sliding_attention", "full_attention"],
+            hidden_size_per_layer_input=0, vocab_size_per_layer_input=vocab_size,
+        ),
     }  # fmt: skip
     return configs[kind]()
 

@@ -1,4 +1,4 @@
-"""Small tokenizers of the classes that released models have, trained on the words of the demo tasks, with chat templates.
+"""Small tokenizers of the classes that released models have, trained on words of the demo tasks, with chat templates.
 
 The chat templates are those of the instruct models, without tools and images.
 """
@@ -129,8 +129,8 @@ def tiny_tokenizer(kind: TokenizerKind) -> Any:
 
     Args:
         kind: "gpt2": byte-level, knows BOS and does not add it. "opt": the same, adding it. "llama3": byte-level, adds
-            BOS by a post-processor. "mistral" and "gemma": of sentencepiece's kind, words marked by a leading space, add
-            BOS. "qwen": byte-level, without any BOS. "demo": the demo model's.
+            BOS by a post-processor. "mistral" and "gemma": of sentencepiece's kind, words marked by a leading space,
+            add BOS. "qwen": byte-level, without any BOS. "demo": the demo model's.
     """
     import transformers
 

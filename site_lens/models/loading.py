@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, TypedDict, get_args
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooking import StopForward, hooked, split_heads
 from site_lens.models.host import HostModel, z_points
 from site_lens.models.identity import identify
+from site_lens.models.placing import DType, device_of, number_format, place
 from site_lens.models.protocol import LensModel
 from site_lens.models.quantization import (
     Quantization,
@@ -29,7 +30,6 @@ from site_lens.models.self_check import refuse_if_failed, self_check
 from site_lens.models.text_decoder import sees_more_than_text, text_decoder
 from site_lens.models.tokens import Encoder
 
-DType = Literal["float32", "bfloat16", "float16"]
 HOSTS: dict[str, type[HostModel]] = {"TransformerBridge": BridgeModel, "HookedTransformer": HookedTransformerModel}
 """How each class of TransformerLens is driven. By name: TransformerLens 4 raises when asked for HookedTransformer."""
 
@@ -80,23 +80,23 @@ def load_model(
     if quantization is not None and quantization not in get_args(Quantization):
         raise InputError(f"unknown quantization {quantization!r}; give one of {', '.join(get_args(Quantization))}")
     remote: _Remote = {"revision": revision, "trust_remote_code": trust_remote_code}
-    place = _device(device) if device_map is None else None
+    where_to = device_of(device) if device_map is None else None
     try:
         config = transformers.AutoConfig.from_pretrained(source, **remote)
         _refuse_unless_decoder(config, str(name))
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **remote)
-        number_format = _number_format(dtype, _own_dtype(config), place, demo=str(name) == "demo")
+        in_format = number_format(dtype, config, where_to, demo=str(name) == "demo")
         own = named(getattr(config, "quantization_config", None))
         if own and quantization:
             raise InputError(f"{str(name)!r} is quantised already ({own}); leave out quantization={quantization!r}")
-        where = _place(place, device_map, as_map=bool(own or quantization or sees_more_than_text(config)))
+        where = place(where_to, device_map, as_map=bool(own or quantization or sees_more_than_text(config)))
         with _no_progress_bar(transformers):
             if quantization is None and not sees_more_than_text(config):
-                bridge = _boot(source, dtype=number_format, **where, **remote)
+                bridge = _boot(source, dtype=in_format, **where, **remote)
             else:
-                settings = None if quantization is None else bitsandbytes_settings(quantization, number_format)
+                settings = None if quantization is None else bitsandbytes_settings(quantization, in_format)
                 hf_model = transformers.AutoModelForCausalLM.from_pretrained(
-                    source, dtype=number_format, quantization_config=settings, **where, **remote
+                    source, dtype=in_format, quantization_config=settings, **where, **remote
                 )
                 if quantization is not None:
                     refuse_unless_packed(hf_model)
@@ -167,20 +167,6 @@ class _Remote(TypedDict):
 
     revision: str | None
     trust_remote_code: bool
-
-
-class _Place(TypedDict, total=False):
-    """Where weights go: one of the two."""
-
-    device: torch.device
-    device_map: Any
-
-
-def _place(device: torch.device | None, device_map: Any, *, as_map: bool) -> _Place:
-    """Say where weights go; those of quantised models are put there as they are loaded, since they do not move."""
-    if device is None:
-        return {"device_map": dict(device_map) if isinstance(device_map, Mapping) else device_map}
-    return {"device_map": {"": str(device)}} if as_map else {"device": device}
 
 
 def _boot(source: str, **options: Any) -> Any:
@@ -271,42 +257,14 @@ def _z_shapes(host: Any) -> list[tuple[int, ...]]:
     raise ModelError(f"z of layer {max(points)} was never computed; the model's attention does not pass through hook_z")
 
 
-def _device(asked: str | torch.device | None) -> torch.device:
-    if asked is None:
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return found or torch.device("cpu")
-    try:
-        return torch.empty(0, device=asked).device
-    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
-        reason = str(error).splitlines()[0]
-        raise InputError(f"unknown or missing device {asked!r} ({reason}); give cpu, cuda, cuda:1 or mps") from error
-
-
 def _refuse_unless_decoder(config: Any, name: str) -> None:
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
     own_code = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not own_code:
+    if config.is_encoder_decoder or (type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not own_code):
         raise InputError(
             f"{name!r} is no decoder of text (model type {config.model_type}), which is what is needed here"
         )
-
-
-def _own_dtype(config: Any) -> torch.dtype | None:
-    """Number format of a checkpoint; that of its text decoder where it has other parts, too."""
-    return getattr(config, "dtype", None) or getattr(config.get_text_config(), "dtype", None)
-
-
-def _number_format(
-    asked: DType | None, own: torch.dtype | None, device: torch.device | None, *, demo: bool
-) -> torch.dtype:
-    if asked is not None:
-        if asked not in get_args(DType):
-            raise InputError(f"unknown dtype {asked!r}; give one of {', '.join(get_args(DType))}")
-        found: torch.dtype = getattr(torch, asked)
-        return found
-    slow = device is not None and device.type == "cpu" and own == torch.float16
-    return torch.float32 if demo or slow or own is None else own
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def refuse_unless_packed(hf_model: nn.Module) -> None:
     """
     if all(weight.is_floating_point() for weight in hf_model.parameters()):
         raise ModelError(
-            f"transformers finds no linear maps to quantise in a {type(hf_model).__name__}; load it without quantization"
+            f"transformers finds nothing to quantise in a {type(hf_model).__name__}; load it without quantization"
         )
 
 
