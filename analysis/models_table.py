@@ -1,6 +1,6 @@
 """Write the table of docs/models.md: what released models need, and what was checked on small copies of them.
 
-Sizes are counted on models that are built of the real configs without any memory for weights; checks are measured. Run as
+Sizes are counted on models that are built of the real configs without memory for weights; checks are measured. Run as
 `python -m analysis.models_table` from the repository's root; it takes a minute on one thread.
 """
 
@@ -27,7 +27,7 @@ PAGE = Path("docs/models.md")
 GIB = 2**30
 FLOAT32_BYTES = 4
 NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
-"""A weight: four bits, an eighth of a byte of scale for each block of 64, and a float32 for each 256 of those scales."""
+"""A weight: four bits, a byte of scale for each block of 64, and a float32 for each 256 of those scales."""
 SPLIT = (".c_attn", ".query_key_value", ".qkv_proj", ".mlp.gate_up_proj")
 """Names of modules whose weights TransformerBridge splits."""
 HEADER = (
