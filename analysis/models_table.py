@@ -39,8 +39,7 @@ HEADER = (
 def main() -> None:
     """Measure every model and write the page."""
     rows = [
-        (f"[{name}](https://huggingface.co/{one.hub_id}){' *' if one.in_paper else ''}", *sizes(one), *checks(name))
-        for name, one in RELEASED.items()
+        (f"`{one.hub_id}`{' *' if one.in_paper else ''}", *sizes(one), *checks(name)) for name, one in RELEASED.items()
     ]
     put_into(PAGE, f"{machine()}\n\n{table(HEADER, rows)}", part="released models")
 

@@ -13,7 +13,7 @@ from site_lens.interventions.examining import PROMPTS
 from tests.real_configs import TokenizerKind
 
 N_TOKENS = 600
-LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?'\"-()[]/\n▁"
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;!?'\"-_()[]<>|/\n▁"
 
 LLAMA_3_CHAT = """{{- bos_token }}
 {%- if messages[0]['role'] == 'system' %}
@@ -116,7 +116,7 @@ ZEPHYR_CHAT = """{% for message in messages %}
 {{ '<|assistant|>' }}
 {% endif %}
 {% endfor %}"""
-"""Zephyr and TinyLlama: no BOS; a line break opens the assistant's words that the generation prompt does not have."""
+"""Zephyr and TinyLlama: no BOS, no special tokens around roles."""
 
 CHATS = {
     "llama3": LLAMA_3_CHAT, "mistral": MISTRAL_CHAT, "qwen3": QWEN_3_CHAT, "gemma3": GEMMA_3_CHAT,

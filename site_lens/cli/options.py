@@ -69,15 +69,15 @@ class ModelSource:
 
 def loads_a_model(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `ModelSource` in place of its parameter `source`; its own `model` comes first."""
-    options = inspect.signature(ModelSource).parameters
+    options, own = inspect.signature(ModelSource).parameters, inspect.signature(command).parameters
     shown: dict[str, inspect.Parameter] = {}
-    for name, one in inspect.signature(command).parameters.items():
+    for name, one in own.items():
         shown |= {n: option for n, option in options.items() if n not in shown} if name == "source" else {name: one}
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        source = ModelSource(**{name: given.pop(name) for name in options})
-        command(**given, source=source)
+        source = ModelSource(**{name: given[name] for name in options})
+        command(**{name: value for name, value in given.items() if name in own}, source=source)
 
     parameters = [one.replace(kind=one.KEYWORD_ONLY) for one in shown.values()]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads

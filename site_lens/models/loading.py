@@ -12,7 +12,7 @@ from torch import Tensor
 
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.errors import InputError, ModelError
-from site_lens.models.bridge import BridgeModel
+from site_lens.models.bridge import BridgeModel, keep_dtype_of_rotated
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooking import StopForward, hooked, split_heads
 from site_lens.models.host import HostModel, z_points
@@ -105,10 +105,10 @@ def load_model(
         raise
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"cannot load a model from {str(name)!r}: {reason} Give 'demo', a folder with config.json and "
-            "safetensors weights, or a hub id"
-        ) from error
+        advice = "Give 'demo', a folder with config.json and safetensors weights, or a hub id"
+        if "trust_remote_code" in str(error):
+            advice = "Read it, and pass trust_remote_code=True if you trust it"
+        raise InputError(f"cannot load a model from {str(name)!r}: {reason} {advice}") from error
     return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check)
 
 
@@ -219,6 +219,7 @@ def _host_class(model: Any) -> type[HostModel]:
 def _wrap(host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool) -> LensModel:
     host.eval()
     keep_gradients(host)
+    keep_dtype_of_rotated(host)
     for weight in host.parameters():
         weight.requires_grad_(False)
     if any(weight.is_meta for weight in host.parameters()):

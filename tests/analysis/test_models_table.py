@@ -49,4 +49,4 @@ def test_an_eight_billion_model_in_four_bits_takes_about_half_a_byte_a_weight_an
 def test_the_page_has_a_row_for_every_model() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert f"| {' | '.join(HEADER)} |" in page
-    assert [name for name in RELEASED if f"| [{name}]" not in page] == []
+    assert [one.hub_id for one in RELEASED.values() if f"| `{one.hub_id}`" not in page] == []

@@ -233,7 +233,7 @@ def test_code_that_comes_with_a_checkpoint_is_not_run_unless_asked(
 def test_a_model_that_is_no_decoder_is_refused(tmp_path: Path) -> None:
     size = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 16}
     transformers.T5Config(**size).save_pretrained(tmp_path)
-    with pytest.raises(sl.InputError, match="is no decoder of text, which is what is needed; its model type is t5"):
+    with pytest.raises(sl.InputError, match=r"is no decoder of text \(model type t5\)"):
         sl.load_model(tmp_path)
 
 
