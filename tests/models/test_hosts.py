@@ -114,7 +114,8 @@ def test_the_padding_side_of_the_tokenizer_does_not_matter(model: LensModel) -> 
 
 
 def test_what_the_padding_token_is_does_not_matter(model: LensModel) -> None:
-    bos, eos = model.encoder.tokenizer.bos_token_id, model.encoder.tokenizer.eos_token_id
+    eos = model.encoder.tokenizer.eos_token_id
+    bos = eos if model.encoder.tokenizer.bos_token_id is None else model.encoder.tokenizer.bos_token_id
     ids = [[bos, *row] for row in model.encoder.encode(PROMPTS)]
     made = [model.forward(Batch.of(ids, pad=pad, device=model.device)) for pad in (bos, eos, 7)]
     alone = torch.cat([model.forward(Batch.of([row], pad=0, device=model.device)) for row in ids])
