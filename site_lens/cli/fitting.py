@@ -1,5 +1,6 @@
 """The commands that fit and evaluate: they need a model."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -89,8 +90,10 @@ def fit(
         "init": "random" if random_init else None,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    begin = {"default": sl.SiteConfig, "quick": sl.SiteConfig.quick, "paper": sl.SiteConfig.paper}[settings]
-    config = begin(**changes)
+    begin: dict[str, Callable[..., sl.SiteConfig]] = {
+        "default": sl.SiteConfig, "quick": sl.SiteConfig.quick, "paper": sl.SiteConfig.paper,
+    }  # fmt: skip
+    config = begin[settings](**changes)
     wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
     loaded = source.load()
     run = sl.fit_and_evaluate(

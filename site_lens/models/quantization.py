@@ -98,4 +98,4 @@ def keep_gradients(model: nn.Module) -> None:
                     "the 4-bit weights of this model were packed for inference at its first call, and gradients do not "
                     "pass them any more; hand the model over before that, or use load_model(..., quantization='nf4')"
                 )
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010  # no attribute that modules declare

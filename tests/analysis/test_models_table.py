@@ -26,7 +26,7 @@ def added_bias(model: object) -> int:
     """TransformerLens 3.9 gives the unembedding a bias of zeros."""
     bias = getattr(model.host.unembed, "b_U", None)  # type: ignore[attr-defined]
     is_own = any(w is bias for w in model.host.parameters())  # type: ignore[attr-defined]
-    return bias.numel() * bias.element_size() if is_own and not bias.any() else 0
+    return bias.numel() * bias.element_size() if bias is not None and is_own and not bias.any() else 0
 
 
 @pytest.mark.parametrize("kind", ["Llama-3.1-8B", "GPT-2"])
