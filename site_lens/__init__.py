@@ -44,6 +44,7 @@ _HOMES = {
     "site_lens.core.profiles": ("HeadProfiles",),
     "site_lens.core.clusters": ("TaskClusters", "HeadClusters", "CoClusters"),
     "site_lens.core.hub_folder": ("from_hub", "push_to_hub", "save_for_hub"),
+    "site_lens.models.chat": ("chat_template",),
     "site_lens.models.loading": ("load_model", "wrap_model"),
     "site_lens.models.self_check": ("Check",),
     "site_lens.interventions.examining": ("examine",),
@@ -183,6 +184,7 @@ if TYPE_CHECKING:
     from site_lens.interventions.published_files import read_published_embedding as read_published_embedding
     from site_lens.interventions.published_files import write_published_alphas as write_published_alphas
     from site_lens.interventions.published_files import write_published_embedding as write_published_embedding
+    from site_lens.models.chat import chat_template as chat_template
     from site_lens.models.loading import load_model as load_model
     from site_lens.models.loading import wrap_model as wrap_model
     from site_lens.models.self_check import Check as Check

@@ -1,10 +1,11 @@
-"""Checkpoints of tiny random models, one for each architecture that the tests know."""
+"""Checkpoints of tiny random models: one for each architecture that the tests know, and small copies of real ones."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from site_lens.core.assets import DEMO_MODEL
+from tests.real_configs import RELEASED, shrunken_config
+from tests.tiny_tokenizers import tiny_tokenizer
 
 ARCHITECTURES = (
     "gpt2", "gpt_neox", "llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma2", "gemma3", "phi", "opt", "falcon",
@@ -65,18 +66,42 @@ def tiny_config(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
             linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8, num_experts=4,
             num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=16,
         ),
+        "qwen3_5": lambda: hf.Qwen3_5TextConfig(
+            **grouped, head_dim=8, layer_types=["linear_attention", "full_attention"], linear_num_key_heads=2,
+            linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8,
+        ),
+        "jamba": lambda: hf.JambaConfig(
+            **grouped, attn_layer_period=2, attn_layer_offset=1, num_experts=2, use_mamba_kernels=False, mamba_d_state=4
+        ),
+        "granitemoehybrid": lambda: hf.GraniteMoeHybridConfig(
+            **grouped, layer_types=["mamba", "attention"], mamba_n_heads=4, mamba_d_head=16, num_local_experts=2,
+            num_experts_per_tok=1, shared_intermediate_size=16,
+        ),
+        "mamba": lambda: hf.MambaConfig(vocab_size=vocab_size, hidden_size=32, num_hidden_layers=2),
+        "falcon_h1": lambda: hf.FalconH1Config(
+            **grouped, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=8, mamba_n_groups=1, mamba_d_state=8
+        ),
+        "gemma4": lambda: hf.Gemma4TextConfig(
+            **grouped, **window, head_dim=8, global_head_dim=16, layer_types=["sliding_attention", "full_attention"],
+            hidden_size_per_layer_input=0, vocab_size_per_layer_input=vocab_size,
+        ),
     }  # fmt: skip
     return configs[kind]()
 
 
 def tiny_model(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
     """Build a random model; its weights depend on the architecture alone."""
+    return random_model(tiny_config(kind, vocab_size=vocab_size, n_ctx=n_ctx))
+
+
+def random_model(config: Any) -> Any:
+    """Build a model of a config with random weights, always the same."""
     import torch
     import transformers
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = transformers.AutoModelForCausalLM.from_config(tiny_config(kind, vocab_size=vocab_size, n_ctx=n_ctx))
+        model = transformers.AutoModelForCausalLM.from_config(config)
         for weight in model.parameters():
             if weight.ndim == 1:  # biases and norms begin at 0 or 1: give them something to go wrong with
                 torch.nn.init.normal_(weight, std=0.1)
@@ -84,10 +109,18 @@ def tiny_model(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
 
 
 def save_tiny(kind: str, folder: Path, *, n_ctx: int = 128) -> Path:
-    """Save a random model as a checkpoint with the demo model's tokenizer."""
-    import transformers
+    """Save a random model as a checkpoint, in float32.
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
-    tiny_model(kind, vocab_size=len(tokenizer), n_ctx=n_ctx).save_pretrained(folder)
+    An architecture comes with the demo model's tokenizer, a released model with one of the class that it has.
+    """
+    if kind in RELEASED:
+        tokenizer = tiny_tokenizer(RELEASED[kind].tokenizer)
+        names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        tokens = {"vocab_size": len(tokenizer)} | {name: getattr(tokenizer, name) for name in names}
+        model = random_model(shrunken_config(RELEASED[kind], tokens, n_ctx=n_ctx))
+    else:
+        tokenizer = tiny_tokenizer("demo")
+        model = tiny_model(kind, vocab_size=len(tokenizer), n_ctx=n_ctx)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -67,9 +67,7 @@ def context_vectors(bench: Workbench, rows: Sequence[Example]) -> Float[Tensor, 
     A demonstration ends with its output separator, as in the code: the vector is that of the token behind an answer.
     """
     model, template = bench.model, bench.config.template
-    ids = model.encoder.encode(
-        [template.query_text(row.input) + template.answer_text(row.output) + template.output_separator for row in rows]
-    )
+    ids = model.encoder.encode([template.demonstration_text(row) for row in rows])
     sums = []
     for group in length_batches([len(row) for row in ids]):
         batch = Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device)

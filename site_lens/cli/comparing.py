@@ -1,25 +1,28 @@
 """The commands that compare SITE with other ways to inject a task, and to find heads."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import site_lens as sl
 from site_lens.cli.options import (
     AsJson,
-    Device,
-    DType,
+    Chat,
     Generate,
     InputColumn,
-    ModelName,
+    ModelSource,
     OutputColumn,
     Queries,
     ResultsFolder,
     Source,
     TaskNames,
+    loads_a_model,
 )
 from site_lens.cli.showing import show_frame
 from site_lens.core.evaluation import few_shot_name
+
+if TYPE_CHECKING:
+    from site_lens.models.protocol import LensModel
 
 Rows = Annotated[
     int | None,
@@ -30,35 +33,36 @@ Shots = Annotated[int, typer.Option(min=1, help="N: demonstrations in each, and 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every draw.")]
 
 
+@loads_a_model
 def methods(
     tasks: Source,
     out: ResultsFolder,
+    source: ModelSource,
     method: Annotated[
         list[str] | None, typer.Option(help="Compare this method; repeatable. All without extras by default.")
     ] = None,
-    model: ModelName = "demo",
     task: TaskNames = None,
     labelled_rows: Rows = None,
     n_prompts: Prompts = 50,
     n_shots: Shots = 10,
     max_queries: Queries = None,
     generate: Generate = False,
+    chat: Chat = False,
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit rival methods beside SITE, evaluate all of them on the same rows, and write a report."""
     wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
     if labelled_rows is not None:
         wanted = {name: one.with_labelled(labelled_rows, seed=seed) for name, one in wanted.items()}
+    loaded = source.load()
     run = sl.compare_methods(
-        sl.load_model(model, dtype=dtype, device=device),
+        loaded,
         wanted,
         method,
-        config=sl.ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, seed=seed),
+        config=_config(loaded, chat, n_prompts, n_shots, seed),
         max_queries=max_queries,
         generated=generate,
         folder=out,
@@ -72,31 +76,37 @@ def methods(
     show_frame(table.means_frame()[columns], as_json, report)
 
 
+@loads_a_model
 def selectors(
     tasks: Source,
     out: ResultsFolder,
+    source: ModelSource,
     selector: Annotated[list[str] | None, typer.Option(help="Use this selector; repeatable. All by default.")] = None,
-    model: ModelName = "demo",
     task: TaskNames = None,
     n_prompts: Prompts = 50,
     n_shots: Shots = 10,
+    chat: Chat = False,
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Score heads in every way, and print how far the ways agree with SITE's alphas and with one another."""
     from site_lens.selectors.table import SELECTORS
 
+    loaded = source.load()
     run = sl.compare_methods(
-        sl.load_model(model, dtype=dtype, device=device),
+        loaded,
         sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column),
         (),
         selectors=tuple(SELECTORS) if selector is None else tuple(dict.fromkeys(["site", *selector])),
-        config=sl.ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, seed=seed),
+        config=_config(loaded, chat, n_prompts, n_shots, seed),
         folder=out,
     )
     report = sl.write_report(run, out / "report.html")
     show_frame(sl.compare_selectors(run.scores).frame(), as_json, report)
+
+
+def _config(loaded: "LensModel", chat: bool, n_prompts: int, n_shots: int, seed: int) -> "sl.ComparisonConfig":
+    template = sl.chat_template(loaded) if chat else sl.PromptTemplate()
+    return sl.ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, seed=seed, template=template)

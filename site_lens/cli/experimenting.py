@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, Device, DType, InputColumn, ModelName, OutputColumn, RunFolder, Source
+from site_lens.cli.options import (
+    AsJson,
+    InputColumn,
+    ModelSource,
+    OutputColumn,
+    RunFolder,
+    Source,
+    loads_a_model,
+)
 from site_lens.cli.showing import show_frame, show_line, show_rows
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import unknown_name
@@ -25,23 +33,22 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of every draw.")]
 OneTask = Annotated[str, typer.Option("--task", "-t", help="The task, one of the run.")]
 
 
+@loads_a_model
 def transfer(
     run: RunFolder,
     tasks: Source,
-    model: ModelName = "demo",
+    source: ModelSource,
     hard: Annotated[bool, typer.Option("--hard", help="Round alphas at 0.5 first.")] = False,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure every task of a run under the alphas and embeddings of every other."""
     name = "transfer_hard" if hard else "transfer"
     found = _study(
-        run, name, (tasks, input_column, output_column), (model, dtype, device),
+        run, name, (tasks, input_column, output_column), source,
         lambda loaded, wanted, fits: sl.transfer_matrix(
             loaded, wanted, fits, hard=hard, max_queries=max_queries, seed=seed, folder=study_pieces(run, name)
         ),
@@ -50,24 +57,23 @@ def transfer(
     show_frame(sl.read_transfer(found).frame(), as_json)
 
 
+@loads_a_model
 def faithfulness(
     run: RunFolder,
     tasks: Source,
-    model: ModelName = "demo",
+    source: ModelSource,
     n_random: Annotated[int, typer.Option(min=1, help="Random orders of heads of each kind.")] = 10,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Inject the first k heads alone, and take them out of few-shot prompts; also by the selectors of the run."""
     saved = sl.Run.load(run)
     rivals = {name: scores for name, scores in saved.scores.items() if name not in OWN_ORDERINGS}
     found = _study(
-        run, "faithfulness", (tasks, input_column, output_column), (model, dtype, device),
+        run, "faithfulness", (tasks, input_column, output_column), source,
         lambda loaded, wanted, fits: sl.faithfulness_curves(
             loaded, wanted, fits, scores=rivals, n_random=n_random, max_queries=max_queries, seed=seed,
             folder=study_pieces(run, "faithfulness"),
@@ -79,21 +85,20 @@ def faithfulness(
     show_frame(summary[summary["task"].isna()].drop(columns="task"), as_json)
 
 
+@loads_a_model
 def sensitivity(
     run: RunFolder,
     tasks: Source,
-    model: ModelName = "demo",
+    source: ModelSource,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the tasks of a run again with embeddings of other prompts, and fewer or more of them."""
     found = _study(
-        run, "sensitivity", (tasks, input_column, output_column), (model, dtype, device),
+        run, "sensitivity", (tasks, input_column, output_column), source,
         lambda loaded, wanted, fits: sl.prompt_sensitivity(
             loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries, seed=seed,
             folder=study_pieces(run, "sensitivity"),
@@ -105,23 +110,22 @@ def sensitivity(
         show_rows([check.model_dump(mode="json") for check in found.checks()], as_json)
 
 
+@loads_a_model
 def landscape(
     run: RunFolder,
     tasks: Source,
     task: OneTask,
-    model: ModelName = "demo",
+    source: ModelSource,
     n_fits: Annotated[int, typer.Option(min=3, help="Fits from different starts.")] = 32,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit one task many times from different starts: one basin or several?"""
     found = _study(
-        run, file_name(f"landscape_{task}"), (tasks, input_column, output_column), (model, dtype, device),
+        run, file_name(f"landscape_{task}"), (tasks, input_column, output_column), source,
         lambda loaded, wanted, fits: sl.fit_landscape(
             loaded, _one(wanted, task), fits.of(task)[0].config, n_fits=n_fits, max_queries=max_queries,
             template=fits.of(task)[0].template, seed=seed,
@@ -133,41 +137,39 @@ def landscape(
     show_frame(found.frame(), as_json)
 
 
+@loads_a_model
 def profile(
     run: RunFolder,
     tasks: Source,
-    model: ModelName = "demo",
+    source: ModelSource,
     head: Annotated[list[str] | None, typer.Option(help="Profile this head, such as L3H7; repeatable.")] = None,
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what the heads of highest alpha attend to, copy, and write."""
     found = _study(
-        run, "profiles", (tasks, input_column, output_column), (model, dtype, device),
+        run, "profiles", (tasks, input_column, output_column), source,
         lambda loaded, wanted, fits: sl.head_profiles(loaded, wanted, fits, heads=head, seed=seed),
         heads=head, seed=seed,
     )  # fmt: skip
     show_frame(found.frame(), as_json)
 
 
+@loads_a_model
 def ablate(
     run: RunFolder,
     tasks: Source,
-    model: ModelName = "demo",
+    source: ModelSource,
     max_queries: MaxQueries = 96,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit the tasks of a run again with one choice changed at a time: mixing rule, start, learning rate, place."""
     found = _study(
-        run, "ablation", (tasks, input_column, output_column), (model, dtype, device),
+        run, "ablation", (tasks, input_column, output_column), source,
         lambda loaded, wanted, fits: sl.ablate_fit(
             loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries
         ),
@@ -176,22 +178,21 @@ def ablate(
     show_frame(found.means_frame(), as_json)
 
 
+@loads_a_model
 def combine(
     run: RunFolder,
     tasks: Source,
     first: Annotated[str, typer.Option("--first", help="A task of the run.")],
     second: Annotated[str, typer.Option("--second", help="Another one.")],
-    model: ModelName = "demo",
+    source: ModelSource,
     max_queries: MaxQueries = 96,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Inject two tasks of a run at once: their heads together, and mixtures of their embeddings and alphas."""
     found = _study(
-        run, file_name(f"combine_{first}_{second}"), (tasks, input_column, output_column), (model, dtype, device),
+        run, file_name(f"combine_{first}_{second}"), (tasks, input_column, output_column), source,
         lambda loaded, wanted, fits: sl.combine_tasks(
             loaded, _one(wanted, first), _one(wanted, second), fits, max_queries=max_queries
         ),
@@ -214,8 +215,8 @@ def _one(tasks: "dict[str, sl.Task]", task: str) -> sl.Task:
 def _study(
     run: Path,
     name: str,
-    source: tuple[str, str, str],
-    wanted_model: tuple[str, Any, str | None],
+    files: tuple[str, str, str],
+    source: ModelSource,
     measure: "Callable[[Any, dict[str, sl.Task], sl.SiteFits], Record]",
     **settings: Any,
 ) -> Any:
@@ -228,14 +229,13 @@ def _study(
     saved = sl.Run.load(run)
     check_run_folder(run)
     names = list(dict.fromkeys(fit.task for fit in saved.fits.values()))
-    path, input_column, output_column = source
-    model, dtype, device = wanted_model
+    path, input_column, output_column = files
     tasks = sl.load_tasks(path, names, input_column=input_column, output_column=output_column)
     depends_on = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
-    key = digest_json([name, sl.__version__, depends_on, model, dtype, settings])
+    key = digest_json([name, sl.__version__, depends_on, source.content, settings])
     if name in saved.studies and has_mark(run, name, key):
         return saved.studies[name]
-    found = measure(sl.load_model(model, dtype=dtype, device=device), tasks, saved.fits)
+    found = measure(source.load(), tasks, saved.fits)
     sl.write_report(saved.with_study(name, found, run), run / "report.html")
     write_whole({study_mark(run, name): key.encode()})
     clear_pieces(study_pieces(run, name))

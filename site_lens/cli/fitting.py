@@ -1,5 +1,6 @@
 """The commands that fit and evaluate: they need a model."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,17 +10,17 @@ import typer
 import site_lens as sl
 from site_lens.cli.options import (
     AsJson,
-    Device,
-    DType,
+    Chat,
     Generate,
     InputColumn,
-    ModelName,
+    ModelSource,
     OutputColumn,
     Queries,
     ResultsFolder,
     RunFolder,
     Source,
     TaskNames,
+    loads_a_model,
 )
 from site_lens.cli.showing import show_run
 from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
@@ -48,10 +49,11 @@ def demo(
     show_run(run, {"fits": out / "fits", "results": out / "results.csv", "report": report_path}, as_json)
 
 
+@loads_a_model
 def fit(
     tasks: Source,
     out: ResultsFolder,
-    model: ModelName = "demo",
+    source: ModelSource,
     task: TaskNames = None,
     settings: Annotated[
         Literal["default", "quick", "paper"],
@@ -75,11 +77,10 @@ def fit(
     n_eval_shots: Annotated[int, typer.Option(min=1, help="Demonstrations in prompts to compare with.")] = 10,
     max_queries: Queries = None,
     generate: Generate = False,
+    chat: Chat = False,
     digit_rule: Annotated[bool, typer.Option(help="No space before outputs made of digits.")] = True,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
@@ -88,17 +89,20 @@ def fit(
         "init": "random" if random_init else None,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    begin = {"default": sl.SiteConfig, "quick": sl.SiteConfig.quick, "paper": sl.SiteConfig.paper}[settings]
-    config = begin(**changes)
+    begin: dict[str, Callable[..., sl.SiteConfig]] = {
+        "default": sl.SiteConfig, "quick": sl.SiteConfig.quick, "paper": sl.SiteConfig.paper,
+    }  # fmt: skip
+    config = begin[settings](**changes)
     wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
+    loaded = source.load()
     run = sl.fit_and_evaluate(
-        sl.load_model(model, dtype=dtype, device=device),
+        loaded,
         wanted,
         config,
         folder=out,
         seeds=range(seeds),
         controls=control or (ZERO_EMBEDDING,),
-        template=sl.PromptTemplate(digit_rule=digit_rule),
+        template=sl.chat_template(loaded, digit_rule=digit_rule) if chat else sl.PromptTemplate(digit_rule=digit_rule),
         n_eval_shots=n_eval_shots,
         max_queries=max_queries,
         generated=generate,
@@ -108,18 +112,17 @@ def fit(
     show_run(run, {"fits": out / "fits", "results": out / "results.csv"}, as_json)
 
 
+@loads_a_model
 def evaluate(
     run: RunFolder,
     tasks: Source,
-    model: ModelName = "demo",
+    source: ModelSource,
     n_shots: Annotated[int, typer.Option(min=1, help="Demonstrations of few-shot prompting.")] = 10,
     max_queries: Queries = None,
     generate: Generate = False,
     seed: Annotated[int, typer.Option(help="Seed of the demonstrations.")] = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
@@ -128,7 +131,7 @@ def evaluate(
     names = list(dict.fromkeys(one.task for one in saved.fits.values()))
     wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
     measured = sl.evaluate(
-        sl.load_model(model, dtype=dtype, device=device),
+        source.load(),
         wanted,
         saved.fits,
         controls=saved.controls,

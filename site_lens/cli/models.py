@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, Device, DType
+from site_lens.cli.options import AsJson, ModelSource, loads_a_model
 from site_lens.cli.showing import show_line, show_table
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from site_lens.models.self_check import Check
 
 
+@loads_a_model
 def doctor(
     model: Annotated[str, typer.Argument(help="'demo', a Hugging Face folder or a hub id.")],
+    source: ModelSource,
     longest: Annotated[int, typer.Option(min=1, help="Tokens of the long prompt; exceed the sliding window.")] = 1100,
-    dtype: DType = None,
-    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure whether a model can be hooked, patched and cached as the methods need; exit code 1 if it cannot."""
     known: dict[str, Any] = {}
     try:
-        loaded = sl.load_model(model, dtype=dtype, device=device, check=False)
+        loaded = source.load(check=False)
         known = loaded.identity.model_dump(mode="json")
         checks = sl.examine(loaded, longest=longest)
     except sl.ModelError as error:
@@ -47,7 +47,7 @@ def _finite(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_card(checks: "Sequence[Check]", known: dict[str, Any]) -> None:
-    for name in ("name", "architecture", "host", "d_head", "dtype", "processing", "value_bias", "bos"):
+    for name in ("name", "architecture", "host", "d_head", "dtype", "quantization", "processing", "value_bias", "bos"):
         if name in known:
             show_line(f"{name + ':':14}{known[name]}")
     if known:

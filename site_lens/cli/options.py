@@ -1,9 +1,18 @@
 """Arguments and options that several commands have."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+import site_lens as sl
+
+if TYPE_CHECKING:
+    from site_lens.models.protocol import LensModel
 
 SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
 
@@ -20,5 +29,57 @@ DType = Annotated[
     typer.Option(help="Number format; the checkpoint's own by default."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; an accelerator if there is one by default.")]
+DeviceMap = Annotated[
+    str | None, typer.Option(help="Spread the weights over several devices: auto, balanced, sequential.")
+]
+Quantization = Annotated[
+    Literal["nf4", "int8"] | None, typer.Option(help="Quantise weights while loading; needs the extra quantization.")
+]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model of the hub.")]
+RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")]
+Chat = Annotated[
+    bool, typer.Option("--chat", help="Render examples as turns of user and assistant, by the model's chat template.")
+]
 Queries = Annotated[int | None, typer.Option(min=1, help="Test rows to evaluate on; all by default.")]
 Generate = Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """Which model a command uses, and how it is loaded."""
+
+    model: ModelName = "demo"
+    dtype: DType = None
+    device: Device = None
+    device_map: DeviceMap = None
+    quantization: Quantization = None
+    revision: Revision = None
+    trust_remote_code: RemoteCode = False
+
+    def load(self, *, check: bool = True) -> "LensModel":
+        """Load the model; see `load_model`."""
+        options = asdict(self)
+        return sl.load_model(options.pop("model"), **options, check=check)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What results depend on: everything but the place."""
+        return {name: value for name, value in asdict(self).items() if name not in ("device", "device_map")}
+
+
+def loads_a_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `ModelSource` in place of its parameter `source`; its own `model` comes first."""
+    options, own = inspect.signature(ModelSource).parameters, inspect.signature(command).parameters
+    shown: dict[str, inspect.Parameter] = {}
+    for name, one in own.items():
+        shown |= {n: option for n, option in options.items() if n not in shown} if name == "source" else {name: one}
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        source = ModelSource(**{name: given[name] for name in options})
+        command(**{name: value for name, value in given.items() if name in own}, source=source)
+
+    parameters = [one.replace(kind=one.KEYWORD_ONLY) for one in shown.values()]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from site_lens.core.records import Frozen
 from site_lens.core.tasks import Example
@@ -44,6 +44,16 @@ class PromptTemplate(Frozen):
     """Outputs made of digits alone get no leading space ("A:5"): many tokenizers split " 5" into a bare space and
     a digit, and the first answer token would be the space."""
 
+    query_suffix: str = ""
+    """Behind the output prefix of the query alone, such as the empty block of thoughts with which some chat templates
+    open the answer that is asked for."""
+
+    @model_serializer(mode="wrap")
+    def _only_what_there_is(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an empty query suffix, which the first records do not have, so that those keep their digests."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if value or name != "query_suffix"}
+
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
         if not (self.output_prefix or self.input_separator):
@@ -57,6 +67,13 @@ class PromptTemplate(Frozen):
 
     def query_text(self, text: str) -> str:
         """Return an unanswered query, without what comes before it."""
+        return self._question(text) + self.query_suffix
+
+    def demonstration_text(self, example: Example) -> str:
+        """Return an answered example and what separates it from the next."""
+        return self._question(example.input) + self.answer_text(example.output) + self.output_separator
+
+    def _question(self, text: str) -> str:
         space = " " if self.space_before_input else ""
         return f"{self.input_prefix}{space}{text}{self.input_separator}{self.output_prefix}"
 
@@ -68,10 +85,7 @@ class PromptTemplate(Frozen):
             >>> PromptTemplate().render([Example("hot", ("cold",))], Example("big", ("small",))).text
             'Q: hot\nA: cold\n\nQ: big\nA:'
         """
-        shots = "".join(
-            self.query_text(shot.input) + self.answer_text(shot.output) + self.output_separator
-            for shot in demonstrations
-        )
+        shots = "".join(map(self.demonstration_text, demonstrations))
         return Prompt(
             self.instruction + shots + self.query_text(query.input), tuple(map(self.answer_text, query.outputs))
         )

@@ -14,6 +14,10 @@ Processing = Literal["raw", "folded"]
 HookedTransformer's default), whose value biases sit in b_O, so that z differs from the raw z by b_V."""
 
 
+YOUNGER = ("n_kv_heads", "quantization")
+"""Fields of an identity that the first records do not have."""
+
+
 class ModelIdentity(Frozen):
     """Which model a record was made on, cheap to compute for 70B weights."""
 
@@ -39,6 +43,9 @@ class ModelIdentity(Frozen):
     """Key-value heads of every layer with attention, where they are fewer than its heads: head h reads from number
     h // (n_heads / n_kv_heads). None where each head has its own, where layers differ, and where it is not known."""
 
+    quantization: str | None = None
+    """How the weights are quantised (nf4, int8, gptq, ...); None if they are not. `dtype` is that of the rest."""
+
     @model_validator(mode="after")
     def _even_groups(self) -> Self:
         counts = {n_heads for n_heads in self.grid.heads_per_layer if n_heads}
@@ -48,12 +55,10 @@ class ModelIdentity(Frozen):
         return self
 
     @model_serializer(mode="wrap")
-    def _only_shared(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave key-value heads out where there is nothing to say, so that older records keep their digests."""
+    def _only_what_there_is(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first records where it is None, so that those keep their digests."""
         fields: dict[str, Any] = write(self)
-        if self.n_kv_heads is None:
-            del fields["n_kv_heads"]
-        return fields
+        return {name: value for name, value in fields.items() if value is not None or name not in YOUNGER}
 
     def check_use(self, made_on: "ModelIdentity", what: str) -> tuple[str, ...]:
         """Check that a record made on another model may be used on this one.
@@ -63,7 +68,7 @@ class ModelIdentity(Frozen):
             what: The record in words, for the message.
 
         Returns:
-            What differs without making the use wrong (weights, dtype, tokenizer, BOS), to be recorded.
+            What differs without making the use wrong (weights, dtype, quantisation, tokenizer, BOS), to be recorded.
 
         Raises:
             MismatchError: The heads, their width, or the weight processing differ, so that z means something else.
@@ -81,6 +86,7 @@ class ModelIdentity(Frozen):
         compared = {
             "weights": (made_on.weights_digest, self.weights_digest),
             "dtype": (made_on.dtype, self.dtype),
+            "quantisation": (made_on.quantization, self.quantization),
             "tokenizer": (made_on.tokenizer_digest, self.tokenizer_digest),
             "BOS": (made_on.bos, self.bos),
         }

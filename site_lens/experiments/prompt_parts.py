@@ -39,7 +39,7 @@ def prompt_pieces(template: PromptTemplate, demonstrations: Sequence[Example], q
         ]
         if part == "input":
             pieces += [("answer", template.answer_text(row.output)), ("frame", template.output_separator)]
-    return pieces
+    return [*pieces, ("frame", template.query_suffix)]
 
 
 def part_tokens(encoder: Encoder, pieces: Sequence[Piece]) -> PartedPrompt:
@@ -59,7 +59,8 @@ def part_tokens(encoder: Encoder, pieces: Sequence[Piece]) -> PartedPrompt:
         "".join(text for _, text in pieces), add_special_tokens=False, return_offsets_mapping=True
     )
     part_of: list[Part] = [part for part, text in pieces for _ in text]
-    parts: list[Part] = ["begin"] * len(encoder.begin)
+    begin = encoder.missing_begin(found["input_ids"])
+    parts: list[Part] = ["begin"] * len(begin)
     before = 0
     for start, end in found["offset_mapping"]:
         # Some tokenizers leave leading spaces out of a token; tokens of one character (bytes) share its place.
@@ -67,7 +68,7 @@ def part_tokens(encoder: Encoder, pieces: Sequence[Piece]) -> PartedPrompt:
         held = set(part_of[first : max(end, first + 1)])
         parts.append(next(part for part in PRECEDENCE if part in held))
         before = max(before, end)
-    return PartedPrompt([*encoder.begin, *found["input_ids"]], tuple(parts))
+    return PartedPrompt([*begin, *found["input_ids"]], tuple(parts))
 
 
 def parted_prompts(

@@ -12,8 +12,9 @@ from torch import Tensor
 from site_lens.core.errors import InputError
 from site_lens.interventions.generating import generate
 from site_lens.interventions.patching import injection
+from site_lens.models.chat import chat_text
 from site_lens.models.protocol import Batch, Edit, LensModel
-from site_lens.models.self_check import TOLERANCE, Check, judge
+from site_lens.models.self_check import TOLERANCE, Check, judge, precision
 
 PROMPTS = (
     "Q: hot\nA: cold\n\nQ: big\nA:",
@@ -25,7 +26,7 @@ LONGEST = 1100
 """Tokens of the long prompt: longer than sliding windows of 512 and 1024."""
 N_TAIL = 5
 N_GENERATED = 6
-GRADIENT_TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.25, "float16": 0.05}
+GRADIENT_TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.25, "float16": 0.05, "int8": 0.25}
 """Largest gap between two ways to compute the gradient of alpha, in units of its largest entry."""
 
 
@@ -79,11 +80,11 @@ def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
     """
     probe = _Probe.of(model, longest)
     n_long = min(longest, model.encoder.n_ctx)
-    logits = TOLERANCE.get(model.identity.dtype, 0.1)
-    gradients = GRADIENT_TOLERANCE.get(model.identity.dtype, 0.25)
+    logits = TOLERANCE.get(precision(model.identity), 0.1)
+    gradients = GRADIENT_TOLERANCE.get(precision(model.identity), 0.25)
     battery: tuple[tuple[str, Measure, float, str], ...] = (
         ("deterministic", _deterministic, logits, "logits of the same batch twice (dropout must be off)"),
-        ("bos", _leading_bos, 1, "BOS tokens at the beginning of a prompt"),
+        ("bos", _leading_bos, 1, "BOS tokens at the beginning of a prompt or a chat"),
         ("identity_edit", _identity_edit, logits, "logits with alpha 0 against the clean model"),
         ("edit_has_effect", _edit_has_effect, logits, "logits with alpha 1, which must differ from the clean ones"),
         ("embedding_in_z", _embedding_in_z, 0, "z with alpha 1 against the embedding"),
@@ -105,8 +106,13 @@ def _deterministic(probe: _Probe) -> float:
 
 
 def _leading_bos(probe: _Probe) -> float:
-    bos = probe.model.encoder.tokenizer.bos_token_id
-    rows = probe.model.encoder.encode(PROMPTS)
+    encoder = probe.model.encoder
+    bos = encoder.tokenizer.bos_token_id
+    try:
+        chat = [chat_text(encoder, [("user", PROMPTS[0])], system=None, thinking=False)]
+    except InputError:  # there is no chat template, or none for such a turn: then no chat is rendered with it
+        chat = []
+    rows = encoder.encode([*PROMPTS, *chat])
     return max(next((i for i, token in enumerate(row) if token != bos), len(row)) for row in rows)
 
 
@@ -197,8 +203,8 @@ def _long_prompt(probe: _Probe) -> float | str:
 
 def _generation(probe: _Probe) -> float | str:
     model = probe.model
-    if model.identity.dtype not in ("float32", "float64"):
-        return f"greedy text in {model.identity.dtype} depends on the batch; examine the model in float32"
+    if precision(model.identity) not in ("float32", "float64"):
+        return f"greedy text in {precision(model.identity)} depends on the batch; examine the model in float32"
     made = generate(model, PROMPTS, probe.edits(0.5, 0), max_new_tokens=N_GENERATED, stop_at="\0")
     return sum(text != _greedy_without_cache(probe, row) for row, text in enumerate(made))
 

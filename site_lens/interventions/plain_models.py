@@ -9,16 +9,14 @@ from site_lens.core.errors import InputError, ModelError
 from site_lens.core.heads import HeadGrid
 from site_lens.core.provenance import ModelIdentity
 from site_lens.models.identity import weights_digest
+from site_lens.models.quantization import quantization_of
+from site_lens.models.text_decoder import text_decoder
 from site_lens.models.tokens import Encoder
 
 ATTENTION = r"(?:self_attn|attn|attention|self_attention)(?:\.attention)?"
 PROJECTION = re.compile(rf"(?P<stack>(?:.+\.)?[a-z]+)\.(?P<layer>\d+)\.{ATTENTION}\.(?:o_proj|c_proj|dense|out_proj)")
 """Names of the modules that a layer's heads write through: `o_proj` (Llama, Mistral, Mixtral, Qwen, Gemma, OLMo),
 `c_proj` (GPT-2), `dense` (GPT-NeoX, Falcon, Phi, BLOOM), `out_proj` (OPT, GPT-J, GPT-Neo)."""
-
-FUSED = ("c_attn", "query_key_value", "qkv_proj", "Wqkv")
-"""Projections that make queries, keys and values at once. TransformerBridge splits them, and counts both the whole and
-its parts among the weights of a model."""
 
 
 def find_projections(hf_model: Any) -> dict[int, nn.Module]:
@@ -88,11 +86,10 @@ def plain_identity(
         The identity, and what was not compared.
     """
     grid, d_head = plain_grid(hf_model, projections)
-    weights = list(hf_model.parameters())
-    fused = any(f".{part}." in name for name, _ in hf_model.named_parameters() for part in FUSED)
+    weights = list(text_decoder(hf_model).parameters())
     dtype = str(hf_model.dtype).removeprefix("torch.")
     as_then = like.host == "TransformerBridge" and like.processing == "raw" and like.dtype == dtype
-    comparable = as_then and not fused and not any(weight.is_meta for weight in weights)
+    comparable = as_then and not any(weight.is_meta for weight in weights)
     encoder = None if tokenizer is None else Encoder(tokenizer, bos=None, n_ctx=0)
     name = hf_model.config.name_or_path or type(hf_model).__name__
     identity = ModelIdentity(
@@ -107,6 +104,7 @@ def plain_identity(
         bos=like.bos if encoder is None else encoder.bos,
         weights_digest=weights_digest(weights) if comparable else like.weights_digest,
         tokenizer_digest=like.tokenizer_digest if encoder is None else encoder.digest,
+        quantization=quantization_of(hf_model),
     )
     skipped = [
         (comparable, f"the weights were not compared with those of {like.name}"),

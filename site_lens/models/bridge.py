@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,6 +48,22 @@ class BridgeModel(HostModel):
         past = {"use_cache": False} if call.cache is None else {"past_key_values": call.cache}
         logits: Tensor = self.host(call.tokens, attention_mask=call.mask, **past, **options)
         return logits
+
+
+def keep_dtype_of_rotated(bridge: Any) -> None:
+    """Make queries and keys keep their number format when positions are rotated into them.
+
+    OLMo and Cohere rotate in float32 and cast back; TransformerLens leaves out the cast, and in bfloat16 the product of
+    attention and values then fails.
+    """
+    dtype = next(weight.dtype for weight in bridge.parameters() if weight.is_floating_point())
+    if dtype == torch.float32:
+        return
+    for block in getattr(bridge, "blocks", ()):
+        for name in ("hook_rot_q", "hook_rot_k"):
+            point = getattr(getattr(block, "attn", None), name, None)
+            if isinstance(point, torch.nn.Module):
+                point.register_forward_hook(lambda _, args, rotated: rotated.to(dtype))
 
 
 def _parameter_names(hf_model: Any) -> set[str] | None:

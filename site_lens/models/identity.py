@@ -1,5 +1,6 @@
 """Which model this is, without hashing all of its weights."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ from site_lens.core.digests import digest_json
 from site_lens.core.errors import ModelError
 from site_lens.core.heads import HeadGrid
 from site_lens.core.provenance import ModelIdentity, Processing
+from site_lens.models.quantization import quantization_of
 from site_lens.models.tokens import Encoder
+
+SPLIT = {"split_qkv_matrix": ("q", "k", "v"), "split_gate_up_matrix": ("gate", "in")}
+"""Parts into which TransformerBridge splits a projection, by the method of the module that does so. They are copies."""
 
 N_SAMPLED = 4
 """Numbers sampled of every weight for the weights digest."""
@@ -37,7 +42,7 @@ def identify(
     widths = sorted({shape[3] for shape in z_shapes})
     if len(widths) > 1:
         raise ModelError(f"heads of different width, d_head {widths}, are not supported")
-    weights = list(host.parameters())
+    weights = original_weights(host)
     value_bias = _has_value_bias(host)
     grid = HeadGrid(tuple(shape[2] for shape in z_shapes))
     return ModelIdentity(
@@ -46,7 +51,7 @@ def identify(
         host=type(host).__name__,
         grid=grid,
         d_head=widths[0],
-        dtype=str(weights[0].dtype).removeprefix("torch."),
+        dtype=str(next(w.dtype for w in weights if w.is_floating_point())).removeprefix("torch."),
         processing=_processing(host, value_bias),
         value_bias=value_bias,
         bos=encoder.bos,
@@ -54,6 +59,7 @@ def identify(
         tokenizer_digest=encoder.digest,
         revision=revision,
         n_kv_heads=shared_kv_heads(host.cfg, grid),
+        quantization=quantization_of(getattr(host, "original_model", None)),
     )
 
 
@@ -89,10 +95,29 @@ def _processing(host: Any, value_bias: bool) -> Processing:
     return "folded" if compatibility and not value_bias else "raw"
 
 
-def weights_digest(weights: list[nn.Parameter]) -> str:
-    """Hash shapes and a few numbers, whatever the parameters are called."""
+def original_weights(host: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of a model without the copies that a TransformerBridge adds to them."""
+    copies = {
+        id(weight)
+        for module in host.modules()
+        for method, parts in SPLIT.items()
+        if hasattr(module, method)
+        for part in parts
+        for weight in getattr(module, part).parameters()
+    }
+    return [weight for weight in host.parameters() if id(weight) not in copies]
+
+
+def weights_digest(weights: Iterable[nn.Parameter]) -> str:
+    """Hash shapes and a few numbers of weights, whatever the parameters are called.
+
+    A vector of zeros counts as none: TransformerBridge 3.9 gives every unembedding a bias of zeros. Packed weights are
+    left out: how they are packed depends on the machine.
+    """
     samples = []
     for weight in weights:
+        if not weight.is_floating_point() or (weight.ndim == 1 and not weight.any()):
+            continue
         flat = weight.detach().reshape(-1)
         index = np.linspace(0, flat.numel() - 1, N_SAMPLED).round().astype(np.int64)
         picked = flat[torch.from_numpy(index).to(flat.device)].float().cpu()

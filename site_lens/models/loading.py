@@ -1,27 +1,36 @@
-"""Getting a model: the demo model, a local folder, a hub id, or a TransformerLens model that is already there."""
+"""Getting a model: the demo model, a local folder, a hub id, or a model that is in memory already."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal, get_args
+from typing import Any, TypedDict, get_args
 
 import torch
 from torch import Tensor
 
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.errors import InputError, ModelError
-from site_lens.models.bridge import BridgeModel
+from site_lens.models.bridge import BridgeModel, keep_dtype_of_rotated
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooking import StopForward, hooked, split_heads
 from site_lens.models.host import HostModel, z_points
 from site_lens.models.identity import identify
+from site_lens.models.placing import DType, device_of, number_format, place
 from site_lens.models.protocol import LensModel
+from site_lens.models.quantization import (
+    Quantization,
+    bitsandbytes_settings,
+    keep_gradients,
+    named,
+    refuse_unless_packed,
+)
 from site_lens.models.self_check import refuse_if_failed, self_check
+from site_lens.models.text_decoder import sees_more_than_text, text_decoder
 from site_lens.models.tokens import Encoder
 
-DType = Literal["float32", "bfloat16", "float16"]
 HOSTS: dict[str, type[HostModel]] = {"TransformerBridge": BridgeModel, "HookedTransformer": HookedTransformerModel}
 """How each class of TransformerLens is driven. By name: TransformerLens 4 raises when asked for HookedTransformer."""
 
@@ -31,8 +40,11 @@ def load_model(
     *,
     dtype: DType | None = None,
     device: str | torch.device | None = None,
+    device_map: str | Mapping[str, str | int] | None = None,
+    quantization: Quantization | None = None,
     bos: bool | None = None,
     revision: str | None = None,
+    trust_remote_code: bool = False,
     check: bool = True,
 ) -> LensModel:
     """Load a model as a TransformerBridge and check that its heads can be read and changed.
@@ -42,12 +54,17 @@ def load_model(
         dtype: Number format of the weights. When None: float32 for the demo model and for float16 checkpoints on a
             CPU, else the checkpoint's own.
         device: Where to put the weights; an accelerator if there is one, when None.
+        device_map: Spread the weights over several devices, in place of `device`: "auto", "balanced" or another word
+            of accelerate's, or a device for each module.
+        quantization: Quantise the linear maps while loading, through bitsandbytes: "nf4" (four bits) or "int8".
+            Unembedding, embeddings, norms, and projections that TransformerBridge splits stay in `dtype`.
         bos: Whether prompts begin with BOS; what the checkpoint's own tokenizer does when None.
         revision: Branch, tag or commit of a hub checkpoint.
+        trust_remote_code: Run Python code that comes with the checkpoint. Read it first.
         check: Whether to refuse a model that fails a quick check; `examine` measures more.
 
     Raises:
-        InputError: There is no such model.
+        InputError: There is no such model, or it cannot be loaded as asked.
         ModelError: The model cannot be hooked; the message carries the measured gap.
 
     Example:
@@ -57,19 +74,36 @@ def load_model(
     """
     import transformers
     from safetensors import SafetensorError
-    from transformer_lens.model_bridge import TransformerBridge
 
-    source = str(DEMO_MODEL if str(name) == "demo" else name)
-    place = _device(device)
-    is_path = source.startswith((".", "/", "~")) or len(Path(source).parts) > 2
-    if is_path and not Path(source).is_dir():
-        raise InputError(f"there is no model folder {source}; give 'demo', an existing folder, or a hub id")
+    source = _source(name)
+    if device is not None and device_map is not None:
+        raise InputError(f"device={device!r} and device_map={device_map!r} were both given; leave out one of them")
+    if quantization is not None and quantization not in get_args(Quantization):
+        raise InputError(f"unknown quantization {quantization!r}; give one of {', '.join(get_args(Quantization))}")
+    remote: _Remote = {"revision": revision, "trust_remote_code": trust_remote_code}
+    where_to = device_of(device) if device_map is None else None
     try:
-        config = transformers.AutoConfig.from_pretrained(source, revision=revision)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision)
-        number_format = _number_format(dtype, getattr(config, "dtype", None), place, demo=str(name) == "demo")
+        config = transformers.AutoConfig.from_pretrained(source, **remote)
+        _refuse_unless_decoder(config, str(name))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **remote)
+        in_format = number_format(dtype, config, where_to, demo=str(name) == "demo")
+        own = named(getattr(config, "quantization_config", None))
+        if own and quantization:
+            raise InputError(f"{str(name)!r} is quantised already ({own}); leave out quantization={quantization!r}")
+        where = place(where_to, device_map, as_map=bool(own or quantization or sees_more_than_text(config)))
         with _no_progress_bar(transformers):
-            bridge = TransformerBridge.boot_transformers(source, device=place, dtype=number_format, revision=revision)
+            if quantization is None and not sees_more_than_text(config):
+                bridge = _boot(source, dtype=in_format, **where, **remote)
+            else:
+                settings = None if quantization is None else bitsandbytes_settings(quantization, in_format)
+                hf_model = transformers.AutoModelForCausalLM.from_pretrained(
+                    source, dtype=in_format, quantization_config=settings, **where, **remote
+                )
+                if quantization is not None:
+                    refuse_unless_packed(hf_model)
+                bridge = _bridge(hf_model, tokenizer, source)
+    except InputError:
+        raise
     except UnpicklingError:
         raise InputError(
             f"the weights of {str(name)!r} are pickled objects and stay shut: opening them could run code; where you "
@@ -77,59 +111,128 @@ def load_model(
         ) from None
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"cannot load a model from {str(name)!r}: {reason} Give 'demo', a folder with config.json and "
-            "safetensors weights, or a hub id"
-        ) from error
+        advice = "Give 'demo', a folder with config.json and safetensors weights, or a hub id"
+        if "trust_remote_code" in str(error):
+            advice = "Read it, and pass trust_remote_code=True if you trust it"
+        raise InputError(f"cannot load a model from {str(name)!r}: {reason} {advice}") from error
     return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check)
 
 
 def wrap_model(
-    hooked_model: Any,
+    model: Any,
     *,
     tokenizer: Any | None = None,
     name: str | None = None,
     bos: bool | None = None,
     check: bool = True,
 ) -> LensModel:
-    """Wrap a TransformerLens model that is already in memory, and check it.
+    """Wrap a model that is already in memory, and check it.
 
-    The model is put into eval mode and its parameters are frozen; its weights are not touched.
+    The model is put into eval mode and its parameters are frozen; its weights are not touched. A plain Hugging Face
+    model is taken over by a TransformerBridge, wherever its weights are and however they are quantised: use it through
+    what comes back from then on.
 
     Args:
-        hooked_model: A `TransformerBridge` (TransformerLens 3.9 or 4), or a `HookedTransformer` (up to 3.9).
-        tokenizer: The checkpoint's own tokenizer; when None the one in the model, which TransformerLens has made add
-            BOS (or EOS, where there is none).
+        model: A plain decoder of `transformers`, a `TransformerBridge` (TransformerLens 3.9 or 4), or a
+            `HookedTransformer` (up to 3.9).
+        tokenizer: The checkpoint's own tokenizer; a plain Hugging Face model needs it. When None the one in the
+            model, which TransformerLens has made add BOS (or EOS, where there is none).
         name: What to call the model in records; its own name when None.
         bos: Whether prompts begin with BOS; what the tokenizer does when None.
         check: Whether to refuse a model that fails a quick check; `examine` measures more.
 
     Raises:
-        InputError: It is no TransformerLens model, or has no tokenizer.
+        InputError: It is no such model, or has no tokenizer.
         ModelError: Its head outputs cannot be read, or a check failed; the message carries the measured gap.
     """
-    _host_class(hooked_model)
-    tokenizer = hooked_model.tokenizer if tokenizer is None else tokenizer
+    from transformers import PreTrainedModel
+
+    if isinstance(model, PreTrainedModel):
+        if tokenizer is None:
+            raise InputError(f"a {type(model).__name__} brings no tokenizer; pass tokenizer=...")
+        name = name or model.config.name_or_path or type(model).__name__
+        model = _bridge(model, tokenizer, name)
+    _host_class(model)
+    tokenizer = model.tokenizer if tokenizer is None else tokenizer
     if tokenizer is None:
         raise InputError("this model has no tokenizer; pass tokenizer=...")
-    own_name = name or str(hooked_model.cfg.model_name)
-    return _wrap(hooked_model, tokenizer, name=own_name, bos=bos, revision=None, check=check)
+    own_name = name or str(model.cfg.model_name)
+    return _wrap(model, tokenizer, name=own_name, bos=bos, revision=None, check=check)
 
 
-def _host_class(hooked_model: Any) -> type[HostModel]:
-    for cls in type(hooked_model).__mro__:
+def _source(name: str | Path) -> str:
+    source = str(DEMO_MODEL if str(name) == "demo" else name)
+    is_path = source.startswith((".", "/", "~")) or len(Path(source).parts) > 2
+    if is_path and not Path(source).is_dir():
+        raise InputError(f"there is no model folder {source}; give 'demo', an existing folder, or a hub id")
+    return source
+
+
+class _Remote(TypedDict):
+    """What is said to the hub besides a name."""
+
+    revision: str | None
+    trust_remote_code: bool
+
+
+def _boot(source: str, **options: Any) -> Any:
+    """Make a TransformerBridge.
+
+    Raises:
+        ModelError: TransformerLens knows no such architecture, or cannot take these weights apart.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    try:
+        return TransformerBridge.boot_transformers(source, **options)
+    except NotImplementedError as error:
+        raise ModelError(f"TransformerLens cannot hook {source}: {str(error).strip()}") from error
+    except ValueError as error:
+        if "supported architecture" not in str(error):
+            raise
+        raise ModelError(f"TransformerLens does not know the architecture of {source}") from error
+
+
+def _bridge(hf_model: Any, tokenizer: Any, name: str) -> Any:
+    """Have a TransformerBridge take over a Hugging Face model, wherever its weights are.
+
+    Raises:
+        InputError: Another bridge has taken it over already.
+        ModelError: TransformerLens knows no such architecture, or cannot take these weights apart.
+    """
+    if any(hasattr(module, "original_component") for module in hf_model.modules()):
+        raise InputError(f"{name} was taken over by a TransformerBridge already; wrap that bridge, or load it anew")
+    # Of a model that sees images, too, TransformerLens would load the image processor, and install packages for it.
+    hf_model = text_decoder(hf_model)
+    keep_gradients(hf_model)
+    hf_model.set_attn_implementation("eager")  # the others do not show their attention
+    if not hf_model.config.architectures:  # as of a model that was never saved
+        hf_model.config.architectures = [type(hf_model).__name__]
+    # TransformerLens makes the tokenizer that it is given add BOS.
+    return _boot(name, hf_model=hf_model, tokenizer=copy.deepcopy(tokenizer), device=hf_model.device)
+
+
+def _host_class(model: Any) -> type[HostModel]:
+    for cls in type(model).__mro__:
         if cls.__name__ in HOSTS:
             return HOSTS[cls.__name__]
     raise InputError(
-        f"wrap_model takes a TransformerLens {' or '.join(HOSTS)}, got a {type(hooked_model).__name__}; boot one with "
-        "TransformerBridge.boot_transformers(name, hf_model=...)"
+        f"wrap_model takes a transformers model, a {' or a '.join(HOSTS)}, got a {type(model).__name__}; take a PEFT "
+        "model apart with .merge_and_unload()"
     )
 
 
 def _wrap(host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool) -> LensModel:
     host.eval()
+    keep_gradients(host)
+    keep_dtype_of_rotated(host)
     for weight in host.parameters():
         weight.requires_grad_(False)
+    if any(weight.is_meta for weight in host.parameters()):
+        raise ModelError(
+            f"some weights of {name} were put on a disk for want of memory, which is not supported; quantise the "
+            "model, or give it more devices"
+        )
     encoder = Encoder(tokenizer, bos=bos, n_ctx=int(host.cfg.n_ctx))
     identity = identify(host, _z_shapes(host), encoder, name=name, revision=revision)
     model = _host_class(host)(host, encoder, identity)
@@ -161,25 +264,14 @@ def _z_shapes(host: Any) -> list[tuple[int, ...]]:
     raise ModelError(f"z of layer {max(points)} was never computed; the model's attention does not pass through hook_z")
 
 
-def _device(asked: str | torch.device | None) -> torch.device:
-    if asked is None:
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return found or torch.device("cpu")
-    try:
-        return torch.empty(0, device=asked).device
-    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
-        reason = str(error).splitlines()[0]
-        raise InputError(f"unknown or missing device {asked!r} ({reason}); give cpu, cuda, cuda:1 or mps") from error
+def _refuse_unless_decoder(config: Any, name: str) -> None:
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-
-def _number_format(asked: DType | None, own: torch.dtype | None, device: torch.device, *, demo: bool) -> torch.dtype:
-    if asked is not None:
-        if asked not in get_args(DType):
-            raise InputError(f"unknown dtype {asked!r}; give one of {', '.join(get_args(DType))}")
-        found: torch.dtype = getattr(torch, asked)
-        return found
-    slow = device.type == "cpu" and own == torch.float16
-    return torch.float32 if demo or slow or own is None else own
+    own_code = "AutoModelForCausalLM" in getattr(config, "auto_map", {})
+    if config.is_encoder_decoder or (type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not own_code):
+        raise InputError(
+            f"{name!r} is no decoder of text (model type {config.model_type}), which is what is needed here"
+        )
 
 
 @contextmanager

@@ -38,8 +38,12 @@ class Encoder:
 
     @property
     def begin(self) -> list[int]:
-        """Tokens that every prompt begins with: BOS, or nothing."""
+        """Tokens that every prompt begins with: BOS, or nothing. Texts that begin with BOS get no second one."""
         return [self.tokenizer.bos_token_id] if self.bos else []
+
+    def missing_begin(self, ids: Sequence[int]) -> list[int]:
+        """Return what still has to stand before a text: nothing where it brings BOS, as chat templates do."""
+        return [] if list(ids[:1]) == self.begin else self.begin
 
     @property
     def ordinary_tokens(self) -> list[int]:
@@ -54,7 +58,7 @@ class Encoder:
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
-        return [[*self.begin, *row] for row in ids]
+        return [[*self.missing_begin(row), *row] for row in ids]
 
     def encode(self, texts: Sequence[str], *, room: int = 0) -> list[list[int]]:
         """Tokenise prompts, BOS included where the policy says so.

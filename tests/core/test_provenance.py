@@ -83,10 +83,17 @@ def test_shared_key_value_heads_are_no_matter_for_use_and_older_identities_do_no
 
 def test_an_identity_without_shared_key_value_heads_keeps_the_fields_and_so_the_digest_of_older_records() -> None:
     _, fields = HERE.parts()
-    assert "n_kv_heads" not in fields
-    assert set(fields) == set(ModelIdentity.model_fields) - {"n_kv_heads"}
+    assert set(fields) == set(ModelIdentity.model_fields) - {"n_kv_heads", "quantization"}
     assert HERE.replace(n_kv_heads=4).parts()[1] == fields | {"n_kv_heads": 4}
     assert HERE.replace(n_kv_heads=4).digest != HERE.digest
+
+
+def test_another_quantisation_is_said_and_identities_without_one_do_not_name_it() -> None:
+    packed = HERE.replace(quantization="nf4")
+    assert packed.check_use(there(quantization="nf4"), "the fit") == ()
+    (note,) = packed.check_use(there(), "the fit")
+    assert note.startswith("the fit: quantisation of ")
+    assert packed.parts()[1] == HERE.parts()[1] | {"quantization": "nf4"}
 
 
 @pytest.mark.parametrize("n_kv_heads", [None, 4])

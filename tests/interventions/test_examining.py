@@ -12,6 +12,7 @@ from site_lens.models.prefix import CachePrefix
 from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
 from site_lens.models.tokens import Encoder
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
+from tests.real_configs import RELEASED
 from tests.tiny_models import ARCHITECTURES
 
 
@@ -74,7 +75,10 @@ def test_every_check_is_there_to_find_some_fault(demo: LensModel) -> None:
     assert found == {check.code for check in sl.examine(demo, longest=100)}
 
 
-CASES = [*(f"bridge {kind}" for kind in (*ARCHITECTURES, "demo")), *(f"hooked {kind}" for kind in HOOKED_ARCHITECTURES)]
+CASES = [
+    *(f"bridge {kind}" for kind in (*ARCHITECTURES, *RELEASED, "demo")),
+    *(f"hooked {kind}" for kind in HOOKED_ARCHITECTURES),
+]
 
 
 @pytest.mark.parametrize("case", CASES)

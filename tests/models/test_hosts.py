@@ -18,10 +18,11 @@ from site_lens.interventions.prefixes import prefill_prompts
 from site_lens.models.host import SITE_HOOKS, HostModel
 from site_lens.models.protocol import Batch, Edit, LensModel, Site
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
+from tests.real_configs import RELEASED
 from tests.tiny_models import ARCHITECTURES, tiny_config
 
 HOSTED = [
-    *(f"bridge {kind}" for kind in (*ARCHITECTURES, "demo")),
+    *(f"bridge {kind}" for kind in (*ARCHITECTURES, *RELEASED, "demo")),
     *(f"hooked {kind}" for kind in HOOKED_ARCHITECTURES),
 ]
 
@@ -113,7 +114,8 @@ def test_the_padding_side_of_the_tokenizer_does_not_matter(model: LensModel) -> 
 
 
 def test_what_the_padding_token_is_does_not_matter(model: LensModel) -> None:
-    bos, eos = model.encoder.tokenizer.bos_token_id, model.encoder.tokenizer.eos_token_id
+    eos = model.encoder.tokenizer.eos_token_id
+    bos = eos if model.encoder.tokenizer.bos_token_id is None else model.encoder.tokenizer.bos_token_id
     ids = [[bos, *row] for row in model.encoder.encode(PROMPTS)]
     made = [model.forward(Batch.of(ids, pad=pad, device=model.device)) for pad in (bos, eos, 7)]
     alone = torch.cat([model.forward(Batch.of([row], pad=0, device=model.device)) for row in ids])
@@ -275,7 +277,7 @@ def test_the_residual_stream_behind_the_last_layer_is_what_the_logits_are_made_o
 
 
 def test_what_all_heads_write_is_the_output_of_attention(model: LensModel) -> None:
-    if any(name in model.identity.architecture for name in ("Gemma2", "Gemma3")):
+    if any(name in model.identity.architecture for name in ("Gemma2", "Gemma3", "Olmo2")):
         pytest.skip("normalises behind attention, so that heads do not add up")
     batch = batch_of(model)
     z, attention = model.last_z(batch), model.last_outputs(batch, "attn_out")

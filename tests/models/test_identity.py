@@ -1,14 +1,20 @@
 """What a model says of itself."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+import transformers
 
 from site_lens.core.heads import HeadGrid
-from site_lens.models.identity import shared_kv_heads
+from site_lens.models.identity import shared_kv_heads, weights_digest
 from site_lens.models.protocol import LensModel
+from site_lens.models.text_decoder import text_decoder
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
+from tests.real_configs import RELEASED
+from tests.tiny_models import ARCHITECTURES
 
 KV_HEADS = {"demo": 4, "llama": 2, "gemma2": 2, "falcon": 1, "gpt2": None, "gpt_neox": None, "deepseek_v3": None}
 """By architecture; the last knows a number that its four heads cannot share."""
@@ -37,3 +43,20 @@ def test_only_one_number_for_all_layers_is_said(
 ) -> None:
     cfg = SimpleNamespace(per_layer_num_key_value_heads=by_layer, n_key_value_heads=by_layer[0])
     assert shared_kv_heads(cfg, HeadGrid(tuple(heads))) == expected
+
+
+@pytest.mark.parametrize("kind", [*ARCHITECTURES, *RELEASED])
+def test_a_bridge_has_the_weights_digest_of_the_plain_model(
+    kind: str, tiny: Callable[[str], LensModel], tiny_folder: Callable[[str], Path]
+) -> None:
+    """So under every TransformerLens: 3.9 and 4 split and add to weights in different ways."""
+    hf_model = transformers.AutoModelForCausalLM.from_pretrained(tiny_folder(kind), dtype=torch.float32)
+    assert tiny(kind).identity.weights_digest == weights_digest(text_decoder(hf_model).parameters())
+
+
+def test_one_changed_weight_changes_the_digest(tiny_folder: Callable[[str], Path]) -> None:
+    hf_model = transformers.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"), dtype=torch.float32)
+    before = weights_digest(hf_model.parameters())
+    with torch.no_grad():
+        hf_model.transformer.h[1].attn.c_attn.weight[0, 0] += 1
+    assert weights_digest(hf_model.parameters()) != before

@@ -1,20 +1,24 @@
 """Models that can be used are loaded; models that cannot are refused with the reason."""
 
 import functools
+import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 import site_lens as sl
 from site_lens.core.assets import DEMO_MODEL
-from site_lens.models.protocol import LensModel
+from site_lens.models.protocol import Batch, LensModel
 from site_lens.models.self_check import self_check
+from tests.tiny_models import tiny_model
 
 
 def test_the_demo_model_loads_frozen_in_eval_mode_and_float32(demo: LensModel) -> None:
@@ -114,9 +118,123 @@ def test_a_model_left_in_training_mode_is_put_into_eval_mode(tiny_folder: Callab
     assert [check.state for check in self_check(model)] == ["ok"] * 4
 
 
-def test_something_that_is_no_transformer_lens_model_is_refused() -> None:
-    with pytest.raises(sl.InputError, match=r"takes a .* TransformerBridge or HookedTransformer, got a Linear"):
+def test_something_that_is_no_model_of_these_libraries_is_refused() -> None:
+    with pytest.raises(sl.InputError, match=r"takes a transformers model, a TransformerBridge or .*, got a Linear"):
         sl.wrap_model(torch.nn.Linear(2, 2))
+
+
+def plain(folder: Path) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma-3-4b"])
+def test_a_plain_model_in_memory_gives_the_same_model_as_loading_its_folder(
+    kind: str, tiny_folder: Callable[[str], Path], tiny: Callable[[str], LensModel]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder(kind))
+    wrapped, loaded = sl.wrap_model(plain(tiny_folder(kind)), tokenizer=tokenizer), tiny(kind)
+    assert wrapped.identity.name == str(tiny_folder(kind))
+    assert wrapped.identity == loaded.identity
+    batch = Batch.of([[5, 6, 7]], pad=0, device=wrapped.device)
+    assert torch.equal(wrapped.forward(batch), loaded.forward(batch))
+    assert torch.equal(wrapped.attention(batch, [sl.Head(0, 1)]), loaded.attention(batch, [sl.Head(0, 1)]))
+
+
+def test_a_tokenizer_that_is_handed_in_is_left_as_it_is(tiny_folder: Callable[[str], Path]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder("GPT-2"))  # does not add BOS, has no padding token
+    model = sl.wrap_model(plain(tiny_folder("GPT-2")), tokenizer=tokenizer)
+    assert not model.identity.bos
+    assert tokenizer.pad_token is None
+    assert tokenizer("Q: hot").input_ids == AutoTokenizer.from_pretrained(tiny_folder("GPT-2"))("Q: hot").input_ids
+
+
+def test_a_model_that_was_never_saved_is_wrapped() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL)
+    hf_model = tiny_model("llama", vocab_size=len(tokenizer))
+    assert sl.wrap_model(hf_model, tokenizer=tokenizer).identity.name == "LlamaForCausalLM"
+
+
+def test_a_plain_model_without_a_tokenizer_and_one_that_was_taken_over_are_refused(
+    tiny_folder: Callable[[str], Path],
+) -> None:
+    hf_model, tokenizer = plain(tiny_folder("llama")), AutoTokenizer.from_pretrained(DEMO_MODEL)
+    with pytest.raises(sl.InputError, match="a LlamaForCausalLM brings no tokenizer; pass tokenizer="):
+        sl.wrap_model(hf_model)
+    sl.wrap_model(hf_model, tokenizer=tokenizer)
+    with pytest.raises(sl.InputError, match="was taken over by a TransformerBridge already"):
+        sl.wrap_model(hf_model, tokenizer=tokenizer)
+
+
+def test_of_a_model_that_sees_images_the_text_decoder_is_hooked_and_nothing_is_installed(
+    tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError(f"started {args}")  # TransformerLens installs packages for image processors
+
+    monkeypatch.setattr(subprocess, "check_call", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    folder = tiny_folder("gemma-3-4b")
+    whole, model = plain(folder), sl.load_model(folder, device="cpu")
+    assert type(whole).__name__ == "Gemma3ForConditionalGeneration"
+    assert model.identity.architecture == "Gemma3ForCausalLM"
+    ids = torch.tensor([[5, 6, 7, 8]])
+    logits = model.forward(Batch.of(ids.tolist(), pad=0, device=model.device))
+    with torch.no_grad():
+        assert (whole(ids).logits[:, -1] - logits).abs().max() < 1e-4
+
+
+def test_a_map_of_devices_puts_every_part_where_it_says(
+    tiny_folder: Callable[[str], Path], tiny: Callable[[str], LensModel]
+) -> None:
+    parts = ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm", "model.rotary_emb", "lm_head"]
+    model = sl.load_model(tiny_folder("llama"), dtype="float32", device_map=dict.fromkeys(parts, "cpu"))
+    assert model.identity.replace(name="") == tiny("llama").identity.replace(name="")
+    assert {check.state for check in sl.examine(model, longest=100)} == {"ok"}
+
+
+def test_a_device_and_a_map_of_devices_are_not_taken_together() -> None:
+    with pytest.raises(sl.InputError, match="device='cpu' and device_map='auto' were both given"):
+        sl.load_model("demo", device="cpu", device_map="auto")
+
+
+def test_a_map_of_devices_that_nobody_knows_is_refused(tiny_folder: Callable[[str], Path]) -> None:
+    with pytest.raises(sl.InputError, match="cannot load a model"):
+        sl.load_model(tiny_folder("llama"), device_map="everywhere")
+
+
+OWN_CODE = """
+from pathlib import Path
+from transformers import LlamaConfig
+(Path(__file__).parent / "ran").touch()
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+"""
+
+
+def test_code_that_comes_with_a_checkpoint_is_not_run_unless_asked(
+    tiny_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(tiny_folder("llama"), tmp_path / "model")
+    marker = tmp_path / "ran"
+    code = OWN_CODE.replace('(Path(__file__).parent / "ran")', f"Path({str(marker)!r})")
+    (tmp_path / "model" / "own.py").write_text(code)
+    settings = json.loads((tmp_path / "model" / "config.json").read_text())
+    settings |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(sl.InputError, match="trust_remote_code"):
+        sl.load_model(tmp_path / "model")
+    assert not marker.exists()
+    with pytest.raises(sl.InputError, match="is no decoder of text"):  # it brings a config, and no model
+        sl.load_model(tmp_path / "model", trust_remote_code=True)
+    assert marker.exists()
+
+
+def test_a_model_that_is_no_decoder_is_refused(tmp_path: Path) -> None:
+    size = {"d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 16}
+    transformers.T5Config(**size).save_pretrained(tmp_path)
+    with pytest.raises(sl.InputError, match=r"is no decoder of text \(model type t5\)"):
+        sl.load_model(tmp_path)
 
 
 def test_a_bridge_without_a_tokenizer_is_refused(tiny_folder: Callable[[str], Path]) -> None:
@@ -143,9 +261,23 @@ def test_a_model_without_hook_z_is_refused_by_the_name_of_the_hook(tiny_folder: 
         sl.wrap_model(WithoutHooks(boot(tiny_folder("llama"))))
 
 
-@pytest.mark.parametrize("kind", ["lfm2", "qwen3_next"])
-def test_a_hybrid_is_refused_with_the_layers_that_have_no_heads(kind: str, tiny_folder: Callable[[str], Path]) -> None:
-    with pytest.raises(sl.ModelError, match=r"1 of the 2 layers .* \(blocks\.0\.attn\.hook_z is missing\)"):
+REFUSED = {
+    "lfm2": r"1 of the 2 layers .* \(blocks\.0\.attn\.hook_z is missing\)",
+    "qwen3_next": r"1 of the 2 layers .* \(blocks\.0\.attn\.hook_z is missing\)",
+    "qwen3_5": r"1 of the 2 layers .* \(blocks\.0\.attn\.hook_z is missing\)",
+    "jamba": r"1 of the 2 layers .* \(blocks\.0\.attn\.hook_z is missing\)",
+    "granitemoehybrid": r"1 of the 2 layers .* \(blocks\.0\.attn\.hook_z is missing\)",
+    "mamba": r"2 of the 2 layers .* \(blocks\.0\.attn\.hook_z is missing\)",
+    "falcon_h1": "keeps its past in LinearAttentionAndFullAttentionLayer, not in plain keys and values",
+    "gemma4": r"heads of different width, d_head \[8, 16\], are not supported",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_layers_without_heads_and_heads_of_different_width_are_refused_with_the_reason(
+    kind: str, tiny_folder: Callable[[str], Path]
+) -> None:
+    with pytest.raises(sl.ModelError, match=REFUSED[kind]):
         sl.load_model(tiny_folder(kind), device="cpu")
 
 

@@ -1,0 +1,211 @@
+"""Quantised models: the same z as the plain quantised model, gradients that pass, reasons where something cannot be."""
+
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+import site_lens as sl
+from site_lens.interventions.examining import PROMPTS
+from site_lens.interventions.plain_models import find_projections
+from site_lens.models.loading import load_model
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.quantization import Quantization, bitsandbytes_settings
+from site_lens.models.weights import copying_scores, direct_logits
+from tests.real_configs import RELEASED
+
+bitsandbytes = pytest.importorskip("bitsandbytes")
+
+NOT_QUANTISED = ("Falcon-7B",)
+"""Its linear maps are of a class of its own, which transformers does not quantise."""
+KINDS = [kind for kind in RELEASED if kind not in NOT_QUANTISED]
+WAYS: tuple[Quantization, ...] = ("nf4", "int8")
+
+Quantised = Callable[[str, Quantization], LensModel]
+
+
+@pytest.fixture(scope="module")
+def quantised(tiny_folder: Callable[[str], Path]) -> Quantised:
+    """Return small copies of released models, quantised by the way a user takes, unchecked."""
+    made: dict[tuple[str, Quantization], LensModel] = {}
+
+    def model(kind: str, how: Quantization) -> LensModel:
+        if (kind, how) not in made:
+            made[kind, how] = sl.load_model(tiny_folder(kind), device="cpu", quantization=how, check=False)
+        return made[kind, how]
+
+    return model
+
+
+def plain(folder: Path, how: Quantization) -> Any:
+    """A plain quantised model, which no TransformerLens has seen, whose weights stay as gradients need them."""
+    settings = bitsandbytes_settings(how, torch.float32)
+    hf_model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, device_map={"": "cpu"}, quantization_config=settings, attn_implementation="eager"
+    )
+    for module in hf_model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return hf_model.eval()
+
+
+def batch_of(model: LensModel, prompts: tuple[str, ...] = PROMPTS) -> Batch:
+    return Batch.of(model.encoder.encode(prompts), pad=model.encoder.pad, device=model.device)
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_check_of_the_support_card_is_good(kind: str, how: Quantization, quantised: Quantised) -> None:
+    checks = {check.code: check for check in sl.examine(quantised(kind, how), longest=100)}
+    states = {code: check.state for code, check in checks.items()}
+    skipped = {"generation": "skipped"} if how == "int8" else {}  # its rounding depends on the batch
+    assert states == dict.fromkeys(states, "ok") | skipped
+    assert checks["edit_has_effect"].value is not None
+    assert checks["edit_has_effect"].value > 0.1
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("kind", ["Llama-3.1-8B", "Qwen2.5-7B", "GPT-2", "gemma-3-4b"])
+def test_z_is_what_the_plain_quantised_model_hands_to_its_output_projection(
+    kind: str, how: Quantization, quantised: Quantised, tiny_folder: Callable[[str], Path]
+) -> None:
+    model, hf_model = quantised(kind, how), plain(tiny_folder(kind), how)
+    seen: dict[int, Tensor] = {}
+    projections = find_projections(hf_model)
+    for layer, module in projections.items():
+        module.register_forward_pre_hook(lambda _, args, layer=layer: seen.update({layer: args[0][:, -1]}))
+    batch = batch_of(model, PROMPTS[:1])
+    with torch.no_grad():
+        logits = hf_model(batch.tokens).logits[:, -1]
+    z = torch.cat([seen[layer].flatten() for layer in sorted(seen)])
+    assert (model.last_z(batch)[0].flatten() - z).abs().max() < 1e-5
+    assert (model.forward(batch) - logits).abs().max() / logits.std() < 1e-4
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_fit_moves_alphas_and_is_recorded_as_of_a_quantised_model(
+    how: Quantization, quantised: Quantised, demo_tasks: dict[str, sl.Task], tiny_folder: Callable[[str], Path]
+) -> None:
+    model = quantised("Llama-3.1-8B", how)
+    config = sl.SiteConfig(n_prompts=2, n_shots=1, n_steps=4, keep="last")
+    fit = sl.fit_site(model, demo_tasks["antonym"], config)["antonym"]
+    assert (fit.gates.values != fit.gates.values[0, 0]).any()
+    assert fit.embedding.model.quantization == how
+    full = sl.load_model(tiny_folder("Llama-3.1-8B"), device="cpu")
+    differences = full.identity.check_use(fit.embedding.model, "the fit")
+    assert [what.split(" of ")[0] for what in differences] == ["the fit: weights", "the fit: quantisation"]
+
+
+def test_a_quantised_plain_model_runs_a_fit_of_the_quantised_toolkit_without_a_warning(
+    quantised: Quantised, demo_tasks: dict[str, sl.Task], tiny_folder: Callable[[str], Path]
+) -> None:
+    model, hf_model = quantised("Llama-3.1-8B", "nf4"), plain(tiny_folder("Llama-3.1-8B"), "nf4")
+    fit = sl.fit_site(model, demo_tasks["antonym"], sl.SiteConfig(n_prompts=2, n_shots=1, n_steps=2))["antonym"]
+    with sl.deploy(hf_model, fit, tokenizer=model.encoder.tokenizer) as handle:
+        assert (handle.differences, handle.uncompared) == ((), ())
+        ids = torch.tensor([model.encoder.encode(PROMPTS[:1])[0]])
+        made = hf_model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
+    edits = sl.inject(model, fit.gates, fit.embedding)
+    assert sl.generate(model, PROMPTS[:1], edits, max_new_tokens=4, stop_at="\0") == [
+        model.encoder.decode(made[0, ids.shape[1] :].tolist())
+    ]
+
+
+def test_projecting_goes_through_the_dequantised_weights(quantised: Quantised) -> None:
+    model = quantised("Qwen3-8B", "nf4")
+    weight = model.host.blocks[0].attn.o.original_component.weight  # type: ignore[attr-defined]
+    dequantised = bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
+    z = torch.randn(3, model.grid.shape[1], model.identity.d_head)
+    assert (model.project(0, z) - z.flatten(1) @ dequantised.T).abs().max() < 1e-5
+
+
+def test_what_reads_packed_weights_is_refused_and_what_only_runs_them_works(quantised: Quantised) -> None:
+    model = quantised("Llama-3.1-8B", "nf4")
+    with pytest.raises(sl.ModelError, match=r"W_V cannot be read: .*(quantised|dequantized)"):
+        copying_scores(model, [sl.Head(0, 1)])
+    z = torch.randn(2, model.grid.shape[1], model.identity.d_head)
+    assert direct_logits(model, 0, z).shape == (2, len(model.encoder.tokenizer))
+
+
+def test_value_biases_are_seen_beside_packed_weights(quantised: Quantised) -> None:
+    assert quantised("Qwen2.5-7B", "nf4").identity.value_bias
+    assert not quantised("Llama-3.1-8B", "nf4").identity.value_bias
+
+
+def test_a_model_in_which_nothing_can_be_quantised_is_refused(tiny_folder: Callable[[str], Path]) -> None:
+    with pytest.raises(sl.ModelError, match="finds nothing to quantise in a FalconForCausalLM"):
+        sl.load_model(tiny_folder("Falcon-7B"), device="cpu", quantization="nf4")
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_checkpoint_that_was_saved_quantised_is_loaded_as_it_is(
+    how: Quantization, quantised: Quantised, tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    plain(tiny_folder("Llama-3.1-8B"), how).save_pretrained(tmp_path)
+    for file in tiny_folder("Llama-3.1-8B").glob("*token*"):
+        shutil.copy(file, tmp_path)
+    model, now = sl.load_model(tmp_path, device="cpu"), quantised("Llama-3.1-8B", how)
+    assert model.identity.quantization == how
+    assert (model.forward(batch_of(model)) - now.forward(batch_of(now))).abs().max() < 1e-3
+    with pytest.raises(sl.InputError, match=f"is quantised already \\({how}\\); leave out quantization='nf4'"):
+        sl.load_model(tmp_path, quantization="nf4")
+
+
+def test_a_quantised_model_in_memory_is_wrapped_as_it_is(
+    quantised: Quantised, tiny_folder: Callable[[str], Path]
+) -> None:
+    hf_model, now = plain(tiny_folder("Llama-3.1-8B"), "nf4"), quantised("Llama-3.1-8B", "nf4")
+    model = sl.wrap_model(hf_model, tokenizer=now.encoder.tokenizer)
+    assert model.identity.replace(name="") == now.identity.replace(name="")
+    assert torch.equal(model.forward(batch_of(model)), now.forward(batch_of(now)))
+
+
+def test_weights_that_were_packed_for_inference_are_refused_because_gradients_do_not_pass(
+    tiny_folder: Callable[[str], Path],
+) -> None:
+    hf_model = plain(tiny_folder("Llama-3.1-8B"), "nf4")
+    hf_model.model.layers[0].mlp.up_proj.weight.quant_state.packing_format_for_cpu = True  # what bitsandbytes sets
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_folder("Llama-3.1-8B"))
+    with pytest.raises(sl.ModelError, match="packed for inference at its first call"):
+        sl.wrap_model(hf_model, tokenizer=tokenizer)
+
+
+def test_without_bitsandbytes_the_extra_is_named(
+    tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setattr("site_lens.models.quantization.find_spec", lambda name: None)
+    with pytest.raises(sl.InputError, match=r'pip install "site_lens\[quantization\]"'):
+        sl.load_model(tiny_folder("llama"), quantization="nf4")
+
+
+def test_an_unknown_quantization_is_refused_with_those_there_are() -> None:
+    with pytest.raises(sl.InputError, match="unknown quantization 'int4'; give one of nf4, int8"):
+        load_model("demo", quantization="int4")  # type: ignore[arg-type]
+
+
+def test_int8_does_not_say_at_every_product_that_it_rounds(
+    quantised: Quantised, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = quantised("Llama-3.1-8B", "int8")
+    with caplog.at_level(logging.WARNING):
+        model.forward(batch_of(model))
+    assert not [record for record in caplog.records if "cast" in record.getMessage()]
+
+
+def test_the_settings_of_a_saved_model_name_its_quantisation(tmp_path: Path) -> None:
+    from site_lens.models.quantization import named
+
+    assert named(None) is None
+    assert named(bitsandbytes_settings("nf4", torch.float32)) == "nf4"
+    assert named(json.loads(bitsandbytes_settings("nf4", torch.float32).to_json_string())) == "nf4"
+    assert named({"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}) == "int8"
+    assert named({"quant_method": "gptq", "bits": 4}) == "gptq"
