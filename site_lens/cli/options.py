@@ -5,13 +5,28 @@ from typing import Annotated, Literal
 
 import typer
 
+import site_lens as sl
+
+
+def complete_tasks(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a task out of the source that was named before it."""
+    try:
+        found = sl.load_tasks(context.params.get("tasks") or "demo")
+    except sl.SiteLensError:  # columns of another name, or no such file: nothing to offer, and no place to say so
+        return []
+    return [name for name in found if name.startswith(incomplete)]
+
+
 SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by fit or demo.")]
 ResultsFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 Source = Annotated[str, typer.Argument(help=SOURCES)]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="'demo', a Hugging Face folder or a hub id.")]
-TaskNames = Annotated[list[str] | None, typer.Option("--task", "-t", help="Keep this task; may be repeated.")]
+TaskNames = Annotated[
+    list[str] | None,
+    typer.Option("--task", "-t", help="Keep this task; may be repeated.", autocompletion=complete_tasks),
+]
 InputColumn = Annotated[str, typer.Option(help="Column or key of the input.")]
 OutputColumn = Annotated[str, typer.Option(help="Column or key of the output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.errors import InputError, ModelError
+from site_lens.core.suggesting import did_you_mean, did_you_mean_path
 from site_lens.models.bridge import BridgeModel
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooking import StopForward, hooked, split_heads
@@ -62,7 +63,8 @@ def load_model(
     place = _device(device)
     is_path = source.startswith((".", "/", "~")) or len(Path(source).parts) > 2
     if is_path and not Path(source).is_dir():
-        raise InputError(f"there is no model folder {source}; give 'demo', an existing folder, or a hub id")
+        hint = did_you_mean_path(Path(source), lambda one: (one / "config.json").is_file())
+        raise InputError(f"there is no model folder {source}; {hint}give 'demo', an existing folder, or a hub id")
     try:
         config = transformers.AutoConfig.from_pretrained(source, revision=revision)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, revision=revision)
@@ -72,8 +74,8 @@ def load_model(
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"cannot load a model from {str(name)!r}: {reason} Give 'demo', a folder with config.json and "
-            "safetensors weights, or a hub id"
+            f"cannot load a model from {str(name)!r}: {reason}; {_meant(source)}give 'demo', a folder "
+            "with config.json and safetensors weights, or a hub id"
         ) from error
     return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check)
 
@@ -108,6 +110,17 @@ def wrap_model(
         raise InputError("this model has no tokenizer; pass tokenizer=...")
     own_name = name or str(hooked_model.cfg.model_name)
     return _wrap(hooked_model, tokenizer, name=own_name, bos=bos, revision=None, check=check)
+
+
+def _meant(source: str) -> str:
+    """Ask whether a model of a like name was meant: one that TransformerLens lists, the demo model, a folder here."""
+    from transformer_lens.supported_models import OFFICIAL_MODEL_NAMES
+
+    if Path(source).is_dir():
+        return ""
+    folders = [str(config.parent) for config in Path().glob("*/config.json")]
+    hint = did_you_mean(source, ["demo", *folders, *OFFICIAL_MODEL_NAMES])
+    return f"{hint} Or " if hint else ""
 
 
 def _host_class(hooked_model: Any) -> type[HostModel]:
