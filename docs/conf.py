@@ -1,11 +1,16 @@
 """How Sphinx builds the documentation, without asking the network for anything; `make docs` runs it."""
 
+from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from pydantic import BaseModel
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
 from site_lens import __version__
+
+HERE = Path(__file__).parent
 
 project = "site_lens"
 author = "the site_lens developers"
@@ -13,7 +18,6 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["README.md"]  # index.md includes it
-suppress_warnings = ["toc.empty_glob"]  # docs/results is made by `make studies`
 
 html_theme = "furo"
 html_title = f"site_lens {__version__}"
@@ -30,6 +34,22 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
 
+def _without_empty_globs(app: Sphinx, page: str, source: list[str]) -> None:
+    """Leave patterns out of the contents that match no page, of which Sphinx would warn."""
+    if page == "index":
+        lines = source[0].splitlines(keepends=True)
+        kept = [line for line in lines if not line.rstrip().endswith("*") or any(HERE.glob(f"{line.rstrip()}.md"))]
+        source[0] = "".join(kept)
+
+
+def _without_folders(app: Sphinx, page: nodes.document) -> None:
+    """Show a link to a folder of the repository as its text: the manual does not have the folder."""
+    folder = Path(page["source"]).parent
+    for link in list(page.findall(pending_xref)):
+        if (folder / link["reftarget"]).is_dir():
+            link.replace_self(link.children)
+
+
 def _without_fields(
     app: Sphinx, what: str, name: str, found: Any, options: object, signature: str | None, returned: str | None
 ) -> tuple[str, str | None] | None:
@@ -41,4 +61,6 @@ def _without_fields(
 
 def setup(app: Sphinx) -> None:
     """Register what is changed here."""
+    app.connect("source-read", _without_empty_globs)
+    app.connect("doctree-read", _without_folders)
     app.connect("autodoc-process-signature", _without_fields)

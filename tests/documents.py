@@ -16,8 +16,9 @@ DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "analysis/README.md", *sorted(DOCS.rglob("*.md")))
 
 FENCE = re.compile(r"^(?:<!-- not run: (.+?) -->\n)?```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INDENTED = re.compile(r"^\n {4}(?! *[-*\d])\S", re.MULTILINE)
+INDENTED = re.compile(r"^\n {4}(?! *[-*\d])\S.*", re.MULTILINE)
 """A block without a fence, which says neither its language nor why it is not run."""
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 RUN = ("python", "bash")
 SHOWN = ("text", "json")
@@ -63,6 +64,16 @@ def blocks(page: Path) -> Iterator[Block]:
         reason, language, code = found.groups()
         if not language.startswith("{"):
             yield Block(page, text[: found.start()].count("\n") + 1, language, code, reason)
+
+
+def unfenced(page: Path) -> list[str]:
+    """List the beginnings of code that stands in a page without a fence."""
+    return INDENTED.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
+def links(page: Path) -> list[str]:
+    """List the files that a page links to, as it names them."""
+    return LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
 
 
 def run_page(page: Path) -> None:

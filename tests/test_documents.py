@@ -1,6 +1,5 @@
 """What README, docs and notebooks show is run, not only read."""
 
-import re
 from pathlib import Path
 
 import jupytext
@@ -11,7 +10,7 @@ from nbclient import NotebookClient
 import site_lens as sl
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.protocol import LensModel
-from tests.documents import DOCS, INDENTED, PAGES, ROOT, RUN, SHOWN, blocks, prepare, run_command, run_page
+from tests.documents import DOCS, PAGES, ROOT, RUN, SHOWN, blocks, links, prepare, run_command, run_page, unfenced
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RUNNABLE = [page for page in PAGES if any(b.not_run is None and b.language in RUN for b in blocks(page))]
@@ -53,7 +52,7 @@ def test_every_block_is_run_or_says_why_not(page: Path) -> None:
         assert block.language in (*RUN, *SHOWN), f"{block}: a block of {block.language or 'no language'}"
         if block.language == "bash" and block.not_run is None:
             assert block.commands()
-    assert not (found := INDENTED.search(page.read_text())), f"{named(page)} has code without a fence: {found}"
+    assert unfenced(page) == []
 
 
 def test_a_block_that_is_not_run_is_a_rare_thing() -> None:
@@ -71,12 +70,12 @@ def test_a_page_whose_command_fails_is_found_out(tmp_path: Path, monkeypatch: py
 
 def test_links_of_the_readme_and_docs_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        for target in links(page):
             assert (page.parent / target).exists(), f"{named(page)} links to {target}"
 
 
 def test_the_index_of_the_docs_links_to_every_page() -> None:
-    linked = set(re.findall(r"\]\(([^)#:]+)\)", (DOCS / "README.md").read_text()))
+    linked = set(links(DOCS / "README.md"))
     pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md", "index.md"}
     assert {page for page in pages if not page.startswith("results/")} <= linked
 

@@ -76,7 +76,7 @@ def deploy(
         >>> hf_model = AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype="float32")
         >>> with sl.deploy(hf_model, fits["antonym"]) as deployment:
         ...     deployment.differences
-        []
+        ()
     """
     handle = attach(hf_model, fits, tokenizer=tokenizer)
     try:

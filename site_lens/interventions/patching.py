@@ -89,11 +89,11 @@ def inject(
 
     Example:
         >>> import site_lens as sl
-        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym"])
-        >>> embedding = sl.capture_embeddings(model, tasks, n_prompts=4, n_shots=3)["antonym"]
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["english-french"])
+        >>> embedding = sl.capture_embeddings(model, tasks, n_prompts=4, n_shots=3)["english-french"]
         >>> edits = sl.inject(model, sl.HeadGates.constant(model.grid, 0.5), embedding)  # one a layer
-        >>> sl.generate(model, ["Q: hot\nA:"], edits, max_new_tokens=1)
-        [' cold']
+        >>> sl.generate(model, ["Q: apple\nA:"], edits, max_new_tokens=1)
+        [' pomme']
     """
     if gates.grid != model.grid:
         raise MismatchError(f"gates over {gates.grid} do not fit {model.identity.name}, which has {model.grid}")

@@ -10,7 +10,7 @@ from site_lens.core.suggesting import did_you_mean, did_you_mean_path
 @pytest.mark.parametrize(
     ("name", "asked"),
     [
-        ("antonyms", "did you mean 'antonym'?"),
+        ("capitals", "did you mean 'capital'?"),
         ("ANTONYM", "did you mean 'antonym' or 'synonym'?"),
         ("quite another thing", ""),
     ],
