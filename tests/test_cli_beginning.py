@@ -97,10 +97,6 @@ def test_commands_options_and_tasks_are_completed(words: str, offered: list[str]
     assert complete(words) == offered
 
 
-def test_there_is_nothing_to_complete_in_a_file_that_is_not_there() -> None:
-    assert complete("fit nowhere.csv --task a") == []
-
-
 def test_completion_can_be_installed() -> None:
     environment = os.environ | {"_SITE_LENS_COMPLETE": "source_bash"}
     command = [sys.executable, "-m", "site_lens.cli"]

@@ -22,7 +22,7 @@ def did_you_mean_path(path: Path, wanted: Callable[[Path], bool], *, also: Itera
     """
     beside = [one for folder in (path.parent, Path("runs")) for one in _inside(folder) if wanted(one)]
     by_name = {one.name: str(one) for one in reversed(beside)} | {name: name for name in also}
-    near = get_close_matches(path.name, by_name, n=3, cutoff=0.5)
+    near = get_close_matches(path.name, by_name, n=3, cutoff=0.7)
     return f"did you mean {' or '.join(repr(by_name[name]) for name in near)}? Or " if near else ""
 
 
