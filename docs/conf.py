@@ -53,10 +53,17 @@ def _without_folders(app: Sphinx, page: nodes.document) -> None:
 def _without_fields(
     app: Sphinx, what: str, name: str, found: Any, options: object, signature: str | None, returned: str | None
 ) -> tuple[str, str | None] | None:
-    """Leave the signature of a record out: its fields stand below, each with what it means."""
-    if isinstance(found, type) and issubclass(found, BaseModel):
+    """Leave the signature of a record or a run out: its fields stand below, each with what it means."""
+    is_record = isinstance(found, type) and issubclass(found, BaseModel)
+    if is_record or "<factory>" in (signature or ""):
         return "", None
     return None
+
+
+def _whole_sentence(app: Sphinx, what: str, name: str, found: Any, options: object, lines: list[str]) -> None:
+    """Keep napoleon from reading a field's "M: prompts of an embedding" as type and meaning."""
+    if what == "attribute" and lines:
+        lines.insert(0, "")
 
 
 def setup(app: Sphinx) -> None:
@@ -64,3 +71,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _without_empty_globs)
     app.connect("doctree-read", _without_folders)
     app.connect("autodoc-process-signature", _without_fields)
+    app.connect("autodoc-process-docstring", _whole_sentence, priority=400)  # before napoleon

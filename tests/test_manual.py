@@ -54,6 +54,7 @@ def test_what_is_loaded_from_elsewhere_would_be_seen() -> None:
 def test_the_interface_shows_fields_methods_and_figures(built: Path) -> None:
     fits = (built / "api/fitting.html").read_text(encoding="utf-8")
     assert 'id="site_lens.SiteConfig.n_prompts"' in fits
+    assert "M: few-shot prompts averaged into the task embedding." in fits
     assert 'id="site_lens.Run.load"' in fits
     assert 'id="site_lens.plots.head_map"' in (built / "api/showing.html").read_text(encoding="utf-8")
 
