@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 from site_lens import __version__
 
 HERE = Path(__file__).parent
+HIDDEN = "\ue000"  # a private character
 
 project = "site_lens"
 author = "the site_lens developers"
@@ -60,10 +61,14 @@ def _without_fields(
     return None
 
 
-def _whole_sentence(app: Sphinx, what: str, name: str, found: Any, options: object, lines: list[str]) -> None:
-    """Keep napoleon from reading a field's "M: prompts of an embedding" as type and meaning."""
-    if what == "attribute" and lines:
-        lines.insert(0, "")
+def _hide_colons(app: Sphinx, what: str, name: str, found: Any, options: object, lines: list[str]) -> None:
+    """Keep napoleon from reading a field's "M: prompts of an embedding" as its type and what it means."""
+    if what == "attribute":
+        lines[:] = [line.replace(":", HIDDEN) for line in lines]
+
+
+def _show_colons(app: Sphinx, what: str, name: str, found: Any, options: object, lines: list[str]) -> None:
+    lines[:] = [line.replace(HIDDEN, ":") for line in lines]
 
 
 def setup(app: Sphinx) -> None:
@@ -71,4 +76,5 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _without_empty_globs)
     app.connect("doctree-read", _without_folders)
     app.connect("autodoc-process-signature", _without_fields)
-    app.connect("autodoc-process-docstring", _whole_sentence, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", _hide_colons, priority=400)  # napoleon comes at 500
+    app.connect("autodoc-process-docstring", _show_colons, priority=600)
