@@ -3,10 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full test-tl3 lint format notebooks bench bench-full clean
+.PHONY: help install demo test test-full test-tl3 lint format notebooks docs bench bench-full clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 14
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -54,6 +54,10 @@ bench-full: install ## The same with the rows that take longer, and how cost gro
 
 notebooks: install ## Remake the .ipynb files from their .py pairs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py
+
+docs: install ## Build the manual into build/docs; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo build/docs/index.html
 
 clean: ## Remove .venv and what the tools left behind
 	rm -rf .venv .venv-tl3 .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

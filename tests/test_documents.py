@@ -1,6 +1,5 @@
-"""What the README and the notebooks show is run, not only read."""
+"""What README, docs and notebooks show is run, not only read."""
 
-import re
 from pathlib import Path
 
 import jupytext
@@ -8,38 +7,77 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).parent.parent
+import site_lens as sl
+from site_lens.core.assets import DEMO_MODEL
+from site_lens.models.protocol import LensModel
+from tests.documents import DOCS, PAGES, ROOT, RUN, SHOWN, blocks, links, prepare, run_command, run_page, unfenced
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RUNNABLE = [page for page in PAGES if any(b.not_run is None and b.language in RUN for b in blocks(page))]
 
 
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert blocks
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(scope="session")
+def other_run(tmp_path_factory: pytest.TempPathFactory, demo: LensModel) -> Path:
+    """A run for pages that compare with another one."""
+    config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=5)
+    return sl.Run(sl.fit_site(demo, sl.load_tasks("demo", ["synonym"]), config)).save(tmp_path_factory.mktemp("other"))
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path) -> Path:
+    """The folder of somebody who follows a page."""
+    pairs = sl.load_tasks("demo", ["antonym"])["antonym"].train[:40]
+    table = "word,opposite\n" + "".join(f"{row.input},{row.output}\n" for row in pairs)
+    prepare(tmp_path, DEMO_MODEL, table, other_run)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)
-    assert (tmp_path / "runs/three-tasks/report.html").stat().st_size > 1e6
-    assert (tmp_path / "runs/three-tasks/results.csv").exists()
+    return tmp_path
 
 
-PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "```python" in page.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", RUNNABLE, ids=named)
+def test_the_code_of_a_page_runs(page: Path, reader: Path) -> None:
+    run_page(page)
+    if page.parent == ROOT and page.stem == "README":
+        assert (reader / "runs/three-tasks/report.html").stat().st_size > 1e6
+        assert (reader / "runs/three-tasks/results.csv").exists()
+        assert (reader / "compare.html").exists()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_block_is_run_or_says_why_not(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language in (*RUN, *SHOWN), f"{block}: a block of {block.language or 'no language'}"
+        if block.language == "bash" and block.not_run is None:
+            assert block.commands()
+    assert unfenced(page) == []
+
+
+def test_a_block_that_is_not_run_is_a_rare_thing() -> None:
+    found = [block for page in PAGES for block in blocks(page) if block.language in RUN]
+    left_out = [block for block in found if block.not_run is not None]
+    assert len(left_out) < len(found) / 4
+    assert all(block.language == "bash" for block in left_out), "Python that is shown is run"
+
+
+def test_a_page_whose_command_fails_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        (tmp_path / "study.toml").write_text(block)
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        exec(block, names)
+    with pytest.raises(AssertionError, match="site-lens report nowhere ended with 2"):
+        run_command(["report", "nowhere"])
 
 
 def test_links_of_the_readme_and_docs_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "analysis/README.md"):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for page in PAGES:
+        for target in links(page):
+            assert (page.parent / target).exists(), f"{named(page)} links to {target}"
+
+
+def test_the_index_of_the_docs_links_to_every_page() -> None:
+    linked = set(links(DOCS / "README.md"))
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md", "index.md"}
+    assert {page for page in pages if not page.startswith("results/")} <= linked
 
 
 def test_there_are_notebooks() -> None:

@@ -1,11 +1,13 @@
 """The command line: parse, call, save, print."""
 
 import sys
+from pathlib import Path
 
 import typer
 
 import site_lens as sl
 from site_lens.cli import comparing, experimenting, fitting, models, reading, sweeping, tasks
+from site_lens.cli.beginning import show_beginning
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
@@ -13,9 +15,18 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="site-lens",
     help="Find which attention heads carry a task. Begin with: site-lens demo",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def begin(context: typer.Context) -> None:
+    """Say what to do next where nothing is asked."""
+    if context.invoked_subcommand is None:
+        show_beginning(Path())
+
+
 for command in (
     fitting.demo,
     fitting.fit,
@@ -44,7 +55,7 @@ app.add_typer(sweeping.app, name="runs")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends with exit code 2 and one line, an interruption with 130."""
     try:
-        app(arguments)
+        app(arguments, prog_name="site-lens")  # also as python -m site_lens.cli; completion goes by this name
     except sl.SiteLensError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

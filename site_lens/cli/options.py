@@ -11,6 +11,12 @@ import typer
 
 import site_lens as sl
 
+
+def complete_tasks(incomplete: str) -> list[str]:
+    """Complete the name of a demo task; files are not read at each press of a key."""
+    return [name for name in sl.load_tasks("demo") if name.startswith(incomplete)]
+
+
 if TYPE_CHECKING:
     from site_lens.models.protocol import LensModel
 
@@ -20,7 +26,10 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by fit or
 ResultsFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 Source = Annotated[str, typer.Argument(help=SOURCES)]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="'demo', a Hugging Face folder or a hub id.")]
-TaskNames = Annotated[list[str] | None, typer.Option("--task", "-t", help="Keep this task; may be repeated.")]
+TaskNames = Annotated[
+    list[str] | None,
+    typer.Option("--task", "-t", help="Keep this task; may be repeated.", autocompletion=complete_tasks),
+]
 InputColumn = Annotated[str, typer.Option(help="Column or key of the input.")]
 OutputColumn = Annotated[str, typer.Option(help="Column or key of the output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]

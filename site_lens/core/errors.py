@@ -1,9 +1,9 @@
 """The errors that site_lens raises: each says what was wrong, what came, and what to do."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from site_lens.core.shown import visible
+from site_lens.core.suggesting import did_you_mean
 
 
 class SiteLensError(Exception):
@@ -60,10 +60,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str], advice: str = "") -
         advice: A closing sentence on what to do.
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = (
-        f"did you mean {' or '.join(repr(n) for n in near)}?"
-        if near
-        else f"known: {', '.join(names[:12])}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    )
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    hint = did_you_mean(name, names) or f"known: {', '.join(names[:12])}{more}"
     return UnknownNameError(f"unknown {kind} {name!r}; {hint} {advice}".rstrip())

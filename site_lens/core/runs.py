@@ -23,6 +23,7 @@ from site_lens.core.record_sets import file_name, manifests
 from site_lens.core.records import Record
 from site_lens.core.scores import ScoresByTask
 from site_lens.core.storage import check_writable, load, save, write_whole
+from site_lens.core.suggesting import did_you_mean_path
 
 ZERO_EMBEDDING = "site_zero_embedding"
 """The control that belongs beside every fit: the same loop with an embedding of zeros, so that gates act alone."""
@@ -106,7 +107,8 @@ class Run:
         """
         folder = Path(folder)
         if not is_folder(folder / "fits"):
-            raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); make one with: site-lens fit")
+            advice = did_you_mean_path(folder, lambda one: (one / "fits").is_dir()) + "make one with: site-lens fit"
+            raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); {advice}")
         controls, measured = sorted((folder / "controls").glob("*")), folder / "evaluations"
         sampled, scored = folder / "attention", sorted((folder / "scores").glob("*"))
         return cls(

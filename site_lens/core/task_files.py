@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Union
 from site_lens.core.assets import demo_tasks
 from site_lens.core.errors import InputError, TaskFileError, unknown_name
 from site_lens.core.reading import current_limits
+from site_lens.core.suggesting import did_you_mean_path
 from site_lens.core.task_rows import READERS, read_rows
 from site_lens.core.tasks import SPLITS, Example, Task
 
@@ -46,6 +47,12 @@ def load_tasks(
     Raises:
         TaskFileError: A file is missing, malformed or too small; file and row are named.
         InputError: A name is unknown.
+
+    Example:
+        >>> import site_lens as sl
+        >>> tasks = sl.load_tasks("demo", ["antonym", "english-french"])
+        >>> tasks["antonym"].family, len(sl.load_tasks("demo"))
+        ('relations', 103)
     """
     if not isinstance(source, str | Path):
         columns = _Columns(input_column, output_column)
@@ -118,7 +125,8 @@ class _Columns:
 
 def _from_path(path: Path, name: str | None, columns: _Columns, seed: int) -> Iterator[Task]:
     if not _exists(path):
-        raise TaskFileError(f"there are no tasks at {path}; give a file, a folder, or 'demo' for the demo tasks")
+        hint = did_you_mean_path(path, lambda one: one.is_dir() or one.suffix in READERS, also=["demo"])
+        raise TaskFileError(f"there are no tasks at {path}; {hint}give a file, a folder, or 'demo' for the demo tasks")
     if not path.is_dir():
         yield _from_file(path, name, columns, seed)
     elif _has_splits(path):

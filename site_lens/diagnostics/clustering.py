@@ -50,6 +50,13 @@ def cluster_tasks(
         MismatchError: The fits are over different grids.
 
     Reference: Rousseeuw 1987 (silhouettes); Campello, Moulavi and Sander 2013 (HDBSCAN).
+
+    Example:
+        >>> import site_lens as sl
+        >>> tasks = sl.sample_tasks(sl.load_tasks("demo").values(), 4, seed=0)
+        >>> fits = sl.fit_site(sl.load_model("demo"), tasks, sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10))
+        >>> sl.cluster_tasks(fits, n_clusters=2, n_bootstrap=10).n_clusters
+        2
     """
     if n_bootstrap < 1:
         raise InputError(f"stability needs at least one bootstrap, got n_bootstrap={n_bootstrap}")

@@ -23,6 +23,13 @@ def check_convergence(fit: SiteFit) -> Convergence:
         InputError: The fit was never evaluated, as one whose first loss is not finite.
 
     Reference: arXiv 2507.20906, figure 3; bimodality coefficient: SAS/STAT user's guide, CLUSTER procedure.
+
+    Example:
+        >>> import site_lens as sl
+        >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=20)
+        >>> fits = sl.fit_site(sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), config)
+        >>> sl.check_convergence(fits["antonym"]).steps
+        (0, 10, 20)
     """
     if not fit.trace.eval_steps:
         raise InputError(f"the fit of {fit.task!r} has no evaluation: its loss was not finite from the start")

@@ -54,6 +54,13 @@ def compare_heads(
         MismatchError: The records stand over different grids.
 
     Reference: Webber, Moffat and Zobel 2010 (rank-biased overlap); Benjamini and Hochberg 1995.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym", "english-french"])
+        >>> fits = sl.fit_site(model, tasks, sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10))
+        >>> sl.compare_heads(fits, threshold=None, k=5).frame()["n_record"].item()
+        5
     """
     named = _named(records)
     grid = _one_grid(named)

@@ -68,6 +68,14 @@ def compare_methods(
         InputError: A name is unknown, neither methods nor selectors are asked for, or a task has too few rows.
         FitError: Every method of a task failed.
         StorageError: The folder cannot be written; found out before the first step.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym", "english-french"])
+        >>> config = sl.ComparisonConfig(n_prompts=4, n_shots=3, site=sl.SiteConfig(n_steps=10))
+        >>> run = sl.compare_methods(model, tasks, ["zero_shot", "site", "task_vector"], config=config, max_queries=8)
+        >>> sl.tabulate_methods(run.evaluations, against=["zero_shot"]).methods
+        ('zero_shot', 'site', 'task_vector')
     """
     bench = Workbench(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
     methods = _defaults(len(bench.tasks)) if methods is None else tuple(dict.fromkeys(methods))

@@ -100,6 +100,14 @@ def faithfulness_curves(
 
     Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads); interchange
     interventions: Geiger et al., arXiv 2106.02997.
+    Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads).
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym"])
+        >>> fits = sl.fit_site(model, tasks, sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10))
+        >>> sl.faithfulness_curves(model, tasks, fits, ks=[1, 5], n_random=1, max_queries=8, n_shots=3).ks
+        (0, 1, 5, 48)
     """
     wanted = task_list(tasks)
     chosen, notes = first_fits(model, wanted, fits)

@@ -71,6 +71,13 @@ def head_profiles(
             characters its tokens stand for.
         MismatchError: A fit belongs to another model.
         ModelError: The model does not show its attention.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym"])
+        >>> fits = sl.fit_site(model, tasks, sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10))
+        >>> sl.head_profiles(model, tasks, fits, heads=["L1H6"], n_prompts=4).frame()["head"].item()
+        'L1H6'
     """
     wanted = task_list(tasks)
     chosen, notes = first_fits(model, wanted, fits)

@@ -83,6 +83,13 @@ def fit_and_evaluate(
         InputError: A task has too few rows for its prompts, a prompt exceeds the context, or a control is unknown or
             needs a second task.
         StorageError: The folder cannot be written; found out before the first step.
+
+    Example:
+        >>> import site_lens as sl
+        >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10)
+        >>> run = sl.fit_and_evaluate(sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), config, max_queries=8)
+        >>> run.evaluations.methods
+        ('zero_shot', 'ten_shot', 'site', 'site_hard', 'site_top_k', 'site_zero_embedding')
     """
     config = config or SiteConfig()
     wanted = task_list(tasks)

@@ -65,6 +65,13 @@ def transfer_matrix(
         MismatchError: A fit belongs to another model.
 
     Reference: arXiv 2507.20906, inter-task activation patching.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym", "english-french"])
+        >>> fits = sl.fit_site(model, tasks, sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10))
+        >>> sl.transfer_matrix(model, tasks, fits, max_queries=8).accuracies("alphas").shape  # (source target)
+        (2, 2)
     """
     wanted = task_list(tasks)
     chosen, notes = first_fits(model, wanted, fits)

@@ -73,6 +73,13 @@ def capture_embeddings(
         InputError: A task has too few train rows, or a prompt exceeds the context.
 
     Reference: arXiv 2507.20906, section 3, with M = 50 and N = 10.
+
+    Example:
+        >>> import site_lens as sl
+        >>> tasks = sl.load_tasks("demo", ["antonym"])
+        >>> found = sl.capture_embeddings(sl.load_model("demo"), tasks, n_prompts=4, n_shots=3)
+        >>> found["antonym"].mean.shape  # (layer head d_head)
+        (6, 8, 32)
     """
     template = template or PromptTemplate()
     wanted = task_list(tasks)

@@ -66,7 +66,19 @@ def attach(hf_model: Any, fits: Fitted | Sequence[Fitted | None], *, tokenizer: 
 def deploy(
     hf_model: Any, fits: Fitted | Sequence[Fitted | None], *, tokenizer: Any | None = None
 ) -> Iterator["Deployment"]:
-    """Put a fit to work in a plain `transformers` model for as long as the context lasts; see `attach`."""
+    """Put a fit to work in a plain `transformers` model for as long as the context lasts; see `attach`.
+
+    Example:
+        >>> import site_lens as sl
+        >>> from site_lens.core.assets import DEMO_MODEL
+        >>> from transformers import AutoModelForCausalLM
+        >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10)
+        >>> fits = sl.fit_site(sl.load_model("demo", device="cpu"), sl.load_tasks("demo", ["antonym"]), config)
+        >>> hf_model = AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype="float32")
+        >>> with sl.deploy(hf_model, fits["antonym"]) as deployment:
+        ...     deployment.differences
+        ()
+    """
     handle = attach(hf_model, fits, tokenizer=tokenizer)
     try:
         yield handle

@@ -55,6 +55,12 @@ def evaluate(
     Raises:
         MismatchError: A fit belongs to another model.
         InputError: A task has no fit or too few rows, or a prompt exceeds the context.
+
+    Example:
+        >>> import site_lens as sl
+        >>> measured = sl.evaluate(sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), max_queries=20)["antonym"]
+        >>> measured.accuracy("ten_shot").value > measured.accuracy("zero_shot").value
+        True
     """
     wanted = task_list(tasks)
     if n_shots < 1 or (max_queries is not None and max_queries < 1):

@@ -26,7 +26,7 @@ def generate(
     max_new_tokens: int = 20,
     stop_at: str = "\n",
 ) -> list[str]:
-    """Continue prompts greedily.
+    r"""Continue prompts greedily.
 
     Edits of column 0 act on the last prompt token; edits of all columns act on every prompt token. Generated tokens are
     edited only where `every_step` says so; SITE's published inference leaves them alone.
@@ -45,6 +45,12 @@ def generate(
 
     Raises:
         InputError: A prompt and its continuation exceed the context, or a bare string came instead of a list.
+
+    Example:
+        >>> import site_lens as sl
+        >>> prompt = "Q: hot\nA: cold\n\nQ: early\nA: late\n\nQ: big\nA:"
+        >>> sl.generate(sl.load_model("demo"), [prompt], max_new_tokens=1)
+        [' small']
     """
     if isinstance(prompts, str) or max_new_tokens < 1:
         raise InputError("generate takes a list of prompts and at least 1 new token; put a single prompt in a list")

@@ -73,7 +73,7 @@ def injection(
 def inject(
     model: LensModel, gates: HeadGates, embedding: TaskEmbedding, *, rule: MixRule = "convex", column: int = 0
 ) -> list[Edit]:
-    """Build the edits that inject a task: one gate map and one embedding for all rows.
+    r"""Build the edits that inject a task: one gate map and one embedding for all rows.
 
     Gates may be soft or hard (`gates.hard()`), of all heads or of some (`gates.only(heads)`).
 
@@ -86,6 +86,14 @@ def inject(
 
     Raises:
         MismatchError: Gates or embedding belong to another grid, or z meant something else where they were made.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["english-french"])
+        >>> embedding = sl.capture_embeddings(model, tasks, n_prompts=4, n_shots=3)["english-french"]
+        >>> edits = sl.inject(model, sl.HeadGates.constant(model.grid, 0.5), embedding)  # one a layer
+        >>> sl.generate(model, ["Q: apple\nA:"], edits, max_new_tokens=1)
+        [' pomme']
     """
     if gates.grid != model.grid:
         raise MismatchError(f"gates over {gates.grid} do not fit {model.identity.name}, which has {model.grid}")

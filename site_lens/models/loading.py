@@ -13,6 +13,7 @@ from torch import Tensor
 
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.errors import InputError, ModelError
+from site_lens.core.suggesting import did_you_mean, did_you_mean_path
 from site_lens.models.bridge import BridgeModel, keep_dtype_of_rotated
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooking import StopForward, hooked, split_heads
@@ -111,10 +112,10 @@ def load_model(
         ) from None
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        advice = "Give 'demo', a folder with config.json and safetensors weights, or a hub id"
+        advice = f"{_meant(source)}give 'demo', a folder with config.json and safetensors weights, or a hub id"
         if "trust_remote_code" in str(error):
-            advice = "Read it, and pass trust_remote_code=True if you trust it"
-        raise InputError(f"cannot load a model from {str(name)!r}: {reason} {advice}") from error
+            advice = "read it, and pass trust_remote_code=True if you trust it"
+        raise InputError(f"cannot load a model from {str(name)!r}: {reason}; {advice}") from error
     return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check)
 
 
@@ -164,7 +165,8 @@ def _source(name: str | Path) -> str:
     source = str(DEMO_MODEL if str(name) == "demo" else name)
     is_path = source.startswith((".", "/", "~")) or len(Path(source).parts) > 2
     if is_path and not Path(source).is_dir():
-        raise InputError(f"there is no model folder {source}; give 'demo', an existing folder, or a hub id")
+        hint = did_you_mean_path(Path(source), lambda one: (one / "config.json").is_file())
+        raise InputError(f"there is no model folder {source}; {hint}give 'demo', an existing folder, or a hub id")
     return source
 
 
@@ -210,6 +212,17 @@ def _bridge(hf_model: Any, tokenizer: Any, name: str) -> Any:
         hf_model.config.architectures = [type(hf_model).__name__]
     # TransformerLens makes the tokenizer that it is given add BOS.
     return _boot(name, hf_model=hf_model, tokenizer=copy.deepcopy(tokenizer), device=hf_model.device)
+
+
+def _meant(source: str) -> str:
+    """Ask whether a model of a like name was meant: one that TransformerLens lists, the demo model, a folder here."""
+    from transformer_lens.supported_models import OFFICIAL_MODEL_NAMES
+
+    if Path(source).is_dir():
+        return ""
+    folders = [str(config.parent) for config in Path().glob("*/config.json")]
+    hint = did_you_mean(source, ["demo", *folders, *OFFICIAL_MODEL_NAMES])
+    return f"{hint} Or " if hint else ""
 
 
 def _host_class(model: Any) -> type[HostModel]:

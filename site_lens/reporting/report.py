@@ -53,6 +53,13 @@ def write_report(
     Raises:
         InputError: There are no fits.
         StorageError: The file cannot be written.
+
+    Example:
+        >>> import site_lens as sl
+        >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10)
+        >>> fits = sl.fit_site(sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), config)
+        >>> sl.write_report(fits, "report.html").name
+        'report.html'
     """
     if isinstance(run, SiteFits):
         run = Run(run, dict(controls or {}), evaluations or None)

@@ -58,6 +58,13 @@ def fit_site(
         FitError: A loss was not finite; `error.fits` holds every fit.
 
     Reference: Park and Rhee, arXiv 2507.20906, sections 3 and 4.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym", "english-french"])
+        >>> fits = sl.fit_site(model, tasks, sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10))
+        >>> list(fits), fits["antonym"].gates.values.shape
+        (['antonym', 'english-french'], (6, 8))
     """
     config = config or SiteConfig()
     wanted = task_list(tasks)

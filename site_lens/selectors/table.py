@@ -87,6 +87,14 @@ def score_heads(
     Raises:
         InputError: A selector is unknown, or a task has too few rows.
         ModelError: A selector needs what the model does not show, such as its attention.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym", "english-french"])
+        >>> config = sl.ComparisonConfig(n_prompts=4, n_shots=3, n_probes=2)
+        >>> scores = sl.score_heads(model, tasks, ["attribution_patching"], config)["attribution_patching"]
+        >>> len(scores["antonym"].top(3))
+        3
     """
     bench = Workbench(model, tasks, config, progress=progress)
     return {name: scores_of(bench, name) for name in (SELECTORS if selectors is None else selectors)}

@@ -1,0 +1,81 @@
+"""The manual: it builds without a warning, asks nothing of the network, and names everything public once."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import site_lens as sl
+from tests.documents import DOCS, ROOT
+
+LOADED = re.compile(r"""<(?:script|img|iframe|source)\b[^>]*?\bsrc=["'](?:https?:)?//[^"']*|"""
+                    r"""<link\b[^>]*?\bhref=["'](?:https?:)?//[^"']*""")  # fmt: skip
+"""Tags that make a browser load something from elsewhere; links to click on are none."""
+FETCHED = re.compile(r"""(?:url\(|@import\s+)["']?(?:https?:)?//[^)"']*""")
+"""The same in a style sheet."""
+DIRECTIVE = re.compile(r"^\.\. (currentmodule|autofunction|autoclass|autoexception|automodule|py:data):: (\S+)", re.M)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages as HTML."""
+    out = tmp_path_factory.mktemp("manual")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_every_page_is_built(built: Path) -> None:
+    pages = {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")}
+    assert pages - {page.relative_to(built) for page in built.rglob("*.html")} == {Path("README.html")}
+    start = (built / "index.html").read_text(encoding="utf-8")
+    assert "A page per question" in start
+    assert (built / "_images/report.png").exists()
+
+
+def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
+    for page in built.rglob("*.html"):
+        assert LOADED.findall(page.read_text(encoding="utf-8")) == [], page.name
+    for style in built.rglob("*.css"):
+        assert FETCHED.findall(style.read_text(encoding="utf-8")) == [], style.name
+
+
+def test_what_is_loaded_from_elsewhere_would_be_seen() -> None:
+    assert LOADED.search('<script async src="https://cdn.example/x.js">')
+    assert LOADED.search('<link rel="stylesheet" href="//fonts.example/x.css">')
+    assert not LOADED.search('<a href="https://example.org">')
+    assert FETCHED.search("src: url(https://fonts.example/x.woff)")
+
+
+def test_the_interface_shows_fields_methods_and_figures(built: Path) -> None:
+    fits = (built / "api/fitting.html").read_text(encoding="utf-8")
+    assert 'id="site_lens.SiteConfig.n_prompts"' in fits
+    assert "M: few-shot prompts averaged into the task embedding." in fits
+    assert 'id="site_lens.Run.load"' in fits
+    assert 'id="site_lens.plots.head_map"' in (built / "api/showing.html").read_text(encoding="utf-8")
+
+
+def documented() -> Counter[str]:
+    """Count the names that the pages on the interface document, with their module."""
+    found: Counter[str] = Counter()
+    for page in sorted((DOCS / "api").glob("*.md")):
+        module = ""
+        for directive, name in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
+            if directive == "currentmodule":
+                module = name
+            else:
+                found[name if directive == "automodule" else f"{module}.{name}"] += 1
+    return found
+
+
+def test_every_public_name_is_documented_exactly_once() -> None:
+    public = [f"site_lens.{name}" for name in sl.__all__] + [f"site_lens.plots.{name}" for name in sl.plots.__all__]
+    assert documented() == Counter(public)
+
+
+def test_the_picture_of_the_report_is_small() -> None:
+    assert (DOCS / "images/report.png").stat().st_size < 250_000
