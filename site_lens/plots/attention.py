@@ -7,7 +7,7 @@ from site_lens.core.errors import InputError
 from site_lens.plots.similarity import TOP, bar_on_top, named_axis
 from site_lens.plots.style import GATE_SCALE, TEMPLATE, at_least, plain, titled
 
-ROW, BOTTOM = 26, 96
+ROW, BOTTOM = 26, 64
 """Pixels of a head's row, and of the tokens' names below the rows."""
 
 COLUMN, HEADS = 14, 90
