@@ -72,7 +72,7 @@ agreement.frame().round(2)
 # dots stand in blocks along the diagonal.
 
 # %%
-overlap = sl.compare_heads(run.fits)
+overlap = sl.compare_heads([fit for name in tasks for fit in run.fits.of(name)])
 sl.plots.similarity(overlap)
 
 # %% [markdown]
@@ -86,11 +86,12 @@ for name in tasks:
 # %% [markdown]
 # ## Does the map belong to the task at all?
 #
-# The null never saw a right answer. What it opens, the embedding opens by being mixed in. Red: higher in the fit;
-# blue: higher in the null.
+# The null was trained on shuffled answers; what it opens, too, need not be the task's. Red: higher in the fit; blue:
+# higher in the null.
 
 # %%
-sl.plots.head_difference(run.fits["antonym", 0], run.controls[shuffled]["antonym", 0])
+null = run.controls[shuffled]["antonym", 0]
+sl.plots.head_difference(run.fits["antonym", 0], null, title="antonym: fit minus null")
 
 # %% [markdown]
 # ## And does it do the task?

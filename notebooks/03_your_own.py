@@ -72,7 +72,7 @@ sl.load_task(folder / "careless.csv", input_column="word", output_column="opposi
 
 # %%
 model = sl.load_model(checkpoint)
-pd.DataFrame(sl.examine(model))[["code", "state", "value", "threshold", "meaning"]]
+pd.DataFrame(sl.examine(model))[["code", "state", "value", "threshold", "meaning"]].round(7)
 
 # %% [markdown]
 # A model that you have already booted can be wrapped. Hand in the checkpoint's own tokenizer: TransformerLens gives
@@ -107,18 +107,22 @@ print(tokens, "->", with_answer[len(tokens) :])
 
 # %%
 config = sl.SiteConfig.quick(n_shots=5)
-run = sl.fit_and_evaluate(model, task, config, seeds=range(3), n_eval_shots=5, folder=folder / "run")
+run = sl.fit_and_evaluate(model, task, config, n_eval_shots=5, folder=folder / "run")
 sl.plots.accuracy(run.evaluations)
 
+# %% [markdown]
+# One map is one draw. Three seeds, in one batch:
+
 # %%
-sl.plots.alpha_spread(run.fits.of("opposites"))
+seeds = sl.fit_site(model, task, config, seeds=range(3))
+sl.plots.alpha_spread(seeds)
 
 # %% [markdown]
 # Few rows make wide intervals, and the toolkit says so:
 
 # %%
 for finding in sl.diagnose(run).having("fail", "warn"):
-    print(f"{finding.state} {finding.code}: {finding.meaning} {finding.advice}")
+    print(f"{finding.state} {finding.code}: {finding.meaning}. {finding.advice}")
 
 # %% [markdown]
 # ## What a study of nothing looks like
@@ -152,7 +156,7 @@ report = sl.write_report(run, folder / "report.html")
 #     site-lens tasks audit opposites.csv --input-column word --output-column opposite
 #     site-lens doctor my-model
 #     site-lens fit opposites.csv --model my-model --input-column word --output-column opposite \
-#         --settings quick --n-shots 5 --n-eval-shots 5 --seeds 3 --out runs/mine
+#         --settings quick --n-shots 5 --n-eval-shots 5 --out runs/mine
 #     site-lens diagnose runs/mine
 #     site-lens report runs/mine
 #
