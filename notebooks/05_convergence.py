@@ -77,7 +77,8 @@ pd.DataFrame(last).T.astype(float).round(2).unstack(level=0)
 
 # %% [markdown]
 # Where `null` is as binary as `fit`, or more so, *that* gates are binary says nothing of the task. *Which* are open
-# may still: the null's gates do not do the task.
+# may still: compare what they do. (Alphas are kept by validation loss; a null's best are often early ones, near the
+# start, where every head is mixed half and half, which alone does some of a task.)
 
 # %%
 run.evaluations.accuracies()[["zero_shot", "ten_shot", "site", shuffled]].round(2)
