@@ -23,7 +23,7 @@ model = sl.load_model("demo")
 model.grid, model.identity.architecture
 
 # %%
-tasks = sl.load_tasks("demo", ["antonym", "english-french", "country-capital", "choose_last_of_3", "pick_animal_3"])
+tasks = sl.load_tasks("demo", ["antonym", "english-french", "country-language", "choose_last_of_3", "pick_animal_3"])
 antonym = tasks["antonym"]
 antonym.audit()
 
@@ -47,7 +47,7 @@ sl.generate(model, [zero_shot.text, three_shot.text], max_new_tokens=1)
 # control: the same loop with an embedding of zeros, so that the gates act alone.
 
 # %%
-run = sl.fit_and_evaluate(model, tasks)
+run = sl.fit_and_evaluate(model, tasks, max_queries=50)
 run.fits["antonym"].frame().sort_values("alpha", ascending=False).head()
 
 # %% [markdown]
@@ -69,8 +69,7 @@ sl.plots.head_maps(run.fits)
 # where gates alone do as well, the embedding adds nothing.
 
 # %%
-results = run.evaluations.results().query("metric == 'first_token'")
-results.pivot(index="task", columns="method", values="value")[list(run.evaluations.methods)].round(3)
+run.evaluations.accuracies().round(3)
 
 # %%
 sl.plots.accuracy(run.evaluations)
@@ -85,22 +84,24 @@ for other in ("ten_shot", "site_zero_embedding"):
 # %% [markdown]
 # ## The same heads?
 #
-# Heads above 0.5 form a set, and sets can be compared.
+# Heads above 0.5 form a set, and sets can be compared. Heads of any task gather in some layers, so that two sets share
+# some by chance: `p_value` is how often random sets with as many heads in every layer share as many.
 
 # %%
-heads = {name: fit.gates.above(0.5) for name, fit in run.fits.items()}
-shared = heads["antonym"] & heads["english-french"]
-print(f"antonym {len(heads['antonym'])}, english-french {len(heads['english-french'])}, both {len(shared)}: {shared}")
+overlap = sl.compare_heads(run.fits)
+print("open in all five tasks:", overlap.shared())
+overlap.frame()[["record", "other", "n_shared", "n_record", "n_other", "jaccard", "p_value"]].round(3)
 
 # %% [markdown]
-# How stable is such a set? Three seeds of one task, again in one batch:
+# How stable is such a set? Three seeds of one task, again in one batch. Left the mean alpha, right its standard
+# deviation:
 
 # %%
 seeds = sl.fit_site(model, antonym, seeds=[0, 1, 2])
-[
-    len(a.gates.above(0.5) & b.gates.above(0.5)) / len(a.gates.above(0.5) | b.gates.above(0.5))
-    for a, b in [(seeds["antonym", 0], seeds["antonym", 1]), (seeds["antonym", 0], seeds["antonym", 2])]
-]
+sl.plots.alpha_spread(seeds)
+
+# %%
+sl.compare_heads(seeds).frame()[["record", "other", "n_shared", "n_record", "n_other", "jaccard", "p_value"]].round(3)
 
 # %% [markdown]
 # ## Keep it
@@ -117,7 +118,11 @@ again = sl.Run.load(folder)
 again.fits["antonym"] == run.fits["antonym"]
 
 # %% [markdown]
-# **What we learned:** one alpha per head, learned in seconds, makes the model do most of these tasks without
-# examples about as well as ten examples do, or better. **What we did not learn:** that the embedding matters
-# (compare the control, task by task), that the map is unique (compare seeds), or anything about large models: this
-# one was trained on such tasks, and is weak where a word is chosen by its position.
+# **What we learned:** one alpha per head, learned in seconds, makes the model do most of these tasks without examples
+# about as well as ten examples do, or better. **What we did not learn:** that the embedding matters (compare the
+# control, task by task), that the map is unique (compare seeds), or anything about large models: this one was trained
+# on such tasks, and is weak where a word is chosen by its position.
+#
+# Next: [reading a head map](02_head_map.ipynb), [your own task and model](03_your_own.ipynb),
+# [transfer](04_transfer.ipynb), [convergence](05_convergence.ipynb), [rival methods](06_rival_methods.ipynb),
+# [what a head does](07_head_roles.ipynb).

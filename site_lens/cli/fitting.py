@@ -110,6 +110,8 @@ def fit(
         n_attention_heads=ATTENTION_HEADS,
     )
     show_run(run, {"fits": out / "fits", "results": out / "results.csv"}, as_json)
+    if not as_json:
+        print(f"next:    site-lens diagnose {out}; site-lens report {out}")
 
 
 @loads_a_model

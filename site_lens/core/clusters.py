@@ -34,6 +34,10 @@ class Estimate(Frozen):
             raise ValueError(f"an interval from {self.low:g} to {self.high:g} is empty")
         return self
 
+    def __str__(self) -> str:
+        chance = "" if self.p_value is None else f", p = {self.p_value:.2g}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]{chance}"
+
 
 class _Clusters(Record):
     items: tuple[str, ...]

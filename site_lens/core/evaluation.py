@@ -185,6 +185,20 @@ class Evaluations(RecordSet[Evaluation]):
             return pd.DataFrame(columns=RESULT_COLUMNS)
         return pd.concat([evaluation.results() for evaluation in self.values()], ignore_index=True)
 
+    def accuracies(self, metric: Match = "first_token") -> "pd.DataFrame":
+        """One row per task, one column per method: share of right answers, NaN where a task lacks the method.
+
+        Raises:
+            InputError: The metric was not measured.
+        """
+        import pandas as pd
+
+        found = {
+            task: {method: one.accuracy(method, metric).value for method in one.methods} for task, one in self.items()
+        }
+        table = pd.DataFrame.from_dict(found, orient="index").reindex(columns=list(self.methods))
+        return table.rename_axis(index="task", columns="method")
+
     def having(self, *methods: str) -> "Evaluations":
         """Keep the tasks that were evaluated with all of these methods."""
         return Evaluations(one for one in self.values() if set(methods) <= set(one.methods))

@@ -24,6 +24,8 @@ class Head:
     def __str__(self) -> str:
         return f"L{self.layer}H{self.head}"
 
+    __repr__ = __str__
+
     @classmethod
     def parse(cls, text: str) -> "Head":
         """Read a head from text such as `L3H7` or `3.7`.
@@ -98,6 +100,9 @@ class HeadGrid:
     def __str__(self) -> str:
         ragged = len(set(self.heads_per_layer)) > 1
         return f"{self.n_layers} layers x {'up to ' if ragged else ''}{self.n_heads} heads"
+
+    def __repr__(self) -> str:
+        return f"HeadGrid({self})"
 
 
 @dataclass(frozen=True)
@@ -186,3 +191,6 @@ class HeadSet:
 
     def __str__(self) -> str:
         return "{" + ", ".join(map(str, self)) + "}"
+
+    def __repr__(self) -> str:
+        return f"HeadSet({self})"

@@ -118,6 +118,16 @@ class Record(Frozen):
         """Return the record as a tidy table, one row per observation."""
         raise NotImplementedError(f"{type(self).__name__} has no table")
 
+    def __repr__(self) -> str:
+        """Name what fits a line; arrays and nested values would fill a screen."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields if not name.endswith("digest")}
+        short = [f"{name}={value!r}" for name, value in fields.items() if isinstance(value, str | int | float)]
+        return f"{type(self).__name__}({', '.join(short)})"
+
+    def _repr_html_(self) -> str:
+        """Show a record as its table in Jupyter."""
+        return str(self.frame().to_html(max_rows=10, notebook=True))
+
     def _digested(self) -> tuple[str | int, ...]:
         return (self.kind, self.schema_version)
 

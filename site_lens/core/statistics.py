@@ -21,6 +21,9 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    def __repr__(self) -> str:
+        return f"Interval({self}, n={self.n})"
+
 
 @cache  # a report asks for the same few hundred over and over, and scipy takes half a millisecond for each
 def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:

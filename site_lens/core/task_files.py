@@ -98,7 +98,7 @@ class _Columns:
             if column not in row:
                 raise TaskFileError(
                     f"{where}: no {column!r}; the row has {', '.join(map(repr, row)) or 'nothing'}. "
-                    "Name the columns with input_column and output_column"
+                    "Name the columns with input_column and output_column (--input-column, --output-column)"
                 )
         outputs = row[self.output]
         outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]

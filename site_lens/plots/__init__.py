@@ -8,6 +8,7 @@ from site_lens.plots.accuracy import accuracy as accuracy
 from site_lens.plots.alpha_histogram import alpha_histogram as alpha_histogram
 from site_lens.plots.alpha_paths import alpha_paths as alpha_paths
 from site_lens.plots.alpha_spread import alpha_spread as alpha_spread
+from site_lens.plots.attention import attention as attention
 from site_lens.plots.attention_shares import attention_shares as attention_shares
 from site_lens.plots.co_clusters import co_clusters as co_clusters
 from site_lens.plots.content_shares import content_shares as content_shares
@@ -35,6 +36,7 @@ __all__ = [
     "alpha_histogram",
     "alpha_paths",
     "alpha_spread",
+    "attention",
     "attention_shares",
     "co_clusters",
     "faithfulness",

@@ -141,3 +141,14 @@ def test_methods_come_in_order_of_first_appearance() -> None:
     some = Evaluations([fake_evaluation("a", {"zero_shot": 0, "site": 1}), fake_evaluation("b", {"x": 0, "site": 1})])
     assert some.methods == ("zero_shot", "site", "x")
     assert list(some) == ["a", "b"]
+
+
+def test_accuracies_stand_one_row_a_task_and_one_column_a_method() -> None:
+    some = Evaluations([planted("a"), fake_evaluation("b", {"zero_shot": 0, "site": 1})])
+    table = some.accuracies()
+    assert list(table.index) == ["a", "b"]
+    assert list(table.columns) == list(some.methods)
+    assert table.loc["a", "site"] == some["a"].accuracy("site").value == 0.5
+    assert table.loc["a", REFERENCE] == 0.75
+    assert table[REFERENCE].isna().tolist() == [False, True]
+    assert table["zero_shot"].isna().tolist() == [True, False]

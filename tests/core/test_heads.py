@@ -169,4 +169,8 @@ def test_sets_of_different_grids_do_not_mix() -> None:
 
 
 def test_a_set_is_written_in_order_of_layer_and_head() -> None:
-    assert str(HeadSet.of(HeadGrid.full(2, 12), ["L1H0", "L0H11", "L0H2"])) == "{L0H2, L0H11, L1H0}"
+    heads = HeadSet.of(HeadGrid.full(2, 12), ["L1H0", "L0H11", "L0H2"])
+    assert str(heads) == "{L0H2, L0H11, L1H0}"
+    assert repr((heads, heads.grid, list(heads)[:1])) == (
+        "(HeadSet({L0H2, L0H11, L1H0}), HeadGrid(2 layers x 12 heads), [L0H2])"
+    )

@@ -156,3 +156,11 @@ def test_values_of_different_classes_with_the_same_fields_differ() -> None:
 
 def test_every_record_has_a_table_of_at_least_a_row(record: Record) -> None:
     assert len(record.frame()) > 0
+
+
+def test_a_record_is_named_in_a_line_and_shown_as_its_table(record: Record) -> None:
+    assert repr(record).startswith(f"{type(record).__name__}(")
+    assert "\n" not in repr(record)
+    assert "array(" not in repr(record)
+    shown = record._repr_html_()
+    assert all(f"<th>{column}</th>" in shown for column in record.frame().columns[:3])

@@ -574,6 +574,11 @@ def test_an_empty_interval_is_refused() -> None:
         Estimate(value=0.5, low=0.4, high=0.6, p_value=0.0)
 
 
+def test_an_estimate_is_written_with_its_interval_and_its_p_value_if_it_has_one() -> None:
+    assert str(Estimate(value=0.5, low=0.4, high=0.6)) == "0.500 [0.400, 0.600]"
+    assert str(Estimate(value=0.5, low=0.4, high=0.6, p_value=0.02)) == "0.500 [0.400, 0.600], p = 0.02"
+
+
 # Size
 
 
