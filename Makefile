@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full test-tl3 lint format notebooks docs bench bench-full clean
+.PHONY: help install demo test test-full test-tl3 nightly lint format notebooks docs bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -24,8 +24,7 @@ test: install ## Run the tests (minutes)
 test-full: install ## Run the tests and what is slow, too
 	$(BIN)/python -m pytest
 
-# The last TransformerLens that has HookedTransformer, in an environment of its own. Deployment uses no TransformerLens; fits
-# made under 3.9 digest the same weights differently, of which it warns.
+# The last TransformerLens that has HookedTransformer, in an environment of its own.
 .venv-tl3/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-tl3
 	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' constraints.txt > .venv-tl3/constraints.txt
@@ -33,7 +32,10 @@ test-full: install ## Run the tests and what is slow, too
 	@touch $@
 
 test-tl3: .venv-tl3/.installed ## Run the tests of models and fits under TransformerLens 3.9
-	OMP_NUM_THREADS=1 .venv-tl3/bin/python -m pytest -n 2 -m "not slow" tests/models tests/oracle tests/interventions tests/selectors tests/baselines --ignore tests/interventions/test_deploying.py
+	OMP_NUM_THREADS=1 .venv-tl3/bin/python -m pytest -n 2 -m "not slow" tests/models tests/oracle tests/interventions tests/selectors tests/baselines
+
+nightly: install ## Try every loader on 5,000 strange files
+	$(BIN)/python -m pytest tests/safety --hypothesis-profile=nightly
 
 lint: install ## Check style and types
 	$(BIN)/ruff check .

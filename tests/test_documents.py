@@ -1,5 +1,6 @@
 """What README, docs and notebooks show is run, not only read."""
 
+import re
 from pathlib import Path
 
 import jupytext

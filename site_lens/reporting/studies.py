@@ -42,9 +42,8 @@ def study_blocks(studies: Mapping[str, Record]) -> list[Block]:
             known = ", ".join(sorted(kind.kind for kind in _BLOCKS))
             raise InputError(f"study {name!r} holds a {study.kind}, which the report does not show; it shows {known}")
         found.append(_BLOCKS[type(study)](name, study))
-    matrices, profiles = (
-        [study for study in studies.values() if isinstance(study, kind)] for kind in (TransferMatrix, HeadProfiles)
-    )
+    matrices = [study for study in studies.values() if isinstance(study, TransferMatrix)]
+    profiles = [study for study in studies.values() if isinstance(study, HeadProfiles)]
     return [*found, *(_roles(matrix, one) for matrix in matrices for one in profiles)]
 
 

@@ -8,8 +8,9 @@ from pydantic import Field, ValidationError
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError, StorageError
+from site_lens.core.reading import current_limits, parse_json, read_file
 from site_lens.core.records import Frozen, readable
-from site_lens.core.storage import MAX_JSON_BYTES, write_whole
+from site_lens.core.storage import write_whole
 
 F = TypeVar("F", bound=Frozen)
 
@@ -84,13 +85,12 @@ def read_sealed(path: Path, kind: type[F]) -> F:
     Raises:
         StorageError: It is missing, truncated, was edited, or does not hold such a value.
     """
+    limits = current_limits()
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise StorageError(f"{path} is larger than {MAX_JSON_BYTES} bytes, more than it can need")
-        whole = json.loads(path.read_bytes())
+        whole = parse_json(read_file(path, limits.record_json_bytes), limits.record_json_values)
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StorageError(f"{path} is truncated or not JSON ({error})") from None
     if not isinstance(whole, dict) or set(whole) != {"digest", "content"} or not isinstance(whole["content"], dict):
         raise StorageError(f"{path} does not hold a digest and a content")

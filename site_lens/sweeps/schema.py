@@ -10,9 +10,13 @@ from pydantic import Field, field_validator, model_validator
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.fits import SiteConfig
 from site_lens.core.prompts import PromptTemplate
+from site_lens.core.reading import read_file
 from site_lens.core.record_sets import file_name
 from site_lens.core.records import Frozen
 from site_lens.core.runs import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_EMBEDDING
+
+MOST_BYTES = 2**20
+"""A sweep file larger than this is refused unread."""
 
 SETTINGS: dict[str, Callable[..., SiteConfig]] = {
     "default": SiteConfig,
@@ -184,7 +188,7 @@ class Sweep(Frozen):
         """
         path = Path(path)
         try:
-            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+            fields = tomllib.loads(read_file(path, MOST_BYTES).decode())
         except OSError as error:
             raise InputError(f"cannot read the sweep file {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

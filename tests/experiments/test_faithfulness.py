@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,9 +172,12 @@ def test_an_interrupted_call_goes_on_where_it_stopped(
     first = curves_of(["direct_u"])
     asked: list[str] = []
     real = experiment._of_task
-    monkeypatch.setattr(
-        experiment, "_of_task", lambda model, task, *rest: asked.append(task.name) or real(model, task, *rest)
-    )
+
+    def watched(model: LensModel, task: sl.Task, *rest: Any) -> dict[str, np.ndarray]:
+        asked.append(task.name)
+        return real(model, task, *rest)
+
+    monkeypatch.setattr(experiment, "_of_task", watched)
     both = curves_of(["direct_u", "swapped_u"])
     assert asked == ["swapped_u"]
     assert np.array_equal(both.right[:, :, :1], first.right)

@@ -101,6 +101,10 @@ OPENED_ELSEWHERE = {
     "site_lens/reporting/page.py": "parts of packages",
     "site_lens/reporting/images.py": "images that it drew a moment before",
     "site_lens/interventions/tensor_files.py": "bytes that came through the door",
+    "site_lens/sweeps/fingerprints.py": "weights of a local model, which are only digested",
+    "site_lens/sweeps/placing.py": "a result that it wrote a moment before",
+    "site_lens/sweeps/store.py": "files of a result, which are only digested",
+    "site_lens/sweeps/events.py": "the event log of a store, line by line; what is no event is counted",
     "site_lens/demo/measure.py": "what the training of the demo model left",
     "site_lens/demo/training.py": "its own checkpoint",
 }

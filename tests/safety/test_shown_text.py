@@ -138,7 +138,8 @@ def test_no_name_acts_in_the_card(tmp_path: Path) -> None:
     head, body = card.split("\n---\n", 1)
     assert yaml.safe_load(head.removeprefix("---\n"))["library_name"] == "site_lens"
     assert "base_model" not in head
-    prose, code = [], []
+    prose: list[str] = []
+    code: list[str] = []
     for i, part in enumerate(re.split(r"^(?:~~~~+|```)(?:text|python)?$", body, flags=re.M)):
         (code if i % 2 else prose).append(part)
     assert len(code) == 2

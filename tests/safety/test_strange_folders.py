@@ -195,7 +195,7 @@ def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_strange_files_beside_the_records_are_not_uploaded(
     honest: Path, tmp_path: Path, uploaded: list[dict[str, Any]]
 ) -> None:
-    from huggingface_hub.utils import filter_repo_objects
+    from huggingface_hub.utils._paths import filter_repo_objects
 
     folder = shutil.copytree(honest, tmp_path / "run")
     for name in ("fits/id_rsa", "fits/.env", "fits/deep/antonym.txt", "evaluations/notes.md", "secret.json"):
