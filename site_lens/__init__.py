@@ -81,6 +81,7 @@ _HOMES = {
     "site_lens.reporting.report": ("write_report",),
     "site_lens.reporting.comparison": ("write_comparison",),
     "site_lens.reporting.images": ("write_image", "write_images"),
+    "site_lens.explorer.opening": ("explore",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -164,6 +165,7 @@ if TYPE_CHECKING:
     from site_lens.experiments.sensitivity import prompt_sensitivity as prompt_sensitivity
     from site_lens.experiments.study import fit_and_evaluate as fit_and_evaluate
     from site_lens.experiments.transfer import transfer_matrix as transfer_matrix
+    from site_lens.explorer.opening import explore as explore
     from site_lens.interventions.attending import sample_attention as sample_attention
     from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
     from site_lens.interventions.deploying import attach as attach

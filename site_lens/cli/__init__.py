@@ -5,7 +5,7 @@ import sys
 import typer
 
 import site_lens as sl
-from site_lens.cli import comparing, experimenting, fitting, models, reading, tasks
+from site_lens.cli import comparing, experimenting, exploring, fitting, models, reading, tasks
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
@@ -32,6 +32,7 @@ for command in (
     reading.report,
     reading.diagnose,
     reading.compare,
+    exploring.explore,
     models.doctor,
 ):
     app.command()(command)

@@ -1,0 +1,87 @@
+"""What every panel of the explorer has: the state that it shows, and the one way in which it changes it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from typing import Any, Literal
+
+import ipywidgets as widgets
+import plotly.graph_objects as go
+
+from site_lens.explorer.state import Exploration
+
+Change = Literal["fit", "head", "set", "query", "prompt", "basket"]
+"""What a user changed: fit or comparison, head, head set, query, prompt to see attention in, basket."""
+
+Act = Callable[[Change, Callable[[], object]], None]
+"""Do something to the state, then show it; a user's mistake is said instead of raised."""
+
+
+class Panel(ABC):
+    """Widgets that show a part of the state; `box` holds them."""
+
+    def __init__(self, state: Exploration, act: Act) -> None:
+        self.state = state
+        self._act = act
+        self._filling = False
+        self.box: Any = widgets.VBox([], layout=widgets.Layout(min_width="0"))
+
+    @abstractmethod
+    def show(self, change: Change) -> None:
+        """Bring the widgets up to the state, as far as the change concerns them."""
+
+    def refresh(self, change: Change) -> None:
+        """Show the state; widgets that are set meanwhile do not count as set by the user."""
+        self._filling = True
+        try:
+            self.show(change)
+        finally:
+            self._filling = False
+
+    def when_set(self, widget: Any, change: Change, do: Callable[[Any], object]) -> None:
+        """Hand the value of a widget to `do` when the user sets it."""
+
+        def seen(event: dict[str, Any]) -> None:
+            if not self._filling:
+                self._act(change, lambda: do(event["new"]))
+
+        widget.observe(seen, "value")
+
+    def when_clicked(self, button: Any, change: Change, do: Callable[[], object]) -> None:
+        """Call `do` when a button is clicked."""
+        button.on_click(lambda _: self._act(change, do))
+
+
+def redraw(drawn: go.FigureWidget, figure: go.Figure) -> None:
+    """Show another figure in a widget: a new widget would send plotly's five megabytes to the browser again."""
+    with drawn.batch_update():
+        drawn.data = ()
+        drawn.layout = figure.layout
+    drawn.add_traces(figure.data)
+
+
+def canvas() -> go.FigureWidget:
+    """Build an empty figure that is as wide as its place."""
+    drawn = go.FigureWidget()
+    drawn._config = {"displayModeBar": False, "responsive": True}
+    return drawn
+
+
+def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = ()) -> str:
+    """Write an HTML table; all text is escaped, the first cell of a row is its heading."""
+    top = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in header)}</tr></thead>" if header else ""
+    body = "".join(
+        f"<tr><th>{escape(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+        for first, *rest in rows
+    )
+    return f"<table>{top}<tbody>{body}</tbody></table>"
+
+
+def heading(text: str) -> Any:
+    """Build the heading of a panel."""
+    return widgets.HTML(f"<h3>{escape(text)}</h3>")
+
+
+def soft(text: str) -> str:
+    """Write a line that stands back."""
+    return f'<p class="soft">{escape(text)}</p>'
