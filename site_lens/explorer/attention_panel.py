@@ -34,6 +34,7 @@ class AttentionPanel(Panel):
         self.fill = widgets.HBox([], layout=widgets.Layout(flex_flow="row wrap"))
         self.sample = widgets.Dropdown(description="prompt", style={"description_width": "4rem"})
         self.view = AttentionView()
+        self.view.add_class("attention")
         self.note = widgets.HTML()
         chooser: list[Any] = [self.sample] if state.live is None else [self.text, self.fill]
         self.box.children = [heading("Attention"), *chooser, self.note, self.view]

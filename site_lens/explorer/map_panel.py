@@ -19,7 +19,6 @@ PARTS: dict[str, Part] = {
     "of the first alone": "only_first",
     "of the second alone": "only_second",
 }
-WIDE = widgets.Layout(width="100%", max_width="30rem")
 STYLE = {"description_width": "6.5rem"}
 
 OUTLINE, HALO, CHOSEN = "#111111", "#ffffff", "#D55E00"
@@ -34,18 +33,18 @@ class MapPanel(Panel):
 
     def __init__(self, state: Exploration, act: Act) -> None:
         super().__init__(state, act)
-        self.task = widgets.Dropdown(options=list(state.run.fits), description="task", layout=WIDE, style=STYLE)
-        self.other = widgets.Dropdown(description="compare with", layout=WIDE, style=STYLE)
+        self.task = widgets.Dropdown(options=list(state.run.fits), description="task", layout=_wide(), style=STYLE)
+        self.other = widgets.Dropdown(description="compare with", layout=_wide(), style=STYLE)
         self.figure = canvas()
         self.rule = widgets.ToggleButtons(
             options=[("alpha above", "threshold"), ("highest k", "top")], style={"button_width": "8rem"}
         )
         self.threshold = widgets.FloatSlider(
-            min=0, max=1, step=0.01, description="alpha above", continuous_update=False, layout=WIDE, style=STYLE
+            min=0, max=1, step=0.01, description="alpha above", continuous_update=False, layout=_wide(), style=STYLE
         )
-        self.k = widgets.IntSlider(min=0, description="k", continuous_update=False, layout=WIDE, style=STYLE)
-        self.part = widgets.Dropdown(options=list(PARTS.items()), description="heads", layout=WIDE, style=STYLE)
-        self.head = widgets.Text(description="head", continuous_update=False, layout=WIDE, style=STYLE)
+        self.k = widgets.IntSlider(min=0, description="k", continuous_update=False, layout=_wide(), style=STYLE)
+        self.part = widgets.Dropdown(options=list(PARTS.items()), description="heads", layout=_wide(), style=STYLE)
+        self.head = widgets.Text(description="head", continuous_update=False, layout=_wide(), style=STYLE)
         self.summary = widgets.HTML()
         self.box.children = [
             self.task, self.other, self.figure, self.rule, self.threshold, self.k, self.part, self.summary, self.head,
@@ -112,6 +111,11 @@ class MapPanel(Panel):
         heads = self.state.head_set()
         named = ", ".join(map(str, list(heads)[:MOST_NAMED])) + (", ..." if len(heads) > MOST_NAMED else "")
         self.summary.value = soft(f"{len(heads)} of {len(heads.grid)} heads outlined: {named or 'none'}")
+
+
+def _wide() -> Any:
+    """Build a layout; each widget needs its own, as some are hidden at times."""
+    return widgets.Layout(width="100%", max_width="30rem")
 
 
 def outlines(heads: Iterable[Head]) -> tuple[list[float | None], list[float | None]]:

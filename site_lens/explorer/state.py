@@ -96,9 +96,11 @@ class Exploration:
         """Which of the two head sets is meant while two fits are compared."""
         self.rounded = False
         """Whether heads of the set are replaced wholly (alpha 1) instead of by their fitted alphas."""
-        self.cut = Cut()
-        self.select(next(iter(run.fits)))
+        self.key = next(iter(run.fits))
+        """Key of the fit that is looked at."""
         self.cut = Cut(k=max(1, round(self.fit.gates.mass())))
+        (self.head,) = self.fit.gates.top(1)
+        self.query = self._first_query()
 
     @property
     def fit(self) -> SiteFit:
@@ -120,10 +122,9 @@ class Exploration:
         self.key = key
         if self.other_key not in self.comparable():
             self.compare(None)
-        if getattr(self, "head", None) not in fit.gates.grid:
+        if self.head not in fit.gates.grid:
             (self.head,) = fit.gates.top(1)
-        queries = self.queries()
-        self.query = queries[0] if queries else ""
+        self.query = self._first_query()
 
     def comparable(self) -> list[str]:
         """Return the keys of the fits over the same grid, other than this one."""
@@ -213,6 +214,9 @@ class Exploration:
             return self.live.queries(self.fit)
         measured = self.run.evaluations or {}
         return measured[self.fit.task].queries if self.fit.task in measured else ()
+
+    def _first_query(self) -> str:
+        return next(iter(self.queries()), "")
 
     def keep(self) -> str:
         """Put the head set into the basket and return its name there."""
