@@ -5,13 +5,14 @@ export default {
     const draw = () => {
       const canvas = document.createElement("div");
       canvas.id = `attention-${Math.random().toString(36).slice(2)}`;
+      canvas.style.maxWidth = "28rem"; // a few tokens need no whole page
       shown = canvas;
       el.replaceChildren(canvas);
       const properties = model.get("properties");
       const show = () => {
         if (shown !== canvas) return; // replaced, or taken down
         if (!canvas.isConnected) requestAnimationFrame(show); // circuitsvis finds its place by its id in the document
-        else CircuitsVis.render(canvas.id, CircuitsVis.AttentionHeads, properties);
+        else CircuitsVis.render(canvas.id, CircuitsVis.AttentionPattern, { zoomed: true, ...properties });
       };
       if (properties.tokens) show();
     };

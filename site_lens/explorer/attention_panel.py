@@ -14,7 +14,7 @@ from site_lens.reporting.page import circuitsvis_bundle
 
 
 class AttentionView(anywidget.AnyWidget):
-    """Circuitsvis' `AttentionHeads` as a widget, from the bundle that is installed."""
+    """Circuitsvis' `AttentionPattern` as a widget, from the bundle that is installed."""
 
     _esm = circuitsvis_bundle() + (ASSETS / "attention_view.js").read_text(encoding="utf-8")
     properties = traitlets.Dict().tag(sync=True)
@@ -28,7 +28,7 @@ class AttentionPanel(Panel):
         super().__init__(state, act)
         self._sample = 0
         self.text = widgets.Textarea(
-            description="prompt", rows=5, continuous_update=False, layout=widgets.Layout(width="100%"),
+            description="prompt", rows=5, continuous_update=False, layout=widgets.Layout(width="auto"),
             style={"description_width": "4rem"},
         )  # fmt: skip
         self.fill = widgets.HBox([], layout=widgets.Layout(flex_flow="row wrap"))
@@ -72,8 +72,10 @@ class AttentionPanel(Panel):
             self._nothing("Type a prompt.")
             return
         tokens, pattern = live.attention(self.text.value, head)
-        self.note.value = soft(f"{head}, {len(tokens)} tokens, no edit; hover or click the small map to enlarge it.")
-        self.view.properties = attention_properties(tokens, [str(head)], pattern[None])
+        self.note.value = soft(
+            f"{head} on {len(tokens)} tokens, without any edit: each row is what one token attends to."
+        )
+        self.view.properties = attention_properties(tokens, pattern)
 
     def _show_sample(self, change: Change) -> None:
         task, name = self.state.fit.task, str(self.state.head)
@@ -93,10 +95,8 @@ class AttentionPanel(Panel):
             )
             return
         i = sample.heads.index(name)
-        self.note.value = soft(f"{name}, a saved prompt, no edit; hover or click the small map to enlarge it.")
-        self.view.properties = attention_properties(
-            sample.tokens[self._sample], [name], sample.pattern(self._sample)[i : i + 1]
-        )
+        self.note.value = soft(f"{name} on a saved prompt, without any edit: each row is what one token attends to.")
+        self.view.properties = attention_properties(sample.tokens[self._sample], sample.pattern(self._sample)[i])
 
     def _nothing(self, why: str) -> None:
         self.note.value = soft(why)

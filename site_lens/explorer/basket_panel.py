@@ -18,10 +18,10 @@ class BasketPanel(Panel):
         super().__init__(state, act)
         self.add = widgets.Button(description="Add the head set", button_style="primary", layout=AUTO)
         self.add_head = widgets.Button(description="Add the head alone", layout=AUTO)
-        self.sets = widgets.Select(rows=5, layout=widgets.Layout(width="100%", max_width="30rem"))
+        self.sets = widgets.Select(rows=5, layout=widgets.Layout(width="auto", max_width="30rem"))
         self.remove = widgets.Button(description="Remove", layout=AUTO)
         self.format = widgets.ToggleButtons(options=list(FILES), style={"button_width": "6rem"})
-        self.text = widgets.Textarea(rows=8, disabled=True, layout=widgets.Layout(width="100%"))
+        self.text = widgets.Textarea(rows=8, disabled=True, layout=widgets.Layout(width="auto"))
         self.link = widgets.HTML()
         row = widgets.Layout(flex_flow="row wrap", align_items="center")
         self.kept = widgets.VBox(

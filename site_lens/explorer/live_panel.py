@@ -16,8 +16,8 @@ class LivePanel(Panel):
     def __init__(self, state: Exploration, act: Act) -> None:
         super().__init__(state, act)
         self.query = widgets.Combobox(
-            description="query", continuous_update=False, ensure_option=False, layout=widgets.Layout(width="100%",
-            max_width="30rem"), style={"description_width": "4rem"},
+            description="query", continuous_update=False, ensure_option=False,
+            layout=widgets.Layout(width="auto", max_width="30rem"), style={"description_width": "4rem"},
         )  # fmt: skip
         self.rounded = widgets.Checkbox(description="replace these heads wholly (alpha 1)", indent=False)
         self.results = widgets.HTML()

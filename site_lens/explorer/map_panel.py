@@ -50,7 +50,7 @@ class MapPanel(Panel):
             self.task, self.other, self.figure, self.rule, self.threshold, self.k, self.part, self.summary, self.head,
         ]  # fmt: skip
         self.when_set(self.task, "fit", state.select)
-        self.when_set(self.other, "fit", state.compare)
+        self.when_set(self.other, "fit", lambda key: state.compare(key or None))  # no task has an empty name
         self.when_set(self.rule, "set", lambda rule: state.recut(rule=rule))
         self.when_set(self.threshold, "set", lambda threshold: state.recut(threshold=threshold))
         self.when_set(self.k, "set", lambda k: state.recut(k=k))
@@ -62,8 +62,8 @@ class MapPanel(Panel):
         state = self.state
         if change == "fit":
             self.task.value = state.key
-            self.other.options = [("nothing", None), *((key, key) for key in state.comparable())]
-            self.other.value = state.other_key
+            self.other.options = [("nothing", ""), *((key, key) for key in state.comparable())]
+            self.other.value = state.other_key or ""
             self.k.max = len(state.fit.gates.grid)
             self._draw()
         if change in ("fit", "set"):
@@ -115,7 +115,7 @@ class MapPanel(Panel):
 
 def _wide() -> Any:
     """Build a layout; each widget needs its own, as some are hidden at times."""
-    return widgets.Layout(width="100%", max_width="30rem")
+    return widgets.Layout(width="auto", max_width="30rem")
 
 
 def outlines(heads: Iterable[Head]) -> tuple[list[float | None], list[float | None]]:

@@ -54,9 +54,8 @@ class Panel(ABC):
 
 def redraw(drawn: go.FigureWidget, figure: go.Figure) -> None:
     """Show another figure in a widget: a new widget would send plotly's five megabytes to the browser again."""
-    with drawn.batch_update():
-        drawn.data = ()
-        drawn.layout = figure.layout
+    drawn.data = ()
+    drawn.layout = figure.layout
     drawn.add_traces(figure.data)
 
 
@@ -69,12 +68,17 @@ def canvas() -> go.FigureWidget:
 
 def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = ()) -> str:
     """Write an HTML table; all text is escaped, the first cell of a row is its heading."""
-    top = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in header)}</tr></thead>" if header else ""
-    body = "".join(
-        f"<tr><th>{escape(first)}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
-        for first, *rest in rows
-    )
-    return f"<table>{top}<tbody>{body}</tbody></table>"
+
+    def row(cells: Sequence[str], first: str, other: str) -> str:
+        marked = [(first if i == 0 else other, cell) for i, cell in enumerate(cells)]
+        return "<tr>" + "".join(f"<{tag}>{_breakable(cell)}</{tag}>" for tag, cell in marked) + "</tr>"
+
+    top = f"<thead>{row(header, 'th', 'th')}</thead>" if header else ""
+    return f"<table>{top}<tbody>{''.join(row(cells, 'th', 'td') for cells in rows)}</tbody></table>"
+
+
+def _breakable(text: str) -> str:
+    return escape(text).replace("_", "_<wbr>")
 
 
 def heading(text: str) -> Any:

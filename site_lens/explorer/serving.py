@@ -4,6 +4,7 @@ The page is bound to the loopback address, asks for a token, since other users o
 and tells the browser to load nothing from elsewhere.
 """
 
+import logging
 import secrets
 import socket
 import tempfile
@@ -25,6 +26,10 @@ POLICY = "; ".join(
     )
 )
 """Voila's template names style sheets of a CDN; under this policy no browser asks for them. Widgets come as blobs."""
+
+
+EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget")
+"""What the widgets need; other extensions of JupyterLab that are installed may not fit voila's version of it."""
 
 
 def serve_page(
@@ -60,9 +65,10 @@ def serve_page(
         app.initialize([str(path)])
         # Set behind the configuration files, which may open other pages to the network.
         app.ip, app.port, app.port_retries = LOOPBACK, chosen, 0
-        app.token, app.open_browser, app.log_level = token, False, "WARNING"
+        app.token, app.open_browser, app.log_level = token, False, logging.WARNING
         app.tornado_settings = {"headers": {"Content-Security-Policy": POLICY}}
         app.voila_configuration.show_tracebacks = True
+        app.voila_configuration.extension_allowlist = list(EXTENSIONS)
         announce(address)
         if browser:
             IOLoop.current().add_callback(webbrowser.open, address)

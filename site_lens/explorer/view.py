@@ -15,7 +15,7 @@ from site_lens.explorer.basket_panel import BasketPanel
 from site_lens.explorer.head_panel import HeadPanel
 from site_lens.explorer.live_panel import LivePanel
 from site_lens.explorer.map_panel import MapPanel
-from site_lens.explorer.panel import Change, soft
+from site_lens.explorer.panel import Change, Panel, soft
 from site_lens.explorer.state import Exploration
 
 
@@ -36,12 +36,8 @@ class Explorer:
         self._panels = (self.map, self.head, self.live, self.attention, self.kept)
         self.message = widgets.HTML()
         """What the user did wrong; empty when nothing."""
-        columns = widgets.GridBox(
-            [self.map.box, self.head.box, self.live.box, self.attention.box],
-            layout=widgets.Layout(grid_template_columns="repeat(auto-fit, minmax(min(100%, 26rem), 1fr))",
-                                  grid_gap="1rem 2rem", align_items="flex-start"),
-        )  # fmt: skip
-        self.box: Any = widgets.VBox([_header(state), self.message, columns, self.kept.box])
+        rows = [_side_by_side(self.map, self.head), _side_by_side(self.live, self.attention)]
+        self.box: Any = widgets.VBox([_header(state), self.message, *rows, self.kept.box])
         self.box.add_class("site-lens")
         self.refresh()
 
@@ -76,8 +72,18 @@ class Explorer:
         self.message.value = f'<p class="complaint" role="alert">{escape(str(error))}</p>'
 
     def _repr_mimebundle_(self, **options: Any) -> Mapping[str, Any]:
+        for panel in (self.map, self.head):
+            # Plotly hands what was drawn so far to the browser at this moment alone.
+            panel.figure._repr_mimebundle_()
         bundle: Mapping[str, Any] = self.box._repr_mimebundle_(**options)
         return bundle
+
+
+def _side_by_side(*panels: Panel) -> Any:
+    """Put panels beside each other where there is room, else below each other."""
+    columns = "repeat(auto-fit, minmax(min(100%, 26rem), 1fr))"
+    layout = widgets.Layout(grid_template_columns=columns, grid_gap="1rem 2rem", align_items="flex-start")
+    return widgets.GridBox([panel.box for panel in panels], layout=layout)
 
 
 def _header(state: Exploration) -> Any:

@@ -10,9 +10,11 @@ from site_lens.core.fits import SiteFit
 from site_lens.core.heads import Head
 from site_lens.plots.style import PALETTE, TEMPLATE, plain, titled
 
+DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
+
 
 def head_paths(fits: Sequence[SiteFit], head: Head | str) -> go.Figure:
-    """Draw the alpha of one head over the steps, one line a fit; tasks differ in colour, seeds of a task do not.
+    """Draw the alpha of one head over the steps, one line a fit; tasks differ in colour, seeds in their dashes.
 
     Args:
         fits: Fits of one or several tasks and seeds.
@@ -32,11 +34,13 @@ def head_paths(fits: Sequence[SiteFit], head: Head | str) -> go.Figure:
             raise InputError(f"{chosen} is not in the grid of {fit.task!r}, {fit.gates.grid}")
     tasks = list(dict.fromkeys(fit.task for fit in fits))
     colours = {task: PALETTE[i % 6] for i, task in enumerate(tasks)}  # the seventh colour is grey
-    figure = go.Figure([_line(fit, chosen, colours[fit.task]) for fit in fits])
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(fit.seed for fit in fits))
+    seeds = list(dict.fromkeys(fit.seed for fit in fits))
+    dashes = {seed: DASHES[i % len(DASHES)] for i, seed in enumerate(seeds)}
+    figure = go.Figure([_line(fit, chosen, {"color": colours[fit.task], "dash": dashes[fit.seed]}) for fit in fits])
+    named = ", ".join(map(str, seeds))
     figure.update_layout(
         template=TEMPLATE,
-        title=titled(f"alpha of {chosen} over the steps", f"{', '.join(tasks)}; seeds: {seeds}; large dot: kept step"),
+        title=titled(f"alpha of {chosen} over the steps", f"{', '.join(tasks)}; seeds: {named}; large dot: kept step"),
         height=280,
         showlegend=len(fits) > 1,
         legend={"orientation": "h", "x": 0, "y": -0.25, "yanchor": "top", "font": {"size": 11}},
@@ -46,7 +50,7 @@ def head_paths(fits: Sequence[SiteFit], head: Head | str) -> go.Figure:
     return figure
 
 
-def _line(fit: SiteFit, head: Head, colour: str) -> go.Scatter:
+def _line(fit: SiteFit, head: Head, line: dict[str, Any]) -> go.Scatter:
     steps = list(fit.trace.eval_steps)
     marker: dict[str, Any] = {"size": [11 if step == fit.kept_step else 4 for step in steps]}
     return go.Scatter(
@@ -54,7 +58,7 @@ def _line(fit: SiteFit, head: Head, colour: str) -> go.Scatter:
         y=fit.trace.alphas[:, head.layer, head.head],
         name=plain(f"{fit.task}, seed {fit.seed}"),
         mode="lines+markers",
-        line={"color": colour, "width": 1.8},
+        line=line | {"width": 1.8},
         marker=marker,
         hovertemplate=plain(f"{fit.task}, seed {fit.seed}").replace("%{", "% {")
         + "<br>step %{x}<br>alpha %{y:.3f}<extra></extra>",

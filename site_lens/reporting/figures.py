@@ -57,17 +57,16 @@ def attention_views(i: int, sample: AttentionSample) -> list[AttentionView]:
     """Turn the prompts of a sample into the properties of circuitsvis' `AttentionHeads`."""
     found = []
     for k, (tokens, shots) in enumerate(zip(sample.tokens, sample.n_shots, strict=True)):
-        fields = attention_properties(tokens, sample.heads, sample.pattern(k))
+        fields = attention_properties(tokens, sample.pattern(k)) | {"attentionHeadNames": list(sample.heads)}
         found.append(AttentionView(f"attention-{i}-{k}", shots, in_script(json.dumps(fields, separators=(",", ":")))))
     return found
 
 
-def attention_properties(tokens: Sequence[str], heads: Sequence[str], pattern: Float32) -> dict[str, Any]:
-    """Say the attention (head query key) of named heads on one prompt in the properties of `AttentionHeads`."""
+def attention_properties(tokens: Sequence[str], pattern: Float32) -> dict[str, Any]:
+    """Say attention on one prompt, (head query key) or (query key), in the properties of circuitsvis' components."""
     return {
         "attention": np.round(pattern.astype(np.float64), ATTENTION_DECIMALS).tolist(),
         "tokens": [token.replace("\n", "\N{RETURN SYMBOL}") for token in tokens],
-        "attentionHeadNames": list(heads),
         "maskUpperTri": True,
     }
 

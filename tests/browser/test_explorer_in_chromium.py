@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import site_lens as sl
 from site_lens.explorer.serving import free_port
+from site_lens.interventions.live import LiveModel
 from site_lens.models.protocol import LensModel
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -36,6 +38,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory, demo: LensModel, demo_tasks:
 
 
 @pytest.fixture(scope="module")
+def query(saved: Path, demo: LensModel, demo_tasks: dict[str, sl.Task]) -> str:
+    """A query that the bare model and the injection at the open heads answer differently."""
+    fit = sl.Run.load(saved).fits["antonym"]
+    live = LiveModel(demo, [fit], demo_tasks)
+    for asked in live.queries(fit):
+        answers = live.answers(fit, asked, fit.gates.only(fit.gates.above(0.5)))
+        if answers["zero_shot"] != answers["injected"]:
+            return asked
+    raise AssertionError("the injection changes no answer")
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
@@ -53,22 +67,24 @@ def surroundings(tmp_path: Path) -> dict[str, str]:
     return os.environ | own | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def in_background(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def server(command: list[str], folder: Path, environment: dict[str, str], pattern: str) -> Iterator[str]:
+    """Run a server until the block ends; what it says first that matches the pattern."""
+    with subprocess.Popen(
         [sys.executable, "-m", *command], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    )  # fmt: skip
-
-
-def line_of(process: subprocess.Popen[str], pattern: str) -> str:
-    """Read what a process says until a line matches, and return the match."""
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if found := re.search(pattern, line):
-            return found[0]
-    raise AssertionError(f"{process.args} ended without saying {pattern}: {''.join(said)}")
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if found := re.search(pattern, line):
+                    yield found[0]
+                    return
+            raise AssertionError(f"{command} ended without saying {pattern}: {''.join(said)}")
+        finally:
+            process.terminate()
 
 
 @pytest.fixture
@@ -80,21 +96,17 @@ def lab(saved: Path, tmp_path: Path, surroundings: dict[str, str]) -> Iterator[s
     nbformat.write(notebook, tmp_path / "look.ipynb")
     options = ["--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={free_port(None)}",
                "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
-    process = in_background(["jupyterlab", *options], tmp_path, surroundings)
-    address = line_of(process, r"http://127\.0\.0\.1:\d+/lab\?token=\w+")
-    yield address.replace("/lab?", "/lab/tree/look.ipynb?")
-    process.terminate()
-    process.communicate(timeout=30)
+    pattern = r"http://127\.0\.0\.1:\d+/lab\?token=\w+"
+    with server(["jupyterlab", *options], tmp_path, surroundings, pattern) as address:
+        yield address.replace("/lab?", "/lab/tree/look.ipynb?")
 
 
 @pytest.fixture
 def local_page(saved: Path, surroundings: dict[str, str]) -> Iterator[str]:
     """Start `site-lens explore`; the address that it prints."""
     command = ["site_lens.cli", "explore", saved.name, "--model", "demo", "--device", "cpu", "--no-browser"]
-    process = in_background(command, saved.parent, surroundings)
-    yield line_of(process, r"http://127\.0\.0\.1:\d+/\?token=\w+")
-    process.terminate()
-    process.communicate(timeout=30)
+    with server(command, saved.parent, surroundings, r"http://127\.0\.0\.1:\d+/\?token=\w+") as address:
+        yield address
 
 
 def watched(browser: Browser, *, width: int = 1500) -> tuple[Page, list[str]]:
@@ -117,34 +129,39 @@ def click_cell(page: Page, layer: int, head: int, run: sl.Run) -> None:
     page.mouse.click(x, y)
 
 
-def use(page: Page, run: sl.Run, tmp_path: Path) -> None:
-    """Do with the explorer what a person does, and see that it answers."""
+def use(page: Page, run: sl.Run, query: str, tmp_path: Path) -> None:
+    """Do with the explorer what a person does, and see that it answers; `query` is one that injection changes."""
     explorer = page.locator(".site-lens")
     expect(explorer.get_by_text("first-token accuracy on 32 test queries")).to_be_visible(timeout=PATIENCE)
     click_cell(page, 1, 2, run)
     expect(explorer.get_by_text("L1H2: layer 1, head 2")).to_be_visible()
-    expect(explorer.locator("canvas, svg.attention").first).to_be_attached()
+    expect(explorer.get_by_text("alpha of L1H2 over the steps")).to_be_visible()
+    expect(explorer.locator(".attention canvas")).to_be_visible()
 
-    answered = explorer.locator("table tr", has_text="injected at")
-    n_open = len(run.fits["antonym"].gates.above(0.5))
-    expect(answered).to_contain_text(f"injected at {n_open} heads")
-    before = answered.inner_text()
-    explorer.locator(".noUi-handle:visible").first.press("End")  # a threshold of 1 lets no head in
-    expect(answered).to_contain_text("injected at 0 heads")
-    assert answered.inner_text().split("\t")[1:] != before.split("\t")[1:]
+    field = explorer.get_by_label("query")
+    field.fill(query)
+    field.press("Enter")
+    expect(explorer.get_by_text(f"answer to '{query}'")).to_be_visible()
+    row = explorer.locator("tr", has_text="injected at")
+    bare = explorer.locator("tr", has_text="zero-shot").locator("td").nth(1).inner_text()
+    fit = run.fits["antonym"]
+    expect(row).to_contain_text(f"injected at {len(fit.gates.above(0.5))} heads")
+    expect(row.locator("td").nth(1)).not_to_have_text(bare)
+    explorer.locator(".noUi-handle:visible").press("End")  # a threshold of 1 lets no head in
+    expect(row).to_contain_text("injected at 0 heads")
+    expect(row.locator("td").nth(1)).to_have_text(bare)
     explorer.get_by_role("button", name="highest k").click()
-    handle = explorer.locator(".noUi-handle:visible").first
+    handle = explorer.locator(".noUi-handle:visible")
     handle.press("Home")
     for _ in range(3):
         handle.press("ArrowRight")
-    expect(answered).to_contain_text("injected at 3 heads")
+    expect(row).to_contain_text("injected at 3 heads")
 
     explorer.get_by_role("button", name="Add the head set").click()
     with page.expect_download() as waiting:
         explorer.get_by_text("Download head_sets.json").click()
     waiting.value.save_as(tmp_path / "head_sets.json")
     kept = json.loads((tmp_path / "head_sets.json").read_text())["head_sets"]
-    fit = run.fits["antonym"]
     assert sl.HeadSet.of(fit.gates.grid, kept["antonym: top 3"]["heads"]) == fit.gates.top(3)
 
 
@@ -153,19 +170,19 @@ def need_loopback_only(reached: list[str]) -> None:
     assert hosts == {"127.0.0.1"}
 
 
-def test_it_is_used_in_jupyterlab(lab: str, browser: Browser, saved: Path, tmp_path: Path) -> None:
+def test_it_is_used_in_jupyterlab(lab: str, browser: Browser, saved: Path, query: str, tmp_path: Path) -> None:
     page, reached = watched(browser)
-    page.goto(lab)
+    page.goto(lab, wait_until="commit")
     page.locator(".jp-Notebook .jp-CodeCell").first.click()
     page.keyboard.press("Shift+Enter")
-    use(page, sl.Run.load(saved), tmp_path)
+    use(page, sl.Run.load(saved), query, tmp_path)
     need_loopback_only(reached)
 
 
-def test_it_is_used_as_a_local_page(local_page: str, browser: Browser, saved: Path, tmp_path: Path) -> None:
+def test_it_is_used_as_a_local_page(local_page: str, browser: Browser, saved: Path, query: str, tmp_path: Path) -> None:
     page, reached = watched(browser)
-    page.goto(local_page)
-    use(page, sl.Run.load(saved), tmp_path)
+    page.goto(local_page, wait_until="commit")  # the page ends when its kernel has answered
+    use(page, sl.Run.load(saved), query, tmp_path)
     need_loopback_only(reached)
     stranger = browser.new_context().new_page()
     stranger.goto(local_page.split("?")[0])

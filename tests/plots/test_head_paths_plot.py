@@ -15,6 +15,8 @@ def test_every_fit_has_the_path_of_the_head() -> None:
         np.testing.assert_array_equal(line.y, fit.trace.alphas[:, 2, 3])
     colours = [line.line.color for line in drawn]
     assert colours[0] == colours[1] != colours[2]
+    dashes = [line.line.dash for line in drawn]
+    assert dashes[0] == dashes[2] != dashes[1]
 
 
 def test_the_kept_step_is_the_large_dot() -> None:
