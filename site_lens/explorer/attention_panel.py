@@ -2,23 +2,12 @@
 
 from typing import Any
 
-import anywidget
 import ipywidgets as widgets
-import traitlets
 
-from site_lens.core.assets import ASSETS
+from site_lens.explorer.late_widgets import AttentionView
 from site_lens.explorer.panel import Act, Change, Panel, heading, soft
 from site_lens.explorer.state import Exploration
 from site_lens.reporting.figures import attention_properties
-from site_lens.reporting.page import circuitsvis_bundle
-
-
-class AttentionView(anywidget.AnyWidget):
-    """Circuitsvis' `AttentionPattern` as a widget, from the bundle that is installed."""
-
-    _esm = circuitsvis_bundle() + (ASSETS / "attention_view.js").read_text(encoding="utf-8")
-    properties = traitlets.Dict().tag(sync=True)
-    """What circuitsvis is handed; nothing is drawn while it is empty."""
 
 
 class AttentionPanel(Panel):

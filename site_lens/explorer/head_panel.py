@@ -5,7 +5,8 @@ import ipywidgets as widgets
 from site_lens import plots
 from site_lens.core.profiles import HeadProfiles
 from site_lens.explorer.facts import head_facts
-from site_lens.explorer.panel import Act, Change, Panel, canvas, heading, redraw, soft, table
+from site_lens.explorer.late_widgets import Canvas
+from site_lens.explorer.panel import Act, Change, Panel, heading, soft, table
 from site_lens.explorer.state import Exploration
 
 
@@ -16,7 +17,7 @@ class HeadPanel(Panel):
         super().__init__(state, act)
         self.title = heading("")
         self.facts = widgets.HTML()
-        self.figure = canvas()
+        self.figure = Canvas()
         self.box.children = [self.title, self.facts, self.figure]
 
     def show(self, change: Change) -> None:
@@ -33,4 +34,4 @@ class HeadPanel(Panel):
             # Seeds of the same task stand there already.
             fits = [*fits, *(one for one in state.run.fits.of(state.other.task) if one not in fits)]
         shown = [fit for fit in fits if fit.gates.grid == state.fit.gates.grid]
-        redraw(self.figure, plots.head_paths(shown, head))
+        self.figure.redraw(plots.head_paths(shown, head))

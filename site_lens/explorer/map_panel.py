@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 
 from site_lens import plots
 from site_lens.core.heads import Head
-from site_lens.explorer.panel import Act, Change, Panel, canvas, redraw, soft
+from site_lens.explorer.late_widgets import Canvas
+from site_lens.explorer.panel import Act, Change, Panel, soft
 from site_lens.explorer.state import Exploration, Part
 
 PARTS: dict[str, Part] = {
@@ -35,7 +36,7 @@ class MapPanel(Panel):
         super().__init__(state, act)
         self.task = widgets.Dropdown(options=list(state.run.fits), description="task", layout=_wide(), style=STYLE)
         self.other = widgets.Dropdown(description="compare with", layout=_wide(), style=STYLE)
-        self.figure = canvas()
+        self.figure = Canvas()
         self.rule = widgets.ToggleButtons(
             options=[("alpha above", "threshold"), ("highest k", "top")], style={"button_width": "8rem"}
         )
@@ -80,7 +81,7 @@ class MapPanel(Panel):
                 go.Scatter(name=name, mode="lines", line={"color": colour, "width": width}, hoverinfo="skip",
                            showlegend=False)
             )  # fmt: skip
-        redraw(self.figure, figure)
+        self.figure.redraw(figure)
         # Clicks reach Python through the trace that was hit, which is new after every drawing.
         self.figure.data[0].on_click(self._clicked)
 
@@ -99,6 +100,7 @@ class MapPanel(Panel):
             for trace in self.figure.data:
                 if trace.name in lines:
                     trace.x, trace.y = lines[trace.name]
+        self.figure.hand_over()
 
     def _show_cut(self) -> None:
         cut = self.state.cut

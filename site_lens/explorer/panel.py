@@ -6,7 +6,6 @@ from html import escape
 from typing import Any, Literal
 
 import ipywidgets as widgets
-import plotly.graph_objects as go
 
 from site_lens.explorer.state import Exploration
 
@@ -50,20 +49,6 @@ class Panel(ABC):
     def when_clicked(self, button: Any, change: Change, do: Callable[[], object]) -> None:
         """Call `do` when a button is clicked."""
         button.on_click(lambda _: self._act(change, do))
-
-
-def redraw(drawn: go.FigureWidget, figure: go.Figure) -> None:
-    """Show another figure in a widget: a new widget would send plotly's five megabytes to the browser again."""
-    drawn.data = ()
-    drawn.layout = figure.layout
-    drawn.add_traces(figure.data)
-
-
-def canvas() -> go.FigureWidget:
-    """Build an empty figure that is as wide as its place."""
-    drawn = go.FigureWidget()
-    drawn._config = {"displayModeBar": False, "responsive": True}
-    return drawn
 
 
 def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = ()) -> str:

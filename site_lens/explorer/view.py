@@ -72,9 +72,6 @@ class Explorer:
         self.message.value = f'<p class="complaint" role="alert">{escape(str(error))}</p>'
 
     def _repr_mimebundle_(self, **options: Any) -> Mapping[str, Any]:
-        for panel in (self.map, self.head):
-            # Plotly hands what was drawn so far to the browser at this moment alone.
-            panel.figure._repr_mimebundle_()
         bundle: Mapping[str, Any] = self.box._repr_mimebundle_(**options)
         return bundle
 

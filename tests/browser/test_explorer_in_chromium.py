@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 90_000
 """Milliseconds for a server, a kernel or a model to start."""
 
+expect.set_options(timeout=30_000)
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH; apt-get install chromium")
 
 
@@ -135,7 +137,7 @@ def use(page: Page, run: sl.Run, query: str, tmp_path: Path) -> None:
     expect(explorer.get_by_text("first-token accuracy on 32 test queries")).to_be_visible(timeout=PATIENCE)
     click_cell(page, 1, 2, run)
     expect(explorer.get_by_text("L1H2: layer 1, head 2")).to_be_visible()
-    expect(explorer.get_by_text("alpha of L1H2 over the steps")).to_be_visible()
+    expect(explorer.locator(".gtitle", has_text="alpha of L1H2 over the steps")).to_be_visible()
     expect(explorer.locator(".attention canvas")).to_be_visible()
 
     field = explorer.get_by_label("query")

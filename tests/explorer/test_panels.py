@@ -223,8 +223,14 @@ def test_a_state_that_was_changed_from_python_is_shown_when_refreshed() -> None:
     assert (explorer.map.rule.value, explorer.map.k.value, explorer.map.head.value) == ("top", 5, "L4H4")
 
 
-def test_a_notebook_shows_it_with_its_figures() -> None:
+def test_a_notebook_shows_it_and_browsers_find_its_figures_as_they_are() -> None:
     explorer = opened()
     assert "application/vnd.jupyter.widget-view+json" in explorer._repr_mimebundle_()
-    for panel in (explorer.map, explorer.head):  # a browser that opens now is handed this state
-        assert [one.get("name") for one in panel.figure._widget_data] == [one.name for one in panel.figure.data]
+    explorer.map.threshold.value = 0.9
+    click(explorer, 3, 3)
+    for figure in (explorer.map.figure, explorer.head.figure):
+        handed = figure._widget_data
+        assert [one.get("name") for one in handed] == [one.name for one in figure.data]
+        assert figure._widget_layout["title"]["text"] == figure.layout.title.text
+    (outline,) = [one for one in explorer.map.figure._widget_data if one.get("name") == "set"]
+    assert len(outline["x"]) == 6 * len(explorer.head_set)
