@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import ipywidgets as widgets
+import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from site_lens.explorer.late_widgets import AttentionView
 from site_lens.explorer.panel import Act, Change, Panel, heading, soft
@@ -22,7 +22,7 @@ class AttentionPanel(Panel):
         )  # fmt: skip
         self.fill = widgets.HBox([], layout=widgets.Layout(flex_flow="row wrap"))
         self.sample = widgets.Dropdown(description="prompt", style={"description_width": "4rem"})
-        self.view = AttentionView()
+        self.view: Any = AttentionView()
         self.view.add_class("attention")
         self.note = widgets.HTML()
         chooser: list[Any] = [self.sample] if state.live is None else [self.text, self.fill]

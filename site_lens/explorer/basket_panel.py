@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 
-import ipywidgets as widgets
+import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from site_lens.explorer.panel import Act, Change, Panel, heading, soft
 from site_lens.explorer.state import Exploration

@@ -87,7 +87,7 @@ def _of_tasks(fits: SiteFits, fit: SiteFit, head: Head) -> Iterator[Fact]:
         (task for task, one in first.items() if one.gates[head] > OPEN), key=lambda task: -first[task].gates[head]
     )
     named = ", ".join(open_in[:MOST_TASKS]) + (" and more" if len(open_in) > MOST_TASKS else "")
-    yield Fact("tasks", f"open in {len(open_in)} of {len(first)}", named)
+    yield Fact("tasks", f"open in {len(open_in)} of {len(first)}", named or "no task")
 
 
 def _of_selectors(run: Run, task: str, head: Head) -> Iterator[Fact]:

@@ -1,6 +1,8 @@
 """One head: what the run says of it, and how its alpha came about."""
 
-import ipywidgets as widgets
+from typing import Any
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from site_lens import plots
 from site_lens.core.profiles import HeadProfiles
@@ -17,7 +19,7 @@ class HeadPanel(Panel):
         super().__init__(state, act)
         self.title = heading("")
         self.facts = widgets.HTML()
-        self.figure = Canvas()
+        self.figure: Any = Canvas()
         self.box.children = [self.title, self.facts, self.figure]
 
     def show(self, change: Change) -> None:

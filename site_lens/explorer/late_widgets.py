@@ -24,7 +24,10 @@ class Canvas(go.FigureWidget):  # type: ignore[misc]  # plotly ships no types
         self._config = {"displayModeBar": False, "responsive": True}
 
     def redraw(self, figure: go.Figure) -> None:
-        """Show another figure; a new widget would send the script again."""
+        """Show another figure; a new widget would send the script again.
+
+        Plotly merges layouts: shapes of the last figure stay where the new one has none.
+        """
         self.data = ()
         self.layout = figure.layout
         self.add_traces(figure.data)

@@ -1,6 +1,6 @@
 """The live model: how accurate prompting and the chosen heads are, and what they answer."""
 
-import ipywidgets as widgets
+import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from site_lens.core.errors import SiteLensError
 from site_lens.core.statistics import Interval

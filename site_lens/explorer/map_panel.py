@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-import ipywidgets as widgets
+import ipywidgets as widgets  # type: ignore[import-untyped]
 import plotly.graph_objects as go
 
 from site_lens import plots
@@ -36,7 +36,7 @@ class MapPanel(Panel):
         super().__init__(state, act)
         self.task = widgets.Dropdown(options=list(state.run.fits), description="task", layout=_wide(), style=STYLE)
         self.other = widgets.Dropdown(description="compare with", layout=_wide(), style=STYLE)
-        self.figure = Canvas()
+        self.figure: Any = Canvas()
         self.rule = widgets.ToggleButtons(
             options=[("alpha above", "threshold"), ("highest k", "top")], style={"button_width": "8rem"}
         )
@@ -75,7 +75,12 @@ class MapPanel(Panel):
 
     def _draw(self) -> None:
         fit, other = self.state.fit, self.state.other
-        figure = plots.head_map(fit) if other is None else plots.head_difference(fit, other)
+        figure = plots.head_map(fit)
+        if other is not None:
+            axis = figure.layout.xaxis  # key-value heads are grouped in a difference, too
+            shapes, standoff, title = figure.layout.shapes, axis.ticklabelstandoff, axis.title.text
+            figure = plots.head_difference(fit, other)
+            figure.update_layout(shapes=shapes, xaxis={"ticklabelstandoff": standoff, "title": {"text": title}})
         for name, colour, width in (("halo", HALO, 4.5), ("set", OUTLINE, 2), ("chosen", CHOSEN, 3.5)):
             figure.add_trace(
                 go.Scatter(name=name, mode="lines", line={"color": colour, "width": width}, hoverinfo="skip",

@@ -57,7 +57,7 @@ def need_notebook() -> None:
     """Raise InputError unless the packages of the extra `notebook` are installed."""
     try:
         import anywidget  # noqa: F401
-        import ipywidgets  # noqa: F401
+        import ipywidgets  # type: ignore[import-untyped]  # noqa: F401
     except ImportError as error:
         raise InputError(
             f'the explorer needs {error.name}; install it with: pip install "site_lens[notebook]"'

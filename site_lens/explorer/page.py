@@ -3,13 +3,15 @@
 import os
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from site_lens.core.assets import ASSETS
 from site_lens.core.errors import SiteLensError
 from site_lens.core.runs import Run
 from site_lens.core.task_files import load_tasks
 from site_lens.explorer.opening import explore
+
+DType = Literal["float32", "bfloat16", "float16"]
 
 if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer
@@ -29,7 +31,7 @@ class PageSource:
     """Where the tasks are; the package's own when None."""
     input_column: str = "input"
     output_column: str = "output"
-    dtype: str | None = None
+    dtype: DType | None = None
     device: str | None = None
 
     def code(self) -> str:
@@ -66,7 +68,6 @@ def _opened(page: PageSource) -> "Explorer":
     names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
     tasks = None
     if page.tasks is not None:
-        columns = {"input_column": page.input_column, "output_column": page.output_column}
-        tasks = load_tasks(page.tasks, names, **columns)
+        tasks = load_tasks(page.tasks, names, input_column=page.input_column, output_column=page.output_column)
     model = load_model(page.model, dtype=page.dtype, device=page.device)
     return explore(run, model, tasks=tasks)

@@ -48,7 +48,7 @@ def serve_page(
     """
     need_notebook()
     try:
-        from voila.app import Voila
+        from voila.app import Voila  # type: ignore[import-untyped]
     except ImportError as error:
         raise InputError('a local page needs voila; install it with: pip install "site_lens[notebook]"') from error
     import nbformat

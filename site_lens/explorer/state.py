@@ -23,7 +23,10 @@ Part = Literal["first", "second", "both", "either", "only_first", "only_second"]
 class LiveSide(Protocol):
     """A model, as the explorer asks it; `interventions.live.LiveModel` is one."""
 
-    notes: tuple[str, ...]
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What makes its results hard to believe."""
+        ...
 
     def queries(self, fit: SiteFit) -> tuple[str, ...]:
         """Return test inputs of the fit's task."""
@@ -212,8 +215,8 @@ class Exploration:
         """Return inputs of the task's test rows, as far as anything here knows them."""
         if self.live is not None and self.live.queries(self.fit):
             return self.live.queries(self.fit)
-        measured = self.run.evaluations or {}
-        return measured[self.fit.task].queries if self.fit.task in measured else ()
+        measured = self.run.evaluations
+        return () if measured is None or self.fit.task not in measured else measured[self.fit.task].queries
 
     def _first_query(self) -> str:
         return next(iter(self.queries()), "")

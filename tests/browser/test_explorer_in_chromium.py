@@ -27,7 +27,10 @@ PATIENCE = 90_000
 
 expect.set_options(timeout=30_000)
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH; apt-get install chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH; apt-get install chromium"),
+    pytest.mark.slow,  # two servers, two kernels and two models: minutes where the machine is busy
+]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def test_seeds_are_summed_up_and_tasks_named_where_the_head_is_open() -> None:
     assert found["alpha"].startswith("0.200, rank 1 ")
     assert found["over 2 seeds"] == "mean 0.550, 0.200 to 0.900; open in 1"
     assert found["open in 2 of 2"] == "antonym, synonym"  # the lowest seed of each task; higher alphas first
-    assert facts(run, "antonym#0", "L0H1")["open in 0 of 2"] == ""
+    assert facts(run, "antonym#0", "L0H1")["open in 0 of 2"] == "no task"
 
 
 def test_controls_and_other_selectors_stand_beside_the_fit() -> None:

@@ -101,6 +101,16 @@ def test_a_comparison_draws_the_difference_and_offers_parts() -> None:
     np.testing.assert_array_equal(explorer.map.figure.data[0].z, first.values)
 
 
+def test_brackets_of_key_value_heads_stand_below_differences_too() -> None:
+    explorer = opened(Run(fake_fits(["antonym", "synonym"], model=fake_identity(n_kv_heads=2))))
+    layout = explorer.map.figure.layout
+    before = (layout.shapes, layout.xaxis.title.text)
+    assert len(layout.shapes) == 6
+    explorer.map.other.value = "synonym"
+    layout = explorer.map.figure.layout
+    assert (layout.shapes, layout.xaxis.title.text) == before
+
+
 def test_seeds_of_a_task_stand_in_one_figure() -> None:
     explorer = opened(Run(two_seeds()))
     assert explorer.map.task.options == ("antonym#0", "antonym#1", "synonym")
@@ -160,9 +170,8 @@ def test_the_answer_follows_the_slider_the_query_and_the_rounding() -> None:
     assert "big under 2" in explorer.live.results.value
     assert "expected" not in explorer.live.results.value
     explorer.live.rounded.value = True
-    assert live.asked[-1] == ("antonym", "big", 2)
     explorer.map.task.value = "synonym"
-    assert live.asked[-1] == ("synonym", "hot", 2)
+    assert live.asked[-2:] == [("antonym", "big", 2), ("synonym", "hot", 2)]
 
 
 def test_the_model_is_asked_once_a_change_and_not_about_clicks() -> None:

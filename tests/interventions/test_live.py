@@ -83,7 +83,8 @@ def test_a_short_task_shows_the_rows_that_it_has(demo: LensModel, fits: sl.SiteF
     assert list(live.accuracies(fit, fit.gates)) == ["zero_shot", "3_shot", "injected"]
     assert list(live.prompts(fit, "hot")) == ["zero_shot", "3_shot"]
     assert live.prompts(fit, "new")["4_shot"].count("A:") == 5
-    alone = LiveModel(demo, [fit], {"antonym": sl.Task("antonym", *[tuple(rows[:1])] * 3)})
+    one = tuple(rows[:1])
+    alone = LiveModel(demo, [fit], {"antonym": sl.Task("antonym", one, one, one)})
     assert (
         list(alone.answers(fit, "hot", fit.gates))
         == list(alone.accuracies(fit, fit.gates))
