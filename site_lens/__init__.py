@@ -86,6 +86,7 @@ _HOMES = {
     "site_lens.sweeps.schema": ("Sweep",),
     "site_lens.sweeps.store": ("RunStore",),
     "site_lens.sweeps.driving": ("SweepOutcome", "run_sweep"),
+    "site_lens.explorer.opening": ("explore",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -171,6 +172,7 @@ if TYPE_CHECKING:
     from site_lens.experiments.sensitivity import prompt_sensitivity as prompt_sensitivity
     from site_lens.experiments.study import fit_and_evaluate as fit_and_evaluate
     from site_lens.experiments.transfer import transfer_matrix as transfer_matrix
+    from site_lens.explorer.opening import explore as explore
     from site_lens.interventions.attending import sample_attention as sample_attention
     from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
     from site_lens.interventions.deploying import attach as attach

@@ -13,7 +13,7 @@ PACKAGE = Path(sl.__file__).parent
 
 BENCH = ("models", "interventions", "selectors", "baselines", "experiments")
 DESK = ("diagnostics", "plots", "reporting")
-ROOF = ("demo", "cli")
+ROOF = ("explorer", "demo", "cli")
 FLOORS = ("_version", "core", *BENCH, *DESK, "sweeps", *ROOF)
 """From bottom to top."""
 

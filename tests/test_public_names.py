@@ -91,7 +91,7 @@ def test_the_records_load_nothing_heavy() -> None:
 
 
 def test_the_desk_loads_no_torch() -> None:
-    assert not loaded_after(modules_of("core", "diagnostics", "plots", "reporting")) & {
+    assert not loaded_after(modules_of("core", "diagnostics", "plots", "reporting", "explorer")) & {
         "torch",
         "transformer_lens",
         "transformers",

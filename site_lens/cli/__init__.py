@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 import site_lens as sl
-from site_lens.cli import comparing, experimenting, fitting, models, reading, sweeping, tasks
+from site_lens.cli import comparing, experimenting, exploring, fitting, models, reading, sweeping, tasks
 from site_lens.cli.beginning import show_beginning
 
 INTERRUPTED = 130
@@ -44,6 +44,7 @@ for command in (
     reading.report,
     reading.diagnose,
     reading.compare,
+    exploring.explore,
     models.doctor,
     sweeping.sweep,
 ):

@@ -9,6 +9,7 @@ from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError
 from site_lens.core.heads import Head
 from site_lens.core.prompts import PromptTemplate
+from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts
 from site_lens.core.tasks import Task
 from site_lens.models.protocol import Batch, LensModel
@@ -51,17 +52,29 @@ def sample_attention(
     query = [task.test[int(stream.integers(len(task.test)))]]
     shown = template or PromptTemplate()
     texts = [few_shot_prompts(task, query, shown, n_shots=n, stream=stream).prompts[0].text for n in n_shots]
-    ids = model.encoder.encode(texts)
-    width = max(map(len, ids))
-    patterns = np.zeros((len(ids), len(chosen), width, width), dtype=np.float32)
-    for i, row in enumerate(ids):
-        found = model.attention(Batch.of([row], pad=model.encoder.pad, device=model.device), chosen)
-        patterns[i, :, : len(row), : len(row)] = found[0].cpu().numpy()
+    tokens, found = zip(*(attend(model, text, chosen) for text in texts), strict=True)
+    width = max(map(len, tokens))
+    patterns = np.zeros((len(tokens), len(chosen), width, width), dtype=np.float32)
+    for i, pattern in enumerate(found):
+        n = len(tokens[i])
+        patterns[i, :, :n, :n] = pattern
     return AttentionSample(
         task=task.name,
         model=model.identity,
         heads=tuple(map(str, chosen)),
-        tokens=tuple(tuple(model.encoder.texts(row)) for row in ids),
+        tokens=tokens,
         n_shots=tuple(n_shots),
         patterns=patterns,
     )
+
+
+def attend(model: LensModel, text: str, heads: Sequence[Head]) -> tuple[tuple[str, ...], Float32]:
+    """Return the tokens of a text, BOS included, and what some heads attend to in it, (head query key).
+
+    Raises:
+        InputError: The text has no tokens, or more than the context holds.
+    """
+    (row,) = model.encoder.encode([text])
+    found = model.attention(Batch.of([row], pad=model.encoder.pad, device=model.device), heads)
+    pattern: Float32 = found[0].cpu().numpy()
+    return tuple(model.encoder.texts(row)), pattern

@@ -17,6 +17,7 @@ from site_lens.plots.fit_ablation import fit_ablation as fit_ablation
 from site_lens.plots.head_difference import head_difference as head_difference
 from site_lens.plots.head_map import head_map as head_map
 from site_lens.plots.head_maps import head_maps as head_maps
+from site_lens.plots.head_paths import head_paths as head_paths
 from site_lens.plots.labelled_rows import labelled_rows as labelled_rows
 from site_lens.plots.landscape import landscape as landscape
 from site_lens.plots.landscape_slice import landscape_slice as landscape_slice
@@ -44,6 +45,7 @@ __all__ = [
     "head_difference",
     "head_map",
     "head_maps",
+    "head_paths",
     "labelled_rows",
     "layer_profile",
     "method_means",

@@ -1,6 +1,7 @@
 """Figures and the numbers behind them as JSON that a page can hold and a script can draw."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from site_lens.core.attention import AttentionSample
+from site_lens.core.records import Float32
 from site_lens.plots.style import least_width
 
 if TYPE_CHECKING:
@@ -55,16 +57,18 @@ def attention_views(i: int, sample: AttentionSample) -> list[AttentionView]:
     """Turn the prompts of a sample into the properties of circuitsvis' `AttentionHeads`."""
     found = []
     for k, (tokens, shots) in enumerate(zip(sample.tokens, sample.n_shots, strict=True)):
-        patterns = np.round(sample.pattern(k).astype(np.float64), ATTENTION_DECIMALS).tolist()
-        shown = [token.replace("\n", "\N{RETURN SYMBOL}") for token in tokens]
-        fields = {
-            "attention": patterns,
-            "tokens": shown,
-            "attentionHeadNames": list(sample.heads),
-            "maskUpperTri": True,
-        }
+        fields = attention_properties(tokens, sample.pattern(k)) | {"attentionHeadNames": list(sample.heads)}
         found.append(AttentionView(f"attention-{i}-{k}", shots, in_script(json.dumps(fields, separators=(",", ":")))))
     return found
+
+
+def attention_properties(tokens: Sequence[str], pattern: Float32) -> dict[str, Any]:
+    """Say attention on one prompt, (head query key) or (query key), in the properties of circuitsvis' components."""
+    return {
+        "attention": np.round(pattern.astype(np.float64), ATTENTION_DECIMALS).tolist(),
+        "tokens": [token.replace("\n", "\N{RETURN SYMBOL}") for token in tokens],
+        "maskUpperTri": True,
+    }
 
 
 def in_script(text: str) -> Markup:

@@ -47,8 +47,12 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _circuitsvis() -> str:
-    """Read the bundle of circuitsvis without importing the package, which would load torch."""
+def circuitsvis_bundle() -> str:
+    """Read the script of circuitsvis without importing the package, which would load torch.
+
+    Raises:
+        InputError: It is not installed.
+    """
     spec = find_spec("circuitsvis")
     if spec is None or spec.origin is None:
         raise InputError("attention is drawn by circuitsvis, which is not installed; pip install circuitsvis")
@@ -59,7 +63,7 @@ def _circuitsvis() -> str:
 def _page_parts(attention: bool) -> dict[str, Any]:
     """Return style and scripts, and the policy that lets the page run these scripts and load nothing."""
     script = (ASSETS / "report.js").read_text(encoding="utf-8")
-    scripts = [get_plotlyjs(), *([_circuitsvis()] if attention else []), script]
+    scripts = [get_plotlyjs(), *([circuitsvis_bundle()] if attention else []), script]
     allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",

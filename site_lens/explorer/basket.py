@@ -1,0 +1,62 @@
+"""The basket: head sets that were kept while looking, to be taken along."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pprint import pformat
+
+from site_lens._version import __version__
+from site_lens.core.errors import unknown_name
+from site_lens.core.heads import HeadSet
+from site_lens.core.provenance import ModelIdentity
+
+
+class Basket(Mapping[str, HeadSet]):
+    """Head sets by name, in the order in which they were added, each with the model that its heads belong to."""
+
+    def __init__(self) -> None:
+        self._sets: dict[str, tuple[HeadSet, ModelIdentity]] = {}
+
+    def __getitem__(self, name: str) -> HeadSet:
+        if name not in self._sets:
+            raise unknown_name("head set", name, self._sets)
+        return self._sets[name][0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sets)
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def add(self, name: str, heads: HeadSet, model: ModelIdentity) -> str:
+        """Keep a set and return its name; another set of the same name is kept beside it as `name (2)`."""
+        wanted, n = name, 1
+        while name in self._sets and self._sets[name] != (heads, model):
+            n += 1
+            name = f"{wanted} ({n})"
+        self._sets[name] = (heads, model)
+        return name
+
+    def remove(self, name: str) -> None:
+        """Take a set out; raises InputError if there is none of that name."""
+        self[name]
+        del self._sets[name]
+
+    def to_json(self) -> str:
+        """Write all sets as JSON: the names of the heads, the grid they stand in, and the model."""
+        lines = []
+        for name, (heads, model) in self._sets.items():
+            fields = {
+                "heads": [str(head) for head in heads],
+                "heads_per_layer": list(heads.grid.heads_per_layer),
+                "model": model.name,
+                "weights_digest": model.weights_digest,
+            }
+            lines.append(f"  {json.dumps(name, ensure_ascii=False)}: {json.dumps(fields, ensure_ascii=False)}")
+        sets = ",\n".join(lines)  # a set a line, so that the text can be read
+        return f'{{"site_lens": "{__version__}", "head_sets": {{\n{sets}\n}}}}\n'
+
+    def to_python(self) -> str:
+        """Write all sets as a Python literal, `{name: ["L3H7", ...]}`; `HeadSet.of(grid, names)` takes such a list."""
+        return pformat(
+            {name: [str(head) for head in heads] for name, heads in self.items()}, width=100, sort_dicts=False
+        )

@@ -1,0 +1,136 @@
+"""The head map: choose fits and heads, and cut the head set."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+import plotly.graph_objects as go
+
+from site_lens import plots
+from site_lens.core.heads import Head
+from site_lens.explorer.late_widgets import Canvas
+from site_lens.explorer.panel import Act, Change, Panel, soft
+from site_lens.explorer.state import Exploration, Part
+
+PARTS: dict[str, Part] = {
+    "of the first": "first",
+    "of the second": "second",
+    "of both": "both",
+    "of either": "either",
+    "of the first alone": "only_first",
+    "of the second alone": "only_second",
+}
+STYLE = {"description_width": "6.5rem"}
+
+OUTLINE, HALO, CHOSEN = "#111111", "#ffffff", "#D55E00"
+"""Black in white shows on every colour of both scales; orange is in neither."""
+
+MOST_NAMED = 24
+"""Heads of a set to name in the line below the map."""
+
+
+class MapPanel(Panel):
+    """Dropdowns of fits, the clickable map, and the controls of the head set."""
+
+    def __init__(self, state: Exploration, act: Act) -> None:
+        super().__init__(state, act)
+        self.task = widgets.Dropdown(options=list(state.run.fits), description="task", layout=_wide(), style=STYLE)
+        self.other = widgets.Dropdown(description="compare with", layout=_wide(), style=STYLE)
+        self.figure: Any = Canvas()
+        self.rule = widgets.ToggleButtons(
+            options=[("alpha above", "threshold"), ("highest k", "top")], style={"button_width": "8rem"}
+        )
+        self.threshold = widgets.FloatSlider(
+            min=0, max=1, step=0.01, description="alpha above", continuous_update=False, layout=_wide(), style=STYLE
+        )
+        self.k = widgets.IntSlider(min=0, description="k", continuous_update=False, layout=_wide(), style=STYLE)
+        self.part = widgets.Dropdown(options=list(PARTS.items()), description="heads", layout=_wide(), style=STYLE)
+        self.head = widgets.Text(description="head", continuous_update=False, layout=_wide(), style=STYLE)
+        self.summary = widgets.HTML()
+        self.box.children = [
+            self.task, self.other, self.figure, self.rule, self.threshold, self.k, self.part, self.summary, self.head,
+        ]  # fmt: skip
+        self.when_set(self.task, "fit", state.select)
+        self.when_set(self.other, "fit", lambda key: state.compare(key or None))  # no task has an empty name
+        self.when_set(self.rule, "set", lambda rule: state.recut(rule=rule))
+        self.when_set(self.threshold, "set", lambda threshold: state.recut(threshold=threshold))
+        self.when_set(self.k, "set", lambda k: state.recut(k=k))
+        self.when_set(self.part, "set", state.choose_part)
+        self.when_set(self.head, "head", state.choose)
+
+    def show(self, change: Change) -> None:
+        """Draw the map anew for other fits, and its outlines for another head or head set."""
+        state = self.state
+        if change == "fit":
+            self.task.value = state.key
+            self.other.options = [("nothing", ""), *((key, key) for key in state.comparable())]
+            self.other.value = state.other_key or ""
+            self.k.max = len(state.fit.gates.grid)
+            self._draw()
+        if change in ("fit", "set"):
+            self._show_cut()
+        if change in ("fit", "set", "head"):
+            self._outline()
+            self.head.value = str(state.head)
+
+    def _draw(self) -> None:
+        fit, other = self.state.fit, self.state.other
+        figure = plots.head_map(fit)
+        if other is not None:
+            axis = figure.layout.xaxis  # key-value heads are grouped in a difference, too
+            shapes, standoff, title = figure.layout.shapes, axis.ticklabelstandoff, axis.title.text
+            figure = plots.head_difference(fit, other)
+            figure.update_layout(shapes=shapes, xaxis={"ticklabelstandoff": standoff, "title": {"text": title}})
+        for name, colour, width in (("halo", HALO, 4.5), ("set", OUTLINE, 2), ("chosen", CHOSEN, 3.5)):
+            figure.add_trace(
+                go.Scatter(name=name, mode="lines", line={"color": colour, "width": width}, hoverinfo="skip",
+                           showlegend=False)
+            )  # fmt: skip
+        self.figure.redraw(figure)
+        # Clicks reach Python through the trace that was hit, which is new after every drawing.
+        self.figure.data[0].on_click(self._clicked)
+
+    def _clicked(self, trace: object, points: Any, device: object) -> None:
+        if points.xs:
+            layer, head = int(points.ys[0]), int(points.xs[0])
+            self._act("head", lambda: self.state.choose(Head(layer, head)))
+
+    def _outline(self) -> None:
+        heads = [head for head in self.state.head_set() if head != self.state.head]
+        lines = {"halo": outlines([*heads, self.state.head]), "set": outlines(heads),
+                 "chosen": outlines([self.state.head])}  # fmt: skip
+        if self.state.head in self.state.head_set():
+            lines["set"] = outlines(self.state.head_set())
+        with self.figure.batch_update():
+            for trace in self.figure.data:
+                if trace.name in lines:
+                    trace.x, trace.y = lines[trace.name]
+        self.figure.hand_over()
+
+    def _show_cut(self) -> None:
+        cut = self.state.cut
+        self.rule.value, self.threshold.value, self.k.value = cut.rule, cut.threshold, min(cut.k, self.k.max)
+        self.part.value = self.state.part
+        shown = {True: "", False: "none"}
+        self.threshold.layout.display = shown[cut.rule == "threshold"]
+        self.k.layout.display = shown[cut.rule == "top"]
+        self.part.layout.display = shown[self.state.other is not None]
+        heads = self.state.head_set()
+        named = ", ".join(map(str, list(heads)[:MOST_NAMED])) + (", ..." if len(heads) > MOST_NAMED else "")
+        self.summary.value = soft(f"{len(heads)} of {len(heads.grid)} heads outlined: {named or 'none'}")
+
+
+def _wide() -> Any:
+    """Build a layout; each widget needs its own, as some are hidden at times."""
+    return widgets.Layout(width="auto", max_width="30rem")
+
+
+def outlines(heads: Iterable[Head]) -> tuple[list[float | None], list[float | None]]:
+    """Return x and y of squares around cells of a map, one line with gaps; its cost does not grow with shapes."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for head in heads:
+        left, right, low, high = head.head - 0.44, head.head + 0.44, head.layer - 0.44, head.layer + 0.44
+        x += [left, right, right, left, left, None]
+        y += [low, low, high, high, low, None]
+    return x, y

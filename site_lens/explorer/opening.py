@@ -1,0 +1,82 @@
+"""Open the explorer: the place where both wings meet, the records and, if there is one, the model."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from site_lens.core.errors import InputError
+from site_lens.core.fits import SiteFits
+from site_lens.core.runs import Run
+from site_lens.core.task_files import load_tasks
+from site_lens.core.tasks import Task, task_list
+from site_lens.explorer.state import Exploration, LiveSide
+
+if TYPE_CHECKING:
+    from site_lens.explorer.view import Explorer
+    from site_lens.models.protocol import LensModel
+
+N_QUERIES = 32
+"""Test rows that are asked at every move of a slider: few enough to answer at once, an interval says how few."""
+
+
+def explore(
+    run: Run | SiteFits,
+    model: "LensModel | None" = None,
+    *,
+    tasks: Task | Mapping[str, Task] | Iterable[Task] | None = None,
+    n_queries: int = N_QUERIES,
+) -> "Explorer":
+    """Look at the heads of a run by clicking, in Jupyter; `site-lens explore` opens the same as a local page.
+
+    Without a model it shows what the run holds: head maps and their differences, each head's profile, scores of other
+    selectors, alpha over steps and seeds, saved attention. With one it also answers: accuracy and answers under the
+    head set that is outlined, and attention in any text.
+
+    Args:
+        run: A run, or its fits alone.
+        model: The model that the fits were made on, from `load_model` or `wrap_model`.
+        tasks: The tasks, for test queries and demonstrations; without them the tasks of this package that are, by name
+            and rows, those of the fits.
+        n_queries: Test rows to measure accuracy on, the first ones.
+
+    Returns:
+        The explorer. Its `head_set` and `basket` can be used in the next cell.
+
+    Raises:
+        InputError: There are no fits, or the packages of the extra `notebook` are not installed.
+        MismatchError: A fit belongs to another model.
+    """
+    need_notebook()
+    from site_lens.explorer.view import Explorer
+
+    whole = Run(run) if isinstance(run, SiteFits) else run
+    live = None if model is None else _live(model, whole.fits, tasks, n_queries)
+    return Explorer(Exploration(whole, live))
+
+
+def need_notebook() -> None:
+    """Raise InputError unless the packages of the extra `notebook` are installed."""
+    try:
+        import anywidget  # noqa: F401
+        import ipywidgets  # type: ignore[import-untyped]  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f'the explorer needs {error.name}; install it with: pip install "site_lens[notebook]"'
+        ) from error
+
+
+def _live(
+    model: "LensModel",
+    fits: SiteFits,
+    tasks: Task | Mapping[str, Task] | Iterable[Task] | None,
+    n_queries: int,
+) -> LiveSide:
+    from site_lens.interventions.live import LiveModel  # needs torch, which a model has loaded already
+
+    found = _own_tasks(fits) if tasks is None else {task.name: task for task in task_list(tasks)}
+    return LiveModel(model, fits.values(), found, n_queries=n_queries)
+
+
+def _own_tasks(fits: SiteFits) -> dict[str, Task]:
+    """Return the package's own tasks that the fits were made on."""
+    digests = {fit.task: fit.task_digest for fit in fits.values()}
+    return {name: task for name, task in load_tasks("demo").items() if digests.get(name) == task.digest}

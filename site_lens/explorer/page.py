@@ -1,0 +1,73 @@
+"""What the local page runs in its kernel: load the records and the model, and show the explorer or what is wrong."""
+
+import os
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+from site_lens.core.assets import ASSETS
+from site_lens.core.errors import SiteLensError
+from site_lens.core.runs import Run
+from site_lens.core.task_files import load_tasks
+from site_lens.explorer.opening import explore
+
+DType = Literal["float32", "bfloat16", "float16"]
+
+if TYPE_CHECKING:
+    from site_lens.explorer.view import Explorer
+
+
+@dataclass(frozen=True, slots=True)
+class PageSource:
+    """What a page shows, in words that survive a notebook."""
+
+    run: str
+    """Folder of the run."""
+    folder: str
+    """Where relative paths begin."""
+    model: str | None = None
+    """Name or folder of the model; none is loaded when None."""
+    tasks: str | None = None
+    """Where the tasks are; the package's own when None."""
+    input_column: str = "input"
+    output_column: str = "output"
+    dtype: DType | None = None
+    device: str | None = None
+
+    def code(self) -> str:
+        """Write the cell that shows this page."""
+        return f"from site_lens.explorer.page import show_page\nshow_page(**{asdict(self)!r})"
+
+
+def show_page(**source: Any) -> "Explorer | Complaint":
+    """Build the explorer of a page; a user's mistake becomes a sentence on it. Arguments are those of `PageSource`."""
+    try:
+        return _opened(PageSource(**source))
+    except SiteLensError as error:
+        return Complaint(str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong, in place of the explorer."""
+
+    text: str
+
+    def _repr_html_(self) -> str:
+        style = (ASSETS / "explorer.css").read_text(encoding="utf-8")
+        return f'<style>{style}</style><div class="site-lens"><p class="complaint">{escape(self.text)}</p></div>'
+
+
+def _opened(page: PageSource) -> "Explorer":
+    os.chdir(page.folder)
+    run = Run.load(page.run)
+    if page.model is None:
+        return explore(run)
+    from site_lens.models.loading import load_model  # needs torch
+
+    names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
+    tasks = None
+    if page.tasks is not None:
+        tasks = load_tasks(page.tasks, names, input_column=page.input_column, output_column=page.output_column)
+    model = load_model(page.model, dtype=page.dtype, device=page.device)
+    return explore(run, model, tasks=tasks)

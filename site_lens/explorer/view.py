@@ -1,0 +1,98 @@
+"""The explorer as a widget: its panels, and the one place where a change is made and shown."""
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets  # type: ignore[import-untyped]
+
+from site_lens.core.assets import ASSETS
+from site_lens.core.errors import SiteLensError
+from site_lens.core.heads import HeadSet
+from site_lens.explorer.attention_panel import AttentionPanel
+from site_lens.explorer.basket import Basket
+from site_lens.explorer.basket_panel import BasketPanel
+from site_lens.explorer.head_panel import HeadPanel
+from site_lens.explorer.live_panel import LivePanel
+from site_lens.explorer.map_panel import MapPanel
+from site_lens.explorer.panel import Change, Panel, soft
+from site_lens.explorer.state import Exploration
+
+
+class Explorer:
+    """The explorer; the last line of a cell shows it.
+
+    Args:
+        state: What is looked at; it can be read and changed from Python, too, followed by `refresh()`.
+    """
+
+    def __init__(self, state: Exploration) -> None:
+        self.state = state
+        self.map = MapPanel(state, self._act)
+        self.head = HeadPanel(state, self._act)
+        self.live = LivePanel(state, self._act)
+        self.attention = AttentionPanel(state, self._act)
+        self.kept = BasketPanel(state, self._act)
+        self._panels = (self.map, self.head, self.live, self.attention, self.kept)
+        self.message = widgets.HTML()
+        """What the user did wrong; empty when nothing."""
+        rows = [_side_by_side(self.map, self.head), _side_by_side(self.live, self.attention)]
+        self.box: Any = widgets.VBox([_header(state), self.message, *rows, self.kept.box])
+        self.box.add_class("site-lens")
+        self.refresh()
+
+    @property
+    def basket(self) -> Basket:
+        """The head sets that were kept."""
+        return self.state.basket
+
+    @property
+    def head_set(self) -> HeadSet:
+        """The heads that are outlined."""
+        return self.state.head_set()
+
+    def refresh(self) -> None:
+        """Show the state as it is."""
+        self._act("fit", lambda: None)
+
+    def _act(self, change: Change, do: Callable[[], object]) -> None:
+        self.message.value = ""
+        try:
+            do()
+        except SiteLensError as error:
+            self._complain(error)
+            return
+        for panel in self._panels:
+            try:
+                panel.refresh(change)
+            except SiteLensError as error:  # the other panels have something to show all the same
+                self._complain(error)
+
+    def _complain(self, error: SiteLensError) -> None:
+        self.message.value = f'<p class="complaint" role="alert">{escape(str(error))}</p>'
+
+    def _repr_mimebundle_(self, **options: Any) -> Mapping[str, Any]:
+        bundle: Mapping[str, Any] = self.box._repr_mimebundle_(**options)
+        return bundle
+
+
+def _side_by_side(*panels: Panel) -> Any:
+    """Put panels beside each other where there is room, else below each other."""
+    columns = "repeat(auto-fit, minmax(min(100%, 26rem), 1fr))"
+    layout = widgets.Layout(grid_template_columns=columns, grid_gap="1rem 2rem", align_items="flex-start")
+    return widgets.GridBox([panel.box for panel in panels], layout=layout)
+
+
+def _header(state: Exploration) -> Any:
+    """Name the model, and say what makes results hard to believe."""
+    style = (ASSETS / "explorer.css").read_text(encoding="utf-8")
+    model = state.fit.embedding.model
+    facts = f"{len(state.run.fits)} fits on {model.name}, {model.grid}; " + (
+        "no model at hand" if state.live is None else "the model is at hand"
+    )
+    notes = () if state.live is None else state.live.notes
+    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return widgets.HTML(
+        f"<style>{style}</style><h2>Which heads carry the task?</h2>{soft(facts)}"
+        + (f"<ul>{listed}</ul>" if notes else "")
+    )

@@ -1,0 +1,245 @@
+"""The panels show the state and hand back what the user sets; no browser is needed to know that."""
+
+import ast
+import base64
+import json
+import re
+
+import numpy as np
+from plotly.callbacks import InputDeviceState, Points
+
+from site_lens.core.fits import SiteFits
+from site_lens.core.heads import HeadGrid, HeadSet
+from site_lens.core.runs import Run
+from site_lens.explorer.state import Exploration
+from site_lens.explorer.view import Explorer
+from tests.explorer.looking import FakeLive, fake_run, two_seeds
+from tests.fakes import GRID, fake_fit, fake_fits, fake_identity
+
+
+def opened(run: Run | None = None, live: FakeLive | None = None) -> Explorer:
+    return Explorer(Exploration(run or fake_run(), live))
+
+
+def outlined(explorer: Explorer, name: str = "set") -> HeadSet:
+    """Read the outlined heads off the map."""
+    (trace,) = [trace for trace in explorer.map.figure.data if trace.name == name]
+    corners = zip(trace.x or (), trace.y or (), strict=True)
+    places = {(round(y), round(x)) for x, y in corners if x is not None}
+    return HeadSet.of(GRID, [f"L{layer}H{head}" for layer, head in places])
+
+
+def click(explorer: Explorer, layer: int, head: int) -> None:
+    points = Points(point_inds=[[layer, head]], xs=[head], ys=[layer], trace_index=0)
+    explorer.map.figure.data[0]._dispatch_on_click(points, InputDeviceState())
+
+
+def test_a_click_on_the_map_shows_the_head() -> None:
+    explorer = opened()
+    click(explorer, 2, 1)
+    assert str(explorer.state.head) == explorer.map.head.value == "L2H1"
+    assert outlined(explorer, "chosen") == HeadSet.of(GRID, ["L2H1"])
+    assert "L2H1: layer 2, head 1" in explorer.head.title.value
+    assert "answer 0.80" in explorer.head.facts.value
+    assert "&#x27;cold&#x27;" in explorer.head.facts.value
+    np.testing.assert_array_equal(explorer.head.figure.data[0].y, explorer.state.fit.trace.alphas[:, 2, 1])
+
+
+def test_clicks_are_heard_after_the_map_was_drawn_anew() -> None:
+    explorer = opened()
+    explorer.map.task.value = "synonym"
+    click(explorer, 1, 4)
+    assert str(explorer.state.head) == "L1H4"
+    np.testing.assert_array_equal(
+        explorer.head.figure.data[0].y, explorer.state.run.fits["synonym"].trace.alphas[:, 1, 4]
+    )
+
+
+def test_a_head_can_be_typed_and_a_mistake_is_said() -> None:
+    explorer = opened()
+    explorer.map.head.value = "L5H5"
+    assert str(explorer.state.head) == "L5H5"
+    explorer.map.head.value = "<b>"
+    assert "&lt;b&gt;" in explorer.message.value
+    assert str(explorer.state.head) == "L5H5"
+    explorer.map.head.value = "L0H0"
+    assert explorer.message.value == ""
+
+
+def test_sliders_outline_the_head_set() -> None:
+    explorer = opened()
+    gates = explorer.state.fit.gates
+    assert outlined(explorer) == gates.above(0.5)
+    explorer.map.threshold.value = 0.9
+    assert outlined(explorer) == explorer.head_set == gates.above(0.9)
+    explorer.map.rule.value = "top"
+    explorer.map.k.value = 3
+    assert outlined(explorer) == gates.top(3)
+    assert (explorer.map.threshold.layout.display, explorer.map.k.layout.display) == ("none", "")
+    assert "3 of 48 heads" in explorer.map.summary.value
+
+
+def test_an_empty_set_outlines_nothing() -> None:
+    explorer = opened()
+    explorer.map.threshold.value = 1
+    assert len(outlined(explorer)) == 0
+    assert "none" in explorer.map.summary.value
+
+
+def test_a_comparison_draws_the_difference_and_offers_parts() -> None:
+    explorer = opened()
+    assert explorer.map.part.layout.display == "none"
+    explorer.map.other.value = "synonym"
+    fits = explorer.state.run.fits
+    first, second = fits["antonym"].gates, fits["synonym"].gates
+    np.testing.assert_allclose(explorer.map.figure.data[0].z, first.values - second.values, atol=1e-6)
+    explorer.map.part.value = "both"
+    assert outlined(explorer) == first.above(0.5) & second.above(0.5)
+    assert [trace.name for trace in explorer.head.figure.data] == ["antonym, seed 0", "synonym, seed 0"]
+    explorer.map.other.value = ""
+    assert explorer.map.part.layout.display == "none"
+    np.testing.assert_array_equal(explorer.map.figure.data[0].z, first.values)
+
+
+def test_brackets_of_key_value_heads_stand_below_differences_too() -> None:
+    explorer = opened(Run(fake_fits(["antonym", "synonym"], model=fake_identity(n_kv_heads=2))))
+    layout = explorer.map.figure.layout
+    before = (layout.shapes, layout.xaxis.title.text)
+    assert len(layout.shapes) == 6
+    explorer.map.other.value = "synonym"
+    layout = explorer.map.figure.layout
+    assert (layout.shapes, layout.xaxis.title.text) == before
+
+
+def test_seeds_of_a_task_stand_in_one_figure() -> None:
+    explorer = opened(Run(two_seeds()))
+    assert explorer.map.task.options == ("antonym#0", "antonym#1", "synonym")
+    assert [trace.name for trace in explorer.head.figure.data] == ["antonym, seed 0", "antonym, seed 1"]
+    assert "over 2 seeds" in explorer.head.facts.value
+
+
+def test_fits_of_another_grid_can_be_selected_but_not_compared() -> None:
+    small = fake_fit("small", model=fake_identity(grid=HeadGrid((2, 0, 1))))
+    explorer = opened(Run(SiteFits([*fake_fits(["one", "two"]).values(), small])))
+    explorer.map.other.value = "two"
+    explorer.map.task.value = "small"
+    assert explorer.message.value == ""
+    assert explorer.map.other.options == (("nothing", ""),)
+    assert explorer.map.k.max == 3
+    assert [trace.name for trace in explorer.map.figure.data][-3:] == ["halo", "set", "chosen"]
+
+
+def test_without_a_model_there_is_nothing_to_ask_and_saved_attention_is_shown() -> None:
+    explorer = opened()
+    assert "sl.explore(run, model)" in explorer.live.results.value
+    click(explorer, 2, 1)
+    shown = explorer.attention.view.properties
+    assert "L2H1 on a saved prompt" in explorer.attention.note.value
+    assert shown["tokens"][0] == "<s>"
+    assert len(shown["tokens"]) == 4
+    explorer.attention.sample.value = 1
+    assert len(explorer.attention.view.properties["tokens"]) == 5
+    click(explorer, 5, 5)
+    assert explorer.attention.view.properties == {}
+    assert "saved for L0H1, L2H1 alone" in explorer.attention.note.value
+    explorer.map.task.value = "synonym"
+    assert "No attention was saved" in explorer.attention.note.value
+
+
+def test_with_a_model_the_table_shows_accuracy_and_answers() -> None:
+    live = FakeLive()
+    explorer = opened(live=live)
+    n = len(explorer.head_set)
+    text = explorer.live.results.value
+    assert f"injected at {n} heads" in text
+    assert f"hot under {n}" in text
+    assert "0.90 [0.70, 0.97]" in text
+    assert "&lt;i&gt;" in text
+    assert "expected: cold or cool" in text
+    assert "on 20 test queries" in text
+    assert "weights &lt;differ&gt;" in explorer.box.children[0].value
+
+
+def test_the_answer_follows_the_slider_the_query_and_the_rounding() -> None:
+    live = FakeLive()
+    explorer = opened(live=live)
+    explorer.map.rule.value = "top"
+    explorer.map.k.value = 2
+    assert "hot under 2" in explorer.live.results.value
+    explorer.live.query.value = "big"
+    assert "big under 2" in explorer.live.results.value
+    assert "expected" not in explorer.live.results.value
+    explorer.live.rounded.value = True
+    explorer.map.task.value = "synonym"
+    assert live.asked[-2:] == [("antonym", "big", 2), ("synonym", "hot", 2)]
+
+
+def test_the_model_is_asked_once_a_change_and_not_about_clicks() -> None:
+    live = FakeLive()
+    explorer = opened(live=live)
+    asked = len(live.asked)
+    click(explorer, 0, 0)
+    explorer.kept.add.click()
+    assert len(live.asked) == asked
+    explorer.map.threshold.value = 0.3
+    assert len(live.asked) == asked + 1
+    explorer.map.task.value = "synonym"
+    assert len(live.asked) == asked + 2
+
+
+def test_attention_is_shown_in_any_text_that_is_typed() -> None:
+    explorer = opened(live=FakeLive())
+    assert explorer.attention.text.value == "Q: hot\nA:"
+    explorer.attention.text.value = "any text here"
+    assert explorer.attention.view.properties["tokens"] == ["any", "text", "here"]
+    assert explorer.attention.view.properties["attention"] == np.eye(3).tolist()
+    click(explorer, 1, 1)
+    assert explorer.attention.text.value == "any text here"
+    assert "L1H1 on 3 tokens" in explorer.attention.note.value
+    explorer.attention.fill.children[1].click()
+    assert explorer.attention.view.properties["tokens"][:2] == ["Q:", "x"]
+    explorer.attention.text.value = " "
+    assert explorer.attention.view.properties == {}
+
+
+def test_what_is_kept_can_be_taken_along_and_out() -> None:
+    explorer = opened()
+    assert explorer.kept.kept.layout.display == "none"
+    explorer.kept.add.click()
+    explorer.kept.add_head.click()
+    name = "antonym: alpha > 0.50"
+    assert list(explorer.basket) == [name, str(explorer.state.head)]
+    assert explorer.kept.kept.layout.display == ""
+    link = re.search(r'download="(.*?)" href="data:application/json;base64,(.*?)"', explorer.kept.link.value)
+    assert link is not None
+    assert link[1] == "head_sets.json"
+    saved = json.loads(base64.b64decode(link[2]))["head_sets"]
+    assert HeadSet.of(GRID, saved[name]["heads"]) == explorer.head_set
+    assert json.loads(explorer.kept.text.value)["head_sets"] == saved
+    explorer.kept.format.value = "Python"
+    assert ast.literal_eval(explorer.kept.text.value)[name] == saved[name]["heads"]
+    explorer.kept.sets.value = name
+    explorer.kept.remove.click()
+    assert list(explorer.basket) == [str(explorer.state.head)]
+
+
+def test_a_state_that_was_changed_from_python_is_shown_when_refreshed() -> None:
+    explorer = opened()
+    explorer.state.recut(rule="top", k=5)
+    explorer.state.choose("L4H4")
+    explorer.refresh()
+    assert outlined(explorer) == explorer.state.fit.gates.top(5)
+    assert (explorer.map.rule.value, explorer.map.k.value, explorer.map.head.value) == ("top", 5, "L4H4")
+
+
+def test_a_notebook_shows_it_and_browsers_find_its_figures_as_they_are() -> None:
+    explorer = opened()
+    assert "application/vnd.jupyter.widget-view+json" in explorer._repr_mimebundle_()
+    explorer.map.threshold.value = 0.9
+    click(explorer, 3, 3)
+    for figure in (explorer.map.figure, explorer.head.figure):
+        handed = figure._widget_data
+        assert [one.get("name") for one in handed] == [one.name for one in figure.data]
+        assert figure._widget_layout["title"]["text"] == figure.layout.title.text
+    (outline,) = [one for one in explorer.map.figure._widget_data if one.get("name") == "set"]
+    assert len(outline["x"]) == 6 * len(explorer.head_set)
