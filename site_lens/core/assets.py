@@ -11,12 +11,17 @@ DEMO_MODEL = ASSETS / "demo_model"
 DEMO_TASKS = ASSETS / "demo_tasks.json"
 
 
+def asset(name: str) -> str:
+    """Read a text that is part of the package."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
 @cache
 def _demo_tasks() -> dict[str, Task]:
     def examples(pairs: list[tuple[str, str]]) -> tuple[Example, ...]:
         return tuple(Example(x, (y,)) for x, y in pairs)
 
-    rows = json.loads(DEMO_TASKS.read_text(encoding="utf-8"))
+    rows = json.loads(asset(DEMO_TASKS.name))
     tasks = (
         Task(row["name"], examples(row["train"]), examples(row["valid"]), examples(row["test"]), row["family"])
         for row in rows

@@ -6,10 +6,10 @@ import anywidget
 import plotly.graph_objects as go
 import traitlets
 
-from site_lens.core.assets import ASSETS
+from site_lens.core.assets import asset
 from site_lens.reporting.page import circuitsvis_bundle
 
-_LATE = (ASSETS / "late_widget.js").read_text(encoding="utf-8")
+_LATE = asset("late_widget.js")
 
 
 class Canvas(go.FigureWidget):  # type: ignore[misc]  # plotly ships no types
@@ -42,9 +42,7 @@ class AttentionView(anywidget.AnyWidget):
     """Circuitsvis' `AttentionPattern` as a widget, from the bundle that is installed."""
 
     _esm = _LATE
-    bundle = traitlets.Unicode(circuitsvis_bundle() + (ASSETS / "attention_view.js").read_text(encoding="utf-8")).tag(
-        sync=True
-    )
+    bundle = traitlets.Unicode(circuitsvis_bundle() + asset("attention_view.js")).tag(sync=True)
     bundle_name = traitlets.Unicode("circuitsvis").tag(sync=True)
     properties: Any = traitlets.Dict().tag(sync=True)
     """What circuitsvis is handed; nothing is drawn while it is empty."""

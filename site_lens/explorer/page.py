@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from site_lens.core.assets import ASSETS
+from site_lens.core.assets import asset
 from site_lens.core.errors import SiteLensError
 from site_lens.core.runs import Run
 from site_lens.core.task_files import load_tasks
@@ -54,7 +54,7 @@ class Complaint:
     text: str
 
     def _repr_html_(self) -> str:
-        style = (ASSETS / "explorer.css").read_text(encoding="utf-8")
+        style = asset("explorer.css")
         return f'<style>{style}</style><div class="site-lens"><p class="complaint">{escape(self.text)}</p></div>'
 
 

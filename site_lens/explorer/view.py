@@ -6,7 +6,7 @@ from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from site_lens.core.assets import ASSETS
+from site_lens.core.assets import asset
 from site_lens.core.errors import SiteLensError
 from site_lens.core.heads import HeadSet
 from site_lens.explorer.attention_panel import AttentionPanel
@@ -85,7 +85,7 @@ def _side_by_side(*panels: Panel) -> Any:
 
 def _header(state: Exploration) -> Any:
     """Name the model, and say what makes results hard to believe."""
-    style = (ASSETS / "explorer.css").read_text(encoding="utf-8")
+    style = asset("explorer.css")
     model = state.fit.embedding.model
     facts = f"{len(state.run.fits)} fits on {model.name}, {model.grid}; " + (
         "no model at hand" if state.live is None else "the model is at hand"

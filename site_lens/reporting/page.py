@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from site_lens._version import __version__
-from site_lens.core.assets import ASSETS
+from site_lens.core.assets import ASSETS, asset
 from site_lens.core.errors import InputError
 from site_lens.core.storage import write_whole
 
@@ -62,12 +62,12 @@ def circuitsvis_bundle() -> str:
 
 def _page_parts(attention: bool) -> dict[str, Any]:
     """Return style and scripts, and the policy that lets the page run these scripts and load nothing."""
-    script = (ASSETS / "report.js").read_text(encoding="utf-8")
+    script = asset("report.js")
     scripts = [get_plotlyjs(), *([circuitsvis_bundle()] if attention else []), script]
     allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
-        "style": Markup((ASSETS / "report.css").read_text(encoding="utf-8")),
+        "style": Markup(asset("report.css")),
         "scripts": [Markup(one) for one in scripts],
         "version": __version__,
     }
