@@ -3,7 +3,7 @@
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +76,11 @@ def links(page: Path) -> list[str]:
     return LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
 
 
-def run_page(page: Path) -> None:
-    """Run every block of a page in order, in the current folder; Python blocks share their names."""
+def run_page(page: Path, languages: Sequence[str] = RUN) -> None:
+    """Run the blocks of a page in order, in the current folder; Python blocks share their names."""
     names: dict[str, object] = {}
     for block in blocks(page):
-        if block.not_run is not None or block.language in SHOWN:
+        if block.not_run is not None or block.language not in languages:
             continue
         if block.language == "python":
             exec(compile(block.text, str(block), "exec"), names)

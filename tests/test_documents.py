@@ -14,7 +14,10 @@ from site_lens.models.protocol import LensModel
 from tests.documents import DOCS, PAGES, ROOT, RUN, SHOWN, blocks, links, prepare, run_command, run_page, unfenced
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-RUNNABLE = [page for page in PAGES if any(b.not_run is None and b.language in RUN for b in blocks(page))]
+README = ROOT / "README.md"
+RUNNABLE = [
+    page for page in PAGES if page != README and any(b.not_run is None and b.language in RUN for b in blocks(page))
+]
 
 
 def named(page: Path) -> str:
@@ -41,10 +44,19 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path) -> 
 @pytest.mark.parametrize("page", RUNNABLE, ids=named)
 def test_the_code_of_a_page_runs(page: Path, reader: Path) -> None:
     run_page(page)
-    if page.parent == ROOT and page.stem == "README":
-        assert (reader / "runs/three-tasks/report.html").stat().st_size > 1e6
-        assert (reader / "runs/three-tasks/results.csv").exists()
-        assert (reader / "compare.html").exists()
+
+
+def test_the_python_of_the_readme_runs(reader: Path) -> None:
+    run_page(README, ["python"])
+    assert (reader / "runs/three-tasks/report.html").stat().st_size > 1e6
+    assert (reader / "runs/three-tasks/results.csv").exists()
+
+
+@pytest.mark.slow  # every method and every selector
+def test_the_commands_of_the_readme_run(reader: Path) -> None:
+    run_page(README, ["bash"])
+    assert (reader / "compare.html").exists()
+    assert {"methods", "selectors", "mine"} <= {folder.name for folder in (reader / "runs").iterdir()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
