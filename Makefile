@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full test-tl3 lint format notebooks bench bench-full clean
+.PHONY: help install demo test test-full test-tl3 lint format studies notebooks bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -51,6 +51,9 @@ bench: install ## Measure speed against the published loop (10 minutes; needs th
 
 bench-full: install ## The same with the rows that take longer, and how cost grows
 	$(BENCH)
+
+studies: install ## Run all studies on the demo model and write docs/results (under 20 minutes; nothing where nothing has changed)
+	$(BIN)/python -m analysis.studies --pages
 
 notebooks: install ## Remake the .ipynb files from their .py pairs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py
