@@ -3,12 +3,12 @@
 import numpy as np
 
 import site_lens as sl
+from analysis import measurements
 from analysis.claims import Claim, over_queries
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
 from site_lens.core.statistics import paired_difference
-from site_lens.core.transfer import KINDS, NULLS, REFERENCES
 
 QUESTION = "Do alphas of a dissimilar task spoil a task?"
 REPORTED = (
@@ -40,21 +40,12 @@ def study(lab: Lab) -> Findings:
             ),
             lab.settings.transfer.n_draws,
         )
-        found = _answers(matrix)
+        found = measurements.answers_under(matrix)
         claims += _claims(found, *(task.name for task in tasks), name)
         rows += [(f"{what}, {name} alphas", float(right.mean()), len(right)) for what, right in found.items()]
     table = Table(title=f"Accuracy on {tasks[0].name}:", columns=("under", "accuracy", "queries"), rows=tuple(rows))
     maps = ("Alphas of both tasks.", sl.plots.head_maps(run.fits))
     return Findings([task.name for task in tasks], claims, [table], {"heads": maps})
-
-
-def _answers(matrix: sl.TransferMatrix) -> dict[str, np.ndarray]:
-    """(query) each: right answers of the first task, under its own parts and under the second one's alphas."""
-    asked = matrix.asked[0] == 1
-    zero, own = (matrix.references[REFERENCES.index(name), 0, asked] for name in ("zero_shot", "own"))
-    swapped = matrix.right[KINDS.index("alphas"), 1, 0, asked]
-    shuffled = matrix.nulls[NULLS.index("shuffled_heads"), :, 0][:, asked].mean(0)
-    return {"zero-shot": zero, "its own": own, "the other task's": swapped, "its own, heads shuffled": shuffled}
 
 
 def _claims(found: dict[str, np.ndarray], task: str, other: str, name: str) -> list[Claim]:

@@ -1,18 +1,11 @@
 """What the heads of highest alpha attend to, copy and write; and whether alphas transfer where roles are alike."""
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 import site_lens as sl
 from analysis import measurements
-from analysis.claims import Claim, correlation_above_zero
+from analysis.claims import correlation_above_zero
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 QUESTION = "Do alphas transfer between tasks whose heads do the same?"
 REPORTED = "A next check of the paper: attention patterns of similar tasks against transfer. Nothing is reported."
@@ -34,44 +27,27 @@ def study(lab: Lab) -> Findings:
         ),
         numbers.n_prompts, numbers.n_shots, shared.seed,
     )  # fmt: skip
-    claims, rows = _associations(matrix, profiles, min(numbers.n_top, len(profiles.heads)))
+    n_queries, n_top, missing = int(matrix.n_queries.sum()), min(numbers.n_top, len(profiles.heads)), ""
+    try:
+        whole, others = measurements.role_associations(matrix, profiles, n_top)
+    except sl.InputError as error:
+        whole, others, missing = None, [], str(error)
+    claims, rows = [], []
+    for name, statement in ASKED.items():
+        found = None if whole is None else getattr(whole, name)
+        left_out = [getattr(one, name).value for one in others]
+        claims.append(
+            correlation_above_zero(statement, found and found.value, left_out, n_queries=n_queries, missing=missing)
+        )
+        rows += [] if found is None else [(name, found.value, found.p_value, found.n_tasks)]
+    heads = profiles.frame().groupby("head", sort=False)
     columns = ("transfer along", "rank correlation", "permutation p", "tasks")
     tables = [
         Table(title="Association of transfer with what tasks share (Mantel):", columns=columns, rows=tuple(rows)),
-        Table.of("Heads, means over tasks:", _means(profiles)),
+        Table.of("Heads, means over tasks:", heads.mean(numeric_only=True).reset_index()),
     ]
     figure = ("Where the last token of few-shot prompts attends, by head.", sl.plots.attention_shares(profiles))
     return Findings(matrix.tasks, claims, tables, {"attention": figure})
-
-
-def _associations(
-    matrix: sl.TransferMatrix, profiles: sl.HeadProfiles, n_top: int
-) -> tuple[list[Claim], list[tuple[str, float, float, int]]]:
-    """Return claims with jackknife intervals over tasks, and the permutation tests beside them."""
-    n_queries = int(matrix.n_queries.sum())
-    gaining = [
-        task for task, to in zip(matrix.tasks, matrix.normalised("alphas").T, strict=True) if np.isfinite(to).all()
-    ]
-    try:
-        whole = sl.associate_roles(matrix, profiles, n_top=n_top)
-        others = [sl.associate_roles(measurements.without(matrix, task), profiles, n_top=n_top) for task in gaining]
-    except sl.InputError as error:  # too few tasks that gain by their own fit: said in the claims
-        return [
-            correlation_above_zero(said, None, [], n_queries=n_queries, missing=str(error)) for said in ASKED.values()
-        ], []
-    claims = [
-        correlation_above_zero(
-            said, getattr(whole, name).value, [getattr(one, name).value for one in others], n_queries=n_queries
-        )
-        for name, said in ASKED.items()
-    ]
-    tests = [getattr(whole, name) for name in ASKED]
-    return claims, [(name, one.value, one.p_value, one.n_tasks) for name, one in zip(ASKED, tests, strict=True)]
-
-
-def _means(profiles: sl.HeadProfiles) -> "pd.DataFrame":
-    """One row a head: means over tasks of what is a number."""
-    return profiles.frame().groupby("head", sort=False).mean(numeric_only=True).reset_index()
 
 
 if __name__ == "__main__":

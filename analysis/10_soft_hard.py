@@ -38,9 +38,9 @@ def study(lab: Lab) -> Findings:
         for task, one in found.items()
     )
     table = Table(title="First answer token right:", columns=("task", *methods, "queries"), rows=rows)
-    shown = sl.Evaluations(one for one in found.values())
-    figure = ("Accuracy of every task under every method.", sl.plots.accuracy(shown))
-    return Findings(tuple(found), claims, [table], {"accuracy": figure})
+    compared = sl.tabulate_methods(found, methods=[name for name in methods if name in found.methods])
+    figure = ("Mean accuracy of every method, and each task as a dot.", sl.plots.method_means(compared))
+    return Findings(tuple(found), claims, [table], {"methods": figure})
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ from numpy.typing import NDArray
 import site_lens as sl
 from analysis.lab import Lab
 from site_lens.core.record_sets import file_name
+from site_lens.core.records import Float32
 from site_lens.core.runs import CONTROLS
 from site_lens.core.sensitivity import Condition
+from site_lens.core.transfer import KINDS, NULLS, REFERENCES
+from site_lens.diagnostics.roles import RoleAssociation
 
 FITS, SEEDS = "fits", "seeds"
 """Names of the runs that are shared."""
@@ -123,6 +126,29 @@ def without(matrix: sl.TransferMatrix, task: str) -> sl.TransferMatrix:
         nulls=matrix.nulls[:, :, kept],
         asked=matrix.asked[kept],
     )
+
+
+def answers_under(matrix: sl.TransferMatrix) -> dict[str, Float32]:
+    """Return right answers of the first of two tasks, (query), under its own parts and under the other's alphas."""
+    queries = matrix.asked[0] == 1
+    zero, own = (matrix.references[REFERENCES.index(name), 0][queries] for name in ("zero_shot", "own"))
+    shuffled = matrix.nulls[NULLS.index("shuffled_heads"), :, 0][:, queries].mean(0)
+    swapped = matrix.right[KINDS.index("alphas"), 1, 0][queries]
+    return {"zero-shot": zero, "its own": own, "the other task's": swapped, "its own, heads shuffled": shuffled}
+
+
+def role_associations(
+    matrix: sl.TransferMatrix, profiles: sl.HeadProfiles, n_top: int
+) -> tuple[RoleAssociation, list[RoleAssociation]]:
+    """Return what transfer goes along with, and the same with every task left out that counts.
+
+    Raises:
+        InputError: Too few tasks gain by their own fit.
+    """
+    scores = matrix.normalised("alphas").T
+    counted = [task for task, own in zip(matrix.tasks, scores, strict=True) if np.isfinite(own).all()]
+    others = [sl.associate_roles(without(matrix, task), profiles, n_top=n_top) for task in counted]
+    return sl.associate_roles(matrix, profiles, n_top=n_top), others
 
 
 def kinship(families: "tuple[str | None, ...]") -> tuple[Numbers, Numbers]:

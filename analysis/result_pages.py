@@ -63,7 +63,7 @@ def smallest(paths: Sequence[Path], most_bytes: int) -> list[Path]:
 
 def summary(results: Sequence[Result]) -> str:
     """Count the verdicts of every study, with the time of all that was made for them."""
-    parts = {part.path: part for result in results for part in result.parts}
+    parts = {part.path: part for result in results for part in result.made_of}
     minutes = sum(part.seconds for part in parts.values()) / 60
     rows: list[list[object]] = [
         [f"[{one.study[:2]}](#{anchor(one)})", one.question, *(one.count(verdict) or "" for verdict in VERDICTS)]
@@ -103,10 +103,23 @@ def anchor(result: Result) -> str:
 def overview(results: Sequence[Result]) -> str:
     """One row a study: what is asked, what the paper reports, the verdicts, the time."""
     rows = [
-        [f"`{one.study}.py`", one.question, one.reported, _counts(one), f"{one.seconds / 60:.1f}"] for one in results
+        [
+            f"`{one.study}.py`",
+            one.question,
+            one.reported,
+            _first(one.claims[0]),
+            _counts(one),
+            f"{one.seconds / 60:.1f}",
+        ]
+        for one in results
     ]
-    header = ["study", "question", "the paper", "verdicts on the demo model", "minutes alone"]
+    header = ["study", "question", "the paper", "first claim on the demo model", "all verdicts", "minutes alone"]
     return table(header, rows)
+
+
+def _first(claim: Claim) -> str:
+    found = "" if claim.value is None else f" {claim.value:.3f} [{claim.low:.3f}, {claim.high:.3f}],"
+    return f"{claim.statement}:{found} {claim.verdict}"
 
 
 def _counts(result: Result) -> str:

@@ -77,12 +77,12 @@ class Result(Frozen):
     tables: tuple[Table, ...]
     figures: dict[str, str]
     """What each figure shows, by the name of its file."""
-    parts: tuple[Part, ...]
+    made_of: tuple[Part, ...]
 
     @property
     def seconds(self) -> float:
         """Time that everything it reads took to make, whichever study made it."""
-        return sum(part.seconds for part in self.parts)
+        return sum(part.seconds for part in self.made_of)
 
     def count(self, *verdicts: Verdict) -> int:
         """Count the claims that have one of these verdicts."""

@@ -103,7 +103,7 @@ def run_study(name: str, lab: Lab) -> tuple[Result, dict[str, go.Figure]]:
         claims=tuple(found.claims),
         tables=tuple(found.tables),
         figures={file: caption for file, (caption, _) in named.items()},
-        parts=lab.parts(),
+        made_of=lab.parts(),
     )
     return result, {file: figure for file, (_, figure) in named.items()}
 

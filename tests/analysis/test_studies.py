@@ -38,7 +38,7 @@ def lab(folder: Path) -> Lab:
 @pytest.mark.parametrize("name", studies.STUDIES)
 def test_a_study_runs_through_and_says_nothing_on_two_tasks(name: str, lab: Lab, tmp_path: Path) -> None:
     found, figures = studies.run_study(name, lab)
-    assert found.claims and found.tables and found.parts and found.tasks
+    assert found.claims and found.tables and found.made_of and found.tasks
     assert all(claim.verdict == "not testable at this size" for claim in found.claims if claim.drawn == "tasks")
     assert all(table.rows or "Association" in table.title for table in found.tables)
     assert set(figures) == set(found.figures)
@@ -156,7 +156,7 @@ def planted_result(study: str = "01_single_task") -> Result:
         ),
         tables=(Table(title="Numbers:", columns=("task", "value"), rows=(("a", 0.25), ("b", None))),),
         figures={"01_single_task-big": "Big.", "01_single_task-small": "Small."},
-        parts=(Part(path="fits", seconds=90.0, measured="Measured here."),),
+        made_of=(Part(path="fits", seconds=90.0, measured="Measured here."),),
     )
 
 
@@ -178,7 +178,8 @@ def test_pages_are_made_of_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     (link,) = re.findall(r"\]\(#(.*?)\)", page)
     assert link == "01-is-it-so"
     table = readme.read_text(encoding="utf-8")
-    assert "1 replicated, 1 holds, 1 not testable at this size | 1.5 |" in table
+    assert "| It is above: 0.100 [0.050, 0.200], replicated |" in table
+    assert "| 1 replicated, 1 holds, 1 not testable at this size | 1.5 |" in table
     assert table.startswith("before") and table.endswith("after")
 
 
