@@ -32,13 +32,14 @@ def study(lab: Lab) -> Findings:
     config = sl.ComparisonConfig(
         n_prompts=site.n_prompts, n_shots=site.n_shots, n_probes=numbers.n_probes, site=site, seed=seed
     )
+    tasks = dict(list(lab.tasks.items())[: numbers.n_tasks])
 
     def compare(folder: object) -> sl.Run:
         return sl.compare_methods(
-            lab.model, lab.tasks, numbers.methods, selectors=numbers.selectors, config=config, folder=str(folder)
+            lab.model, tasks, numbers.methods, selectors=numbers.selectors, config=config, folder=str(folder)
         )
 
-    run = lab.run("methods", compare, lab.tasks, config, numbers.methods, numbers.selectors)
+    run = lab.run("methods", compare, tasks, config, numbers.methods, numbers.selectors)
     assert run.evaluations is not None
     compared, agreement = sl.tabulate_methods(run.evaluations), sl.compare_selectors(run.scores)
     columns = ["method", "value", "low", "high", "value_over_ten_shot", "q_value_over_ten_shot", "value_over_site",

@@ -89,7 +89,12 @@ class Lab:
     def run(self, name: str, make: Callable[[Path], sl.Run], *depends_on: object) -> sl.Run:
         """Return a run, made by `make` in the folder it is given unless it is there and nothing has changed."""
         folder = self.out / name
-        return self._once(name, folder / "made.json", lambda: sl.Run.load(folder), lambda: make(folder), depends_on)
+
+        def made() -> sl.Run:
+            make(folder)
+            return sl.Run.load(folder)  # in the order of files, so that it does not matter who made it
+
+        return self._once(name, folder / "made.json", lambda: sl.Run.load(folder), made, depends_on)
 
     def record(self, run: str, name: str, make: Callable[[], R], *depends_on: object) -> R:
         """Return a record on a run, kept under its `studies`, unless it is there and nothing has changed."""

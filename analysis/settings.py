@@ -65,6 +65,8 @@ class Swap(Frozen):
 class Methods(Frozen):
     """04: SITE beside other ways to inject a task and to find heads."""
 
+    n_tasks: int = Field(ge=2)
+    """Tasks, the first of the sample: methods that train weights take many times as long as fits."""
     methods: tuple[str, ...]
     selectors: tuple[str, ...]
     slower: float = Field(gt=1)

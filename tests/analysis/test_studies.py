@@ -127,9 +127,9 @@ def test_the_numbers_of_the_repository_are_valid_and_publish_the_papers_settings
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("n_tasks = 2", "shared.n_tasks"), ("seed = 0", "shared.seed"), ("[soft_hard]", "soft_hard")],
+    [("n_tasks = 2", "n_tasks: Field required"), ("n_tasks = 2", "Shared"), ("[soft_hard]", "gap: Extra inputs")],
 )
-def test_a_number_that_is_missing_is_named(line: str, message: str, tmp_path: Path) -> None:
+def test_a_number_that_is_missing_or_misplaced_is_named(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "studies.toml"
     path.write_text(TINY.read_text(encoding="utf-8").replace(line, "", 1), encoding="utf-8")
     with pytest.raises(sl.InputError, match=message):
