@@ -11,6 +11,8 @@ from analysis.results import Result
 MOST_BYTES = 300_000
 """Bytes that the figures of a page may take in all; the largest are left out first."""
 
+NOT_RUN = "not run yet"
+
 BEGIN = f"""# What came out on the demo model
 
 Written by `make studies` from the results of the studies in [analysis/](../../analysis/README.md); nothing here is
@@ -77,6 +79,9 @@ def summary(results: Sequence[Result]) -> str:
 def section(result: Result, shown: set[str]) -> Iterator[str]:
     """Say what a study asked and found."""
     yield f"## {title(result)}"
+    if not result.claims:
+        yield f"`analysis/{result.study}.py`, {NOT_RUN}. {result.reported}"
+        return
     yield f"`analysis/{result.study}.py`, {len(result.tasks)} task{'s' * (len(result.tasks) > 1)}. {result.reported}"
     yield table(
         ["claim", "the paper", "threshold", "found", "95 % interval", "drawn over", "queries", "tasks", "verdict"],
@@ -102,19 +107,15 @@ def anchor(result: Result) -> str:
 
 def overview(results: Sequence[Result]) -> str:
     """One row a study: what is asked, what the paper reports, the verdicts, the time."""
-    rows = [
-        [
-            f"`{one.study}.py`",
-            one.question,
-            one.reported,
-            _first(one.claims[0]),
-            _counts(one),
-            f"{one.seconds / 60:.1f}",
-        ]
-        for one in results
-    ]
+    rows = [[f"`{one.study}.py`", one.question, one.reported, *_outcome(one)] for one in results]
     header = ["study", "question", "the paper", "first claim on the demo model", "all verdicts", "minutes alone"]
     return table(header, rows)
+
+
+def _outcome(result: Result) -> list[str]:
+    if not result.claims:
+        return [NOT_RUN, "", ""]
+    return [_first(result.claims[0]), _counts(result), f"{result.seconds / 60:.1f}"]
 
 
 def _first(claim: Claim) -> str:

@@ -72,12 +72,13 @@ class Result(Frozen):
     reported: str
     """What the paper reports on it, or why it is asked."""
     model: str
-    tasks: tuple[str, ...]
-    claims: tuple[Claim, ...]
-    tables: tuple[Table, ...]
-    figures: dict[str, str]
+    tasks: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    """None where the study has not been run."""
+    tables: tuple[Table, ...] = ()
+    figures: dict[str, str] = {}
     """What each figure shows, by the name of its file."""
-    made_of: tuple[Part, ...]
+    made_of: tuple[Part, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -76,8 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             draw(figures, lab.out / "figures")
         show(found)
     if chosen.pages:
-        results = [Result.load(lab.out / "results" / f"{name}.json") for name in STUDIES]
-        write_pages(results, lab.out / "figures", Path("docs/results"), Path("analysis/README.md"))
+        write_pages(
+            [last_result(name, lab) for name in STUDIES],
+            lab.out / "figures",
+            Path("docs/results"),
+            Path("analysis/README.md"),
+        )
 
 
 def _study(name: str) -> str:
@@ -90,15 +94,10 @@ def _study(name: str) -> str:
 
 def run_study(name: str, lab: Lab) -> tuple[Result, dict[str, go.Figure]]:
     """Run one study; return what it found, and its figures by the names of their files."""
-    module = cast(Study, import_module(f"analysis.{name}"))
     lab.start()
-    found = module.study(lab)
+    found = module_of(name).study(lab)
     named = {f"{name}-{short}": shown for short, shown in found.figures.items()}
-    result = Result(
-        study=name,
-        question=module.QUESTION,
-        reported=module.REPORTED,
-        model=lab.model_name,
+    result = empty_result(name, lab).replace(
         tasks=tuple(dict.fromkeys(found.tasks)),
         claims=tuple(found.claims),
         tables=tuple(found.tables),
@@ -106,6 +105,23 @@ def run_study(name: str, lab: Lab) -> tuple[Result, dict[str, go.Figure]]:
         made_of=lab.parts(),
     )
     return result, {file: figure for file, (_, figure) in named.items()}
+
+
+def module_of(name: str) -> Study:
+    """Import the module of a study, whose name no import statement can spell."""
+    return cast(Study, import_module(f"analysis.{name}"))
+
+
+def empty_result(name: str, lab: Lab) -> Result:
+    """Return what is known of a study before it has run."""
+    module = module_of(name)
+    return Result(study=name, question=module.QUESTION, reported=module.REPORTED, model=lab.model_name)
+
+
+def last_result(name: str, lab: Lab) -> Result:
+    """Read what a study found when it last ran; one that never ran found nothing."""
+    path = lab.out / "results" / f"{name}.json"
+    return Result.load(path) if path.exists() else empty_result(name, lab)
 
 
 def draw(figures: dict[str, go.Figure], folder: Path) -> None:

@@ -26,8 +26,8 @@ TINY = Path(__file__).with_name("tiny.toml")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all studies of this module keep what they make."""
-    return tmp_path_factory.mktemp("studies")
+    """Where all studies of this module keep what they make, named as the command names it."""
+    return tmp_path_factory.mktemp("studies") / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,8 @@ def test_pages_are_made_of_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     (figures / "01_single_task-small.svg").write_text("x" * 80)
     readme.write_text(f"before\n{START}\n{END}\nafter")
     monkeypatch.setattr(result_pages, "MOST_BYTES", 100)
-    result_pages.write_pages([planted_result()], figures, docs, readme)
+    unrun = Result(study="02_other", question="And this?", reported="So it is.", model="demo")
+    result_pages.write_pages([planted_result(), unrun], figures, docs, readme)
     page = (docs / "README.md").read_text(encoding="utf-8")
     assert page.count("This says nothing about large models") == 1
     assert "| It is above | 10 points | > 0 | 0.100 | 0.050 to 0.200 | queries | 200 | 1 | **replicated** |" in page
@@ -175,11 +176,12 @@ def test_pages_are_made_of_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     assert "not testable at this size: 2 tasks, 8 needed" in page
     assert [path.name for path in docs.glob("*.svg")] == ["01_single_task-small.svg"]
     assert "![Small.](01_single_task-small.svg)" in page and "big.svg" not in page
-    (link,) = re.findall(r"\]\(#(.*?)\)", page)
-    assert link == "01-is-it-so"
+    assert re.findall(r"\]\(#(.*?)\)", page) == ["01-is-it-so", "02-and-this"]
+    assert "`analysis/02_other.py`, not run yet. So it is." in page
     table = readme.read_text(encoding="utf-8")
     assert "| It is above: 0.100 [0.050, 0.200], replicated |" in table
     assert "| 1 replicated, 1 holds, 1 not testable at this size | 1.5 |" in table
+    assert "| `02_other.py` | And this? | So it is. | not run yet |  |  |" in table
     assert table.startswith("before") and table.endswith("after")
 
 
@@ -191,12 +193,12 @@ def test_a_verdict_that_was_written_by_hand_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_runs_a_study_by_the_beginning_of_its_name(
-    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    studies.main(["--only", "03", "--settings", str(TINY), "--out", str(tmp_path), "--no-figures"])
+    studies.main(["--only", "03", "--settings", str(TINY), "--out", str(folder.parent), "--no-figures"])
     said = capsys.readouterr().out
     assert "03_swapped_alphas" in said and "object-category" in said
-    assert Result.load(tmp_path / "demo/results/03_swapped_alphas.json").model == "demo"
+    assert Result.load(folder / "results/03_swapped_alphas.json").model == "demo"
 
 
 @pytest.mark.parametrize(
