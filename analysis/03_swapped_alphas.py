@@ -26,11 +26,11 @@ def study(lab: Lab) -> Findings:
         RUN, lambda folder: sl.fit_and_evaluate(lab.model, tasks, shared.site, folder=folder), tasks, shared.site
     )
     claims, rows = [], []
-    for name in ("soft", "hard"):
+    for name in ("soft", "rounded"):
         matrix = lab.record(
             RUN,
-            f"transfer_{name}",
-            lambda hard=name == "hard": sl.transfer_matrix(
+            "transfer_hard" if name == "rounded" else "transfer_soft",
+            lambda hard=name == "rounded": sl.transfer_matrix(
                 lab.model,
                 tasks,
                 run.fits,
@@ -42,8 +42,10 @@ def study(lab: Lab) -> Findings:
         )
         found = measurements.answers_under(matrix)
         claims += _claims(found, *(task.name for task in tasks), name)
-        rows += [(f"{what}, {name} alphas", float(right.mean()), len(right)) for what, right in found.items()]
-    table = Table(title=f"Accuracy on {tasks[0].name}:", columns=("under", "accuracy", "queries"), rows=tuple(rows))
+        rows += [(what, name, float(right.mean()), len(right)) for what, right in found.items()]
+    table = Table(
+        title=f"Accuracy on {tasks[0].name}:", columns=("alphas", "as", "accuracy", "queries"), rows=tuple(rows)
+    )
     maps = ("Alphas of both tasks.", sl.plots.head_maps(run.fits))
     return Findings([task.name for task in tasks], claims, [table], {"heads": maps})
 

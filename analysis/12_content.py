@@ -29,7 +29,7 @@ def study(lab: Lab) -> Findings:
     record, n_queries = sl.ContentControls.of(run.evaluations), measurements.asked(run.evaluations)
     missing = "SITE gains too little over zero-shot to be shared out"
     claims = [
-        over_queries(f"{what} reaches at most {half:.0%} of SITE's gain on these tasks", record.share(name),
+        over_queries(f"{what}: at most {half:.0%} of SITE's gain on these tasks", record.share(name),
                      at_most=half, n_tasks=len(record.tasks), missing=missing)
         for name, what in CONTENTS.items()
     ]  # fmt: skip

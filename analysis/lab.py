@@ -28,6 +28,9 @@ DEMO = "demo"
 MEASURING = ("core", "models", "interventions", "selectors", "baselines", "experiments")
 """Floors whose code decides what is measured."""
 
+LEAST_BUSY, STARVED = 0.5, " Other work ran beside it: its minutes are too high."
+"""Share of the time that a core works for a study, below which it had to wait for others."""
+
 
 class Lab:
     """A model, tasks, and what was measured with them.
@@ -115,9 +118,11 @@ class Lab:
         said = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
         if said.get("key") != key:
             mark.unlink(missing_ok=True)
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), time.process_time()
             self._kept[name] = make()
-            said = {"key": key, "seconds": time.perf_counter() - start, "measured": machine(self.model.device.type)}
+            seconds, busy = time.perf_counter() - start, time.process_time() - worked
+            measured = machine(self.model.device.type) + (STARVED if busy < LEAST_BUSY * seconds else "")
+            said = {"key": key, "seconds": seconds, "measured": measured}
             write_whole({mark: json.dumps(said).encode()})
         elif name not in self._kept:
             self._kept[name] = read()

@@ -120,4 +120,4 @@ def test_a_verdict_cannot_be_handed_in() -> None:
     fields = over_queries("x", Interval(0.1, 0.05, 0.2, 200), above=0).model_dump()
     assert "verdict" not in fields
     with pytest.raises(InputError, match="verdict"):
-        Claim(**fields, verdict="replicated")
+        Claim(**fields | {"verdict": "replicated"})
