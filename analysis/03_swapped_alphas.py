@@ -1,5 +1,7 @@
 """The embedding of one task with the alphas of a dissimilar one: the paper's sanity check."""
 
+from functools import partial
+
 import numpy as np
 
 import site_lens as sl
@@ -25,23 +27,16 @@ def study(lab: Lab) -> Findings:
     run = lab.run(
         RUN, lambda folder: sl.fit_and_evaluate(lab.model, tasks, shared.site, folder=folder), tasks, shared.site
     )
+    n_queries, n_draws = len(tasks[0].test), lab.settings.transfer.n_draws
+
+    def transfer(hard: bool) -> sl.TransferMatrix:
+        return sl.transfer_matrix(lab.model, tasks, run.fits, hard=hard, max_queries=n_queries, n_draws=n_draws)
+
     claims, rows = [], []
-    for name in ("soft", "rounded"):
-        matrix = lab.record(
-            RUN,
-            "transfer_hard" if name == "rounded" else "transfer_soft",
-            lambda hard=name == "rounded": sl.transfer_matrix(
-                lab.model,
-                tasks,
-                run.fits,
-                hard=hard,
-                max_queries=len(tasks[0].test),
-                n_draws=lab.settings.transfer.n_draws,
-            ),
-            lab.settings.transfer.n_draws,
-        )
+    for name, hard in (("soft", False), ("rounded", True)):
+        matrix = lab.record(RUN, f"transfer_{'hard' if hard else 'soft'}", partial(transfer, hard), n_draws)
         found = measurements.answers_under(matrix)
-        claims += _claims(found, *(task.name for task in tasks), name)
+        claims += _claims(found, tasks[0].name, tasks[1].name, name)
         rows += [(what, name, float(right.mean()), len(right)) for what, right in found.items()]
     table = Table(
         title=f"Accuracy on {tasks[0].name}:", columns=("alphas", "as", "accuracy", "queries"), rows=tuple(rows)

@@ -59,7 +59,7 @@ def study(lab: Lab) -> Findings:
         summary[summary["task"].isna()], columns,
     )  # fmt: skip
     figures = {
-        direction: (f"{direction.capitalize()}: accuracy against the number of heads.",
+        str(direction): (f"{direction.capitalize()}: accuracy against the number of heads.",
                     sl.plots.faithfulness(record, direction=direction))
         for direction in DIRECTIONS
     }  # fmt: skip

@@ -34,7 +34,10 @@ def study(lab: Lab) -> Findings:
         RUN, lambda folder: sl.fit_and_evaluate(lab.model, pair, shared.site, folder=folder), pair, shared.site
     )
     both = lab.record(
-        RUN, "combination", lambda: sl.combine_tasks(lab.model, *pair, run.fits, max_queries=len(pair[0].test)), pair
+        RUN,
+        "combination",
+        lambda: sl.combine_tasks(lab.model, pair[0], pair[1], run.fits, max_queries=len(pair[0].test)),
+        pair,
     )
     claims = [
         over_queries(f"{one.against} is above {one.name}", _turned(ablation.difference(one.name)), above=0,

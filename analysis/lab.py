@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import site_lens as sl
 from analysis.pages import machine
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
+
+DType = Literal["float32", "bfloat16", "float16"]
 
 DEMO = "demo"
 MEASURING = ("core", "models", "interventions", "selectors", "baselines", "experiments")
@@ -54,7 +56,7 @@ class Lab:
         model: str = DEMO,
         tasks: str = DEMO,
         out: Path = Path("runs/studies"),
-        dtype: str | None = None,
+        dtype: DType | None = None,
         device: str | None = None,
     ) -> None:
         self.settings, self.out = settings, out

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, get_args
 
 import plotly.graph_objects as go
 
 import site_lens as sl
-from analysis.lab import DEMO, Lab
+from analysis.lab import DEMO, DType, Lab
 from analysis.result_pages import write_pages
 from analysis.results import Findings, Result
 from analysis.settings import STUDIES_TOML, Settings
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", help="a folder of tasks, or 'demo'; with --model")
     parser.add_argument("--settings", type=Path, default=STUDIES_TOML, help="numbers to use instead of studies.toml")
     parser.add_argument("--out", type=Path, default=Path("runs/studies"))
-    parser.add_argument("--dtype", help="float32, bfloat16, float16 or auto")
+    parser.add_argument("--dtype", choices=get_args(DType), help="the checkpoint's own when left out")
     parser.add_argument("--device")
     parser.add_argument("--no-figures", action="store_true", help="draw none, which takes a browser")
     parser.add_argument("--pages", action="store_true", help="write docs/results and the table of analysis/README.md")

@@ -218,7 +218,7 @@ def test_a_figure_that_has_not_changed_is_not_drawn_again(tmp_path: Path, monkey
         path.parent.mkdir(exist_ok=True)
         path.touch()
 
-    monkeypatch.setattr(studies.sl, "write_image", write)
+    monkeypatch.setattr(sl, "write_image", write)
     for title in ("one", "one", "two"):
         studies.draw({"x": go.Figure(layout={"title": title})}, tmp_path)
     assert drawn == [tmp_path / "x.svg"] * 2
