@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full test-tl3 nightly lint format notebooks docs bench bench-full clean
+.PHONY: help install demo test test-full test-tl3 nightly lint format studies notebooks docs reliability bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -54,8 +54,14 @@ bench: install ## Measure speed against the published loop (10 minutes; needs th
 bench-full: install ## The same with the rows that take longer, and how cost grows
 	$(BENCH)
 
+studies: install ## Run all studies on the demo model and write docs/results (under 20 minutes; nothing where nothing has changed)
+	$(BIN)/python -m analysis.studies --pages
+
 notebooks: install ## Remake the .ipynb files from their .py pairs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py
+
+reliability: install ## Put sweeps through faults and write docs/reliability.md
+	$(BIN)/python -m analysis.reliability --page docs/reliability.md
 
 docs: install ## Build the manual into build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs

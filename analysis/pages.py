@@ -6,8 +6,6 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
 
@@ -39,6 +37,8 @@ def cell(value: object) -> str:
 
 def machine(device: str = "cpu") -> str:
     """Say where, when and with what it was measured."""
+    import torch  # not needed to write pages
+
     names = ("torch", "transformers", "transformer-lens", "site_lens")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     where = (

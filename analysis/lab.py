@@ -1,0 +1,169 @@
+"""Where studies work: a model and its tasks, and a folder of runs and records that are made once and shared."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import site_lens as sl
+from analysis.pages import machine
+from analysis.results import Part
+from analysis.settings import ByData, Settings
+from site_lens.core.assets import DEMO_MODEL
+from site_lens.core.digests import digest_bytes, digest_json
+from site_lens.core.records import Frozen, Record
+from site_lens.core.runs import study_mark
+from site_lens.core.storage import write_whole
+
+if TYPE_CHECKING:
+    from site_lens.models.protocol import LensModel
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+
+DType = Literal["float32", "bfloat16", "float16"]
+
+DEMO = "demo"
+MEASURING = ("core", "models", "interventions", "selectors", "baselines", "experiments")
+"""Floors whose code decides what is measured."""
+
+LEAST_BUSY, STARVED = 0.5, " Other work ran beside it: its minutes are too high."
+"""Share of the time that a core works for a study, below which it had to wait for others."""
+
+
+class Lab:
+    """A model, tasks, and what was measured with them.
+
+    A run or a record is made when a study first asks for it, kept under `out`, and read from there ever after, until
+    anything that it depends on changes: model, tasks, numbers, or the code that measures.
+
+    Args:
+        settings: The numbers of the studies.
+        model: What `load_model` takes.
+        tasks: What `load_tasks` takes.
+        out: Where runs and records are kept.
+        dtype: Passed on to `load_model`.
+        device: Passed on to `load_model`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        model: str = DEMO,
+        tasks: str = DEMO,
+        out: Path = Path("runs/studies"),
+        dtype: DType | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.settings, self.out = settings, out
+        self.model_name = model
+        self._tasks, self._dtype, self._device = tasks, dtype, device
+        self._kept: dict[str, Any] = {}
+        self._parts: dict[str, Part] = {}
+
+    @cached_property
+    def model(self) -> "LensModel":
+        """The model, loaded when something is measured."""
+        return sl.load_model(self.model_name, dtype=self._dtype, device=self._device)
+
+    @cached_property
+    def every_task(self) -> dict[str, sl.Task]:
+        """All tasks there are; those without a family get the one that the settings know."""
+        families = {name: family for family, names in self.settings.families.items() for name in names}
+        found = sl.load_tasks(self._tasks)
+        return {name: replace(task, family=task.family or families.get(name)) for name, task in found.items()}
+
+    @cached_property
+    def tasks(self) -> dict[str, sl.Task]:
+        """The sample that most studies share, drawn by the seed alone."""
+        shared = self.settings.shared
+        n = min(shared.n_tasks, len(self.every_task))
+        return sl.sample_tasks(self.every_task.values(), n, seed=shared.seed)
+
+    def task(self, name: ByData) -> sl.Task:
+        """Return one task by the name that it has in this data."""
+        wanted = name.demo if self._tasks == DEMO else name.paper
+        if wanted not in self.every_task:
+            raise sl.InputError(f"{self._tasks} holds no task {wanted!r}; name another one in studies.toml")
+        return self.every_task[wanted]
+
+    def run(self, name: str, make: Callable[[Path], sl.Run], *depends_on: object) -> sl.Run:
+        """Return a run, made by `make` in the folder it is given unless it is there and nothing has changed."""
+        folder = self.out / name
+
+        def made() -> sl.Run:
+            make(folder)
+            return sl.Run.load(folder)  # in the order of files, so that it does not matter who made it
+
+        return self._once(name, folder / "made.json", lambda: sl.Run.load(folder), made, depends_on)
+
+    def record(self, run: str, name: str, make: Callable[[], R], *depends_on: object) -> R:
+        """Return a record on a run, kept under its `studies`, unless it is there and nothing has changed."""
+        path = self.out / run / "studies" / name
+
+        def made() -> R:
+            found = make()
+            sl.save(found, path)
+            return found
+
+        mark = study_mark(self.out / run, name)
+        return self._once(f"{run}/studies/{name}", mark, lambda: sl.load(path), made, (self._key_of(run), *depends_on))
+
+    def _once(
+        self, name: str, mark: Path, read: Callable[[], T], make: Callable[[], T], depends_on: Sequence[object]
+    ) -> T:
+        key = digest_json([name, self._origin, [_said(one) for one in depends_on]])
+        said = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
+        if said.get("key") != key:
+            mark.unlink(missing_ok=True)
+            start, worked = time.perf_counter(), time.process_time()
+            self._kept[name] = make()
+            seconds, busy = time.perf_counter() - start, time.process_time() - worked
+            measured = machine(self.model.device.type) + (STARVED if busy < LEAST_BUSY * seconds else "")
+            said = {"key": key, "seconds": seconds, "measured": measured}
+            write_whole({mark: json.dumps(said).encode()})
+        elif name not in self._kept:
+            self._kept[name] = read()
+        self._parts[name] = Part(path=name, seconds=said["seconds"], measured=said["measured"])
+        found: T = self._kept[name]
+        return found
+
+    def _key_of(self, run: str) -> str:
+        """What a run was made of; a run that is made anew takes its records with it."""
+        mark = self.out / run / "made.json"
+        return str(json.loads(mark.read_text(encoding="utf-8"))["key"]) if mark.exists() else ""
+
+    @cached_property
+    def _origin(self) -> list[object]:
+        """Model and code. Of a model in a folder: its files, their sizes and times; of another one, its name."""
+        folder = DEMO_MODEL if self.model_name == DEMO else Path(self.model_name)
+        files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]
+        return [self.model_name, self._dtype, self._device, files, measuring_code()]
+
+    def start(self) -> None:
+        """Forget which parts were read, before the next study."""
+        self._parts.clear()
+
+    def parts(self) -> tuple[Part, ...]:
+        """What was read since the start of the study."""
+        return tuple(self._parts.values())
+
+
+def measuring_code() -> str:
+    """Digest the code of the floors that measure; plots, pages and the studies themselves may change freely."""
+    package = Path(sl.__file__).parent
+    sources = [path for floor in MEASURING for path in sorted((package / floor).rglob("*.py"))]
+    return digest_json([[str(p.relative_to(package)), digest_bytes(p.read_bytes())] for p in sources])
+
+
+def _said(value: object) -> Any:
+    """Say in JSON what something depends on."""
+    if isinstance(value, Frozen | sl.Task):
+        return value.digest
+    if isinstance(value, Mapping):
+        return {str(key): _said(one) for key, one in value.items()}
+    return [_said(one) for one in value] if isinstance(value, list | tuple) else value

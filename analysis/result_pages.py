@@ -1,0 +1,135 @@
+"""Pages that say what came out of the studies: every table, verdict and figure in them is made from saved results."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from analysis.claims import FEWEST_QUERIES, FEWEST_TASKS, VERDICTS, Claim
+from analysis.pages import put_into, table
+from analysis.results import Result
+
+MOST_BYTES = 300_000
+"""Bytes that the figures of a page may take in all; the largest are left out first."""
+
+NOT_RUN = "not run yet"
+
+BEGIN = f"""# What came out on the demo model
+
+Written by `make studies` from the results of the studies in [analysis/](../../analysis/README.md); nothing here is
+typed.
+
+**This says nothing about large models.** The demo model has 3.2 million weights and was trained on the very tasks that
+it is asked here ([its page](../demo_model.md)). "Replicated" means that what the paper reports is also seen here, "not
+replicated" that it is not; neither is evidence for or against the paper. The same studies run on a real model:
+`python -m analysis.studies --model MODEL --tasks FOLDER`.
+
+A verdict is computed from a whole 95 % interval. A claim is *replicated* or *holds* where the interval lies on its side
+of the threshold, *not replicated* or *does not hold* where it lies on the other, and *not testable at this size* where
+it reaches to both, or where fewer than {FEWEST_QUERIES} queries or, for a claim on tasks in general, fewer than
+{FEWEST_TASKS} tasks stand behind it. The first two words are kept for what the paper reports, the next two for open
+questions. Intervals are drawn over queries (they speak of other queries of these tasks), over tasks (of other tasks of
+the kind), or over fits. They are not corrected for the number of claims: of twenty, one may lie beside the truth.
+Accuracies count first answer tokens.
+"""
+
+
+def write_pages(results: Sequence[Result], figures: Path, folder: Path, readme: Path) -> None:
+    """Write README.md and figures into a folder, and the table of the studies' own page.
+
+    Args:
+        results: What every study found.
+        figures: Where the figures are.
+        folder: Where the page goes.
+        readme: A page with marks for the table.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.svg"):
+        stale.unlink()
+    kept = smallest([figures / f"{name}.svg" for result in results for name in result.figures], MOST_BYTES)
+    for path in kept:
+        shutil.copyfile(path, folder / path.name)
+    shown = {path.stem for path in kept}
+    parts = [BEGIN, summary(results), *(part for result in results for part in section(result, shown))]
+    (folder / "README.md").write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+    put_into(readme, overview(results))
+
+
+def smallest(paths: Sequence[Path], most_bytes: int) -> list[Path]:
+    """Keep as many of the files as fit, the smallest first; in their order."""
+    kept: set[Path] = set()
+    for path in sorted((path for path in paths if path.exists()), key=lambda path: path.stat().st_size):
+        if sum(one.stat().st_size for one in (*kept, path)) <= most_bytes:
+            kept.add(path)
+    return [path for path in paths if path in kept]
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Count the verdicts of every study, with the time of all that was made for them."""
+    parts = {part.path: part for result in results for part in result.made_of}
+    minutes = sum(part.seconds for part in parts.values()) / 60
+    rows: list[list[object]] = [
+        [f"[{one.study[:2]}](#{anchor(one)})", one.question, *(one.count(verdict) or "" for verdict in VERDICTS)]
+        for one in results
+    ]
+    rows.append(["", "all", *(sum(one.count(verdict) for one in results) for verdict in VERDICTS)])
+    made = f"{minutes:.1f} minutes in all. {' '.join(dict.fromkeys(part.measured for part in parts.values()))}"
+    return f"## Verdicts\n\n{table(['study', 'question', *VERDICTS], rows)}\n\n{made}"
+
+
+def section(result: Result, shown: set[str]) -> Iterator[str]:
+    """Say what a study asked and found."""
+    yield f"## {title(result)}"
+    if not result.claims:
+        yield f"`analysis/{result.study}.py`, {NOT_RUN}. {result.reported}"
+        return
+    yield f"`analysis/{result.study}.py`, {len(result.tasks)} task{'s' * (len(result.tasks) > 1)}. {result.reported}"
+    yield table(
+        ["claim", "the paper", "threshold", "found", "95 % interval", "drawn over", "queries", "tasks", "verdict"],
+        [_row(claim) for claim in result.claims],
+    )
+    for numbers in result.tables:
+        yield numbers.markdown()
+    for name, caption in result.figures.items():
+        if name in shown:
+            yield f"![{caption}]({name}.svg)"
+
+
+def title(result: Result) -> str:
+    """Head of the section of a study."""
+    return f"{result.study[:2]} {result.question}"
+
+
+def anchor(result: Result) -> str:
+    """Where the head of a section is found on its page."""
+    kept = "".join(letter for letter in title(result).lower() if letter.isalnum() or letter in " -")
+    return kept.replace(" ", "-")
+
+
+def overview(results: Sequence[Result]) -> str:
+    """One row a study: what is asked, what the paper reports, the verdicts, the time."""
+    rows = [[f"`{one.study}.py`", one.question, one.reported, *_outcome(one)] for one in results]
+    header = ["study", "question", "the paper", "first claim on the demo model", "all verdicts", "minutes alone"]
+    return table(header, rows)
+
+
+def _outcome(result: Result) -> list[str]:
+    if not result.claims:
+        return [NOT_RUN, "", ""]
+    return [_first(result.claims[0]), _counts(result), f"{result.seconds / 60:.1f}"]
+
+
+def _first(claim: Claim) -> str:
+    found = "" if claim.value is None else f" {claim.value:.3f} [{claim.low:.3f}, {claim.high:.3f}],"
+    return f"{claim.statement}:{found} {claim.verdict}"
+
+
+def _counts(result: Result) -> str:
+    return ", ".join(f"{n} {verdict}" for verdict in VERDICTS if (n := result.count(verdict)))
+
+
+def _row(claim: Claim) -> list[object]:
+    interval = None if claim.low is None else f"{claim.low:.3f} to {claim.high:.3f}"
+    verdict = f"**{claim.verdict}**" if not claim.open_because else f"{claim.verdict}: {claim.open_because}"
+    threshold = f"{'>' if claim.side == 'above' else '≤'} {claim.threshold:g}"
+    return [claim.statement, claim.reported, threshold, claim.value, interval, claim.drawn, claim.n_queries,
+            claim.n_tasks, verdict]  # fmt: skip

@@ -1,0 +1,224 @@
+"""Every study runs through; nothing is measured twice; pages say what was found and nothing else."""
+
+import json
+import re
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+import site_lens as sl
+from analysis import measurements, result_pages, studies
+from analysis.claims import over_queries, over_tasks
+from analysis.lab import Lab
+from analysis.pages import END, START
+from analysis.results import Part, Result, Table
+from analysis.settings import STUDIES_TOML, Settings
+from site_lens.core.statistics import Interval
+from site_lens.models.protocol import LensModel
+from tests.fakes import fake_transfer
+
+ANALYSIS = STUDIES_TOML.parent
+TINY = Path(__file__).with_name("tiny.toml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all studies of this module keep what they make, named as the command names it."""
+    return tmp_path_factory.mktemp("studies") / "demo"
+
+
+@pytest.fixture(scope="module")
+def lab(folder: Path) -> Lab:
+    return Lab(Settings.read(TINY), out=folder)
+
+
+@pytest.mark.parametrize("name", studies.STUDIES)
+def test_a_study_runs_through_and_says_nothing_on_two_tasks(name: str, lab: Lab, tmp_path: Path) -> None:
+    found, figures = studies.run_study(name, lab)
+    assert found.claims and found.tables and found.made_of and found.tasks
+    assert all(claim.verdict == "not testable at this size" for claim in found.claims if claim.drawn == "tasks")
+    assert all(table.rows or "Association" in table.title for table in found.tables)
+    assert set(figures) == set(found.figures)
+    assert all(isinstance(figure, go.Figure) for figure in figures.values())
+    assert Result.load(found.save(tmp_path / "result.json")) == found
+
+
+class Unloaded(Lab):
+    """A lab whose model must not be needed."""
+
+    @cached_property
+    def model(self) -> LensModel:
+        raise AssertionError("something was measured again")
+
+
+@pytest.mark.parametrize("name", studies.STUDIES)
+def test_what_is_there_is_not_measured_again(name: str, lab: Lab, folder: Path) -> None:
+    studies.run_study(name, lab)  # at no cost where the study ran above
+    again, _ = studies.run_study(name, Unloaded(Settings.read(TINY), out=folder))
+    assert again == studies.run_study(name, lab)[0]
+
+
+def test_a_changed_number_makes_its_own_record_anew_and_no_other(lab: Lab, folder: Path) -> None:
+    measurements.transfer(lab)
+    settings = lab.settings.replace(transfer=lab.settings.transfer.replace(n_draws=2))
+    other = Unloaded(settings, out=folder)
+    assert measurements.fits(other).fits == measurements.fits(lab).fits
+    with pytest.raises(AssertionError, match="measured again"):
+        measurements.transfer(other)
+
+
+def test_a_changed_fit_makes_everything_anew(lab: Lab, folder: Path) -> None:
+    shared = lab.settings.shared
+    settings = lab.settings.replace(shared=shared.replace(site=shared.site.replace(n_steps=6)))
+    for measure in (measurements.fits, measurements.seeds):
+        measure(lab)
+        with pytest.raises(AssertionError, match="measured again"):
+            measure(Unloaded(settings, out=folder / "nowhere"))
+
+
+def test_every_file_is_a_study_that_is_run() -> None:
+    assert tuple(sorted(path.stem for path in ANALYSIS.glob("[0-9][0-9]_*.py"))) == studies.STUDIES
+
+
+def test_every_study_is_short_and_has_its_row_in_the_table() -> None:
+    page = (ANALYSIS / "README.md").read_text(encoding="utf-8")
+    between = page[page.index(START) : page.index(END)]
+    for name in studies.STUDIES:
+        assert len((ANALYSIS / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 80
+        assert f"`{name}.py`" in between
+
+
+def test_tasks_are_found_by_the_name_they_have_in_the_data(tmp_path: Path) -> None:
+    rows = [{"input": f"w{i}", "output": f"v{i % 7}"} for i in range(60)]
+    for name in ("capitalize", "word_length", "ag_news"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+    settings = Settings.read(TINY)
+    lab = Lab(settings, tasks=str(tmp_path), out=tmp_path / "out")
+    assert lab.task(settings.single_task.task).name == "ag_news"
+    assert {name: task.family for name, task in lab.every_task.items()} == {
+        "capitalize": "letters", "word_length": "letters", "ag_news": None,
+    }  # fmt: skip
+    with pytest.raises(sl.InputError, match="verb_v_adjective_5"):
+        lab.task(settings.swap.alphas)
+
+
+def test_kin_are_known_families_only() -> None:
+    same, different = measurements.kinship(("a", "a", "b", None))
+    assert np.argwhere(same == 1).tolist() == [[0, 1], [1, 0]]
+    assert np.argwhere(different == 1).tolist() == [[0, 2], [1, 2], [2, 0], [2, 1]]
+
+
+def test_a_task_left_out_is_gone_as_source_and_as_target() -> None:
+    rates = np.arange(25).reshape(5, 5) / 25
+    matrix = fake_transfer("abcde", rates={"alphas": rates})
+    left = measurements.without(matrix, "c")
+    assert left.tasks == ("a", "b", "d", "e")
+    kept = [0, 1, 3, 4]
+    assert np.array_equal(left.accuracies("alphas"), matrix.accuracies("alphas")[np.ix_(kept, kept)])
+
+
+def test_the_numbers_of_the_repository_are_valid_and_publish_the_papers_settings() -> None:
+    site = Settings.read().shared.site
+    assert site == sl.SiteConfig.paper(n_prompts=50, n_shots=10)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("n_tasks = 2", "n_tasks: Field required"), ("n_tasks = 2", "Shared"), ("[soft_hard]", "gap: Extra inputs")],
+)
+def test_a_number_that_is_missing_or_misplaced_is_named(line: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "studies.toml"
+    path.write_text(TINY.read_text(encoding="utf-8").replace(line, "", 1), encoding="utf-8")
+    with pytest.raises(sl.InputError, match=message):
+        Settings.read(path)
+
+
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("= 3")
+    with pytest.raises(sl.InputError, match="cannot read"):
+        Settings.read(tmp_path / "x.toml")
+
+
+def planted_result(study: str = "01_single_task") -> Result:
+    return Result(
+        study=study,
+        question="Is it so?",
+        reported="It is.",
+        model="demo",
+        tasks=("a",),
+        claims=(
+            over_queries("It is above", Interval(0.1, 0.05, 0.2, 200), above=0, reported="10 points"),
+            over_queries("It is so", Interval(0.1, 0.05, 0.2, 200), above=0),
+            over_tasks("It is so of all", [0.1, 0.2], n_queries=100, above=0, reported="yes"),
+        ),
+        tables=(Table(title="Numbers:", columns=("task", "value"), rows=(("a", 0.25), ("b", None))),),
+        figures={"01_single_task-big": "Big.", "01_single_task-small": "Small."},
+        made_of=(Part(path="fits", seconds=90.0, measured="Measured here."),),
+    )
+
+
+def test_pages_are_made_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures, docs, readme = tmp_path / "figures", tmp_path / "docs", tmp_path / "README.md"
+    figures.mkdir()
+    (figures / "01_single_task-big.svg").write_text("x" * 200)
+    (figures / "01_single_task-small.svg").write_text("x" * 80)
+    readme.write_text(f"before\n{START}\n{END}\nafter")
+    monkeypatch.setattr(result_pages, "MOST_BYTES", 100)
+    unrun = Result(study="02_other", question="And this?", reported="So it is.", model="demo")
+    result_pages.write_pages([planted_result(), unrun], figures, docs, readme)
+    page = (docs / "README.md").read_text(encoding="utf-8")
+    assert page.count("This says nothing about large models") == 1
+    assert "| It is above | 10 points | > 0 | 0.100 | 0.050 to 0.200 | queries | 200 | 1 | **replicated** |" in page
+    assert "**holds**" in page
+    assert "not testable at this size: 2 tasks, 8 needed" in page
+    assert [path.name for path in docs.glob("*.svg")] == ["01_single_task-small.svg"]
+    assert "![Small.](01_single_task-small.svg)" in page and "big.svg" not in page
+    assert re.findall(r"\]\(#(.*?)\)", page) == ["01-is-it-so", "02-and-this"]
+    assert "`analysis/02_other.py`, not run yet. So it is." in page
+    table = readme.read_text(encoding="utf-8")
+    assert "| It is above: 0.100 [0.050, 0.200], replicated |" in table
+    assert "| 1 replicated, 1 holds, 1 not testable at this size | 1.5 |" in table
+    assert "| `02_other.py` | And this? | So it is. | not run yet |  |  |" in table
+    assert table.startswith("before") and table.endswith("after")
+
+
+def test_a_verdict_that_was_written_by_hand_is_refused(tmp_path: Path) -> None:
+    path = planted_result().save(tmp_path / "result.json")
+    path.write_text(path.read_text(encoding="utf-8").replace('"holds"', '"does not hold"'), encoding="utf-8")
+    with pytest.raises(sl.StorageError, match="It is so"):
+        Result.load(path)
+
+
+def test_the_command_runs_a_study_by_the_beginning_of_its_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studies.main(["--only", "03", "--settings", str(TINY), "--out", str(folder.parent), "--no-figures"])
+    said = capsys.readouterr().out
+    assert "03_swapped_alphas" in said and "object-category" in said
+    assert Result.load(folder / "results/03_swapped_alphas.json").model == "demo"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--only", "0"], ["--only", "99"], ["--model", "x"], ["--model", "x", "--tasks", "demo", "--pages"]]
+)
+def test_a_command_that_cannot_be_meant_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        studies.main(arguments)
+    assert "error" in capsys.readouterr().err
+
+
+def test_a_figure_that_has_not_changed_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Path] = []
+
+    def write(figure: go.Figure, path: Path) -> None:
+        drawn.append(path)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+    monkeypatch.setattr(sl, "write_image", write)
+    for title in ("one", "one", "two"):
+        studies.draw({"x": go.Figure(layout={"title": title})}, tmp_path)
+    assert drawn == [tmp_path / "x.svg"] * 2
