@@ -156,8 +156,10 @@ def use(page: Page, run: sl.Run, query: str, tmp_path: Path) -> None:
     expect(row).to_contain_text("injected at 0 heads")
     expect(row.locator("td").nth(1)).to_have_text(bare)
     explorer.get_by_role("button", name="highest k").click()
+    expect(row).to_contain_text(f"injected at {max(1, round(fit.gates.mass()))} heads")  # the other slider is there now
     handle = explorer.locator(".noUi-handle:visible")
     handle.press("Home")
+    expect(row).to_contain_text("injected at 0 heads")
     for _ in range(3):
         handle.press("ArrowRight")
     expect(row).to_contain_text("injected at 3 heads")
