@@ -15,7 +15,7 @@ NOT_RUN = "not run yet"
 
 BEGIN = f"""# What came out on the demo model
 
-Written by `make studies` from the results of the studies in [analysis/](../../analysis/README.md); nothing here is
+Written by `make studies` from the results of the studies in [analysis/](../../analysis); nothing here is
 typed.
 
 **This says nothing about large models.** The demo model has 3.2 million weights and was trained on the very tasks that

@@ -40,9 +40,10 @@ def test_all_heads_of_a_layer_write_the_output_of_its_attention_but_for_the_bias
         heads = HeadSet(model.grid, frozenset(head for head in model.grid if head.layer == layer))
         rest = torch.stack([whole[row, layer] - written_by(model, heads, z[row]) for row in (0, 1)])
         assert whole[:, layer].abs().max() > 0.05
-        torch.testing.assert_close(rest[0], rest[1], atol=1e-5, rtol=0)  # a bias is the same for every prompt
+        bound = 1e-5 * float(whole[:, layer].abs().max())  # of what is written: float32 knows no more than seven digits
+        torch.testing.assert_close(rest[0], rest[1], atol=bound, rtol=0)  # a bias is the same for every prompt
         if model.identity.architecture.startswith("Llama"):
-            torch.testing.assert_close(rest, torch.zeros_like(rest), atol=1e-5, rtol=0)
+            torch.testing.assert_close(rest, torch.zeros_like(rest), atol=bound, rtol=0)
 
 
 def test_what_sets_of_heads_write_adds_up(model: LensModel) -> None:

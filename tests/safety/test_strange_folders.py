@@ -64,7 +64,7 @@ def changed(data: st.DataObject, folder: Path, outside: Path) -> None:
         case "rename":
             shutil.move(path, path.parent / f"{stem}{path.suffix}")
         case kind:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             if kind in ("outside", "loop", "endless"):
                 path.symlink_to({"outside": outside, "loop": folder, "endless": Path("/dev/zero")}[kind])
             elif kind == "pipe":
