@@ -65,7 +65,9 @@ def test_cancelled_jobs_end(tmp_path: Path, diary: Path) -> None:
     engine.submit(Worker(store.folder, Faulty(diary, store.folder, seconds=60)), groups)
     ((job, _),) = engine._running
     deadline = time.monotonic() + 60
-    while not store.is_claimed(groups[0].keys[0]) and time.monotonic() < deadline:  # a process that starts hears nothing
+    while (
+        not store.is_claimed(groups[0].keys[0]) and time.monotonic() < deadline
+    ):  # a process that starts hears nothing
         time.sleep(0.05)
     engine.cancel()
     while not job.done() and time.monotonic() < deadline:
