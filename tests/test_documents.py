@@ -121,13 +121,7 @@ def test_a_notebook_begins_with_its_question_and_ends_with_what_was_learned_and_
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
-SLOW = ("05_convergence", "06_rival_methods")
-"""Notebooks of half a minute each; the first is always run."""
-
-TO_RUN = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in NOTEBOOKS]
-
-
-@pytest.mark.parametrize("path", TO_RUN)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # Jupyter's own, on starting a kernel
 def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the package under test, whichever is installed
