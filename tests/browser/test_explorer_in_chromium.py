@@ -118,6 +118,7 @@ def watched(browser: Browser, *, width: int = 1500) -> tuple[Page, list[str]]:
     """Open an empty page; every address that it gets anything from is taken down."""
     page = browser.new_page(viewport={"width": width, "height": 1100})
     page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     reached: list[str] = []
     page.on("requestfinished", lambda request: reached.append(request.url))
     return page, reached
