@@ -1,5 +1,7 @@
 """What several studies read: whichever comes first makes it."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,9 +38,9 @@ def seeds(lab: Lab) -> sl.Run:
     shared = lab.settings.shared
     config = shared.site.replace(init="random")
 
-    def make(folder: object) -> sl.Run:
+    def make(folder: Path) -> sl.Run:
         run = sl.Run(sl.fit_site(lab.model, lab.tasks, config, seeds=range(shared.n_seeds), throw=False))
-        run.save(lab.out / SEEDS)
+        run.save(folder)
         return run
 
     return lab.run(SEEDS, make, lab.tasks, config, shared.n_seeds)

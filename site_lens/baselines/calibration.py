@@ -12,8 +12,8 @@ from site_lens.core.sampling import PromptSet, few_shot_prompts
 from site_lens.core.tasks import Example, Task
 from site_lens.interventions.generating import OnLogits
 from site_lens.interventions.methods import Method, prompting
-from site_lens.interventions.prefixes import length_batches
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.interventions.prefixes import prompt_batches
+from site_lens.models.protocol import LensModel
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.workbench import Workbench
 
@@ -67,8 +67,7 @@ def content_free_log_probs(model: LensModel, drawn: PromptSet) -> Float[Tensor, 
     """Return the logarithm of the mean probability of each token behind some prompts."""
     ids = model.encoder.encode([prompt.text for prompt in drawn.prompts])
     found = []
-    for group in length_batches([len(row) for row in ids]):
-        batch = Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device)
+    for _, batch in prompt_batches(model, ids):
         found.append(model.forward(batch).log_softmax(-1).logsumexp(0))
     return torch.stack(found).logsumexp(0) - float(np.log(len(ids)))
 

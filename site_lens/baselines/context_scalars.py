@@ -16,7 +16,7 @@ from site_lens.core.sampling import zero_shot_prompts
 from site_lens.core.tasks import Example
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.methods import Method
-from site_lens.interventions.prefixes import length_batches
+from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
 from site_lens.models.protocol import Batch, Edit, LensModel, Site
 from site_lens.selectors.workbench import Workbench
@@ -69,8 +69,7 @@ def context_vectors(bench: Workbench, rows: Sequence[Example]) -> Float[Tensor, 
     model, template = bench.model, bench.config.template
     ids = model.encoder.encode([template.demonstration_text(row) for row in rows])
     sums = []
-    for group in length_batches([len(row) for row in ids]):
-        batch = Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device)
+    for _, batch in prompt_batches(model, ids):
         sums.append(torch.stack([model.last_outputs(batch, site).sum(0) for site in SITES], dim=1))
     return torch.stack(sums).sum(0) / len(rows)
 

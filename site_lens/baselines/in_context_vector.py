@@ -13,8 +13,8 @@ from site_lens.core.digests import seed_stream
 from site_lens.core.sampling import need_rows
 from site_lens.core.tasks import Example
 from site_lens.interventions.methods import Method
-from site_lens.interventions.prefixes import length_batches
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.interventions.prefixes import prompt_batches
+from site_lens.models.protocol import Edit, LensModel
 from site_lens.selectors.workbench import Workbench
 
 NO_SPREAD = 1e-6
@@ -75,8 +75,7 @@ def differences(bench: Workbench, rows: Sequence[Example]) -> Float[Tensor, "pai
     texts = [space + row.input for row in rows] + [template.answer_text(row.output) for row in rows]
     ids = bench.model.encoder.encode(texts)
     parts, order = [], []
-    for group in length_batches([len(row) for row in ids]):
-        batch = Batch.of([ids[i] for i in group], pad=bench.model.encoder.pad, device=bench.model.device)
+    for group, batch in prompt_batches(bench.model, ids):
         parts.append(bench.model.last_outputs(batch, "residual"))
         order += group
     hidden = torch.cat(parts)[torch.tensor(order, device=bench.model.device).argsort()]

@@ -1,6 +1,5 @@
 """The commands that fit and evaluate: they need a model."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +22,7 @@ from site_lens.cli.options import (
     loads_a_model,
 )
 from site_lens.cli.showing import show_run
+from site_lens.core.fits import SETTINGS
 from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
 
 ATTENTION_HEADS = 4
@@ -89,10 +89,7 @@ def fit(
         "init": "random" if random_init else None,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    begin: dict[str, Callable[..., sl.SiteConfig]] = {
-        "default": sl.SiteConfig, "quick": sl.SiteConfig.quick, "paper": sl.SiteConfig.paper,
-    }  # fmt: skip
-    config = begin[settings](**changes)
+    config = SETTINGS[settings](**changes)
     wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
     loaded = source.load()
     run = sl.fit_and_evaluate(

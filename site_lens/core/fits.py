@@ -1,6 +1,6 @@
 """What a SITE fit was told to do, what it did, and what came out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -37,6 +37,10 @@ STATUSES: dict[Status, str] = {
 PrefixDType = Literal["model", "bfloat16"]
 """Arithmetic in which the keys and values of queries are computed: that of the model, or bfloat16, which takes half the
 time on processors with matrix units for it and rounds to two or three digits. Steps are taken in the model's own."""
+
+
+PREFIX_BUDGET = 2 * 2**30
+"""Bytes of prefixes to hold at a time, by default: a prompt of 60 tokens takes 8 MB in an 8B model in bfloat16."""
 
 
 class SiteConfig(Frozen):
@@ -117,6 +121,14 @@ class SiteConfig(Frozen):
             "n_prompts": 10, "n_steps": 50, "batch_size": 4, "lr": 0.4, "eval_every": 10, "n_valid": 32,
         }  # fmt: skip
         return cls(**few | changes)
+
+
+SETTINGS: dict[str, Callable[..., SiteConfig]] = {
+    "default": SiteConfig,
+    "quick": SiteConfig.quick,
+    "paper": SiteConfig.paper,
+}
+"""Settings to begin with, by name; each takes further fields to set."""
 
 
 class SiteTrace(Frozen):

@@ -20,9 +20,9 @@ from site_lens.interventions.asking import Asked
 from site_lens.interventions.generating import generate
 from site_lens.interventions.holding import HeldPrompts
 from site_lens.interventions.patching import inject
-from site_lens.interventions.prefixes import length_batches
+from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.protocol import Edit, LensModel
 from site_lens.selectors.site import embed, fit_variants
 from site_lens.selectors.site_plan import SiteJob
 
@@ -201,8 +201,7 @@ def _held(
 def _at_last_tokens(model: LensModel, asked: Asked, edits: Sequence[Edit], n_tokens: int | None) -> np.ndarray:
     """(query): 1 where right when the last `n_tokens` prompt tokens, or all of them, are edited; whole prompts."""
     right = np.zeros(len(asked), dtype=np.float32)
-    for group in length_batches(asked.lengths):
-        batch = Batch.of([asked.ids[i] for i in group], pad=model.encoder.pad, device=model.device)
+    for group, batch in prompt_batches(model, asked.ids):
         # Prompts stand at the right end of a batch; what is edited before a shorter one is padding that nobody reads.
         width = batch.tokens.shape[1]
         columns = [None] if n_tokens is None else range(-min(n_tokens, width), 0)

@@ -8,12 +8,12 @@ from pathlib import Path
 from site_lens.baselines.table import BASELINES, fitted
 from site_lens.core.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.core.evaluation import Evaluation, Evaluations
+from site_lens.core.fits import PREFIX_BUDGET
 from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run, check_run_folder, write_results
 from site_lens.core.sampling import need_rows
 from site_lens.core.tasks import Task
 from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
 from site_lens.interventions.methods import Method
-from site_lens.interventions.prefixes import PREFIX_BUDGET
 from site_lens.interventions.progress import progress_bar
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.settings import ComparisonConfig

@@ -123,8 +123,9 @@ def faithfulness_curves(
         for task, fit, n in zip(wanted, chosen, n_queries, strict=True):
             others = [own[task.name] for own in rivals.values()]
             measure = partial(
-                _of_task, model, task, fit, [one.values for one in others], counts, n, n_random, n_shots, seed
-            )
+                _of_task, model, task, fit, rivals=[one.values for one in others], counts=counts, n_queries=n,
+                n_random=n_random, n_shots=n_shots, seed=seed,
+            )  # fmt: skip
             parts.append(pieces.once(" ".join([task.digest, fit.digest, str(n), *(o.digest for o in others)]), measure))
             bar.update()
     return Faithfulness(
@@ -147,6 +148,7 @@ def _of_task(
     model: LensModel,
     task: Task,
     fit: SiteFit,
+    *,
     rivals: Sequence[Float32],
     counts: Sequence[int],
     n_queries: int,

@@ -21,9 +21,9 @@ from site_lens.experiments.first_fits import first_fits
 from site_lens.experiments.prompt_parts import PartedPrompt, parted_prompts
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.patching import injection
-from site_lens.interventions.prefixes import ROWS_PER_DECODE, length_batches, prefill_prompts
+from site_lens.interventions.prefixes import ROWS_PER_DECODE, prefill_prompts, prompt_batches
 from site_lens.interventions.progress import progress_bar
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.protocol import LensModel
 from site_lens.models.weights import copying_scores, direct_logits
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.table import SELECTORS
@@ -137,8 +137,7 @@ def _asked_for(model: LensModel, heads: Iterable[Head | str]) -> list[Head]:
 def attention_by_part(model: LensModel, heads: Sequence[Head], prompts: Sequence[PartedPrompt]) -> Float32:
     """Average over prompts how the last token's attention is shared out over their parts, (head part)."""
     total = torch.zeros(len(heads), len(PARTS), dtype=torch.float64)
-    for group in length_batches([len(prompt.ids) for prompt in prompts], max_tokens=TOKENS_AT_ONCE):
-        batch = Batch.of([prompts[i].ids for i in group], pad=model.encoder.pad, device=model.device)
+    for group, batch in prompt_batches(model, [prompt.ids for prompt in prompts], max_tokens=TOKENS_AT_ONCE):
         width = batch.tokens.shape[1]
         belongs = torch.zeros(len(group), width, len(PARTS), dtype=torch.float64)
         for row, i in enumerate(group):

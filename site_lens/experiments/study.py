@@ -10,7 +10,7 @@ from typing import Any
 from site_lens.core.attention import AttentionSamples
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import SiteConfig, SiteFits
+from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFits
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.runs import (
     CONTROLS,
@@ -29,7 +29,6 @@ from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.other_embeddings import mean_embedding, random_embedding
 from site_lens.interventions.attending import sample_attention
 from site_lens.interventions.evaluating import evaluate
-from site_lens.interventions.prefixes import PREFIX_BUDGET
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.site import embed, fit_variants
 from site_lens.selectors.site_plan import SiteJob

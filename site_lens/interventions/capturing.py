@@ -12,9 +12,9 @@ from site_lens.core.errors import InputError
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.sampling import prompts_of_embedding
 from site_lens.core.tasks import Task, task_list
-from site_lens.interventions.prefixes import length_batches
+from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.protocol import LensModel
 
 
 class _Moments:
@@ -40,8 +40,8 @@ def last_z_of(model: LensModel, prompts: Sequence[Prompt]) -> Float[Tensor, "pro
     """Return z at the last token of every prompt, float32, on the model's device."""
     ids = model.encoder.encode([prompt.text for prompt in prompts])
     found = torch.zeros(len(ids), *model.grid.shape, model.identity.d_head, device=model.device)
-    for group in length_batches([len(row) for row in ids]):
-        found[group] = model.last_z(Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device))
+    for group, batch in prompt_batches(model, ids):
+        found[group] = model.last_z(batch)
     return found
 
 
@@ -93,12 +93,8 @@ def capture_embeddings(
     ids = model.encoder.encode([prompt.text for found in drawn.values() for prompt in found.prompts])
     moments = {name: _Moments((*model.grid.shape, model.identity.d_head)) for name in drawn}
     with progress_bar(len(ids), "task embeddings", unit="prompt", progress=progress) as bar:
-        for group in length_batches([len(row) for row in ids]):
-            z = (
-                model.last_z(Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device))
-                .cpu()
-                .numpy()
-            )
+        for group, batch in prompt_batches(model, ids):
+            z = model.last_z(batch).cpu().numpy()
             for name in dict.fromkeys(owners[i] for i in group):
                 moments[name].add(z[[owners[i] == name for i in group]])
             bar.update(len(group))

@@ -7,12 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from site_lens.core.fits import MixRule
+from site_lens.core.fits import PREFIX_BUDGET, MixRule
 from site_lens.core.prompts import Prompt
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import (
-    PREFIX_BUDGET,
     ROWS_PER_DECODE,
     bytes_per_token,
     length_batches,

@@ -16,9 +16,6 @@ demo model, since they overflow a CPU's caches."""
 ROWS_PER_DECODE = 256
 """Rows of one decode at most."""
 
-PREFIX_BUDGET = 2 * 2**30
-"""Bytes of prefixes to hold at a time, by default: a prompt of 60 tokens takes 8 MB in an 8B model in bfloat16."""
-
 Indices = NDArray[np.int64]
 
 
@@ -44,6 +41,18 @@ def length_batches(
         group.append(i)
     if group:
         yield group
+
+
+def prompt_batches(
+    model: LensModel, ids: Sequence[Sequence[int]], *, max_tokens: int = TOKENS_PER_BATCH
+) -> Iterator[tuple[list[int], Batch]]:
+    """Put prompts of similar length into batches on the model's device; see `length_batches`.
+
+    Yields:
+        Indices of the prompts of a batch, and the batch whose rows stand in the same order.
+    """
+    for group in length_batches([len(row) for row in ids], max_tokens=max_tokens):
+        yield group, Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device)
 
 
 def bytes_per_token(model: LensModel, ids: Sequence[Sequence[int]]) -> float:

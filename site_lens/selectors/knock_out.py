@@ -9,8 +9,8 @@ from torch import Tensor
 from site_lens.core.heads import Head
 from site_lens.core.scores import HeadScores
 from site_lens.interventions.asking import Asked
-from site_lens.interventions.prefixes import length_batches
-from site_lens.models.protocol import Batch, Edit
+from site_lens.interventions.prefixes import prompt_batches
+from site_lens.models.protocol import Edit
 from site_lens.selectors.indirect_effect import on_grid, one_head_each
 from site_lens.selectors.workbench import Workbench, once
 
@@ -85,9 +85,8 @@ def _without(
         return changed
 
     found = torch.zeros(len(asked), device=bench.model.device)
-    for group in length_batches(asked.lengths):
+    for group, batch in prompt_batches(bench.model, asked.ids):
         part = asked.only(group)
-        batch = Batch.of(part.ids, pad=bench.model.encoder.pad, device=bench.model.device)
         logits = bench.model.forward(batch, [Edit(head.layer, replaced, column=None)])
         found[group] = logits.log_softmax(-1).gather(1, part.targets(logits.device)[:, None])[:, 0]
     return found

@@ -7,13 +7,12 @@ import numpy as np
 
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import FitError, InputError
-from site_lens.core.fits import SiteConfig, SiteFit, SiteFits, SiteTrace
+from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFit, SiteFits, SiteTrace
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
-from site_lens.interventions.prefixes import PREFIX_BUDGET
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.site_loop import SiteLoop, UnitRun
 from site_lens.selectors.site_plan import Plan, SiteJob, make_plan

@@ -14,13 +14,13 @@ from torch import Tensor
 from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteConfig, SiteFits
+from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFits
 from site_lens.core.prompts import Prompt
 from site_lens.core.sampling import PromptSet, embedding_prompts, prompts_of_embedding
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
 from site_lens.interventions.holding import HeldPrompts
-from site_lens.interventions.prefixes import PREFIX_BUDGET, length_batches
+from site_lens.interventions.prefixes import prompt_batches
 from site_lens.models.protocol import Batch, LensModel
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.site import fit_variants
@@ -146,10 +146,7 @@ class Workbench:
     def mean_over(self, prompts: Sequence[Prompt], read: Callable[[Batch], Tensor]) -> Tensor:
         """Average what `read` returns of every prompt, one row each, over prompts; in batches of like length."""
         ids = self.model.encoder.encode([prompt.text for prompt in prompts])
-        sums = [
-            read(Batch.of([ids[i] for i in group], pad=self.model.encoder.pad, device=self.model.device)).sum(0)
-            for group in length_batches([len(row) for row in ids])
-        ]
+        sums = [read(batch).sum(0) for _, batch in prompt_batches(self.model, ids)]
         return torch.stack(sums).sum(0) / len(ids)
 
     def probe_set(self, task: str, *, shuffled: bool = False) -> PromptSet:

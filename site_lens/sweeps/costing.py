@@ -1,8 +1,9 @@
 """What a sweep would take: jobs, tokens and steps, and time where the store has timed such jobs before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import StorageError
@@ -90,11 +91,11 @@ def _example_tokens(task: Task, template: PromptTemplate) -> float:
     return sum(map(len, shown)) / len(rows) / LETTERS_A_TOKEN
 
 
-def _kind(parts: dict[str, object]) -> str:
+def _kind(parts: Mapping[str, Any]) -> str:
     """What jobs have in common that take about the same time: everything but the task and the seed."""
-    config = parts["config"]
-    assert isinstance(config, dict)
-    return digest_json([{k: v for k, v in parts.items() if k not in ("task", "config")}, config | {"seed": 0}])
+    config = parts.get("config")
+    unseeded = config | {"seed": 0} if isinstance(config, dict) else config  # a store may come from somebody else
+    return digest_json([{k: v for k, v in parts.items() if k not in ("task", "config")}, unseeded])
 
 
 def _timed(store: RunStore) -> dict[str, float]:

@@ -28,7 +28,7 @@ def model_parts(model: ModelChoice) -> dict[str, Any]:
     """
     folder = DEMO_MODEL if model.name == "demo" else Path(model.name)
     source = {"folder": folder_digest(folder)} if folder.is_dir() else {"hub": model.name, "revision": model.revision}
-    return source | {"dtype": model.dtype, "bos": model.bos}
+    return source | {"dtype": model.dtype, "bos": model.bos, "quantization": model.quantization}
 
 
 def folder_digest(folder: Path) -> str:

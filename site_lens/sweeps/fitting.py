@@ -63,7 +63,13 @@ class FitJobs:
             self._held = None  # freed before the next one is loaded
             choice = job.model
             model = load_model(
-                choice.name, dtype=choice.dtype, device=self._device, bos=choice.bos, revision=choice.revision
+                choice.name,
+                dtype=choice.dtype,
+                device=None if choice.device_map else self._device,
+                device_map=choice.device_map,
+                quantization=choice.quantization,
+                bos=choice.bos,
+                revision=choice.revision,
             )
             self._held = (key, model)
         return self._held[1]

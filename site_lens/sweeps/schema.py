@@ -1,14 +1,14 @@
 """What a sweep file may say: models, tasks, templates, settings, seeds, evaluation; checked when it is read."""
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from site_lens.core.errors import InputError, unknown_name
-from site_lens.core.fits import SiteConfig
+from site_lens.core.fits import SETTINGS, SiteConfig
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.reading import read_file
 from site_lens.core.record_sets import file_name
@@ -17,13 +17,6 @@ from site_lens.core.runs import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_EMBEDDI
 
 MOST_BYTES = 2**20
 """A sweep file larger than this is refused unread."""
-
-SETTINGS: dict[str, Callable[..., SiteConfig]] = {
-    "default": SiteConfig,
-    "quick": SiteConfig.quick,
-    "paper": SiteConfig.paper,
-}
-"""Where the settings of a config may begin."""
 
 SWEEP_CONTROLS = (ZERO_EMBEDDING, SHUFFLED_ANSWERS, RANDOM_EMBEDDING)
 """The controls that a sweep can fit: those of a task alone. The others depend on which tasks share the batch, and a
@@ -40,6 +33,9 @@ class ModelChoice(Frozen):
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     revision: str | None = None
     bos: bool | None = None
+    quantization: Literal["nf4", "int8"] | None = None
+    device_map: str | None = None
+    """How weights are spread over the devices of a worker, such as "auto"; results do not depend on it."""
 
     @model_validator(mode="before")
     @classmethod

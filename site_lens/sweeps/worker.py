@@ -12,14 +12,11 @@ from typing import Any, Protocol
 
 from site_lens.core.errors import StorageError
 from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import SiteFits
+from site_lens.core.fits import PREFIX_BUDGET, SiteFits
 from site_lens.core.runs import Run
 from site_lens.sweeps.events import Event, EventKind, EventLog
 from site_lens.sweeps.jobs import JobGroup, SweepJob, group_jobs
 from site_lens.sweeps.store import RunStore
-
-BUDGET_BYTES = 2 * 2**30
-"""Bytes of prefixes to hold at a time, to begin with; as in `interventions.prefixes`."""
 
 LEAST_BUDGET_BYTES = 2**24
 """A single job that runs out of memory with as little as this for prefixes has failed."""
@@ -112,7 +109,7 @@ class _Work:
         if not missing or not self._is_prepared(missing):
             return
         groups = group_jobs(missing, tasks_at_once=max(1, len(missing)))
-        waiting = deque(_Piece(group, BUDGET_BYTES) for group in groups)
+        waiting = deque(_Piece(group, PREFIX_BUDGET) for group in groups)
         while waiting:
             waiting.extendleft(reversed(self._try(waiting.popleft())))
 

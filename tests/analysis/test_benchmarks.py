@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from analysis.benchmarks import alpha_step, inference, memory, prompt_pool
+from analysis.benchmarks import alpha_step, inference, memory, prompt_pool, transfer
 from analysis.benchmarks.measuring import alone, compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
 from analysis.benchmarks.run import read, table_of, write
@@ -120,6 +120,23 @@ def test_rows_on_the_random_llama_run_through(
         assert len(line.timings["rival"]) == len(line.timings["ours"])
         pairs = zip(line.timings["rival"], line.timings["ours"], strict=True)
         assert line.low == min(theirs / mine for theirs, mine in pairs)
+
+
+def test_a_transfer_matrix_is_timed_on_both_sides(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "N_TASKS", 3)
+    monkeypatch.setattr(transfer, "N_QUERIES", 4)
+    monkeypatch.setattr(transfer, "N_TIMED", 2)
+    (line,) = transfer.on_news(settings)
+    assert line.rival is not None
+    assert line.rival > 0 and line.ours > 0
+    assert len(line.timings["rival"]) == len(line.timings["ours"]) == transfer.PAIRS
+
+
+def test_the_cells_of_both_sides_are_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(transfer, "N_TASKS", 2)
+    monkeypatch.setattr(transfer, "N_QUERIES", 6)
+    _, gap = transfer.on_demo(Settings(ag_news=tmp_path))
+    assert gap.ours == 0
 
 
 def test_summary_timings_and_table_are_written(tmp_path: Path) -> None:

@@ -173,9 +173,9 @@ def test_an_interrupted_call_goes_on_where_it_stopped(
     asked: list[str] = []
     real = experiment._of_task
 
-    def watched(model: LensModel, task: sl.Task, *rest: Any) -> dict[str, np.ndarray]:
+    def watched(model: LensModel, task: sl.Task, fit: sl.SiteFit, **rest: Any) -> dict[str, np.ndarray]:
         asked.append(task.name)
-        return real(model, task, *rest)
+        return real(model, task, fit, **rest)
 
     monkeypatch.setattr(experiment, "_of_task", watched)
     both = curves_of(["direct_u", "swapped_u"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.core.digests import seed_stream
+from site_lens.core.digests import digest_json, seed_stream
 from site_lens.core.sampling import few_shot_prompts
 from site_lens.models.protocol import LensModel
 from site_lens.sweeps.costing import estimate_cost, prompt_tokens, step_tokens
@@ -28,6 +28,17 @@ def test_the_guess_of_prompt_tokens_is_near_the_truth(demo: LensModel) -> None:
     asked = len(task.train) + min(config.n_valid, len(task.valid)) + len(task.test)
     truth = n_ten_shot * (config.n_prompts + len(task.test)) + n_zero_shot * asked
     assert 0.5 < prompt_tokens(job) / truth < 2
+
+
+def test_a_result_that_says_strange_things_of_its_settings_tells_no_time_of_others(
+    tmp_path: Path, store: RunStore
+) -> None:
+    (job,) = jobs_of(small_sweep(tmp_path, 1))
+    strange = job.parts | {"config": "none"}
+    name = job.name.replace(key=digest_json(strange))
+    store.commit(name, strange, made_up(job), seconds=1.0)
+    (cost,) = estimate_cost([job], store)
+    assert (cost.n_stored, cost.seconds) == (0, None)
 
 
 def test_time_is_told_once_such_jobs_were_timed(tmp_path: Path, store: RunStore) -> None:

@@ -1,6 +1,8 @@
 """Sweeps through submitit, on its stand-ins for a cluster."""
 
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,18 @@ def test_a_preempted_job_can_be_queued_again_with_the_same_group(tmp_path: Path,
     assert requeued(group).stored == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let processes that are started hear SIGINT, by which submitit cancels local jobs.
+
+    Tests that a shell runs in the background ignore it, and what they start would, too.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_cancelled_jobs_end(tmp_path: Path, diary: Path) -> None:
     store = RunStore.create(tmp_path / "store")
     engine = SlurmEngine(tmp_path / "slurm", cluster="local", parameters=MINUTES)
