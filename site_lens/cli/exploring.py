@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import SOURCES, Device, DType, InputColumn, OutputColumn, RunFolder
+from site_lens.cli.options import SOURCES, InputColumn, ModelSource, OutputColumn, RunFolder, loads_a_model
 from site_lens.explorer.page import PageSource
 from site_lens.explorer.serving import serve_page
 
 
+@loads_a_model
 def explore(
     run: RunFolder,
+    source: ModelSource,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="Ask this model: 'demo', a Hugging Face folder or a hub id."),
@@ -24,27 +26,24 @@ def explore(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
-    dtype: DType = None,
-    device: Device = None,
 ) -> None:
     """Look at the heads of a saved run by clicking, on a page that only this machine can reach."""
     fits = sl.Run.load(run).fits  # mistakes are said here, before a server starts
-    if tasks is not None and model is None:
-        raise sl.InputError("--tasks are rows to ask a model, and no --model is given")
+    if model is None and (tasks is not None or any(source.loading.values())):
+        raise sl.InputError("--tasks and how to load are for a model to ask, and no --model is given")
     if tasks is not None:
         names = list(dict.fromkeys(fit.task for fit in fits.values()))
         sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
-    source = PageSource(
+    page = PageSource(
         run=str(run),
         folder=str(Path.cwd()),
         model=model,
         tasks=tasks,
         input_column=input_column,
         output_column=output_column,
-        dtype=dtype,
-        device=device,
+        loading=source.loading,
     )
-    serve_page(source, announce=_say, port=port, browser=browser)
+    serve_page(page, announce=_say, port=port, browser=browser)
 
 
 def _say(address: str) -> None:

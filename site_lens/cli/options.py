@@ -67,8 +67,12 @@ class ModelSource:
 
     def load(self, *, check: bool = True) -> "LensModel":
         """Load the model; see `load_model`."""
-        options = asdict(self)
-        return sl.load_model(options.pop("model"), **options, check=check)
+        return sl.load_model(self.model, **self.loading, check=check)
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How the model is loaded: further arguments of `load_model`."""
+        return {name: value for name, value in asdict(self).items() if name != "model"}
 
     @property
     def content(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import site_lens as sl
-from site_lens.core.evaluation import REFERENCE
+from site_lens.core.evaluation import REFERENCE, split_seed
 from site_lens.core.runs import ZERO_EMBEDDING
 from site_lens.core.shown import visible
 
@@ -56,7 +56,7 @@ def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
 
 
 def _show_accuracies(evaluations: "Evaluations") -> None:
-    methods = [method for method in evaluations.methods if "#" not in method]  # further seeds stand in results.csv
+    methods = [method for method in evaluations.methods if split_seed(method)[1] is None]  # others stand in results.csv
     cells = [
         [name, *(f"{e.accuracy(m).value:.3f}" if m in e.methods else "" for m in methods), str(len(e.queries))]
         for name, e in evaluations.items()

@@ -1,5 +1,6 @@
 """How well methods do a task: one answer per method and test query, and the intervals around the means."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -30,6 +31,17 @@ SHOT_NAMES = {0: "zero_shot", 1: "one_shot", 5: "five_shot", 10: REFERENCE}
 def few_shot_name(n_shots: int) -> str:
     """Return what prompting with so many demonstrations is called."""
     return SHOT_NAMES.get(n_shots, f"{n_shots}_shot")
+
+
+def split_seed(method: str) -> tuple[str, int | None]:
+    """Take the seed out of the name of a method: `site#1_hard` is `site_hard` of seed 1.
+
+    The lowest seed of a run stands in no name, and is None here.
+    """
+    found = re.fullmatch(r"(?P<name>.+)#(?P<seed>\d{1,18})(?P<variant>_.*)?", method)
+    if found is None:
+        return method, None
+    return found["name"] + (found["variant"] or ""), int(found["seed"])
 
 
 RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]

@@ -201,6 +201,17 @@ class SiteFit(Record):
         return self.config.seed
 
     @property
+    def origin(self) -> str:
+        """Say under a figure what it shows: one seed, and what makes the fit a control."""
+        return ", ".join(
+            [
+                f"one seed ({self.seed})",
+                *(["embedding of zeros"] if self.config.embedding == "zero" else []),
+                *(["shuffled answers"] if self.config.null == "shuffled_answers" else []),
+            ]
+        )
+
+    @property
     def n_labelled(self) -> int:
         """Labelled rows that the fit used, of all tasks: for embedding, optimiser, and choosing the checkpoint."""
         return len(self.labelled_rows) + self.n_valid + self.n_labelled_elsewhere

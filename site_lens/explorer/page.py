@@ -1,17 +1,15 @@
 """What the local page runs in its kernel: load the records and the model, and show the explorer or what is wrong."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from site_lens.core.assets import asset
 from site_lens.core.errors import SiteLensError
 from site_lens.core.runs import Run
 from site_lens.core.task_files import load_tasks
 from site_lens.explorer.opening import explore
-
-DType = Literal["float32", "bfloat16", "float16"]
 
 if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer
@@ -31,8 +29,8 @@ class PageSource:
     """Where the tasks are; the package's own when None."""
     input_column: str = "input"
     output_column: str = "output"
-    dtype: DType | None = None
-    device: str | None = None
+    loading: dict[str, Any] = field(default_factory=dict)
+    """How the model is loaded: further arguments of `load_model`."""
 
     def code(self) -> str:
         """Write the cell that shows this page."""
@@ -69,5 +67,5 @@ def _opened(page: PageSource) -> "Explorer":
     tasks = None
     if page.tasks is not None:
         tasks = load_tasks(page.tasks, names, input_column=page.input_column, output_column=page.output_column)
-    model = load_model(page.model, dtype=page.dtype, device=page.device)
+    model = load_model(page.model, **page.loading)
     return explore(run, model, tasks=tasks)

@@ -1,11 +1,12 @@
 """Accuracy by task and method, with intervals."""
 
 import math
+from typing import Any
 
 import plotly.graph_objects as go
 
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import Evaluations, Match
+from site_lens.core.evaluation import Evaluations, Match, split_seed
 from site_lens.plots.style import HAIRLINE, PALETTE, TEMPLATE, plain, titled
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
@@ -24,6 +25,8 @@ LEGEND_WIDTH = 20
 def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.Figure:
     """Draw accuracies with their 95% Wilson intervals: tasks below each other, one dot a method.
 
+    Further seeds of a method are small dots without intervals beside that of the lowest seed.
+
     Args:
         evaluations: One evaluation a task; a method that a task lacks has no dot there.
         metric: Which count of right answers to draw.
@@ -36,14 +39,15 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
     """
     if not evaluations:
         raise InputError("there are no evaluations to draw; make some with evaluate(model, tasks, fits)")
-    n_tasks, methods = len(evaluations), evaluations.methods
-    row = NAME_HEIGHT + METHOD_HEIGHT * len(methods)
-    figure = go.Figure([_dots(evaluations, method, metric) for method in methods])
-    legend_columns = 2 if max(map(len, methods)) <= LEGEND_WIDTH else 1
-    top = 60 + 20 * math.ceil(len(methods) / legend_columns)
+    n_tasks, names = len(evaluations), list(dict.fromkeys(split_seed(method)[0] for method in evaluations.methods))
+    row = NAME_HEIGHT + METHOD_HEIGHT * len(names)
+    figure = go.Figure([_dots(evaluations, method, names, metric) for method in evaluations.methods])
+    legend_columns = 2 if max(map(len, names)) <= LEGEND_WIDTH else 1
+    top = 60 + 20 * math.ceil(len(names) / legend_columns)
+    small = "; small: further seeds" if len(names) < len(evaluations.methods) else ""
     figure.update_layout(
         template=TEMPLATE,
-        title=titled(f"accuracy ({metric})", "dots with 95% Wilson intervals"),
+        title=titled(f"accuracy ({metric})", f"dots with 95% Wilson intervals{small}"),
         height=n_tasks * row + top + 56,
         margin={"t": top, "b": 56, "l": 12},
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 11}},
@@ -61,36 +65,45 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
     return figure
 
 
-def _dots(evaluations: Evaluations, method: str, metric: Match) -> go.Scatter:
-    methods = evaluations.methods
-    place = methods.index(method)
-    offset = (NAME_HEIGHT + METHOD_HEIGHT * (place + 0.3)) / (NAME_HEIGHT + METHOD_HEIGHT * len(methods))
+def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match) -> go.Scatter:
+    name, seed = split_seed(method)
+    offset = (NAME_HEIGHT + METHOD_HEIGHT * (names.index(name) + 0.3)) / (NAME_HEIGHT + METHOD_HEIGHT * len(names))
     found = [
         (index, task, one.accuracy(method, metric))
         for index, (task, one) in enumerate(evaluations.items())
         if method in one.methods
     ]
-    taken = {KNOWN[known] for known in methods if known in KNOWN}
-    free = [index for index in range(len(PALETTE)) if index not in taken] or list(range(len(PALETTE)))
-    strangers = [name for name in methods if name not in KNOWN]
-    look = KNOWN[method] if method in KNOWN else free[strangers.index(method) % len(free)]
+    look = _look(name, names)
+    bars: dict[str, Any] = {
+        "type": "data",
+        "symmetric": False,
+        "array": [interval.high - interval.value for _, _, interval in found],
+        "arrayminus": [interval.value - interval.low for _, _, interval in found],
+        "thickness": 1.2,
+        "width": 0,
+    }
     return go.Scatter(
         name=plain(method),
+        legendgroup=plain(name),
+        showlegend=seed is None,
         mode="markers",
         x=[interval.value for _, _, interval in found],
         y=[index + offset for index, _, _ in found],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [interval.high - interval.value for _, _, interval in found],
-            "arrayminus": [interval.value - interval.low for _, _, interval in found],
-            "thickness": 1.2,
-            "width": 0,
-        },
+        error_x=bars if seed is None else None,
         cliponaxis=False,
-        marker={"color": PALETTE[look], "symbol": SYMBOLS[look], "size": 8},
+        marker={"color": PALETTE[look], "symbol": SYMBOLS[look], "size": 8 if seed is None else 5},
         customdata=[[plain(task), i.low, i.high, i.n] for _, task, i in found],
         hovertemplate="%{customdata[0]}<br>"
         + plain(method).replace("%{", "% {")
         + "<br>%{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]<br>%{customdata[3]} queries<extra></extra>",
     )
+
+
+def _look(name: str, names: list[str]) -> int:
+    """Return the place in palette and symbols of a method: its own, or one that none of those drawn has."""
+    if name in KNOWN:
+        return KNOWN[name]
+    taken = {KNOWN[known] for known in names if known in KNOWN}
+    free = [index for index in range(len(PALETTE)) if index not in taken] or list(range(len(PALETTE)))
+    strangers = [stranger for stranger in names if stranger not in KNOWN]
+    return free[strangers.index(name) % len(free)]

@@ -39,7 +39,7 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
     )
     layout = dict(
         template=TEMPLATE,
-        title=titled(f"alphas of {fit.task}", f"one seed ({fit.seed}), {n_heads} heads, {fit.status}"),
+        title=titled(f"alphas of {fit.task}", f"{fit.origin}, {n_heads} heads, {fit.status}"),
         height=400,
         margin={"t": 84},
         coloraxis={"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": colorbar("share of heads")},

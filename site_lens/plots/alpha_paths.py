@@ -46,7 +46,7 @@ def alpha_paths(fit: SiteFit, *, most: int = 12) -> go.Figure:
     ]
     layout = {
         "template": TEMPLATE,
-        "title": titled(f"alpha of {fit.task}", f"one seed ({fit.seed}); coloured: the {most} highest of {len(heads)}"),
+        "title": titled(f"alpha of {fit.task}", f"{fit.origin}; coloured: the {most} highest of {len(heads)}"),
         "height": 400,
         "margin": {"t": 84},
         "showlegend": False,

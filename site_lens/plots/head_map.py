@@ -43,7 +43,7 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
         kv_groups = record.embedding.model.n_kv_heads
     if kv_groups is not None:
         _need_even_groups(scores.grid, kv_groups)
-    subtitle = f"{scores.selector}, one seed ({record.seed})" if isinstance(record, SiteFit) else scores.selector
+    subtitle = f"{scores.selector}, {record.origin}" if isinstance(record, SiteFit) else scores.selector
     layout: dict[str, Any] = dict(
         template=TEMPLATE,
         title=titled(title if title is not None else scores.task or scores.selector, subtitle),

@@ -44,7 +44,7 @@ def training(fit: SiteFit) -> go.Figure:
     undecided = {"text": "undecided"}
     layout = dict(
         template=TEMPLATE,
-        title=titled(f"training of {fit.task}", f"one seed ({fit.seed}), {fit.status}"),
+        title=titled(f"training of {fit.task}", f"{fit.origin}, {fit.status}"),
         height=400,
         margin={"t": 118},
         legend={"orientation": "h", "x": 0, "y": 1.07, "yanchor": "bottom", "font": {"size": 11}},

@@ -1,6 +1,8 @@
 """Figures as image files, drawn by kaleido in a browser of this machine; nothing is asked of the network."""
 
+import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -140,4 +142,15 @@ def _draw(drawings: Mapping[Path, _Drawing]) -> None:
             ) from error
         if errors:
             raise errors[0]
-        write_whole({path: place.read_bytes() for path, place in places.items()})
+        write_whole({path: _settled(place.read_bytes()) for path, place in places.items()})
+
+
+def _settled(image: bytes) -> bytes:
+    """Put digests into the places of the random ids that plotly gives an SVG: the same figure is the same file."""
+    found = list(dict.fromkeys(re.findall(rb'(?: id="defs-| trace)([0-9a-f]{6})"', image)))
+    if not image.startswith(b"<svg") or not found:
+        return image
+    ids = re.compile(rb"(?<=[a-z-])(" + b"|".join(found) + rb")")
+    rest = hashlib.sha256(ids.sub(b"", image)).hexdigest()
+    settled = {one: hashlib.sha256(f"{rest}{i}".encode()).hexdigest()[:6].encode() for i, one in enumerate(found)}
+    return ids.sub(lambda match: settled[match[1]], image)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from site_lens.core.evaluation import MATCHES, Evaluation, Evaluations
+from site_lens.core.evaluation import MATCHES, Evaluation, Evaluations, split_seed
 from site_lens.core.fits import SiteFits
 from site_lens.core.runs import Run
 
@@ -12,22 +12,11 @@ SITE_METHODS = ("site", "site_hard", "site_top_k")
 """What is measured of a fit; a control is measured under its own name alone."""
 
 
-def seed_of_method(method: str) -> int | None:
-    """Return the seed in the name of a method, `site#1_hard`; None where there is none."""
-    _, mark, rest = method.partition("#")
-    return int(rest.split("_")[0]) if mark else None
-
-
 def with_seed(method: str, seed: int) -> str:
     """Put a seed into the name of a method of the lowest seed: `site_hard` becomes `site#1_hard`."""
     if method in SITE_METHODS:
         return f"site#{seed}{method.removeprefix('site')}"
     return f"{method}#{seed}"
-
-
-def without_seed(method: str, seed: int) -> str:
-    """Take the seed out again."""
-    return method.replace(f"#{seed}", "", 1)
 
 
 def select(evaluation: Evaluation, names: Mapping[str, str]) -> Evaluation:
@@ -62,13 +51,12 @@ def part_of(run: Run, task: str, seed: int) -> Run:
     measured = run.evaluations[task]
     lowest = min(fit.seed for fit in run.fits.of(task))
     fitted = {*SITE_METHODS, *controls}
+    split = {method: split_seed(method) for method in measured.methods}
     if seed == lowest:
-        names = {method: method for method in measured.methods if seed_of_method(method) is None}
+        names = {method: method for method, (_, own) in split.items() if own is None}
     else:
         names = {
-            method: without_seed(method, seed)
-            for method in measured.methods
-            if seed_of_method(method) == seed or method not in fitted and seed_of_method(method) is None
+            method: name for method, (name, own) in split.items() if own == seed or method not in fitted and own is None
         }
     return Run(fits, controls, Evaluations([select(measured, names)]))
 

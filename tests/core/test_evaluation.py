@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import MATCHES, REFERENCE, RESULT_COLUMNS, Evaluation, Evaluations
+from site_lens.core.evaluation import MATCHES, REFERENCE, RESULT_COLUMNS, Evaluation, Evaluations, split_seed
 from site_lens.core.statistics import bootstrap_mean, wilson
 from tests.fakes import ACCURACIES, fake_evaluation
 
@@ -152,3 +152,21 @@ def test_accuracies_stand_one_row_a_task_and_one_column_a_method() -> None:
     assert table.loc["a", REFERENCE] == 0.75
     assert table[REFERENCE].isna().tolist() == [False, True]
     assert table["zero_shot"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("site", ("site", None)),
+        ("site_hard", ("site_hard", None)),
+        ("site#12", ("site", 12)),
+        ("site#1_top_k", ("site_top_k", 1)),
+        ("site_zero_embedding#3", ("site_zero_embedding", 3)),
+        ("C#", ("C#", None)),
+        ("#1", ("#1", None)),
+        ("a#b", ("a#b", None)),
+        ("site#" + "9" * 9999, ("site#" + "9" * 9999, None)),
+    ],
+)
+def test_a_seed_is_taken_out_of_the_name_of_a_method(method: str, expected: tuple[str, int | None]) -> None:
+    assert split_seed(method) == expected

@@ -96,7 +96,7 @@ def test_a_page_without_voila_says_how_to_install_it(tmp_path: Path, monkeypatch
 def test_a_page_shows_the_explorer_of_a_folder(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(saved)  # which is put back afterwards
     names: dict[str, object] = {}
-    code = PageSource(run=saved.name, folder=str(saved.parent), model="demo", device="cpu").code()
+    code = PageSource(run=saved.name, folder=str(saved.parent), model="demo", loading={"device": "cpu"}).code()
     first, last = code.split("\n")
     exec(first, names)
     shown = eval(last, names)
@@ -110,7 +110,7 @@ def test_a_page_says_what_is_wrong(saved: Path, tmp_path: Path, monkeypatch: pyt
     assert isinstance(nothing, Complaint)
     assert "&lt;nowhere&gt; holds no run" in nothing._repr_html_()
     sl.Run(fake_fits(["a"])).save(tmp_path / "other")
-    mismatch = show_page(run="other", folder=str(tmp_path), model="demo", device="cpu")
+    mismatch = show_page(run="other", folder=str(tmp_path), model="demo", loading={"device": "cpu"})
     assert isinstance(mismatch, Complaint)
     assert "fit it again" in mismatch.text
 

@@ -63,3 +63,20 @@ def test_another_metric_is_drawn_when_it_was_measured() -> None:
 def test_no_evaluations_are_said_in_words() -> None:
     with pytest.raises(InputError, match="no evaluations to draw"):
         plots.accuracy(Evaluations([]))
+
+
+def test_further_seeds_stand_beside_the_lowest_in_its_look_and_not_in_the_legend() -> None:
+    accuracies = {"zero_shot": 0.1, "site": 0.5, "site_hard": 0.4, "site#1": 0.6, "site#1_hard": 0.3}
+    figure = plots.accuracy(Evaluations([fake_evaluation("antonym", accuracies)]))
+    dots = {trace.name: trace for trace in figure.data}
+    for seed, lowest in (("site#1", "site"), ("site#1_hard", "site_hard")):
+        assert dots[seed].y == dots[lowest].y
+        assert (dots[seed].marker.color, dots[seed].marker.symbol) == (
+            dots[lowest].marker.color,
+            dots[lowest].marker.symbol,
+        )
+        assert dots[seed].marker.size < dots[lowest].marker.size
+        assert dots[seed].error_x.array is None
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["zero_shot", "site", "site_hard"]
+    assert "further seeds" in figure.layout.title.subtitle.text
+    assert "further seeds" not in plots.accuracy(EVALUATIONS).layout.title.subtitle.text

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -7,6 +9,7 @@ from numpy.typing import ArrayLike
 import site_lens.plots.head_map
 from site_lens import plots
 from site_lens.core.errors import InputError
+from site_lens.core.fits import SiteConfig, SiteFit
 from site_lens.core.heads import HeadGrid
 from site_lens.core.scores import HeadGates, HeadScores
 from tests.fakes import fake_fit, fake_identity
@@ -74,6 +77,14 @@ def test_axes_are_named_and_ticked_at_few_integers_with_layer_0_at_the_bottom(n_
 
 def test_a_fit_is_marked_as_one_seed() -> None:
     assert "one seed (3)" in plots.head_map(fake_fit("antonym", seed=3)).layout.title.subtitle.text
+
+
+@pytest.mark.parametrize("draw", [plots.head_map, plots.training, plots.alpha_paths, plots.alpha_histogram])
+def test_every_figure_of_a_control_says_that_it_shows_one(draw: Callable[[SiteFit], go.Figure]) -> None:
+    for changes, said in (({"null": "shuffled_answers"}, "shuffled answers"), ({"embedding": "zero"}, "of zeros")):
+        control = fake_fit("antonym", config=SiteConfig(**changes))
+        assert said in draw(control).layout.title.subtitle.text
+        assert said not in draw(fake_fit("antonym")).layout.title.subtitle.text
 
 
 def test_the_title_can_be_chosen_and_is_escaped() -> None:

@@ -4,6 +4,7 @@ import builtins
 import re
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from choreographer.browsers.chromium import Chromium
 from site_lens import plots
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import SiteFits
+from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.runs import ZERO_EMBEDDING, Run
 from site_lens.plots.style import at_least
 from site_lens.reporting import write_image, write_images
@@ -36,6 +37,14 @@ def test_a_figure_becomes_an_image_of_the_kind_that_the_path_says(
     assert path.read_bytes().startswith(begins)
     assert holds in path.read_bytes()
     assert list(path.parent.iterdir()) == [path]
+
+
+@drawing
+@pytest.mark.parametrize("draw", [plots.head_map, plots.training, plots.alpha_histogram])
+def test_the_same_figure_is_the_same_svg(draw: Callable[[SiteFit], go.Figure], tmp_path: Path) -> None:
+    first, second = (write_image(draw(fake_fit("antonym")), tmp_path / f"{i}.svg").read_bytes() for i in (1, 2))
+    assert first == second
+    assert first != write_image(draw(fake_fit("synonym")), tmp_path / "3.svg").read_bytes()
 
 
 @drawing
