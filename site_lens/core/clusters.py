@@ -200,7 +200,9 @@ class CoClusters(Record):
             raise ValueError(f"alphas of shape {self.alphas.shape} do not fit {shape[0]} tasks, {shape[1]} heads")
         if (len(self.task_labels), len(self.head_labels)) != shape:
             raise ValueError(f"{len(self.task_labels)}, {len(self.head_labels)} labels do not fit {shape}")
-        strange = {*self.task_labels, *self.head_labels} - set(range(self.n_clusters))
+        if self.n_clusters > min(shape):
+            raise ValueError(f"there are no {self.n_clusters} clusters of {shape[0]} tasks and {shape[1]} heads")
+        strange = {label for label in (*self.task_labels, *self.head_labels) if not 0 <= label < self.n_clusters}
         if strange:
             raise ValueError(f"labels {sorted(strange)} do not fit {self.n_clusters} clusters")
         return self

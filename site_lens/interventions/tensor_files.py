@@ -8,6 +8,7 @@ to. So the archive is looked at first, and only what a plain tensor needs is han
 import pickletools
 import re
 import struct
+import warnings
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -66,7 +67,9 @@ def read_saved_tensor(path: str | Path, most_number_bytes: int) -> Any:
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
     try:
-        return torch.load(_copied(content, most, path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about classes of its own that it prints in its complaint
+            return torch.load(_copied(content, most, path), map_location="cpu", weights_only=True)
     except StorageError:
         raise
     except DAMAGE as error:

@@ -561,6 +561,8 @@ def test_heads_and_blocks_that_do_not_fit_are_refused() -> None:
         heads.replace(tasks=("one",))
     with pytest.raises(InputError, match=r"labels \[7\] do not fit 2 clusters"):
         both.replace(task_labels=(0, 1, 0, 7))
+    with pytest.raises(InputError, match="there are no 2305843009213693952 clusters of 4 tasks and 16 heads"):
+        both.replace(n_clusters=2**61)
     with pytest.raises(InputError, match="do not fit 4 tasks, 16 heads"):
         both.replace(alphas=np.zeros((4, 3)))
     with pytest.raises(InputError, match="3, 16 labels"):

@@ -118,6 +118,9 @@ def test_code_in_a_file_is_not_run_however_deep_it_lies(wrap: Any, tmp_path: Pat
     assert trap.exists()  # the trap is a real one
 
 
+CALLED_TUPLE = DESCRIPTION.replace(b"q\ttq\n", b"q\tt)Rq\ttq\n")
+"""Calls the arguments of a tensor; saying so, torch prints its storage and warns of that."""
+
 BYTEARRAY = b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R."
 
 
@@ -128,6 +131,7 @@ BYTEARRAY = b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R."
         (saved(torch.eye(6).to_sparse()), r"stays shut: opening it could run code .'torch._utils _rebuild_sparse_te"),
         (saved(torch.zeros(6, 8, device="meta")), "stays shut: opening it could run code"),
         (saved(Counter(a=1)), "stays shut: opening it could run code .'collections Counter'"),
+        (described(CALLED_TUPLE), "is truncated or not a file of torch.save"),
         (archive(RECORDS, packing=zipfile.ZIP_DEFLATED), "is packed, which torch.save never does"),
         (archive(RECORDS | {"archive/data/1": bytes(2**20)}), "says that it holds more than 1048960|is larger than"),
         (archive(RECORDS | {"archive/../../x": b""}), r"is not a file of torch.save: it holds"),
