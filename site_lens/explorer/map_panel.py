@@ -28,6 +28,9 @@ OUTLINE, HALO, CHOSEN = "#111111", "#ffffff", "#D55E00"
 MOST_NAMED = 24
 """Heads of a set to name in the line below the map."""
 
+MOST_HEIGHT = 600
+"""Pixels of the map at most: the slider below it should be in view with it."""
+
 
 class MapPanel(Panel):
     """Dropdowns of fits, the clickable map, and the controls of the head set."""
@@ -81,7 +84,9 @@ class MapPanel(Panel):
             shapes, standoff, title = figure.layout.shapes, axis.ticklabelstandoff, axis.title.text
             figure = plots.head_difference(fit, other)
             figure.update_layout(shapes=shapes, xaxis={"ticklabelstandoff": standoff, "title": {"text": title}})
-        for name, colour, width in (("halo", HALO, 4.5), ("set", OUTLINE, 2), ("chosen", CHOSEN, 3.5)):
+        figure.layout.height = min(figure.layout.height, MOST_HEIGHT)
+        thin = min(1, 20 / max(fit.gates.grid.shape))  # else outlines would cover the cells of a large map
+        for name, colour, width in (("halo", HALO, 4.5 * thin), ("set", OUTLINE, 2 * thin), ("chosen", CHOSEN, 3.5)):
             figure.add_trace(
                 go.Scatter(name=name, mode="lines", line={"color": colour, "width": width}, hoverinfo="skip",
                            showlegend=False)

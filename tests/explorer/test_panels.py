@@ -111,6 +111,15 @@ def test_brackets_of_key_value_heads_stand_below_differences_too() -> None:
     assert (layout.shapes, layout.xaxis.title.text) == before
 
 
+def test_outlines_of_a_large_map_leave_its_cells_to_be_seen_and_the_slider_in_view() -> None:
+    small = opened().map.figure
+    large = opened(Run(fake_fits(["antonym"], model=fake_identity(grid=HeadGrid.full(80, 64))))).map.figure
+    widths = [{trace.name: trace.line.width for trace in figure.data[-3:]} for figure in (small, large)]
+    assert widths[1]["set"] < widths[0]["set"] / 2
+    assert widths[1]["chosen"] == widths[0]["chosen"]
+    assert large.layout.height == 600
+
+
 def test_seeds_of_a_task_stand_in_one_figure() -> None:
     explorer = opened(Run(two_seeds()))
     assert explorer.map.task.options == ("antonym#0", "antonym#1", "synonym")
