@@ -103,7 +103,7 @@ def _parquet_rows(path: Path, content: bytes, columns: tuple[str, str]) -> Itera
         found = _open_parquet(content, columns)
         names = found.schema_arrow.names
         wanted = [field for field in found.schema_arrow if field.name in columns]
-        refused = _refused_parquet(found.metadata, wanted)
+        refused = _refused_parquet(found, wanted)
         batches = found.iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys(columns))) if not refused else iter(())
         if not refused and len(wanted) < len(set(columns)):
             yield dict.fromkeys(names)  # what is there will be in the message
@@ -115,7 +115,7 @@ def _parquet_rows(path: Path, content: bytes, columns: tuple[str, str]) -> Itera
                 refused = "its texts take more bytes unpacked than Limits.task_bytes"
                 break
             yield from batch.to_pylist()
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
         raise TaskFileError(f"{path} cannot be read: {error}") from error
     if refused:
         raise TaskFileError(f"{path} cannot be read: {refused}")
@@ -126,16 +126,20 @@ def _open_parquet(content: bytes, columns: tuple[str, str]) -> "pq.ParquetFile":
     import pyarrow.parquet as pq
 
     schema = pq.ParquetFile(io.BytesIO(content), **THRIFT).metadata.schema
-    leaves = [schema.column(i) for i in range(len(schema))]
-    texts = [leaf.path for leaf in leaves if leaf.path.split(".")[0] in columns and leaf.physical_type == "BYTE_ARRAY"]
+    leaves = [schema.column(i) for i in _leaves(schema, columns)]
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     return pq.ParquetFile(io.BytesIO(content), read_dictionary=texts, **THRIFT)
 
 
-def _refused_parquet(about: "pq.FileMetaData", wanted: "list[pa.Field[Any]]") -> str:
+def _leaves(schema: "pq.ParquetSchema", columns: Iterable[str]) -> list[int]:
+    """Return the places of the leaves that some columns consist of."""
+    paths = [schema.column(i).path for i in range(len(schema))]
+    return [i for i, path in enumerate(paths) if any(path == name or path.startswith(f"{name}.") for name in columns)]
+
+
+def _refused_parquet(found: "pq.ParquetFile", wanted: "list[pa.Field[Any]]") -> str:
     """Say what of a file, by its own account, is refused before any row is read; nothing if nothing is."""
-    limits, names = current_limits(), [field.name for field in wanted]
-    groups = [about.row_group(i) for i in range(about.num_row_groups)]
-    n_values = [group.column(i).num_values for group in groups for i in range(group.num_columns)]
+    limits, about, names = current_limits(), found.metadata, [field.name for field in wanted]
     for field in wanted:
         if not _is_plain(field.type):
             return f"the column {field.name!r} holds {field.type}, not texts, numbers or lists of them"
@@ -143,9 +147,15 @@ def _refused_parquet(about: "pq.FileMetaData", wanted: "list[pa.Field[Any]]") ->
             return f"two columns are called {field.name!r}; rename one"
     if about.num_rows > limits.task_rows:
         return f"it says that it holds {about.num_rows} rows, more than {limits.task_rows} (Limits.task_rows)"
-    if max(n_values, default=0) > limits.task_values:
+    leaves, n_values = _leaves(about.schema, names), [0]
+    for i in range(about.num_row_groups if leaves else 0):
+        # Asked about a damaged chunk of a column, pyarrow (26) aborts the process. The start of reading meets the same
+        # damage, and raises; the public `iter_batches` does not stop there, before the first row.
+        next(found.reader.iter_batches(0, [i], column_indices=leaves), None)
+        n_values += [about.row_group(i).column(leaf).num_values for leaf in leaves]
+    if max(n_values) > limits.task_values:
         return f"it says that a column holds more than {limits.task_values} values (Limits.task_values)"
-    n_bytes = sum(group.total_byte_size for group in groups)
+    n_bytes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     if n_bytes > limits.task_bytes:
         return f"it says that it takes {n_bytes} bytes unpacked, more than {limits.task_bytes} (Limits.task_bytes)"
     return ""
