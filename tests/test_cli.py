@@ -80,6 +80,15 @@ def test_without_a_browser_neither_images_nor_report_are_written(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_fit_ends_with_what_its_checks_found(finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ["--input-column", "word", "--output-column", "opposite"]
+    assert run("evaluate", str(finished), str(csv), *columns, "--max-queries", "6") == 0
+    said = capsys.readouterr().out
+    found = sl.diagnose(sl.Run.load(finished))
+    assert f"checks:  {found.summary}: " in said
+    assert "few_queries" in said
+
+
 def test_evaluate_measures_saved_fits_again(finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = ["--input-column", "word", "--output-column", "opposite"]
     assert run("evaluate", str(finished), str(csv), *columns, "--json") == 0
@@ -191,7 +200,7 @@ def test_a_saved_run_is_diagnosed_and_the_exit_code_says_whether_a_check_failed(
     assert code == (0 if found["ok"] else 1)
     assert len(found["findings"]) == 8
     assert run("diagnose", str(finished)) == code
-    assert "8 checks" in capsys.readouterr().out
+    assert " of 8 checks failed, " in capsys.readouterr().out
 
 
 def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
         worst = [one for one in found.worst_first() if one.state in ("fail", "warn")]
         cells = [[one.task, one.code, one.state, f"{one.meaning.rstrip('.')}. {one.advice}"] for one in worst]
         show_table(["task", "check", "state", "what was found"], cells)
-        print(f"{len(found.findings)} checks: {len(found.having('fail'))} failed, {len(found.having('warn'))} warned")
+        print(found.summary)
     sys.exit(0 if found.ok else 1)
 
 

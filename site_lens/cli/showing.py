@@ -51,6 +51,9 @@ def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
         return
     if run.evaluations is not None:
         _show_accuracies(run.evaluations)
+    found = sl.diagnose(run)
+    codes = ", ".join(sorted({one.code for one in found.having("fail", "warn")}))
+    print(f"checks:  {found.summary}" + (f": {codes}" if codes else ""))
     for name, path in paths.items():
         show_line(f"{name + ':':9}{path}")
 

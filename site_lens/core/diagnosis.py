@@ -50,6 +50,11 @@ class Diagnosis(Record):
         """Whether no check failed."""
         return not self.having("fail")
 
+    @property
+    def summary(self) -> str:
+        """How many checks failed and warned, in words."""
+        return f"{len(self.having('fail'))} of {len(self.findings)} checks failed, {len(self.having('warn'))} warned"
+
     def having(self, *states: State) -> tuple[Finding, ...]:
         """Return the findings in these states."""
         return tuple(finding for finding in self.findings if finding.state in states)
