@@ -52,6 +52,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def removed(path: Path) -> Path:
+    """Remove whatever is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    return path
+
+
 def changed(data: st.DataObject, folder: Path, outside: Path) -> None:
     """Do to one file or folder of a run what a stranger might have done."""
     paths = sorted(path for path in folder.rglob("*"))
@@ -62,9 +71,11 @@ def changed(data: st.DataObject, folder: Path, outside: Path) -> None:
         case "damage" if path.is_file():
             path.write_bytes(data.draw(damaged(path.read_bytes())))
         case "rename":
-            shutil.move(path, path.parent / f"{stem}{path.suffix}")
+            target = path.parent / f"{stem}{path.suffix}"
+            if target != path:
+                path.rename(removed(target))
         case kind:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            removed(path)
             if kind in ("outside", "loop", "endless"):
                 path.symlink_to({"outside": outside, "loop": folder, "endless": Path("/dev/zero")}[kind])
             elif kind == "pipe":
