@@ -16,7 +16,7 @@ help: ## List the targets
 install: .venv/.installed ## Build .venv
 
 demo: install ## Fit and evaluate SITE on the embedded demo model; writes runs/demo/
-	$(BIN)/site-lens demo --out runs/demo
+	$(BIN)/site-lens demo --out runs/demo --replace
 
 test: install ## Run the tests (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"

@@ -47,7 +47,8 @@ def study(lab: Lab) -> Findings:
         binary = [None if one is None else one.value for one in (found.binary(), found.binary(null=True))]
         rows.append((found.task, int((~found.null).sum()), found.gain, found.verdict, free and free.value,
                      len(found.always_open()), *binary))  # fmt: skip
-    columns = ("task", "fits", "gain in nats", "verdict", "lines free", "heads open in all", "binary", "null binary")
+    columns = ("task", "fits", "gain in nats", "verdict", "lines free", "heads open in all", "share of fits binary",
+               "share of nulls binary")  # fmt: skip
     tables = [
         Table.of("Agreement of several fits of a task, and with fits of other tasks:", agreement.frame(),
                  ["task", "n_fits", "starts", "lowest", "jaccard", "elsewhere"]),

@@ -29,10 +29,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def cell(value: object) -> str:
-    """Write a number with three digits, and anything else as it is."""
+    """Write a number with three digits, and anything else as it is but for what would end its cell."""
     if value is None or value != value:
         return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", "\\n")
 
 
 def machine(device: str = "cpu") -> str:

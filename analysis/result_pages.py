@@ -30,6 +30,11 @@ it reaches to both, or where fewer than {FEWEST_QUERIES} queries or, for a claim
 questions. Intervals are drawn over queries (they speak of other queries of these tasks), over tasks (of other tasks of
 the kind), or over fits. They are not corrected for the number of claims: of twenty, one may lie beside the truth.
 Accuracies count first answer tokens.
+
+Fits have the published settings (400 steps of batch 1, the last alphas kept;
+[studies.toml](../../analysis/studies.toml)) unless a study says otherwise. The defaults of `SiteConfig`, which the
+[comparison](../comparison.md) uses, keep the best of 100 steps of 8: their alphas are less binary, and rounding them
+costs more.
 """
 
 

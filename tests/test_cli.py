@@ -80,6 +80,24 @@ def test_without_a_browser_neither_images_nor_report_are_written(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("command", ["demo", "fit", "methods", "selectors"])
+def test_a_run_is_not_written_over_unasked(
+    command: str, finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    source = [] if command == "demo" else [str(csv)]
+    assert run(command, *source, "--out", str(finished)) == 2
+    assert "holds a run; choose another --out, or give --replace" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_run_is_replaced_where_that_is_asked_for(csv: Path, tmp_path: Path) -> None:
+    columns = ["--input-column", "word", "--output-column", "opposite"]
+    for seeds, expected in (("2", 2), ("1", 1)):
+        assert run("fit", str(csv), "--out", str(tmp_path), *columns, *FAST, "--seeds", seeds, "--replace") == 0
+        assert len(sl.Run.load(tmp_path).fits) == expected
+
+
 def test_a_fit_ends_with_what_its_checks_found(finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = ["--input-column", "word", "--output-column", "opposite"]
     assert run("evaluate", str(finished), str(csv), *columns, "--max-queries", "6") == 0

@@ -13,9 +13,11 @@ from site_lens.cli.options import (
     ModelSource,
     OutputColumn,
     Queries,
+    Replace,
     ResultsFolder,
     Source,
     TaskNames,
+    keep_run,
     loads_a_model,
 )
 from site_lens.cli.showing import show_frame
@@ -51,9 +53,11 @@ def methods(
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
+    replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit rival methods beside SITE, evaluate all of them on the same rows, and write a report."""
+    keep_run(out, replace)
     wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
     if labelled_rows is not None:
         wanted = {name: one.with_labelled(labelled_rows, seed=seed) for name, one in wanted.items()}
@@ -89,9 +93,11 @@ def selectors(
     seed: Seed = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
+    replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Score heads in every way, and print how far the ways agree with SITE's alphas and with one another."""
+    keep_run(out, replace)
     from site_lens.selectors.table import SELECTORS
 
     loaded = source.load()

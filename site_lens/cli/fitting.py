@@ -1,6 +1,6 @@
 """The commands that fit and evaluate: they need a model."""
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,10 +15,12 @@ from site_lens.cli.options import (
     ModelSource,
     OutputColumn,
     Queries,
+    Replace,
     ResultsFolder,
     RunFolder,
     Source,
     TaskNames,
+    keep_run,
     loads_a_model,
 )
 from site_lens.cli.showing import show_run
@@ -33,9 +35,11 @@ def demo(
     out: ResultsFolder = Path("runs/demo"),
     n_tasks: Annotated[int, typer.Option(min=1, help="Demo tasks to draw, evenly over the families, by seed.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the draw of tasks and of the fits.")] = 0,
+    replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit and evaluate SITE on the embedded demo model, and write a report."""
+    keep_run(out, replace)
     tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
     run = sl.fit_and_evaluate(
         sl.load_model("demo"),
@@ -81,9 +85,11 @@ def fit(
     digit_rule: Annotated[bool, typer.Option(help="No space before outputs made of digits.")] = True,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
+    replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
+    keep_run(out, replace)
     given = {
         "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "prefix_dtype": prefix_dtype,
         "init": "random" if random_init else None,
@@ -142,4 +148,4 @@ def evaluate(
     measured.save(run / "evaluations")
     results = write_results(measured, run)
     (run / "report.html").unlink(missing_ok=True)  # it shows the earlier evaluation
-    show_run(replace(saved, evaluations=measured), {"results": results}, as_json)
+    show_run(dataclasses.replace(saved, evaluations=measured), {"results": results}, as_json)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by fit or demo.")]
-ResultsFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+ResultsFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; see --replace.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Write over the run that is in --out; refused otherwise.")]
 Source = Annotated[str, typer.Argument(help=SOURCES)]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="'demo', a Hugging Face folder or a hub id.")]
 TaskNames = Annotated[
@@ -51,6 +52,12 @@ Chat = Annotated[
 ]
 Queries = Annotated[int | None, typer.Option(min=1, help="Test rows to evaluate on; all by default.")]
 Generate = Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")]
+
+
+def keep_run(folder: Path, replace: bool) -> None:
+    """Refuse to write over a run that nobody said may go."""
+    if not replace and any((folder / "fits").glob("*.json")):
+        raise sl.InputError(f"{folder} holds a run; choose another --out, or give --replace to write over it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ LAST_EVENTS = 12
 
 
 def sweep(
-    study: Annotated[Path, typer.Argument(help="The sweep file (TOML); see docs/sweeps.md.")],
+    sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file (TOML); see docs/sweeps.md.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run store; runs/NAME by default.")] = None,
     engine: Annotated[Literal["local", "ray", "slurm"], typer.Option(help="Where to compute.")] = "local",
     gpus_per_job: Annotated[float, typer.Option(min=0, help="GPUs of a Ray worker.")] = 0,
@@ -40,7 +40,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Compute what is missing of models x tasks x templates x configs x seeds; exit code 1 if a job failed."""
-    asked = sl.Sweep.load(study)
+    asked = sl.Sweep.load(sweep_file)
     folder = out or Path("runs") / asked.name
     if dry_run:
         _show_cost(asked, folder, as_json)

@@ -127,5 +127,5 @@ def need_rows(task: Task, n_rows: int, n_shots: int) -> None:
     if n_rows < n_shots:
         raise InputError(
             f"task {task.name!r} has {len(task.train)} train rows, too few for {n_shots}-shot prompts: only "
-            f"{max(n_rows, 0)} may be shown beside a query; lower n_shots or add rows"
+            f"{max(n_rows, 0)} may be shown beside a query; add rows, or lower n_shots and n_eval_shots"
         )

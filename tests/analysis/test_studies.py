@@ -154,7 +154,7 @@ def planted_result(study: str = "01_single_task") -> Result:
             over_queries("It is so", Interval(0.1, 0.05, 0.2, 200), above=0),
             over_tasks("It is so of all", [0.1, 0.2], n_queries=100, above=0, reported="yes"),
         ),
-        tables=(Table(title="Numbers:", columns=("task", "value"), rows=(("a", 0.25), ("b", None))),),
+        tables=(Table(title="Numbers:", columns=("task", "value"), rows=(("a", 0.25), ("Q: x\nA: | y", None))),),
         figures={"01_single_task-big": "Big.", "01_single_task-small": "Small."},
         made_of=(Part(path="fits", seconds=90.0, measured="Measured here."),),
     )
@@ -173,6 +173,7 @@ def test_pages_are_made_of_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     assert page.count("This says nothing about large models") == 1
     assert "| It is above | 10 points | > 0 | 0.100 | 0.050 to 0.200 | queries | 200 | 1 | **replicated** |" in page
     assert "**holds**" in page
+    assert "| Q: x\\nA: \\| y |  |" in page  # a cell is one line
     assert "not testable at this size: 2 tasks, 8 needed" in page
     assert [path.name for path in docs.glob("*.svg")] == ["01_single_task-small.svg"]
     assert "![Small.](01_single_task-small.svg)" in page and "big.svg" not in page

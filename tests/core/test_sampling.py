@@ -93,7 +93,7 @@ def test_zero_shot_prompts_show_nothing() -> None:
 
 
 def test_too_few_rows_for_an_embedding_are_refused_with_both_numbers() -> None:
-    said = "task 'planted' has 10 train rows, too few for 10-shot prompts: only 9 may be shown .*; lower n_shots or add"
+    said = "task 'planted' has 10 train rows, too few for 10-shot prompts: only 9 may be shown .*; add rows, or lower"
     with pytest.raises(InputError, match=said):
         embedding_prompts(task_of(n_train=10), TEMPLATE, n_prompts=1, n_shots=10, stream=seed_stream(0))
     embedding_prompts(task_of(n_train=11), TEMPLATE, n_prompts=1, n_shots=10, stream=seed_stream(0))
