@@ -1,6 +1,7 @@
 """The command line: what it prints, what it leaves behind, and how it ends."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,6 +97,20 @@ def test_a_run_is_replaced_where_that_is_asked_for(csv: Path, tmp_path: Path) ->
     for seeds, expected in (("2", 2), ("1", 1)):
         assert run("fit", str(csv), "--out", str(tmp_path), *columns, *FAST, "--seeds", seeds, "--replace") == 0
         assert len(sl.Run.load(tmp_path).fits) == expected
+
+
+def test_methods_beside_site_are_not_lost_by_measuring_fits_again(
+    finished: Path, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "run")
+    measured = sl.Run.load(copy).evaluations
+    assert measured is not None
+    (one,) = measured.values()
+    renamed = tuple("function_vector" if name == "site_top_k" else name for name in one.methods)
+    sl.Evaluations([one.replace(methods=renamed)]).save(copy / "evaluations")
+    columns = ["--input-column", "word", "--output-column", "opposite"]
+    assert run("evaluate", str(copy), str(csv), *columns) == 2
+    assert "holds evaluations of function_vector, which would be lost" in capsys.readouterr().err
 
 
 def test_a_fit_ends_with_what_its_checks_found(finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,16 @@
 """The commands that compare and experiment: what they print, and what they keep."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import site_lens as sl
 from site_lens.cli import main
+from site_lens.core.assets import DEMO_MODEL
+from site_lens.core.record_sets import file_name
 from tests.test_cli import FAST, run
 
 SMALL = ["--task", "antonym", "--task", "english-french", "--n-prompts", "4", "--n-shots", "3"]
@@ -63,7 +67,7 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     assert {row["task"] for row in json.loads(capsys.readouterr().out)} == {"antonym", "english-french"}
     assert run("profile", str(finished), "demo", "--head", "L1H1", "--json") == 0
     capsys.readouterr()
-    studies = {"transfer", "faithfulness", "combine_antonym_english-french", "profiles"}
+    studies = {"transfer", "faithfulness", file_name("combine_antonym+english-french"), "profiles"}
     assert set(sl.Run.load(finished).studies) == studies
     assert not list((finished / "studies").glob("*.pieces"))  # cleared when the study is done
     assert run("roles", str(finished)) == 2
@@ -77,6 +81,39 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
         main(["transfer", str(finished), "demo", "--max-queries", "5"])
     assert "are they necessary?" in page
+
+
+def test_a_study_that_is_interrupted_before_its_end_is_not_taken_for_the_one_before(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "run")
+
+    def n_queries(asked: int) -> int:
+        assert run("transfer", str(copy), "demo", "--max-queries", str(asked), "--json") == 0
+        return int(sl.Run.load(copy).studies["transfer"].right.shape[-1])  # type: ignore[attr-defined]
+
+    assert n_queries(6) == 6
+    with monkeypatch.context() as patched:
+        patched.setattr(sl, "write_report", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run("transfer", str(copy), "demo", "--max-queries", "4") == 130
+    assert n_queries(6) == 6
+
+
+def test_a_study_is_made_anew_when_other_weights_lie_in_the_same_folder(finished: Path, tmp_path: Path) -> None:
+    copy, model = shutil.copytree(finished, tmp_path / "run"), shutil.copytree(DEMO_MODEL, tmp_path / "model")
+    asked = ["profile", str(copy), "demo", "--model", str(model), "--head", "L1H1"]
+    assert run(*asked) == 0
+    first = sl.Run.load(copy).studies["profiles"]
+    weights = load_file(model / "model.safetensors")
+    weights["model.layers.1.self_attn.o_proj.weight"] *= -1
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    assert run(*asked) == 0
+    assert sl.Run.load(copy).studies["profiles"] != first
+
+
+def test_pairs_of_tasks_whose_names_run_into_each_other_are_two_studies() -> None:
+    names = {file_name(f"combine_{first}+{second}") for first, second in (("a", "b_c"), ("a_b", "c"))}
+    assert len(names) == 2
 
 
 def test_an_unknown_method_ends_with_the_nearest_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

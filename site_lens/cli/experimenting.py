@@ -24,6 +24,7 @@ from site_lens.core.pieces import clear_pieces
 from site_lens.core.record_sets import file_name
 from site_lens.core.runs import check_run_folder, has_mark, study_mark, study_pieces
 from site_lens.core.storage import write_whole
+from site_lens.sweeps.fingerprints import source_parts
 
 if TYPE_CHECKING:
     from site_lens.core.records import Record
@@ -192,11 +193,11 @@ def combine(
 ) -> None:
     """Inject two tasks of a run at once: their heads together, and mixtures of their embeddings and alphas."""
     found = _study(
-        run, file_name(f"combine_{first}_{second}"), (tasks, input_column, output_column), source,
+        run, file_name(f"combine_{first}+{second}"), (tasks, input_column, output_column), source,
         lambda loaded, wanted, fits: sl.combine_tasks(
             loaded, _one(wanted, first), _one(wanted, second), fits, max_queries=max_queries
         ),
-        max_queries=max_queries,
+        first=first, second=second, max_queries=max_queries,
     )  # fmt: skip
     show_frame(found.frame(), as_json)
 
@@ -232,10 +233,12 @@ def _study(
     path, input_column, output_column = files
     tasks = sl.load_tasks(path, names, input_column=input_column, output_column=output_column)
     depends_on = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
-    key = digest_json([name, sl.__version__, depends_on, source.content, settings])
+    content = source.content | source_parts(source.model, source.revision)
+    key = digest_json([name, sl.__version__, depends_on, content, settings])
     if name in saved.studies and has_mark(run, name, key):
         return saved.studies[name]
     found = measure(source.load(), tasks, saved.fits)
+    study_mark(run, name).unlink(missing_ok=True)  # it may not stand beside another record, even for a moment
     sl.write_report(saved.with_study(name, found, run), run / "report.html")
     write_whole({study_mark(run, name): key.encode()})
     clear_pieces(study_pieces(run, name))

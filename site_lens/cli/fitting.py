@@ -24,6 +24,7 @@ from site_lens.cli.options import (
     loads_a_model,
 )
 from site_lens.cli.showing import show_run
+from site_lens.core.evaluation import few_shot_name, split_seed
 from site_lens.core.fits import SETTINGS
 from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
 
@@ -133,6 +134,7 @@ def evaluate(
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
     saved = sl.Run.load(run)
     check_run_folder(run)
+    _refuse_to_lose(saved)
     names = list(dict.fromkeys(one.task for one in saved.fits.values()))
     wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
     measured = sl.evaluate(
@@ -149,3 +151,17 @@ def evaluate(
     results = write_results(measured, run)
     (run / "report.html").unlink(missing_ok=True)  # it shows the earlier evaluation
     show_run(dataclasses.replace(saved, evaluations=measured), {"results": results}, as_json)
+
+
+def _refuse_to_lose(saved: sl.Run) -> None:
+    """Refuse to measure a run again that holds methods beside SITE, which would be gone."""
+    if saved.evaluations is None:
+        return
+    measured = {"zero_shot", "site", "site_hard", "site_top_k", *saved.controls}
+    measured |= {few_shot_name(one.n_shots) for one in saved.evaluations.values()}
+    lost = [name for name in saved.evaluations.methods if split_seed(name)[0] not in measured]
+    if lost:
+        raise sl.InputError(
+            f"the run holds evaluations of {', '.join(lost)}, which would be lost, as evaluate measures fits alone; "
+            "measure them again with site-lens methods, or copy the fits into another folder"
+        )

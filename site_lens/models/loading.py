@@ -13,6 +13,7 @@ from torch import Tensor
 
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.errors import InputError, ModelError
+from site_lens.core.reading import is_folder
 from site_lens.core.suggesting import did_you_mean, did_you_mean_path
 from site_lens.models.bridge import BridgeModel, keep_dtype_of_rotated
 from site_lens.models.hooked_transformer import HookedTransformerModel
@@ -74,6 +75,7 @@ def load_model(
         (6, 8)
     """
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     source = _source(name)
@@ -94,11 +96,13 @@ def load_model(
         where = place(where_to, device_map, as_map=bool(own or quantization or sees_more_than_text(config)))
         with _no_progress_bar(transformers):
             if quantization is None and not sees_more_than_text(config):
+                if not (own or getattr(config, "auto_map", None)):  # code of others need not run without numbers
+                    _from_checkpoint(name, source, dtype=in_format, device_map="meta", **remote)
                 bridge = _boot(source, dtype=in_format, **where, **remote)
             else:
                 settings = None if quantization is None else bitsandbytes_settings(quantization, in_format)
-                hf_model = transformers.AutoModelForCausalLM.from_pretrained(
-                    source, dtype=in_format, quantization_config=settings, **where, **remote
+                hf_model = _from_checkpoint(
+                    name, source, dtype=in_format, quantization_config=settings, **where, **remote
                 )
                 if quantization is not None:
                     refuse_unless_packed(hf_model)
@@ -110,8 +114,9 @@ def load_model(
             f"the weights of {str(name)!r} are pickled objects and stay shut: opening them could run code; where you "
             "trust them, save them as safetensors"
         ) from None
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
+        lines = str(error).strip().splitlines()
+        reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
         advice = f"{_meant(source)}give 'demo', a folder with config.json and safetensors weights, or a hub id"
         if "trust_remote_code" in str(error):
             advice = "read it, and pass trust_remote_code=True if you trust it"
@@ -164,10 +169,35 @@ def wrap_model(
 def _source(name: str | Path) -> str:
     source = str(DEMO_MODEL if str(name) == "demo" else name)
     is_path = source.startswith((".", "/", "~")) or len(Path(source).parts) > 2
-    if is_path and not Path(source).is_dir():
+    if is_path and not is_folder(source):
         hint = did_you_mean_path(Path(source), lambda one: (one / "config.json").is_file())
         raise InputError(f"there is no model folder {source}; {hint}give 'demo', an existing folder, or a hub id")
     return source
+
+
+def _from_checkpoint(name: str | Path, source: str, **options: Any) -> Any:
+    """Load a model through transformers; with `device_map="meta"` its shapes alone.
+
+    Raises:
+        InputError: The checkpoint lacks weights, which transformers would draw at random, or has others than its
+            config says.
+    """
+    import transformers
+
+    try:
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(source, output_loading_info=True, **options)
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise InputError(f"the weights of {str(name)!r} have other shapes than its config says") from error
+    lacking = sorted(found["missing_keys"])
+    if lacking:
+        more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        raise InputError(
+            f"{str(name)!r} lacks weights that its config asks for, and they would be drawn at random: "
+            f"{', '.join(lacking[:3])}{more}; get the whole checkpoint"
+        )
+    return model
 
 
 class _Remote(TypedDict):
@@ -218,7 +248,7 @@ def _meant(source: str) -> str:
     """Ask whether a model of a like name was meant: one that TransformerLens lists, the demo model, a folder here."""
     from transformer_lens.supported_models import OFFICIAL_MODEL_NAMES
 
-    if Path(source).is_dir():
+    if is_folder(source):
         return ""
     folders = [str(config.parent) for config in Path().glob("*/config.json")]
     hint = did_you_mean(source, ["demo", *folders, *OFFICIAL_MODEL_NAMES])

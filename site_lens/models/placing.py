@@ -10,6 +10,10 @@ from site_lens.core.errors import InputError
 DType = Literal["float32", "bfloat16", "float16"]
 
 
+SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Words of accelerate's; any other word is a device that everything goes to."""
+
+
 class Place(TypedDict, total=False):
     """Where weights go: one of the two."""
 
@@ -20,6 +24,8 @@ class Place(TypedDict, total=False):
 def place(device: torch.device | None, device_map: Any, *, as_map: bool) -> Place:
     """Say where weights go; those of quantised models are put there as they are loaded, since they do not move."""
     if device is None:
+        if isinstance(device_map, str) and device_map not in SPREADS:
+            device_of(device_map)
         return {"device_map": dict(device_map) if isinstance(device_map, Mapping) else device_map}
     return {"device_map": {"": str(device)}} if as_map else {"device": device}
 

@@ -108,7 +108,7 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
     """List every job of a sweep, in the order of models, templates, configs, tasks and seeds.
 
     Raises:
-        InputError: A task is unknown, or two sources hold tasks of the same name.
+        InputError: A task is unknown, two sources hold tasks of the same name, or two models are the same.
         TaskFileError: A task file is missing or malformed.
     """
     tasks: dict[str, Task] = {}
@@ -120,14 +120,28 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
         if twice:
             raise InputError(f"two sources hold a task called {twice[0]!r}; choose tasks by `names`, or rename one")
         tasks |= found
+    models = [(model, model_parts(model)) for model in sweep.models]
+    _refuse_twins(models)
     return [
         SweepJob(model, parts, task, template, config, seed, sweep.controls, sweep.evaluation)
-        for model, parts in [(model, model_parts(model)) for model in sweep.models]
+        for model, parts in models
         for template in sweep.templates
         for config in sweep.configs
         for task in tasks.values()
         for seed in sweep.seeds
     ]
+
+
+def _refuse_twins(models: Sequence[tuple[ModelChoice, dict[str, Any]]]) -> None:
+    """Refuse a model that stands there twice: its jobs have the same keys, and one of its labels would stay empty."""
+    seen: dict[str, str] = {}
+    for model, parts in models:
+        twin = seen.setdefault(digest_json(parts), model.label)
+        if twin != model.label:
+            raise InputError(
+                f"the models {twin!r} and {model.label!r} are the same: the same weights, number format and BOS; "
+                "leave out one of them"
+            )
 
 
 def group_jobs(jobs: Sequence[SweepJob], *, tasks_at_once: int) -> Iterator[JobGroup]:

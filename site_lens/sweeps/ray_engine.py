@@ -74,11 +74,12 @@ class RayEngine:
         self._running: dict[Any, tuple[str, Any, Worker, JobGroup]] = {}
 
     def resources(self) -> Resources:
-        """Say what the cluster has."""
+        """Say what the cluster has, and how many workers share the jobs of a model."""
         found = self._ray.cluster_resources()
         fits = [found.get(name, 0) // need for name, need in (("CPU", self._cpus), ("GPU", self._gpus)) if need]
         n_workers = max(1, int(min(fits))) if fits else 1
-        return Resources(n_workers, f"Ray with {found.get('CPU', 0):.0f} cores and {found.get('GPU', 0):.0f} GPUs")
+        what = f"Ray with {found.get('CPU', 0):.0f} cores and {found.get('GPU', 0):.0f} GPUs"
+        return Resources(min(n_workers, self._n_per_model), what)
 
     def submit(self, worker: Worker, groups: Sequence[JobGroup]) -> None:
         """Take groups of jobs on."""

@@ -73,6 +73,36 @@ def test_truncated_weights_are_refused(tiny_folder: Callable[[str], Path], tmp_p
         sl.load_model(tmp_path / "cut")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_hidden_layers": 3}, r"lacks weights that its config asks for, .* model\.layers\.2\.input_layernorm"),
+        ({"vocab_size": 50}, "have other shapes than its config says"),
+        ({"num_attention_heads": "eight"}, "cannot load a model from .*num_attention_heads"),
+        ({"num_attention_heads": 7}, "cannot load a model from .*(multiple|divisible|number of attention heads)"),
+    ],
+)
+def test_a_config_that_the_weights_do_not_fit_is_refused(
+    changes: dict[str, Any], said: str, tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_folder("llama"), tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(sl.InputError, match=said):
+        sl.load_model(folder, device="cpu")
+
+
+def test_a_name_that_no_folder_can_have_is_refused() -> None:
+    with pytest.raises(sl.InputError, match="there is no model folder"):
+        sl.load_model("./" + "a" * 300)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so asking for it is no mistake")
+def test_a_map_that_is_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(sl.InputError, match="unknown or missing device 'cuda'"):
+        sl.load_model("demo", device_map="cuda")
+
+
 def boot(folder: Path) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -198,7 +228,7 @@ def test_a_device_and_a_map_of_devices_are_not_taken_together() -> None:
 
 
 def test_a_map_of_devices_that_nobody_knows_is_refused(tiny_folder: Callable[[str], Path]) -> None:
-    with pytest.raises(sl.InputError, match="cannot load a model"):
+    with pytest.raises(sl.InputError, match="unknown or missing device 'everywhere'"):
         sl.load_model(tiny_folder("llama"), device_map="everywhere")
 
 

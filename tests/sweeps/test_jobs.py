@@ -83,10 +83,27 @@ def test_a_model_folder_stands_for_its_content(tmp_path: Path) -> None:
         (tmp_path / name / "model.safetensors").write_bytes(weights)
     (tmp_path / "copy" / "notes.md").write_text("mine")
     assert folder_digest(tmp_path / "first") == folder_digest(tmp_path / "copy")
-    (tmp_path / "trained" / "model.safetensors").write_bytes(stream.bytes(3 * 2**20))
+    edited = bytearray(weights)
+    edited[1_234_567] ^= 1
+    (tmp_path / "trained" / "model.safetensors").write_bytes(edited)
     assert folder_digest(tmp_path / "first") != folder_digest(tmp_path / "trained")
     (tmp_path / "copy" / "config.json").write_text('{"bos_token_id": 1}')
     assert folder_digest(tmp_path / "first") != folder_digest(tmp_path / "copy")
+
+
+def test_a_model_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    twins = [{"name": "nobody/a", "label": "one"}, {"name": "nobody/a", "label": "two", "device_map": "auto"}]
+    sweep = small_sweep(tmp_path, 1).replace(models=twins)
+    with pytest.raises(sl.InputError, match="the models 'one' and 'two' are the same"):
+        jobs_of(sweep)
+
+
+def test_folders_and_dead_links_in_a_model_folder_are_no_part_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "x.json").mkdir()  # no file of a model
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    before = folder_digest(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert folder_digest(tmp_path) != before
 
 
 def test_groups_hold_each_job_once_and_share_all_but_task_and_seed(tmp_path: Path) -> None:
