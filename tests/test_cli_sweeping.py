@@ -84,6 +84,22 @@ def test_an_exported_sweep_is_a_run_like_any_other(
     assert run("report", str(folder)) == 0
 
 
+def test_an_export_says_which_jobs_it_lacks_and_stops_at_damage(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shutil import copytree, rmtree
+
+    store = copytree(swept / "store", tmp_path / "store")
+    first, second = sorted((store / "results").iterdir())
+    rmtree(first)
+    assert run("runs", "export", str(store), str(tmp_path / "runs")) == 0
+    assert capsys.readouterr().err == "1 of 2 jobs left out: 1 missing\n"
+    (second / "results.csv").write_text("cut short")
+    assert run("runs", "export", str(store), str(tmp_path / "more")) == 2
+    assert "is damaged: " in capsys.readouterr().err
+    assert not (tmp_path / "more").exists()
+
+
 def test_damage_ends_with_exit_code_1_and_is_repaired(
     swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

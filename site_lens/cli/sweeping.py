@@ -11,7 +11,7 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, Device
-from site_lens.cli.showing import show_rows, show_table
+from site_lens.cli.showing import show_line, show_rows, show_table
 from site_lens.core.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -217,5 +217,13 @@ def runs_export(
     sweep: SweepName = None,
 ) -> None:
     """Put results together as runs, one for each model, template and config, for report, diagnose, ..."""
-    for where, run in sl.RunStore(store).runs(sweep).items():
-        print(run.save(out / where))
+    from site_lens.sweeps.keeping import job_states
+
+    opened = sl.RunStore(store)
+    for where, run in opened.runs(sweep).items():
+        show_line(str(run.save(out / where)))
+    states = [one.state for one in job_states(opened, sweep)]
+    left_out = Counter(state for state in states if state != "stored")
+    if left_out:
+        kinds = ", ".join(f"{n} {state}" for state, n in left_out.items())
+        show_line(f"{left_out.total()} of {len(states)} jobs left out: {kinds}", aside=True)

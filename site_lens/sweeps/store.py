@@ -130,17 +130,30 @@ class RunStore:
         Jobs without a result are left out. Seeds of a task stand beside each other, as in a run of `fit_and_evaluate`.
 
         Raises:
-            StorageError: A result is damaged.
+            StorageError: A result is damaged; the message says which, and how to have it computed anew.
         """
         members: dict[str, dict[str, list[tuple[int, Run]]]] = {}
         for name in self.plan(sweep).jobs:
-            if self.has(name.key):
+            if self.result_folder(name.key).is_dir():
                 where = f"{name.model}/{name.template}/{name.config}"
-                members.setdefault(where, {}).setdefault(name.task, []).append((name.seed, self.load(name.key)))
+                members.setdefault(where, {}).setdefault(name.task, []).append((name.seed, self._whole(name)))
         return {
             where: Run.join([merge_seeds(dict(found)) for found in by_task.values()])
             for where, by_task in members.items()
         }
+
+    def _whole(self, name: JobName) -> Run:
+        """Read a result that is there; raises StorageError, with what to do, if it is damaged."""
+        try:
+            damage = self.damage(name.key)
+            if damage is None:
+                return self.load(name.key)
+        except StorageError as error:
+            damage = str(error)
+        raise StorageError(
+            f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
+            f"`site-lens runs gc {self.folder} --damaged`, then run the sweep again"
+        )
 
     # What writes.
 

@@ -170,6 +170,18 @@ def test_results_go_together_as_runs_that_everything_else_reads(
     assert sl.Run.load(tmp_path / "run") == run
 
 
+@pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
+def test_a_damaged_result_is_not_left_out_of_the_runs_but_named(
+    store: RunStore, jobs: list[SweepJob], harm: Callable[[Path], None]
+) -> None:
+    for job in jobs[:2]:
+        commit(store, job)
+    harm(store.result_folder(jobs[1].key) / "fits/task_0.safetensors")
+    says = f"{jobs[1].name} .*{jobs[1].key[:12]}.* is damaged: .*task_0.safetensors.*site-lens runs gc .* --damaged"
+    with pytest.raises(sl.StorageError, match=says):
+        store.runs()
+
+
 def test_a_folder_that_is_no_store_and_a_sweep_that_is_not_there_are_named(store: RunStore, tmp_path: Path) -> None:
     with pytest.raises(sl.StorageError, match="is no run store .*; make one with: site-lens sweep"):
         sl.RunStore(tmp_path)
