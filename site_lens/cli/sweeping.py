@@ -151,9 +151,8 @@ def runs_show(
         print(f"{spent:.1f} s of computing in what is stored")
     for one in states if key is not None else [one for one in states if one.state in ("damaged", "failed")]:
         print(f"{one.name.key[:12]}  {one.name}  {one.state}  {one.note}".rstrip())
-        failure = opened.failure(one.name.key)
-        if key is not None and failure is not None:
-            print(failure.trace.rstrip())
+        if key is not None:
+            _show_trace(opened, one)
     logged, n_unreadable = read_events(opened.folder / "events")
     keys = {one.name.key for one in states}
     about = [event for event in logged if key is None or keys & _keys_of(event)]
@@ -161,6 +160,18 @@ def runs_show(
         print(_line(event))
     if n_unreadable:
         print(f"{n_unreadable} lines of the event log cannot be read", file=sys.stderr)
+
+
+def _show_trace(store: sl.RunStore, one: "JobState") -> None:
+    """Print the traceback of a job's last failure, if there is a note on it that can be read."""
+    try:
+        failure = store.failure(one.name.key)
+    except sl.StorageError as error:
+        if one.state != "failed":  # the state of a failed job says so itself
+            print(error)
+        return
+    if failure is not None:
+        print(failure.trace.rstrip())
 
 
 def _keys_of(event: "Event") -> set[str]:

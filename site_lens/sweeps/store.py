@@ -15,6 +15,8 @@ Claims are locks of the operating system, which it releases when their holder di
 """
 
 import errno
+import logging
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +33,8 @@ from site_lens.sweeps.entries import Failure, JobName, StoredJob, SweepPlan, rea
 from site_lens.sweeps.events import EventLog
 from site_lens.sweeps.placing import described, files_of, move_into_place
 from site_lens.sweeps.seeds import merge_seeds
+
+logger = logging.getLogger(__name__)
 
 FOLDERS = ("results", "failures", "plans", "models", "claims", "partial", "damaged", "events")
 JOB_FILE = "job.json"
@@ -204,9 +208,17 @@ class RunStore:
         except Timeout:
             return True
         except OSError as error:
-            if error.errno == errno.EROFS:  # a store that may only be read: a claim that is there is believed
+            if self._is_only_read(path.parent, error):  # a claim that is there is believed
                 return True
             raise StorageError(f"cannot look at the claim {path}: {error.strerror}") from error
+
+    @staticmethod
+    def _is_only_read(claims: Path, error: OSError) -> bool:
+        """Tell whether a claim could not be opened because this process may only read the store.
+
+        Whoever may write there is to learn that a claim is closed to them: a sweep would wait for it for ever.
+        """
+        return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and not os.access(claims, os.W_OK)
 
     def commit(self, name: JobName, parts: Mapping[str, Any], run: Run, *, seconds: float) -> bool:
         """Store the result of a job.
@@ -261,7 +273,12 @@ class RunStore:
         if not path.exists():
             write_sealed(identity, path)
             return
-        before = read_sealed(path, ModelIdentity)
+        try:
+            before = read_sealed(path, ModelIdentity)
+        except StorageError as error:  # it says nothing any more, and is no reason to lose what was computed
+            logger.warning("what a model was is written anew: %s", error)
+            write_sealed(identity, path)
+            return
         differing = [
             name for name in ModelIdentity.model_fields
             if name != "name" and getattr(before, name) != getattr(identity, name)
