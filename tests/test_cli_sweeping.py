@@ -130,6 +130,41 @@ def test_a_failed_job_ends_with_exit_code_1_and_its_error_is_shown(
     assert "Traceback" in capsys.readouterr().out
 
 
+ACTS = "\x1b]0;mine\x07\x1b[2J"
+
+
+def test_nothing_that_a_job_left_behind_acts_on_the_terminal(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shutil import copytree, rmtree
+
+    store = sl.RunStore(copytree(swept / "store", tmp_path / "store"))
+    name, other = store.plan().jobs
+    rmtree(store.result_folder(name.key))
+    store.fail(name, f"Odd{ACTS}", f"no{ACTS}", f"Traceback\n  first{ACTS}\n  second\n")
+    store.event_log().write("job_failed", {"key": name.key, "job": ACTS, "message": ACTS})
+    (store.result_folder(other.key) / "job.json").write_text(json.dumps({"digest": ACTS, ACTS: ACTS}))
+    for arguments in (["list"], ["show"], ["show", name.key[:12]], ["verify"]):
+        run("runs", arguments[0], str(store.folder), *arguments[1:])
+        said = capsys.readouterr()
+        assert not {"\x1b", "\x07"} & set(said.out + said.err)
+        if arguments == ["show", name.key[:12]]:
+            assert "\nTraceback\n  first\\x1b]0;mine\\x07\\x1b[2J\n  second\n" in said.out
+
+
+def test_a_job_whose_note_is_damaged_is_shown_all_the_same(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shutil import copytree
+
+    store = sl.RunStore(copytree(swept / "store", tmp_path / "store"))
+    name = store.plan().jobs[0]
+    (store.folder / "failures" / f"{name.key}.json").write_text("cut short")
+    assert run("runs", "show", str(store.folder), name.key[:12]) == 0
+    said = capsys.readouterr().out
+    assert "  stored" in said and "is truncated or not JSON" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -40,7 +40,7 @@ def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
         worst = [one for one in found.worst_first() if one.state in ("fail", "warn")]
         cells = [[one.task, one.code, one.state, f"{one.meaning.rstrip('.')}. {one.advice}"] for one in worst]
         show_table(["task", "check", "state", "what was found"], cells)
-        print(found.summary)
+        show_line(found.summary)
     sys.exit(0 if found.ok else 1)
 
 
@@ -56,7 +56,7 @@ def roles(
         raise sl.InputError(f"{run} lacks a study; run site-lens transfer and site-lens profile on it first")
     found = sl.associate_roles(transfer, profiles, n_top=n_top)
     if not as_json:
-        print(found.meaning)
+        show_line(found.meaning)
     show_frame(found.frame(), as_json)
 
 

@@ -65,10 +65,10 @@ def sweep(
     if as_json:
         print(json.dumps({"store": str(folder)} | counts | {"errors": found.failed}, indent=1))
     else:
-        print(", ".join(f"{n} {what}" for what, n in counts.items()) + f"; store: {folder}")
+        show_line(", ".join(f"{n} {what}" for what, n in counts.items()) + f"; store: {folder}")
         named = {name.key: name for name in sl.RunStore(folder).plan(asked.name).jobs} if found.failed else {}
         for key, message in found.failed.items():
-            print(f"failed: {key[:12]}  {named[key]}  {message.splitlines()[0]}", file=sys.stderr)
+            show_line(f"failed: {key[:12]}  {named[key]}  {message.splitlines()[0]}", aside=True)
     sys.exit(0 if found.ok else 1)
 
 
@@ -150,14 +150,14 @@ def runs_show(
         spent = sum(one.seconds or 0 for one in states)
         print(f"{spent:.1f} s of computing in what is stored")
     for one in states if key is not None else [one for one in states if one.state in ("damaged", "failed")]:
-        print(f"{one.name.key[:12]}  {one.name}  {one.state}  {one.note}".rstrip())
+        show_line(f"{one.name.key[:12]}  {one.name}  {one.state}  {one.note}".rstrip())
         if key is not None:
             _show_trace(opened, one)
     logged, n_unreadable = read_events(opened.folder / "events")
     keys = {one.name.key for one in states}
     about = [event for event in logged if key is None or keys & _keys_of(event)]
     for event in about[len(about) - min(events, len(about)) :]:
-        print(_line(event))
+        show_line(_line(event))
     if n_unreadable:
         print(f"{n_unreadable} lines of the event log cannot be read", file=sys.stderr)
 
@@ -168,10 +168,11 @@ def _show_trace(store: sl.RunStore, one: "JobState") -> None:
         failure = store.failure(one.name.key)
     except sl.StorageError as error:
         if one.state != "failed":  # the state of a failed job says so itself
-            print(error)
+            show_line(str(error))
         return
     if failure is not None:
-        print(failure.trace.rstrip())
+        for line in failure.trace.rstrip().split("\n"):
+            show_line(line)
 
 
 def _keys_of(event: "Event") -> set[str]:
@@ -200,7 +201,7 @@ def runs_verify(store: Store, as_json: AsJson = False) -> None:
         print(json.dumps({"n_results": n_results, "damaged": damaged}, indent=1))
     else:
         for key, damage in damaged.items():
-            print(f"damaged: {key[:12]}  {damage}")
+            show_line(f"damaged: {key[:12]}  {damage}")
         print(f"{n_results} results, {len(damaged)} damaged")
     sys.exit(1 if damaged else 0)
 
@@ -217,7 +218,7 @@ def runs_gc(
 
     removed = collect_garbage(sl.RunStore(store), damaged=damaged)
     for path in removed:
-        print(f"removed {path}")
+        show_line(f"removed {path}")
     print(f"{len(removed)} removed")
 
 
