@@ -130,6 +130,15 @@ def test_a_failed_job_ends_with_exit_code_1_and_its_error_is_shown(
     assert "Traceback" in capsys.readouterr().out
 
 
+def test_parameters_of_slurm_that_play_no_part_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(f"{STUDY}\n[slurm]\ntimeout_min = 60\n")
+    for engine, says in (("local", True), ("ray", True), ("slurm", False)):
+        assert run("sweep", str(path), "--out", str(tmp_path / "store"), "--engine", engine, "--dry-run") == 0
+        note = f"note: [slurm] in {path} plays no part with --engine {engine}\n"
+        assert capsys.readouterr().err == (note if says else "")
+
+
 ACTS = "\x1b]0;mine\x07\x1b[2J"
 
 
@@ -173,6 +182,9 @@ def test_a_job_whose_note_is_damaged_is_shown_all_the_same(
         (["runs", "show", "STORE", "abc123"], "unknown key 'abc123'"),
         (["runs", "list", "STORE", "--sweep", "other"], "unknown sweep 'other'; known: study"),
         (["sweep", "STUDY", "--engine", "slurm", "--out", "OUT"], "cannot submit to slurm"),
+        (["sweep", "STUDY", "--gpus-per-job", "0"], "--gpus-per-job is for Ray alone; add --engine ray"),
+        (["sweep", "STUDY", "--workers-per-model", "1", "--dry-run"], "--workers-per-model is for Ray alone"),
+        (["sweep", "STUDY", "--engine", "slurm", "--ray-address", "auto"], "--ray-address is for Ray alone"),
     ],
 )
 def test_a_mistake_ends_with_exit_code_2_and_one_line(

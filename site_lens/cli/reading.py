@@ -19,11 +19,15 @@ def report(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file; RUN/report.html by default.")] = None,
     images: Annotated[Path | None, typer.Option(help="Draw every figure into a file in this folder, too.")] = None,
-    format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="Kind of the images.")] = "svg",
+    format: Annotated[
+        Literal["png", "svg", "pdf"] | None, typer.Option(help="Kind of the images; svg by default.")
+    ] = None,
 ) -> None:
     """Write the report of a saved run as one offline HTML file; needs no model."""
+    if format is not None and images is None:
+        raise sl.InputError(f"--format {format} is for images; name their folder with --images, or leave it out")
     saved = sl.Run.load(run)
-    drawn = [] if images is None else sl.write_images(saved, images, format=format)
+    drawn = [] if images is None else sl.write_images(saved, images, format=format or "svg")
     show_line(str(sl.write_report(saved, out or run / "report.html")))
     if images is not None:
         show_line(f"{len(drawn)} images in {images}")

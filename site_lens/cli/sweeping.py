@@ -31,8 +31,10 @@ def sweep(
     sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file (TOML); see docs/sweeps.md.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run store; runs/NAME by default.")] = None,
     engine: Annotated[Literal["local", "ray", "slurm"], typer.Option(help="Where to compute.")] = "local",
-    gpus_per_job: Annotated[float, typer.Option(min=0, help="GPUs of a Ray worker.")] = 0,
-    workers_per_model: Annotated[int, typer.Option(min=1, help="Ray workers that hold the same model.")] = 1,
+    gpus_per_job: Annotated[float | None, typer.Option(min=0, help="GPUs of a Ray worker; 0 by default.")] = None,
+    workers_per_model: Annotated[
+        int | None, typer.Option(min=1, help="Ray workers that hold the same model; 1 by default.")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="Address of a Ray cluster, such as auto.")] = None,
     track: Annotated[Literal["wandb", "trackio"] | None, typer.Option(help="Log the sweep there, too.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")] = False,
@@ -40,7 +42,14 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Compute what is missing of models x tasks x templates x configs x seeds; exit code 1 if a job failed."""
+    for_ray = {
+        "--gpus-per-job": gpus_per_job, "--workers-per-model": workers_per_model, "--ray-address": ray_address,
+    }  # fmt: skip
+    if engine != "ray" and (given := [name for name, value in for_ray.items() if value is not None]):
+        raise sl.InputError(f"{given[0]} is for Ray alone; add --engine ray, or leave it out")
     asked = sl.Sweep.load(sweep_file)
+    if asked.slurm and engine != "slurm":
+        show_line(f"note: [slurm] in {sweep_file} plays no part with --engine {engine}", aside=True)
     folder = out or Path("runs") / asked.name
     if dry_run:
         _show_cost(asked, folder, as_json)
@@ -49,7 +58,7 @@ def sweep(
     from site_lens.sweeps.tracking import Tracker
     from site_lens.sweeps.worker import Worker
 
-    place = _engine(engine, folder, asked, gpus_per_job, workers_per_model, ray_address)
+    place = _engine(engine, folder, asked, gpus_per_job or 0, workers_per_model or 1, ray_address)
     compute = FitJobs(device=device, progress=None if place is None else False)
     found = sl.run_sweep(
         asked,
