@@ -71,6 +71,14 @@ def test_the_figures_of_a_report_become_images(
     assert capsys.readouterr().out.splitlines() == [str(page), f"{len(drawn)} images in {images}"]
 
 
+def test_a_kind_of_images_without_a_folder_for_them_is_refused(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("report", str(finished), "--out", str(tmp_path / "r.html"), "--format", "png") == 2
+    assert "name their folder with --images" in capsys.readouterr().err
+    assert not (tmp_path / "r.html").exists()
+
+
 def test_without_a_browser_neither_images_nor_report_are_written(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,22 @@ def test_an_exported_sweep_is_a_run_like_any_other(
     assert run("report", str(folder)) == 0
 
 
+def test_an_export_says_which_jobs_it_lacks_and_stops_at_damage(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shutil import copytree, rmtree
+
+    store = copytree(swept / "store", tmp_path / "store")
+    first, second = sorted((store / "results").iterdir())
+    rmtree(first)
+    assert run("runs", "export", str(store), str(tmp_path / "runs")) == 0
+    assert capsys.readouterr().err == "1 of 2 jobs left out: 1 missing\n"
+    (second / "results.csv").write_text("cut short")
+    assert run("runs", "export", str(store), str(tmp_path / "more")) == 2
+    assert "is damaged: " in capsys.readouterr().err
+    assert not (tmp_path / "more").exists()
+
+
 def test_damage_ends_with_exit_code_1_and_is_repaired(
     swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +130,50 @@ def test_a_failed_job_ends_with_exit_code_1_and_its_error_is_shown(
     assert "Traceback" in capsys.readouterr().out
 
 
+def test_parameters_of_slurm_that_play_no_part_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(f"{STUDY}\n[slurm]\ntimeout_min = 60\n")
+    for engine, says in (("local", True), ("ray", True), ("slurm", False)):
+        assert run("sweep", str(path), "--out", str(tmp_path / "store"), "--engine", engine, "--dry-run") == 0
+        note = f"note: [slurm] in {path} plays no part with --engine {engine}\n"
+        assert capsys.readouterr().err == (note if says else "")
+
+
+ACTS = "\x1b]0;mine\x07\x1b[2J"
+
+
+def test_nothing_that_a_job_left_behind_acts_on_the_terminal(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shutil import copytree, rmtree
+
+    store = sl.RunStore(copytree(swept / "store", tmp_path / "store"))
+    name, other = store.plan().jobs
+    rmtree(store.result_folder(name.key))
+    store.fail(name, f"Odd{ACTS}", f"no{ACTS}", f"Traceback\n  first{ACTS}\n  second\n")
+    store.event_log().write("job_failed", {"key": name.key, "job": ACTS, "message": ACTS})
+    (store.result_folder(other.key) / "job.json").write_text(json.dumps({"digest": ACTS, ACTS: ACTS}))
+    for arguments in (["list"], ["show"], ["show", name.key[:12]], ["verify"]):
+        run("runs", arguments[0], str(store.folder), *arguments[1:])
+        said = capsys.readouterr()
+        assert not {"\x1b", "\x07"} & set(said.out + said.err)
+        if arguments == ["show", name.key[:12]]:
+            assert "\nTraceback\n  first\\x1b]0;mine\\x07\\x1b[2J\n  second\n" in said.out
+
+
+def test_a_job_whose_note_is_damaged_is_shown_all_the_same(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shutil import copytree
+
+    store = sl.RunStore(copytree(swept / "store", tmp_path / "store"))
+    name = store.plan().jobs[0]
+    (store.folder / "failures" / f"{name.key}.json").write_text("cut short")
+    assert run("runs", "show", str(store.folder), name.key[:12]) == 0
+    said = capsys.readouterr().out
+    assert "  stored" in said and "is truncated or not JSON" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -122,6 +182,9 @@ def test_a_failed_job_ends_with_exit_code_1_and_its_error_is_shown(
         (["runs", "show", "STORE", "abc123"], "unknown key 'abc123'"),
         (["runs", "list", "STORE", "--sweep", "other"], "unknown sweep 'other'; known: study"),
         (["sweep", "STUDY", "--engine", "slurm", "--out", "OUT"], "cannot submit to slurm"),
+        (["sweep", "STUDY", "--gpus-per-job", "0"], "--gpus-per-job is for Ray alone; add --engine ray"),
+        (["sweep", "STUDY", "--workers-per-model", "1", "--dry-run"], "--workers-per-model is for Ray alone"),
+        (["sweep", "STUDY", "--engine", "slurm", "--ray-address", "auto"], "--ray-address is for Ray alone"),
     ],
 )
 def test_a_mistake_ends_with_exit_code_2_and_one_line(

@@ -19,11 +19,15 @@ def report(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file; RUN/report.html by default.")] = None,
     images: Annotated[Path | None, typer.Option(help="Draw every figure into a file in this folder, too.")] = None,
-    format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="Kind of the images.")] = "svg",
+    format: Annotated[
+        Literal["png", "svg", "pdf"] | None, typer.Option(help="Kind of the images; svg by default.")
+    ] = None,
 ) -> None:
     """Write the report of a saved run as one offline HTML file; needs no model."""
+    if format is not None and images is None:
+        raise sl.InputError(f"--format {format} is for images; name their folder with --images, or leave it out")
     saved = sl.Run.load(run)
-    drawn = [] if images is None else sl.write_images(saved, images, format=format)
+    drawn = [] if images is None else sl.write_images(saved, images, format=format or "svg")
     show_line(str(sl.write_report(saved, out or run / "report.html")))
     if images is not None:
         show_line(f"{len(drawn)} images in {images}")
@@ -40,7 +44,7 @@ def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
         worst = [one for one in found.worst_first() if one.state in ("fail", "warn")]
         cells = [[one.task, one.code, one.state, f"{one.meaning.rstrip('.')}. {one.advice}"] for one in worst]
         show_table(["task", "check", "state", "what was found"], cells)
-        print(found.summary)
+        show_line(found.summary)
     sys.exit(0 if found.ok else 1)
 
 
@@ -56,7 +60,7 @@ def roles(
         raise sl.InputError(f"{run} lacks a study; run site-lens transfer and site-lens profile on it first")
     found = sl.associate_roles(transfer, profiles, n_top=n_top)
     if not as_json:
-        print(found.meaning)
+        show_line(found.meaning)
     show_frame(found.frame(), as_json)
 
 

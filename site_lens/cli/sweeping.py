@@ -11,7 +11,7 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, Device
-from site_lens.cli.showing import show_rows, show_table
+from site_lens.cli.showing import show_line, show_rows, show_table
 from site_lens.core.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ def sweep(
     sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file (TOML); see docs/sweeps.md.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run store; runs/NAME by default.")] = None,
     engine: Annotated[Literal["local", "ray", "slurm"], typer.Option(help="Where to compute.")] = "local",
-    gpus_per_job: Annotated[float, typer.Option(min=0, help="GPUs of a Ray worker.")] = 0,
-    workers_per_model: Annotated[int, typer.Option(min=1, help="Ray workers that hold the same model.")] = 1,
+    gpus_per_job: Annotated[float | None, typer.Option(min=0, help="GPUs of a Ray worker; 0 by default.")] = None,
+    workers_per_model: Annotated[
+        int | None, typer.Option(min=1, help="Ray workers that hold the same model; 1 by default.")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="Address of a Ray cluster, such as auto.")] = None,
     track: Annotated[Literal["wandb", "trackio"] | None, typer.Option(help="Log the sweep there, too.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, and stop.")] = False,
@@ -40,7 +42,14 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Compute what is missing of models x tasks x templates x configs x seeds; exit code 1 if a job failed."""
+    for_ray = {
+        "--gpus-per-job": gpus_per_job, "--workers-per-model": workers_per_model, "--ray-address": ray_address,
+    }  # fmt: skip
+    if engine != "ray" and (given := [name for name, value in for_ray.items() if value is not None]):
+        raise sl.InputError(f"{given[0]} is for Ray alone; add --engine ray, or leave it out")
     asked = sl.Sweep.load(sweep_file)
+    if asked.slurm and engine != "slurm":
+        show_line(f"note: [slurm] in {sweep_file} plays no part with --engine {engine}", aside=True)
     folder = out or Path("runs") / asked.name
     if dry_run:
         _show_cost(asked, folder, as_json)
@@ -49,7 +58,7 @@ def sweep(
     from site_lens.sweeps.tracking import Tracker
     from site_lens.sweeps.worker import Worker
 
-    place = _engine(engine, folder, asked, gpus_per_job, workers_per_model, ray_address)
+    place = _engine(engine, folder, asked, gpus_per_job or 0, workers_per_model or 1, ray_address)
     compute = FitJobs(device=device, progress=None if place is None else False)
     found = sl.run_sweep(
         asked,
@@ -65,10 +74,10 @@ def sweep(
     if as_json:
         print(json.dumps({"store": str(folder)} | counts | {"errors": found.failed}, indent=1))
     else:
-        print(", ".join(f"{n} {what}" for what, n in counts.items()) + f"; store: {folder}")
+        show_line(", ".join(f"{n} {what}" for what, n in counts.items()) + f"; store: {folder}")
         named = {name.key: name for name in sl.RunStore(folder).plan(asked.name).jobs} if found.failed else {}
         for key, message in found.failed.items():
-            print(f"failed: {key[:12]}  {named[key]}  {message.splitlines()[0]}", file=sys.stderr)
+            show_line(f"failed: {key[:12]}  {named[key]}  {message.splitlines()[0]}", aside=True)
     sys.exit(0 if found.ok else 1)
 
 
@@ -150,17 +159,29 @@ def runs_show(
         spent = sum(one.seconds or 0 for one in states)
         print(f"{spent:.1f} s of computing in what is stored")
     for one in states if key is not None else [one for one in states if one.state in ("damaged", "failed")]:
-        print(f"{one.name.key[:12]}  {one.name}  {one.state}  {one.note}".rstrip())
-        failure = opened.failure(one.name.key)
-        if key is not None and failure is not None:
-            print(failure.trace.rstrip())
+        show_line(f"{one.name.key[:12]}  {one.name}  {one.state}  {one.note}".rstrip())
+        if key is not None:
+            _show_trace(opened, one)
     logged, n_unreadable = read_events(opened.folder / "events")
     keys = {one.name.key for one in states}
     about = [event for event in logged if key is None or keys & _keys_of(event)]
     for event in about[len(about) - min(events, len(about)) :]:
-        print(_line(event))
+        show_line(_line(event))
     if n_unreadable:
         print(f"{n_unreadable} lines of the event log cannot be read", file=sys.stderr)
+
+
+def _show_trace(store: sl.RunStore, one: "JobState") -> None:
+    """Print the traceback of a job's last failure, if there is a note on it that can be read."""
+    try:
+        failure = store.failure(one.name.key)
+    except sl.StorageError as error:
+        if one.state != "failed":  # the state of a failed job says so itself
+            show_line(str(error))
+        return
+    if failure is not None:
+        for line in failure.trace.rstrip().split("\n"):
+            show_line(line)
 
 
 def _keys_of(event: "Event") -> set[str]:
@@ -189,7 +210,7 @@ def runs_verify(store: Store, as_json: AsJson = False) -> None:
         print(json.dumps({"n_results": n_results, "damaged": damaged}, indent=1))
     else:
         for key, damage in damaged.items():
-            print(f"damaged: {key[:12]}  {damage}")
+            show_line(f"damaged: {key[:12]}  {damage}")
         print(f"{n_results} results, {len(damaged)} damaged")
     sys.exit(1 if damaged else 0)
 
@@ -206,7 +227,7 @@ def runs_gc(
 
     removed = collect_garbage(sl.RunStore(store), damaged=damaged)
     for path in removed:
-        print(f"removed {path}")
+        show_line(f"removed {path}")
     print(f"{len(removed)} removed")
 
 
@@ -217,5 +238,13 @@ def runs_export(
     sweep: SweepName = None,
 ) -> None:
     """Put results together as runs, one for each model, template and config, for report, diagnose, ..."""
-    for where, run in sl.RunStore(store).runs(sweep).items():
-        print(run.save(out / where))
+    from site_lens.sweeps.keeping import job_states
+
+    opened = sl.RunStore(store)
+    for where, run in opened.runs(sweep).items():
+        show_line(str(run.save(out / where)))
+    states = [one.state for one in job_states(opened, sweep)]
+    left_out = Counter(state for state in states if state != "stored")
+    if left_out:
+        kinds = ", ".join(f"{n} {state}" for state, n in left_out.items())
+        show_line(f"{left_out.total()} of {len(states)} jobs left out: {kinds}", aside=True)

@@ -69,6 +69,14 @@ def reading_limits(limits: Limits) -> Iterator[None]:
         _limits.reset(before)
 
 
+def is_there(path: str | Path) -> bool:
+    """Tell whether there is such a file or folder; no name is too long or too strange to be asked for."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_folder(path: str | Path) -> bool:
     """Tell whether there is such a folder; no name is too long or too strange to be asked for."""
     try:

@@ -23,11 +23,20 @@ RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
 """Names that mean a device on Windows, whatever their suffix."""
 
 
+LONGEST_NAME = 80
+"""Letters of a file name at most, without its suffix."""
+
+
 def file_name(key: str) -> str:
-    """Turn any key into a file name: itself when that is safe on every system, else what is safe of it and a digest."""
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", key)[:80]
-    plain = key and safe == key and not RESERVED.fullmatch(key)
-    return key if plain else f"{safe}-{digest_json(key.encode('utf-8', 'backslashreplace').decode())[:8]}"
+    """Turn any key into a file name: itself when that is safe on every system, else what is safe of it and a digest.
+
+    The name has at most `LONGEST_NAME` letters, and is the file name of itself.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", key)
+    if key and safe == key and len(key) <= LONGEST_NAME and not RESERVED.fullmatch(key):
+        return key
+    digest = digest_json(key.encode("utf-8", "backslashreplace").decode())[:8]
+    return f"{safe[: LONGEST_NAME - 1 - len(digest)]}-{digest}"
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

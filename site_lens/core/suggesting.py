@@ -29,5 +29,5 @@ def did_you_mean_path(path: Path, wanted: Callable[[Path], bool], *, also: Itera
 def _inside(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:  # there is no such folder, or it cannot be looked into
+    except (OSError, ValueError):  # there is no such folder, there cannot be one, or it cannot be looked into
         return []

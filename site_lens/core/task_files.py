@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from site_lens.core.assets import demo_tasks
 from site_lens.core.errors import InputError, TaskFileError, unknown_name
-from site_lens.core.reading import current_limits
+from site_lens.core.reading import current_limits, is_there
 from site_lens.core.suggesting import did_you_mean_path
 from site_lens.core.task_rows import READERS, read_rows
 from site_lens.core.tasks import SPLITS, Example, Task
@@ -124,7 +124,7 @@ class _Columns:
 
 
 def _from_path(path: Path, name: str | None, columns: _Columns, seed: int) -> Iterator[Task]:
-    if not _exists(path):
+    if not is_there(path):
         hint = did_you_mean_path(path, lambda one: one.is_dir() or one.suffix in READERS, also=["demo"])
         raise TaskFileError(f"there are no tasks at {path}; {hint}give a file, a folder, or 'demo' for the demo tasks")
     if not path.is_dir():
@@ -139,13 +139,6 @@ def _from_file(path: Path, name: str | None, columns: _Columns, seed: int) -> Ta
     if path.suffix not in TABLES:
         raise TaskFileError(f"{path} is not one of {', '.join(TABLES)}")
     return _split(name or path.stem, _examples(path, columns), path, seed)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name too long to be one
-        return False
 
 
 def _has_splits(folder: Path) -> bool:

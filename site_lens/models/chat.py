@@ -88,7 +88,8 @@ def chat_text(encoder: Encoder, turns: Sequence[tuple[str, str]], *, system: str
         text: str = tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, enable_thinking=thinking
         )
-    except jinja2.TemplateError as error:
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        # A template is a program: it may add text to nothing. Several without a default are a ValueError.
         raise InputError(f"the chat template of this tokenizer refuses {messages}: {error}") from error
     return text
 

@@ -43,7 +43,10 @@ def _state(store: RunStore, name: JobName) -> JobState:
         return JobState(name, "stored", kept.status, kept.accuracy, kept.seconds, "; ".join(kept.notes))
     if store.is_claimed(name.key):
         return JobState(name, "running")
-    failure = store.failure(name.key)
+    try:
+        failure = store.failure(name.key)
+    except StorageError as error:
+        return JobState(name, "failed", note=f"the note on why is damaged: {error}")
     if failure is not None:
         return JobState(name, "failed", note=f"{failure.error}: {failure.message} (attempts: {failure.n_attempts})")
     return JobState(name, "missing")
@@ -68,16 +71,21 @@ def collect_garbage(store: RunStore, *, damaged: bool = False) -> list[Path]:
     Raises:
         StorageError: Something cannot be removed.
     """
-    leftovers = sorted((store.folder / "partial").iterdir())
+    leftovers = _inside(store.folder / "partial")
     removed = [path for path in leftovers if _remove_unclaimed(store, path.name.split(".")[0], path)]
-    for path in sorted((store.folder / "claims").iterdir()):
+    for path in _inside(store.folder / "claims"):
         with store.claim([path.stem]) as mine:  # whoever lets go of a claim removes its file
             removed += [path] if mine else []
     if damaged:
-        removed += [path for path in sorted((store.folder / "damaged").iterdir()) if _remove(path)]
+        removed += [path for path in _inside(store.folder / "damaged") if _remove(path)]
         broken = [store.result_folder(key) for key in damaged_results(store)]
         removed += [path for path in broken if _remove_unclaimed(store, path.name, path)]
     return removed
+
+
+def _inside(folder: Path) -> list[Path]:
+    """List what is in a folder; a copy of a store may lack the folders that were empty."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _remove_unclaimed(store: RunStore, key: str, path: Path) -> bool:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.fits import SETTINGS, SiteConfig
 from site_lens.core.prompts import PromptTemplate
-from site_lens.core.reading import read_file
+from site_lens.core.reading import is_there, read_file
 from site_lens.core.record_sets import file_name
 from site_lens.core.records import Frozen
 from site_lens.core.runs import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_EMBEDDING
@@ -76,7 +76,7 @@ class NamedConfig(Frozen):
         fields = dict(given)
         settings = fields.pop("settings", "default")
         name = fields.pop("name", settings)
-        if settings not in SETTINGS:
+        if not isinstance(settings, str) or settings not in SETTINGS:
             raise unknown_name("settings", str(settings), SETTINGS)
         if "seed" in fields:
             raise InputError("a config has no seed; list seeds beside the configs: seeds = [0, 1, 2]")
@@ -211,5 +211,8 @@ def _check_names(what: str, names: Sequence[str], contents: Sequence[object]) ->
 
 def _beside(path: Path, name: str) -> str:
     """Read a name as a path beside the sweep file, where there is such a file or folder."""
-    beside = path.parent / Path(name).expanduser()
-    return str(beside.resolve()) if name != "demo" and beside.exists() else name
+    try:
+        beside = path.parent / Path(name).expanduser()
+    except RuntimeError:  # the home of a user who is not there
+        return name
+    return str(beside.resolve()) if name != "demo" and is_there(beside) else name

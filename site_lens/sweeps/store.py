@@ -15,6 +15,8 @@ Claims are locks of the operating system, which it releases when their holder di
 """
 
 import errno
+import logging
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +33,8 @@ from site_lens.sweeps.entries import Failure, JobName, StoredJob, SweepPlan, rea
 from site_lens.sweeps.events import EventLog
 from site_lens.sweeps.placing import described, files_of, move_into_place
 from site_lens.sweeps.seeds import merge_seeds
+
+logger = logging.getLogger(__name__)
 
 FOLDERS = ("results", "failures", "plans", "models", "claims", "partial", "damaged", "events")
 JOB_FILE = "job.json"
@@ -130,17 +134,30 @@ class RunStore:
         Jobs without a result are left out. Seeds of a task stand beside each other, as in a run of `fit_and_evaluate`.
 
         Raises:
-            StorageError: A result is damaged.
+            StorageError: A result is damaged; the message says which, and how to have it computed anew.
         """
         members: dict[str, dict[str, list[tuple[int, Run]]]] = {}
         for name in self.plan(sweep).jobs:
-            if self.has(name.key):
+            if self.result_folder(name.key).is_dir():
                 where = f"{name.model}/{name.template}/{name.config}"
-                members.setdefault(where, {}).setdefault(name.task, []).append((name.seed, self.load(name.key)))
+                members.setdefault(where, {}).setdefault(name.task, []).append((name.seed, self._whole(name)))
         return {
             where: Run.join([merge_seeds(dict(found)) for found in by_task.values()])
             for where, by_task in members.items()
         }
+
+    def _whole(self, name: JobName) -> Run:
+        """Read a result that is there; raises StorageError, with what to do, if it is damaged."""
+        try:
+            damage = self.damage(name.key)
+            if damage is None:
+                return self.load(name.key)
+        except StorageError as error:
+            damage = str(error)
+        raise StorageError(
+            f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
+            f"`site-lens runs gc {self.folder} --damaged`, then run the sweep again"
+        )
 
     # What writes.
 
@@ -191,9 +208,17 @@ class RunStore:
         except Timeout:
             return True
         except OSError as error:
-            if error.errno == errno.EROFS:  # a store that may only be read: a claim that is there is believed
+            if self._is_only_read(path.parent, error):  # a claim that is there is believed
                 return True
             raise StorageError(f"cannot look at the claim {path}: {error.strerror}") from error
+
+    @staticmethod
+    def _is_only_read(claims: Path, error: OSError) -> bool:
+        """Tell whether a claim could not be opened because this process may only read the store.
+
+        Whoever may write there is to learn that a claim is closed to them: a sweep would wait for it for ever.
+        """
+        return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and not os.access(claims, os.W_OK)
 
     def commit(self, name: JobName, parts: Mapping[str, Any], run: Run, *, seconds: float) -> bool:
         """Store the result of a job.
@@ -248,7 +273,12 @@ class RunStore:
         if not path.exists():
             write_sealed(identity, path)
             return
-        before = read_sealed(path, ModelIdentity)
+        try:
+            before = read_sealed(path, ModelIdentity)
+        except StorageError as error:  # it says nothing any more, and is no reason to lose what was computed
+            logger.warning("what a model was is written anew: %s", error)
+            write_sealed(identity, path)
+            return
         differing = [
             name for name in ModelIdentity.model_fields
             if name != "name" and getattr(before, name) != getattr(identity, name)

@@ -39,8 +39,22 @@ def test_any_task_name_is_saved_inside_the_folder_and_comes_back(name: str, tmp_
 @given(st.text(max_size=120))
 def test_every_key_makes_a_plain_file_name(key: str) -> None:
     name = file_name(key)
-    assert 0 < len(name) <= 89
+    assert 0 < len(name) <= 80
     assert all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in name)
+
+
+@laws
+@given(st.text(max_size=120) | st.text("ab-.", min_size=68, max_size=90))
+def test_a_file_name_is_the_file_name_of_itself(key: str) -> None:
+    assert file_name(file_name(key)) == file_name(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("a/b", "a_b-f5effa31"), ("", "-12ae32cb"), ("x" * 80, "x" * 80), ("x" * 70 + "?", "x" * 70 + "_-849c0da5")],
+)
+def test_file_names_stay_what_they_were(key: str, name: str) -> None:
+    assert file_name(key) == name
 
 
 @laws

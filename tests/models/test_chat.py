@@ -160,6 +160,21 @@ def test_a_chat_template_that_refuses_the_turns_is_refused_with_its_reason() -> 
         sl.chat_template(model)
 
 
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("{{ 'a' + 1 }}", "can only concatenate str"),
+        ("{{ 1 // 0 }}", "division|modulo"),
+        ({"short": "{{ messages }}", "long": "{{ messages }}"}, "no default"),
+    ],
+)
+def test_a_chat_template_that_goes_wrong_by_itself_is_refused_with_its_reason(template: Any, says: str) -> None:
+    model = talking("zephyr")
+    model.encoder.tokenizer.chat_template = template
+    with pytest.raises(sl.InputError, match=f"the chat template of this tokenizer refuses .*({says})"):
+        sl.chat_template(model)
+
+
 @pytest.mark.parametrize("chat", CHATS)
 def test_every_token_of_a_chat_belongs_to_a_part_of_the_prompt(chat: str) -> None:
     model = talking(chat)

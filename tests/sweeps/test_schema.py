@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
+from site_lens.sweeps.jobs import jobs_of
 from site_lens.sweeps.schema import PAPER_TEMPLATE
 
 
@@ -86,6 +87,8 @@ def test_paths_stand_relative_to_the_file(tmp_path: Path) -> None:
         ('models = "demo"\ntasks = "demo"\nconfigs = [{lr = -1}]', "lr: Input should be greater than 0"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{rate = 1}]', "unknown field of a config 'rate'"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{settings = "fast"}]', "unknown settings 'fast'"),
+        ('models = "demo"\ntasks = "demo"\nconfigs = [{settings = ["quick"]}]', "unknown settings"),
+        ('models = "demo"\ntasks = "demo"\nconfigs = [{settings = {a = 1}}]', "unknown settings"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{seed = 1}]', "a config has no seed"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{shared = true}]', "shared = true"),
         ('models = "demo"\ntasks = "demo"\nconfigs = [{embedding = "zero"}]', "list controls instead"),
@@ -103,6 +106,20 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, says: str)
     with pytest.raises(sl.InputError, match=says) as caught:
         read(tmp_path, text)
     assert "study.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/y.json", "~nobody-of-this-name/y", "a\\u0000/b"])
+def test_a_source_that_cannot_be_a_path_is_no_different_from_one_that_is_not_there(tmp_path: Path, name: str) -> None:
+    sweep = read(tmp_path, f'models = "demo"\ntasks = "{name}"')
+    with pytest.raises(sl.TaskFileError, match="there are no tasks at "):
+        jobs_of(sweep)
+
+
+@pytest.mark.parametrize("last", [f"{'x' * n}.5" for n in (70, 72, 80, 300)])
+def test_a_model_of_any_long_name_has_a_label_that_can_name_a_folder(tmp_path: Path, last: str) -> None:
+    (model,) = read(tmp_path, f'models = "org/{last}"\ntasks = "demo"').models
+    assert model.name == f"org/{last}"
+    assert model.label.startswith("x" * 70)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The run store: a result is there whole or not at all, and damage is found."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,54 @@ def test_a_model_that_is_not_what_it_was_is_refused(store: RunStore, jobs: list[
     assert not store.has(jobs[1].key)
 
 
+@pytest.mark.parametrize("harm", [flip, truncate])
+def test_a_damaged_note_on_a_model_gives_way_and_then_guards_again(
+    store: RunStore, jobs: list[SweepJob], harm: Callable[[Path], None]
+) -> None:
+    commit(store, jobs[0])
+    (note,) = (store.folder / "models").iterdir()
+    before = note.read_bytes()
+    harm(note)
+    assert commit(store, jobs[1])
+    assert note.read_bytes() == before
+
+
+def test_a_damaged_note_on_a_failure_is_told_beside_its_job_only(store: RunStore, jobs: list[SweepJob]) -> None:
+    for job in jobs[:2]:
+        store.fail(job.name, "ValueError", "no")
+    truncate(store.folder / "failures" / f"{jobs[0].key}.json")
+    states = list(job_states(store))
+    assert [one.state for one in states] == ["failed", "failed", "missing", "missing"]
+    assert "the note on why is damaged" in states[0].note and jobs[0].key in states[0].note
+    assert states[1].note == "ValueError: no (attempts: 1)"
+
+
+def test_a_copy_without_its_empty_folders_is_cleared_like_any_other(store: RunStore, jobs: list[SweepJob]) -> None:
+    commit(store, jobs[0])
+    for folder in list(store.folder.iterdir()):
+        if not list(folder.iterdir()):
+            folder.rmdir()
+    assert not (store.folder / "damaged").exists()
+    assert collect_garbage(store, damaged=True) == []
+    assert [one.state for one in job_states(store)] == ["stored", "missing", "missing", "missing"]
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_whoever_may_only_read_a_store_believes_a_claim_and_whoever_may_write_is_told(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(lock: object) -> None:
+        raise OSError(code, "refused")
+
+    (store.folder / "claims" / f"{'a' * 64}.lock").touch()
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(sl.StorageError, match="cannot look at the claim .*: refused"):
+        store.is_claimed("a" * 64)
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # tests may run as root, who may write everywhere
+    assert store.is_claimed("a" * 64)
+    assert not store.is_claimed("b" * 64)
+
+
 def test_results_go_together_as_runs_that_everything_else_reads(
     store: RunStore, jobs: list[SweepJob], tmp_path: Path
 ) -> None:
@@ -168,6 +217,18 @@ def test_results_go_together_as_runs_that_everything_else_reads(
     assert {"site", "site#1", "site#1_hard", "site_zero_embedding#1"} <= set(run.evaluations["task_0"].methods)
     run.save(tmp_path / "run")
     assert sl.Run.load(tmp_path / "run") == run
+
+
+@pytest.mark.parametrize("harm", [flip, truncate, Path.unlink])
+def test_a_damaged_result_is_not_left_out_of_the_runs_but_named(
+    store: RunStore, jobs: list[SweepJob], harm: Callable[[Path], None]
+) -> None:
+    for job in jobs[:2]:
+        commit(store, job)
+    harm(store.result_folder(jobs[1].key) / "fits/task_0.safetensors")
+    says = f"{jobs[1].name} .*{jobs[1].key[:12]}.* is damaged: .*task_0.safetensors.*site-lens runs gc .* --damaged"
+    with pytest.raises(sl.StorageError, match=says):
+        store.runs()
 
 
 def test_a_folder_that_is_no_store_and_a_sweep_that_is_not_there_are_named(store: RunStore, tmp_path: Path) -> None:
