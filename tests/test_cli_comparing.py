@@ -111,9 +111,21 @@ def test_a_study_is_made_anew_when_other_weights_lie_in_the_same_folder(finished
     assert sl.Run.load(copy).studies["profiles"] != first
 
 
-def test_pairs_of_tasks_whose_names_run_into_each_other_are_two_studies() -> None:
-    names = {file_name(f"combine_{first}+{second}") for first, second in (("a", "b_c"), ("a_b", "c"))}
-    assert len(names) == 2
+def test_pairs_of_tasks_whose_names_run_into_each_other_are_two_studies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks, out = tmp_path / "tasks", tmp_path / "run"
+    tasks.mkdir()
+    rows = sl.load_tasks("demo", ["antonym"])["antonym"].train[:30]
+    for name in ("a", "b_c", "a_b", "c"):
+        (tasks / f"{name}.csv").write_text("input,output\n" + "".join(f"{row.input},{row.output}\n" for row in rows))
+    assert run("fit", str(tasks), "--out", str(out), *FAST) == 0
+    for first, second in (("a", "b_c"), ("a_b", "c")):
+        capsys.readouterr()
+        asked = ["--first", first, "--second", second, "--max-queries", "4", "--json"]
+        assert run("combine", str(out), str(tasks), *asked) == 0
+        assert {row["task"] for row in json.loads(capsys.readouterr().out)} == {first, second}
+    assert len(sl.Run.load(out).studies) == 2
 
 
 def test_an_unknown_method_ends_with_the_nearest_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,6 @@ from site_lens.core.pieces import clear_pieces
 from site_lens.core.record_sets import file_name
 from site_lens.core.runs import check_run_folder, has_mark, study_mark, study_pieces
 from site_lens.core.storage import write_whole
-from site_lens.sweeps.fingerprints import source_parts
 
 if TYPE_CHECKING:
     from site_lens.core.records import Record
@@ -233,8 +232,7 @@ def _study(
     path, input_column, output_column = files
     tasks = sl.load_tasks(path, names, input_column=input_column, output_column=output_column)
     depends_on = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
-    content = source.content | source_parts(source.model, source.revision)
-    key = digest_json([name, sl.__version__, depends_on, content, settings])
+    key = digest_json([name, sl.__version__, depends_on, source.content, settings])
     if name in saved.studies and has_mark(run, name, key):
         return saved.studies[name]
     found = measure(source.load(), tasks, saved.fits)

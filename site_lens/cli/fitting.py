@@ -24,7 +24,7 @@ from site_lens.cli.options import (
     loads_a_model,
 )
 from site_lens.cli.showing import show_run
-from site_lens.core.evaluation import few_shot_name, split_seed
+from site_lens.core.evaluation import SITE_METHODS, few_shot_name, split_seed
 from site_lens.core.fits import SETTINGS
 from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
 
@@ -157,7 +157,7 @@ def _refuse_to_lose(saved: sl.Run) -> None:
     """Refuse to measure a run again that holds methods beside SITE, which would be gone."""
     if saved.evaluations is None:
         return
-    measured = {"zero_shot", "site", "site_hard", "site_top_k", *saved.controls}
+    measured = {few_shot_name(0), *SITE_METHODS, *saved.controls}
     measured |= {few_shot_name(one.n_shots) for one in saved.evaluations.values()}
     lost = [name for name in saved.evaluations.methods if split_seed(name)[0] not in measured]
     if lost:

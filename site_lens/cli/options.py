@@ -83,8 +83,11 @@ class ModelSource:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What results depend on: everything but the place."""
-        return {name: value for name, value in asdict(self).items() if name not in ("device", "device_map")}
+        """What results depend on: which weights, and how they are read; not where they lie or go."""
+        from site_lens.sweeps.fingerprints import source_parts  # not for commands that need no model
+
+        own = {"dtype": self.dtype, "quantization": self.quantization}
+        return own | source_parts(self.model, self.revision)
 
 
 def loads_a_model(command: Callable[..., None]) -> Callable[..., None]:

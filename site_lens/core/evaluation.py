@@ -28,6 +28,10 @@ REFERENCE = "ten_shot"
 SHOT_NAMES = {0: "zero_shot", 1: "one_shot", 5: "five_shot", 10: REFERENCE}
 
 
+SITE_METHODS = ("site", "site_hard", "site_top_k")
+"""What is measured of a fit; a control is measured under its own name alone."""
+
+
 def few_shot_name(n_shots: int) -> str:
     """Return what prompting with so many demonstrations is called."""
     return SHOT_NAMES.get(n_shots, f"{n_shots}_shot")

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,18 +147,28 @@ def _refused_parquet(found: "pq.ParquetFile", wanted: "list[pa.Field[Any]]") -> 
             return f"two columns are called {field.name!r}; rename one"
     if about.num_rows > limits.task_rows:
         return f"it says that it holds {about.num_rows} rows, more than {limits.task_rows} (Limits.task_rows)"
-    leaves, n_values = _leaves(about.schema, names), [0]
-    for i in range(about.num_row_groups if leaves else 0):
-        # Asked about a damaged chunk of a column, pyarrow (26) aborts the process. The start of reading meets the same
-        # damage, and raises; the public `iter_batches` does not stop there, before the first row.
-        next(found.reader.iter_batches(0, [i], column_indices=leaves), None)
-        n_values += [about.row_group(i).column(leaf).num_values for leaf in leaves]
-    if max(n_values) > limits.task_values:
+    if _most_values(found, names) > limits.task_values:
         return f"it says that a column holds more than {limits.task_values} values (Limits.task_values)"
     n_bytes = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
     if n_bytes > limits.task_bytes:
         return f"it says that it takes {n_bytes} bytes unpacked, more than {limits.task_bytes} (Limits.task_bytes)"
     return ""
+
+
+def _most_values(found: "pq.ParquetFile", columns: Sequence[str]) -> int:
+    """Return how many values a chunk of one of the columns says it holds, at most.
+
+    Asked about a damaged chunk, pyarrow (26) aborts the process. The start of reading meets the same damage and raises;
+    the public `iter_batches` does not stop there, before the first row.
+    """
+    about, most = found.metadata, 0
+    leaves = _leaves(about.schema, columns)
+    if not leaves:  # pyarrow would divide by the rows of a batch, which are none
+        return 0
+    for i in range(about.num_row_groups):
+        next(found.reader.iter_batches(0, [i], column_indices=leaves), None)
+        most = max(most, *(about.row_group(i).column(leaf).num_values for leaf in leaves))
+    return most
 
 
 def _is_plain(kind: "pa.DataType", *, inside: bool = False) -> bool:

@@ -66,7 +66,8 @@ def load_model(
         check: Whether to refuse a model that fails a quick check; `examine` measures more.
 
     Raises:
-        InputError: There is no such model, or it cannot be loaded as asked.
+        InputError: There is no such model, it cannot be loaded as asked, or its checkpoint lacks weights (which is not
+            looked at in checkpoints that are quantised or bring code of their own).
         ModelError: The model cannot be hooked; the message carries the measured gap.
 
     Example:
@@ -96,7 +97,7 @@ def load_model(
         where = place(where_to, device_map, as_map=bool(own or quantization or sees_more_than_text(config)))
         with _no_progress_bar(transformers):
             if quantization is None and not sees_more_than_text(config):
-                if not (own or getattr(config, "auto_map", None)):  # code of others need not run without numbers
+                if not (own or trust_remote_code):  # code of others need not run without numbers
                     _from_checkpoint(name, source, dtype=in_format, device_map="meta", **remote)
                 bridge = _boot(source, dtype=in_format, **where, **remote)
             else:

@@ -66,7 +66,8 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
 
 
 def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match) -> go.Scatter:
-    name, seed = split_seed(method)
+    name, _ = split_seed(method)
+    lowest = next(one for one in evaluations.methods if split_seed(one)[0] == name) == method
     offset = (NAME_HEIGHT + METHOD_HEIGHT * (names.index(name) + 0.3)) / (NAME_HEIGHT + METHOD_HEIGHT * len(names))
     found = [
         (index, task, one.accuracy(method, metric))
@@ -85,13 +86,13 @@ def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match
     return go.Scatter(
         name=plain(method),
         legendgroup=plain(name),
-        showlegend=seed is None,
+        showlegend=lowest,
         mode="markers",
         x=[interval.value for _, _, interval in found],
         y=[index + offset for index, _, _ in found],
-        error_x=bars if seed is None else None,
+        error_x=bars if lowest else None,
         cliponaxis=False,
-        marker={"color": PALETTE[look], "symbol": SYMBOLS[look], "size": 8 if seed is None else 5},
+        marker={"color": PALETTE[look], "symbol": SYMBOLS[look], "size": 8 if lowest else 5},
         customdata=[[plain(task), i.low, i.high, i.n] for _, task, i in found],
         hovertemplate="%{customdata[0]}<br>"
         + plain(method).replace("%{", "% {")

@@ -1,6 +1,5 @@
 """Figures as image files, drawn by kaleido in a browser of this machine; nothing is asked of the network."""
 
-import hashlib
 import json
 import re
 import tempfile
@@ -11,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import plotly.graph_objects as go
 
+from site_lens.core.digests import digest_bytes
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.record_sets import file_name
 from site_lens.core.runs import Run
@@ -151,6 +151,6 @@ def _settled(image: bytes) -> bytes:
     if not image.startswith(b"<svg") or not found:
         return image
     ids = re.compile(rb"(?<=[a-z-])(" + b"|".join(found) + rb")")
-    rest = hashlib.sha256(ids.sub(b"", image)).hexdigest()
-    settled = {one: hashlib.sha256(f"{rest}{i}".encode()).hexdigest()[:6].encode() for i, one in enumerate(found)}
+    rest = digest_bytes(ids.sub(b"", image))
+    settled = {one: digest_bytes(f"{rest}{i}".encode())[:6].encode() for i, one in enumerate(found)}
     return ids.sub(lambda match: settled[match[1]], image)

@@ -14,7 +14,7 @@ class Resources:
     """What an engine has to offer."""
 
     n_workers: int | None
-    """Groups that can run at once; None where only the scheduler knows."""
+    """Groups of one model that can run at once; None where only the scheduler knows."""
     what: str
     """In words."""
 

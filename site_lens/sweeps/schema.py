@@ -35,7 +35,8 @@ class ModelChoice(Frozen):
     bos: bool | None = None
     quantization: Literal["nf4", "int8"] | None = None
     device_map: str | None = None
-    """How weights are spread over the devices of a worker, such as "auto"; results do not depend on it."""
+    """How weights are spread over the devices of a worker, such as "auto", whatever device is asked for the sweep;
+    results do not depend on it."""
 
     @model_validator(mode="before")
     @classmethod

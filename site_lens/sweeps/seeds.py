@@ -4,12 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from site_lens.core.evaluation import MATCHES, Evaluation, Evaluations, split_seed
+from site_lens.core.evaluation import MATCHES, SITE_METHODS, Evaluation, Evaluations, split_seed
 from site_lens.core.fits import SiteFits
 from site_lens.core.runs import Run
-
-SITE_METHODS = ("site", "site_hard", "site_top_k")
-"""What is measured of a fit; a control is measured under its own name alone."""
 
 
 def with_seed(method: str, seed: int) -> str:

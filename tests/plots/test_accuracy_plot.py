@@ -78,5 +78,7 @@ def test_further_seeds_stand_beside_the_lowest_in_its_look_and_not_in_the_legend
         assert dots[seed].marker.size < dots[lowest].marker.size
         assert dots[seed].error_x.array is None
     assert [trace.name for trace in figure.data if trace.showlegend] == ["zero_shot", "site", "site_hard"]
+    (alone,) = plots.accuracy(Evaluations([fake_evaluation("antonym", {"site#3": 0.5})])).data
+    assert alone.showlegend and alone.marker.size == dots["site"].marker.size
     assert "further seeds" in figure.layout.title.subtitle.text
     assert "further seeds" not in plots.accuracy(EVALUATIONS).layout.title.subtitle.text
