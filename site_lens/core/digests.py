@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,6 @@ import numpy as np
 def digest_bytes(content: bytes) -> str:
     """Hash bytes to 64 hexadecimal digits (SHA-256)."""
     return hashlib.sha256(content).hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """Hash a file as `digest_bytes` would its content, without holding it; raises OSError where it cannot be read."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:

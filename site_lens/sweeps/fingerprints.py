@@ -1,10 +1,11 @@
 """Which model a name stands for, as far as that can be known without loading it."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from site_lens.core.assets import DEMO_MODEL
-from site_lens.core.digests import digest_file, digest_json
+from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError
 from site_lens.core.reading import is_folder
 from site_lens.sweeps.schema import ModelChoice
@@ -44,6 +45,11 @@ def folder_digest(folder: Path) -> str:
     """
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
-        return digest_json([[path.name, digest_file(path)] for path in files])
+        return digest_json([[path.name, _digest(path)] for path in files])
     except OSError as error:
         raise InputError(f"cannot read {error.filename} of a model folder: {error.strerror}") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:  # weights are too large to be held
+        return hashlib.file_digest(stream, "sha256").hexdigest()
