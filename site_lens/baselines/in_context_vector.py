@@ -71,8 +71,7 @@ def demonstrations(bench: Workbench, task: str) -> tuple[Example, ...]:
 def differences(bench: Workbench, rows: Sequence[Example]) -> Float[Tensor, "pair layer d_model"]:
     """Return h(y) - h(x) of every demonstration: residual streams at the last tokens of its two texts."""
     template, n = bench.config.template, len(rows)
-    space = " " if template.space_before_input else ""
-    texts = [space + row.input for row in rows] + [template.answer_text(row.output) for row in rows]
+    texts = [template.input_text(row.input) for row in rows] + [template.answer_text(row.output) for row in rows]
     ids = bench.model.encoder.encode(texts)
     parts, order = [], []
     for group, batch in prompt_batches(bench.model, ids):

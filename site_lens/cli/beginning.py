@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from site_lens._version import __version__
-from site_lens.core.task_files import TABLES
+from site_lens.core.task_rows import is_table
 
 MOST_SHOWN = 5
 
@@ -36,7 +36,7 @@ def runs_in(folder: Path) -> list[Path]:
 
 def _first(folder: Path) -> Iterator[tuple[str, str]]:
     yield "site-lens demo", "fit tasks of the small model that comes with it, and write a report; downloads nothing"
-    tables = sorted(path.name for path in folder.iterdir() if path.suffix in TABLES)
+    tables = sorted(path.name for path in folder.iterdir() if is_table(path))
     if tables:
         name = shlex.quote(tables[0])
         yield f"site-lens tasks audit {name}", "what is in that table: leaks, conflicts, repeats (name its columns)"

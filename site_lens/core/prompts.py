@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -40,9 +40,11 @@ class PromptTemplate(Frozen):
     """After an output, before the next example."""
     space_before_input: bool = True
     space_before_output: bool = True
-    digit_rule: bool = True
-    """Outputs made of digits alone get no leading space ("A:5"): many tokenizers split " 5" into a bare space and
-    a digit, and the first answer token would be the space."""
+    digit_rule: Literal["published", True, False] = "published"
+    """Digits alone get no leading space: many tokenizers split " 5" into a bare space and a digit, and the first answer
+    token would be the space. "published" is the rule of the published code, which acts on all outputs ("A:5") and on
+    the input of the query ("Q:12"), but not on inputs of demonstrations ("Q: 12"). True, which is what records of
+    site_lens 0.1.0 say, acts on outputs alone."""
 
     query_suffix: str = ""
     """Behind the output prefix of the query alone, such as the empty block of thoughts with which some chat templates
@@ -62,20 +64,24 @@ class PromptTemplate(Frozen):
 
     def answer_text(self, output: str) -> str:
         """Return an output as it continues a query, leading space included."""
-        bare = not self.space_before_output or (self.digit_rule and output.isdecimal())
+        bare = not self.space_before_output or (self.digit_rule and output.isdigit())
         return output if bare else " " + output
+
+    def input_text(self, text: str, *, asked: bool = False) -> str:
+        """Return an input as it follows its prefix, leading space included; `asked` where it is that of the query."""
+        bare = not self.space_before_input or (asked and self.digit_rule == "published" and text.isdigit())
+        return text if bare else " " + text
 
     def query_text(self, text: str) -> str:
         """Return an unanswered query, without what comes before it."""
-        return self._question(text) + self.query_suffix
+        return self._question(self.input_text(text, asked=True)) + self.query_suffix
 
     def demonstration_text(self, example: Example) -> str:
         """Return an answered example and what separates it from the next."""
-        return self._question(example.input) + self.answer_text(example.output) + self.output_separator
+        return self._question(self.input_text(example.input)) + self.answer_text(example.output) + self.output_separator
 
-    def _question(self, text: str) -> str:
-        space = " " if self.space_before_input else ""
-        return f"{self.input_prefix}{space}{text}{self.input_separator}{self.output_prefix}"
+    def _question(self, spaced: str) -> str:
+        return f"{self.input_prefix}{spaced}{self.input_separator}{self.output_prefix}"
 
     def render(self, demonstrations: Sequence[Example], query: Example) -> Prompt:
         r"""Render answered demonstrations followed by an unanswered query.

@@ -28,6 +28,6 @@ def did_you_mean_path(path: Path, wanted: Callable[[Path], bool], *, also: Itera
 
 def _inside(folder: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(one for one in folder.iterdir() if not one.name.startswith("."))
     except (OSError, ValueError):  # there is no such folder, there cannot be one, or it cannot be looked into
         return []

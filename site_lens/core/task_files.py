@@ -1,30 +1,37 @@
 """Tasks from files: the paper's folders, Function-Vectors JSON, CSV, TSV, JSON lines, parquet, datasets."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from site_lens.core.assets import demo_tasks
 from site_lens.core.errors import InputError, TaskFileError, unknown_name
+from site_lens.core.parquet_rows import class_names, with_class_names
 from site_lens.core.reading import current_limits, is_there
 from site_lens.core.suggesting import did_you_mean_path
-from site_lens.core.task_rows import READERS, read_rows
-from site_lens.core.tasks import SPLITS, Example, Task
+from site_lens.core.task_rows import READERS, is_table, read_rows, table_name
+from site_lens.core.tasks import SPLITS, Example, Task, half_character
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-TABLES = tuple(READERS)
-"""Suffixes of the files that hold one task without splits."""
-
-SPLIT_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
+SPLIT_NAMES = dict.fromkeys(("train", "training"), "train")
+SPLIT_NAMES |= dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid")
+SPLIT_NAMES |= dict.fromkeys(("test", "testing"), "test")
 """What other people call the splits."""
+
+SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
+"""What `datasets` puts behind the name of a split whose rows lie in several files."""
 
 
 def load_tasks(
     source: Union[str, Path, "Dataset", "DatasetDict"],
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     *,
     input_column: str = "input",
     output_column: str = "output",
@@ -34,19 +41,20 @@ def load_tasks(
     """Load tasks, by name.
 
     Args:
-        source: "demo" for the demo tasks; a folder of `train.json`, `valid.json` and `test.json`; one file (.json
-            in the Function-Vectors format, .jsonl, .csv, .tsv, .parquet); a folder of such folders and files; or a
-            `datasets` dataset. Rows without splits are split 70/9/21, the paper's shares.
+        source: "demo" for the demo tasks; one file (.json in the Function-Vectors format, .jsonl, .csv, .tsv,
+            .parquet); a folder of such files that are called train, valid (or validation, val, dev) and test, which is
+            one task with its own splits; a folder of such folders and files; or a `datasets` dataset. Rows without
+            splits are split 70/9/21, the paper's shares. Hidden files are passed over.
         names: The tasks to keep, in this order, or the name of one; all when None.
         input_column: Column, or JSON key, of the input.
         output_column: Column, or JSON key, of the output. A list means accepted alternatives, the first of which is
-            the training target; numbers are read as text.
+            the training target; numbers are read as text, classes that `datasets` names by their names.
         name: Name of the task when the source holds one; its file or folder name when None.
         split_seed: Seed of the split of rows that come without splits.
 
     Raises:
         TaskFileError: A file is missing, malformed or too small; file and row are named.
-        InputError: A name is unknown.
+        InputError: A name is unknown, or an argument is not what is said above.
 
     Example:
         >>> import site_lens as sl
@@ -54,17 +62,25 @@ def load_tasks(
         >>> tasks["antonym"].family, len(sl.load_tasks("demo"))
         ('relations', 103)
     """
-    if not isinstance(source, str | Path):
-        columns = _Columns(input_column, output_column)
-        found = {task.name: task for task in [_from_dataset(source, name or "dataset", columns, split_seed)]}
+    columns = _Columns(input_column, output_column)
+    if not isinstance(source, str | PathLike):
+        tasks = [_from_dataset(source, "dataset" if name is None else name, columns, split_seed)]
+    elif not str(source):
+        raise InputError("the source of tasks is empty; give a file, a folder, or 'demo' for the demo tasks")
     elif str(source) == "demo":
-        found = demo_tasks()
+        tasks = list(demo_tasks().values())
     else:
-        columns = _Columns(input_column, output_column)
-        found = {task.name: task for task in _from_path(Path(source), name, columns, split_seed)}
+        tasks = list(_from_path(Path(source), columns, split_seed))
+    if name is not None:
+        if len(tasks) != 1:
+            raise InputError(f"{source} holds {len(tasks)} tasks, which cannot all be called {name!r}; leave name out")
+        tasks = [replace(tasks[0], name=name)]
+    found = {task.name: task for task in tasks}
     if names is None:
         return found
-    wanted = [names] if isinstance(names, str) else names
+    wanted = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else []
+    if not wanted or not all(isinstance(one, str) for one in wanted):
+        raise InputError(f"names are those of tasks, or None for all of them, got {names!r:.60}")
     for task in wanted:
         if task not in found:
             raise unknown_name("task", task, found)
@@ -87,6 +103,8 @@ class _Columns:
     """Reads an example out of a row, whatever the columns are called."""
 
     def __init__(self, input_column: str, output_column: str) -> None:
+        if not isinstance(input_column, str) or not isinstance(output_column, str):
+            raise InputError(f"columns go by their names, got {input_column!r:.60} and {output_column!r:.60}")
         self.input, self.output = input_column, output_column
 
     def example(self, row: object, where: str) -> Example:
@@ -118,69 +136,100 @@ class _Columns:
         most = current_limits().text_characters
         if len(text) > most:
             raise TaskFileError(f"{where}: {column!r} holds {len(text)} characters, more than {most}")
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
+        if half_character(text):
             raise TaskFileError(f"{where}: {column!r} holds half a surrogate pair, which is no character: {text!a:.60}")
         return text
 
 
-def _from_path(path: Path, name: str | None, columns: _Columns, seed: int) -> Iterator[Task]:
+def _from_path(path: Path, columns: _Columns, seed: int) -> Iterator[Task]:
     if not is_there(path):
-        hint = did_you_mean_path(path, lambda one: one.is_dir() or one.suffix in READERS, also=["demo"])
+        hint = did_you_mean_path(path, lambda one: one.is_dir() or is_table(one), also=["demo"])
         raise TaskFileError(f"there are no tasks at {path}; {hint}give a file, a folder, or 'demo' for the demo tasks")
     if not path.is_dir():
-        yield _from_file(path, name, columns, seed)
-    elif _has_splits(path):
-        yield _from_split_folder(path, name or path.name, columns)
-    else:
-        yield from _from_collection(path, columns, seed)
-
-
-def _from_file(path: Path, name: str | None, columns: _Columns, seed: int) -> Task:
-    if path.suffix not in TABLES:
-        raise TaskFileError(f"{path} is not one of {', '.join(TABLES)}")
-    return _split(name or path.stem, _examples(path, columns), path, seed)
-
-
-def _has_splits(folder: Path) -> bool:
-    return any((folder / f"{split}.json").exists() for split in SPLITS)
-
-
-def _from_collection(folder: Path, columns: _Columns, seed: int) -> Iterator[Task]:
-    """Read the folders with splits and the files that lie in a folder, but no folders of such: one could lead back."""
+        yield _from_file(path, columns, seed)
+        return
     try:
-        inside = sorted(folder.iterdir())
-        parts = [path for path in inside if _has_splits(path) or (path.suffix in TABLES and not path.is_dir())]
-        _refuse_large(folder, parts)
+        splits, tables = _parts(path)
+        inside = {one: _parts(one)[0] for one in sorted(path.iterdir()) if one.is_dir() and one.name[0] != "."}
+        folders = {one: parts for one, parts in inside.items() if parts}
+        _refuse_large(
+            path, [*tables, *(file for parts in (splits, *folders.values()) for file in chain(*parts.values()))]
+        )
     except OSError as error:
-        raise TaskFileError(f"cannot read {folder}: {error.strerror}") from error
+        raise TaskFileError(f"cannot read {path}: {error.strerror}") from error
+    if splits and (tables or folders):
+        raise TaskFileError(
+            f"{path} holds splits of one task ({_names(chain(*splits.values()))}) beside other tasks "
+            f"({_names([*tables, *folders])}); put either into a folder of their own"
+        )
+    if splits:
+        yield _from_split_folder(path, splits, columns)
+    else:
+        yield from _from_collection(path, folders, tables, columns, seed)
+
+
+def _parts(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return the files of each split in a folder, and those that are tasks of their own."""
+    splits: dict[str, list[Path]] = {}
+    tables: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        split = SPLIT_NAMES.get(SHARD.sub("", table_name(path).lower()))
+        if is_table(path):
+            (tables if split is None else splits.setdefault(split, [])).append(path)
+    return splits, tables
+
+
+def _names(paths: Iterable[Path]) -> str:
+    names = sorted(path.name for path in paths)
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _from_file(path: Path, columns: _Columns, seed: int) -> Task:
+    return _split(path.stem, _examples(path, columns), path, seed)
+
+
+def _from_collection(
+    folder: Path, folders: Mapping[Path, Mapping[str, list[Path]]], tables: Iterable[Path], columns: _Columns, seed: int
+) -> Iterator[Task]:
+    """Read the folders of splits and the files that lie in a folder, but no folders of such: one could lead back."""
     seen: dict[str, Path] = {}
-    for path in parts:
-        task = _from_split_folder(path, path.name, columns) if path.is_dir() else _from_file(path, None, columns, seed)
+    for path in sorted([*folders, *tables]):
+        is_folder = path in folders
+        task = _from_split_folder(path, folders[path], columns) if is_folder else _from_file(path, columns, seed)
         if task.name in seen:
             raise TaskFileError(f"two tasks are called {task.name!r}: {seen[task.name]} and {path}; rename one")
         seen[task.name] = path
         yield task
     if not seen:
-        raise TaskFileError(f"{folder} holds no task: no folder with train.json and no {', '.join(TABLES)} file")
+        raise TaskFileError(f"{folder} holds no task: no folder with train.json and no {', '.join(READERS)} file")
 
 
-def _refuse_large(folder: Path, parts: Iterable[Path]) -> None:
-    files = [one for path in parts for one in ([path / f"{s}.json" for s in SPLITS] if path.is_dir() else [path])]
+def _refuse_large(folder: Path, files: Iterable[Path]) -> None:
     n_bytes, most = sum(path.stat().st_size for path in files if path.exists()), current_limits().task_bytes
     if n_bytes > most:
         raise TaskFileError(f"the tasks in {folder} take {n_bytes} bytes, more than {most} (Limits.task_bytes)")
 
 
-def _from_split_folder(folder: Path, name: str, columns: _Columns) -> Task:
-    splits = {}
+def _from_split_folder(folder: Path, splits: Mapping[str, list[Path]], columns: _Columns) -> Task:
+    rows: dict[str, list[Example]] = {}
     for split in SPLITS:
-        path = folder / f"{split}.json"
-        if not path.exists():
-            raise TaskFileError(f"{path} is missing; a task folder needs train.json, valid.json and test.json")
-        splits[split] = tuple(_examples(path, columns))
-        if not splits[split]:
-            raise TaskFileError(f"{path} is empty; every split needs at least one row")
-    return Task(name, splits["train"], splits["valid"], splits["test"])
+        files = splits.get(split, [])
+        if not files:
+            raise TaskFileError(
+                f"{folder} has no file of the {split} split beside {_names(chain(*splits.values()))}; a task folder "
+                "needs train, valid (or validation, val, dev) and test; a file that is no split needs another name"
+            )
+        shards = [SHARD.search(table_name(path)) for path in files]
+        if len(files) > 1 and None in shards:
+            raise TaskFileError(f"{folder} has several files of the {split} split: {_names(files)}; keep one")
+        if shards[0] and int(shards[0][1]) != len(files):
+            raise TaskFileError(f"{folder} has {len(files)} of the {int(shards[0][1])} files of its {split} split")
+        rows[split] = [row for path in files for row in _examples(path, columns)]
+        if not rows[split]:
+            raise TaskFileError(f"{files[0]} is empty; every split needs at least one row")
+    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    train, valid, test = (tuple(rows[split]) for split in SPLITS)
+    return Task(name, train, valid, test)
 
 
 def _split(name: str, examples: Iterable[Example], path: Path, seed: int) -> Task:
@@ -202,7 +251,7 @@ def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task
         return Task.from_examples(name, _dataset_examples(dataset, name, columns), seed=seed)
     if not isinstance(dataset, Mapping):
         raise InputError(f"tasks come from a path or a datasets dataset, got a {type(dataset).__name__}")
-    splits = {SPLIT_NAMES.get(split, split): part for split, part in dataset.items()}
+    splits = {SPLIT_NAMES.get(str(split).lower(), split): part for split, part in dataset.items()}
     if len(splits) < len(dataset):
         raise TaskFileError(f"dataset {name!r} has two splits of the same meaning: {', '.join(dataset)}; keep one")
     missing = [split for split in SPLITS if split not in splits]
@@ -215,5 +264,11 @@ def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task
     return Task(name, train, valid, test)
 
 
-def _dataset_examples(dataset: Iterable[object], name: str, columns: _Columns) -> Iterator[Example]:
-    return (columns.example(row, f"{name}, row {i}") for i, row in enumerate(dataset, 1))
+def _dataset_examples(dataset: Any, name: str, columns: _Columns) -> Iterator[Example]:
+    features, most = getattr(dataset, "features", None), current_limits().task_rows
+    classes = {column: class_names(feature) for column, feature in (features.to_dict() if features else {}).items()}
+    for i, row in enumerate(dataset, 1):
+        if i > most:
+            raise TaskFileError(f"{name} holds more than {most} rows; if you trust it, raise Limits.task_rows")
+        where = f"{name}, row {i}"
+        yield columns.example(with_class_names(row, classes, where) if isinstance(row, Mapping) else row, where)

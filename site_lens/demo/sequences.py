@@ -85,10 +85,9 @@ class SequenceWriter:
         sequence = TrainingSequence()
         if bos:
             sequence.add([self._bos], 0.0, -1, in_query=True)
-        space = " " if template.space_before_input else ""
         for i, shot in enumerate(shots):
             weight = shot.weight * (FIRST_ANSWER_WEIGHT if i == 0 else 1.0)
-            sequence.add(self.ids(template.input_prefix) + self.ids(space + shot.x), 0.0, i, in_query=True)
+            sequence.add(self.ids(template.input_prefix) + self.ids(template.input_text(shot.x)), 0.0, i, in_query=True)
             sequence.add(self.ids(template.input_separator + template.output_prefix), 0.0, i, in_query=False)
             sequence.add(self.ids(template.answer_text(shot.y)), weight, i, in_query=False)
             sequence.add(self.ids(template.output_separator), weight * END_WEIGHT, i, in_query=False)

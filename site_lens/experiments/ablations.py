@@ -17,7 +17,7 @@ from site_lens.core.sampling import zero_shot_prompts
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.asking import Asked
-from site_lens.interventions.generating import generate
+from site_lens.interventions.generating import generate_answers
 from site_lens.interventions.holding import HeldPrompts
 from site_lens.interventions.patching import inject
 from site_lens.interventions.prefixes import prompt_batches
@@ -176,7 +176,7 @@ def _answers(
             n_tokens = None if variant.name == ALL_TOKENS else int(variant.name.removeprefix("last_"))
             found[variant.name] = _at_last_tokens(model, asked, edits, n_tokens)
         elif variant.metric == "exact":
-            texts = generate(model, [p.text for p in prompts], edits, every_step=variant.name == EVERY_STEP)
+            texts = generate_answers(model, prompts, edits, every_step=variant.name == EVERY_STEP)
             pairs = zip(texts, queries, strict=True)
             found[variant.name] = np.array([exact_match(text, query.outputs) for text, query in pairs])
     return found

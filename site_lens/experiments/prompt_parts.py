@@ -30,11 +30,11 @@ class PartedPrompt:
 def prompt_pieces(template: PromptTemplate, demonstrations: Sequence[Example], query: Example) -> list[Piece]:
     """Cut a rendered prompt into pieces; together they are its text. The space before a word belongs to the word."""
     pieces: list[Piece] = [("frame", template.instruction)]
-    space = " " if template.space_before_input else ""
-    for row, part in [*((shot, "input") for shot in demonstrations), (query, "query")]:
+    asked: list[tuple[Example, Part]] = [*((shot, "input") for shot in demonstrations), (query, "query")]
+    for row, part in asked:
         pieces += [
             ("frame", template.input_prefix),
-            ("input" if part == "input" else "query", space + row.input),
+            (part, template.input_text(row.input, asked=part == "query")),
             ("frame", template.input_separator + template.output_prefix),
         ]
         if part == "input":

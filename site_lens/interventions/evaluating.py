@@ -15,7 +15,7 @@ from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import few_shot_prompts
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.asking import Asked
-from site_lens.interventions.generating import generate
+from site_lens.interventions.generating import generate_answers
 from site_lens.interventions.methods import Method, methods_for
 from site_lens.interventions.progress import progress_bar
 from site_lens.interventions.scoring import score_methods
@@ -139,12 +139,8 @@ def evaluate_methods(
 
 def _generated(model: LensModel, prompts: Sequence[Prompt], method: Method) -> list[str]:
     with method.around(model):
-        return generate(
-            model,
-            [prompt.text for prompt in prompts],
-            method.edits(model),
-            every_step=method.every_step,
-            on_logits=method.on_logits,
+        return generate_answers(
+            model, prompts, method.edits(model), every_step=method.every_step, on_logits=method.on_logits
         )
 
 

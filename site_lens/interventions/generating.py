@@ -8,11 +8,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.core.errors import InputError
+from site_lens.core.matching import n_lines
+from site_lens.core.prompts import Prompt
 from site_lens.interventions.prefixes import length_batches, prefill_prompts
 from site_lens.models.protocol import Edit, LensModel
 
 OnLogits = Callable[[Float[Tensor, "row vocab"]], Float[Tensor, "row vocab"]]
 """A step on the logits that predict the first answer token, such as calibration."""
+
+
+MOST_NEW_TOKENS = 20
+"""Tokens that the published code generates at most."""
 
 
 @torch.no_grad()
@@ -23,8 +29,9 @@ def generate(
     *,
     every_step: bool = False,
     on_logits: OnLogits | None = None,
-    max_new_tokens: int = 20,
+    max_new_tokens: int = MOST_NEW_TOKENS,
     stop_at: str = "\n",
+    n_stops: int = 1,
 ) -> list[str]:
     r"""Continue prompts greedily.
 
@@ -39,6 +46,7 @@ def generate(
         on_logits: A step on the logits (row vocab) that the first token is chosen from.
         max_new_tokens: Tokens to generate at most.
         stop_at: End a row once its new text holds this after its first word; the text may run past it by a token.
+        n_stops: How often the text must hold it.
 
     Returns:
         The new text of each prompt.
@@ -52,7 +60,7 @@ def generate(
         >>> sl.generate(sl.load_model("demo"), [prompt], max_new_tokens=1)
         [' small']
     """
-    if isinstance(prompts, str) or max_new_tokens < 1:
+    if isinstance(prompts, str) or max_new_tokens < 1 or n_stops < 1:
         raise InputError("generate takes a list of prompts and at least 1 new token; put a single prompt in a list")
     if not prompts:
         return []
@@ -61,10 +69,35 @@ def generate(
     for group in length_batches([len(row) for row in ids]):
         first = _First(edits, on_logits)
         later = edits if every_step else ()
-        made = _continue(model, [ids[i] for i in group], first, later, max_new_tokens, _ended(model, stop_at))
+        made = _continue(model, [ids[i] for i in group], first, later, max_new_tokens, _ended(model, stop_at, n_stops))
         for i, row in zip(group, made, strict=True):
             texts[i] = model.encoder.decode(row)
     return texts
+
+
+def generate_answers(
+    model: LensModel,
+    prompts: Sequence[Prompt],
+    edits: Sequence[Edit] = (),
+    *,
+    every_step: bool = False,
+    on_logits: OnLogits | None = None,
+) -> list[str]:
+    """Continue prompts until their longest accepted answer has room, in lines and in tokens, so that it can be right.
+
+    Room is 20 tokens at least, as in the published code, and one more than the longest answer takes.
+    """
+    pairs = [(prompt.text, answer) for prompt in prompts for answer in prompt.answers]
+    tokens, _ = model.encoder.answers([text for text, _ in pairs], [answer for _, answer in pairs])
+    return generate(
+        model,
+        [prompt.text for prompt in prompts],
+        edits,
+        every_step=every_step,
+        on_logits=on_logits,
+        max_new_tokens=max([MOST_NEW_TOKENS, *(len(row) + 1 for row in tokens)]),
+        n_stops=max((n_lines(answer) for _, answer in pairs), default=1),
+    )
 
 
 def of_all_tokens(edits: Sequence[Edit]) -> list[Edit]:
@@ -80,9 +113,9 @@ class _First:
     on_logits: OnLogits | None
 
 
-def _ended(model: LensModel, stop_at: str) -> Callable[[list[int]], bool]:
+def _ended(model: LensModel, stop_at: str, n_stops: int) -> Callable[[list[int]], bool]:
     def ended(row: list[int]) -> bool:
-        return row[-1] == model.encoder.eos or stop_at in model.encoder.decode(row).lstrip()
+        return row[-1] == model.encoder.eos or model.encoder.decode(row).lstrip().count(stop_at) >= n_stops
 
     return ended
 

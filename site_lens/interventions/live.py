@@ -10,7 +10,7 @@ from site_lens.core.errors import InputError
 from site_lens.core.evaluation import few_shot_name
 from site_lens.core.fits import SiteFit
 from site_lens.core.heads import Head
-from site_lens.core.matching import first_line
+from site_lens.core.matching import first_lines
 from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
 from site_lens.core.scores import HeadGates
@@ -153,10 +153,10 @@ class LiveModel:
         prompts = self.prompts(fit, query)
         if (fit, query) not in self._answers:
             made = generate(self._model, list(prompts.values()))
-            self._answers[fit, query] = dict(zip(prompts, map(first_line, made), strict=True))
+            self._answers[fit, query] = dict(zip(prompts, map(first_lines, made), strict=True))
         edits = inject(self._model, gates, fit.embedding, rule=fit.config.mix)
         (injected,) = generate(self._model, [prompts["zero_shot"]], edits)
-        return self._answers[fit, query] | {INJECTED: first_line(injected)}
+        return self._answers[fit, query] | {INJECTED: first_lines(injected)}
 
     def attention(self, text: str, head: Head) -> tuple[tuple[str, ...], Float32]:
         """Return the tokens of a text and what a head attends to in it, (query key), without any edit.

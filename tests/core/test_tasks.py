@@ -84,10 +84,69 @@ def test_a_task_needs_a_name() -> None:
         Task("", (HOT,), (BIG,), (UP,))
 
 
-@pytest.mark.parametrize("outputs", [(), ("",), ("cold", "")])
-def test_an_example_needs_outputs_that_are_not_empty(outputs: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match="the example 'hot' needs an output that is not empty"):
-        Example("hot", outputs)
+STRANGE: list[Any] = [
+    (),
+    [],
+    "",
+    " ",
+    ("",),
+    ("cold", ""),
+    ("cold", "\n"),
+    None,
+    5,
+    5.0,
+    True,
+    b"cold",
+    {"cold"},
+    {"cold": 1},
+]
+STRANGE += [(5,), ("cold", 5), ("cold", None), [["cold"]], (("cold",),), object(), "cold\ud800", ("cold", "\udfff")]
+
+
+def test_an_example_is_made_of_texts_and_needs_outputs_that_are_not_empty() -> None:
+    for outputs in STRANGE:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{outputs!r} gave {Example('hot', outputs)}")
+    for text in (5, None, b"hot", ("hot",), "\ud800"):
+        with pytest.raises(InputError):
+            raise AssertionError(f"{text!r} gave {Example(text, ('cold',))}")  # type: ignore[arg-type]
+
+
+def test_a_single_text_is_one_output_and_a_list_is_a_tuple() -> None:
+    one: Any = Example("hot", "cold")  # type: ignore[arg-type]
+    several: Any = Example("hot", ["cold", "cool"])  # type: ignore[arg-type]
+    assert one == Example("hot", ("cold",))
+    assert several == Example("hot", ("cold", "cool"))
+    assert len({one, several, HOT}) == 2
+    assert Task("tiny", [one], (BIG,), (UP,)) == TINY  # type: ignore[arg-type]
+    assert Task("tiny", [one], (BIG,), (UP,)).digest == TINY.digest  # type: ignore[arg-type]
+
+
+def test_rows_that_are_no_examples_and_names_that_are_no_texts_are_refused() -> None:
+    strange: list[Any] = [[("a", "b")], "abc", [HOT, None], [["a", "b"]], 5, None, {"a": "b"}, [{"input": "a"}], HOT]
+    for rows in strange:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{rows!r} gave {Task.from_examples('t', rows)}")
+        with pytest.raises(InputError):
+            raise AssertionError(f"{rows!r} gave {Task('t', rows, (BIG,), (UP,))}")
+    wrong: list[tuple[Any, ...]] = [
+        (5, (HOT,), (BIG,), (UP,)),
+        (None, (HOT,), (BIG,), (UP,)),
+        ("t", (HOT,), (BIG,), (UP,), 5),
+    ]
+    for fields in wrong:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{fields} gave {Task(*fields)}")
+
+
+def test_settings_of_a_split_that_make_no_sense_are_refused() -> None:
+    options: list[dict[str, Any]] = [{"seed": seed} for seed in (-1, "x", 0.5, None, True)]
+    options += [{"shares": shares} for shares in ((0.5, 0.5), "abc", None, (float("nan"),) * 3, ("a", "b", "c"), 0.7)]
+    for option in options:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{option} gave {Task.from_examples('t', numbered(20), **option)}")
+    shares = (0.02, 0.02, 0.96)
+    assert [len(getattr(Task.from_examples("t", numbered(3), shares=shares), split)) for split in SPLITS] == [1, 1, 1]
 
 
 def test_the_first_output_is_the_target() -> None:
@@ -131,10 +190,35 @@ def test_an_audit_counts_planted_leaks_conflicts_and_repetitions() -> None:
         n_valid=4,
         n_test=5,
         test_in_train=3,
+        test_in_valid=0,
+        valid_in_train=1,
+        conflicting_test=3,
         conflicting_inputs=3,
         duplicates=1 + 2 + 1,
         majority_rate=0.8,
     )
+
+
+def test_an_audit_sees_the_same_input_in_another_case_spacing_or_unicode_form() -> None:
+    def row(x: str, y: str) -> Example:
+        return Example(x, (y,))
+
+    task = Task(
+        "planted",
+        train=(row("Monday", "Tuesday"), row("caf\u00e9", "x"), row("new york", "x"), row("alone", "x")),
+        valid=(row("MONDAY", "TUESDAY"), row("other", "x"), row("sun", "moon")),
+        test=(
+            row("monday", "tuesday"),  # in train and valid, without a conflict: its output differs by case alone
+            row("cafe\u0301", "y"),  # in train, in another Unicode form and with another output
+            row(" New\u00a0 York ", "x"),
+            *(row("sun", "Moon"), row("fresh", "x"), row("fresh", "z")),
+        ),
+    )
+    audit = task.audit()
+    assert (audit.test_in_train, audit.test_in_valid, audit.valid_in_train) == (3, 2, 1)
+    assert audit.conflicting_test == 4  # caf\u00e9; sun, whose outputs differ letter by letter; fresh, twice
+    assert audit.conflicting_inputs == 4  # the two forms of caf\u00e9, sun, fresh
+    assert audit.duplicates == 0
 
 
 def test_a_clean_task_has_nothing_to_report() -> None:
@@ -168,6 +252,13 @@ def test_tasks_come_as_one_by_name_or_in_a_row() -> None:
 def test_no_task_and_one_task_twice_are_refused(tasks: list[Task]) -> None:
     with pytest.raises(InputError, match="needs at least one task and each once, got"):
         task_list(tasks)
+
+
+def test_what_is_no_task_is_refused_where_tasks_are_asked_for() -> None:
+    strange: list[Any] = ["antonym", None, 5, ["antonym"], [TINY, None], {"tiny": "antonym"}, [HOT], Task]
+    for tasks in strange:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{tasks!r} gave {task_list(tasks)}")
 
 
 def test_a_task_cut_to_some_labelled_rows_keeps_its_test_split() -> None:
