@@ -83,7 +83,7 @@ def fit(
     max_queries: Queries = None,
     generate: Generate = False,
     chat: Chat = False,
-    digit_rule: Annotated[bool, typer.Option(help="No space before outputs made of digits.")] = True,
+    digit_rule: Annotated[bool, typer.Option(help="No space before outputs, and inputs asked for, of digits.")] = True,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
     replace: Replace = False,
@@ -99,6 +99,7 @@ def fit(
     config = SETTINGS[settings](**changes)
     wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
     loaded = source.load()
+    plain = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
     run = sl.fit_and_evaluate(
         loaded,
         wanted,
@@ -106,7 +107,7 @@ def fit(
         folder=out,
         seeds=range(seeds),
         controls=control or (ZERO_EMBEDDING,),
-        template=sl.chat_template(loaded, digit_rule=digit_rule) if chat else sl.PromptTemplate(digit_rule=digit_rule),
+        template=sl.chat_template(loaded, digit_rule=digit_rule) if chat else plain,
         n_eval_shots=n_eval_shots,
         max_queries=max_queries,
         generated=generate,

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -66,6 +67,20 @@ def test_the_published_digit_rule_acts_on_the_input_of_the_query_but_not_on_thos
         assert PAPER.query_text(text) == f"Q: {text}\nA:"
     assert PAPER.query_text("²") == "Q:²\nA:"  # what Python's isdigit takes for digits, as the published code does
     assert PAPER.replace(space_before_input=False).query_text("twelve") == "Q:twelve\nA:"
+
+
+def test_a_template_of_a_file_of_0_1_0_makes_the_prompts_that_it_made_there_and_keeps_its_digest() -> None:
+    said: dict[str, Any] = {
+        "instruction": "", "input_prefix": "Q:", "output_prefix": "A:", "input_separator": "\n",
+        "output_separator": "\n\n", "space_before_input": True, "space_before_output": True, "digit_rule": True,
+    }  # fmt: skip
+    old = PromptTemplate(**said)
+    assert old.digest == "7649a55836ccfdab7356a54e6f2bbbfabe42de7f4ffe4d074dfc26615e42e8ab"
+    assert old.parts() == ({}, said)
+    assert old.render([], Example("12", ("13",))) == Prompt("Q: 12\nA:", ("13",))
+    fields = json.loads(json.dumps(PAPER.parts()[1]))
+    assert PromptTemplate(**fields) == PAPER != old
+    assert fields["digit_rule"] == "published"
 
 
 def test_every_part_of_a_template_can_be_changed() -> None:

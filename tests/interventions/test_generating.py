@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import site_lens as sl
+from site_lens.core.matching import prefix_match
+from site_lens.interventions.generating import generate_answers
 from site_lens.models.protocol import Batch, Edit, LensModel
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA:", "Q: dog, cat, red\nA:"]
@@ -67,3 +69,25 @@ def test_no_prompts_give_no_texts_and_a_bare_string_is_refused(demo: LensModel) 
     assert sl.generate(demo, []) == []
     with pytest.raises(sl.InputError, match="put a single prompt in a list"):
         sl.generate(demo, PROMPTS[0])
+
+
+def test_rows_end_once_they_hold_their_stop_text_so_often(demo: LensModel) -> None:
+    (one,) = sl.generate(demo, PROMPTS[:1], max_new_tokens=12)
+    (three,) = sl.generate(demo, PROMPTS[:1], max_new_tokens=12, n_stops=3)
+    assert one.lstrip().count("\n") <= three.lstrip().count("\n")
+    assert three.startswith(one)
+    assert len(three) > len(one)
+    with pytest.raises(sl.InputError):
+        sl.generate(demo, PROMPTS[:1], n_stops=0)
+
+
+def test_generated_answers_have_room_for_the_lines_and_tokens_of_the_longest_accepted_one(demo: LensModel) -> None:
+    short = sl.Prompt(PROMPTS[0], (" cold",))
+    for n_tokens, n_stops in ((8, 3), (40, 3)):
+        (said,) = sl.generate(demo, PROMPTS[1:2], max_new_tokens=n_tokens, n_stops=n_stops)
+        answer = said.strip()
+        assert answer.count("\n") == 2
+        made = generate_answers(demo, [sl.Prompt(PROMPTS[1], (" good", " " + answer)), short])
+        assert prefix_match(made[0], answer, task="antonym")
+        assert not prefix_match(sl.generate(demo, PROMPTS[1:2])[0], answer, task="antonym")
+    assert generate_answers(demo, [short]) == sl.generate(demo, PROMPTS[:1])
