@@ -9,7 +9,7 @@ import numpy as np
 from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError
 from site_lens.core.prompts import Prompt, PromptTemplate
-from site_lens.core.tasks import Example, Task
+from site_lens.core.tasks import Example, Task, task_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ def sample_tasks(tasks: Iterable[Task], n_tasks: int, *, seed: int) -> dict[str,
     """
     stream = seed_stream(seed, "sample of tasks")
     families: dict[str | None, list[Task]] = {}
-    for task in tasks:
+    for task in task_list(tasks):
         families.setdefault(task.family, []).append(task)
     shuffled = [[members[i] for i in stream.permutation(len(members))] for members in families.values()]
     rounds = [task for layer in zip_longest(*shuffled) for task in layer if task is not None]
-    if not 1 <= n_tasks <= len(rounds):
-        raise InputError(f"cannot draw {n_tasks} of {len(rounds)} tasks")
+    if not isinstance(n_tasks, int) or not 1 <= n_tasks <= len(rounds):
+        raise InputError(f"cannot draw {n_tasks!r:.60} of {len(rounds)} tasks")
     return {task.name: task for task in rounds[:n_tasks]}
 
 

@@ -267,7 +267,12 @@ def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task
 def _dataset_examples(dataset: Any, name: str, columns: _Columns) -> Iterator[Example]:
     features, most = getattr(dataset, "features", None), current_limits().task_rows
     classes = {column: class_names(feature) for column, feature in (features.to_dict() if features else {}).items()}
-    for i, row in enumerate(dataset, 1):
+    if not isinstance(dataset, Iterable):
+        raise InputError(f"the rows of {name!r} must be a dataset, got a {type(dataset).__name__}")
+    plain = (
+        dataset.with_format(None) if hasattr(dataset, "with_format") else dataset
+    )  # no tensors in the place of numbers
+    for i, row in enumerate(plain, 1):
         if i > most:
             raise TaskFileError(f"{name} holds more than {most} rows; if you trust it, raise Limits.task_rows")
         where = f"{name}, row {i}"

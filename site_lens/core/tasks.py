@@ -133,6 +133,8 @@ class Task:
         Raises:
             InputError: The task does not have as many.
         """
+        if isinstance(n_rows, bool) or not isinstance(n_rows, int):
+            raise InputError(f"the number of labelled rows is a whole number, got {n_rows!r:.60}")
         n_valid = max(1, round(n_rows / 5))
         n_train = n_rows - n_valid
         if not (1 <= n_train <= len(self.train) and n_valid <= len(self.valid)):

@@ -404,7 +404,7 @@ def named(output: int = 1) -> datasets.Dataset:
 def test_classes_go_by_their_names(tmp_path: Path) -> None:
     named().to_parquet(tmp_path / "t.parquet")
     parts = datasets.DatasetDict({"train": named(), "validation": named(), "test": named()})
-    for source in (named(), parts, tmp_path / "t.parquet", named().to_iterable_dataset()):
+    for source in (named(), parts, tmp_path / "t.parquet", named().to_iterable_dataset(), named().with_format("numpy")):
         for row in rows_of(load_task(source)):
             assert row.output == ("Sports" if int(row.input[-1]) % 2 else "World")
         assert {row.outputs for row in rows_of(load_task(source, output_column="labels"))} == {("calm", "joy")}
@@ -473,6 +473,8 @@ def test_arguments_of_the_wrong_kind_are_refused() -> None:
         load_tasks("")
     with pytest.raises(InputError):
         load_task(dataset(ROWS), split_seed=-1)
+    with pytest.raises(InputError):
+        load_task({"train": 5, "valid": None, "test": ROWS})  # type: ignore[arg-type]
 
 
 def test_a_single_name_is_one_task_and_not_its_letters() -> None:

@@ -271,3 +271,7 @@ def test_a_task_cut_to_some_labelled_rows_keeps_its_test_split() -> None:
     assert cut != task.with_labelled(20, seed=4)
     with pytest.raises(InputError, match="has 70 train and 9 valid rows"):
         task.with_labelled(90, seed=0)
+    wrong: list[Any] = ["20", 20.5, None, True, -3, 0]
+    for n_rows in wrong:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{n_rows!r} gave {task.with_labelled(n_rows, seed=0)}")
