@@ -201,7 +201,9 @@ def _from_collection(
         seen[task.name] = path
         yield task
     if not seen:
-        raise TaskFileError(f"{folder} holds no task: no folder with train.json and no {', '.join(READERS)} file")
+        raise TaskFileError(
+            f"{folder} holds no task: no {', '.join(READERS)} file, and no folder with one for train, valid and test"
+        )
 
 
 def _refuse_large(folder: Path, files: Iterable[Path]) -> None:

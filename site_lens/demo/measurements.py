@@ -40,7 +40,7 @@ class Measurer:
     Args:
         model: A model in Hugging Face's format, whose attention patterns can be read ("eager" attention).
         tokenizer: Its tokenizer, which adds BOS.
-        template: How examples become text.
+        template: How examples become text; as in training when None, where queries of digits kept their space.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Measurer:
     ) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self.template = template or PromptTemplate()
+        self.template = template or PromptTemplate(digit_rule=True)
 
     def curve(self, task: Task, *, n_queries: int = 100, seed: int = 0) -> Curve:
         """Measure a task on its first test rows, with demonstrations from its train rows."""

@@ -464,7 +464,8 @@ def test_an_empty_split_of_a_dataset_is_refused() -> None:
 
 
 def test_arguments_of_the_wrong_kind_are_refused() -> None:
-    wrong: list[dict[str, Any]] = [{"names": names} for names in (5, [], [5], ["antonym", None], {}, "", [["antonym"]])]
+    strange: list[Any] = [5, [], [5], ["antonym", None], {}, "", [["antonym"]]]
+    wrong: list[dict[str, Any]] = [{"names": names} for names in strange]
     wrong += [{"input_column": 5}, {"output_column": None}, {"name": 5}, {"name": "x"}]
     for arguments in wrong:
         with pytest.raises(InputError):
@@ -474,7 +475,7 @@ def test_arguments_of_the_wrong_kind_are_refused() -> None:
     with pytest.raises(InputError):
         load_task(dataset(ROWS), split_seed=-1)
     with pytest.raises(InputError):
-        load_task({"train": 5, "valid": None, "test": ROWS})  # type: ignore[arg-type]
+        load_task({"train": 5, "valid": None, "test": ROWS})
 
 
 def test_a_single_name_is_one_task_and_not_its_letters() -> None:
@@ -649,7 +650,7 @@ def test_a_file_without_rows_is_refused(suffix: str, text: str, tmp_path: Path) 
 
 def test_a_folder_without_tasks_is_refused_with_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
-    with pytest.raises(TaskFileError, match=r"holds no task: no folder with train\.json and no \.json, .* file"):
+    with pytest.raises(TaskFileError, match="holds no task"):
         load_tasks(tmp_path)
 
 
@@ -704,7 +705,7 @@ def test_all_45_shared_tasks_load(tasks57: dict[str, Task]) -> None:
 
 
 def test_the_audits_of_the_shared_tasks_count_the_known_defects(tasks57: dict[str, Task]) -> None:
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for name, task in tasks57.items():
         a = task.audit()
         counts = (a.test_in_train, a.test_in_valid, a.valid_in_train, a.conflicting_test, a.conflicting_inputs)

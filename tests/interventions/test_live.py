@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.core.matching import first_line
+from site_lens.core.matching import first_lines
 from site_lens.interventions.live import LiveModel
 from site_lens.models.protocol import LensModel
 from tests.fakes import fake_fit
@@ -50,10 +50,10 @@ def test_answers_are_the_first_lines_that_the_model_generates(
     answers = live.answers(fit, query, fit.gates)
     prompt = fit.template.query_text(query)
     edits = sl.inject(demo, fit.gates, fit.embedding)
-    assert answers["injected"] == first_line(sl.generate(demo, [prompt], edits)[0])
-    assert answers["zero_shot"] == first_line(sl.generate(demo, [prompt])[0])
+    assert answers["injected"] == first_lines(sl.generate(demo, [prompt], edits)[0])
+    assert answers["zero_shot"] == first_lines(sl.generate(demo, [prompt])[0])
     shown = live.prompts(fit, query)["ten_shot"]
-    assert answers["ten_shot"] == first_line(sl.generate(demo, [shown])[0])
+    assert answers["ten_shot"] == first_lines(sl.generate(demo, [shown])[0])
     assert shown.count("A:") == 11
     assert shown.endswith(prompt)
     assert f"Q: {query}\nA: " not in shown  # its own row would give the answer away
