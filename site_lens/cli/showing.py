@@ -72,7 +72,7 @@ def _show_accuracies(evaluations: "Evaluations") -> None:
     # Never the gain over 10-shot prompting without the gain over gates alone.
     if evaluations.having("site", REFERENCE, ZERO_EMBEDDING):
         for other in (REFERENCE, ZERO_EMBEDDING):
-            print(f"  {'site - ' + other:32}{evaluations.mean_gain('site', over=other)}")
+            print(f"  {'site - ' + other:32}{evaluations.compare('site', over=other)}")
 
 
 def show_table(header: list[str], cells: list[list[str]]) -> None:

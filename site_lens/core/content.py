@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Evaluations, few_shot_name
+from site_lens.core.paired_tests import FEWEST, Paired
 from site_lens.core.records import Axes, Float32, Record
 from site_lens.core.runs import CONTENTS
-from site_lens.core.statistics import Interval
+from site_lens.core.statistics import Interval, paired_difference, paired_share, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,17 +20,15 @@ METHODS = ("zero_shot", "few_shot", "site", *CONTENTS)
 
 SMALLEST_GAIN = 0.05
 """Gain of SITE over zero-shot below which, at the lower end of its interval, shares of it say nothing."""
-N_RESAMPLES = 2000
 HALF = 0.5
-FEWEST_QUERIES = 50
-"""Queries below which a bootstrap that meets no two kinds of them would claim certainty."""
 
-Verdict = Literal["most of the gain", "less than half", "nothing to share", "too few queries"]
-VERDICTS: dict[Verdict, str] = {
-    "most of the gain": "The control reaches more than half of SITE's gain, by the whole interval.",
-    "less than half": "The control reaches less than half of SITE's gain, by the whole interval.",
+ContentVerdict = Literal["most of the gain", "less than half", "not found", "nothing to share", "too few"]
+VERDICTS: dict[ContentVerdict, str] = {
+    "most of the gain": "The control reaches more than half of SITE's gain, by test and interval.",
+    "less than half": "The control reaches less than half of SITE's gain, by test and interval.",
+    "not found": "Whether the control reaches half of SITE's gain is not found; the interval holds one half.",
     "nothing to share": "SITE gains too little over zero-shot to be shared out.",
-    "too few queries": "The interval reaches over one half, or there are fewer than 50 queries.",
+    "too few": f"Fewer than {FEWEST['queries']} queries.",
 }
 """What each verdict on a control says. What no embedding or a random one reaches is the gates' doing; the mean of all
 tasks' holds the task's own in part."""
@@ -97,36 +95,34 @@ class ContentControls(Record):
         return tuple(name for name in self.methods if name in CONTENTS)
 
     def accuracy(self, method: str, task: str | None = None) -> Interval:
-        """Accuracy of a method, mean over tasks or of one; interval as in `share`."""
-        return self._estimate(self._drawn(task)[self._place(method)], task)
+        """Accuracy of a method, mean over tasks or of one; interval as in `share`, and of one task Wilson's."""
+        right = self._answers(method, task)
+        if task is not None:
+            return wilson(int(right.sum()), len(right))
+        return paired_difference(right)
 
     def gain(self, method: str, task: str | None = None) -> Interval:
         """Accuracy of a method less that of zero-shot on the same queries; interval as in `share`."""
-        drawn = self._drawn(task)
-        return self._estimate(drawn[self._place(method)] - drawn[0], task)
+        return paired_difference(self._answers(method, task), self._answers("zero_shot", task))
 
     def share(self, method: str, task: str | None = None) -> Interval | None:
         """Share of SITE's gain over zero-shot that a method reaches; None where SITE gains too little to share.
 
-        Mean accuracies over tasks, or of one. The 95% percentile bootstrap resamples queries within each task, all
-        methods together: it speaks of other queries of these tasks, not of other tasks, fits or draws.
+        Mean accuracies over tasks, each of which counts once, or of one. The 95% interval is Fieller's over queries: it
+        speaks of other queries of these tasks, not of other tasks, fits or draws.
         """
         if self.gain("site", task).low < SMALLEST_GAIN:
             return None
-        drawn = self._drawn(task)
-        # The lower end above holds off resamples in which there is nothing to divide by, all but a few; those say none.
-        gained = drawn[self._place("site")] - drawn[0]
-        gained = np.where(gained > 0, gained, np.inf)
-        return self._estimate((drawn[self._place(method)] - drawn[0]) / gained, task)
+        zero = self._answers("zero_shot", task)
+        return paired_share(self._answers(method, task) - zero, self._answers("site", task) - zero)
 
-    def verdict(self, control: str, task: str | None = None) -> Verdict:
-        """Whether a control reaches what SITE gains; see `VERDICTS`."""
-        if self._n_queries(task) < FEWEST_QUERIES:
-            return "too few queries"
-        share = self.share(control, task)
-        if share is None:
+    def verdict(self, control: str, task: str | None = None) -> ContentVerdict:
+        """Whether a control reaches half of what SITE gains; see `VERDICTS`."""
+        if self.share(control, task) is None:
             return "nothing to share"
-        return "most of the gain" if share.low > HALF else "less than half" if share.high < HALF else "too few queries"
+        half = HALF * (self._answers("site", task) + self._answers("zero_shot", task))
+        found = Paired.of(self._answers(control, task), half, over="queries").verdict
+        return {"above": "most of the gain", "below": "less than half"}.get(found, found)  # type: ignore[return-value]
 
     def frame(self) -> "pd.DataFrame":
         """One row per task and method, the mean over tasks first: accuracy, gain over zero-shot, share of SITE's."""
@@ -149,24 +145,11 @@ class ContentControls(Record):
             raise unknown_name("method", method, self.methods)
         return self.methods.index(method)
 
-    def _chosen(self, task: str | None) -> list[int]:
+    def _answers(self, method: str, task: str | None) -> NDArray[np.float64]:
+        """(query): right answers of one task, or of all tasks in a row, so weighted that each task counts once."""
         if task is not None and task not in self.tasks:
             raise unknown_name("task", task, self.tasks)
-        return list(range(len(self.tasks))) if task is None else [self.tasks.index(task)]
-
-    def _n_queries(self, task: str | None) -> int:
-        return int(self.asked[self._chosen(task)].sum())
-
-    def _drawn(self, task: str | None) -> NDArray[np.float64]:
-        """(method resample): mean accuracy over tasks; the first resample is what was measured."""
-        means = []
-        for i in self._chosen(task):
-            right, stream = self.right[:, i, self.asked[i] == 1], seed_stream("content controls", self.tasks[i])
-            n = right.shape[1]
-            counts = np.vstack([np.ones(n), stream.multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)])
-            means.append(right @ counts.T / n)
-        return np.asarray(np.mean(means, axis=0))
-
-    def _estimate(self, drawn: NDArray[np.float64], task: str | None) -> Interval:
-        low, high = np.quantile(drawn[1:], [0.025, 0.975])
-        return Interval(float(drawn[0]), float(low), float(high), self._n_queries(task))
+        chosen = range(len(self.tasks)) if task is None else [self.tasks.index(task)]
+        rows = [self.right[self._place(method), i, self.asked[i] == 1].astype(np.float64) for i in chosen]
+        n = sum(map(len, rows))
+        return np.concatenate([row * (n / (len(rows) * len(row))) for row in rows])

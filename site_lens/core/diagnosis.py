@@ -7,10 +7,11 @@ from site_lens.core.records import Frozen, Record
 if TYPE_CHECKING:
     import pandas as pd
 
-State = Literal["fail", "warn", "ok", "not_applicable"]
+State = Literal["fail", "warn", "open", "ok", "not_applicable"]
 STATES: dict[State, str] = {
     "fail": "The map or the comparison must not be read as it stands.",
     "warn": "It can be read, with what the finding says in mind.",
+    "open": "Measured, but the interval reaches to both sides of the threshold, or there are too few queries.",
     "ok": "Checked, nothing found.",
     "not_applicable": "Could not be checked; the finding says what is missing.",
 }

@@ -12,7 +12,8 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
 from site_lens.core.records import Axes, Float32, Frozen, Record
-from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference, wilson
+from site_lens.core.paired_tests import Paired
+from site_lens.core.statistics import Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,8 +137,12 @@ class Evaluation(Record):
         return wilson(int(row.sum()), len(row))
 
     def gain(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Interval:
-        """Difference in accuracy of two methods on the same queries, with a paired 95% bootstrap interval."""
-        return paired_difference(self._row(method, metric), self._row(over, metric))
+        """Difference in accuracy of two methods on the same queries, with the paired 95% interval."""
+        return self.compare(method, over, metric).estimate
+
+    def compare(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Paired:
+        """Compare two methods query by query: difference, interval, exact test and verdict."""
+        return Paired.of(self._row(method, metric), self._row(over, metric), over="queries")
 
     def frame(self) -> "pd.DataFrame":
         """One row per method and query: task, method, query, target, first_token, rank, log_prob, ..."""
@@ -159,7 +164,7 @@ class Evaluation(Record):
         """One row per method and metric: value, interval, queries, labelled rows.
 
         `gain_over_ten_shot` is the paired difference in first_token; `log_prob` and `reciprocal_rank` are means with
-        bootstrap intervals.
+        t intervals over queries.
         """
         import pandas as pd
 
@@ -167,8 +172,8 @@ class Evaluation(Record):
         for i, method in enumerate(self.methods):
             measured: dict[str, Interval] = {
                 **{str(m): self.accuracy(method, m) for m in MATCHES if getattr(self, m) is not None},
-                "log_prob": bootstrap_mean(self.log_prob[i]),
-                "reciprocal_rank": bootstrap_mean(1 / self.rank[i]),
+                "log_prob": mean_interval(self.log_prob[i]),
+                "reciprocal_rank": mean_interval(1 / self.rank[i]),
             }
             if REFERENCE in self.methods and method != REFERENCE:
                 measured["gain_over_ten_shot"] = self.gain(method)
@@ -220,28 +225,31 @@ class Evaluations(RecordSet[Evaluation]):
         return Evaluations(one for one in self.values() if set(methods) <= set(one.methods))
 
     def mean(self, method: str, metric: Match = "first_token") -> Interval:
-        """Mean accuracy over the tasks that have the method, each counting once, with a 95% bootstrap over tasks.
+        """Mean accuracy over the tasks that have the method, each counting once, with a 95% t interval over tasks.
 
-        Of a single task: its accuracy with Wilson's interval over queries; a bootstrap over one task would claim
-        certainty.
+        Of a single task: its accuracy with Wilson's interval over queries.
 
         Raises:
             InputError: No task has the method.
         """
-        return self._over_tasks([one.accuracy(method, metric) for one in self._need(method).values()])
+        each = [one.accuracy(method, metric) for one in self._need(method).values()]
+        return each[0] if len(each) == 1 else mean_interval([one.value for one in each])
 
     def mean_gain(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Interval:
-        """Mean over the tasks that have both methods of their difference in accuracy; intervals as in `mean`."""
-        return self._over_tasks([one.gain(method, over, metric) for one in self._need(method, over).values()])
+        """Mean over the tasks that have both methods of their difference in accuracy; intervals as in `compare`."""
+        return self.compare(method, over, metric).estimate
+
+    def compare(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Paired:
+        """Compare two methods task by task on the tasks that have both; of a single task, query by query.
+
+        Raises:
+            InputError: No task has both methods.
+        """
+        each = [one.compare(method, over, metric) for one in self._need(method, over).values()]
+        return each[0] if len(each) == 1 else Paired.of([one.estimate.value for one in each], over="tasks")
 
     def _need(self, *methods: str) -> "Evaluations":
         found = self.having(*methods)
         if not found:
             raise InputError(f"no task was evaluated with {' and '.join(methods)}; there are {', '.join(self.methods)}")
         return found
-
-    @staticmethod
-    def _over_tasks(estimates: list[Interval]) -> Interval:
-        if len(estimates) == 1:
-            return estimates[0]
-        return bootstrap_mean(np.array([estimate.value for estimate in estimates], dtype=np.float32))

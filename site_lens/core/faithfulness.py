@@ -1,6 +1,5 @@
 """What the first k heads of an ordering do alone, and what is lost without them, query by query."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -12,7 +11,7 @@ from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.heads import Head, HeadGrid, HeadSet
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.records import Axes, Float32, Record
-from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference, wilson
+from site_lens.core.statistics import Interval, mean_interval, paired_difference, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +150,7 @@ class Faithfulness(Record):
             raise InputError(f"{k} heads were not measured; there are {', '.join(map(str, self.ks))}")
         j = self._places(task)[0]
         row = self._answers(direction, ordering)[:, j, self.ks.index(k), self.asked[j] == 1]
-        return wilson(int(row.sum()), row.shape[1]) if len(row) == 1 else bootstrap_mean(row.mean(0))
+        return wilson(int(row.sum()), row.shape[1]) if len(row) == 1 else paired_difference(row.mean(0))
 
     def areas(self, direction: Direction, ordering: str, metric: Metric = "accuracy") -> Float32:
         """(draw task): area under every curve, by trapezoids over log(1 + k), which runs from 0 to 1.
@@ -162,13 +161,13 @@ class Faithfulness(Record):
         return (self._curves(direction, ordering, metric) @ self._weights()).astype(np.float32)
 
     def area(self, direction: Direction, ordering: str, task: str | None = None) -> Interval:
-        """Area under the accuracy curve, mean over draws, with its 95% bootstrap over queries, or over tasks."""
-        return self._estimate(self._area_by_query(direction, ordering), task, bootstrap_mean)
+        """Area under the accuracy curve, mean over draws, with its 95% interval over queries, or over tasks."""
+        return self._estimate(self._area_by_query(direction, ordering), task)
 
     def area_difference(self, direction: Direction, ordering: str, over: str, task: str | None = None) -> Interval:
-        """Area of an ordering less that of another on the same queries, with a paired 95% bootstrap."""
+        """Area of an ordering less that of another on the same queries, with intervals as in `area`."""
         values = self._area_by_query(direction, ordering) - self._area_by_query(direction, over)
-        return self._estimate(values, task, lambda found: paired_difference(found, np.zeros_like(found)))
+        return self._estimate(values, task)
 
     def smallest(self, direction: Direction, ordering: str, task: str | None = None) -> SmallestSet:
         """Find the smallest measured set that keeps 95% of the effect alone, or whose loss takes 95% of it.
@@ -260,11 +259,11 @@ class Faithfulness(Record):
         found: Float32 = np.einsum("tkq,k->tq", self._answers(direction, ordering).mean(0), self._weights())
         return found.astype(np.float32)
 
-    def _estimate(self, by_query: Float32, task: str | None, estimate: Callable[[Float32], Interval]) -> Interval:
+    def _estimate(self, by_query: Float32, task: str | None) -> Interval:
         places = self._places(task)
         if len(places) == 1:
-            return estimate(by_query[places[0]][self.asked[places[0]] == 1])
-        return bootstrap_mean((by_query.sum(-1) / self.n_queries).astype(np.float32))
+            return paired_difference(by_query[places[0]][self.asked[places[0]] == 1])
+        return mean_interval(by_query.sum(-1) / self.n_queries)
 
 
 def _place(name: str, names: tuple[str, ...]) -> int:

@@ -7,10 +7,11 @@ from pydantic import model_validator
 
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.fits import SiteConfig
+from site_lens.core.paired_tests import FEWEST, Paired, Verdict, control_false_discoveries, verdict
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.records import Axes, Float32, Frozen, Record
-from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference, wilson
+from site_lens.core.statistics import Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,22 +19,14 @@ if TYPE_CHECKING:
 Factor = Literal["default", "no injection", "mix", "rounding", "alpha_per", "init", "lr", "position", "generated"]
 """What a variant changes. `position`: the prompt tokens that are edited; `generated`: the generated ones."""
 
-Verdict = Literal["better", "worse", "no difference found", "too little data"]
-
 VERDICTS: dict[Verdict, str] = {
-    "better": "More queries right than under what it is compared with, beyond chance.",
-    "worse": "Fewer queries right than under what it is compared with, beyond chance.",
-    "no difference found": "A difference, if there is one, is too small for so many queries.",
-    "too little data": "Fewer than 100 queries of all tasks together.",
+    "above": "More queries right than under what it is compared with, beyond chance.",
+    "below": "Fewer queries right than under what it is compared with, beyond chance.",
+    "not found": "No difference found; the interval says how large one could be.",
+    "too few": f"Fewer than {FEWEST['queries']} queries of all tasks together.",
 }
 """What each verdict says. It speaks of these tasks and fits: a single task may make it (see `n_tasks_differing`), and
 the same settings with another seed make other fits."""
-
-FEWEST_QUERIES = 100
-"""Below so many queries of all tasks together there is no verdict."""
-
-SIGNIFICANT = 0.05
-"""False discovery rate, over all variants of a record, below which a difference counts as found."""
 
 Answered = Annotated[Float32, Axes(("variant", "task", "query"))]
 Alphas = Annotated[Float32, Axes(("variant", "task", "layer", "head"))]
@@ -109,15 +102,23 @@ class FitAblation(Record):
         return wilson(int(row.sum()), len(row))
 
     def mean(self, name: str) -> Interval:
-        """Mean accuracy over tasks, each counting once, with a 95% bootstrap over tasks; of one task, Wilson's."""
+        """Mean accuracy over tasks, each counting once, with a 95% t interval over tasks; of one task, Wilson's."""
         each = [self.accuracy(name, task) for task in self.tasks]
-        return each[0] if len(each) == 1 else bootstrap_mean(np.array([one.value for one in each], dtype=np.float32))
+        return each[0] if len(each) == 1 else mean_interval([one.value for one in each])
 
     def difference(self, name: str, task: str | None = None) -> Interval:
-        """Accuracy less that of what it is compared with, on the same queries, with a paired 95% bootstrap interval.
+        """Accuracy less that of what it is compared with, on the same queries, with the paired 95% interval.
 
         Over all tasks each of them counts once, however many queries it has; the interval speaks of other queries of
         these tasks, under these fits.
+
+        Raises:
+            InputError: The variant is compared with none.
+        """
+        return self.compare(name, task).estimate
+
+    def compare(self, name: str, task: str | None = None) -> Paired:
+        """Pair a variant with what it is compared with, query by query; see `difference`.
 
         Raises:
             InputError: The variant is compared with none.
@@ -128,8 +129,8 @@ class FitAblation(Record):
             raise InputError(f"{name} is compared with none; ask for its accuracy")
         own, other = (np.concatenate([self._rows(one, j) for j in chosen]) for one in (name, against))
         n_each = self.asked.sum(1)[list(chosen)].astype(int)
-        weights = np.repeat(n_each.sum() / (len(n_each) * n_each), n_each).astype(np.float32)
-        return paired_difference(own * weights, other * weights)
+        weights = np.repeat(n_each.sum() / (len(n_each) * n_each), n_each)
+        return Paired.of(own * weights, other * weights, over="queries")
 
     def n_tasks_differing(self, name: str) -> tuple[int, int]:
         """Count the tasks in which a variant is better, and those in which it is worse, by however little."""
@@ -137,38 +138,17 @@ class FitAblation(Record):
         return sum(value > 0 for value in each), sum(value < 0 for value in each)
 
     def q_values(self) -> dict[str, float]:
-        """Chance of so uneven a split of the queries that two variants differ in, by variant that is compared.
+        """Chance of so large a difference, by variant that is compared, with the false discovery rate controlled.
 
-        Exact two-sided McNemar tests over the queries of all tasks, with the false discovery rate controlled over all
-        variants (Benjamini and Hochberg).
+        Sign-flip tests over the queries of all tasks (McNemar's exact test where the tasks have equally many),
+        controlled over all variants (Benjamini and Hochberg).
         """
-        from scipy.stats import false_discovery_control
-
-        found = [self._p_value(one) for one in self.compared]
-        controlled = false_discovery_control(found) if found else []
-        return {one.name: float(q) for one, q in zip(self.compared, controlled, strict=True)}
-
-    def _p_value(self, variant: Variant) -> float:
-        from scipy.stats import binomtest
-
-        n_more, n_fewer = self._discordant(variant)
-        return float(binomtest(n_more, n_more + n_fewer).pvalue) if n_more + n_fewer else 1.0
-
-    def _discordant(self, variant: Variant) -> tuple[int, int]:
-        """Count the queries that a variant alone has right, and those that what it is compared with alone has."""
-        own, other = (self.right[self._place(str(name))] for name in (variant.name, variant.against))
-        return int((own > other).sum()), int((own < other).sum())
+        q_value = control_false_discoveries([self.compare(one.name).p_value for one in self.compared])
+        return {one.name: float(q) for one, q in zip(self.compared, q_value, strict=True)}
 
     def verdicts(self) -> dict[str, Verdict]:
         """Say of every variant that is compared whether it is better or worse; see `VERDICTS`."""
-        if self.n_queries < FEWEST_QUERIES:
-            return {one.name: "too little data" for one in self.compared}
-        found: dict[str, Verdict] = {}
-        for name, q in self.q_values().items():
-            n_more, n_fewer = self._discordant(self.of(name))  # what the test counts says the direction, too
-            higher = n_more > n_fewer
-            found[name] = "no difference found" if q >= SIGNIFICANT else "better" if higher else "worse"
-        return found
+        return {name: verdict(self.difference(name), q, "queries") for name, q in self.q_values().items()}
 
     def share_open(self, name: str) -> float:
         """Share of the heads with alpha above 0.5, mean over tasks."""

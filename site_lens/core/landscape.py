@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 Verdict = Literal["one basin", "several basins", "no gain", "too few"]
 VERDICTS: dict[Verdict, str] = {
-    "one basin": "At least 90 % of the straight lines between two fits are free of a barrier, by the whole interval.",
-    "several basins": "More than 10 % of the straight lines between two fits meet a barrier, by the whole interval.",
+    "one basin": "At least 80 % of the straight lines between two fits are free of a barrier, by the whole interval.",
+    "several basins": "More than 20 % of the straight lines between two fits meet a barrier, by the whole interval.",
     "no gain": "No fit improved on its start enough to call anything between them a barrier.",
-    "too few": "Too few fits improved on their start, too few rows, or too few lines to tell.",
+    "too few": "Too few fits improved on their start, too few rows, or an interval that holds 80 %.",
 }
 """What each verdict says."""
 
@@ -30,8 +30,8 @@ N_RESAMPLES = 2000
 
 BARRIER_SHARE = 0.1
 """A rise on a line above its higher end counts as a barrier from this share of the gain on."""
-FREE_SHARE = 0.9
-"""Share of lines that must be free of a barrier in one basin."""
+FREE_SHARE = 0.8
+"""Share of lines that must be free of a barrier in one basin: 16 fits without a barrier can show so much."""
 FEWEST_FITS, FEWEST_ROWS, FEWEST_LINES = 8, 16, 10
 """Fits that improved on their start, test rows, and lines, below which there is no verdict."""
 SMALLEST_GAIN = 0.1
@@ -141,7 +141,8 @@ class FitLandscape(Record):
         """Share of the lines whose barrier is below a tenth of the gain; None without lines or gain.
 
         Lines share their ends, so that the 95% interval is a bootstrap over fits: a line counts as often as both of its
-        ends are drawn.
+        ends are drawn. It is widened to Wilson's interval of as many lines as fits, which has a width also where no
+        line meets a barrier.
         """
         if self.gain < SMALLEST_GAIN or not self.lines:
             return None
@@ -152,7 +153,9 @@ class FitLandscape(Record):
         weights = drawn[:, ends[:, 0]] * drawn[:, ends[:, 1]]
         kept = weights[weights.sum(1) > 0]
         low, high = np.percentile((kept @ found) / kept.sum(1), [2.5, 97.5])
-        return Interval(float(found.mean()), float(low), float(high), len(self.lines))
+        least = wilson(round(float(found.mean()) * n), n)
+        low, high = min(float(low), least.low), max(float(high), least.high)
+        return Interval(float(found.mean()), low, high, len(self.lines))
 
     @property
     def verdict(self) -> Verdict:

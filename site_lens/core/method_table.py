@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Match
+from site_lens.core.paired_tests import Drawn, Verdict, verdict
 from site_lens.core.records import Axes, Float32, Frozen, Record
 from site_lens.core.statistics import Interval, wilson
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 TaskMethod = Annotated[Float32, Axes(("task", "method"))]
 ReferenceTaskMethod = Annotated[Float32, Axes(("reference", "task", "method"))]
-
-SIGNIFICANT = 0.05
-"""False discovery rate below which a difference counts as found."""
 
 
 COUNTED = ("n_right", "n_queries", "labelled_rows")
@@ -32,7 +30,7 @@ class MacroDifference(Frozen):
     value: float
     low: float
     high: float
-    """Mean difference and its 95% bootstrap interval over tasks; of one task, over its queries."""
+    """Mean difference and its 95% interval over tasks; of one task, over its queries."""
     n_above: int = Field(ge=0)
     """Tasks in which the method is better than the reference."""
     n_below: int = Field(ge=0)
@@ -42,11 +40,6 @@ class MacroDifference(Frozen):
     q_value: float = Field(gt=0, le=1)
     """The same with the false discovery rate controlled over all methods (Benjamini and Hochberg)."""
 
-    @property
-    def is_found(self) -> bool:
-        """Whether the difference is more than chance gives, at a false discovery rate of 0.05."""
-        return self.q_value < SIGNIFICANT
-
 
 class MethodSummary(Frozen):
     """One method over the shared tasks; costs are means over them, and None where a task lacks them."""
@@ -55,7 +48,7 @@ class MethodSummary(Frozen):
     value: float
     low: float
     high: float
-    """Mean accuracy, each task counting once, and its 95% bootstrap interval over tasks; of one task, Wilson's."""
+    """Mean accuracy, each task counting once, and its 95% interval over tasks; of one task, Wilson's."""
     fewest_rows: int = Field(ge=0)
     most_rows: int = Field(ge=0)
     """Fewest and most labelled rows that it used for a task; for few-shot prompting, rows a prompt shows."""
@@ -129,6 +122,25 @@ class MethodTable(Record):
         if method not in self.methods:
             raise unknown_name("method", method, self.methods)
         return self.summaries[self.methods.index(method)]
+
+    @property
+    def over(self) -> Drawn:
+        """What means and tests are taken over: the shared tasks; of a single one, its queries."""
+        return "tasks" if len(self.shared) > 1 else "queries"
+
+    def n_drawn(self, method: str) -> int:
+        """How many tasks, or queries of the single task, stand behind the mean of a method."""
+        if self.over == "tasks":
+            return len(self.shared)
+        return int(self.n_queries[self.tasks.index(self.shared[0]), self.methods.index(method)])
+
+    def verdict(self, method: str, reference: str) -> Verdict | None:
+        """Judge the difference of a method from a reference, at a false discovery rate of 0.05; None from itself."""
+        found = self.of(method).over(reference)
+        if found is None:
+            return None
+        interval = Interval(found.value, found.low, found.high, self.n_drawn(method))
+        return verdict(interval, found.q_value, self.over)
 
     def accuracy(self, task: str, method: str) -> Interval | None:
         """Share of right answers with Wilson's 95% interval; None where the task was not evaluated with the method."""

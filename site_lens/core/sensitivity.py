@@ -6,10 +6,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.core.errors import InputError, unknown_name
+from site_lens.core.paired_tests import Paired, Verdict
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.records import Axes, Float32, Frozen, Record
-from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference
+from site_lens.core.statistics import Interval, paired_difference
 from site_lens.core.variance import two_way
 
 if TYPE_CHECKING:
@@ -24,11 +25,7 @@ REFERENCES = ("zero_shot", "few_shot")
 TOLERANCE = 0.02
 """Difference in accuracy up to which two settings count as equally good."""
 
-RARE = 3.7
-"""Over n: how common a query may be of which none was seen among n (Clopper and Pearson, 95%). A bootstrap of a few
-that differ does not know of others; nothing is called equal where these could outweigh the tolerance."""
-
-Answer = Literal["yes", "no", "too few queries"]
+Answer = Literal["yes", "no", "not found", "too few"]
 
 Runs = Annotated[Float32, Axes(("task", "condition", "draw", "query"))]
 RunMaps = Annotated[Float32, Axes(("task", "condition", "draw", "layer", "head"))]
@@ -63,12 +60,12 @@ class Check(Frozen):
 
     claim: str
     answer: Answer
-    """`yes` or `no` where the whole interval says so; else there were too few queries to tell."""
+    """`yes` or `no` where the exact test and the whole interval say so; `not found` where they do not."""
     value: float
     """Difference in accuracy that decides."""
     low: float
     high: float
-    """Its paired 95% bootstrap interval over queries, given the prompt sets that were drawn."""
+    """Its paired 95% interval over queries, given the prompt sets that were drawn."""
     threshold: float
     n: int
     """Queries of all tasks."""
@@ -164,31 +161,34 @@ class PromptSensitivity(Record):
     def accuracy(self, of: Condition | str, task: str | None = None) -> Interval:
         """Accuracy under a condition, mean over its draws, or of a reference; over all queries of all tasks, or of one.
 
-        The 95% bootstrap interval is over queries, given the prompt sets that were drawn.
+        The 95% interval is over queries, given the prompt sets that were drawn.
         """
-        return bootstrap_mean(self._answers(of, task))
+        return paired_difference(self._answers(of, task))
 
     def gain(self, of: Condition | str, over: Condition | str, task: str | None = None) -> Interval:
         """Difference in accuracy of two conditions or references on the same queries; intervals as in `accuracy`."""
-        return paired_difference(self._answers(of, task), self._answers(over, task))
+        return self.compare(of, over, task).estimate
+
+    def compare(self, of: Condition | str, over: Condition | str, task: str | None = None) -> Paired:
+        """Pair two conditions or references query by query."""
+        return Paired.of(self._answers(of, task), self._answers(over, task), over="queries")
 
     def checks(self, *, tolerance: float = TOLERANCE) -> tuple[Check, ...]:
         """Ask whether fewer prompts and shots do as well as the most, one prompt beats few-shot prompting, and so on.
 
-        A condition does as well as another when the upper end of the interval of what it loses is at most `tolerance`
-        and there are enough queries (185 for 0.02), and not when the interval lies above 0. Else there were too few
-        queries to tell.
+        A condition does as well as another where what it loses is below `tolerance` by test and interval, and does not
+        where it loses something by test and interval. Else neither is found.
         """
         found = []
         for setting, letter in (("n_prompts", "M"), ("n_shots", "N")):
             *fewer, most = self.along(setting)  # type: ignore[arg-type]  # of the loop above
             for one in fewer:
                 claim = f"{letter}={getattr(one, setting)} does as well as {letter}={getattr(most, setting)}"
-                found.append(_loses_nothing(claim, self.gain(most, one), tolerance))
+                found.append(_loses_nothing(claim, self.compare(most, one), tolerance))
         smallest = self.along("n_prompts")[0]
-        found.append(_is_above(f"M={smallest.n_prompts} is above few-shot prompting", self.gain(smallest, "few_shot")))
+        found.append(_is_above(f"M={smallest.n_prompts} is above few-shot prompting", self.compare(smallest, "few_shot")))
         for one in (*self.along("template")[1:], *self.along("label_noise")[1:]):
-            found.append(_loses_nothing(f"{one} does as well as {self.base}", self.gain(self.base, one), tolerance))
+            found.append(_loses_nothing(f"{one} does as well as {self.base}", self.compare(self.base, one), tolerance))
         return tuple(found)
 
     def saturates_from(self, setting: Literal["n_prompts", "n_shots"], *, tolerance: float = TOLERANCE) -> int | None:
@@ -196,7 +196,7 @@ class PromptSensitivity(Record):
         *fewer, most = self.along(setting)
         reached = None
         for one in reversed(fewer):
-            if _loses_nothing("", self.gain(most, one), tolerance).answer != "yes":
+            if _loses_nothing("", self.compare(most, one), tolerance).answer != "yes":
                 break
             reached = int(getattr(one, setting))
         return reached
@@ -266,14 +266,19 @@ class PromptSensitivity(Record):
         return pd.DataFrame(rows)
 
 
-def _loses_nothing(claim: str, loss: Interval, tolerance: float) -> Check:
-    enough = RARE / loss.n <= tolerance
-    answer: Answer = "yes" if loss.high <= tolerance and enough else "no" if loss.low > 0 else "too few queries"
-    return _check(claim, answer, loss, tolerance)
+def _loses_nothing(claim: str, loss: Paired, tolerance: float) -> Check:
+    lost, tolerable = loss.verdict, loss.beyond(tolerance).verdict
+    answer: Answer = "too few" if lost == "too few" else "yes" if tolerable == "below" else _answer(lost, above="no")
+    return _check(claim, answer, loss.estimate, tolerance)
 
 
-def _is_above(claim: str, gain: Interval) -> Check:
-    return _check(claim, "yes" if gain.low > 0 else "no" if gain.high < 0 else "too few queries", gain, 0.0)
+def _is_above(claim: str, gain: Paired) -> Check:
+    answer = "no" if gain.verdict == "below" else _answer(gain.verdict, above="yes")
+    return _check(claim, answer, gain.estimate, 0.0)
+
+
+def _answer(verdict: Verdict, *, above: Literal["yes", "no"]) -> Answer:
+    return above if verdict == "above" else "too few" if verdict == "too few" else "not found"
 
 
 def _check(claim: str, answer: Answer, found: Interval, threshold: float) -> Check:

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.fits import MixRule
 from site_lens.core.heads import HeadSet
+from site_lens.core.paired_tests import FEWEST, Paired, Verdict
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.records import Axes, Float32, Record
 from site_lens.core.statistics import Interval, paired_difference, wilson
@@ -27,21 +28,20 @@ REFERENCES = ("zero_shot", "own", "own_hard")
 """What a combination is judged by: each task without injection, under its own fit, and under that with rounded
 alphas."""
 
-Verdict = Literal["both", "only the first", "only the second", "neither", "open", "too little data"]
+ArithmeticVerdict = Literal["both", "only the first", "only the second", "neither", "not found", "too few"]
 
-VERDICTS: dict[Verdict, str] = {
+VERDICTS: dict[ArithmeticVerdict, str] = {
     "both": "Both tasks keep at least 80 % of what their own fits gain.",
     "only the first": "The first task keeps 80 % of its gain, the second does not.",
     "only the second": "The second task keeps 80 % of its gain, the first does not.",
     "neither": "No task keeps 80 % of its gain.",
-    "open": "The interval of a task reaches to both sides of 80 %.",
-    "too little data": "Fewer than 30 queries of a task, or its own fit gains less than 0.1.",
+    "not found": "Whether a task keeps 80 % of its gain is not found; its interval holds 80 %.",
+    "too few": f"Fewer than {FEWEST['queries']} queries of a task, or its own fit gains less than 0.1.",
 }
-"""What each verdict says; it stands on Wilson's intervals."""
+"""What each verdict says; it stands on exact paired tests and intervals over queries."""
 
-KEPT, FEWEST_QUERIES, SMALLEST_GAIN = 0.8, 30, 0.1
-"""Share of the gain that counts as doing a task; queries a task, and gain of its own fit, below which nothing is
-said."""
+KEPT, SMALLEST_GAIN = 0.8, 0.1
+"""Share of the gain that counts as doing a task; gain of its own fit below which nothing is said."""
 
 Cells = Annotated[Float32, Axes(("kind", "weight", "task", "query"))]
 ReferenceTaskQuery = Annotated[Float32, Axes(("reference", "task", "query"))]
@@ -106,27 +106,26 @@ class TaskArithmetic(Record):
         """Accuracy under a combination less that under a reference, on the same queries, with its 95% interval."""
         return paired_difference(self._row(kind, weight, task), self._reference_row(over, task))
 
-    def verdict(self, kind: CombineKind, weight: float) -> Verdict:
+    def verdict(self, kind: CombineKind, weight: float) -> ArithmeticVerdict:
         """Say which of the two tasks a combination does; see `VERDICTS`."""
-        found = [self._above_threshold(kind, weight, task) for task in self.tasks]
-        first, second = (None if one is None else one.low >= 0 for one in found)
-        if first is None or second is None:
-            return "too little data"
-        if any(one is not None and one.low < 0 <= one.high for one in found):
-            return "open"
-        return ("both" if second else "only the first") if first else ("only the second" if second else "neither")
+        first, second = (self._above_threshold(kind, weight, task) for task in self.tasks)
+        for open_ in ("too few", "not found"):
+            if open_ in (first, second):
+                return open_
+        if first == "above":
+            return "both" if second == "above" else "only the first"
+        return "only the second" if second == "above" else "neither"
 
-    def _above_threshold(self, kind: CombineKind, weight: float, task: str) -> Interval | None:
-        """Accuracy less that from which on the task is done, zero-shot and a share of the own fit's gain over it.
+    def _above_threshold(self, kind: CombineKind, weight: float, task: str) -> Verdict:
+        """Compare with the accuracy from which on the task is done: zero-shot and a share of the own fit's gain over it.
 
-        A paired bootstrap over queries, as the threshold is measured on the same ones; None where too few were asked,
-        or the own fit gains too little.
+        The threshold is measured on the same queries, so that the comparison is paired.
         """
         zero, own = (self._reference_row(name, task) for name in ("zero_shot", "own"))
-        if len(own) < FEWEST_QUERIES or own.mean() - zero.mean() < SMALLEST_GAIN:
-            return None
+        if own.mean() - zero.mean() < SMALLEST_GAIN:
+            return "too few"
         least = (1 - KEPT) * zero + KEPT * own
-        return paired_difference(self._row(kind, weight, task), least.astype(np.float32))
+        return Paired.of(self._row(kind, weight, task), least, over="queries").verdict
 
     def _row(self, kind: CombineKind, weight: float, task: str) -> Float32:
         if kind not in KINDS:

@@ -1,9 +1,10 @@
 """What a transfer matrix says: does it transfer, beyond chance, and along which lines?"""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from site_lens.core.paired_tests import FEWEST
 from site_lens.core.records import Frozen, Record
 from site_lens.core.statistics import Interval
 from site_lens.core.transfer import TransferKind
@@ -11,27 +12,30 @@ from site_lens.core.transfer import TransferKind
 if TYPE_CHECKING:
     import pandas as pd
 
-Verdict = Literal["transfers", "partly", "no more than chance", "does not transfer", "too little data"]
+TransferVerdict = Literal["transfers", "partly", "does not transfer", "not found", "too few"]
 
-VERDICTS: dict[Verdict, str] = {
-    "transfers": "Other tasks' parts do at least 80 % of what the task's own do.",
-    "partly": "Other tasks' parts do some of what the task's own do.",
-    "no more than chance": "Other tasks' parts do something, but no more than the null does.",
+VERDICTS: dict[TransferVerdict, str] = {
+    "transfers": "Other tasks' parts do more than 80 % of what the task's own do, and more than the null.",
+    "partly": "Other tasks' parts do more than the null.",
     "does not transfer": "Other tasks' parts do less than 20 % of what the task's own do.",
-    "too little data": "Too few targets or queries to tell.",
+    "not found": "No transfer beyond the null was found.",
+    "too few": f"Fewer than {FEWEST['tasks']} targets gain anything by their own fit: no verdict.",
 }
-"""What each verdict says; it stands on the whole interval, not on the estimate."""
+"""What each verdict says; it stands on exact tests and intervals over targets."""
+
+OLD_WORDS = {"no more than chance": "not found", "too little data": "too few"}
+"""Verdicts in files of version 0.1.0."""
 
 
 class KindReading(Frozen):
     """What is known of one kind of transfer."""
 
     transferred: TransferKind
-    verdict: Verdict
+    verdict: Annotated[TransferVerdict, BeforeValidator(lambda word: OLD_WORDS.get(word, word))]
     mean: Interval | None
-    """Mean normalised score of the cells off the diagonal with a 95% bootstrap over targets; None without any."""
+    """Mean normalised score of the cells off the diagonal with a 95% t interval over targets; None without any."""
     above_null: Interval | None
-    """Mean accuracy of these cells less that of the null, bootstrap over targets."""
+    """Mean accuracy of these cells less that of the null, t interval over targets."""
     null: str
     """The null it is compared with."""
     n_queries: int

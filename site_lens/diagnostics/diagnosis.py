@@ -8,7 +8,9 @@ from site_lens.core.convergence import Convergence
 from site_lens.core.diagnosis import Diagnosis, Finding, State
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import STATUSES, SiteFit, SiteFits
+from site_lens.core.paired_tests import Paired, describe
 from site_lens.core.runs import NULLS, TASK_AGNOSTIC, ZERO_EMBEDDING, Run
+from site_lens.core.statistics import correlation_interval, wilson
 from site_lens.diagnostics.agreement import measure_agreement
 from site_lens.diagnostics.convergence import check_convergence
 
@@ -46,11 +48,12 @@ class _Case:
     agreement: TaskAgreement
     evaluation: Evaluation | None
 
-    def accuracy(self, method: str) -> float | None:
-        """Accuracy of a method; None where it was not evaluated."""
-        if self.evaluation is None or method not in self.evaluation.methods:
+    def compare(self, method: str, **shares: float) -> Paired | None:
+        """Compare a method query by query with a weighted sum of others; None where one of them was not evaluated."""
+        if self.evaluation is None or not {method, *shares} <= set(self.evaluation.methods):
             return None
-        return self.evaluation.accuracy(method).value
+        right = dict(zip(self.evaluation.methods, self.evaluation.first_token.astype(float), strict=True))
+        return Paired.of(right[method], sum(share * right[name] for name, share in shares.items()), over="queries")
 
     def finding(
         self, code: str, state: State, meaning: str, value: float | None = None, threshold: float | None = None,
@@ -148,68 +151,76 @@ def _null_as_binary(case: _Case) -> Finding:
     whole = {name: float(null.undecided[-1]) for name, null in case.nulls.items() if null.whole}
     if case.convergence is None or not case.convergence.whole or not whole:
         return case.finding(code, "not_applicable", "no full-length fit beside a null fit of equal length to compare")
-    own = float(case.convergence.undecided[-1])
+    own, n_heads = float(case.convergence.undecided[-1]), len(case.fit.gates.grid)
     name = min(whole, key=lambda each: whole[each])
-    is_binary = whole[name] <= MOST_UNDECIDED
-    state: State = "warn" if is_binary and whole[name] <= own + NULL_MARGIN else "ok"
-    meaning = f"undecided: {own:.0%} here, {whole[name]:.0%} under {name}"
+    null = wilson(round(whole[name] * n_heads), n_heads)
+    most = min(MOST_UNDECIDED, own + NULL_MARGIN)
+    state: State = "warn" if null.high <= most else "ok" if null.low > most else "open"
+    meaning = f"undecided: {own:.0%} here, {null.value:.0%} [{null.low:.0%}, {null.high:.0%}] under {name}"
     advice = "Gates turn binary without a task to learn: that they are binary is the optimiser's doing and no finding."
     return case.finding(code, state, meaning, whole[name] - own, NULL_MARGIN, advice)
 
 
 def _soft_hard_gap(case: _Case) -> Finding:
-    code, soft, hard = "soft_hard_gap", case.accuracy("site"), case.accuracy("site_hard")
-    if soft is None or hard is None:
+    code, gap = "soft_hard_gap", case.compare("site", site_hard=1.0)
+    if gap is None:
         return case.finding(code, "not_applicable", "soft and rounded gates were not both evaluated")
-    state: State = "warn" if soft - hard > SOFT_HARD_GAP else "ok"
-    meaning = f"accuracy {soft:.3f} soft, {hard:.3f} rounded at 0.5"
+    state = _state(gap.beyond(SOFT_HARD_GAP), above="warn", below="ok")
+    meaning = f"rounding at 0.5 costs {describe(gap.estimate, gap.over)}"
     advice = "Alphas between 0 and 1 matter for this task: do not report a set of heads as if it were the fit."
-    top = case.accuracy(TOP_K)
+    top = case.compare("site", **{TOP_K: 1.0})
     if top is not None:
-        meaning += f", {top:.3f} by as many heads of highest alpha as the alphas sum to"
-        if soft - top <= SOFT_HARD_GAP:
+        meaning += f"; keeping as many heads of highest alpha as the alphas sum to costs {top.estimate.value:+.3f}"
+        if top.beyond(SOFT_HARD_GAP).verdict == "below":
             advice = "0.5 is the wrong place to cut: report the heads of highest alpha, as many as the alphas sum to."
-    return case.finding(code, state, meaning, soft - hard, SOFT_HARD_GAP, advice)
+    return case.finding(code, state, meaning, gap.estimate.value, SOFT_HARD_GAP, advice)
 
 
 def _gates_alone(case: _Case) -> Finding:
-    code, site, zero, floor = "gates_alone", *(case.accuracy(m) for m in ("site", ZERO_EMBEDDING, "zero_shot"))
-    if site is None or zero is None or floor is None:
+    code, gain = "gates_alone", case.compare("site", zero_shot=1.0)
+    short = case.compare(ZERO_EMBEDDING, site=GATES_SHARE, zero_shot=1 - GATES_SHARE)
+    content = case.compare("site", **{ZERO_EMBEDDING: 1.0})
+    if gain is None or short is None or content is None:
         return case.finding(code, "not_applicable", "no zero-embedding control was evaluated beside the fit")
-    if site - floor < SMALLEST_GAIN:
-        return case.finding(
-            code, "not_applicable", f"SITE gains {site - floor:+.3f} over zero-shot: nothing to explain"
-        )
-    share = (zero - floor) / (site - floor)
-    state: State = "warn" if share >= GATES_SHARE else "ok"
+    if gain.beyond(SMALLEST_GAIN).verdict != "above":
+        meaning = f"SITE's gain over zero-shot, {gain}, is not found to exceed {SMALLEST_GAIN}: nothing to explain"
+        return case.finding(code, "not_applicable", meaning)
+    share = 1 - content.estimate.value / gain.estimate.value
+    state = _state(short, above="warn", below="ok")
+    meaning = (
+        f"gates with an embedding of zeros reach {share:.0%} of the gain over zero-shot; less {GATES_SHARE:.0%} of it "
+        f"that is {describe(short.estimate, short.over)}"
+    )
     advice = "Weakening heads does nearly all of it: do not call the gain an effect of the embedding's content."
-    return case.finding(
-        code, state, f"gates with an embedding of zeros reach {share:.0%} of the gain over zero-shot", share,
-        GATES_SHARE, advice,
-    )  # fmt: skip
+    return case.finding(code, state, meaning, share, GATES_SHARE, advice)
 
 
 def _task_agnostic(case: _Case) -> Finding:
-    code, site, shared = "task_agnostic", case.accuracy("site"), case.accuracy(TASK_AGNOSTIC)
-    if site is None or shared is None:
+    code, own = "task_agnostic", case.compare("site", **{TASK_AGNOSTIC: 1.0})
+    if own is None:
         return case.finding(code, "not_applicable", "no gates shared by all tasks were evaluated beside the fit")
-    state: State = "warn" if site - shared <= AGNOSTIC_GAP else "ok"
+    state = _state(own.beyond(AGNOSTIC_GAP), above="ok", below="warn")
     advice = "The task does as well with gates learned for all tasks together: its heads are generic, not its own."
-    return case.finding(
-        code, state, f"accuracy {site:.3f} with own gates, {shared:.3f} with shared ones", site - shared, AGNOSTIC_GAP,
-        advice,
-    )  # fmt: skip
+    meaning = f"own gates less those shared by all tasks: {describe(own.estimate, own.over)}"
+    return case.finding(code, state, meaning, own.estimate.value, AGNOSTIC_GAP, advice)
+
+
+def _state(beyond: Paired, *, above: State, below: State) -> State:
+    """Turn the verdict on a difference from a threshold into a state; `open` where there is none."""
+    states: dict[str, State] = {"above": above, "below": below}
+    return states.get(beyond.verdict, "open")
 
 
 def _seeds_disagree(case: _Case) -> Finding:
     code, found = "seeds_disagree", case.agreement
     if found.own is None:
         return case.finding(code, "not_applicable", "one fit only: how far its map is a matter of chance is not known")
-    least = f"fits of the task correlate {found.own:.2f}"
+    own = correlation_interval(found.own, len(case.fit.gates.grid))
+    least = f"fits of the task correlate {own.value:.2f} [{own.low:.2f}, {own.high:.2f}]"
     least += "" if found.elsewhere is None else f", with other tasks {found.elsewhere:.2f}"
-    state: State = "warn" if found.own < LEAST_AGREEMENT else "ok"
-    if found.elsewhere is not None and found.own < found.elsewhere + AGREEMENT_MARGIN:
-        state = "fail"
+    state: State = "warn" if own.high < LEAST_AGREEMENT else "ok" if own.low > LEAST_AGREEMENT else "open"
+    if state == "warn" and found.elsewhere is not None and own.low < found.elsewhere + AGREEMENT_MARGIN:
+        state = "fail"  # nor is it shown that they agree more than fits of different tasks do
     advice = "The map is underdetermined: read the mean over fits, and only heads whose spread is small."
     return case.finding(code, state, least, found.own, LEAST_AGREEMENT, advice)
 

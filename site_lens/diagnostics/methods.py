@@ -1,30 +1,19 @@
 """Many methods on many tasks: which are better, query by query and task by task, and at what price."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import REFERENCE, Evaluation, Evaluations, Match, MethodCost
 from site_lens.core.method_table import MacroDifference, MethodSummary, MethodTable
-from site_lens.core.statistics import bootstrap_mean
+from site_lens.core.paired_tests import control_false_discoveries, mcnemar
 
 Float64 = NDArray[np.float64]
 
 UNEDITED = "zero_shot"
 """The method whose time a query is the unit of inference cost."""
-
-N_FLIPS = 2**14
-"""Sign flips of a test over tasks: all of them up to 14 tasks, so many drawn at random beyond."""
-
-ROUNDING = 1e-9
-"""Sums of differences in accuracy that are this close are the same."""
-
-SMALLEST = float(np.finfo(np.float32).tiny)
-"""No p-value is stored as 0, which no exact one is."""
 
 
 def tabulate_methods(
@@ -38,9 +27,10 @@ def tabulate_methods(
 
     On one task a method is tested against a reference by the exact McNemar test: among the queries that one of the two
     has right and the other has not, either is as likely under the null. The false discovery rate is controlled over
-    all tasks and methods of a reference. Over tasks, signs of the differences in accuracy are flipped: exact up to 14
-    tasks, from 16,384 random flips beyond. The null is that a task's difference is as likely to be up as down; n
-    tasks cannot give a p-value below 2 / 2^n. With one task, tests and intervals are those of its queries.
+    all tasks and methods of a reference. Over tasks, signs of the differences in accuracy are flipped
+    (`sign_flip_test`). The null is that a task's difference is as likely to be up as down; n tasks cannot give a
+    p-value below 2 / 2^n. With one task, tests and intervals are those of its queries. A difference is found where
+    test and interval both say so (`core.paired_tests.verdict`).
 
     Args:
         evaluations: Evaluations by task.
@@ -61,7 +51,7 @@ def tabulate_methods(
     asked = np.array([(~np.isnan(given)).sum(axis=1) for given in answers])
     same = np.array([[reference == method for method in chosen] for reference in against])
     compared = np.stack([_compared(*pair) * ~same for pair in zip(answers, referred, strict=True)], axis=2)
-    p_value = np.vectorize(_sign_test)(compared[1], compared[2])
+    p_value = np.vectorize(mcnemar)(compared[1], compared[2])
     return MethodTable(
         metric=metric,
         methods=chosen,
@@ -75,7 +65,7 @@ def tabulate_methods(
         only_method=compared[1],
         only_reference=compared[2],
         p_value=p_value,
-        q_value=[_controlled(p, n > 0) for p, n in zip(p_value, compared[0], strict=True)],
+        q_value=[control_false_discoveries(p, n > 0) for p, n in zip(p_value, compared[0], strict=True)],
         summaries=_summaries(shared, chosen, tuple(against), metric),
     )
 
@@ -125,24 +115,6 @@ def _compared(answers: Float64, referred: Float64) -> Float64:
     return counts
 
 
-@cache  # the same few counts come back over many tasks
-def _sign_test(n_one: float, n_other: float) -> float:
-    from scipy.stats import binomtest
-
-    n = int(n_one + n_other)
-    return max(float(binomtest(int(n_one), n).pvalue), SMALLEST) if n else 1.0
-
-
-def _controlled(p_value: Float64, tested: NDArray[np.bool_]) -> Float64:
-    """Control the false discovery rate over what was tested; 1 elsewhere."""
-    from scipy.stats import false_discovery_control
-
-    q_value = np.ones(p_value.shape)
-    if tested.any():
-        q_value[tested] = false_discovery_control(p_value[tested])
-    return q_value
-
-
 def _rows(one: Evaluation, method: str) -> int:
     return one.labelled_rows[one.methods.index(method)] if method in one.methods else 0
 
@@ -187,45 +159,22 @@ def _mean_cost(shared: Evaluations, method: str) -> dict[str, float | None]:
 
 def _differences(shared: Evaluations, methods: tuple[str, ...], reference: str, metric: Match) -> list[MacroDifference]:
     """Compare every method with a reference over tasks, itself as well, which counts for no test."""
-    means = [np.nanmean(_answers(one, (*methods, reference), metric), axis=1) for one in shared.values()]
-    by_task = np.array([own[:-1] - own[-1] for own in means])
-    other = np.array([method != reference for method in methods])
-    p_value = _sign_flips(by_task)
-    if len(shared) == 1:
-        (one,) = shared.values()
-        counts = _compared(_answers(one, methods, metric), _answers(one, (reference,), metric))[:, 0]
-        p_value = np.array([_sign_test(wins, losses) for wins, losses in counts[1:].T])
-    q_value = _controlled(p_value, other)
+    pairs = [shared.compare(method, reference, metric) for method in methods]
+    p_value = [pair.p_value for pair in pairs]
+    q_value = control_false_discoveries(p_value, [method != reference for method in methods])
     found = []
-    for place, method in enumerate(methods):
-        of = by_task[:, place]
-        interval = bootstrap_mean(of) if len(of) > 1 else next(iter(shared.values())).gain(method, reference, metric)
+    for place, (method, pair) in enumerate(zip(methods, pairs, strict=True)):
+        gains = [one.gain(method, reference, metric).value for one in shared.values()]
         found.append(
             MacroDifference(
                 reference=reference,
-                value=interval.value,
-                low=interval.low,
-                high=interval.high,
-                n_above=int((of > 0).sum()),
-                n_below=int((of < 0).sum()),
+                value=pair.estimate.value,
+                low=pair.estimate.low,
+                high=pair.estimate.high,
+                n_above=sum(gain > 0 for gain in gains),
+                n_below=sum(gain < 0 for gain in gains),
                 p_value=p_value[place],
                 q_value=q_value[place],
             )
         )
     return found
-
-
-def _sign_flips(by_task: Float64) -> Float64:
-    """Test, for each column of (task method), that its mean is 0: two-sided, by flipping signs of whole tasks.
-
-    A drawn null counts what was observed as one of its draws, so that p is never 0 and the test is valid.
-    """
-    n_tasks = len(by_task)
-    exact = 2**n_tasks <= N_FLIPS
-    if exact:
-        flips = 1.0 - 2.0 * ((np.arange(2**n_tasks)[:, None] >> np.arange(n_tasks)) & 1)
-    else:
-        flips = seed_stream("sign flips", n_tasks).choice([-1.0, 1.0], (N_FLIPS, n_tasks))
-    as_far = np.abs(flips @ by_task) >= np.abs(by_task.sum(axis=0)) - ROUNDING
-    p_value: Float64 = as_far.mean(axis=0) if exact else (as_far.sum(axis=0) + 1) / (N_FLIPS + 1)
-    return p_value

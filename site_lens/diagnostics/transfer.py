@@ -3,20 +3,16 @@
 import numpy as np
 
 from site_lens.core.errors import InputError
+from site_lens.core.paired_tests import Paired
 from site_lens.core.records import Float32
-from site_lens.core.statistics import Interval, bootstrap_mean
 from site_lens.core.transfer import KINDS, TransferKind, TransferMatrix
-from site_lens.core.transfer_reading import KindReading, TransferReading, Verdict
+from site_lens.core.transfer_reading import KindReading, TransferReading, TransferVerdict
 from site_lens.diagnostics.grouping import average_tree
 from site_lens.diagnostics.matrix_tests import FEWEST_TASKS, Association, family_gap, mantel
 from site_lens.diagnostics.similarity import correlation, jaccard
 
-FEWEST_TARGETS, FEWEST_QUERIES = 8, 100
-"""Below so many targets that gain anything, or queries in all, there is no verdict: over fewer targets a bootstrap is
-too narrow."""
-
 ALL, NONE = 0.8, 0.2
-"""Normalised scores that the whole interval must lie above, or below, to be called transfer, or none."""
+"""Normalised scores that the mean must be found to lie above, or below, to be called transfer, or none."""
 
 NULL_OF: dict[TransferKind, str] = {
     "alphas": "shuffled_heads",
@@ -29,15 +25,15 @@ NULL_OF: dict[TransferKind, str] = {
 def read_transfer(matrix: TransferMatrix) -> TransferReading:
     """Say whether alphas, embeddings, or both transfer between tasks, and along which lines.
 
-    Means are taken over the sources of each target first; intervals are bootstraps over targets. Associations are
+    Means are taken over the sources of each target first; tests and intervals are over targets. Associations are
     tested by permuting tasks (`diagnostics.matrix_tests`), with four tasks or more.
 
     Args:
         matrix: What `transfer_matrix` measured.
 
     Returns:
-        A verdict for every kind, which is "too little data" where fewer than eight targets gain 0.1 or more by their
-        own fit, or fewer than 100 queries were asked, and "no more than chance" where the null does as well.
+        A verdict for every kind, which is "too few" where fewer than six targets gain 0.1 or more by their own fit, and
+        "not found" where no difference from the null is found.
     """
     heads = np.asarray(jaccard((matrix.alphas > 0.5).reshape(len(matrix.tasks), -1)))
     flat = [task for task, score in zip(matrix.tasks, matrix.normalised("both").T, strict=True) if np.isnan(score[0])]
@@ -62,9 +58,9 @@ def _read(matrix: TransferMatrix, kind: TransferKind, heads: np.ndarray) -> Kind
     overlap, family = _along(normalised, heads), _within_families(normalised, matrix.families)
     return KindReading(
         transferred=kind,
-        verdict=_verdict(mean, above_null, n_queries),
-        mean=mean,
-        above_null=above_null,
+        verdict=_verdict(mean, above_null),
+        mean=None if mean is None else mean.estimate,
+        above_null=None if above_null is None else above_null.estimate,
         null=NULL_OF[kind],
         n_queries=n_queries,
         asymmetry=None if np.isnan(asymmetry) else asymmetry,
@@ -75,23 +71,22 @@ def _read(matrix: TransferMatrix, kind: TransferKind, heads: np.ndarray) -> Kind
     )
 
 
-def _over_targets(values: np.ndarray, targets: np.ndarray) -> Interval | None:
-    """Average (source target) over the other sources of each target, and these over targets; None without targets."""
+def _over_targets(values: np.ndarray, targets: np.ndarray) -> Paired | None:
+    """Average (source target) over the other sources of each target, and test over targets; None without targets."""
     if not len(targets):
         return None
     others = np.arange(len(values))[:, None] != targets[None, :]
-    means: Float32 = ((values * others).sum(0) / others.sum(0)).astype(np.float32)
-    return bootstrap_mean(means)
+    return Paired.of((values * others).sum(0) / others.sum(0), over="tasks")
 
 
-def _verdict(mean: Interval | None, above_null: Interval | None, n_queries: int) -> Verdict:
-    if mean is None or above_null is None or mean.n < FEWEST_TARGETS or n_queries < FEWEST_QUERIES:
-        return "too little data"
-    if mean.high <= NONE:
+def _verdict(mean: Paired | None, above_null: Paired | None) -> TransferVerdict:
+    if mean is None or above_null is None or mean.verdict == "too few":
+        return "too few"
+    if mean.beyond(NONE).verdict == "below":
         return "does not transfer"
-    if above_null.low <= 0:
-        return "no more than chance"
-    return "transfers" if mean.low >= ALL else "partly"
+    if above_null.verdict != "above":
+        return "not found"
+    return "transfers" if mean.beyond(ALL).verdict == "above" else "partly"
 
 
 def _along(normalised: Float32, heads: np.ndarray) -> Association | None:

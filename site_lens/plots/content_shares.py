@@ -22,7 +22,7 @@ def content_shares(record: ContentControls) -> go.Figure:
     0 is zero-shot and 1 is SITE. A task on which SITE gains too little to share out has a name and no dots.
 
     Returns:
-        A figure of one trace a method, with 95% bootstrap intervals.
+        A figure of one trace a method, with 95% intervals.
     """
     methods = [name for name in LABELS if name in record.methods]
     rows = (None, *record.tasks) if len(record.tasks) > 1 else record.tasks
@@ -32,7 +32,7 @@ def content_shares(record: ContentControls) -> go.Figure:
         [_dots(record, method, rows, place, height) for place, method in enumerate(methods)],
         layout={
             "template": TEMPLATE,
-            "title": titled("what other contents reach", "share of SITE's gain, 95% bootstrap intervals"),
+            "title": titled("what other contents reach", "share of SITE's gain, 95% intervals over queries"),
             "height": len(rows) * height + top + 56,
             "margin": {"t": top, "b": 56, "l": 12},
             "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 11}},

@@ -2,7 +2,8 @@
 
 import plotly.graph_objects as go
 
-from site_lens.core.fit_ablation import FEWEST_QUERIES, FitAblation, Variant, Verdict
+from site_lens.core.fit_ablation import FitAblation, Variant
+from site_lens.core.paired_tests import FEWEST, Verdict
 from site_lens.core.statistics import Interval
 from site_lens.plots.style import HAIRLINE, INK, PALETTE, TEMPLATE, plain, titled
 
@@ -12,7 +13,7 @@ the dots their full width on a phone."""
 
 TOP, BOTTOM = 72, 56
 
-COLORS: dict[Verdict, str] = {"better": PALETTE[2], "worse": PALETTE[1]}
+COLORS: dict[Verdict, str] = {"above": PALETTE[2], "below": PALETTE[1]}
 """Of the verdicts that found a difference; the others are grey."""
 
 
@@ -24,7 +25,7 @@ def fit_ablation(record: FitAblation) -> go.Figure:
 
     Returns:
         A figure of two traces in the order of `record.compared`: differences of single tasks, and those over all tasks
-        with their paired 95% bootstrap intervals over queries, in colour where the verdict is better or worse.
+        with their paired 95% intervals over queries, in colour where the verdict is above or below.
     """
     rows = record.compared
     differences = [record.difference(one.name) for one in rows]
@@ -56,7 +57,7 @@ def fit_ablation(record: FitAblation) -> go.Figure:
 def _said(record: FitAblation) -> str:
     n = len(record.tasks)
     size = f"{record.n_queries} queries of {n} task{'s' if n > 1 else ''}"
-    return size if record.n_queries >= FEWEST_QUERIES else f"{size}: too few for a verdict"
+    return size if record.n_queries >= FEWEST["queries"] else f"{size}: too few for a verdict"
 
 
 def _height(place: int) -> float:

@@ -27,7 +27,7 @@ def method_means(record: MethodTable) -> go.Figure:
     height = (NAME_HEIGHT + DOTS_HEIGHT) * len(ranked)
     figure = go.Figure([_tasks(record, ranked), _means(ranked, record.against)])
     n = len(record.shared)
-    over = "one task, 95% Wilson intervals" if n == 1 else f"{n} tasks, 95% bootstrap intervals over tasks"
+    over = "one task, 95% Wilson intervals" if n == 1 else f"{n} tasks, 95% t intervals over tasks"
     figure.update_layout(
         template=TEMPLATE,
         title=titled(f"mean accuracy ({record.metric})", over),

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 
 from site_lens.core.evaluation import REFERENCE, Evaluations, Match
+from site_lens.core.paired_tests import Paired
 from site_lens.core.runs import ZERO_EMBEDDING
 from site_lens.core.statistics import Interval
 
 SITE = "site"
-
-FEW_TASKS = 5
-"""Below this many tasks a bootstrap over tasks is known to give intervals that are too narrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +28,9 @@ class Comparison:
     site: Interval
     reference: Interval
     zero: Interval
-    gain: Interval
+    gain: Paired
     """SITE minus 10-shot prompting."""
-    content: Interval
+    content: Paired
     """SITE minus the gates alone: what the content of the embedding adds."""
     n_tasks: int
     verdict: str
@@ -67,8 +65,8 @@ def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
             f"SITE is not compared with 10-shot prompting here: {what}. The comparison needs {SITE}, {REFERENCE} and, "
             f"beside them, {ZERO_EMBEDDING} (gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
         )
-    gain = together.mean_gain(SITE, REFERENCE, metric)
-    content = together.mean_gain(SITE, ZERO_EMBEDDING, metric)
+    gain = together.compare(SITE, REFERENCE, metric)
+    content = together.compare(SITE, ZERO_EMBEDDING, metric)
     return Comparison(
         site=together.mean(SITE, metric),
         reference=together.mean(REFERENCE, metric),
@@ -76,19 +74,17 @@ def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
         gain=gain,
         content=content,
         n_tasks=len(together),
-        verdict=_verdict(
-            gain,
-            len(together),
+        verdict=gain.sentence(
+            "SITE",
+            "10-shot prompting",
             above="SITE beats 10-shot prompting",
             below="SITE falls short of 10-shot prompting",
-            open="SITE and 10-shot prompting are not told apart",
         ),
-        content_verdict=_verdict(
-            content,
-            len(together),
+        content_verdict=content.sentence(
+            "SITE",
+            "the gates alone",
             above="The content of the task embedding adds to the gates",
             below="The gates alone do better than SITE",
-            open="The gates alone are not told apart from SITE: no effect of the embedding's content is shown",
         ),
     )
 
@@ -97,13 +93,4 @@ def interval_basis(n_tasks: int) -> str:
     """Say what an interval of a mean over tasks speaks of."""
     if n_tasks == 1:
         return "one task; 95% intervals over its test queries"
-    caution = " (few tasks: such intervals are too narrow)" if n_tasks < FEW_TASKS else ""
-    return f"mean over {n_tasks} tasks, each counting once; 95% bootstrap intervals over tasks{caution}"
-
-
-def _verdict(difference: Interval, n_tasks: int, *, above: str, below: str, open: str) -> str:
-    if 1 < n_tasks < FEW_TASKS:
-        return f"No verdict from {n_tasks} tasks: it takes {FEW_TASKS}"
-    if difference.low > 0:
-        return above
-    return below if difference.high < 0 else open
+    return f"mean over {n_tasks} tasks, each counting once; 95% t intervals over tasks"

@@ -7,7 +7,8 @@ from markupsafe import Markup
 from site_lens import plots
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import REFERENCE, Evaluations, Match
-from site_lens.core.method_table import SIGNIFICANT, MacroDifference, MethodSummary, MethodTable
+from site_lens.core.method_table import MacroDifference, MethodSummary, MethodTable
+from site_lens.core.paired_tests import FEWEST, SIGNIFICANT
 from site_lens.core.runs import ZERO_EMBEDDING
 from site_lens.diagnostics.methods import tabulate_methods
 from site_lens.reporting.figures import Embedded, embed, in_script, table_json
@@ -19,6 +20,8 @@ class Against:
     """A method against a reference: over tasks, and the tasks in which the exact test finds it better or worse."""
 
     difference: MacroDifference
+    found: bool
+    """Whether the verdict says that there is a difference."""
     n_better: int
     n_worse: int
 
@@ -76,25 +79,23 @@ def verdicts(table: MethodTable) -> list[str]:
     """Say which methods are better than SITE, which are not told apart from it, and what equal data gives."""
     if SITE not in table.methods or SITE not in table.against:
         return [_best(table)]
-    n_tasks = len(table.shared)
-    smallest = 2 / 2**n_tasks
-    if n_tasks > 1 and smallest >= SIGNIFICANT:
+    judged = {one.method: table.verdict(one.method, SITE) for one in table.ranked() if one.method != SITE}
+    if "too few" in judged.values():
+        n = f"{table.n_drawn(SITE)} {table.over}"
         return [
             _best(table),
-            f"No verdict on SITE's rivals from {n_tasks} tasks: so few cannot give a p-value below {smallest:.2g}.",
+            f"No verdict on SITE's rivals from {n}: it takes {FEWEST[table.over]}.",
             _equal_data(table),
         ]
-    found = [(one, over) for one in table.ranked() if (over := one.over(SITE)) is not None]
-    better = [_named(one, over) for one, over in found if over.is_found and over.value > 0]
-    open_ = [one.method for one, over in found if not over.is_found]
-    lines = [
-        _best(table),
-        f"Better than SITE: {', '.join(better)}." if better else "No method is shown to be better than SITE.",
-    ]
-    if open_:
-        lines.append(f"Not told apart from SITE: {', '.join(open_)}.")
-    gates_alone = table.of(ZERO_EMBEDDING).over(SITE) if ZERO_EMBEDDING in table.methods else None
-    if gates_alone is not None and (gates_alone.value > 0 or not gates_alone.is_found):
+    named: dict[str | None, list[str]] = {verdict: [] for verdict in ("above", "below", "not found")}
+    for method, verdict in judged.items():
+        named[verdict].append(_named(table.of(method)))
+    lines = [_best(table)]
+    if named["above"]:
+        lines.append(f"Better than SITE: {', '.join(named['above'])}.")
+    if named["not found"]:
+        lines.append(f"No difference from SITE found, with 95% intervals: {', '.join(named['not found'])}.")
+    if judged.get(ZERO_EMBEDDING) in ("above", "not found"):
         lines.append(
             f"The gates alone ({ZERO_EMBEDDING}) are among these: that SITE's accuracy comes from the content of its "
             "embedding is not shown."
@@ -102,8 +103,10 @@ def verdicts(table: MethodTable) -> list[str]:
     return [*lines, _equal_data(table)]
 
 
-def _named(one: MethodSummary, over: MacroDifference) -> str:
-    return f"{one.method} ({over.value:+.3f}, {one.most_rows} labelled rows)"
+def _named(one: MethodSummary) -> str:
+    over = one.over(SITE)
+    between = "" if over is None else f" ({over.value:+.3f} [{over.low:+.3f}, {over.high:+.3f}]"
+    return f"{one.method}{between}, {one.most_rows} labelled rows)"
 
 
 def _best(table: MethodTable) -> str:
@@ -133,6 +136,9 @@ def _rows(table: MethodTable) -> list[MethodRow]:
 
     def against(one: MethodSummary, reference: str) -> Against | None:
         over, pair = one.over(reference), (reference, one.method)
-        return None if over is None else Against(over, n_better.get(pair, 0), n_worse.get(pair, 0))
+        if over is None:
+            return None
+        found = table.verdict(one.method, reference) in ("above", "below")
+        return Against(over, found, n_better.get(pair, 0), n_worse.get(pair, 0))
 
     return [MethodRow(one, tuple(against(one, reference) for reference in table.against)) for one in table.ranked()]

@@ -18,13 +18,14 @@ def test_a_share_is_the_gain_over_zero_shot_in_units_of_sites() -> None:
     for method, value in (("zero_shot", 0), ("site", 1)):
         fixed = found.share(method)
         assert fixed is not None
-        assert (fixed.value, fixed.low, fixed.high) == (value, value, value)
+        assert fixed.value == value
+        assert fixed.low < value < fixed.high
 
 
 def test_verdicts_stand_on_whole_intervals() -> None:
-    for rate, verdict in ((0.2, "less than half"), (0.8, "most of the gain"), (0.5, "too few queries")):
+    for rate, verdict in ((0.2, "less than half"), (0.8, "most of the gain"), (0.5, "not found")):
         assert fake_content((0.1, 0.7, 0.9, rate, 0.3, 0.1, 0.1)).verdict(ZERO_EMBEDDING) == verdict
-    assert fake_content(n_queries=20).verdict(ZERO_EMBEDDING) == "too few queries"
+    assert fake_content(n_queries=14).verdict(ZERO_EMBEDDING) == "too few"
 
 
 def test_a_task_that_site_does_not_improve_has_nothing_to_share() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import MATCHES, REFERENCE, RESULT_COLUMNS, Evaluation, Evaluations, split_seed
-from site_lens.core.statistics import bootstrap_mean, wilson
+from site_lens.core.statistics import mean_interval, wilson
 from tests.fakes import ACCURACIES, fake_evaluation
 
 
@@ -31,7 +31,7 @@ def test_accuracy_is_the_planted_share_with_wilsons_interval() -> None:
 
 def test_a_gain_is_paired_query_by_query() -> None:
     gain = planted().gain("site")
-    assert gain == bootstrap_mean(np.array([-1, -1, 0, 1], dtype=np.float32))
+    assert gain == mean_interval(np.array([-1, -1, 0, 1], dtype=np.float32))
     assert (gain.value, gain.n) == (-0.25, 4)
     assert planted().gain("site", over="site").value == 0
     assert planted().gain(REFERENCE, over="site").value == 0.25
@@ -119,7 +119,7 @@ def test_the_mean_over_tasks_counts_every_task_once() -> None:
     some = Evaluations(
         [fake_evaluation("a", {"site": 1}, n_queries=10), fake_evaluation("b", {"site": 0.5}, n_queries=100)]
     )
-    assert some.mean("site") == bootstrap_mean(np.array([1, 0.5], dtype=np.float32))
+    assert some.mean("site") == mean_interval(np.array([1, 0.5], dtype=np.float32))
     assert some.mean("site").value == 0.75
 
 

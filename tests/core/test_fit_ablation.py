@@ -10,18 +10,18 @@ RATES = {"default": 0.5, "up": 0.8, "down": 0.2, "same": 0.5}
 
 
 def test_variants_are_better_worse_or_not_told_apart() -> None:
-    assert fake_ablation(RATES).verdicts() == {"up": "better", "down": "worse", "same": "no difference found"}
+    assert fake_ablation(RATES).verdicts() == {"up": "above", "down": "below", "same": "not found"}
 
 
-def test_there_is_no_verdict_on_fewer_than_a_hundred_queries() -> None:
-    assert set(fake_ablation(RATES, n_queries=49).verdicts().values()) == {"too little data"}
-    assert set(fake_ablation(RATES, n_queries=50).verdicts().values()) != {"too little data"}
+def test_there_is_no_verdict_on_fewer_than_thirty_queries() -> None:
+    assert set(fake_ablation(RATES, n_queries=14).verdicts().values()) == {"too few"}
+    assert set(fake_ablation(RATES, n_queries=15).verdicts().values()) != {"too few"}
 
 
 def test_a_difference_of_a_few_queries_is_none() -> None:
     found = fake_ablation({"default": 0.5, "up": 32 / 60})
     assert found.difference("up").value == pytest.approx(1 / 30)
-    assert found.verdicts()["up"] == "no difference found"
+    assert found.verdicts()["up"] == "not found"
 
 
 def test_many_variants_make_a_difference_harder_to_find() -> None:

@@ -8,7 +8,14 @@ from hypothesis.extra import numpy as arrays
 
 from site_lens.core.errors import InputError
 from site_lens.core.records import Float32
-from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference, wilson
+from site_lens.core.statistics import (
+    Interval,
+    correlation_interval,
+    mean_interval,
+    paired_difference,
+    paired_share,
+    wilson,
+)
 from tests.core.conftest import laws
 
 Z = 1.959963984540054
@@ -55,55 +62,70 @@ def test_more_observations_and_less_confidence_narrow_the_interval() -> None:
 
 @laws
 @given(observations)
-def test_a_bootstrap_is_the_same_every_time_and_holds_the_mean(values: Float32) -> None:
-    found = bootstrap_mean(values, n_resamples=500)
-    assert found == bootstrap_mean(values.copy(), n_resamples=500)
-    assert found.value == pytest.approx(float(values.mean()))
-    assert found.n == len(values)
-    assert values.min() - 1e-6 <= found.low <= found.value + 1e-6
-    assert found.value - 1e-6 <= found.high <= values.max() + 1e-6
+def test_intervals_hold_their_mean_have_a_width_and_do_not_hang_on_the_order(values: Float32) -> None:
+    for estimate in (mean_interval, paired_difference):
+        found = estimate(values)
+        assert found == estimate(values[::-1].copy())
+        assert found.value == pytest.approx(float(values.mean(dtype=np.float64)))
+        assert found.n == len(values)
+        assert found.low <= found.value <= found.high
+        assert found.low < found.high
 
 
-@pytest.mark.parametrize("values", [[0.25], [0.25, 0.25, 0.25]])
-def test_values_that_do_not_vary_have_an_interval_of_no_width(values: list[float]) -> None:
-    found = bootstrap_mean(np.array(values, dtype=np.float32))
-    assert (found.value, found.low, found.high, found.n) == (0.25, 0.25, 0.25, len(values))
+def test_five_tasks_at_1_leave_room_for_a_task_that_is_not() -> None:
+    found = mean_interval(np.ones(5))
+    assert found.value == 1
+    assert found.low == pytest.approx(1 - 2.776445 * sqrt(1 / 8) / 5, abs=1e-5)
 
 
-def test_a_bootstrap_of_many_normal_numbers_agrees_with_their_standard_error() -> None:
-    values = np.random.default_rng(0).normal(3, 2, 400).astype(np.float32)
-    found = bootstrap_mean(values)
-    error = float(values.std()) / sqrt(len(values))
-    assert found.low == pytest.approx(float(values.mean()) - Z * error, abs=0.2 * error)
-    assert found.high == pytest.approx(float(values.mean()) + Z * error, abs=0.2 * error)
+def test_an_interval_over_many_tasks_is_the_t_interval_of_the_textbooks() -> None:
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    found = mean_interval(values)
+    error = float(values.std(ddof=1)) / sqrt(len(values))
+    assert (found.high - found.low) / 2 == pytest.approx(1.96593 * error, rel=1e-3)
 
 
-def test_another_seed_draws_other_resamples_of_the_same_mean() -> None:
-    values = np.arange(20, dtype=np.float32)
-    a, b = bootstrap_mean(values, seed=0), bootstrap_mean(values, seed=1)
-    assert a.value == b.value
-    assert (a.low, a.high) != (b.low, b.high)
+def test_a_paired_interval_is_that_of_agresti_and_min() -> None:
+    found = paired_difference(np.repeat([1.0, 0.0], [12, 88]), np.repeat([0.0, 1.0, 0.0], [12, 2, 86]))
+    for_, against, n = 13 / 102, 3 / 102, 102
+    reach = Z * sqrt((for_ + against - (for_ - against) ** 2) / n)
+    assert (found.low, found.high) == pytest.approx((for_ - against - reach, for_ - against + reach))
+    assert found.value == pytest.approx(0.1)
+
+
+def test_a_paired_interval_grows_with_every_query_that_differs() -> None:
+    widths = []
+    for n_differing in (0, 1, 2, 3, 5, 8):
+        found = paired_difference(np.arange(42) < n_differing)
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths)
+    assert len(set(widths)) == len(widths)
+
+
+def test_a_share_holds_one_half_as_long_as_the_paired_interval_of_its_distance_holds_0() -> None:
+    stream = np.random.default_rng(0)
+    for _ in range(200):
+        n = int(stream.integers(30, 80))
+        whole = (stream.random(n) < 0.7).astype(float)
+        part = whole * (stream.random(n) < stream.random())
+        found, distance = paired_share(part, whole), paired_difference(part, whole / 2)
+        assert found is not None
+        assert (found.low <= 0.5 <= found.high) == (distance.low <= 0 <= distance.high)
+
+
+def test_a_share_of_a_difference_that_may_be_0_is_unbounded() -> None:
+    assert paired_share(np.array([1.0, 0, -1, 0]), np.array([0, 1.0, -1, 0])) is None
+
+
+def test_a_correlation_over_few_pairs_may_be_anything() -> None:
+    assert (correlation_interval(0.9, 3).low, correlation_interval(0.9, 3).high) == (-1, 1)
+    found = correlation_interval(0.5, 48)
+    assert str(found) == "0.500 [0.251, 0.686]"  # Fisher's z by hand: .549 and 1.96 / sqrt(45)
 
 
 def test_an_estimate_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="an estimate needs at least one observation, got none"):
+    for estimate in (mean_interval, paired_difference):
+        with pytest.raises(InputError):
+            estimate(np.zeros(0))
+    with pytest.raises(InputError):
         wilson(0, 0)
-    with pytest.raises(InputError, match="an estimate needs at least one observation, got none"):
-        bootstrap_mean(np.zeros(0, dtype=np.float32))
-
-
-def test_a_paired_difference_without_discordant_queries_does_not_claim_certainty() -> None:
-    same = np.ones(20, dtype=np.float32)
-    found = paired_difference(same, same)
-    assert found.value == 0
-    assert found.high == pytest.approx(1 - 0.025 ** (1 / 20))  # the exact bound for 0 of 20
-    assert found.low == -found.high
-    one = paired_difference(np.ones(1, dtype=np.float32), np.zeros(1, dtype=np.float32))
-    assert one.high == 1
-    assert one.low < 0.1
-
-
-def test_a_paired_difference_is_the_bootstrap_of_the_differences() -> None:
-    right = np.array([1, 1, 1, 0, 1, 0, 1, 1], dtype=np.float32)
-    other = np.array([0, 1, 0, 0, 1, 1, 0, 1], dtype=np.float32)
-    assert paired_difference(right, other) == bootstrap_mean(right - other)

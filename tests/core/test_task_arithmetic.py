@@ -14,13 +14,13 @@ def test_a_verdict_says_which_tasks_keep_their_gain() -> None:
 
 
 def test_an_accuracy_whose_interval_spans_the_threshold_is_left_open() -> None:
-    assert fake_arithmetic([0.74], [0.95], weights=[0.5]).verdict("union", 0.5) == "open"
+    assert fake_arithmetic([0.74], [0.95], weights=[0.5]).verdict("union", 0.5) == "not found"
 
 
 def test_there_is_no_verdict_on_few_queries_or_where_nothing_is_gained() -> None:
-    assert fake_arithmetic([0.9], [0.9], weights=[0], n_queries=29).verdict("union", 0) == "too little data"
+    assert fake_arithmetic([0.9], [0.9], weights=[0], n_queries=29).verdict("union", 0) == "too few"
     flat = fake_arithmetic([0.9], [0.9], weights=[0], references=(0.85, 0.9, 0.9))
-    assert flat.verdict("embeddings", 0) == "too little data"
+    assert flat.verdict("embeddings", 0) == "too few"
 
 
 def test_differences_are_paired_with_any_reference() -> None:

@@ -13,7 +13,7 @@ from scipy.stats import binomtest, permutation_test
 
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluation, Evaluations, MethodCost
-from site_lens.core.statistics import bootstrap_mean, wilson
+from site_lens.core.statistics import mean_interval, wilson
 from site_lens.diagnostics.methods import N_FLIPS, _sign_flips, tabulate_methods
 from tests.core.conftest import laws
 from tests.fakes import fake_evaluation
@@ -85,7 +85,7 @@ def test_six_tasks_that_all_gain_give_the_smallest_p_value_of_their_signs() -> N
 def test_the_mean_over_tasks_counts_each_once_with_a_bootstrap_over_tasks() -> None:
     table = tabulate_methods(tasks_with([2, -4, 6]), ["ten_shot"])
     rival = table.of("rival")
-    expected = bootstrap_mean(np.array([0.6, 0.3, 0.8], dtype=np.float32))
+    expected = mean_interval(np.array([0.6, 0.3, 0.8], dtype=np.float32))
     assert (rival.value, rival.low, rival.high) == (expected.value, expected.low, expected.high)
     over = rival.over("ten_shot")
     assert over is not None
