@@ -29,16 +29,16 @@ def study(lab: Lab) -> Findings:
     claims = [
         over_queries(
             f"SITE is above 10-shot prompting on {task.name}",
-            found.gain("site"),
+            found.compare("site"),
             above=0,
             reported="10.2 to 14.3 points above, mean of 57 tasks",
         ),
         over_queries(
-            f"10-shot prompting is above zero-shot on {task.name}", found.gain("ten_shot", over="zero_shot"), above=0
+            f"10-shot prompting is above zero-shot on {task.name}", found.compare("ten_shot", over="zero_shot"), above=0
         ),
         over_queries(
             f"SITE is above the same fit with an embedding of zeros on {task.name}",
-            found.gain("site", over="site_zero_embedding"),
+            found.compare("site", over="site_zero_embedding"),
             above=0,
         ),
     ]

@@ -10,7 +10,7 @@ from analysis.claims import Claim, over_queries
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-from site_lens.core.statistics import paired_difference
+from site_lens.core.paired_tests import Paired
 
 QUESTION = "Do alphas of a dissimilar task spoil a task?"
 REPORTED = (
@@ -47,7 +47,7 @@ def study(lab: Lab) -> Findings:
 
 def _claims(found: dict[str, np.ndarray], task: str, other: str, name: str) -> list[Claim]:
     zero, own, swapped, shuffled = found.values()
-    half = paired_difference(swapped, ((zero + own) / 2).astype(np.float32))
+    half = Paired.of(swapped, (zero + own) / 2, over="queries")
     return [
         over_queries(
             f"{task} keeps less than half of its gain under the {name} alphas of {other}", half, at_most=0,
@@ -55,7 +55,7 @@ def _claims(found: dict[str, np.ndarray], task: str, other: str, name: str) -> l
         ),
         over_queries(
             f"The {name} alphas of {other} do better for {task} than its own, heads shuffled within layers",
-            paired_difference(swapped, shuffled), above=0,
+            Paired.of(swapped, shuffled, over="queries"), above=0,
         ),
     ]  # fmt: skip
 

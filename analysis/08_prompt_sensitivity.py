@@ -45,7 +45,7 @@ def study(lab: Lab) -> Findings:
             if one.label_noise
             else f"the template {one.template.query_text('x')!r}"
         )
-        loss = record.gain(base, one)
+        loss = record.compare(base, one)
         claims.append(
             over_queries(f"On these tasks, {name} cost more than {numbers.tolerance:.0%}", loss,
                          above=numbers.tolerance, n_tasks=n)

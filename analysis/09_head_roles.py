@@ -37,7 +37,14 @@ def study(lab: Lab) -> Findings:
         found = None if whole is None else getattr(whole, name)
         left_out = [getattr(one, name).value for one in others]
         claims.append(
-            correlation_above_zero(statement, found and found.value, left_out, n_queries=n_queries, missing=missing)
+            correlation_above_zero(
+                statement,
+                found and found.value,
+                left_out,
+                p_value=found and found.p_value,
+                n_queries=n_queries,
+                missing=missing,
+            )  # fmt: skip
         )
         rows += [] if found is None else [(name, found.value, found.p_value, found.n_tasks)]
     heads = profiles.frame().groupby("head", sort=False)

@@ -30,7 +30,8 @@ def study(lab: Lab) -> Findings:
     missing = "SITE gains too little over zero-shot to be shared out"
     claims = [
         over_queries(f"{what}: at most {half:.0%} of SITE's gain on these tasks", record.share(name),
-                     at_most=half, n_tasks=len(record.tasks), missing=missing)
+                     at_most=half, p_value=record.beyond(half, name).p_value, n_tasks=len(record.tasks),
+                     missing=missing)
         for name, what in CONTENTS.items()
     ]  # fmt: skip
     claims += [

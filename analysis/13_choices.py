@@ -40,13 +40,13 @@ def study(lab: Lab) -> Findings:
         pair,
     )
     claims = [
-        over_queries(f"{one.against} is above {one.name}", _turned(ablation.difference(one.name)), above=0,
+        over_queries(f"{one.against} is above {one.name}", ablation.compare(one.name).turned(), above=0,
                      n_tasks=len(tasks))
         for one in ablation.compared
     ]  # fmt: skip
     claims += [
         over_queries(f"{task} loses at most {numbers.kept:.0%} when the heads of {both.tasks[1 - i]} are injected, too",
-                     _turned(both.difference("union", 0.5, task)), at_most=numbers.kept)
+                     both.compare("union", 0.5, task).turned(), at_most=numbers.kept)
         for i, task in enumerate(both.tasks)
     ]  # fmt: skip
     columns = ["variant", "factor", "metric", "accuracy", "against", "difference", "difference_low", "difference_high",
@@ -61,11 +61,6 @@ def study(lab: Lab) -> Findings:
         "two-tasks": ("Accuracy of two tasks over the weight of the second.", sl.plots.task_arithmetic(both)),
     }
     return Findings([*tasks, *both.tasks], claims, tables, shown)
-
-
-def _turned(found: sl.Interval) -> sl.Interval:
-    """What the other side has more."""
-    return sl.Interval(-found.value, -found.high, -found.low, found.n)
 
 
 if __name__ == "__main__":

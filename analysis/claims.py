@@ -8,21 +8,17 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from site_lens.core.errors import InputError
+from site_lens.core.paired_tests import FEWEST, SIGNIFICANT, Paired
 from site_lens.core.records import Frozen
-from site_lens.core.statistics import Interval, paired_difference
+from site_lens.core.statistics import Interval
 
-Verdict = Literal["replicated", "not replicated", "holds", "does not hold", "not testable at this size"]
-"""The first two of what the paper reports, the next two of an open question."""
+Verdict = Literal["seen here, too", "not seen here", "holds", "does not hold", "not testable at this size"]
+"""The first two of what the paper reports, the next two of an open question. A model that was trained on the tasks it
+is asked replicates nothing: what the paper reports is seen on it, or not."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-FEWEST_QUERIES = 50
-"""Queries below which nothing is said: a 95 % interval is then wider than 0.14 to either side of one half."""
-
-FEWEST_TASKS = 8
-"""Tasks below which nothing is said of tasks in general: a bootstrap over fewer is too narrow."""
-
-Drawn = Literal["queries", "tasks", "fits"]
+ClaimDrawn = Literal["queries", "tasks", "fits"]
 """What an interval speaks of: other queries of these tasks, other tasks of the kind, or other fits of the task."""
 
 
@@ -39,11 +35,12 @@ class Claim(Frozen):
     low: float | None
     high: float | None
     """Estimate and 95 % interval; None where there is nothing to estimate."""
-    drawn: Drawn
+    p_value: float | None = None
+    """Of the exact paired test of the distance from the threshold; None of an interval over fits, which has no test."""
+    drawn: ClaimDrawn
     n_queries: int = Field(ge=0)
     n_tasks: int = Field(ge=0)
     """How many queries and tasks stand behind it."""
-    fewest_queries: int = Field(FEWEST_QUERIES, ge=1)
     missing: str = ""
     """Why there is nothing to estimate."""
 
@@ -52,53 +49,57 @@ class Claim(Frozen):
         """Why it cannot be told here; empty where it can."""
         if self.value is None or self.low is None or self.high is None:
             return self.missing or "nothing to estimate"
-        if self.n_queries < self.fewest_queries:
-            return f"{self.n_queries} queries, {self.fewest_queries} needed"
-        if self.drawn == "tasks" and self.n_tasks < FEWEST_TASKS:
-            return f"{self.n_tasks} tasks, {FEWEST_TASKS} needed"
-        if self.low == self.high:
-            return "an interval without width knows of no spread"
-        if self.low <= self.threshold < self.high:
+        if self.drawn == "tasks" and self.n_tasks < FEWEST["tasks"]:
+            return f"{self.n_tasks} tasks, {FEWEST['tasks']} needed"
+        if self.drawn == "queries" and self.n_queries < FEWEST["queries"]:
+            return f"{self.n_queries} queries, {FEWEST['queries']} needed"
+        if self.low <= self.threshold <= self.high:
             return f"the interval reaches to both sides of {self.threshold:g}"
+        if self.p_value is not None and self.p_value >= SIGNIFICANT:
+            return f"the exact test does not tell it from {self.threshold:g} (p = {self.p_value:.2g})"
         return ""
 
     @property
     def verdict(self) -> Verdict:
-        """What the whole interval says; `open_because` tells why it may say nothing."""
+        """What test and interval say; `open_because` tells why they may say nothing."""
         if self.open_because:
             return "not testable at this size"
         is_above = self.low is not None and self.low > self.threshold
         if is_above == (self.side == "above"):
-            return "replicated" if self.reported else "holds"
-        return "not replicated" if self.reported else "does not hold"
+            return "seen here, too" if self.reported else "holds"
+        return "not seen here" if self.reported else "does not hold"
 
 
 def over_queries(
     statement: str,
-    found: Interval | None,
+    found: Paired | Interval | None,
     *,
     above: float | None = None,
     at_most: float | None = None,
+    p_value: float | None = None,
     reported: str = "",
     n_tasks: int = 1,
-    fewest: int = FEWEST_QUERIES,
     missing: str = "",
 ) -> Claim:
-    """State something about certain tasks and fits, on an interval over their queries.
+    """State something about certain tasks and fits, on a test and an interval over their queries.
 
     Args:
         statement: What is claimed.
-        found: Estimate and interval; None where there is none, and `missing` says why.
+        found: Differences of the queries; or an estimate with its interval, and `p_value` of its test. None where there
+            is nothing to estimate, and `missing` says why.
         above: The claim is that the number is larger than this.
         at_most: The claim is that it is not; one of the two is given.
+        p_value: Of the exact test against the threshold, where `found` is an interval.
         reported: What the paper reports, if it does.
         n_tasks: Tasks that the queries belong to.
-        fewest: Queries below which there is no verdict.
         missing: Why there is no estimate.
     """
+    if isinstance(found, Interval) and p_value is None:
+        raise InputError(f"{statement!r} needs the p-value of the test that goes with its interval")
+    n = 0 if found is None else found.n
     return _claim(
-        statement, found, above, at_most, reported, drawn="queries", n_queries=0 if found is None else found.n,
-        n_tasks=n_tasks, fewest_queries=fewest, missing=missing,
+        statement, found, above, at_most, reported, drawn="queries", n_queries=n, n_tasks=n_tasks, p_value=p_value,
+        missing=missing,
     )  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def over_tasks(
     reported: str = "",
     missing: str = "",
 ) -> Claim:
-    """State something about the mean over tasks, each of which counts once, on a bootstrap over tasks.
+    """State something about the mean over tasks, each of which counts once, on a test and an interval over tasks.
 
     Args:
         statement: What is claimed.
@@ -125,7 +126,7 @@ def over_tasks(
     """
     numbers, asked = np.array(list(values), dtype=np.float32), np.asarray(n_queries)
     known = np.isfinite(numbers)
-    found = mean_over_tasks(numbers[known]) if known.any() else None
+    found = Paired.of(numbers[known], over="tasks") if known.any() else None
     n = int(asked[known].sum() if asked.ndim else asked)
     return _claim(
         statement, found, above, at_most, reported, drawn="tasks", n_queries=n, n_tasks=int(known.sum()),
@@ -144,25 +145,20 @@ def over_fits(
 ) -> Claim:
     """State something about the fits of one task, on an interval over fits; an open question always."""
     return _claim(
-        statement, found, above, at_most, "", drawn="fits", n_queries=n_queries, n_tasks=1,
-        fewest_queries=1, missing=missing,
+        statement, found, above, at_most, "", drawn="fits", n_queries=n_queries, n_tasks=1, missing=missing,
     )  # fmt: skip
 
 
 def correlation_above_zero(
-    statement: str, whole: float | None, without_one: Sequence[float], *, n_queries: int, missing: str = ""
-) -> Claim:
-    """State that a correlation over all tasks is positive, on a jackknife over tasks; an open question always."""
+    statement: str, whole: float | None, without_one: Sequence[float], *, p_value: float | None, n_queries: int,
+    missing: str = "",
+) -> Claim:  # fmt: skip
+    """State that a correlation over all tasks is positive, on a jackknife and a permutation test over tasks."""
     found = None if whole is None else jackknife(whole, without_one)
     return _claim(
-        statement, found, 0, None, "", drawn="tasks", n_queries=n_queries, n_tasks=len(without_one), missing=missing
-    )
-
-
-def mean_over_tasks(values: ArrayLike) -> Interval:
-    """Average one number a task, with a 95 % bootstrap over tasks; tasks that all agree leave room for one unseen."""
-    numbers = np.asarray(values, dtype=np.float32)
-    return paired_difference(numbers, np.zeros_like(numbers))
+        statement, found, 0, None, "", drawn="tasks", n_queries=n_queries, n_tasks=len(without_one), p_value=p_value,
+        missing=missing,
+    )  # fmt: skip
 
 
 def jackknife(whole: float, without_one: Sequence[float]) -> Interval:
@@ -179,21 +175,23 @@ def jackknife(whole: float, without_one: Sequence[float]) -> Interval:
 
 def _claim(
     statement: str,
-    found: Interval | None,
+    found: Paired | Interval | None,
     above: float | None,
     at_most: float | None,
     reported: str,
     *,
-    drawn: Drawn,
+    drawn: ClaimDrawn,
     n_queries: int,
     n_tasks: int,
-    fewest_queries: int = FEWEST_QUERIES,
+    p_value: float | None = None,
     missing: str = "",
 ) -> Claim:
     given = [(side, limit) for side, limit in (("above", above), ("at most", at_most)) if limit is not None]
     if len(given) != 1:
         raise InputError(f"{statement!r} needs one of above and at_most, got {above} and {at_most}")
     ((side, threshold),) = given
+    if isinstance(found, Paired):
+        found, p_value = found.estimate, found.beyond(threshold).p_value
     value, low, high = (None, None, None) if found is None else (found.value, found.low, found.high)
     return Claim(
         statement=statement,
@@ -206,6 +204,6 @@ def _claim(
         drawn=drawn,
         n_queries=n_queries,
         n_tasks=n_tasks,
-        fewest_queries=fewest_queries,
+        p_value=p_value,
         missing=missing,
     )

@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from analysis.claims import FEWEST_QUERIES, FEWEST_TASKS, VERDICTS, Claim
+from analysis.claims import VERDICTS, Claim
 from analysis.pages import put_into, table
 from analysis.results import Result
+from site_lens.core.paired_tests import FEWEST, SIGNIFICANT
 
 MOST_BYTES = 300_000
 """Bytes that the figures of a page may take in all; the largest are left out first."""
@@ -19,16 +20,17 @@ Written by `make studies` from the results of the studies in [analysis/](../../a
 typed.
 
 **This says nothing about large models.** The demo model has 3.2 million weights and was trained on the very tasks that
-it is asked here ([its page](../demo_model.md)). "Replicated" means that what the paper reports is also seen here, "not
-replicated" that it is not; neither is evidence for or against the paper. The same studies run on a real model:
+it is asked here ([its page](../demo_model.md)). "Seen here, too" means that what the paper reports is found on it, "not
+seen here" that it is not; neither is evidence for or against the paper. The same studies run on a real model:
 `python -m analysis.studies --model MODEL --tasks FOLDER`.
 
-A verdict is computed from a whole 95 % interval. A claim is *replicated* or *holds* where the interval lies on its side
-of the threshold, *not replicated* or *does not hold* where it lies on the other, and *not testable at this size* where
-it reaches to both, or where fewer than {FEWEST_QUERIES} queries or, for a claim on tasks in general, fewer than
-{FEWEST_TASKS} tasks stand behind it. The first two words are kept for what the paper reports, the next two for open
-questions. Intervals are drawn over queries (they speak of other queries of these tasks), over tasks (of other tasks of
-the kind), or over fits. They are not corrected for the number of claims: of twenty, one may lie beside the truth.
+A verdict is computed from an exact paired test and a whole 95 % interval. A claim is *seen here, too* or *holds* where
+both put the number on its side of the threshold (p < {SIGNIFICANT}), *not seen here* or *does not hold* where they put
+it on the other, and *not testable at this size* where they do neither, or where fewer than {FEWEST["queries"]} queries
+or, for a claim on tasks in general, fewer than {FEWEST["tasks"]} tasks stand behind it. The first two words are kept
+for what the paper reports, the next two for open questions. Intervals are drawn over queries (they speak of other
+queries of these tasks), over tasks (of other tasks of the kind), or over fits. They are not corrected for the number of
+claims: of twenty, one may lie beside the truth.
 Accuracies count first answer tokens.
 
 Fits have the published settings (400 steps of batch 1, the last alphas kept;

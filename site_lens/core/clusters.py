@@ -111,6 +111,9 @@ class TaskClusters(_Clusters):
     stability: Estimate | None
     """Adjusted Rand index between the clusters and those of bootstraps over seeds and heads: mean and 95% range;
     None with fewer than three tasks, and where all of them or no two share a cluster, which any data would repeat."""
+    stability_by_chance: Estimate | None = None
+    """The same of maps whose heads are shuffled within layers, task by task: mean and 95% range over shuffles, and as
+    p-value the share of shuffles that are as stable. None where `stability` is, and in files of version 0.1.0."""
     family_agreement: Estimate | None
     """Adjusted Rand index between clusters and known families, with 95% bootstrap range and permutation p-value; None
     where fewer than two families are known or none of them has two tasks."""

@@ -116,12 +116,16 @@ class ContentControls(Record):
         zero = self._answers("zero_shot", task)
         return paired_share(self._answers(method, task) - zero, self._answers("site", task) - zero)
 
+    def beyond(self, share: float, method: str, task: str | None = None) -> Paired:
+        """Compare a method query by query with a share of SITE's gain over zero-shot."""
+        least = share * self._answers("site", task) + (1 - share) * self._answers("zero_shot", task)
+        return Paired.of(self._answers(method, task), least, over="queries")
+
     def verdict(self, control: str, task: str | None = None) -> ContentVerdict:
         """Whether a control reaches half of what SITE gains; see `VERDICTS`."""
         if self.share(control, task) is None:
             return "nothing to share"
-        half = HALF * (self._answers("site", task) + self._answers("zero_shot", task))
-        found = Paired.of(self._answers(control, task), half, over="queries").verdict
+        found = self.beyond(HALF, control, task).verdict
         return {"above": "most of the gain", "below": "less than half"}.get(found, found)  # type: ignore[return-value]
 
     def frame(self) -> "pd.DataFrame":

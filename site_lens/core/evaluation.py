@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.core.errors import InputError, unknown_name
+from site_lens.core.paired_tests import Paired
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
 from site_lens.core.records import Axes, Float32, Frozen, Record
-from site_lens.core.paired_tests import Paired
 from site_lens.core.statistics import Interval, mean_interval, wilson
 
 if TYPE_CHECKING:

@@ -61,6 +61,9 @@ class Overlap(Record):
     more: exact, no smaller than 1e-38 (the end of float32), and 1 on the diagonal."""
     q_value: Pairs
     """p-values with the false discovery rate controlled over all pairs (Benjamini and Hochberg); 1 on the diagonal."""
+    findable: Pairs | None = None
+    """Fewest shared heads that would have been found, alone among all pairs, at q < 0.05; where that is more than the
+    smaller set has, no overlap could be found. None in files of version 0.1.0."""
     specificity: RecordLayerHead
     """(record layer head): the record's score less the mean of the others', 0 with a single record."""
 
@@ -72,8 +75,8 @@ class Overlap(Record):
         for name in ("scores", "specificity"):
             if getattr(self, name).shape != (n, *self.grid.shape):
                 raise ValueError(f"{name} of shape {getattr(self, name).shape} does not fit {n} records, {self.grid}")
-        for name in MEASURES:
-            if getattr(self, name).shape != (n, n):
+        for name in (*MEASURES, "findable"):
+            if getattr(self, name) is not None and getattr(self, name).shape != (n, n):
                 raise ValueError(f"{name} of shape {getattr(self, name).shape} does not fit {n} records")
         return self
 
@@ -95,7 +98,7 @@ class Overlap(Record):
         return reduce(lambda left, taken: left - taken, others, self.heads_of(name))
 
     def frame(self) -> "pd.DataFrame":
-        """One row per pair of records: record, other, n_shared, n_record, n_other, and every measure."""
+        """One row per pair of records: record, other, n_shared, n_record, n_other, findable, and every measure."""
         import pandas as pd
 
         first, second = np.triu_indices(len(self.names), k=1)
@@ -109,6 +112,7 @@ class Overlap(Record):
                 "n_shared": (sets[first] & sets[second]).sum(axis=1),
                 "n_record": sizes[first],
                 "n_other": sizes[second],
+                "findable": np.nan if self.findable is None else self.findable[first, second],
                 **{measure: getattr(self, measure)[first, second] for measure in MEASURES},
             }
         )

@@ -24,8 +24,8 @@ SIGNIFICANT = 0.05
 """p-value, or false discovery rate where there are several tests, below which a difference counts as found."""
 
 FEWEST: dict[Drawn, int] = {"tasks": 6, "queries": 30}
-"""Tasks or queries below which there is no verdict. Five tasks that all agree have a sign-flip p of .0625; of fewer than
-30 queries an accuracy of one half is known to .17 at best."""
+"""Tasks or queries below which there is no verdict. Five tasks that all agree have a sign-flip p of .0625;
+of fewer than 30 queries an accuracy of one half is known to .17 at best."""
 
 N_FLIPS = 2**14
 """Sign flips of a test: all of them up to 14 differences, so many drawn at random beyond."""
@@ -74,6 +74,10 @@ class Paired:
     def beyond(self, threshold: float) -> "Paired":
         """Subtract a threshold, so that the verdict says on which side of it the mean difference lies."""
         return Paired.of(self.differences, threshold, over=self.over)
+
+    def turned(self) -> "Paired":
+        """Exchange the two conditions."""
+        return Paired.of(-np.array(self.differences), over=self.over)
 
     @property
     def n(self) -> int:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from site_lens.core.errors import unknown_name
 from site_lens.core.heads import HeadGrid
+from site_lens.core.paired_tests import SIGNIFICANT
 from site_lens.core.records import Axes, Float32, Frozen, Record
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ TaskPairs = Annotated[Float32, Axes(("task", "selector", "other"))]
 
 MEASURES = ("spearman", "spearman_size", "jaccard", "chance", "p_value", "q_value")
 """Every number that is kept of a pair on a task."""
-
-SIGNIFICANT = 0.05
-"""False discovery rate below which two selectors share more heads than chance."""
 
 
 class SelectorFacts(Frozen):
@@ -68,14 +66,17 @@ class SelectorAgreement(Record):
     q_value: TaskPairs
     """The same with the false discovery rate controlled over all pairs and tasks. A pair of selectors that both are
     the same for all tasks counts once."""
+    findable: TaskPairs | None = None
+    """Fewest shared heads that would have been found, alone among all pairs and tasks, at q < 0.05; where that is more
+    than k, no overlap could be found. None in files of version 0.1.0."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         n = len(self.selectors)
         if n < 2 or len(set(self.names)) < n or not self.tasks:
             raise ValueError(f"needs two or more selectors, each once, and a task, got {self.names} on {self.tasks}")
-        for name in MEASURES:
-            if getattr(self, name).shape != (len(self.tasks), n, n):
+        for name in (*MEASURES, "findable"):
+            if getattr(self, name) is not None and getattr(self, name).shape != (len(self.tasks), n, n):
                 raise ValueError(
                     f"{name} of shape {getattr(self, name).shape} does not fit {len(self.tasks)} tasks, {n} selectors"
                 )
@@ -109,6 +110,10 @@ class SelectorAgreement(Record):
         """Share of the tasks in which two selectors share more heads than chance, q < 0.05, (selector other)."""
         found: NDArray[np.float64] = (self.q_value < SIGNIFICANT).mean(axis=0)
         return found
+
+    def testable(self) -> NDArray[np.float64] | None:
+        """Share of the tasks in which two equal sets would have been found, (selector other); None where not known."""
+        return None if self.findable is None else (self.findable <= self.k).mean(axis=0)
 
     def n_tasks(self) -> NDArray[np.int64]:
         """Tasks behind each pair, (selector other): 1 where both selectors are the same for all tasks."""

@@ -186,7 +186,9 @@ class PromptSensitivity(Record):
                 claim = f"{letter}={getattr(one, setting)} does as well as {letter}={getattr(most, setting)}"
                 found.append(_loses_nothing(claim, self.compare(most, one), tolerance))
         smallest = self.along("n_prompts")[0]
-        found.append(_is_above(f"M={smallest.n_prompts} is above few-shot prompting", self.compare(smallest, "few_shot")))
+        found.append(
+            _is_above(f"M={smallest.n_prompts} is above few-shot prompting", self.compare(smallest, "few_shot"))
+        )
         for one in (*self.along("template")[1:], *self.along("label_noise")[1:]):
             found.append(_loses_nothing(f"{one} does as well as {self.base}", self.compare(self.base, one), tolerance))
         return tuple(found)

@@ -11,7 +11,7 @@ from site_lens.core.heads import HeadSet
 from site_lens.core.paired_tests import FEWEST, Paired, Verdict
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.records import Axes, Float32, Record
-from site_lens.core.statistics import Interval, paired_difference, wilson
+from site_lens.core.statistics import Interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,11 @@ class TaskArithmetic(Record):
 
     def difference(self, kind: CombineKind, weight: float, task: str, over: str = "own") -> Interval:
         """Accuracy under a combination less that under a reference, on the same queries, with its 95% interval."""
-        return paired_difference(self._row(kind, weight, task), self._reference_row(over, task))
+        return self.compare(kind, weight, task, over).estimate
+
+    def compare(self, kind: CombineKind, weight: float, task: str, over: str = "own") -> Paired:
+        """Pair a combination with a reference query by query."""
+        return Paired.of(self._row(kind, weight, task), self._reference_row(over, task), over="queries")
 
     def verdict(self, kind: CombineKind, weight: float) -> ArithmeticVerdict:
         """Say which of the two tasks a combination does; see `VERDICTS`."""

@@ -19,7 +19,7 @@ from site_lens.diagnostics.grouping import (
     relabel,
     scaled_to_plane,
 )
-from site_lens.diagnostics.stability import measure_family_agreement, measure_stability
+from site_lens.diagnostics.stability import measure_family_agreement, measure_stability, stability_by_chance
 
 
 def cluster_tasks(
@@ -64,6 +64,8 @@ def cluster_tasks(
     found = group(read.alphas, n_clusters=n_clusters, method=method, what="tasks")
     again = partial(relabel, n_clusters=max(found["labels"]) + 1, method=method)
     pca, explained = principal_components(read.alphas)
+    stability = measure_stability(found["labels"], read.fitted, again, n_bootstrap=n_bootstrap, seed=seed)
+    layers = np.nonzero(read.grid.mask)[0]
     return TaskClusters(
         **found | {"notes": (*read.notes, *found["notes"])},
         items=tuple(read.fitted),
@@ -74,7 +76,8 @@ def cluster_tasks(
         pca=pca,
         explained=explained,
         mds=scaled_to_plane(found["distance"]),
-        stability=measure_stability(found["labels"], read.fitted, again, n_bootstrap=n_bootstrap, seed=seed),
+        stability=stability,
+        stability_by_chance=stability and stability_by_chance(stability.value, read.fitted, layers, again, seed=seed),
         family_agreement=measure_family_agreement(found["labels"], read.families, seed=seed),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from math import factorial
+from math import ceil, factorial
 from typing import TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from site_lens.core.errors import InputError
+from site_lens.core.paired_tests import SIGNIFICANT
 from site_lens.core.records import Float32
 
 Matrix: TypeAlias = NDArray[np.float64] | Float32
@@ -32,6 +33,8 @@ class Association:
     value: float
     p_value: float
     n_tasks: int
+    findable: float
+    """Value above which p would have been below 0.05."""
 
 
 def mantel(one: Matrix, other: Matrix, *, seed: int = 0) -> Association:
@@ -82,13 +85,13 @@ def _permuted(statistic: Statistic, n: int, seed: int) -> Association:
         raise InputError(f"a permutation test over {n} tasks can find nothing; it needs at least {FEWEST_TASKS}")
     found = statistic(np.arange(n))
     if factorial(n) <= MOST_EXACT:
-        others = [statistic(np.array(order)) for order in permutations(range(n))]
-        p = float(np.mean(np.array(others) >= found - 1e-9))  # the identity is among them
+        others = [statistic(np.array(order)) for order in permutations(range(n))]  # the identity is among them
     else:
         stream = np.random.default_rng(seed)
-        reached = sum(statistic(stream.permutation(n)) >= found - 1e-9 for _ in range(N_DRAWS))
-        p = (reached + 1) / (N_DRAWS + 1)
-    return Association(found, p, n)
+        others = [found, *(statistic(stream.permutation(n)) for _ in range(N_DRAWS))]
+    p = float(np.mean(np.array(others) >= found - 1e-9))
+    findable = sorted(others, reverse=True)[ceil(SIGNIFICANT * len(others)) - 1]
+    return Association(found, p, n, findable)
 
 
 def _ranks(values: Matrix) -> NDArray[np.float64]:

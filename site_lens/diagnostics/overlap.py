@@ -12,6 +12,7 @@ from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.fits import SiteFit
 from site_lens.core.heads import HeadGrid
 from site_lens.core.overlap import Overlap, chosen
+from site_lens.core.paired_tests import SIGNIFICANT, SMALLEST, control_false_discoveries
 from site_lens.core.records import Float32
 from site_lens.core.scores import HeadGates, HeadScores
 from site_lens.diagnostics.similarity import jaccard, n_shared, overlap_coefficient, rank_correlation
@@ -24,9 +25,6 @@ Masks: TypeAlias = NDArray[np.bool_]
 
 PERSISTENCE = 0.9
 """p of rank-biased overlap: under it the first ten ranks carry 86 percent of the weight."""
-
-SMALLEST = float(np.finfo(np.float32).tiny)
-"""No p-value is stored as 0, which no exact one is."""
 
 
 def compare_heads(
@@ -72,7 +70,7 @@ def compare_heads(
     sets = np.stack([chosen(scores, threshold, k).mask() for scores in named.values()])
     top_sets = np.stack([scores.top(k).mask() for scores in named.values()])
     values = np.stack([scores.values for scores in named.values()])
-    p_value = _p_values(sets, grid)
+    p_value, findable = _tests(sets, grid)
     return Overlap(
         names=tuple(named),
         grid=grid,
@@ -87,6 +85,7 @@ def compare_heads(
         rank_biased=_rank_biased(list(named.values())),
         p_value=p_value,
         q_value=_q_values(p_value),
+        findable=findable,
         specificity=_specificity(values),
     )
 
@@ -154,28 +153,45 @@ def _rank_biased(scores: list[HeadScores]) -> Float64:
     return met + beyond
 
 
-def _p_values(sets: Masks, grid: HeadGrid) -> Float64:
-    shared, in_layer = n_shared(sets[:, grid.mask]), sets.sum(axis=2).tolist()
-    p_value = np.ones(shared.shape)
-    for i, j in zip(*np.triu_indices(len(sets), k=1), strict=True):
-        layers = zip(grid.heads_per_layer, in_layer[i], in_layer[j], strict=True)
-        chances = reduce(np.convolve, (_chances(*layer) for layer in layers))
-        p_value[i, j] = p_value[j, i] = chances[shared[i, j] :].sum()
-    return np.clip(p_value, SMALLEST, 1)
+def _tests(sets: Masks, grid: HeadGrid) -> tuple[Float64, Float64]:
+    """Test every pair of sets (record layer head).
+
+    Returns:
+        (record other): p-values, and the fewest shared heads whose p-value would be found alone among all pairs.
+    """
+    shared = n_shared(sets[:, grid.mask])
+    in_layer = [tuple(counts) for counts in sets.sum(axis=2).tolist()]
+    p_value, findable = np.ones(shared.shape), np.zeros(shared.shape)
+    pairs = list(zip(*np.triu_indices(len(sets), k=1), strict=True))
+    for i, j in pairs:
+        at_least = np.cumsum(shared_by_chance(grid.heads_per_layer, in_layer[i], in_layer[j])[::-1])[::-1]
+        p_value[i, j] = p_value[j, i] = at_least[shared[i, j]]
+        findable[i, j] = findable[j, i] = int((at_least > SIGNIFICANT / len(pairs)).sum())
+    return np.clip(p_value, SMALLEST, 1), findable
+
+
+@cache  # selectors that are the same for all tasks meet again on each
+def shared_by_chance(heads: tuple[int, ...], one: tuple[int, ...], other: tuple[int, ...]) -> Float64:
+    """Chance that random sets, with as many heads in each layer as two given ones, share 0, 1, ... heads; exact.
+
+    Args:
+        heads: Heads of each layer.
+        one: Heads of the first set in each layer.
+        other: Heads of the second.
+    """
+    layers = (layer for layer in zip(heads, one, other, strict=True) if layer[0])
+    return reduce(np.convolve, (_shared_in_layer(*layer) for layer in layers))
 
 
 @cache
-def _chances(n: int, a: int, b: int) -> Float64:
+def _shared_in_layer(n: int, a: int, b: int) -> Float64:
     """Chance that random sets of `a` and of `b` out of `n` heads share 0, 1, ... heads (hypergeometric)."""
     return np.array([comb(a, x) * comb(n - a, b - x) / comb(n, b) for x in range(min(a, b) + 1)])
 
 
 def _q_values(p_value: Float64) -> Float64:
-    from scipy.stats import false_discovery_control
-
-    q_value, pairs = np.ones(p_value.shape), np.triu_indices(len(p_value), k=1)
-    if len(pairs[0]):
-        q_value[pairs] = false_discovery_control(p_value[pairs])
+    pairs = np.triu(np.ones(p_value.shape, dtype=bool), k=1)
+    q_value = control_false_discoveries(p_value, pairs)
     return np.minimum(q_value, q_value.T)
 
 

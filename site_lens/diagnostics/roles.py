@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from site_lens.core.errors import InputError
+from site_lens.core.paired_tests import SIGNIFICANT
 from site_lens.core.profiles import HeadProfiles
 from site_lens.core.transfer import TransferMatrix
 from site_lens.diagnostics.matrix_tests import Association, mantel
@@ -21,12 +22,9 @@ FEWEST_PAIRS = 20
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.05
-"""Share of permutations below which an association counts."""
-
 VERDICTS = {
     "same_role": "Tasks whose heads do the same transfer, also where they share no head.",
-    "no_association": "Whether the heads of two tasks do the same says nothing of transfer between them.",
+    "not_found": "No association of transfer with the roles of heads was found.",
     "cannot_tell": "Transfer goes along with roles, but it may be for shared heads: too few pairs of tasks share none.",
 }
 """What is found, by verdict."""
@@ -52,23 +50,35 @@ class RoleAssociation:
     def verdict(self) -> str:
         """Whether tasks whose heads do the same transfer, beyond their having heads in common; see `VERDICTS`."""
         if self.apart is not None:
-            return "same_role" if self.apart.p_value < LEVEL else "no_association"
-        if self.roles.p_value >= LEVEL:
-            return "no_association"
+            return "same_role" if self.apart.p_value < SIGNIFICANT else "not_found"
+        if self.roles.p_value >= SIGNIFICANT:
+            return "not_found"
         return "cannot_tell"
 
     @property
     def meaning(self) -> str:
-        """What the verdict says, in a sentence."""
-        return VERDICTS[self.verdict]
+        """What the verdict says; where nothing was found, how large an association would have been."""
+        if self.verdict != "not_found":
+            return VERDICTS[self.verdict]
+        tested = self.roles if self.apart is None else self.apart
+        return (
+            f"{VERDICTS['not_found']} The rank correlation is {tested.value:+.2f} (p = {tested.p_value:.2g}); one above "
+            f"{tested.findable:+.2f} would have been found."
+        )
 
     def frame(self) -> "pd.DataFrame":
-        """One row a comparison: with what, rank correlation, p (one-sided, by permutation of tasks), tasks."""
+        """One row a comparison: with what, rank correlation, p (one-sided, by permutation of tasks), findable, tasks."""
         import pandas as pd
 
         tested = {"roles": self.roles, "shared heads": self.heads, "roles, no head shared": self.apart}
         rows = [
-            {"with": name, "correlation": one.value, "p_value": one.p_value, "n_tasks": one.n_tasks}
+            {
+                "with": name,
+                "correlation": one.value,
+                "p_value": one.p_value,
+                "findable": one.findable,
+                "n_tasks": one.n_tasks,
+            }
             for name, one in tested.items()
             if one is not None
         ]

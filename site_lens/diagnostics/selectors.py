@@ -1,7 +1,6 @@
 """Ways to score heads compared with each other: whether they find the same heads, and more so than chance."""
 
 from collections.abc import Mapping
-from functools import cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +8,10 @@ from numpy.typing import NDArray
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.heads import HeadGrid
 from site_lens.core.overlap import Overlap
+from site_lens.core.paired_tests import SIGNIFICANT, control_false_discoveries
 from site_lens.core.scores import HeadScores, ScoresByTask
 from site_lens.core.selector_agreement import SelectorAgreement, SelectorFacts
-from site_lens.diagnostics.overlap import compare_heads
+from site_lens.diagnostics.overlap import compare_heads, shared_by_chance
 from site_lens.diagnostics.similarity import rank_correlation
 
 Float64 = NDArray[np.float64]
@@ -39,6 +39,7 @@ def compare_selectors(scores: Mapping[str, ScoresByTask], k: int | None = None) 
     overlaps = [_on(task, scores, k) for task in tasks]
     facts = tuple(_facts(name, [own[task] for task in tasks], overlaps[0].k) for name, own in scores.items())
     p_value = np.stack([one.p_value for one in overlaps]).astype(np.float64)
+    same_for_all = np.array([one.same_for_all for one in facts])
     return SelectorAgreement(
         grid=grid,
         selectors=facts,
@@ -50,7 +51,8 @@ def compare_selectors(scores: Mapping[str, ScoresByTask], k: int | None = None) 
         jaccard=[one.jaccard_top for one in overlaps],
         chance=[_chance(one) for one in overlaps],
         p_value=p_value,
-        q_value=_controlled(p_value, np.array([one.same_for_all for one in facts])),
+        q_value=_controlled(p_value, same_for_all),
+        findable=_findable(overlaps, int(_distinct(len(tasks), same_for_all).sum())),
     )
 
 
@@ -103,34 +105,36 @@ def _chance(overlap: Overlap) -> Float64:
     return expected
 
 
-@cache  # selectors that are the same for all tasks meet again on each
 def _expected(heads: tuple[int, ...], first: tuple[int, ...], second: tuple[int, ...]) -> float:
-    """Expect a Jaccard index: how many heads two sets share is hypergeometric in each layer, a convolution over all."""
-    layers = (layer for layer in zip(heads, first, second, strict=True) if layer[0])
-    chances = reduce(np.convolve, (_shared(*layer) for layer in layers))
+    """Expect a Jaccard index of layer-matched random sets."""
+    chances = shared_by_chance(heads, first, second)
     shared = np.arange(len(chances))
     return float(chances @ (shared / (sum(first) + sum(second) - shared)))
 
 
-@cache
-def _shared(n: int, a: int, b: int) -> Float64:
-    """Chance that random sets of `a` and of `b` out of `n` heads share 0, 1, ... heads."""
-    from scipy.stats import hypergeom
+def _findable(overlaps: list[Overlap], n_tests: int) -> Float64:
+    """(task selector other): fewest shared heads that would have been found, alone among all tests."""
+    found = np.zeros((len(overlaps), len(overlaps[0].names), len(overlaps[0].names)))
+    for of, overlap in zip(found, overlaps, strict=True):
+        in_layer = [tuple(overlap.heads_of(name).mask().sum(axis=1).tolist()) for name in overlap.names]
+        for i, j in zip(*np.triu_indices(len(in_layer), k=1), strict=True):
+            chances = shared_by_chance(overlap.grid.heads_per_layer, in_layer[i], in_layer[j])
+            of[i, j] = of[j, i] = (np.cumsum(chances[::-1])[::-1] > SIGNIFICANT / n_tests).sum()
+    return found
 
-    chances: Float64 = hypergeom.pmf(np.arange(min(a, b) + 1), n, a, b)
-    return chances
+
+def _distinct(n_tasks: int, same_for_all: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(task selector other): which pairs are tests of their own; what repeats from task to task counts once."""
+    n = len(same_for_all)
+    distinct = np.broadcast_to(np.triu(np.ones((n, n), dtype=bool), k=1), (n_tasks, n, n)).copy()
+    distinct[1:, same_for_all[:, None] & same_for_all[None, :]] = False
+    return distinct
 
 
 def _controlled(p_value: Float64, same_for_all: NDArray[np.bool_]) -> Float64:
-    """Control the false discovery rate over tasks and pairs, (task selector other); what repeats counts once."""
-    from scipy.stats import false_discovery_control
-
-    first, second = np.triu_indices(p_value.shape[1], k=1)
-    distinct = np.ones((len(p_value), len(first)), dtype=np.bool_)
-    distinct[1:, same_for_all[first] & same_for_all[second]] = False
-    adjusted = np.empty(distinct.shape)
-    adjusted[distinct] = false_discovery_control(p_value[:, first, second][distinct])
-    adjusted[~distinct] = np.broadcast_to(adjusted[0], adjusted.shape)[~distinct]
-    q_value = np.ones(p_value.shape)
-    q_value[:, first, second] = q_value[:, second, first] = adjusted
-    return q_value
+    """Control the false discovery rate over tasks and pairs, (task selector other)."""
+    distinct = _distinct(len(p_value), same_for_all)
+    q_value = control_false_discoveries(p_value, distinct)
+    repeated = same_for_all[:, None] & same_for_all[None, :]
+    q_value[:, repeated] = q_value[0, repeated]
+    return np.minimum(q_value, q_value.transpose(0, 2, 1))

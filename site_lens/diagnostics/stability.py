@@ -16,6 +16,9 @@ Pairs: TypeAlias = NDArray[np.bool_]
 N_RESAMPLES = 2000
 """Bootstraps over tasks for the range of the family agreement."""
 
+N_NULLS, N_NULL_BOOTSTRAPS = 39, 20
+"""Maps shuffled within layers that stability is compared with, and bootstraps of each; p is 1 / 40 or more."""
+
 N_PERMUTATIONS = 1999
 """Shuffles of the families for its p-value, which is 1 / (N_PERMUTATIONS + 1) or more."""
 
@@ -79,8 +82,61 @@ def measure_stability(
 
     Reference: Hennig 2007 (bootstrapped clusters).
     """
-    found = together(labels)
-    if len(labels) < 3 or not found.any() or found.sum() == len(labels) * (len(labels) - 1):
+    indices = _indices(labels, fitted, again, n_bootstrap=n_bootstrap, seed=seed)
+    if indices is None:
+        return None
+    low, high = np.percentile(indices, (2.5, 97.5))
+    return Estimate(value=float(np.mean(indices)), low=float(low), high=float(high))
+
+
+def stability_by_chance(
+    stability: float, fitted: Mapping[str, Float32], layers: NDArray[np.int64], again: Callable[[Float32], ArrayLike],
+    *, seed: int,
+) -> Estimate | None:  # fmt: skip
+    """Measure how stable clusters are of maps whose heads are shuffled within layers, task by task.
+
+    Maps that have their high alphas in the same layers make stable clusters, too, without a head in common. This is the
+    stability that such maps have.
+
+    Args:
+        stability: What was measured on the maps as they are.
+        fitted: Alphas of each task (seed head).
+        layers: Layer of each head.
+        again: Groups mean alphas (task head) anew.
+        seed: Seed of the draws.
+
+    Returns:
+        Mean and 95% range over shuffles, and as p-value the share of shuffles that are as stable; those with nothing to
+        compare count as such. None where no shuffle has anything to compare.
+    """
+    found = []
+    for draw in range(N_NULLS):
+        shuffled = {}
+        for task, alphas in fitted.items():
+            keys = seed_stream(seed, "shuffled maps", draw, task).random(len(layers))
+            order = np.empty(len(layers), dtype=np.int64)
+            order[np.lexsort((np.arange(len(layers)), layers))] = np.lexsort((keys, layers))
+            shuffled[task] = alphas[:, order]
+        labels = again(np.stack([alphas.mean(axis=0) for alphas in shuffled.values()]))
+        indices = _indices(labels, shuffled, again, n_bootstrap=N_NULL_BOOTSTRAPS, seed=seed)
+        found.append(np.nan if indices is None else float(np.mean(indices)))
+    known = np.array(found)[np.isfinite(found)]
+    if not len(known):
+        return None
+    as_stable = len(found) - int((known < stability).sum())
+    low, high = np.percentile(known, (2.5, 97.5))
+    return Estimate(
+        value=float(known.mean()), low=float(low), high=float(high), p_value=(1 + as_stable) / (1 + N_NULLS)
+    )
+
+
+def _indices(
+    labels: ArrayLike, fitted: Mapping[str, Float32], again: Callable[[Float32], ArrayLike], *, n_bootstrap: int,
+    seed: int,
+) -> list[float] | None:  # fmt: skip
+    """Adjusted Rand index of clusters with those of each bootstrap; None where there is nothing to compare."""
+    found, n = together(labels), len(fitted)
+    if n < 3 or not found.any() or found.sum() == n * (n - 1):
         return None
     n_heads = next(iter(fitted.values())).shape[1]
     heads = seed_stream(seed, "bootstrap heads").integers(n_heads, size=(n_bootstrap, n_heads))
@@ -96,9 +152,8 @@ def measure_stability(
         # tasks in random order: clusters that hang on ties, which the order decides, are not stable
         order = shuffles.permutation(len(means))
         drawn = together(again(means[np.ix_(order, heads[b])]))
-        indices.append(adjusted_rand(found[np.ix_(order, order)], drawn)[0])
-    low, high = np.percentile(indices, (2.5, 97.5))
-    return Estimate(value=float(np.mean(indices)), low=float(low), high=float(high))
+        indices.append(float(adjusted_rand(found[np.ix_(order, order)], drawn)[0]))
+    return indices
 
 
 def measure_family_agreement(labels: Sequence[int], families: Sequence[str | None], *, seed: int) -> Estimate | None:

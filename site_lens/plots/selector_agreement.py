@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.core.errors import unknown_name
-from site_lens.core.selector_agreement import SIGNIFICANT, SelectorAgreement
+from site_lens.core.paired_tests import SIGNIFICANT
+from site_lens.core.selector_agreement import SelectorAgreement
 from site_lens.plots.similarity import TOP, bar_on_top, named_axis
 from site_lens.plots.style import SIGNED_SCALE, TEMPLATE, plain, titled
 

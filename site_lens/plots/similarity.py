@@ -10,13 +10,11 @@ from plotly.subplots import make_subplots
 from site_lens.core.clusters import HeadClusters, TaskClusters
 from site_lens.core.errors import unknown_name
 from site_lens.core.overlap import Overlap
+from site_lens.core.paired_tests import SIGNIFICANT
 from site_lens.core.records import Float32
 from site_lens.plots.style import GATE_SCALE, INK, SIGNED_SCALE, TEMPLATE, at_least, plain, titled
 
 Measure = Literal["jaccard", "jaccard_top", "overlap_coefficient", "spearman", "rank_biased"]
-
-SIGNIFICANT = 0.05
-"""False discovery rate below which a pair is marked."""
 
 MOST_NAMED, MOST_COLUMNS_NAMED = 60, 20
 """Rows up to which a matrix has names on its axis; and columns whose names stay apart in a phone's width."""

@@ -10,6 +10,7 @@ from site_lens.core.agreement import Agreement
 from site_lens.core.clusters import CoClusters, Estimate, TaskClusters
 from site_lens.core.fits import SiteFits
 from site_lens.core.overlap import Overlap
+from site_lens.core.paired_tests import SIGNIFICANT
 from site_lens.core.scores import HeadGates
 from site_lens.diagnostics.agreement import measure_agreement
 from site_lens.diagnostics.clustering import cluster_tasks, cocluster
@@ -87,10 +88,23 @@ def _shown(number: float) -> str:
 
 def _overlap(overlap: Overlap) -> Block:
     table = overlap.frame()
-    n_significant = int((table["q_value"] < 0.05).sum())
+    n_significant = int((table["q_value"] < SIGNIFICANT).sum())
+    smaller = table[["n_record", "n_other"]].min(axis=1)
+    testable = table["findable"] <= smaller
     lines = [
         f"{n_significant} of {len(table)} pairs of tasks share more heads with alpha above 0.5 than sets with as many "
         "heads in each layer do by chance (false discovery rate below 0.05; dots).",
+        *(
+            []
+            if table["findable"].isna().all() or n_significant == len(table)
+            else [
+                f"In {int(testable.sum())} of {len(table)} pairs the sets are of a size at which sharing all heads of the "
+                f"smaller would have been found; there, sharing {table['findable'][testable].median():.0f} or more "
+                "(median) would have been."
+                if testable.any()
+                else "In no pair are the sets of a size at which any overlap could have been found."
+            ]
+        ),
         f"{len(overlap.shared())} of {len(overlap.grid)} heads are open in every task.",
     ]
     counts = plots.overlap_counts(overlap)
@@ -118,6 +132,12 @@ def _groups(found: TaskClusters) -> Block:
         lines.append(
             "Resampled heads and seeds give the same groups with an adjusted Rand index (1: always, 0: chance) of "
             f"{_range(found.stability)}."
+        )
+    if found.stability_by_chance is not None:
+        null = found.stability_by_chance
+        lines.append(
+            f"Maps whose heads are shuffled within layers do so with {_range(null)}; as stable as here: "
+            f"p = {null.p_value:.3f}."
         )
     if found.family_agreement is not None:
         known = found.family_agreement

@@ -88,8 +88,25 @@ def _with_site(agreement: SelectorAgreement) -> list[str]:
         f"{', '.join(f'{agreement.names[i]} ({ranks[i]:.2f})' for i in closest)}.",
         f"Share {sets} (share of tasks): {', '.join(alike)}."
         if alike
-        else f"No selector shares {sets}. With sets this small the test sees only large overlaps: the table has means.",
+        else f"No selector was found to share {sets}. {_power(agreement)}",
     ]
+
+
+def _power(agreement: SelectorAgreement) -> str:
+    """Say how large an overlap the tests could have found."""
+    testable = agreement.testable()
+    if testable is None or agreement.findable is None:
+        return "How large an overlap the tests could have found is not known (a record of version 0.1.0)."
+    site = agreement.names.index(SITE)
+    others = [i for i in range(len(agreement.names)) if i != site]
+    share = float(testable[site, others].mean())
+    if not share:
+        return f"Even two equal sets of {agreement.k} heads could not have been found among so many tests."
+    fewest = agreement.findable[:, site, others]
+    return (
+        f"Two equal sets of {agreement.k} heads would have been found in {share:.0%} of the pairs and tasks; there, "
+        f"{np.median(fewest[fewest <= agreement.k]):.0f} shared heads or more (median) would have been."
+    )
 
 
 def _cautions(agreement: SelectorAgreement) -> list[str]:
@@ -99,9 +116,7 @@ def _cautions(agreement: SelectorAgreement) -> list[str]:
     others = [i for i in range(len(agreement.names)) if i not in random]
     if random and others:
         share = float(np.mean(agreement.beyond()[np.ix_(random, others)]))
-        lines.append(
-            f"Random scores do so with the others in {share:.1%} of all pairs and tasks: what the test lets by."
-        )
+        lines.append(f"False-positive rate with random scores: {share:.1%} of all pairs and tasks.")
     signed = [one.selector for one in agreement.selectors if one.signed]
     if signed:
         lines.append(

@@ -7,6 +7,7 @@ from site_lens import plots
 from site_lens.core.content import ContentControls
 from site_lens.core.errors import InputError
 from site_lens.core.faithfulness import DIRECTIONS, Faithfulness
+from site_lens.core.fit_ablation import VERDICTS as ABLATION_VERDICTS
 from site_lens.core.fit_ablation import FitAblation
 from site_lens.core.landscape import VERDICTS as LANDSCAPE_VERDICTS
 from site_lens.core.landscape import FitLandscape
@@ -67,7 +68,7 @@ def _transfer(name: str, matrix: TransferMatrix) -> Block:
     reading = read_transfer(matrix)
     lines = [
         f"{len(matrix.tasks)} tasks, {int(matrix.n_queries.sum())} queries. Normalised: 0 is the target without any "
-        "fit, 1 is its own fit; intervals are bootstraps over targets.",
+        "fit, 1 is its own fit; tests and intervals are over targets.",
         *(_transfer_line(one) for one in reading.kinds),
     ]
     table = matrix.frame()
@@ -90,6 +91,8 @@ def _transfer_line(one: KindReading) -> str:
         parts.append(f"mean normalised score {_between(one.mean)} over {one.mean.n} targets")
     if one.above_null is not None:
         parts.append(f"accuracy above that of the null ({one.null.replace('_', ' ')}) {_between(one.above_null)}")
+        if one.verdict == "not found":
+            parts.append(f"{one.above_null.reach:.2f} or more would have been found")
     if one.overlap_p is not None and one.overlap_correlation is not None:
         parts.append(f"rank correlation with shared heads {_signed(one.overlap_correlation)}, p = {one.overlap_p:.2g}")
     if one.family_p is not None and one.family_gap is not None:
@@ -175,7 +178,12 @@ def _content(name: str, found: ContentControls) -> Block:
 
 def _ablation(name: str, found: FitAblation) -> Block:
     lines = [f"{found.n_queries} queries of {len(found.tasks)} tasks; every choice in turn against the default fit."]
-    lines += [f"{variant}: {verdict}." for variant, verdict in found.verdicts().items()]
+    q_values = found.q_values()
+    lines += [
+        f"{variant}: {ABLATION_VERDICTS[verdict]} Difference {_between(found.difference(variant))}, q = "
+        f"{q_values[variant]:.2g}."
+        for variant, verdict in found.verdicts().items()
+    ]
     return Block("What each choice is worth", lines, [embed(name, plots.fit_ablation(found), found.means_frame())])
 
 

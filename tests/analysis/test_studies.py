@@ -171,17 +171,17 @@ def test_pages_are_made_of_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     result_pages.write_pages([planted_result(), unrun], figures, docs, readme)
     page = (docs / "README.md").read_text(encoding="utf-8")
     assert page.count("This says nothing about large models") == 1
-    assert "| It is above | 10 points | > 0 | 0.100 | 0.050 to 0.200 | queries | 200 | 1 | **replicated** |" in page
+    assert "| It is above | 10 points | > 0 | 0.100 | 0.050 to 0.200 | queries | 200 | 1 | **seen here, too** |" in page
     assert "**holds**" in page
     assert "| Q: x\\nA: \\| y |  |" in page  # a cell is one line
-    assert "not testable at this size: 2 tasks, 8 needed" in page
+    assert "not testable at this size: 2 tasks, 6 needed" in page
     assert [path.name for path in docs.glob("*.svg")] == ["01_single_task-small.svg"]
     assert "![Small.](01_single_task-small.svg)" in page and "big.svg" not in page
     assert re.findall(r"\]\(#(.*?)\)", page) == ["01-is-it-so", "02-and-this"]
     assert "`analysis/02_other.py`, not run yet. So it is." in page
     table = readme.read_text(encoding="utf-8")
-    assert "| It is above: 0.100 [0.050, 0.200], replicated |" in table
-    assert "| 1 replicated, 1 holds, 1 not testable at this size | 1.5 |" in table
+    assert "| It is above: 0.100 [0.050, 0.200], seen here, too |" in table
+    assert "| 1 seen here, too, 1 holds, 1 not testable at this size | 1.5 |" in table
     assert "| `02_other.py` | And this? | So it is. | not run yet |  |  |" in table
     assert table.startswith("before") and table.endswith("after")
 

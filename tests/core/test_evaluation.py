@@ -5,7 +5,7 @@ import pytest
 
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import MATCHES, REFERENCE, RESULT_COLUMNS, Evaluation, Evaluations, split_seed
-from site_lens.core.statistics import mean_interval, wilson
+from site_lens.core.statistics import mean_interval, paired_difference, wilson
 from tests.fakes import ACCURACIES, fake_evaluation
 
 
@@ -31,7 +31,7 @@ def test_accuracy_is_the_planted_share_with_wilsons_interval() -> None:
 
 def test_a_gain_is_paired_query_by_query() -> None:
     gain = planted().gain("site")
-    assert gain == mean_interval(np.array([-1, -1, 0, 1], dtype=np.float32))
+    assert gain == paired_difference([-1, -1, 0, 1])
     assert (gain.value, gain.n) == (-0.25, 4)
     assert planted().gain("site", over="site").value == 0
     assert planted().gain(REFERENCE, over="site").value == 0.25

@@ -13,8 +13,9 @@ from scipy.stats import binomtest, permutation_test
 
 from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluation, Evaluations, MethodCost
+from site_lens.core.paired_tests import N_FLIPS, sign_flip_test
 from site_lens.core.statistics import mean_interval, wilson
-from site_lens.diagnostics.methods import N_FLIPS, _sign_flips, tabulate_methods
+from site_lens.diagnostics.methods import tabulate_methods
 from tests.core.conftest import laws
 from tests.fakes import fake_evaluation
 
@@ -75,18 +76,20 @@ def test_the_false_discovery_rate_is_controlled_over_tasks_and_methods_of_a_refe
 
 
 def test_six_tasks_that_all_gain_give_the_smallest_p_value_of_their_signs() -> None:
-    over = tabulate_methods(tasks_with([1, 2, 3, 4, 5, 6]), ["ten_shot"]).of("rival").over("ten_shot")
+    table = tabulate_methods(tasks_with([2, 3, 4, 5, 6, 7]), ["ten_shot"])
+    over = table.of("rival").over("ten_shot")
     assert over is not None
     assert (over.n_above, over.n_below, over.p_value) == (6, 0, 2 / 2**6)
-    assert over.is_found
-    assert over.value == pytest.approx(np.mean([1, 2, 3, 4, 5, 6]) / 20)
+    assert table.verdict("rival", "ten_shot") == "above"
+    assert tabulate_methods(tasks_with([1, 2, 3, 4, 5]), ["ten_shot"]).verdict("rival", "ten_shot") == "too few"
+    assert over.value == pytest.approx(np.mean([2, 3, 4, 5, 6, 7]) / 20)
 
 
-def test_the_mean_over_tasks_counts_each_once_with_a_bootstrap_over_tasks() -> None:
+def test_the_mean_over_tasks_counts_each_once_with_an_interval_over_tasks() -> None:
     table = tabulate_methods(tasks_with([2, -4, 6]), ["ten_shot"])
     rival = table.of("rival")
-    expected = mean_interval(np.array([0.6, 0.3, 0.8], dtype=np.float32))
-    assert (rival.value, rival.low, rival.high) == (expected.value, expected.low, expected.high)
+    expected = mean_interval(np.array([0.6, 0.3, 0.8]))
+    assert (rival.value, rival.low, rival.high) == pytest.approx((expected.value, expected.low, expected.high))
     over = rival.over("ten_shot")
     assert over is not None
     assert (over.n_above, over.n_below) == (2, 1)
@@ -141,19 +144,16 @@ def test_the_sign_flip_test_is_the_share_of_all_flips_that_go_as_far(differences
     every = [
         abs(np.dot(signs, differences)) >= abs(sum(differences)) for signs in product((1, -1), repeat=len(by_task))
     ]
-    assert _sign_flips(by_task[:, None])[0] == pytest.approx(np.mean(every))
+    assert sign_flip_test(by_task.tolist()) == pytest.approx(np.mean(every))
 
 
 def test_drawn_flips_agree_with_scipy_and_are_never_zero() -> None:
-    differences = np.random.default_rng(0).normal(0.03, 0.1, (30, 2))
-    differences[:, 1] += 10
-    found = _sign_flips(differences)
+    differences = np.random.default_rng(0).normal(0.03, 0.1, 30)
     known = permutation_test(
-        (differences[:, 0],), np.mean, permutation_type="samples", n_resamples=N_FLIPS, rng=np.random.default_rng(1)
+        (differences,), np.mean, permutation_type="samples", n_resamples=N_FLIPS, rng=np.random.default_rng(1)
     )
-    assert found[0] == pytest.approx(known.pvalue, abs=0.02)
-    assert found[1] == 1 / (N_FLIPS + 1)
-    assert np.array_equal(found, _sign_flips(differences))
+    assert sign_flip_test(differences.tolist()) == pytest.approx(known.pvalue, abs=0.02)
+    assert sign_flip_test((differences + 10).tolist()) == 1 / (N_FLIPS + 1)
 
 
 def test_a_method_is_not_compared_with_itself() -> None:

@@ -19,7 +19,7 @@ from site_lens.reporting import write_report
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fit, fake_fits, fake_identity
 
 NAUGHTY = "<script>alert(1)</script>"
-TASKS = ["antonym", "synonym", NAUGHTY, "capitalize", "present-past"]
+TASKS = ["antonym", "synonym", NAUGHTY, "capitalize", "present-past", "plural", "capital", "sentiment"]
 
 
 def evaluations(tasks: list[str] = TASKS, accuracies: dict[str, float] | None = None) -> Evaluations:
@@ -134,18 +134,18 @@ def test_a_figure_with_many_names_scrolls_where_the_page_is_narrower(tmp_path: P
 
 def test_the_headline_names_the_gain_the_interval_and_the_gates_alone(page: str) -> None:
     text = words(page)
-    assert "SITE beats 10-shot prompting +0.150 [0.150, 0.150]" in text
-    assert "The content of the task embedding adds to the gates +0.550 [0.550, 0.550]" in text
+    assert "SITE beats 10-shot prompting: +0.150 [+0.0" in text
+    assert "The content of the task embedding adds to the gates: +0.550 [+0.4" in text
     assert "site_zero_embedding 0.300" in text
 
 
 @pytest.mark.parametrize(
     ("site", "zero", "expected"),
     [
-        (0.4, 0.1, "SITE falls short of 10-shot prompting \N{MINUS SIGN}0.300"),
-        (0.7, 0.1, "SITE and 10-shot prompting are not told apart +0.000"),
-        (0.9, 0.9, "no effect of the embedding's content is shown +0.000"),
-        (0.5, 0.9, "The gates alone do better than SITE \N{MINUS SIGN}0.400"),
+        (0.4, 0.1, "SITE falls short of 10-shot prompting: -0.300 ["),
+        (0.7, 0.1, "No difference found between SITE and 10-shot prompting: +0.000 ["),
+        (0.9, 0.9, "No difference found between SITE and the gates alone: +0.000 ["),
+        (0.5, 0.9, "The gates alone do better than SITE: -0.400 ["),
     ],
 )
 def test_the_headline_says_when_site_does_not_win(tmp_path: Path, site: float, zero: float, expected: str) -> None:
@@ -164,15 +164,15 @@ def test_without_the_gates_alone_there_is_no_comparison(tmp_path: Path) -> None:
 def test_a_single_task_takes_its_intervals_from_its_queries(tmp_path: Path) -> None:
     text = words(report(tmp_path, fake_fits(["antonym"]), evaluations=evaluations(["antonym"])))
     assert "one task; 95% intervals over its test queries" in text
-    low, high = re.findall(r"SITE [a-z0-9 -]+ \+0\.150 \[([+\N{MINUS SIGN}]?[\d.]+), ([\d.]+)\]", text)[0]
-    assert low != high
+    assert re.search(r"SITE and 10-shot prompting: \+0\.150 \[-[\d.]+, \+[\d.]+\] over 40 queries, p = ", text)
 
 
-def test_few_tasks_carry_a_warning_and_get_no_verdict(tmp_path: Path) -> None:
+def test_few_tasks_get_no_verdict(tmp_path: Path) -> None:
     few = TASKS[:3]
     text = words(report(tmp_path, fake_fits(few), evaluations=evaluations(few)))
-    assert "mean over 3 tasks, each counting once; 95% bootstrap intervals over tasks (few tasks" in text
-    assert "No verdict from 3 tasks: it takes 5" in text
+    assert "mean over 3 tasks, each counting once; 95% t intervals over tasks" in text
+    assert "SITE minus 10-shot prompting: +0.150" in text
+    assert "No verdict: it takes 6 tasks" in text
     assert "SITE beats" not in text
 
 
