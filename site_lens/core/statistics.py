@@ -124,7 +124,7 @@ def paired_share(part: ArrayLike, whole: ArrayLike, *, confidence: float = 0.95)
     _need_observations(n)
     z2 = float(norm.ppf((1 + confidence) / 2)) ** 2
     grown = 1 + z2 / (n + 2)
-    # (mean of part - s whole)^2 grown <= z2 ((part - s whole)^2 + 2) / (n + 2), a quadratic in s: a s^2 - 2 b s + c <= 0
+    # a s^2 - 2 b s + c <= 0, from (sum of d)^2 grown <= z2 (sum of d^2 + 2) with d = part - s whole
     a = other.sum() ** 2 * grown - z2 * (other @ other)
     b = one.sum() * other.sum() * grown - z2 * (one @ other)
     c = one.sum() ** 2 * grown - z2 * (one @ one + 2)

@@ -121,7 +121,7 @@ class TaskArithmetic(Record):
         return "only the second" if second == "above" else "neither"
 
     def _above_threshold(self, kind: CombineKind, weight: float, task: str) -> Verdict:
-        """Compare with the accuracy from which on the task is done: zero-shot and a share of the own fit's gain over it.
+        """Compare with the accuracy from which on the task is done: zero-shot and a share of the own fit's gain.
 
         The threshold is measured on the same queries, so that the comparison is paired.
         """

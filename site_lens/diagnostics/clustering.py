@@ -77,7 +77,8 @@ def cluster_tasks(
         explained=explained,
         mds=scaled_to_plane(found["distance"]),
         stability=stability,
-        stability_by_chance=stability and stability_by_chance(stability.value, read.fitted, layers, again, seed=seed),
+        stability_by_chance=stability
+        and stability_by_chance(stability.value, read.fitted, layers, again, n_bootstrap=n_bootstrap, seed=seed),
         family_agreement=measure_family_agreement(found["labels"], read.families, seed=seed),
     )
 

@@ -62,12 +62,12 @@ class RoleAssociation:
             return VERDICTS[self.verdict]
         tested = self.roles if self.apart is None else self.apart
         return (
-            f"{VERDICTS['not_found']} The rank correlation is {tested.value:+.2f} (p = {tested.p_value:.2g}); one above "
-            f"{tested.findable:+.2f} would have been found."
+            f"{VERDICTS['not_found']} The rank correlation is {tested.value:+.2f} (p = {tested.p_value:.2g}); one "
+            f"above {tested.findable:+.2f} would have been found."
         )
 
     def frame(self) -> "pd.DataFrame":
-        """One row a comparison: with what, rank correlation, p (one-sided, by permutation of tasks), findable, tasks."""
+        """One row a comparison: with what, rank correlation, p (one-sided, of permuted tasks), findable, tasks."""
         import pandas as pd
 
         tested = {"roles": self.roles, "shared heads": self.heads, "roles, no head shared": self.apart}

@@ -16,8 +16,9 @@ Pairs: TypeAlias = NDArray[np.bool_]
 N_RESAMPLES = 2000
 """Bootstraps over tasks for the range of the family agreement."""
 
-N_NULLS, N_NULL_BOOTSTRAPS = 39, 20
-"""Maps shuffled within layers that stability is compared with, and bootstraps of each; p is 1 / 40 or more."""
+N_NULLS, MOST_NULL_BOOTSTRAPS = 39, 10
+"""Maps shuffled within layers that stability is compared with, and most bootstraps of each; p is 1 / 40 or more.
+"""
 
 N_PERMUTATIONS = 1999
 """Shuffles of the families for its p-value, which is 1 / (N_PERMUTATIONS + 1) or more."""
@@ -91,7 +92,7 @@ def measure_stability(
 
 def stability_by_chance(
     stability: float, fitted: Mapping[str, Float32], layers: NDArray[np.int64], again: Callable[[Float32], ArrayLike],
-    *, seed: int,
+    *, n_bootstrap: int, seed: int,
 ) -> Estimate | None:  # fmt: skip
     """Measure how stable clusters are of maps whose heads are shuffled within layers, task by task.
 
@@ -103,6 +104,7 @@ def stability_by_chance(
         fitted: Alphas of each task (seed head).
         layers: Layer of each head.
         again: Groups mean alphas (task head) anew.
+        n_bootstrap: Number of bootstraps, of which each shuffle gets 10 at most.
         seed: Seed of the draws.
 
     Returns:
@@ -118,7 +120,7 @@ def stability_by_chance(
             order[np.lexsort((np.arange(len(layers)), layers))] = np.lexsort((keys, layers))
             shuffled[task] = alphas[:, order]
         labels = again(np.stack([alphas.mean(axis=0) for alphas in shuffled.values()]))
-        indices = _indices(labels, shuffled, again, n_bootstrap=N_NULL_BOOTSTRAPS, seed=seed)
+        indices = _indices(labels, shuffled, again, n_bootstrap=min(n_bootstrap, MOST_NULL_BOOTSTRAPS), seed=seed)
         found.append(np.nan if indices is None else float(np.mean(indices)))
     known = np.array(found)[np.isfinite(found)]
     if not len(known):

@@ -98,8 +98,8 @@ def _overlap(overlap: Overlap) -> Block:
             []
             if table["findable"].isna().all() or n_significant == len(table)
             else [
-                f"In {int(testable.sum())} of {len(table)} pairs the sets are of a size at which sharing all heads of the "
-                f"smaller would have been found; there, sharing {table['findable'][testable].median():.0f} or more "
+                f"In {int(testable.sum())} of {len(table)} pairs the sets are of a size at which sharing all heads of "
+                f"the smaller would have been found; there, sharing {table['findable'][testable].median():.0f} or more "
                 "(median) would have been."
                 if testable.any()
                 else "In no pair are the sets of a size at which any overlap could have been found."
