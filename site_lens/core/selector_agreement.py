@@ -112,7 +112,7 @@ class SelectorAgreement(Record):
         return found
 
     def testable(self) -> NDArray[np.float64] | None:
-        """Share of the tasks in which two equal sets would have been found, (selector other); None where not known."""
+        """Share of the tasks in which some overlap could have been found, (selector other); None where not known."""
         return None if self.findable is None else (self.findable <= self.k).mean(axis=0)
 
     def n_tasks(self) -> NDArray[np.int64]:

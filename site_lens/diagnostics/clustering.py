@@ -66,6 +66,9 @@ def cluster_tasks(
     pca, explained = principal_components(read.alphas)
     stability = measure_stability(found["labels"], read.fitted, again, n_bootstrap=n_bootstrap, seed=seed)
     layers = np.nonzero(read.grid.mask)[0]
+    chance = stability and stability_by_chance(
+        stability.value, read.fitted, layers, again, n_bootstrap=n_bootstrap, seed=seed
+    )
     return TaskClusters(
         **found | {"notes": (*read.notes, *found["notes"])},
         items=tuple(read.fitted),
@@ -77,8 +80,7 @@ def cluster_tasks(
         explained=explained,
         mds=scaled_to_plane(found["distance"]),
         stability=stability,
-        stability_by_chance=stability
-        and stability_by_chance(stability.value, read.fitted, layers, again, n_bootstrap=n_bootstrap, seed=seed),
+        stability_by_chance=chance,
         family_agreement=measure_family_agreement(found["labels"], read.families, seed=seed),
     )
 

@@ -164,9 +164,9 @@ def _tests(sets: Masks, grid: HeadGrid) -> tuple[Float64, Float64]:
     p_value, findable = np.ones(shared.shape), np.zeros(shared.shape)
     pairs = list(zip(*np.triu_indices(len(sets), k=1), strict=True))
     for i, j in pairs:
-        at_least = np.cumsum(shared_by_chance(grid.heads_per_layer, in_layer[i], in_layer[j])[::-1])[::-1]
-        p_value[i, j] = p_value[j, i] = at_least[shared[i, j]]
-        findable[i, j] = findable[j, i] = int((at_least > SIGNIFICANT / len(pairs)).sum())
+        chances = shared_by_chance(grid.heads_per_layer, in_layer[i], in_layer[j])
+        p_value[i, j] = p_value[j, i] = chances[shared[i, j] :].sum()
+        findable[i, j] = findable[j, i] = fewest_findable(chances, len(pairs), sum(in_layer[i]), sum(in_layer[j]))
     return np.clip(p_value, SMALLEST, 1), findable
 
 
@@ -181,6 +181,22 @@ def shared_by_chance(heads: tuple[int, ...], one: tuple[int, ...], other: tuple[
     """
     layers = (layer for layer in zip(heads, one, other, strict=True) if layer[0])
     return reduce(np.convolve, (_shared_in_layer(*layer) for layer in layers))
+
+
+def fewest_findable(chances: Float64, n_tests: int, *sizes: int) -> int:
+    """Count the shared heads from which on an overlap would be found, alone among so many tests.
+
+    Args:
+        chances: Of sharing 0, 1, ... heads (`shared_by_chance`).
+        n_tests: Tests whose false discovery rate is controlled.
+        sizes: Heads of both sets.
+
+    Returns:
+        That number; one more than the smaller set has where no overlap that its layers allow would be found.
+    """
+    at_least = np.cumsum(chances[::-1])[::-1]
+    found = np.nonzero(at_least <= SIGNIFICANT / n_tests)[0]
+    return int(found[0]) if len(found) else min(sizes) + 1
 
 
 @cache

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.heads import HeadGrid
 from site_lens.core.overlap import Overlap
-from site_lens.core.paired_tests import SIGNIFICANT, control_false_discoveries
+from site_lens.core.paired_tests import control_false_discoveries
 from site_lens.core.scores import HeadScores, ScoresByTask
 from site_lens.core.selector_agreement import SelectorAgreement, SelectorFacts
-from site_lens.diagnostics.overlap import compare_heads, shared_by_chance
+from site_lens.diagnostics.overlap import compare_heads, fewest_findable, shared_by_chance
 from site_lens.diagnostics.similarity import rank_correlation
 
 Float64 = NDArray[np.float64]
@@ -119,7 +119,7 @@ def _findable(overlaps: list[Overlap], n_tests: int) -> Float64:
         in_layer = [tuple(overlap.heads_of(name).mask().sum(axis=1).tolist()) for name in overlap.names]
         for i, j in zip(*np.triu_indices(len(in_layer), k=1), strict=True):
             chances = shared_by_chance(overlap.grid.heads_per_layer, in_layer[i], in_layer[j])
-            of[i, j] = of[j, i] = (np.cumsum(chances[::-1])[::-1] > SIGNIFICANT / n_tests).sum()
+            of[i, j] = of[j, i] = fewest_findable(chances, n_tests, sum(in_layer[i]), sum(in_layer[j]))
     return found
 
 

@@ -16,7 +16,7 @@ Pairs: TypeAlias = NDArray[np.bool_]
 N_RESAMPLES = 2000
 """Bootstraps over tasks for the range of the family agreement."""
 
-N_NULLS, MOST_NULL_BOOTSTRAPS = 39, 10
+N_NULLS, MOST_NULL_BOOTSTRAPS = 39, 5
 """Maps shuffled within layers that stability is compared with, and most bootstraps of each; p is 1 / 40 or more.
 """
 
@@ -104,7 +104,7 @@ def stability_by_chance(
         fitted: Alphas of each task (seed head).
         layers: Layer of each head.
         again: Groups mean alphas (task head) anew.
-        n_bootstrap: Number of bootstraps, of which each shuffle gets 10 at most.
+        n_bootstrap: Number of bootstraps, of which each shuffle gets 5 at most.
         seed: Seed of the draws.
 
     Returns:

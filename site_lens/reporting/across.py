@@ -98,11 +98,10 @@ def _overlap(overlap: Overlap) -> Block:
             []
             if table["findable"].isna().all() or n_significant == len(table)
             else [
-                f"In {int(testable.sum())} of {len(table)} pairs the sets are of a size at which sharing all heads of "
-                f"the smaller would have been found; there, sharing {table['findable'][testable].median():.0f} or more "
-                "(median) would have been."
+                f"Some overlap could have been found in {int(testable.sum())} of {len(table)} pairs; there, "
+                f"{table['findable'][testable].median():.0f} shared heads or more (median) would have been."
                 if testable.any()
-                else "In no pair are the sets of a size at which any overlap could have been found."
+                else "No overlap could have been found in any pair."
             ]
         ),
         f"{len(overlap.shared())} of {len(overlap.grid)} heads are open in every task.",

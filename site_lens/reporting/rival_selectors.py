@@ -101,10 +101,10 @@ def _power(agreement: SelectorAgreement) -> str:
     others = [i for i in range(len(agreement.names)) if i != site]
     share = float(testable[site, others].mean())
     if not share:
-        return f"Even two equal sets of {agreement.k} heads could not have been found among so many tests."
+        return f"No overlap of sets of {agreement.k} heads could have been found among so many tests."
     fewest = agreement.findable[:, site, others]
     return (
-        f"Two equal sets of {agreement.k} heads would have been found in {share:.0%} of the pairs and tasks; there, "
+        f"Some overlap of {agreement.k} heads could have been found in {share:.0%} of the pairs and tasks; there, "
         f"{np.median(fewest[fewest <= agreement.k]):.0f} shared heads or more (median) would have been."
     )
 

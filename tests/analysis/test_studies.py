@@ -150,8 +150,8 @@ def planted_result(study: str = "01_single_task") -> Result:
         model="demo",
         tasks=("a",),
         claims=(
-            over_queries("It is above", Interval(0.1, 0.05, 0.2, 200), above=0, reported="10 points"),
-            over_queries("It is so", Interval(0.1, 0.05, 0.2, 200), above=0),
+            over_queries("It is above", Interval(0.1, 0.05, 0.2, 200), above=0, p_value=0.01, reported="10 points"),
+            over_queries("It is so", Interval(0.1, 0.05, 0.2, 200), above=0, p_value=0.01),
             over_tasks("It is so of all", [0.1, 0.2], n_queries=100, above=0, reported="yes"),
         ),
         tables=(Table(title="Numbers:", columns=("task", "value"), rows=(("a", 0.25), ("Q: x\nA: | y", None))),),

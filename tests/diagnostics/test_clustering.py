@@ -591,3 +591,11 @@ def test_the_tasks_and_heads_of_a_large_study_take_seconds() -> None:
     assert len(cluster_heads(fits).items) == len(LARGE)
     assert len(cocluster(fits).tasks) == 57
     assert time.process_time() - began < 10
+
+
+def test_stability_stands_beside_that_of_maps_shuffled_within_layers() -> None:
+    clear = cluster_tasks(kin(3, 4), n_bootstrap=20)
+    assert estimate(clear.stability).value > estimate(clear.stability_by_chance).value
+    assert estimate(clear.stability_by_chance).p_value == 1 / 40
+    by_chance = [cluster_tasks(chance(8, draw=draw), n_bootstrap=10).stability_by_chance for draw in range(4)]
+    assert max(one.p_value or 0 for one in by_chance if one is not None) > 0.05

@@ -391,7 +391,7 @@ def test_the_heads_of_an_unknown_record_are_not_found_but_near_names_are() -> No
 def test_the_frame_has_one_row_a_pair_with_every_measure() -> None:
     found = compare_heads({"a": gates_of("L0H0", "L0H1"), "b": gates_of("L0H0"), "c": gates_of("L1H0", "L1H1")})
     table = found.frame()
-    assert list(table.columns) == ["record", "other", "n_shared", "n_record", "n_other", *MEASURES]
+    assert list(table.columns) == ["record", "other", "n_shared", "n_record", "n_other", "findable", *MEASURES]
     counts = table[["record", "other", "n_shared", "n_record", "n_other"]].to_numpy().tolist()
     assert counts == [["a", "b", 1, 2, 1], ["a", "c", 0, 2, 2], ["b", "c", 0, 1, 2]]
     assert table["jaccard"].tolist() == [0.5, 0, 0]

@@ -79,7 +79,7 @@ def test_transfer_along_other_lines_is_not() -> None:
     found = associate_roles(transfer_between(others), planted_profiles(kinds), n_top=2)
     assert found.roles.p_value > 0.1
     assert abs(found.roles.value) < 0.4
-    assert found.verdict == "no_association"
+    assert found.verdict == "not_found"
 
 
 def test_shared_heads_are_told_from_shared_roles() -> None:
