@@ -40,7 +40,7 @@ run = sl.compare_methods(model, tasks, methods, selectors=selectors, config=conf
 # %% [markdown]
 # ## Which is better?
 #
-# Dots are tasks, intervals bootstraps over tasks.
+# Dots are tasks, 95% t intervals over tasks.
 
 # %%
 table = sl.tabulate_methods(run.evaluations, against=["ten_shot", "site"])
