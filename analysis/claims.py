@@ -191,7 +191,7 @@ def _claim(
         raise InputError(f"{statement!r} needs one of above and at_most, got {above} and {at_most}")
     ((side, threshold),) = given
     if isinstance(found, Paired):
-        found, p_value = found.estimate, found.beyond(threshold).p_value
+        p_value, found = found.beyond(threshold).p_value, found.estimate
     value, low, high = (None, None, None) if found is None else (found.value, found.low, found.high)
     return Claim(
         statement=statement,

@@ -1,6 +1,5 @@
 """Paired tests, the false discovery rate, and the one rule by which a difference gets a verdict."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Literal
@@ -132,7 +131,7 @@ def smallest_found(estimate: Interval) -> str:
     return f"A difference of {estimate.reach:.3f} or more would have been found."
 
 
-def sign_flip_test(differences: Sequence[float]) -> float:
+def sign_flip_test(differences: ArrayLike) -> float:
     """Test that differences are as likely to be up as down: flip their signs, two-sided.
 
     Where all differences that are not 0 have one size, as those of right and wrong answers have, this is the exact sign

@@ -40,11 +40,11 @@ def task_arithmetic(record: TaskArithmetic) -> go.Figure:
                 )
     n = " and ".join(str(int(count)) for count in record.asked.sum(1))
     height = PANEL * len(KINDS) + TOP + BOTTOM
-    few = all(record.verdict(kind, w) == "too little data" for kind in KINDS for w in record.weights)
+    few = all(record.verdict(kind, w) == "too few" for kind in KINDS for w in record.weights)
     figure.update_layout(
         title=titled(
             "two tasks at once",
-            f"{n} queries{': too little data for a verdict' if few else '; dotted: own fit, faint: zero-shot'}",
+            f"{n} queries{': too few for a verdict' if few else '; dotted: own fit, faint: zero-shot'}",
         ),
         height=height,
         margin={"t": TOP, "b": BOTTOM},

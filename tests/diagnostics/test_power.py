@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from site_lens.core.heads import HeadGrid
-from site_lens.core.scores import HeadScores
+from site_lens.core.scores import HeadScores, ScoresByTask
 from site_lens.diagnostics.matrix_tests import mantel
 from site_lens.diagnostics.overlap import compare_heads, shared_by_chance
 from site_lens.diagnostics.selectors import compare_selectors
@@ -30,9 +30,10 @@ def test_equal_top_sets_that_no_test_could_have_found_are_said_to_be_so() -> Non
     grid = HeadGrid((2, 2))
     stream = np.random.default_rng(0)
     scores = {
-        name: {
-            f"t{i}": HeadScores(grid=grid, values=stream.random((2, 2)), selector=name, meaning="x") for i in range(4)
-        }
+        name: ScoresByTask(
+            HeadScores(grid=grid, values=stream.random((2, 2)), selector=name, task=f"t{i}", meaning="x")
+            for i in range(4)
+        )
         for name in ("site", "other")
     }
     found = compare_selectors(scores, k=1)

@@ -67,7 +67,7 @@ def test_tasks_in_the_other_order_under_the_other_weight_answer_alike(
 
 def test_so_few_queries_allow_no_verdict(apart: TaskArithmetic) -> None:
     assert apart.asked.sum(1).tolist() == [8, 8]
-    assert set(apart.frame().verdict) == {"too little data"}
+    assert set(apart.frame().verdict) == {"too few"}
 
 
 def test_tasks_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:

@@ -22,7 +22,7 @@ def test_differences_and_bars_are_those_of_the_record() -> None:
 
 def test_colours_are_the_verdicts() -> None:
     assert list(sl.plots.fit_ablation(fake_ablation(RATES)).data[1].marker.color) == [
-        COLORS["better"], COLORS["worse"], INK,
+        COLORS["above"], COLORS["below"], INK,
     ]  # fmt: skip
 
 
