@@ -105,10 +105,10 @@ def load_model(
             if by_itself:
                 bridge = _boot(source, dtype=in_format, **where, **remote)
             else:
-                settings = None if quantization is None else bitsandbytes_settings(quantization, in_format)
-                hf_model = _from_checkpoint(
-                    name, source, dtype=in_format, quantization_config=settings, **where, **remote
-                )
+                settings: dict[str, Any] = {"dtype": in_format}
+                if quantization is not None:
+                    settings["quantization_config"] = bitsandbytes_settings(quantization, in_format)
+                hf_model = _from_checkpoint(name, source, **settings, **where, **remote)
                 if quantization is not None:
                     refuse_unless_packed(hf_model)
                 bridge, known = _bridge(hf_model, tokenizer, source)
