@@ -125,7 +125,7 @@ def same_as_transformers(model: LensModel, lengths: Sequence[int] = COMPARED) ->
 def _known_to_deviate(model: LensModel) -> bool:
     """Say whether a model is one of those that TransformerLens computes otherwise, by less than bfloat16 rounds."""
     config = getattr(getattr(getattr(model, "host", None), "original_model", None), "config", None)
-    alibi = getattr(config, "model_type", "") == "falcon" and config.alibi
+    alibi = getattr(config, "model_type", "") == "falcon" and getattr(config, "alibi", False)
     return bool(alibi) or not getattr(config, "scale_attn_weights", True)
 
 
