@@ -36,6 +36,10 @@ class ModelError(SiteLensError, RuntimeError):
     """A model cannot be hooked correctly; the message carries the measured gap."""
 
 
+class AdapterError(InputError, ModelError):
+    """A model comes with an adapter: it must be merged before the model is handed in, and cannot be hooked as it is."""
+
+
 class FitError(SiteLensError, RuntimeError):
     """A fit went wrong; `fits` holds what was reached by every fit of the batch."""
 

@@ -14,7 +14,7 @@ from site_lens.interventions.generating import generate
 from site_lens.interventions.patching import injection
 from site_lens.models.chat import chat_text
 from site_lens.models.protocol import Batch, Edit, LensModel
-from site_lens.models.self_check import TOLERANCE, Check, judge, precision
+from site_lens.models.self_check import COMPARED, TOLERANCE, Check, judge, precision, same_as_transformers
 
 PROMPTS = (
     "Q: hot\nA: cold\n\nQ: big\nA:",
@@ -68,7 +68,7 @@ Measure = Callable[[_Probe], float | str]
 def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
     """Measure on a model everything that fits, injections and evaluations rely on.
 
-    Takes about fifty forward passes over short prompts and two over a long one. The model is not changed.
+    Takes about fifty forward passes over short prompts and four over a long one. The model is not changed.
 
     Args:
         model: Load it with `check=False` to examine one that would be refused.
@@ -98,7 +98,8 @@ def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
         ("long_prompt", _long_prompt, logits, f"cached against full logits of a prompt of {n_long} tokens"),
         ("generation", _generation, 0, "prompts whose greedy text under injection differs from that without a cache"),
     )
-    return tuple(judge(code, measure(probe), threshold, meaning) for code, measure, threshold, meaning in battery)
+    measured = (judge(code, measure(probe), threshold, meaning) for code, measure, threshold, meaning in battery)
+    return same_as_transformers(model, (*COMPARED, longest)), *measured
 
 
 def _deterministic(probe: _Probe) -> float:

@@ -1,6 +1,7 @@
 """TransformerBridge, of TransformerLens 3.9 and 4, behind the protocol."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from site_lens.core.errors import ModelError
 from site_lens.core.provenance import ModelIdentity
 from site_lens.models.host import Call, HostModel
+from site_lens.models.plain import as_transformers_made_it, plain_logits
 from site_lens.models.tokens import Encoder
 
 
@@ -24,6 +26,15 @@ class BridgeModel(HostModel):
                 "of keys and values; boot one with TransformerBridge.boot_transformers"
             )
         self._takes = _parameter_names(host.original_model)
+
+    def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:
+        """Return the logits of plain transformers at the last token; see `LensModel.plain_logits`."""
+        if tuple(prompt) in self.known:
+            return super().plain_logits(prompt)
+        if self.host.compatibility_mode:
+            raise ModelError("its weights were processed by TransformerLens (compatibility mode)")
+        with as_transformers_made_it(self.host.original_model) as hf_model:
+            return plain_logits(hf_model, prompt).to(self.device)
 
     def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
         module = self.host.blocks[layer].attn.o

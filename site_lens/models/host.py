@@ -1,8 +1,9 @@
 """What the classes that TransformerLens hooks a model with have in common: z, columns, prefixes, stopping early."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -76,6 +77,15 @@ class HostModel(ABC):
     @abstractmethod
     def _empty_cache(self, n_rows: int) -> Any:
         """Return a Hugging Face cache without a column."""
+
+    known: Mapping[tuple[int, ...], Tensor] = MappingProxyType({})
+    """Logits of prompts in plain transformers, computed before TransformerLens took the model over."""
+
+    def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:
+        """Return the logits of plain transformers at the last token; see `LensModel.plain_logits`."""
+        if tuple(prompt) not in self.known:
+            raise ModelError(f"a {type(self.host).__name__} has no transformers model beside it")
+        return self.known[tuple(prompt)].to(self.device)
 
     @property
     def grid(self) -> HeadGrid:
@@ -193,6 +203,8 @@ class HostModel(ABC):
     ) -> Float[Tensor, "row new vocab"]:
         """Pass the columns behind the `n_old` first ones; `lengths` counts the tokens of old and new columns."""
         width = n_old + tokens.shape[1]
+        if width > self.encoder.n_ctx:  # of a tail, all but the first token may be padding
+            self.encoder.refuse_longer(int(lengths.max()) - (tokens.shape[1] - 1 if n_old else 0))
         positions = left_positions(lengths, width)[:, n_old:]
         return self._logits(Call(tokens, left_mask(lengths, width), positions, cache, last_only))
 

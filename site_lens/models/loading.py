@@ -16,11 +16,13 @@ from site_lens.core.errors import InputError, ModelError
 from site_lens.core.reading import is_folder
 from site_lens.core.suggesting import did_you_mean, did_you_mean_path
 from site_lens.models.bridge import BridgeModel, keep_dtype_of_rotated
+from site_lens.models.context import Context
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooking import StopForward, hooked, split_heads
 from site_lens.models.host import HostModel, z_points
 from site_lens.models.identity import identify
 from site_lens.models.placing import DType, device_of, number_format, place
+from site_lens.models.plain import Known, made_up, plain_logits, refuse_adapter_files, refuse_adapters
 from site_lens.models.protocol import LensModel
 from site_lens.models.quantization import (
     Quantization,
@@ -29,7 +31,7 @@ from site_lens.models.quantization import (
     named,
     refuse_unless_packed,
 )
-from site_lens.models.self_check import refuse_if_failed, self_check
+from site_lens.models.self_check import COMPARED, refuse_if_failed, same_as_transformers, self_check
 from site_lens.models.text_decoder import sees_more_than_text, text_decoder
 from site_lens.models.tokens import Encoder
 
@@ -86,7 +88,9 @@ def load_model(
         raise InputError(f"unknown quantization {quantization!r}; give one of {', '.join(get_args(Quantization))}")
     remote: _Remote = {"revision": revision, "trust_remote_code": trust_remote_code}
     where_to = device_of(device) if device_map is None else None
+    known: Known = {}
     try:
+        refuse_adapter_files(source, str(name), revision)
         config = transformers.AutoConfig.from_pretrained(source, **remote)
         _refuse_unless_decoder(config, str(name))
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **remote)
@@ -94,20 +98,20 @@ def load_model(
         own = named(getattr(config, "quantization_config", None))
         if own and quantization:
             raise InputError(f"{str(name)!r} is quantised already ({own}); leave out quantization={quantization!r}")
-        where = place(where_to, device_map, as_map=bool(own or quantization or sees_more_than_text(config)))
+        # TransformerLens mends code of others while it loads it.
+        by_itself = trust_remote_code and quantization is None and not sees_more_than_text(config)
+        where = place(where_to, device_map, as_map=not by_itself)
         with _no_progress_bar(transformers):
-            if quantization is None and not sees_more_than_text(config):
-                if not (own or trust_remote_code):  # code of others need not run without numbers
-                    _from_checkpoint(name, source, dtype=in_format, device_map="meta", **remote)
+            if by_itself:
                 bridge = _boot(source, dtype=in_format, **where, **remote)
             else:
-                settings = None if quantization is None else bitsandbytes_settings(quantization, in_format)
-                hf_model = _from_checkpoint(
-                    name, source, dtype=in_format, quantization_config=settings, **where, **remote
-                )
+                settings: dict[str, Any] = {"dtype": in_format}
+                if quantization is not None:
+                    settings["quantization_config"] = bitsandbytes_settings(quantization, in_format)
+                hf_model = _from_checkpoint(name, source, **settings, **where, **remote)
                 if quantization is not None:
                     refuse_unless_packed(hf_model)
-                bridge = _bridge(hf_model, tokenizer, source)
+                bridge, known = _bridge(hf_model, tokenizer, source)
     except InputError:
         raise
     except UnpicklingError:
@@ -122,7 +126,7 @@ def load_model(
         if "trust_remote_code" in str(error):
             advice = "read it, and pass trust_remote_code=True if you trust it"
         raise InputError(f"cannot load a model from {str(name)!r}: {reason}; {advice}") from error
-    return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check)
+    return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check, known=known)
 
 
 def wrap_model(
@@ -154,17 +158,20 @@ def wrap_model(
     """
     from transformers import PreTrainedModel
 
+    known: Known = {}
+    if isinstance(model, torch.nn.Module):
+        refuse_adapters(model, name or f"this {type(model).__name__}")
     if isinstance(model, PreTrainedModel):
         if tokenizer is None:
             raise InputError(f"a {type(model).__name__} brings no tokenizer; pass tokenizer=...")
         name = name or model.config.name_or_path or type(model).__name__
-        model = _bridge(model, tokenizer, name)
+        model, known = _bridge(model, tokenizer, name)
     _host_class(model)
     tokenizer = model.tokenizer if tokenizer is None else tokenizer
     if tokenizer is None:
         raise InputError("this model has no tokenizer; pass tokenizer=...")
     own_name = name or str(model.cfg.model_name)
-    return _wrap(model, tokenizer, name=own_name, bos=bos, revision=None, check=check)
+    return _wrap(model, tokenizer, name=own_name, bos=bos, revision=None, check=check, known=known)
 
 
 def _source(name: str | Path) -> str:
@@ -226,8 +233,11 @@ def _boot(source: str, **options: Any) -> Any:
         raise ModelError(f"TransformerLens does not know the architecture of {source}") from error
 
 
-def _bridge(hf_model: Any, tokenizer: Any, name: str) -> Any:
+def _bridge(hf_model: Any, tokenizer: Any, name: str) -> tuple[Any, Known]:
     """Have a TransformerBridge take over a Hugging Face model, wherever its weights are.
+
+    Returns:
+        The bridge, and logits that the model gave before.
 
     Raises:
         InputError: Another bridge has taken it over already.
@@ -235,14 +245,18 @@ def _bridge(hf_model: Any, tokenizer: Any, name: str) -> Any:
     """
     if any(hasattr(module, "original_component") for module in hf_model.modules()):
         raise InputError(f"{name} was taken over by a TransformerBridge already; wrap that bridge, or load it anew")
+    keep_gradients(hf_model)
+    hf_model.eval().set_attn_implementation("eager")  # the others do not show their attention
+    n_ctx = getattr(hf_model.config.get_text_config(), "max_position_embeddings", None) or max(COMPARED)
+    n_ctx = Context.of(hf_model.config, n_ctx).n_ctx
+    prompts = made_up(len(tokenizer), [min(length, n_ctx) for length in COMPARED])
+    known = {tuple(prompt): plain_logits(hf_model, prompt).cpu() for prompt in prompts}
     # Of a model that sees images, too, TransformerLens would load the image processor, and install packages for it.
     hf_model = text_decoder(hf_model)
-    keep_gradients(hf_model)
-    hf_model.set_attn_implementation("eager")  # the others do not show their attention
     if not hf_model.config.architectures:  # as of a model that was never saved
         hf_model.config.architectures = [type(hf_model).__name__]
     # TransformerLens makes the tokenizer that it is given add BOS.
-    return _boot(name, hf_model=hf_model, tokenizer=copy.deepcopy(tokenizer), device=hf_model.device)
+    return _boot(name, hf_model=hf_model, tokenizer=copy.deepcopy(tokenizer), device=hf_model.device), known
 
 
 def _meant(source: str) -> str:
@@ -266,7 +280,9 @@ def _host_class(model: Any) -> type[HostModel]:
     )
 
 
-def _wrap(host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool) -> LensModel:
+def _wrap(
+    host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool, known: Known
+) -> LensModel:
     host.eval()
     keep_gradients(host)
     keep_dtype_of_rotated(host)
@@ -277,11 +293,13 @@ def _wrap(host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: s
             f"some weights of {name} were put on a disk for want of memory, which is not supported; quantise the "
             "model, or give it more devices"
         )
-    encoder = Encoder(tokenizer, bos=bos, n_ctx=int(host.cfg.n_ctx))
+    config = getattr(getattr(host, "original_model", None), "config", None)
+    encoder = Encoder(tokenizer, bos=bos, n_ctx=Context.of(config, int(host.cfg.n_ctx)))
     identity = identify(host, _z_shapes(host), encoder, name=name, revision=revision)
     model = _host_class(host)(host, encoder, identity)
+    model.known = known
     if check:
-        refuse_if_failed(self_check(model), name)
+        refuse_if_failed([*self_check(model), same_as_transformers(model)], name)
     return model
 
 

@@ -147,3 +147,11 @@ class LensModel(Protocol):
     def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Float[Tensor, "row vocab"]:
         """Run whole prompts and return the logits at the last token, float32: the plain path, without a cache."""
         ...
+
+    def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:
+        """Return the logits at the last token of a prompt as plain transformers computes them, float32.
+
+        Raises:
+            ModelError: There is no plain model to ask; the message says why.
+        """
+        ...

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from site_lens.core.errors import ModelError
 from site_lens.core.provenance import ModelIdentity
+from site_lens.models.plain import made_up
 from site_lens.models.protocol import Batch, Edit, LensModel
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.1, "float16": 0.02, "int8": 0.1}
 """Largest gap between two ways to compute the same logits, in units of their standard deviation."""
 
 N_TOKENS = 4
+COMPARED = (3, 4, 40)
+"""Tokens of the prompts on which a model is compared with plain transformers when it is loaded."""
 
 State = Literal["ok", "fail", "skipped"]
 
@@ -84,6 +87,48 @@ def self_check(model: LensModel) -> tuple[Check, ...]:
     return tuple(judge(code, found, tolerance, meaning) for code, found, meaning in measured)
 
 
+def same_as_transformers(model: LensModel, lengths: Sequence[int] = COMPARED) -> Check:
+    """Compare the hooked model's logits with those of plain transformers, each prompt alone.
+
+    Args:
+        model: The model.
+        lengths: Tokens of the prompts, made up; at most the context of each.
+
+    Returns:
+        Check `same_as_transformers`: the largest gap at a last token, in units of the logits' standard deviation.
+        Skipped where there is no plain model to ask.
+    """
+    encoder, compared, reason = model.encoder, {}, ""
+    for row in made_up(len(encoder.tokenizer), [min(length, encoder.n_ctx) for length in lengths]):
+        try:
+            plain = model.plain_logits(row)
+        except ModelError as error:
+            reason = str(error)
+            continue
+        ours = model.forward(Batch.of([row], pad=encoder.pad, device=model.device))[0]
+        compared[len(row)] = float((ours.detach() - plain).abs().max() / (float(plain.std()) or 1.0))
+    strict = _known_to_deviate(model)
+    tolerance = TOLERANCE.get("float32" if strict else precision(model.identity), 0.1)
+    if not compared:
+        return judge("same_as_transformers", f"not compared: {reason}", tolerance, "")
+    said = [f"logits against plain transformers, prompts of {', '.join(map(str, compared))} tokens"]
+    if reason:
+        said.append(f"longer ones were not compared: {reason}")
+    stretched = encoder.context.stretched_from
+    if stretched is not None and max(compared) <= stretched:
+        said.append(f"none beyond the {stretched} that its positions were stretched from (doctor: --longest)")
+    if strict:
+        said.append("TransformerLens is known to compute its attention otherwise (ALiBi of Falcon, unscaled scores)")
+    return judge("same_as_transformers", float(torch.tensor([*compared.values()]).max()), tolerance, "; ".join(said))
+
+
+def _known_to_deviate(model: LensModel) -> bool:
+    """Say whether a model is one of those that TransformerLens computes otherwise, by less than bfloat16 rounds."""
+    config = getattr(getattr(getattr(model, "host", None), "original_model", None), "config", None)
+    alibi = getattr(config, "model_type", "") == "falcon" and getattr(config, "alibi", False)
+    return bool(alibi) or not getattr(config, "scale_attn_weights", True)
+
+
 def refuse_if_failed(checks: Sequence[Check], name: str) -> None:
     """Raise ModelError, with the measured gaps, if any check failed."""
     failed = [check for check in checks if check.state == "fail"]
@@ -94,7 +139,6 @@ def refuse_if_failed(checks: Sequence[Check], name: str) -> None:
 
 def _probe(model: LensModel) -> tuple[Batch, Batch]:
     """Two prompts of 4 and 3 tokens as one batch, and the second alone."""
-    vocabulary = len(model.encoder.tokenizer)
-    rows = [[(7 * i + 5 * row + 11) % vocabulary for i in range(N_TOKENS - row)] for row in range(2)]
+    rows = made_up(len(model.encoder.tokenizer), (N_TOKENS, N_TOKENS - 1))
     pad = model.encoder.pad
     return Batch.of(rows, pad=pad, device=model.device), Batch.of(rows[1:], pad=pad, device=model.device)

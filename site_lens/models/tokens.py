@@ -5,6 +5,7 @@ from typing import Any
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError
+from site_lens.models.context import Context
 
 PROBE_TEXT = "Q: hot\nA: cold 12, l'été\n\nQ:"
 """What a tokenizer makes of this text stands for the tokenizer in records."""
@@ -16,15 +17,16 @@ class Encoder:
     Args:
         tokenizer: A Hugging Face tokenizer.
         bos: Whether prompts begin with BOS; what the tokenizer itself does when None.
-        n_ctx: Longest sequence that the model takes, in tokens.
+        n_ctx: Longest sequence that the model takes, in tokens; a `Context` says why, too.
 
     Raises:
         InputError: BOS is asked for and the tokenizer has none.
     """
 
-    def __init__(self, tokenizer: Any, *, bos: bool | None, n_ctx: int) -> None:
+    def __init__(self, tokenizer: Any, *, bos: bool | None, n_ctx: int | Context) -> None:
         self.tokenizer = tokenizer
-        self.n_ctx = n_ctx
+        self.context = n_ctx if isinstance(n_ctx, Context) else Context(n_ctx)
+        self.n_ctx = self.context.n_ctx
         if bos is None:
             own = tokenizer("a").input_ids
             bos = bool(own) and tokenizer.bos_token_id is not None and own[0] == tokenizer.bos_token_id
@@ -74,12 +76,26 @@ class Encoder:
         for text, row in zip(texts, ids, strict=True):
             if not row:
                 raise InputError(f"the prompt {text!r} has no tokens")
-            if len(row) + room > self.n_ctx:
-                raise InputError(
-                    f"a prompt of {len(row)} tokens and {room} to follow exceed the model's context of {self.n_ctx}: "
-                    f"{text[:60]!r}...; use fewer or shorter demonstrations"
-                )
+            self.refuse_longer(len(row), room=room, text=f": {text[:60]!r}...")
         return ids
+
+    def refuse_longer(self, n_tokens: int, *, room: int = 0, text: str = "") -> None:
+        """Check that a prompt fits into the context.
+
+        Args:
+            n_tokens: Its tokens.
+            room: Tokens that must still fit behind it.
+            text: What to quote of it.
+
+        Raises:
+            InputError: It does not.
+        """
+        if n_tokens + room > self.n_ctx:
+            why = f" ({self.context.why})" if self.context.why else ""
+            raise InputError(
+                f"a prompt of {n_tokens} tokens and {room} to follow exceed the model's context of {self.n_ctx}{why}"
+                f"{text}; use fewer or shorter demonstrations"
+            )
 
     def answers(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[list[list[int]], int]:
         """Tokenise answers as they continue their prompts.
