@@ -41,10 +41,11 @@ def file_digest(path: Path, most_bytes: int) -> str:
 
 
 def files_of(folder: Path) -> dict[str, StoredFile]:
-    """Measure and digest the files of a result, by path below its folder."""
+    """Measure and digest the records of a result and its table, by path below its folder."""
     return {
         name: StoredFile(n_bytes=entry.st_size, sha256=file_digest(folder / name, entry.st_size))
         for name, entry in sorted(entries_below(folder).items())
+        if name.split("/")[0] in (*PARTS, "results.csv")
     }
 
 
