@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from site_lens.core.errors import InputError
 
@@ -86,7 +87,7 @@ def is_folder(path: str | Path) -> bool:
 
 
 @contextmanager
-def open_file(path: str | Path, most_bytes: int, *, follow: bool = True) -> Iterator[BinaryIO]:
+def open_file(path: str | Path, most_bytes: int, *, follow: bool = True) -> Iterator[BufferedReader]:
     """Open a regular file of at most so many bytes for reading.
 
     Args:
@@ -112,10 +113,12 @@ def open_file(path: str | Path, most_bytes: int, *, follow: bool = True) -> Iter
 def read_file(path: str | Path, most_bytes: int, *, follow: bool = True) -> bytes:
     """Read a whole file; arguments and errors are those of `open_file`."""
     with open_file(path, most_bytes, follow=follow) as stream:
-        content = stream.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {most_bytes} bytes", str(path))
-    return content
+        content = bytearray()
+        while part := stream.read(2**20):  # to ask for the most at once would take as much memory
+            content += part
+            if len(content) > most_bytes:
+                raise OSError(errno.EFBIG, f"it is larger than {most_bytes} bytes", str(path))
+    return bytes(content)
 
 
 def is_hidden(path: Path) -> bool:

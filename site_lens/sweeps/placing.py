@@ -9,10 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from site_lens.core.digests import digest_json
 from site_lens.core.errors import StorageError
 from site_lens.core.reading import is_hidden, open_file
 from site_lens.core.runs import PARTS, Run
-from site_lens.sweeps.entries import JobName, StoredFile, StoredJob
+from site_lens.sweeps.entries import JobName, StoredFile, StoredJob, read_sealed
+from site_lens.sweeps.marking import JOB_FILE
 
 
 def entries_below(folder: Path) -> dict[str, os.stat_result]:
@@ -49,25 +51,32 @@ def files_of(folder: Path) -> dict[str, StoredFile]:
     }
 
 
-def harm(folder: Path, files: Mapping[str, StoredFile], *, deep: bool) -> str | None:
-    """Say which file of a result is not there as it was written, or return None.
+def harm(folder: Path, *, deep: bool) -> str | None:
+    """Say what a result has lost, or return None.
 
     Args:
-        folder: The folder of the result.
-        files: What was written.
-        deep: Read every file and compare its digest; else only the sizes.
+        folder: The folder of the result, named after its key.
+        deep: Read every file and compare its digest; else only what is small, and the size of the rest.
     """
-    there = entries_below(folder)
-    for name, kept in files.items():
-        path, entry = folder / name, there.get(name)
-        if entry is None:
-            return f"{path} is not there"
-        if not stat.S_ISREG(entry.st_mode):
-            return f"{path} is no regular file"
-        if entry.st_size != kept.n_bytes:
-            return f"{path} has {entry.st_size} bytes, not {kept.n_bytes}"
-        if deep and file_digest(path, kept.n_bytes) != kept.sha256:
-            return f"{path} was changed after it was written"
+    if folder.is_symlink() or not folder.is_dir():
+        return f"{folder} is no folder"
+    try:
+        stored = read_sealed(folder / JOB_FILE, StoredJob)
+        if not stored.name.key == digest_json(stored.made_from) == folder.name:
+            return f"{folder / JOB_FILE} describes another job than its folder is named after"
+        there = entries_below(folder)
+        for name, kept in stored.files.items():
+            path, entry = folder / name, there.get(name)
+            if entry is None or not stat.S_ISREG(entry.st_mode):
+                return f"{path} is not there, or no regular file"
+            if entry.st_size != kept.n_bytes:
+                return f"{path} has {entry.st_size} bytes, not {kept.n_bytes}"
+            if deep and file_digest(path, kept.n_bytes) != kept.sha256:
+                return f"{path} was changed after it was written"
+    except StorageError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot read {error.filename}: {error.strerror}"
     return None
 
 

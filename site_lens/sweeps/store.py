@@ -92,18 +92,7 @@ class RunStore:
             key: Key of a result that is there.
             deep: Read every file and compare its digest; else only what is small, and the size of the rest.
         """
-        folder = self.result_folder(key)
-        if folder.is_symlink() or not folder.is_dir():
-            return f"{folder} is no folder"
-        try:
-            stored = self.stored(key)
-            if stored.name.key != key or digest_json(stored.made_from) != key:
-                return f"{folder / JOB_FILE} describes another job than its folder is named after"
-            return harm(folder, stored.files, deep=deep)
-        except StorageError as error:
-            return str(error)
-        except OSError as error:
-            return f"cannot read {error.filename}: {error.strerror}"
+        return harm(self.result_folder(key), deep=deep)
 
     def load(self, key: str) -> Run:
         """Read a result as a run; raises StorageError if it is not there or damaged."""
