@@ -13,7 +13,7 @@ from analysis.pages import machine
 from analysis.results import Part
 from analysis.settings import ByData, Settings
 from site_lens.core.assets import DEMO_MODEL
-from site_lens.core.digests import digest_bytes, digest_json
+from site_lens.core.digests import code_version, digest_json
 from site_lens.core.records import Frozen, Record
 from site_lens.core.runs import study_mark
 from site_lens.core.storage import write_whole
@@ -27,8 +27,6 @@ R = TypeVar("R", bound=Record)
 DType = Literal["float32", "bfloat16", "float16"]
 
 DEMO = "demo"
-MEASURING = ("core", "models", "interventions", "selectors", "baselines", "experiments")
-"""Floors whose code decides what is measured."""
 
 LEAST_BUSY, STARVED = 0.5, " Other work ran beside it: its minutes are too high."
 """Share of the time that a core works for a study, below which it had to wait for others."""
@@ -142,7 +140,7 @@ class Lab:
         """Model and code. Of a model in a folder: its files, their sizes and times; of another one, its name."""
         folder = DEMO_MODEL if self.model_name == DEMO else Path(self.model_name)
         files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]
-        return [self.model_name, self._dtype, self._device, files, measuring_code()]
+        return [self.model_name, self._dtype, self._device, files, code_version()]
 
     def start(self) -> None:
         """Forget which parts were read, before the next study."""
@@ -151,13 +149,6 @@ class Lab:
     def parts(self) -> tuple[Part, ...]:
         """What was read since the start of the study."""
         return tuple(self._parts.values())
-
-
-def measuring_code() -> str:
-    """Digest the code of the floors that measure; plots, pages and the studies themselves may change freely."""
-    package = Path(sl.__file__).parent
-    sources = [path for floor in MEASURING for path in sorted((package / floor).rglob("*.py"))]
-    return digest_json([[str(p.relative_to(package)), digest_bytes(p.read_bytes())] for p in sources])
 
 
 def _said(value: object) -> Any:

@@ -4,10 +4,22 @@ The names below are the public interface; each is loaded when it is first touche
 nothing and the reading side (`load`, `plots`, `write_report`) never loads torch.
 """
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from site_lens._version import __version__ as __version__
+
+
+def _leave_working_folder() -> None:
+    """Import nothing from the working folder, which `python -m site_lens.cli` puts before all other folders."""
+    started_as_module = sys.argv[:1] == ["-m"] and sys.path[:1] == [str(Path.cwd())]
+    if started_as_module and Path(__file__).parent.parent != Path.cwd():
+        del sys.path[0]
+
+
+_leave_working_folder()
 
 _HOMES = {
     "site_lens.core.errors": (

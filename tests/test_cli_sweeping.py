@@ -1,7 +1,9 @@
 """Sweeps from the command line: a dry run, the real one, and what can be asked of the store."""
 
+import builtins
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -195,3 +197,18 @@ def test_a_mistake_ends_with_exit_code_2_and_one_line(
     errors = capsys.readouterr().err
     assert says in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_whoever_interrupts_the_start_gets_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = builtins.__import__
+
+    def interrupted(name: str, *rest: Any, **options: Any) -> Any:
+        if name == "site_lens.cli.commands":
+            raise KeyboardInterrupt
+        return plain(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    assert run("sweep", "study.toml") == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 import site_lens as sl
 from tests.documents import ROOT
@@ -47,3 +48,53 @@ def test_the_command_that_the_bug_template_asks_for_runs() -> None:
     (program,) = re.findall(r'`python -c "([^`]*)"`', template)
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(sl.__version__)
+
+
+REPAIRED = {
+    "transformers": ("5.3.0", "CVE-2026-4372: a config.json runs code of the hub without trust_remote_code"),
+    "torch": ("2.10.0", "CVE-2026-24747: torch.load(weights_only=True) corrupts memory"),
+    "pyarrow": ("23.0.1", "CVE-2026-25087: use after free"),
+    "jinja2": ("3.1.6", "CVE-2025-27516: a template leaves its sandbox"),
+    "tqdm": ("4.66.3", "CVE-2024-34062: arguments of its command line are run"),
+    "filelock": ("3.20.3", "CVE-2025-68146, CVE-2026-22701: a link in place of a lock is followed"),
+    "scikit-learn": ("1.5.0", "CVE-2024-5206: training data stay in an attribute"),
+    "pydantic": ("2.4.0", "CVE-2024-3772: an e-mail address takes for ever"),
+    "numpy": ("1.22.0", "CVE-2021-34141: comparisons of types"),
+    "voila": ("0.5.6", "CVE-2024-30265: any file of the machine is served"),
+    "jupyter-server": ("2.18.0", "CVE-2026-40110, CVE-2026-35397: other origins, other folders"),
+    "jupyter-core": ("5.8.1", "CVE-2025-30167: settings of other users (Windows)"),
+    "nbconvert": ("7.17.0", "CVE-2025-53000: a program of the working folder is run (Windows)"),
+    "tornado": ("6.5.5", "CVE-2026-31958: a request takes for ever"),
+    "ray": ("2.54.0", "CVE-2025-62593, CVE-2026-27482: pages of elsewhere reach the dashboard"),
+    "jupyterlab": ("4.4.8", "CVE-2025-59842: links keep a hold of the page"),
+    "pytest": ("9.0.3", "CVE-2025-71176: folders of a known name"),
+}
+"""The first version without the vulnerabilities that are known, and the last of them."""
+
+
+def asked_for() -> dict[str, str]:
+    """Return the lowest version that each package may have, by its name in small letters."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    said = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    return {found[1].lower(): found[2] for one in said if (found := re.match(r"([\w-]+)>=([\d.]+)", one))}
+
+
+def test_no_version_with_a_known_vulnerability_is_let_in_and_the_tests_ran_with_one_that_is() -> None:
+    lowest = asked_for()
+    assert len(lowest) > len(REPAIRED)
+    for package, (repaired, why) in REPAIRED.items():
+        assert Version(lowest[package]) >= Version(repaired), (package, why)
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {name.lower().replace("_", "-"): version for name, _, version in (line.partition("==") for line in lines)}
+    for package, version in lowest.items():
+        if package in pinned:
+            assert Version(pinned[package]) >= Version(version), package
+    assert len(set(REPAIRED) & set(pinned)) == len(REPAIRED)
+
+
+def test_the_workflow_runs_what_was_reviewed_and_may_only_read() -> None:
+    for path in (ROOT / ".github/workflows").iterdir():
+        text = path.read_text(encoding="utf-8")
+        used = re.findall(r"uses: (\S+)", text)
+        assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one) for one in used), path
+        assert re.findall(r"permissions:\n((?:  .*\n)+)", text) == ["  contents: read\n"], path

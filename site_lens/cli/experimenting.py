@@ -17,7 +17,7 @@ from site_lens.cli.options import (
     loads_a_model,
 )
 from site_lens.cli.showing import show_frame, show_line, show_rows
-from site_lens.core.digests import digest_json
+from site_lens.core.digests import code_version, digest_json
 from site_lens.core.errors import unknown_name
 from site_lens.core.faithfulness import OWN_ORDERINGS
 from site_lens.core.pieces import clear_pieces
@@ -224,7 +224,7 @@ def _study(
 
     Studies that go task by task keep what they have measured, so that an interrupted command goes on where it stopped.
     A study that is there is returned as it is when nothing it depends on has changed: fits, tasks, model, settings, and
-    the version of site_lens.
+    the code that measures.
     """
     saved = sl.Run.load(run)
     check_run_folder(run)
@@ -232,7 +232,7 @@ def _study(
     path, input_column, output_column = files
     tasks = sl.load_tasks(path, names, input_column=input_column, output_column=output_column)
     depends_on = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
-    key = digest_json([name, sl.__version__, depends_on, source.content, settings])
+    key = digest_json([name, code_version(), depends_on, source.content, settings])
     if name in saved.studies and has_mark(run, name, key):
         return saved.studies[name]
     found = measure(source.load(), tasks, saved.fits)

@@ -35,7 +35,7 @@ def explore(
         names = list(dict.fromkeys(fit.task for fit in fits.values()))
         sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
     page = PageSource(
-        run=str(run),
+        run=str(run.absolute()),
         folder=str(Path.cwd()),
         model=model,
         tasks=tasks,

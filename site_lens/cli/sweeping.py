@@ -13,6 +13,7 @@ import site_lens as sl
 from site_lens.cli.options import AsJson, Device
 from site_lens.cli.showing import show_line, show_rows, show_table
 from site_lens.core.errors import unknown_name
+from site_lens.core.reading import is_folder
 
 if TYPE_CHECKING:
     from site_lens.sweeps.engines import Engine
@@ -100,7 +101,7 @@ def _show_cost(asked: "sl.Sweep", folder: Path, as_json: bool) -> None:
     from site_lens.sweeps.jobs import jobs_of
 
     jobs = jobs_of(asked)
-    store = sl.RunStore(folder) if (folder / "results").is_dir() else None
+    store = sl.RunStore(folder) if is_folder(folder) and any(folder.iterdir()) else None
     costs = estimate_cost(jobs, store)
     if as_json:
         missing = [job.name.model_dump() for job in jobs if store is None or not store.has(job.key)]
@@ -158,7 +159,8 @@ def runs_show(
         print(f"{len(states)} jobs: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
         spent = sum(one.seconds or 0 for one in states)
         print(f"{spent:.1f} s of computing in what is stored")
-    for one in states if key is not None else [one for one in states if one.state in ("damaged", "failed")]:
+    wrong = [one for one in states if one.state in ("damaged", "mismatched", "failed")]
+    for one in states if key is not None else wrong:
         show_line(f"{one.name.key[:12]}  {one.name}  {one.state}  {one.note}".rstrip())
         if key is not None:
             _show_trace(opened, one)
@@ -200,19 +202,20 @@ def _short(value: Any) -> str:
 
 @app.command("verify")
 def runs_verify(store: Store, as_json: AsJson = False) -> None:
-    """Read every result and compare its digests; exit code 1 if one is damaged."""
-    from site_lens.sweeps.keeping import damaged_results
+    """Read every result and compare its digests; exit code 1 if one is damaged or cannot be used."""
+    from site_lens.sweeps.keeping import damaged_results, odd_results
 
     opened = sl.RunStore(store)
-    damaged = damaged_results(opened)
+    damaged, odd = damaged_results(opened), odd_results(opened)
     n_results = len(opened.stored_keys())
     if as_json:
-        print(json.dumps({"n_results": n_results, "damaged": damaged}, indent=1))
+        print(json.dumps({"n_results": n_results, "damaged": damaged, "odd": odd}, indent=1))
     else:
-        for key, damage in damaged.items():
-            show_line(f"damaged: {key[:12]}  {damage}")
-        print(f"{n_results} results, {len(damaged)} damaged")
-    sys.exit(1 if damaged else 0)
+        for word, found in (("damaged", damaged), ("odd", odd)):
+            for key, wrong in found.items():
+                show_line(f"{word}: {key[:12]}  {wrong}")
+        print(f"{n_results} results, {len(damaged)} damaged" + (f", {len(odd)} odd" if odd else ""))
+    sys.exit(1 if damaged or odd else 0)
 
 
 @app.command("gc")
@@ -238,11 +241,11 @@ def runs_export(
     sweep: SweepName = None,
 ) -> None:
     """Put results together as runs, one for each model, template and config, for report, diagnose, ..."""
-    from site_lens.sweeps.keeping import job_states
+    from site_lens.sweeps.keeping import export_runs, job_states
 
     opened = sl.RunStore(store)
-    for where, run in opened.runs(sweep).items():
-        show_line(str(run.save(out / where)))
+    for folder in export_runs(opened, out, sweep):
+        show_line(str(folder))
     states = [one.state for one in job_states(opened, sweep)]
     left_out = Counter(state for state in states if state != "stored")
     if left_out:

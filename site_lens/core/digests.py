@@ -2,9 +2,16 @@
 
 import hashlib
 import json
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from site_lens._version import __version__
+
+MEASURING = ("core", "models", "interventions", "selectors", "baselines", "experiments", "sweeps")
+"""Floors whose code decides what is measured; plots, pages and commands may change freely."""
 
 
 def digest_bytes(content: bytes) -> str:
@@ -29,6 +36,17 @@ def digest_arrays(arrays: dict[str, np.ndarray]) -> str:
         for name, array in sorted(arrays.items())
     ]
     return digest_json(parts)
+
+
+@cache
+def code_version(package: Path = Path(__file__).parent.parent) -> str:
+    """Name the code that measures: its version and a digest of its sources.
+
+    All commits of a clone between two releases have one version.
+    """
+    sources = [path for floor in MEASURING for path in sorted((package / floor).rglob("*.py"))]
+    parts = [[path.relative_to(package).as_posix(), digest_bytes(path.read_bytes())] for path in sources]
+    return f"site_lens {__version__} {digest_json(parts)[:16]}"
 
 
 def seed_stream(*parts: Any) -> np.random.Generator:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import model_validator
 
-from site_lens._version import __version__
-from site_lens.core.digests import digest_json
+from site_lens.core.digests import code_version, digest_json
 from site_lens.core.errors import StorageError
+from site_lens.core.record_sets import manifests
 from site_lens.core.records import Axes, Float32, Record
 from site_lens.core.storage import load, record_paths, save
 
@@ -64,21 +64,22 @@ class Pieces:
     Args:
         folder: Where pieces are kept; nothing is kept when None.
         depends_on: JSON values that say everything a piece depends on: digests of fits and tasks, settings. A piece
-            that was measured with others, or by another version of site_lens, is not read.
+            that was measured with others, or by other code, is not read.
     """
 
     def __init__(self, folder: str | Path | None, *depends_on: Any) -> None:
         self._folder = None if folder is None else Path(folder)
-        self._key = digest_json([__version__, *depends_on])
+        self._key = digest_json([code_version(), *depends_on])
 
     def once(self, name: str, measure: Callable[[], Measured]) -> Measured:
         """Return a piece, measured now if it is not there.
 
         Raises:
-            StorageError: The piece that is there is damaged, or the folder cannot be written.
+            StorageError: The piece that is there is damaged, or the folder is a link or cannot be written.
         """
         if self._folder is None:
             return measure()
+        _refuse_link(self._folder)
         path = self._folder / digest_json([self._key, name])[:32]
         if record_paths(path)[1].exists():
             return load(path, StudyPiece).measured()
@@ -95,15 +96,19 @@ def side_by_side(parts: Sequence[Float32], axis: int) -> Float32:
     return found
 
 
+def _refuse_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise StorageError(f"{folder} is a link to {folder.readlink()}; remove the link first")
+
+
 def clear_pieces(folder: Path) -> None:
     """Remove the pieces in a folder, and the folder if nothing else is in it.
 
     Raises:
         StorageError: The folder is a link: what it holds lies somewhere else.
     """
-    if folder.is_symlink():
-        raise StorageError(f"{folder} is a link to {folder.readlink()}; remove the link first")
-    for manifest in folder.glob("*.json"):
+    _refuse_link(folder)
+    for manifest in manifests(folder):
         for path in record_paths(manifest):
             path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):

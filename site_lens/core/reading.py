@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -85,28 +86,51 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
-def read_file(path: str | Path, most_bytes: int) -> bytes:
-    """Read a whole file of at most so many bytes.
+@contextmanager
+def open_file(path: str | Path, most_bytes: int, *, follow: bool = True) -> Iterator[BufferedReader]:
+    """Open a regular file of at most so many bytes for reading.
+
+    Args:
+        path: The file.
+        most_bytes: A larger one is refused.
+        follow: Whether a link may lead to it; else a link is refused.
 
     Raises:
         OSError: It is larger, is no regular file (a device or a pipe never ends), or cannot be read; `strerror` says
             which.
     """
+    extra = getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
     try:
-        _check_file(Path(path).stat(), most_bytes, path)  # first: opening a pipe waits for its other end
-        with Path(path).open("rb") as stream:
-            _check_file(os.fstat(stream.fileno()), most_bytes, path)
-            content = stream.read(most_bytes + 1)
+        _check_file(Path(path).stat(follow_symlinks=follow), most_bytes, path)  # first: opening a device may act
+        stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | extra))  # noqa: PTH123, SIM115
     except ValueError as error:  # a NUL byte, or half a character, in its name
         raise OSError(errno.EINVAL, str(error), str(path)) from None
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {most_bytes} bytes", str(path))
-    return content
+    with stream:
+        _check_file(os.fstat(stream.fileno()), most_bytes, path)
+        yield stream
+
+
+def read_file(path: str | Path, most_bytes: int, *, follow: bool = True) -> bytes:
+    """Read a whole file; arguments and errors are those of `open_file`."""
+    with open_file(path, most_bytes, follow=follow) as stream:
+        content = bytearray()
+        while part := stream.read(2**20):  # to ask for the most at once would take as much memory
+            content += part
+            if len(content) > most_bytes:
+                raise OSError(errno.EFBIG, f"it is larger than {most_bytes} bytes", str(path))
+    return bytes(content)
+
+
+def is_hidden(path: Path) -> bool:
+    """Tell whether the name of a file begins with a dot, such as `._name.json`, which macOS writes beside name.json."""
+    return path.name.startswith(".")
 
 
 def _check_file(found: os.stat_result, most_bytes: int, path: str | Path) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, "it is a link", str(path))
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     if found.st_size > most_bytes:
@@ -126,8 +150,7 @@ def parse_json(content: bytes | str, most_values: int) -> Any:
         value = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("lists and objects are nested too deeply") from None
-    if _is_deep(value):
-        raise ValueError(f"lists and objects are nested more than {MOST_DEPTH} deep")
+    refuse_deep(value)
     return value
 
 
@@ -146,12 +169,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_deep(value: Any) -> bool:
-    """Tell whether anything lies more than `MOST_DEPTH` levels down, a level at a time rather than by recursion."""
+def refuse_deep(value: Any) -> None:
+    """Raise ValueError if anything lies more than `MOST_DEPTH` levels down, a level at a time, not by recursion."""
     level = [value]
     for _ in range(MOST_DEPTH + 1):
         nested = [one for one in level if isinstance(one, dict | list)]
         if not nested:
-            return False
+            return
         level = [child for one in nested for child in (one.values() if isinstance(one, dict) else one)]
-    return True
+    raise ValueError(f"lists and objects are nested more than {MOST_DEPTH} deep")

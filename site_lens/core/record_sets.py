@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError, StorageError, unknown_name
-from site_lens.core.reading import current_limits
+from site_lens.core.reading import current_limits, is_hidden
 from site_lens.core.records import Record
 from site_lens.core.shown import visible
 from site_lens.core.storage import load, save
@@ -45,14 +45,14 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def manifests(folder: str | Path) -> list[Path]:
-    """Return the JSON files of the records in a folder, in no order; none where there is no folder.
+    """Return the JSON files of the records in a folder, in no order, but hidden ones; none where there is no folder.
 
     Raises:
         StorageError: The folder cannot be read, or there are more than `Limits.record_files`.
     """
     most = current_limits().record_files
     try:
-        found = list(islice(Path(folder).glob("*.json"), most + 1))
+        found = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
     except ValueError:  # a NUL byte, or half a character, in the name
         return []
     except OSError as error:

@@ -59,7 +59,10 @@ def readable(error: ValidationError) -> str:
         return f"{error.error_count()} values are wrong"
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    came = repr(first["input"])
+    try:
+        came = repr(first["input"])
+    except ValueError:  # a whole number of more digits than Python writes out
+        came = "a number of very many digits"
     came = came if len(came) < 80 else came[:77] + "..."
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message} (got {came})" if where else message

@@ -182,6 +182,7 @@ def check_run_folder(folder: str | Path) -> None:
 def refuse_links(folder: str | Path) -> None:
     """Raise StorageError if a part of a run's folder is a link: what is saved or cleared there lies somewhere else."""
     inner = [part for name in SEVERAL for part in (Path(folder) / name).glob("*")]
+    inner += (Path(folder) / "studies").glob("*.pieces")
     for part in (*(Path(folder) / name for name in PARTS), *inner):
         if part.is_symlink():
             raise StorageError(f"{part} is a link to {part.readlink()}, out of the run's folder; remove the link first")
@@ -207,7 +208,7 @@ def clear_run(folder: str | Path) -> None:
         for pieces in (folder / "studies").glob("*.pieces"):
             clear_pieces(pieces)
         for part in (folder / "fits", *several, folder / "evaluations", folder / "attention", folder / "studies"):
-            for manifest in part.glob("*.json"):
+            for manifest in manifests(part):
                 if manifest.with_suffix(".safetensors").exists():
                     manifest.with_suffix(".safetensors").unlink()
                     manifest.unlink()

@@ -1,12 +1,13 @@
 """What the local page runs in its kernel: load the records and the model, and show the explorer or what is wrong."""
 
-import os
 from dataclasses import asdict, dataclass, field
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from site_lens.core.assets import asset
 from site_lens.core.errors import SiteLensError
+from site_lens.core.reading import is_there
 from site_lens.core.runs import Run
 from site_lens.core.task_files import load_tasks
 from site_lens.explorer.opening import explore
@@ -56,9 +57,14 @@ class Complaint:
         return f'<style>{style}</style><div class="site-lens"><p class="complaint">{escape(self.text)}</p></div>'
 
 
+def _there(folder: str, name: str) -> str:
+    """Read a name as a path that begins in a folder, where there is such a file or folder; "demo" is none."""
+    path = Path(folder) / name
+    return str(path) if name != "demo" and is_there(path) else name
+
+
 def _opened(page: PageSource) -> "Explorer":
-    os.chdir(page.folder)
-    run = Run.load(page.run)
+    run = Run.load(Path(page.folder) / page.run)
     if page.model is None:
         return explore(run)
     from site_lens.models.loading import load_model  # needs torch
@@ -66,6 +72,7 @@ def _opened(page: PageSource) -> "Explorer":
     names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
     tasks = None
     if page.tasks is not None:
-        tasks = load_tasks(page.tasks, names, input_column=page.input_column, output_column=page.output_column)
-    model = load_model(page.model, **page.loading)
+        found = _there(page.folder, page.tasks)
+        tasks = load_tasks(found, names, input_column=page.input_column, output_column=page.output_column)
+    model = load_model(_there(page.folder, page.model), **page.loading)
     return explore(run, model, tasks=tasks)

@@ -1,16 +1,25 @@
 """Serve the explorer as a page of this machine: voila over a notebook of one cell.
 
 The page is bound to the loopback address, asks for a token, since other users of the machine reach that address, too,
-and tells the browser to load nothing from elsewhere.
+answers to no other name of it, and tells the browser to load nothing from elsewhere.
+
+Voila, Jupyter and IPython take settings and code from the working folder and from folders of the user; the server and
+its kernels work in an empty folder of their own, with settings and an import path that hold nothing of the working
+folder or of the run.
 """
 
+import json
 import logging
+import os
 import secrets
 import socket
+import sys
 import tempfile
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from site_lens.core.errors import InputError
 from site_lens.explorer.opening import need_notebook
@@ -27,9 +36,18 @@ POLICY = "; ".join(
 )
 """Voila's template names style sheets of a CDN; under this policy no browser asks for them. Widgets come as blobs."""
 
-
 EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget")
 """What the widgets need; other extensions of JupyterLab that are installed may not fit voila's version of it."""
+
+IDLE_SECONDS = 60
+"""Time after which a kernel ends that no page is connected to."""
+
+OWN_FOLDERS = ("JUPYTER_PATH", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+"""Variables that name folders to take settings, kernels and templates from."""
+RUNS_CODE = ("JUPYTER_CONFIG_PATH", "PYTHONSTARTUP")
+"""More such variables, and one that names a file to run."""
+
+PACKAGE_ROOT = Path(__file__).parent.parent.parent
 
 
 def serve_page(
@@ -46,33 +64,89 @@ def serve_page(
     Raises:
         InputError: The packages of the extra `notebook` are not installed, or the port is taken.
     """
-    need_notebook()
+    with tempfile.TemporaryDirectory() as name, _isolated(Path(name), strange=[source.folder, source.run]):
+        need_notebook()
+        chosen, token = free_port(port), secrets.token_hex(24)
+        app = _server(source, Path(name), chosen, token)
+        address = f"http://{LOOPBACK}:{chosen}/?token={token}"
+        announce(address)
+        if browser:
+            from tornado.ioloop import IOLoop
+
+            IOLoop.current().add_callback(webbrowser.open, _redirect(Path(name), address).as_uri())
+        app.start()
+
+
+def import_path(strange: Sequence[str | Path]) -> list[str]:
+    """Return the folders that this process imports from, without relative ones and without the strange ones.
+
+    Args:
+        strange: Folders whose files are not to be imported; the one that holds this package is never left out.
+    """
+    refused = {Path(folder).resolve() for folder in strange} - {PACKAGE_ROOT.resolve()}
+    return [folder for folder in sys.path if Path(folder).is_absolute() and Path(folder).resolve() not in refused]
+
+
+@contextmanager
+def _isolated(folder: Path, *, strange: Sequence[str]) -> Iterator[None]:
+    """Work in a folder of our own, with settings and an import path of our own, until the block ends."""
+    working, environment, imported = Path.cwd(), dict(os.environ), list(sys.path)
+    sys.path[:] = import_path(strange)
+    for name in OWN_FOLDERS:
+        (folder / name).mkdir()
+        os.environ[name] = str(folder / name)
+    for name in RUNS_CODE:
+        os.environ.pop(name, None)
+    # For kernels, which import this package from wherever it was imported here.
+    os.environ["PYTHONPATH"], os.environ["PYTHONSAFEPATH"] = os.pathsep.join(sys.path), "1"
+    (folder / "work").mkdir()
+    os.chdir(folder / "work")
+    try:
+        yield
+    finally:
+        os.chdir(working)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.path[:] = imported
+
+
+def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
+    """Set up voila over a notebook that shows a page, with a kernel of this Python."""
     try:
         from voila.app import Voila  # type: ignore[import-untyped]
     except ImportError as error:
         raise InputError('a local page needs voila; install it with: pip install "site_lens[notebook]"') from error
     import nbformat
-    from tornado.ioloop import IOLoop
 
-    chosen, token = free_port(port), secrets.token_hex(24)
-    address = f"http://{LOOPBACK}:{chosen}/?token={token}"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "explorer.ipynb"
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.code())])
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(notebook, path)
-        app = Voila()
-        app.initialize([str(path)])
-        # Set behind the configuration files, which may open other pages to the network.
-        app.ip, app.port, app.port_retries = LOOPBACK, chosen, 0
-        app.token, app.open_browser, app.log_level = token, False, logging.WARNING
-        app.tornado_settings = {"headers": {"Content-Security-Policy": POLICY}}
-        app.voila_configuration.show_tracebacks = True
-        app.voila_configuration.extension_allowlist = list(EXTENSIONS)
-        announce(address)
-        if browser:
-            IOLoop.current().add_callback(webbrowser.open, address)
-        app.start()
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    launch = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel = folder / "JUPYTER_PATH" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps(spec | {"argv": launch}), encoding="utf-8")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.code())])
+    notebook.metadata.kernelspec = spec
+    path = folder / "work" / "explorer.ipynb"
+    nbformat.write(notebook, path)
+
+    app = Voila(config_file_paths=[])
+    app.initialize([str(path)])
+    app.config.MappingKernelManager.cull_idle_timeout = IDLE_SECONDS
+    app.config.MappingKernelManager.cull_interval = IDLE_SECONDS // 4
+    app.ip, app.port, app.port_retries = LOOPBACK, port, 0
+    app.token, app.open_browser, app.log_level = token, False, logging.WARNING
+    app.connection_dir_root = str(folder)
+    # A page of elsewhere whose name was made to lead here is refused by the name that it calls us.
+    app.tornado_settings = {"headers": {"Content-Security-Policy": POLICY}, "allow_remote_access": False}
+    app.voila_configuration.show_tracebacks = True
+    app.voila_configuration.extension_allowlist = list(EXTENSIONS)
+    return app
+
+
+def _redirect(folder: Path, address: str) -> Path:
+    """Write a file that leads a browser to an address: every user can read what programs are called with."""
+    path = folder / "open.html"
+    path.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
+    return path
 
 
 def free_port(port: int | None) -> int:

@@ -10,9 +10,8 @@ from typing import Any
 from site_lens.core.errors import StorageError
 from site_lens.interventions.progress import progress_bar
 from site_lens.sweeps.engines import Completed, Engine, InProcess
-from site_lens.sweeps.entries import SweepPlan
 from site_lens.sweeps.events import EventKind, Watcher
-from site_lens.sweeps.jobs import JobGroup, SweepJob, group_jobs, jobs_of
+from site_lens.sweeps.jobs import JobGroup, SweepJob, group_jobs, jobs_of, plan_of
 from site_lens.sweeps.schema import Sweep
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
@@ -78,7 +77,7 @@ def run_sweep(
     """
     jobs = jobs_of(sweep)
     store = RunStore.create(folder)
-    store.write_plan(SweepPlan(sweep=sweep.name, jobs=tuple(job.name for job in jobs)))
+    store.write_plan(plan_of(sweep.name, jobs))
     if worker is None:
         from site_lens.sweeps.fitting import FitJobs  # which loads torch
 

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from site_lens.core.errors import InputError, StorageError
+from site_lens.core.reading import is_hidden, read_file
 from site_lens.core.records import Frozen
 
 logger = logging.getLogger(__name__)
+
+MOST_BYTES = 2**28
+"""A larger event log is not read."""
 
 EventKind = Literal[
     "sweep_started", "job_stored", "job_failed", "job_set_aside", "memory_halved", "worker_died", "sweep_ended",
@@ -56,15 +60,16 @@ class EventLog:
         event = Event(kind=kind, at=datetime.now(UTC).isoformat(), source=self.source, detail=dict(detail))
         line = json.dumps(event.model_dump(mode="json"), ensure_ascii=False) + "\n"
         logger.info("%s %s", kind, detail)
+        content = line.encode("utf-8", "backslashreplace")  # a path in a message may hold half a character
         try:
             handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                n_written = os.write(handle, line.encode())
+                n_written = os.write(handle, content)
             finally:
                 os.close(handle)
         except OSError as error:
             raise StorageError(f"cannot write to {self._path}: {error.strerror}") from error
-        if n_written < len(line.encode()):
+        if n_written < len(content):
             raise StorageError(f"cannot write to {self._path}: the disk is full")
         return event
 
@@ -74,13 +79,19 @@ def read_events(folder: Path) -> tuple[list[Event], int]:
 
     Returns:
         The events, those of one writer in order, writers merged by time of day; and how many lines cannot be read, such
-        as one cut short by a full disk.
+        as one cut short by a full disk; a log that is no file, or larger than `MOST_BYTES`, counts as one line.
     """
     logs: list[list[Event]] = []
     n_unreadable = 0
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted(path for path in folder.glob("*.jsonl") if not is_hidden(path)):
         found = []
-        for line in path.read_bytes().split(b"\n"):
+        try:
+            content = read_file(path, MOST_BYTES, follow=False)
+        except OSError as error:
+            logger.warning("the event log %s cannot be read: %s", path, error.strerror)
+            n_unreadable += 1
+            continue
+        for line in content.split(b"\n"):
             if not line.strip():
                 continue
             try:

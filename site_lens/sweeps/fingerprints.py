@@ -7,7 +7,7 @@ from typing import Any
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError
-from site_lens.core.reading import is_folder
+from site_lens.core.reading import is_folder, is_hidden
 from site_lens.sweeps.schema import ModelChoice
 
 SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt")
@@ -44,7 +44,9 @@ def folder_digest(folder: Path) -> str:
         InputError: A file cannot be read.
     """
     try:
-        files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+        files = sorted(
+            path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file() and not is_hidden(path)
+        )
         return digest_json([[path.name, _digest(path)] for path in files])
     except OSError as error:
         raise InputError(f"cannot read {error.filename} of a model folder: {error.strerror}") from error

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from site_lens._version import __version__
-from site_lens.core.digests import digest_json
+from site_lens.core.digests import code_version, digest_json
 from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteConfig
 from site_lens.core.task_files import load_tasks
 from site_lens.core.tasks import Task
-from site_lens.sweeps.entries import JobName
+from site_lens.sweeps.entries import JobName, SweepPlan, labelled_parts
 from site_lens.sweeps.fingerprints import model_parts
-from site_lens.sweeps.schema import EvaluationChoice, ModelChoice, NamedConfig, NamedTemplate, Sweep
+from site_lens.sweeps.schema import MOST_JOBS, EvaluationChoice, ModelChoice, NamedConfig, NamedTemplate, Sweep
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class SweepJob:
             "config": self.site_config.model_dump(mode="json"),
             "controls": list(self.controls),
             "evaluation": self.evaluation.model_dump(mode="json"),
-            "code": f"site_lens {__version__}",
+            "code": code_version(),
         }
 
     @cached_property
@@ -108,7 +107,8 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
     """List every job of a sweep, in the order of models, templates, configs, tasks and seeds.
 
     Raises:
-        InputError: A task is unknown, two sources hold tasks of the same name, or two models are the same.
+        InputError: A task is unknown, two sources hold tasks of the same name, two models are the same, or there
+            are more than `MOST_JOBS` jobs.
         TaskFileError: A task file is missing or malformed.
     """
     tasks: dict[str, Task] = {}
@@ -120,6 +120,9 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
         if twice:
             raise InputError(f"two sources hold a task called {twice[0]!r}; choose tasks by `names`, or rename one")
         tasks |= found
+    n_jobs = len(sweep.models) * len(sweep.templates) * len(sweep.configs) * len(tasks) * len(sweep.seeds)
+    if n_jobs > MOST_JOBS:
+        raise InputError(f"the sweep has {n_jobs} jobs, more than {MOST_JOBS}; split it into several")
     models = [(model, model_parts(model)) for model in sweep.models]
     _refuse_twins(models)
     return [
@@ -130,6 +133,18 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
         for task in tasks.values()
         for seed in sweep.seeds
     ]
+
+
+def plan_of(sweep: str, jobs: Sequence[SweepJob]) -> SweepPlan:
+    """Write down the jobs of a sweep, and what their labels stand for."""
+    names = tuple(job.name for job in jobs)
+    labels: dict[str, dict[str, str]] = {}
+    for job, name in zip(jobs, names, strict=True):
+        for kind, part in labelled_parts(job.parts).items():
+            known, label = labels.setdefault(kind, {}), getattr(name, kind)
+            if label not in known:
+                known[label] = digest_json(part)
+    return SweepPlan(sweep=sweep, jobs=names, labels=labels)
 
 
 def _refuse_twins(models: Sequence[tuple[ModelChoice, dict[str, Any]]]) -> None:

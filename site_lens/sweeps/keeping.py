@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from site_lens.core.errors import StorageError
-from site_lens.sweeps.entries import JobName
+from site_lens.sweeps.entries import JobName, SweepPlan
+from site_lens.sweeps.marking import CLAIM, UNFINISHED, own_entries
+from site_lens.sweeps.placing import read_result
 from site_lens.sweeps.store import RunStore
 
-State = Literal["stored", "damaged", "failed", "running", "missing"]
+State = Literal["stored", "damaged", "mismatched", "failed", "running", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +32,20 @@ class JobState:
 
 def job_states(store: RunStore, sweep: str | None = None) -> Iterator[JobState]:
     """Say how every job of a sweep stands, in the order of the sweep."""
-    for name in store.plan(sweep).jobs:
-        yield _state(store, name)
+    plan = store.plan(sweep)
+    for name in plan.jobs:
+        yield _state(store, plan, name)
 
 
-def _state(store: RunStore, name: JobName) -> JobState:
-    if store.result_folder(name.key).is_dir():
+def _state(store: RunStore, plan: SweepPlan, name: JobName) -> JobState:
+    if store.holds(name.key):
         damage = store.damage(name.key)
         if damage is not None:
             return JobState(name, "damaged", note=damage)
         kept = store.stored(name.key)
+        mismatch = plan.mismatch(name, kept)
+        if mismatch is not None:
+            return JobState(name, "mismatched", note=mismatch)
         return JobState(name, "stored", kept.status, kept.accuracy, kept.seconds, "; ".join(kept.notes))
     if store.is_claimed(name.key):
         return JobState(name, "running")
@@ -53,39 +59,66 @@ def _state(store: RunStore, name: JobName) -> JobState:
 
 
 def damaged_results(store: RunStore) -> dict[str, str]:
-    """Read every result whole, and say what is wrong with those that are damaged, by key."""
+    """Read every result whole, and say what those have lost that are damaged, by key."""
     found = {key: store.damage(key, deep=True) for key in store.stored_keys()}
     return {key: damage for key, damage in found.items() if damage is not None}
 
 
+def odd_results(store: RunStore) -> dict[str, str]:
+    """Say of results that have lost nothing why they cannot be used all the same, by key.
+
+    Such as a record that was put there later: to remove it is not for the store to do.
+    """
+    found = {}
+    for key in store.stored_keys():
+        if store.damage(key) is None:
+            try:
+                read_result(store.result_folder(key), store.stored(key))
+            except StorageError as error:
+                found[key] = str(error)
+    return found
+
+
 def collect_garbage(store: RunStore, *, damaged: bool = False) -> list[Path]:
-    """Remove what dead processes left behind; what a living one works on stays.
+    """Remove what dead processes left behind; what a living one works on stays, and so does what others put there.
 
     Args:
         store: The store.
         damaged: Remove results that are damaged or were set aside, too; the next sweep computes them again.
 
     Returns:
-        What was removed.
+        What was removed; of a link the link alone.
 
     Raises:
-        StorageError: Something cannot be removed.
+        StorageError: Something cannot be removed, or a folder of the store is a link.
     """
-    leftovers = _inside(store.folder / "partial")
-    removed = [path for path in leftovers if _remove_unclaimed(store, path.name.split(".")[0], path)]
-    for path in _inside(store.folder / "claims"):
+    claims = own_entries(store.folder / "claims", CLAIM)
+    removed = [path for path in claims if (path.is_symlink() or not path.is_file()) and _remove(path)]  # none is held
+    leftovers = own_entries(store.folder / "partial", UNFINISHED)
+    removed += [path for path in leftovers if _remove_unclaimed(store, path.name.split(".")[0], path)]
+    for path in own_entries(store.folder / "claims", CLAIM):
         with store.claim([path.stem]) as mine:  # whoever lets go of a claim removes its file
             removed += [path] if mine else []
     if damaged:
-        removed += [path for path in _inside(store.folder / "damaged") if _remove(path)]
+        removed += [path for path in own_entries(store.folder / "damaged", UNFINISHED) if _remove(path)]
         broken = [store.result_folder(key) for key in damaged_results(store)]
         removed += [path for path in broken if _remove_unclaimed(store, path.name, path)]
     return removed
 
 
-def _inside(folder: Path) -> list[Path]:
-    """List what is in a folder; a copy of a store may lack the folders that were empty."""
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def export_runs(store: RunStore, folder: Path, sweep: str | None = None) -> Iterator[Path]:
+    """Save the results of a sweep as runs, FOLDER/model/template/config each, and yield where each is.
+
+    Raises:
+        StorageError: A result is damaged; nothing is written then. Or a folder on the way is a link out of `folder`.
+    """
+    for where, run in store.runs(sweep).items():
+        place = folder
+        for part in where.split("/"):
+            place = place / part
+            if place.is_symlink():
+                raise StorageError(f"{place} is a link to {place.readlink()}, out of {folder}; remove the link first")
+        yield run.save(place)
 
 
 def _remove_unclaimed(store: RunStore, key: str, path: Path) -> bool:
@@ -95,7 +128,10 @@ def _remove_unclaimed(store: RunStore, key: str, path: Path) -> bool:
 
 def _remove(path: Path) -> bool:
     try:
-        shutil.rmtree(path)
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+        else:
+            shutil.rmtree(path)  # which follows no link
     except FileNotFoundError:
         return False  # somebody else did
     except OSError as error:

@@ -1,5 +1,7 @@
 """What a sweep file may say: models, tasks, templates, settings, seeds, evaluation; checked when it is read."""
 
+import math
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +12,19 @@ from pydantic import Field, field_validator, model_validator
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.fits import SETTINGS, SiteConfig
 from site_lens.core.prompts import PromptTemplate
-from site_lens.core.reading import is_there, read_file
+from site_lens.core.reading import MOST_DEPTH, is_there, read_file, refuse_deep
 from site_lens.core.record_sets import file_name
 from site_lens.core.records import Frozen
 from site_lens.core.runs import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_EMBEDDING
 
 MOST_BYTES = 2**20
 """A sweep file larger than this is refused unread."""
+
+MOST_JOBS = 1_000_000
+"""A sweep of more jobs is refused before any is made."""
+
+_NESTED_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MOST_DEPTH}}}""")
+"""A key of so many parts, a.a.a...: tomllib takes a time that grows with the square of their number."""
 
 SWEEP_CONTROLS = (ZERO_EMBEDDING, SHUFFLED_ANSWERS, RANDOM_EMBEDDING)
 """The controls that a sweep can fit: those of a task alone. The others depend on which tasks share the batch, and a
@@ -155,10 +163,14 @@ class Sweep(Frozen):
     @field_validator("seeds", mode="before")
     @classmethod
     def _counted(cls, given: Any) -> Any:
-        return range(given) if isinstance(given, int) and not isinstance(given, bool) and given > 0 else given
+        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+            return given
+        _refuse_many(given)
+        return range(given)
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
+        _refuse_many(len(self.models), len(self.templates), len(self.configs), len(self.seeds))
         for what, names, contents in (
             ("label of a model", [one.label for one in self.models], [one.replace(label="") for one in self.models]),
             ("config", [one.name for one in self.configs], [one.config for one in self.configs]),
@@ -185,10 +197,10 @@ class Sweep(Frozen):
         """
         path = Path(path)
         try:
-            fields = tomllib.loads(read_file(path, MOST_BYTES).decode())
+            fields = _parsed(read_file(path, MOST_BYTES))
         except OSError as error:
             raise InputError(f"cannot read the sweep file {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise InputError(f"{path} is not valid TOML: {error}") from error
         try:
             read = cls(**{"name": file_name(path.stem)} | fields)
@@ -200,12 +212,34 @@ class Sweep(Frozen):
         )
 
 
+def _parsed(content: bytes) -> dict[str, Any]:
+    """Parse TOML; raises ValueError if it is none, or nested too deeply to be a sweep."""
+    text = content.decode()
+    if _NESTED_KEY.search(text):
+        raise ValueError(f"a key is nested more than {MOST_DEPTH} deep")
+    try:
+        fields = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("lists and tables are nested too deeply") from None
+    refuse_deep(fields)
+    return fields
+
+
+def _refuse_many(*axes: int) -> None:
+    if math.prod(axes) > MOST_JOBS:
+        raise InputError(f"the sweep has more than {MOST_JOBS} jobs; split it into several")
+
+
 def _check_names(what: str, names: Sequence[str], contents: Sequence[object]) -> None:
-    for i, (name, content) in enumerate(zip(names, contents, strict=True)):
-        if name in names[:i]:
+    seen: set[str] = set()
+    named: dict[object, str] = {}
+    for name, content in zip(names, contents, strict=True):
+        if name in seen:
             raise InputError(f"the {what} {name!r} comes twice; give each a name of its own")
-        if content in contents[:i]:
-            raise InputError(f"{what} {name!r} says the same as {names[contents.index(content)]!r}; leave one out")
+        seen.add(name)
+        twin = named.setdefault(content, name)
+        if twin != name:
+            raise InputError(f"{what} {name!r} says the same as {twin!r}; leave one out")
         if file_name(name) != name:
             raise InputError(f"the {what} {name!r} cannot name a folder; use letters, digits, - and _")
 

@@ -1,5 +1,6 @@
 """The run store: results by the digest of what they were computed from, safe for several writers.
 
+STORE/run_store.json                    what makes the folder a run store
 STORE/results/<key>/job.json            what it is, and a digest of every file
 STORE/results/<key>/fits, controls, evaluations, results.csv    a run like any other
 STORE/failures/<key>.json               why the last attempt at a job gave nothing
@@ -24,20 +25,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from site_lens.core.digests import digest_bytes, digest_json
+from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError, MismatchError, StorageError, unknown_name
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.runs import Run
-from site_lens.core.storage import check_writable
 from site_lens.sweeps.entries import Failure, JobName, StoredJob, SweepPlan, read_sealed, write_sealed
 from site_lens.sweeps.events import EventLog
-from site_lens.sweeps.placing import described, files_of, move_into_place
+from site_lens.sweeps.marking import JOB_FILE, RESULT, check_store, make_store, own_entries, plan_files
+from site_lens.sweeps.placing import described, files_of, harm, move_into_place, read_result
 from site_lens.sweeps.seeds import merge_seeds
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("results", "failures", "plans", "models", "claims", "partial", "damaged", "events")
-JOB_FILE = "job.json"
+MOST_TRACE = 100_000
+"""Letters of a traceback that are kept, the last ones."""
 
 
 class RunStore:
@@ -52,15 +53,16 @@ class RunStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if not (self.folder / "results").is_dir():
-            raise StorageError(f"{folder} is no run store (it has no folder 'results'); make one with: site-lens sweep")
+        check_store(self.folder)
 
     @classmethod
     def create(cls, folder: str | Path) -> "RunStore":
-        """Open a store for writing, made if it is not there; raises StorageError if it cannot be written."""
-        check_writable(folder)
-        for name in FOLDERS:
-            (Path(folder) / name).mkdir(exist_ok=True)
+        """Open a store for writing, made if it is not there.
+
+        Raises:
+            StorageError: It cannot be written; or the folder is no store, and what a store would write to is there.
+        """
+        make_store(Path(folder))
         return cls(folder)
 
     def result_folder(self, key: str) -> Path:
@@ -69,40 +71,28 @@ class RunStore:
 
     def stored_keys(self) -> list[str]:
         """List the keys of all results, damaged ones included."""
-        return sorted(path.name for path in (self.folder / "results").iterdir() if path.is_dir())
+        return [path.name for path in own_entries(self.folder / "results", RESULT)]
+
+    def holds(self, key: str) -> bool:
+        """Tell whether there is anything in the place of a result, even a file or a link that leads nowhere."""
+        return os.path.lexists(self.result_folder(key))
 
     def has(self, key: str) -> bool:
         """Tell whether a job has a result that is whole as far as a glance at it tells."""
-        return self.result_folder(key).is_dir() and self.damage(key) is None
+        return self.holds(key) and self.damage(key) is None
 
     def stored(self, key: str) -> StoredJob:
         """Read what a result is; raises StorageError if it is not there or damaged."""
         return read_sealed(self.result_folder(key) / JOB_FILE, StoredJob)
 
     def damage(self, key: str, *, deep: bool = False) -> str | None:
-        """Say what is wrong with a result, or return None.
+        """Say what a result has lost, or return None.
 
         Args:
             key: Key of a result that is there.
             deep: Read every file and compare its digest; else only what is small, and the size of the rest.
         """
-        folder = self.result_folder(key)
-        try:
-            stored = self.stored(key)
-        except StorageError as error:
-            return str(error)
-        if stored.name.key != key or digest_json(stored.made_from) != key:
-            return f"{folder / JOB_FILE} describes another job than its folder is named after"
-        for name, kept in stored.files.items():
-            path = folder / name
-            try:
-                if path.stat().st_size != kept.n_bytes:
-                    return f"{path} has {path.stat().st_size} bytes, not {kept.n_bytes}"
-                if deep and digest_bytes(path.read_bytes()) != kept.sha256:
-                    return f"{path} was changed after it was written"
-            except OSError as error:
-                return f"cannot read {path}: {error.strerror}"
-        return None
+        return harm(self.result_folder(key), deep=deep)
 
     def load(self, key: str) -> Run:
         """Read a result as a run; raises StorageError if it is not there or damaged."""
@@ -111,7 +101,7 @@ class RunStore:
     def failure(self, key: str) -> Failure | None:
         """Return why the last attempt at a job gave no result, if it was the last thing that happened to it."""
         path = self.folder / "failures" / f"{key}.json"
-        return read_sealed(path, Failure) if path.exists() else None
+        return read_sealed(path, Failure) if os.path.lexists(path) else None
 
     def plan(self, sweep: str | None = None) -> SweepPlan:
         """Read the jobs of a sweep; its name may be left out where the store holds one.
@@ -119,7 +109,7 @@ class RunStore:
         Raises:
             InputError: There is no such sweep, or several and none was named.
         """
-        names = sorted(path.stem for path in (self.folder / "plans").glob("*.json"))
+        names = [path.stem for path in plan_files(self.folder)]
         if sweep is None and len(names) == 1:
             sweep = names[0]
         if sweep is None:
@@ -136,27 +126,36 @@ class RunStore:
         Raises:
             StorageError: A result is damaged; the message says which, and how to have it computed anew.
         """
+        plan = self.plan(sweep)
         members: dict[str, dict[str, list[tuple[int, Run]]]] = {}
-        for name in self.plan(sweep).jobs:
-            if self.result_folder(name.key).is_dir():
+        for name in plan.jobs:
+            if self.holds(name.key):
                 where = f"{name.model}/{name.template}/{name.config}"
-                members.setdefault(where, {}).setdefault(name.task, []).append((name.seed, self._whole(name)))
+                members.setdefault(where, {}).setdefault(name.task, []).append((name.seed, self._whole(plan, name)))
         return {
             where: Run.join([merge_seeds(dict(found)) for found in by_task.values()])
             for where, by_task in members.items()
         }
 
-    def _whole(self, name: JobName) -> Run:
-        """Read a result that is there; raises StorageError, with what to do, if it is damaged."""
-        try:
-            damage = self.damage(name.key)
-            if damage is None:
-                return self.load(name.key)
-        except StorageError as error:
-            damage = str(error)
+    def _whole(self, plan: SweepPlan, name: JobName) -> Run:
+        """Read a result that is there; raises StorageError, with what to do, if it is not what it should be."""
+        what = f"the result {name} ({name.key[:12]})"
+        damage = self.damage(name.key)
+        if damage is None:
+            stored = self.stored(name.key)
+            if (mismatch := plan.mismatch(name, stored)) is not None:
+                raise StorageError(
+                    f"{what} is of another job: {mismatch}; run the sweep again, which writes its plan anew"
+                )
+            try:
+                return read_result(self.result_folder(name.key), stored)
+            except StorageError as error:
+                damage = self.damage(name.key, deep=True)
+                if damage is None:
+                    raise StorageError(f"{what} cannot be used: {error}") from error
         raise StorageError(
-            f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
-            f"`site-lens runs gc {self.folder} --damaged`, then run the sweep again"
+            f"{what} is damaged: {damage}; remove it with `site-lens runs gc {self.folder} --damaged`, "
+            "then run the sweep again"
         )
 
     # What writes.
@@ -188,7 +187,10 @@ class RunStore:
                 except Timeout:
                     continue
                 except OSError as error:
-                    raise StorageError(f"cannot claim a job in {self.folder}: {error.strerror}") from error
+                    raise StorageError(
+                        f"cannot claim a job by {path}: {error.strerror}; if something else stands there, clear it "
+                        f"with: site-lens runs gc {self.folder}"
+                    ) from error
                 held.callback(lock.release)
                 # Unlinked while it is held: whoever opened it before finds the file gone and tries again.
                 held.callback(path.unlink, missing_ok=True)
@@ -200,7 +202,7 @@ class RunStore:
         from filelock import FileLock, Timeout
 
         path = self.folder / "claims" / f"{key}.lock"
-        if not path.exists():
+        if not os.path.lexists(path):
             return False
         try:
             with FileLock(path, timeout=0):
@@ -257,12 +259,18 @@ class RunStore:
         except StorageError:
             earlier = None  # a damaged note on an earlier attempt gives way to this one
         n_attempts = 1 if earlier is None else earlier.n_attempts + 1
-        write_sealed(Failure(name=name, error=error, message=message, trace=trace, n_attempts=n_attempts), path)
+        said = [
+            text[-MOST_TRACE:].encode("utf-8", "backslashreplace").decode()  # a path may hold half a character
+            for text in (error, message, trace)
+        ]
+        failure = Failure(name=name, error=said[0], message=said[1], trace=said[2], n_attempts=n_attempts)
+        write_sealed(failure, path)
 
     def set_aside(self, key: str) -> Path:
         """Move a damaged result out of the way, so that its job is computed again; claim the job first."""
         aside = self.folder / "damaged" / f"{key}.{secrets.token_hex(4)}"
         try:
+            aside.parent.mkdir(exist_ok=True)
             self.result_folder(key).rename(aside)
         except OSError as error:
             raise StorageError(f"cannot move {self.result_folder(key)}: {error.strerror}") from error
@@ -270,7 +278,7 @@ class RunStore:
 
     def _check_model(self, parts: Mapping[str, Any], identity: ModelIdentity) -> None:
         path = self.folder / "models" / f"{digest_json(parts)}.json"
-        if not path.exists():
+        if not os.path.lexists(path):
             write_sealed(identity, path)
             return
         try:

@@ -126,7 +126,7 @@ class _Work:
         return True
 
     def _is_stored(self, job: SweepJob) -> bool:
-        if not self._store.result_folder(job.key).is_dir():
+        if not self._store.holds(job.key):
             return False
         damage = self._store.damage(job.key)
         if damage is None:

@@ -98,13 +98,13 @@ OPENING = re.compile(
 OPENED_ELSEWHERE = {
     "site_lens/core/reading.py": "the door itself",
     "site_lens/core/assets.py": "a part of the package",
+    "site_lens/core/digests.py": "sources of the package, which are only digested",
     "site_lens/reporting/page.py": "parts of packages",
     "site_lens/reporting/images.py": "images that it drew a moment before",
     "site_lens/interventions/tensor_files.py": "bytes that came through the door",
     "site_lens/sweeps/fingerprints.py": "weights of a local model, which are only digested",
-    "site_lens/sweeps/placing.py": "a result that it wrote a moment before",
-    "site_lens/sweeps/store.py": "files of a result, which are only digested",
-    "site_lens/sweeps/events.py": "the event log of a store, line by line; what is no event is counted",
+    "site_lens/sweeps/placing.py": "the folder of a result that it wrote a moment before, to have it last",
+    "site_lens/sweeps/events.py": "its own event log, to append to it",
     "site_lens/demo/measure.py": "what the training of the demo model left",
     "site_lens/demo/training.py": "its own checkpoint",
 }

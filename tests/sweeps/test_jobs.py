@@ -1,5 +1,6 @@
 """Keys say what a result was computed from; groups share a batch."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 
 import site_lens as sl
+from site_lens.core.digests import code_version
 from site_lens.sweeps import jobs as jobs_module
 from site_lens.sweeps.fingerprints import folder_digest
 from site_lens.sweeps.jobs import JobGroup, group_jobs, jobs_of
 from tests.sweeps.faulty import CONFIG, small_sweep, write_tasks
+from tests.test_public_names import PACKAGE
 
 
 def keys(sweep: sl.Sweep) -> list[str]:
@@ -70,8 +73,25 @@ def test_other_rows_and_another_version_change_the_key(tmp_path: Path, monkeypat
         stream.write("one more,row\n")
     after = keys(sweep)
     assert [a == b for a, b in zip(before, after, strict=True)] == [False, True]
-    monkeypatch.setattr(jobs_module, "__version__", "99")
+    monkeypatch.setattr(jobs_module, "code_version", lambda: "another commit")
     assert not set(keys(sweep)) & set(after)
+
+
+def test_every_commit_of_the_code_that_measures_has_a_name_of_its_own(tmp_path: Path) -> None:
+    copy = shutil.copytree(PACKAGE, tmp_path / "site_lens", ignore=shutil.ignore_patterns("__pycache__", "demo"))
+    assert code_version(copy) == code_version()
+    for file, changes in (("cli/commands.py", False), ("selectors/site_loop.py", True), ("core/fits.py", True)):
+        before = code_version.__wrapped__(copy)
+        with (copy / file).open("a") as stream:
+            stream.write("# changed\n")
+        assert (code_version.__wrapped__(copy) != before) is changes, file
+
+
+def test_files_that_an_operating_system_puts_into_a_model_folder_are_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = folder_digest(tmp_path)
+    (tmp_path / "._config.json").write_bytes(b"\0\5\x16\7")
+    assert folder_digest(tmp_path) == before
 
 
 def test_a_model_folder_stands_for_its_content(tmp_path: Path) -> None:

@@ -99,6 +99,13 @@ def test_paths_stand_relative_to_the_file(tmp_path: Path) -> None:
         ('models = "demo"\ntasks = "demo"\ntemplates = [{output_prefix = "="}]', "templates.0: NamedTemplate: name"),
         ('models = "demo"\ntasks = "demo"\nname = "a/b"', "cannot name a file"),
         ('models = "demo"\ntasks = {source = "demo", names = []}', "tasks.0: TaskSource: names"),
+        ('models = "demo"\ntasks = "demo"\nx = ' + "[" * 5000, "nested too deeply"),
+        ('models = "demo"\ntasks = "demo"\nx = ' + "[" * 60 + "]" * 60, "nested more than 48 deep"),
+        ('models = "demo"\ntasks = "demo"\nx' + ".x" * 60 + " = 1", "nested more than 48 deep"),
+        ('models = "demo"\ntasks = "demo"\nx' + " . 'x'" * 400_000 + " = 1", "cannot read|nested more than 48 deep"),
+        ('models = "demo"\ntasks = "demo"\nseeds = 10000000000', "more than 1000000 jobs"),
+        ('models = "demo"\ntasks = "demo"\nseeds = 0x' + "f" * 5000, "more than 1000000 jobs"),
+        ('models = ["demo", "gpt2"]\ntasks = "demo"\nseeds = 500001', "more than 1000000 jobs"),
         ('models = "demo"\ntasks = "demo"\nevaluation = {n_shots = 0}', "evaluation: EvaluationChoice: n_shots"),
     ],
 )
@@ -106,6 +113,19 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, says: str)
     with pytest.raises(sl.InputError, match=says) as caught:
         read(tmp_path, text)
     assert "study.toml" in str(caught.value)
+
+
+def test_very_many_seeds_are_read_and_one_that_comes_twice_among_them_is_found(tmp_path: Path) -> None:
+    seeds = list(range(100_000))
+    assert len(read(tmp_path, f'models = "demo"\ntasks = "demo"\nseeds = {seeds}').seeds) == 100_000
+    with pytest.raises(sl.InputError, match="77"):
+        read(tmp_path, f'models = "demo"\ntasks = "demo"\nseeds = {[*seeds, 77]}')
+
+
+def test_a_sweep_of_too_many_jobs_is_refused_before_any_is_made(tmp_path: Path) -> None:
+    sweep = read(tmp_path, 'models = "demo"\ntasks = "demo"\nseeds = 900000')
+    with pytest.raises(sl.InputError, match="more than 1000000"):
+        jobs_of(sweep)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + "/y.json", "~nobody-of-this-name/y", "a\\u0000/b"])

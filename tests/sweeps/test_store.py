@@ -182,7 +182,7 @@ def test_a_damaged_note_on_a_failure_is_told_beside_its_job_only(store: RunStore
 def test_a_copy_without_its_empty_folders_is_cleared_like_any_other(store: RunStore, jobs: list[SweepJob]) -> None:
     commit(store, jobs[0])
     for folder in list(store.folder.iterdir()):
-        if not list(folder.iterdir()):
+        if folder.is_dir() and not list(folder.iterdir()):
             folder.rmdir()
     assert not (store.folder / "damaged").exists()
     assert collect_garbage(store, damaged=True) == []

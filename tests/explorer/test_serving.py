@@ -1,0 +1,151 @@
+"""The local page: started among files that want to be run, opened by the right name, and gone when it ends."""
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from site_lens.explorer.serving import IDLE_SECONDS, import_path
+from tests.documents import ROOT
+from tests.explorer.looking import fake_run
+
+MODULES = (
+    "voila", "torch", "numpy", "typer", "anywidget", "ipywidgets", "IPython", "ipykernel", "ipykernel_launcher",
+    "nbformat", "tornado", "traitlets", "jinja2", "sitecustomize", "usercustomize", "startup", "jupyter_config",
+    "jupyter_server_config", "voila_config", "ipython_config", "ipython_kernel_config",
+    ".jupyter/jupyter_config", ".jupyter/voila", ".ipython/profile_default/ipython_config",
+    ".ipython/profile_default/startup/00-first",
+)  # fmt: skip
+KERNELS = ("kernels", "share/jupyter/kernels", ".local/share/jupyter/kernels", ".ipython/kernels")
+TEMPLATES = ("templates", "voila/templates", "share/jupyter/voila/templates", ".local/share/jupyter/voila/templates")
+
+
+def plant(folder: Path, hit: Path) -> None:
+    """Put files into a folder that would leave a trace if anything ran them."""
+    code = f"open({str(hit)!r}, 'a').write(__file__ + chr(10))\n"
+    for name in MODULES:
+        path = folder / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+    (folder / "planted.pth").write_text(f"import os; open({str(hit)!r}, 'a').write('pth')\n")
+    for name in ("voila.json", "jupyter_config.json", ".jupyter/voila.json"):
+        (folder / name).write_text('{"Voila": {"ip": "0.0.0.0"}, "VoilaConfiguration": {"preheat_kernel": "startup"}}')
+    for name in KERNELS:
+        spec = folder / name / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text(f'{{"argv": ["touch", "{hit}"], "language": "python", "display_name": "planted"}}')
+    for name in TEMPLATES:
+        page = folder / name / "lab" / "index.html.j2"
+        page.parent.mkdir(parents=True)
+        page.write_text("planted")
+
+
+def ask(address: str, host: str | None = None) -> tuple[int, str]:
+    """Get a page, calling the machine by a name; status and content."""
+    parts = urlsplit(address)
+    assert parts.hostname is not None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=120)
+    try:
+        connection.request("GET", f"{parts.path}?{parts.query}", headers={"Host": host or parts.netloc})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A working folder and a run in it, both with files that want to be run."""
+    folder = tmp_path / "planted"
+    fake_run().save(folder / "run")
+    for place in (folder, folder / "run"):
+        plant(place, tmp_path / "hit")
+    return folder
+
+
+@pytest.fixture
+def served(planted: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command, started in the folder; the process, and the address that it says."""
+    (tmp_path / "browser.sh").write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/called\ncat "${{1#file://}}" > {tmp_path}/opened\n'
+    )
+    (tmp_path / "browser.sh").chmod(0o755)
+    (tmp_path / "private").mkdir()
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONSTARTUP": str(planted / "startup.py"),
+        "JUPYTER_PATH": str(planted / "share" / "jupyter"),
+        "HOME": str(planted),
+        "BROWSER": f"{tmp_path}/browser.sh %s",
+        "TMPDIR": str(tmp_path / "private"),
+        "OMP_NUM_THREADS": "1",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "site_lens.cli", "explore", "run"], cwd=planted, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            said = ""
+            while not (found := re.search(r"http://127\.0\.0\.1:\d+/\?token=\w+", said)):
+                line = process.stdout.readline()
+                assert line, said
+                said += line
+            yield process, found[0]
+        finally:
+            process.kill()
+
+
+def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_name_alone(
+    served: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    process, address = served
+    opened = tmp_path / "opened"
+    while not (opened.exists() and address in opened.read_text()):  # what the browser was led to, once it can be asked
+        assert process.poll() is None
+        time.sleep(0.05)
+    status, page = ask(address)
+    assert status == 200
+    assert "application/vnd.jupyter.widget-view" in page  # the kernel has shown the explorer
+    assert 'class="complaint"' not in page and "planted" not in page
+    for host in ("pages.example", f"pages.example:{urlsplit(address).port}", "127.0.0.1.pages.example"):
+        assert ask(address, host)[0] == 403, host
+    assert ask(address.split("?")[0])[0] == 302  # without the token, to a page that asks for it
+    assert ask(address.split("?")[0], f"localhost:{urlsplit(address).port}")[0] == 302
+
+    token = address.split("=")[1]
+    assert token not in (tmp_path / "called").read_text()  # what every user sees in the list of processes
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert list((tmp_path / "private").iterdir()) == []
+    assert not (tmp_path / "hit").exists(), (tmp_path / "hit").read_text()
+
+
+def test_a_kernel_ends_soon_after_nobody_looks_at_its_page(tmp_path: Path) -> None:
+    pytest.importorskip("voila")
+    from site_lens.explorer.page import PageSource
+    from site_lens.explorer.serving import _server
+
+    (tmp_path / "work").mkdir()
+    app = _server(PageSource(run="run", folder="."), tmp_path, 1, "token")
+    app.connection_dir = str(tmp_path)
+    manager = app.init_settings()["kernel_manager"]
+    assert (manager.cull_idle_timeout, manager.cull_connected, manager.cull_busy) == (IDLE_SECONDS, False, False)
+    assert 0 < manager.cull_interval < IDLE_SECONDS
+
+
+def test_kernels_import_from_where_this_process_does_but_for_strange_and_relative_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = [str(tmp_path / "packages"), str(ROOT)]
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", ".", "lib", str(tmp_path), str(tmp_path / "link"), *own])
+    assert import_path([tmp_path, ROOT]) == own  # the package itself must be found, wherever one works
