@@ -17,7 +17,7 @@ from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.workbench import Workbench
 from tests.planted import CARRIERS
 
-SMALL = ComparisonConfig(n_prompts=6, n_shots=4, mask_steps=4, masks_per_step=4)
+SMALL = ComparisonConfig(n_prompts=6, n_shots=4, mask_steps=4, masks_per_step=4, mask_prompts=None, mask_shots=None)
 
 
 @pytest.fixture
