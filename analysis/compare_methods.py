@@ -56,7 +56,7 @@ def main() -> None:
     parts = [
         f"{machine()} {len(tasks)} tasks{rows}, seed 0, {seconds / 60:.1f} minutes in all.",
         methods_table(sl.tabulate_methods(run.evaluations)),
-        "Trained rivals: the share of tasks that each learning rate won, and the median share of the steps that was kept:",
+        "Trained rivals: the tasks that each learning rate won, and the median share of the steps that was kept:",
         choices_table(note for one in run.evaluations.values() for note in one.notes),
     ]
     if run.scores:
