@@ -136,7 +136,7 @@ class Training:
         config, train = bench.config, bench.tasks[task].train
         drawn = stream.integers(len(train), size=(config.lora_steps, config.lora_batch))
         rows, place_of = np.unique(drawn, return_inverse=True)
-        self._places: list[list[int]] = place_of.reshape(drawn.shape).tolist()
+        self._places = place_of.reshape(drawn.shape)
         self._asked = Asked.of(bench.model, zero_shot_prompts([train[i] for i in rows], config.template))
         self._checked = valid_questions(bench, task)
         self.n_rows = len(rows)
@@ -152,7 +152,7 @@ class Training:
                 (loss,) = valid_losses(self._bench, self._checked, [Method("lora", context=adapter.switched_on)])
                 yield Checkpoint(step, loss, adapter.state())
             if step < n_steps:
-                self._step(self._asked.only(self._places[step]), optimizer)
+                self._step(self._asked.only(self._places[step].tolist()), optimizer)
         adapter.check_reached()
 
     @torch.enable_grad()

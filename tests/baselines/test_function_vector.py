@@ -75,7 +75,8 @@ def test_the_bias_of_a_layer_is_added_once_for_each_of_its_heads_or_not_at_all(m
     nothing = torch.zeros_like(z)
     for names in (["L0H0"], ["L0H0", "L0H1", "L1H0"]):
         heads = HeadSet.of(model.grid, names)
-        biases = sum(written_by(model, HeadSet.of(model.grid, [name]), nothing, bias=True) for name in names)
+        each = [written_by(model, HeadSet.of(model.grid, [name]), nothing, bias=True) for name in names]
+        biases = torch.stack(each).sum(0)
         plain, with_bias = (written_by(model, heads, z, bias=bias) for bias in (False, True))
         torch.testing.assert_close(with_bias - plain, biases, atol=1e-5, rtol=0)
         assert bool(biases.any()) == (not model.identity.architecture.startswith("Llama"))
