@@ -21,7 +21,7 @@ from site_lens.core.method_table import MethodSummary, MethodTable
 from site_lens.core.selector_agreement import SelectorAgreement
 from site_lens.selectors.table import SELECTORS
 
-N_TASKS = 16
+N_TASKS = 12
 
 KEPT = re.compile(
     r"(?P<what>\w+) of .+ was kept after (?P<step>\d+) of (?P<n_steps>\d+) steps at learning rate (?P<lr>\S+), "
