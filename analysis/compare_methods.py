@@ -8,8 +8,11 @@ writes a run (fits, evaluations, scores, report.html) to runs/methods, and with 
 """
 
 import argparse
+import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 
 import site_lens as sl
 from analysis.pages import machine, put_into, table
@@ -18,7 +21,13 @@ from site_lens.core.method_table import MethodSummary, MethodTable
 from site_lens.core.selector_agreement import SelectorAgreement
 from site_lens.selectors.table import SELECTORS
 
-N_TASKS = 16
+N_TASKS = 12
+
+KEPT = re.compile(
+    r"(?P<what>\w+) of .+ was kept after (?P<step>\d+) of (?P<n_steps>\d+) steps at learning rate (?P<lr>\S+), "
+    r"chosen on valid \(rates tried: (?P<tried>[^)]+)\)"
+)
+"""What `choose_checkpoint` notes."""
 
 
 def main() -> None:
@@ -47,6 +56,8 @@ def main() -> None:
     parts = [
         f"{machine()} {len(tasks)} tasks{rows}, seed 0, {seconds / 60:.1f} minutes in all.",
         methods_table(sl.tabulate_methods(run.evaluations)),
+        "Trained rivals: the tasks that each learning rate won, and the median share of the steps that was kept:",
+        choices_table(note for one in run.evaluations.values() for note in one.notes),
     ]
     if run.scores:
         parts += agreement_parts(sl.compare_selectors(run.scores))
@@ -54,6 +65,22 @@ def main() -> None:
     if chosen.page is not None:
         put_into(chosen.page, text, part="measured" if chosen.labelled_rows is None else "equal data")
     print(text)
+
+
+def choices_table(notes: Iterable[str]) -> str:
+    """One row a trained rival, from the notes of evaluations: which learning rates won, and how early it was kept."""
+    won: dict[str, dict[float, list[float]]] = {}
+    for note in notes:
+        found = KEPT.match(note)
+        if found:
+            rates = won.setdefault(found["what"], {float(rate): [] for rate in found["tried"].split(", ")})
+            rates[float(found["lr"])].append(int(found["step"]) / int(found["n_steps"]))
+    rows = []
+    for what, rates in won.items():
+        kept = [share for shares in rates.values() for share in shares]
+        of_rates = ", ".join(f"{lr:g}: {len(shares) / len(kept):.0%}" for lr, shares in rates.items())
+        rows.append([f"`{what}`", of_rates, f"{median(kept):.0%}"])
+    return table(["trained", "rates and the tasks they won", "steps"], rows)
 
 
 def agreement_parts(found: SelectorAgreement) -> list[str]:

@@ -36,13 +36,22 @@ def choose(bench: Workbench, task: str, candidates: Sequence[Method]) -> Method:
         raise InputError(
             f"candidates are asked without demonstrations, but {showing[0]!r} shows some; it cannot be chosen here"
         )
-    rows = bench.tasks[task].valid[: bench.config.n_valid]
-    asked = Asked.of(bench.model, zero_shot_prompts(rows, bench.config.template))
+    asked = valid_questions(bench, task)
     scored = [
         (scores.metrics["first_token"].mean(), scores.metrics["log_prob"].mean())
         for _, scores in score_methods(bench.model, asked, candidates)
     ]
     return candidates[scored.index(max(scored))]
+
+
+def valid_questions(bench: Workbench, task: str) -> Asked:
+    """Return the rows of valid that methods are chosen on, as queries without demonstrations."""
+    return Asked.of(bench.model, zero_shot_prompts(bench.valid_rows(task), bench.config.template))
+
+
+def valid_losses(bench: Workbench, asked: Asked, methods: Sequence[Method]) -> list[float]:
+    """Return the mean cross-entropy of the first answer tokens under each method, in nats: the loss of checkpoints."""
+    return [-float(scores.metrics["log_prob"].mean()) for _, scores in score_methods(bench.model, asked, methods)]
 
 
 def choose_layer(

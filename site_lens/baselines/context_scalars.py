@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from site_lens.baselines.choosing import valid_losses, valid_questions
 from site_lens.baselines.in_context_vector import demonstrations
 from site_lens.core.digests import seed_stream
-from site_lens.core.errors import FitError
 from site_lens.core.sampling import zero_shot_prompts
 from site_lens.core.tasks import Example
 from site_lens.interventions.asking import Asked
@@ -19,6 +19,7 @@ from site_lens.interventions.methods import Method
 from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
 from site_lens.models.protocol import Batch, Edit, LensModel, Site
+from site_lens.selectors.checkpoints import Checkpoint, Chosen, choose_checkpoint
 from site_lens.selectors.workbench import Workbench
 
 SITES: tuple[Site, ...] = ("attn_out", "mlp_out")
@@ -43,21 +44,24 @@ def context_scalars(bench: Workbench, task: str) -> Method:
 
     The output of attention and that of the MLP become b out + a v each, v the mean over `config.n_shots`
     demonstrations, each run alone, of that output at the last token. The scalars are calibrated on the same
-    demonstrations as queries; nothing is chosen on valid. Generated tokens are left alone: the source calibrates and
-    measures the first token of an answer only.
+    demonstrations as queries. Generated tokens are left alone: the source calibrates and measures the first token of an
+    answer only.
 
     Reference: Li et al., arXiv 2405.14660 (I2CL), section 3, and their code (LzVv123456/I2CL), which draws as many
-    demonstrations of each class; these tasks have no classes.
+    demonstrations of each class; these tasks have no classes. Theirs needs no other labels than those of the
+    demonstrations: it keeps the last scalars of one learning rate. Here both are chosen on valid, as for every rival.
     """
     rows = demonstrations(bench, task)
     vectors = context_vectors(bench, rows)
-    scalars = calibrate(bench, task, rows, vectors)
+    chosen = calibrate(bench, task, rows, vectors)
+    scalars = chosen.state
     return Method(
         "context_scalars",
         edits=lambda model: mixing(vectors, scalars),
-        n_labelled=len(rows),
+        n_labelled=len(rows) + bench.labelled("valid", task=task),
         n_trained=scalars.numel(),
         stored_bytes=sum(part.numel() * part.element_size() for part in (vectors, scalars)),
+        notes=chosen.notes,
     )
 
 
@@ -76,19 +80,19 @@ def context_vectors(bench: Workbench, rows: Sequence[Example]) -> Float[Tensor, 
 
 def mixing(
     vectors: Float[Tensor, "layer site d_model"],
-    scalars: Float[Tensor, "layer site 2"],
+    scalars: Float[Tensor, "*row layer site 2"],
     noise: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Edit]:
     """Build the edits that turn every block output into b out + a v at every token.
 
     Args:
         vectors: v of every layer and site.
-        scalars: a and b of every layer and site.
+        scalars: a and b of every layer and site, the same for all prompts or one set a prompt.
         noise: What is added to a mixed output, made of it; nothing when None.
     """
 
     def mix(layer: int, i: int, out: Float[Tensor, "row pos d_model"]) -> Tensor:
-        a, b = scalars[layer, i].to(out.device)
+        a, b = scalars[..., layer, i, :, None, None].to(out.device).unbind(-3)
         mixed: Tensor = b * out + a * vectors[layer, i].to(out.device)
         return mixed if noise is None else mixed + noise(mixed)
 
@@ -99,43 +103,73 @@ def mixing(
 
 def calibrate(
     bench: Workbench, task: str, rows: Sequence[Example], vectors: Float[Tensor, "layer site d_model"]
-) -> Float[Tensor, "layer site 2"]:
-    """Return the scalars under which demonstrations, asked without any other, predict their first answer tokens.
+) -> Chosen[Float[Tensor, "layer site 2"]]:
+    """Choose the scalars under which demonstrations, asked without any other, predict their first answer tokens.
 
     AdamW over `config.context_epochs` passes of `ROWS_PER_STEP` rows a step, whole prompts forward and backward; the
-    rate rises over the first steps and falls along a cosine.
+    rate rises over the first steps and falls along a cosine. The learning rates to try, multiples of
+    `config.context_lr`, are run side by side, with the same noise.
 
     Raises:
-        FitError: A scalar became nonfinite.
+        FitError: The loss became nonfinite at every rate.
     """
     model, config = bench.model, bench.config
     asked = Asked.of(model, zero_shot_prompts(rows, config.template))
+    checked = valid_questions(bench, task)
     stream = seed_stream(config.seed, bench.tasks[task].digest, "context scalars")
-    noise = _noise(model, int(stream.integers(2**31)))
-    scalars = torch.tensor(START, device=model.device).repeat(len(vectors), len(SITES), 1).requires_grad_()
-    adam = torch.optim.AdamW([scalars], lr=config.context_lr, weight_decay=WEIGHT_DECAY)
-    n_steps = config.context_epochs * math.ceil(len(asked) / ROWS_PER_STEP)
+    rates = config.rates(config.context_lr)
+    noise = _noise(model, int(stream.integers(2**31)), len(rates))
+    start = torch.tensor(START, device=model.device).repeat(len(vectors), len(SITES), 1)
+    scalars = [start.clone().requires_grad_() for _ in rates]
+    groups = [{"params": [own], "lr": lr} for own, lr in zip(scalars, rates, strict=True)]
+    adam = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+    steps_a_pass = math.ceil(len(asked) / ROWS_PER_STEP)
+    n_steps = config.context_epochs * steps_a_pass
     schedule = torch.optim.lr_scheduler.LambdaLR(adam, partial(share_of_rate, n_steps=n_steps))
-    with torch.enable_grad(), progress_bar(n_steps, "I2CL scalars", unit="step", progress=bench.progress) as bar:
-        for _ in range(config.context_epochs):
-            order = stream.permutation(len(asked)).tolist()
-            for start in range(0, len(order), ROWS_PER_STEP):
-                adam.zero_grad()
-                drawn = asked.only(order[start : start + ROWS_PER_STEP])
-                loss = first_token_loss(model, drawn, mixing(vectors, scalars, noise))
-                loss.backward()  # type: ignore[no-untyped-call]  # torch types it in part
-                adam.step()
+    found: dict[float, list[Checkpoint[Tensor]]] = {lr: [] for lr in rates}
+    with progress_bar(n_steps, "I2CL scalars", unit="step", progress=bench.progress) as bar:
+        for step in range(n_steps + 1):
+            if config.evaluates_at(step, n_steps):
+                states = [own.detach().clone() for own in scalars]
+                losses = valid_losses(bench, checked, [_mixed(vectors, state) for state in states])
+                for lr, loss, state in zip(rates, losses, states, strict=True):
+                    found[lr].append(Checkpoint(step, loss, state))
+            if step < n_steps:
+                if step % steps_a_pass == 0:
+                    order = stream.permutation(len(asked)).tolist()
+                drawn = order[step % steps_a_pass * ROWS_PER_STEP :][:ROWS_PER_STEP]
+                _step(model, asked.only(drawn), vectors, scalars, noise, adam)
                 schedule.step()
                 bar.update()
-    if not bool(scalars.isfinite().all()):
-        raise FitError(f"the scalars of task {task!r} became nonfinite; use dtype='float32', or a smaller context_lr")
-    return scalars.detach()
+    return choose_checkpoint(f"context_scalars of {task!r}", found, n_steps=n_steps)
 
 
-def first_token_loss(model: LensModel, asked: Asked, edits: Sequence[Edit]) -> Float[Tensor, ""]:
-    """Return the mean cross-entropy of the first answer tokens under edits, in nats; whole prompts, with gradients."""
+def _mixed(vectors: Tensor, scalars: Tensor) -> Method:
+    return Method("context_scalars", edits=lambda model: mixing(vectors, scalars))
+
+
+@torch.enable_grad()
+def _step(
+    model: LensModel,
+    drawn: Asked,
+    vectors: Float[Tensor, "layer site d_model"],
+    scalars: Sequence[Float[Tensor, "layer site 2"]],
+    noise: Callable[[Tensor], Tensor],
+    adam: torch.optim.Optimizer,
+) -> None:
+    """Take one step of every learning rate, each with its own scalars, on the same rows."""
+    places = list(range(len(drawn))) * len(scalars)
+    edits = mixing(vectors, torch.stack(list(scalars)).repeat_interleave(len(drawn), 0), noise)
+    adam.zero_grad()
+    loss = first_token_losses(model, drawn.only(places), edits).sum() / len(drawn)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch types it in part
+    adam.step()
+
+
+def first_token_losses(model: LensModel, asked: Asked, edits: Sequence[Edit]) -> Float[Tensor, " row"]:
+    """Return the cross-entropy of the first answer tokens under edits, in nats; whole prompts, with gradients."""
     batch = Batch.of(asked.ids, pad=model.encoder.pad, device=model.device)
-    return F.cross_entropy(model.forward(batch, edits), asked.targets(model.device))
+    return F.cross_entropy(model.forward(batch, edits), asked.targets(model.device), reduction="none")
 
 
 def share_of_rate(step: int, *, n_steps: int) -> float:
@@ -144,11 +178,13 @@ def share_of_rate(step: int, *, n_steps: int) -> float:
     return rise * (1 + math.cos(math.pi * step / n_steps)) / 2
 
 
-def _noise(model: LensModel, seed: int) -> Callable[[Tensor], Tensor]:
+def _noise(model: LensModel, seed: int, n_rates: int) -> Callable[[Tensor], Tensor]:
+    """Return the noise of training, the same for the rows of every learning rate."""
     generator = torch.Generator(model.device).manual_seed(seed)
 
     def noise(out: Tensor) -> Tensor:
-        drawn = torch.randn(out.shape, generator=generator, device=model.device).to(out.device)
+        own = (len(out) // n_rates, *out.shape[1:])
+        drawn = torch.randn(own, generator=generator, device=model.device).repeat(n_rates, 1, 1).to(out.device)
         size: Tensor = NOISE * out.detach().norm(dim=-1, keepdim=True)
         return drawn * size
 

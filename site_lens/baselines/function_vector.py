@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,32 +18,60 @@ from site_lens.selectors.workbench import Workbench
 def function_vector(bench: Workbench, task: str) -> Method:
     """Add the summed mean outputs of the heads that carry a task to the residual stream at the last prompt token.
 
-    The heads are the `config.n_vector_heads` of highest average indirect effect on the task itself, or all of a smaller
-    model; their outputs are means over the M prompts of the task embedding. The layer is chosen on valid among all.
+    The heads are the `config.n_vector_heads` of highest average indirect effect, or all of a smaller model: on the task
+    itself, or, with `config.vector_heads="universal"`, on the mean over all tasks of the workbench, whose labels then
+    count, too. Their outputs are means over `config.effect_prompts` prompts. The layer is chosen on valid among all.
     Generated tokens are left alone.
 
-    Reference: Todd et al., arXiv 2310.15213, section 2.3 and eq. 6. Theirs ranks heads by the indirect effect averaged
-    over tasks, so that one set of heads serves all of them; here no task borrows the labels of another. Where
-    attention is normalised before it enters the stream (Gemma 2 and 3, OLMo 2), the sum is that before the norm.
+    Reference: Todd et al., arXiv 2310.15213, section 2.3 and eq. 6. Their paper ranks heads by the effect averaged over
+    tasks; their code by the task's own, unless `--universal_set` is given, and that is the default here. As in their
+    code, the bias of a layer's output projection is added once a head where there is one (`config.vector_bias`).
+    Theirs makes means and effects on queries that the model answers right; see `indirect_effect`. Where attention is
+    normalised before it enters the stream (Gemma 2 and 3, OLMo 2), the sum is that before the norm.
     """
-    grid = bench.model.grid
-    heads = indirect_effect(bench)[task].top(min(bench.config.n_vector_heads, len(grid)))
-    vector = written_by(bench.model, heads, bench.mean_z(task))
+    config = bench.config
+    heads, borrowed = vector_heads(bench, task)
+    vector = written_by(bench.model, heads, bench.mean_z(task, config.effect_prompts), bias=config.vector_bias)
     method = Method(
         "function_vector",
-        n_labelled=bench.labelled("embedding", "probes", "valid", task=task),
+        n_labelled=bench.labelled("effects", "probes", "valid", task=task) + borrowed,
         stored_bytes=vector.numel() * vector.element_size(),
     )
     return choose_layer(bench, task, method, lambda layer: adding(vector))
 
 
-def written_by(model: LensModel, heads: HeadSet, z: Float[Tensor, "layer head d_head"]) -> Float[Tensor, " d_model"]:
-    """Return the sum of what heads write when their outputs are `z`: each through its part of W_O, without bias."""
+def vector_heads(bench: Workbench, task: str) -> tuple[HeadSet, int]:
+    """Return the heads of a task's function vector, and how many labelled rows of other tasks chose them."""
+    effects, config = indirect_effect(bench), bench.config
+    ranking, others = effects[task], [other for other in effects if other != task]
+    if config.vector_heads == "own":
+        others = []
+    else:
+        ranking = ranking.replace(values=np.mean([one.values for one in effects.values()], axis=0))
+    borrowed = sum(bench.labelled("effects", "probes", task=other) for other in others)
+    return ranking.top(min(config.n_vector_heads, len(bench.model.grid))), borrowed
+
+
+def written_by(
+    model: LensModel, heads: HeadSet, z: Float[Tensor, "layer head d_head"], *, bias: bool = False
+) -> Float[Tensor, " d_model"]:
+    """Return the sum of what heads write when their outputs are `z`: each through its part of W_O.
+
+    Args:
+        model: The model.
+        heads: The heads.
+        z: Outputs of all heads.
+        bias: Add the bias of a layer's output projection, where it has one, once for each of its heads.
+    """
     mask = torch.tensor(heads.mask(), device=z.device)
-    kept = z * mask[..., None]
-    n_heads = model.grid.heads_per_layer
-    layers = [layer for layer, n in enumerate(n_heads) if mask[layer, :n].any()]
-    return torch.stack([model.project(layer, kept[layer, : n_heads[layer]][None])[0] for layer in layers]).sum(0)
+    written = []
+    for layer, n_heads in enumerate(model.grid.heads_per_layer):
+        chosen = torch.nonzero(mask[layer, :n_heads])[:, 0]
+        if len(chosen):
+            alone = torch.zeros(len(chosen), n_heads, z.shape[-1], device=z.device)
+            alone[torch.arange(len(chosen)), chosen] = z[layer, chosen].to(alone.dtype)
+            written.append(model.project(layer, alone, bias=bias).sum(0))
+    return torch.stack(written).sum(0)
 
 
 def adding(vector: Float[Tensor, " d_model"]) -> Callable[[Tensor], Tensor]:

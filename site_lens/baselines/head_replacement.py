@@ -1,21 +1,24 @@
-"""Task vectors of multimodal models (MTV): the task embedding in place of a chosen set of heads, at every token."""
+"""Task vectors of multimodal models (MTV): an embedding in place of a chosen set of heads, at every token."""
 
 from site_lens.core.scores import HeadGates
 from site_lens.interventions.methods import Method
 from site_lens.interventions.patching import inject
-from site_lens.selectors.masks import best_masks, mask_labelled
+from site_lens.selectors.masks import best_masks, mask_embeddings, mask_labelled, mask_notes
 from site_lens.selectors.workbench import Workbench
 
 
 def head_replacement(bench: Workbench, task: str) -> Method:
-    """Put the task embedding in place of z of the heads that REINFORCE chose.
+    """Put an embedding of the task in place of z of the heads that REINFORCE chose.
 
-    It does so at the last prompt token and at every generated token, as the source's hooks do. The embedding is that of
-    the comparison, M prompts of N shots; the source takes 100 prompts of 4.
+    It does so at the last prompt token and at every generated token, as the source's hooks do. The embedding is the
+    mean of `config.mask_prompts` prompts of `config.mask_shots`, by default the source's 100 and 4; None takes SITE's M
+    and N. Checkpoint and learning rate of the masks are chosen on valid, see `bernoulli_masks`; of the masks drawn at
+    the end the best on 50 rows of train is taken, as in the source.
 
-    Reference: Huang et al., arXiv 2406.15334 (Multimodal Task Vectors), section 3.
+    Reference: Huang et al., arXiv 2406.15334 (Multimodal Task Vectors), section 3. Theirs
+    chooses nothing on valid.
     """
-    gates, embedding = HeadGates.of(best_masks(bench)[task], task=task), bench.embeddings()[task]
+    gates, embedding = HeadGates.of(best_masks(bench)[task], task=task), mask_embeddings(bench)[task]
     return Method(
         "head_replacement",
         edits=lambda model: inject(model, gates, embedding),
@@ -23,4 +26,5 @@ def head_replacement(bench: Workbench, task: str) -> Method:
         n_labelled=mask_labelled(bench, task),
         n_trained=len(gates.grid),
         stored_bytes=gates.values.nbytes + embedding.mean.nbytes,
+        notes=mask_notes(bench, task),
     )

@@ -13,6 +13,7 @@ def learned_task_vector(bench: Workbench, task: str) -> Method:
     """Add w times the task embedding to z, with one learned weight of any sign and size a head: z + w t.
 
     Through W_O this adds the weighted sum of the heads' mean outputs to what the attention block of each layer writes.
+    Weights, learning rate and checkpoint are those of `head_weights`.
 
     Reference: Saglam et al., arXiv 2502.05390, section 4; theirs adds to the layer's output, behind the MLP.
     """
@@ -35,4 +36,5 @@ def learned_task_vector(bench: Workbench, task: str) -> Method:
         n_labelled=scores.n_labelled or 0,
         n_trained=len(scores.grid),
         stored_bytes=scores.values.nbytes + embedding.mean.nbytes,
+        notes=scores.notes,
     )

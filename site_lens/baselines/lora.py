@@ -1,6 +1,6 @@
 """LoRA: low-rank changes of the query and value projections, trained on the task by gradient descent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from site_lens.baselines.choosing import valid_losses, valid_questions
 from site_lens.core.digests import seed_stream
-from site_lens.core.errors import FitError, InputError, MismatchError, ModelError
+from site_lens.core.errors import InputError, MismatchError, ModelError
 from site_lens.core.sampling import zero_shot_prompts
-from site_lens.core.tasks import Task
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.methods import Method
 from site_lens.models.bridge import BridgeModel
 from site_lens.models.protocol import Batch, LensModel
-from site_lens.selectors.settings import ComparisonConfig
+from site_lens.selectors.checkpoints import Checkpoint, choose_checkpoint
 from site_lens.selectors.workbench import Workbench
 
 PROJECTIONS = ("q", "v")
@@ -27,23 +27,33 @@ PROJECTIONS = ("q", "v")
 def lora(bench: Workbench, task: str) -> Method:
     """Train an adapter on the task's zero-shot prompts, by cross-entropy of the first answer token.
 
-    The model is changed only inside the context that the method brings; outside it is as it was, to the bit. The last
-    step's weights are kept.
+    The model is changed only inside the context that the method brings; outside it is as it was, to the bit.
+    `config.lora_steps` steps of AdamW at multiples of `config.lora_lr`, all from the same weights and on the same
+    draws; checkpoint and rate are chosen on valid.
 
     Raises:
         InputError: peft is not installed.
         ModelError: The model is no TransformerBridge, or has no query and value projections of its own.
-        FitError: A loss was not finite.
+        FitError: The loss became nonfinite at every rate.
 
-    Reference: Hu et al., arXiv 2106.09685; rank 8 on queries and values as in Park and Rhee's comparison.
+    Reference: Hu et al., arXiv 2106.09685; rank 8 on queries and values as in Park and Rhee's comparison, whose other
+    settings of LoRA are not known. Hu et al. let the rate rise and fall.
     """
     config, one = bench.config, bench.tasks[task]
     stream = seed_stream(config.seed, one.digest, "lora")
     adapter = LoraAdapter(bench.model, rank=config.lora_rank, stream=stream)
-    n_labelled = train(bench.model, adapter, one, config, stream)
+    training = Training(bench, task, adapter, stream)
+    runs = {lr: training.run(lr) for lr in config.rates(config.lora_lr)}
+    chosen = choose_checkpoint(f"lora of {task!r}", runs, n_steps=config.lora_steps)
+    adapter.load(chosen.state)
     n_trained = sum(weight.numel() for weight in adapter.weights)
     return Method(
-        "lora", context=adapter.switched_on, n_labelled=n_labelled, n_trained=n_trained, stored_bytes=4 * n_trained
+        "lora",
+        context=adapter.switched_on,
+        n_labelled=training.n_rows + bench.labelled("valid", task=task),
+        n_trained=n_trained,
+        stored_bytes=4 * n_trained,
+        notes=chosen.notes,
     )
 
 
@@ -94,6 +104,16 @@ class LoraAdapter:
         for name, place in self._places.items():
             place.set_original_component(modules[name])
 
+    def state(self) -> list[torch.Tensor]:
+        """Return a copy of what is trained."""
+        return [weight.detach().clone() for weight in self.weights]
+
+    @torch.no_grad()
+    def load(self, state: Sequence[torch.Tensor]) -> None:
+        """Go back to such a copy."""
+        for weight, kept in zip(self.weights, state, strict=True):
+            weight.copy_(kept)
+
     def check_reached(self) -> None:
         """Raise ModelError where some projection was never called: its second matrix is still what it began as."""
         idle = [name for name, layer in self._layers.items() if not layer.lora_B["default"].weight.any()]
@@ -101,33 +121,49 @@ class LoraAdapter:
             raise ModelError(f"{self._model.identity.name} computes its attention without calling {', '.join(idle)}")
 
 
-def train(
-    model: LensModel, adapter: LoraAdapter, task: Task, config: ComparisonConfig, stream: np.random.Generator
-) -> int:
-    """Train an adapter with AdamW; return how many train rows were drawn, each step's with replacement.
+class Training:
+    """AdamW on an adapter, run anew for each learning rate from the same weights and on the same draws.
 
-    Raises:
-        FitError: A loss was not finite.
+    Args:
+        bench: Model, tasks and settings.
+        task: Name of the task.
+        adapter: What is trained, as it begins.
+        stream: Source of the rows of train that steps ask, with replacement.
     """
-    drawn = stream.integers(len(task.train), size=(config.lora_steps, config.lora_batch))
-    rows, place_of = np.unique(drawn, return_inverse=True)
-    asked = Asked.of(model, zero_shot_prompts([task.train[i] for i in rows], config.template))
-    optimizer = torch.optim.AdamW(adapter.weights, lr=config.lora_lr)
-    with adapter.switched_on(model), torch.enable_grad():
-        for step, places in enumerate(place_of.reshape(drawn.shape)):
-            questions = asked.only(places.tolist())
-            batch = Batch.of(questions.ids, pad=model.encoder.pad, device=model.device)
+
+    def __init__(self, bench: Workbench, task: str, adapter: LoraAdapter, stream: np.random.Generator) -> None:
+        self._bench, self._adapter, self._start = bench, adapter, adapter.state()
+        config, train = bench.config, bench.tasks[task].train
+        drawn = stream.integers(len(train), size=(config.lora_steps, config.lora_batch))
+        rows, place_of = np.unique(drawn, return_inverse=True)
+        self._places = place_of.reshape(drawn.shape)
+        self._asked = Asked.of(bench.model, zero_shot_prompts([train[i] for i in rows], config.template))
+        self._checked = valid_questions(bench, task)
+        self.n_rows = len(rows)
+        """Rows of train that any step asks."""
+
+    def run(self, lr: float) -> Iterator[Checkpoint[list[torch.Tensor]]]:
+        """Train at one learning rate, and yield the weights at every evaluation."""
+        adapter, config, n_steps = self._adapter, self._bench.config, len(self._places)
+        adapter.load(self._start)
+        optimizer = torch.optim.AdamW(adapter.weights, lr=lr)
+        for step in range(n_steps + 1):
+            if config.evaluates_at(step, n_steps):
+                (loss,) = valid_losses(self._bench, self._checked, [Method("lora", context=adapter.switched_on)])
+                yield Checkpoint(step, loss, adapter.state())
+            if step < n_steps:
+                self._step(self._asked.only(self._places[step].tolist()), optimizer)
+        adapter.check_reached()
+
+    @torch.enable_grad()
+    def _step(self, questions: Asked, optimizer: torch.optim.Optimizer) -> None:
+        model = self._bench.model
+        batch = Batch.of(questions.ids, pad=model.encoder.pad, device=model.device)
+        with self._adapter.switched_on(model):
             loss = F.cross_entropy(model.forward(batch), questions.targets(model.device))
-            if not torch.isfinite(loss):
-                raise FitError(
-                    f"the loss of LoRA on {task.name!r} became nonfinite after {step} steps; use dtype='float32', or "
-                    "a smaller lora_lr"
-                )
             optimizer.zero_grad()
             torch.autograd.backward(loss)
-            optimizer.step()
-    adapter.check_reached()
-    return len(rows)
+        optimizer.step()
 
 
 def _projections(model: LensModel) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class _Clusters(Record):
     linkage: Merges
     """Average-linkage tree of the distances, always there; no rows for a single item."""
     order: tuple[int, ...]
-    """Items in optimal leaf order: neighbours are as similar as the tree allows."""
+    """Items in optimal leaf order: neighbours are as similar as the tree allows. Of more than 1,500 items the order is
+    any that the tree allows, and a note says so."""
     silhouettes: dict[str, float]
     """Mean silhouette of cuts of the tree by number of clusters ("2", "3", ...); empty with fewer than three items."""
     n_seeds: int = Field(ge=1)

@@ -19,7 +19,7 @@ class PromptSet:
     prompts: tuple[Prompt, ...]
     labelled_rows: frozenset[int]
     queried_rows: frozenset[int] = frozenset()
-    """Rows of train that the prompts ask for, whose labels they do not show; empty where queries are not of train."""
+    """Rows that the prompts ask for, whose labels they do not show; empty where the caller brought the queries."""
 
 
 def sample_tasks(tasks: Iterable[Task], n_tasks: int, *, seed: int) -> dict[str, Task]:

@@ -33,6 +33,8 @@ class HeadScores(Record):
     None where nobody counted."""
     n_labelled: int | None = Field(None, ge=0)
     """Labelled rows of the task that it used; None where nobody counted."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know, such as the learning rate and checkpoint that were chosen."""
 
     @model_validator(mode="after")
     def _fits_grid(self) -> Self:

@@ -128,12 +128,14 @@ class HostModel(ABC):
         return torch.stack([found[layer] for layer in layers], dim=1)
 
     @torch.no_grad()
-    def project(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
-        """Return z through W_O, without its bias, float32; see `LensModel.project`."""
+    def project(
+        self, layer: int, z: Float[Tensor, "row head d_head"], *, bias: bool = False
+    ) -> Float[Tensor, "row d_model"]:
+        """Return z through W_O, float32; see `LensModel.project`."""
         # Of zeros the bias alone is left; this way quantised weights need not be read.
         given = torch.cat([z, torch.zeros_like(z[:1])]).to(self.device)
         written = self._write(layer, given).float().to(self.device)
-        return written[:-1] - written[-1]
+        return written[:-1] if bias else written[:-1] - written[-1]
 
     @torch.no_grad()
     def attention(self, batch: Batch, heads: Sequence[Head]) -> Float[Tensor, "row head query key"]:

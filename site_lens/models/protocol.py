@@ -113,8 +113,10 @@ class LensModel(Protocol):
         """
         ...
 
-    def project(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
-        """Return what heads with these outputs write together, float32: z through W_O, without its bias.
+    def project(
+        self, layer: int, z: Float[Tensor, "row head d_head"], *, bias: bool = False
+    ) -> Float[Tensor, "row d_model"]:
+        """Return what heads with these outputs write together, float32: z through W_O, with or without its bias.
 
         Models that normalise behind attention (Gemma 2 and 3, OLMo 2) add something else to the residual stream.
         """

@@ -34,11 +34,11 @@ METHODS = {
     "al. 2024).",
     "context_scalars": "I2CL: context vectors of single demonstrations mixed into both blocks of every layer by four "
     "calibrated numbers a layer (Li et al. 2025).",
-    "head_replacement": "MTV: heads chosen by REINFORCE, replaced by the task embedding at every generated token "
+    "head_replacement": "MTV: heads chosen by REINFORCE, replaced by their mean outputs at every generated token "
     "(Huang et al. 2024).",
     "learned_task_vector": "The task embedding added to every head in a learned amount of either sign "
     "(Saglam et al. 2025).",
-    "lora": "LoRA on query and value projections, trained on train rows.",
+    "lora": "LoRA on query and value projections; rate and checkpoint chosen on valid (Hu et al. 2021).",
 }
 """What each method of an evaluation does."""
 

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.core.scores import HeadScores
-from site_lens.selectors.indirect_effect import mean_outputs
+from site_lens.selectors.indirect_effect import mean_outputs, mean_prompts
 from site_lens.selectors.workbench import Workbench, once
 
 
@@ -30,8 +30,8 @@ def attribution_patching(bench: Workbench) -> dict[str, HeadScores]:
             meaning="first-order estimate of the indirect effect, a change of the answer's probability; positive: the "
             "head carries the task",
             task=task,
-            n_forwards=bench.config.n_prompts + 2 * len(held),
-            n_labelled=bench.labelled("embedding", "probes", task=task),
+            n_forwards=mean_prompts(bench) + 2 * len(held),
+            n_labelled=bench.labelled("effects", "probes", task=task),
         )
     return found
 

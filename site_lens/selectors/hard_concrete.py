@@ -12,14 +12,19 @@ def hard_concrete(bench: Workbench) -> dict[str, HeadScores]:
 
     The gates mix the task embedding in as SITE's alphas do, and are trained by the same loss and optimiser; but in
     each step they are drawn, and a penalty brings their number to `config.l0_density`, the share of heads expected open
-    after `config.l0_steps` steps. See `HardConcrete`.
+    after `config.l0_steps` steps. See `HardConcrete`. Rates are multiples of `config.l0_lr`; rate and checkpoint are
+    chosen by the loss on valid plus what missing the density costs at the end (`learn_gates`), so that no checkpoint is
+    kept at which too many gates are open yet.
 
     The score is that probability, in [0, 1]. The settled gate orders the heads alike, but is 0 or 1 for many.
 
-    Reference: Louizos, Welling and Kingma, arXiv 1712.01312; Voita et al., arXiv 1905.09418 (gates on heads).
+    Reference: Louizos, Welling and Kingma, arXiv 1712.01312; Voita et al., arXiv 1905.09418 (gates on heads). Theirs
+    multiply a head's own output and are trained with a price on open gates instead of a density; neither chooses a
+    checkpoint.
     """
-    law = HardConcrete(bench.config.l0_density)
-    found = learn_gates(bench, law, n_steps=bench.config.l0_steps)
+    config = bench.config
+    law = HardConcrete(config.l0_density)
+    found = learn_gates(bench, law, name="hard_concrete", n_steps=config.l0_steps, lr=config.l0_lr)
     grid = bench.model.grid
     return {
         name: HeadScores(
@@ -31,6 +36,7 @@ def hard_concrete(bench: Workbench) -> dict[str, HeadScores]:
             task=name,
             n_forwards=one.n_forwards,
             n_labelled=one.n_labelled,
+            notes=one.notes,
         )
         for name, one in found.items()
     }

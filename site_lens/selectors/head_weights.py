@@ -12,13 +12,22 @@ def head_weights(bench: Workbench) -> dict[str, HeadScores]:
 
     The score is w. Positive: adding the head's mean output of few-shot prompts makes the right answer more probable;
     negative: taking it away does. The size of w counts mean outputs, and says little of the size of the effect: Adam
-    moves every head that matters at all at the same speed. `config.weight_steps` steps at `config.weight_lr`.
+    moves every head that matters at all at the same speed. `config.weight_steps` steps at multiples of
+    `config.weight_lr`; checkpoint and rate are chosen on valid, see `learn_gates`.
 
     Reference: Saglam et al., arXiv 2502.05390, section 4. Theirs adds, layer by layer, the weighted sum of all mean
-    outputs of a layer behind the layer; here each share is added at z, so that the layer's MLP sees it, too.
+    outputs of a layer behind the layer; here each share is added at z, so that the layer's MLP sees it, too. Theirs
+    takes about 10,000 examples at a rate of 5e-5; here the steps ask what SITE's do, at rates made for so few.
     """
+    config = bench.config
     found = learn_gates(
-        bench, Unbounded(), start=0.0, mix="additive", n_steps=bench.config.weight_steps, lr=bench.config.weight_lr
+        bench,
+        Unbounded(),
+        name="head_weights",
+        start=0.0,
+        mix="additive",
+        n_steps=config.weight_steps,
+        lr=config.weight_lr,
     )
     return {
         name: HeadScores(
@@ -30,6 +39,7 @@ def head_weights(bench: Workbench) -> dict[str, HeadScores]:
             task=name,
             n_forwards=one.n_forwards,
             n_labelled=one.n_labelled,
+            notes=one.notes,
         )
         for name, one in found.items()
     }

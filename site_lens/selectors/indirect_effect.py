@@ -19,8 +19,12 @@ def indirect_effect(bench: Workbench) -> dict[str, HeadScores]:
     The score is the mean change of the probability of the right first token, in [-1, 1]; positive where the head
     brings the task back. One pass a head and prompt, over one prefix a prompt.
 
-    Reference: Todd et al., arXiv 2310.15213, eq. 4 and 5 (causal and average indirect effect). Theirs asks only
-    queries that the model answers with true labels; here every query counts.
+    Prompts ask rows of valid behind demonstrations of train, and means are over `config.effect_prompts` prompts, as in
+    the source's code; `config.probe_queries="train"` and `effect_prompts=None` (M) are the other choices.
+
+    Reference: Todd et al., arXiv 2310.15213, eq. 4 and 5 (causal and average indirect effect). Theirs asks, here and in
+    the prompts of the means, only queries of valid that the model answers with true labels; here every query counts,
+    and the means' prompts ask rows of train, whose answers nobody looks at.
     """
     grid = bench.model.grid
     found = {}
@@ -35,15 +39,20 @@ def indirect_effect(bench: Workbench) -> dict[str, HeadScores]:
             meaning="mean change of the answer's probability when the head's mean output is put into a prompt with "
             "shuffled labels; positive: the head carries the task",
             task=task,
-            n_forwards=bench.config.n_prompts + len(held) * (len(grid) + 1),
-            n_labelled=bench.labelled("embedding", "probes", task=task),
+            n_forwards=mean_prompts(bench) + len(held) * (len(grid) + 1),
+            n_labelled=bench.labelled("effects", "probes", task=task),
         )
     return found
 
 
 def mean_outputs(bench: Workbench) -> Iterator[tuple[str, Float[Tensor, "layer head d_head"]]]:
-    """Yield every task and its embedding."""
-    return ((task, bench.mean_z(task)) for task in bench.tasks)
+    """Yield every task and its heads' mean outputs over few-shot prompts, as many as indirect effects take."""
+    return ((task, bench.mean_z(task, bench.config.effect_prompts)) for task in bench.tasks)
+
+
+def mean_prompts(bench: Workbench) -> int:
+    """Return how many prompts these means are over."""
+    return bench.config.effect_prompts or bench.config.n_prompts
 
 
 def one_head_each(grid: HeadGrid) -> Float[Tensor, "variant layer head"]:

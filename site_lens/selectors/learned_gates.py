@@ -1,74 +1,101 @@
 """Gates of any law, fitted for every task of a workbench in one loop: what the selectors besides SITE are made of."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.core.errors import FitError
-from site_lens.core.fits import SiteConfig
+from site_lens.core.fits import MixRule
 from site_lens.core.records import Float32
 from site_lens.core.scores import HeadGates
+from site_lens.selectors.checkpoints import Checkpoint, choose_checkpoint
 from site_lens.selectors.gate_laws import GateLaw
 from site_lens.selectors.site_loop import SiteLoop, UnitRun
-from site_lens.selectors.site_plan import Plan, SiteJob, make_plan
+from site_lens.selectors.site_plan import SiteJob, make_plan
 from site_lens.selectors.workbench import Workbench
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedGates:
-    """What was fitted for one task, after the last step."""
+    """What was fitted for one task, at the checkpoint and learning rate of lowest loss on valid."""
 
     gates: Float32
     """(layer head): the settled gates of the law."""
     raw: Float[Tensor, "layer head"]
     """The parameter."""
     n_forwards: int
-    """Prompts passed, backward passes counted as one more each; those of the embedding among them."""
+    """Prompts passed, backward passes counted as one more each; those of the embedding and of all rates among them."""
     n_labelled: int
-    """Rows of train behind the embedding and the steps."""
+    """Rows behind the embedding, the steps and the choice on valid."""
+    notes: tuple[str, ...]
 
 
 def learn_gates(
-    bench: Workbench, law: GateLaw, *, start: float | None = None, **changes: Any
+    bench: Workbench,
+    law: GateLaw,
+    *,
+    name: str,
+    n_steps: int,
+    lr: float,
+    start: float | None = None,
+    mix: MixRule = "convex",
 ) -> dict[str, LearnedGates]:
-    """Fit a gate for every head of every task, with SITE's loss and queries, and keep those of the last step.
+    """Fit a gate for every head of every task, with SITE's loss, queries and choice of the checkpoint.
+
+    All tasks and all learning rates to try are fitted side by side; the rates of a task see the same queries. The
+    checkpoint of lowest loss on valid is kept, to which a law that costs something adds what it costs at the end.
 
     Args:
         bench: Model, tasks and settings.
         law: How the parameter becomes a gate.
+        name: What the notes call it.
+        n_steps: Steps.
+        lr: The learning rate that those to try are multiples of.
         start: Gate to begin with at every head; SITE's start when None.
-        changes: Further settings of the loop, such as `n_steps`.
+        mix: How gates mix the task embedding in.
 
     Raises:
-        FitError: A loss was not finite.
+        FitError: The losses of a task were not finite at any rate.
     """
-    own = {"shared": False, "embedding": "task", "null": "none", "keep": "last", "patience": None}
-    config = bench.config.site_config(**own | changes)
-    config = config.replace(eval_every=config.n_steps)  # no evaluation chooses anything
+    config = bench.config.site_config(
+        shared=False, embedding="task", null="none", keep="best", patience=None, mix=mix, n_steps=n_steps,
+        eval_every=bench.config.eval_every(n_steps),
+    )  # fmt: skip
     warm = None if start is None else HeadGates.constant(bench.model.grid, start)
-    embeddings = bench.embeddings()
-    jobs = [SiteJob(task, config, embeddings[name], warm) for name, task in bench.tasks.items()]
+    embeddings, rates = bench.embeddings(), bench.config.rates(lr)
+    jobs = [
+        SiteJob(task, config.replace(lr=rate), embeddings[task.name], warm)
+        for task in bench.tasks.values()
+        for rate in rates
+    ]
     plan = make_plan(bench.model, jobs)
-    runs = SiteLoop(bench.model, plan, budget_bytes=bench.budget_bytes, law=law).run(progress=bench.progress)
-    return {name: _learned(plan, run, config) for name, run in zip(bench.tasks, runs, strict=True)}
+    loop = SiteLoop(bench.model, plan, budget_bytes=bench.budget_bytes, law=law)
+    runs = iter(loop.run(progress=bench.progress))
+    return {task: _learned(bench, law, name, task, {rate: next(runs) for rate in rates}) for task in bench.tasks}
 
 
-def _learned(plan: Plan, run: UnitRun, config: SiteConfig) -> LearnedGates:
-    job = plan.jobs[run.unit.jobs[0]]
-    if run.ended == "nonfinite" or run.raw is None:
-        raise FitError(
-            f"the loss of {job.task.name!r} became nonfinite after {run.n_steps} steps; use dtype='float32', or a "
-            "smaller learning rate"
-        )
-    rows = set(run.unit.train_rows.flat) | set(job.embedding.labelled_rows)
-    n_asked = 2 * run.unit.train_rows.size + len(run.eval_steps) * len(run.unit.valid_questions)
-    return LearnedGates(
-        gates=np.asarray(run.alphas[-1], dtype=np.float32),
-        raw=torch.tensor(run.raw),
-        n_forwards=config.n_prompts + n_asked,
-        n_labelled=len(rows),
-    )
+def _learned(bench: Workbench, law: GateLaw, name: str, task: str, runs: Mapping[float, UnitRun]) -> LearnedGates:
+    """Choose among the runs of one task."""
+    unit = next(iter(runs.values())).unit
+    mask = torch.tensor(bench.model.grid.mask)
+    found = {lr: _checkpoints(law, run, mask) for lr, run in runs.items()}
+    chosen = choose_checkpoint(f"{name} of {task!r}", found, n_steps=unit.config.n_steps)
+    gates, raw = chosen.state
+    n_valid = len(unit.valid_questions)
+    n_asked = sum(2 * run.unit.train_rows.size + len(run.eval_steps) * n_valid for run in runs.values())
+    rows = set(unit.train_rows.flat) | set(bench.embeddings()[task].labelled_rows)
+    return LearnedGates(gates, torch.tensor(raw), bench.config.n_prompts + n_asked, len(rows) + n_valid, chosen.notes)
+
+
+def _checkpoints(law: GateLaw, run: UnitRun, mask: Tensor) -> Iterator[Checkpoint[tuple[Float32, Float32]]]:
+    """Yield the evaluations of a run, settled gates and parameter; the last has no loss where the run broke off."""
+    raws = torch.tensor(np.array(run.raws))
+    cost = law.penalty(raws, torch.ones(len(raws)), mask) if len(raws) else None
+    losses = np.array(run.valid_loss) + (0 if cost is None else cost.numpy())
+    for step, loss, gates, raw in zip(run.eval_steps, losses, run.alphas, run.raws, strict=True):
+        yield Checkpoint(step, float(loss), (gates, raw))
+    if run.ended == "nonfinite":
+        yield Checkpoint(run.n_steps, float("nan"), (run.start, run.start))

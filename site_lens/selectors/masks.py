@@ -1,10 +1,10 @@
 """Bernoulli masks over heads, learned by REINFORCE: no gradient goes through the model.
 
-A mask replaces the z of its heads by the task embedding at the last prompt token. Every step draws masks for one query,
-and moves the probability of each head towards the masks of low loss.
+A mask replaces the z of its heads by an embedding of the task at the last prompt token. Every step draws masks for one
+query, and moves the probability of each head towards the masks of low loss.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from site_lens.core.digests import seed_stream
+from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import FitError
 from site_lens.core.heads import HeadSet
 from site_lens.core.sampling import zero_shot_prompts
@@ -24,6 +25,7 @@ from site_lens.interventions.holding import HeldPrompts
 from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import Indices, PrefixSchedule
 from site_lens.interventions.progress import progress_bar
+from site_lens.selectors.checkpoints import Checkpoint, choose_checkpoint
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.workbench import Workbench, once
 
@@ -35,7 +37,8 @@ LEAST = 1e-3
 blown up when they are standardised (same)."""
 
 N_CANDIDATES, N_JUDGED = 10, 50
-"""Masks drawn at the end, and rows of train on which the best of them is found (same)."""
+"""Masks drawn at the end, and rows of train on which the best of them is found (same); so many are drawn to judge a
+checkpoint, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,26 @@ class _Learned:
     probabilities: Float[Tensor, "layer head"]
     rows: frozenset[int]
     """Rows of train that it asked."""
+    notes: tuple[str, ...]
 
 
 @once
 def bernoulli_masks(bench: Workbench) -> dict[str, HeadScores]:
     """Learn for every head the probability with which a mask of low loss holds it.
 
-    The score is that probability, in [0, 1]; it begins at 0.27. A mask replaces z by the task embedding, hard, at the
-    last prompt token. `config.mask_steps` steps of one query of train and `config.masks_per_step` masks each, Adam at
-    `config.mask_lr`.
+    The score is that probability, in [0, 1]; it begins at 0.27. A mask replaces z by an embedding, hard, at the last
+    prompt token: the mean of `config.mask_prompts` prompts of `config.mask_shots`, the source's 100 and 4 by default.
+    `config.mask_steps` steps of one query of train and `config.masks_per_step` masks each, Adam at multiples of
+    `config.mask_lr`; checkpoint and learning rate are chosen by the mean loss of some masks on valid.
 
     Reference: Huang et al., arXiv 2406.15334, section 3.2 and released code. Theirs asks 100 rows; here each step asks
-    any row of train. Theirs replaces z at every generated token; here once, as SITE does.
+    any row of train. Theirs replaces z at every generated token; here once, as SITE does. Theirs keeps the last step of
+    one rate.
     """
     config, grid = bench.config, bench.model.grid
+    n_prompts = config.mask_prompts or config.n_prompts
+    n_masks = config.mask_steps * config.masks_per_step
+    n_evaluated = sum(config.evaluates_at(step, config.mask_steps) for step in range(config.mask_steps + 1))
     return {
         name: HeadScores(
             grid=grid,
@@ -67,11 +76,23 @@ def bernoulli_masks(bench: Workbench) -> dict[str, HeadScores]:
             meaning="probability with which the learned masks put the task embedding in the head's place; high: masks "
             "that hold the head lower the loss",
             task=name,
-            n_forwards=config.n_prompts + config.mask_steps * config.masks_per_step,
-            n_labelled=len(found.rows | set(bench.embeddings()[name].labelled_rows)),
+            n_forwards=n_prompts
+            + len(config.rate_factors) * (n_masks + n_evaluated * N_CANDIDATES * len(bench.valid_rows(name))),
+            n_labelled=len(found.rows | set(mask_embeddings(bench)[name].labelled_rows))
+            + bench.labelled("valid", task=name),
+            notes=found.notes,
         )
         for name, found in _learned(bench).items()
     }
+
+
+def mask_embeddings(bench: Workbench) -> dict[str, TaskEmbedding]:
+    """Return what masks put in the place of z."""
+    return bench.embeddings(bench.config.mask_prompts, bench.config.mask_shots)
+
+
+def _mask_mean(bench: Workbench, task: str) -> Float[Tensor, "1 layer head d_head"]:
+    return torch.tensor(mask_embeddings(bench)[task].mean, device=bench.model.device)[None]
 
 
 @once
@@ -86,9 +107,9 @@ def best_masks(bench: Workbench) -> dict[str, HeadSet]:
         train = bench.tasks[name].train
         held = HeldPrompts(bench.model, zero_shot_prompts([train[i] for i in rows], bench.config.template))
         stream = seed_stream(bench.config.seed, bench.tasks[name].digest, "candidate masks")
-        drawn = stream.random((N_CANDIDATES, *grid.shape))
-        masks = (drawn < learned.probabilities.clamp(LEAST, 1 - LEAST).cpu().numpy()) & grid.mask
-        answers = held.answers(torch.tensor(masks, dtype=torch.float32), bench.mean_z(name)[None])
+        masks = _masks_of(learned.probabilities.cpu(), torch.tensor(stream.random((N_CANDIDATES, *grid.shape)))).numpy()
+        masks &= grid.mask
+        answers = held.answers(torch.tensor(masks, dtype=torch.float32), _mask_mean(bench, name))
         found[name] = HeadSet.from_mask(grid, masks[int(answers.log_prob.mean(1).argmax())])
     return found
 
@@ -101,27 +122,57 @@ def judged_rows(bench: Workbench, task: str) -> list[int]:
 
 
 def mask_labelled(bench: Workbench, task: str) -> int:
-    """Count the rows of train behind a task's best mask: of the embedding, of REINFORCE, and of the choice."""
-    shown = set(bench.embeddings()[task].labelled_rows)
-    return len(shown | _learned(bench)[task].rows | set(judged_rows(bench, task)))
+    """Count the rows behind a task's best mask: of the embedding, of REINFORCE, and of both choices."""
+    shown = set(mask_embeddings(bench)[task].labelled_rows)
+    rows = shown | _learned(bench)[task].rows | set(judged_rows(bench, task))
+    return len(rows) + bench.labelled("valid", task=task)
+
+
+def mask_notes(bench: Workbench, task: str) -> tuple[str, ...]:
+    """Say which checkpoint and learning rate the masks of a task are of."""
+    return _learned(bench)[task].notes
 
 
 @once
 def _learned(bench: Workbench) -> dict[str, _Learned]:
-    """Run REINFORCE for all tasks side by side."""
+    """Run REINFORCE for all tasks and learning rates side by side, and choose on valid."""
+    config = bench.config
     asked = _Queries(bench)
-    tasks = list(bench.tasks.values())
-    streams = [seed_stream(bench.config.seed, task.digest, "masks") for task in tasks]
+    streams = [seed_stream(config.seed, task.digest, "masks") for task in bench.tasks.values()]
     mask = torch.tensor(bench.model.grid.mask)
-    with progress_bar(bench.config.mask_steps, "learning masks", unit="step", progress=bench.progress) as bar:
+    rates = config.rates(config.mask_lr)
+    found: dict[str, dict[float, list[Checkpoint[Tensor]]]] = {name: {lr: [] for lr in rates} for name in bench.tasks}
+    with progress_bar(config.mask_steps, "learning masks", unit="step", progress=bench.progress) as bar:
 
         def losses(step: int, masks: Bool[Tensor, "task sample layer head"]) -> Float[Tensor, "task sample"]:
             bar.update()
             return asked.losses(step, masks)
 
-        found = learn_probabilities(losses, streams, mask, bench.config)
-    rows = asked.rows.T.tolist()
-    return {task.name: _Learned(p, frozenset(own)) for task, p, own in zip(tasks, found, rows, strict=True)}
+        for step, reached in learn_probabilities(losses, streams, mask, config):
+            for (name, runs), of_rates in zip(found.items(), reached, strict=True):
+                for lr, p, loss in zip(rates, of_rates, valid_losses(bench, name, of_rates), strict=True):
+                    runs[lr].append(Checkpoint(step, loss, p))
+    learned = {}
+    for (name, runs), rows in zip(found.items(), asked.rows.T.tolist(), strict=True):
+        chosen = choose_checkpoint(f"masks of {name!r}", runs, n_steps=config.mask_steps)
+        learned[name] = _Learned(chosen.state, frozenset(rows), chosen.notes)
+    return learned
+
+
+def valid_losses(bench: Workbench, task: str, probabilities: Float[Tensor, "rate layer head"]) -> list[float]:
+    """Return the mean cross-entropy on valid, in nats, of masks drawn from each of some maps of probabilities.
+
+    All maps, at all times, are drawn from by the same numbers, so that differences are theirs alone.
+    """
+    grid = bench.model.grid
+    stream = seed_stream(bench.config.seed, bench.tasks[task].digest, "valid masks")
+    uniform = torch.tensor(stream.random((N_CANDIDATES, *grid.shape)))
+    masks = _masks_of(probabilities[:, None], uniform) & torch.tensor(grid.mask)
+    prompts = zero_shot_prompts(bench.valid_rows(task), bench.config.template)
+    held = HeldPrompts(bench.model, prompts, budget_bytes=bench.budget_bytes)
+    answers = held.answers(masks.flatten(0, 1).float(), _mask_mean(bench, task))
+    found: list[float] = (-answers.log_prob.view(len(probabilities), -1).mean(1)).tolist()
+    return found
 
 
 def learn_probabilities(
@@ -129,30 +180,43 @@ def learn_probabilities(
     streams: Sequence[np.random.Generator],
     mask: Bool[Tensor, "layer head"],
     config: ComparisonConfig,
-) -> Float[Tensor, "task layer head"]:
-    """Learn the probabilities of masks from their losses alone.
+) -> Iterator[tuple[int, Float[Tensor, "task rate layer head"]]]:
+    """Learn the probabilities of masks from their losses alone; yield steps taken and probabilities, to be evaluated.
 
     Args:
-        losses: Gives the loss of every mask of a step.
-        streams: Source of the draws of each task, so that a task's masks do not depend on the others.
+        losses: Gives the loss of every mask of a step, those of all learning rates in a row.
+        streams: Source of the draws of each task, so that a task's masks do not depend on the others; learning rates
+            share them.
         mask: Where the grid has heads.
-        config: Steps, masks a step, and learning rate.
+        config: Steps, masks a step, and learning rates.
 
     Raises:
         FitError: A loss was not finite.
     """
-    logits = torch.full((len(streams), *mask.shape), FIRST_LOGIT)
-    adam = torch.optim.Adam([logits], lr=config.mask_lr)
+    rates = config.rates(config.mask_lr)
+    logits = [torch.full((len(streams), *mask.shape), FIRST_LOGIT) for _ in rates]
+    adam = torch.optim.Adam([{"params": [own], "lr": lr} for own, lr in zip(logits, rates, strict=True)])
     shape = (config.masks_per_step, *mask.shape)
-    for step in range(config.mask_steps):
-        drawn = torch.tensor(np.stack([stream.random(shape, dtype=np.float32) for stream in streams]))
-        masks = (drawn < torch.sigmoid(logits).clamp(LEAST, 1 - LEAST)[:, None]) & mask
-        found = losses(step, masks).cpu()
+    for step in range(config.mask_steps + 1):
+        p = torch.sigmoid(torch.stack(logits, 1))
+        if config.evaluates_at(step, config.mask_steps):
+            yield step, p
+        if step == config.mask_steps:
+            return
+        uniform = torch.tensor(np.stack([stream.random(shape, dtype=np.float32) for stream in streams]))
+        masks = _masks_of(p[:, :, None], uniform[:, None]) & mask
+        found = losses(step, masks.flatten(1, 2)).cpu()
         if not bool(found.isfinite().all()):
             raise FitError(f"the loss of a mask was not finite after {step} steps; use dtype='float32'")
-        logits.grad = reinforce(logits.flatten(1), masks.flatten(2), found).view_as(logits)
+        for i, own in enumerate(logits):
+            of_rate = found.view(masks.shape[:3])[:, i]
+            own.grad = reinforce(own.flatten(1), masks[:, i].flatten(2), of_rate).view_as(own)
         adam.step()
-    return torch.sigmoid(logits)
+
+
+def _masks_of(p: Tensor, uniform: Tensor) -> Tensor:
+    """Draw masks: a head is in one where its number is below its probability."""
+    return uniform < p.clamp(LEAST, 1 - LEAST)
 
 
 def reinforce(
@@ -190,11 +254,12 @@ class _Queries:
         every = [prompt for own in prompts for prompt in own]
         self._asked = Asked.of(bench.model, [every[i] for i in used])
         self._tail, self._targets = self._asked.tail(bench.model.device), self._asked.targets(bench.model.device)
-        # (step row): tasks one after the other, each with all its masks.
-        self._questions: Indices = np.repeat(places.reshape(self.rows.shape), config.masks_per_step, axis=1)
+        # (step row): tasks one after the other, each with its masks of all learning rates.
+        n_masks = config.masks_per_step * len(config.rate_factors)
+        self._questions: Indices = np.repeat(places.reshape(self.rows.shape), n_masks, axis=1)
         ids, steps = self._asked.ids, list(self._questions)
         self._schedule = PrefixSchedule(bench.model, ids, steps, budget_bytes=bench.budget_bytes)
-        self._embeddings = torch.stack([bench.mean_z(task.name) for task in tasks])
+        self._embeddings = torch.cat([_mask_mean(bench, task.name) for task in tasks])
 
     @torch.no_grad()
     def losses(self, step: int, masks: Bool[Tensor, "task sample layer head"]) -> Float[Tensor, "task sample"]:

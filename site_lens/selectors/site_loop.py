@@ -54,8 +54,8 @@ class UnitRun:
     alphas: list[Float32] = field(default_factory=list)
     """(evaluation), each (layer head): the settled gates of the law; in [0, 1] unless it is `Unbounded`, whose weights
     are no alphas."""
-    raw: Float32 | None = None
-    """(layer head): the parameter at the last evaluation."""
+    raws: list[Float32] = field(default_factory=list)
+    """(evaluation), each (layer head): the parameter."""
     ended: Status | None = None
     """Why it stopped before its last step, if it did."""
 
@@ -73,7 +73,7 @@ class UnitRun:
         self.valid_loss.append(loss)
         self.valid_accuracy.append(accuracy)
         self.alphas.append(alpha)
-        self.raw = raw
+        self.raws.append(raw)
         patience = self.unit.config.patience
         if patience is not None and len(self.valid_loss) - 1 - int(np.argmin(self.valid_loss)) >= patience:
             self.ended = "early_stop"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, TypeAlias, TypeVar
 
@@ -16,8 +16,8 @@ from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
 from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFits
 from site_lens.core.prompts import Prompt
-from site_lens.core.sampling import PromptSet, embedding_prompts, prompts_of_embedding
-from site_lens.core.tasks import Task, task_list
+from site_lens.core.sampling import PromptSet, embedding_prompts, few_shot_prompts, prompts_of_embedding
+from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
 from site_lens.interventions.holding import HeldPrompts
 from site_lens.interventions.prefixes import prompt_batches
@@ -102,16 +102,17 @@ class Workbench:
             watch.seconds = watch.elapsed - watch.inside + shared
             self._running.pop()
 
-    def embeddings(self, n_prompts: int | None = None) -> dict[str, TaskEmbedding]:
-        """Return every task's embedding of `n_prompts` prompts, M of the settings when None."""
+    def embeddings(self, n_prompts: int | None = None, n_shots: int | None = None) -> dict[str, TaskEmbedding]:
+        """Return every task's embedding of `n_prompts` prompts of `n_shots`; M and N of the settings when None."""
         n = self.config.n_prompts if n_prompts is None else n_prompts
+        shots = self.config.n_shots if n_shots is None else n_shots
         return self.once(
-            ("embeddings", n),
+            ("embeddings", n, shots),
             lambda: capture_embeddings(
                 self.model,
                 self.tasks,
                 n_prompts=n,
-                n_shots=self.config.n_shots,
+                n_shots=shots,
                 seed=self.config.seed,
                 template=self.config.template,
                 progress=self.progress,
@@ -149,42 +150,64 @@ class Workbench:
         sums = [read(batch).sum(0) for _, batch in prompt_batches(self.model, ids)]
         return torch.stack(sums).sum(0) / len(ids)
 
+    def valid_rows(self, task: str) -> tuple[Example, ...]:
+        """Return the rows of valid on which every method chooses what it chooses."""
+        return self.tasks[task].valid[: self.config.n_valid]
+
     def probe_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
         """Draw the few-shot prompts on which causal selectors measure a task, the same for all of them."""
-        one = self.tasks[task]
-        return embedding_prompts(
+        one, config = self.tasks[task], self.config
+        stream = seed_stream(config.seed, one.digest, "probes")
+        if config.probe_queries == "train":
+            return embedding_prompts(
+                one,
+                config.template,
+                n_prompts=config.n_probes,
+                n_shots=config.n_shots,
+                stream=stream,
+                shuffled=shuffled,
+            )
+        rows = self.valid_rows(task)
+        asked = stream.integers(len(rows), size=config.n_probes).tolist()
+        drawn = few_shot_prompts(
             one,
-            self.config.template,
-            n_prompts=self.config.n_probes,
-            n_shots=self.config.n_shots,
-            stream=seed_stream(self.config.seed, one.digest, "probes"),
-            shuffled=shuffled,
+            [rows[i] for i in asked],
+            config.template,
+            n_shots=config.n_shots,
+            stream=stream,
+            shuffle=seed_stream(config.seed, one.digest, "shuffled probes") if shuffled else None,
         )
+        return replace(drawn, queried_rows=frozenset(asked))
 
     def probes(self, task: str, *, shuffled: bool = False) -> HeldPrompts:
         """Hold these prompts ready to be asked."""
         drawn = self.probe_set(task, shuffled=shuffled)
         return HeldPrompts(self.model, drawn.prompts, budget_bytes=self.budget_bytes)
 
-    def mean_z(self, task: str) -> Float[Tensor, "layer head d_head"]:
-        """Return a task's embedding on the model's device."""
-        return torch.tensor(self.embeddings()[task].mean, device=self.model.device)
+    def mean_z(self, task: str, n_prompts: int | None = None) -> Float[Tensor, "layer head d_head"]:
+        """Return a task's embedding, of M prompts when None, on the model's device."""
+        return torch.tensor(self.embeddings(n_prompts)[task].mean, device=self.model.device)
 
     def labelled(self, *parts: str, task: str) -> int:
-        """Count the labelled rows behind some parts of a method: `embedding`, `probes`, `valid`; shared rows once."""
+        """Count the labelled rows behind some parts of a method, shared rows once.
+
+        Parts are `embedding` (M prompts), `effects` (the mean outputs of indirect effects), `probes` and `valid`.
+        """
         train: set[int] = set()
-        n_valid = 0
+        valid: set[int] = set()
         for part in parts:
-            if part == "embedding":
-                train |= set(self.embeddings()[task].labelled_rows)
+            if part in ("embedding", "effects"):
+                n_prompts = self.config.effect_prompts if part == "effects" else None
+                train |= set(self.embeddings(n_prompts)[task].labelled_rows)
             elif part == "probes":
                 drawn = self.probe_set(task)
-                train |= drawn.labelled_rows | drawn.queried_rows
+                train |= drawn.labelled_rows
+                (valid if self.config.probe_queries == "valid" else train).update(drawn.queried_rows)
             elif part == "valid":
-                n_valid = min(self.config.n_valid, len(self.tasks[task].valid))
+                valid |= set(range(len(self.valid_rows(task))))
             else:
                 raise InputError(f"no labelled rows are known of {part!r}")
-        return len(train) + n_valid
+        return len(train) + len(valid)
 
 
 def once(make: Callable[[Workbench], T]) -> Callable[[Workbench], T]:

@@ -14,7 +14,7 @@ from site_lens.baselines.context_scalars import (
     calibrate,
     context_scalars,
     context_vectors,
-    first_token_loss,
+    first_token_losses,
     mixing,
     share_of_rate,
 )
@@ -67,6 +67,15 @@ def test_every_output_becomes_b_out_plus_a_v_at_every_token(bench: Workbench) ->
         torch.testing.assert_close(edit.change(out), scalars[place][1] * out + scalars[place][0] * vectors[place])
 
 
+def test_every_prompt_may_have_scalars_of_its_own(bench: Workbench) -> None:
+    vectors, asked = context_vectors(bench, demonstrations(bench, "antonym")), asked_of(bench)
+    several = torch.stack([scalars_of(vectors, 0.1 * i, 1 - 0.05 * i) for i in range(len(asked))])
+    together = first_token_losses(bench.model, asked, mixing(vectors, several))
+    for i, own in enumerate(several):
+        alone = first_token_losses(bench.model, asked.only([i]), mixing(vectors, own))
+        assert float(alone) == pytest.approx(float(together[i]), abs=1e-4)
+
+
 def test_context_vectors_are_means_over_demonstrations_run_alone(bench: Workbench) -> None:
     model, rows = bench.model, demonstrations(bench, "antonym")
     texts = [f"Q: {row.input}\nA: {row.output}\n\n" for row in rows]
@@ -77,12 +86,14 @@ def test_context_vectors_are_means_over_demonstrations_run_alone(bench: Workbenc
 
 
 def test_calibration_moves_every_scalar_and_lowers_the_loss_on_the_demonstrations(bench: Workbench) -> None:
+    five, test = bench.tasks["antonym"].train[:5], bench.tasks["antonym"].test
+    bench = Workbench(bench.model, sl.Task("antonym", five, five, test), SMALL, progress=False)  # they are valid, too
     rows = demonstrations(bench, "antonym")
     vectors = context_vectors(bench, rows)
-    scalars = calibrate(bench, "antonym", rows, vectors)
+    scalars = calibrate(bench, "antonym", rows, vectors).state
     start = scalars_of(vectors, *START)
     loss_of = {
-        name: float(first_token_loss(bench.model, asked_of(bench), mixing(vectors, chosen)))
+        name: float(first_token_losses(bench.model, asked_of(bench), mixing(vectors, chosen)).mean())
         for name, chosen in (("start", start), ("calibrated", scalars))
     }
     assert loss_of["calibrated"] < loss_of["start"] - 0.02
@@ -95,7 +106,7 @@ def test_the_same_seed_calibrates_the_same_and_no_global_state_is_touched(bench:
     vectors = context_vectors(bench, rows)
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     with torch.no_grad():
-        first, again = (calibrate(bench, "antonym", rows, vectors) for _ in range(2))
+        first, again = (calibrate(bench, "antonym", rows, vectors).state for _ in range(2))
         assert not torch.is_grad_enabled()
     assert torch.equal(first, again)
     assert torch.equal(before[0], torch.random.get_rng_state())
@@ -113,7 +124,7 @@ def test_the_rate_rises_over_a_twentieth_of_the_steps_and_falls_to_nothing() -> 
 
 def test_a_calibration_that_diverges_is_an_error(bench: Workbench) -> None:
     wild = Workbench(bench.model, bench.tasks, SMALL.replace(context_lr=1e30, context_epochs=2), progress=False)
-    with pytest.raises(sl.FitError, match="scalars of task 'antonym' became nonfinite"):
+    with pytest.raises(sl.FitError, match="context_scalars of 'antonym' became nonfinite"):
         context_scalars(wild, "antonym")
 
 
@@ -121,6 +132,7 @@ def test_context_scalars_say_what_they_took(bench: Workbench) -> None:
     method = context_scalars(bench, "antonym")
     n_layers = bench.model.grid.n_layers
     d_model = context_vectors(bench, demonstrations(bench, "antonym")).shape[2]
-    assert (method.n_labelled, method.n_trained, method.n_shots) == (5, 4 * n_layers, 0)
+    assert (method.n_trained, method.n_shots) == (4 * n_layers, 0)
+    assert method.n_labelled == 5 + len(bench.valid_rows("antonym"))
     assert method.stored_bytes == 4 * (2 * n_layers * d_model + 4 * n_layers)
     assert len(method.edits(bench.model)) == 2 * n_layers

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.baselines.function_vector import adding, function_vector, written_by
+from site_lens.baselines.function_vector import adding, function_vector, vector_heads, written_by
 from site_lens.core.heads import HeadSet
 from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
 from site_lens.interventions.methods import prompting
@@ -65,24 +65,52 @@ def test_the_vector_is_what_the_heads_of_highest_indirect_effect_write_on_averag
     for task in bench.tasks:
         (edit,) = function_vector(bench, task).edits(bench.model)
         heads = indirect_effect(bench)[task].top(5)
-        vector = written_by(bench.model, heads, bench.mean_z(task))
+        vector = written_by(bench.model, heads, bench.mean_z(task, 100))
         assert (edit.column, edit.site) == (0, "residual")
         torch.testing.assert_close(edit.change(torch.ones(2, len(vector))), 1 + vector.expand(2, -1))
+
+
+def test_the_bias_of_a_layer_is_added_once_for_each_of_its_heads_or_not_at_all(model: LensModel) -> None:
+    z = model.last_z(batch_of(model))[0]
+    nothing = torch.zeros_like(z)
+    for names in (["L0H0"], ["L0H0", "L0H1", "L1H0"]):
+        heads = HeadSet.of(model.grid, names)
+        each = [written_by(model, HeadSet.of(model.grid, [name]), nothing, bias=True) for name in names]
+        biases = torch.stack(each).sum(0)
+        plain, with_bias = (written_by(model, heads, z, bias=bias) for bias in (False, True))
+        torch.testing.assert_close(with_bias - plain, biases, atol=1e-5, rtol=0)
+        assert bool(biases.any()) == (not model.identity.architecture.startswith("Llama"))
+
+
+def test_universal_heads_are_of_highest_effect_on_the_mean_over_tasks_and_cost_the_labels_of_all(
+    bench: Workbench,
+) -> None:
+    universal = Workbench(bench.model, bench.tasks, SMALL.replace(vector_heads="universal"), progress=False)
+    effects = indirect_effect(bench)
+    own = {task: vector_heads(bench, task) for task in bench.tasks}
+    mean = sum(scores.values for scores in effects.values()) / len(effects)
+    for task, scores in effects.items():
+        heads, borrowed = vector_heads(universal, task)
+        assert heads == scores.replace(values=mean).top(5)
+        assert own[task] == (scores.top(5), 0)
+        (other,) = set(bench.tasks) - {task}
+        assert borrowed == bench.labelled("effects", "probes", task=other) > 0
+        assert function_vector(universal, task).n_labelled == function_vector(bench, task).n_labelled + borrowed
 
 
 def test_a_model_with_fewer_heads_uses_all_of_them(bench: Workbench) -> None:
     greedy = Workbench(bench.model, bench.tasks, SMALL.replace(n_vector_heads=1000), progress=False)
     (edit,) = function_vector(greedy, "country-capital").edits(bench.model)
     every = HeadSet(bench.model.grid, frozenset(bench.model.grid))
-    vector = written_by(bench.model, every, bench.mean_z("country-capital"))
+    vector = written_by(bench.model, every, bench.mean_z("country-capital", 100))
     torch.testing.assert_close(edit.change(torch.zeros(1, len(vector)))[0], vector)
 
 
 def test_a_function_vector_says_what_it_took_and_beats_asking_without_it(bench: Workbench) -> None:
     method = function_vector(bench, "english-french")
     drawn, valid = bench.probe_set("english-french"), len(bench.tasks["english-french"].valid[:8])
-    shown = set(bench.embeddings()["english-french"].labelled_rows)
-    assert method.n_labelled == len(shown | drawn.labelled_rows | drawn.queried_rows) + valid
+    shown = set(bench.embeddings(100)["english-french"].labelled_rows)
+    assert method.n_labelled == len(shown | drawn.labelled_rows) + valid  # probes ask some of these rows of valid
     assert (method.n_shots, method.n_trained, method.every_step) == (0, 0, False)
     assert method.stored_bytes == 4 * 192
     settings = EvaluationSettings(SMALL.template)

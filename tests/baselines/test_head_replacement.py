@@ -17,7 +17,7 @@ from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.workbench import Workbench
 from tests.planted import CARRIERS
 
-SMALL = ComparisonConfig(n_prompts=6, n_shots=4, mask_steps=4, masks_per_step=4)
+SMALL = ComparisonConfig(n_prompts=6, n_shots=4, mask_steps=4, masks_per_step=4, mask_prompts=None, mask_shots=None)
 
 
 @pytest.fixture
@@ -78,4 +78,4 @@ def test_the_heads_that_reinforce_chose_are_replaced_and_counted(bench: Workbenc
     found, expected = answers(bench, method, planted)
     assert np.array_equal(found.metrics["log_prob"], expected.metrics["log_prob"])
     assert method.n_trained == len(bench.model.grid)
-    assert 0 < method.n_labelled <= len(bench.tasks["antonym"].train)
+    assert 0 < method.n_labelled <= len(bench.tasks["antonym"].train) + len(bench.tasks["antonym"].valid)

@@ -61,7 +61,7 @@ def test_learned_weights_bring_the_task_and_are_counted(planted_bench: Workbench
     plain, found = answers(bench, prompting(0), method)
     assert plain.metrics["first_token"].mean() < 1 == found.metrics["first_token"].mean()
     assert method.n_trained == len(bench.model.grid)
-    assert 0 < method.n_labelled <= len(bench.tasks[TASK].train)
+    assert 0 < method.n_labelled <= len(bench.tasks[TASK].train) + len(bench.tasks[TASK].valid)
 
 
 def test_it_is_refused_on_another_model(planted_bench: Workbench, demo: LensModel) -> None:

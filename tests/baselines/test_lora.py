@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.baselines.lora import LoraAdapter, lora, train
+from site_lens.baselines.lora import LoraAdapter, Training, lora
 from site_lens.core.digests import seed_stream
 from site_lens.core.sampling import zero_shot_prompts
 from site_lens.interventions.asking import Asked
@@ -93,7 +93,9 @@ def test_an_adapter_acts_alike_in_whole_and_cached_passes_of_every_architecture(
     batch = batch_of(model, task)
     adapter = LoraAdapter(model, rank=2, stream=seed_stream("adapter"))
     before = model.forward(batch)
-    train(model, adapter, task, SMALL.replace(lora_steps=2, lora_lr=0.1), seed_stream("draws"))
+    bench = Workbench(model, task, SMALL.replace(lora_steps=2), progress=False)
+    *_, last = Training(bench, task.name, adapter, seed_stream("draws")).run(0.1)
+    adapter.load(last.state)
     with adapter.switched_on(model):
         whole = model.forward(batch)
         cached, _ = model.decode(model.prefill(batch.without_tail(1)), batch.tokens[:, -1:])
@@ -120,7 +122,7 @@ def test_rows_and_weights_are_counted(demo: LensModel, demo_tasks: dict[str, sl.
     # Six layers: queries from 192 to 8 x 32, values from 192 to 4 x 32, two rows and two columns each.
     assert method.n_trained == 6 * 2 * ((192 + 256) + (192 + 128))
     assert method.stored_bytes == 4 * method.n_trained
-    assert method.n_labelled == 3
+    assert method.n_labelled == 3 + len(task.valid)
 
 
 def test_answers_are_generated_under_the_adapter(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
@@ -157,6 +159,6 @@ def test_a_loss_that_is_no_number_ends_the_training(demo: LensModel, demo_tasks:
     batch = batch_of(demo, demo_tasks["antonym"])
     before = demo.forward(batch)
     config = SMALL.replace(lora_lr=1e30)
-    with pytest.raises(sl.FitError, match="LoRA on 'antonym' became nonfinite after 1 steps"):
+    with pytest.raises(sl.FitError, match="nonfinite"):
         lora(Workbench(demo, demo_tasks["antonym"], config, progress=False), "antonym")
     assert torch.equal(demo.forward(batch), before)

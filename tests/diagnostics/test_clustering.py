@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.cluster.hierarchy import cophenet
+from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
+from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from site_lens.core.clusters import Clustering, CoClusters, Estimate, HeadClusters, TaskClusters
@@ -19,6 +20,7 @@ from site_lens.core.heads import Head, HeadGrid
 from site_lens.core.records import Float32, Record
 from site_lens.core.storage import load, save
 from site_lens.diagnostics.clustering import cluster_heads, cluster_tasks, cocluster
+from site_lens.diagnostics.grouping import MOST_ORDERED, correlation_distance, group
 from site_lens.diagnostics.stability import adjusted_rand, together
 from tests.core.conftest import laws
 from tests.fakes import GRID, fake_alphas, fake_fit, fake_identity
@@ -599,3 +601,13 @@ def test_stability_stands_beside_that_of_maps_shuffled_within_layers() -> None:
     assert estimate(clear.stability_by_chance).p_value == 1 / 40
     by_chance = [cluster_tasks(chance(8, draw=draw), n_bootstrap=10).stability_by_chance for draw in range(4)]
     assert max(one.p_value or 0 for one in by_chance if one is not None) > 0.05
+
+
+def test_leaves_are_put_in_optimal_order_up_to_1500_items_and_beyond_a_note_says_that_they_are_not() -> None:
+    stream = seed_stream("many heads")
+    for n, is_ordered in ((60, True), (MOST_ORDERED + 1, False)):
+        rows = stream.random((n, 6)).astype(np.float32)
+        found = group(rows, n_clusters=3, method="agglomerative", what="heads")
+        best = linkage(squareform(correlation_distance(rows)), "average", optimal_ordering=is_ordered)
+        assert list(found["order"]) == leaves_list(best).tolist()
+        assert any("leaf order" in note for note in found["notes"]) == (not is_ordered)

@@ -67,7 +67,7 @@ def test_heads_that_write_nothing_score_zero(
 
 @pytest.fixture
 def bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> Workbench:
-    config = ComparisonConfig(n_prompts=8, n_shots=4, n_probes=6)
+    config = ComparisonConfig(n_prompts=8, n_shots=4, n_probes=6, effect_prompts=None)
     return Workbench(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]], config, progress=False)
 
 
@@ -137,15 +137,39 @@ def test_the_same_draws_make_the_same_scores_whoever_else_is_on_the_bench(bench:
     assert np.allclose(indirect_effect(alone)["antonym"].values, indirect_effect(bench)["antonym"].values, atol=1e-6)
 
 
+def test_probes_ask_rows_of_valid_or_of_train_behind_demonstrations_of_train(bench: Workbench) -> None:
+    task = bench.tasks["antonym"]
+    for split, rows in (("valid", task.valid), ("train", task.train)):
+        one = Workbench(bench.model, task, bench.config.replace(probe_queries=split, n_valid=5), progress=False)
+        drawn, shuffled = one.probe_set(task.name), one.probe_set(task.name, shuffled=True)
+        queries = [prompt.text.rsplit("Q: ", 1)[1] for prompt in drawn.prompts]
+        assert queries == [prompt.text.rsplit("Q: ", 1)[1] for prompt in shuffled.prompts]
+        asked = {i for i, row in enumerate(rows) if f"{row.input}\nA:" in queries}
+        assert drawn.queried_rows == asked
+        assert max(asked) < (5 if split == "valid" else len(rows))
+        assert drawn.labelled_rows == shuffled.labelled_rows
+        counted = one.labelled("probes", "valid", task=task.name)
+        assert counted == 5 + len(drawn.labelled_rows | (asked if split == "train" else set()))
+
+
+def test_effects_are_of_means_over_as_many_prompts_as_the_settings_say(bench: Workbench) -> None:
+    task = bench.tasks["antonym"]
+    few, many = (Workbench(bench.model, task, bench.config.replace(effect_prompts=n), progress=False) for n in (8, 100))
+    for score in (indirect_effect, attribution_patching):
+        values = [score(one)["antonym"].values for one in (bench, few, many)]
+        assert np.array_equal(values[0], values[1])  # 8 is M here
+        assert not np.allclose(values[0], values[2], atol=1e-5)
+
+
 def test_score_heads_returns_scores_by_selector_and_task_with_their_cost(
     demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
-    config = ComparisonConfig(n_prompts=4, n_shots=2, n_probes=3)
+    config = ComparisonConfig(n_prompts=4, n_shots=2, n_probes=3, effect_prompts=9)
     names = ["indirect_effect", "attribution_patching", "zero_ablation", "induction", "random"]
     found = score_heads(demo, demo_tasks["antonym"], names, config, progress=False)
     assert list(found) == names
     costs = {name: scores["antonym"].n_forwards for name, scores in found.items()}
-    assert costs == {"indirect_effect": 4 + 3 * 49, "attribution_patching": 4 + 6, "zero_ablation": 3 * 49,
+    assert costs == {"indirect_effect": 9 + 3 * 49, "attribution_patching": 9 + 6, "zero_ablation": 3 * 49,
                      "induction": 32, "random": 0}  # fmt: skip
     for name, scores in found.items():
         assert scores["antonym"].selector == name

@@ -1,6 +1,7 @@
 """REINFORCE over masks: its estimator is the slope of the expected loss, and it asks rows of train alone."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from site_lens.selectors.masks import (
     best_masks,
     judged_rows,
     learn_probabilities,
+    mask_embeddings,
     mask_labelled,
     reinforce,
+    valid_losses,
 )
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.workbench import Workbench
@@ -35,6 +38,12 @@ GRID = torch.ones(1, 3, dtype=torch.bool)
 
 def bench_of(model: LensModel, tasks: dict[str, sl.Task], config: ComparisonConfig = SMALL) -> Workbench:
     return Workbench(model, [tasks["antonym"], tasks["choose_last_of_3"]], config, progress=False)
+
+
+def at_the_end(*given: Any) -> Tensor:
+    """Probabilities after the last step, (task rate layer head)."""
+    *_, (_, reached) = learn_probabilities(*given)
+    return reached
 
 
 def loss_of(mask: Tensor) -> Tensor:
@@ -78,11 +87,22 @@ def test_a_head_that_helps_is_learned_and_one_that_hurts_is_dropped() -> None:
         noise = torch.tensor(seed_stream("noise", step).normal(0, 0.2, masks.shape[:2]), dtype=torch.float32)
         return loss_of(masks[:, :, 0]) + noise
 
-    (found,) = learn_probabilities(losses, [seed_stream("bandit")], GRID, QUICK)
-    helps, hurts, joins = found[0].tolist()
+    ((probabilities,),) = at_the_end(losses, [seed_stream("bandit")], GRID, QUICK)[:, 1:2]
+    helps, hurts, joins = probabilities[0].tolist()
     assert helps > 0.95
     assert joins > 0.95
     assert hurts < 0.05
+
+
+def test_a_learning_rate_goes_its_own_way_whichever_others_are_tried() -> None:
+    def losses(step: int, masks: Tensor) -> Tensor:
+        return loss_of(masks[:, :, 0])
+
+    config = QUICK.replace(mask_steps=30)
+    searched = at_the_end(losses, [seed_stream("rates")], GRID, config)
+    for i, factor in enumerate(config.rate_factors):
+        alone = at_the_end(losses, [seed_stream("rates")], GRID, config.replace(rate_factors=(factor,)))
+        assert torch.equal(alone[:, 0], searched[:, i])
 
 
 def test_what_one_task_learns_does_not_depend_on_the_others() -> None:
@@ -90,8 +110,8 @@ def test_what_one_task_learns_does_not_depend_on_the_others() -> None:
         return loss_of(masks[:, :, 0])
 
     config = QUICK.replace(mask_steps=20)
-    together = learn_probabilities(losses, [seed_stream(i) for i in range(3)], GRID, config)
-    (alone,) = learn_probabilities(losses, [seed_stream(1)], GRID, config)
+    together = at_the_end(losses, [seed_stream(i) for i in range(3)], GRID, config)
+    (alone,) = at_the_end(losses, [seed_stream(1)], GRID, config)
     assert torch.allclose(alone, together[1], atol=1e-6)
 
 
@@ -103,14 +123,14 @@ def test_heads_that_a_ragged_grid_lacks_are_in_no_mask() -> None:
         seen.append(masks)
         return masks.float().sum((2, 3))
 
-    learn_probabilities(losses, [seed_stream("ragged")], mask, QUICK.replace(mask_steps=5))
+    at_the_end(losses, [seed_stream("ragged")], mask, QUICK.replace(mask_steps=5))
     assert torch.cat(seen).any(0).any(0).tolist() == mask.tolist()
 
 
 def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were_drawn(
     demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
-    config = SMALL.replace(masks_per_step=150)  # two tasks: more rows than one decode takes
+    config = SMALL.replace(masks_per_step=150, rate_factors=(1.0,))  # two tasks: more rows than one decode takes
     bench = bench_of(demo, demo_tasks, config)
     asked = _Queries(bench)
     masks = torch.tensor(seed_stream("masks").random((2, 150, *demo.grid.shape)) < 0.3)
@@ -118,7 +138,8 @@ def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were
     for i, task in enumerate(bench.tasks.values()):
         row = task.train[int(asked.rows[4, i])]
         held = HeldPrompts(demo, zero_shot_prompts([row], config.template))
-        answers = held.answers(masks[i].float(), bench.mean_z(task.name)[None])
+        embedding = torch.tensor(mask_embeddings(bench)[task.name].mean)
+        answers = held.answers(masks[i].float(), embedding[None])
         assert torch.allclose(found[i], -answers.log_prob[:, 0], atol=1e-4)
 
 
@@ -128,21 +149,43 @@ def test_a_task_learns_the_same_whoever_else_is_on_the_bench(demo: LensModel, de
     assert np.allclose(alone.values, together.values, atol=1e-4)
 
 
-def test_nothing_but_train_is_asked(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_rows_of_test_are_not_asked(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     bench = bench_of(demo, demo_tasks)
-    blind = bench_of(demo, {name: without_evaluation_rows(task) for name, task in demo_tasks.items()})
+    blind = bench_of(demo, {name: without_test_rows(task) for name, task in demo_tasks.items()})
     for name, scores in bernoulli_masks(blind).items():
         assert np.array_equal(scores.values, bernoulli_masks(bench)[name].values)
         assert best_masks(blind)[name] == best_masks(bench)[name]
 
 
-def without_evaluation_rows(task: sl.Task) -> sl.Task:
-    """Return a task that draws as the given one and has no other rows than train."""
+def without_test_rows(task: sl.Task) -> sl.Task:
+    """Return a task that draws as the given one and has no rows of test."""
     bare = sl.Task(task.name, task.train, task.valid, task.test, task.family)
     assert bare.digest == task.digest  # kept from here on
-    for split in ("valid", "test"):
-        object.__setattr__(bare, split, ())
+    object.__setattr__(bare, "test", ())
     return bare
+
+
+def test_the_loss_of_a_checkpoint_is_that_of_its_masks_on_valid(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    """Probabilities of 0 and 1 leave one mask, whatever is drawn."""
+    bench = bench_of(demo, demo_tasks)
+    certain = torch.tensor(seed_stream("certain").random((2, *demo.grid.shape)) < 0.3).float()
+    held = HeldPrompts(demo, zero_shot_prompts(bench.valid_rows("antonym"), SMALL.template))
+    embedding = torch.tensor(mask_embeddings(bench)["antonym"].mean)[None]
+    expected = -held.answers(certain, embedding).log_prob.mean(1)
+    # A thousandth of the draws is the other way at each head.
+    assert valid_losses(bench, "antonym", certain) == pytest.approx(expected.tolist(), abs=0.2)
+    assert valid_losses(bench, "antonym", certain[:1]) == pytest.approx(valid_losses(bench, "antonym", certain)[:1])
+
+
+def test_the_embedding_of_masks_is_that_of_the_source_or_of_the_comparison(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    for changes, (n_prompts, n_shots) in (({}, (100, 4)), ({"mask_prompts": None, "mask_shots": None}, (8, 3))):
+        bench = bench_of(demo, demo_tasks, SMALL.replace(n_shots=3, **changes))
+        for embedding in mask_embeddings(bench).values():
+            assert (embedding.n_prompts, embedding.n_shots) == (n_prompts, n_shots)
 
 
 def test_the_best_mask_holds_the_planted_heads_and_not_the_one_that_works_against_them(planted: LensModel) -> None:
@@ -164,17 +207,20 @@ def test_the_best_mask_is_drawn_from_the_probabilities(demo: LensModel, demo_tas
 def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     bench = bench_of(demo, demo_tasks)
     for task, scores in bernoulli_masks(bench).items():
-        assert scores.n_forwards == 8 + 10 * 32
-        shown = set(bench.embeddings()[task].labelled_rows)
+        n_valid = len(bench.tasks[task].valid)
+        # The embedding, and for three rates ten steps of 32 masks and eleven evaluations of ten.
+        assert scores.n_forwards == 100 + 3 * (10 * 32 + 11 * 10 * n_valid)
+        shown = set(mask_embeddings(bench)[task].labelled_rows)
         assert scores.n_labelled is not None
-        assert len(shown) <= scores.n_labelled <= len(shown) + 10
+        assert len(shown) <= scores.n_labelled - n_valid <= len(shown) + 10
         judged = set(judged_rows(bench, task))
         assert len(judged) == 50
-        assert max(len(shown | judged), scores.n_labelled) <= mask_labelled(bench, task) <= len(shown | judged) + 10
+        n_rows = mask_labelled(bench, task) - n_valid
+        assert max(len(shown | judged), scores.n_labelled - n_valid) <= n_rows <= len(shown | judged) + 10
     assert bernoulli_masks(bench) is bernoulli_masks(bench)
 
 
 def test_a_loss_that_is_not_a_number_is_an_error(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     assert isinstance(demo, BridgeModel)
-    with pytest.raises(sl.FitError, match="not finite after 2 steps"):
+    with pytest.raises(sl.FitError, match="not finite"):
         bernoulli_masks(bench_of(Faulty(demo, after=2), demo_tasks))
