@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from site_lens.core.errors import InputError
-from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.sampling import sampled, zero_shot_prompts
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.methods import Method
 from site_lens.interventions.scoring import score_methods
@@ -17,9 +17,9 @@ from site_lens.selectors.workbench import Workbench
 def choose(bench: Workbench, task: str, candidates: Sequence[Method]) -> Method:
     """Return the candidate that answers most queries of valid right, first tokens compared.
 
-    The queries are the first `config.n_valid` rows of valid without demonstrations; test is never looked at. Of equal
-    accuracies the higher mean log-probability wins, then the earlier candidate. Candidates that change the last prompt
-    token only share one prefix.
+    The queries are `config.n_valid` rows of valid without demonstrations, those that SITE chooses its checkpoint on;
+    test is never looked at. Of equal accuracies the higher mean log-probability wins, then the earlier candidate.
+    Candidates that change the last prompt token only share one prefix.
 
     Args:
         bench: Model, tasks and settings.
@@ -36,7 +36,7 @@ def choose(bench: Workbench, task: str, candidates: Sequence[Method]) -> Method:
         raise InputError(
             f"candidates are asked without demonstrations, but {showing[0]!r} shows some; it cannot be chosen here"
         )
-    rows = bench.tasks[task].valid[: bench.config.n_valid]
+    rows = sampled(bench.tasks[task].valid, bench.config.n_valid)
     asked = Asked.of(bench.model, zero_shot_prompts(rows, bench.config.template))
     scored = [
         (scores.metrics["first_token"].mean(), scores.metrics["log_prob"].mean())

@@ -1,6 +1,7 @@
 """The command line: parse, call, save, print."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import typer
@@ -8,6 +9,7 @@ import typer
 import site_lens as sl
 from site_lens.cli import comparing, experimenting, exploring, fitting, models, reading, sweeping, tasks
 from site_lens.cli.beginning import show_beginning
+from site_lens.cli.showing import show_line
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
@@ -55,6 +57,7 @@ app.add_typer(sweeping.app, name="runs")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends with exit code 2 and one line, an interruption with 130."""
+    warnings.showwarning = lambda message, *_: show_line(f"warning: {message}", aside=True)
     try:
         app(arguments, prog_name="site-lens")  # also as python -m site_lens.cli; completion goes by this name
     except sl.SiteLensError as error:

@@ -19,7 +19,7 @@ class ComparisonConfig(Frozen):
     n_probes: int = Field(25, ge=1)
     """Few-shot prompts on which causal selectors measure each task (25: Todd et al. 2024)."""
     n_valid: int = Field(64, ge=1)
-    """Rows of valid on which methods choose a layer, a strength or a mask."""
+    """Rows of valid on which methods choose a layer, a strength or a mask; a sample that depends on the rows alone."""
     template: PromptTemplate = PromptTemplate()
     site: SiteConfig = SiteConfig()
     """Settings of SITE; its M, N and seed are those given here."""
