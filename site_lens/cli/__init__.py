@@ -57,9 +57,10 @@ app.add_typer(sweeping.app, name="runs")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends with exit code 2 and one line, an interruption with 130."""
-    warnings.showwarning = lambda message, *_: show_line(f"warning: {message}", aside=True)
     try:
-        app(arguments, prog_name="site-lens")  # also as python -m site_lens.cli; completion goes by this name
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: show_line(f"warning: {message}", aside=True)
+            app(arguments, prog_name="site-lens")  # also as python -m site_lens.cli; completion goes by this name
     except sl.SiteLensError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
