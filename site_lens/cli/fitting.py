@@ -24,8 +24,8 @@ from site_lens.cli.options import (
     loads_a_model,
 )
 from site_lens.cli.showing import show_run
-from site_lens.core.evaluation import SITE_METHODS, few_shot_name, split_seed
 from site_lens.core.fits import SETTINGS
+from site_lens.core.method_names import PROMPTING, SITE_METHODS
 from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
 
 ATTENTION_HEADS = 4
@@ -68,6 +68,10 @@ def fit(
     n_prompts: Annotated[int | None, typer.Option(help="M: prompts in a task embedding.")] = None,
     n_shots: Annotated[int | None, typer.Option(help="N: demonstrations in each of them.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    loss: Annotated[
+        Literal["auto", "first_token", "answer"] | None,
+        typer.Option(help="What the loss is on; auto: the whole answer if first tokens do not tell answers apart."),
+    ] = None,
     prefix_dtype: Annotated[
         Literal["model", "bfloat16"] | None,
         typer.Option(help="Arithmetic for the prefixes of queries; bfloat16 halves its time on many processors."),
@@ -92,8 +96,8 @@ def fit(
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
     keep_run(out, replace)
     given = {
-        "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "prefix_dtype": prefix_dtype,
-        "init": "random" if random_init else None,
+        "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
+        "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = SETTINGS[settings](**changes)
@@ -158,9 +162,8 @@ def _refuse_to_lose(saved: sl.Run) -> None:
     """Refuse to measure a run again that holds methods beside SITE, which would be gone."""
     if saved.evaluations is None:
         return
-    measured = {few_shot_name(0), *SITE_METHODS, *saved.controls}
-    measured |= {few_shot_name(one.n_shots) for one in saved.evaluations.values()}
-    lost = [name for name in saved.evaluations.methods if split_seed(name)[0] not in measured]
+    measured = {PROMPTING, *SITE_METHODS, *saved.controls}
+    lost = [name for name, one in saved.evaluations.evaluated.items() if one.kind not in measured]
     if lost:
         raise sl.InputError(
             f"the run holds evaluations of {', '.join(lost)}, which would be lost, as evaluate measures fits alone; "

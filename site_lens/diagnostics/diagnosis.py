@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from site_lens.core.agreement import TaskAgreement
 from site_lens.core.convergence import Convergence
 from site_lens.core.diagnosis import Diagnosis, Finding, State
+from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import STATUSES, SiteFit, SiteFits
 from site_lens.core.paired_tests import Paired, describe
@@ -35,6 +36,9 @@ AGREEMENT_MARGIN = 0.1
 """Fits of a task must agree by this much more with each other than with those of other tasks."""
 FEWEST_QUERIES = 50
 """Test queries below which a 95% interval is wider than 0.14 to either side at an accuracy of one half."""
+
+MOST_TOLD_APART = 0.9
+"""Share of the answers told apart by their first token from which on first-token accuracy speaks of whole answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +85,18 @@ def diagnose(
 
     Returns:
         For each task the findings `ended`, `not_binary`, `null_as_binary`, `soft_hard_gap`, `gates_alone`,
-        `task_agnostic`, `seeds_disagree` and `few_queries`, in this order.
+        `task_agnostic`, `seeds_disagree`, `few_queries` and `first_tokens`, in this order.
 
     Raises:
-        InputError: There are no fits.
+        InputError: There are no fits, or a run came with further controls or evaluations.
         MismatchError: The fits are over different grids.
 
     Reference: arXiv 2507.20906, section 5, for the failure signatures.
     """
     if isinstance(run, SiteFits):
         run = Run(run, dict(controls or {}), evaluations)
+    elif evaluations is not None or controls is not None:
+        raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
     agreement = measure_agreement(run.fits)
     cases = [_case(run, one) for one in agreement.tasks]
     return Diagnosis(findings=tuple(check(case) for case in cases for check in CHECKS))
@@ -235,6 +241,32 @@ def _few_queries(case: _Case) -> Finding:
     return case.finding(code, state, f"{n} test queries", n, FEWEST_QUERIES, advice)
 
 
+def _first_tokens(case: _Case) -> Finding:
+    code, measured = "first_tokens", case.evaluation
+    if measured is None:
+        return case.finding(code, "not_applicable", "the fit was not evaluated")
+    tokens = measured.first_tokens
+    if tokens is None:
+        why = "the evaluation does not hold the first tokens of its answers; evaluate again"
+        return case.finding(code, "not_applicable", why)
+    best = max((measured.accuracy(method) for method in measured.methods), key=lambda each: each.value)
+    as_good = tokens.constant >= best.value
+    state: State = "warn" if tokens.told_apart < MOST_TOLD_APART or tokens.constant >= best.low else "ok"
+    if as_good or not tokens.tell_apart:
+        state = "fail"
+    meaning = f"{tokens}; the best method reaches {best.value:.1%}"
+    if tokens.told_apart < MOST_TOLD_APART:
+        advice = (
+            'Do not read first-token accuracy: fit with loss="answer" (--loss answer) and measure whole answers with '
+            "generated=True (--generate)."
+        )
+        if measured.exact is not None and case.fit.config.loss == "answer":
+            state, advice = "warn", "Read the metric exact, not first_token."
+    else:
+        advice = "One answer is as good as the best method: balance the answers before methods are compared."
+    return case.finding(code, state, meaning, tokens.constant, best.value, advice)
+
+
 CHECKS: tuple[Callable[[_Case], Finding], ...] = (
     _ended,
     _not_binary,
@@ -244,5 +276,6 @@ CHECKS: tuple[Callable[[_Case], Finding], ...] = (
     _task_agnostic,
     _seeds_disagree,
     _few_queries,
+    _first_tokens,
 )
 """Every check, in the order of the findings."""

@@ -10,13 +10,14 @@ from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluation, Evaluations, MethodCost
 from site_lens.core.fits import SiteFits
 from site_lens.core.matching import exact_match, prefix_match
+from site_lens.core.method_names import EvaluatedMethod
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import library_versions
-from site_lens.core.sampling import few_shot_prompts
+from site_lens.core.sampling import few_shot_prompts, sample_rows
 from site_lens.core.tasks import Example, Task, task_list
-from site_lens.interventions.asking import Asked
+from site_lens.interventions.asking import Asked, first_tokens
 from site_lens.interventions.generating import generate_answers
-from site_lens.interventions.methods import Method, methods_for
+from site_lens.interventions.methods import Method, Pairs, fits_of, methods_for, parts
 from site_lens.interventions.progress import progress_bar
 from site_lens.interventions.scoring import score_methods
 from site_lens.models.protocol import LensModel
@@ -25,9 +26,9 @@ from site_lens.models.protocol import LensModel
 def evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
-    fits: SiteFits | None = None,
+    fits: SiteFits | Pairs | None = None,
     *,
-    controls: Mapping[str, SiteFits] | None = None,
+    controls: Mapping[str, SiteFits | Pairs] | None = None,
     n_shots: int = 10,
     max_queries: int | None = None,
     generated: bool = False,
@@ -40,10 +41,12 @@ def evaluate(
     Args:
         model: The model.
         tasks: The tasks; queries are their test rows, demonstrations their train rows.
-        fits: Fits by task; without them only prompting is measured.
+        fits: Fits by task, or `{task: (gates, embedding)}` of any origin, such as the published code's files; without
+            them only prompting is measured.
         controls: Further fits by the name of their method, such as `{"site_zero_embedding": fits}`.
         n_shots: Demonstrations of few-shot prompting.
-        max_queries: Test rows to use, the first ones; all when None.
+        max_queries: Test rows to ask, a random sample; all when None. The sample depends on the content of the rows
+            alone, so that evaluations of other methods, seeds and runs ask the same; the record holds the rows.
         generated: Generate answers too, for exact and prefix match; several times slower.
         template: How examples become text; the fits' own, or the paper's, when None.
         seed: Seed of the demonstrations.
@@ -68,9 +71,9 @@ def evaluate(
     found = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
-            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots)
-            own = fits.of(task.name)[0].template if fits is not None else PromptTemplate()
-            chosen = template or own
+            own = [parts(fit)[1].template for fit in fits_of("site", task, fits)]
+            chosen = template or next(iter(own), PromptTemplate())
+            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, template=chosen)
             settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
             found.append(evaluate_methods(model, task, methods, settings))
             bar.update()
@@ -85,7 +88,7 @@ class EvaluationSettings:
     n_shots: int = 10
     """Demonstrations of the prompting that is compared with."""
     max_queries: int | None = None
-    """Test rows to use, the first ones; all when None."""
+    """Test rows to ask, a sample (see `evaluate`); all when None."""
     generated: bool = False
     """Generate answers too."""
     timed: bool = False
@@ -97,9 +100,10 @@ def evaluate_methods(
     model: LensModel, task: Task, methods: Sequence[Method], settings: EvaluationSettings
 ) -> Evaluation:
     """Evaluate methods on the same test queries; those that show equally many demonstrations ask the same prompts."""
-    queries = task.test[: settings.max_queries]
-    found: dict[str, dict[str, np.ndarray]] = {}
-    costs: dict[str, MethodCost] = {}
+    rows = sample_rows(task.test, settings.max_queries)
+    queries = [task.test[row] for row in rows]
+    found: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
+    costs: dict[EvaluatedMethod, MethodCost] = {}
     notes: dict[str, None] = {}
     for n_shots in dict.fromkeys(method.n_shots for method in methods):
         stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
@@ -107,29 +111,31 @@ def evaluate_methods(
         asked = Asked.of(model, prompts)
         notes |= dict.fromkeys(asked.notes)
         for method, scores in score_methods(model, asked, [m for m in methods if m.n_shots == n_shots]):
-            found[method.name] = scores.metrics
-            costs[method.name] = MethodCost(
+            found[method.evaluated] = scores.metrics
+            costs[method.evaluated] = MethodCost(
                 n_trained=method.n_trained,
                 stored_bytes=method.stored_bytes,
                 fit_seconds=method.seconds,
                 query_seconds=scores.seconds / len(queries),
             )
             if settings.generated:
-                found[method.name] |= _matches(_generated(model, prompts, method), task.name, queries)
+                found[method.evaluated] |= _matches(_generated(model, prompts, method), task.name, queries)
             notes |= dict.fromkeys(method.notes)
     metrics = next(iter(found.values()))
     return Evaluation(
         task=task.name,
-        methods=tuple(method.name for method in methods),
-        **{metric: np.stack([found[method.name][metric] for method in methods]) for metric in metrics},
+        evaluated=tuple(method.evaluated for method in methods),
+        **{metric: np.stack([found[method.evaluated][metric] for method in methods]) for metric in metrics},
         labelled_rows=tuple(method.n_labelled for method in methods),
-        costs=tuple(costs[method.name] for method in methods) if settings.timed else (),
+        costs=tuple(costs[method.evaluated] for method in methods) if settings.timed else (),
         queries=tuple(query.input for query in queries),
         targets=tuple(query.output for query in queries),
         n_shots=settings.n_shots,
         seed=settings.seed,
         template=settings.template,
         task_digest=task.digest,
+        query_rows=tuple(rows),
+        first_tokens=first_tokens(model, queries, settings.template),
         model=model.identity,
         family=task.family,
         versions=library_versions(),

@@ -1,18 +1,20 @@
 """What a joint SITE fit will do: every question, every draw and every pass is known before the first step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from site_lens.core.answer_tokens import FirstTokens
 from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.fits import SiteConfig
-from site_lens.core.prompts import Prompt
-from site_lens.core.sampling import with_shuffled_answers, zero_shot_prompts
+from site_lens.core.prompts import Prompt, PromptTemplate
+from site_lens.core.sampling import sampled, with_shuffled_answers, zero_shot_prompts
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task
+from site_lens.interventions.asking import first_tokens
 from site_lens.interventions.prefixes import Indices as Indices
 from site_lens.models.protocol import LensModel
 
@@ -26,6 +28,8 @@ class SiteJob:
     embedding: TaskEmbedding
     warm_start: HeadGates | None = None
     """Alphas to begin with instead of `config.init`."""
+    train_rows: tuple[tuple[int, ...], ...] | None = None
+    """(step row): rows of train to ask instead of a draw, -1 where a row of the batch is another job's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,8 @@ class Plan:
     passes: tuple[Pass, ...]
     merged: tuple[int, ...]
     """(job): answers whose first token spans the end of the prompt."""
+    whole_because: tuple[str | None, ...]
+    """(job): why the loss is taken on the whole answer where the settings left that open."""
 
 
 def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
@@ -96,6 +102,7 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
         InputError: A prompt exceeds the context.
         MismatchError: An embedding or a warm start does not belong to this model.
     """
+    jobs, whole_because = _with_losses(model, jobs)
     for job in jobs:
         model.identity.check_use(job.embedding.model, f"the embedding of {job.embedding.task!r}")
         if job.warm_start is not None and job.warm_start.grid != model.grid:
@@ -103,7 +110,30 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
     book = _QuestionBook(model)
     pools = [_Pool.of(job, book) for job in jobs]
     units = tuple(_unit(group, jobs, pools) for group in _groups(jobs))
-    return Plan(jobs, book.questions(), units, tuple(_passes(units)), tuple(pool.merged for pool in pools))
+    merged = tuple(pool.merged for pool in pools)
+    return Plan(jobs, book.questions(), units, tuple(_passes(units)), merged, whole_because)
+
+
+def _with_losses(model: LensModel, jobs: Sequence[SiteJob]) -> tuple[list[SiteJob], tuple[str | None, ...]]:
+    """Choose the loss of jobs whose settings leave it open, by the first tokens of the answers of train.
+
+    Tasks that share an alpha map share the loss: the whole answer, where one of them needs it.
+    """
+    measured: dict[tuple[str, PromptTemplate], FirstTokens] = {}
+    whole: dict[object, str] = {}
+    for i, job in enumerate(jobs):
+        key = (job.task.digest, job.embedding.template)
+        if job.config.loss == "auto" and key not in measured:
+            measured[key] = first_tokens(model, job.task.train, job.embedding.template)
+        if job.config.loss == "auto" and not measured[key].tell_apart:
+            why = f"first tokens do not tell the answers of {job.task.name!r} apart: {measured[key]}"
+            whole.setdefault(job.config if job.config.shared else i, why)
+    because = [whole.get(job.config if job.config.shared else i) for i, job in enumerate(jobs)]
+    return [
+        job if job.config.loss != "auto"
+        else replace(job, config=job.config.replace(loss="first_token" if why is None else "answer"))
+        for job, why in zip(jobs, because, strict=True)
+    ], tuple(because)  # fmt: skip
 
 
 class _QuestionBook:
@@ -142,10 +172,12 @@ class _Pool:
     @classmethod
     def of(cls, job: SiteJob, book: _QuestionBook) -> "_Pool":
         config, task = job.config, job.task
+        if job.train_rows is not None and config.n_queries is not None:
+            raise InputError(f"train_rows of {task.name!r} came with n_queries, which draws rows; leave out one")
         stream = seed_stream(config.seed, task.digest, "queries")
         n = min(config.n_queries or len(task.train), len(task.train))
         rows = np.sort(stream.choice(len(task.train), n, replace=False))
-        train, valid = [task.train[i] for i in rows], list(task.valid[: config.n_valid])
+        train, valid = [task.train[i] for i in rows], list(sampled(task.valid, config.n_valid))
         if config.null == "shuffled_answers":
             train, valid = (with_shuffled_answers(split, stream) for split in (train, valid))
         template, whole = job.embedding.template, config.loss == "answer"
@@ -172,17 +204,44 @@ def _groups(jobs: Sequence[SiteJob]) -> list[tuple[int, ...]]:
     return groups + [tuple(members) for members in shared.values()]
 
 
-def _unit(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> Unit:
+def _drawn(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> list[Indices]:
+    """(step row) of each job of a unit: places in its pool, -1 where a row of the batch is another job's."""
     config = jobs[group[0]].config
     shape = (config.n_steps, config.batch_size)
     stream = seed_stream(config.seed, *(jobs[i].task.digest for i in group), "batches")
     # Reference: one task a step at random when alphas are shared; here each row of a batch draws its own.
     member = stream.integers(len(group), size=shape) if len(group) > 1 else np.zeros(shape, dtype=np.int64)
     drawn = stream.random(shape)
-    questions, rows, owners = (np.empty(shape, dtype=np.int64) for _ in range(3))
-    for place, job in enumerate(group):
-        mine = member == place
-        index = (drawn[mine] * len(pools[job].train)).astype(np.int64)
+    return [
+        np.where(member == place, (drawn * len(pools[job].train)).astype(np.int64), -1)
+        for place, job in enumerate(group)
+    ]
+
+
+def _given(group: tuple[int, ...], jobs: Sequence[SiteJob]) -> list[Indices] | None:
+    """(step row) of each job of a unit: rows of train that were given, which are places in its pool; None of none."""
+    config, given = jobs[group[0]].config, [jobs[i].train_rows for i in group]
+    if all(rows is None for rows in given):
+        return None
+    shape = (config.n_steps, config.batch_size)
+    found = [np.array(rows if rows is not None else (), dtype=np.int64) for rows in given]
+    names = ", ".join(jobs[i].task.name for i in group)
+    if any(rows.shape != shape for rows in found):
+        raise InputError(
+            f"train_rows of {names} must be (step row) = (n_steps, batch_size) = {shape}, got {found[0].shape}"
+        )
+    if not (np.sum([rows >= 0 for rows in found], axis=0) == 1).all():
+        raise InputError(f"every row of a step of train_rows must be a row of one task, of {names}, and -1 for others")
+    return found
+
+
+def _unit(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> Unit:
+    config = jobs[group[0]].config
+    places = _given(group, jobs) or _drawn(group, jobs, pools)
+    questions, rows, owners = (np.empty((config.n_steps, config.batch_size), dtype=np.int64) for _ in range(3))
+    for job, index in zip(group, places, strict=True):
+        mine = index >= 0
+        index = index[mine]
         questions[mine], rows[mine], owners[mine] = pools[job].train[index], pools[job].rows[index], job
     return Unit(
         jobs=group,
