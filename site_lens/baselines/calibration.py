@@ -25,7 +25,7 @@ CONTENT_FREE = ("N/A", "", "[MASK]")
 
 
 def calibrated(bench: Workbench, task: str) -> Method:
-    """Take the first token's probabilities after content-free inputs off its own; called `calibrated_ten_shot` of 10.
+    """Take the first token's probabilities after content-free inputs off its own; shown as `calibrated_ten_shot` of 10.
 
     The source shows the same demonstrations before content-free and true queries. Here they are drawn anew for each
     query, so the content-free probabilities are a mean: over `n_probes` draws of demonstrations, each before all three

@@ -25,7 +25,7 @@ def zero_shot(bench: Workbench, task: str) -> Method:
 
 
 def few_shot(bench: Workbench, task: str) -> Method:
-    """Show N demonstrations, drawn anew for each query; called `ten_shot` where N is 10."""
+    """Show N demonstrations, drawn anew for each query; shown as `ten_shot` where N is 10."""
     return prompting(bench.config.n_shots)
 
 

@@ -24,7 +24,8 @@ from site_lens.baselines.site_variants import (
     site_zero_embedding,
 )
 from site_lens.baselines.task_vector import task_vector
-from site_lens.core.errors import unknown_name
+from site_lens.core.errors import InputError, unknown_name
+from site_lens.core.method_names import CALIBRATED, PROMPTING, EvaluatedMethod
 from site_lens.interventions.methods import Method
 from site_lens.selectors.workbench import Workbench
 
@@ -43,9 +44,9 @@ class Baseline:
 SITE = "Park and Rhee, arXiv 2507.20906"
 BASELINES: dict[str, Baseline] = {
     "zero_shot": Baseline(zero_shot, ""),
-    "ten_shot": Baseline(few_shot, "Brown et al., arXiv 2005.14165"),
+    "few_shot": Baseline(few_shot, "Brown et al., arXiv 2005.14165"),
     "many_shot": Baseline(many_shot, "Agarwal et al., arXiv 2404.11018"),
-    "calibrated_ten_shot": Baseline(calibrated, "Zhao et al., arXiv 2102.09690"),
+    "calibrated_few_shot": Baseline(calibrated, "Zhao et al., arXiv 2102.09690"),
     "site": Baseline(site, SITE),
     "site_hard": Baseline(site_hard, SITE),
     "site_top_k": Baseline(site_top_k, SITE),
@@ -67,10 +68,28 @@ BASELINES: dict[str, Baseline] = {
 """Every method by its name."""
 
 
+def baseline_name(name: str, n_shots: int) -> str:
+    """Return the name in `BASELINES` of a method: `ten_shot` is `few_shot` where prompts show ten demonstrations.
+
+    Raises:
+        InputError: The name is unknown, or names another number of demonstrations than `n_shots`.
+    """
+    if name in BASELINES:
+        return name
+    asked = EvaluatedMethod.parse(name)
+    if asked.kind not in (PROMPTING, CALIBRATED):
+        raise unknown_name("method", name, BASELINES)
+    if asked.n_shots != n_shots:
+        raise InputError(
+            f"{name} shows {asked.n_shots} demonstrations, and the settings say n_shots={n_shots}; ask for few_shot "
+            f"or set n_shots={asked.n_shots}"
+        )
+    return "few_shot" if asked.kind == PROMPTING else "calibrated_few_shot"
+
+
 def fitted(bench: Workbench, name: str, task: str) -> Method:
     """Fit a method for a task, and take down how long it took, with all that it shares with other methods."""
-    if name not in BASELINES:
-        raise unknown_name("method", name, BASELINES)
+    make = BASELINES[baseline_name(name, bench.config.n_shots)].make
     with bench.stopwatch() as watch:
-        method = BASELINES[name].make(bench, task)
+        method = make(bench, task)
     return replace(method, seconds=watch.seconds)

@@ -21,7 +21,7 @@ from site_lens.cli.options import (
     loads_a_model,
 )
 from site_lens.cli.showing import show_frame
-from site_lens.core.evaluation import few_shot_name
+from site_lens.diagnostics.methods import default_references
 
 if TYPE_CHECKING:
     from site_lens.models.protocol import LensModel
@@ -73,8 +73,7 @@ def methods(
     )
     report = sl.write_report(run, out / "report.html")
     assert run.evaluations is not None  # methods were asked for
-    against = [name for name in (few_shot_name(n_shots), "site") if name in run.evaluations.methods]
-    table = sl.tabulate_methods(run.evaluations, against or [run.evaluations.methods[0]])
+    table = sl.tabulate_methods(run.evaluations, default_references(run.evaluations) or [run.evaluations.methods[0]])
     columns = ["method", "value", "low", "high", "most_rows", "fit_seconds", "relative_inference"]
     columns += [f"{name}_over_{one}" for one in table.against for name in ("value", "q_value")]
     show_frame(table.means_frame()[columns], as_json, report)

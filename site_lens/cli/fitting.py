@@ -24,8 +24,8 @@ from site_lens.cli.options import (
     loads_a_model,
 )
 from site_lens.cli.showing import show_run
-from site_lens.core.evaluation import SITE_METHODS, few_shot_name, split_seed
 from site_lens.core.fits import SETTINGS
+from site_lens.core.method_names import PROMPTING, SITE_METHODS
 from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
 
 ATTENTION_HEADS = 4
@@ -158,9 +158,8 @@ def _refuse_to_lose(saved: sl.Run) -> None:
     """Refuse to measure a run again that holds methods beside SITE, which would be gone."""
     if saved.evaluations is None:
         return
-    measured = {few_shot_name(0), *SITE_METHODS, *saved.controls}
-    measured |= {few_shot_name(one.n_shots) for one in saved.evaluations.values()}
-    lost = [name for name in saved.evaluations.methods if split_seed(name)[0] not in measured]
+    measured = {PROMPTING, *SITE_METHODS, *saved.controls}
+    lost = [name for name, one in saved.evaluations.evaluated.items() if one.kind not in measured]
     if lost:
         raise sl.InputError(
             f"the run holds evaluations of {', '.join(lost)}, which would be lost, as evaluate measures fits alone; "

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import site_lens as sl
-from site_lens.core.evaluation import REFERENCE, split_seed
 from site_lens.core.runs import ZERO_EMBEDDING
 from site_lens.core.shown import visible
 
@@ -59,7 +58,7 @@ def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
 
 
 def _show_accuracies(evaluations: "Evaluations") -> None:
-    methods = [method for method in evaluations.methods if split_seed(method)[1] is None]  # others stand in results.csv
+    methods = [name for name, one in evaluations.evaluated.items() if name == one.name]  # others stand in results.csv
     cells = [
         [name, *(f"{e.accuracy(m).value:.3f}" if m in e.methods else "" for m in methods), str(len(e.queries))]
         for name, e in evaluations.items()
@@ -69,9 +68,10 @@ def _show_accuracies(evaluations: "Evaluations") -> None:
     print("First-token accuracy. Means over tasks, with 95% intervals:")
     for method in methods:
         show_line(f"  {method:32}{evaluations.mean(method)}")
-    # Never the gain over 10-shot prompting without the gain over gates alone.
-    if evaluations.having("site", REFERENCE, ZERO_EMBEDDING):
-        for other in (REFERENCE, ZERO_EMBEDDING):
+    # Never the gain over few-shot prompting without the gain over gates alone.
+    reference = evaluations.reference
+    if reference is not None and evaluations.having("site", reference, ZERO_EMBEDDING):
+        for other in (reference, ZERO_EMBEDDING):
             print(f"  {'site - ' + other:32}{evaluations.compare('site', over=other)}")
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from site_lens.core.errors import InputError, unknown_name
-from site_lens.core.evaluation import Evaluations, few_shot_name
+from site_lens.core.evaluation import Evaluations
 from site_lens.core.paired_tests import FEWEST, Paired
 from site_lens.core.records import Axes, Float32, Record
 from site_lens.core.runs import CONTENTS
@@ -71,7 +71,10 @@ class ContentControls(Record):
                 f"needs evaluations of SITE with at least one of {', '.join(CONTENTS)}; got {evaluations.methods}"
             )
         every = list(evaluations.values())
-        prompting = ("zero_shot", few_shot_name(every[0].n_shots))
+        reference = evaluations.reference
+        if reference is None:
+            raise InputError("needs few-shot prompting with equally many demonstrations; evaluate all tasks alike")
+        prompting = ("zero_shot", reference)
         lacking = [one.task for one in every if not set(prompting) <= set(one.methods)]
         if lacking:
             raise InputError(f"{lacking[0]!r} was not evaluated with {' and '.join(prompting)}")

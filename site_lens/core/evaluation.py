@@ -1,13 +1,14 @@
 """How well methods do a task: one answer per method and test query, and the intervals around the means."""
 
-import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.core.errors import InputError, unknown_name
+from site_lens.core.method_names import PROMPTING, EvaluatedMethod, display_names
 from site_lens.core.paired_tests import Paired
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
@@ -22,32 +23,6 @@ MethodQuery = Annotated[Float32, Axes(("method", "query"))]
 Match = Literal["first_token", "exact", "prefix"]
 MATCHES: tuple[Match, ...] = ("first_token", "exact", "prefix")
 """The metrics that count right answers."""
-
-REFERENCE = "ten_shot"
-"""The method that gains are measured against: 10-shot prompting."""
-
-SHOT_NAMES = {0: "zero_shot", 1: "one_shot", 5: "five_shot", 10: REFERENCE}
-
-
-SITE_METHODS = ("site", "site_hard", "site_top_k")
-"""What is measured of a fit; a control is measured under its own name alone."""
-
-
-def few_shot_name(n_shots: int) -> str:
-    """Return what prompting with so many demonstrations is called."""
-    return SHOT_NAMES.get(n_shots, f"{n_shots}_shot")
-
-
-def split_seed(method: str) -> tuple[str, int | None]:
-    """Take the seed out of the name of a method: `site#1_hard` is `site_hard` of seed 1.
-
-    The lowest seed of a run stands in no name, and is None here.
-    """
-    found = re.fullmatch(r"(?P<name>.+)#(?P<seed>\d{1,18})(?P<variant>_.*)?", method)
-    if found is None:
-        return method, None
-    return found["name"] + (found["variant"] or ""), int(found["seed"])
-
 
 RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
 
@@ -70,9 +45,12 @@ class Evaluation(Record):
     """What each method answered to the same test queries of one task."""
 
     kind: ClassVar[str] = "evaluation"
+    schema_version: ClassVar[int] = 2
+    """2: kind, demonstrations and seed of each method are fields; in 1 they stood in its name."""
 
     task: str
-    methods: tuple[str, ...]
+    evaluated: tuple[EvaluatedMethod, ...]
+    """What was evaluated, in the order of the rows; `methods` are the names made from it."""
     first_token: MethodQuery
     """(method query): 1 where the most probable next token begins an accepted answer."""
     rank: MethodQuery
@@ -91,13 +69,41 @@ class Evaluation(Record):
     queries: tuple[str, ...]
     targets: tuple[str, ...]
     n_shots: int
+    """Demonstrations of the few-shot prompting that gains are measured against; see `reference`."""
     seed: int
+    """Seed of the demonstrations."""
     template: PromptTemplate
     task_digest: str
     model: ModelIdentity
     family: str | None = None
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, fields: Any) -> Any:
+        """Parse names of methods, as files of schema 1 have them, into fields."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("methods"), list | tuple):
+            return fields
+        names = fields["methods"]
+        if not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"needs names of methods, got {names!r:.80}")
+        rest = {name: value for name, value in fields.items() if name != "methods"}
+        return rest | {"evaluated": tuple(EvaluatedMethod.parse(name) for name in names)}
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Display names of the methods, in the order of the rows."""
+        return display_names(self.evaluated)
+
+    @property
+    def reference(self) -> str | None:
+        """The method that gains are measured against: prompting with `n_shots` demonstrations; None without it."""
+        found = [name for name, one in zip(self.methods, self.evaluated, strict=True) if self._is_reference(one)]
+        return found[0] if found else None
+
+    def _is_reference(self, one: EvaluatedMethod) -> bool:
+        return one.kind == PROMPTING and one.n_shots == self.n_shots
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:
@@ -136,13 +142,28 @@ class Evaluation(Record):
         row = self._row(method, metric)
         return wilson(int(row.sum()), len(row))
 
-    def gain(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Interval:
-        """Difference in accuracy of two methods on the same queries, with the paired 95% interval."""
+    def gain(self, method: str, over: str | None = None, metric: Match = "first_token") -> Interval:
+        """Difference in accuracy of two methods on the same queries, with the paired 95% interval; see `compare`."""
         return self.compare(method, over, metric).estimate
 
-    def compare(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Paired:
-        """Compare two methods query by query: difference, interval, exact test and verdict."""
-        return Paired.of(self._row(method, metric), self._row(over, metric), over="queries")
+    def compare(self, method: str, over: str | None = None, metric: Match = "first_token") -> Paired:
+        """Compare two methods query by query: difference, interval, exact test and verdict.
+
+        Args:
+            method: The method.
+            over: What it is compared with; `reference` when None.
+            metric: Which count of right answers.
+
+        Raises:
+            InputError: A method or the metric was not measured.
+        """
+        other = over or self.reference
+        if other is None:
+            raise InputError(
+                f"{self.task}: prompting with {self.n_shots} demonstrations was not evaluated here, and there is "
+                f"nothing to compare with; name one of {', '.join(self.methods)} as over=..."
+            )
+        return Paired.of(self._row(method, metric), self._row(other, metric), over="queries")
 
     def frame(self) -> "pd.DataFrame":
         """One row per method and query: task, method, query, target, first_token, rank, log_prob, ..."""
@@ -163,8 +184,8 @@ class Evaluation(Record):
     def results(self) -> "pd.DataFrame":
         """One row per method and metric: value, interval, queries, labelled rows.
 
-        `gain_over_ten_shot` is the paired difference in first_token; `log_prob` and `reciprocal_rank` are means with
-        t intervals over queries.
+        `gain_over_ten_shot` (`gain_over_3_shot`, ...) is the paired difference in first_token from the reference;
+        `log_prob` and `reciprocal_rank` are means with t intervals over queries.
         """
         import pandas as pd
 
@@ -175,8 +196,8 @@ class Evaluation(Record):
                 "log_prob": mean_interval(self.log_prob[i]),
                 "reciprocal_rank": mean_interval(1 / self.rank[i]),
             }
-            if REFERENCE in self.methods and method != REFERENCE:
-                measured["gain_over_ten_shot"] = self.gain(method)
+            if self.reference not in (None, method):
+                measured[f"gain_over_{self.reference}"] = self.gain(method)
             for metric, estimate in measured.items():
                 rows.append(
                     (self.task, method, metric, estimate.value, estimate.low, estimate.high, estimate.n,
@@ -196,7 +217,25 @@ class Evaluations(RecordSet[Evaluation]):
     @property
     def methods(self) -> tuple[str, ...]:
         """Every method of every task, in order of first appearance."""
-        return tuple(dict.fromkeys(method for evaluation in self.values() for method in evaluation.methods))
+        return tuple(self.evaluated)
+
+    @property
+    def evaluated(self) -> dict[str, EvaluatedMethod]:
+        """What each name of `methods` stands for, in order of first appearance, there."""
+        found: dict[str, EvaluatedMethod] = {}
+        for one in self.values():
+            for name, method in zip(one.methods, one.evaluated, strict=True):
+                found.setdefault(name, method)
+        return found
+
+    @property
+    def reference(self) -> str | None:
+        """The method that gains are measured against, see `Evaluation.reference`.
+
+        None where no task was evaluated with it, or tasks were with different numbers of demonstrations.
+        """
+        names = {one.reference for one in self.values()} - {None}
+        return names.pop() if len(names) == 1 else None
 
     def results(self) -> "pd.DataFrame":
         """The results of all tasks below each other."""
@@ -235,17 +274,22 @@ class Evaluations(RecordSet[Evaluation]):
         each = [one.accuracy(method, metric) for one in self._need(method).values()]
         return each[0] if len(each) == 1 else mean_interval([one.value for one in each])
 
-    def mean_gain(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Interval:
+    def mean_gain(self, method: str, over: str | None = None, metric: Match = "first_token") -> Interval:
         """Mean over the tasks that have both methods of their difference in accuracy; intervals as in `compare`."""
         return self.compare(method, over, metric).estimate
 
-    def compare(self, method: str, over: str = REFERENCE, metric: Match = "first_token") -> Paired:
+    def compare(self, method: str, over: str | None = None, metric: Match = "first_token") -> Paired:
         """Compare two methods task by task on the tasks that have both; of a single task, query by query.
 
+        `over` is `reference` when None.
+
         Raises:
-            InputError: No task has both methods.
+            InputError: No task has both methods, or the tasks have no reference in common.
         """
-        each = [one.compare(method, over, metric) for one in self._need(method, over).values()]
+        other = over or self.reference
+        if other is None:
+            raise InputError(f"tasks have no reference in common; name one of {', '.join(self.methods)} as over=...")
+        each = [one.compare(method, other, metric) for one in self._need(method, other).values()]
         return each[0] if len(each) == 1 else Paired.of([one.estimate.value for one in each], over="tasks")
 
     def _need(self, *methods: str) -> "Evaluations":

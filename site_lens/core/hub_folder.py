@@ -6,7 +6,7 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from site_lens._version import __version__
 from site_lens.core.assets import ASSETS
 from site_lens.core.errors import InputError, MismatchError, StorageError
-from site_lens.core.evaluation import REFERENCE, Evaluation, Evaluations
+from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.reading import is_folder
@@ -30,8 +30,8 @@ DOWNLOADED = ["fits/*.json", "fits/*.safetensors"]
 """What of a repository is fetched to read its fits."""
 
 TAGS = ["site", "in-context-learning", "task-embedding", "attention-heads", "interpretability"]
-METHODS = ("zero_shot", REFERENCE, "site", "site_zero_embedding")
-"""Methods whose accuracy the card shows, where it was measured."""
+PROMPTED, FITTED = "zero_shot", ("site", "site_zero_embedding")
+"""Methods whose accuracy the card shows, where it was measured, beside that of the few-shot prompting compared with."""
 
 
 def save_for_hub(
@@ -184,8 +184,9 @@ def _card(
 ) -> str:
     from huggingface_hub import ModelCard, ModelCardData
 
-    measured: Mapping[str, Evaluation] = evaluations or {}
-    methods = [name for name in METHODS if any(name in one.methods for one in measured.values())]
+    measured = Evaluations([]) if evaluations is None else evaluations
+    prompted = dict.fromkeys([PROMPTED, *(one.reference for one in measured.values())])
+    methods = [name for name in (*prompted, *FITTED) if name in measured.methods]
     prompts = {fit.template.instruction + fit.template.query_text("...") for fit in fits.values()}
     fences = [len(run) for prompt in prompts for run in re.findall("~+", prompt)]
     card = ModelCard.from_template(
@@ -196,7 +197,7 @@ def _card(
         model=_model_facts(model),
         measured=methods,
         columns=["task", "seed", "M", "N", "status", "heads of alpha > 0.5", *(["n", *methods] if methods else [])],
-        rows=[_row(fit, measured.get(fit.task), methods, _suffix(fit, fits)) for fit in fits.values()],
+        rows=[_row(fit, measured.get(fit.task), methods, fits) for fit in fits.values()],
         prompts=[visible(prompt, keep="\n") for prompt in sorted(prompts)],
         fence="~" * max(4, 1 + max(fences, default=0)),
         notes=list(dict.fromkeys(_cell(note) for fit in fits.values() for note in fit.notes)),
@@ -219,23 +220,25 @@ def _model_facts(model: ModelIdentity) -> dict[str, str]:
     return {name: _cell(fact) for name, fact in facts.items()}
 
 
-def _suffix(fit: SiteFit, fits: SiteFits) -> str:
-    """What an evaluation adds to the names of methods for this fit: of several seeds the lowest has none."""
-    return "" if fit.seed == min(other.seed for other in fits.of(fit.task)) else f"#{fit.seed}"
-
-
-def _row(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], suffix: str) -> list[str]:
+def _row(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], fits: SiteFits) -> list[str]:
     config, heads = fit.config, fit.gates.above(0.5)
     cells: list[Any] = [fit.task, fit.seed, config.n_prompts, config.n_shots, fit.status, len(heads)]
     if methods:
         cells.append(len(evaluation.queries) if evaluation else "")
+    is_lowest = fit.seed == min(other.seed for other in fits.of(fit.task))
     for method in methods:
-        method += suffix if method.startswith("site") else ""
-        if evaluation is None or method not in evaluation.methods:
-            cells.append("")
-        else:
-            share = evaluation.accuracy(method)
-            cells.append(f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})")
+        # Prompting has no seed, and files of site_lens 0.1 do not tell the lowest.
+        seeds = (fit.seed, None) if is_lowest or method not in FITTED else (fit.seed,)
+        shares = (
+            [
+                evaluation.accuracy(name)
+                for name, one in zip(evaluation.methods, evaluation.evaluated, strict=True)
+                if one.name == method and one.seed in seeds
+            ]
+            if evaluation
+            else []
+        )
+        cells.append(" ".join(f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})" for share in shares))
     return [_cell(cell) for cell in cells]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from site_lens.core.errors import InputError, unknown_name
-from site_lens.core.evaluation import REFERENCE, Evaluation, Evaluations, Match, MethodCost
+from site_lens.core.evaluation import Evaluation, Evaluations, Match, MethodCost
 from site_lens.core.method_table import MacroDifference, MethodSummary, MethodTable
 from site_lens.core.paired_tests import control_false_discoveries, mcnemar
 
@@ -18,7 +18,7 @@ UNEDITED = "zero_shot"
 
 def tabulate_methods(
     evaluations: Evaluations,
-    against: Sequence[str] = (REFERENCE, "site"),
+    against: Sequence[str] | None = None,
     *,
     methods: Sequence[str] | None = None,
     metric: Match = "first_token",
@@ -34,7 +34,8 @@ def tabulate_methods(
 
     Args:
         evaluations: Evaluations by task.
-        against: The references; a method is compared with each of them.
+        against: The references; a method is compared with each of them. When None, `evaluations.reference` (prompting
+            with as many demonstrations as were asked for) and `site`, as far as they were evaluated.
         methods: The methods to compare; every method of every task when None.
         metric: Which count of right answers.
 
@@ -44,6 +45,7 @@ def tabulate_methods(
 
     Reference: McNemar 1947; Fisher 1935 (sign flips); Benjamini and Hochberg 1995.
     """
+    against = default_references(evaluations) if against is None else against
     chosen = _chosen(evaluations, methods, against, metric)
     shared = _shared(evaluations, (*chosen, *against), n_methods=len(chosen))
     answers = [_answers(one, chosen, metric) for one in evaluations.values()]
@@ -70,6 +72,12 @@ def tabulate_methods(
     )
 
 
+def default_references(evaluations: Evaluations) -> tuple[str, ...]:
+    """Return the default references of a comparison: few-shot prompting and SITE, where they were evaluated."""
+    names = (evaluations.reference, "site")
+    return tuple(name for name in names if name is not None and name in evaluations.methods)
+
+
 def _chosen(
     evaluations: Evaluations, methods: Sequence[str] | None, against: Sequence[str], metric: Match
 ) -> tuple[str, ...]:
@@ -77,7 +85,7 @@ def _chosen(
     if not evaluations:
         raise InputError("there are no evaluations to compare; make some with evaluate(model, tasks, fits)")
     if not against:
-        raise InputError("a comparison needs at least one reference, such as against=('ten_shot',); got none")
+        raise InputError("a comparison needs at least one reference, such as against=('site',); got none")
     chosen = tuple(dict.fromkeys(evaluations.methods if methods is None else methods))
     for method in (*chosen, *against):
         if method not in evaluations.methods:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from site_lens.baselines.table import BASELINES, fitted
+from site_lens.baselines.table import BASELINES, baseline_name, fitted
 from site_lens.core.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import PREFIX_BUDGET
@@ -50,8 +50,8 @@ def compare_methods(
     Args:
         model: The model.
         tasks: The tasks.
-        methods: Names from `BASELINES`; when None, all that need no optional package, but for one alpha map for all
-            tasks where there is one task only. `()` asks for none.
+        methods: Names from `BASELINES`, or of prompting as evaluations show them (`ten_shot`); when None, all that need
+            no optional package, but for one alpha map for all tasks where there is one task only. `()` asks for none.
         selectors: Names from `SELECTORS`.
         config: Settings; the defaults of the sources when None.
         max_queries: Test rows to evaluate on, the first ones; all when None.
@@ -78,7 +78,8 @@ def compare_methods(
         ('zero_shot', 'site', 'task_vector')
     """
     bench = Workbench(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
-    methods = _defaults(len(bench.tasks)) if methods is None else tuple(dict.fromkeys(methods))
+    asked = _defaults(len(bench.tasks)) if methods is None else methods
+    methods = tuple(dict.fromkeys(baseline_name(name, bench.config.n_shots) for name in asked))
     _check(methods, selectors)
     if folder is not None:
         check_run_folder(folder)
@@ -114,9 +115,6 @@ def _defaults(n_tasks: int) -> tuple[str, ...]:
 
 
 def _check(methods: Sequence[str], selectors: Sequence[str]) -> None:
-    for name in methods:
-        if name not in BASELINES:
-            raise unknown_name("method", name, BASELINES)
     for name in selectors:
         if name not in SELECTORS:
             raise unknown_name("selector", name, SELECTORS)

@@ -10,6 +10,7 @@ from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluation, Evaluations, MethodCost
 from site_lens.core.fits import SiteFits
 from site_lens.core.matching import exact_match, prefix_match
+from site_lens.core.method_names import EvaluatedMethod
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import few_shot_prompts
@@ -98,8 +99,8 @@ def evaluate_methods(
 ) -> Evaluation:
     """Evaluate methods on the same test queries; those that show equally many demonstrations ask the same prompts."""
     queries = task.test[: settings.max_queries]
-    found: dict[str, dict[str, np.ndarray]] = {}
-    costs: dict[str, MethodCost] = {}
+    found: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
+    costs: dict[EvaluatedMethod, MethodCost] = {}
     notes: dict[str, None] = {}
     for n_shots in dict.fromkeys(method.n_shots for method in methods):
         stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
@@ -107,23 +108,23 @@ def evaluate_methods(
         asked = Asked.of(model, prompts)
         notes |= dict.fromkeys(asked.notes)
         for method, scores in score_methods(model, asked, [m for m in methods if m.n_shots == n_shots]):
-            found[method.name] = scores.metrics
-            costs[method.name] = MethodCost(
+            found[method.evaluated] = scores.metrics
+            costs[method.evaluated] = MethodCost(
                 n_trained=method.n_trained,
                 stored_bytes=method.stored_bytes,
                 fit_seconds=method.seconds,
                 query_seconds=scores.seconds / len(queries),
             )
             if settings.generated:
-                found[method.name] |= _matches(_generated(model, prompts, method), task.name, queries)
+                found[method.evaluated] |= _matches(_generated(model, prompts, method), task.name, queries)
             notes |= dict.fromkeys(method.notes)
     metrics = next(iter(found.values()))
     return Evaluation(
         task=task.name,
-        methods=tuple(method.name for method in methods),
-        **{metric: np.stack([found[method.name][metric] for method in methods]) for metric in metrics},
+        evaluated=tuple(method.evaluated for method in methods),
+        **{metric: np.stack([found[method.evaluated][metric] for method in methods]) for metric in metrics},
         labelled_rows=tuple(method.n_labelled for method in methods),
-        costs=tuple(costs[method.name] for method in methods) if settings.timed else (),
+        costs=tuple(costs[method.evaluated] for method in methods) if settings.timed else (),
         queries=tuple(query.input for query in queries),
         targets=tuple(query.output for query in queries),
         n_shots=settings.n_shots,

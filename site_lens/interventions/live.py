@@ -7,10 +7,10 @@ import torch
 
 from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import few_shot_name
 from site_lens.core.fits import SiteFit
 from site_lens.core.heads import Head
 from site_lens.core.matching import first_lines
+from site_lens.core.method_names import few_shot_name
 from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
 from site_lens.core.scores import HeadGates

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import few_shot_name
 from site_lens.core.fits import SiteFit, SiteFits
+from site_lens.core.method_names import EvaluatedMethod, few_shot_name
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task
 from site_lens.interventions.generating import OnLogits
@@ -23,8 +23,11 @@ class Method:
     """One fitted way to make a model do a task: what it shows, what it changes, and what it took to make."""
 
     name: str
+    """What it is called, without a seed."""
     n_shots: int = 0
     """Demonstrations in the prompt."""
+    seed: int | None = None
+    """Seed of its fit, where it has one."""
     edits: Callable[[LensModel], Sequence[Edit]] = _no_edits
     """Edits of the last prompt token (column 0 of the tail) or of every token (all columns), the same for every row.
     Edits of every token allow no clean prefix: the prompts are prefilled under them."""
@@ -42,6 +45,11 @@ class Method:
     seconds: float | None = None
     """Time to make it, where it was measured."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def evaluated(self) -> EvaluatedMethod:
+        """The method as evaluations record it."""
+        return EvaluatedMethod.of(self.name, self.n_shots, self.seed)
 
     def around(self, model: LensModel) -> AbstractContextManager[object]:
         """Return the context in which the model is to be called."""
@@ -63,6 +71,7 @@ def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> dict[s
     def method(suffix: str, gates: HeadGates) -> Method:
         return Method(
             name + suffix,
+            seed=fit.seed,
             n_labelled=fit.n_labelled,
             n_trained=len(gates.grid) if fit.config.alpha_per == "head" else gates.grid.n_layers,
             stored_bytes=gates.values.nbytes + (fit.embedding.mean.nbytes if fit.embedding.mean.any() else 0),
@@ -80,29 +89,29 @@ def methods_for(
 ) -> list[Method]:
     """List what a task is evaluated with: prompting, its fits soft and hard, and its controls.
 
-    Of several seeds the lowest is `site`, the others are `site#<seed>`; the same holds for controls.
+    Evaluations show the fit of the lowest seed as `site`, the others as `site#<seed>`; the same holds for controls.
 
     Raises:
         InputError: There are fits, but none of this task.
         MismatchError: A fit belongs to another model.
     """
     found = [prompting(0), prompting(n_shots)]
-    for name, fit in _named("site", task, fits):
-        found += site_methods(name, fit, use_notes(model, task, fit)).values()
+    for fit in _fits_of("site", task, fits):
+        found += site_methods("site", fit, use_notes(model, task, fit)).values()
     for control, members in controls.items():
         found += [
-            site_methods(name, fit, use_notes(model, task, fit))[""] for name, fit in _named(control, task, members)
+            site_methods(control, fit, use_notes(model, task, fit))[""] for fit in _fits_of(control, task, members)
         ]
     return found
 
 
-def _named(method: str, task: Task, fits: SiteFits | None) -> list[tuple[str, SiteFit]]:
+def _fits_of(method: str, task: Task, fits: SiteFits | None) -> list[SiteFit]:
     if fits is None:
         return []
     several = sorted(fits.of(task.name), key=lambda fit: fit.seed)
     if not several:
         raise InputError(f"no fit of task {task.name!r} for {method}; there are fits of: {', '.join(fits)}")
-    return [(method if fit is several[0] else f"{method}#{fit.seed}", fit) for fit in several]
+    return several
 
 
 def use_notes(model: LensModel, task: Task, fit: SiteFit) -> tuple[str, ...]:

@@ -6,13 +6,15 @@ from typing import Any
 import plotly.graph_objects as go
 
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import Evaluations, Match, split_seed
+from site_lens.core.evaluation import Evaluations, Match
 from site_lens.plots.style import HAIRLINE, PALETTE, TEMPLATE, plain, titled
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
 
-KNOWN = {"zero_shot": 6, "ten_shot": 0, "site": 1, "site_hard": 4, "site_top_k": 2, "site_zero_embedding": 3}
-"""Place in palette and symbols of the methods that every evaluation has, so that they look alike in every figure."""
+REFERENCE_LOOK = 0
+KNOWN = {"zero_shot": 6, "site": 1, "site_hard": 4, "site_top_k": 2, "site_zero_embedding": 3}
+"""Place in palette and symbols of the few-shot prompting that is compared with, whatever its number of demonstrations,
+and of the other methods that every evaluation has, so that they look alike in every figure."""
 
 NAME_HEIGHT, METHOD_HEIGHT = 22, 10
 """Pixels of a task's row: its name on top, then its methods below each other. The name stands inside the plot, so that
@@ -39,7 +41,7 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
     """
     if not evaluations:
         raise InputError("there are no evaluations to draw; make some with evaluate(model, tasks, fits)")
-    n_tasks, names = len(evaluations), list(dict.fromkeys(split_seed(method)[0] for method in evaluations.methods))
+    n_tasks, names = len(evaluations), list(dict.fromkeys(one.name for one in evaluations.evaluated.values()))
     row = NAME_HEIGHT + METHOD_HEIGHT * len(names)
     figure = go.Figure([_dots(evaluations, method, names, metric) for method in evaluations.methods])
     legend_columns = 2 if max(map(len, names)) <= LEGEND_WIDTH else 1
@@ -66,15 +68,15 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
 
 
 def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match) -> go.Scatter:
-    name, _ = split_seed(method)
-    lowest = next(one for one in evaluations.methods if split_seed(one)[0] == name) == method
+    name = evaluations.evaluated[method].name
+    lowest = method == name
     offset = (NAME_HEIGHT + METHOD_HEIGHT * (names.index(name) + 0.3)) / (NAME_HEIGHT + METHOD_HEIGHT * len(names))
     found = [
         (index, task, one.accuracy(method, metric))
         for index, (task, one) in enumerate(evaluations.items())
         if method in one.methods
     ]
-    look = _look(name, names)
+    look = _look(name, names, evaluations.reference)
     bars: dict[str, Any] = {
         "type": "data",
         "symmetric": False,
@@ -100,11 +102,12 @@ def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match
     )
 
 
-def _look(name: str, names: list[str]) -> int:
+def _look(name: str, names: list[str], reference: str | None) -> int:
     """Return the place in palette and symbols of a method: its own, or one that none of those drawn has."""
-    if name in KNOWN:
-        return KNOWN[name]
-    taken = {KNOWN[known] for known in names if known in KNOWN}
+    known = KNOWN if reference is None else {reference: REFERENCE_LOOK} | KNOWN
+    if name in known:
+        return known[name]
+    taken = {known[other] for other in names if other in known}
     free = [index for index in range(len(PALETTE)) if index not in taken] or list(range(len(PALETTE)))
-    strangers = [stranger for stranger in names if stranger not in KNOWN]
+    strangers = [stranger for stranger in names if stranger not in known]
     return free[strangers.index(name) % len(free)]

@@ -2,8 +2,9 @@
 
 import plotly.graph_objects as go
 
+from site_lens.core.method_names import shots_of
 from site_lens.core.method_table import MethodSummary, MethodTable
-from site_lens.plots.accuracy import KNOWN
+from site_lens.plots.accuracy import KNOWN, REFERENCE_LOOK
 from site_lens.plots.style import HAIRLINE, INK, PALETTE, TEMPLATE, plain, titled
 
 NAME_HEIGHT, DOTS_HEIGHT = 18, 16
@@ -55,7 +56,8 @@ def method_means(record: MethodTable) -> go.Figure:
 def _color(method: str, against: tuple[str, ...]) -> str:
     if method not in against:
         return INK
-    return PALETTE[KNOWN.get(method, against.index(method) % len(PALETTE))]
+    other = REFERENCE_LOOK if shots_of(method) else against.index(method) % len(PALETTE)
+    return PALETTE[KNOWN.get(method, other)]
 
 
 def _height(place: int) -> float:

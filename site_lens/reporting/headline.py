@@ -1,8 +1,8 @@
-"""The headline: mean accuracy by method, and whether SITE beats 10-shot prompting, never without the gates alone."""
+"""The headline: mean accuracy by method, and whether SITE beats few-shot prompting, never without the gates alone."""
 
 from dataclasses import dataclass
 
-from site_lens.core.evaluation import REFERENCE, Evaluations, Match
+from site_lens.core.evaluation import Evaluations, Match
 from site_lens.core.paired_tests import Paired
 from site_lens.core.runs import ZERO_EMBEDDING
 from site_lens.core.statistics import Interval
@@ -23,13 +23,15 @@ class MethodMean:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """SITE, 10-shot prompting and the gates alone, on the tasks that have all three."""
+    """SITE, few-shot prompting and the gates alone, on the tasks that have all three."""
+
+    reference_name: str
 
     site: Interval
     reference: Interval
     zero: Interval
     gain: Paired
-    """SITE minus 10-shot prompting."""
+    """SITE minus few-shot prompting."""
     content: Paired
     """SITE minus the gates alone: what the content of the embedding adds."""
     n_tasks: int
@@ -49,36 +51,46 @@ def method_means(evaluations: Evaluations, metric: Match) -> list[MethodMean]:
 
 
 def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
-    """Compare SITE with 10-shot prompting and with the gates alone, or say which of the three is missing.
+    """Compare SITE with few-shot prompting and with the gates alone, or say which of the three is missing.
 
     Returns:
-        The comparison, or a sentence on why there is none: SITE against 10-shot prompting without the gates alone
+        The comparison, or a sentence on why there is none: SITE against few-shot prompting without the gates alone
         would credit the embedding with what weakening some heads does.
     """
-    together = evaluations.having(SITE, REFERENCE, ZERO_EMBEDDING)
+    reference = evaluations.reference
+    if reference is None:
+        shown = sorted({one.n_shots for one in evaluations.values()})
+        return (
+            "SITE is not compared with few-shot prompting here: "
+            + ("it was not evaluated" if len(shown) == 1 else f"tasks were evaluated with {shown} demonstrations")
+            + ". Evaluate every task with prompts of equally many demonstrations (n_eval_shots)."
+        )
+    prompting = f"{evaluations.evaluated[reference].n_shots}-shot prompting"
+    together = evaluations.having(SITE, reference, ZERO_EMBEDDING)
     if not together:
-        missing = [name for name in (SITE, REFERENCE, ZERO_EMBEDDING) if name not in evaluations.methods]
+        missing = [name for name in (SITE, reference, ZERO_EMBEDDING) if name not in evaluations.methods]
         what = (
             f"{' and '.join(missing)} was not evaluated" if missing else "no task was evaluated with all three methods"
         )
         return (
-            f"SITE is not compared with 10-shot prompting here: {what}. The comparison needs {SITE}, {REFERENCE} and, "
+            f"SITE is not compared with {prompting} here: {what}. The comparison needs {SITE}, {reference} and, "
             f"beside them, {ZERO_EMBEDDING} (gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
         )
-    gain = together.compare(SITE, REFERENCE, metric)
+    gain = together.compare(SITE, reference, metric)
     content = together.compare(SITE, ZERO_EMBEDDING, metric)
     return Comparison(
         site=together.mean(SITE, metric),
-        reference=together.mean(REFERENCE, metric),
+        reference_name=reference,
+        reference=together.mean(reference, metric),
         zero=together.mean(ZERO_EMBEDDING, metric),
         gain=gain,
         content=content,
         n_tasks=len(together),
         verdict=gain.sentence(
             "SITE",
-            "10-shot prompting",
-            above="SITE beats 10-shot prompting",
-            below="SITE falls short of 10-shot prompting",
+            prompting,
+            above=f"SITE beats {prompting}",
+            below=f"SITE falls short of {prompting}",
         ),
         content_verdict=content.sentence(
             "SITE",

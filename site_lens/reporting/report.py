@@ -9,7 +9,7 @@ from site_lens import plots
 from site_lens.core.content import ContentControls
 from site_lens.core.diagnosis import Diagnosis
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import Evaluations, few_shot_name
+from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import STATUSES, SiteFit, SiteFits
 from site_lens.core.records import Record
 from site_lens.core.runs import CONTENTS, Run
@@ -95,7 +95,7 @@ def _with_content(run: Run) -> dict[str, Record]:
     if not measured or any(isinstance(one, ContentControls) for one in run.studies.values()):
         return run.studies
     shared = set.intersection(*(set(one.methods) for one in measured.values()))
-    prompting = {"zero_shot", *(few_shot_name(one.n_shots) for one in measured.values())}
+    prompting = {"zero_shot", measured.reference}
     if not prompting | {"site"} <= shared or len(shared & set(CONTENTS)) < 2:  # gates alone stand in the headline
         return run.studies
     return run.studies | {"content": ContentControls.of(measured)}

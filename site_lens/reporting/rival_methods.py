@@ -6,11 +6,11 @@ from markupsafe import Markup
 
 from site_lens import plots
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import REFERENCE, Evaluations, Match
+from site_lens.core.evaluation import Evaluations, Match
 from site_lens.core.method_table import MacroDifference, MethodSummary, MethodTable
 from site_lens.core.paired_tests import FEWEST, SIGNIFICANT
 from site_lens.core.runs import ZERO_EMBEDDING
-from site_lens.diagnostics.methods import tabulate_methods
+from site_lens.diagnostics.methods import default_references, tabulate_methods
 from site_lens.reporting.figures import Embedded, embed, in_script, table_json
 from site_lens.reporting.headline import SITE
 
@@ -53,13 +53,13 @@ class Methods:
 def compare_rivals(evaluations: Evaluations | None, metric: Match = "first_token") -> Methods | str | None:
     """Return the section on methods, a sentence on why they cannot be compared, or None where nothing is there to.
 
-    References are 10-shot prompting and SITE, as far as they were evaluated.
+    References are few-shot prompting and SITE, as far as they were evaluated.
     """
     if not evaluations or len(evaluations.methods) < 2:
         return None
-    against = [name for name in (REFERENCE, SITE) if name in evaluations.methods]
+    against = default_references(evaluations)
     if not against:
-        return f"Methods are compared with {REFERENCE} and {SITE} here, and neither was evaluated."
+        return f"Methods are compared with few-shot prompting and {SITE} here, and neither was evaluated."
     try:
         table = tabulate_methods(evaluations, against, metric=metric)
     except InputError as why:  # no task has all methods: the sections on single tasks are all there is to say

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from site_lens.core.evaluation import MATCHES, REFERENCE, Evaluations, Match
+from site_lens.core.evaluation import MATCHES, Evaluations, Match
 from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
@@ -139,8 +139,12 @@ def cautions(fits: SiteFits, evaluations: Evaluations | None) -> list[str]:
             found.append(f"{task} was evaluated, but there is no fit of it here.")
         if one.model.weights_digest not in weights:
             found.append(f"{task} was evaluated on other weights ({one.model.name}) than any fit was made on.")
-        if REFERENCE in one.methods and one.n_shots != 10:
-            found.append(f"{task}: {REFERENCE} showed {one.n_shots} demonstrations before each query, not 10.")
+    shown = sorted({one.n_shots for one in (evaluations or {}).values()})
+    if len(shown) > 1:
+        found.append(
+            f"Few-shot prompting showed {' or '.join(map(str, shown))} demonstrations before a query, task by task: "
+            "there is no mean over tasks of the gain over it."
+        )
     return found
 
 

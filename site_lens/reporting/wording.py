@@ -1,9 +1,9 @@
 """What the report says about methods and states: the words that a reader without the documentation needs."""
 
+from site_lens.core.method_names import CALIBRATED, PROMPTING, EvaluatedMethod
+
 METHODS = {
     "zero_shot": "The bare query, no demonstration, no edit: what the model does without being told the task.",
-    "ten_shot": "Few-shot prompting: ten answered demonstrations from train before each query. "
-    "The reference that every gain is measured against.",
     "site": "The bare query; at its last token, every head's output is mixed with the task embedding in the share "
     "alpha that the fit learned for that head.",
     "site_hard": "As site, with every alpha rounded at 0.5: a head is replaced wholly or left alone.",
@@ -25,7 +25,6 @@ METHODS = {
     "all_heads_one": "Control: every head replaced by the task embedding.",
     "all_heads_half": "Control: every head mixed half and half with the task embedding, where the fit starts.",
     "many_shot": "Few-shot prompting with as many demonstrations as fit, 50 at most.",
-    "calibrated_ten_shot": "Few-shot prompting, less the probabilities behind empty inputs (Zhao et al. 2021).",
     "function_vector": "The summed outputs of the heads of highest indirect effect, added behind one layer that was "
     "chosen on valid (Todd et al. 2024).",
     "task_vector": "The residual stream of few-shot prompts put in the place of the query's own behind one layer that "
@@ -40,7 +39,14 @@ METHODS = {
     "(Saglam et al. 2025).",
     "lora": "LoRA on query and value projections; rate and checkpoint chosen on valid (Hu et al. 2021).",
 }
-"""What each method of an evaluation does."""
+"""What each method of an evaluation does, prompting with demonstrations apart."""
+
+FEW_SHOT = {
+    PROMPTING: "Few-shot prompting: {n} answered demonstrations from train before each query. Gains are measured "
+    "against it.",
+    CALIBRATED: "The same with {n} demonstrations, less the probabilities behind empty inputs (Zhao et al. 2021).",
+}
+"""What prompting with n demonstrations does, by its kind."""
 
 UNKNOWN_METHOD = "No description here; see the code that made the evaluation."
 
@@ -76,4 +82,5 @@ CHECKS = {
 
 def describe(method: str) -> str:
     """Return what a method does."""
-    return METHODS.get(method, UNKNOWN_METHOD)
+    one = EvaluatedMethod.parse(method)
+    return METHODS.get(one.name, FEW_SHOT.get(one.kind, UNKNOWN_METHOD).format(n=one.n_shots))

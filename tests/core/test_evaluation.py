@@ -1,12 +1,18 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from site_lens.core.errors import InputError
-from site_lens.core.evaluation import MATCHES, REFERENCE, RESULT_COLUMNS, Evaluation, Evaluations, split_seed
+from site_lens.core.evaluation import MATCHES, RESULT_COLUMNS, Evaluation, Evaluations
+from site_lens.core.method_names import EvaluatedMethod, few_shot_name
 from site_lens.core.statistics import mean_interval, paired_difference, wilson
+from site_lens.core.storage import load, save
 from tests.fakes import ACCURACIES, fake_evaluation
+
+REFERENCE = "ten_shot"
+OLD_FILES = Path(__file__).parent / "old_files"
 
 
 def planted(task: str = "antonym", **changes: Any) -> Evaluation:
@@ -154,19 +160,52 @@ def test_accuracies_stand_one_row_a_task_and_one_column_a_method() -> None:
     assert table["zero_shot"].isna().tolist() == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("method", "expected"),
-    [
-        ("site", ("site", None)),
-        ("site_hard", ("site_hard", None)),
-        ("site#12", ("site", 12)),
-        ("site#1_top_k", ("site_top_k", 1)),
-        ("site_zero_embedding#3", ("site_zero_embedding", 3)),
-        ("C#", ("C#", None)),
-        ("#1", ("#1", None)),
-        ("a#b", ("a#b", None)),
-        ("site#" + "9" * 9999, ("site#" + "9" * 9999, None)),
-    ],
-)
-def test_a_seed_is_taken_out_of_the_name_of_a_method(method: str, expected: tuple[str, int | None]) -> None:
-    assert split_seed(method) == expected
+@pytest.mark.parametrize("n_shots", [1, 2, 3, 5, 7, 10, 32])
+def test_gains_are_measured_against_prompting_with_the_evaluations_own_number_of_demonstrations(n_shots: int) -> None:
+    name = few_shot_name(n_shots)
+    one = planted(methods=(name, "site"), n_shots=n_shots)
+    assert one.reference == Evaluations([one]).reference == name
+    assert one.gain("site") == planted().gain("site")
+    assert Evaluations([one]).mean_gain("site") == planted().gain("site")
+    assert f"gain_over_{name}" in set(one.results()["metric"])
+    other = one.replace(n_shots=n_shots + 1)
+    assert other.reference is None
+    assert not any("gain" in metric for metric in other.results()["metric"])
+    with pytest.raises(InputError, match="over="):
+        other.gain("site")
+
+
+def test_tasks_with_different_numbers_of_demonstrations_have_no_reference_in_common() -> None:
+    mixed = Evaluations([planted("a"), planted("b", methods=("3_shot", "site"), n_shots=3)])
+    assert mixed.reference is None
+    with pytest.raises(InputError):
+        mixed.mean_gain("site")
+    assert Evaluations([planted("a"), fake_evaluation("b", {"site": 0.5})]).reference == REFERENCE
+
+
+def test_an_evaluation_of_schema_1_has_the_fields_that_stood_in_its_names() -> None:
+    old = load(OLD_FILES / "evaluation_schema_1", Evaluation)
+    assert old.methods == (
+        "zero_shot", "3_shot", "site", "site_hard", "site_top_k", "site#2", "site#2_hard", "site#2_top_k",
+        "site_zero_embedding", "site_zero_embedding#2",
+    )  # fmt: skip
+    assert [one.kind for one in old.evaluated[:3]] == ["prompting", "prompting", "site"]
+    assert [one.n_shots for one in old.evaluated[:3]] == [0, 3, None]
+    assert [one.seed for one in old.evaluated] == [None] * 5 + [2] * 3 + [None, 2]
+    assert old.reference == "3_shot"
+    assert {"gain_over_3_shot"} <= set(old.results()["metric"])
+
+
+def test_a_saved_evaluation_keeps_its_fields(tmp_path: Path) -> None:
+    methods = (
+        EvaluatedMethod(kind="prompting", n_shots=10),
+        EvaluatedMethod(kind="site", n_shots=0, seed=4),
+        EvaluatedMethod(kind="site", n_shots=0, seed=7),
+        EvaluatedMethod(kind="C#1", n_shots=0),  # a name of the user's own, which is no seed
+    )
+    one = fake_evaluation("antonym", {"ten_shot": 1, "site": 1, "site#7": 0, "x": 0}).replace(evaluated=methods)
+    assert one.methods == ("ten_shot", "site", "site#7", "C#1")
+    save(one, tmp_path / "one")
+    found = load(tmp_path / "one", Evaluation)
+    assert found == one
+    assert found.evaluated == methods

@@ -241,8 +241,9 @@ def test_what_is_not_there_is_refused_in_words() -> None:
     evaluations = Evaluations([one_against_nine()])
     with pytest.raises(InputError, match="no evaluations to compare; make some with evaluate"):
         tabulate_methods(Evaluations([]))
+    assert tabulate_methods(evaluations).against == ("ten_shot",)  # SITE was not evaluated
     with pytest.raises(InputError, match="unknown method 'site'; known: rival, ten_shot"):
-        tabulate_methods(evaluations)
+        tabulate_methods(evaluations, ["site"])
     with pytest.raises(InputError, match="unknown method 'rivals'; did you mean 'rival'"):
         tabulate_methods(evaluations, ["ten_shot"], methods=["rivals"])
     with pytest.raises(InputError, match="needs at least one reference"):

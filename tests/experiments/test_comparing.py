@@ -7,7 +7,6 @@ import pytest
 
 import site_lens as sl
 from site_lens.baselines.table import BASELINES, Baseline, fitted
-from site_lens.core.evaluation import few_shot_name
 from site_lens.core.scores import HeadScores
 from site_lens.experiments.comparing import DEFAULT_METHODS, compare_methods
 from site_lens.interventions.methods import Method
@@ -20,7 +19,7 @@ CONFIG = sl.ComparisonConfig(template=TEMPLATE, n_prompts=6, n_shots=5, n_probes
 
 
 def test_methods_come_in_the_order_asked_with_their_costs_and_are_saved(planted: LensModel, tmp_path: Path) -> None:
-    names = ["site", "zero_shot", "ten_shot"]
+    names = ["site", "zero_shot", "five_shot"]
     run = compare_methods(
         planted, planted_tasks(), names, selectors=["site", "random"], config=CONFIG, folder=tmp_path, progress=False
     )
@@ -42,8 +41,7 @@ def test_one_task_is_compared_with_all_that_one_task_allows(planted: LensModel) 
         fitted(bench, "site_task_agnostic", "direct_u")
     run = compare_methods(planted, planted_tasks()["direct_u"], None, config=CONFIG, max_queries=4, progress=False)
     assert run.evaluations is not None
-    asked = {few_shot_name(5) if name == "ten_shot" else name for name in DEFAULT_METHODS} - {"site_task_agnostic"}
-    asked = {f"calibrated_{few_shot_name(5)}" if name == "calibrated_ten_shot" else name for name in asked}
+    asked = {name.replace("few_shot", "five_shot") for name in DEFAULT_METHODS} - {"site_task_agnostic"}
     assert set(run.evaluations["direct_u"].methods) == asked
 
 
@@ -51,7 +49,7 @@ def test_a_method_says_its_own_name_under_the_settings_of_the_paper(planted: Len
     bench = Workbench(planted, planted_tasks(), CONFIG.replace(n_shots=10), progress=False)
     for name, baseline in BASELINES.items():
         if not baseline.optional:
-            assert baseline.make(bench, "direct_u").name == name
+            assert baseline.make(bench, "direct_u").name == name.replace("few_shot", "ten_shot")
 
 
 def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
@@ -71,7 +69,7 @@ def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
         run = compare_methods(
             planted,
             planted_tasks(),
-            ["zero_shot", "ten_shot", "task_vector"],
+            ["zero_shot", "few_shot", "task_vector"],
             selectors=["induction", "random"],
             config=CONFIG,
             max_queries=4,
@@ -92,6 +90,9 @@ def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
 
 
 def test_nothing_to_compare_and_unknown_names_are_refused(planted: LensModel) -> None:
+    for name in ("ten_shot", "calibrated_ten_shot", "0_shot"):  # the settings say five
+        with pytest.raises(sl.InputError, match=name):
+            compare_methods(planted, planted_tasks(), [name], config=CONFIG)
     with pytest.raises(sl.InputError, match="nothing to compare"):
         compare_methods(planted, planted_tasks(), ())
     with pytest.raises(sl.InputError, match="function_vector"):

@@ -227,11 +227,13 @@ def test_broken_fits_are_named_before_anything_else(tmp_path: Path) -> None:
 
 
 def test_records_that_do_not_belong_together_are_pointed_out(tmp_path: Path) -> None:
-    other = fake_evaluation("stranger", model=fake_identity("other-model"), n_shots=5)
-    text = words(report(tmp_path, fake_fits(["antonym"]), evaluations=Evaluations([other])))
+    other = fake_evaluation("stranger", {"five_shot": 0.5, "site": 0.5}, model=fake_identity("other-model"), n_shots=5)
+    both = Evaluations([fake_evaluation("antonym"), other])
+    text = words(report(tmp_path, fake_fits(["antonym"]), evaluations=both))
     assert "stranger was evaluated, but there is no fit of it here." in text
     assert "stranger was evaluated on other weights (other-model)" in text
-    assert "ten_shot showed 5 demonstrations before each query, not 10" in text
+    assert "Few-shot prompting showed 5 or 10 demonstrations" in text
+    assert "No comparison with few-shot prompting" in text
 
 
 def test_settings_that_differ_are_shown_as_differing(tmp_path: Path) -> None:

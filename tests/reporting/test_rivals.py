@@ -159,7 +159,7 @@ def test_methods_without_a_reference_or_a_second_method_have_no_comparison() -> 
     assert compare_rivals(Evaluations([])) is None
     assert compare_rivals(evaluated({"site": 0.5})) is None
     assert compare_rivals(evaluated({"a": 0.5, "b": 0.5})) == (
-        "Methods are compared with ten_shot and site here, and neither was evaluated."
+        "Methods are compared with few-shot prompting and site here, and neither was evaluated."
     )
 
 
