@@ -34,6 +34,8 @@ _HOMES = {
     "site_lens.core.embedding": ("TaskEmbedding",),
     "site_lens.core.fits": ("SiteConfig", "SiteTrace", "SiteFit", "SiteFits"),
     "site_lens.core.evaluation": ("Evaluation", "Evaluations"),
+    "site_lens.core.answer_tokens": ("FirstTokens",),
+    "site_lens.core.method_names": ("EvaluatedMethod",),
     "site_lens.core.statistics": ("Interval",),
     "site_lens.core.runs": ("Run",),
     "site_lens.core.storage": ("load", "save"),
@@ -61,6 +63,7 @@ _HOMES = {
     "site_lens.models.self_check": ("Check",),
     "site_lens.interventions.examining": ("examine",),
     "site_lens.interventions.attending": ("sample_attention",),
+    "site_lens.interventions.asking": ("first_tokens",),
     "site_lens.interventions.capturing": ("capture_embeddings",),
     "site_lens.interventions.patching": ("inject", "mix"),
     "site_lens.interventions.evaluating": ("evaluate",),
@@ -107,6 +110,7 @@ __all__ = ["__version__", "plots", *_HOME_OF]  # noqa: PLE0604  # strings all
 if TYPE_CHECKING:
     from site_lens import plots as plots
     from site_lens.core.agreement import Agreement as Agreement
+    from site_lens.core.answer_tokens import FirstTokens as FirstTokens
     from site_lens.core.attention import AttentionSample as AttentionSample
     from site_lens.core.attention import AttentionSamples as AttentionSamples
     from site_lens.core.clusters import CoClusters as CoClusters
@@ -138,6 +142,7 @@ if TYPE_CHECKING:
     from site_lens.core.hub_folder import push_to_hub as push_to_hub
     from site_lens.core.hub_folder import save_for_hub as save_for_hub
     from site_lens.core.landscape import FitLandscape as FitLandscape
+    from site_lens.core.method_names import EvaluatedMethod as EvaluatedMethod
     from site_lens.core.method_table import MethodTable as MethodTable
     from site_lens.core.overlap import Overlap as Overlap
     from site_lens.core.profiles import HeadProfiles as HeadProfiles
@@ -185,6 +190,7 @@ if TYPE_CHECKING:
     from site_lens.experiments.study import fit_and_evaluate as fit_and_evaluate
     from site_lens.experiments.transfer import transfer_matrix as transfer_matrix
     from site_lens.explorer.opening import explore as explore
+    from site_lens.interventions.asking import first_tokens as first_tokens
     from site_lens.interventions.attending import sample_attention as sample_attention
     from site_lens.interventions.capturing import capture_embeddings as capture_embeddings
     from site_lens.interventions.deploying import attach as attach

@@ -17,9 +17,9 @@ from site_lens.selectors.workbench import Workbench
 def choose(bench: Workbench, task: str, candidates: Sequence[Method]) -> Method:
     """Return the candidate that answers most queries of valid right, first tokens compared.
 
-    The queries are the first `config.n_valid` rows of valid without demonstrations; test is never looked at. Of equal
-    accuracies the higher mean log-probability wins, then the earlier candidate. Candidates that change the last prompt
-    token only share one prefix.
+    The queries are `config.n_valid` rows of valid without demonstrations, those that SITE chooses its checkpoint on;
+    test is never looked at. Of equal accuracies the higher mean log-probability wins, then the earlier candidate.
+    Candidates that change the last prompt token only share one prefix.
 
     Args:
         bench: Model, tasks and settings.

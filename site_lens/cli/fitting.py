@@ -68,6 +68,10 @@ def fit(
     n_prompts: Annotated[int | None, typer.Option(help="M: prompts in a task embedding.")] = None,
     n_shots: Annotated[int | None, typer.Option(help="N: demonstrations in each of them.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    loss: Annotated[
+        Literal["auto", "first_token", "answer"] | None,
+        typer.Option(help="What the loss is on; auto: the whole answer if first tokens do not tell answers apart."),
+    ] = None,
     prefix_dtype: Annotated[
         Literal["model", "bfloat16"] | None,
         typer.Option(help="Arithmetic for the prefixes of queries; bfloat16 halves its time on many processors."),
@@ -92,8 +96,8 @@ def fit(
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
     keep_run(out, replace)
     given = {
-        "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "prefix_dtype": prefix_dtype,
-        "init": "random" if random_init else None,
+        "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
+        "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = SETTINGS[settings](**changes)

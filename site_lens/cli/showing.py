@@ -43,16 +43,23 @@ def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
     broken = [key for key, fit in run.fits.items() if fit.status == "nonfinite"]
     if broken:
         show_line(f"warning: the loss became nonfinite for {', '.join(broken)}; do not read those fits", aside=True)
+    found = sl.diagnose(run)
+    failed: dict[str, list[str]] = {}
+    for one in found.having("fail"):
+        failed.setdefault(f"{one.code}: {one.advice}", []).append(one.task)
     if as_json:
+        for advice, tasks in failed.items():
+            show_line(f"check failed for {', '.join(tasks)}: {advice}", aside=True)
         measured = run.evaluations or sl.Evaluations([])
         results = json.loads(measured.results().to_json(orient="records"))
         print(json.dumps({"paths": {name: str(path) for name, path in paths.items()}, "results": results}, indent=1))
         return
     if run.evaluations is not None:
         _show_accuracies(run.evaluations)
-    found = sl.diagnose(run)
     codes = ", ".join(sorted({one.code for one in found.having("fail", "warn")}))
     print(f"checks:  {found.summary}" + (f": {codes}" if codes else ""))
+    for advice, tasks in failed.items():
+        show_line(f"failed:  {', '.join(tasks)}: {advice}")
     for name, path in paths.items():
         show_line(f"{name + ':':9}{path}")
 

@@ -30,7 +30,8 @@ class Convergence(Record):
     """(evaluation): mean binary entropy of alpha, in bits: 1 where all alphas are 0.5, 0 where all are 0 or 1."""
     bimodality: Evaluated
     """(evaluation): Sarle's bimodality coefficient of the alphas; above 5/9, that of a uniform distribution, they lean
-    to two ends. 0 where all alphas are equal, which have no shape."""
+    to two ends. Gates half open and half closed have (n - 2)(n - 3) / (n^2 - 1) for n heads, 0.90 for 48. 0 where all
+    alphas are equal, which have no shape."""
     flips: Evaluated
     """(evaluation): heads that crossed 0.5 since the evaluation before."""
     settled_step: int | None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from site_lens.core.answer_tokens import FirstTokens
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.method_names import PROMPTING, EvaluatedMethod, display_names
 from site_lens.core.paired_tests import Paired
@@ -46,7 +47,8 @@ class Evaluation(Record):
 
     kind: ClassVar[str] = "evaluation"
     schema_version: ClassVar[int] = 2
-    """2: kind, demonstrations and seed of each method are fields; in 1 they stood in its name."""
+    """2: kind, demonstrations and seed of each method are fields, which stood in its name in 1; the rows that were
+    asked and the first tokens of their answers are known."""
 
     task: str
     evaluated: tuple[EvaluatedMethod, ...]
@@ -74,6 +76,10 @@ class Evaluation(Record):
     """Seed of the demonstrations."""
     template: PromptTemplate
     task_digest: str
+    query_rows: tuple[int, ...] | None = None
+    """Rows of test that were asked; None in files of site_lens 0.1, which asked the first ones."""
+    first_tokens: FirstTokens | None = None
+    """First tokens of the targets; None in files of site_lens 0.1."""
     model: ModelIdentity
     family: str | None = None
     versions: dict[str, str]
@@ -119,6 +125,8 @@ class Evaluation(Record):
                 f"needs a target a query and labelled rows a method, got {len(self.targets)} targets of "
                 f"{len(self.queries)} queries and labelled rows {self.labelled_rows} of {self.methods}"
             )
+        if self.query_rows is not None and len(self.query_rows) != len(self.queries):
+            raise ValueError(f"needs the row of every query, got {len(self.query_rows)} rows of {len(self.queries)}")
         if len(self.costs) not in (0, len(self.methods)):
             raise ValueError(f"needs the cost of every method or of none, got {len(self.costs)} of {self.methods}")
         unclear = [n for n in MATCHES if n in arrays and not np.isin(arrays[n], (0, 1)).all()]

@@ -68,14 +68,16 @@ class SiteConfig(Frozen):
     alpha_per: Literal["head", "layer"] = "head"
     """One alpha a head (the paper's), or one a layer, which all of its heads share."""
     mix: MixRule = "convex"
-    loss: Literal["first_token", "answer"] = "first_token"
-    """Cross-entropy of the first answer token (the paper's), or the mean over all answer tokens, teacher-forced."""
+    loss: Literal["auto", "first_token", "answer"] = "auto"
+    """Cross-entropy of the first answer token (the paper's), or the mean over all answer tokens, teacher-forced.
+    "auto" is the first token, but the whole answer where first tokens do not tell the answers of train apart (see
+    `FirstTokens.tell_apart`); the config of a fit says what was taken."""
     keep: Literal["best", "last"] = "best"
     """Which evaluated alphas to keep: those of lowest validation loss, or the last."""
     eval_every: int = Field(10, ge=1)
     """Steps between evaluations on valid; the alphas are recorded there, too."""
     n_valid: int = Field(64, ge=1)
-    """Rows of valid to evaluate on; all of them if there are fewer."""
+    """Rows of valid to evaluate on, a sample that depends on the rows alone; all of them if there are fewer."""
     patience: int | None = Field(None, ge=1)
     """Stop after this many evaluations without a lower validation loss; never when None."""
     shared: bool = False
@@ -104,7 +106,9 @@ class SiteConfig(Frozen):
 
         Reference: arXiv 2507.20906; Soft_Injection `eval.py` and `utils.py`.
         """
-        published: dict[str, Any] = {"n_steps": 400, "batch_size": 1, "eval_every": 50, "n_valid": 100, "keep": keep}
+        published: dict[str, Any] = {
+            "n_steps": 400, "batch_size": 1, "loss": "first_token", "eval_every": 50, "n_valid": 100, "keep": keep,
+        }  # fmt: skip
         return cls(**published | changes)
 
     @classmethod

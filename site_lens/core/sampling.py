@@ -1,12 +1,12 @@
 """Which demonstrations and queries go into prompts: every draw comes from a stream that is handed in."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 
 import numpy as np
 
-from site_lens.core.digests import seed_stream
+from site_lens.core.digests import digest_json, seed_stream
 from site_lens.core.errors import InputError
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.tasks import Example, Task, task_list
@@ -42,6 +42,23 @@ def sample_tasks(tasks: Iterable[Task], n_tasks: int, *, seed: int) -> dict[str,
     if not isinstance(n_tasks, int) or not 1 <= n_tasks <= len(rounds):
         raise InputError(f"cannot draw {n_tasks!r:.60} of {len(rounds)} tasks")
     return {task.name: task for task in rounds[:n_tasks]}
+
+
+def sample_rows(rows: Sequence[Example], n: int | None) -> list[int]:
+    """Sample the indices of n rows of a split, in rising order; all of them when n is None or there are no more.
+
+    Files are often sorted, so the first rows are no sample. The draw depends on the content of the rows and on
+    nothing else: all methods, seeds and studies ask the same rows, and a smaller sample is part of a larger one.
+    """
+    if n is None or n >= len(rows):
+        return list(range(len(rows)))
+    stream = seed_stream("sample of rows", digest_json([asdict(row) for row in rows]))
+    return sorted(stream.permutation(len(rows))[:n].tolist())
+
+
+def sampled(rows: Sequence[Example], n: int | None) -> tuple[Example, ...]:
+    """Return the rows of `sample_rows`."""
+    return tuple(rows[i] for i in sample_rows(rows, n))
 
 
 def zero_shot_prompts(examples: Sequence[Example], template: PromptTemplate) -> tuple[Prompt, ...]:

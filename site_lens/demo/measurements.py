@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from site_lens.core.digests import seed_stream
 from site_lens.core.prompts import Prompt, PromptTemplate
-from site_lens.core.sampling import few_shot_prompts
+from site_lens.core.sampling import few_shot_prompts, sampled
 from site_lens.core.tasks import Example, Task
 
 SHOTS = (0, 1, 2, 5, 10)
@@ -51,8 +51,8 @@ class Measurer:
         self.template = template or PromptTemplate(digit_rule=True)
 
     def curve(self, task: Task, *, n_queries: int = 100, seed: int = 0) -> Curve:
-        """Measure a task on its first test rows, with demonstrations from its train rows."""
-        queries = task.test[:n_queries]
+        """Measure a task on a sample of its test rows, with demonstrations from its train rows."""
+        queries = sampled(task.test, n_queries)
         accuracy = []
         for n_shots in SHOTS:
             stream = seed_stream(seed, task.digest, "measurement", n_shots)

@@ -36,6 +36,9 @@ AGREEMENT_MARGIN = 0.1
 FEWEST_QUERIES = 50
 """Test queries below which a 95% interval is wider than 0.14 to either side at an accuracy of one half."""
 
+MOST_TOLD_APART = 0.9
+"""Share of the answers told apart by their first token from which on first-token accuracy speaks of whole answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -81,7 +84,7 @@ def diagnose(
 
     Returns:
         For each task the findings `ended`, `not_binary`, `null_as_binary`, `soft_hard_gap`, `gates_alone`,
-        `task_agnostic`, `seeds_disagree` and `few_queries`, in this order.
+        `task_agnostic`, `seeds_disagree`, `few_queries` and `first_tokens`, in this order.
 
     Raises:
         InputError: There are no fits.
@@ -235,6 +238,34 @@ def _few_queries(case: _Case) -> Finding:
     return case.finding(code, state, f"{n} test queries", n, FEWEST_QUERIES, advice)
 
 
+def _first_tokens(case: _Case) -> Finding:
+    code, measured = "first_tokens", case.evaluation
+    if measured is None:
+        return case.finding(code, "not_applicable", "the fit was not evaluated")
+    tokens = measured.first_tokens
+    if tokens is None:
+        why = "the evaluation does not hold the first tokens of its answers; evaluate again"
+        return case.finding(code, "not_applicable", why)
+    best = max((measured.accuracy(method) for method in measured.methods), key=lambda each: each.value)
+    as_good = tokens.constant >= best.value
+    state: State = "warn" if tokens.told_apart < MOST_TOLD_APART or tokens.constant >= best.low else "ok"
+    if as_good or not tokens.tell_apart:
+        state = "fail"
+    meaning = f"{tokens}; the best method reaches {best.value:.1%}"
+    if tokens.told_apart < MOST_TOLD_APART:
+        advice = (
+            'Do not read first-token accuracy: fit with loss="answer" (--loss answer) and measure whole answers with '
+        )
+        advice += "generated=True (--generate)."
+        if measured.exact is not None and case.fit.config.loss == "answer":
+            state, advice = "warn", "Read the metric exact, not first_token."
+    else:
+        advice = (
+            "One answer is as good as the best method: balance the answers, or read how often the others are right."
+        )
+    return case.finding(code, state, meaning, tokens.constant, best.value, advice)
+
+
 CHECKS: tuple[Callable[[_Case], Finding], ...] = (
     _ended,
     _not_binary,
@@ -244,5 +275,6 @@ CHECKS: tuple[Callable[[_Case], Finding], ...] = (
     _task_agnostic,
     _seeds_disagree,
     _few_queries,
+    _first_tokens,
 )
 """Every check, in the order of the findings."""

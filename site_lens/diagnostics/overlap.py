@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from math import comb
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,9 @@ PERSISTENCE = 0.9
 
 
 def compare_heads(
-    *records: Scored | Mapping[str, Scored] | Iterable[Scored], threshold: float | None = 0.5, k: int | None = None
+    *records: Scored | Mapping[str, Scored] | Iterable[Scored],
+    threshold: float | Literal["auto"] | None = "auto",
+    k: int | None = None,
 ) -> Overlap:
     """Compare head maps pair by pair: which heads they share, how alike they rank heads, and what chance would give.
 
@@ -41,14 +43,14 @@ def compare_heads(
         records: Fits, gates or scores over one grid: one mapping from name to record (`SiteFits` is one), one
             sequence, or one argument each. Without a mapping a record is called by its task, or by its selector if it
             has none; where two would share the name, by `task#seed` (fits) or `task (selector)`, numbered if need be.
-        threshold: A head is in a record's set when its gate is above it, in [0, 1); None takes the top k. Unless all
-            records are gates the sets are the top k in any case, for other scores know no common threshold.
+        threshold: A head is in a record's set when its gate is above it, in [0, 1); None takes the top k. "auto" is 0.5
+            where all records are gates, else None, for other scores know no common threshold.
         k: Size of the top sets. When None, the median size of the sets above the threshold; where there is no
             threshold, a tenth of the heads. At least 1 either way.
 
     Raises:
         InputError: There is no record, something is no record, `k` is more than there are heads, or the threshold
-            is not in [0, 1).
+            is not in [0, 1) or was given for records that are not all gates.
         MismatchError: The records stand over different grids.
 
     Reference: Webber, Moffat and Zobel 2010 (rank-biased overlap); Benjamini and Hochberg 1995.
@@ -63,7 +65,14 @@ def compare_heads(
     named = _named(records)
     grid = _one_grid(named)
     gates = all(isinstance(scores, HeadGates) for scores in named.values())
-    threshold = threshold if gates else None
+    if threshold == "auto":
+        threshold = 0.5 if gates else None
+    if threshold is not None and not gates:
+        other = next(name for name, scores in named.items() if not isinstance(scores, HeadGates))
+        raise InputError(
+            f"threshold={threshold} needs gates in [0, 1], and {other!r} holds scores of another scale; leave "
+            "threshold out, and choose k"
+        )
     k = _top_size(list(named.values()), threshold) if k is None else k
     if not 1 <= k <= len(grid):
         raise InputError(f"cannot compare the top {k} of {len(grid)} heads")

@@ -13,7 +13,7 @@ from site_lens.core.fits import MixRule, SiteConfig, SiteFit, SiteFits
 from site_lens.core.matching import exact_match
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import library_versions
-from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.sampling import sampled, zero_shot_prompts
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.asking import Asked
@@ -82,7 +82,7 @@ def ablate_fit(
         for j, (task, n) in enumerate(zip(wanted, n_queries, strict=True)):
             own = {name: found[task.name] for name, found in fits.items()}
             gates = _gates(own)
-            found = _answers(model, task.test[:n], own, gates, variants)
+            found = _answers(model, sampled(task.test, n), own, gates, variants)
             for i, variant in enumerate(variants):
                 right[i, j, :n] = found[variant.name]
                 alphas[i, j] = gates.get(variant.name, gates[DEFAULT]).values

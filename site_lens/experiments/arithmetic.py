@@ -9,7 +9,7 @@ from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
-from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.sampling import sampled, zero_shot_prompts
 from site_lens.core.task_arithmetic import KINDS, REFERENCES, TaskArithmetic
 from site_lens.core.tasks import Task
 from site_lens.experiments.first_fits import first_fits
@@ -28,8 +28,8 @@ def combine_tasks(
 ) -> TaskArithmetic:
     """Measure both of two tasks under combinations of their heads and embeddings.
 
-    How they are combined is said by `core.task_arithmetic.KINDS`. Nothing is drawn at random: queries are the first
-    test rows of each task, and all combinations of a task ask them over one prefix each.
+    How they are combined is said by `core.task_arithmetic.KINDS`. Queries are a sample of each task's
+    test rows, the one that `evaluate` takes; all combinations of a task ask them over one prefix each.
 
     Args:
         model: The model that the fits were made on.
@@ -59,7 +59,9 @@ def combine_tasks(
     right = np.zeros((len(KINDS), len(steps), 2, max(n_queries)), dtype=np.float32)
     log_prob, references = np.zeros_like(right), np.zeros((len(REFERENCES), *right.shape[2:]), dtype=np.float32)
     for j, (task, fit, n) in enumerate(zip(tasks, chosen, n_queries, strict=True)):
-        answered, certain = _answers(HeldPrompts(model, zero_shot_prompts(task.test[:n], fit.template)), fit, *combined)
+        answered, certain = _answers(
+            HeldPrompts(model, zero_shot_prompts(sampled(task.test, n), fit.template)), fit, *combined
+        )
         n_cells = len(KINDS) * len(steps)
         right[:, :, j, :n] = answered[:n_cells].reshape(*right.shape[:2], n)
         log_prob[:, :, j, :n] = certain[:n_cells].reshape(*right.shape[:2], n)

@@ -54,7 +54,7 @@ def compare_methods(
             no optional package, but for one alpha map for all tasks where there is one task only. `()` asks for none.
         selectors: Names from `SELECTORS`.
         config: Settings; the defaults of the sources when None.
-        max_queries: Test rows to evaluate on, the first ones; all when None.
+        max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
         generated: Generate answers too, for exact and prefix match.
         folder: Where to save the run; scores are written selector by selector, evaluations task by task. Nothing is
             saved when None.

@@ -28,7 +28,7 @@ from site_lens.core.pieces import Pieces, side_by_side
 from site_lens.core.prompts import Prompt
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
-from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
+from site_lens.core.sampling import few_shot_prompts, sampled, zero_shot_prompts
 from site_lens.core.scores import ScoresByTask
 from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.first_fits import first_fits
@@ -174,7 +174,7 @@ class _Probe:
     """The prompts of one task in all directions, and what is put into them."""
 
     def __init__(self, model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> None:
-        queries = task.test[:n_queries]
+        queries = sampled(task.test, n_queries)
 
         def shown(shuffle: np.random.Generator | None) -> tuple[Prompt, ...]:
             stream = seed_stream(seed, task.digest, "evaluation", n_shots)  # the prompts that `evaluate` asks

@@ -15,7 +15,7 @@ from site_lens.core.landscape import PLANE, FitLandscape, LandscapeFit
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
-from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.sampling import sampled, zero_shot_prompts
 from site_lens.core.tasks import Example, Task
 from site_lens.interventions.holding import HeldPrompts
 from site_lens.models.protocol import LensModel
@@ -46,7 +46,7 @@ def fit_landscape(
 
     All fits mix in the same embedding. Half of them start at random alphas, half at a constant; every kind of start
     meets learning rates and numbers of steps in an order of its own, and every fit draws its own queries. Losses are
-    taken on the first test rows and, where these are few, on rows of valid.
+    taken on a sample of the test rows, the one that `evaluate` takes.
 
     Args:
         model: The model.
@@ -83,7 +83,7 @@ def fit_landscape(
     seeds = stream.choice(2**31, len(configs), replace=False)
     jobs = [SiteJob(task, one.replace(seed=int(own)), embedding) for one, own in zip(configs, seeds, strict=True)]
     fits = list(fit_variants(model, {task.name: jobs}, throw=False, progress=progress)[task.name].values())
-    loss = _Loss(model, task.test[:max_queries], embedding, base.mix)
+    loss = _Loss(model, sampled(task.test, max_queries), embedding, base.mix)
     return FitLandscape(
         task=task.name,
         fits=tuple(_settings(fit) for fit in fits),

@@ -17,7 +17,7 @@ from site_lens.core.pieces import Pieces
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
-from site_lens.core.sampling import need_rows, with_shuffled_answers, zero_shot_prompts
+from site_lens.core.sampling import need_rows, sampled, with_shuffled_answers, zero_shot_prompts
 from site_lens.core.sensitivity import Condition, PromptSensitivity
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
@@ -199,10 +199,10 @@ def _noisy(task: Task, share: float, seed: int) -> Task:
 
 def _answers(model: LensModel, task: Task, fits: Sequence[SiteFit], n_queries: int) -> Float32:
     """(fit query): 1 where right; each fit is asked under its own template."""
-    right = np.zeros((len(fits), len(task.test[:n_queries])), dtype=np.float32)
+    right = np.zeros((len(fits), min(n_queries, len(task.test))), dtype=np.float32)
     for template in dict.fromkeys(fit.template for fit in fits):
         chosen = [i for i, fit in enumerate(fits) if fit.template == template]
-        held = HeldPrompts(model, zero_shot_prompts(task.test[:n_queries], template))
+        held = HeldPrompts(model, zero_shot_prompts(sampled(task.test, n_queries), template))
         alphas = torch.tensor(np.stack([fits[i].gates.values for i in chosen]))
         means = torch.tensor(np.stack([fits[i].embedding.mean for i in chosen]))
         found = held.answers(alphas, means, torch.arange(len(chosen)), rule=fits[chosen[0]].config.mix)

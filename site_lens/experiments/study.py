@@ -68,7 +68,7 @@ def fit_and_evaluate(
             `site_task_agnostic` (one alpha map for all tasks), `site_mean_embedding` (that of all tasks), and
             `site_random_embedding` (random directions of the same lengths).
         n_eval_shots: Demonstrations of the few-shot prompting that SITE is compared with.
-        max_queries: Test rows to evaluate on; all when None.
+        max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
         generated: Measure exact and prefix match, too.
         n_attention_heads: Heads of highest alpha whose attention is sampled on a prompt of each task, for the report.
         template: How examples become text; the paper's when None.

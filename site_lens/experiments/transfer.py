@@ -16,7 +16,7 @@ from site_lens.core.heads import HeadSet
 from site_lens.core.pieces import Pieces, side_by_side
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
-from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
+from site_lens.core.sampling import few_shot_prompts, sampled, zero_shot_prompts
 from site_lens.core.tasks import Task, task_list
 from site_lens.core.transfer import KINDS, NULLS, TransferMatrix
 from site_lens.experiments.first_fits import first_fits
@@ -121,7 +121,7 @@ def _column(
 ) -> dict[str, Float32]:
     """Ask a target under all fits: `right` and `log_prob` (kind source query), `references` and `nulls` (... query)."""
     variants, own = _Variants.of(fits, target, n_draws, seed), fits[target]
-    held = HeldPrompts(model, zero_shot_prompts(task.test[:n_queries], own.template))
+    held = HeldPrompts(model, zero_shot_prompts(sampled(task.test, n_queries), own.template))
     found = held.answers(variants.alphas, variants.embeddings, variants.embedding_of, rule=own.config.mix)
     answered, certain = (part.float().cpu().numpy() for part in (found.right, found.log_prob))
     n_cells, cells = len(KINDS) * len(fits), (len(KINDS), len(fits), n_queries)
@@ -138,7 +138,9 @@ def _column(
 def _few_shot(model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> np.ndarray:
     """(query): 1 where few-shot prompting is right, on the prompts that `evaluate` asks."""
     stream = seed_stream(seed, task.digest, "evaluation", n_shots)
-    prompts = few_shot_prompts(task, task.test[:n_queries], fit.template, n_shots=n_shots, stream=stream).prompts
+    prompts = few_shot_prompts(
+        task, sampled(task.test, n_queries), fit.template, n_shots=n_shots, stream=stream
+    ).prompts
     ((_, scores),) = score_methods(model, Asked.of(model, prompts), [prompting(n_shots)])
     return scores.metrics["first_token"]
 

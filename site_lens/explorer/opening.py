@@ -36,7 +36,7 @@ def explore(
         model: The model that the fits were made on, from `load_model` or `wrap_model`.
         tasks: The tasks, for test queries and demonstrations; without them the tasks of this package that are, by name
             and rows, those of the fits.
-        n_queries: Test rows to measure accuracy on, the first ones.
+        n_queries: Test rows to measure accuracy on, a sample.
 
     Returns:
         The explorer. Its `head_set` and `basket` can be used in the next cell.

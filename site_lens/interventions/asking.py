@@ -8,7 +8,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from site_lens.core.prompts import Prompt
+from site_lens.core.answer_tokens import FirstTokens
+from site_lens.core.errors import InputError
+from site_lens.core.prompts import Prompt, PromptTemplate
+from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.tasks import Example
 from site_lens.models.protocol import LensModel
 
 
@@ -56,6 +60,30 @@ class Asked:
     def targets(self, device: torch.device) -> Int[Tensor, " row"]:
         """Return the first token of every target."""
         return torch.tensor([tokens[0] for tokens in self.accepted], device=device)
+
+
+def first_tokens(model: LensModel, rows: Sequence[Example], template: PromptTemplate | None = None) -> FirstTokens:
+    """Measure whether the first tokens of answers tell the answers apart, as the model's tokenizer has them.
+
+    Args:
+        model: The model; nothing of it but the tokenizer is used.
+        rows: Rows of a task, such as `task.test`.
+        template: How examples become text; the paper's when None.
+
+    Raises:
+        InputError: There are no rows, or an answer adds no token to its prompt.
+
+    Example:
+        >>> import site_lens as sl
+        >>> rows = [sl.Example(f"{i} coins", (f"sum of {i}",)) for i in range(9)]
+        >>> found = sl.first_tokens(sl.load_model("demo"), rows)
+        >>> found.n_answers, found.n_tokens, found.constant, found.tell_apart
+        (9, 1, 1.0, False)
+    """
+    if not rows:
+        raise InputError("there are no rows whose first answer tokens could be measured; hand in those of a task")
+    asked = Asked.of(model, zero_shot_prompts(rows, template or PromptTemplate()))
+    return FirstTokens.of([row.output for row in rows], asked.accepted, lambda token: model.encoder.texts([token])[0])
 
 
 def _notes(prompts: Sequence[Prompt], accepted: Sequence[Sequence[int]], merged: int) -> tuple[str, ...]:

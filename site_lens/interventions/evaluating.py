@@ -13,9 +13,9 @@ from site_lens.core.matching import exact_match, prefix_match
 from site_lens.core.method_names import EvaluatedMethod
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import library_versions
-from site_lens.core.sampling import few_shot_prompts
+from site_lens.core.sampling import few_shot_prompts, sample_rows
 from site_lens.core.tasks import Example, Task, task_list
-from site_lens.interventions.asking import Asked
+from site_lens.interventions.asking import Asked, first_tokens
 from site_lens.interventions.generating import generate_answers
 from site_lens.interventions.methods import Method, methods_for
 from site_lens.interventions.progress import progress_bar
@@ -44,7 +44,8 @@ def evaluate(
         fits: Fits by task; without them only prompting is measured.
         controls: Further fits by the name of their method, such as `{"site_zero_embedding": fits}`.
         n_shots: Demonstrations of few-shot prompting.
-        max_queries: Test rows to use, the first ones; all when None.
+        max_queries: Test rows to ask, a random sample; all when None. The sample depends on the content of the rows
+            alone, so that evaluations of other methods, seeds and runs ask the same; the record holds the rows.
         generated: Generate answers too, for exact and prefix match; several times slower.
         template: How examples become text; the fits' own, or the paper's, when None.
         seed: Seed of the demonstrations.
@@ -69,9 +70,9 @@ def evaluate(
     found = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
-            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots)
             own = fits.of(task.name)[0].template if fits is not None else PromptTemplate()
             chosen = template or own
+            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, template=chosen)
             settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
             found.append(evaluate_methods(model, task, methods, settings))
             bar.update()
@@ -86,7 +87,7 @@ class EvaluationSettings:
     n_shots: int = 10
     """Demonstrations of the prompting that is compared with."""
     max_queries: int | None = None
-    """Test rows to use, the first ones; all when None."""
+    """Test rows to ask, a sample (see `evaluate`); all when None."""
     generated: bool = False
     """Generate answers too."""
     timed: bool = False
@@ -98,7 +99,8 @@ def evaluate_methods(
     model: LensModel, task: Task, methods: Sequence[Method], settings: EvaluationSettings
 ) -> Evaluation:
     """Evaluate methods on the same test queries; those that show equally many demonstrations ask the same prompts."""
-    queries = task.test[: settings.max_queries]
+    rows = sample_rows(task.test, settings.max_queries)
+    queries = [task.test[row] for row in rows]
     found: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
     costs: dict[EvaluatedMethod, MethodCost] = {}
     notes: dict[str, None] = {}
@@ -131,6 +133,8 @@ def evaluate_methods(
         seed=settings.seed,
         template=settings.template,
         task_digest=task.digest,
+        query_rows=tuple(rows),
+        first_tokens=first_tokens(model, queries, settings.template),
         model=model.identity,
         family=task.family,
         versions=library_versions(),

@@ -12,7 +12,7 @@ from site_lens.core.heads import Head
 from site_lens.core.matching import first_lines
 from site_lens.core.method_names import few_shot_name
 from site_lens.core.records import Float32
-from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
+from site_lens.core.sampling import few_shot_prompts, sampled, zero_shot_prompts
 from site_lens.core.scores import HeadGates
 from site_lens.core.statistics import Interval, wilson
 from site_lens.core.tasks import Example, Task
@@ -38,7 +38,7 @@ class LiveModel:
         model: The model.
         fits: Every fit that may be asked about.
         tasks: Tasks by name; of a task that is not there accuracies and few-shot prompts cannot be had.
-        n_queries: Test rows to ask, the first ones.
+        n_queries: Test rows to ask, a sample; the one that `evaluate` takes.
         n_shots: Demonstrations of few-shot prompting; fewer where a task has fewer rows to show.
         seed: Seed of the demonstrations, as in `evaluate`.
 
@@ -102,7 +102,7 @@ class LiveModel:
         if task is None:
             return {}
         if fit not in self._prompted:
-            n_shots = self._n_shown(task, task.test[: self._n_queries])
+            n_shots = self._n_shown(task, sampled(task.test, self._n_queries))
             methods = [prompting(n) for n in dict.fromkeys((0, n_shots))]
             settings = EvaluationSettings(fit.template, max(n_shots, 1), self._n_queries, seed=self._seed)
             measured = evaluate_methods(self._model, task, methods, settings)
@@ -116,7 +116,7 @@ class LiveModel:
     def _held_prompts(self, fit: SiteFit, task: Task) -> HeldPrompts:
         """Hold the queries of one fit at a time: prefixes of many tasks would fill the memory."""
         if self._held is None or self._held[0] != fit:
-            prompts = zero_shot_prompts(task.test[: self._n_queries], fit.template)
+            prompts = zero_shot_prompts(sampled(task.test, self._n_queries), fit.template)
             self._held = None  # lets go of the last one's before the next one's are made
             self._held = (fit, HeldPrompts(self._model, prompts))
         return self._held[1]

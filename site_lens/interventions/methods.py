@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.method_names import EvaluatedMethod, few_shot_name
+from site_lens.core.prompts import PromptTemplate
 from site_lens.core.scores import HeadGates
-from site_lens.core.tasks import Task
+from site_lens.core.tasks import Example, Task
 from site_lens.interventions.generating import OnLogits
 from site_lens.interventions.patching import inject
 from site_lens.models.protocol import Edit, LensModel
@@ -85,7 +86,13 @@ def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> dict[s
 
 
 def methods_for(
-    model: LensModel, task: Task, fits: SiteFits | None, controls: Mapping[str, SiteFits], *, n_shots: int
+    model: LensModel,
+    task: Task,
+    fits: SiteFits | None,
+    controls: Mapping[str, SiteFits],
+    *,
+    n_shots: int,
+    template: PromptTemplate | None = None,
 ) -> list[Method]:
     """List what a task is evaluated with: prompting, its fits soft and hard, and its controls.
 
@@ -97,10 +104,11 @@ def methods_for(
     """
     found = [prompting(0), prompting(n_shots)]
     for fit in _fits_of("site", task, fits):
-        found += site_methods("site", fit, use_notes(model, task, fit)).values()
+        found += site_methods("site", fit, use_notes(model, task, fit, template)).values()
     for control, members in controls.items():
         found += [
-            site_methods(control, fit, use_notes(model, task, fit))[""] for fit in _fits_of(control, task, members)
+            site_methods(control, fit, use_notes(model, task, fit, template))[""]
+            for fit in _fits_of(control, task, members)
         ]
     return found
 
@@ -114,8 +122,8 @@ def _fits_of(method: str, task: Task, fits: SiteFits | None) -> list[SiteFit]:
     return several
 
 
-def use_notes(model: LensModel, task: Task, fit: SiteFit) -> tuple[str, ...]:
-    """Return what makes results of this fit on this task and model hard to believe.
+def use_notes(model: LensModel, task: Task, fit: SiteFit, template: PromptTemplate | None = None) -> tuple[str, ...]:
+    """Return what makes results of this fit on this task, model and template (its own when None) hard to believe.
 
     Raises:
         MismatchError: The fit belongs to another model.
@@ -126,4 +134,14 @@ def use_notes(model: LensModel, task: Task, fit: SiteFit) -> tuple[str, ...]:
             f"the fit of {fit.task!r} was made on other rows or another split than it is evaluated on: "
             "test queries may be rows that it was trained on",
         )
+    if template is not None and template != fit.template:
+        found += (
+            f"the fit of {fit.task!r} was made with prompts such as {_shape(fit.template)}, and is evaluated with "
+            f"{_shape(template)}",
+        )
     return found
+
+
+def _shape(template: PromptTemplate) -> str:
+    """Show what a template makes of one demonstration and a query."""
+    return repr(template.render([Example("12", ("34",))], Example("56", ("78",))).text)

@@ -22,7 +22,7 @@ class ComparisonConfig(Frozen):
     """Which rows these prompts ask, behind demonstrations of train (valid: the code of Todd et al. 2024)."""
     n_valid: int = Field(64, ge=1)
     """Rows of valid on which every method, SITE among them, chooses what it chooses: a checkpoint, a learning rate, a
-    layer, a strength."""
+    layer, a strength; a sample that depends on the rows alone."""
     rate_factors: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.3, 1.0, 3.0)
     """Learning rates that every trained rival of SITE tries, as multiples of its own; the best on valid is kept. SITE
     keeps its published rate. (1.0,) makes no search."""

@@ -1,5 +1,6 @@
 """SITE: learn one alpha in [0, 1] per head that mixes a task embedding into zero-shot runs."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from site_lens.selectors.site_loop import SiteLoop, UnitRun
 from site_lens.selectors.site_plan import Plan, SiteJob, make_plan
 
 T = TypeVar("T")
+
+WHOLE_ANSWER = "the loss is taken on the whole answer (loss='answer'; loss='first_token' is the paper's)"
 
 
 def fit_site(
@@ -132,11 +135,15 @@ def _fit_all(model: LensModel, jobs: Sequence[SiteJob], *, budget_bytes: int, pr
     """Fit jobs, those that can share a batch in one; return the fits in the order of the jobs."""
     fits: dict[int, SiteFit] = {}
     kinds = [(job.config.mix, job.config.prefix_dtype) for job in jobs]
+    because: dict[str, None] = {}
     for kind in dict.fromkeys(kinds):
         chosen = [i for i, own in enumerate(kinds) if own == kind]
         plan = make_plan(model, [jobs[i] for i in chosen])
+        because |= dict.fromkeys(why for why in plan.whole_because if why is not None)
         runs = SiteLoop(model, plan, budget_bytes=budget_bytes).run(progress=progress)
         fits |= {chosen[job]: _fit(model, plan, run, job) for run in runs for job in run.unit.jobs}
+    if because:
+        warnings.warn(f"{WHOLE_ANSWER}; {'; '.join(because)}", stacklevel=3)
     return [fits[i] for i in range(len(jobs))]
 
 
@@ -203,6 +210,9 @@ def _notes(model: LensModel, plan: Plan, job_index: int) -> tuple[str, ...]:
     if plan.merged[job_index]:
         n = plan.merged[job_index]
         notes += (f"{n} answers share a token with the end of their prompt; their first token is approximate",)
+    why = plan.whole_because[job_index]
+    if why is not None:
+        notes += (f"{WHOLE_ANSWER}; {why}",)
     return notes
 
 

@@ -1,18 +1,20 @@
 """What a joint SITE fit will do: every question, every draw and every pass is known before the first step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from site_lens.core.answer_tokens import FirstTokens
 from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.fits import SiteConfig
-from site_lens.core.prompts import Prompt
-from site_lens.core.sampling import with_shuffled_answers, zero_shot_prompts
+from site_lens.core.prompts import Prompt, PromptTemplate
+from site_lens.core.sampling import sampled, with_shuffled_answers, zero_shot_prompts
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task
+from site_lens.interventions.asking import first_tokens
 from site_lens.interventions.prefixes import Indices as Indices
 from site_lens.models.protocol import LensModel
 
@@ -85,6 +87,8 @@ class Plan:
     passes: tuple[Pass, ...]
     merged: tuple[int, ...]
     """(job): answers whose first token spans the end of the prompt."""
+    whole_because: tuple[str | None, ...]
+    """(job): why the loss is taken on the whole answer where the settings left that open."""
 
 
 def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
@@ -96,6 +100,7 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
         InputError: A prompt exceeds the context.
         MismatchError: An embedding or a warm start does not belong to this model.
     """
+    jobs, whole_because = _with_losses(model, jobs)
     for job in jobs:
         model.identity.check_use(job.embedding.model, f"the embedding of {job.embedding.task!r}")
         if job.warm_start is not None and job.warm_start.grid != model.grid:
@@ -103,7 +108,30 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
     book = _QuestionBook(model)
     pools = [_Pool.of(job, book) for job in jobs]
     units = tuple(_unit(group, jobs, pools) for group in _groups(jobs))
-    return Plan(jobs, book.questions(), units, tuple(_passes(units)), tuple(pool.merged for pool in pools))
+    merged = tuple(pool.merged for pool in pools)
+    return Plan(jobs, book.questions(), units, tuple(_passes(units)), merged, whole_because)
+
+
+def _with_losses(model: LensModel, jobs: Sequence[SiteJob]) -> tuple[list[SiteJob], tuple[str | None, ...]]:
+    """Choose the loss of jobs whose settings leave it open, by the first tokens of the answers of train.
+
+    Tasks that share an alpha map share the loss: the whole answer, where one of them needs it.
+    """
+    measured: dict[tuple[str, PromptTemplate], FirstTokens] = {}
+    whole: dict[object, str] = {}
+    for i, job in enumerate(jobs):
+        key = (job.task.digest, job.embedding.template)
+        if job.config.loss == "auto" and key not in measured:
+            measured[key] = first_tokens(model, job.task.train, job.embedding.template)
+        if job.config.loss == "auto" and not measured[key].tell_apart:
+            why = f"first tokens do not tell the answers of {job.task.name!r} apart: {measured[key]}"
+            whole.setdefault(job.config if job.config.shared else i, why)
+    because = [whole.get(job.config if job.config.shared else i) for i, job in enumerate(jobs)]
+    return [
+        job if job.config.loss != "auto"
+        else replace(job, config=job.config.replace(loss="first_token" if why is None else "answer"))
+        for job, why in zip(jobs, because, strict=True)
+    ], tuple(because)  # fmt: skip
 
 
 class _QuestionBook:
@@ -145,7 +173,7 @@ class _Pool:
         stream = seed_stream(config.seed, task.digest, "queries")
         n = min(config.n_queries or len(task.train), len(task.train))
         rows = np.sort(stream.choice(len(task.train), n, replace=False))
-        train, valid = [task.train[i] for i in rows], list(task.valid[: config.n_valid])
+        train, valid = [task.train[i] for i in rows], sampled(task.valid, config.n_valid)
         if config.null == "shuffled_answers":
             train, valid = (with_shuffled_answers(split, stream) for split in (train, valid))
         template, whole = job.embedding.template, config.loss == "answer"

@@ -16,7 +16,7 @@ from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
 from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFits
 from site_lens.core.prompts import Prompt
-from site_lens.core.sampling import PromptSet, embedding_prompts, few_shot_prompts, prompts_of_embedding
+from site_lens.core.sampling import PromptSet, embedding_prompts, few_shot_prompts, prompts_of_embedding, sampled
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
 from site_lens.interventions.holding import HeldPrompts
@@ -152,7 +152,7 @@ class Workbench:
 
     def valid_rows(self, task: str) -> tuple[Example, ...]:
         """Return the rows of valid on which every method chooses what it chooses."""
-        return self.tasks[task].valid[: self.config.n_valid]
+        return sampled(self.tasks[task].valid, self.config.n_valid)
 
     def probe_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
         """Draw the few-shot prompts on which causal selectors measure a task, the same for all of them."""

@@ -126,7 +126,7 @@ class EvaluationChoice(Frozen):
     n_shots: int = Field(10, ge=1)
     """Demonstrations of the prompting that is compared with."""
     max_queries: int | None = Field(None, ge=1)
-    """Test rows to use, the first ones; all when None."""
+    """Test rows to use, a sample; all when None."""
     generated: bool = False
     """Generate answers, too, for exact and prefix match."""
     seed: int = Field(0, ge=0)

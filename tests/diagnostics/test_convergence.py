@@ -56,6 +56,13 @@ def test_bimodality_is_one_for_two_values_five_ninths_for_a_uniform_and_one_thir
     assert bimodality(np.stack([np.asarray(row) for row in samples])) == pytest.approx([1, 5 / 9, 1 / 3], abs=0.02)
 
 
+def test_bimodality_of_gates_half_open_is_below_one_by_the_number_of_heads() -> None:
+    for n in (4, 6, 48, 144, 1024):
+        (found,) = bimodality(np.array([[0.0, 1.0] * (n // 2)]))
+        assert found == pytest.approx((n - 2) * (n - 3) / (n**2 - 1)), n
+    assert bimodality(np.array([[0.0, 1.0] * 24]))[0] == pytest.approx(0.90, abs=0.005)
+
+
 def test_equal_alphas_have_no_shape() -> None:
     assert check_convergence(fit_of(PATHS)).bimodality[0] == 0
 

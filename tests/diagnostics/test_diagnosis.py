@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from site_lens.core.answer_tokens import FirstTokens
 from site_lens.core.diagnosis import Finding, State
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
@@ -15,7 +16,7 @@ from tests.fakes import ACCURACIES, GRID, fake_alphas, fake_evaluation, fake_fit
 
 HALF = np.full(GRID.shape, 0.5, dtype=np.float32)
 CODES = ("ended", "not_binary", "null_as_binary", "soft_hard_gap", "gates_alone", "task_agnostic", "seeds_disagree",
-         "few_queries")  # fmt: skip
+         "few_queries", "first_tokens")  # fmt: skip
 
 
 def finding(
@@ -162,3 +163,57 @@ def test_failures_come_first_and_every_finding_names_its_documentation() -> None
     assert found.having("fail") == found.worst_first()[:1]
     assert not found.ok
     assert found.findings[0].docs == "docs/diagnosis.md#ended"
+
+
+def tokens(answers: list[str], firsts: list[int]) -> FirstTokens:
+    """First tokens of answers, planted."""
+    return FirstTokens.of(answers, [[first] for first in firsts], str)
+
+
+OWN = tokens([f"word {i}" for i in range(40)], list(range(40)))
+ALIKE = tokens([f"${i}" for i in range(40)], [1] * 40)
+SPARSE = tokens(["yes"] * 38 + ["no"] * 2, [1] * 38 + [2] * 2)
+PARTLY = tokens([f"the {i}" for i in range(40)], [1] * 10 + list(range(2, 32)))
+HARDLY = tokens([f"the {i}" for i in range(40)], [1] * 30 + list(range(2, 12)))
+
+
+@pytest.mark.parametrize(
+    ("measured", "best", "state"),
+    [
+        (OWN, 0.85, "ok"),
+        (OWN, 0.0, "fail"),  # a model that does not do the task at all
+        (ALIKE, 1.0, "fail"),
+        (SPARSE, 0.95, "fail"),  # a constant is as good, though the tokens differ
+        (SPARSE, 0.9, "fail"),
+        (SPARSE, 1.0, "warn"),  # two rows more do not tell the method from the constant
+        (PARTLY, 0.9, "warn"),
+        (HARDLY, 1.0, "fail"),  # better than the constant, but not about whole answers
+    ],
+)
+def test_first_tokens_that_do_not_tell_answers_apart_are_found(
+    measured: FirstTokens, best: float, state: State
+) -> None:
+    accuracies = dict.fromkeys(ACCURACIES, best)
+    found = finding("first_tokens", accuracies=accuracies, first_tokens=measured)
+    assert found.state == state, found
+    assert found.value == pytest.approx(measured.constant)
+    shares = measured.told_apart < 0.9
+    assert ('loss="answer"' in found.advice and "--generate" in found.advice) == (shares and state != "ok")
+
+
+def test_first_tokens_are_no_longer_a_failure_where_whole_answers_were_fitted_and_measured() -> None:
+    one = fake_evaluation("antonym", first_tokens=ALIKE)
+    whole = fake_fit("antonym", config=SiteConfig(loss="answer"))
+    for fit, exact, state in (
+        (whole, one.first_token, "warn"),
+        (whole, None, "fail"),
+        (fake_fit("antonym"), None, "fail"),
+    ):
+        run = Run(SiteFits([fit]), {}, Evaluations([one.replace(exact=exact)]))
+        assert diagnose(run).of("antonym")[-1].state == state
+
+
+def test_evaluations_without_first_tokens_say_what_is_missing() -> None:
+    found = finding("first_tokens", accuracies={})
+    assert found.state == "not_applicable"
+    assert "evaluate again" in found.meaning

@@ -315,6 +315,8 @@ def test_scores_that_are_no_gates_are_compared_by_their_top_k() -> None:
     assert str(found.heads_of("cie")) == "{L3H6, L3H7, L3H8, L3H9}"
     assert np.array_equal(found.jaccard, found.jaccard_top)
     assert compare_heads(gates_of("L0H0", "L0H1"), threshold=None).k == 1
+    with pytest.raises(InputError, match="cie"):  # nothing that was asked for is left out in silence
+        compare_heads({"cie": scores_of(values, grid=grid), "gates": HeadGates.constant(grid, 0.9)}, threshold=0.5)
 
 
 def test_the_top_sets_have_the_median_size_of_the_sets_unless_k_is_given() -> None:
