@@ -1,16 +1,22 @@
 """Task embeddings: the mean head output of a task, and how much it varied."""
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from site_lens.core.prompts import PromptTemplate
+from site_lens.core.errors import InputError, MismatchError
+from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.records import LayerHeadD, Record
+from site_lens.core.records import Axes, Float32, LayerHeadD, Record
+from site_lens.core.sampling import prompts_of_embedding, prompts_of_rows
+from site_lens.core.tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NO_SEED = -1
+"""Seed of an embedding whose prompts were not drawn by a seed."""
 
 
 class TaskEmbedding(Record):
@@ -31,11 +37,21 @@ class TaskEmbedding(Record):
     n_shots: int = Field(ge=0)
     """N: demonstrations in each."""
     seed: int
+    """Seed of the prompts; -1 where their rows were given, or are not known."""
     template: PromptTemplate
     task_digest: str
     labelled_rows: tuple[int, ...]
     """Rows of train whose labels the prompts showed."""
+    prompt_rows: Annotated[Float32, Axes(("prompt", "row"))] | None = None
+    """(prompt row): rows of train in each prompt, demonstrations in order and the query last; None in files of
+    site_lens 0.1, and where they are not known or not those of one task."""
     model: ModelIdentity
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out rows that are not known, so that the first records keep their digests."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if value is not None or name != "prompt_rows"}
 
     @model_validator(mode="after")
     def _fits_model(self) -> Self:
@@ -47,6 +63,25 @@ class TaskEmbedding(Record):
                     f"(layer head d_head) = {expected}"
                 )
         return self
+
+    def prompts(self, task: Task) -> tuple[Prompt, ...]:
+        """Render the prompts whose mean z the embedding is, in their order.
+
+        Args:
+            task: The task that it was made of, with the same rows.
+
+        Raises:
+            MismatchError: The embedding was made of other rows.
+            InputError: The rows of its prompts are not known.
+        """
+        if task.digest != self.task_digest:
+            raise MismatchError(f"the embedding of {self.task!r} was not made of the rows of task {task.name!r} here")
+        if self.prompt_rows is not None:
+            return prompts_of_rows(task, self.template, self.prompt_rows.astype(int).tolist()).prompts
+        if self.seed == NO_SEED:
+            raise InputError(f"the rows of the prompts behind the embedding of {self.task!r} are not known")
+        n = {"n_prompts": self.n_prompts, "n_shots": self.n_shots}
+        return prompts_of_embedding(task, self.template, seed=self.seed, **n).prompts
 
     def zeros(self) -> Self:
         """Return the same record with a mean of zero: gates alone, without the content."""

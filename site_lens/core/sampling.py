@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import zip_longest
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from site_lens.core.digests import digest_json, seed_stream
 from site_lens.core.errors import InputError
@@ -20,6 +21,8 @@ class PromptSet:
     labelled_rows: frozenset[int]
     queried_rows: frozenset[int] = frozenset()
     """Rows that the prompts ask for, whose labels they do not show; empty where the caller brought the queries."""
+    rows: tuple[tuple[int, ...], ...] = ()
+    """Rows of train of each prompt, demonstrations in order and the query last; empty where queries are of no train."""
 
 
 def sample_tasks(tasks: Iterable[Task], n_tasks: int, *, seed: int) -> dict[str, Task]:
@@ -97,7 +100,43 @@ def embedding_prompts(
             shown = with_shuffled_answers(shown, stream)
         prompts.append(template.render(shown, task.train[query]))
     shown_rows = frozenset(i for *shots, _ in drawn for i in shots)
-    return PromptSet(tuple(prompts), shown_rows, frozenset(query for *_, query in drawn))
+    return PromptSet(tuple(prompts), shown_rows, frozenset(query for *_, query in drawn), tuple(map(tuple, drawn)))
+
+
+def prompts_of_rows(task: Task, template: PromptTemplate, rows: Sequence[Sequence[int]]) -> PromptSet:
+    """Render few-shot prompts of given rows of train, demonstrations in order and the query last.
+
+    Raises:
+        InputError: There is no prompt, prompts differ in length, or a row is not one of train.
+    """
+    drawn = as_rows(task, rows, "prompt_rows", "(prompt row)")
+    if drawn.shape[1] < 1 or drawn.min(initial=0) < 0:
+        raise InputError(f"prompt_rows of {task.name!r} need a query at least, and no row below 0")
+    lists: list[list[int]] = drawn.tolist()
+    prompts = tuple(template.render([task.train[i] for i in shots], task.train[query]) for *shots, query in lists)
+    shown, asked = (frozenset(part) for part in (drawn[:, :-1].flat, drawn[:, -1].flat))
+    return PromptSet(prompts, shown, asked, tuple(map(tuple, lists)))
+
+
+def as_rows(task: Task, rows: ArrayLike, what: str, axes: str) -> NDArray[np.int64]:
+    """Turn indices of train rows into an array of two axes, -1 where no row is meant.
+
+    Raises:
+        InputError: They are no whole numbers, have other axes, or name a row that train does not have.
+    """
+    try:
+        found = np.asarray(rows)
+        whole = found.astype(np.int64)
+    except (TypeError, ValueError):
+        found = whole = np.zeros(0)
+    if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf" or not (found == whole).all():
+        raise InputError(f"{what} of {task.name!r} must be whole numbers with axes {axes}, got {str(rows):.80}")
+    if whole.min() < -1 or whole.max() >= len(task.train):
+        raise InputError(
+            f"{what} of {task.name!r} must be rows of train, 0 to {len(task.train) - 1}, got {whole.min()} to "
+            f"{whole.max()}"
+        )
+    return whole
 
 
 def prompts_of_embedding(

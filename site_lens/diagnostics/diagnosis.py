@@ -255,14 +255,12 @@ def _first_tokens(case: _Case) -> Finding:
     if tokens.told_apart < MOST_TOLD_APART:
         advice = (
             'Do not read first-token accuracy: fit with loss="answer" (--loss answer) and measure whole answers with '
+            "generated=True (--generate)."
         )
-        advice += "generated=True (--generate)."
         if measured.exact is not None and case.fit.config.loss == "answer":
             state, advice = "warn", "Read the metric exact, not first_token."
     else:
-        advice = (
-            "One answer is as good as the best method: balance the answers, or read how often the others are right."
-        )
+        advice = "One answer is as good as the best method: balance the answers before methods are compared."
     return case.finding(code, state, meaning, tokens.constant, best.value, advice)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from site_lens.core.digests import digest_json, seed_stream
-from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.embedding import NO_SEED, TaskEmbedding
 from site_lens.experiments.transfer import norm_matched
 
 
@@ -25,6 +25,8 @@ def mean_embedding(embeddings: Sequence[TaskEmbedding]) -> TaskEmbedding:
         n_prompts=sum(one.n_prompts for one in embeddings),
         task_digest=digest_json([one.task_digest for one in embeddings]),
         labelled_rows=tuple(rows),
+        seed=NO_SEED,
+        prompt_rows=None,
     )
 
 

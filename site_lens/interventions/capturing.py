@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.embedding import NO_SEED, TaskEmbedding
 from site_lens.core.errors import InputError
 from site_lens.core.prompts import Prompt, PromptTemplate
-from site_lens.core.sampling import prompts_of_embedding
+from site_lens.core.sampling import PromptSet, prompts_of_embedding, prompts_of_rows
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
@@ -53,6 +53,7 @@ def capture_embeddings(
     n_shots: int = 10,
     seed: int = 0,
     template: PromptTemplate | None = None,
+    prompt_rows: Mapping[str, Sequence[Sequence[int]]] | None = None,
     progress: bool | None = None,
 ) -> dict[str, TaskEmbedding]:
     """Average every head's z at the last token of few-shot prompts, for several tasks at once.
@@ -64,13 +65,16 @@ def capture_embeddings(
         n_shots: N, demonstrations a prompt.
         seed: Seed of the draw; a task's prompts do not depend on the other tasks.
         template: How examples become text; the paper's when None.
+        prompt_rows: Rows of train of every prompt by task, (prompt row), demonstrations in order and the query last, to
+            use instead of a draw: `n_prompts` prompts of `n_shots` + 1 rows. `embedding.prompts(task)` reads them back.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Returns:
         The embedding of each task, by name.
 
     Raises:
-        InputError: A task has too few train rows, or a prompt exceeds the context.
+        InputError: A task has too few train rows, a prompt exceeds the context, or `prompt_rows` lack a task, name
+            rows that are not there, or are not `n_prompts` of `n_shots` + 1.
 
     Reference: arXiv 2507.20906, section 3, with M = 50 and N = 10.
 
@@ -85,10 +89,13 @@ def capture_embeddings(
     wanted = task_list(tasks)
     if n_prompts < 1 or n_shots < 0:
         raise InputError(f"needs n_prompts of at least 1 and n_shots of at least 0, got {n_prompts} and {n_shots}")
-    drawn = {
-        task.name: prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed)
-        for task in wanted
-    }
+    if prompt_rows is None:
+        drawn = {
+            task.name: prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed)
+            for task in wanted
+        }
+    else:
+        drawn = {task.name: _given(task, template, prompt_rows, n_prompts, n_shots) for task in wanted}
     owners = [name for name, found in drawn.items() for _ in found.prompts]
     ids = model.encoder.encode([prompt.text for found in drawn.values() for prompt in found.prompts])
     moments = {name: _Moments((*model.grid.shape, model.identity.d_head)) for name in drawn}
@@ -105,11 +112,27 @@ def capture_embeddings(
             spread=moments[task.name].spread(),
             n_prompts=n_prompts,
             n_shots=n_shots,
-            seed=seed,
+            seed=seed if prompt_rows is None else NO_SEED,
             template=template,
             task_digest=task.digest,
+            prompt_rows=drawn[task.name].rows,
             labelled_rows=tuple(sorted(drawn[task.name].labelled_rows)),
             model=model.identity,
         )
         for task in wanted
     }
+
+
+def _given(
+    task: Task, template: PromptTemplate, rows: Mapping[str, Sequence[Sequence[int]]], n_prompts: int, n_shots: int
+) -> PromptSet:
+    if task.name not in rows:
+        raise InputError(f"no prompt_rows of task {task.name!r}; there are rows of: {', '.join(rows)}")
+    found = prompts_of_rows(task, template, rows[task.name])
+    shape = (len(found.rows), len(found.rows[0]))
+    if shape != (n_prompts, n_shots + 1):
+        raise InputError(
+            f"prompt_rows of {task.name!r} are {shape[0]} prompts of {shape[1]} rows, and {n_prompts} of {n_shots + 1} "
+            f"were asked for; pass n_prompts={shape[0]} and n_shots={shape[1] - 1}"
+        )
+    return found

@@ -17,7 +17,7 @@ from site_lens.core.sampling import few_shot_prompts, sample_rows
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.asking import Asked, first_tokens
 from site_lens.interventions.generating import generate_answers
-from site_lens.interventions.methods import Method, methods_for
+from site_lens.interventions.methods import Method, Pairs, fits_of, methods_for, parts
 from site_lens.interventions.progress import progress_bar
 from site_lens.interventions.scoring import score_methods
 from site_lens.models.protocol import LensModel
@@ -26,9 +26,9 @@ from site_lens.models.protocol import LensModel
 def evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
-    fits: SiteFits | None = None,
+    fits: SiteFits | Pairs | None = None,
     *,
-    controls: Mapping[str, SiteFits] | None = None,
+    controls: Mapping[str, SiteFits | Pairs] | None = None,
     n_shots: int = 10,
     max_queries: int | None = None,
     generated: bool = False,
@@ -41,7 +41,8 @@ def evaluate(
     Args:
         model: The model.
         tasks: The tasks; queries are their test rows, demonstrations their train rows.
-        fits: Fits by task; without them only prompting is measured.
+        fits: Fits by task, or `{task: (gates, embedding)}` of any origin, such as the published code's files; without
+            them only prompting is measured.
         controls: Further fits by the name of their method, such as `{"site_zero_embedding": fits}`.
         n_shots: Demonstrations of few-shot prompting.
         max_queries: Test rows to ask, a random sample; all when None. The sample depends on the content of the rows
@@ -70,8 +71,8 @@ def evaluate(
     found = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
-            own = fits.of(task.name)[0].template if fits is not None else PromptTemplate()
-            chosen = template or own
+            own = [parts(fit)[1].template for fit in fits_of("site", task, fits)]
+            chosen = template or next(iter(own), PromptTemplate())
             methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, template=chosen)
             settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
             found.append(evaluate_methods(model, task, methods, settings))

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from site_lens.core.errors import InputError
+from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.method_names import EvaluatedMethod, few_shot_name
 from site_lens.core.prompts import PromptTemplate
@@ -62,34 +63,62 @@ def prompting(n_shots: int) -> Method:
     return Method(few_shot_name(n_shots), n_shots=n_shots, n_labelled=n_shots)
 
 
-def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> dict[str, Method]:
+Pair = tuple[HeadGates, TaskEmbedding]
+"""Gates and what they mix in, wherever the two come from."""
+Pairs = Mapping[str, Pair]
+"""Pairs by task."""
+
+
+def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) -> dict[str, Method]:
     """Return SITE as fitted and in two ways to make its alphas binary, by what is added to `name`.
 
     `_hard` rounds alphas at 0.5; `_top_k` opens the k heads of highest alpha, k the rounded sum of all alphas, and
-    closes the others.
+    closes the others. Of a pair only the labels that its embedding saw are known.
     """
+    gates, embedding = parts(fit)
+    seed, n_labelled, n_trained, rule = None, len(embedding.labelled_rows), len(gates.grid), "convex"
+    if isinstance(fit, SiteFit):
+        seed, n_labelled, rule, notes = fit.seed, fit.n_labelled, fit.config.mix, fit.notes + notes
+        n_trained = n_trained if fit.config.alpha_per == "head" else gates.grid.n_layers
 
-    def method(suffix: str, gates: HeadGates) -> Method:
+    def method(suffix: str, alphas: HeadGates) -> Method:
         return Method(
             name + suffix,
-            seed=fit.seed,
-            n_labelled=fit.n_labelled,
-            n_trained=len(gates.grid) if fit.config.alpha_per == "head" else gates.grid.n_layers,
-            stored_bytes=gates.values.nbytes + (fit.embedding.mean.nbytes if fit.embedding.mean.any() else 0),
-            edits=lambda model: inject(model, gates, fit.embedding, rule=fit.config.mix),
-            notes=fit.notes + notes,
+            seed=seed,
+            n_labelled=n_labelled,
+            n_trained=n_trained,
+            stored_bytes=gates.values.nbytes + (embedding.mean.nbytes if embedding.mean.any() else 0),
+            edits=lambda model: inject(model, alphas, embedding, rule=rule),
+            notes=notes,
         )
 
-    top = HeadGates.of(fit.gates.top(round(fit.gates.mass())), task=fit.task)
-    variants = {"": fit.gates, "_hard": fit.gates.hard(), "_top_k": top}
-    return {suffix: method(suffix, gates) for suffix, gates in variants.items()}
+    top = HeadGates.of(gates.top(round(gates.mass())), task=embedding.task)
+    variants = {"": gates, "_hard": gates.hard(), "_top_k": top}
+    return {suffix: method(suffix, alphas) for suffix, alphas in variants.items()}
+
+
+def parts(fit: SiteFit | Pair) -> Pair:
+    """Return the gates and the embedding of a fit or a pair.
+
+    Raises:
+        InputError: It is neither.
+        MismatchError: The two stand over different grids.
+    """
+    if isinstance(fit, SiteFit):
+        return fit.gates, fit.embedding
+    if not (isinstance(fit, tuple) and list(map(type, fit)) == [HeadGates, TaskEmbedding]):
+        raise InputError(f"needs a SiteFit, or (HeadGates, TaskEmbedding), got a {type(fit).__name__}")
+    gates, embedding = fit
+    if gates.grid != embedding.model.grid:
+        raise MismatchError(f"gates over {gates.grid} do not fit an embedding over {embedding.model.grid}")
+    return gates, embedding
 
 
 def methods_for(
     model: LensModel,
     task: Task,
-    fits: SiteFits | None,
-    controls: Mapping[str, SiteFits],
+    fits: SiteFits | Pairs | None,
+    controls: Mapping[str, SiteFits | Pairs],
     *,
     n_shots: int,
     template: PromptTemplate | None = None,
@@ -99,44 +128,58 @@ def methods_for(
     Evaluations show the fit of the lowest seed as `site`, the others as `site#<seed>`; the same holds for controls.
 
     Raises:
-        InputError: There are fits, but none of this task.
+        InputError: There are fits, but none of this task, or something else than fits and pairs.
         MismatchError: A fit belongs to another model.
     """
     found = [prompting(0), prompting(n_shots)]
-    for fit in _fits_of("site", task, fits):
+    for fit in fits_of("site", task, fits):
         found += site_methods("site", fit, use_notes(model, task, fit, template)).values()
     for control, members in controls.items():
         found += [
             site_methods(control, fit, use_notes(model, task, fit, template))[""]
-            for fit in _fits_of(control, task, members)
+            for fit in fits_of(control, task, members)
         ]
     return found
 
 
-def _fits_of(method: str, task: Task, fits: SiteFits | None) -> list[SiteFit]:
+def fits_of(method: str, task: Task, fits: SiteFits | Pairs | None) -> Sequence[SiteFit | Pair]:
+    """Return what a task is evaluated with under the name of a method: its fits, lowest seed first, or its pair.
+
+    Raises:
+        InputError: There are fits, but none of this task, or something else than fits and pairs.
+    """
     if fits is None:
         return []
-    several = sorted(fits.of(task.name), key=lambda fit: fit.seed)
-    if not several:
+    if not isinstance(fits, Mapping):
+        raise InputError(f"needs SiteFits, or (gates, embedding) by task, got a {type(fits).__name__}")
+    if isinstance(fits, SiteFits):
+        found: list[SiteFit | Pair] = [*sorted(fits.of(task.name), key=lambda fit: fit.seed)]
+    else:
+        found = [fits[task.name]] if task.name in fits else []
+    if not found:
         raise InputError(f"no fit of task {task.name!r} for {method}; there are fits of: {', '.join(fits)}")
-    return several
+    return found
 
 
-def use_notes(model: LensModel, task: Task, fit: SiteFit, template: PromptTemplate | None = None) -> tuple[str, ...]:
+def use_notes(
+    model: LensModel, task: Task, fit: SiteFit | Pair, template: PromptTemplate | None = None
+) -> tuple[str, ...]:
     """Return what makes results of this fit on this task, model and template (its own when None) hard to believe.
 
     Raises:
         MismatchError: The fit belongs to another model.
     """
-    found = model.identity.check_use(fit.embedding.model, f"the fit of {fit.task!r}")
-    if fit.task_digest != task.digest:
+    _, embedding = parts(fit)
+    name, digest = (fit.task, fit.task_digest) if isinstance(fit, SiteFit) else (embedding.task, embedding.task_digest)
+    found = model.identity.check_use(embedding.model, f"the fit of {name!r}")
+    if digest != task.digest:
         found += (
-            f"the fit of {fit.task!r} was made on other rows or another split than it is evaluated on: "
-            "test queries may be rows that it was trained on",
+            f"the fit of {name!r} was made on other rows or another split than it is evaluated on, or on rows that are "
+            "not known: test queries may be rows that it was trained on",
         )
-    if template is not None and template != fit.template:
+    if template is not None and template != embedding.template:
         found += (
-            f"the fit of {fit.task!r} was made with prompts such as {_shape(fit.template)}, and is evaluated with "
+            f"the fit of {name!r} was made with prompts such as {_shape(embedding.template)}, and is evaluated with "
             f"{_shape(template)}",
         )
     return found

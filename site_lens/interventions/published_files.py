@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from site_lens.core.digests import digest_json
-from site_lens.core.embedding import TaskEmbedding
+from site_lens.core.embedding import NO_SEED, TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError, StorageError
 from site_lens.core.heads import HeadGrid
 from site_lens.core.prompts import PromptTemplate
@@ -29,9 +29,6 @@ from site_lens.core.records import Float32
 from site_lens.core.scores import HeadGates
 from site_lens.core.storage import write_whole
 from site_lens.interventions.tensor_files import read_saved_tensor
-
-NO_SEED = -1
-"""Seed of an embedding whose prompts were drawn without one."""
 
 
 def read_published_embedding(

@@ -76,8 +76,8 @@ CHECKS = {
     "task_agnostic": "Gates shared by all tasks do as well: the task relies on generic heads.",
     "seeds_disagree": "Fits of the task that differ in seed or start disagree: a single map is underdetermined.",
     "few_queries": "Too few test queries for the differences that are read from them.",
-    "first_tokens": "Answers share their first tokens, or one token is as right as the best method: first-token accuracy "
-    "does not say whether answers are right.",
+    "first_tokens": "Answers share their first tokens, or one token is as right as the best method: first-token "
+    "accuracy does not say whether answers are right.",
 }
 """What each check of the diagnosis says when it is set off."""
 

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import FitError, InputError
 from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFit, SiteFits, SiteTrace
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import library_versions
+from site_lens.core.sampling import as_rows
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
@@ -31,6 +33,7 @@ def fit_site(
     seeds: Sequence[int] | None = None,
     embeddings: Mapping[str, TaskEmbedding] | None = None,
     warm_starts: Mapping[str, HeadGates] | None = None,
+    train_rows: Mapping[str, ArrayLike] | None = None,
     template: PromptTemplate | None = None,
     budget_bytes: int = PREFIX_BUDGET,
     throw: bool = True,
@@ -46,6 +49,9 @@ def fit_site(
         embeddings: Task embeddings by task to use instead of capturing them, with their own M and N; another task's
             embedding is allowed.
         warm_starts: Gates by task to start from instead of `config.init`.
+        train_rows: Rows of train to ask at each step by task, (step row) = (n_steps, batch_size), instead of a draw;
+            `fit.trace.train_rows` of another fit, for example. Of tasks that share an alpha map each row of a step is
+            one task's, and -1 for the others.
         template: How examples become text; the paper's when None.
         budget_bytes: Bytes of prefixes to hold at a time; what does not fit is computed again when needed.
         throw: Raise FitError when a fit becomes nonfinite; else its status says so.
@@ -55,7 +61,8 @@ def fit_site(
         One fit per task, or per task and seed.
 
     Raises:
-        InputError: A task has too few rows, or a prompt exceeds the context.
+        InputError: A task has too few rows, a prompt exceeds the context, or `train_rows` lack a task, name rows that
+            are not there or do not fit the config.
         MismatchError: An embedding or warm start belongs to another model.
         FitError: A loss was not finite; `error.fits` holds every fit.
 
@@ -84,7 +91,8 @@ def fit_site(
             given = embed(model, wanted, run, template=template, progress=progress)
         for task in wanted:
             start = None if warm_starts is None else _of(warm_starts, task.name, "warm start", HeadGates)
-            jobs.append(SiteJob(task, run, _of(given, task.name, "embedding", TaskEmbedding), start))
+            rows = None if train_rows is None else _rows_of(train_rows, task)
+            jobs.append(SiteJob(task, run, _of(given, task.name, "embedding", TaskEmbedding), start, rows))
     fits = SiteFits(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
     _check_finite(list(fits.values()), fits, throw)
     return fits
@@ -214,6 +222,12 @@ def _notes(model: LensModel, plan: Plan, job_index: int) -> tuple[str, ...]:
     if why is not None:
         notes += (f"{WHOLE_ANSWER}; {why}",)
     return notes
+
+
+def _rows_of(train_rows: Mapping[str, ArrayLike], task: Task) -> tuple[tuple[int, ...], ...]:
+    if task.name not in train_rows:
+        raise InputError(f"no train_rows of task {task.name!r}; there are rows of: {', '.join(train_rows)}")
+    return tuple(map(tuple, as_rows(task, train_rows[task.name], "train_rows", "(step row)").tolist()))
 
 
 def _of(found: Mapping[str, T], task: str, what: str, expected: type[T]) -> T:

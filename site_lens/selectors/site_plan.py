@@ -28,6 +28,8 @@ class SiteJob:
     embedding: TaskEmbedding
     warm_start: HeadGates | None = None
     """Alphas to begin with instead of `config.init`."""
+    train_rows: tuple[tuple[int, ...], ...] | None = None
+    """(step row): rows of train to ask instead of a draw, -1 where a row of the batch is another job's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ class _Pool:
     @classmethod
     def of(cls, job: SiteJob, book: _QuestionBook) -> "_Pool":
         config, task = job.config, job.task
+        if job.train_rows is not None and config.n_queries is not None:
+            raise InputError(f"train_rows of {task.name!r} came with n_queries, which draws rows; leave out one")
         stream = seed_stream(config.seed, task.digest, "queries")
         n = min(config.n_queries or len(task.train), len(task.train))
         rows = np.sort(stream.choice(len(task.train), n, replace=False))
@@ -200,17 +204,44 @@ def _groups(jobs: Sequence[SiteJob]) -> list[tuple[int, ...]]:
     return groups + [tuple(members) for members in shared.values()]
 
 
-def _unit(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> Unit:
+def _drawn(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> list[Indices]:
+    """(step row) of each job of a unit: places in its pool, -1 where a row of the batch is another job's."""
     config = jobs[group[0]].config
     shape = (config.n_steps, config.batch_size)
     stream = seed_stream(config.seed, *(jobs[i].task.digest for i in group), "batches")
     # Reference: one task a step at random when alphas are shared; here each row of a batch draws its own.
     member = stream.integers(len(group), size=shape) if len(group) > 1 else np.zeros(shape, dtype=np.int64)
     drawn = stream.random(shape)
-    questions, rows, owners = (np.empty(shape, dtype=np.int64) for _ in range(3))
-    for place, job in enumerate(group):
-        mine = member == place
-        index = (drawn[mine] * len(pools[job].train)).astype(np.int64)
+    return [
+        np.where(member == place, (drawn * len(pools[job].train)).astype(np.int64), -1)
+        for place, job in enumerate(group)
+    ]
+
+
+def _given(group: tuple[int, ...], jobs: Sequence[SiteJob]) -> list[Indices] | None:
+    """(step row) of each job of a unit: rows of train that were given, which are places in its pool; None of none."""
+    config, given = jobs[group[0]].config, [jobs[i].train_rows for i in group]
+    if all(rows is None for rows in given):
+        return None
+    shape = (config.n_steps, config.batch_size)
+    found = [np.array(rows if rows is not None else (), dtype=np.int64) for rows in given]
+    names = ", ".join(jobs[i].task.name for i in group)
+    if any(rows.shape != shape for rows in found):
+        raise InputError(
+            f"train_rows of {names} must be (step row) = (n_steps, batch_size) = {shape}, got {found[0].shape}"
+        )
+    if not (sum((rows >= 0).astype(np.int64) for rows in found) == 1).all():
+        raise InputError(f"every row of a step of train_rows must be a row of one task, of {names}, and -1 for others")
+    return found
+
+
+def _unit(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> Unit:
+    config = jobs[group[0]].config
+    places = _given(group, jobs) or _drawn(group, jobs, pools)
+    questions, rows, owners = (np.empty((config.n_steps, config.batch_size), dtype=np.int64) for _ in range(3))
+    for job, index in zip(group, places, strict=True):
+        mine = index >= 0
+        index = index[mine]
         questions[mine], rows[mine], owners[mine] = pools[job].train[index], pools[job].rows[index], job
     return Unit(
         jobs=group,
