@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -318,3 +319,25 @@ def test_doctor_says_why_a_model_without_attention_in_some_layers_is_refused(
     (check,) = json.loads(capsys.readouterr().out)["checks"]
     assert (check["code"], check["state"]) == ("hook_z", "fail")
     assert "1 of the 2 layers" in check["meaning"]
+
+
+def test_answers_that_share_their_first_token_are_said_before_and_after_a_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prices.csv"
+    rows = sl.load_tasks("demo", ["antonym"])["antonym"].train[:30]
+    path.write_text("input,output\n" + "".join(f"{row.input},sum of {row.output}\n" for row in rows))
+    assert run("tasks", "audit", str(path), "--model", "demo", "--json") == 0
+    (audit,) = json.loads(capsys.readouterr().out)
+    assert (audit["first_tokens"], audit["constant_rate"], audit["first_token_loss"]) == (1, 1, "fail")
+    assert run("tasks", "audit", str(path), "--json") == 0
+    assert "first_tokens" not in json.loads(capsys.readouterr().out)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert run("fit", str(path), "--out", str(tmp_path / "run"), *FAST) == 0
+    said = capsys.readouterr()
+    (line,) = [line for line in said.out.splitlines() if "first_tokens" in line and line.startswith("failed:")]
+    assert 'loss="answer"' in line and "--generate" in line
+    (warning,) = [line for line in said.err.splitlines() if "loss='answer'" in line]
+    assert warning.startswith("warning: ")
+    assert sl.Run.load(tmp_path / "run").fits["prices"].config.loss == "answer"

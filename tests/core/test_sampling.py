@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError
 from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sampling import embedding_prompts, few_shot_prompts, sample_tasks, zero_shot_prompts
+from site_lens.core.sampling import (
+    embedding_prompts,
+    few_shot_prompts,
+    sample_rows,
+    sample_tasks,
+    sampled,
+    zero_shot_prompts,
+)
 from site_lens.core.tasks import Example, Task
 from tests.core.conftest import laws
 
@@ -131,3 +138,16 @@ def test_the_draw_of_tasks_depends_on_the_seed_and_not_on_what_the_tasks_hold() 
 def test_more_tasks_than_there_are_cannot_be_drawn(n_tasks: int) -> None:
     with pytest.raises(InputError, match=f"cannot draw {n_tasks} of {len(TASKS)} tasks"):
         sample_tasks(TASKS, n_tasks, seed=0)
+
+
+def test_a_sample_of_rows_is_drawn_by_their_content_and_a_smaller_one_is_part_of_it() -> None:
+    rows = [Example(f"word {i}", ("a" if i < 150 else "b",)) for i in range(200)]  # sorted by answer
+    found = sample_rows(rows, 60)
+    assert found == sample_rows(list(rows), 60) == sorted(set(found))
+    assert len(found) == 60
+    assert 6 <= sum(rows[i].output == "b" for i in found) <= 25  # a quarter of 60, give or take three deviations
+    assert set(sample_rows(rows, 10)) < set(sample_rows(rows, 20)) < set(found)
+    assert sample_rows([*rows, Example("more", ("a",))], 60) != found
+    for n in (200, 500, None):
+        assert sample_rows(rows, n) == list(range(200))
+    assert sampled(rows, 3) == tuple(rows[i] for i in sample_rows(rows, 3))

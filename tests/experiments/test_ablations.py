@@ -9,7 +9,7 @@ import torch
 
 import site_lens as sl
 from site_lens.core.fit_ablation import FitAblation
-from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.sampling import sampled, zero_shot_prompts
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.methods import Method
 from site_lens.interventions.scoring import score_methods
@@ -100,7 +100,7 @@ def test_all_prompt_tokens_are_injected_as_a_method_of_every_token_does_it(
         "everywhere",
         edits=lambda model: [replace(edit, column=None) for edit in sl.inject(model, fit.gates, fit.embedding)],
     )
-    asked = Asked.of(demo, zero_shot_prompts(demo_tasks["antonym"].test[:20], fit.template))
+    asked = Asked.of(demo, zero_shot_prompts(sampled(demo_tasks["antonym"].test, 20), fit.template))
     ((_, scores),) = score_methods(demo, asked, [everywhere])
     assert np.array_equal(row(ablation, "all_prompt_tokens", "antonym"), scores.metrics["first_token"])
     assert not np.array_equal(row(ablation, "all_prompt_tokens", "antonym"), row(ablation, "default", "antonym"))
@@ -109,7 +109,7 @@ def test_all_prompt_tokens_are_injected_as_a_method_of_every_token_does_it(
 def test_last_tokens_are_injected_as_in_each_prompt_alone(
     demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
 ) -> None:
-    asked = Asked.of(demo, zero_shot_prompts(demo_tasks["antonym"].test[:20], fit.template))
+    asked = Asked.of(demo, zero_shot_prompts(sampled(demo_tasks["antonym"].test, 20), fit.template))
     edits = [replace(e, column=c) for e in sl.inject(demo, fit.gates, fit.embedding) for c in (-1, -2, -3)]
     with torch.no_grad():
         logits = [demo.forward(Batch.of([ids], pad=0, device=demo.device), edits)[0] for ids in asked.ids]
@@ -128,7 +128,7 @@ def test_more_last_tokens_than_a_prompt_has_are_all_of_them(
 def test_generated_tokens_are_injected_at_every_step_when_asked(
     demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
 ) -> None:
-    queries = demo_tasks["antonym"].test[:20]
+    queries = sampled(demo_tasks["antonym"].test, 20)
     prompts = [prompt.text for prompt in zero_shot_prompts(queries, fit.template)]
     texts = sl.generate(demo, prompts, sl.inject(demo, fit.gates, fit.embedding), every_step=True)
     right = [text.strip().split("\n")[0] in query.outputs for text, query in zip(texts, queries, strict=True)]

@@ -98,8 +98,8 @@ def test_no_heads_are_zero_and_few_shot_and_all_heads_are_all_heads_hard(
     n = curves.asked.shape[1]
     for j, (name, task) in enumerate(balanced_tasks().items()):
         all_heads = fits[name].replace(gates=sl.HeadGates.constant(planted.grid, 1.0))
-        hard = sl.evaluate(planted, task, sl.SiteFits([all_heads]), n_shots=8, progress=False)[name]
-        plain = sl.evaluate(planted, task, sl.SiteFits([fits[name]]), n_shots=8, progress=False)[name]
+        hard = sl.evaluate(planted, task, sl.SiteFits([all_heads]), n_shots=8, max_queries=n, progress=False)[name]
+        plain = sl.evaluate(planted, task, sl.SiteFits([fits[name]]), n_shots=8, max_queries=n, progress=False)[name]
         for o in range(len(curves.orderings)):
             assert np.array_equal(curves.right[0, o, j, 0], plain.first_token[0, :n])
             assert np.array_equal(curves.right[1, o, j, 0], plain.first_token[1, :n])

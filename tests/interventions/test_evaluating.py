@@ -135,3 +135,36 @@ def test_answers_that_begin_alike_are_counted(demo: LensModel) -> None:
 def test_counts_below_one_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task], options: dict[str, int]) -> None:
     with pytest.raises(sl.InputError, match="must be at least 1"):
         sl.evaluate(demo, demo_tasks["antonym"], **options)  # type: ignore[arg-type]
+
+
+def test_queries_are_one_sample_of_test_whatever_is_measured_and_the_record_holds_its_rows(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    task = demo_tasks["antonym"]
+    found = [sl.evaluate(demo, task, own, max_queries=9, seed=seed)["antonym"] for own, seed in ((fits, 0), (None, 3))]
+    rows = found[0].query_rows
+    assert rows is not None and len(rows) == 9
+    assert rows == found[1].query_rows != tuple(range(9))
+    assert found[0].queries == tuple(task.test[row].input for row in rows)
+    assert sl.evaluate(demo, task, n_shots=2)["antonym"].query_rows == tuple(range(len(task.test)))
+
+
+def test_another_template_than_that_of_a_fit_is_noted(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    other = sl.PromptTemplate(input_prefix="X:")
+    for template, noted in ((None, False), (sl.PromptTemplate(), False), (other, True)):
+        found = sl.evaluate(demo, demo_tasks["antonym"], fits, template=template, max_queries=2, n_shots=2)["antonym"]
+        assert any("X: 56" in note for note in found.notes) == noted
+
+
+def test_the_first_tokens_of_the_targets_are_recorded(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    found = sl.evaluate(demo, task, n_shots=2)["antonym"].first_tokens
+    assert found == sl.first_tokens(demo, task.test)
+    rows = tuple(sl.Example(row.input, (f"sum of {row.output}",)) for row in task.test)
+    alike = sl.Task("alike", rows, rows, rows)
+    run = sl.evaluate(demo, alike, n_shots=2)
+    assert run["alike"].first_tokens is not None
+    assert not run["alike"].first_tokens.tell_apart
+    assert run["alike"].first_tokens.constant == 1

@@ -75,7 +75,8 @@ def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_t
     fits = sl.fit_site(demo, task, sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4))
     measured = sl.evaluate(demo, task, fits, n_shots=4, max_queries=20)[task.name]
     gates, embedding = fits[task.name].gates, torch.tensor(fits[task.name].embedding.mean)
-    for i, query in enumerate(task.test[:20]):
+    for i, row in enumerate(measured.query_rows or ()):
+        query = task.test[row]
         prompt = sl.PromptTemplate().render([], query)
         ids = demo.encoder.encode([prompt.text])[0]
         target = demo.encoder.answers([prompt.text], [prompt.answer])[0][0][0]
