@@ -80,8 +80,9 @@ class TaskEmbedding(Record):
             return prompts_of_rows(task, self.template, self.prompt_rows.astype(int).tolist()).prompts
         if self.seed == NO_SEED:
             raise InputError(f"the rows of the prompts behind the embedding of {self.task!r} are not known")
-        n = {"n_prompts": self.n_prompts, "n_shots": self.n_shots}
-        return prompts_of_embedding(task, self.template, seed=self.seed, **n).prompts
+        return prompts_of_embedding(
+            task, self.template, n_prompts=self.n_prompts, n_shots=self.n_shots, seed=self.seed
+        ).prompts
 
     def zeros(self) -> Self:
         """Return the same record with a mean of zero: gates alone, without the content."""

@@ -114,8 +114,8 @@ def prompts_of_rows(task: Task, template: PromptTemplate, rows: Sequence[Sequenc
         raise InputError(f"prompt_rows of {task.name!r} need a query at least, and no row below 0")
     lists: list[list[int]] = drawn.tolist()
     prompts = tuple(template.render([task.train[i] for i in shots], task.train[query]) for *shots, query in lists)
-    shown, asked = (frozenset(part) for part in (drawn[:, :-1].flat, drawn[:, -1].flat))
-    return PromptSet(prompts, shown, asked, tuple(map(tuple, lists)))
+    shown = frozenset(row for *shots, _ in lists for row in shots)
+    return PromptSet(prompts, shown, frozenset(query for *_, query in lists), tuple(map(tuple, lists)))
 
 
 def as_rows(task: Task, rows: ArrayLike, what: str, axes: str) -> NDArray[np.int64]:
@@ -128,7 +128,7 @@ def as_rows(task: Task, rows: ArrayLike, what: str, axes: str) -> NDArray[np.int
         found = np.asarray(rows)
         whole = found.astype(np.int64)
     except (TypeError, ValueError):
-        found = whole = np.zeros(0)
+        found = whole = np.zeros(0, dtype=np.int64)
     if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf" or not (found == whole).all():
         raise InputError(f"{what} of {task.name!r} must be whole numbers with axes {axes}, got {str(rows):.80}")
     if whole.min() < -1 or whole.max() >= len(task.train):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from site_lens.core.agreement import TaskAgreement
 from site_lens.core.convergence import Convergence
 from site_lens.core.diagnosis import Diagnosis, Finding, State
+from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import STATUSES, SiteFit, SiteFits
 from site_lens.core.paired_tests import Paired, describe
@@ -87,13 +88,15 @@ def diagnose(
         `task_agnostic`, `seeds_disagree`, `few_queries` and `first_tokens`, in this order.
 
     Raises:
-        InputError: There are no fits.
+        InputError: There are no fits, or a run came with further controls or evaluations.
         MismatchError: The fits are over different grids.
 
     Reference: arXiv 2507.20906, section 5, for the failure signatures.
     """
     if isinstance(run, SiteFits):
         run = Run(run, dict(controls or {}), evaluations)
+    elif evaluations is not None or controls is not None:
+        raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
     agreement = measure_agreement(run.fits)
     cases = [_case(run, one) for one in agreement.tasks]
     return Diagnosis(findings=tuple(check(case) for case in cases for check in CHECKS))

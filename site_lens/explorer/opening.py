@@ -42,12 +42,14 @@ def explore(
         The explorer. Its `head_set` and `basket` can be used in the next cell.
 
     Raises:
-        InputError: There are no fits, or the packages of the extra `notebook` are not installed.
+        InputError: There are no fits, there are tasks and no model, or the packages of the extra `notebook` are not installed.
         MismatchError: A fit belongs to another model.
     """
     need_notebook()
     from site_lens.explorer.view import Explorer
 
+    if model is None and (tasks is not None or n_queries != N_QUERIES):
+        raise InputError("tasks and n_queries are for the answers of a model; hand in the model, or leave them out")
     whole = Run(run) if isinstance(run, SiteFits) else run
     live = None if model is None else _live(model, whole.fits, tasks, n_queries)
     return Explorer(Exploration(whole, live))

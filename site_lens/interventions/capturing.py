@@ -94,6 +94,8 @@ def capture_embeddings(
             task.name: prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed)
             for task in wanted
         }
+    elif seed:
+        raise InputError(f"prompt_rows leave nothing to draw with seed={seed}; leave out one of the two")
     else:
         drawn = {task.name: _given(task, template, prompt_rows, n_prompts, n_shots) for task in wanted}
     owners = [name for name, found in drawn.items() for _ in found.prompts]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError
-from site_lens.core.fits import SiteFit, SiteFits
+from site_lens.core.fits import MixRule, SiteFit, SiteFits
 from site_lens.core.method_names import EvaluatedMethod, few_shot_name
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.scores import HeadGates
@@ -76,7 +76,8 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
     closes the others. Of a pair only the labels that its embedding saw are known.
     """
     gates, embedding = parts(fit)
-    seed, n_labelled, n_trained, rule = None, len(embedding.labelled_rows), len(gates.grid), "convex"
+    seed, n_labelled, n_trained = None, len(embedding.labelled_rows), len(gates.grid)
+    rule: MixRule = "convex"
     if isinstance(fit, SiteFit):
         seed, n_labelled, rule, notes = fit.seed, fit.n_labelled, fit.config.mix, fit.notes + notes
         n_trained = n_trained if fit.config.alpha_per == "head" else gates.grid.n_layers

@@ -177,7 +177,7 @@ class _Pool:
         stream = seed_stream(config.seed, task.digest, "queries")
         n = min(config.n_queries or len(task.train), len(task.train))
         rows = np.sort(stream.choice(len(task.train), n, replace=False))
-        train, valid = [task.train[i] for i in rows], sampled(task.valid, config.n_valid)
+        train, valid = [task.train[i] for i in rows], list(sampled(task.valid, config.n_valid))
         if config.null == "shuffled_answers":
             train, valid = (with_shuffled_answers(split, stream) for split in (train, valid))
         template, whole = job.embedding.template, config.loss == "answer"
@@ -230,7 +230,7 @@ def _given(group: tuple[int, ...], jobs: Sequence[SiteJob]) -> list[Indices] | N
         raise InputError(
             f"train_rows of {names} must be (step row) = (n_steps, batch_size) = {shape}, got {found[0].shape}"
         )
-    if not (sum((rows >= 0).astype(np.int64) for rows in found) == 1).all():
+    if not (np.sum([rows >= 0 for rows in found], axis=0) == 1).all():
         raise InputError(f"every row of a step of train_rows must be a row of one task, of {names}, and -1 for others")
     return found
 

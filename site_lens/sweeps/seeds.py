@@ -49,7 +49,7 @@ def merge_seeds(runs: Mapping[int, Run]) -> Run:
     fits = SiteFits([fit for seed in sorted(runs) for fit in runs[seed].fits.values()])
     if first.evaluations is None:
         return Run(fits, controls)
-    parts = []
+    parts: list[Evaluation] = []
     for seed in sorted(runs):
         (measured,) = (runs[seed].evaluations or {}).values()
         measured = _with_seed(measured, {*SITE_METHODS, *controls}, seed)

@@ -67,7 +67,7 @@ def test_test_rows_do_not_count_and_valid_rows_do(demo: LensModel) -> None:
 
 
 def test_a_sample_of_valid_is_asked_and_not_its_first_rows(demo: LensModel) -> None:
-    texts = [f"{first} {second}" for first in QUERIES for second in QUERIES]
+    texts = tuple(f"{first} {second}" for first in QUERIES for second in QUERIES)
     valid = (*rows("cold", texts[:6]), *rows("red", texts[6:]))  # sorted by class, the rarer one first
     task = Task("sorted", rows("cold"), valid, rows("red"))
     cold, red = (favouring(demo, answer, answer, 100.0) for answer in ("cold", "red"))

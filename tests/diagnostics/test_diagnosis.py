@@ -8,6 +8,7 @@ import pytest
 
 from site_lens.core.answer_tokens import FirstTokens
 from site_lens.core.diagnosis import Finding, State
+from site_lens.core.errors import InputError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
 from site_lens.core.runs import SHUFFLED_ANSWERS, TASK_AGNOSTIC, Run
@@ -217,3 +218,11 @@ def test_evaluations_without_first_tokens_say_what_is_missing() -> None:
     found = finding("first_tokens", accuracies={})
     assert found.state == "not_applicable"
     assert "evaluate again" in found.meaning
+
+
+def test_what_a_run_brings_itself_is_not_taken_beside_it() -> None:
+    run = Run(fake_fits(["antonym"]))
+    with pytest.raises(InputError):
+        diagnose(run, evaluations=Evaluations([fake_evaluation("antonym")]))
+    with pytest.raises(InputError):
+        diagnose(run, controls={})

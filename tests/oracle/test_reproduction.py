@@ -94,7 +94,7 @@ def test_a_fit_is_followed_step_by_step_from_what_its_record_holds(
         embeddings = {
             name: sl.capture_embeddings(
                 demo, demo_tasks[name], n_prompts=4, n_shots=3,
-                prompt_rows={name: fit.embedding.prompt_rows.astype(int).tolist()},
+                prompt_rows={name: np.asarray(fit.embedding.prompt_rows).astype(int).tolist()},
             )[name]
             for name, fit in fits.items()
         }  # fmt: skip
@@ -126,6 +126,13 @@ def test_rows_that_cannot_be_asked_are_refused(demo: LensModel, demo_tasks: dict
     for rows in wrong_prompts:
         with pytest.raises(sl.InputError, match="prompt_rows"):
             sl.capture_embeddings(demo, task, n_prompts=2, n_shots=2, prompt_rows=rows)
+
+
+def test_a_seed_beside_given_rows_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    with pytest.raises(sl.InputError, match="seed=3"):
+        sl.capture_embeddings(
+            demo, demo_tasks["antonym"], n_prompts=1, n_shots=1, seed=3, prompt_rows={"antonym": [[0, 1]]}
+        )
 
 
 def test_the_prompts_of_an_embedding_are_those_of_its_own_rows(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
