@@ -42,7 +42,8 @@ def explore(
         The explorer. Its `head_set` and `basket` can be used in the next cell.
 
     Raises:
-        InputError: There are no fits, there are tasks and no model, or the packages of the extra `notebook` are not installed.
+        InputError: There are no fits, there are tasks and no model, or the packages of the extra `notebook` are not
+            installed.
         MismatchError: A fit belongs to another model.
     """
     need_notebook()
