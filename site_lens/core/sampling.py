@@ -126,7 +126,8 @@ def as_rows(task: Task, rows: ArrayLike, what: str, axes: str) -> NDArray[np.int
     """
     try:
         found = np.asarray(rows)
-        whole = found.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # what is not finite is no whole number, which is said below
+            whole = found.astype(np.int64)
     except (TypeError, ValueError):
         found = whole = np.zeros(0, dtype=np.int64)
     if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf" or not (found == whole).all():

@@ -155,7 +155,7 @@ def test_another_template_than_that_of_a_fit_is_noted(
     other = sl.PromptTemplate(input_prefix="X:")
     for template, noted in ((None, False), (sl.PromptTemplate(), False), (other, True)):
         found = sl.evaluate(demo, demo_tasks["antonym"], fits, template=template, max_queries=2, n_shots=2)["antonym"]
-        assert any("X: 56" in note for note in found.notes) == noted
+        assert any("X:" in note for note in found.notes) == noted
 
 
 def test_the_first_tokens_of_the_targets_are_recorded(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:

@@ -113,7 +113,8 @@ def test_rows_that_cannot_be_asked_are_refused(demo: LensModel, demo_tasks: dict
     config, n = sl.SiteConfig(n_prompts=2, n_shots=2, n_steps=2, batch_size=2), len(task.train)
     wrong_steps: list[Any] = [
         {}, *({"antonym": rows} for rows in (
-            [[0, 1]], [[0, 1], [0, n]], [[0, 1], [0, -1]], [[0, 1], [0, 0.5]], [[0, 1], [0]], "rows",
+            [[0, 1]], [[0, 1], [0, n]], [[0, 1], [0, -1]], [[0, 1], [0, 0.5]], [[0, 1], [0, float("nan")]],
+            [[0, 1], [0]], "rows",
         )),
     ]  # fmt: skip
     for rows in wrong_steps:
