@@ -8,12 +8,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.errors import InputError, MismatchError
 
 MOST_PLACES = 2**20
 """Layers times heads that a grid may have: a hundred times those of the largest models, and few enough to draw."""
 
 
+@checked_methods
 @dataclass(frozen=True, order=True, slots=True)
 class Head:
     """One attention head, written `L3H7`; both indices count from 0."""
@@ -39,6 +41,7 @@ class Head:
         return cls(int(found[1]), int(found[2]))
 
 
+@checked_methods
 @dataclass(frozen=True)
 class HeadGrid:
     """The shape in which a model's heads stand: how many query heads each layer has.
@@ -105,6 +108,7 @@ class HeadGrid:
         return f"HeadGrid({self})"
 
 
+@checked_methods
 @dataclass(frozen=True)
 class HeadSet:
     """A set of heads of one grid, with set algebra (`|`, `&`, `-`, `^`, `~`)."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.digests import digest_arrays, digest_json
 from site_lens.core.errors import InputError
 
@@ -69,6 +70,10 @@ class Frozen(BaseModel):
     """A value checked on creation that never changes; use `replace` for a changed copy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        checked_methods(cls)
 
     def __init__(self, **fields: Any) -> None:
         try:

@@ -5,10 +5,12 @@ from functools import cache
 
 import numpy as np
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.errors import InputError
 from site_lens.core.records import Float32
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class Interval:
     """An estimate, the interval around it, and how many observations stand behind it."""

@@ -24,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import InputError, MismatchError, StorageError, unknown_name
 from site_lens.core.provenance import ModelIdentity
@@ -40,6 +41,7 @@ FOLDERS = ("results", "failures", "plans", "models", "claims", "partial", "damag
 JOB_FILE = "job.json"
 
 
+@checked_methods
 class RunStore:
     """Results of sweeps in a folder.
 
