@@ -68,7 +68,7 @@ def checked(function: F, home: str | None = None) -> F:
         for name, value in given.items():
             parameter = signature.parameters[name]
             if name not in hints:
-                hints[name] = _hint(parameter, function)
+                hints[name] = hint_of(parameter, function)
             for one in value if parameter.kind is parameter.VAR_POSITIONAL else (value,):
                 if one is not parameter.default and not suits(one, hints[name]):
                     raise _refusal(name, one, hints[name])
@@ -78,7 +78,8 @@ def checked(function: F, home: str | None = None) -> F:
     return cast(F, call)
 
 
-def _hint(parameter: inspect.Parameter, function: Callable[..., Any]) -> object:
+def hint_of(parameter: inspect.Parameter, function: Callable[..., Any]) -> object:
+    """Return the type that a parameter is checked against, `Any` where it is not."""
     if parameter.annotation is parameter.empty or parameter.kind is parameter.VAR_KEYWORD:
         return Any
     holder = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})

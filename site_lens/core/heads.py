@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from site_lens.core.checked import checked_methods
+from site_lens.core.checked import checked, checked_methods
 from site_lens.core.errors import InputError, MismatchError
 
 MOST_PLACES = 2**20
@@ -53,6 +53,7 @@ class HeadGrid:
     heads_per_layer: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "heads_per_layer", tuple(self.heads_per_layer))
         if not self.heads_per_layer or min(self.heads_per_layer) < 0 or max(self.heads_per_layer) == 0:
             raise InputError(f"a head grid needs at least one head, got heads per layer {self.heads_per_layer!r:.80}")
         if self.n_layers * self.n_heads > MOST_PLACES:
@@ -161,6 +162,7 @@ class HeadSet:
             mask[head.layer, head.head] = True
         return mask
 
+    @checked
     def _other(self, other: "HeadSet") -> frozenset[Head]:
         if other.grid != self.grid:
             raise MismatchError(f"head sets of different grids: {self.grid} and {other.grid}")

@@ -63,7 +63,7 @@ def readable(error: ValidationError) -> str:
     came = repr(first["input"])
     came = came if len(came) < 80 else came[:77] + "..."
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message} (got {came})" if where else message
+    return f"{where}: {message} (got {' '.join(came.split())})" if where else message
 
 
 class Frozen(BaseModel):
