@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
+from site_lens.core.errors import InputError
 from site_lens.core.heads import Head
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
@@ -45,7 +46,9 @@ class AttentionSample(Record):
         return self
 
     def pattern(self, prompt: int) -> Float32:
-        """Return (head query key) of one prompt, as wide as the prompt."""
+        """Return (head query key) of one prompt, as wide as the prompt; negative ones count from the last."""
+        if not -len(self.tokens) <= prompt < len(self.tokens):
+            raise InputError(f"there is no prompt {prompt} among {len(self.tokens)}")
         n = len(self.tokens[prompt])
         found: Float32 = self.patterns[prompt, :, :n, :n]
         return found

@@ -8,12 +8,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from site_lens.core.checked import checked, checked_methods
 from site_lens.core.errors import InputError, MismatchError
 
 MOST_PLACES = 2**20
 """Layers times heads that a grid may have: a hundred times those of the largest models, and few enough to draw."""
 
 
+@checked_methods
 @dataclass(frozen=True, order=True, slots=True)
 class Head:
     """One attention head, written `L3H7`; both indices count from 0."""
@@ -39,6 +41,7 @@ class Head:
         return cls(int(found[1]), int(found[2]))
 
 
+@checked_methods
 @dataclass(frozen=True)
 class HeadGrid:
     """The shape in which a model's heads stand: how many query heads each layer has.
@@ -50,6 +53,7 @@ class HeadGrid:
     heads_per_layer: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "heads_per_layer", tuple(self.heads_per_layer))
         if not self.heads_per_layer or min(self.heads_per_layer) < 0 or max(self.heads_per_layer) == 0:
             raise InputError(f"a head grid needs at least one head, got heads per layer {self.heads_per_layer!r:.80}")
         if self.n_layers * self.n_heads > MOST_PLACES:
@@ -105,6 +109,7 @@ class HeadGrid:
         return f"HeadGrid({self})"
 
 
+@checked_methods
 @dataclass(frozen=True)
 class HeadSet:
     """A set of heads of one grid, with set algebra (`|`, `&`, `-`, `^`, `~`)."""
@@ -157,6 +162,7 @@ class HeadSet:
             mask[head.layer, head.head] = True
         return mask
 
+    @checked
     def _other(self, other: "HeadSet") -> frozenset[Head]:
         if other.grid != self.grid:
             raise MismatchError(f"head sets of different grids: {self.grid} and {other.grid}")

@@ -6,10 +6,12 @@ from typing import Any, Literal, Self
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.records import Frozen
 from site_lens.core.tasks import Example
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A rendered prompt and the texts that count as its answer."""

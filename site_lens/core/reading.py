@@ -13,12 +13,14 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.errors import InputError
 
 MOST_DEPTH = 48
 """Lists and objects inside each other in one JSON file; records and tasks have fewer than 12."""
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a file may hold at most; larger ones are refused before they are read."""

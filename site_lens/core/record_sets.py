@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError, StorageError, unknown_name
 from site_lens.core.reading import current_limits, is_hidden
@@ -62,14 +63,24 @@ def manifests(folder: str | Path) -> list[Path]:
     return found
 
 
+@checked_methods
 class RecordSet(Mapping[str, R], Generic[R]):
     """A read-only mapping from a name to a record, in the order in which the records came."""
 
     record_class: ClassVar[type[Record]]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        checked_methods(cls)
+
     def __init__(self, records: Iterable[R]) -> None:
         self._records: dict[str, R] = {}
-        for key, record in self._keyed(list(records)):
+        given = list(records)
+        if strange := [one for one in given if not isinstance(one, self.record_class)]:
+            raise InputError(
+                f"{type(self).__name__} holds {self.record_class.__name__} records, got {strange[0]!r:.60}"
+            )
+        for key, record in self._keyed(given):
             if key in self._records:
                 raise InputError(f"two records called {key!r}; keep them in separate sets")
             self._records[key] = record

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.digests import digest_arrays, digest_json
 from site_lens.core.errors import InputError
 
@@ -65,13 +66,17 @@ def readable(error: ValidationError) -> str:
         came = "a number of very many digits"
     came = came if len(came) < 80 else came[:77] + "..."
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message} (got {came})" if where else message
+    return f"{where}: {message} (got {' '.join(came.split())})" if where else message
 
 
 class Frozen(BaseModel):
     """A value checked on creation that never changes; use `replace` for a changed copy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        checked_methods(cls)
 
     def __init__(self, **fields: Any) -> None:
         try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from site_lens.core.attention import AttentionSamples
+from site_lens.core.checked import checked_methods
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
@@ -49,6 +50,7 @@ PARTS = ("fits", *SEVERAL, "evaluations", "attention", "studies")
 """Every part of a run's folder."""
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Run:
     """What was fitted and measured together."""

@@ -7,6 +7,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.errors import InputError
 
 PRIOR_SD = sqrt(1 / 8)
@@ -14,6 +15,7 @@ PRIOR_SD = sqrt(1 / 8)
 prior, Beta(1/2, 1/2). Without it tasks that tie at 1.0 would have an interval of no width."""
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class Interval:
     """An estimate, the interval around it, and how many observations stand behind it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.digests import digest_json, seed_stream
 from site_lens.core.errors import InputError
 
@@ -53,6 +54,7 @@ def half_character(text: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Task:
     """A task: a name and three splits of examples.
@@ -206,6 +208,7 @@ def _alike(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class TaskAudit:
     """Leaks and ambiguities of a task, as counts.

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
+from site_lens.core.checked import checked
 from site_lens.core.digests import seed_stream
 from site_lens.core.errors import InputError
 from site_lens.core.fits import SiteFit
@@ -47,6 +48,7 @@ class LiveModel:
         InputError: There would be no query or no demonstration.
     """
 
+    @checked
     def __init__(
         self,
         model: LensModel,

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.errors import ModelError
 from site_lens.core.provenance import ModelIdentity
 from site_lens.models.plain import made_up
@@ -30,6 +31,7 @@ def precision(identity: ModelIdentity) -> str:
     return "int8" if identity.quantization == "int8" else identity.dtype
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class Check:
     """One measured property of a model."""

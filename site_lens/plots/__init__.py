@@ -1,9 +1,10 @@
 """Figures: one function a plot, one record in, one plotly Figure out; no model, no torch, no file.
 
 Every submodule is named after the one function it holds; the imports below put the function, not the submodule,
-under that name.
+under that name. Each checks the types of its arguments when it is called from here.
 """
 
+from site_lens.core.checked import checked
 from site_lens.plots.accuracy import accuracy as accuracy
 from site_lens.plots.alpha_histogram import alpha_histogram as alpha_histogram
 from site_lens.plots.alpha_paths import alpha_paths as alpha_paths
@@ -61,3 +62,5 @@ __all__ = [
     "landscape_slice",
     "sensitivity",
 ]
+
+globals().update({name: checked(globals()[name], __name__) for name in __all__})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from site_lens.core.answer_tokens import FirstTokens
+from site_lens.core.checked import checked_methods
 from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError
@@ -19,6 +20,7 @@ from site_lens.interventions.prefixes import Indices as Indices
 from site_lens.models.protocol import LensModel
 
 
+@checked_methods
 @dataclass(frozen=True, slots=True)
 class SiteJob:
     """One fit to be made: the task, the settings, and the embedding that alpha mixes in."""

@@ -7,6 +7,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.errors import StorageError
 from site_lens.interventions.progress import progress_bar
 from site_lens.sweeps.engines import Completed, Engine, InProcess
@@ -23,6 +24,7 @@ DIED = "WorkerDied"
 """What a failure is called whose worker the system killed even when it had nothing else to do."""
 
 
+@checked_methods
 @dataclass
 class SweepOutcome:
     """What became of the jobs of a sweep."""

@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from site_lens.core.checked import checked_methods
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError, MismatchError, StorageError, unknown_name
 from site_lens.core.provenance import ModelIdentity
@@ -41,6 +42,7 @@ MOST_TRACE = 100_000
 """Letters of a traceback that are kept, the last ones."""
 
 
+@checked_methods
 class RunStore:
     """Results of sweeps in a folder.
 
