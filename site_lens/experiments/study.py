@@ -29,6 +29,7 @@ from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.other_embeddings import mean_embedding, random_embedding
 from site_lens.interventions.attending import sample_attention
 from site_lens.interventions.evaluating import evaluate
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.site import embed, fit_variants
 from site_lens.selectors.site_plan import SiteJob
@@ -37,6 +38,7 @@ TASKS_AT_ONCE = 16
 """Tasks fitted in one batch by default: enough to fill it; more are fitted group by group, each saved when done."""
 
 
+@on_model
 def fit_and_evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

@@ -14,6 +14,7 @@ from site_lens.core.sampling import prompts_of_embedding
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 
 
@@ -45,6 +46,7 @@ def last_z_of(model: LensModel, prompts: Sequence[Prompt]) -> Float[Tensor, "pro
     return found
 
 
+@on_model
 def capture_embeddings(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

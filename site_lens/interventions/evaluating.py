@@ -19,9 +19,11 @@ from site_lens.interventions.generating import generate_answers
 from site_lens.interventions.methods import Method, methods_for
 from site_lens.interventions.progress import progress_bar
 from site_lens.interventions.scoring import score_methods
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 
 
+@on_model
 def evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

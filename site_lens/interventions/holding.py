@@ -89,7 +89,6 @@ class HeldPrompts:
                     whose.flatten(),
                     heads_per_layer=self._model.grid.heads_per_layer,
                     rule=rule,
-                    column=0,
                 )
                 rows = tiled if len(tiled.lengths) == len(chunk) * n else _tiled(prefix, len(chunk))
                 group.judge(group.decode(rows, edits), found, start)
@@ -168,7 +167,7 @@ class Group:
 
             return change
 
-        edits = [Edit(layer, shifting(layer, n), 0) for layer, n in enumerate(grid.heads_per_layer) if n]
+        edits = [Edit(layer, shifting(layer, n)) for layer, n in enumerate(grid.heads_per_layer) if n]
         with torch.enable_grad():
             log_prob = self.decode(prefix, edits).log_softmax(-1).gather(1, self._targets[:, None])[:, 0]
             (gradient,) = torch.autograd.grad(metric(log_prob).sum(), shift)

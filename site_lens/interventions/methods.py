@@ -1,7 +1,7 @@
 """A fitted way to do a task: how it renders the prompt, and what it changes inside the model."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from site_lens.core.errors import InputError
@@ -26,7 +26,7 @@ class Method:
     n_shots: int = 0
     """Demonstrations in the prompt."""
     edits: Callable[[LensModel], Sequence[Edit]] = _no_edits
-    """Edits of the last prompt token (column 0 of the tail) or of every token (all columns), the same for every row.
+    """Edits of the last prompt token (column -1) or of every token (all columns), the same for every row.
     Edits of every token allow no clean prefix: the prompts are prefilled under them."""
     every_step: bool = False
     """Whether the edits act on generated tokens, too."""
@@ -43,9 +43,11 @@ class Method:
     """Time to make it, where it was measured."""
     notes: tuple[str, ...] = ()
 
-    def around(self, model: LensModel) -> AbstractContextManager[object]:
-        """Return the context in which the model is to be called."""
-        return nullcontext() if self.context is None else self.context(model)
+    @contextmanager
+    def around(self, model: LensModel) -> Iterator[None]:
+        """Lock the model, and put it into the context in which it is to be called."""
+        with model.locked(), nullcontext() if self.context is None else self.context(model):
+            yield
 
 
 def prompting(n_shots: int) -> Method:
@@ -66,11 +68,11 @@ def site_methods(name: str, fit: SiteFit, notes: tuple[str, ...] = ()) -> dict[s
             n_labelled=fit.n_labelled,
             n_trained=len(gates.grid) if fit.config.alpha_per == "head" else gates.grid.n_layers,
             stored_bytes=gates.values.nbytes + (fit.embedding.mean.nbytes if fit.embedding.mean.any() else 0),
-            edits=lambda model: inject(model, gates, fit.embedding, rule=fit.config.mix),
+            edits=lambda model: inject(model, gates, fit.embedding),
             notes=fit.notes + notes,
         )
 
-    top = HeadGates.of(fit.gates.top(round(fit.gates.mass())), task=fit.task)
+    top = HeadGates.of(fit.gates.top(round(fit.gates.mass())), task=fit.task, mix=fit.gates.mix)
     variants = {"": fit.gates, "_hard": fit.gates.hard(), "_top_k": top}
     return {suffix: method(suffix, gates) for suffix, gates in variants.items()}
 

@@ -13,6 +13,7 @@ from site_lens.core.provenance import library_versions
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.site_loop import SiteLoop, UnitRun
 from site_lens.selectors.site_plan import Plan, SiteJob, make_plan
@@ -20,6 +21,7 @@ from site_lens.selectors.site_plan import Plan, SiteJob, make_plan
 T = TypeVar("T")
 
 
+@on_model
 def fit_site(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
@@ -82,7 +84,7 @@ def fit_site(
         for task in wanted:
             start = None if warm_starts is None else _of(warm_starts, task.name, "warm start", HeadGates)
             jobs.append(SiteJob(task, run, _of(given, task.name, "embedding", TaskEmbedding), start))
-    fits = SiteFits(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
+    fits = SiteFits(_fit_all(model, jobs, [None] * len(jobs), budget_bytes=budget_bytes, progress=progress))
     _check_finite(list(fits.values()), fits, throw)
     return fits
 
@@ -107,6 +109,7 @@ def embed(
     )
 
 
+@on_model
 def fit_variants(
     model: LensModel,
     variants: Mapping[str, Sequence[SiteJob]],
@@ -119,22 +122,26 @@ def fit_variants(
 
     Tasks, seeds, settings and embeddings may differ from job to job; within a set, jobs must differ in task or seed.
     Rows of all sets share prefixes and passes; jobs with another `mix` or `prefix_dtype` run in a batch of their own.
+    Jobs that say `shared` share an alpha map with those of their own set that have the same settings.
     Further arguments and errors are those of `fit_site`.
     """
     jobs = [job for members in variants.values() for job in members]
-    fits = iter(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
+    sets = [name for name, members in variants.items() for _ in members]
+    fits = iter(_fit_all(model, jobs, sets, budget_bytes=budget_bytes, progress=progress))
     found = {name: SiteFits([next(fits) for _ in members]) for name, members in variants.items()}
     _check_finite([fit for members in found.values() for fit in members.values()], found, throw)
     return found
 
 
-def _fit_all(model: LensModel, jobs: Sequence[SiteJob], *, budget_bytes: int, progress: bool | None) -> list[SiteFit]:
+def _fit_all(
+    model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object], *, budget_bytes: int, progress: bool | None
+) -> list[SiteFit]:
     """Fit jobs, those that can share a batch in one; return the fits in the order of the jobs."""
     fits: dict[int, SiteFit] = {}
     kinds = [(job.config.mix, job.config.prefix_dtype) for job in jobs]
     for kind in dict.fromkeys(kinds):
         chosen = [i for i, own in enumerate(kinds) if own == kind]
-        plan = make_plan(model, [jobs[i] for i in chosen])
+        plan = make_plan(model, [jobs[i] for i in chosen], [sets[i] for i in chosen])
         runs = SiteLoop(model, plan, budget_bytes=budget_bytes).run(progress=progress)
         fits |= {chosen[job]: _fit(model, plan, run, job) for run in runs for job in run.unit.jobs}
     return [fits[i] for i in range(len(jobs))]
@@ -159,7 +166,12 @@ def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
     return SiteFit(
         task=job.task.name,
         config=job.config,
-        gates=HeadGates(grid=model.grid, values=run.start if kept is None else run.alphas[kept], task=job.task.name),
+        gates=HeadGates(
+            grid=model.grid,
+            values=run.start if kept is None else run.alphas[kept],
+            task=job.task.name,
+            mix=job.config.mix,
+        ),
         embedding=job.embedding.zeros() if job.config.embedding == "zero" else job.embedding,
         trace=SiteTrace(
             loss=run.loss,
