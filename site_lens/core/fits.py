@@ -22,7 +22,7 @@ Status = Literal["nonfinite", "diverged", "early_stop", "converged", "step_limit
 """How a fit ended; see `STATUSES`."""
 
 STATUSES: dict[Status, str] = {
-    "nonfinite": "A loss or gradient was not finite; the gates are the best ones before that.",
+    "nonfinite": "An embedding, loss or gradient was not finite; the gates are the best ones before that.",
     "diverged": "The kept alphas are no better on valid than those before the first step.",
     "early_stop": "Validation loss did not improve for as many evaluations as the patience allows.",
     "converged": "Over the last ten steps or more no alpha moved by more than 0.05.",

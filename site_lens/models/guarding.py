@@ -51,11 +51,8 @@ def on_model(function: Function) -> Function:
 
 
 @contextmanager
-def torch_defaults(*devices: str) -> Iterator[None]:
+def torch_defaults() -> Iterator[None]:
     """Compute as torch does by default, whatever the caller has switched on: autocast, inference mode, another device.
-
-    Args:
-        devices: Kinds of devices that are computed on.
 
     Raises:
         InputError: The default number format is not float32; it is one for all threads, and stays the caller's.
@@ -69,7 +66,8 @@ def torch_defaults(*devices: str) -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())
-        for device in {"cpu", *devices}:
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        for device in {"cpu", *([] if accelerator is None else [accelerator.type])}:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         if torch.get_default_device().type != "cpu":
@@ -105,7 +103,6 @@ class Guard:
             )
         if any(weight.is_inference() for weight in host.parameters()):
             raise ModelError(f"{name} was loaded under torch.inference_mode; load it outside, or gradients do not pass")
-        self._devices = {weight.device.type for weight in host.parameters()}
         self._children = [module._modules for module in self._modules.values()]
         self._hooks = [getattr(module, hooks) for module in self._modules.values() for hooks in HOOKS]
         self._hooks += [getattr(torch_module, hooks) for hooks in GLOBAL_HOOKS]
@@ -131,7 +128,7 @@ class Guard:
             if self._inside:
                 yield
                 return
-            with torch_defaults(*self._devices):
+            with torch_defaults():
                 self._refuse_changes()
                 self._inside = True
                 try:

@@ -12,6 +12,7 @@ from site_lens.core.errors import FitError
 from site_lens.core.fits import SiteConfig
 from site_lens.core.records import Float32
 from site_lens.core.scores import HeadGates
+from site_lens.interventions.capturing import ADVICE
 from site_lens.selectors.gate_laws import GateLaw
 from site_lens.selectors.site_loop import SiteLoop, UnitRun
 from site_lens.selectors.site_plan import Plan, SiteJob, make_plan
@@ -61,7 +62,7 @@ def _learned(plan: Plan, run: UnitRun, config: SiteConfig) -> LearnedGates:
     job = plan.jobs[run.unit.jobs[0]]
     if run.ended == "nonfinite" or run.raw is None:
         raise FitError(
-            f"the loss of {job.task.name!r} became nonfinite after {run.n_steps} steps; use dtype='float32', or a "
+            f"the loss of {job.task.name!r} became nonfinite after {run.n_steps} steps: {run.trouble}; {ADVICE}, or a "
             "smaller learning rate"
         )
     rows = set(run.unit.train_rows.flat) | set(job.embedding.labelled_rows)

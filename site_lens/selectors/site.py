@@ -1,6 +1,7 @@
 """SITE: learn one alpha in [0, 1] per head that mixes a task embedding into zero-shot runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task, task_list
-from site_lens.interventions.capturing import capture_embeddings
+from site_lens.interventions.capturing import ADVICE, capture_embeddings, captured
 from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.site_loop import SiteLoop, UnitRun
@@ -56,7 +57,7 @@ def fit_site(
     Raises:
         InputError: A task has too few rows, or a prompt exceeds the context.
         MismatchError: An embedding or warm start belongs to another model.
-        FitError: A loss was not finite; `error.fits` holds every fit.
+        FitError: An embedding, a loss or a gradient was not finite; `error.fits` holds every fit.
 
     Reference: Park and Rhee, arXiv 2507.20906, sections 3 and 4.
 
@@ -76,17 +77,38 @@ def fit_site(
     runs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     if len({run.seed for run in runs}) < len(runs):
         raise InputError(f"a seed comes twice: {seeds}")
-    jobs = []
+    jobs: list[SiteJob] = []
     for run in runs:
-        given = embeddings
-        if given is None:
-            given = embed(model, wanted, run, template=template, progress=progress)
-        for task in wanted:
-            start = None if warm_starts is None else _of(warm_starts, task.name, "warm start", HeadGates)
-            jobs.append(SiteJob(task, run, _of(given, task.name, "embedding", TaskEmbedding), start))
+        if embeddings is None:
+            jobs += embedded_jobs(model, wanted, run, template=template, progress=progress)
+        else:
+            jobs += [SiteJob(task, run, _of(embeddings, task.name, "embedding", TaskEmbedding)) for task in wanted]
+    if warm_starts is not None:
+        jobs = [replace(job, warm_start=_of(warm_starts, job.task.name, "warm start", HeadGates)) for job in jobs]
     fits = SiteFits(_fit_all(model, jobs, [None] * len(jobs), budget_bytes=budget_bytes, progress=progress))
     _check_finite(list(fits.values()), fits, throw)
     return fits
+
+
+def embedded_jobs(
+    model: LensModel,
+    tasks: Sequence[Task],
+    config: SiteConfig,
+    *,
+    template: PromptTemplate | None = None,
+    progress: bool | None = None,
+) -> list[SiteJob]:
+    """Capture the embeddings that a config asks for and make a job of each; one that is not finite spoils no other."""
+    found, broken = captured(
+        model,
+        tasks,
+        n_prompts=config.n_prompts,
+        n_shots=config.n_shots,
+        seed=config.seed,
+        template=template,
+        progress=progress,
+    )
+    return [SiteJob(task, config, found[task.name], trouble=broken.get(task.name)) for task in tasks]
 
 
 def embed(
@@ -151,9 +173,9 @@ def _check_finite(fits: Sequence[SiteFit], everything: object, throw: bool) -> N
     broken = [fit for fit in fits if fit.status == "nonfinite"]
     if broken and throw:
         raise FitError(
-            f"the loss of {', '.join(repr(fit.task) for fit in broken)} became nonfinite after "
-            f"{len(broken[0].trace.loss)} steps; use dtype='float32', or a smaller lr. Pass throw=False to keep the "
-            "gates reached before that",
+            f"the fit of {', '.join(repr(fit.task) for fit in broken)} became nonfinite after "
+            f"{len(broken[0].trace.loss)} steps: {broken[0].notes[-1]}; {ADVICE}, or a smaller lr. Pass throw=False to "
+            "keep the gates reached before that",
             fits=everything,
         )
 
@@ -191,7 +213,7 @@ def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
         template=job.embedding.template,
         family=job.task.family,
         versions=library_versions(),
-        notes=_notes(model, plan, job_index),
+        notes=_notes(model, plan, job_index) + (() if run.trouble is None else (run.trouble,)),
     )
 
 

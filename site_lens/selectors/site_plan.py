@@ -26,6 +26,8 @@ class SiteJob:
     embedding: TaskEmbedding
     warm_start: HeadGates | None = None
     """Alphas to begin with instead of `config.init`."""
+    trouble: str | None = None
+    """Why its embedding is not finite, if so: zeros stand in its place, and no step is taken."""
 
 
 @dataclass(frozen=True, slots=True)
