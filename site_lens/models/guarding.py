@@ -40,7 +40,7 @@ def on_model(function: Function) -> Function:
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         model = args[0] if args else kwargs.get("model")
-        if not hasattr(model, "locked"):
+        if model is None or not hasattr(model, "locked"):
             raise InputError(
                 f"{function.__name__} takes a model from load_model or wrap_model, got a {type(model).__name__}"
             )

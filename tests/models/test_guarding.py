@@ -3,7 +3,7 @@
 import inspect
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,12 @@ def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_t
 def test_the_lock_is_that_of_the_model_underneath(fresh: Callable[[], HostModel]) -> None:
     model, stranger = fresh(), fresh()
     again, done, free = sl.wrap_model(model.host), threading.Event(), threading.Event()
-    threads = [
-        threading.Thread(target=lambda: (again.forward(batch_of(again)), done.set())),
-        threading.Thread(target=lambda: (stranger.forward(batch_of(stranger)), free.set())),
-    ]
+
+    def run(one: LensModel, over: threading.Event) -> None:
+        one.forward(batch_of(one))
+        over.set()
+
+    threads = [threading.Thread(target=run, args=each) for each in ((again, done), (stranger, free))]
     with model.locked():
         for thread in threads:
             thread.start()
@@ -133,7 +135,8 @@ def hung(handle: Any) -> Iterator[None]:
 
 
 def a_deep_module(model: HostModel) -> nn.Module:
-    return next(m for m in reversed(list(model.host.modules())) if type(m).__name__ in ("LayerNorm", "LayerNormPre"))
+    modules: list[nn.Module] = list(model.host.modules())
+    return next(module for module in reversed(modules) if type(module).__name__ in ("LayerNorm", "LayerNormPre"))
 
 
 def hook_point(model: HostModel, **options: Any) -> AbstractContextManager[None]:
@@ -204,7 +207,7 @@ def replaced(model: HostModel) -> None:
 
 def trained(model: HostModel) -> None:
     weight = a_weight(model)[2].requires_grad_(True)
-    weight.sum().backward()
+    torch.autograd.backward(weight.sum())
     torch.optim.SGD([weight], lr=0.1).step()
     weight.requires_grad_(False)
 
@@ -216,7 +219,7 @@ def loaded(model: HostModel) -> None:
 
 def pruned(model: HostModel) -> None:
     module, name, weight = a_weight(model)
-    prune.custom_from_mask(module, name, torch.zeros_like(weight))
+    prune.custom_from_mask(module, name, torch.zeros_like(weight))  # type: ignore[no-untyped-call]
 
 
 def computed(model: HostModel) -> None:
@@ -231,7 +234,7 @@ def swapped(model: HostModel) -> None:
 
 def forward_replaced(model: HostModel) -> None:
     module = a_deep_module(model)
-    module.forward = lambda *args, **kwargs: args[0]  # type: ignore[method-assign]
+    module.forward = lambda *args, **kwargs: args[0]
 
 
 CHANGES: dict[str, Callable[[HostModel], object]] = {
@@ -297,19 +300,20 @@ def test_a_change_during_a_call_is_found_at_its_end(fresh: Callable[[], HostMode
 
 # Ways of torch that somebody switched on
 
+
+@contextmanager
+def all_at_once() -> Iterator[None]:
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode(), torch.device("meta"):
+        yield
+
+
 WAYS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
     "inference mode": torch.inference_mode,
     "no gradients": torch.no_grad,
     "another device": lambda: torch.device("meta"),
-    "all at once": lambda: _all_at_once(),
+    "all at once": all_at_once,
 }
-
-
-@contextmanager
-def _all_at_once() -> Iterator[None]:
-    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode(), torch.device("meta"):
-        yield
 
 
 def test_what_is_computed_does_not_hang_on_what_the_caller_switched_on(
@@ -317,10 +321,12 @@ def test_what_is_computed_does_not_hang_on_what_the_caller_switched_on(
 ) -> None:
     task = demo_tasks["antonym"]
 
+    batch = batch_of(demo)
+
     def measured() -> list[Any]:
         fit = sl.fit_site(demo, task, SMALL)[task.name]
         log_prob = sl.evaluate(demo, task, sl.SiteFits([fit]), max_queries=8)[task.name].log_prob
-        return [fit.gates.values, fit.embedding.mean, log_prob, demo.forward(batch_of(demo)).detach().numpy()]
+        return [fit.gates.values, fit.embedding.mean, log_prob, demo.forward(batch).detach().numpy()]
 
     plain = measured()
     torch.use_deterministic_algorithms(True)
@@ -330,23 +336,14 @@ def test_what_is_computed_does_not_hang_on_what_the_caller_switched_on(
         torch.use_deterministic_algorithms(False)
     for name, way in WAYS.items():
         with way():
-            if name in ("another device", "all at once"):  # a batch that is made here would have no numbers
-                found[name] = [*measured_without_batch(demo, task), plain[-1]]
-            else:
-                found[name] = measured()
+            found[name] = measured()
     for name, numbers in found.items():
         assert all(np.array_equal(one, other) for one, other in zip(numbers, plain, strict=True)), name
 
 
-def measured_without_batch(model: LensModel, task: sl.Task) -> list[Any]:
-    fit = sl.fit_site(model, task, SMALL)[task.name]
-    log_prob = sl.evaluate(model, task, sl.SiteFits([fit]), max_queries=8)[task.name].log_prob
-    return [fit.gates.values, fit.embedding.mean, log_prob]
-
-
 def test_gradients_pass_through_a_model_that_was_loaded_in_inference_mode(tiny_folder: Callable[[str], Path]) -> None:
-    for way in (torch.inference_mode, lambda: torch.device("meta"), nullcontext):
-        with way():  # type: ignore[no-untyped-call]
+    for way in (torch.inference_mode(), torch.device("meta"), torch.autocast("cpu", torch.bfloat16)):
+        with way:
             model = sl.load_model(tiny_folder("gpt2"), dtype="float32", device="cpu")
             assert {check.state for check in sl.examine(model, longest=40)} <= {"ok", "skipped"}
 
