@@ -17,7 +17,7 @@ from site_lens.core.checked import ITERABLES, hint_of, suits
 from site_lens.models.protocol import LensModel
 from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import GRID, fake_attention, fake_evaluation, fake_fits, fake_identity, fake_transfer
-from tests.plots.fakes import fake_head_clusters, fake_overlap, fake_task_clusters
+from tests.plots.fakes import fake_co_clusters, fake_head_clusters, fake_overlap, fake_task_clusters
 from tests.small_experiments import fake_ablation, fake_arithmetic
 
 WRONG = (None, 3, "x", object(), [object()], {"x": 3})
@@ -80,7 +80,7 @@ def calls(function: Callable[..., Any], values: list[Any], *, slow: bool) -> Ite
     signature = inspect.signature(function)
     inner = getattr(function, "__func__", function)
     hints = {
-        name: hint_of(one, inner if isinstance(inner, FunctionType) else function.__init__)  # type: ignore[misc]
+        name: hint_of(one, inner if isinstance(inner, FunctionType) else function.__init__)
         for name, one in signature.parameters.items()
     }
     kinds = inspect.Parameter
@@ -127,14 +127,14 @@ def test_everything_public_answers_wrong_types_with_an_error_of_ours(
 def test_a_model_that_is_not_wrapped_is_refused_with_the_way_to_wrap_it(demo_tasks: dict[str, sl.Task]) -> None:
     plain = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=4, vocab_size=8))
     with pytest.raises(sl.InputError, match="wrap_model"):
-        sl.fit_site(plain, demo_tasks)  # type: ignore[arg-type]  # what it is about
+        sl.fit_site(plain, demo_tasks)  # what it is about
 
 
 def test_numbers_of_numpy_lists_for_tuples_and_generators_are_what_they_stand_for() -> None:
     fits = fake_fits(TASKS)
     gates = fits[TASKS[0]].gates
-    assert gates.top(np.int64(3)) == gates.top(3)
-    assert gates.hard(np.float32(0.5)) == gates.hard(0.5)
+    assert gates.top(np.int64(3)) == gates.top(3)  # type: ignore[arg-type]
+    assert gates.hard(np.float32(0.5)) == gates.hard(0.5)  # type: ignore[arg-type]
     assert sl.HeadGrid([2, 2]) == sl.HeadGrid.full(2, 2) and hash(sl.HeadGrid([2, 2]))  # type: ignore[arg-type]
     assert sl.compare_heads(one for one in fits.values()).names == sl.compare_heads(fits).names
 

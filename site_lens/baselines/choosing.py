@@ -67,7 +67,7 @@ def choose_layer(
     """
 
     def candidate(layer: int) -> Method:
-        edits = (Edit(layer, change_at(layer), 0, "residual"),)
+        edits = (Edit(layer, change_at(layer), site="residual"),)
         note = f"{method.name} of {task!r} acts behind layer {layer}, which was chosen on valid"
         return replace(method, edits=lambda model: edits, notes=(*method.notes, note))
 

@@ -27,7 +27,6 @@ def learned_task_vector(bench: Workbench, task: str) -> Method:
             torch.zeros(1, dtype=torch.long, device=model.device),
             heads_per_layer=model.grid.heads_per_layer,
             rule="additive",
-            column=0,
         )
 
     return Method(

@@ -92,13 +92,14 @@ class LoraAdapter:
         """
         if model is not self._model:
             raise MismatchError(f"this adapter changes modules of {self._model.identity.name}, which this model is not")
-        if any(place.original_component is not self._bases[name] for name, place in self._places.items()):
-            raise InputError("another adapter is switched on; leave its context first")
-        try:
-            self._put(self._layers)
-            yield
-        finally:
-            self._put(self._bases)
+        with model.locked():
+            if any(place.original_component is not self._bases[name] for name, place in self._places.items()):
+                raise InputError("another adapter is switched on; leave its context first")
+            try:
+                self._put(self._layers)
+                yield
+            finally:
+                self._put(self._bases)
 
     def _put(self, modules: dict[str, nn.Module]) -> None:
         for name, place in self._places.items():

@@ -3,7 +3,7 @@
 from site_lens.core.digests import seed_stream
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
-from site_lens.core.fits import STATUSES, MixRule, SiteFit, SiteFits
+from site_lens.core.fits import STATUSES, SiteFit, SiteFits
 from site_lens.core.heads import HeadSet
 from site_lens.core.sampling import need_rows
 from site_lens.core.scores import HeadGates
@@ -57,9 +57,8 @@ def site_random_heads(bench: Workbench, task: str) -> Method:
     stream = seed_stream(bench.config.seed, bench.tasks[task].digest, "random heads")
     drawn = HeadSet.random(grid, len(fit.gates.above(0.5)), seed=int(stream.integers(2**32)))
     # How many heads to draw was learned from the rows of the fit.
-    return _unlearned(
-        "site_random_heads", HeadGates.of(drawn), fit.embedding, rule=fit.config.mix, n_labelled=fit.n_labelled
-    )
+    gates = HeadGates.of(drawn, mix=fit.gates.mix)
+    return _unlearned("site_random_heads", gates, fit.embedding, n_labelled=fit.n_labelled)
 
 
 def all_heads_one(bench: Workbench, task: str) -> Method:
@@ -122,16 +121,15 @@ def _fitted(name: str, fit: SiteFit, *notes: str, variant: str = "") -> Method:
 
 
 def _everywhere(name: str, bench: Workbench, task: str, alpha: float) -> Method:
-    gates, embedding = HeadGates.constant(bench.model.grid, alpha), bench.embeddings()[task]
-    n_labelled = bench.labelled("embedding", task=task)
-    return _unlearned(name, gates, embedding, rule=bench.config.site.mix, n_labelled=n_labelled)
+    gates = HeadGates.constant(bench.model.grid, alpha, mix=bench.config.site.mix)
+    return _unlearned(name, gates, bench.embeddings()[task], n_labelled=bench.labelled("embedding", task=task))
 
 
-def _unlearned(name: str, gates: HeadGates, embedding: TaskEmbedding, *, rule: MixRule, n_labelled: int) -> Method:
+def _unlearned(name: str, gates: HeadGates, embedding: TaskEmbedding, *, n_labelled: int) -> Method:
     """Inject a task embedding at gates that no optimiser made."""
     return Method(
         name,
-        edits=lambda model: inject(model, gates, embedding, rule=rule),
+        edits=lambda model: inject(model, gates, embedding),
         n_labelled=n_labelled,
         stored_bytes=gates.values.nbytes + embedding.mean.nbytes,
     )

@@ -40,9 +40,10 @@ def show_frame(frame: "pd.DataFrame", as_json: bool, report: Path | None = None)
 
 def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
     """Print what a run measured and where its files are; fits that must not be read are named on stderr."""
-    broken = [key for key, fit in run.fits.items() if fit.status == "nonfinite"]
-    if broken:
-        show_line(f"warning: the loss became nonfinite for {', '.join(broken)}; do not read those fits", aside=True)
+    for key, fit in run.fits.items():
+        if fit.status == "nonfinite":
+            why = "".join(f" ({note})" for note in fit.notes[-1:])
+            show_line(f"warning: the fit of {key} became nonfinite{why}; do not read it", aside=True)
     found = sl.diagnose(run)
     failed: dict[str, list[str]] = {}
     for one in found.having("fail"):

@@ -45,7 +45,6 @@ def checked_methods(kind: type[T]) -> type[T]:
     return kind
 
 
-@cache
 def checked(function: F, home: str | None = None) -> F:
     """Check the arguments of a function against their annotations, whenever it is called.
 
@@ -56,6 +55,11 @@ def checked(function: F, home: str | None = None) -> F:
         function: The function.
         home: Module through which the checked one is reached, if it is another than the function's own.
     """
+    return cast(F, _checked(function, home))
+
+
+@cache  # the same name is looked up again and again
+def _checked(function: Callable[..., Any], home: str | None) -> Callable[..., Any]:
     signature = inspect.signature(function)
     hints: dict[str, object] = {}
 
@@ -75,7 +79,7 @@ def checked(function: F, home: str | None = None) -> F:
         return function(*args, **kwargs)
 
     call.__module__ = home or function.__module__  # where pickle looks for it
-    return cast(F, call)
+    return call
 
 
 def hint_of(parameter: inspect.Parameter, function: Callable[..., Any]) -> object:

@@ -13,19 +13,16 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.record_sets import RecordSet
 from site_lens.core.records import Axes, Float32, Frozen, Record
 from site_lens.core.scores import HeadGates
+from site_lens.core.scores import MixRule as MixRule
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MixRule = Literal["convex", "additive", "norm_preserving"]
-"""`convex`: (1 - alpha) z + alpha t, the paper's. `additive`: z + alpha t. `norm_preserving`: the convex mix, scaled
-to the norm of z, head by head."""
 
 Status = Literal["nonfinite", "diverged", "early_stop", "converged", "step_limit"]
 """How a fit ended; see `STATUSES`."""
 
 STATUSES: dict[Status, str] = {
-    "nonfinite": "A loss or gradient was not finite; the gates are the best ones before that.",
+    "nonfinite": "An embedding, loss or gradient was not finite; the gates are the best ones before that.",
     "diverged": "The kept alphas are no better on valid than those before the first step.",
     "early_stop": "Validation loss did not improve for as many evaluations as the patience allows.",
     "converged": "Over the last ten steps or more no alpha moved by more than 0.05.",
@@ -197,6 +194,8 @@ class SiteFit(Record):
             raise ValueError(f"gates over {self.gates.grid}, embedding over {self.embedding.model.grid}")
         if self.trace.alphas.shape[1:] != self.gates.grid.shape:
             raise ValueError(f"gates over {self.gates.grid}, trace of alphas of shape {self.trace.alphas.shape}")
+        if self.gates.mix != self.config.mix:  # as in the first records, whose gates do not name their rule
+            self.__dict__["gates"] = self.gates.replace(mix=self.config.mix)
         return self
 
     @property

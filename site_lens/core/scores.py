@@ -1,10 +1,10 @@
 """One number per head: scores of any selector, and gates, which are scores in [0, 1]."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.heads import Head, HeadGrid, HeadSet
@@ -13,6 +13,10 @@ from site_lens.core.records import Float32, LayerHead, Record
 
 if TYPE_CHECKING:
     import pandas as pd
+
+MixRule = Literal["convex", "additive", "norm_preserving"]
+"""`convex`: (1 - alpha) z + alpha t, the paper's. `additive`: z + alpha t. `norm_preserving`: the convex mix, scaled
+to the norm of z, head by head."""
 
 
 class HeadScores(Record):
@@ -92,6 +96,14 @@ class HeadGates(HeadScores):
 
     selector: str = "site"
     meaning: str = "alpha: share of the head's output replaced by the task embedding"
+    mix: MixRule = "convex"
+    """How they mix an embedding in, wherever they are used: as the fit did that they come from."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the paper's rule, so that the first records, which do not name one, keep their digests."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("mix", "convex")}
 
     @model_validator(mode="after")
     def _within_unit(self) -> Self:
@@ -100,14 +112,14 @@ class HeadGates(HeadScores):
         return self
 
     @classmethod
-    def constant(cls, grid: HeadGrid, alpha: float, *, task: str | None = None) -> Self:
+    def constant(cls, grid: HeadGrid, alpha: float, *, task: str | None = None, mix: MixRule = "convex") -> Self:
         """Build gates with the same alpha at every head."""
-        return cls(grid=grid, values=np.where(grid.mask, alpha, 0.0), selector="constant", task=task)
+        return cls(grid=grid, values=np.where(grid.mask, alpha, 0.0), selector="constant", task=task, mix=mix)
 
     @classmethod
-    def of(cls, heads: HeadSet, *, task: str | None = None) -> Self:
+    def of(cls, heads: HeadSet, *, task: str | None = None, mix: MixRule = "convex") -> Self:
         """Build hard gates: alpha 1 for the heads of the set, 0 for the others."""
-        return cls(grid=heads.grid, values=heads.mask(), selector="head_set", task=task)
+        return cls(grid=heads.grid, values=heads.mask(), selector="head_set", task=task, mix=mix)
 
     def hard(self, threshold: float = 0.5) -> Self:
         """Round: alpha 1 above the threshold, 0 at or below it."""

@@ -22,6 +22,7 @@ from site_lens.interventions.holding import HeldPrompts
 from site_lens.interventions.patching import inject
 from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import Edit, LensModel
 from site_lens.selectors.site import embed, fit_variants
 from site_lens.selectors.site_plan import SiteJob
@@ -30,6 +31,7 @@ DEFAULT, ZERO_SHOT, HARD, ALL_TOKENS = "default", "zero_shot", "hard", "all_prom
 GENERATED, EVERY_STEP = "generated", "every_step"
 
 
+@on_model
 def ablate_fit(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
@@ -169,7 +171,7 @@ def _answers(
     fit = fits[DEFAULT]
     prompts = zero_shot_prompts(queries, fit.template)
     found = _held(model, prompts, fits, gates)
-    edits = inject(model, fit.gates, fit.embedding, rule=fit.config.mix)
+    edits = inject(model, fit.gates, fit.embedding)
     asked = Asked.of(model, prompts)
     for variant in variants:
         if variant.factor == "position":

@@ -14,9 +14,11 @@ from site_lens.core.task_arithmetic import KINDS, REFERENCES, TaskArithmetic
 from site_lens.core.tasks import Task
 from site_lens.experiments.first_fits import first_fits
 from site_lens.interventions.holding import HeldPrompts
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 
 
+@on_model
 def combine_tasks(
     model: LensModel,
     task_a: Task,

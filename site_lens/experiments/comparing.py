@@ -15,6 +15,7 @@ from site_lens.core.tasks import Task
 from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
 from site_lens.interventions.methods import Method
 from site_lens.interventions.progress import progress_bar
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.table import SELECTORS, scores_of
@@ -26,6 +27,7 @@ LEFT_OUT = (ModelError, FitError)
 DEFAULT_METHODS = tuple(name for name, baseline in BASELINES.items() if not baseline.optional)
 
 
+@on_model
 def compare_methods(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

@@ -11,9 +11,11 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.runs import CONTENTS
 from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.study import fit_and_evaluate
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 
 
+@on_model
 def content_controls(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

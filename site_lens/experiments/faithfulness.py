@@ -35,6 +35,7 @@ from site_lens.experiments.first_fits import first_fits
 from site_lens.interventions.capturing import last_z_of
 from site_lens.interventions.holding import Answers, HeldPrompts
 from site_lens.interventions.progress import progress_bar
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.chance import shuffled_within_layers
 from site_lens.selectors.knock_out import uninformed_mean
@@ -49,6 +50,7 @@ TASK_AXIS = {"ranks": 1, "right": 2, "log_prob": 2, "references": 1, "reference_
 """Where tasks stand in the arrays of the record."""
 
 
+@on_model
 def faithfulness_curves(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

@@ -18,6 +18,7 @@ from site_lens.core.records import Float32
 from site_lens.core.sampling import sampled, zero_shot_prompts
 from site_lens.core.tasks import Example, Task
 from site_lens.interventions.holding import HeldPrompts
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.site import embed, fit_variants
 from site_lens.selectors.site_plan import SiteJob
@@ -26,6 +27,7 @@ N_POINTS = 11
 """Points of a line, both ends among them."""
 
 
+@on_model
 def fit_landscape(
     model: LensModel,
     task: Task,

@@ -23,6 +23,7 @@ from site_lens.interventions.asking import Asked
 from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import ROWS_PER_DECODE, prefill_prompts, prompt_batches
 from site_lens.interventions.progress import progress_bar
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.models.weights import copying_scores, direct_logits
 from site_lens.selectors.settings import ComparisonConfig
@@ -39,6 +40,7 @@ TOKENS_AT_ONCE = 1024
 """Tokens of prompts whose attention is looked at together: every layer keeps that of all its heads meanwhile."""
 
 
+@on_model
 def head_profiles(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
@@ -188,7 +190,6 @@ def injected_alone(
             torch.zeros_like(rows),
             heads_per_layer=model.grid.heads_per_layer,
             rule=fit.config.mix,
-            column=0,
         )
         tail = asked.tail(model.device).repeat(len(gates), 1)
         logits = model.decode(prefix.rows(rows), tail, edits)[0][:, -1]

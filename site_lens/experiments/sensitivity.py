@@ -24,6 +24,7 @@ from site_lens.interventions.capturing import capture_embeddings
 from site_lens.interventions.evaluating import evaluate
 from site_lens.interventions.holding import HeldPrompts
 from site_lens.interventions.progress import progress_bar
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.site import fit_variants
 from site_lens.selectors.site_plan import SiteJob
@@ -38,6 +39,7 @@ class _Run:
     fit_seed: int = 0
 
 
+@on_model
 def prompt_sensitivity(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

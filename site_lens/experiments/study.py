@@ -29,14 +29,16 @@ from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.other_embeddings import mean_embedding, random_embedding
 from site_lens.interventions.attending import sample_attention
 from site_lens.interventions.evaluating import evaluate
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
-from site_lens.selectors.site import embed, fit_variants
+from site_lens.selectors.site import embedded_jobs, fit_variants
 from site_lens.selectors.site_plan import SiteJob
 
 TASKS_AT_ONCE = 16
 """Tasks fitted in one batch by default: enough to fill it; more are fitted group by group, each saved when done."""
 
 
+@on_model
 def fit_and_evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
@@ -76,7 +78,7 @@ def fit_and_evaluate(
         budget_bytes: Bytes of prefixes to hold at a time.
         progress: Show progress bars; on a terminal and in notebooks only when None.
 
-    A fit whose loss becomes nonfinite is kept with that status; the others go on.
+    A fit whose embedding or loss is not finite is kept with that status and a note of where; the others go on.
 
     Raises:
         InputError: A task has too few rows for its prompts, a prompt exceeds the context, or a control is unknown or
@@ -160,8 +162,7 @@ def _fit_group(
     """Fit some tasks and their controls in one batch."""
     jobs = []
     for config in configs:
-        embeddings = embed(model, tasks, config, template=template, progress=progress)
-        jobs += [SiteJob(task, config, embeddings[task.name]) for task in tasks]
+        jobs += embedded_jobs(model, tasks, config, template=template, progress=progress)
     variants = {"site": jobs} | {name: _control(name, jobs, len(tasks)) for name in controls}
     found = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
     return Run(found["site"], {name: found[name] for name in controls})
@@ -193,7 +194,8 @@ def _control(name: str, jobs: Sequence[SiteJob], n_tasks: int) -> list[SiteJob]:
         return [replace(job, embedding=random_embedding(job.embedding, seed=job.config.seed)) for job in jobs]
     blocks = [jobs[start : start + n_tasks] for start in range(0, len(jobs), n_tasks)]
     if name == MEAN_EMBEDDING:
-        means = [mean_embedding([job.embedding for job in block]) for block in blocks]
+        sound = [[job for job in block if job.trouble is None] or block for block in blocks]
+        means = [mean_embedding([job.embedding for job in those]) for those in sound]
         return [replace(job, embedding=mean) for block, mean in zip(blocks, means, strict=True) for job in block]
     following = [(job, block[(i + 1) % n_tasks]) for block in blocks for i, job in enumerate(block)]
-    return [replace(job, embedding=other.embedding) for job, other in following]
+    return [replace(job, embedding=o.embedding, trouble=job.trouble or o.trouble) for job, o in following]

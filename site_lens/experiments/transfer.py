@@ -25,10 +25,12 @@ from site_lens.interventions.holding import HeldPrompts
 from site_lens.interventions.methods import prompting
 from site_lens.interventions.progress import progress_bar
 from site_lens.interventions.scoring import score_methods
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.chance import shuffled_within_layers
 
 
+@on_model
 def transfer_matrix(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

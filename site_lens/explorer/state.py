@@ -209,7 +209,8 @@ class Exploration:
     def gates(self) -> HeadGates:
         """Return what is injected: the fitted alphas of the head set, or 1 where they are rounded; 0 elsewhere."""
         heads = self.head_set()
-        return HeadGates.of(heads, task=self.fit.task) if self.rounded else self.fit.gates.only(heads)
+        fitted = self.fit.gates
+        return HeadGates.of(heads, task=self.fit.task, mix=fitted.mix) if self.rounded else fitted.only(heads)
 
     def queries(self) -> tuple[str, ...]:
         """Return inputs of the task's test rows, as far as anything here knows them."""

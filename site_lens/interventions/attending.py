@@ -12,12 +12,14 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts
 from site_lens.core.tasks import Task
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import Batch, LensModel
 
 SHOTS = (0, 3)
 """Demonstrations in the prompts of a sample: the bare query, where SITE acts, and one that shows the task."""
 
 
+@on_model
 def sample_attention(
     model: LensModel,
     task: Task,

@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.core.embedding import NO_SEED, TaskEmbedding
-from site_lens.core.errors import InputError
+from site_lens.core.errors import FitError, InputError
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.sampling import PromptSet, prompts_of_embedding, prompts_of_rows
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 
 
@@ -36,6 +37,10 @@ class _Moments:
         return np.sqrt(self._squares / (self.n - 1)) if self.n > 1 else np.zeros_like(self.mean)
 
 
+ADVICE = "use dtype='float32', or 'bfloat16', whose range is as wide"
+"""What to do where float16 overflows."""
+
+
 def last_z_of(model: LensModel, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt layer head d_head"]:
     """Return z at the last token of every prompt, float32, on the model's device."""
     ids = model.encoder.encode([prompt.text for prompt in prompts])
@@ -45,6 +50,7 @@ def last_z_of(model: LensModel, prompts: Sequence[Prompt]) -> Float[Tensor, "pro
     return found
 
 
+@on_model
 def capture_embeddings(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
@@ -75,6 +81,7 @@ def capture_embeddings(
     Raises:
         InputError: A task has too few train rows, a prompt exceeds the context, or `prompt_rows` lack a task, name
             rows that are not there, or are not `n_prompts` of `n_shots` + 1.
+        FitError: z of some prompt is not finite; `error.fits` holds the embeddings of the other tasks.
 
     Reference: arXiv 2507.20906, section 3, with M = 50 and N = 10.
 
@@ -84,6 +91,32 @@ def capture_embeddings(
         >>> found = sl.capture_embeddings(sl.load_model("demo"), tasks, n_prompts=4, n_shots=3)
         >>> found["antonym"].mean.shape  # (layer head d_head)
         (6, 8, 32)
+    """
+    found, broken = captured(
+        model, tasks, n_prompts=n_prompts, n_shots=n_shots, seed=seed, template=template, prompt_rows=prompt_rows,
+        progress=progress,
+    )  # fmt: skip
+    if broken:
+        raise FitError(
+            "; ".join([*broken.values(), ADVICE]), fits={name: found[name] for name in found if name not in broken}
+        )
+    return found
+
+
+def captured(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    *,
+    n_prompts: int,
+    n_shots: int,
+    seed: int,
+    template: PromptTemplate | None,
+    prompt_rows: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    progress: bool | None,
+) -> tuple[dict[str, TaskEmbedding], dict[str, str]]:
+    """Capture embeddings as `capture_embeddings` does, and say of which tasks z is not finite, and where.
+
+    Zeros stand in the place of their embeddings.
     """
     template = template or PromptTemplate()
     wanted = task_list(tasks)
@@ -101,17 +134,28 @@ def capture_embeddings(
     owners = [name for name, found in drawn.items() for _ in found.prompts]
     ids = model.encoder.encode([prompt.text for found in drawn.values() for prompt in found.prompts])
     moments = {name: _Moments((*model.grid.shape, model.identity.d_head)) for name in drawn}
+    broken: dict[str, str] = {}
     with progress_bar(len(ids), "task embeddings", unit="prompt", progress=progress) as bar:
         for group, batch in prompt_batches(model, ids):
             z = model.last_z(batch).cpu().numpy()
+            for i, row in zip(group, z, strict=True):
+                if not np.isfinite(row).all() and owners[i] not in broken:
+                    place = i - owners.index(owners[i])
+                    asks = drawn[owners[i]].prompts[place].text[-40:]
+                    broken[owners[i]] = (
+                        f"the embedding of {owners[i]!r} is not finite in {model.identity.dtype}: at prompt {place} of "
+                        f"{n_prompts}, which ends in {asks!r}, {nonfinite_layers(row)}"
+                    )
             for name in dict.fromkeys(owners[i] for i in group):
-                moments[name].add(z[[owners[i] == name for i in group]])
+                if name not in broken:
+                    moments[name].add(z[[owners[i] == name for i in group]])
             bar.update(len(group))
-    return {
+    nothing = np.zeros((*model.grid.shape, model.identity.d_head))
+    found = {
         task.name: TaskEmbedding(
             task=task.name,
-            mean=moments[task.name].mean,
-            spread=moments[task.name].spread(),
+            mean=nothing if task.name in broken else moments[task.name].mean,
+            spread=nothing if task.name in broken else moments[task.name].spread(),
             n_prompts=n_prompts,
             n_shots=n_shots,
             seed=seed if prompt_rows is None else NO_SEED,
@@ -123,6 +167,7 @@ def capture_embeddings(
         )
         for task in wanted
     }
+    return found, broken
 
 
 def _given(
@@ -138,3 +183,9 @@ def _given(
             f"were asked for; pass n_prompts={shape[0]} and n_shots={shape[1] - 1}"
         )
     return found
+
+
+def nonfinite_layers(z: np.ndarray) -> str:
+    """Say from which layer on z of a prompt, (layer head d_head), is not finite."""
+    layers = np.flatnonzero(~np.isfinite(z).all((1, 2)))
+    return f"z is not finite from layer {layers[0]} on" if len(layers) else "z is finite in every layer"

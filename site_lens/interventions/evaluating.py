@@ -20,9 +20,11 @@ from site_lens.interventions.generating import generate_answers
 from site_lens.interventions.methods import Method, Pairs, fits_of, methods_for, parts
 from site_lens.interventions.progress import progress_bar
 from site_lens.interventions.scoring import score_methods
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 
 
+@on_model
 def evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
@@ -105,6 +107,7 @@ def evaluate_methods(
     found: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
     costs: dict[EvaluatedMethod, MethodCost] = {}
     notes: dict[str, None] = {}
+    broken: dict[tuple[int, ...], list[str]] = {}
     for n_shots in dict.fromkeys(method.n_shots for method in methods):
         stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
         prompts = few_shot_prompts(task, queries, settings.template, n_shots=n_shots, stream=stream).prompts
@@ -119,8 +122,12 @@ def evaluate_methods(
                 query_seconds=scores.seconds / len(queries),
             )
             if settings.generated:
-                found[method.evaluated] |= _matches(_generated(model, prompts, method), task.name, queries)
+                matches = _matches(_generated(model, prompts, method), task.name, queries)
+                found[method.evaluated] |= {name: _without(scores.nonfinite, right) for name, right in matches.items()}
             notes |= dict.fromkeys(method.notes)
+            if scores.nonfinite:
+                broken.setdefault(tuple(sorted(scores.nonfinite)), []).append(method.name)
+    notes |= dict.fromkeys(_nonfinite(broken, queries, model.identity.dtype))
     metrics = next(iter(found.values()))
     return Evaluation(
         task=task.name,
@@ -141,6 +148,20 @@ def evaluate_methods(
         versions=library_versions(),
         notes=tuple(notes),
     )
+
+
+def _nonfinite(broken: Mapping[tuple[int, ...], Sequence[str]], queries: Sequence[Example], dtype: str) -> list[str]:
+    """Say which queries, by place, had no finite logits under which methods."""
+    return [
+        f"{len(rows)} of {len(queries)} queries, the first of them test row {rows[0]} ({queries[rows[0]].input!r}), "
+        f"got logits that are not finite in {dtype} under {', '.join(names)}: counted as wrong"
+        for rows, names in broken.items()
+    ]
+
+
+def _without(rows: Sequence[int], right: np.ndarray) -> np.ndarray:
+    """Count what stands in some rows as wrong."""
+    return np.where(np.isin(np.arange(len(right)), rows), False, right)
 
 
 def _generated(model: LensModel, prompts: Sequence[Prompt], method: Method) -> list[str]:

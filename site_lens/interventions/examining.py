@@ -13,6 +13,7 @@ from site_lens.core.errors import InputError
 from site_lens.interventions.generating import generate
 from site_lens.interventions.patching import injection
 from site_lens.models.chat import chat_text
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import Batch, Edit, LensModel
 from site_lens.models.self_check import COMPARED, TOLERANCE, Check, judge, precision, same_as_transformers
 
@@ -65,6 +66,7 @@ Measure = Callable[[_Probe], float | str]
 """Returns what was measured, or why it was not."""
 
 
+@on_model
 def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
     """Measure on a model everything that fits, injections and evaluations rely on.
 
@@ -171,6 +173,7 @@ def _cached(n_tail: int, probe: _Probe) -> float:
     return probe.gap(logits[:, -1], probe.model.forward(probe.batch, edits))
 
 
+@torch.enable_grad()
 def _gradient(n_tail: int, probe: _Probe) -> float:
     prefix = probe.model.prefill(probe.batch.without_tail(n_tail))
     found = []
@@ -206,7 +209,7 @@ def _generation(probe: _Probe) -> float | str:
     model = probe.model
     if precision(model.identity) not in ("float32", "float64"):
         return f"greedy text in {precision(model.identity)} depends on the batch; examine the model in float32"
-    made = generate(model, PROMPTS, probe.edits(0.5, 0), max_new_tokens=N_GENERATED, stop_at="\0")
+    made = generate(model, PROMPTS, probe.edits(0.5), max_new_tokens=N_GENERATED, stop_at="\0")
     return sum(text != _greedy_without_cache(probe, row) for row, text in enumerate(made))
 
 

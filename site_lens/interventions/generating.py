@@ -11,6 +11,7 @@ from site_lens.core.errors import InputError
 from site_lens.core.matching import n_lines
 from site_lens.core.prompts import Prompt
 from site_lens.interventions.prefixes import length_batches, prefill_prompts
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import Edit, LensModel
 
 OnLogits = Callable[[Float[Tensor, "row vocab"]], Float[Tensor, "row vocab"]]
@@ -21,6 +22,7 @@ MOST_NEW_TOKENS = 20
 """Tokens that the published code generates at most."""
 
 
+@on_model
 @torch.no_grad()
 def generate(
     model: LensModel,
@@ -35,13 +37,13 @@ def generate(
 ) -> list[str]:
     r"""Continue prompts greedily.
 
-    Edits of column 0 act on the last prompt token; edits of all columns act on every prompt token. Generated tokens are
-    edited only where `every_step` says so; SITE's published inference leaves them alone.
+    Edits of column -1 act on the last prompt token; edits of all columns act on every prompt token. Generated tokens
+    are edited only where `every_step` says so; SITE's published inference leaves them alone.
 
     Args:
         model: The model.
         prompts: Texts to continue.
-        edits: Edits of column 0, the last prompt token, or of all columns; the same for every row.
+        edits: Edits of column -1, the last prompt token, or of all columns; the same for every row.
         every_step: Edit every generated token, too.
         on_logits: A step on the logits (row vocab) that the first token is chosen from.
         max_new_tokens: Tokens to generate at most.

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from site_lens.core.errors import ModelError
 from site_lens.core.fits import PREFIX_BUDGET, MixRule
 from site_lens.core.prompts import Prompt
 from site_lens.interventions.asking import Asked
@@ -89,7 +90,6 @@ class HeldPrompts:
                     whose.flatten(),
                     heads_per_layer=self._model.grid.heads_per_layer,
                     rule=rule,
-                    column=0,
                 )
                 rows = tiled if len(tiled.lengths) == len(chunk) * n else _tiled(prefix, len(chunk))
                 group.judge(group.decode(rows, edits), found, start)
@@ -148,6 +148,12 @@ class Group:
         n = len(logits) // len(self.places)
         targets = self._targets.repeat(n)[:, None]
         log_prob = logits.log_softmax(-1).gather(1, targets)[:, 0].view(n, -1)
+        if log_prob.isnan().any():
+            text = self._model.encoder.decode(self._asked.ids[int(log_prob.isnan().any(0).nonzero()[0])])
+            raise ModelError(
+                f"{self._model.identity.name} gives logits that are not finite in {self._model.identity.dtype} for the "
+                f"prompt that ends in {text[-40:]!r}; use dtype='float32' or 'bfloat16', or leave its row out"
+            )
         best = logits.argmax(-1).view(n, -1).tolist()
         right = [[token in ok for token, ok in zip(row, self._asked.accepted, strict=True)] for row in best]
         into.log_prob[first : first + n, self.places] = log_prob
@@ -168,7 +174,7 @@ class Group:
 
             return change
 
-        edits = [Edit(layer, shifting(layer, n), 0) for layer, n in enumerate(grid.heads_per_layer) if n]
+        edits = [Edit(layer, shifting(layer, n)) for layer, n in enumerate(grid.heads_per_layer) if n]
         with torch.enable_grad():
             log_prob = self.decode(prefix, edits).log_softmax(-1).gather(1, self._targets[:, None])[:, 0]
             (gradient,) = torch.autograd.grad(metric(log_prob).sum(), shift)

@@ -103,16 +103,17 @@ class LiveModel:
         task = self._tasks.get(fit.task)
         if task is None:
             return {}
-        if fit not in self._prompted:
-            n_shots = self._n_shown(task, sampled(task.test, self._n_queries))
-            methods = [prompting(n) for n in dict.fromkeys((0, n_shots))]
-            settings = EvaluationSettings(fit.template, max(n_shots, 1), self._n_queries, seed=self._seed)
-            measured = evaluate_methods(self._model, task, methods, settings)
-            self._prompted[fit] = {method: measured.accuracy(method) for method in measured.methods}
-        held = self._held_prompts(fit, task)
-        answered = held.answers(
-            torch.tensor(gates.values)[None], torch.tensor(fit.embedding.mean)[None], rule=fit.config.mix
-        )
+        with self._model.locked():
+            if fit not in self._prompted:
+                n_shots = self._n_shown(task, sampled(task.test, self._n_queries))
+                methods = [prompting(n) for n in dict.fromkeys((0, n_shots))]
+                settings = EvaluationSettings(fit.template, max(n_shots, 1), self._n_queries, seed=self._seed)
+                measured = evaluate_methods(self._model, task, methods, settings)
+                self._prompted[fit] = {method: measured.accuracy(method) for method in measured.methods}
+            held = self._held_prompts(fit, task)
+            answered = held.answers(
+                torch.tensor(gates.values)[None], torch.tensor(fit.embedding.mean)[None], rule=gates.mix
+            )
         return self._prompted[fit] | {INJECTED: wilson(int(answered.right.sum()), len(held))}
 
     def _held_prompts(self, fit: SiteFit, task: Task) -> HeldPrompts:
@@ -156,7 +157,7 @@ class LiveModel:
         if (fit, query) not in self._answers:
             made = generate(self._model, list(prompts.values()))
             self._answers[fit, query] = dict(zip(prompts, map(first_lines, made), strict=True))
-        edits = inject(self._model, gates, fit.embedding, rule=fit.config.mix)
+        edits = inject(self._model, gates, fit.embedding)
         (injected,) = generate(self._model, [prompts["zero_shot"]], edits)
         return self._answers[fit, query] | {INJECTED: first_lines(injected)}
 

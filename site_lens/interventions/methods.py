@@ -1,12 +1,12 @@
 """A fitted way to do a task: how it renders the prompt, and what it changes inside the model."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError
-from site_lens.core.fits import MixRule, SiteFit, SiteFits
+from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.method_names import EvaluatedMethod, few_shot_name
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.scores import HeadGates
@@ -31,7 +31,7 @@ class Method:
     seed: int | None = None
     """Seed of its fit, where it has one."""
     edits: Callable[[LensModel], Sequence[Edit]] = _no_edits
-    """Edits of the last prompt token (column 0 of the tail) or of every token (all columns), the same for every row.
+    """Edits of the last prompt token (column -1) or of every token (all columns), the same for every row.
     Edits of every token allow no clean prefix: the prompts are prefilled under them."""
     every_step: bool = False
     """Whether the edits act on generated tokens, too."""
@@ -53,9 +53,11 @@ class Method:
         """The method as evaluations record it."""
         return EvaluatedMethod.of(self.name, self.n_shots, self.seed)
 
-    def around(self, model: LensModel) -> AbstractContextManager[object]:
-        """Return the context in which the model is to be called."""
-        return nullcontext() if self.context is None else self.context(model)
+    @contextmanager
+    def around(self, model: LensModel) -> Iterator[None]:
+        """Lock the model, and put it into the context in which it is to be called."""
+        with model.locked(), nullcontext() if self.context is None else self.context(model):
+            yield
 
 
 def prompting(n_shots: int) -> Method:
@@ -77,9 +79,8 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
     """
     gates, embedding = parts(fit)
     seed, n_labelled, n_trained = None, len(embedding.labelled_rows), len(gates.grid)
-    rule: MixRule = "convex"
     if isinstance(fit, SiteFit):
-        seed, n_labelled, rule, notes = fit.seed, fit.n_labelled, fit.config.mix, fit.notes + notes
+        seed, n_labelled, notes = fit.seed, fit.n_labelled, fit.notes + notes
         n_trained = n_trained if fit.config.alpha_per == "head" else gates.grid.n_layers
 
     def method(suffix: str, alphas: HeadGates) -> Method:
@@ -89,11 +90,11 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
             n_labelled=n_labelled,
             n_trained=n_trained,
             stored_bytes=gates.values.nbytes + (embedding.mean.nbytes if embedding.mean.any() else 0),
-            edits=lambda model: inject(model, alphas, embedding, rule=rule),
+            edits=lambda model: inject(model, alphas, embedding),
             notes=notes,
         )
 
-    top = HeadGates.of(gates.top(round(gates.mass())), task=embedding.task)
+    top = HeadGates.of(gates.top(round(gates.mass())), task=embedding.task, mix=gates.mix)
     variants = {"": gates, "_hard": gates.hard(), "_top_k": top}
     return {suffix: method(suffix, alphas) for suffix, alphas in variants.items()}
 

@@ -71,7 +71,7 @@ def injection(
 
 
 def inject(
-    model: LensModel, gates: HeadGates, embedding: TaskEmbedding, *, rule: MixRule = "convex", column: int = 0
+    model: LensModel, gates: HeadGates, embedding: TaskEmbedding, *, rule: MixRule | None = None, column: int = -1
 ) -> list[Edit]:
     r"""Build the edits that inject a task: one gate map and one embedding for all rows.
 
@@ -81,8 +81,9 @@ def inject(
         model: The model to inject into.
         gates: Alpha of every head.
         embedding: What to mix in.
-        rule: How to mix.
-        column: Column of the last prompt token among the tokens of the call; 0 for the one-token tail of a prefix.
+        rule: How to mix; as the gates say when None.
+        column: Column of the last prompt token among the tokens of the call; the last one, as in whole prompts and in
+            the one-token tail of a prefix, unless an answer follows it.
 
     Raises:
         MismatchError: Gates or embedding belong to another grid, or z meant something else where they were made.
@@ -103,6 +104,6 @@ def inject(
         torch.tensor(embedding.mean, device=model.device)[None],
         torch.zeros(1, dtype=torch.long, device=model.device),
         heads_per_layer=model.grid.heads_per_layer,
-        rule=rule,
+        rule=rule or gates.mix,
         column=column,
     )

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from site_lens.core.fits import PrefixDType
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
 
 TOKENS_PER_BATCH = 2048
@@ -61,6 +62,7 @@ def bytes_per_token(model: LensModel, ids: Sequence[Sequence[int]]) -> float:
     return probe.n_bytes / probe.width
 
 
+@on_model
 def prefill_prompts(
     model: LensModel, ids: Sequence[Sequence[int]], edits: Sequence[Edit] = (), *, dtype: PrefixDType = "model"
 ) -> tuple[Prefix, Indices]:

@@ -115,8 +115,13 @@ def write_published_alphas(gates: HeadGates, path: str | Path) -> Path:
     """Write alphas as the published code does, (layer head) in float32; returns the path.
 
     Raises:
+        InputError: They mix by another rule than the published code, whose files name none.
         StorageError: The folder cannot be written.
     """
+    if gates.mix != "convex":
+        raise InputError(
+            f"published alphas mix convexly, and these gates by the rule {gates.mix}; save them with sl.save"
+        )
     return _write(gates.values, path)
 
 

@@ -17,6 +17,9 @@ from site_lens.models.protocol import Edit, LensModel, Prefix
 
 METRICS = ("first_token", "rank", "log_prob")
 
+LEAST_LOG_PROB = float(np.log(np.finfo(np.float32).tiny))
+"""Log-probability, in nats, that stands where there is none (-87.3): of logits that are not finite."""
+
 
 @dataclass
 class Scores:
@@ -26,6 +29,8 @@ class Scores:
     """By name, (query): whether the first token is right, its rank, and its log-probability in nats."""
     seconds: float = 0.0
     """Time of prefill and decode together; a prefix that methods share counts for each of them."""
+    nonfinite: list[int] = field(default_factory=list)
+    """Queries whose logits were not finite: wrong, of the last rank, and of the least log-probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ def score_methods(model: LensModel, asked: Asked, methods: Sequence[Method]) -> 
                 logits = model.decode(prefix, questions.tail(model.device), one.edits)[0][:, -1]
                 if one.method.on_logits is not None:
                     logits = one.method.on_logits(logits)
-                _take_down(one.scores.metrics, group, questions, logits)
+                _take_down(one.scores, group, questions, logits)
             one.scores.seconds += time.perf_counter() - start + (0.0 if own is None else shared_seconds)
     return ((one.method, one.scores) for one in every)
 
@@ -70,14 +75,17 @@ def _prefix(model: LensModel, questions: Asked, edits: Sequence[Edit] = ()) -> P
     return prefix.rows(torch.tensor(row_of, device=model.device))
 
 
-def _take_down(
-    metrics: dict[str, np.ndarray], group: Sequence[int], questions: Asked, logits: Float[Tensor, "row vocab"]
-) -> None:
+def _take_down(scores: Scores, group: Sequence[int], questions: Asked, logits: Float[Tensor, "row vocab"]) -> None:
     targets = questions.targets(logits.device)
-    best = logits.argmax(-1).tolist()
-    metrics["first_token"][group] = [token in right for token, right in zip(best, questions.accepted, strict=True)]
-    metrics["rank"][group] = target_rank(logits, targets).cpu().numpy()
-    metrics["log_prob"][group] = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0].cpu().numpy()
+    log_prob = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    none = log_prob.isnan().cpu().numpy()  # of minus infinity, which calibration may give, the rank is known
+    best, rank = logits.argmax(-1).tolist(), target_rank(logits, targets).cpu().numpy()
+    right = [token in accepted for token, accepted in zip(best, questions.accepted, strict=True)]
+    scores.metrics["first_token"][group] = np.where(none, False, right)
+    scores.metrics["rank"][group] = np.where(none, logits.shape[1], rank)
+    certain = torch.where(log_prob.isfinite(), log_prob, LEAST_LOG_PROB)
+    scores.metrics["log_prob"][group] = certain.cpu().numpy()
+    scores.nonfinite += [query for query, broken in zip(group, none, strict=True) if broken]
 
 
 def target_rank(logits: Float[Tensor, "row vocab"], targets: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from site_lens.core.errors import InputError, ModelError
 from site_lens.core.heads import Head, HeadGrid
 from site_lens.core.provenance import ModelIdentity
+from site_lens.models.guarding import Guard, on_model
 from site_lens.models.hooking import Function, StopForward, editing, hooked, split_heads, stop
 from site_lens.models.prefix import CachePrefix
 from site_lens.models.protocol import Batch, Edit, Prefix, Site, left_mask, left_positions
@@ -64,7 +66,8 @@ class HostModel(ABC):
         self.identity = identity
         self.device: torch.device = next(host.parameters()).device
         self._hook_points: dict[str, Any] = dict(host.hook_dict)  # which the bridge builds anew at each look
-        z_points(host)  # refuses a model without heads in some layer
+        points = z_points(host)  # refuses a model without heads in some layer
+        self._guard = Guard(host, points[0], identity.name)
 
     @abstractmethod
     def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
@@ -92,6 +95,11 @@ class HostModel(ABC):
         """The heads of the model."""
         return self.identity.grid
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Lock the model for this thread, and look whether it still is what was wrapped; see `Guard.locked`."""
+        return self._guard.locked()
+
+    @on_model
     @torch.no_grad()
     def last_z(self, batch: Batch) -> Float[Tensor, "row layer head d_head"]:
         """Return z of every head at the last prompt token, float32; stops before the last layer's output."""
@@ -109,6 +117,7 @@ class HostModel(ABC):
         self._run_until_stopped(batch, [(self._point("z", layer), keep(layer)) for layer in layers])
         return torch.stack([found[layer] for layer in layers], dim=1)
 
+    @on_model
     @torch.no_grad()
     def last_outputs(self, batch: Batch, site: Site) -> Float[Tensor, "row layer d_model"]:
         """Return what stands at a site other than z at the last prompt token, float32; see `LensModel.last_outputs`."""
@@ -127,6 +136,7 @@ class HostModel(ABC):
             self._run(batch.tokens, batch.lengths, last_only=True)
         return torch.stack([found[layer] for layer in layers], dim=1)
 
+    @on_model
     @torch.no_grad()
     def project(
         self, layer: int, z: Float[Tensor, "row head d_head"], *, bias: bool = False
@@ -137,6 +147,7 @@ class HostModel(ABC):
         written = self._write(layer, given).float().to(self.device)
         return written[:-1] if bias else written[:-1] - written[-1]
 
+    @on_model
     @torch.no_grad()
     def attention(self, batch: Batch, heads: Sequence[Head]) -> Float[Tensor, "row head query key"]:
         """Return the attention of some heads after the softmax, float32; see `LensModel.attention`."""
@@ -156,6 +167,7 @@ class HostModel(ABC):
             raise ModelError(f"layer {silent[0]} of {self.identity.name} computed its attention without showing it")
         return torch.stack([found[head.layer][:, head.head] for head in heads], dim=1)
 
+    @on_model
     @torch.no_grad()
     def prefill(self, *batches: Batch, edits: Sequence[Edit] = ()) -> CachePrefix:
         """Compute keys and values of all tokens of some batches; the last layer's output is never computed."""
@@ -176,6 +188,7 @@ class HostModel(ABC):
             except StopForward:
                 return
 
+    @on_model
     def decode(
         self, prefix: Prefix, tail: Int[Tensor, "row tail"], edits: Sequence[Edit] = ()
     ) -> tuple[Float[Tensor, "row tail vocab"], CachePrefix]:
@@ -187,6 +200,7 @@ class HostModel(ABC):
             logits = self._run(tail, lengths, cache, n_old=prefix.width)
         return logits.float().to(self.device), CachePrefix(cache, lengths, prefix.width + tail.shape[1])
 
+    @on_model
     def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Float[Tensor, "row vocab"]:
         """Run whole prompts and return the logits at the last token, float32."""
         with hooked(self._functions(edits)):

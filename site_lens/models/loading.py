@@ -17,6 +17,7 @@ from site_lens.core.reading import is_folder
 from site_lens.core.suggesting import did_you_mean, did_you_mean_path
 from site_lens.models.bridge import BridgeModel, keep_dtype_of_rotated
 from site_lens.models.context import Context
+from site_lens.models.guarding import torch_defaults
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooking import StopForward, hooked, split_heads
 from site_lens.models.host import HostModel, z_points
@@ -39,6 +40,7 @@ HOSTS: dict[str, type[HostModel]] = {"TransformerBridge": BridgeModel, "HookedTr
 """How each class of TransformerLens is driven. By name: TransformerLens 4 raises when asked for HookedTransformer."""
 
 
+@torch_defaults()
 def load_model(
     name: str | Path,
     *,
@@ -129,6 +131,7 @@ def load_model(
     return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check, known=known)
 
 
+@torch_defaults()
 def wrap_model(
     model: Any,
     *,

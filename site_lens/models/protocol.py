@@ -1,6 +1,7 @@
 """Everything the rest of the package knows of a model."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -99,6 +100,14 @@ class LensModel(Protocol):
     @property
     def grid(self) -> HeadGrid:
         """The heads of the model."""
+        ...
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Lock the model for this thread for as long as the context lasts; every method does so itself.
+
+        Raises:
+            ModelError: Hooks of others hang on the model, or it is not what it was when it was wrapped.
+        """
         ...
 
     def last_z(self, batch: Batch) -> Float[Tensor, "row layer head d_head"]:

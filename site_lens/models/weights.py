@@ -9,6 +9,7 @@ from torch import Tensor
 
 from site_lens.core.errors import ModelError
 from site_lens.core.heads import Head
+from site_lens.models.guarding import on_model
 from site_lens.models.host import HostModel
 from site_lens.models.protocol import LensModel
 
@@ -16,6 +17,7 @@ VOCABULARY_AT_ONCE = 2**14
 """Tokens of the vocabulary to multiply at a time."""
 
 
+@on_model
 @torch.no_grad()
 def copying_scores(model: LensModel, heads: Sequence[Head]) -> list[float]:
     """Score how far heads copy: whether attending to a token raises the logit of that same token.
@@ -56,6 +58,7 @@ def _copying(block: Any, head: Head, around: Float[Tensor, "d_model d_model"]) -
     return float(eigenvalues.real.sum()) / total if total > 0 else 0.0
 
 
+@on_model
 @torch.no_grad()
 def direct_logits(model: LensModel, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row vocab"]:
     """Pass what heads of a layer write through the final norm and the unembedding alone, float32.

@@ -272,11 +272,7 @@ class _Queries:
             rows = torch.tensor(places, device=device)
             questions = torch.tensor(self._questions[step][places], device=device)
             edits = injection(
-                gates[rows],
-                self._embeddings,
-                owners[rows],
-                heads_per_layer=self._model.grid.heads_per_layer,
-                column=0,
+                gates[rows], self._embeddings, owners[rows], heads_per_layer=self._model.grid.heads_per_layer
             )
             logits = self._model.decode(prefix, self._tail[questions], edits)[0][:, -1]
             found[rows] = F.cross_entropy(logits, self._targets[questions], reduction="none")

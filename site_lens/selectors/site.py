@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +16,8 @@ from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import as_rows
 from site_lens.core.scores import HeadGates
 from site_lens.core.tasks import Task, task_list
-from site_lens.interventions.capturing import capture_embeddings
+from site_lens.interventions.capturing import ADVICE, capture_embeddings, captured
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.site_loop import SiteLoop, UnitRun
 from site_lens.selectors.site_plan import Plan, SiteJob, make_plan
@@ -25,6 +27,7 @@ T = TypeVar("T")
 WHOLE_ANSWER = "the loss is taken on the whole answer (loss='answer'; loss='first_token' is the paper's)"
 
 
+@on_model
 def fit_site(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
@@ -64,7 +67,7 @@ def fit_site(
         InputError: A task has too few rows, a prompt exceeds the context, or `train_rows` lack a task, name rows that
             are not there or do not fit the config.
         MismatchError: An embedding or warm start belongs to another model.
-        FitError: A loss was not finite; `error.fits` holds every fit.
+        FitError: An embedding, a loss or a gradient was not finite; `error.fits` holds every fit.
 
     Reference: Park and Rhee, arXiv 2507.20906, sections 3 and 4.
 
@@ -84,18 +87,40 @@ def fit_site(
     runs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     if len({run.seed for run in runs}) < len(runs):
         raise InputError(f"a seed comes twice: {seeds}")
-    jobs = []
+    jobs: list[SiteJob] = []
     for run in runs:
-        given = embeddings
-        if given is None:
-            given = embed(model, wanted, run, template=template, progress=progress)
-        for task in wanted:
-            start = None if warm_starts is None else _of(warm_starts, task.name, "warm start", HeadGates)
-            rows = None if train_rows is None else _rows_of(train_rows, task)
-            jobs.append(SiteJob(task, run, _of(given, task.name, "embedding", TaskEmbedding), start, rows))
-    fits = SiteFits(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
+        if embeddings is None:
+            jobs += embedded_jobs(model, wanted, run, template=template, progress=progress)
+        else:
+            jobs += [SiteJob(task, run, _of(embeddings, task.name, "embedding", TaskEmbedding)) for task in wanted]
+    if warm_starts is not None:
+        jobs = [replace(job, warm_start=_of(warm_starts, job.task.name, "warm start", HeadGates)) for job in jobs]
+    if train_rows is not None:
+        jobs = [replace(job, train_rows=_rows_of(train_rows, job.task)) for job in jobs]
+    fits = SiteFits(_fit_all(model, jobs, [None] * len(jobs), budget_bytes=budget_bytes, progress=progress))
     _check_finite(list(fits.values()), fits, throw)
     return fits
+
+
+def embedded_jobs(
+    model: LensModel,
+    tasks: Sequence[Task],
+    config: SiteConfig,
+    *,
+    template: PromptTemplate | None = None,
+    progress: bool | None = None,
+) -> list[SiteJob]:
+    """Capture the embeddings that a config asks for and make a job of each; one that is not finite spoils no other."""
+    found, broken = captured(
+        model,
+        tasks,
+        n_prompts=config.n_prompts,
+        n_shots=config.n_shots,
+        seed=config.seed,
+        template=template,
+        progress=progress,
+    )
+    return [SiteJob(task, config, found[task.name], trouble=broken.get(task.name)) for task in tasks]
 
 
 def embed(
@@ -118,6 +143,7 @@ def embed(
     )
 
 
+@on_model
 def fit_variants(
     model: LensModel,
     variants: Mapping[str, Sequence[SiteJob]],
@@ -130,23 +156,27 @@ def fit_variants(
 
     Tasks, seeds, settings and embeddings may differ from job to job; within a set, jobs must differ in task or seed.
     Rows of all sets share prefixes and passes; jobs with another `mix` or `prefix_dtype` run in a batch of their own.
+    Jobs that say `shared` share an alpha map with those of their own set that have the same settings.
     Further arguments and errors are those of `fit_site`.
     """
     jobs = [job for members in variants.values() for job in members]
-    fits = iter(_fit_all(model, jobs, budget_bytes=budget_bytes, progress=progress))
+    sets = [name for name, members in variants.items() for _ in members]
+    fits = iter(_fit_all(model, jobs, sets, budget_bytes=budget_bytes, progress=progress))
     found = {name: SiteFits([next(fits) for _ in members]) for name, members in variants.items()}
     _check_finite([fit for members in found.values() for fit in members.values()], found, throw)
     return found
 
 
-def _fit_all(model: LensModel, jobs: Sequence[SiteJob], *, budget_bytes: int, progress: bool | None) -> list[SiteFit]:
+def _fit_all(
+    model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object], *, budget_bytes: int, progress: bool | None
+) -> list[SiteFit]:
     """Fit jobs, those that can share a batch in one; return the fits in the order of the jobs."""
     fits: dict[int, SiteFit] = {}
     kinds = [(job.config.mix, job.config.prefix_dtype) for job in jobs]
     because: dict[str, None] = {}
     for kind in dict.fromkeys(kinds):
         chosen = [i for i, own in enumerate(kinds) if own == kind]
-        plan = make_plan(model, [jobs[i] for i in chosen])
+        plan = make_plan(model, [jobs[i] for i in chosen], [sets[i] for i in chosen])
         because |= dict.fromkeys(why for why in plan.whole_because if why is not None)
         runs = SiteLoop(model, plan, budget_bytes=budget_bytes).run(progress=progress)
         fits |= {chosen[job]: _fit(model, plan, run, job) for run in runs for job in run.unit.jobs}
@@ -159,9 +189,9 @@ def _check_finite(fits: Sequence[SiteFit], everything: object, throw: bool) -> N
     broken = [fit for fit in fits if fit.status == "nonfinite"]
     if broken and throw:
         raise FitError(
-            f"the loss of {', '.join(repr(fit.task) for fit in broken)} became nonfinite after "
-            f"{len(broken[0].trace.loss)} steps; use dtype='float32', or a smaller lr. Pass throw=False to keep the "
-            "gates reached before that",
+            f"the fit of {', '.join(repr(fit.task) for fit in broken)} became nonfinite after "
+            f"{len(broken[0].trace.loss)} steps: {broken[0].notes[-1]}; {ADVICE}, or a smaller lr. Pass throw=False to "
+            "keep the gates reached before that",
             fits=everything,
         )
 
@@ -174,7 +204,12 @@ def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
     return SiteFit(
         task=job.task.name,
         config=job.config,
-        gates=HeadGates(grid=model.grid, values=run.start if kept is None else run.alphas[kept], task=job.task.name),
+        gates=HeadGates(
+            grid=model.grid,
+            values=run.start if kept is None else run.alphas[kept],
+            task=job.task.name,
+            mix=job.config.mix,
+        ),
         embedding=job.embedding.zeros() if job.config.embedding == "zero" else job.embedding,
         trace=SiteTrace(
             loss=run.loss,
@@ -194,7 +229,7 @@ def _fit(model: LensModel, plan: Plan, run: UnitRun, job_index: int) -> SiteFit:
         template=job.embedding.template,
         family=job.task.family,
         versions=library_versions(),
-        notes=_notes(model, plan, job_index),
+        notes=_notes(model, plan, job_index) + (() if run.trouble is None else (run.trouble,)),
     )
 
 

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from site_lens.core.digests import seed_stream
 from site_lens.core.fits import Status
 from site_lens.core.records import Float32
+from site_lens.interventions.capturing import nonfinite_layers
 from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import PrefixSchedule
 from site_lens.interventions.progress import progress_bar
-from site_lens.models.protocol import LensModel
+from site_lens.models.protocol import Batch, LensModel
 from site_lens.selectors.gate_laws import GateLaw, Sigmoid
 from site_lens.selectors.site_plan import Indices, Pass, Plan, Unit
 
@@ -58,6 +59,8 @@ class UnitRun:
     """(evaluation), each (layer head): the parameter."""
     ended: Status | None = None
     """Why it stopped before its last step, if it did."""
+    trouble: str | None = None
+    """What was not finite, and where."""
 
     @property
     def n_steps(self) -> int:
@@ -111,6 +114,10 @@ class SiteLoop:
         self._streams = [_stream(plan, unit, "gates") for unit in plan.units]
         self._mask = torch.tensor(model.grid.mask, device=model.device)
         self.runs = [UnitRun(unit, self._alpha(i)) for i, unit in enumerate(plan.units)]
+        for run in self.runs:
+            for job in (plan.jobs[i] for i in run.unit.jobs):
+                if job.trouble is not None:
+                    run.ended, run.trouble = "nonfinite", run.trouble or job.trouble
         groups = [{"params": [p], "lr": run.unit.config.lr} for p, run in zip(self._raw, self.runs, strict=True)]
         self._adam = torch.optim.Adam(groups)
         means = [
@@ -149,7 +156,9 @@ class SiteLoop:
             for places, units, losses, _ in self._forward(i, one, chosen, self._draws(going)):
                 means = losses / batch_sizes[units]
                 means.sum().backward()  # type: ignore[no-untyped-call]  # torch types it in part
-                np.add.at(sums, one.units[places], means.detach().cpu().numpy())
+                found = means.detach().cpu().numpy()
+                self._look(one, places, found)
+                np.add.at(sums, one.units[places], found)
             penalty = self._penalty(one.step, going)
             if penalty is not None:
                 penalty.sum().backward()  # type: ignore[no-untyped-call]
@@ -157,6 +166,9 @@ class SiteLoop:
             grad = self._raw[u].grad
             if not np.isfinite(sums[u]) or grad is None or not bool(grad.isfinite().all()):
                 self.runs[u].ended = "nonfinite"
+                self.runs[u].trouble = self.runs[u].trouble or (
+                    f"the gradient of alpha is not finite in {self._model.identity.dtype} at step {one.step}"
+                )
                 self._raw[u].grad = None
             else:
                 self.runs[u].loss.append(float(sums[u]))
@@ -167,12 +179,30 @@ class SiteLoop:
         losses, right = np.full(len(one.units), np.nan), np.full(len(one.units), np.nan)
         for places, _, found, correct in self._forward(i, one, chosen):
             losses[places], right[places] = found.cpu().numpy(), correct.cpu().numpy()
+            self._look(one, places, losses[places])
         for u in np.unique(one.units[chosen]):
             # Each task counts once where several share an alpha map, however many rows it has.
             of_job = [(one.units == u) & (one.jobs == job) for job in self.runs[u].unit.jobs]
             loss, accuracy = (float(np.mean([each[rows].mean() for rows in of_job])) for each in (losses, right))
             raw: Float32 = self._whole(int(u)).detach().cpu().numpy()
             self.runs[u].record(one.step, loss, accuracy, self._alpha(int(u)), raw.copy())
+
+    def _look(self, one: Pass, places: Indices, losses: Float32) -> None:
+        """Take down the first question of each unit whose loss is not finite: row, number format and layer."""
+        for place in places[~np.isfinite(losses)]:
+            run = self.runs[one.units[place]]
+            if run.trouble is None:
+                job, split = one.jobs[place], "train" if one.training else "valid"
+                rows = run.unit.train_rows[one.step] if one.training else _places_within(run.unit.valid_jobs)
+                row = int(rows[np.flatnonzero(one.units == one.units[place]).searchsorted(place)])
+                ids = self._plan.questions.prompts[self._plan.questions.prompt_of[one.questions[place]]]
+                z = self._model.last_z(Batch.of([ids], pad=self._model.encoder.pad, device=self._model.device))[0]
+                task = self._plan.jobs[job].task
+                run.trouble = (
+                    f"the loss of {split} row {row} of {task.name!r} ({getattr(task, split)[row].input!r}) is not "
+                    f"finite in {self._model.identity.dtype} at step {one.step}; in the plain model "
+                    f"{nonfinite_layers(z.cpu().numpy())}"
+                )
 
     def _alpha(self, unit: int) -> Float32:
         """(layer head): the settled gates of a unit as they stand."""
@@ -234,6 +264,11 @@ class SiteLoop:
             torch.tensor(targets, device=device),
             torch.tensor(weights, device=device),
         )
+
+
+def _places_within(owners: Indices) -> Indices:
+    """Count each entry among those of its own owner, from 0."""
+    return np.array([int((owners[:i] == owner).sum()) for i, owner in enumerate(owners)])
 
 
 def answer_loss(

@@ -32,6 +32,8 @@ class SiteJob:
     """Alphas to begin with instead of `config.init`."""
     train_rows: tuple[tuple[int, ...], ...] | None = None
     """(step row): rows of train to ask instead of a draw, -1 where a row of the batch is another job's."""
+    trouble: str | None = None
+    """Why its embedding is not finite, if so: zeros stand in its place, and no step is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,15 @@ class Plan:
     """(job): why the loss is taken on the whole answer where the settings left that open."""
 
 
-def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
+def make_plan(model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object] | None = None) -> Plan:
     """Lay out a joint fit: tokenise every question, draw every batch, list every pass.
 
     What a job draws depends on its own seed and task alone.
+
+    Args:
+        model: The model.
+        jobs: The fits to be made.
+        sets: Which set each job belongs to; jobs of different sets never share an alpha map. One set when None.
 
     Raises:
         InputError: A prompt exceeds the context.
@@ -111,7 +118,7 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob]) -> Plan:
             raise MismatchError(f"the warm start is over {job.warm_start.grid}, the model has {model.grid}")
     book = _QuestionBook(model)
     pools = [_Pool.of(job, book) for job in jobs]
-    units = tuple(_unit(group, jobs, pools) for group in _groups(jobs))
+    units = tuple(_unit(group, jobs, pools) for group in _groups(jobs, sets or [None] * len(jobs)))
     merged = tuple(pool.merged for pool in pools)
     return Plan(jobs, book.questions(), units, tuple(_passes(units)), merged, whole_because)
 
@@ -188,13 +195,13 @@ class _Pool:
         return cls(asked, rows.astype(np.int64), checked, merged + also_merged)
 
 
-def _groups(jobs: Sequence[SiteJob]) -> list[tuple[int, ...]]:
-    """Group the jobs that share an alpha map: those with equal settings that say so; the others stand alone."""
-    shared: dict[SiteConfig, list[int]] = {}
+def _groups(jobs: Sequence[SiteJob], sets: Sequence[object]) -> list[tuple[int, ...]]:
+    """Group the jobs that share an alpha map: those of a set with equal settings that say so; others stand alone."""
+    shared: dict[tuple[object, SiteConfig], list[int]] = {}
     groups: list[tuple[int, ...]] = []
-    for i, job in enumerate(jobs):
+    for i, (job, own) in enumerate(zip(jobs, sets, strict=True)):
         if job.config.shared:
-            shared.setdefault(job.config, []).append(i)
+            shared.setdefault((own, job.config), []).append(i)
         else:
             groups.append((i,))
     for members in shared.values():

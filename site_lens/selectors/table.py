@@ -7,6 +7,7 @@ from site_lens.core.errors import unknown_name
 from site_lens.core.fits import SiteFit
 from site_lens.core.scores import HeadScores, ScoresByTask
 from site_lens.core.tasks import Task
+from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 from site_lens.selectors.attention_scores import duplicate_token, induction, previous_token
 from site_lens.selectors.chance import layer_matched, random_scores
@@ -63,6 +64,7 @@ SELECTORS: dict[str, Selector] = {
 """Every selector by its name."""
 
 
+@on_model
 def score_heads(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],

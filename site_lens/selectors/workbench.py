@@ -107,7 +107,7 @@ class Workbench:
         n = self.config.n_prompts if n_prompts is None else n_prompts
         shots = self.config.n_shots if n_shots is None else n_shots
         return self.once(
-            ("embeddings", n, shots),
+            (Workbench.embeddings, n, shots),
             lambda: capture_embeddings(
                 self.model,
                 self.tasks,
@@ -122,7 +122,7 @@ class Workbench:
     def fits(self, **changes: Any) -> SiteFits:
         """Return a SITE fit of every task with some settings changed, such as `embedding="zero"`."""
         config = self.config.site_config(**changes)
-        return self.once(("fits", config.digest), lambda: self._fitted(config))
+        return self.once((Workbench.fits, config.digest), lambda: self._fitted(config))
 
     def _fitted(self, config: SiteConfig) -> SiteFits:
         embeddings = self.embeddings(config.n_prompts)
@@ -211,10 +211,10 @@ class Workbench:
 
 
 def once(make: Callable[[Workbench], T]) -> Callable[[Workbench], T]:
-    """Let a function of a workbench run once on each."""
+    """Let a function of a workbench run once on each; what it made is kept under the function itself, not its name."""
 
     @wraps(make)
     def found(bench: Workbench) -> T:
-        return bench.once((make.__qualname__,), lambda: make(bench))
+        return bench.once((make,), lambda: make(bench))
 
     return found

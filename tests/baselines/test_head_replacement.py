@@ -1,5 +1,7 @@
 """MTV puts the embedding in place of a set of heads, at the last prompt token and at every generated one."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> Workbench:
 
 def with_heads(bench: Workbench, heads: sl.HeadSet) -> Method:
     """The method of a bench on which some heads are said to have been chosen for every task."""
-    bench.once(("best_masks",), lambda: dict.fromkeys(bench.tasks, heads))
+    bench.once((inspect.unwrap(best_masks),), lambda: dict.fromkeys(bench.tasks, heads))
     return head_replacement(bench, next(iter(bench.tasks)))
 
 

@@ -1,5 +1,7 @@
 """The learnable task vector adds w t to z, whatever the sign of w."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from site_lens.interventions.asking import Asked
 from site_lens.interventions.methods import Method, prompting
 from site_lens.interventions.scoring import Scores, score_methods
 from site_lens.models.protocol import LensModel
+from site_lens.selectors.head_weights import head_weights
 from site_lens.selectors.workbench import Workbench
 from tests.planted import CARRIERS
 
@@ -20,7 +23,7 @@ TASK = "swapped_u"
 def with_weights(bench: Workbench, weights: np.ndarray) -> Method:
     """The method of a bench on which some weights are said to have been learned."""
     scores = sl.HeadScores(grid=bench.model.grid, values=weights, selector="planted", meaning="planted", n_labelled=7)
-    bench.once(("head_weights",), lambda: {TASK: scores})
+    bench.once((inspect.unwrap(head_weights),), lambda: {TASK: scores})
     return learned_task_vector(bench, TASK)
 
 

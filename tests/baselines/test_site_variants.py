@@ -49,7 +49,7 @@ def with_gates(bench: Workbench, gates: sl.HeadGates) -> Workbench:
     """A new bench on which SITE is said to have learned some gates."""
     fit = bench.fits()["antonym"].replace(gates=gates.replace(task="antonym"))
     planted = Workbench(bench.model, bench.tasks["antonym"], bench.config, progress=False)
-    planted.once(("fits", planted.config.site_config().digest), lambda: sl.SiteFits([fit]))
+    planted.once((Workbench.fits, planted.config.site_config().digest), lambda: sl.SiteFits([fit]))
     return planted
 
 

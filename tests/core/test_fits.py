@@ -1,13 +1,14 @@
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteConfig, SiteFits
+from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
 from site_lens.core.heads import HeadGrid
-from site_lens.core.scores import HeadGates
+from site_lens.core.records import join
+from site_lens.core.scores import HeadGates, MixRule
 from tests.core.conftest import SMALL
 from tests.fakes import fake_alphas, fake_embedding, fake_fit, fake_fits, fake_identity, fake_trace
 
@@ -132,3 +133,18 @@ def test_fits_of_several_seeds_go_by_task_and_seed() -> None:
 def test_two_fits_of_one_task_and_seed_are_refused() -> None:
     with pytest.raises(InputError, match="two fits of task 'antonym' with seed 0; keep them in separate sets"):
         SiteFits([fake_fit("antonym"), fake_fit("antonym")])
+
+
+def test_gates_of_the_first_records_which_name_no_rule_get_that_of_their_fit() -> None:
+    for rule in get_args(MixRule):
+        fit = fake_fit("antonym", model=MODEL, config=SiteConfig(mix=rule))
+        assert fit.gates.mix == rule
+        arrays, fields = fit.parts()
+        fields["gates"].pop("mix", None)
+        assert SiteFit(**join(fields, arrays)) == fit
+
+
+def test_gates_that_mix_as_the_paper_does_keep_the_digest_they_had_without_a_rule() -> None:
+    gates = fake_fit("antonym", model=MODEL).gates
+    assert "mix" not in gates.parts()[1]
+    assert gates.replace(mix="additive").digest != gates.digest

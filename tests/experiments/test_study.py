@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
 import site_lens as sl
+from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.runs import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWERS, TASK_AGNOSTIC, ZERO_EMBEDDING
 from site_lens.experiments import study
 from site_lens.models.protocol import LensModel
@@ -116,3 +119,53 @@ def test_controls_that_cannot_be_are_refused(demo: LensModel, demo_tasks: dict[s
             sl.fit_and_evaluate(demo, one, SMALL, controls=[name])
     with pytest.raises(sl.InputError, match="fits controls itself"):
         sl.fit_and_evaluate(demo, one, SMALL.replace(null="shuffled_answers"))
+
+
+def without_a_number(word: str) -> LensModel:
+    """The demo model, where whatever follows a word is not a number."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
+    hf_model = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype=torch.float32)
+    hf_model.lm_head.weight = torch.nn.Parameter(hf_model.lm_head.weight.detach().clone())  # untied
+    (token,) = tokenizer(f" {word}", add_special_tokens=False).input_ids
+    with torch.no_grad():
+        hf_model.get_input_embeddings().weight[token] = torch.nan
+    return sl.wrap_model(hf_model, tokenizer=tokenizer, name="demo")
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_one_prompt_without_a_number_is_named_and_spoils_nothing_else(
+    split: str, demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    tasks = [demo_tasks["antonym"], demo_tasks["english-french"]]
+    where = 1 if split == "test" else 2
+    row = getattr(tasks[0], split)[where]
+    config = SMALL.replace(n_prompts=20) if split == "train" else SMALL
+    tasks[0] = sl.Task(
+        "antonym",
+        *(
+            tuple(r for r in s if r == row or row.input not in (r.input, *r.outputs))
+            for s in (tasks[0].train, tasks[0].valid, tasks[0].test)
+        ),
+    )
+    model = without_a_number(row.input)
+    run = sl.fit_and_evaluate(model, tasks, config, max_queries=6)
+    assert run.evaluations is not None
+    fit, measured = run.fits["antonym"], run.evaluations["antonym"]
+    fine = run.fits["english-french"]
+    assert fine.status != "nonfinite"
+    reference = sl.fit_site(demo, tasks[1], config)["english-french"]
+    assert np.abs(fine.gates.values - reference.gates.values).max() < 1e-4
+    assert not run.evaluations["english-french"].notes
+    if split == "test":
+        assert fit.status != "nonfinite"
+        assert not measured.first_token[:, where].any()
+        assert measured.first_token[measured.methods.index("ten_shot")].mean() > 0.5
+        (note,) = measured.notes
+        assert all(said in note for said in (row.input, f"row {where}", "float32", *measured.methods))
+    else:
+        assert fit.status == "nonfinite"
+        assert all(said in fit.notes[-1] for said in ("antonym", row.input, "float32", "layer 0"))
+        with pytest.raises(sl.FitError, match="antonym") as caught:
+            sl.fit_site(model, tasks, config)
+        assert isinstance(caught.value.fits, sl.SiteFits)
+        assert caught.value.fits["english-french"].status != "nonfinite"

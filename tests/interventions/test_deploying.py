@@ -1,18 +1,22 @@
 """Fits at work in plain Hugging Face models do what they do in the toolkit."""
 
 import contextlib
+import copy
+import gc
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 import site_lens as sl
 from site_lens.core.assets import DEMO_MODEL
+from site_lens.core.scores import MixRule
 from site_lens.interventions.deploying import attach, deploy
 from site_lens.models.protocol import Batch, LensModel
 from tests.fakes import fake_embedding, fake_fit, fake_identity
@@ -276,6 +280,19 @@ def test_gates_and_an_embedding_may_come_without_a_fit(
         assert new_tokens(hf_model, inputs).tolist() == pair.tolist()
 
 
+@pytest.mark.parametrize("rule", get_args(MixRule))
+def test_a_pair_mixes_by_the_rule_of_the_fit_that_its_gates_come_from(
+    rule: MixRule, plain: Callable[[str], Any], demo: LensModel
+) -> None:
+    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS))
+    fit = strong_fit("antonym", demo, config=sl.SiteConfig(mix=rule))
+    with torch.no_grad():
+        with deploy(hf_model, fit):
+            expected = hf_model(**inputs).logits
+        with deploy(hf_model, (fit.gates, fit.embedding)):
+            assert torch.equal(hf_model(**inputs).logits, expected)
+
+
 def test_the_mix_is_made_in_float32_and_cast_back(
     plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
 ) -> None:
@@ -300,6 +317,56 @@ def test_the_mix_is_made_in_float32_and_cast_back(
     mixed = torch.lerp(old, torch.tensor(demo_fits[0].embedding.mean[0]).expand_as(old), alpha.expand_as(old))
     assert seen[0].dtype == torch.bfloat16
     assert torch.equal(seen[0][:, -1], mixed.to(torch.bfloat16).flatten(-2))
+
+
+# Several threads
+
+
+def test_threads_get_what_each_gets_alone(
+    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+) -> None:
+    hf_model, ids = plain("demo"), demo.encoder.encode(PROMPTS)
+    calls = [
+        (padded(ids[i : i + 1] * 3), options)
+        for i in range(3)
+        for options in ({}, {"num_beams": 2}, {"use_cache": False})
+    ]
+    with deploy(hf_model, [demo_fits[0], None, demo_fits[1]]), ThreadPoolExecutor(6) as pool:
+        alone = [new_tokens(hf_model, inputs, **options).tolist() for inputs, options in calls]
+        for _ in range(3):
+            found = [pool.submit(new_tokens, hf_model, inputs, **options) for inputs, options in calls]
+            assert [one.result().tolist() for one in found] == alone
+
+
+def test_an_interrupted_call_of_one_thread_edits_no_later_one(
+    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
+) -> None:
+    hf_model, tokens = plain("demo"), torch.tensor([[1, 5, 6]])
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt  # which hooks that are always called do not see
+
+    with torch.no_grad():
+        filled = hf_model(tokens, use_cache=True).past_key_values
+        expected = hf_model(tokens, past_key_values=copy.deepcopy(filled)).logits
+        with deploy(hf_model, demo_fits[0]):
+            hook = hf_model.model.layers[0].mlp.register_forward_hook(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                hf_model(tokens)
+            hook.remove()
+            assert torch.equal(hf_model(tokens, past_key_values=filled).logits, expected)
+
+
+def test_a_deployment_made_in_inference_mode_lets_gradients_pass_later(
+    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
+) -> None:
+    hf_model = plain("demo")
+    with torch.inference_mode():
+        handle = attach(hf_model, demo_fits[0])
+        hf_model(torch.tensor([[1, 5, 6]]))
+    hf_model(torch.tensor([[1, 5, 6]])).logits.sum().backward()
+    handle.remove()
+    hf_model.zero_grad()
 
 
 # Taking it away again
@@ -340,6 +407,58 @@ def test_a_call_that_fails_leaves_no_edit_waiting(plain: Callable[[str], Any], d
             with pytest.raises(IndexError):
                 hf_model(tokens + 10**6)
             assert torch.equal(hf_model.model(tokens).last_hidden_state, before)
+
+
+def test_a_handle_that_is_thrown_away_takes_the_edit_with_it_and_says_so(
+    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
+) -> None:
+    hf_model, tokens = plain("demo"), torch.tensor([[1, 5, 6]])
+    with torch.no_grad():
+        before = hf_model(tokens).logits
+        with pytest.warns(UserWarning, match="thrown away"):
+            attach(hf_model, demo_fits[0])
+            gc.collect()
+        assert torch.equal(hf_model(tokens).logits, before)
+    with deploy(hf_model, demo_fits[1]):  # and nothing stands in the way of another
+        pass
+
+
+def test_what_others_put_around_generate_is_left_to_them(
+    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+) -> None:
+    hf_model, inputs = copy.deepcopy(plain("demo")), padded(demo.encoder.encode(PROMPTS))
+    before = new_tokens(hf_model, inputs).tolist()
+    own = hf_model.generate
+    hf_model.generate = lambda *args, **kwargs: own(*args, **kwargs)
+    theirs = hf_model.generate
+    handle = attach(hf_model, demo_fits[0])
+    handle.remove()
+    assert hf_model.generate is theirs
+    handle = attach(hf_model, demo_fits[0])
+    inner = hf_model.generate
+    hf_model.generate = lambda *args, **kwargs: inner(*args, **kwargs)
+    handle.remove()
+    assert new_tokens(hf_model, inputs).tolist() == before
+
+
+def test_a_model_with_a_fit_at_work_is_saved_without_it_and_neither_copied_nor_pickled(
+    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit], tmp_path: Path
+) -> None:
+    import transformers
+
+    hf_model, tokens = plain("demo"), torch.tensor([[1, 5, 6]])
+    with torch.no_grad():
+        before = hf_model(tokens).logits
+        with deploy(hf_model, demo_fits[0]):
+            with pytest.raises(sl.InputError, match="copied"):
+                copy.deepcopy(hf_model)
+            with pytest.raises(sl.InputError, match="copied"):
+                torch.save(hf_model, tmp_path / "model.pt")
+            hf_model.save_pretrained(tmp_path / "saved")
+        copied = copy.deepcopy(hf_model)
+        saved = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
+        assert torch.equal(copied(tokens).logits, before)
+        assert torch.equal(saved(tokens).logits, before)
 
 
 # What cannot be right is refused

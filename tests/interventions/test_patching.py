@@ -7,7 +7,7 @@ import torch
 import site_lens as sl
 from site_lens.core.fits import MixRule
 from site_lens.models.protocol import Batch, Edit, LensModel
-from tests.fakes import fake_embedding, fake_identity
+from tests.fakes import fake_embedding, fake_fit, fake_identity
 
 Z, T = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
 RULES: tuple[MixRule, ...] = ("convex", "additive", "norm_preserving")
@@ -95,6 +95,32 @@ def test_injecting_a_subset_of_heads_changes_only_those(demo: LensModel, embeddi
     same = (changed == z[:, 0]).all(-1)
     assert same[:, [0, 1, 2, 4, 5, 6, 7]].all()
     assert not same[:, 3].any()
+
+
+def test_the_last_token_of_every_prompt_is_edited_unless_another_column_is_asked_for(
+    demo: LensModel, embedding: sl.TaskEmbedding
+) -> None:
+    gates, batch = sl.HeadGates.constant(demo.grid, 0.5), batch_of(demo)
+    assert int(batch.lengths.min()) < int(batch.lengths.max())  # one row is padded on the left
+    edits = sl.inject(demo, gates, embedding)
+    whole = demo.forward(batch, edits)
+    cached, _ = demo.decode(demo.prefill(batch.without_tail(1)), batch.tokens[:, -1:], edits)
+    assert (whole - cached[:, -1]).abs().max() < 1e-4
+    assert not torch.allclose(whole, demo.forward(batch, sl.inject(demo, gates, embedding, column=0)), atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_gates_bring_the_rule_of_their_fit(rule: MixRule, demo: LensModel, embedding: sl.TaskEmbedding) -> None:
+    config = sl.SiteConfig(mix=rule)
+    fit = fake_fit("antonym", model=demo.identity, embedding=embedding, config=config)
+    heads = fit.gates.top(5)
+    derived = [
+        fit.gates, fit.gates.hard(), fit.gates.only(heads), sl.HeadGates.of(heads, mix=rule),
+        sl.HeadGates.constant(demo.grid, 0.5, mix=rule),
+    ]  # fmt: skip
+    for gates in derived:
+        by_itself = demo.forward(batch_of(demo), sl.inject(demo, gates, embedding))
+        assert torch.equal(by_itself, demo.forward(batch_of(demo), sl.inject(demo, gates, embedding, rule=rule)))
 
 
 def test_gates_of_another_grid_are_refused(demo: LensModel, embedding: sl.TaskEmbedding) -> None:

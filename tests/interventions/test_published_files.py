@@ -113,3 +113,10 @@ def test_folded_models_cannot_take_published_embeddings(tmp_path: Path) -> None:
     path = write_published_embedding(fake_embedding("antonym"), tmp_path / "e.pt")
     with pytest.raises(sl.MismatchError, match="published embeddings are of raw weights"):
         read_published_embedding(path, fake_identity(processing="folded"), task="antonym")
+
+
+def test_alphas_that_mix_by_another_rule_than_the_published_code_are_not_written(tmp_path: Path) -> None:
+    gates = fake_fit("antonym", config=sl.SiteConfig(mix="additive")).gates
+    with pytest.raises(sl.InputError, match="additive"):
+        write_published_alphas(gates, tmp_path / "alphas.pt")
+    assert not list(tmp_path.iterdir())

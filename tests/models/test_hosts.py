@@ -316,18 +316,6 @@ def test_hooks_are_gone_after_use_and_after_an_exception(model: LensModel) -> No
     assert not any(point.fwd_hooks or point._forward_hooks for point in at_z)  # the bridge has its own at other sites
 
 
-def test_hooks_of_the_user_are_left_alone(demo: LensModel) -> None:
-    bridge = demo.host  # type: ignore[attr-defined]
-    calls = []
-    bridge.add_hook("blocks.0.attn.hook_z", lambda z, hook: calls.append(1))
-    try:
-        demo.forward(batch_of(demo), [Edit(0, torch.clone)])
-        demo.forward(batch_of(demo))
-    finally:
-        bridge.reset_hooks()
-    assert len(calls) == 2
-
-
 def test_a_prompt_of_one_token_has_no_prefix(demo: LensModel) -> None:
     batch = Batch.of([[5]], pad=0, device=demo.device)
     with pytest.raises(sl.InputError, match="at least one token before the tail"):

@@ -18,7 +18,7 @@ from site_lens.selectors.indirect_effect import indirect_effect, one_head_each
 from site_lens.selectors.knock_out import mean_ablation, zero_ablation
 from site_lens.selectors.settings import ComparisonConfig
 from site_lens.selectors.table import SELECTORS, score_heads, scores_of
-from site_lens.selectors.workbench import Workbench
+from site_lens.selectors.workbench import Workbench, once
 from tests.planted import CARRIERS, COUNTER
 
 CAUSAL = [name for name, selector in SELECTORS.items() if selector.causal]
@@ -187,6 +187,21 @@ def test_the_table_names_every_selector_as_its_scores_do(planted_bench: Workbenc
         assert first.selector == name
         assert first.meaning
         assert first.n_forwards is not None
+
+
+def test_functions_of_one_name_keep_what_each_of_them_made(planted_bench: Workbench) -> None:
+    def named(number: int) -> Callable[[Workbench], int]:
+        @once
+        def head_weights(bench: Workbench) -> int:
+            calls.append(number)
+            return number
+
+        return head_weights
+
+    calls: list[int] = []
+    first, second = named(1), named(2)
+    assert [one(planted_bench) for one in (first, second, first, second)] == [1, 2, 1, 2]
+    assert calls == [1, 2]
 
 
 def test_a_stopwatch_counts_its_share_of_what_is_made_for_all_tasks(

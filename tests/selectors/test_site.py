@@ -1,6 +1,7 @@
 """The laws of the joint fit, and what happens when something goes wrong."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -139,6 +140,23 @@ def test_one_shared_alpha_map_serves_all_tasks(demo: LensModel, demo_tasks: dict
     assert fits["antonym"].n_labelled == sum(len(fit.labelled_rows) + fit.n_valid for fit in fits.values())
 
 
+def test_alphas_are_shared_within_a_set_and_never_with_another(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    tasks, config = list(demo_tasks.values())[:2], SMALL.replace(shared=True, n_steps=5)
+    jobs = [
+        sl.SiteJob(task, config, embedding)
+        for task, embedding in zip(
+            tasks, sl.capture_embeddings(demo, tasks, n_prompts=2, n_shots=3).values(), strict=True
+        )
+    ]
+    sets = {"both": jobs, "zeros": [replace(job, embedding=job.embedding.zeros()) for job in jobs], "one": jobs[:1]}
+    found = sl.fit_variants(demo, sets)
+    for name, members in sets.items():
+        alone = sl.fit_variants(demo, {name: members})[name]
+        assert all(gap(found[name][task], fit) < 1e-4 for task, fit in alone.items()), name
+    assert gap(found["both"][tasks[0].name], found["zeros"][tasks[0].name]) > 1e-3
+    assert found["one"][tasks[0].name].shared_with == ()
+
+
 def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     config = SMALL.replace(patience=1, lr=3.0, n_steps=60, eval_every=5)
     fits = sl.fit_site(demo, demo_tasks, config)
@@ -262,14 +280,14 @@ def test_a_loss_that_is_not_a_number_is_reported_with_task_step_and_advice(
     tasks = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]]
     longer = min(len(ids) for ids in demo.encoder.encode([f"Q: {row.input}\nA:" for row in tasks[1].train]))
     reference = sl.fit_site(demo, tasks, SMALL)
-    with pytest.raises(
-        sl.FitError, match=r"loss of 'choose_last_of_3' became nonfinite after 4 steps; use dtype="
-    ) as caught:
+    with pytest.raises(sl.FitError, match="'choose_last_of_3'") as caught:
         sl.fit_site(Faulty(demo, after=5, from_length=longer), tasks, SMALL)  # one evaluation and four steps are fine
     assert isinstance(caught.value.fits, sl.SiteFits)
     broken, fine = caught.value.fits["choose_last_of_3"], caught.value.fits["antonym"]
     assert broken.status == "nonfinite"
     assert len(broken.trace.loss) == 4
+    row = tasks[1].train[int(broken.notes[-1].split(" row ")[1].split()[0])]
+    assert all(said in broken.notes[-1] for said in (broken.task, row.input, "float32"))
     assert gap(fine, reference["antonym"]) < 1e-4  # the others of the batch went on as if nothing had happened
     kept = sl.fit_site(Faulty(demo, after=5, from_length=longer), tasks, SMALL, throw=False)
     assert kept["choose_last_of_3"].status == "nonfinite"
