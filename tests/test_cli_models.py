@@ -83,3 +83,18 @@ def test_the_support_card_of_a_quantised_model_says_so(
     folder = str(tiny_folder("Llama-3.1-8B"))
     assert run("doctor", folder, "--quantization", "nf4", "--longest", "100", "--device", "cpu", "--json") == 0
     assert json.loads(capsys.readouterr().out)["model"]["quantization"] == "nf4"
+
+
+@pytest.mark.parametrize("kind", ["falcon-40b", "gpt_neox without biases"])
+def test_what_transformer_lens_raises_is_one_line_with_architecture_and_reason(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(save_tiny(kind, tmp_path / "model"))
+    capfd.readouterr()
+    for command in (["doctor", folder], ["fit", "demo", "-t", "antonym", "-m", folder, "--out", str(tmp_path / "run")]):
+        assert run(*command) == 2
+        printed, said = capfd.readouterr()
+        assert not printed
+        (line,) = said.splitlines()
+        assert line.startswith("error: ")
+        assert "ForCausalLM" in line

@@ -85,8 +85,79 @@ def tiny_config(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
             **grouped, **window, head_dim=8, global_head_dim=16, layer_types=["sliding_attention", "full_attention"],
             hidden_size_per_layer_input=0, vocab_size_per_layer_input=vocab_size,
         ),
+        **_unhooked(tokens, size),
+        **_multimodal(grouped),
     }  # fmt: skip
     return configs[kind]()
+
+
+UNHOOKED = (
+    "falcon-40b", "falcon-11b", "gpt_neox without biases", "gpt_bigcode multi-head", "phi with norms", "opt post-norm",
+    "bart decoder", "gpt2 with cross-attention", "persimmon",
+)  # fmt: skip
+"""Settings on which TransformerLens raises one error or another."""
+
+
+def _unhooked(tokens: dict[str, Any], size: dict[str, Any]) -> dict[str, Callable[[], Any]]:
+    import transformers as hf
+
+    falcon = tokens | {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "num_kv_heads": 2}
+    falcon |= {"new_decoder_architecture": True, "max_position_embeddings": size["max_position_embeddings"]}
+    gpt = tokens | {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_positions": size["max_position_embeddings"]}
+    bart = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "is_decoder": True, "is_encoder_decoder": False}
+    return {
+        "falcon-40b": lambda: hf.FalconConfig(**falcon),
+        "falcon-11b": lambda: hf.FalconConfig(**falcon, num_ln_in_parallel_attn=1),
+        "gpt_neox without biases": lambda: hf.GPTNeoXConfig(**size, attention_bias=False),
+        "gpt_bigcode multi-head": lambda: hf.GPTBigCodeConfig(**gpt, multi_query=False),
+        "phi with norms": lambda: hf.PhiConfig(**size, qk_layernorm=True),
+        "opt post-norm": lambda: hf.OPTConfig(
+            **tokens, num_hidden_layers=2, num_attention_heads=4, hidden_size=32, ffn_dim=64, word_embed_proj_dim=32,
+            max_position_embeddings=size["max_position_embeddings"], do_layer_norm_before=False,
+        ),
+        "bart decoder": lambda: hf.BartConfig(**tokens, **bart),
+        "gpt2 with cross-attention": lambda: hf.GPT2Config(**gpt, add_cross_attention=True),
+        "persimmon": lambda: hf.PersimmonConfig(**size),
+    }  # fmt: skip
+
+
+MULTIMODAL = ("mistral3", "llava", "llama4")
+"""Models that see images, too, whose text decoder is hooked; Gemma 3 is among the released models."""
+
+
+def _multimodal(grouped: dict[str, Any]) -> dict[str, Callable[[], Any]]:
+    import transformers as hf
+
+    eye = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
+        "patch_size": 14,
+    }  # fmt: skip
+    experts = {
+        "head_dim": 8, "intermediate_size_mlp": 64, "num_local_experts": 2, "moe_layers": [1], "no_rope_layers": [1, 0],
+        "attention_chunk_size": 64,
+    }  # fmt: skip
+    outputs = {"vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16}
+    return {
+        "mistral3": lambda: hf.Mistral3Config(
+            text_config=grouped | {"model_type": "mistral", "head_dim": 8},
+            vision_config=eye | {"model_type": "pixtral", "head_dim": 8},
+        ),
+        "llava": lambda: hf.LlavaConfig(
+            text_config=grouped | {"model_type": "llama"},
+            vision_config=eye | {"model_type": "clip_vision_model", "projection_dim": 16}, image_token_index=5,
+        ),
+        "llama4": lambda: hf.Llama4Config(
+            text_config=grouped | experts, vision_config=eye | outputs | {"pixel_shuffle_ratio": 0.5}
+        ),
+        "aya_vision": lambda: hf.AyaVisionConfig(
+            text_config=grouped | {"model_type": "cohere2"},
+            vision_config=eye | {"model_type": "siglip_vision_model", "vision_use_head": False},
+        ),
+        "qwen2_vl": lambda: hf.Qwen2VLConfig(
+            text_config=grouped | {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]}},
+            vision_config={"depth": 1, "embed_dim": 16, "hidden_size": 32, "num_heads": 2, "patch_size": 14},
+        ),
+    }  # fmt: skip
 
 
 def tiny_model(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
@@ -101,7 +172,9 @@ def random_model(config: Any) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = transformers.AutoModelForCausalLM.from_config(config)
+        several = config.get_text_config() is not config
+        auto = transformers.AutoModelForImageTextToText if several else transformers.AutoModelForCausalLM
+        model = auto.from_config(config)
         for weight in model.parameters():
             if weight.ndim == 1:  # biases and norms begin at 0 or 1: give them something to go wrong with
                 torch.nn.init.normal_(weight, std=0.1)

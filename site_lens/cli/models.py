@@ -25,13 +25,18 @@ def doctor(
     longest: Annotated[int, typer.Option(min=1, help="Tokens of the long prompt; exceed the sliding window.")] = 1100,
     as_json: AsJson = False,
 ) -> None:
-    """Measure whether a model can be hooked, patched and cached as the methods need; exit code 1 if it cannot."""
+    """Measure whether a model can be hooked, patched and cached as the methods need; exit code 1 if it cannot.
+
+    A model that TransformerLens or transformers cannot make at all is an error, and the exit code 2.
+    """
     known: dict[str, Any] = {}
     try:
         loaded = source.load(check=False)
         known = loaded.identity.model_dump(mode="json")
         checks = sl.examine(loaded, longest=longest)
     except sl.ModelError as error:
+        if error.__cause__ is not None:  # raised by a library, and nothing that was measured
+            raise
         checks = (sl.Check("prefix_cache" if known else "hook_z", "fail", None, 0.0, str(error)),)
     ok = all(check.state != "fail" for check in checks)
     if as_json:

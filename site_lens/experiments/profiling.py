@@ -124,7 +124,7 @@ def head_profiles(
 
 def leading_heads(fits: Sequence[SiteFit], top: int = TOP, most: int = MOST) -> list[Head]:
     """Return the heads of highest alpha of every task, in order of layer, then head; see `head_profiles`."""
-    counts = Counter(head for fit in fits for head in fit.gates.top(top))
+    counts = Counter(head for fit in fits for head in fit.gates.top(min(top, len(fit.gates.grid))))
     mean = {head: np.mean([fit.gates[head] for fit in fits]) for head in counts}
     return sorted(sorted(counts, key=lambda head: (-counts[head], -mean[head], head))[:most])
 

@@ -15,7 +15,9 @@ from site_lens.interventions.patching import injection
 from site_lens.models.chat import chat_text
 from site_lens.models.guarding import on_model
 from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.refusing import hooking
 from site_lens.models.self_check import COMPARED, TOLERANCE, Check, judge, precision, same_as_transformers
+from site_lens.models.tokens import Encoder
 
 PROMPTS = (
     "Q: hot\nA: cold\n\nQ: big\nA:",
@@ -36,6 +38,8 @@ class _Probe:
     """A model and what is asked of it."""
 
     model: LensModel
+    texts: tuple[str, ...]
+    """`PROMPTS`, or as much of their ends as fits into the context."""
     batch: Batch
     clean: Float[Tensor, "row vocab"]
     embedding: Float[Tensor, "1 layer head d_head"]
@@ -43,12 +47,18 @@ class _Probe:
 
     @classmethod
     def of(cls, model: LensModel, longest: int) -> "_Probe":
-        batch = Batch.of(model.encoder.encode(PROMPTS), pad=model.encoder.pad, device=model.device)
+        # Behind each other's lengths, so that a batch of them is padded in the shortest of contexts, too.
+        room = model.encoder.n_ctx - N_GENERATED
+        texts = tuple(_end(model.encoder, text, room - i) for i, text in enumerate(PROMPTS))
+        batch = Batch.of(model.encoder.encode(texts), pad=model.encoder.pad, device=model.device)
         if int(batch.lengths.min()) <= N_TAIL:
-            raise InputError("the tokenizer makes too few tokens of the prompts to examine a model with")
+            raise InputError(
+                f"the prompts to examine a model with have {int(batch.lengths.min())} tokens in a context of "
+                f"{model.encoder.n_ctx}, and need {N_TAIL + 1}"
+            )
         noise = torch.randn((1, *model.grid.shape, model.identity.d_head), generator=torch.Generator().manual_seed(0))
         embedding = noise.to(model.device) * model.last_z(batch).std()
-        return cls(model, batch, model.forward(batch), embedding, longest)
+        return cls(model, texts, batch, model.forward(batch), embedding, longest)
 
     def edits(self, alpha: float | Tensor, column: int = -1) -> list[Edit]:
         """Mix the probe's embedding into all heads."""
@@ -60,6 +70,11 @@ class _Probe:
     def gap(self, one: Tensor, other: Tensor) -> float:
         """Largest difference of logits, in units of their standard deviation."""
         return float((one - other).abs().max()) / (float(self.clean.std()) or 1.0)
+
+
+def _end(encoder: Encoder, text: str, most: int) -> str:
+    """Return as much of the end of a text as makes no more tokens."""
+    return next((text[i:] for i in range(len(text)) if len(encoder.ids([text[i:]])[0]) <= most), text[-1])
 
 
 Measure = Callable[[_Probe], float | str]
@@ -100,8 +115,9 @@ def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
         ("long_prompt", _long_prompt, logits, f"cached against full logits of a prompt of {n_long} tokens"),
         ("generation", _generation, 0, "prompts whose greedy text under injection differs from that without a cache"),
     )
-    measured = (judge(code, measure(probe), threshold, meaning) for code, measure, threshold, meaning in battery)
-    return same_as_transformers(model, (*COMPARED, longest)), *measured
+    with hooking(model.identity.name, model.identity.architecture):
+        measured = (judge(code, measure(probe), threshold, meaning) for code, measure, threshold, meaning in battery)
+        return same_as_transformers(model, (*COMPARED, longest)), *measured
 
 
 def _deterministic(probe: _Probe) -> float:
@@ -112,10 +128,10 @@ def _leading_bos(probe: _Probe) -> float:
     encoder = probe.model.encoder
     bos = encoder.tokenizer.bos_token_id
     try:
-        chat = [chat_text(encoder, [("user", PROMPTS[0])], system=None, thinking=False)]
+        chat = encoder.ids([chat_text(encoder, [("user", PROMPTS[0])], system=None, thinking=False)])
     except InputError:  # there is no chat template, or none for such a turn: then no chat is rendered with it
         chat = []
-    rows = encoder.encode([*PROMPTS, *chat])
+    rows = [*encoder.encode(probe.texts), *chat]
     return max(next((i for i, token in enumerate(row) if token != bos), len(row)) for row in rows)
 
 
@@ -152,7 +168,7 @@ def _padding(probe: _Probe) -> float:
 
 def _pad_token(probe: _Probe) -> float:
     encoder = probe.model.encoder
-    ids = encoder.encode(PROMPTS)
+    ids = encoder.encode(probe.texts)
     tokens = {encoder.tokenizer.bos_token_id, encoder.tokenizer.eos_token_id, ids[0][-1]} - {None}
     known = [token for token in tokens if token < probe.clean.shape[1]]
     batches = [Batch.of(ids, pad=token, device=probe.model.device) for token in known]
@@ -191,11 +207,15 @@ def _gradient(n_tail: int, probe: _Probe) -> float:
         if not loss.requires_grad:
             return math.inf  # alpha never reached the logits
         found.append(torch.autograd.grad(loss, alpha)[0])
-    return float((found[0] - found[1]).abs().max() / found[1].abs().max())
+    gap, largest = float((found[0] - found[1]).abs().max()), float(found[1].abs().max())
+    if largest > 0:
+        return gap / largest
+    # Behind the last layer nothing reads earlier tokens: of one layer, all but the last token have no gradient.
+    return gap if n_tail > 1 and probe.model.grid.n_layers == 1 else math.inf
 
 
 def _long_prompt(probe: _Probe) -> float | str:
-    ids = probe.model.encoder.encode(["\n\n".join(PROMPTS)])[0]
+    ids = probe.model.encoder.ids(["\n\n".join(PROMPTS)])[0]
     length = min(probe.longest, probe.model.encoder.n_ctx)
     if length <= int(probe.batch.lengths.max()):
         return f"{length} tokens are no longer than the short prompts"
@@ -209,7 +229,7 @@ def _generation(probe: _Probe) -> float | str:
     model = probe.model
     if precision(model.identity) not in ("float32", "float64"):
         return f"greedy text in {precision(model.identity)} depends on the batch; examine the model in float32"
-    made = generate(model, PROMPTS, probe.edits(0.5), max_new_tokens=N_GENERATED, stop_at="\0")
+    made = generate(model, probe.texts, probe.edits(0.5), max_new_tokens=N_GENERATED, stop_at="\0")
     return sum(text != _greedy_without_cache(probe, row) for row, text in enumerate(made))
 
 

@@ -1,5 +1,6 @@
 """TransformerBridge, of TransformerLens 3.9 and 4, behind the protocol."""
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.core.errors import ModelError
+from site_lens.core.errors import InputError, ModelError
 from site_lens.core.provenance import ModelIdentity
+from site_lens.models.context import Context
 from site_lens.models.host import Call, HostModel
-from site_lens.models.plain import as_transformers_made_it, plain_logits
-from site_lens.models.tokens import Encoder
+from site_lens.models.plain import Known, as_transformers_made_it, made_up, plain_logits
+from site_lens.models.quantization import keep_gradients, refuse_packed_parts, refuse_unless_packed
+from site_lens.models.refusing import hooking, refuse_unless_decoder, refuse_unless_head
+from site_lens.models.self_check import COMPARED
+from site_lens.models.text_decoder import text_decoder
+from site_lens.models.tokens import Encoder, refuse_unfitting
 
 
 class BridgeModel(HostModel):
@@ -59,6 +65,68 @@ class BridgeModel(HostModel):
         past = {"use_cache": False} if call.cache is None else {"past_key_values": call.cache}
         logits: Tensor = self.host(call.tokens, attention_mask=call.mask, **past, **options)
         return logits
+
+
+def boot(source: str, *, architecture: str, **options: Any) -> Any:
+    """Make a TransformerBridge.
+
+    Raises:
+        ModelError: TransformerLens does not know the architecture, or cannot take these weights apart.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    with hooking(source, architecture):
+        try:
+            return TransformerBridge.boot_transformers(source, **options)
+        except ValueError as error:
+            if "supported architecture" not in str(error):
+                raise
+            raise ModelError(f"TransformerLens does not know the architecture {architecture}, of {source}") from error
+
+
+def take_over(hf_model: Any, tokenizer: Any, name: str) -> tuple[Any, Known]:
+    """Have a TransformerBridge take over a Hugging Face model, wherever its weights are.
+
+    Returns:
+        The bridge, and logits that the model gave before.
+
+    Raises:
+        InputError: Another bridge has taken it over already, it is no decoder of text with a language-model head, or
+            the tokenizer does not fit.
+        ModelError: TransformerLens does not know the architecture, or cannot take these weights apart.
+    """
+    if any(hasattr(module, "original_component") for module in hf_model.modules()):
+        raise InputError(
+            f"{name} was taken over by a TransformerBridge already; wrap that bridge, or load the model anew"
+        )
+    refuse_unless_decoder(hf_model.config, name)
+    refuse_unless_head(hf_model, name)
+    n_tokens = len(hf_model.get_input_embeddings().weight)
+    refuse_unfitting(tokenizer, n_tokens)
+    refuse_unless_packed(hf_model)
+    refuse_packed_parts(hf_model)
+    keep_gradients(hf_model)
+    with hooking(name, type(hf_model).__name__):
+        if hf_model.eval().config._attn_implementation != "eager":  # the others do not show their attention
+            hf_model.set_attn_implementation("eager")
+        known = _known_logits(hf_model, min(len(tokenizer), n_tokens))
+        # Of a model that sees images, too, TransformerLens would load the image processor, and install packages for it.
+        hf_model = text_decoder(hf_model)
+    architecture = type(hf_model).__name__
+    if architecture not in (hf_model.config.architectures or ()):  # never saved, or saved as another class
+        hf_model.config.architectures = [architecture]
+    # TransformerLens would make the tokenizer anew, from where it was loaded, as one that adds BOS; this leaves it be.
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.init_kwargs |= {"name_or_path": name, "add_bos_token": True}
+    bridge = boot(name, architecture=architecture, hf_model=hf_model, tokenizer=tokenizer, device=hf_model.device)
+    return bridge, known
+
+
+def _known_logits(hf_model: Any, vocabulary: int) -> Known:
+    n_ctx = getattr(hf_model.config.get_text_config(), "max_position_embeddings", None) or max(COMPARED)
+    n_ctx = Context.of(hf_model.config, n_ctx).n_ctx
+    prompts = made_up(vocabulary, [min(length, n_ctx) for length in COMPARED])
+    return {tuple(prompt): plain_logits(hf_model, prompt).cpu() for prompt in prompts}
 
 
 def keep_dtype_of_rotated(bridge: Any) -> None:

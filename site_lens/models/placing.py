@@ -1,5 +1,6 @@
 """Where weights go, and in which number format."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, get_args
 
@@ -44,6 +45,18 @@ def device_of(asked: str | torch.device | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
         reason = str(error).splitlines()[0]
         raise InputError(f"unknown or missing device {asked!r} ({reason}); give cpu, cuda, cuda:1 or mps") from error
+
+
+def memory_of(device: torch.device | None) -> int | None:
+    """Return the bytes of a device, or of main memory and all devices when None; None where the system does not say."""
+    has_main = hasattr(os, "sysconf")  # not on Windows
+    main = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if has_main else None
+    cards = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
+    if device is None:
+        return None if main is None else main + sum(cards)
+    if device.type == "cuda":
+        return cards[device.index or 0]
+    return main if device.type in ("cpu", "mps") else None
 
 
 def _own_dtype(config: Any) -> torch.dtype | None:

@@ -11,11 +11,11 @@ from site_lens.core.errors import InputError, ModelError
 
 Quantization = Literal["nf4", "int8"]
 
-KEPT = (
-    "lm_head", "embed_out", "c_attn", "query_key_value", "qkv_proj", "gate_up_proj", "Wqkv", "W_pack", "wqkv",
-)  # fmt: skip
-"""Modules that stay in floating point: unembeddings, as everywhere, and the projections that TransformerBridge splits
-into their parts (queries, keys and values; gate and up), which packed numbers do not allow."""
+SPLIT = ("c_attn", "query_key_value", "qkv_proj", "gate_up_proj", "Wqkv", "W_pack", "wqkv")
+"""Projections that TransformerBridge splits into their parts (queries, keys and values; gate and up), which packed
+numbers do not allow."""
+KEPT = ("lm_head", "embed_out", *SPLIT)
+"""Modules that stay in floating point: unembeddings, as everywhere, and what is split."""
 
 
 def bitsandbytes_settings(how: Quantization, dtype: torch.dtype) -> Any:
@@ -38,7 +38,6 @@ def bitsandbytes_settings(how: Quantization, dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
     if how == "int8":
-        logging.getLogger("bitsandbytes.autograd._functions").addFilter(_says_nothing_new)
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(KEPT))
     return BitsAndBytesConfig(
         load_in_4bit=True,
@@ -71,15 +70,32 @@ def named(settings: Any) -> str | None:
 
 
 def refuse_unless_packed(hf_model: nn.Module) -> None:
-    """Check that quantising a model has quantised anything.
+    """Check that a model that calls itself quantised by bitsandbytes has any packed weights.
 
     Raises:
         ModelError: It has no linear maps that `transformers` knows how to quantise (Falcon), and is as large as before.
     """
-    if all(weight.is_floating_point() for weight in hf_model.parameters()):
+    by_bitsandbytes = quantization_of(hf_model) in ("nf4", "fp4", "int8")
+    if by_bitsandbytes and all(weight.is_floating_point() for weight in hf_model.parameters()):
         raise ModelError(
             f"transformers finds nothing to quantise in a {type(hf_model).__name__}; load it without quantization"
         )
+
+
+def refuse_packed_parts(hf_model: nn.Module) -> None:
+    """Check that what TransformerBridge splits is in floating point.
+
+    Raises:
+        ModelError: It is packed, as in GPT-2, Pythia, BLOOM and Phi-3 where nobody said that it should not be.
+    """
+    for name, module in hf_model.named_modules():
+        packed = any(not weight.is_floating_point() for weight in module.parameters(recurse=False))
+        if packed and name.rpartition(".")[2] in SPLIT:
+            raise ModelError(
+                f"{name} of this {type(hf_model).__name__} is quantised, and TransformerBridge splits it; load the "
+                "model by load_model(..., quantization='nf4' or 'int8'), which leaves such projections as they are, or "
+                f"with llm_int8_skip_modules={[*KEPT]} in BitsAndBytesConfig"
+            )
 
 
 def keep_gradients(model: nn.Module) -> None:
@@ -91,6 +107,7 @@ def keep_gradients(model: nn.Module) -> None:
     Raises:
         ModelError: That has happened already.
     """
+    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_says_nothing_new)
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             if getattr(getattr(module.weight, "quant_state", None), "packing_format_for_cpu", False):

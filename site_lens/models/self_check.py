@@ -101,7 +101,7 @@ def same_as_transformers(model: LensModel, lengths: Sequence[int] = COMPARED) ->
         Skipped where there is no plain model to ask.
     """
     encoder, compared, reason = model.encoder, {}, ""
-    for row in made_up(len(encoder.tokenizer), [min(length, encoder.n_ctx) for length in lengths]):
+    for row in made_up(encoder.vocabulary, [min(length, encoder.n_ctx) for length in lengths]):
         try:
             plain = model.plain_logits(row)
         except ModelError as error:
@@ -141,6 +141,6 @@ def refuse_if_failed(checks: Sequence[Check], name: str) -> None:
 
 def _probe(model: LensModel) -> tuple[Batch, Batch]:
     """Two prompts of 4 and 3 tokens as one batch, and the second alone."""
-    rows = made_up(len(model.encoder.tokenizer), (N_TOKENS, N_TOKENS - 1))
+    rows = made_up(model.encoder.vocabulary, (N_TOKENS, N_TOKENS - 1))
     pad = model.encoder.pad
     return Batch.of(rows, pad=pad, device=model.device), Batch.of(rows[1:], pad=pad, device=model.device)

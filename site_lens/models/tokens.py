@@ -1,11 +1,13 @@
 """Text to token ids under an explicit BOS policy, and back."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError
 from site_lens.models.context import Context
+from site_lens.models.refusing import said_by
 
 PROBE_TEXT = "Q: hot\nA: cold 12, l'été\n\nQ:"
 """What a tokenizer makes of this text stands for the tokenizer in records."""
@@ -18,15 +20,17 @@ class Encoder:
         tokenizer: A Hugging Face tokenizer.
         bos: Whether prompts begin with BOS; what the tokenizer itself does when None.
         n_ctx: Longest sequence that the model takes, in tokens; a `Context` says why, too.
+        n_tokens: Tokens that the model has an embedding for; any, when None.
 
     Raises:
         InputError: BOS is asked for and the tokenizer has none.
     """
 
-    def __init__(self, tokenizer: Any, *, bos: bool | None, n_ctx: int | Context) -> None:
+    def __init__(self, tokenizer: Any, *, bos: bool | None, n_ctx: int | Context, n_tokens: int | None = None) -> None:
         self.tokenizer = tokenizer
         self.context = n_ctx if isinstance(n_ctx, Context) else Context(n_ctx)
         self.n_ctx = self.context.n_ctx
+        self.n_tokens = n_tokens
         if bos is None:
             own = tokenizer("a").input_ids
             bos = bool(own) and tokenizer.bos_token_id is not None and own[0] == tokenizer.bos_token_id
@@ -51,16 +55,31 @@ class Encoder:
     def ordinary_tokens(self) -> list[int]:
         """Every token that is not a special one."""
         special = set(self.tokenizer.all_special_ids)
-        return [i for i in range(len(self.tokenizer)) if i not in special]
+        return [i for i in range(self.vocabulary) if i not in special]
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that can be used: those of the tokenizer that the model has an embedding for."""
+        return min(len(self.tokenizer), self.n_tokens or len(self.tokenizer))
 
     @property
     def digest(self) -> str:
         """Digest of what the tokenizer makes of a probe text."""
-        return digest_json([self._ids([PROBE_TEXT])[0], len(self.tokenizer)])
+        return digest_json([self.ids([PROBE_TEXT])[0], len(self.tokenizer)])
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokenise texts of any length, BOS included where the policy says so.
+
+        Raises:
+            InputError: A token has no embedding.
+        """
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
-        return [[*self.missing_begin(row), *row] for row in ids]
+        rows = [[*self.missing_begin(row), *row] for row in ids]
+        if self.n_tokens is not None:
+            beyond = sorted({token for row in rows for token in row if token >= self.n_tokens})
+            if beyond:
+                raise _without_embedding(self.tokenizer.convert_ids_to_tokens(beyond), self.n_tokens)
+        return rows
 
     def encode(self, texts: Sequence[str], *, room: int = 0) -> list[list[int]]:
         """Tokenise prompts, BOS included where the policy says so.
@@ -72,7 +91,7 @@ class Encoder:
         Raises:
             InputError: A prompt is empty or longer than the context; nothing is ever cut off silently.
         """
-        ids = self._ids(texts)
+        ids = self.ids(texts)
         for text, row in zip(texts, ids, strict=True):
             if not row:
                 raise InputError(f"the prompt {text!r} has no tokens")
@@ -108,8 +127,8 @@ class Encoder:
         Raises:
             InputError: An answer adds no token.
         """
-        alone = self._ids(prompts)
-        joined = self._ids([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
+        alone = self.ids(prompts)
+        joined = self.ids([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
         found = [both[len(prompt) :] for prompt, both in zip(alone, joined, strict=True)]
         for answer, tokens in zip(answers, found, strict=True):
             if not tokens:
@@ -128,3 +147,50 @@ class Encoder:
     def texts(self, ids: Sequence[int]) -> list[str]:
         """Turn each token id into its own text, special tokens included."""
         return [str(self.tokenizer.decode([one])) for one in ids]
+
+
+def as_tokenizer(given: Any) -> Any:
+    """Return a tokenizer, loaded if its name or folder was given.
+
+    Raises:
+        InputError: It is no tokenizer of transformers, and none can be loaded from it.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+    if isinstance(given, PreTrainedTokenizerBase):
+        return given
+    if not isinstance(given, str | Path):
+        raise InputError(
+            f"tokenizer={type(given).__name__} is no tokenizer of transformers; of a processor pass .tokenizer, of a "
+            "tokenizers.Tokenizer PreTrainedTokenizerFast(tokenizer_object=...)"
+        )
+    with said_by(lambda reason: InputError(f"cannot load a tokenizer from {str(given)!r}: {reason}")):
+        return AutoTokenizer.from_pretrained(str(given), trust_remote_code=False)
+
+
+def refuse_unfitting(tokenizer: Any, n_tokens: int) -> None:
+    """Check that tokens which prompts can hold have an embedding, of which models may have more than tokens.
+
+    Special tokens that have a part (padding, an image) stand in no prompt of text, and may be without: Gemma 3 1B has
+    one such. If a prompt holds one all the same, the encoder refuses the prompt.
+
+    Raises:
+        InputError: Some have none: they were added to the tokenizer, and the model was not resized; or there are no
+            tokens at all.
+    """
+    if not tokenizer(PROBE_TEXT).input_ids:
+        raise InputError(f"this {type(tokenizer).__name__} makes no token of a text; it has no vocabulary")
+    begins_and_ends = ("bos_token", "eos_token")
+    parts = {v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str) and k not in begins_and_ends}
+    beyond = [token for token, i in tokenizer.get_vocab().items() if i >= n_tokens and token not in parts]
+    if beyond:
+        raise _without_embedding(sorted(beyond), n_tokens)
+
+
+def _without_embedding(tokens: Sequence[str], n_tokens: int) -> InputError:
+    more = f" and {len(tokens) - 3} more" if len(tokens) > 3 else ""
+    return InputError(
+        f"the model has an embedding for {n_tokens} tokens, and none for {', '.join(map(repr, tokens[:3]))}{more} of "
+        "the tokenizer; if they were added, call model.resize_token_embeddings(len(tokenizer)) and train them, or else "
+        "give the model its own tokenizer"
+    )

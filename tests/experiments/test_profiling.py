@@ -13,6 +13,7 @@ from site_lens.interventions.asking import Asked
 from site_lens.interventions.patching import inject
 from site_lens.models.protocol import Batch, LensModel
 from tests.planted import CARRIERS, COUNTER, LABELS, TEMPLATE, planted_tasks
+from tests.tiny_models import random_model, tiny_config
 
 PREVIOUS, IDLE = "L0H0", "L2H4"
 HEADS = (PREVIOUS, *CARRIERS["u"], *CARRIERS["v"], COUNTER, IDLE)
@@ -115,6 +116,19 @@ def test_the_leading_heads_are_those_of_every_task_and_no_more_than_asked(fits: 
     assert {str(head) for head in chosen} == {*CARRIERS["u"], *CARRIERS["v"]}
     assert chosen == sorted(chosen)
     assert len(leading_heads(list(fits.values()), top=3, most=2)) == 2
+
+
+def test_a_model_of_fewer_heads_than_are_asked_for_is_profiled_whole(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    config = tiny_config("llama", vocab_size=len(demo.encoder.tokenizer))
+    for name in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads"):
+        setattr(config, name, 1)
+    model = sl.wrap_model(random_model(config), tokenizer=demo.encoder.tokenizer)
+    quick = sl.SiteConfig(n_steps=2, n_prompts=2, n_shots=1)
+    fits = sl.fit_site(model, demo_tasks["antonym"], quick, progress=False)
+    found = head_profiles(model, demo_tasks["antonym"], fits, n_prompts=2, n_shots=1, progress=False)
+    assert found.heads == ("L0H0",)
 
 
 def test_demo_profiles_have_a_row_for_every_task_and_head_and_can_be_saved(

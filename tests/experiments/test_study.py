@@ -140,13 +140,11 @@ def test_one_prompt_without_a_number_is_named_and_spoils_nothing_else(
     where = 1 if split == "test" else 2
     row = getattr(tasks[0], split)[where]
     config = SMALL.replace(n_prompts=20) if split == "train" else SMALL
-    tasks[0] = sl.Task(
-        "antonym",
-        *(
-            tuple(r for r in s if r == row or row.input not in (r.input, *r.outputs))
-            for s in (tasks[0].train, tasks[0].valid, tasks[0].test)
-        ),
+    train, valid, test = (
+        tuple(r for r in s if r == row or row.input not in (r.input, *r.outputs))
+        for s in (tasks[0].train, tasks[0].valid, tasks[0].test)
     )
+    tasks[0] = sl.Task("antonym", train, valid, test)
     model = without_a_number(row.input)
     run = sl.fit_and_evaluate(model, tasks, config, max_queries=6)
     assert run.evaluations is not None

@@ -13,7 +13,7 @@ from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
 from site_lens.models.tokens import Encoder
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
 from tests.real_configs import RELEASED
-from tests.tiny_models import ARCHITECTURES
+from tests.tiny_models import ARCHITECTURES, random_model, tiny_config, tiny_model
 
 
 class Faulty(BridgeModel):
@@ -94,3 +94,50 @@ def test_what_cannot_be_measured_is_skipped_with_the_reason(tiny_folder: Callabl
     skipped = {check.code: check.meaning for check in sl.examine(half) if check.state == "skipped"}
     assert set(skipped) == {"generation"}
     assert "examine the model in float32" in skipped["generation"]
+
+
+SMALL = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "qwen3", "opt", "mistral"])
+def test_a_sound_model_of_one_layer_and_one_head_has_a_clean_card(kind: str, demo: LensModel) -> None:
+    tokenizer = demo.encoder.tokenizer
+    config = tiny_config(kind, vocab_size=len(tokenizer))
+    for name, value in SMALL.items():
+        setattr(config, name, value)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:1]
+    model = sl.wrap_model(random_model(config), tokenizer=tokenizer)
+    assert model.grid.shape == (1, 1)
+    assert {check.code: check.state for check in sl.examine(model) if check.state != "ok"} == {}
+
+
+def test_a_gradient_that_never_reaches_the_logits_fails_on_one_layer_too(demo: LensModel) -> None:
+    config = tiny_config("llama", vocab_size=len(demo.encoder.tokenizer))
+    config.num_hidden_layers = 1
+    hf_model = random_model(config)
+    torch.nn.init.zeros_(hf_model.model.layers[0].self_attn.o_proj.weight)
+    model = sl.wrap_model(hf_model, tokenizer=demo.encoder.tokenizer, check=False)
+    failed = {check.code for check in sl.examine(model) if check.state == "fail"}
+    assert failed == {"edit_has_effect", "gradient"}
+
+
+@pytest.mark.parametrize("n_ctx", [16, 24, 40, 64, 100])
+def test_a_context_shorter_than_the_long_prompt_is_examined_as_far_as_it_goes(n_ctx: int, demo: LensModel) -> None:
+    tokenizer = demo.encoder.tokenizer
+    for kind in ("llama", "gpt2"):  # rotary positions, and learned ones, which have an end
+        hf_model = tiny_model(kind, vocab_size=len(tokenizer), n_ctx=n_ctx)
+        model = sl.wrap_model(hf_model, tokenizer=tokenizer)
+        assert {check.code: check.state for check in sl.examine(model) if check.state == "fail"} == {}
+    short = sl.wrap_model(tiny_model("gpt2", vocab_size=len(tokenizer), n_ctx=8), tokenizer=tokenizer)
+    with pytest.raises(sl.InputError, match="context of 8"):
+        sl.examine(short)
+
+
+def test_what_a_library_raises_while_a_model_is_examined_is_an_error_of_ours(demo: LensModel) -> None:
+    class Raising(Faulty):
+        def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, CachePrefix]:
+            raise AttributeError("no such cache")
+
+    with pytest.raises(sl.ModelError, match="no such cache"):
+        sl.examine(Raising(demo, "none"))

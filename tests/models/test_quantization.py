@@ -18,7 +18,7 @@ from site_lens.interventions.examining import PROMPTS
 from site_lens.interventions.plain_models import find_projections
 from site_lens.models.loading import load_model
 from site_lens.models.protocol import Batch, LensModel
-from site_lens.models.quantization import Quantization, bitsandbytes_settings
+from site_lens.models.quantization import KEPT, Quantization, bitsandbytes_settings
 from site_lens.models.weights import copying_scores, direct_logits
 from tests.real_configs import RELEASED
 
@@ -166,6 +166,26 @@ def test_a_quantised_model_in_memory_is_wrapped_as_it_is(
     model = sl.wrap_model(hf_model, tokenizer=now.encoder.tokenizer)
     assert model.identity.replace(name="") == now.identity.replace(name="")
     assert torch.equal(model.forward(batch_of(model)), now.forward(batch_of(now)))
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "bloom", "GPT-2", "Phi-3-mini", "falcon"])
+def test_a_model_that_a_user_quantised_is_refused_where_its_projections_are_split(
+    kind: str, tiny_folder: Callable[[str], Path]
+) -> None:
+    for settings in ({"load_in_8bit": True}, {"load_in_4bit": True}):
+        options = {"device_map": {"": "cpu"}, "dtype": torch.float32}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_folder(kind))
+
+        def in_memory(skipped: list[str] | None, how: dict[str, Any] = settings, to: dict[str, Any] = options) -> Any:
+            asked = transformers.BitsAndBytesConfig(**how, llm_int8_skip_modules=skipped)
+            return transformers.AutoModelForCausalLM.from_pretrained(tiny_folder(kind), quantization_config=asked, **to)
+
+        with pytest.raises(sl.ModelError, match=r"(is quantised, and TransformerBridge splits it|nothing to quantise)"):
+            sl.wrap_model(in_memory(None), tokenizer=tokenizer)
+        if kind == "falcon":  # of which nothing is quantised: the record would say that it was
+            continue
+        model = sl.wrap_model(in_memory(list(KEPT)), tokenizer=tokenizer)
+        assert model.identity.quantization in ("int8", "fp4")
 
 
 def test_weights_that_were_packed_for_inference_are_refused_because_gradients_do_not_pass(
