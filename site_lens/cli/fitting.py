@@ -26,7 +26,8 @@ from site_lens.cli.options import (
 from site_lens.cli.showing import show_run
 from site_lens.core.evaluation import SITE_METHODS, few_shot_name, split_seed
 from site_lens.core.fits import SETTINGS
-from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
+from site_lens.core.run_folder import check_run_folder, write_results
+from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING
 
 ATTENTION_HEADS = 4
 """Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""

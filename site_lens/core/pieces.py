@@ -12,7 +12,7 @@ from site_lens._version import __version__
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import StorageError
 from site_lens.core.records import Axes, Float32, Record
-from site_lens.core.storage import load, record_paths, save
+from site_lens.core.storage import holds_record, load, record_paths, save
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,8 @@ def clear_pieces(folder: Path) -> None:
     if folder.is_symlink():
         raise StorageError(f"{folder} is a link to {folder.readlink()}; remove the link first")
     for manifest in folder.glob("*.json"):
-        for path in record_paths(manifest):
-            path.unlink(missing_ok=True)
+        if holds_record(manifest):
+            for path in record_paths(manifest):
+                path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

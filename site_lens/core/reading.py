@@ -18,6 +18,10 @@ MOST_DEPTH = 48
 """Lists and objects inside each other in one JSON file; records and tasks have fewer than 12."""
 
 
+SMALL = 2**16
+"""Bytes read of a file that says it is smaller, as those of /proc do."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a file may hold at most; larger ones are refused before they are read."""
@@ -95,8 +99,9 @@ def read_file(path: str | Path, most_bytes: int) -> bytes:
     try:
         _check_file(Path(path).stat(), most_bytes, path)  # first: opening a pipe waits for its other end
         with Path(path).open("rb") as stream:
-            _check_file(os.fstat(stream.fileno()), most_bytes, path)
-            content = stream.read(most_bytes + 1)
+            found = os.fstat(stream.fileno())
+            _check_file(found, most_bytes, path)
+            content = stream.read(min(most_bytes, max(found.st_size, SMALL)) + 1)  # as many bytes are allocated at once
     except ValueError as error:  # a NUL byte, or half a character, in its name
         raise OSError(errno.EINVAL, str(error), str(path)) from None
     if len(content) > most_bytes:

@@ -9,7 +9,8 @@ from site_lens.baselines.table import BASELINES, fitted
 from site_lens.core.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import PREFIX_BUDGET
-from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run, check_run_folder, write_results
+from site_lens.core.run_folder import check_run_folder, write_results
+from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run
 from site_lens.core.sampling import need_rows
 from site_lens.core.tasks import Task
 from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
@@ -81,7 +82,7 @@ def compare_methods(
     methods = _defaults(len(bench.tasks)) if methods is None else tuple(dict.fromkeys(methods))
     _check(methods, selectors)
     if folder is not None:
-        check_run_folder(folder)
+        check_run_folder(folder, replaces=True)
     for task in bench.tasks.values():
         need_rows(task, len(task.train) - 1, bench.config.n_shots)
     run = Run(

@@ -12,6 +12,7 @@ from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFits
 from site_lens.core.prompts import PromptTemplate
+from site_lens.core.run_folder import check_run_folder, write_results
 from site_lens.core.runs import (
     CONTROLS,
     MEAN_EMBEDDING,
@@ -21,8 +22,6 @@ from site_lens.core.runs import (
     TASK_AGNOSTIC,
     ZERO_EMBEDDING,
     Run,
-    check_run_folder,
-    write_results,
 )
 from site_lens.core.sampling import need_rows
 from site_lens.core.tasks import Task, task_list
@@ -96,7 +95,7 @@ def fit_and_evaluate(
     for task in wanted:
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
     if folder is not None:
-        check_run_folder(folder)
+        check_run_folder(folder, replaces=True)
     configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):

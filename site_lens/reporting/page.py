@@ -13,23 +13,34 @@ from plotly.offline import get_plotlyjs
 from site_lens._version import __version__
 from site_lens.core.assets import ASSETS, asset
 from site_lens.core.errors import InputError
-from site_lens.core.storage import write_whole
+from site_lens.core.outputs import is_sealed, output_path, sealed, write_output
+from site_lens.core.run_folder import is_report
 
 
-def write_page(template: str, path: str | Path, *, attention: bool = False, **parts: Any) -> Path:
+def is_page(path: Path) -> bool:
+    """Tell whether a file is a page that was written by the toolkit, and not changed since."""
+    return is_sealed(path) or is_report(path)
+
+
+def write_page(
+    template: str, path: str | Path, *, attention: bool = False, replace: bool = False, **parts: Any
+) -> Path:
     """Render a template of the assets and write it as one file; the same parts give the same bytes.
 
     Args:
         template: Name of the template.
         path: The file; its folder is made if need be.
         attention: Whether the page draws attention patterns, which takes the bundle of circuitsvis.
+        replace: Write over any file that is there, not over an earlier page only.
         parts: What the template shows.
 
     Raises:
-        StorageError: The file cannot be written.
+        InputError: The path is empty, or lies among the records of a run.
+        StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
     """
+    place = output_path(path, is_page, replace=replace)
     page = _environment().get_template(template).render(**_page_parts(attention), **parts)
-    write_whole({Path(path): page.encode()})
+    write_output({place: sealed(page.encode())}, is_page, replace=replace)
     return Path(path)
 
 
