@@ -1,13 +1,13 @@
 """Task embeddings: the mean head output of a task, and how much it varied."""
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.records import LayerHeadD, Record
+from site_lens.core.records import Axes, Count, Float32, LayerHeadD, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +24,16 @@ class TaskEmbedding(Record):
     task: str
     mean: LayerHeadD
     """(layer head d_head): mean z at the last prompt token."""
-    spread: LayerHeadD
+    spread: Annotated[Float32, Axes(("layer", "head", "d_head"), 0)]
     """(layer head d_head): standard deviation over the prompts; 0 for a single prompt."""
     n_prompts: int = Field(ge=1)
     """M: prompts that were averaged."""
     n_shots: int = Field(ge=0)
     """N: demonstrations in each."""
-    seed: int
+    seed: Count
     template: PromptTemplate
     task_digest: str
-    labelled_rows: tuple[int, ...]
+    labelled_rows: tuple[Count, ...]
     """Rows of train whose labels the prompts showed."""
     model: ModelIdentity
 

@@ -11,7 +11,7 @@ from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
-from site_lens.core.records import Axes, Float32, Frozen, Record
+from site_lens.core.records import Axes, Count, Float32, Frozen, Record
 from site_lens.core.statistics import Interval, bootstrap_mean, paired_difference, wilson
 
 if TYPE_CHECKING:
@@ -72,25 +72,25 @@ class Evaluation(Record):
 
     task: str
     methods: tuple[str, ...]
-    first_token: MethodQuery
+    first_token: Annotated[Float32, Axes(("method", "query"), 0, 1)]
     """(method query): 1 where the most probable next token begins an accepted answer."""
     rank: MethodQuery
     """(method query): rank of the target's first token among the vocabulary, 1 = most probable."""
-    log_prob: MethodQuery
+    log_prob: Annotated[Float32, Axes(("method", "query"), most=0)]
     """(method query): log-probability of the target's first token, in nats."""
-    exact: MethodQuery | None = None
+    exact: Annotated[Float32, Axes(("method", "query"), 0, 1)] | None = None
     """(method query): 1 where the generated answer, up to the end of the line, equals an accepted one."""
-    prefix: MethodQuery | None = None
+    prefix: Annotated[Float32, Axes(("method", "query"), 0, 1)] | None = None
     """(method query): 1 where the published code's "exact match" would count it: generated text begins with the
     target. Kept to compare with published numbers; a one-letter answer matches almost anything."""
-    labelled_rows: tuple[int, ...]
+    labelled_rows: tuple[Count, ...]
     """Labelled rows each method used, in the order of `methods`. For few-shot prompting: rows a prompt shows."""
     costs: tuple[MethodCost, ...] = ()
     """What each method cost, in the order of `methods`; empty where it was not measured."""
     queries: tuple[str, ...]
     targets: tuple[str, ...]
-    n_shots: int
-    seed: int
+    n_shots: Count
+    seed: Count
     template: PromptTemplate
     task_digest: str
     model: ModelIdentity

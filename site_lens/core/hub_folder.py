@@ -17,10 +17,10 @@ from site_lens.core.assets import ASSETS
 from site_lens.core.errors import InputError, MismatchError, StorageError
 from site_lens.core.evaluation import REFERENCE, Evaluation, Evaluations
 from site_lens.core.fits import SiteFit, SiteFits
+from site_lens.core.outputs import check_output, is_sealed, named, sealed, write_output
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.reading import is_folder
 from site_lens.core.record_sets import manifests
-from site_lens.core.outputs import check_output, is_sealed, named, sealed, write_output
 from site_lens.core.run_folder import refuse_links, settle, whole
 from site_lens.core.runs import Run
 from site_lens.core.shown import visible

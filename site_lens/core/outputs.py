@@ -1,7 +1,7 @@
 """Overwrite protection: what a file may be written over, and how; every output of the toolkit goes through here.
 
-Nothing of others is replaced: no input, no device or pipe, no file that was not written by the toolkit. What it wrote is
-known by a mark in the file itself (records, pages, images) or by `written.sha256`, the list in the folder of a run.
+Nothing of others is replaced: no input, no device or pipe, no file that was not written by the toolkit. What it wrote
+is known by a mark in the file itself (records, pages, images) or by `written.sha256`, the list in the folder of a run.
 """
 
 import errno
@@ -116,7 +116,7 @@ def check_output(paths: Iterable[Path], known: Known, *, replace: bool = False) 
 
 
 def output_path(path: str | Path, known: Known, *, inputs: Iterable[str | Path] = (), replace: bool = False) -> Path:
-    """Return the file that a user's name for an output stands for, links followed, once it is clear that it may go there.
+    """Return the file that a user's name for an output stands for, links followed, once it is clear that it may go.
 
     Args:
         path: The name.

@@ -1,7 +1,7 @@
 """Overwrite protection of a run's folder: which of its files belong to the run, and how another run takes its place.
 
-A run lists what it writes in `written.sha256`. Replacing a run removes what is listed, as it was written; the notes, pages
-and tables of others stay, and where one of them stands in the way, nothing is done.
+A run lists what it writes in `written.sha256`. Replacing a run removes what is listed, as it was written; the notes,
+pages and tables of others stay, and where one of them stands in the way, nothing is done.
 """
 
 import json

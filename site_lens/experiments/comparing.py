@@ -12,6 +12,7 @@ from site_lens.core.fits import PREFIX_BUDGET
 from site_lens.core.run_folder import check_run_folder, write_results
 from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run
 from site_lens.core.sampling import need_rows
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task
 from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
 from site_lens.interventions.methods import Method
@@ -78,6 +79,7 @@ def compare_methods(
         >>> sl.tabulate_methods(run.evaluations, against=["zero_shot"]).methods
         ('zero_shot', 'site', 'task_vector')
     """
+    check_sizes(max_queries=max_queries)
     bench = Workbench(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
     methods = _defaults(len(bench.tasks)) if methods is None else tuple(dict.fromkeys(methods))
     _check(methods, selectors)

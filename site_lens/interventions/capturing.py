@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.core.embedding import TaskEmbedding
-from site_lens.core.errors import InputError
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.sampling import prompts_of_embedding
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
@@ -83,8 +83,7 @@ def capture_embeddings(
     """
     template = template or PromptTemplate()
     wanted = task_list(tasks)
-    if n_prompts < 1 or n_shots < 0:
-        raise InputError(f"needs n_prompts of at least 1 and n_shots of at least 0, got {n_prompts} and {n_shots}")
+    check_sizes(n_prompts=n_prompts, n_shots=n_shots or None, seed=seed)
     drawn = {
         task.name: prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed)
         for task in wanted

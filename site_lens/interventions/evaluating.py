@@ -13,6 +13,7 @@ from site_lens.core.matching import exact_match, prefix_match
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import few_shot_prompts
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.generating import generate
@@ -21,11 +22,13 @@ from site_lens.interventions.progress import progress_bar
 from site_lens.interventions.scoring import score_methods
 from site_lens.models.protocol import LensModel
 
+NO_FITS = SiteFits([])
+
 
 def evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
-    fits: SiteFits | None = None,
+    fits: SiteFits = NO_FITS,
     *,
     controls: Mapping[str, SiteFits] | None = None,
     n_shots: int = 10,
@@ -54,7 +57,7 @@ def evaluate(
 
     Raises:
         MismatchError: A fit belongs to another model.
-        InputError: A task has no fit or too few rows, or a prompt exceeds the context.
+        InputError: A task has no fit or too few rows, a prompt exceeds the context, or a count is out of its bounds.
 
     Example:
         >>> import site_lens as sl
@@ -63,13 +66,17 @@ def evaluate(
         True
     """
     wanted = task_list(tasks)
-    if n_shots < 1 or (max_queries is not None and max_queries < 1):
-        raise InputError(f"n_shots and max_queries must be at least 1, got {n_shots} and {max_queries}")
+    check_sizes(n_shots=n_shots, max_queries=max_queries, seed=seed)
+    if not isinstance(fits, SiteFits):
+        raise InputError(
+            f"fits must be SiteFits, got a {type(fits).__name__}; leave them out to measure prompting alone"
+        )
+    given = None if fits is NO_FITS else fits
     found = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
-            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots)
-            own = fits.of(task.name)[0].template if fits is not None else PromptTemplate()
+            methods = methods_for(model, task, given, controls or {}, n_shots=n_shots)
+            own = PromptTemplate() if given is None else given.of(task.name)[0].template
             chosen = template or own
             settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
             found.append(evaluate_methods(model, task, methods, settings))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.core.errors import InputError
+from site_lens.core.sizes import check_sizes
 from site_lens.interventions.prefixes import length_batches, prefill_prompts
 from site_lens.models.protocol import Edit, LensModel
 
@@ -52,8 +53,9 @@ def generate(
         >>> sl.generate(sl.load_model("demo"), [prompt], max_new_tokens=1)
         [' small']
     """
-    if isinstance(prompts, str) or max_new_tokens < 1:
-        raise InputError("generate takes a list of prompts and at least 1 new token; put a single prompt in a list")
+    check_sizes(max_new_tokens=max_new_tokens)
+    if isinstance(prompts, str):
+        raise InputError("generate takes a list of prompts, got a text; put a single prompt in a list")
     if not prompts:
         return []
     ids = model.encoder.encode(prompts, room=max_new_tokens)

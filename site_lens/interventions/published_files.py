@@ -23,11 +23,11 @@ from site_lens.core.digests import digest_json
 from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError, StorageError
 from site_lens.core.heads import HeadGrid
+from site_lens.core.outputs import output_path, write_output
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.records import Float32
 from site_lens.core.scores import HeadGates
-from site_lens.core.outputs import output_path, write_output
 from site_lens.interventions.tensor_files import read_saved_tensor
 
 NO_SEED = -1

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 
 from site_lens.core.digests import digest_bytes
 from site_lens.core.errors import InputError, StorageError
+from site_lens.core.outputs import check_writable, is_sealed, named, output_path, sealed, write_output
 from site_lens.core.record_sets import file_name
 from site_lens.core.runs import Run
-from site_lens.core.outputs import check_writable, is_sealed, named, output_path, sealed, write_output
 from site_lens.plots.style import least_width
 from site_lens.reporting.figures import Embedded
 from site_lens.reporting.report import report_parts
@@ -54,9 +54,7 @@ def write_image(figure: go.Figure, path: str | Path, *, width: int | None = None
     return path
 
 
-def write_images(
-    run: Run, folder: str | Path, *, format: ImageFormat = "svg", replace: bool = False
-) -> list[Path]:
+def write_images(run: Run, folder: str | Path, *, format: ImageFormat = "svg", replace: bool = False) -> list[Path]:
     """Draw every figure of a run's report into a file of its own.
 
     Figures across tasks are called as in the report, those of one fit `fits/<fit>-<figure>`.

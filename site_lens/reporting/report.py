@@ -70,9 +70,7 @@ def write_report(
     elif evaluations is not None or controls is not None:
         raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
     shown = report_parts(run)
-    return write_page(
-        "report.html.j2", path, title=title, attention=bool(run.attention), replace=replace, **shown
-    )
+    return write_page("report.html.j2", path, title=title, attention=bool(run.attention), replace=replace, **shown)
 
 
 def report_parts(run: Run) -> dict[str, Any]:

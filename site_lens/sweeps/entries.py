@@ -8,9 +8,9 @@ from pydantic import Field, ValidationError
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError, StorageError
+from site_lens.core.outputs import write_whole
 from site_lens.core.reading import current_limits, parse_json, read_file
 from site_lens.core.records import Frozen, readable
-from site_lens.core.outputs import write_whole
 
 F = TypeVar("F", bound=Frozen)
 

@@ -26,9 +26,9 @@ from typing import Any
 
 from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import InputError, MismatchError, StorageError, unknown_name
+from site_lens.core.outputs import check_writable
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.runs import Run
-from site_lens.core.outputs import check_writable
 from site_lens.sweeps.entries import Failure, JobName, StoredJob, SweepPlan, read_sealed, write_sealed
 from site_lens.sweeps.events import EventLog
 from site_lens.sweeps.placing import described, files_of, move_into_place

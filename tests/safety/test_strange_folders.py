@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import site_lens as sl
-from site_lens.core.record_sets import file_name
 from site_lens.core.outputs import PARTS
+from site_lens.core.record_sets import file_name
 from site_lens.core.run_folder import has_mark, study_mark
 from site_lens.core.storage import save
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
