@@ -71,7 +71,7 @@ def save_for_hub(
     card = _card(fits, evaluations, model, base_model or _hub_id(model.name), license)
     check_output([folder / CARD], is_sealed, replace=replace)
     Run(fits=fits, evaluations=evaluations).save(folder)
-    write_output({folder / CARD: sealed(card.encode())}, is_sealed, replace=replace)
+    write_output({folder / CARD: sealed(card.encode(), ".md")}, is_sealed, replace=replace)
     return folder
 
 

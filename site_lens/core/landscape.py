@@ -66,6 +66,7 @@ class FitLandscape(Record):
     """Many fits of one task that mix in one embedding; losses are first-token cross-entropies on held-out rows."""
 
     kind: ClassVar[str] = "fit_landscape"
+    schema_version: ClassVar[int] = 2
 
     task: str
     fits: tuple[LandscapeFit, ...]
@@ -91,6 +92,8 @@ class FitLandscape(Record):
     task_digest: str
     model: ModelIdentity
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """What makes it hard to believe beside the fits of a run: other weights, other rows."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:

@@ -33,6 +33,7 @@ class Overlap(Record):
     """Head maps of tasks, seeds or selectors compared pair by pair."""
 
     kind: ClassVar[str] = "overlap"
+    schema_version: ClassVar[int] = 2
 
     names: tuple[str, ...]
     grid: HeadGrid
@@ -63,6 +64,8 @@ class Overlap(Record):
     """p-values with the false discovery rate controlled over all pairs (Benjamini and Hochberg); 1 on the diagonal."""
     specificity: RecordLayerHead
     """(record layer head): the record's score less the mean of the others', 0 with a single record."""
+    notes: tuple[str, ...] = ()
+    """What makes the comparison hard to read: records of several models, or of other rows under one name."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

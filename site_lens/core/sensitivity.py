@@ -82,6 +82,7 @@ class PromptSensitivity(Record):
     """
 
     kind: ClassVar[str] = "prompt_sensitivity"
+    schema_version: ClassVar[int] = 2
 
     tasks: tuple[str, ...]
     conditions: tuple[Condition, ...]
@@ -104,6 +105,8 @@ class PromptSensitivity(Record):
     task_digests: tuple[str, ...]
     model: ModelIdentity
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """What makes it hard to believe beside the fits of a run: other weights, other rows."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:

@@ -11,6 +11,7 @@ from site_lens.core.fits import STATUSES, SiteFit, SiteFits
 from site_lens.core.runs import NULLS, TASK_AGNOSTIC, ZERO_EMBEDDING, Run
 from site_lens.diagnostics.agreement import measure_agreement
 from site_lens.diagnostics.convergence import check_convergence
+from site_lens.diagnostics.origins import strangers
 
 MOST_UNDECIDED = 0.3
 """Share of undecided heads up to which a map is called binary; the paper's maps end with 0.1 to 0.2."""
@@ -45,6 +46,8 @@ class _Case:
     nulls: Mapping[str, Convergence]
     agreement: TaskAgreement
     evaluation: Evaluation | None
+    strange: tuple[list[str], list[str]]
+    """What was made on another model or other rows than the fit; what in another number format."""
 
     def accuracy(self, method: str) -> float | None:
         """Accuracy of a method; None where it was not evaluated."""
@@ -78,7 +81,7 @@ def diagnose(
 
     Returns:
         For each task the findings `ended`, `not_binary`, `null_as_binary`, `soft_hard_gap`, `gates_alone`,
-        `task_agnostic`, `seeds_disagree` and `few_queries`, in this order.
+        `task_agnostic`, `seeds_disagree`, `few_queries` and `one_origin`, in this order.
 
     Raises:
         InputError: There are no fits.
@@ -107,6 +110,7 @@ def _case(run: Run, agreement: TaskAgreement) -> _Case:
         nulls={name: found for name, null in nulls.items() if null is not None and (found := _converged(null))},
         agreement=agreement,
         evaluation=None if run.evaluations is None else run.evaluations.get(task),
+        strange=strangers(run, task),
     )
 
 
@@ -224,6 +228,18 @@ def _few_queries(case: _Case) -> Finding:
     return case.finding(code, state, f"{n} test queries", n, FEWEST_QUERIES, advice)
 
 
+def _one_origin(case: _Case) -> Finding:
+    others, formats = case.strange
+    state: State = "fail" if others else "warn" if formats else "ok"
+    found = [*others, *formats]
+    advice = (
+        "Numbers of two models, or on two sets of rows, are no comparison: measure again what is not the fit's own."
+    )
+    return case.finding(
+        "one_origin", state, "; ".join(found) or "all on one model and the same rows", len(found), 1, advice
+    )
+
+
 CHECKS: tuple[Callable[[_Case], Finding], ...] = (
     _ended,
     _not_binary,
@@ -233,5 +249,6 @@ CHECKS: tuple[Callable[[_Case], Finding], ...] = (
     _task_agnostic,
     _seeds_disagree,
     _few_queries,
+    _one_origin,
 )
 """Every check, in the order of the findings."""

@@ -68,9 +68,7 @@ def evaluate(
     wanted = task_list(tasks)
     check_sizes(n_shots=n_shots, max_queries=max_queries, seed=seed)
     if not isinstance(fits, SiteFits):
-        raise InputError(
-            f"fits must be SiteFits, got a {type(fits).__name__}; leave them out to measure prompting alone"
-        )
+        raise InputError(f"fits must be SiteFits, got a {type(fits).__name__}; without fits, leave them out")
     given = None if fits is NO_FITS else fits
     found = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from site_lens._version import __version__
@@ -15,6 +15,7 @@ from site_lens.core.assets import ASSETS, asset
 from site_lens.core.errors import InputError
 from site_lens.core.outputs import is_sealed, output_path, sealed, write_output
 from site_lens.core.run_folder import is_report
+from site_lens.core.shown import visible
 
 
 def is_page(path: Path) -> bool:
@@ -51,11 +52,23 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
-    environment.filters["breakable"] = lambda name: Markup(escape(name).replace("_", Markup("_<wbr>")))
+    environment.filters["isolated"] = _isolated
+    environment.filters["breakable"] = lambda name: Markup(_isolated(name).replace("_", Markup("_<wbr>")))
     environment.filters["number"] = lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
     environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Show a text of others as what it is: nothing in it turns the words beside it around, or has no width."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _isolated(name: object) -> Markup:
+    """Keep a name apart from the words beside it, in whichever direction it is written."""
+    return Markup("<bdi>{}</bdi>").format(visible(str(name)))
 
 
 def circuitsvis_bundle() -> str:

@@ -70,6 +70,7 @@ CHECKS = {
     "task_agnostic": "Gates shared by all tasks do as well: the task relies on generic heads.",
     "seeds_disagree": "Fits of the task that differ in seed or start disagree: a single map is underdetermined.",
     "few_queries": "Too few test queries for the differences that are read from them.",
+    "one_origin": "Records of the task were made on another model, another number format or other rows than its fit.",
 }
 """What each check of the diagnosis says when it is set off."""
 

@@ -131,8 +131,8 @@ def fit_variants(
 
 
 def _fit_all(model: LensModel, jobs: Sequence[SiteJob], *, budget_bytes: int, progress: bool | None) -> list[SiteFit]:
-    check_sizes(budget_bytes=budget_bytes)
     """Fit jobs, those that can share a batch in one; return the fits in the order of the jobs."""
+    check_sizes(budget_bytes=budget_bytes)
     fits: dict[int, SiteFit] = {}
     kinds = [(job.config.mix, job.config.prefix_dtype) for job in jobs]
     for kind in dict.fromkeys(kinds):
