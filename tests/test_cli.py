@@ -239,9 +239,9 @@ def test_a_saved_run_is_diagnosed_and_the_exit_code_says_whether_a_check_failed(
     code = run("diagnose", str(finished), "--json")
     found = json.loads(capsys.readouterr().out)
     assert code == (0 if found["ok"] else 1)
-    assert len(found["findings"]) == 8
+    assert len(found["findings"]) == 9
     assert run("diagnose", str(finished)) == code
-    assert " of 8 checks failed, " in capsys.readouterr().out
+    assert " of 9 checks failed, " in capsys.readouterr().out
 
 
 def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(tmp_path: Path) -> None:

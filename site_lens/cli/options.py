@@ -35,7 +35,7 @@ def not_empty(given: Any) -> str:
     return str(given)
 
 
-def path(given: Any) -> Path:
+def as_path(given: Any) -> Path:
     """Take the name of a file or folder; see `not_empty`."""
     return Path(not_empty(given))
 
@@ -45,9 +45,9 @@ def count(name: str) -> dict[str, Any]:
     return dict(zip(("min", "max"), BOUNDS[name], strict=True))
 
 
-RunFolder = Annotated[Path, typer.Argument(parser=path, metavar="RUN", help="Folder of a run, made by fit or demo.")]
+RunFolder = Annotated[Path, typer.Argument(parser=as_path, metavar="RUN", help="Folder of a run, made by fit or demo.")]
 ResultsFolder = Annotated[
-    Path, typer.Option("--out", "-o", parser=path, metavar="PATH", help="Folder for the results; see --replace.")
+    Path, typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="Folder for the results; see --replace.")
 ]
 ReplaceFile = Annotated[bool, typer.Option("--replace", help="Write over files that site_lens did not write, too.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Write over the run that is in --out; refused otherwise.")]

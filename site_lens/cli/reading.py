@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, count, path
+from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count
 from site_lens.cli.showing import show_frame, show_line, show_notes, show_rows, show_table
 from site_lens.core.outputs import is_same, output_path
 from site_lens.core.reading import is_folder
@@ -23,11 +23,11 @@ def report(
     run: RunFolder,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", parser=path, metavar="PATH", help="The HTML file; RUN/report.html by default."),
+        typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="The HTML file; RUN/report.html by default."),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(parser=path, metavar="PATH", help="Draw every figure into a file in this folder, too."),
+        typer.Option(parser=as_path, metavar="PATH", help="Draw every figure into a file in this folder, too."),
     ] = None,
     format: Annotated[
         Literal["png", "svg", "pdf"] | None, typer.Option(help="Kind of the images; svg by default.")
@@ -79,13 +79,13 @@ def roles(
 
 def compare(
     first: Annotated[
-        Path, typer.Argument(parser=path, metavar="FIRST", help="A run, or a saved fit or scores (its .json).")
+        Path, typer.Argument(parser=as_path, metavar="FIRST", help="A run, or a saved fit or scores (its .json).")
     ],
     second: Annotated[
-        Path, typer.Argument(parser=path, metavar="SECOND", help="Another one over the same grid of heads.")
+        Path, typer.Argument(parser=as_path, metavar="SECOND", help="Another one over the same grid of heads.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", parser=path, metavar="PATH", help="Write the comparison page here.")
+        Path | None, typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="Write the comparison page here.")
     ] = None,
     replace: ReplaceFile = False,
     as_json: AsJson = False,

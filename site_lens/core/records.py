@@ -114,7 +114,8 @@ class Frozen(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return strict(handler(source))
+        schema: CoreSchema = strict(handler(source))
+        return schema
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new one."""

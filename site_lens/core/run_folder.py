@@ -76,7 +76,11 @@ def read_mark(path: Path) -> dict[str, Any]:
 
 def write_mark(path: Path, key: str, **said: Any) -> None:
     """Write a mark, over another mark only."""
-    write_output({path: json.dumps({"key": key, **said}).encode()}, lambda there: "key" in read_mark(there))
+    write_output({path: json.dumps({"key": key, **said}).encode()}, _is_mark)
+
+
+def _is_mark(path: Path) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", str(read_mark(path).get("key"))) is not None
 
 
 def check_run_folder(folder: str | Path, *, replaces: bool = False) -> None:
@@ -206,7 +210,7 @@ def _is_own(path: Path, folder: Path) -> bool:
     except OSError:
         return False
     if path.suffix == ".key":
-        return "key" in read_mark(path)
+        return _is_mark(path)
     begins = {RESULTS: rb"task,method,metric,value,", REPORT: rb'(?s:.*?)<meta name="generator" content="site_lens '}
     return path.name in begins and re.match(begins[path.name], content) is not None
 

@@ -231,13 +231,9 @@ def _few_queries(case: _Case) -> Finding:
 def _one_origin(case: _Case) -> Finding:
     others, formats = case.strange
     state: State = "fail" if others else "warn" if formats else "ok"
-    found = [*others, *formats]
-    advice = (
-        "Numbers of two models, or on two sets of rows, are no comparison: measure again what is not the fit's own."
-    )
-    return case.finding(
-        "one_origin", state, "; ".join(found) or "all on one model and the same rows", len(found), 1, advice
-    )
+    meaning = "; ".join([*others, *formats]) or "all of it was made on one model and the same rows"
+    advice = "Numbers of two models, or on two sets of rows, are no comparison: measure again what is not the fit's."
+    return case.finding("one_origin", state, meaning, len(others) + len(formats), 1, advice)
 
 
 CHECKS: tuple[Callable[[_Case], Finding], ...] = (

@@ -114,8 +114,8 @@ def _notes(given: Mapping[str, Scored]) -> tuple[str, ...]:
     notes = []
     if len(models) > 1:
         notes.append(
-            f"the fits are of {len(models)} models ({', '.join(models.values())}; other weights): a head such as L3H7 of "
-            "one is not that of another, and heads in the same places say nothing of the same heads"
+            f"the fits are of {len(models)} models ({', '.join(models.values())}; other weights): a head such as L3H7 "
+            "of one is not that of another, and heads in the same places say nothing of the same heads"
         )
     rows: dict[str, set[str]] = {}
     for fit in fits:

@@ -15,7 +15,8 @@ from tests.fakes import ACCURACIES, GRID, fake_alphas, fake_evaluation, fake_fit
 
 HALF = np.full(GRID.shape, 0.5, dtype=np.float32)
 CODES = ("ended", "not_binary", "null_as_binary", "soft_hard_gap", "gates_alone", "task_agnostic", "seeds_disagree",
-         "few_queries")  # fmt: skip
+         "few_queries", "one_origin",
+)  # fmt: skip
 
 
 def finding(
