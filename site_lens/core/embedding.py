@@ -30,7 +30,8 @@ class TaskEmbedding(Record):
     """M: prompts that were averaged."""
     n_shots: int = Field(ge=0)
     """N: demonstrations in each."""
-    seed: Count
+    seed: int = Field(ge=-1)
+    """Seed of the draw of prompts; -1 where it is not known, as of an embedding that the published code made."""
     template: PromptTemplate
     task_digest: str
     labelled_rows: tuple[Count, ...]

@@ -59,6 +59,8 @@ def check_sizes(**given: int | None) -> None:
         least, most = BOUNDS[name]
         if value is None:
             continue
-        whole = hasattr(type(value), "__index__") and not isinstance(value, bool)
-        if not whole or not least <= value <= most:
-            raise InputError(f"{name} must be a whole number from {least} to {most}, got {value!r:.80}")
+        if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+            raise InputError(f"{name} must be a whole number, got {value!r:.80}")
+        if not least <= value <= most:
+            bound = f"at least {least}" if value < least else f"at most {most}"
+            raise InputError(f"{name} must be {bound}, got {value!r:.80}")

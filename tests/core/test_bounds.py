@@ -22,7 +22,7 @@ WRONG: list[tuple[Record, dict[str, Any]]] = [
     (fake_evaluation("antonym"), {"log_prob": np.full((5, 40), 0.5)}),
     (fake_evaluation("antonym"), {"labelled_rows": (0, 10, -1, 5, 5)}),
     (fake_embedding("antonym"), {"spread": -fake_embedding("antonym").spread}),
-    (fake_embedding("antonym"), {"seed": -1}),
+    (fake_embedding("antonym"), {"seed": -2}),
     (fake_transfer("abc", n_queries=4), {"alphas": fake_transfer("abc", n_queries=4).alphas + 7}),
     (fake_transfer("abc", n_queries=4), {"right": fake_transfer("abc", n_queries=4).right + 1}),
     (fake_transfer("abc", n_queries=4), {"hard": 1}),
@@ -80,7 +80,8 @@ def test_settings_of_another_type_or_size_are_refused() -> None:
         "patience",
         "seed",
     ):
-        for value in (True, "1", 1.0, -1, 10**20, float("nan"), [1]):
+        wrong: tuple[Any, ...] = (True, "1", 1.0, -1, 10**20, float("nan"), [1])
+        for value in wrong:
             for config in (sl.SiteConfig, sl.SiteConfig.quick, sl.SiteConfig.paper):
                 with pytest.raises(InputError):
                     config(**{name: value})
