@@ -1,6 +1,5 @@
 """Where studies work: a model and its tasks, and a folder of runs and records that are made once and shared."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +14,7 @@ from analysis.settings import ByData, Settings
 from site_lens.core.assets import DEMO_MODEL
 from site_lens.core.digests import code_version, digest_json
 from site_lens.core.records import Frozen, Record
-from site_lens.core.runs import study_mark
-from site_lens.core.storage import write_whole
+from site_lens.core.run_folder import read_mark, study_mark, write_mark
 
 if TYPE_CHECKING:
     from site_lens.models.protocol import LensModel
@@ -115,15 +113,15 @@ class Lab:
         self, name: str, mark: Path, read: Callable[[], T], make: Callable[[], T], depends_on: Sequence[object]
     ) -> T:
         key = digest_json([name, self._origin, [_said(one) for one in depends_on]])
-        said = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
+        said = read_mark(mark)
         if said.get("key") != key:
             mark.unlink(missing_ok=True)
             start, worked = time.perf_counter(), time.process_time()
             self._kept[name] = make()
             seconds, busy = time.perf_counter() - start, time.process_time() - worked
             measured = machine(self.model.device.type) + (STARVED if busy < LEAST_BUSY * seconds else "")
-            said = {"key": key, "seconds": seconds, "measured": measured}
-            write_whole({mark: json.dumps(said).encode()})
+            said = {"seconds": seconds, "measured": measured}
+            write_mark(mark, key, **said)
         elif name not in self._kept:
             self._kept[name] = read()
         self._parts[name] = Part(path=name, seconds=said["seconds"], measured=said["measured"])
@@ -133,7 +131,7 @@ class Lab:
     def _key_of(self, run: str) -> str:
         """What a run was made of; a run that is made anew takes its records with it."""
         mark = self.out / run / "made.json"
-        return str(json.loads(mark.read_text(encoding="utf-8"))["key"]) if mark.exists() else ""
+        return str(read_mark(mark).get("key", ""))
 
     @cached_property
     def _origin(self) -> list[object]:

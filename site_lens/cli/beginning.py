@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from site_lens._version import __version__
+from site_lens.cli.showing import show_line
 from site_lens.core.task_rows import is_table
 
 MOST_SHOWN = 5
@@ -16,12 +17,13 @@ def show_beginning(folder: Path) -> None:
     runs = runs_in(folder)
     if runs:
         more = f" and {len(runs) - MOST_SHOWN} more" if len(runs) > MOST_SHOWN else ""
-        print(f"Runs here, newest first: {', '.join(map(str, runs[:MOST_SHOWN]))}{more}\n")
+        show_line(f"Runs here, newest first: {', '.join(map(str, runs[:MOST_SHOWN]))}{more}")
+        print()
     print("Next:")
     steps = list(_after(runs, folder) if runs else _first(folder))
     width = max(len(command) for command, _ in steps)
     for command, meaning in steps:
-        print(f"  {command:{width}}  {meaning}")
+        show_line(f"  {command:{width}}  {meaning}")
     print("\nAll commands: site-lens --help. Completion for your shell: site-lens --install-completion")
 
 

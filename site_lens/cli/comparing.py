@@ -17,6 +17,7 @@ from site_lens.cli.options import (
     ResultsFolder,
     Source,
     TaskNames,
+    count,
     keep_run,
     loads_a_model,
 )
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
 
 Rows = Annotated[
     int | None,
-    typer.Option("--labelled-rows", min=14, help="Equal data: cut every task to so many labelled rows, a fifth valid."),
+    typer.Option(
+        "--labelled-rows",
+        **count("labelled_rows"),
+        help="Equal data: cut every task to so many labelled rows, a fifth valid.",
+    ),
 ]
-Prompts = Annotated[int, typer.Option(min=1, help="M: few-shot prompts behind every mean output.")]
-Shots = Annotated[int, typer.Option(min=1, help="N: demonstrations in each, and of few-shot prompting.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every draw.")]
+Prompts = Annotated[int, typer.Option(**count("n_prompts"), help="M: few-shot prompts behind every mean output.")]
+Shots = Annotated[int, typer.Option(**count("n_shots"), help="N: demonstrations in each, and of few-shot prompting.")]
+Seed = Annotated[int, typer.Option(**count("seed"), help="Seed of every draw.")]
 
 
 @loads_a_model
@@ -57,7 +62,7 @@ def methods(
     as_json: AsJson = False,
 ) -> None:
     """Fit rival methods beside SITE, evaluate all of them on the same rows, and write a report."""
-    keep_run(out, replace)
+    keep_run(out, replace, tasks, source.model)
     wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
     if labelled_rows is not None:
         wanted = {name: one.with_labelled(labelled_rows, seed=seed) for name, one in wanted.items()}
@@ -96,7 +101,7 @@ def selectors(
     as_json: AsJson = False,
 ) -> None:
     """Score heads in every way, and print how far the ways agree with SITE's alphas and with one another."""
-    keep_run(out, replace)
+    keep_run(out, replace, tasks, source.model)
     from site_lens.selectors.table import SELECTORS
 
     loaded = source.load()

@@ -14,22 +14,24 @@ from site_lens.cli.options import (
     OutputColumn,
     RunFolder,
     Source,
+    count,
+    keep_inputs,
     loads_a_model,
+    use_notes,
 )
-from site_lens.cli.showing import show_frame, show_line, show_rows
+from site_lens.cli.showing import show_frame, show_line, show_notes, show_rows
 from site_lens.core.digests import code_version, digest_json
 from site_lens.core.errors import unknown_name
 from site_lens.core.faithfulness import OWN_ORDERINGS
 from site_lens.core.pieces import clear_pieces
 from site_lens.core.record_sets import file_name
-from site_lens.core.runs import check_run_folder, has_mark, study_mark, study_pieces
-from site_lens.core.storage import write_whole
+from site_lens.core.run_folder import check_run_folder, has_mark, study_mark, study_pieces, write_mark
 
 if TYPE_CHECKING:
     from site_lens.core.records import Record
 
-MaxQueries = Annotated[int, typer.Option(min=1, help="Test rows a task at most.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of every draw.")]
+MaxQueries = Annotated[int, typer.Option(**count("max_queries"), help="Test rows a task at most.")]
+Seed = Annotated[int, typer.Option(**count("seed"), help="Seed of every draw.")]
 OneTask = Annotated[str, typer.Option("--task", "-t", help="The task, one of the run.")]
 
 
@@ -62,7 +64,7 @@ def faithfulness(
     run: RunFolder,
     tasks: Source,
     source: ModelSource,
-    n_random: Annotated[int, typer.Option(min=1, help="Random orders of heads of each kind.")] = 10,
+    n_random: Annotated[int, typer.Option(**count("n_random"), help="Random orders of heads of each kind.")] = 10,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
     input_column: InputColumn = "input",
@@ -116,7 +118,7 @@ def landscape(
     tasks: Source,
     task: OneTask,
     source: ModelSource,
-    n_fits: Annotated[int, typer.Option(min=3, help="Fits from different starts.")] = 32,
+    n_fits: Annotated[int, typer.Option(**count("n_fits"), help="Fits from different starts.")] = 32,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
     input_column: InputColumn = "input",
@@ -223,9 +225,11 @@ def _study(
     """Measure on the tasks of a saved run, keep the record in it, and write its report.
 
     Studies that go task by task keep what they have measured, so that an interrupted command goes on where it stopped.
+    What is asked on another model or other rows than the fits were made on is said on the terminal and in the record.
     A study that is there is returned as it is when nothing it depends on has changed: fits, tasks, model, settings, and
     the code that measures.
     """
+    keep_inputs(run, files[0], source.model)
     saved = sl.Run.load(run)
     check_run_folder(run)
     names = list(dict.fromkeys(fit.task for fit in saved.fits.values()))
@@ -234,10 +238,15 @@ def _study(
     depends_on = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
     key = digest_json([name, code_version(), depends_on, source.content, settings])
     if name in saved.studies and has_mark(run, name, key):
+        show_notes(getattr(saved.studies[name], "notes", ()))
         return saved.studies[name]
-    found = measure(source.load(), tasks, saved.fits)
+    loaded = source.load()
+    notes = use_notes(loaded, tasks, saved.fits)
+    show_notes(notes)
+    found: Any = measure(loaded, tasks, saved.fits)
+    found = found.replace(notes=tuple(dict.fromkeys((*found.notes, *notes))))
     study_mark(run, name).unlink(missing_ok=True)  # it may not stand beside another record, even for a moment
     sl.write_report(saved.with_study(name, found, run), run / "report.html")
-    write_whole({study_mark(run, name): key.encode()})
+    write_mark(study_mark(run, name), key)
     clear_pieces(study_pieces(run, name))
     return found

@@ -1,6 +1,7 @@
 """The commands that fit and evaluate: they need a model."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,13 +21,17 @@ from site_lens.cli.options import (
     RunFolder,
     Source,
     TaskNames,
+    count,
+    keep_inputs,
     keep_run,
     loads_a_model,
+    use_notes,
 )
-from site_lens.cli.showing import show_run
+from site_lens.cli.showing import show_line, show_notes, show_run
 from site_lens.core.fits import SETTINGS
 from site_lens.core.method_names import PROMPTING, SITE_METHODS
-from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING, check_run_folder, write_results
+from site_lens.core.run_folder import check_run_folder, write_results
+from site_lens.core.runs import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING
 
 ATTENTION_HEADS = 4
 """Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
@@ -34,8 +39,10 @@ ATTENTION_HEADS = 4
 
 def demo(
     out: ResultsFolder = Path("runs/demo"),
-    n_tasks: Annotated[int, typer.Option(min=1, help="Demo tasks to draw, evenly over the families, by seed.")] = 16,
-    seed: Annotated[int, typer.Option(help="Seed of the draw of tasks and of the fits.")] = 0,
+    n_tasks: Annotated[
+        int, typer.Option(**count("n_tasks"), help="Demo tasks to draw, evenly over the families, by seed.")
+    ] = 16,
+    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the draw of tasks and of the fits.")] = 0,
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,9 +71,9 @@ def fit(
         Literal["default", "quick", "paper"],
         typer.Option(help="Where settings begin: 100 steps of batch 8; 50 of batch 4; 400 of batch 1, as published."),
     ] = "default",
-    n_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    n_prompts: Annotated[int | None, typer.Option(help="M: prompts in a task embedding.")] = None,
-    n_shots: Annotated[int | None, typer.Option(help="N: demonstrations in each of them.")] = None,
+    n_steps: Annotated[int | None, typer.Option(**count("n_steps"), help="Optimiser steps.")] = None,
+    n_prompts: Annotated[int | None, typer.Option(**count("n_prompts"), help="M: prompts in a task embedding.")] = None,
+    n_shots: Annotated[int | None, typer.Option(**count("n_shots"), help="N: demonstrations in each of them.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     loss: Annotated[
         Literal["auto", "first_token", "answer"] | None,
@@ -76,14 +83,18 @@ def fit(
         Literal["model", "bfloat16"] | None,
         typer.Option(help="Arithmetic for the prefixes of queries; bfloat16 halves its time on many processors."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Fits per task, with seeds 0, 1, ...")] = 1,
+    seeds: Annotated[int, typer.Option(**count("n_seeds"), help="Fits per task, with seeds 0, 1, ...")] = 1,
     random_init: Annotated[bool, typer.Option("--random-init", help="Start every fit at random alphas.")] = False,
     control: Annotated[
         list[str] | None,
         typer.Option(help=f"Fits to compare with, repeatable: {', '.join(CONTROLS)}; the first by default."),
     ] = None,
-    tasks_at_once: Annotated[int, typer.Option(min=1, help="Tasks in one batch; each group is saved when done.")] = 16,
-    n_eval_shots: Annotated[int, typer.Option(min=1, help="Demonstrations in prompts to compare with.")] = 10,
+    tasks_at_once: Annotated[
+        int, typer.Option(**count("tasks_at_once"), help="Tasks in one batch; each group is saved when done.")
+    ] = 16,
+    n_eval_shots: Annotated[
+        int, typer.Option(**count("n_eval_shots"), help="Demonstrations in prompts to compare with.")
+    ] = 10,
     max_queries: Queries = None,
     generate: Generate = False,
     chat: Chat = False,
@@ -94,7 +105,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
-    keep_run(out, replace)
+    keep_run(out, replace, tasks, source.model)
     given = {
         "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
         "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
@@ -120,7 +131,8 @@ def fit(
     )
     show_run(run, {"fits": out / "fits", "results": out / "results.csv"}, as_json)
     if not as_json:
-        print(f"next:    site-lens diagnose {out}; site-lens report {out}")
+        name = shlex.quote(str(out))
+        show_line(f"next:    site-lens diagnose {name}; site-lens report {name}")
 
 
 @loads_a_model
@@ -128,22 +140,25 @@ def evaluate(
     run: RunFolder,
     tasks: Source,
     source: ModelSource,
-    n_shots: Annotated[int, typer.Option(min=1, help="Demonstrations of few-shot prompting.")] = 10,
+    n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations of few-shot prompting.")] = 10,
     max_queries: Queries = None,
     generate: Generate = False,
-    seed: Annotated[int, typer.Option(help="Seed of the demonstrations.")] = 0,
+    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the demonstrations.")] = 0,
     input_column: InputColumn = "input",
     output_column: OutputColumn = "output",
     as_json: AsJson = False,
 ) -> None:
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
+    keep_inputs(run, tasks, source.model)
     saved = sl.Run.load(run)
     check_run_folder(run)
     _refuse_to_lose(saved)
     names = list(dict.fromkeys(one.task for one in saved.fits.values()))
     wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
+    loaded = source.load()
+    show_notes(use_notes(loaded, wanted, saved.fits))
     measured = sl.evaluate(
-        source.load(),
+        loaded,
         wanted,
         saved.fits,
         controls=saved.controls,

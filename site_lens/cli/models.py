@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ModelSource, loads_a_model
+from site_lens.cli.options import AsJson, ModelSource, count, loads_a_model, not_empty
 from site_lens.cli.showing import show_line, show_table
 
 if TYPE_CHECKING:
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 @loads_a_model
 def doctor(
-    model: Annotated[str, typer.Argument(help="'demo', a Hugging Face folder or a hub id.")],
+    model: Annotated[
+        str, typer.Argument(parser=not_empty, metavar="MODEL", help="'demo', a Hugging Face folder or a hub id.")
+    ],
     source: ModelSource,
-    longest: Annotated[int, typer.Option(min=1, help="Tokens of the long prompt; exceed the sliding window.")] = 1100,
+    longest: Annotated[
+        int, typer.Option(**count("longest"), help="Tokens of the long prompt; exceed the sliding window.")
+    ] = 1100,
     as_json: AsJson = False,
 ) -> None:
     """Measure whether a model can be hooked, patched and cached as the methods need; exit code 1 if it cannot.

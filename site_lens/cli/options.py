@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import site_lens as sl
+from site_lens.core.outputs import check_apart, has_list, is_run, is_same, is_within_part
+from site_lens.core.reading import is_folder, is_there
+from site_lens.core.run_folder import PRODUCTS, SAVED, refuse_links, refuse_strangers
+from site_lens.core.sizes import BOUNDS
 
 
 def complete_tasks(incomplete: str) -> list[str]:
@@ -22,11 +27,35 @@ if TYPE_CHECKING:
 
 SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
 
-RunFolder = Annotated[Path, typer.Argument(help="Folder of a run, made by fit or demo.")]
-ResultsFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; see --replace.")]
+
+def not_empty(given: Any) -> str:
+    """Take a name that says something: an empty one, as an unset variable of a shell leaves it, is no folder."""
+    if not str(given).strip():
+        raise typer.BadParameter("the name is empty; name a file or a folder")
+    return str(given)
+
+
+def as_path(given: Any) -> Path:
+    """Take the name of a file or folder; see `not_empty`."""
+    return Path(not_empty(given))
+
+
+def count(name: str) -> dict[str, Any]:
+    """Return the bounds of a count as options have them."""
+    return dict(zip(("min", "max"), BOUNDS[name], strict=True))
+
+
+RunFolder = Annotated[Path, typer.Argument(parser=as_path, metavar="RUN", help="Folder of a run, made by fit or demo.")]
+ResultsFolder = Annotated[
+    Path, typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="Folder for the results; see --replace.")
+]
+ReplaceFile = Annotated[bool, typer.Option("--replace", help="Write over files that site_lens did not write, too.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Write over the run that is in --out; refused otherwise.")]
-Source = Annotated[str, typer.Argument(help=SOURCES)]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="'demo', a Hugging Face folder or a hub id.")]
+Source = Annotated[str, typer.Argument(parser=not_empty, metavar="TASKS", help=SOURCES)]
+ModelName = Annotated[
+    str,
+    typer.Option("--model", "-m", parser=not_empty, metavar="TEXT", help="'demo', a Hugging Face folder or a hub id."),
+]
 TaskNames = Annotated[
     list[str] | None,
     typer.Option("--task", "-t", help="Keep this task; may be repeated.", autocompletion=complete_tasks),
@@ -50,14 +79,47 @@ RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run Pytho
 Chat = Annotated[
     bool, typer.Option("--chat", help="Render examples as turns of user and assistant, by the model's chat template.")
 ]
-Queries = Annotated[int | None, typer.Option(min=1, help="Test rows to evaluate on; all by default.")]
+Queries = Annotated[int | None, typer.Option(**count("max_queries"), help="Test rows to evaluate on; all by default.")]
 Generate = Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")]
 
 
-def keep_run(folder: Path, replace: bool) -> None:
-    """Refuse to write over a run that nobody said may go."""
-    if not replace and any((folder / "fits").glob("*.json")):
-        raise sl.InputError(f"{folder} holds a run; choose another --out, or give --replace to write over it")
+def keep_run(folder: Path, replace: bool, *inputs: str) -> None:
+    """Refuse, before any work, to write over a run that nobody said may go, what is read, or files of others."""
+    check_apart(folder, files_among(inputs))
+    if os.path.lexists(folder) and not is_folder(folder):
+        raise sl.StorageError(f"cannot write to {folder}: it is no folder; choose another output folder")
+    if not is_folder(folder):
+        return
+    refuse_links(folder)
+    if not replace:
+        if is_run(folder) or has_list(folder / SAVED):
+            raise sl.InputError(f"{folder} holds a run; choose another --out, or give --replace to write over it")
+        if any(not one.name.startswith(".") for one in folder.iterdir()):
+            raise sl.InputError(
+                f"{folder} holds files that site_lens did not write; choose another --out, or give --replace to write "
+                "beside them"
+            )
+    refuse_strangers(folder, replaces=True)
+
+
+def keep_inputs(run: Path, *inputs: str) -> None:
+    """Refuse to read from a run what a command on that run writes."""
+    for one in files_among(inputs):
+        if is_within_part(Path(os.path.realpath(one)) / "x") or any(is_same(one, run / name) for name in PRODUCTS):
+            raise sl.InputError(f"{one} is read, and belongs to the run that is written; copy it out of {run} first")
+
+
+def files_among(inputs: Iterable[str]) -> list[Path]:
+    """Keep the inputs that are files or folders; `demo` is none, whatever lies here."""
+    return [Path(one) for one in inputs if one != "demo" and is_there(one)]
+
+
+def use_notes(loaded: "LensModel", tasks: "dict[str, sl.Task]", fits: sl.SiteFits) -> list[str]:
+    """Say where the model or the rows are not those of the fits of a run."""
+    from site_lens.interventions import methods
+
+    found = [note for fit in fits.values() for note in methods.use_notes(loaded, tasks[fit.task], fit)]
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, RunFolder
-from site_lens.cli.showing import show_frame, show_line, show_rows, show_table
+from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count
+from site_lens.cli.showing import show_frame, show_line, show_notes, show_rows, show_table
+from site_lens.core.outputs import is_same, output_path
+from site_lens.core.reading import is_folder
+from site_lens.core.storage import record_paths
+from site_lens.reporting.page import is_page
 
 if TYPE_CHECKING:
     from site_lens.core.records import Record
@@ -17,18 +21,27 @@ if TYPE_CHECKING:
 
 def report(
     run: RunFolder,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file; RUN/report.html by default.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Draw every figure into a file in this folder, too.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="The HTML file; RUN/report.html by default."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(parser=as_path, metavar="PATH", help="Draw every figure into a file in this folder, too."),
+    ] = None,
     format: Annotated[
         Literal["png", "svg", "pdf"] | None, typer.Option(help="Kind of the images; svg by default.")
     ] = None,
+    replace: ReplaceFile = False,
 ) -> None:
     """Write the report of a saved run as one offline HTML file; needs no model."""
     if format is not None and images is None:
         raise sl.InputError(f"--format {format} is for images; name their folder with --images, or leave it out")
     saved = sl.Run.load(run)
-    drawn = [] if images is None else sl.write_images(saved, images, format=format or "svg")
-    show_line(str(sl.write_report(saved, out or run / "report.html")))
+    out = out or run / "report.html"
+    output_path(out, is_page, inputs=[run], replace=replace)
+    drawn = [] if images is None else sl.write_images(saved, images, format=format or "svg", replace=replace)
+    show_line(str(sl.write_report(saved, out, replace=replace)))
     if images is not None:
         show_line(f"{len(drawn)} images in {images}")
 
@@ -50,7 +63,7 @@ def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
 
 def roles(
     run: RunFolder,
-    n_top: Annotated[int, typer.Option(min=1, help="Heads of highest alpha that stand for a task.")] = 4,
+    n_top: Annotated[int, typer.Option(**count("n_top"), help="Heads of highest alpha that stand for a task.")] = 4,
     as_json: AsJson = False,
 ) -> None:
     """Test whether tasks whose alphas transfer use heads of the same role; after transfer and profile."""
@@ -65,16 +78,27 @@ def roles(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A run, or a saved fit or scores (its .json).")],
-    second: Annotated[Path, typer.Argument(help="Another one over the same grid of heads.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the comparison page here.")] = None,
+    first: Annotated[
+        Path, typer.Argument(parser=as_path, metavar="FIRST", help="A run, or a saved fit or scores (its .json).")
+    ],
+    second: Annotated[
+        Path, typer.Argument(parser=as_path, metavar="SECOND", help="Another one over the same grid of heads.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="Write the comparison page here.")
+    ] = None,
+    replace: ReplaceFile = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the heads of two runs, fits or sets of scores; needs no model."""
-    if first.resolve() == second.resolve():
+    if first == second or is_same(first, second):
         raise sl.InputError(f"{first} would be compared with itself; name two")
+    if out is not None:
+        read = [each for one in (first, second) for each in (one, *([] if is_folder(one) else record_paths(one)))]
+        output_path(out, is_page, inputs=read, replace=replace)
     maps = _head_maps(first) | _head_maps(second)
     overlap = sl.compare_heads(maps)
+    show_notes(overlap.notes)
     table = overlap.frame()
     if as_json:
         print(table.to_json(orient="records", indent=1))
@@ -83,12 +107,12 @@ def compare(
         best = table.sort_values("jaccard", ascending=False, kind="stable")[columns]
         show_rows([dict(zip(columns, row, strict=True)) for row in best.itertuples(index=False)], as_json=False)
     if out is not None:
-        show_line(str(sl.write_comparison(overlap, out)), aside=as_json)
+        show_line(str(sl.write_comparison(overlap, out, replace=replace)), aside=as_json)
 
 
 def _head_maps(path: Path) -> "dict[str, sl.SiteFit | sl.HeadScores]":
     """Read the head maps of a run or of a single record, under names that begin with where they came from."""
-    if path.is_dir():
+    if is_folder(path):
         return {f"{path}: {name}": fit for name, fit in sl.Run.load(path).fits.items()}
     found: "Record" = sl.load(path)
     if not isinstance(found, sl.SiteFit | sl.HeadScores):

@@ -10,6 +10,8 @@ from site_lens.core.runs import ZERO_EMBEDDING
 from site_lens.core.shown import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
     from site_lens.core.evaluation import Evaluations
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 def show_line(text: str, *, aside: bool = False) -> None:
     """Print a line in which no name or text of a file can act on the terminal; `aside`: to stderr."""
     print(visible(text), file=sys.stderr if aside else sys.stdout)
+
+
+def show_notes(notes: "Iterable[str]") -> None:
+    """Print on stderr what makes results hard to believe."""
+    for note in notes:
+        show_line(f"note: {note}", aside=True)
 
 
 def show_rows(rows: list[dict[str, Any]], as_json: bool) -> None:

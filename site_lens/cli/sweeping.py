@@ -1,6 +1,7 @@
 """The commands for sweeps and run stores."""
 
 import json
+import os
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, Device
+from site_lens.cli.options import AsJson, Device, Replace, as_path, keep_run
 from site_lens.cli.showing import show_line, show_rows, show_table
 from site_lens.core.errors import unknown_name
+from site_lens.core.outputs import is_within
 from site_lens.core.reading import is_folder
 
 if TYPE_CHECKING:
@@ -237,13 +239,20 @@ def runs_gc(
 @app.command("export")
 def runs_export(
     store: Store,
-    out: Annotated[Path, typer.Argument(help="Folder for the runs: OUT/model/template/config.")],
+    out: Annotated[
+        Path, typer.Argument(parser=as_path, metavar="OUT", help="Folder for the runs: OUT/model/template/config.")
+    ],
     sweep: SweepName = None,
+    replace: Replace = False,
 ) -> None:
     """Put results together as runs, one for each model, template and config, for report, diagnose, ..."""
     from site_lens.sweeps.keeping import export_runs, job_states
 
     opened = sl.RunStore(store)
+    for where in opened.runs(sweep):
+        keep_run(out / where, replace, str(store))
+        if is_within(Path(os.path.realpath(out / where)), store):
+            raise sl.InputError(f"{out} lies in the run store {store}; name a folder outside of it")
     for folder in export_runs(opened, out, sweep):
         show_line(str(folder))
     states = [one.state for one in job_states(opened, sweep)]

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from site_lens.core.errors import unknown_name
 from site_lens.core.heads import HeadGrid
-from site_lens.core.records import Axes, Float32, Frozen, Record
+from site_lens.core.records import SLACK, Axes, Float32, Frozen, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,17 +19,17 @@ class TaskAgreement(Frozen):
 
     task: str
     n_fits: int = Field(ge=1)
-    sampling: float | None
+    sampling: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
     """Mean correlation of two fits that start at the same alphas and differ in what they drew."""
-    starts: float | None
+    starts: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
     """Mean correlation of two fits that start at different alphas, too."""
-    lowest: float | None
+    lowest: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
     """Lowest correlation of any two fits."""
-    jaccard: float | None
+    jaccard: float | None = Field(ge=0, le=1 + SLACK)
     """Mean Jaccard index of the heads above 0.5 in two fits."""
-    ranks: float | None
+    ranks: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
     """Mean rank correlation (Spearman) of two fits."""
-    elsewhere: float | None
+    elsewhere: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
     """Mean correlation with fits of other tasks."""
 
     @property
@@ -48,7 +48,7 @@ class Agreement(Record):
     tasks: tuple[TaskAgreement, ...]
     mean: TaskLayerHead
     """(task layer head): mean alpha over the fits of a task."""
-    spread: TaskLayerHead
+    spread: Annotated[Float32, Axes(("task", "layer", "head"), 0)]
     """(task layer head): standard deviation of alpha over the fits of a task, at most 0.5; 0 of one."""
 
     @model_validator(mode="after")

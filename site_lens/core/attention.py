@@ -9,7 +9,7 @@ from site_lens.core.errors import InputError
 from site_lens.core.heads import Head
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
-from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.records import Axes, Count, Float32, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +25,9 @@ class AttentionSample(Record):
     heads: tuple[str, ...]
     tokens: tuple[tuple[str, ...], ...]
     """Tokens of each prompt as text, BOS included."""
-    n_shots: tuple[int, ...]
+    n_shots: tuple[Count, ...]
     """Demonstrations in each prompt."""
-    patterns: Annotated[Float32, Axes(("prompt", "head", "query", "key"))]
+    patterns: Annotated[Float32, Axes(("prompt", "head", "query", "key"), 0, 1)]
     """(prompt head query key): attention after the softmax; 0 behind the end of a prompt."""
 
     @model_validator(mode="after")

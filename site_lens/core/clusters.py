@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from site_lens.core.errors import InputError
 from site_lens.core.heads import Head, HeadGrid
-from site_lens.core.records import Axes, Float32, Frozen, Record
+from site_lens.core.records import Axes, Count, Float32, Frozen, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,14 +42,14 @@ class Estimate(Frozen):
 class _Clusters(Record):
     items: tuple[str, ...]
     """Names, in the order in which they came."""
-    labels: tuple[int, ...]
+    labels: tuple[Count, ...]
     """Cluster of each item, numbered from 0 by falling size; -1 for an item that belongs to none (HDBSCAN)."""
     method: Clustering
-    distance: ItemItem
+    distance: Annotated[Float32, Axes(("item", "other"), 0)]
     """(item other): 1 - Pearson correlation of the items' alphas, from 0 to 2; 1 with an item that is constant."""
     linkage: Merges
     """Average-linkage tree of the distances, always there; no rows for a single item."""
-    order: tuple[int, ...]
+    order: tuple[Count, ...]
     """Items in optimal leaf order: neighbours are as similar as the tree allows. Of more than 1,500 items the order is
     any that the tree allows, and a note says so."""
     silhouettes: dict[str, float]
@@ -100,7 +100,7 @@ class TaskClusters(_Clusters):
 
     families: tuple[str | None, ...]
     """Known family of each task."""
-    alphas: ItemFeature
+    alphas: Annotated[Float32, Axes(("item", "feature"), 0, 1)]
     """(item feature): mean alpha over seeds of every head of the grid, in order of the grid."""
     grid: HeadGrid
     pca: ItemXY
@@ -156,7 +156,7 @@ class HeadClusters(_Clusters):
     kind: ClassVar[str] = "head_clusters"
 
     tasks: tuple[str, ...]
-    alphas: ItemFeature
+    alphas: Annotated[Float32, Axes(("item", "feature"), 0, 1)]
     """(item feature): alpha of each head under each task, averaged over seeds."""
 
     @model_validator(mode="after")
@@ -191,9 +191,9 @@ class CoClusters(Record):
     tasks: tuple[str, ...]
     heads: tuple[str, ...]
     """Heads that at least one task opens above the floor of noise; the others are left out."""
-    alphas: Annotated[Float32, Axes(("task", "head"))]
-    task_labels: tuple[int, ...]
-    head_labels: tuple[int, ...]
+    alphas: Annotated[Float32, Axes(("task", "head"), 0, 1)]
+    task_labels: tuple[Count, ...]
+    head_labels: tuple[Count, ...]
     n_clusters: int = Field(ge=1)
     notes: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.paired_tests import FEWEST, Paired
-from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.records import Axes, Count, Float32, Record
 from site_lens.core.runs import CONTENTS
 from site_lens.core.statistics import Interval, paired_difference, paired_share, wilson
 
@@ -42,11 +42,11 @@ class ContentControls(Record):
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
     """`zero_shot`, `few_shot`, `site`, and the controls that were fitted."""
-    right: Annotated[Float32, Axes(("method", "task", "query"))]
+    right: Annotated[Float32, Axes(("method", "task", "query"), 0, 1)]
     """(method task query): 1 where the first token was right; 0 also where nothing was asked."""
-    asked: Annotated[Float32, Axes(("task", "query"))]
+    asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
     """(task query): 1 where there is a query."""
-    n_shots: int
+    n_shots: Count
     evaluation_digests: tuple[str, ...]
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.records import Axes, Count, Float32, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,25 +18,25 @@ class Convergence(Record):
     kind: ClassVar[str] = "convergence"
 
     task: str
-    seed: int
-    steps: tuple[int, ...]
+    seed: Count
+    steps: tuple[Count, ...]
     """Steps taken before each evaluation; the first is 0."""
     n_steps: int = Field(ge=1)
     """Steps that the fit was scheduled for."""
     n_heads: int = Field(ge=1)
-    undecided: Evaluated
+    undecided: Annotated[Float32, Axes(("evaluation",), 0, 1)]
     """(evaluation): share of the heads with 0.1 < alpha < 0.9."""
-    entropy: Evaluated
+    entropy: Annotated[Float32, Axes(("evaluation",), 0, 1)]
     """(evaluation): mean binary entropy of alpha, in bits: 1 where all alphas are 0.5, 0 where all are 0 or 1."""
     bimodality: Evaluated
     """(evaluation): Sarle's bimodality coefficient of the alphas; above 5/9, that of a uniform distribution, they lean
     to two ends. Gates half open and half closed have (n - 2)(n - 3) / (n^2 - 1) for n heads, 0.90 for 48. 0 where all
     alphas are equal, which have no shape."""
-    flips: Evaluated
+    flips: Annotated[Float32, Axes(("evaluation",), 0)]
     """(evaluation): heads that crossed 0.5 since the evaluation before."""
-    settled_step: int | None
+    settled_step: int | None = Field(ge=0)
     """First evaluated step from which on at least 90% of the heads are decided; None if there is none."""
-    late_flips: int | None
+    late_flips: int | None = Field(ge=0)
     """Crossings of 0.5 in the last quarter of the scheduled steps; None where the fit stopped before that."""
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.records import Axes, Float32, LayerHeadD, Record
+from site_lens.core.records import Axes, Count, Float32, LayerHeadD, Record
 from site_lens.core.sampling import prompts_of_embedding, prompts_of_rows
 from site_lens.core.tasks import Task
 
@@ -30,17 +30,17 @@ class TaskEmbedding(Record):
     task: str
     mean: LayerHeadD
     """(layer head d_head): mean z at the last prompt token."""
-    spread: LayerHeadD
+    spread: Annotated[Float32, Axes(("layer", "head", "d_head"), 0)]
     """(layer head d_head): standard deviation over the prompts; 0 for a single prompt."""
     n_prompts: int = Field(ge=1)
     """M: prompts that were averaged."""
     n_shots: int = Field(ge=0)
     """N: demonstrations in each."""
-    seed: int
+    seed: int = Field(ge=-1)
     """Seed of the prompts; -1 where their rows were given, or are not known."""
     template: PromptTemplate
     task_digest: str
-    labelled_rows: tuple[int, ...]
+    labelled_rows: tuple[Count, ...]
     """Rows of train whose labels the prompts showed."""
     prompt_rows: Annotated[Float32, Axes(("prompt", "row"))] | None = None
     """(prompt row): rows of train in each prompt, demonstrations in order and the query last; None in files of

@@ -14,7 +14,7 @@ from site_lens.core.paired_tests import Paired
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.record_sets import RecordSet
-from site_lens.core.records import Axes, Float32, Frozen, Record
+from site_lens.core.records import Axes, Count, Float32, Frozen, Record
 from site_lens.core.statistics import Interval, mean_interval, wilson
 
 if TYPE_CHECKING:
@@ -53,26 +53,26 @@ class Evaluation(Record):
     task: str
     evaluated: tuple[EvaluatedMethod, ...]
     """What was evaluated, in the order of the rows; `methods` are the names made from it."""
-    first_token: MethodQuery
+    first_token: Annotated[Float32, Axes(("method", "query"), 0, 1)]
     """(method query): 1 where the most probable next token begins an accepted answer."""
     rank: MethodQuery
     """(method query): rank of the target's first token among the vocabulary, 1 = most probable."""
-    log_prob: MethodQuery
+    log_prob: Annotated[Float32, Axes(("method", "query"), most=0)]
     """(method query): log-probability of the target's first token, in nats."""
-    exact: MethodQuery | None = None
+    exact: Annotated[Float32, Axes(("method", "query"), 0, 1)] | None = None
     """(method query): 1 where the generated answer, up to the end of the line, equals an accepted one."""
-    prefix: MethodQuery | None = None
+    prefix: Annotated[Float32, Axes(("method", "query"), 0, 1)] | None = None
     """(method query): 1 where the published code's "exact match" would count it: generated text begins with the
     target. Kept to compare with published numbers; a one-letter answer matches almost anything."""
-    labelled_rows: tuple[int, ...]
+    labelled_rows: tuple[Count, ...]
     """Labelled rows each method used, in the order of `methods`. For few-shot prompting: rows a prompt shows."""
     costs: tuple[MethodCost, ...] = ()
     """What each method cost, in the order of `methods`; empty where it was not measured."""
     queries: tuple[str, ...]
     targets: tuple[str, ...]
-    n_shots: int
+    n_shots: Count
     """Demonstrations of the few-shot prompting that gains are measured against; see `reference`."""
-    seed: int
+    seed: Count
     """Seed of the demonstrations."""
     template: PromptTemplate
     task_digest: str

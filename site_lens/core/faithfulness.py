@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.heads import Head, HeadGrid, HeadSet
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.records import Axes, Count, Float32, Record
 from site_lens.core.statistics import Interval, mean_interval, paired_difference, wilson
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ Answers = Annotated[Float32, Axes(("direction", "ordering", "task", "k", "query"
 class SmallestSet:
     """How many heads it takes."""
 
-    k: int | None
+    k: int | None = Field(ge=0)
     """Heads of the first measured set that reaches the threshold; None where there is no verdict."""
     reason: str = ""
     """Why there is none."""
@@ -66,20 +66,20 @@ class Faithfulness(Record):
     """Name of every ordering; one that was drawn several times stands here as often."""
     ranks: Ranks
     """(ordering task layer head): place of every head, 1 = first; 0 where the grid has no head."""
-    ks: tuple[int, ...]
+    ks: tuple[Count, ...]
     """Numbers of heads measured, rising from 0 to all."""
-    right: Answers
+    right: Annotated[Float32, Axes(("direction", "ordering", "task", "k", "query"), 0, 1)]
     """(direction ordering task k query): 1 where the first token was right; 0 also where nothing was asked."""
-    log_prob: Curves
+    log_prob: Annotated[Float32, Axes(("direction", "ordering", "task", "k"), most=0)]
     """(direction ordering task k): mean log-probability of the target's first token, in nats."""
-    references: Annotated[Float32, Axes(("reference", "task", "query"))]
+    references: Annotated[Float32, Axes(("reference", "task", "query"), 0, 1)]
     """(reference task query): 1 where right; see `REFERENCES`."""
-    reference_log_prob: Annotated[Float32, Axes(("reference", "task"))]
+    reference_log_prob: Annotated[Float32, Axes(("reference", "task"), most=0)]
     """(reference task): mean log-probability of the target's first token, in nats."""
-    asked: Annotated[Float32, Axes(("task", "query"))]
+    asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
     """(task query): 1 where there is a query."""
-    n_shots: int
-    seed: int
+    n_shots: Count
+    seed: Count
     fit_digests: tuple[str, ...]
     model: ModelIdentity
     versions: dict[str, str]

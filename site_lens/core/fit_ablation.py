@@ -51,11 +51,11 @@ class FitAblation(Record):
 
     tasks: tuple[str, ...]
     variants: tuple[Variant, ...]
-    right: Answered
+    right: Annotated[Float32, Axes(("variant", "task", "query"), 0, 1)]
     """(variant task query): 1 where right by the variant's metric; 0 also where nothing was asked."""
-    asked: Asked
+    asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
     """(task query): 1 where there is a query."""
-    alphas: Alphas
+    alphas: Annotated[Float32, Axes(("variant", "task", "layer", "head"), 0, 1)]
     """(variant task layer head): gates, as they were used."""
     config: SiteConfig
     """Settings of the default."""

@@ -1,6 +1,7 @@
 """What a SITE fit was told to do, what it did, and what came out."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -11,9 +12,10 @@ from site_lens.core.errors import InputError, MismatchError
 from site_lens.core.heads import HeadGrid
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.record_sets import RecordSet
-from site_lens.core.records import Axes, Float32, Frozen, Record
+from site_lens.core.records import Axes, Count, Float32, Frozen, Record
 from site_lens.core.scores import HeadGates
 from site_lens.core.scores import MixRule as MixRule
+from site_lens.core.sizes import MOST_ASKED, size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,17 +49,17 @@ class SiteConfig(Frozen):
     published ones.
     """
 
-    n_prompts: int = Field(50, ge=1)
+    n_prompts: int = size("n_prompts", 50)
     """M: few-shot prompts averaged into the task embedding."""
-    n_shots: int = Field(10, ge=1)
+    n_shots: int = size("n_shots", 10)
     """N: demonstrations in each of them."""
-    n_steps: int = Field(100, ge=1)
+    n_steps: int = size("n_steps", 100)
     """Optimiser steps."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = size("batch_size", 8)
     """Training queries a step."""
     lr: float = Field(0.2, gt=0)
     """Learning rate of Adam on the parameter before the sigmoid (0.2: the paper's)."""
-    n_queries: int | None = Field(None, ge=1)
+    n_queries: int | None = size("n_queries", None)
     """Train rows to draw training queries from; all of them when None."""
     init: Annotated[float, Field(gt=0, lt=1)] | Literal["random"] = 0.5
     """Alpha before the first step, at every head; "random" draws the parameter before the sigmoid from a normal
@@ -71,11 +73,11 @@ class SiteConfig(Frozen):
     `FirstTokens.tell_apart`); the config of a fit says what was taken."""
     keep: Literal["best", "last"] = "best"
     """Which evaluated alphas to keep: those of lowest validation loss, or the last."""
-    eval_every: int = Field(10, ge=1)
+    eval_every: int = size("eval_every", 10)
     """Steps between evaluations on valid; the alphas are recorded there, too."""
-    n_valid: int = Field(64, ge=1)
+    n_valid: int = size("n_valid", 64)
     """Rows of valid to evaluate on, a sample that depends on the rows alone; all of them if there are fewer."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = size("patience", None)
     """Stop after this many evaluations without a lower validation loss; never when None."""
     shared: bool = False
     """Learn one alpha map for all tasks of the call (task-agnostic) instead of one a task."""
@@ -85,12 +87,14 @@ class SiteConfig(Frozen):
     """`shuffled_answers`: the same loop on queries whose answers were permuted; what its alphas
     learn is no mapping from queries to answers. The embedding stays the task's own."""
     prefix_dtype: PrefixDType = "model"
-    seed: int = Field(0, ge=0)
+    seed: int = size("seed", 0)
 
     @model_validator(mode="after")
     def _zeros_do_something(self) -> Self:
         if self.embedding == "zero" and self.mix != "convex":
             raise ValueError(f"an embedding of zeros changes nothing under mix={self.mix!r}; use mix='convex'")
+        if self.n_steps * self.batch_size > MOST_ASKED:
+            raise ValueError(f"n_steps times batch_size is more than {MOST_ASKED}: no fit asks so many queries")
         return self
 
     @classmethod
@@ -135,18 +139,18 @@ SETTINGS: dict[str, Callable[..., SiteConfig]] = {
 class SiteTrace(Frozen):
     """What happened on the way: the training loss at every step, everything else at every evaluation."""
 
-    loss: Annotated[Float32, Axes(("step",))]
+    loss: Annotated[Float32, Axes(("step",), 0)]
     """(step): training loss before the step, in nats."""
-    train_rows: Annotated[Float32, Axes(("step", "row"))]
+    train_rows: Annotated[Float32, Axes(("step", "row"), -1)]
     """(step row): rows of train asked at each step, so that the fit can be followed by other code; -1 where a row of
     the batch asked another task (shared alphas)."""
-    eval_steps: tuple[int, ...]
+    eval_steps: tuple[Count, ...]
     """Steps taken before each evaluation; the first is 0."""
-    valid_loss: Annotated[Float32, Axes(("evaluation",))]
+    valid_loss: Annotated[Float32, Axes(("evaluation",), 0)]
     """(evaluation): mean validation loss, in nats."""
-    valid_accuracy: Annotated[Float32, Axes(("evaluation",))]
+    valid_accuracy: Annotated[Float32, Axes(("evaluation",), 0, 1)]
     """(evaluation): share of validation rows whose first answer token is ranked first."""
-    alphas: Annotated[Float32, Axes(("evaluation", "layer", "head"))]
+    alphas: Annotated[Float32, Axes(("evaluation", "layer", "head"), 0, 1)]
     """(evaluation layer head): alpha at each evaluation."""
 
     @model_validator(mode="after")
@@ -154,6 +158,8 @@ class SiteTrace(Frozen):
         lengths = {len(self.eval_steps), len(self.valid_loss), len(self.valid_accuracy), len(self.alphas)}
         if len(lengths) != 1:
             raise ValueError(f"evaluations of different lengths: {sorted(lengths)}")
+        if any(later <= step for step, later in pairwise(self.eval_steps)):
+            raise ValueError(f"evaluations after {self.eval_steps} steps are not in order")
         if len(self.loss) != len(self.train_rows):
             raise ValueError(f"losses of {len(self.loss)} steps, rows of {len(self.train_rows)}")
         return self
@@ -172,7 +178,7 @@ class SiteFit(Record):
     status: Status
     kept_step: int = Field(ge=0)
     """Steps taken before the evaluation whose alphas were kept."""
-    labelled_rows: tuple[int, ...]
+    labelled_rows: tuple[Count, ...]
     """Rows of the task's train whose labels the embedding or the optimiser saw."""
     n_labelled_elsewhere: int = Field(0, ge=0)
     """Labelled rows of other tasks: those of a borrowed embedding, and all that trained shared gates."""

@@ -17,12 +17,14 @@ from site_lens.core.assets import ASSETS
 from site_lens.core.errors import InputError, MismatchError, StorageError
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import SiteFit, SiteFits
+from site_lens.core.outputs import check_output, is_sealed, named, sealed, write_output
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.reading import is_folder
 from site_lens.core.record_sets import manifests
-from site_lens.core.runs import Run, refuse_links
+from site_lens.core.run_folder import refuse_links, settle, whole
+from site_lens.core.runs import Run
 from site_lens.core.shown import visible
-from site_lens.core.storage import record_paths, write_whole
+from site_lens.core.storage import record_paths
 
 CARD = "README.md"
 RESULTS = "results.csv"
@@ -41,6 +43,7 @@ def save_for_hub(
     evaluations: Evaluations | None = None,
     base_model: str | None = None,
     license: str | None = None,
+    replace: bool = False,
 ) -> Path:
     """Write fits, their evaluations and a generated model card to a folder, in place of a run that is there.
 
@@ -50,6 +53,7 @@ def save_for_hub(
         evaluations: What was measured of them; the card shows it.
         base_model: Hub id of the model; the name under which it was loaded, where that is one.
         license: License of the fits, as the hub spells it (such as "mit"); the card names none when None.
+        replace: Write over a `README.md` that is there, even if it was written or changed by others.
 
     Returns:
         The folder.
@@ -57,16 +61,18 @@ def save_for_hub(
     Raises:
         InputError: There are no fits, or a task was evaluated and not fitted.
         MismatchError: The fits belong to different models.
-        StorageError: The folder cannot be written.
+        StorageError: The folder cannot be written, or holds files of others where these have to be.
     """
+    folder = named(folder)
     model = _one_model(fits)
     strangers = sorted({*(evaluations or ())} - {fit.task for fit in fits.values()})
     if strangers:
         raise InputError(f"there is an evaluation of {strangers[0]!r}, but no fit of it; hand in what belongs together")
     card = _card(fits, evaluations, model, base_model or _hub_id(model.name), license)
+    check_output([folder / CARD], is_sealed, replace=replace)
     Run(fits=fits, evaluations=evaluations).save(folder)
-    write_whole({Path(folder) / CARD: card.encode()})
-    return Path(folder)
+    write_output({folder / CARD: sealed(card.encode(), ".md")}, is_sealed, replace=replace)
+    return folder
 
 
 def push_to_hub(
@@ -104,6 +110,7 @@ def push_to_hub(
 def _to_upload(folder: Path) -> list[str]:
     """Return the files of a folder that belong to a run, as patterns below it."""
     refuse_links(folder)
+    settle(folder)
     SiteFits.load(folder / "fits")
     if manifests(folder / "evaluations"):
         Evaluations.load(folder / "evaluations")
@@ -147,7 +154,7 @@ def from_hub(source: str | Path, *, revision: str | None = None) -> SiteFits:
                 library_version=__version__,
             )
         folder = Path(str(found))
-    return SiteFits.load(folder / "fits")
+    return SiteFits.load(whole(folder) / "fits")
 
 
 @contextmanager

@@ -4,13 +4,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from site_lens.core.digests import seed_stream
 from site_lens.core.fits import Status
 from site_lens.core.heads import HeadSet
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.records import Axes, Float32, Frozen, Record
+from site_lens.core.records import Axes, Count, Float32, Frozen, Record
 from site_lens.core.statistics import Interval, wilson
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class LandscapeFit(Frozen):
 
     start: float | Literal["random"]
     """Alpha of every head before the first step."""
-    lr: float
-    n_steps: int
-    seed: int
+    lr: Annotated[float, Field(gt=0)]
+    n_steps: Count
+    seed: Count
     null: bool
     """Whether it was fitted to shuffled answers."""
     status: Status
@@ -66,31 +66,34 @@ class FitLandscape(Record):
     """Many fits of one task that mix in one embedding; losses are first-token cross-entropies on held-out rows."""
 
     kind: ClassVar[str] = "fit_landscape"
+    schema_version: ClassVar[int] = 2
 
     task: str
     fits: tuple[LandscapeFit, ...]
     """Fits of the task first, null fits last."""
-    alphas: Maps
+    alphas: Annotated[Float32, Axes(("fit", "layer", "head"), 0, 1)]
     """(fit layer head): alphas that each fit ended at."""
-    start_losses: PerFit
+    start_losses: Annotated[Float32, Axes(("fit",), 0)]
     """(fit): loss at the start of each fit."""
-    losses: PerFit
+    losses: Annotated[Float32, Axes(("fit",), 0)]
     """(fit): loss at its end; of null fits, too, with the right answers."""
-    right: FitQuery
+    right: Annotated[Float32, Axes(("fit", "query"), 0, 1)]
     """(fit query): 1 where the first token was right."""
-    lines: tuple[tuple[int, int], ...]
+    lines: tuple[tuple[Count, Count], ...]
     """Pairs of fits between which the loss was taken; none of them null, and all of them better than their start."""
     profiles: Profiles
     """(line point): loss at equal steps along the straight line in alpha from the first to the second."""
-    plane: tuple[int, int, int]
+    plane: tuple[Count, Count, Count]
     """Three fits a, b, c that span the slice: the best, that furthest from it, and that furthest from both."""
     slice: Slice
     """(v u): loss in the plane at `PLANE`; alphas are cut at 0 and 1 where the plane leaves what gates can be."""
-    seed: int
+    seed: Count
     embedding_digest: str
     task_digest: str
     model: ModelIdentity
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """What makes it hard to believe beside the fits of a run: other weights, other rows."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:

@@ -54,14 +54,14 @@ class MethodSummary(Frozen):
     """Fewest and most labelled rows that it used for a task; for few-shot prompting, rows a prompt shows."""
     differences: tuple[MacroDifference, ...]
     """Differences from the references, none from itself."""
-    n_trained: float | None
+    n_trained: float | None = Field(ge=0)
     """Numbers learned by an optimiser."""
-    stored_bytes: float | None
-    fit_seconds: float | None
+    stored_bytes: float | None = Field(ge=0)
+    fit_seconds: float | None = Field(ge=0)
     """Seconds to make it."""
-    query_seconds: float | None
+    query_seconds: float | None = Field(ge=0)
     """Seconds a test query."""
-    relative_inference: float | None
+    relative_inference: float | None = Field(ge=0)
     """Seconds a test query over those of zero-shot prompting."""
 
     def over(self, reference: str) -> MacroDifference | None:
@@ -81,22 +81,22 @@ class MethodTable(Record):
     """Tasks that were evaluated with every method: all means and tests over tasks stand on these and no others."""
     against: tuple[str, ...]
     """The references."""
-    n_right: TaskMethod
+    n_right: Annotated[Float32, Axes(("task", "method"), 0)]
     """(task method): queries answered right."""
-    n_queries: TaskMethod
+    n_queries: Annotated[Float32, Axes(("task", "method"), 0)]
     """(task method): queries asked; 0 where the task was not evaluated with the method."""
-    labelled_rows: TaskMethod
+    labelled_rows: Annotated[Float32, Axes(("task", "method"), 0)]
     """(task method): labelled rows used; 0 where the task was not evaluated with the method."""
-    n_compared: ReferenceTaskMethod
+    n_compared: Annotated[Float32, Axes(("reference", "task", "method"), 0)]
     """(reference task method): queries asked of both; 0 where the task lacks one, and for a reference itself."""
-    only_method: ReferenceTaskMethod
+    only_method: Annotated[Float32, Axes(("reference", "task", "method"), 0)]
     """(reference task method): queries that the method has right and the reference has not."""
-    only_reference: ReferenceTaskMethod
+    only_reference: Annotated[Float32, Axes(("reference", "task", "method"), 0)]
     """(reference task method): queries that the reference has right and the method has not."""
-    p_value: ReferenceTaskMethod
+    p_value: Annotated[Float32, Axes(("reference", "task", "method"), 0, 1)]
     """Exact two-sided McNemar test: sign test on the queries that one of the two has right. 1 where there is nothing to
     compare, and no smaller than 1e-38 (the end of float32)."""
-    q_value: ReferenceTaskMethod
+    q_value: Annotated[Float32, Axes(("reference", "task", "method"), 0, 1)]
     """The same with the false discovery rate controlled over all tasks and methods of a reference."""
     summaries: tuple[MethodSummary, ...]
     """Every method over the shared tasks, in the order of `methods`."""

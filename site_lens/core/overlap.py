@@ -33,6 +33,7 @@ class Overlap(Record):
     """Head maps of tasks, seeds or selectors compared pair by pair."""
 
     kind: ClassVar[str] = "overlap"
+    schema_version: ClassVar[int] = 2
 
     names: tuple[str, ...]
     grid: HeadGrid
@@ -45,27 +46,29 @@ class Overlap(Record):
     k: int = Field(ge=1)
     """Size of the top sets; equal scores are taken in order of layer, then head, in every record, so that a `k` beyond
     the heads that differ makes sets agree."""
-    jaccard: Pairs
+    jaccard: Annotated[Float32, Axes(("record", "other"), 0, 1)]
     """Heads in both sets over heads in either; 1 where both sets are empty."""
-    jaccard_top: Pairs
+    jaccard_top: Annotated[Float32, Axes(("record", "other"), 0, 1)]
     """The same of the top-k sets."""
-    overlap_coefficient: Pairs
+    overlap_coefficient: Annotated[Float32, Axes(("record", "other"), 0, 1)]
     """Heads in both sets over the size of the smaller; 1 where the smaller is empty."""
-    spearman: Pairs
+    spearman: Annotated[Float32, Axes(("record", "other"), -1, 1)]
     """Rank correlation over all heads; 0 where a record is constant."""
     rank_biased: Pairs
     """Rank-biased overlap of the rankings (Webber, Moffat and Zobel 2010, extrapolated, p = 0.9), in [0, 1].
     Equal scores rank in order of layer, then head, here too: what is tied in both counts as agreement."""
-    p_value: Pairs
+    p_value: Annotated[Float32, Axes(("record", "other"), 0, 1)]
     """Chance that two random sets, each with as many heads in every layer as its record's, share as many heads or
     more: exact, no smaller than 1e-38 (the end of float32), and 1 on the diagonal."""
-    q_value: Pairs
+    q_value: Annotated[Float32, Axes(("record", "other"), 0, 1)]
     """p-values with the false discovery rate controlled over all pairs (Benjamini and Hochberg); 1 on the diagonal."""
     findable: Pairs | None = None
     """Fewest shared heads that would have been found, alone among all pairs, at q < 0.05; where that is more than the
     smaller set has, no overlap could be found. None in files of version 0.1.0."""
     specificity: RecordLayerHead
     """(record layer head): the record's score less the mean of the others', 0 with a single record."""
+    notes: tuple[str, ...] = ()
+    """What makes the comparison hard to read: records of several models, or of other rows under one name."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

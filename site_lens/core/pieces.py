@@ -12,7 +12,7 @@ from site_lens.core.digests import code_version, digest_json
 from site_lens.core.errors import StorageError
 from site_lens.core.record_sets import manifests
 from site_lens.core.records import Axes, Float32, Record
-from site_lens.core.storage import load, record_paths, save
+from site_lens.core.storage import holds_record, load, record_paths, save
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +109,8 @@ def clear_pieces(folder: Path) -> None:
     """
     _refuse_link(folder)
     for manifest in manifests(folder):
-        for path in record_paths(manifest):
-            path.unlink(missing_ok=True)
+        if holds_record(manifest):
+            for path in record_paths(manifest):
+                path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -8,7 +8,7 @@ from pydantic import model_validator
 from site_lens.core.errors import unknown_name
 from site_lens.core.heads import Head
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.records import Axes, Count, Float32, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +37,12 @@ class HeadProfiles(Record):
 
     tasks: tuple[str, ...]
     heads: tuple[str, ...]
-    alphas: TaskHead
+    alphas: Annotated[Float32, Axes(("task", "head"), 0, 1)]
     """(task head): alpha of the task's fit."""
-    attention: Annotated[Float32, Axes(("task", "head", "part"))]
+    attention: Annotated[Float32, Axes(("task", "head", "part"), 0, 1)]
     """(task head part): share of the last token's attention that each part of a few-shot prompt gets; see `PARTS`.
     Shares of a head sum to 1."""
-    patterns: Annotated[Float32, Axes(("score", "head"))]
+    patterns: Annotated[Float32, Axes(("score", "head"), 0, 1)]
     """(score head): attention to repeated random tokens, in [0, 1]; see `PATTERNS`."""
     copying: Annotated[Float32, Axes(("head",))] | None
     """(head): in [-1, 1], positive where attending to a token makes that same token more probable; see
@@ -63,9 +63,9 @@ class HeadProfiles(Record):
     later layers make of it is not there. Compare with `promoted`."""
     written_tokens: Words
     """Which tokens these are."""
-    n_prompts: int
-    n_shots: int
-    seed: int
+    n_prompts: Count
+    n_shots: Count
+    seed: Count
     fit_digests: tuple[str, ...]
     model: ModelIdentity
     versions: dict[str, str]

@@ -18,6 +18,12 @@ YOUNGER = ("n_kv_heads", "quantization")
 """Fields of an identity that the first records do not have."""
 
 
+SMALL_PARTS = ("weights", "dtype", "quantisation", "tokenizer", "BOS")
+"""Parts of a model that may differ between making a record and using it: that is noted, and no error."""
+FORMATS = ("dtype", "quantisation")
+"""Parts that change the arithmetic, and not the model."""
+
+
 class ModelIdentity(Frozen):
     """Which model a record was made on, cheap to compute for 70B weights."""
 
@@ -83,18 +89,25 @@ class ModelIdentity(Frozen):
                 f"{what} was made on {made_on.processing} weights and {self.name} now has {self.processing} weights; "
                 "with value biases z differs between them: load the model the same way as then"
             )
-        compared = {
-            "weights": (made_on.weights_digest, self.weights_digest),
-            "dtype": (made_on.dtype, self.dtype),
-            "quantisation": (made_on.quantization, self.quantization),
-            "tokenizer": (made_on.tokenizer_digest, self.tokenizer_digest),
-            "BOS": (made_on.bos, self.bos),
-        }
         return tuple(
             f"{what}: {part} of {self.name} differs from {made_on.name}, on which it was made"
-            for part, (then, now) in compared.items()
-            if then != now
+            for part in self.differing(made_on)
+            if part in SMALL_PARTS
         )
+
+    def differing(self, other: "ModelIdentity") -> tuple[str, ...]:
+        """Name the parts in which two models differ, their names and hosts aside."""
+        compared = {
+            "heads": (self.grid, other.grid),
+            "width of heads": (self.d_head, other.d_head),
+            "weight processing": (self.processing, other.processing),
+            "weights": (self.weights_digest, other.weights_digest),
+            "dtype": (self.dtype, other.dtype),
+            "quantisation": (self.quantization, other.quantization),
+            "tokenizer": (self.tokenizer_digest, other.tokenizer_digest),
+            "BOS": (self.bos, other.bos),
+        }
+        return tuple(part for part, (one, another) in compared.items() if one != another)
 
 
 def library_versions() -> dict[str, str]:

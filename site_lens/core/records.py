@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from site_lens.core.checked import checked_methods
@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 
 
+SLACK = 1e-4
+"""What rounding in float32 may add to a number beyond its bound."""
+
+Count = Annotated[int, Field(ge=0)]
+"""A number of things, or the place of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """Annotation of an array field: the names of its axes, in order."""
+    """Annotation of an array field: the names of its axes, in order, and between which numbers its values lie."""
 
     names: tuple[str, ...]
+    least: float | None = None
+    most: float | None = None
 
     def check(self, value: object) -> Float32:
         """Turn `value` into a finite, read-only float32 array with these axes."""
@@ -37,6 +46,12 @@ class Axes:
             raise ValueError(f"needs axes ({' '.join(self.names)}), got an array of shape {array.shape}")
         if not np.isfinite(array).all():
             raise ValueError("holds numbers that are not finite")
+        low, high = (array.min(), array.max()) if array.size else (0.0, 0.0)
+        least, most = (-np.inf if self.least is None else self.least), (np.inf if self.most is None else self.most)
+        if array.size and not (least - SLACK <= low and high <= most + SLACK):
+            raise ValueError(
+                f"holds numbers from {low:g} to {high:g}; they can only lie between {least:g} and {most:g}"
+            )
         array.setflags(write=False)
         return array
 
@@ -69,6 +84,27 @@ def readable(error: ValidationError) -> str:
     return f"{where}: {message} (got {' '.join(came.split())})" if where else message
 
 
+SCALARS = ("int", "float", "bool", "str")
+
+
+def strict(schema: Any) -> Any:
+    """Let whole numbers, numbers, truth values and texts stand for no other of them: neither True, "1" nor 1.0 is 1.
+
+    Numbers of numpy are taken for what they are.
+    """
+    if isinstance(schema, list | tuple):
+        return type(schema)(strict(one) for one in schema)
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") in SCALARS and "strict" not in schema:
+        return core_schema.no_info_before_validator_function(_of_python, schema | {"strict": True})
+    return {key: one if key in ("default", "metadata", "serialization") else strict(one) for key, one in schema.items()}
+
+
+def _of_python(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 class Frozen(BaseModel):
     """A value checked on creation that never changes; use `replace` for a changed copy."""
 
@@ -83,6 +119,11 @@ class Frozen(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise InputError(f"{type(self).__name__}: {readable(error)}") from None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = strict(handler(source))
+        return schema
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new one."""

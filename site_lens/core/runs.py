@@ -7,9 +7,11 @@ runs/demo/evaluations/<task>.json + .safetensors
 runs/demo/attention/<task>.json + .safetensors
 runs/demo/studies/<name>.json + .safetensors
 runs/demo/results.csv
+runs/demo/written.sha256: what was written there, by which it is known what may be replaced
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,12 +20,13 @@ from site_lens.core.checked import checked_methods
 from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import SiteFits
-from site_lens.core.pieces import clear_pieces
-from site_lens.core.reading import is_folder, read_file
+from site_lens.core.outputs import named, write_list
+from site_lens.core.reading import is_folder
 from site_lens.core.record_sets import file_name, manifests
 from site_lens.core.records import Record
+from site_lens.core.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
 from site_lens.core.scores import ScoresByTask
-from site_lens.core.storage import check_writable, load, save, write_whole
+from site_lens.core.storage import load, save
 from site_lens.core.suggesting import did_you_mean_path
 
 ZERO_EMBEDDING = "site_zero_embedding"
@@ -44,10 +47,11 @@ CONTENTS = (ZERO_EMBEDDING, OTHER_EMBEDDING, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 """Every control that a study can fit beside its fits."""
 
-SEVERAL = ("controls", "scores")
-"""Parts of a run's folder that hold a folder for each control or selector."""
-PARTS = ("fits", *SEVERAL, "evaluations", "attention", "studies")
-"""Every part of a run's folder."""
+STUDIES = (
+    "transfer_matrix", "faithfulness", "prompt_sensitivity", "fit_landscape", "head_profiles", "content_controls",
+    "fit_ablation", "task_arithmetic",
+)  # fmt: skip
+"""The kinds of records that are studies of a run: those that its report shows."""
 
 
 @checked_methods
@@ -67,18 +71,21 @@ class Run:
     """What experiments on these fits found, such as a transfer matrix, by name."""
 
     def __post_init__(self) -> None:
-        for name, fits in self.controls.items():
-            if not isinstance(fits, SiteFits):
-                raise InputError(
-                    f"controls are fits by method, {{{ZERO_EMBEDDING!r}: fits}}; got a {type(fits).__name__}"
-                )
-            _check_folder("control", name)
-        for name, scores in self.scores.items():
-            if not isinstance(scores, ScoresByTask):
-                raise InputError(f"scores come by selector and task, {{'site': scores}}; got a {type(scores).__name__}")
-            _check_folder("selector", name)
-        for name in self.studies:
-            _check_folder("study", name)
+        known: dict[str, tuple[Iterable[object], type, str]] = {
+            "fits": ([self.fits], SiteFits, "are a set, SiteFits([...])"),
+            "controls": (self.controls.values(), SiteFits, f"are fits by method, {{{ZERO_EMBEDDING!r}: fits}}"),
+            "evaluations": ([self.evaluations or Evaluations([])], Evaluations, "are a set, Evaluations([...])"),
+            "attention": ([self.attention], AttentionSamples, "is a set, AttentionSamples([...])"),
+            "scores": (self.scores.values(), ScoresByTask, "come by selector and task, {'site': scores}"),
+            "studies": (self.studies.values(), Record, "are records by name, {'transfer': matrix}"),
+        }
+        for name, (found, kind, shape) in known.items():
+            for one in found:
+                if not isinstance(one, kind):
+                    raise InputError(f"{name} {shape}; got a {type(one).__name__}")
+        for what, names in (("control", self.controls), ("selector", self.scores), ("study", self.studies)):
+            for each in names:
+                _check_folder(what, each)
 
     @classmethod
     def join(cls, parts: Sequence["Run"]) -> "Run":
@@ -107,7 +114,7 @@ class Run:
         Raises:
             StorageError: The folder holds no fits, or a record is damaged.
         """
-        folder = Path(folder)
+        folder = whole(Path(folder))
         if not is_folder(folder / "fits"):
             advice = did_you_mean_path(folder, lambda one: (one / "fits").is_dir()) + "make one with: site-lens fit"
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); {advice}")
@@ -125,17 +132,39 @@ class Run:
     def save(self, folder: str | Path) -> Path:
         """Write every record, and `results.csv` if there are evaluations, in place of a run that is there.
 
+        The run is written beside the other one, and then put in its place: whenever this is interrupted, the folder
+        holds one of the two as a whole. Of the other run, what is in its list goes, and nothing else.
+
         Raises:
-            StorageError: The folder cannot be written; records written before stay.
+            InputError: The name of the folder is empty.
+            StorageError: The folder cannot be written, or holds files that would be taken for those of the run and
+                were not written with it.
         """
-        check_run_folder(folder)
-        clear_run(folder)
-        return self.add_to(folder)
+        folder = named(folder)
+        check_run_folder(folder, replaces=True)
+        try:
+            beside = Path(tempfile.mkdtemp(dir=folder, prefix=".saving-"))
+            try:
+                write_list(beside, {})
+                self._write(beside)
+                beside.replace(folder / SAVED)
+            finally:
+                remove_beside(beside)
+        except OSError as error:
+            raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
+        settle(folder)
+        return folder
 
     def add_to(self, folder: str | Path) -> Path:
         """Write every record beside those that are there, such as those of other tasks of the same run."""
-        folder = Path(folder)
-        refuse_links(folder)
+        folder = named(folder)
+        check_run_folder(folder)
+        if is_new(folder):
+            write_list(folder, {})
+        self._write(folder)
+        return folder
+
+    def _write(self, folder: Path) -> None:
         self.fits.save(folder / "fits")
         for name, control in self.controls.items():
             control.save(folder / "controls" / name)
@@ -147,83 +176,24 @@ class Run:
         if self.evaluations is not None:
             self.evaluations.save(folder / "evaluations")
             write_results(self.evaluations, folder)
-        return folder
 
     def with_study(self, name: str, study: Record, folder: str | Path | None = None) -> "Run":
-        """Return the run with one more study, saved beside the rest where a folder is given."""
+        """Return the run with one more study, saved beside the rest where a folder is given.
+
+        Raises:
+            InputError: The record is no study that the report of a run shows, or its name cannot name a file.
+            StorageError: The folder cannot be written.
+        """
+        if not isinstance(study, Record) or study.kind not in STUDIES:
+            kind = study.kind if isinstance(study, Record) else type(study).__name__
+            raise InputError(f"study {name!r} is a {kind}, which a report does not show; it shows {', '.join(STUDIES)}")
+        run = replace(self, studies=self.studies | {name: study})
         if folder is not None:
-            refuse_links(folder)
+            check_run_folder(folder)
             save(study, Path(folder) / "studies" / name)
-        return replace(self, studies=self.studies | {name: study})
-
-
-def study_mark(folder: str | Path, name: str) -> Path:
-    """Return the file beside a study that says what it was made of, so that it need not be made again."""
-    return Path(folder) / "studies" / f"{name}.key"
-
-
-def study_pieces(folder: str | Path, name: str) -> Path:
-    """Return the folder in which a study keeps what it has measured until it is done."""
-    return Path(folder) / "studies" / f"{name}.pieces"
-
-
-def has_mark(folder: str | Path, name: str, key: str) -> bool:
-    """Tell whether the mark of a study says that it was made of exactly this; what cannot be read says nothing."""
-    try:
-        return read_file(study_mark(folder, name), len(key.encode())) == key.encode()
-    except OSError:
-        return False
-
-
-def check_run_folder(folder: str | Path) -> None:
-    """Find out before long work whether a run can be written to `folder`, and nowhere else; raises StorageError."""
-    refuse_links(folder)
-    check_writable(folder)
-
-
-def refuse_links(folder: str | Path) -> None:
-    """Raise StorageError if a part of a run's folder is a link: what is saved or cleared there lies somewhere else."""
-    inner = [part for name in SEVERAL for part in (Path(folder) / name).glob("*")]
-    inner += (Path(folder) / "studies").glob("*.pieces")
-    for part in (*(Path(folder) / name for name in PARTS), *inner):
-        if part.is_symlink():
-            raise StorageError(f"{part} is a link to {part.readlink()}, out of the run's folder; remove the link first")
+        return run
 
 
 def _check_folder(kind: str, name: str) -> None:
     if file_name(name) != name:
         raise InputError(f"{kind} {name!r} cannot name a folder; use letters, digits, - and _")
-
-
-def clear_run(folder: str | Path) -> None:
-    """Remove the records, results and report of a run, and nothing else: a stale record would join a new run.
-
-    Raises:
-        StorageError: A file cannot be removed, or a part of the folder is a link to somewhere else.
-    """
-    folder = Path(folder)
-    refuse_links(folder)
-    several = [part for parent in SEVERAL for part in (folder / parent).glob("*")]
-    try:
-        for mark in (folder / "studies").glob("*.key"):
-            mark.unlink()
-        for pieces in (folder / "studies").glob("*.pieces"):
-            clear_pieces(pieces)
-        for part in (folder / "fits", *several, folder / "evaluations", folder / "attention", folder / "studies"):
-            for manifest in manifests(part):
-                if manifest.with_suffix(".safetensors").exists():
-                    manifest.with_suffix(".safetensors").unlink()
-                    manifest.unlink()
-            if part.is_dir() and not any(part.iterdir()):
-                part.rmdir()
-        for product in ("results.csv", "report.html"):
-            (folder / product).unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot clear {folder} of an older run: {error}; choose another output folder") from error
-
-
-def write_results(evaluations: Evaluations, folder: str | Path) -> Path:
-    """Write `results.csv`: one row per task, method and metric."""
-    path = Path(folder) / "results.csv"
-    write_whole({path: evaluations.results().to_csv(index=False).encode()})
-    return path

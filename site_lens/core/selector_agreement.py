@@ -35,8 +35,8 @@ class SelectorFacts(Frozen):
     tell."""
     tied: float = Field(ge=0, le=1)
     """Share of the tasks whose top k would be another had equal scores been taken in another order."""
-    n_forwards: float | None
-    n_labelled: float | None
+    n_forwards: float | None = Field(ge=0)
+    n_labelled: float | None = Field(ge=0)
     """Forward passes and labelled rows a task, on average; None where nobody counted."""
 
 
@@ -53,17 +53,17 @@ class SelectorAgreement(Record):
     """Tasks that some selector did not score."""
     k: int = Field(ge=1)
     """Heads in a selector's set: those of its k highest scores, signs kept; equal ones in order of layer, then head."""
-    spearman: TaskPairs
+    spearman: Annotated[Float32, Axes(("task", "selector", "other"), -1, 1)]
     """Rank correlation of the scores over all heads, signs kept; 0 where one is constant."""
-    spearman_size: TaskPairs
+    spearman_size: Annotated[Float32, Axes(("task", "selector", "other"), -1, 1)]
     """The same of their absolute values: the number to read where only one of the two has signs."""
-    jaccard: TaskPairs
+    jaccard: Annotated[Float32, Axes(("task", "selector", "other"), 0, 1)]
     """Heads in both top-k sets over heads in either."""
-    chance: TaskPairs
+    chance: Annotated[Float32, Axes(("task", "selector", "other"), 0, 1)]
     """The Jaccard index to expect of two random sets with as many heads in every layer as the two have (exact)."""
-    p_value: TaskPairs
+    p_value: Annotated[Float32, Axes(("task", "selector", "other"), 0, 1)]
     """Chance that two such random sets share as many heads or more (exact); 1 on the diagonal."""
-    q_value: TaskPairs
+    q_value: Annotated[Float32, Axes(("task", "selector", "other"), 0, 1)]
     """The same with the false discovery rate controlled over all pairs and tasks. A pair of selectors that both are
     the same for all tasks counts once."""
     findable: TaskPairs | None = None

@@ -9,7 +9,7 @@ from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.paired_tests import Paired, Verdict
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.records import Axes, Float32, Frozen, Record
+from site_lens.core.records import Axes, Count, Float32, Frozen, Record
 from site_lens.core.statistics import Interval, paired_difference
 from site_lens.core.variance import two_way
 
@@ -67,7 +67,7 @@ class Check(Frozen):
     high: float
     """Its paired 95% interval over queries, given the prompt sets that were drawn."""
     threshold: float
-    n: int
+    n: Count
     """Queries of all tasks."""
 
 
@@ -79,28 +79,31 @@ class PromptSensitivity(Record):
     """
 
     kind: ClassVar[str] = "prompt_sensitivity"
+    schema_version: ClassVar[int] = 2
 
     tasks: tuple[str, ...]
     conditions: tuple[Condition, ...]
     """The base condition first; each of the others differs from it in one setting."""
-    right: Runs
+    right: Annotated[Float32, Axes(("task", "condition", "draw", "query"), 0, 1)]
     """(task condition draw query): 1 where the first token was right; 0 also where nothing was asked."""
-    alphas: RunMaps
-    embedding_variance: Annotated[Float32, Axes(("task", "condition"))]
+    alphas: Annotated[Float32, Axes(("task", "condition", "draw", "layer", "head"), 0, 1)]
+    embedding_variance: Annotated[Float32, Axes(("task", "condition"), 0)]
     """(task condition): variance of the embedding over prompt draws, summed over all its numbers, over the squared
     length of its mean."""
-    crossed_right: Crossed
+    crossed_right: Annotated[Float32, Axes(("task", "draw", "fit_seed", "query"), 0, 1)]
     """(task draw fit_seed query): as `right`, every prompt draw of the base condition with every fit seed."""
-    crossed_alphas: CrossedMaps
-    references: Annotated[Float32, Axes(("reference", "task", "query"))]
+    crossed_alphas: Annotated[Float32, Axes(("task", "draw", "fit_seed", "layer", "head"), 0, 1)]
+    references: Annotated[Float32, Axes(("reference", "task", "query"), 0, 1)]
     """(reference task query): 1 where prompting was right; see `REFERENCES`."""
-    asked: Annotated[Float32, Axes(("task", "query"))]
+    asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
     """(task query): 1 where there is a query."""
-    n_reference_shots: int
-    seed: int
+    n_reference_shots: Count
+    seed: Count
     task_digests: tuple[str, ...]
     model: ModelIdentity
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """What makes it hard to believe beside the fits of a run: other weights, other rows."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:

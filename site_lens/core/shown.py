@@ -2,9 +2,13 @@
 
 import re
 
-_ACTING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_ACTING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+)
 """Control characters of both sets (escape sequences begin with one), line separators, marks that turn the direction of
-writing, and halves of surrogate pairs, which no terminal can be sent."""
+writing, characters of no width, by which two names can look alike, and halves of surrogate pairs, which no terminal can
+be sent."""
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -4,10 +4,7 @@ Nothing is pickled. Both files are written to temporary names and then renamed, 
 holds the digests of both, so a truncated, edited or half-replaced pair is recognised.
 """
 
-import errno
 import math
-import os
-import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from site_lens._version import __version__
 from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import InputError, StorageError
+from site_lens.core.outputs import is_listed_record, named, write_output
 from site_lens.core.reading import current_limits, is_folder, parse_json, read_file
 from site_lens.core.records import Float32, Record, join, readable
 
@@ -58,7 +56,7 @@ R = TypeVar("R", bound=Record)
 class Manifest(BaseModel):
     """What the JSON file of a record says."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     kind: str
     record_schema: int
@@ -88,19 +86,27 @@ def record_paths(path: str | Path) -> tuple[Path, Path]:
     return path.parent / f"{path.name}.safetensors", path.parent / f"{path.name}.json"
 
 
-def save(record: Record, path: str | Path) -> Path:
-    """Write a record to `<path>.safetensors` and `<path>.json`; each appears whole or not at all.
+def save(record: Record, path: str | Path, *, replace: bool = False) -> Path:
+    """Write a record to `<path>.safetensors` and `<path>.json`, over a record that is there; each appears whole or not.
 
     If the machine stops between the two over an older record, the digests do not match and the pair is refused.
+
+    Args:
+        record: The record.
+        path: Its path, with or without `.json` or `.safetensors`.
+        replace: Write over files that are no record, too.
 
     Returns:
         The path of the JSON file.
 
     Raises:
-        StorageError: The folder cannot be written.
+        InputError: It is no record, or the path is empty.
+        StorageError: The folder cannot be written, or holds a file of that name that is no record.
     """
     from safetensors.numpy import save as to_bytes
 
+    if not isinstance(record, Record):
+        raise InputError(f"needs a record, such as a fit, got a {type(record).__name__}")
     arrays, fields = record.parts()
     tensors = to_bytes(arrays)
     said: dict[str, Any] = dict(
@@ -112,45 +118,19 @@ def save(record: Record, path: str | Path) -> Path:
         tensors_digest=digest_bytes(tensors),
     )
     manifest = Manifest(**said, digest=digest_json(said))
-    tensors_path, manifest_path = record_paths(path)
-    write_whole({tensors_path: tensors, manifest_path: (manifest.model_dump_json(indent=1) + "\n").encode()})
+    tensors_path, manifest_path = record_paths(named(path))
+    files = {tensors_path: tensors, manifest_path: (manifest.model_dump_json(indent=1) + "\n").encode()}
+    write_output(files, holds_record, replace=replace)
     return manifest_path
 
 
-def write_whole(files: dict[Path, bytes]) -> None:
-    """Write files so that a reader never sees a part of one: temporary name first, then rename.
-
-    Raises:
-        StorageError: A folder cannot be made or written; nothing is left behind then.
-    """
-    waiting: list[tuple[str, Path]] = []
+def holds_record(path: Path) -> bool:
+    """Tell whether a file is one of the two of a record, damaged ones included, or is listed as one of its run."""
     try:
-        for path, content in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            waiting.append((temporary, path))
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
-            if path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, f"{path} is a folder")
-        for temporary, path in waiting:
-            Path(temporary).replace(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte, or half a character, in a name
-        folder, reason = next(iter(files)).parent, error.strerror if isinstance(error, OSError) else error
-        raise StorageError(f"cannot write to {folder}: {reason}; choose another output folder") from error
-    finally:
-        for temporary, _ in waiting:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def check_writable(folder: str | Path) -> None:
-    """Find out before long work, not after it, whether `folder` can be made and written; raises StorageError."""
-    probe = Path(folder) / ".writable"
-    write_whole({probe: b""})
-    probe.unlink(missing_ok=True)  # another process may have probed at the same time
+        content = read_file(record_paths(path)[1], current_limits().record_json_bytes)
+    except OSError:
+        content = b""
+    return any(word in content for word in (b'"record_schema":', b'"tensors_digest":')) or is_listed_record(path)
 
 
 def load(path: str | Path, expected: type[R] | None = None) -> R:

@@ -58,15 +58,15 @@ class TaskArithmetic(Record):
     families: tuple[str | None, str | None]
     weights: tuple[float, ...]
     """Weights w of the second task, in rising order."""
-    alphas: Annotated[Float32, Axes(("task", "layer", "head"))]
+    alphas: Annotated[Float32, Axes(("task", "layer", "head"), 0, 1)]
     """(task layer head): gates of both fits."""
-    right: Cells
+    right: Annotated[Float32, Axes(("kind", "weight", "task", "query"), 0, 1)]
     """(kind weight task query): 1 where the first token was right; 0 also where nothing was asked."""
-    log_prob: Cells
+    log_prob: Annotated[Float32, Axes(("kind", "weight", "task", "query"), most=0)]
     """(kind weight task query): log-probability of the target's first token, in nats; 0 where nothing was asked."""
-    references: ReferenceTaskQuery
+    references: Annotated[Float32, Axes(("reference", "task", "query"), 0, 1)]
     """(reference task query): 1 where right; see `REFERENCES`."""
-    asked: Asked
+    asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
     """(task query): 1 where there is a query."""
     rule: MixRule
     fit_digests: tuple[str, str]

@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.provenance import ModelIdentity
-from site_lens.core.records import Axes, Float32, Record
+from site_lens.core.records import Axes, Count, Float32, Record
 from site_lens.core.statistics import Interval, paired_difference, wilson
 
 if TYPE_CHECKING:
@@ -40,22 +40,22 @@ class TransferMatrix(Record):
 
     tasks: tuple[str, ...]
     families: tuple[str | None, ...]
-    alphas: Annotated[Float32, Axes(("task", "layer", "head"))]
+    alphas: Annotated[Float32, Axes(("task", "layer", "head"), 0, 1)]
     """(task layer head): gates of every fit, as they were used."""
-    right: Cells
+    right: Annotated[Float32, Axes(("kind", "source", "target", "query"), 0, 1)]
     """(kind source target query): 1 where the first token was right; 0 also where nothing was asked."""
-    log_prob: Cells
+    log_prob: Annotated[Float32, Axes(("kind", "source", "target", "query"), most=0)]
     """(kind source target query): log-probability of the target's first token, in nats; 0 where nothing was asked."""
-    references: TargetQuery
+    references: Annotated[Float32, Axes(("reference", "target", "query"), 0, 1)]
     """(reference target query): 1 where right; see `REFERENCES`."""
-    nulls: NullQuery
+    nulls: Annotated[Float32, Axes(("null", "draw", "target", "query"), 0, 1)]
     """(null draw target query): 1 where right; see `NULLS`."""
-    asked: Asked
+    asked: Annotated[Float32, Axes(("target", "query"), 0, 1)]
     """(target query): 1 where there is a query; targets have as many as their test split, up to a cap."""
-    n_shots: int
+    n_shots: Count
     hard: bool
     """Whether the gates were rounded at 0.5."""
-    seed: int
+    seed: Count
     fit_digests: tuple[str, ...]
     model: ModelIdentity
     versions: dict[str, str]

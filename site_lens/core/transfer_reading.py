@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from site_lens.core.paired_tests import FEWEST
-from site_lens.core.records import Frozen, Record
+from site_lens.core.records import SLACK, Count, Frozen, Record
 from site_lens.core.statistics import Interval
 from site_lens.core.transfer import TransferKind
 
@@ -38,10 +38,10 @@ class KindReading(Frozen):
     """Mean accuracy of these cells less that of the null, t interval over targets."""
     null: str
     """The null it is compared with."""
-    n_queries: int
+    n_queries: Count
     """Queries behind all targets together."""
     asymmetry: float | None
-    overlap_correlation: float | None
+    overlap_correlation: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
     """Spearman correlation over pairs of tasks of transfer with the similarity (Jaccard above 0.5) of their heads."""
     overlap_p: float | None = Field(None, ge=0, le=1)
     """Of the Mantel test, one-sided."""
@@ -58,7 +58,7 @@ class TransferReading(Record):
 
     tasks: tuple[str, ...]
     kinds: tuple[KindReading, ...]
-    order: tuple[int, ...]
+    order: tuple[Count, ...]
     """Order in which tasks that transfer alike stand beside each other, by the tree of the rows of `alphas`."""
     notes: tuple[str, ...] = ()
 

@@ -14,6 +14,7 @@ from site_lens.core.runs import NULLS, TASK_AGNOSTIC, ZERO_EMBEDDING, Run
 from site_lens.core.statistics import correlation_interval, wilson
 from site_lens.diagnostics.agreement import measure_agreement
 from site_lens.diagnostics.convergence import check_convergence
+from site_lens.diagnostics.origins import strangers
 
 MOST_UNDECIDED = 0.3
 """Share of undecided heads up to which a map is called binary; the paper's maps end with 0.1 to 0.2."""
@@ -51,6 +52,8 @@ class _Case:
     nulls: Mapping[str, Convergence]
     agreement: TaskAgreement
     evaluation: Evaluation | None
+    strange: tuple[list[str], list[str]]
+    """What was made on another model or other rows than the fit; what in another number format."""
 
     def compare(self, method: str, **shares: float) -> Paired | None:
         """Compare a method query by query with a weighted sum of others; None where one of them was not evaluated."""
@@ -85,7 +88,7 @@ def diagnose(
 
     Returns:
         For each task the findings `ended`, `not_binary`, `null_as_binary`, `soft_hard_gap`, `gates_alone`,
-        `task_agnostic`, `seeds_disagree`, `few_queries` and `first_tokens`, in this order.
+        `task_agnostic`, `seeds_disagree`, `few_queries`, `first_tokens` and `one_origin`, in this order.
 
     Raises:
         InputError: There are no fits, or a run came with further controls or evaluations.
@@ -116,6 +119,7 @@ def _case(run: Run, agreement: TaskAgreement) -> _Case:
         nulls={name: found for name, null in nulls.items() if null is not None and (found := _converged(null))},
         agreement=agreement,
         evaluation=None if run.evaluations is None else run.evaluations.get(task),
+        strange=strangers(run, task),
     )
 
 
@@ -267,6 +271,14 @@ def _first_tokens(case: _Case) -> Finding:
     return case.finding(code, state, meaning, tokens.constant, best.value, advice)
 
 
+def _one_origin(case: _Case) -> Finding:
+    others, formats = case.strange
+    state: State = "fail" if others else "warn" if formats else "ok"
+    meaning = "; ".join([*others, *formats]) or "all of it was made on one model and the same rows"
+    advice = "Numbers of two models, or on two sets of rows, are no comparison: measure again what is not the fit's."
+    return case.finding("one_origin", state, meaning, len(others) + len(formats), 1, advice)
+
+
 CHECKS: tuple[Callable[[_Case], Finding], ...] = (
     _ended,
     _not_binary,
@@ -277,5 +289,6 @@ CHECKS: tuple[Callable[[_Case], Finding], ...] = (
     _seeds_disagree,
     _few_queries,
     _first_tokens,
+    _one_origin,
 )
 """Every check, in the order of the findings."""

@@ -62,7 +62,8 @@ def compare_heads(
         >>> sl.compare_heads(fits, threshold=None, k=5).frame()["n_record"].item()
         5
     """
-    named = _named(records)
+    given = _given(records)
+    named = {name: one.gates if isinstance(one, SiteFit) else one for name, one in given.items()}
     grid = _one_grid(named)
     gates = all(isinstance(scores, HeadGates) for scores in named.values())
     if threshold == "auto":
@@ -96,10 +97,11 @@ def compare_heads(
         q_value=_q_values(p_value),
         findable=findable,
         specificity=_specificity(values),
+        notes=_notes(given),
     )
 
 
-def _named(records: tuple[Scored | Mapping[str, Scored] | Iterable[Scored], ...]) -> dict[str, HeadScores]:
+def _given(records: tuple[Scored | Mapping[str, Scored] | Iterable[Scored], ...]) -> dict[str, Scored]:
     given: object = records
     if len(records) == 1 and not isinstance(records[0], Scored):
         given = records[0]
@@ -110,8 +112,26 @@ def _named(records: tuple[Scored | Mapping[str, Scored] | Iterable[Scored], ...]
     if not found:
         raise InputError("a comparison needs at least one record, got none")
     names = list(given) if isinstance(given, Mapping) else _names(found)
-    scores = [record.gates if isinstance(record, SiteFit) else record for record in found]
-    return dict(zip(names, scores, strict=True))
+    return dict(zip(names, found, strict=True))
+
+
+def _notes(given: Mapping[str, Scored]) -> tuple[str, ...]:
+    """Say whether the maps are of one model, and those of a task of the same rows."""
+    fits = [one for one in given.values() if isinstance(one, SiteFit)]
+    models = {fit.embedding.model.weights_digest: fit.embedding.model.name for fit in fits}
+    notes = []
+    if len(models) > 1:
+        notes.append(
+            f"the fits are of {len(models)} models ({', '.join(models.values())}; other weights): a head such as L3H7 "
+            "of one is not that of another, and heads in the same places say nothing of the same heads"
+        )
+    rows: dict[str, set[str]] = {}
+    for fit in fits:
+        rows.setdefault(fit.task, set()).add(fit.task_digest)
+    several = sorted(task for task, digests in rows.items() if len(digests) > 1)
+    if several:
+        notes.append(f"fits of {', '.join(several)} were made on other rows, or another split, under the same name")
+    return tuple(notes)
 
 
 def _names(records: list[Scored]) -> list[str]:

@@ -15,6 +15,7 @@ from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import sampled, zero_shot_prompts
 from site_lens.core.scores import HeadGates
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.generating import generate_answers
@@ -72,8 +73,9 @@ def ablate_fit(
     wanted = task_list(tasks)
     default = config or SiteConfig()
     default = default if seed is None else default.replace(seed=seed)
-    if max_queries < 1 or any(k < 1 for k in last_k):
-        raise InputError(f"needs a query and last tokens to inject at, got {max_queries} queries and last_k {last_k}")
+    check_sizes(max_queries=max_queries)
+    if any(k < 1 for k in last_k):
+        raise InputError(f"needs last tokens to inject at, got last_k {last_k}")
     settings = _settings(default, inits, lrs)
     fits = _fit(model, wanted, settings, template=template, progress=progress)
     variants = _variants(list(settings), last_k)

@@ -10,6 +10,7 @@ from site_lens.core.fits import SiteFit, SiteFits
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
 from site_lens.core.sampling import sampled, zero_shot_prompts
+from site_lens.core.sizes import check_sizes
 from site_lens.core.task_arithmetic import KINDS, REFERENCES, TaskArithmetic
 from site_lens.core.tasks import Task
 from site_lens.experiments.first_fits import first_fits
@@ -46,13 +47,14 @@ def combine_tasks(
             outside [0, 1].
         MismatchError: A fit belongs to another model.
     """
+    check_sizes(max_queries=max_queries)
     tasks = (task_a, task_b)
     chosen, notes = first_fits(model, tasks, fits)
     rules, steps = [fit.config.mix for fit in chosen], tuple(sorted({float(weight) for weight in weights}))
-    if task_a.name == task_b.name or len(set(rules)) > 1 or max_queries < 1:
+    if task_a.name == task_b.name or len(set(rules)) > 1:
         raise InputError(
-            "combining takes two different tasks, fits of one mixing rule and a query at least; got "
-            f"{task_a.name!r} and {task_b.name!r}, rules {rules}, {max_queries} queries"
+            "combining takes two different tasks, and fits of one mixing rule; got "
+            f"{task_a.name!r} and {task_b.name!r}, rules {rules}"
         )
     if not steps or steps[0] < 0 or steps[-1] > 1:
         raise InputError(f"weights of the second task lie in [0, 1], at least one; got {tuple(weights)}")

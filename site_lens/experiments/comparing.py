@@ -9,8 +9,10 @@ from site_lens.baselines.table import BASELINES, baseline_name, fitted
 from site_lens.core.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.core.evaluation import Evaluation, Evaluations
 from site_lens.core.fits import PREFIX_BUDGET
-from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run, check_run_folder, write_results
+from site_lens.core.run_folder import check_run_folder, write_results
+from site_lens.core.runs import TASK_AGNOSTIC, ZERO_EMBEDDING, Run
 from site_lens.core.sampling import need_rows
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task
 from site_lens.interventions.evaluating import EvaluationSettings, evaluate_methods
 from site_lens.interventions.methods import Method
@@ -79,12 +81,13 @@ def compare_methods(
         >>> sl.tabulate_methods(run.evaluations, against=["zero_shot"]).methods
         ('zero_shot', 'site', 'task_vector')
     """
+    check_sizes(max_queries=max_queries)
     bench = Workbench(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
     asked = _defaults(len(bench.tasks)) if methods is None else methods
     methods = tuple(dict.fromkeys(baseline_name(name, bench.config.n_shots) for name in asked))
     _check(methods, selectors)
     if folder is not None:
-        check_run_folder(folder)
+        check_run_folder(folder, replaces=True)
     for task in bench.tasks.values():
         need_rows(task, len(task.train) - 1, bench.config.n_shots)
     run = Run(

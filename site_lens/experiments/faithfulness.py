@@ -30,6 +30,7 @@ from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts, sampled, zero_shot_prompts
 from site_lens.core.scores import ScoresByTask
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.first_fits import first_fits
 from site_lens.interventions.capturing import last_z_of
@@ -115,8 +116,7 @@ def faithfulness_curves(
     chosen, notes = first_fits(model, wanted, fits)
     rivals = _checked(scores or {}, wanted, model.grid)
     counts = _counts(ks, len(model.grid))
-    if max_queries < 1 or n_random < 1:
-        raise InputError(f"needs a query and a draw at least, got {max_queries} queries, {n_random} draws")
+    check_sizes(max_queries=max_queries, n_random=n_random, n_shots=n_shots, seed=seed)
     n_queries = [min(max_queries, len(task.test)) for task in wanted]
     names = [SITE, *rivals, REVERSED, *[RANDOM] * n_random, *[LAYER_MATCHED] * n_random]
     said = names, counts, n_random, n_shots, seed

@@ -16,6 +16,7 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
 from site_lens.core.sampling import sampled, zero_shot_prompts
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Example, Task
 from site_lens.interventions.holding import HeldPrompts
 from site_lens.models.guarding import on_model
@@ -71,10 +72,10 @@ def fit_landscape(
     Reference: lines and barriers: Frankle et al., arXiv 1912.05671, section 3; slice through three optima: Garipov et
     al., arXiv 1802.10026, section 3.
     """
-    if n_fits < 3 or n_nulls < 0 or max_queries < 1 or max_lines < 1 or not (constants and lrs and n_steps):
+    check_sizes(n_fits=n_fits, n_nulls=n_nulls, max_queries=max_queries, max_lines=max_lines, seed=seed)
+    if not (constants and lrs and n_steps):
         raise InputError(
-            "a landscape needs three fits, a start, a learning rate, a number of steps, a query and a line; got "
-            f"{n_fits} fits, {n_nulls} null fits, {constants}, {lrs}, {n_steps}, {max_queries} and {max_lines}"
+            f"a landscape needs a start, a learning rate and a number of steps; got {constants}, {lrs} and {n_steps}"
         )
     base, stream = (config or SiteConfig()).replace(seed=seed), seed_stream(seed, task.digest, "landscape")
     if base.shared or base.embedding != "task" or base.null != "none":

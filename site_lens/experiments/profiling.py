@@ -16,6 +16,7 @@ from site_lens.core.profiles import PARTS, PATTERNS, HeadProfiles
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
 from site_lens.core.sampling import zero_shot_prompts
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.experiments.first_fits import first_fits
 from site_lens.experiments.prompt_parts import PartedPrompt, parted_prompts
@@ -81,11 +82,12 @@ def head_profiles(
         >>> sl.head_profiles(model, tasks, fits, heads=["L1H6"], n_prompts=4).frame()["head"].item()
         'L1H6'
     """
+    check_sizes(n_prompts=n_prompts, n_shots=n_shots, seed=seed)
     wanted = task_list(tasks)
     chosen, notes = first_fits(model, wanted, fits)
     described = _asked_for(model, heads) if heads is not None else leading_heads(chosen)
-    if not described or n_prompts < 1 or n_shots < 1:
-        raise InputError(f"needs a head, a prompt and a shot, got {len(described)}, {n_prompts} and {n_shots}")
+    if not described:
+        raise InputError("needs a head at least, got none")
     copying, missing = _copying(model, described)
     attention, gains, promoted, written = [], [], [], []
     with progress_bar(len(wanted), "profiles", unit="task", progress=progress) as bar:

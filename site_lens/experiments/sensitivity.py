@@ -19,6 +19,7 @@ from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
 from site_lens.core.sampling import need_rows, sampled, with_shuffled_answers, zero_shot_prompts
 from site_lens.core.sensitivity import Condition, PromptSensitivity
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
 from site_lens.interventions.evaluating import evaluate
@@ -88,10 +89,11 @@ def prompt_sensitivity(
     Reference: arXiv 2507.20906, ablation of M (1 to 50 changes the mean accuracy from 88.7 to 90.0).
     """
     wanted, settings = task_list(tasks), config or SiteConfig()
-    if n_resamples < 2 or n_fit_seeds < 2 or max_queries < 1 or settings.shared or settings.null != "none":
+    check_sizes(n_resamples=n_resamples, n_fit_seeds=n_fit_seeds, max_queries=max_queries, seed=seed)
+    if settings.shared or settings.null != "none":
         raise InputError(
-            "prompt sensitivity needs two resamples, two fit seeds, a query, and fits of the tasks themselves; got "
-            f"{n_resamples}, {n_fit_seeds}, {max_queries}, shared={settings.shared}, null={settings.null!r}"
+            "prompt sensitivity needs fits of the tasks themselves; got "
+            f"shared={settings.shared}, null={settings.null!r}"
         )
     start = Condition(n_prompts=base[0], n_shots=base[1], template=template or PromptTemplate(), label_noise=0)
     conditions = _conditions(

@@ -12,6 +12,7 @@ from site_lens.core.errors import InputError, unknown_name
 from site_lens.core.evaluation import Evaluations
 from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFits
 from site_lens.core.prompts import PromptTemplate
+from site_lens.core.run_folder import check_run_folder, write_results
 from site_lens.core.runs import (
     CONTROLS,
     MEAN_EMBEDDING,
@@ -21,10 +22,9 @@ from site_lens.core.runs import (
     TASK_AGNOSTIC,
     ZERO_EMBEDDING,
     Run,
-    check_run_folder,
-    write_results,
 )
 from site_lens.core.sampling import need_rows
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task, task_list
 from site_lens.experiments.other_embeddings import mean_embedding, random_embedding
 from site_lens.interventions.attending import sample_attention
@@ -93,12 +93,16 @@ def fit_and_evaluate(
         ('zero_shot', 'ten_shot', 'site', 'site_hard', 'site_top_k', 'site_zero_embedding')
     """
     config = config or SiteConfig()
+    check_sizes(
+        n_eval_shots=n_eval_shots, max_queries=max_queries, tasks_at_once=tasks_at_once, budget_bytes=budget_bytes,
+        n_attention_heads=n_attention_heads, n_seeds=None if seeds is None else len(seeds),
+    )  # fmt: skip
     wanted = task_list(tasks)
-    _check(config, controls, len(wanted), tasks_at_once)
+    _check(config, controls, len(wanted))
     for task in wanted:
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
     if folder is not None:
-        check_run_folder(folder)
+        check_run_folder(folder, replaces=True)
     configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):
@@ -125,11 +129,9 @@ def fit_and_evaluate(
     return Run.join(parts)
 
 
-def _check(config: SiteConfig, controls: Sequence[str], n_tasks: int, tasks_at_once: int) -> None:
+def _check(config: SiteConfig, controls: Sequence[str], n_tasks: int) -> None:
     if config.embedding == "zero" or config.null != "none":
         raise InputError("this study fits controls itself (controls=...); leave embedding='task' and null='none'")
-    if tasks_at_once < 1:
-        raise InputError(f"tasks_at_once must be at least 1, got {tasks_at_once}")
     for name in controls:
         if name not in CONTROLS:
             raise unknown_name("control", name, CONTROLS)

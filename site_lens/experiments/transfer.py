@@ -17,6 +17,7 @@ from site_lens.core.pieces import Pieces, side_by_side
 from site_lens.core.provenance import library_versions
 from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts, sampled, zero_shot_prompts
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task, task_list
 from site_lens.core.transfer import KINDS, NULLS, TransferMatrix
 from site_lens.experiments.first_fits import first_fits
@@ -75,15 +76,16 @@ def transfer_matrix(
         >>> sl.transfer_matrix(model, tasks, fits, max_queries=8).accuracies("alphas").shape  # (source target)
         (2, 2)
     """
+    check_sizes(max_queries=max_queries, n_shots=n_shots, n_draws=n_draws, seed=seed)
     wanted = task_list(tasks)
     chosen, notes = first_fits(model, wanted, fits)
     if hard:
         chosen = [fit.replace(gates=fit.gates.hard()) for fit in chosen]
     rules = {fit.config.mix for fit in chosen}
-    if len(wanted) < 2 or len(rules) > 1 or max_queries < 1 or n_draws < 1:
+    if len(wanted) < 2 or len(rules) > 1:
         raise InputError(
-            "a transfer matrix needs at least two tasks, fits of one mixing rule, a query and a draw; got "
-            f"{[task.name for task in wanted]}, rules {sorted(rules)}, {max_queries} queries, {n_draws} draws"
+            "a transfer matrix needs at least two tasks, and fits of one mixing rule; got "
+            f"{[task.name for task in wanted]}, rules {sorted(rules)}"
         )
     n_queries = [min(max_queries, len(task.test)) for task in wanted]
     fit_digests = tuple(fit.digest for fit in chosen)

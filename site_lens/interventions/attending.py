@@ -11,6 +11,7 @@ from site_lens.core.heads import Head
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task
 from site_lens.models.guarding import on_model
 from site_lens.models.protocol import Batch, LensModel
@@ -42,6 +43,7 @@ def sample_attention(
     Raises:
         InputError: No head or no prompt is asked for, a head is not the model's, or the task has too few rows.
     """
+    check_sizes(seed=seed)
     chosen = [Head.parse(head) if isinstance(head, str) else head for head in heads]
     strangers = [head for head in chosen if head not in model.grid]
     if not chosen or strangers or not n_shots:

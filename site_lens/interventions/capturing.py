@@ -11,6 +11,7 @@ from site_lens.core.embedding import NO_SEED, TaskEmbedding
 from site_lens.core.errors import FitError, InputError
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.sampling import PromptSet, prompts_of_embedding, prompts_of_rows
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.prefixes import prompt_batches
 from site_lens.interventions.progress import progress_bar
@@ -120,8 +121,7 @@ def captured(
     """
     template = template or PromptTemplate()
     wanted = task_list(tasks)
-    if n_prompts < 1 or n_shots < 0:
-        raise InputError(f"needs n_prompts of at least 1 and n_shots of at least 0, got {n_prompts} and {n_shots}")
+    check_sizes(n_prompts=n_prompts, n_shots=n_shots or None, seed=seed)
     if prompt_rows is None:
         drawn = {
             task.name: prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed)

@@ -14,6 +14,7 @@ from site_lens.core.method_names import EvaluatedMethod
 from site_lens.core.prompts import Prompt, PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import few_shot_prompts, sample_rows
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.asking import Asked, first_tokens
 from site_lens.interventions.generating import generate_answers
@@ -23,12 +24,14 @@ from site_lens.interventions.scoring import score_methods
 from site_lens.models.guarding import on_model
 from site_lens.models.protocol import LensModel
 
+NO_FITS = SiteFits([])
+
 
 @on_model
 def evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
-    fits: SiteFits | Pairs | None = None,
+    fits: SiteFits | Pairs = NO_FITS,
     *,
     controls: Mapping[str, SiteFits | Pairs] | None = None,
     n_shots: int = 10,
@@ -59,7 +62,7 @@ def evaluate(
 
     Raises:
         MismatchError: A fit belongs to another model.
-        InputError: A task has no fit or too few rows, or a prompt exceeds the context.
+        InputError: A task has no fit or too few rows, a prompt exceeds the context, or a count is out of its bounds.
 
     Example:
         >>> import site_lens as sl
@@ -68,14 +71,16 @@ def evaluate(
         True
     """
     wanted = task_list(tasks)
-    if n_shots < 1 or (max_queries is not None and max_queries < 1):
-        raise InputError(f"n_shots and max_queries must be at least 1, got {n_shots} and {max_queries}")
+    check_sizes(n_shots=n_shots, max_queries=max_queries, seed=seed)
+    if not isinstance(fits, Mapping):
+        raise InputError(f"fits must be SiteFits or pairs, got a {type(fits).__name__}; without fits, leave them out")
+    given = None if fits is NO_FITS else fits
     found = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
-            own = [parts(fit)[1].template for fit in fits_of("site", task, fits)]
+            own = [parts(fit)[1].template for fit in fits_of("site", task, given)]
             chosen = template or next(iter(own), PromptTemplate())
-            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, template=chosen)
+            methods = methods_for(model, task, given, controls or {}, n_shots=n_shots, template=chosen)
             settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
             found.append(evaluate_methods(model, task, methods, settings))
             bar.update()

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.core.errors import InputError
+from site_lens.core.sizes import check_sizes
 from site_lens.interventions.generating import generate
 from site_lens.interventions.patching import injection
 from site_lens.models.chat import chat_text
@@ -95,6 +96,7 @@ def examine(model: LensModel, *, longest: int = LONGEST) -> tuple[Check, ...]:
         One check for each property; logits are compared in units of their standard deviation, gradients in units of the
         largest entry.
     """
+    check_sizes(longest=longest)
     probe = _Probe.of(model, longest)
     n_long = min(longest, model.encoder.n_ctx)
     logits = TOLERANCE.get(precision(model.identity), 0.1)

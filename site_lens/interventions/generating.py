@@ -10,6 +10,7 @@ from torch import Tensor
 from site_lens.core.errors import InputError
 from site_lens.core.matching import n_lines
 from site_lens.core.prompts import Prompt
+from site_lens.core.sizes import check_sizes
 from site_lens.interventions.prefixes import length_batches, prefill_prompts
 from site_lens.models.guarding import on_model
 from site_lens.models.protocol import Edit, LensModel
@@ -62,8 +63,9 @@ def generate(
         >>> sl.generate(sl.load_model("demo"), [prompt], max_new_tokens=1)
         [' small']
     """
-    if isinstance(prompts, str) or max_new_tokens < 1 or n_stops < 1:
-        raise InputError("generate takes a list of prompts and at least 1 new token; put a single prompt in a list")
+    check_sizes(max_new_tokens=max_new_tokens)
+    if isinstance(prompts, str) or n_stops < 1:
+        raise InputError("generate takes a list of prompts and at least 1 stop; put a single prompt in a list")
     if not prompts:
         return []
     ids = model.encoder.encode(prompts, room=max_new_tokens)

@@ -10,6 +10,7 @@ from torch import Tensor
 from site_lens.core.errors import ModelError
 from site_lens.core.fits import PREFIX_BUDGET, MixRule
 from site_lens.core.prompts import Prompt
+from site_lens.core.sizes import check_sizes
 from site_lens.interventions.asking import Asked
 from site_lens.interventions.patching import injection
 from site_lens.interventions.prefixes import (
@@ -47,6 +48,7 @@ class HeldPrompts:
     """
 
     def __init__(self, model: LensModel, prompts: Sequence[Prompt], *, budget_bytes: int = PREFIX_BUDGET) -> None:
+        check_sizes(budget_bytes=budget_bytes)
         self._model, self._budget = model, budget_bytes
         self.asked = Asked.of(model, prompts)
         most_tokens = int(budget_bytes / bytes_per_token(model, self.asked.ids))

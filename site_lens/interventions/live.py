@@ -15,6 +15,7 @@ from site_lens.core.method_names import few_shot_name
 from site_lens.core.records import Float32
 from site_lens.core.sampling import few_shot_prompts, sampled, zero_shot_prompts
 from site_lens.core.scores import HeadGates
+from site_lens.core.sizes import check_sizes
 from site_lens.core.statistics import Interval, wilson
 from site_lens.core.tasks import Example, Task
 from site_lens.interventions.attending import attend
@@ -59,8 +60,7 @@ class LiveModel:
         n_shots: int = 10,
         seed: int = 0,
     ) -> None:
-        if n_queries < 1 or n_shots < 1:
-            raise InputError(f"n_queries and n_shots must be at least 1, got {n_queries} and {n_shots}")
+        check_sizes(n_queries=n_queries, n_shots=n_shots, seed=seed)
         self._model = model
         self._tasks = dict(tasks)
         self._n_queries, self._n_shots, self._seed = n_queries, n_shots, seed

@@ -23,11 +23,11 @@ from site_lens.core.digests import digest_json
 from site_lens.core.embedding import NO_SEED, TaskEmbedding
 from site_lens.core.errors import InputError, MismatchError, StorageError
 from site_lens.core.heads import HeadGrid
+from site_lens.core.outputs import output_path, write_output
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import ModelIdentity
 from site_lens.core.records import Float32
 from site_lens.core.scores import HeadGates
-from site_lens.core.storage import write_whole
 from site_lens.interventions.tensor_files import read_saved_tensor
 
 
@@ -102,27 +102,27 @@ def read_published_alphas(
     return HeadGates(grid=grid, values=values * grid.mask, selector="site", task=task)
 
 
-def write_published_embedding(embedding: TaskEmbedding, path: str | Path) -> Path:
+def write_published_embedding(embedding: TaskEmbedding, path: str | Path, *, replace: bool = False) -> Path:
     """Write an embedding as the published code does, (layer head 1 d_head) in float32; returns the path.
 
     Raises:
-        StorageError: The folder cannot be written.
+        StorageError: The folder cannot be written, or there is another file and `replace` is not given.
     """
-    return _write(embedding.mean[:, :, None], path)
+    return _write(embedding.mean[:, :, None], path, replace)
 
 
-def write_published_alphas(gates: HeadGates, path: str | Path) -> Path:
+def write_published_alphas(gates: HeadGates, path: str | Path, *, replace: bool = False) -> Path:
     """Write alphas as the published code does, (layer head) in float32; returns the path.
 
     Raises:
         InputError: They mix by another rule than the published code, whose files name none.
-        StorageError: The folder cannot be written.
+        StorageError: The folder cannot be written, or there is another file and `replace` is not given.
     """
     if gates.mix != "convex":
         raise InputError(
             f"published alphas mix convexly, and these gates by the rule {gates.mix}; save them with sl.save"
         )
-    return _write(gates.values, path)
+    return _write(gates.values, path, replace)
 
 
 def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
@@ -135,8 +135,14 @@ def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
     return found.detach().float().numpy()
 
 
-def _write(values: Float32, path: str | Path) -> Path:
+def _write(values: Float32, path: str | Path, replace: bool) -> Path:
     content = BytesIO()
     torch.save(torch.from_numpy(values.copy()), content)
-    write_whole({Path(path): content.getvalue()})
+    made = content.getvalue()
+
+    def holds_the_same(there: Path) -> bool:
+        return there.stat().st_size == len(made) and there.read_bytes() == made
+
+    place = output_path(path, holds_the_same, replace=replace)
+    write_output({place: made}, holds_the_same, replace=replace)
     return Path(path)

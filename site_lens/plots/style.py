@@ -5,6 +5,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from site_lens.core.shown import visible
+
 INK = "#757b85"
 """Text: readable (more than 4:1) on white and on near-black, since a figure does not know its page."""
 
@@ -50,7 +52,11 @@ TEMPLATE = go.layout.Template(
 
 
 def plain(text: str, *, width: int | None = None) -> str:
-    """Escape a name for plotly, which reads tags and entities in every text; shorten it to `width` characters."""
+    """Escape a name for plotly, which reads tags and entities in every text; shorten it to `width` characters.
+
+    Characters that turn the direction of writing, or have no width, are shown as what they are.
+    """
+    text = visible(text)
     if width is not None and len(text) > width:
         text = text[: width - 1] + "…"
     return escape(text, quote=False)

@@ -12,22 +12,27 @@ MOST_PAIRS = 100
 """Pairs in the table of the page."""
 
 
-def write_comparison(overlap: Overlap, path: str | Path, *, title: str = "Are they the same heads?") -> Path:
+def write_comparison(
+    overlap: Overlap, path: str | Path, *, title: str = "Are they the same heads?", replace: bool = False
+) -> Path:
     """Write a comparison of head maps as one HTML file that asks nothing of the network.
 
     Args:
         overlap: What `compare_heads` found.
         path: The file to write; its folder is made if need be.
         title: Title of the page.
+        replace: Write over any file that is there, not over an earlier page only.
 
     Raises:
-        StorageError: The file cannot be written.
+        InputError: The path is empty, or lies among the records of a run.
+        StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
     """
     table = overlap.frame().sort_values("jaccard", ascending=False, kind="stable")
     pairs = [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
     return write_page(
         "comparison.html.j2",
         path,
+        replace=replace,
         title=title,
         overlap=overlap,
         pairs=pairs,

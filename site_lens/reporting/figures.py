@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from site_lens.core.attention import AttentionSample
 from site_lens.core.records import Float32
+from site_lens.core.shown import visible
 from site_lens.plots.style import least_width
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def attention_properties(tokens: Sequence[str], pattern: Float32) -> dict[str, A
     """Say attention on one prompt, (head query key) or (query key), in the properties of circuitsvis' components."""
     return {
         "attention": np.round(pattern.astype(np.float64), ATTENTION_DECIMALS).tolist(),
-        "tokens": [token.replace("\n", "\N{RETURN SYMBOL}") for token in tokens],
+        "tokens": [visible(token.replace("\n", "\N{RETURN SYMBOL}"), keep="\t") for token in tokens],
         "maskUpperTri": True,
     }
 
@@ -80,10 +81,12 @@ def table_json(table: "pd.DataFrame") -> str:
     """Write a table as columns and rows, numbers rounded to five significant digits, nothing as null."""
     columns = [[_cell(value) for value in table[name].tolist()] for name in table.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
-    return json.dumps({"columns": [str(name) for name in table.columns], "rows": rows}, separators=(",", ":"))
+    return json.dumps({"columns": [visible(str(name)) for name in table.columns], "rows": rows}, separators=(",", ":"))
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value, keep="\n\t")
     if isinstance(value, float):
         return None if value != value else float(f"{value:.{DIGITS}g}")  # NaN alone differs from itself
     return value

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 
 from site_lens.core.digests import digest_bytes
 from site_lens.core.errors import InputError, StorageError
+from site_lens.core.outputs import check_writable, is_sealed, named, output_path, sealed, write_output
 from site_lens.core.record_sets import file_name
 from site_lens.core.runs import Run
-from site_lens.core.storage import check_writable, write_whole
 from site_lens.plots.style import least_width
 from site_lens.reporting.figures import Embedded
 from site_lens.reporting.report import report_parts
@@ -28,62 +28,65 @@ PNG_SCALE = 2
 """Dots a pixel of a PNG: 190 to the inch on paper, where a pixel is 1/96 of one."""
 
 
-def write_image(figure: go.Figure, path: str | Path, *, width: int | None = None) -> Path:
+def write_image(figure: go.Figure, path: str | Path, *, width: int | None = None, replace: bool = False) -> Path:
     """Draw a figure into a file; its background is transparent unless its layout says otherwise.
 
     Args:
         figure: Any plotly figure. TeX in it is not set, for that would load MathJax from the network.
         path: The file, ending in .png, .svg or .pdf; its folder is made if need be.
         width: Pixels from side to side; the figure's own when None, else 900 or what its names take.
+        replace: Write over any file that is there, not over an earlier image only.
 
     Returns:
         The path of the file.
 
     Raises:
         InputError: The path ends otherwise, or kaleido or a browser is not installed.
-        StorageError: The file cannot be written, or the browser gave up.
+        StorageError: The file cannot be written, there is one that is no image of the toolkit, or was changed since,
+            or the browser gave up.
     """
-    path = Path(path)
+    path = named(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in get_args(ImageFormat):
         raise InputError(f"{path} ends in none of .png, .svg and .pdf, the kinds of image that can be drawn")
-    check_writable(path.parent)
     wide = width or figure.layout.width or _width(least_width(figure))
-    _draw({path: _Drawing(figure.to_dict(), kind, int(wide))})
+    _draw({path: _Drawing(figure.to_dict(), kind, int(wide))}, replace=replace)
     return path
 
 
-def write_images(run: Run, folder: str | Path, *, format: ImageFormat = "svg") -> list[Path]:
+def write_images(run: Run, folder: str | Path, *, format: ImageFormat = "svg", replace: bool = False) -> list[Path]:
     """Draw every figure of a run's report into a file of its own.
 
     Figures across tasks are called as in the report, those of one fit `fits/<fit>-<figure>`.
 
     Args:
         run: The run.
-        folder: Where the files go; it is made if need be, and files of the same names are replaced.
+        folder: Where the files go; it is made if need be, and earlier images of the same names are replaced.
         format: `png`, `svg` or `pdf`.
+        replace: Write over any files of those names, not over earlier images only.
 
     Returns:
         The paths of the files.
 
     Raises:
         InputError: There are no fits, there is no such format, or kaleido or a browser is not installed.
-        StorageError: The folder cannot be written, or the browser gave up.
+        StorageError: The folder cannot be written, holds a file of the name of an image that is none of the toolkit,
+            or the browser gave up.
     """
     if format not in get_args(ImageFormat):
         raise InputError(f"unknown image format {format!r}; choose one of {', '.join(get_args(ImageFormat))}")
-    check_writable(folder)
+    folder = named(folder)
     parts = report_parts(run)
     by_fit = zip(run.fits, parts.pop("fit_figures"), strict=True)
-    named = {f"fits/{file_name(key)}-{what}": figure for key, figures in by_fit for what, figure in figures.items()}
+    drawn = {f"fits/{file_name(key)}-{what}": figure for key, figures in by_fit for what, figure in figures.items()}
     shown = [figure for figure in _embedded(parts) if figure.size != "narrow"]  # the wide one shows the same
-    named |= {figure.id.removesuffix("-wide"): figure for figure in shown}
+    drawn |= {figure.id.removesuffix("-wide"): figure for figure in shown}
     drawings = {
-        Path(folder) / f"{name}.{format}": _Drawing(json.loads(figure.json), format, _width(figure.least_width))
-        for name, figure in named.items()
+        folder / f"{name}.{format}": _Drawing(json.loads(figure.json), format, _width(figure.least_width))
+        for name, figure in drawn.items()
         if figure is not None
     }
-    _draw(drawings)
+    _draw(drawings, replace=replace)
     return list(drawings)
 
 
@@ -117,8 +120,11 @@ def _width(least: int | None) -> int:
     return max(WIDTH, least or 0)
 
 
-def _draw(drawings: Mapping[Path, _Drawing]) -> None:
-    """Draw all figures in one browser, then put every file in its place."""
+def _draw(drawings: Mapping[Path, _Drawing], *, replace: bool) -> None:
+    """Draw all figures in one browser, then put every file in its place; whether it may go there is asked first."""
+    targets = {path: output_path(path, is_sealed, replace=replace) for path in drawings}
+    for folder in {path.parent for path in targets.values()}:
+        check_writable(folder)
     try:
         from kaleido import write_fig_from_object_sync
         from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError
@@ -142,7 +148,9 @@ def _draw(drawings: Mapping[Path, _Drawing]) -> None:
             ) from error
         if errors:
             raise errors[0]
-        write_whole({path: _settled(place.read_bytes()) for path, place in places.items()})
+        images = {path: _settled(place.read_bytes()) for path, place in places.items()}
+    files = {targets[path]: sealed(image, path.suffix.lower()) for path, image in images.items()}
+    write_output(files, is_sealed, replace=replace)
 
 
 def _settled(image: bytes) -> bytes:

@@ -7,29 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from site_lens._version import __version__
 from site_lens.core.assets import ASSETS, asset
 from site_lens.core.errors import InputError
-from site_lens.core.storage import write_whole
+from site_lens.core.outputs import is_sealed, output_path, sealed, write_output
+from site_lens.core.run_folder import is_report
+from site_lens.core.shown import visible
 
 
-def write_page(template: str, path: str | Path, *, attention: bool = False, **parts: Any) -> Path:
+def is_page(path: Path) -> bool:
+    """Tell whether a file is a page that was written by the toolkit, and not changed since."""
+    return is_sealed(path) or is_report(path)
+
+
+def write_page(
+    template: str, path: str | Path, *, attention: bool = False, replace: bool = False, **parts: Any
+) -> Path:
     """Render a template of the assets and write it as one file; the same parts give the same bytes.
 
     Args:
         template: Name of the template.
         path: The file; its folder is made if need be.
         attention: Whether the page draws attention patterns, which takes the bundle of circuitsvis.
+        replace: Write over any file that is there, not over an earlier page only.
         parts: What the template shows.
 
     Raises:
-        StorageError: The file cannot be written.
+        InputError: The path is empty, or lies among the records of a run.
+        StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
     """
+    place = output_path(path, is_page, replace=replace)
     page = _environment().get_template(template).render(**_page_parts(attention), **parts)
-    write_whole({Path(path): page.encode()})
+    write_output({place: sealed(page.encode())}, is_page, replace=replace)
     return Path(path)
 
 
@@ -40,11 +52,23 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
-    environment.filters["breakable"] = lambda name: Markup(escape(name).replace("_", Markup("_<wbr>")))
+    environment.filters["isolated"] = _isolated
+    environment.filters["breakable"] = lambda name: Markup(_isolated(name).replace("_", Markup("_<wbr>")))
     environment.filters["number"] = lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
     environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Show a text of others as what it is: nothing in it turns the words beside it around, or has no width."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _isolated(name: object) -> Markup:
+    """Keep a name apart from the words beside it, in whichever direction it is written."""
+    return Markup("<bdi>{}</bdi>").format(visible(str(name)))
 
 
 def circuitsvis_bundle() -> str:

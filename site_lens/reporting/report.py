@@ -35,6 +35,7 @@ def write_report(
     evaluations: Evaluations | None = None,
     controls: Mapping[str, SiteFits] | None = None,
     title: str = "Which heads carry the task?",
+    replace: bool = False,
 ) -> Path:
     """Write fits, and how well they do, as one HTML file that asks nothing of the network.
 
@@ -46,13 +47,14 @@ def write_report(
         evaluations: Accuracies by task; without them the report says that nothing was evaluated.
         controls: Control fits by method, such as `{"site_zero_embedding": fits}`.
         title: Title of the page.
+        replace: Write over any file that is there, not over an earlier page only.
 
     Returns:
         The path of the file.
 
     Raises:
-        InputError: There are no fits.
-        StorageError: The file cannot be written.
+        InputError: There are no fits, or the path is empty or lies among the records of a run.
+        StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
 
     Example:
         >>> import site_lens as sl
@@ -63,9 +65,12 @@ def write_report(
     """
     if isinstance(run, SiteFits):
         run = Run(run, dict(controls or {}), evaluations or None)
+    elif not isinstance(run, Run):
+        raise InputError(f"needs a run, or fits, got a {type(run).__name__}")
     elif evaluations is not None or controls is not None:
         raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
-    return write_page("report.html.j2", path, title=title, attention=bool(run.attention), **report_parts(run))
+    shown = report_parts(run)
+    return write_page("report.html.j2", path, title=title, attention=bool(run.attention), replace=replace, **shown)
 
 
 def report_parts(run: Run) -> dict[str, Any]:

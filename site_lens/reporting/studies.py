@@ -124,7 +124,7 @@ def _faithfulness(name: str, found: Faithfulness) -> Block:
         )
         for direction in DIRECTIONS
     ]
-    return Block("Are the heads sufficient, and are they necessary?", lines, figures)
+    return Block("Are the heads sufficient, and are they necessary?", lines, figures, found.notes)
 
 
 def _sensitivity(name: str, found: PromptSensitivity) -> Block:
@@ -133,7 +133,9 @@ def _sensitivity(name: str, found: PromptSensitivity) -> Block:
         f"{check.n} queries)."
         for check in found.checks()
     ]
-    return Block("How much hangs on the prompts?", lines, [embed(name, plots.sensitivity(found), found.frame())])
+    return Block(
+        "How much hangs on the prompts?", lines, [embed(name, plots.sensitivity(found), found.frame())], found.notes
+    )
 
 
 def _landscape(name: str, found: FitLandscape) -> Block:
@@ -154,7 +156,7 @@ def _landscape(name: str, found: FitLandscape) -> Block:
         embed(f"{name}-fits", plots.landscape(found), found.frame()),
         embed(f"{name}-slice", plots.landscape_slice(found), found.lines_frame()),
     ]
-    return Block(f"The landscape of {found.task}", lines, figures)
+    return Block(f"The landscape of {found.task}", lines, figures, found.notes)
 
 
 def _profiles(name: str, found: HeadProfiles) -> Block:
@@ -164,7 +166,7 @@ def _profiles(name: str, found: HeadProfiles) -> Block:
     ]
     if found.copying is None:
         lines.append(f"No copying score: {found.copying_missing}.")
-    return Block("What the heads do", lines, [embed(name, plots.attention_shares(found), found.frame())])
+    return Block("What the heads do", lines, [embed(name, plots.attention_shares(found), found.frame())], found.notes)
 
 
 def _content(name: str, found: ContentControls) -> Block:
@@ -184,7 +186,8 @@ def _ablation(name: str, found: FitAblation) -> Block:
         f"{q_values[variant]:.2g}."
         for variant, verdict in found.verdicts().items()
     ]
-    return Block("What each choice is worth", lines, [embed(name, plots.fit_ablation(found), found.means_frame())])
+    figure = embed(name, plots.fit_ablation(found), found.means_frame())
+    return Block("What each choice is worth", lines, [figure], found.notes)
 
 
 def _arithmetic(name: str, found: TaskArithmetic) -> Block:
@@ -196,7 +199,8 @@ def _arithmetic(name: str, found: TaskArithmetic) -> Block:
             for kind in ARITHMETIC_KINDS
         ),
     ]
-    return Block(f"{first} and {second} together", lines, [embed(name, plots.task_arithmetic(found), found.frame())])
+    figure = embed(name, plots.task_arithmetic(found), found.frame())
+    return Block(f"{first} and {second} together", lines, [figure], found.notes)
 
 
 def _sentence(parts: list[str]) -> str:

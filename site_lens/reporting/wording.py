@@ -78,6 +78,7 @@ CHECKS = {
     "few_queries": "Too few test queries for the differences that are read from them.",
     "first_tokens": "Answers share their first tokens, or one token is as right as the best method: first-token "
     "accuracy does not say whether answers are right.",
+    "one_origin": "Records of the task were made on another model, another number format or other rows than its fit.",
 }
 """What each check of the diagnosis says when it is set off."""
 

@@ -7,20 +7,21 @@ from pydantic import Field, PositiveFloat
 from site_lens.core.fits import SiteConfig
 from site_lens.core.prompts import PromptTemplate
 from site_lens.core.records import Frozen
+from site_lens.core.sizes import size
 
 
 class ComparisonConfig(Frozen):
     """Settings under which selectors and methods are compared."""
 
-    n_prompts: int = Field(50, ge=1)
+    n_prompts: int = size("n_prompts", 50)
     """M: few-shot prompts behind every mean output, whichever method uses it."""
-    n_shots: int = Field(10, ge=1)
+    n_shots: int = size("n_shots", 10)
     """N: demonstrations in each of them, and of the few-shot prompting that is compared with."""
-    n_probes: int = Field(25, ge=1)
+    n_probes: int = size("n_prompts", 25)
     """Few-shot prompts on which causal selectors measure each task (25: Todd et al. 2024)."""
     probe_queries: Literal["valid", "train"] = "valid"
     """Which rows these prompts ask, behind demonstrations of train (valid: the code of Todd et al. 2024)."""
-    n_valid: int = Field(64, ge=1)
+    n_valid: int = size("n_valid", 64)
     """Rows of valid on which every method, SITE among them, chooses what it chooses: a checkpoint, a learning rate, a
     layer, a strength. A sample that depends on the rows alone."""
     rate_factors: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.3, 1.0, 3.0)
@@ -32,9 +33,9 @@ class ComparisonConfig(Frozen):
     knock_out_at: Literal["last", "all"] = "last"
     """Where a head is knocked out: at the last prompt token (through the prefix cache), or at all tokens (each head
     pays for whole prompts)."""
-    mask_steps: int = Field(600, ge=1)
+    mask_steps: int = size("n_steps", 600)
     """Steps of REINFORCE over Bernoulli masks (600: Huang et al. 2024)."""
-    masks_per_step: int = Field(32, ge=2)
+    masks_per_step: int = Field(32, ge=2, le=10_000)
     """Masks drawn at each of these steps (32)."""
     mask_lr: float = Field(0.1, gt=0)
     """Learning rate of Adam there (0.1)."""
@@ -44,15 +45,15 @@ class ComparisonConfig(Frozen):
     """Demonstrations in each of them (4: MTV); N when None."""
     l0_density: float = Field(0.25, gt=0, lt=1)
     """Share of open gates that hard-concrete gates are pushed to."""
-    l0_steps: int = Field(200, ge=1)
+    l0_steps: int = size("n_steps", 200)
     """Steps of hard-concrete gates."""
     l0_lr: float = Field(0.2, gt=0)
     """Learning rate of Adam there (0.2: SITE's)."""
-    weight_steps: int = Field(200, ge=1)
+    weight_steps: int = size("n_steps", 200)
     """Steps of the learnable task vector's head weights."""
     weight_lr: float = Field(0.05, gt=0)
     """Learning rate of Adam on these weights."""
-    n_vector_heads: int = Field(10, ge=1)
+    n_vector_heads: int = size("n_heads", 10)
     """Heads summed up in a function vector (10: Todd et al. 2024, for GPT-J); all of a smaller model."""
     vector_heads: Literal["own", "universal"] = "own"
     """Which heads these are: those of highest indirect effect on the task itself (what the code of Todd et al. 2024
@@ -64,19 +65,19 @@ class ComparisonConfig(Frozen):
     None."""
     context_strengths: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
     """Strengths of an in-context vector to choose from on valid (0.1: Liu et al. 2024)."""
-    context_epochs: int = Field(100, ge=1)
+    context_epochs: int = size("n_steps", 100)
     """Passes over the demonstrations that calibrate I2CL's scalars (100: Li et al. 2025)."""
     context_lr: float = Field(0.01, gt=0)
     """Learning rate of AdamW there (0.01)."""
-    lora_rank: int = Field(8, ge=1)
+    lora_rank: int = size("rank", 8)
     """Rank of LoRA on the query and value projections (8: the paper's)."""
-    lora_steps: int = Field(200, ge=1)
+    lora_steps: int = size("n_steps", 200)
     """Steps of LoRA."""
     lora_lr: float = Field(1e-3, gt=0)
     """Learning rate of AdamW there."""
-    lora_batch: int = Field(16, ge=1)
+    lora_batch: int = size("batch_size", 16)
     """Queries in each of its steps."""
-    seed: int = Field(0, ge=0)
+    seed: int = size("seed", 0)
 
     def rates(self, lr: float) -> tuple[float, ...]:
         """Return the learning rates that a rival whose own is `lr` tries."""

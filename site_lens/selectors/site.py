@@ -15,6 +15,7 @@ from site_lens.core.prompts import PromptTemplate
 from site_lens.core.provenance import library_versions
 from site_lens.core.sampling import as_rows
 from site_lens.core.scores import HeadGates
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Task, task_list
 from site_lens.interventions.capturing import ADVICE, capture_embeddings, captured
 from site_lens.models.guarding import on_model
@@ -79,6 +80,7 @@ def fit_site(
         (['antonym', 'english-french'], (6, 8))
     """
     config = config or SiteConfig()
+    check_sizes(n_seeds=None if seeds is None else len(seeds))
     wanted = task_list(tasks)
     if embeddings is not None and not isinstance(embeddings, Mapping):
         raise InputError(f"embeddings are a mapping from task to TaskEmbedding, got a {type(embeddings).__name__}")
@@ -171,6 +173,7 @@ def _fit_all(
     model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object], *, budget_bytes: int, progress: bool | None
 ) -> list[SiteFit]:
     """Fit jobs, those that can share a batch in one; return the fits in the order of the jobs."""
+    check_sizes(budget_bytes=budget_bytes)
     fits: dict[int, SiteFit] = {}
     kinds = [(job.config.mix, job.config.prefix_dtype) for job in jobs]
     because: dict[str, None] = {}

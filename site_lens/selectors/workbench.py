@@ -17,6 +17,7 @@ from site_lens.core.errors import InputError
 from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFits
 from site_lens.core.prompts import Prompt
 from site_lens.core.sampling import PromptSet, embedding_prompts, few_shot_prompts, prompts_of_embedding, sampled
+from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
 from site_lens.interventions.holding import HeldPrompts
@@ -65,6 +66,7 @@ class Workbench:
         budget_bytes: int = PREFIX_BUDGET,
         progress: bool | None = None,
     ) -> None:
+        check_sizes(budget_bytes=budget_bytes)
         self.model = model
         self.tasks = {task.name: task for task in task_list(tasks)}
         self.config = config or ComparisonConfig()

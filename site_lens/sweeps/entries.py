@@ -10,10 +10,10 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import InputError, StorageError
+from site_lens.core.outputs import write_whole
 from site_lens.core.reading import current_limits, parse_json, read_file, refuse_many
 from site_lens.core.record_sets import file_name
 from site_lens.core.records import Frozen, readable
-from site_lens.core.storage import write_whole
 
 F = TypeVar("F", bound=Frozen)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import StorageError
+from site_lens.core.outputs import check_writable
 from site_lens.core.reading import is_hidden
-from site_lens.core.storage import check_writable
 from site_lens.sweeps.entries import StoredJob, StoreMark, SweepPlan, read_sealed, write_sealed
 
 FOLDERS = ("results", "failures", "plans", "models", "claims", "partial", "damaged", "events")

@@ -11,8 +11,9 @@ from typing import Any
 
 from site_lens.core.digests import digest_json
 from site_lens.core.errors import StorageError
+from site_lens.core.outputs import PARTS
 from site_lens.core.reading import is_hidden, open_file
-from site_lens.core.runs import PARTS, Run
+from site_lens.core.runs import Run
 from site_lens.sweeps.entries import JobName, StoredFile, StoredJob, read_sealed
 from site_lens.sweeps.marking import JOB_FILE
 

@@ -8,8 +8,10 @@ from site_lens.core.errors import InputError, StorageError
 from site_lens.core.evaluation import RESULT_COLUMNS, Evaluations
 from site_lens.core.fits import SiteConfig, SiteFits
 from site_lens.core.heads import HeadGrid
-from site_lens.core.runs import ZERO_EMBEDDING, Run, write_results
+from site_lens.core.run_folder import write_results
+from site_lens.core.runs import ZERO_EMBEDDING, Run
 from site_lens.core.scores import HeadGates, ScoresByTask
+from site_lens.reporting.report import write_report
 from tests.fakes import fake_evaluation, fake_fits, fake_identity
 
 MODEL = fake_identity(grid=HeadGrid.full(2, 2))
@@ -46,7 +48,7 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path: Path, controlled: bool, eval
 def test_every_record_has_a_pair_of_files_in_a_folder_that_says_what_it_is(tmp_path: Path) -> None:
     run_of("antonym").save(tmp_path)
     pairs = ("fits/antonym", f"controls/{ZERO_EMBEDDING}/antonym", "evaluations/antonym")
-    assert files_below(tmp_path) == {"results.csv"} | {
+    assert files_below(tmp_path) == {"results.csv", "written.sha256"} | {
         f"{pair}.{end}" for pair in pairs for end in ("json", "safetensors")
     }
 
@@ -62,12 +64,12 @@ def test_the_csv_holds_the_results(tmp_path: Path) -> None:
 
 def test_saving_a_run_replaces_the_one_that_is_there_and_leaves_other_files_alone(tmp_path: Path) -> None:
     run_of("antonym", "synonym").save(tmp_path)
-    (tmp_path / "report.html").write_text("of the earlier run")
-    (tmp_path / "fits" / "notes.json").write_text("{}")
+    write_report(Run.load(tmp_path), tmp_path / "report.html")
+    (tmp_path / "fits" / "notes.txt").write_text("{}")
     (tmp_path / "mine.txt").write_text("kept")
     run_of("synonym", "capitalize", evaluated=False).save(tmp_path)
     assert not files_below(tmp_path) & {"results.csv", "report.html", "fits/antonym.json", "evaluations/synonym.json"}
-    assert {"mine.txt", "fits/notes.json", "fits/capitalize.json"} <= files_below(tmp_path)
+    assert {"mine.txt", "fits/notes.txt", "fits/capitalize.json"} <= files_below(tmp_path)
 
 
 def test_a_part_may_be_added_to_a_saved_run(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from site_lens.core.digests import digest_bytes, digest_json
 from site_lens.core.errors import StorageError
 from site_lens.core.fits import SiteFit
 from site_lens.core.heads import HeadGrid
+from site_lens.core.outputs import check_writable, write_whole
 from site_lens.core.reading import Limits
 from site_lens.core.records import Record
 from site_lens.core.scores import HeadGates, HeadScores
-from site_lens.core.storage import KINDS, check_writable, load, record_paths, save, write_whole
+from site_lens.core.storage import KINDS, load, record_paths, save
 from tests.core.conftest import SAMPLES, SMALL, gates, laws, scores
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)

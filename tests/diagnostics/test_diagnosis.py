@@ -17,7 +17,8 @@ from tests.fakes import ACCURACIES, GRID, fake_alphas, fake_evaluation, fake_fit
 
 HALF = np.full(GRID.shape, 0.5, dtype=np.float32)
 CODES = ("ended", "not_binary", "null_as_binary", "soft_hard_gap", "gates_alone", "task_agnostic", "seeds_disagree",
-         "few_queries", "first_tokens")  # fmt: skip
+         "few_queries", "first_tokens", "one_origin",
+)  # fmt: skip
 
 
 def finding(

@@ -87,7 +87,7 @@ def test_the_same_seed_gives_the_same_landscape_and_another_one_does_not(planted
 
 
 def test_what_cannot_be_a_landscape_is_refused(planted: LensModel) -> None:
-    with pytest.raises(sl.InputError, match="three fits"):
+    with pytest.raises(sl.InputError, match="at least 3"):
         measured(planted, n_fits=2)
     with pytest.raises(sl.InputError, match="one task's own fit"):
         sl.fit_landscape(planted, planted_tasks()["direct_u"], CONFIG.replace(shared=True), template=TEMPLATE)

@@ -134,7 +134,7 @@ def test_tasks_of_different_size_are_padded(planted: LensModel) -> None:
 
 
 def test_too_few_resamples_or_rows_are_refused(planted: LensModel) -> None:
-    with pytest.raises(sl.InputError, match="two resamples"):
+    with pytest.raises(sl.InputError, match="at least 2"):
         measured(planted, n_resamples=1)
     with pytest.raises(sl.InputError, match="too few for 40-shot prompts"):
         measured(planted, n_shots=(40,))

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import site_lens as sl
+from site_lens.core.outputs import PARTS
 from site_lens.core.record_sets import file_name
-from site_lens.core.runs import PARTS, has_mark, study_mark
+from site_lens.core.run_folder import has_mark, study_mark
 from site_lens.core.storage import save
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
 from tests.safety.mutations import damaged, texts
@@ -166,11 +167,13 @@ def test_a_run_is_not_saved_cleared_or_added_to_through_a_link(part: str, honest
     assert contents(outside) == before
 
 
-def test_a_file_that_is_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
+def test_a_file_that_is_a_link_is_no_way_to_write_over_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "antonym.json").symlink_to(tmp_path / "precious")
-    save(fake_fit("antonym", model=MODEL), tmp_path / "run" / "antonym")
+    with refused(sl.StorageError, "antonym.json is there, and site_lens did not write it"):
+        save(fake_fit("antonym", model=MODEL), tmp_path / "run" / "antonym")
+    save(fake_fit("antonym", model=MODEL), tmp_path / "run" / "antonym", replace=True)
     assert (tmp_path / "precious").read_text() == "mine"
     assert not (tmp_path / "run" / "antonym.json").is_symlink()
 

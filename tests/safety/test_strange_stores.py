@@ -322,7 +322,7 @@ def test_files_of_an_operating_system_change_nothing(place: Path, store: RunStor
 
 def test_a_study_keeps_nothing_behind_a_link(tmp_path: Path) -> None:
     from site_lens.core.pieces import Pieces
-    from site_lens.core.runs import check_run_folder, study_pieces
+    from site_lens.core.run_folder import check_run_folder, study_pieces
 
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -1,0 +1,140 @@
+"""Where the command line runs: full devices, closed outputs, folders that are gone, other alphabets, strange names."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import site_lens as sl
+from site_lens.cli import main
+from tests.fakes import fake_fits
+
+LOOP, LONG = "LOOP", "a" * 5000
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose name and tasks are of other alphabets."""
+    return sl.Run(fake_fits(["città", "日本"])).save(tmp_path_factory.mktemp("runs") / "été")
+
+
+def shell(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of a shell in which `site-lens` is this command line."""
+    program = f'{sys.executable} -m site_lens.cli "$@"'
+    package = str(Path(sl.__file__).parents[1])
+    return subprocess.run(
+        ["bash", "-c", f"site-lens() {{ {program}; }}; {line}"],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": package} | environment,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full (/dev/full)")
+@pytest.mark.parametrize("command", ["tasks list", "tasks list --json", "--help", "report RUN --out x.html"])
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+def test_an_output_that_takes_nothing_ends_with_2_and_one_line(
+    where: str, command: str, saved: Path, tmp_path: Path
+) -> None:
+    done = shell(f"site-lens {command.replace('RUN', str(saved))} {where}", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    done = shell("site-lens tasks list --json | true; exit ${PIPESTATUS[0]}", tmp_path)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_working_folder_that_is_gone_is_said(saved: Path, tmp_path: Path) -> None:
+    for command in ("", "tasks list", "report x", f"diagnose {saved}"):
+        done = shell(f"mkdir gone; cd gone; rmdir ../gone; site-lens {command}", tmp_path)
+        assert done.returncode == 2, command
+        assert done.stderr.startswith(b"error: the working folder is gone")
+
+
+def test_a_terminal_without_these_letters_shows_their_escapes(saved: Path, tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = shell(f"site-lens diagnose '{saved}'; site-lens report '{saved}' --out x.html", tmp_path, **ascii_only)
+    assert done.stderr == b""
+    assert rb"citt\xe0" in done.stdout
+    assert "città" in (tmp_path / "x.html").read_text(encoding="utf-8")
+
+
+# In this process
+
+
+def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    assert isinstance(end.value.code, int)
+    said = capsys.readouterr()
+    return end.value.code, said.out, said.err
+
+
+MISTAKES: list[Sequence[str]] = [
+    *(["fit", "demo", "--out", "OUT", option, value]
+      for option in ("--n-steps", "--n-prompts", "--n-shots", "--seeds", "--tasks-at-once", "--n-eval-shots",
+                     "--max-queries")
+      for value in (str(10**20), "0", "-1", "1.5", "x")),
+    *(["evaluate", "RUN", "demo", option, value]
+      for option in ("--seed", "--n-shots") for value in ("-1", str(10**20))),
+    *([command, "RUN", "demo", "--max-queries", str(10**20)] for command in ("transfer", "sensitivity", "ablate")),
+    ["faithfulness", "RUN", "demo", "--n-random", str(10**9)],
+    ["landscape", "RUN", "demo", "--task", "x", "--n-fits", str(10**9)],
+    ["roles", "RUN", "--n-top", str(10**20)],
+    ["demo", "--n-tasks", str(10**20), "--out", "OUT"],
+    ["demo", "--seed", "-1", "--out", "OUT"],
+    ["methods", "demo", "--out", "OUT", "--labelled-rows", str(10**20)],
+    ["doctor", "demo", "--longest", str(10**12)],
+    *([command, *more, "--out", name]
+      for command, more in (("fit", ["demo"]), ("demo", []), ("methods", ["demo"]), ("report", ["RUN"]),
+                            ("compare", ["RUN", "RUN2"]))
+      for name in ("", " ", LOOP, LONG)),
+    *([command, name, *more]
+      for command, more in (("report", []), ("diagnose", []), ("roles", []), ("evaluate", ["demo"]),
+                            ("transfer", ["demo"]), ("compare", ["RUN"]), ("fit", ["--out", "OUT"]))
+      for name in ("", LOOP, LONG, "\x1b[31m")),
+    ["report", "RUN", "--images", ""],
+    ["fit", "demo", "--out", "OUT", "--model", ""],
+    ["\x1b[31mnothing"],
+    ["fit", "demo", "--out", "OUT", "--settings", "\x1b[31m"],
+]  # fmt: skip
+
+
+def test_sizes_and_names_that_cannot_be_end_with_2_and_one_line(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / LOOP).symlink_to(LOOP)
+    other = sl.Run(fake_fits(["c"])).save(tmp_path / "run2")
+    names = {"RUN": str(saved), "RUN2": str(other), "OUT": str(tmp_path / "out")}
+    for arguments in MISTAKES:
+        code, out, err = ended(capsys, *(names.get(word, word) for word in arguments))
+        what = [word[:40] for word in arguments]
+        assert (code, out) == (2, ""), (what, out, err)
+        assert err.startswith("error: "), what
+        assert err.count("\n") == 1, (what, err[:400])
+        assert "\x1b" not in err, what
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LOOP, "run2"]
+
+
+def test_a_path_that_would_act_on_the_terminal_is_shown_with_its_escapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = sl.load_tasks("demo", ["antonym"])["antonym"].train[:30]
+    Path("pairs.csv").write_text("input,output\n" + "".join(f"{row.input},{row.output}\n" for row in rows))
+    fast = ["--n-steps", "2", "--n-prompts", "2", "--n-shots", "2", "--max-queries", "4", "--n-eval-shots", "2"]
+    code, out, err = ended(capsys, "fit", "pairs.csv", "--out", "runs/\x1b[31m\u202e$(x)", *fast)
+    assert code == 0
+    assert "next:" in out
+    assert not {"\x1b", "\u202e"} & set(out + err)
+    code, out, err = ended(capsys)
+    assert "Runs here" in out
+    assert not {"\x1b", "\u202e"} & set(out + err)
