@@ -225,14 +225,14 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its home (PEP 562); functions check the types of their arguments on this way in."""
-    from site_lens.core.checked import checked
+    from site_lens.core.checked import checked_once
 
     if name == "plots":
         return import_module("site_lens.plots")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'site_lens' has no attribute {name!r}")
     value = getattr(import_module(_HOME_OF[name]), name)
-    return value if isinstance(value, type) else checked(value, __name__)
+    return value if isinstance(value, type) else checked_once(value, __name__)
 
 
 def __dir__() -> list[str]:

@@ -127,14 +127,14 @@ def test_everything_public_answers_wrong_types_with_an_error_of_ours(
 def test_a_model_that_is_not_wrapped_is_refused_with_the_way_to_wrap_it(demo_tasks: dict[str, sl.Task]) -> None:
     plain = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=4, vocab_size=8))
     with pytest.raises(sl.InputError, match="wrap_model"):
-        sl.fit_site(plain, demo_tasks)  # what it is about
+        sl.fit_site(plain, demo_tasks)
 
 
 def test_numbers_of_numpy_lists_for_tuples_and_generators_are_what_they_stand_for() -> None:
     fits = fake_fits(TASKS)
     gates = fits[TASKS[0]].gates
-    assert gates.top(np.int64(3)) == gates.top(3)  # type: ignore[arg-type]
-    assert gates.hard(np.float32(0.5)) == gates.hard(0.5)  # type: ignore[arg-type]
+    numbers: list[Any] = [np.int64(3), np.float32(0.5)]
+    assert gates.top(numbers[0]) == gates.top(3) and gates.hard(numbers[1]) == gates.hard(0.5)
     assert sl.HeadGrid([2, 2]) == sl.HeadGrid.full(2, 2) and hash(sl.HeadGrid([2, 2]))  # type: ignore[arg-type]
     assert sl.compare_heads(one for one in fits.values()).names == sl.compare_heads(fits).names
 

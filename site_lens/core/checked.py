@@ -82,6 +82,10 @@ def _checked(function: Callable[..., Any], home: str | None) -> Callable[..., An
     return call
 
 
+checked_once = cache(checked)
+"""The same, and the same function every time."""
+
+
 def hint_of(parameter: inspect.Parameter, function: Callable[..., Any]) -> object:
     """Return the type that a parameter is checked against, `Any` where it is not."""
     if parameter.annotation is parameter.empty or parameter.kind is parameter.VAR_KEYWORD:
@@ -123,7 +127,7 @@ def suits(value: Any, hint: Any) -> bool:
 def _refusal(name: str, value: object, hint: object) -> InputError:
     """Build the error for a value that its hint refuses: what was wanted, what came, where to get it."""
     if get_origin(hint) is Literal and isinstance(value, str):
-        return unknown_name(name, value, map(str, get_args(hint)))
+        return unknown_name(f"value of `{name}`:", value, map(str, get_args(hint)))
     wanted = re.sub(r"[a-z_]\w*\.", "", str(hint) if get_args(hint) else getattr(hint, "__name__", str(hint)))
     first = re.split(r"\W", wanted)[0]
     came = f"{type(value).__name__} {value!r:.60}" if isinstance(value, SHOWN) else type(value).__name__
