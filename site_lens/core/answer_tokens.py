@@ -8,8 +8,9 @@ from pydantic import Field
 from site_lens.core.records import Frozen
 
 LEAST_TOLD_APART = 0.5
-"""Share of answers told apart by their first token below which first-token accuracy is no accuracy of the task, and
-below which a fit takes its loss on the whole answer, unless it is told otherwise."""
+"""Share of answers told apart by their first token below which a first token says little of its answer."""
+HIGH_CONSTANT = 0.5
+"""First-token accuracy of a constant from which on one token begins most of the answers."""
 
 
 class FirstTokens(Frozen):
@@ -57,8 +58,11 @@ class FirstTokens(Frozen):
 
     @property
     def tell_apart(self) -> bool:
-        """Whether first tokens tell most of the answers apart."""
-        return self.told_apart >= LEAST_TOLD_APART
+        """Whether first-token accuracy and a loss on first tokens are about the answers.
+
+        They are not where one token begins most of the answers and first tokens tell less than half of them apart.
+        """
+        return self.told_apart >= LEAST_TOLD_APART or self.constant < HIGH_CONSTANT
 
     def __str__(self) -> str:
         tokens = "token" if self.n_tokens == 1 else "tokens"

@@ -176,6 +176,9 @@ OWN = tokens([f"word {i}" for i in range(40)], list(range(40)))
 ALIKE = tokens([f"${i}" for i in range(40)], [1] * 40)
 SPARSE = tokens(["yes"] * 38 + ["no"] * 2, [1] * 38 + [2] * 2)
 PARTLY = tokens([f"the {i}" for i in range(40)], [1] * 10 + list(range(2, 32)))
+TENS = tokens(
+    [f"{tens} {ones}" for tens in range(5) for ones in range(8)], [tens for tens in range(5) for _ in range(8)]
+)
 HARDLY = tokens([f"the {i}" for i in range(40)], [1] * 30 + list(range(2, 12)))
 
 
@@ -189,6 +192,7 @@ HARDLY = tokens([f"the {i}" for i in range(40)], [1] * 30 + list(range(2, 12)))
         (SPARSE, 0.9, "fail"),
         (SPARSE, 1.0, "warn"),  # two rows more do not tell the method from the constant
         (PARTLY, 0.9, "warn"),
+        (TENS, 0.9, "warn"),
         (HARDLY, 1.0, "fail"),  # better than the constant, but not about whole answers
     ],
 )

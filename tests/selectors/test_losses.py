@@ -49,6 +49,8 @@ def test_answers_that_are_told_apart_are_fitted_to_their_first_token(
     sparse = sl.Task("yes or no", tuple(rows[:40]), tuple(rows[40:50]), tuple(rows[50:]))
     assert sl.fit_site(demo, sparse, SMALL)["yes or no"].config.loss == "first_token"
     assert sl.SiteConfig.paper().loss == "first_token"
+    for name, task in sl.load_tasks("demo").items():
+        assert sl.first_tokens(demo, task.train).tell_apart, name
 
 
 def test_tasks_that_share_an_alpha_map_share_the_loss(tiny: Callable[[str], LensModel]) -> None:
