@@ -141,6 +141,27 @@ def test_evaluate_measures_saved_fits_again(finished: Path, csv: Path, capsys: p
     assert ten_shot[0]["labelled_rows"] == 10
 
 
+def test_studies_on_other_rows_say_so_on_the_terminal_in_the_record_and_in_the_checks(
+    finished: Path, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(finished, tmp_path / "run")
+    other = tmp_path / csv.name
+    other.write_text("\n".join(csv.read_text().splitlines()[:28]) + "\n")
+    columns = ["--input-column", "word", "--output-column", "opposite"]
+    few = [str(copy), str(other), *columns, "--task", "opposites", "--n-fits", "3", "--max-queries", "4"]
+    for _ in range(2):  # measured, and read back
+        assert run("landscape", *few) == 0
+        assert "note: the fit of 'opposites' was made on other rows" in capsys.readouterr().err
+    assert any("other rows" in note for note in sl.Run.load(copy).studies["landscape_opposites"].notes)  # type: ignore[attr-defined]
+    assert run("diagnose", str(copy)) == 1
+    assert "one_origin" in capsys.readouterr().out
+    assert run("evaluate", str(copy), str(copy / "results.csv")) == 2  # what it would write over
+    assert run("evaluate", str(copy), str(other), *columns, "--max-queries", "4") == 0
+    said = capsys.readouterr()
+    assert "other rows" in said.err
+    assert "one_origin" in said.out
+
+
 def test_the_report_needs_no_torch(finished: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from site_lens.cli import main\n"

@@ -131,6 +131,14 @@ def test_answers_that_begin_alike_are_counted(demo: LensModel) -> None:
     )
 
 
+def test_fits_that_are_none_are_no_fits_left_out() -> None:
+    model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym"])
+    for fits in (None, {}, []):
+        with pytest.raises(sl.InputError):
+            sl.evaluate(model, tasks, fits, max_queries=2)  # type: ignore[arg-type]
+    assert sl.evaluate(model, tasks, max_queries=2)["antonym"].methods == ("zero_shot", "ten_shot")
+
+
 @pytest.mark.parametrize("options", [{"max_queries": 0}, {"max_queries": -5}, {"n_shots": 0}])
 def test_counts_below_one_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task], options: dict[str, int]) -> None:
     with pytest.raises(sl.InputError, match="must be at least 1"):

@@ -27,11 +27,11 @@ EVIL = [
     "<a href='javascript:document.title=1'>x</a><b onmouseover=alert(1)>b</b>",
     "\x1b[31mred\x1b[0m\x1b]0;title\x07\x9b2J\r\b\x00",
     "[bold]x[/bold] [link=https://example.org]y[/link]",
-    "\u202eevil\u2066 \u2028 %{x} {{ 7 * 7 }} ${7} &lt;i&gt;",
+    "\u202eevil\u2066\u200b\u200e \u2028 %{x} {{ 7 * 7 }} ${7} &lt;i&gt;",
 ]
 """Names that act wherever somebody forgot that a name is only a name."""
 
-ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 def evil_run() -> sl.Run:
@@ -115,6 +115,17 @@ def test_no_name_becomes_a_tag_in_a_figure(name: str, pages: dict[str, Path]) ->
     for figure in figures:
         tagged = [text for text in texts_in(json.loads(figure)) if re.search(r"<[a-zA-Z/!]", OWN_TAGS.sub("", text))]
         assert tagged == []
+
+
+@pytest.mark.parametrize("name", ["report", "comparison"])
+def test_no_name_turns_the_words_of_a_page_around_or_hides_in_it(name: str, pages: dict[str, Path]) -> None:
+    page = pages[name].read_text(encoding="utf-8")
+    data = re.findall(r'<script type="application/json"(?: id="[^"]+")?>(.*?)</script>', page, flags=re.S)
+    drawn = [text for part in data for text in texts_in(json.loads(part))]
+    words = re.sub(r"<script.*?</script>", "", page, flags=re.S).replace("\t", " ")
+    for text in (words, *(text.replace("\t", " ") for text in drawn)):
+        assert ACTING.search(text) is None, text[:200]
+    assert "<bdi>\\u202eevil\\u2066" in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH; apt-get install chromium")
