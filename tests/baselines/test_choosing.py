@@ -98,7 +98,7 @@ def test_a_layer_is_chosen_where_the_change_helps(demo: LensModel) -> None:
 
     chosen = choose_layer(bench, "constant", Method("planted", stored_bytes=5), change_at)
     (edit,) = chosen.edits(demo)
-    assert (edit.layer, edit.column, edit.site) == (last, 0, "residual")
+    assert (edit.layer, edit.column, edit.site) == (last, -1, "residual")
     assert (chosen.name, chosen.stored_bytes) == ("planted", 5)
     assert chosen.notes == (f"planted of 'constant' acts behind layer {last}, which was chosen on valid",)
 

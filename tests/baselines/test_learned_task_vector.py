@@ -46,7 +46,7 @@ def test_a_weight_of_any_size_adds_so_many_mean_outputs(planted_bench: Workbench
     z = torch.randn(2, grid.n_heads, d_head, generator=torch.Generator().manual_seed(0))
     for edit in method.edits(planted_bench.model):
         assert torch.allclose(edit.change(z), z + weight * mean[edit.layer])
-        assert edit.column == 0
+        assert edit.column == -1
 
 
 def test_the_mean_output_of_the_planted_carriers_brings_the_task(planted_bench: Workbench) -> None:

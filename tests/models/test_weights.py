@@ -1,7 +1,6 @@
 """What is read off the weights: copying scores and direct logits, on every host."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,32 +50,23 @@ def test_copying_is_what_the_eigenvalues_of_the_whole_path_say(small: Any, tiny:
         assert eigenvalues.real.sum() == pytest.approx(float(own_logits.sum()), rel=1e-4)
 
 
-@contextmanager
-def writing(model: LensModel, sign: float) -> Iterator[None]:
-    """Let head L1H1 of the tiny GPT-2 write what it reads, with a sign, as the unembedding sees it."""
-    attention = model.host.original_model.transformer.h[1].attn  # type: ignore[attr-defined]
-    values, output = attention.c_attn.weight[:, 2 * 32 + 8 : 2 * 32 + 16], attention.c_proj.weight
-    before = output.clone()
-    gains = [model.host.original_model.transformer.h[1].ln_1.weight, model.host.original_model.transformer.ln_f.weight]  # type: ignore[attr-defined]
-    kept = [gain.clone() for gain in gains]
-    try:
-        for gain in gains:
-            gain.fill_(1)
-        output[8:16] = sign * values.T
-        yield
-    finally:
-        output[:] = before
-        for gain, old in zip(gains, kept, strict=True):
-            gain[:] = old
+@torch.no_grad()
+def writing(folder: Path, sign: float) -> LensModel:
+    """The tiny GPT-2 whose head L1H1 writes what it reads, with a sign, as the unembedding sees it."""
+    bridge = sl.load_model(folder, dtype="float32", device="cpu").host  # type: ignore[attr-defined]
+    transformer = bridge.original_model.transformer
+    for norm in (transformer.h[1].ln_1, transformer.ln_f):
+        norm.weight.fill_(1)
+    attention = transformer.h[1].attn
+    attention.c_proj.weight[8:16] = sign * attention.c_attn.weight[:, 2 * 32 + 8 : 2 * 32 + 16].T
+    return sl.wrap_model(bridge, check=False)
 
 
 def test_a_head_that_writes_what_it_reads_scores_one_and_its_opposite_minus_one(
-    tiny: Callable[[str], LensModel],
+    tiny_folder: Callable[[str], Path],
 ) -> None:
-    model = tiny("gpt2")
     for sign in (1.0, -1.0):
-        with writing(model, sign):
-            assert copying_scores(model, [Head(1, 1)]) == pytest.approx([sign], abs=1e-4)
+        assert copying_scores(writing(tiny_folder("gpt2"), sign), [Head(1, 1)]) == pytest.approx([sign], abs=1e-4)
 
 
 @pytest.mark.parametrize("case", READABLE)
