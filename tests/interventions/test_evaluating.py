@@ -1,5 +1,7 @@
 """Every method answers the same queries; numbers mean what they say."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -133,9 +135,10 @@ def test_answers_that_begin_alike_are_counted(demo: LensModel) -> None:
 
 def test_fits_that_are_none_are_no_fits_left_out() -> None:
     model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym"])
-    for fits in (None, {}, []):
+    wrong: tuple[Any, ...] = (None, {}, [])
+    for fits in wrong:
         with pytest.raises(sl.InputError):
-            sl.evaluate(model, tasks, fits, max_queries=2)  # type: ignore[arg-type]
+            sl.evaluate(model, tasks, fits, max_queries=2)
     assert sl.evaluate(model, tasks, max_queries=2)["antonym"].methods == ("zero_shot", "ten_shot")
 
 
