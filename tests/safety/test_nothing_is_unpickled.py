@@ -98,6 +98,9 @@ OPENING = re.compile(
 OPENED_ELSEWHERE = {
     "site_lens/core/reading.py": "the door itself",
     "site_lens/core/assets.py": "a part of the package",
+    "site_lens/core/outputs.py": "files that it writes, and the list of them, which it adds to",
+    "site_lens/cli/__init__.py": "the null device, for what nobody reads any more",
+    "site_lens/interventions/published_files.py": "a file of known size, to be compared with what would be written",
     "site_lens/core/digests.py": "sources of the package, which are only digested",
     "site_lens/reporting/page.py": "parts of packages",
     "site_lens/reporting/images.py": "images that it drew a moment before",
