@@ -30,13 +30,9 @@ def study(lab: Lab) -> Findings:
     """Fit all methods on the sample; differences and ratios of times by task, intervals over tasks."""
     numbers, site, seed = lab.settings.methods, lab.settings.shared.site, lab.settings.shared.seed
     config = sl.ComparisonConfig(
-        n_prompts=site.n_prompts,
-        n_shots=site.n_shots,
-        n_probes=numbers.n_probes,
-        n_valid=site.n_valid,
-        site=site,
+        n_prompts=site.n_prompts, n_shots=site.n_shots, n_probes=numbers.n_probes, n_valid=site.n_valid, site=site,
         seed=seed,
-    )
+    )  # fmt: skip
     tasks = dict(list(lab.tasks.items())[: numbers.n_tasks])
 
     def compare(folder: object) -> sl.Run:

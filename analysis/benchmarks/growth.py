@@ -34,7 +34,7 @@ def measure(settings: Settings) -> list[Result]:
 def cost(model: LensModel, task: sl.Task, what: str, *, n_fits: int = 4, n_steps: int = N_STEPS) -> list[Result]:
     """Time and most memory of a fit whose embedding is there."""
     embedding = sl.capture_embeddings(model, [task], n_prompts=2, n_shots=1)[task.name]
-    config = sl.SiteConfig(n_steps=n_steps, eval_every=n_steps, n_valid=8)
+    config = sl.SiteConfig(n_steps=n_steps, eval_every=n_steps, n_valid=8, loss="first_token")
 
     def fit() -> None:
         sl.fit_site(model, [task], config, seeds=range(n_fits), embeddings={task.name: embedding}, progress=False)

@@ -82,8 +82,9 @@ def fit_all(
 ) -> sl.SiteFits:
     """Fit all tasks together; validated once on one row, as the rival's time has no validation in it."""
     config = sl.SiteConfig(
-        n_steps=n_steps, batch_size=1, eval_every=n_steps, n_valid=1, keep="last", prefix_dtype=pool.prefix_dtype
-    )
+        n_steps=n_steps, batch_size=1, eval_every=n_steps, n_valid=1, keep="last", loss="first_token",
+        prefix_dtype=pool.prefix_dtype,
+    )  # fmt: skip
     return sl.fit_site(model, tasks, config, embeddings={task.name: embedding for task in tasks}, progress=False)
 
 

@@ -42,7 +42,7 @@ class Estimate(Frozen):
 class _Clusters(Record):
     items: tuple[str, ...]
     """Names, in the order in which they came."""
-    labels: tuple[Count, ...]
+    labels: tuple[Annotated[int, Field(ge=-1)], ...]
     """Cluster of each item, numbered from 0 by falling size; -1 for an item that belongs to none (HDBSCAN)."""
     method: Clustering
     distance: Annotated[Float32, Axes(("item", "other"), 0)]

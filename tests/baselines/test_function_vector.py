@@ -66,7 +66,7 @@ def test_the_vector_is_what_the_heads_of_highest_indirect_effect_write_on_averag
         (edit,) = function_vector(bench, task).edits(bench.model)
         heads = indirect_effect(bench)[task].top(5)
         vector = written_by(bench.model, heads, bench.mean_z(task, 100))
-        assert (edit.column, edit.site) == (0, "residual")
+        assert (edit.column, edit.site) == (-1, "residual")
         torch.testing.assert_close(edit.change(torch.ones(2, len(vector))), 1 + vector.expand(2, -1))
 
 

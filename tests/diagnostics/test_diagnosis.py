@@ -216,7 +216,8 @@ def test_first_tokens_are_no_longer_a_failure_where_whole_answers_were_fitted_an
         (fake_fit("antonym"), None, "fail"),
     ):
         run = Run(SiteFits([fit]), {}, Evaluations([one.replace(exact=exact)]))
-        assert diagnose(run).of("antonym")[-1].state == state
+        (found,) = [each for each in diagnose(run).of("antonym") if each.code == "first_tokens"]
+        assert found.state == state
 
 
 def test_evaluations_without_first_tokens_say_what_is_missing() -> None:
