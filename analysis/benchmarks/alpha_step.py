@@ -19,7 +19,9 @@ N_FITS = 16
 def steps_of(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, *, n_fits: int, n: int) -> Iterator[None]:
     """Joint fits of batch 1 with nothing left to do but their steps: prefixes are there, nothing is validated."""
     jobs = [
-        sl.SiteJob(task, sl.SiteConfig(n_steps=n, batch_size=1, loss="first_token", eval_every=10 * n, seed=seed), embedding)
+        sl.SiteJob(
+            task, sl.SiteConfig(n_steps=n, batch_size=1, loss="first_token", eval_every=10 * n, seed=seed), embedding
+        )
         for seed in range(n_fits)
     ]
     loop = SiteLoop(model, make_plan(model, jobs), budget_bytes=4 * 2**30)

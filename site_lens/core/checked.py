@@ -126,8 +126,10 @@ def suits(value: Any, hint: Any) -> bool:
 
 def _refusal(name: str, value: object, hint: object) -> InputError:
     """Build the error for a value that its hint refuses: what was wanted, what came, where to get it."""
-    if get_origin(hint) is Literal and isinstance(value, str):
-        return unknown_name(f"value of `{name}`:", value, map(str, get_args(hint)))
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    options = [option for part in parts if get_origin(part) is Literal for option in get_args(part)]
+    if options and isinstance(value, str):
+        return unknown_name(f"value of `{name}`:", value, map(str, options))
     wanted = re.sub(r"[a-z_]\w*\.", "", str(hint) if get_args(hint) else getattr(hint, "__name__", str(hint)))
     first = re.split(r"\W", wanted)[0]
     came = f"{type(value).__name__} {value!r:.60}" if isinstance(value, SHOWN) else type(value).__name__

@@ -123,7 +123,9 @@ def test_the_rate_rises_over_a_twentieth_of_the_steps_and_falls_to_nothing() -> 
 
 
 def test_a_calibration_that_diverges_is_an_error(bench: Workbench) -> None:
-    wild = Workbench(bench.model, bench.tasks, SMALL.replace(context_lr=1e30, context_epochs=2, rate_factors=(1.0,)), progress=False)
+    wild = Workbench(
+        bench.model, bench.tasks, SMALL.replace(context_lr=1e30, context_epochs=2, rate_factors=(1.0,)), progress=False
+    )
     with pytest.raises(sl.FitError, match="context_scalars of 'antonym' became nonfinite"):
         context_scalars(wild, "antonym")
 

@@ -158,7 +158,7 @@ def test_without_peft_the_error_says_how_to_install_it(
 def test_a_loss_that_is_no_number_ends_the_training(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     batch = batch_of(demo, demo_tasks["antonym"])
     before = demo.forward(batch)
-    config = SMALL.replace(lora_lr=1e30)
+    config = SMALL.replace(lora_lr=1e30, rate_factors=(1.0,))
     with pytest.raises(sl.FitError, match="nonfinite"):
         lora(Workbench(demo, demo_tasks["antonym"], config, progress=False), "antonym")
     assert torch.equal(demo.forward(batch), before)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from site_lens.core.answer_tokens import FirstTokens
 from site_lens.core.digests import digest_arrays
 from site_lens.core.errors import InputError
 from site_lens.core.heads import HeadGrid
@@ -27,7 +28,8 @@ def with_one_number_changed(values: np.ndarray, index: int = 0) -> np.ndarray:
 def other(value: Any, annotation: Any) -> Any:
     """Return a value of the same type that differs in as little as can be."""
     if value is None:
-        kinds = {float: 0.5, int: 1, str: "x"}
+        tokens = FirstTokens(n_rows=2, n_answers=2, n_tokens=2, told_apart=1, constant=0.5, constant_token="a")
+        kinds = {float: 0.5, int: 1, str: "x", FirstTokens: tokens, tuple[int, ...]: (0,)}
         return next((kinds[kind] for kind in get_args(annotation) if kind in kinds), np.zeros((1, 1), dtype=np.float32))
     if isinstance(value, np.ndarray):
         return with_one_number_changed(value)

@@ -216,8 +216,8 @@ def test_the_smallest_set_is_named_where_the_effect_is_large_enough(curves: Fait
 def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: Faithfulness) -> None:
     straight = np.log1p(curves.ks) / np.log1p(len(curves.grid))
     shape = curves.log_prob.shape
-    drawn = curves.replace(log_prob=np.broadcast_to(straight, shape), right=np.ones_like(curves.right))
-    assert drawn.areas("sufficiency", SITE, "log_prob") == pytest.approx(np.full((1, 4), 0.5), abs=1e-6)
+    drawn = curves.replace(log_prob=np.broadcast_to(straight - 1, shape), right=np.ones_like(curves.right))
+    assert drawn.areas("sufficiency", SITE, "log_prob") == pytest.approx(np.full((1, 4), -0.5), abs=1e-6)
     assert drawn.areas("necessity", RANDOM) == pytest.approx(np.ones((5, 4)), abs=1e-6)
     for direction in DIRECTIONS:
         area = curves.area(direction, RANDOM, "direct_u")

@@ -9,7 +9,7 @@ from site_lens.models.protocol import LensModel
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks
 
 CONFIG = sl.SiteConfig(n_prompts=10, n_shots=8)
-OPTIONS = {"n_fits": 12, "n_nulls": 4, "lrs": (0.2, 0.5), "n_steps": (50, 100), "max_lines": 80}
+OPTIONS = {"n_fits": 18, "n_nulls": 4, "lrs": (0.2, 0.5), "n_steps": (50, 100), "max_lines": 80}
 
 
 def measured(model: LensModel, **options: object) -> sl.FitLandscape:

@@ -54,9 +54,7 @@ def test_more_prompts_change_no_answer(found: PromptSensitivity) -> None:
     for one in (*found.along("n_prompts"), *found.along("n_shots")):
         assert found.accuracy(one).value == 1
     answers = {check.claim: check.answer for check in found.checks()}
-    assert answers["M=1 does as well as M=20"] == "not found"
-    answers = {check.claim: check.answer for check in found.checks(tolerance=0.3)}
-    assert answers["M=1 does as well as M=20"] == "yes"
+    assert answers["M=1 does as well as M=20"] == "too few"  # as there are fewer than 30 queries
 
 
 def test_label_noise_permutes_answers_of_a_share_of_train_and_nothing_else() -> None:

@@ -137,16 +137,16 @@ def test_one_prompt_without_a_number_is_named_and_spoils_nothing_else(
     split: str, demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
     tasks = [demo_tasks["antonym"], demo_tasks["english-french"]]
-    where = 1 if split == "test" else 2
-    row = getattr(tasks[0], split)[where]
-    config = SMALL.replace(n_prompts=20) if split == "train" else SMALL
+    row = getattr(tasks[0], split)[2]
+    config = SMALL.replace(n_valid=200, n_prompts=20 if split == "train" else SMALL.n_prompts)
     train, valid, test = (
         tuple(r for r in s if r == row or row.input not in (r.input, *r.outputs))
         for s in (tasks[0].train, tasks[0].valid, tasks[0].test)
     )
     tasks[0] = sl.Task("antonym", train, valid, test)
+    where = {"train": train, "valid": valid, "test": test}[split].index(row)
     model = without_a_number(row.input)
-    run = sl.fit_and_evaluate(model, tasks, config, max_queries=6)
+    run = sl.fit_and_evaluate(model, tasks, config)
     assert run.evaluations is not None
     fit, measured = run.fits["antonym"], run.evaluations["antonym"]
     fine = run.fits["english-french"]

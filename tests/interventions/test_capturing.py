@@ -73,5 +73,5 @@ def test_tasks_may_come_alone_or_by_name(demo: LensModel, demo_tasks: dict[str, 
 
 
 def test_no_prompt_at_all_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    with pytest.raises(sl.InputError, match="n_prompts of at least 1"):
+    with pytest.raises(sl.InputError, match="n_prompts"):
         sl.capture_embeddings(demo, demo_tasks["antonym"], n_prompts=0)

@@ -61,7 +61,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 
 def test_an_unknown_dtype_is_refused() -> None:
-    with pytest.raises(sl.InputError, match="unknown dtype 'float8'; give one of float32, bfloat16, float16"):
+    with pytest.raises(sl.InputError, match="dtype.*'float8'"):
         sl.load_model("demo", dtype="float8")  # type: ignore[arg-type]
 
 
