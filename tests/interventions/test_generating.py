@@ -67,7 +67,7 @@ def test_generation_leaves_gradients_alone(demo: LensModel) -> None:
 
 def test_no_prompts_give_no_texts_and_a_bare_string_is_refused(demo: LensModel) -> None:
     assert sl.generate(demo, []) == []
-    with pytest.raises(sl.InputError, match="put a single prompt in a list"):
+    with pytest.raises(sl.InputError, match="prompts"):
         sl.generate(demo, PROMPTS[0])
 
 

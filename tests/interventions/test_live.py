@@ -105,7 +105,7 @@ def test_mistakes_are_refused(live: LiveModel, demo: LensModel, fits: sl.SiteFit
         live.answers(fit, " ", fit.gates)
     with pytest.raises(sl.InputError, match="context"):
         live.attention("word " * 5000, sl.Head(0, 0))
-    with pytest.raises(sl.InputError, match="n_queries and n_shots"):
+    with pytest.raises(sl.InputError, match="n_queries"):
         LiveModel(demo, fits.values(), {}, n_queries=0)
     with pytest.raises(sl.MismatchError, match="cannot be used"):
         LiveModel(demo, [fake_fit("a")], {})

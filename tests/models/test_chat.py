@@ -9,6 +9,7 @@ from tokenizers.processors import TemplateProcessing
 
 import site_lens as sl
 from site_lens.experiments.prompt_parts import part_tokens, prompt_pieces
+from site_lens.models.chat import chat_template
 from site_lens.models.protocol import LensModel
 from site_lens.models.tokens import Encoder
 from tests.real_configs import RELEASED
@@ -57,7 +58,7 @@ def own_text(model: Any, shots: list[sl.Example], system: str | None = None, **o
 @pytest.mark.parametrize("chat", CHATS)
 def test_prompts_are_what_the_chat_template_makes_of_the_turns(chat: str, n_shots: int) -> None:
     model = talking(chat)
-    prompt = sl.chat_template(model).render(SHOTS[:n_shots], QUERY)
+    prompt = chat_template(model).render(SHOTS[:n_shots], QUERY)
     assert prompt.text == own_text(model, SHOTS[:n_shots])
 
 
@@ -68,7 +69,7 @@ def test_a_line_break_that_opens_answers_but_is_not_asked_for_stands_before_the_
         "{% for m in messages %}{{ m['role'] ~ ':\n' ~ m['content'] ~ '\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
     )
-    prompt = sl.chat_template(model).render(SHOTS, QUERY)
+    prompt = chat_template(model).render(SHOTS, QUERY)
     assert own_text(model, SHOTS).endswith("up\nassistant:")
     assert prompt.text == own_text(model, SHOTS) + "\n"
 
@@ -76,14 +77,14 @@ def test_a_line_break_that_opens_answers_but_is_not_asked_for_stands_before_the_
 @pytest.mark.parametrize("chat", [chat for chat in CHATS if chat not in ("mistral", "llama2")])
 def test_a_system_message_comes_where_the_chat_template_puts_it(chat: str) -> None:
     model = talking(chat)
-    prompt = sl.chat_template(model, system="Answer in one word.").render(SHOTS, QUERY)
+    prompt = chat_template(model, system="Answer in one word.").render(SHOTS, QUERY)
     assert prompt.text == own_text(model, SHOTS, "Answer in one word.")
     assert prompt.text.count("Answer in one word.") == 1
 
 
 def test_a_system_message_that_moves_with_the_query_is_refused() -> None:
     with pytest.raises(sl.InputError, match="cannot be said as prefixes and separators"):
-        sl.chat_template(talking("mistral"), system="Answer in one word.")
+        chat_template(talking("mistral"), system="Answer in one word.")
 
 
 @pytest.mark.parametrize("adds_bos", [True, False])
@@ -91,7 +92,7 @@ def test_a_system_message_that_moves_with_the_query_is_refused() -> None:
 @pytest.mark.parametrize("chat", CHATS)
 def test_there_is_exactly_one_bos_whoever_writes_it(chat: str, bos: bool | None, adds_bos: bool) -> None:
     model = talking(chat, bos=bos, adds_bos=adds_bos)
-    template = sl.chat_template(model)
+    template = chat_template(model)
     (ids,) = model.encoder.encode([template.render([], QUERY).text])
     policy = adds_bos if bos is None else bos
     assert ids.count(model.encoder.tokenizer.bos_token_id) == int(policy or WITH_BOS[chat])
@@ -100,7 +101,7 @@ def test_there_is_exactly_one_bos_whoever_writes_it(chat: str, bos: bool | None,
 @pytest.mark.parametrize("chat", [chat for chat, has in WITH_BOS.items() if has])
 def test_tokens_are_those_that_the_tokenizer_itself_makes_of_a_chat(chat: str) -> None:
     model = talking(chat)
-    (ids,) = model.encoder.encode([sl.chat_template(model).render(SHOTS, QUERY).text])
+    (ids,) = model.encoder.encode([chat_template(model).render(SHOTS, QUERY).text])
     own = model.encoder.tokenizer.apply_chat_template(
         turns(SHOTS), add_generation_prompt=True, enable_thinking=False, return_dict=True
     )
@@ -110,7 +111,7 @@ def test_tokens_are_those_that_the_tokenizer_itself_makes_of_a_chat(chat: str) -
 @pytest.mark.parametrize("chat", CHATS)
 def test_the_last_prompt_token_is_the_one_before_the_answer(chat: str) -> None:
     model = talking(chat)
-    prompt = sl.chat_template(model).render(SHOTS, QUERY)
+    prompt = chat_template(model).render(SHOTS, QUERY)
     answers, merged = model.encoder.answers([prompt.text] * 2, list(prompt.answers))
     assert merged == 0
     for answer, tokens in zip(prompt.answers, answers, strict=True):
@@ -123,8 +124,8 @@ def test_the_last_prompt_token_is_the_one_before_the_answer(chat: str) -> None:
 
 def test_a_model_that_may_think_is_not_handed_a_closed_block_of_thoughts() -> None:
     model = talking("qwen3")
-    assert sl.chat_template(model).query_suffix == "<think>\n\n</think>\n\n"
-    assert sl.chat_template(model, thinking=True).query_suffix == ""
+    assert chat_template(model).query_suffix == "<think>\n\n</think>\n\n"
+    assert chat_template(model, thinking=True).query_suffix == ""
 
 
 def test_demonstrations_have_no_query_suffix() -> None:
@@ -141,7 +142,7 @@ def test_templates_without_a_query_suffix_keep_the_fields_and_so_the_digest_of_o
 
 def test_a_tokenizer_without_a_chat_template_is_refused(demo: LensModel) -> None:
     with pytest.raises(sl.InputError, match="has no chat template; use a PromptTemplate"):
-        sl.chat_template(demo)
+        chat_template(demo)
 
 
 def test_a_chat_template_that_counts_turns_is_refused() -> None:
@@ -150,14 +151,14 @@ def test_a_chat_template_that_counts_turns_is_refused() -> None:
         "{% for m in messages %}{{ loop.index ~ m['role'] ~ ': ' ~ m['content'] ~ '\\n' }}{% endfor %}assistant: "
     )
     with pytest.raises(sl.InputError, match="cannot be said as prefixes and separators"):
-        sl.chat_template(model)
+        chat_template(model)
 
 
 def test_a_chat_template_that_refuses_the_turns_is_refused_with_its_reason() -> None:
     model = talking("zephyr")
     model.encoder.tokenizer.chat_template = "{{ raise_exception('system role not supported') }}"
     with pytest.raises(sl.InputError, match="system role not supported"):
-        sl.chat_template(model)
+        chat_template(model)
 
 
 @pytest.mark.parametrize(
@@ -172,13 +173,13 @@ def test_a_chat_template_that_goes_wrong_by_itself_is_refused_with_its_reason(te
     model = talking("zephyr")
     model.encoder.tokenizer.chat_template = template
     with pytest.raises(sl.InputError, match=f"the chat template of this tokenizer refuses .*({says})"):
-        sl.chat_template(model)
+        chat_template(model)
 
 
 @pytest.mark.parametrize("chat", CHATS)
 def test_every_token_of_a_chat_belongs_to_a_part_of_the_prompt(chat: str) -> None:
     model = talking(chat)
-    template = sl.chat_template(model)
+    template = chat_template(model)
     parted = part_tokens(model.encoder, prompt_pieces(template, SHOTS, QUERY))
     assert parted.ids == model.encoder.encode([template.render(SHOTS, QUERY).text])[0]
     assert len(parted.parts) == len(parted.ids)
@@ -191,7 +192,7 @@ def test_chats_work_in_embeddings_fits_evaluation_and_records(
 ) -> None:
     model = sl.load_model(save_tiny(name, tmp_path / "model", n_ctx=512), device="cpu")
     task = demo_tasks["antonym"]
-    template = sl.chat_template(model)
+    template = chat_template(model)
     fits = sl.fit_site(model, task, sl.SiteConfig(n_prompts=2, n_shots=2, n_steps=2), template=template)
     measured = sl.evaluate(model, {task.name: task}, fits, n_shots=2, max_queries=4)
     assert measured[task.name].template == template

@@ -162,5 +162,5 @@ def test_names_are_escaped() -> None:
 
 
 def test_an_unknown_measure_is_named_with_its_neighbours() -> None:
-    with pytest.raises(InputError, match="unknown measure 'jacard'; did you mean 'jaccard'"):
+    with pytest.raises(InputError, match="'jacard'; did you mean 'jaccard'"):
         plots.similarity(fake_overlap(NAMES), measure="jacard")  # type: ignore[arg-type]
