@@ -14,8 +14,13 @@ from site_lens._version import __version__ as __version__
 
 def _leave_working_folder() -> None:
     """Import nothing from the working folder, which `python -m site_lens.cli` puts before all other folders."""
-    started_as_module = sys.argv[:1] == ["-m"] and sys.path[:1] == [str(Path.cwd())]
-    if started_as_module and Path(__file__).parent.parent != Path.cwd():
+    if sys.argv[:1] != ["-m"]:
+        return
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the folder is gone, and nothing can be imported from it
+        return
+    if sys.path[:1] == [str(here)] and Path(__file__).parent.parent != here:
         del sys.path[0]
 
 

@@ -18,7 +18,7 @@ STUDIES: dict[str, tuple[Callable[[], Record], str]] = {
     "transfer": (lambda: fake_transfer("abcdefgh"), "does not transfer"),
     "faithfulness": (fake_faithfulness, "Smallest set in SITE's order"),
     "sensitivity": (fake_sensitivity, "M=1 does as well as M=50: no"),
-    "landscape": (fake_landscape, "one basin"),
+    "landscape": (lambda: fake_landscape(n_fits=16), "one basin"),
     "content": (fake_content, "of SITE's gain"),
     "ablation": (lambda: fake_ablation({"default": 0.5, "up": 0.8}), "up: "),
     "arithmetic": (lambda: fake_arithmetic([0.9], [0.1], weights=[0.5]), "at once"),
