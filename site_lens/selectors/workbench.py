@@ -16,7 +16,14 @@ from site_lens.core.embedding import TaskEmbedding
 from site_lens.core.errors import InputError
 from site_lens.core.fits import PREFIX_BUDGET, SiteConfig, SiteFits
 from site_lens.core.prompts import Prompt
-from site_lens.core.sampling import PromptSet, embedding_prompts, few_shot_prompts, prompts_of_embedding, sampled
+from site_lens.core.sampling import (
+    PromptSet,
+    embedding_prompts,
+    few_shot_prompts,
+    prompts_of_embedding,
+    sample_rows,
+    sampled,
+)
 from site_lens.core.sizes import check_sizes
 from site_lens.core.tasks import Example, Task, task_list
 from site_lens.interventions.capturing import capture_embeddings
@@ -169,11 +176,11 @@ class Workbench:
                 stream=stream,
                 shuffled=shuffled,
             )
-        rows = self.valid_rows(task)
-        asked = stream.integers(len(rows), size=config.n_probes).tolist()
+        rows = sample_rows(one.valid, config.n_valid)
+        asked = [rows[i] for i in stream.integers(len(rows), size=config.n_probes)]
         drawn = few_shot_prompts(
             one,
-            [rows[i] for i in asked],
+            [one.valid[i] for i in asked],
             config.template,
             n_shots=config.n_shots,
             stream=stream,
@@ -206,7 +213,7 @@ class Workbench:
                 train |= drawn.labelled_rows
                 (valid if self.config.probe_queries == "valid" else train).update(drawn.queried_rows)
             elif part == "valid":
-                valid |= set(range(len(self.valid_rows(task))))
+                valid |= set(sample_rows(self.tasks[task].valid, self.config.n_valid))
             else:
                 raise InputError(f"no labelled rows are known of {part!r}")
         return len(train) + len(valid)
