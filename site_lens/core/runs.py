@@ -11,7 +11,7 @@ runs/demo/written.sha256: what was written there, by which it is known what may 
 """
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,18 +71,6 @@ class Run:
     """What experiments on these fits found, such as a transfer matrix, by name."""
 
     def __post_init__(self) -> None:
-        known: dict[str, tuple[Iterable[object], type, str]] = {
-            "fits": ([self.fits], SiteFits, "are a set, SiteFits([...])"),
-            "controls": (self.controls.values(), SiteFits, f"are fits by method, {{{ZERO_EMBEDDING!r}: fits}}"),
-            "evaluations": ([self.evaluations or Evaluations([])], Evaluations, "are a set, Evaluations([...])"),
-            "attention": ([self.attention], AttentionSamples, "is a set, AttentionSamples([...])"),
-            "scores": (self.scores.values(), ScoresByTask, "come by selector and task, {'site': scores}"),
-            "studies": (self.studies.values(), Record, "are records by name, {'transfer': matrix}"),
-        }
-        for name, (found, kind, shape) in known.items():
-            for one in found:
-                if not isinstance(one, kind):
-                    raise InputError(f"{name} {shape}; got a {type(one).__name__}")
         for what, names in (("control", self.controls), ("selector", self.scores), ("study", self.studies)):
             for each in names:
                 _check_folder(what, each)

@@ -65,8 +65,6 @@ def write_report(
     """
     if isinstance(run, SiteFits):
         run = Run(run, dict(controls or {}), evaluations or None)
-    elif not isinstance(run, Run):
-        raise InputError(f"needs a run, or fits, got a {type(run).__name__}")
     elif evaluations is not None or controls is not None:
         raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
     shown = report_parts(run)
