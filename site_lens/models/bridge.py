@@ -12,6 +12,7 @@ from torch import Tensor
 from site_lens.core.errors import InputError, ModelError
 from site_lens.core.provenance import ModelIdentity
 from site_lens.models.context import Context
+from site_lens.models.guarding import on_model
 from site_lens.models.host import Call, HostModel
 from site_lens.models.plain import Known, as_transformers_made_it, made_up, plain_logits
 from site_lens.models.quantization import keep_gradients, refuse_packed_parts, refuse_unless_packed
@@ -33,6 +34,7 @@ class BridgeModel(HostModel):
             )
         self._takes = _parameter_names(host.original_model)
 
+    @on_model
     def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:
         """Return the logits of plain transformers at the last token; see `LensModel.plain_logits`."""
         if tuple(prompt) in self.known:

@@ -75,6 +75,12 @@ def torch_defaults() -> Iterator[None]:
         yield
 
 
+def lock_of(point: nn.Module) -> "threading.RLock":
+    """Return the lock of the model that a module belongs to, the same for all who wrap it: that of its first z."""
+    with _making:
+        return _LOCKS.setdefault(point, threading.RLock())
+
+
 class Guard:
     """What a model was when it was wrapped.
 
@@ -83,8 +89,7 @@ class Guard:
 
     Args:
         host: The TransformerLens model.
-        point: A module of it that no other model has, such as its first hook point; its lock is shared by all who wrap
-            the same model.
+        point: The hook point of its first z; see `lock_of`.
         name: What to call the model.
 
     Raises:
@@ -92,8 +97,7 @@ class Guard:
     """
 
     def __init__(self, host: nn.Module, point: nn.Module, name: str) -> None:
-        with _making:
-            self._lock = _LOCKS.setdefault(point, threading.RLock())
+        self._lock = lock_of(point)
         self._name, self._inside = name, False
         self._modules = dict(host.named_modules())
         if computed := [path for path, module in self._modules.items() if is_parametrized(module)]:

@@ -23,7 +23,7 @@ from site_lens.models.checkpoints import (
     source_of,
 )
 from site_lens.models.context import Context
-from site_lens.models.guarding import torch_defaults
+from site_lens.models.guarding import lock_of, torch_defaults
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooking import StopForward, hooked, split_heads
 from site_lens.models.host import HostModel, z_points
@@ -205,17 +205,18 @@ def _host_class(model: Any) -> type[HostModel]:
 def _wrap(
     host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool, known: Known
 ) -> LensModel:
-    host.eval()
-    keep_gradients(host)
-    keep_dtype_of_rotated(host)
-    for weight in host.parameters():
-        weight.requires_grad_(False)
-    if any(weight.is_meta for weight in host.parameters()):
-        raise ModelError(
-            f"some weights of {name} were put on a disk for want of memory, which is not supported; quantise the "
-            "model, or give it more devices"
-        )
-    with hooking(name, str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture)):
+    architecture = str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture)
+    with hooking(name, architecture), lock_of(z_points(host)[0]):
+        host.eval()
+        keep_gradients(host)
+        keep_dtype_of_rotated(host)
+        for weight in host.parameters():
+            weight.requires_grad_(False)
+        if any(weight.is_meta for weight in host.parameters()):
+            raise ModelError(
+                f"some weights of {name} were put on a disk for want of memory, which is not supported; quantise the "
+                "model, or give it more devices"
+            )
         n_tokens = len(next(host.embed.parameters()))
         refuse_unfitting(tokenizer, n_tokens)
         config = getattr(getattr(host, "original_model", None), "config", None)

@@ -4,6 +4,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,19 @@ def test_the_lock_is_that_of_the_model_underneath(fresh: Callable[[], HostModel]
         thread.join()
 
 
+def test_a_model_may_be_wrapped_and_looked_at_while_another_thread_uses_it(fresh: Callable[[], HostModel]) -> None:
+    model = fresh()
+    before = model.forward(batch_of(model))
+
+    def used() -> bool:
+        return all(torch.equal(model.forward(batch_of(model)), before) for _ in range(40))
+
+    def wrapped() -> bool:
+        return all(bool(sl.examine(sl.wrap_model(model.host), longest=40)) for _ in range(2))
+
+    assert in_threads(used, wrapped, used) == [True, True, True]
+
+
 def test_a_call_that_fails_gives_the_lock_back(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     with pytest.raises(sl.InputError):
         sl.evaluate(demo, demo_tasks["antonym"], n_shots=10**5)
@@ -111,10 +125,12 @@ def test_a_call_that_fails_gives_the_lock_back(demo: LensModel, demo_tasks: dict
 
 
 def test_every_public_function_that_runs_a_model_locks_it() -> None:
-    functions = {name: getattr(sl, name) for name in sl.__all__ if inspect.isfunction(getattr(sl, name))}
+    # As they are at home: at the door arguments are looked at before.
+    functions = {name: getattr(import_module(home), name) for name, home in sl._HOME_OF.items()}
+    functions = {name: one for name, one in functions.items() if inspect.isfunction(one)}
     first = {name: next(iter(inspect.signature(one).parameters), "") for name, one in functions.items()}
-    running = [name for name in functions if first[name] == "model"]
-    running = [name for name in running if name not in ("inject", "chat_template", "wrap_model")]  # which run none
+    run_none = ("inject", "chat_template", "first_tokens", "wrap_model")
+    running = [name for name in functions if first[name] == "model" and name not in run_none]
     assert len(running) > 12
     for name in running:
         others = list(inspect.signature(functions[name]).parameters.values())[1:]
