@@ -59,7 +59,7 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
 ) -> None:
     assert run("transfer", str(finished), "demo", "--max-queries", "6", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["verdict"] for row in rows] == ["too little data"] * 3  # two tasks of six queries
+    assert [row["verdict"] for row in rows] == ["too few"] * 3  # two tasks of six queries
     assert run("faithfulness", str(finished), "demo", "--max-queries", "6", "--n-random", "1", "--json") == 0
     assert {row["ordering"] for row in json.loads(capsys.readouterr().out)} >= {"site"}
     asked = ["--first", "antonym", "--second", "english-french", "--max-queries", "6", "--json"]

@@ -50,8 +50,14 @@ def valid_questions(bench: Workbench, task: str) -> Asked:
 
 
 def valid_losses(bench: Workbench, asked: Asked, methods: Sequence[Method]) -> list[float]:
-    """Return the mean cross-entropy of the first answer tokens under each method, in nats: the loss of checkpoints."""
-    return [-float(scores.metrics["log_prob"].mean()) for _, scores in score_methods(bench.model, asked, methods)]
+    """Return the mean cross-entropy of the first answer tokens under each method, in nats: the loss of checkpoints.
+
+    It is NaN where the logits of a query are not finite.
+    """
+    return [
+        float("nan") if scores.nonfinite else -float(scores.metrics["log_prob"].mean())
+        for _, scores in score_methods(bench.model, asked, methods)
+    ]
 
 
 def choose_layer(

@@ -222,5 +222,5 @@ def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dic
 
 def test_a_loss_that_is_not_a_number_is_an_error(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     assert isinstance(demo, BridgeModel)
-    with pytest.raises(sl.FitError, match="not finite"):
+    with pytest.raises(sl.ModelError, match="not finite"):
         bernoulli_masks(bench_of(Faulty(demo, after=2), demo_tasks))
