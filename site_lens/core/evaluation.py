@@ -280,7 +280,7 @@ class Evaluations(RecordSet[Evaluation]):
             InputError: No task has the method.
         """
         each = [one.accuracy(method, metric) for one in self._need(method).values()]
-        return each[0] if len(each) == 1 else mean_interval([one.value for one in each])
+        return each[0] if len(each) == 1 else mean_interval([one.value for one in each], bounds=(0, 1))
 
     def mean_gain(self, method: str, over: str | None = None, metric: Match = "first_token") -> Interval:
         """Mean over the tasks that have both methods of their difference in accuracy; intervals as in `compare`."""

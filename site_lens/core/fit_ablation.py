@@ -104,7 +104,7 @@ class FitAblation(Record):
     def mean(self, name: str) -> Interval:
         """Mean accuracy over tasks, each counting once, with a 95% t interval over tasks; of one task, Wilson's."""
         each = [self.accuracy(name, task) for task in self.tasks]
-        return each[0] if len(each) == 1 else mean_interval([one.value for one in each])
+        return each[0] if len(each) == 1 else mean_interval([one.value for one in each], bounds=(0, 1))
 
     def difference(self, name: str, task: str | None = None) -> Interval:
         """Accuracy less that of what it is compared with, on the same queries, with the paired 95% interval.

@@ -50,7 +50,9 @@ def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:
     return Interval(n_right / n, float(found.low), float(found.high), n)
 
 
-def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def mean_interval(
+    values: ArrayLike, *, confidence: float = 0.95, bounds: tuple[float, float] = (float("-inf"), float("inf"))
+) -> Interval:
     """Estimate a mean with a t interval whose variance is moderated by one prior observation.
 
     Of accuracies of several tasks hand in one number a task: the interval then speaks of other tasks of the kind. The
@@ -63,6 +65,7 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
         values: Accuracies, differences of accuracies, or other numbers of that scale. Of a single one the
             interval is wider than the scale: it says nothing of others.
         confidence: Nominal coverage.
+        bounds: Least and most that the mean can be, at which the interval ends; 0 and 1 of accuracies.
 
     Reference: Student 1908; Smyth 2004, section 4 (moderated variances).
     """
@@ -74,7 +77,7 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
     mean = float(ordered.mean())
     variance = (((ordered - mean) ** 2).sum() + PRIOR_SD**2) / n
     reach = float(t.ppf((1 + confidence) / 2, max(n - 1, 1)) * sqrt(variance / n))
-    return Interval(mean, mean - reach, mean + reach, n)
+    return Interval(mean, max(mean - reach, bounds[0]), min(mean + reach, bounds[1]), n)
 
 
 def paired_difference(right: ArrayLike, other: ArrayLike = 0.0, *, confidence: float = 0.95) -> Interval:

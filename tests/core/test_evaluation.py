@@ -125,7 +125,7 @@ def test_the_mean_over_tasks_counts_every_task_once() -> None:
     some = Evaluations(
         [fake_evaluation("a", {"site": 1}, n_queries=10), fake_evaluation("b", {"site": 0.5}, n_queries=100)]
     )
-    assert some.mean("site") == mean_interval(np.array([1, 0.5], dtype=np.float32))
+    assert some.mean("site") == mean_interval([1, 0.5], bounds=(0, 1))
     assert some.mean("site").value == 0.75
 
 

@@ -88,7 +88,7 @@ def test_six_tasks_that_all_gain_give_the_smallest_p_value_of_their_signs() -> N
 def test_the_mean_over_tasks_counts_each_once_with_an_interval_over_tasks() -> None:
     table = tabulate_methods(tasks_with([2, -4, 6]), ["ten_shot"])
     rival = table.of("rival")
-    expected = mean_interval(np.array([0.6, 0.3, 0.8]))
+    expected = mean_interval(np.array([0.6, 0.3, 0.8]), bounds=(0, 1))
     assert (rival.value, rival.low, rival.high) == pytest.approx((expected.value, expected.low, expected.high))
     over = rival.over("ten_shot")
     assert over is not None
