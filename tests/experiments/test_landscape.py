@@ -71,11 +71,11 @@ def test_null_fits_do_not_learn_the_task(landscape: sl.FitLandscape) -> None:
 def test_starts_and_settings_are_spread_evenly(landscape: sl.FitLandscape) -> None:
     own = [fit for fit in landscape.fits if not fit.null]
     starts = [fit.start for fit in own]
-    assert starts.count("random") == 6
-    assert {starts.count(start) for start in (0.1, 0.5, 0.9)} == {2}
+    assert starts.count("random") == 9
+    assert {starts.count(start) for start in (0.1, 0.5, 0.9)} == {3}
     assert len({fit.seed for fit in landscape.fits}) == len(landscape.fits)
     for start in (0.1, 0.5, 0.9):
-        assert len({(fit.lr, fit.n_steps) for fit in own if fit.start == start}) == 2
+        assert len({(fit.lr, fit.n_steps) for fit in own if fit.start == start}) == 3
 
 
 def test_the_same_seed_gives_the_same_landscape_and_another_one_does_not(planted: LensModel) -> None:
