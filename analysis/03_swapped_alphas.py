@@ -10,7 +10,7 @@ from analysis.claims import Claim, over_queries
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-from site_lens.core.paired_tests import Paired
+from site_lens.stats.paired_tests import Paired
 
 QUESTION = "Do alphas of a dissimilar task spoil a task?"
 REPORTED = (

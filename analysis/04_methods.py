@@ -36,13 +36,13 @@ def study(lab: Lab) -> Findings:
     tasks = dict(list(lab.tasks.items())[: numbers.n_tasks])
 
     def compare(folder: object) -> sl.Run:
-        return sl.compare_methods(
+        return sl.run_methods(
             lab.model, tasks, numbers.methods, selectors=numbers.selectors, config=config, folder=str(folder)
         )
 
     run = lab.run("methods", compare, tasks, config, numbers.methods, numbers.selectors)
     assert run.evaluations is not None
-    compared, agreement = sl.tabulate_methods(run.evaluations), sl.compare_selectors(run.scores)
+    compared, agreement = sl.method_table(run.evaluations), sl.compare_selectors(run.scores)
     columns = ["method", "value", "low", "high", "value_over_ten_shot", "q_value_over_ten_shot", "value_over_site",
                "q_value_over_site", "most_rows", "fit_seconds", "relative_inference", "n_trained"]  # fmt: skip
     alike = ["selector", "other", "spearman", "jaccard", "chance", "beyond", "n_tasks"]

@@ -45,7 +45,7 @@ def study(lab: Lab) -> Findings:
     ]  # fmt: skip
     columns = ["kind", "verdict", "mean", "mean_low", "mean_high", "above_null", "above_null_low", "above_null_high",
                "null", "overlap_correlation", "overlap_p", "family_gap", "family_p"]  # fmt: skip
-    readings = {name: sl.read_transfer(matrix) for name, matrix in (("soft", soft), ("rounded", hard))}
+    readings = {name: sl.summarize_transfer(matrix) for name, matrix in (("soft", soft), ("rounded", hard))}
     tables = [
         Table.of(f"Mean normalised score of other tasks' parts, {name} alphas:", reading.frame(), columns)
         for name, reading in readings.items()

@@ -18,7 +18,7 @@ def study(lab: Lab) -> Findings:
     run = measurements.fits(lab)
     assert run.evaluations is not None
     fits, n_queries = run.fits, measurements.asked(run.evaluations)
-    overlap = sl.compare_heads(fits)
+    overlap = sl.head_overlap(fits)
     clusters = sl.cluster_tasks(measurements.seeds(lab).fits)
     similar, dissimilar = measurements.kinship(tuple(fits[name].family for name in overlap.names))
     missing = "no two tasks of known families"

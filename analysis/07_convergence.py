@@ -8,8 +8,8 @@ from analysis.claims import over_fits, over_tasks
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-from site_lens.core.landscape import VERDICTS
-from site_lens.core.runs import SHUFFLED_ANSWERS
+from site_lens.runs.run import SHUFFLED_ANSWERS
+from site_lens.studies.loss_landscape.result import VERDICTS
 
 QUESTION = "Did it converge, or was it the optimiser?"
 REPORTED = "80 to 90 % of the alphas end near 0 or 1. The landscape from random starts is a next check, not reported."
@@ -24,7 +24,7 @@ def study(lab: Lab) -> Findings:
         [1 - float(sl.check_convergence(fit).undecided[-1]) for fit in fits.values()]
         for fits in (run.fits, run.controls[SHUFFLED_ANSWERS])
     )
-    agreement = sl.measure_agreement(measurements.seeds(lab).fits)
+    agreement = sl.seed_agreement(measurements.seeds(lab).fits)
     pairs = [(one.own, one.elsewhere) for one in agreement.tasks]
     apart = [math.nan if own is None or other is None else own - other for own, other in pairs]
     landscapes = [measurements.landscape(lab, task) for task in list(lab.tasks.values())[: numbers.n_landscapes]]

@@ -6,7 +6,7 @@ from analysis.claims import over_tasks
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-from site_lens.core.runs import TASK_AGNOSTIC
+from site_lens.runs.run import TASK_AGNOSTIC
 
 QUESTION = "Do intermediate alphas matter, and is there one map for all tasks?"
 REPORTED = (
@@ -38,7 +38,7 @@ def study(lab: Lab) -> Findings:
         for task, one in found.items()
     )
     table = Table(title="First answer token right:", columns=("task", *methods, "queries"), rows=rows)
-    compared = sl.tabulate_methods(found, methods=[name for name in methods if name in found.methods])
+    compared = sl.method_table(found, methods=[name for name in methods if name in found.methods])
     figure = ("Mean accuracy of every method, and each task as a dot.", sl.plots.method_means(compared))
     return Findings(tuple(found), claims, [table], {"methods": figure})
 

@@ -8,7 +8,7 @@ from analysis.claims import over_tasks
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-from site_lens.core.faithfulness import DIRECTIONS, LAYER_MATCHED, REVERSED, SITE, Direction
+from site_lens.studies.faithfulness.result import DIRECTIONS, LAYER_MATCHED, REVERSED, SITE, Direction
 
 QUESTION = "Are the heads of high alpha sufficient, and are they necessary?"
 REPORTED = (

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field
 
-from site_lens.core.errors import InputError
-from site_lens.core.paired_tests import FEWEST, SIGNIFICANT, Paired
-from site_lens.core.records import Frozen
-from site_lens.core.statistics import Interval
+from site_lens.records.base import Frozen
+from site_lens.records.errors import InputError
+from site_lens.stats.intervals import Interval
+from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT, Paired
 
 Verdict = Literal["seen here, too", "not seen here", "holds", "does not hold", "not testable at this size"]
 """The first two of what the paper reports, the next two of an open question. A model that was trained on the tasks it

@@ -16,10 +16,10 @@ from statistics import median
 
 import site_lens as sl
 from analysis.pages import machine, put_into, table
-from site_lens.baselines.table import BASELINES
-from site_lens.core.method_table import MethodSummary, MethodTable
-from site_lens.core.selector_agreement import SelectorAgreement
-from site_lens.selectors.table import SELECTORS
+from site_lens.diagnostics.selector_agreement import SelectorAgreement
+from site_lens.methods.method_table import MethodSummary, MethodTable
+from site_lens.methods.registry import BASELINES
+from site_lens.selectors.registry import SELECTORS
 
 N_TASKS = 12
 
@@ -48,14 +48,14 @@ def main() -> None:
     selectors = chosen.selector if chosen.labelled_rows is None else []
     model = sl.load_model(chosen.model)
     start = time.perf_counter()
-    run = sl.compare_methods(model, tasks, chosen.method, selectors=selectors, folder=chosen.out)
+    run = sl.run_methods(model, tasks, chosen.method, selectors=selectors, folder=chosen.out)
     seconds = time.perf_counter() - start
     sl.write_report(run, chosen.out / "report.html")
     assert run.evaluations is not None
     rows = "" if chosen.labelled_rows is None else f" with {chosen.labelled_rows} labelled rows each"
     parts = [
         f"{machine()} {len(tasks)} tasks{rows}, seed 0, {seconds / 60:.1f} minutes in all.",
-        methods_table(sl.tabulate_methods(run.evaluations)),
+        methods_table(sl.method_table(run.evaluations)),
         "Trained rivals: the tasks that each learning rate won, and the median share of the steps that was kept:",
         choices_table(note for one in run.evaluations.values() for note in one.notes),
     ]

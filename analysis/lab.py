@@ -11,10 +11,10 @@ import site_lens as sl
 from analysis.pages import machine
 from analysis.results import Part
 from analysis.settings import ByData, Settings
-from site_lens.core.assets import DEMO_MODEL
-from site_lens.core.digests import code_version, digest_json
-from site_lens.core.records import Frozen, Record
-from site_lens.core.run_folder import read_mark, study_mark, write_mark
+from site_lens.records.assets import DEMO_MODEL
+from site_lens.records.base import Frozen, Record
+from site_lens.records.hashing import code_version, digest_json
+from site_lens.runs.run_folder import read_mark, study_mark, write_mark
 
 if TYPE_CHECKING:
     from site_lens.models.protocol import LensModel

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 import site_lens as sl
 from analysis.lab import Lab
-from site_lens.core.record_sets import file_name
-from site_lens.core.records import Float32
-from site_lens.core.runs import CONTROLS
-from site_lens.core.sensitivity import Condition
-from site_lens.core.transfer import KINDS, NULLS, REFERENCES
-from site_lens.diagnostics.roles import RoleAssociation
+from site_lens.records.base import Float32
+from site_lens.records.collections import file_name
+from site_lens.runs.run import CONTROLS
+from site_lens.studies.head_profiles.roles import RoleAssociation
+from site_lens.studies.prompt_sensitivity.result import Condition
+from site_lens.studies.transfer.result import KINDS, NULLS, REFERENCES
 
 FITS, SEEDS = "fits", "seeds"
 """Names of the runs that are shared."""

@@ -16,7 +16,7 @@ from transformers.integrations import replace_with_bnb_linear
 
 import site_lens as sl
 from analysis.pages import machine, put_into, table
-from site_lens.interventions.plain_models import find_projections, plain_grid
+from site_lens.activations.hf_models import find_projections, plain_grid
 from site_lens.models.loading import load_model
 from site_lens.models.quantization import KEPT, Quantization, bitsandbytes_settings
 from site_lens.models.text_decoder import text_decoder
@@ -96,7 +96,7 @@ def checks(name: str) -> Iterable[str]:
 def card(folder: Path, **options: Any) -> str:
     """Count the checks that are good, of those that are measured."""
     try:
-        found = sl.examine(load_model(folder, device="cpu", check=False, **options), longest=100)
+        found = sl.check_model(load_model(folder, device="cpu", check=False, **options), longest=100)
     except sl.ModelError:
         return "refused"
     measured = [check for check in found if check.state != "skipped"]

@@ -15,7 +15,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from analysis.pages import machine, put_into, table
-from site_lens.core.record_sets import file_name
+from site_lens.records.collections import file_name
 from site_lens.sweeps.ray_engine import RayEngine
 from tests.sweeps import scenarios
 from tests.sweeps.faulty import Tally

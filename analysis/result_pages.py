@@ -7,7 +7,7 @@ from pathlib import Path
 from analysis.claims import VERDICTS, Claim
 from analysis.pages import put_into, table
 from analysis.results import Result
-from site_lens.core.paired_tests import FEWEST, SIGNIFICANT
+from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT
 
 MOST_BYTES = 300_000
 """Bytes that the figures of a page may take in all; the largest are left out first."""

@@ -10,9 +10,9 @@ import numpy as np
 
 from analysis.claims import Claim, Verdict
 from analysis.pages import table
-from site_lens.core.errors import StorageError
-from site_lens.core.outputs import write_whole
-from site_lens.core.records import Frozen
+from site_lens.records.base import Frozen
+from site_lens.records.errors import StorageError
+from site_lens.records.outputs import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError
 
-from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteConfig
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.records import Frozen, readable
+from site_lens.records.base import Frozen, readable
+from site_lens.records.errors import InputError
+from site_lens.site.fit import SiteConfig
+from site_lens.tasks.prompt_template import PromptTemplate
 
 STUDIES_TOML = Path(__file__).with_name("studies.toml")
 

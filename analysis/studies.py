@@ -23,8 +23,8 @@ from analysis.lab import DEMO, DType, Lab
 from analysis.result_pages import write_pages
 from analysis.results import Findings, Result
 from analysis.settings import STUDIES_TOML, Settings
-from site_lens.core.digests import digest_bytes
-from site_lens.core.outputs import write_whole
+from site_lens.records.hashing import digest_bytes
+from site_lens.records.outputs import write_whole
 
 STUDIES = (
     "01_single_task", "02_prompt_count", "03_swapped_alphas", "04_methods", "05_transfer", "06_head_clusters",

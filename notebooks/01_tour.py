@@ -88,7 +88,7 @@ for other in ("ten_shot", "site_zero_embedding"):
 # some by chance: `p_value` is how often random sets with as many heads in every layer share as many.
 
 # %%
-overlap = sl.compare_heads(run.fits)
+overlap = sl.head_overlap(run.fits)
 print("open in all five tasks:", overlap.shared())
 overlap.frame()[["record", "other", "n_shared", "n_record", "n_other", "jaccard", "p_value"]].round(3)
 
@@ -101,7 +101,7 @@ seeds = sl.fit_site(model, antonym, seeds=[0, 1, 2])
 sl.plots.alpha_spread(seeds)
 
 # %%
-sl.compare_heads(seeds).frame()[["record", "other", "n_shared", "n_record", "n_other", "jaccard", "p_value"]].round(3)
+sl.head_overlap(seeds).frame()[["record", "other", "n_shared", "n_record", "n_other", "jaccard", "p_value"]].round(3)
 
 # %% [markdown]
 # ## Keep it

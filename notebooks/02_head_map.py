@@ -61,7 +61,7 @@ sl.plots.alpha_spread(run.fits.of("antonym"))
 
 # %%
 others = sl.fit_site(model, tasks, sl.SiteConfig.quick(init="random"), seeds=[4, 5])
-agreement = sl.measure_agreement(sl.SiteFits([*run.fits.values(), *others.values()]))
+agreement = sl.seed_agreement(sl.SiteFits([*run.fits.values(), *others.values()]))
 agreement.frame().round(2)
 
 # %% [markdown]
@@ -72,7 +72,7 @@ agreement.frame().round(2)
 # dots stand in blocks along the diagonal.
 
 # %%
-overlap = sl.compare_heads([fit for name in tasks for fit in run.fits.of(name)])
+overlap = sl.head_overlap([fit for name in tasks for fit in run.fits.of(name)])
 sl.plots.similarity(overlap)
 
 # %% [markdown]
@@ -80,7 +80,7 @@ sl.plots.similarity(overlap)
 
 # %%
 for name in tasks:
-    same = sl.compare_heads(run.fits.of(name))
+    same = sl.head_overlap(run.fits.of(name))
     print(f"{name}: {len(same.heads_of(f'{name}#0'))} heads in the first fit; in all four {same.shared()}")
 
 # %% [markdown]
@@ -115,7 +115,7 @@ for finding in sl.diagnose(run).having("fail", "warn"):
 
 # %%
 for one in agreement.tasks:
-    pair = sl.compare_heads({"fit": run.fits[one.task, 0], "null": run.controls[shuffled][one.task, 0]}).frame().iloc[0]
+    pair = sl.head_overlap({"fit": run.fits[one.task, 0], "null": run.controls[shuffled][one.task, 0]}).frame().iloc[0]
     print(f"{one.task}: two fits correlate by {one.own:.2f}, with other tasks by {one.elsewhere:.2f}")
     print(f"    {pair.n_shared} of {pair.n_record} open heads are open in its null, too (p = {pair.p_value:.2g})")
 

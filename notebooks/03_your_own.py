@@ -66,13 +66,13 @@ sl.load_task(folder / "careless.csv", input_column="word", output_column="opposi
 # %% [markdown]
 # ## The model: a folder
 #
-# `load_model` checks on four tokens that heads can be read and changed, and refuses the model otherwise. `examine`
+# `load_model` checks on four tokens that heads can be read and changed, and refuses the model otherwise. `check_model`
 # (`site-lens doctor` on the command line) measures everything that fits rely on: padding, BOS, the key-value cache,
 # gradients, long prompts. Numbers are gaps in units of the logits' standard deviation.
 
 # %%
 model = sl.load_model(checkpoint)
-pd.DataFrame(sl.examine(model))[["code", "state", "value", "threshold", "meaning"]].round(7)
+pd.DataFrame(sl.check_model(model))[["code", "state", "value", "threshold", "meaning"]].round(7)
 
 # %% [markdown]
 # A model that you have already booted can be wrapped. Hand in the checkpoint's own tokenizer: TransformerLens gives

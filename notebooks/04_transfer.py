@@ -34,13 +34,13 @@ fits = sl.fit_site(model, tasks, sl.SiteConfig.quick(), seeds=range(2))
 # the most that can be asked of two tasks.
 
 # %%
-sl.plots.similarity(sl.compare_heads([fit for name in tasks for fit in fits.of(name)]))
+sl.plots.similarity(sl.head_overlap([fit for name in tasks for fit in fits.of(name)]))
 
 # %% [markdown]
 # Where are the heads? Mean alpha of each layer, first seed of each task:
 
 # %%
-sl.plots.layer_profile(sl.compare_heads({name: fits[name, 0] for name in tasks}))
+sl.plots.layer_profile(sl.head_overlap({name: fits[name, 0] for name in tasks}))
 
 # %% [markdown]
 # ## Where: alphas of one task, embedding of another
@@ -63,12 +63,12 @@ sl.plots.transfer(matrix, kind="embedding")
 # %% [markdown]
 # ## Beyond chance?
 #
-# `read_transfer` gives a verdict on the whole interval. `above_null` is the gain over the null: for alphas those
+# `summarize_transfer` gives a verdict on the whole interval. `above_null` is the gain over the null: for alphas those
 # shuffled within layers, for embeddings random directions of the same lengths. The permutation tests ask whether
 # transfer follows shared heads (`overlap_p`) or known families (`family_p`).
 
 # %%
-reading = sl.read_transfer(matrix)
+reading = sl.summarize_transfer(matrix)
 columns = ["kind", "verdict", "mean", "above_null", "above_null_low", "above_null_high", "overlap_p", "family_p"]
 reading.frame()[columns].round(2)
 
@@ -77,7 +77,7 @@ reading.frame()[columns].round(2)
 # embedding in. Rounding closes such heads, and with them what they let through:
 
 # %%
-rounded = sl.read_transfer(sl.transfer_matrix(model, tasks, fits, hard=True, max_queries=24))
+rounded = sl.summarize_transfer(sl.transfer_matrix(model, tasks, fits, hard=True, max_queries=24))
 rounded.frame()[columns].round(2)
 
 # %% [markdown]

@@ -35,7 +35,7 @@ config = sl.ComparisonConfig(
 methods = ["zero_shot", "ten_shot", "site", "site_hard", "site_zero_embedding", "site_equal_data", "site_random_heads",
            "all_heads_half", "function_vector", "task_vector", "head_replacement", "learned_task_vector"]  # fmt: skip
 selectors = ["site", "indirect_effect", "attribution_patching", "mean_ablation", "induction"]
-run = sl.compare_methods(model, tasks, methods, selectors=selectors, config=config, max_queries=40)
+run = sl.run_methods(model, tasks, methods, selectors=selectors, config=config, max_queries=40)
 
 # %% [markdown]
 # ## Which is better?
@@ -43,7 +43,7 @@ run = sl.compare_methods(model, tasks, methods, selectors=selectors, config=conf
 # Dots are tasks, 95% t intervals over tasks.
 
 # %%
-table = sl.tabulate_methods(run.evaluations, against=["ten_shot", "site"])
+table = sl.method_table(run.evaluations, against=["ten_shot", "site"])
 sl.plots.method_means(table)
 
 # %% [markdown]
@@ -78,8 +78,8 @@ sl.plots.labelled_rows(table)
 # %%
 few = {name: task.with_labelled(30, seed=0) for name, task in tasks.items()}
 trained = ["ten_shot", "site", "site_zero_embedding", "all_heads_half", "head_replacement", "learned_task_vector"]
-equal = sl.compare_methods(model, few, trained, config=config, max_queries=40)
-equal_table = sl.tabulate_methods(equal.evaluations, against=["ten_shot"])
+equal = sl.run_methods(model, few, trained, config=config, max_queries=40)
+equal_table = sl.method_table(equal.evaluations, against=["ten_shot"])
 equal_table.means_frame()[["method", "value", "low", "high", "most_rows", "value_over_ten_shot"]].round(3)
 
 # %% [markdown]

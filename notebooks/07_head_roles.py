@@ -29,14 +29,14 @@ sl.plots.head_map(french)
 # %% [markdown]
 # ## Where, and what
 #
-# `inject` turns gates and an embedding into edits at `hook_z`; `generate` answers under them. Bare queries first,
-# then under the *French* gates with the embedding of each task:
+# `injection_edits` turns gates and an embedding into edits at `hook_z`; `generate` answers under them. Bare queries
+# first, then under the *French* gates with the embedding of each task:
 
 # %%
 queries = [sl.PromptTemplate().query_text(word) for word in ("dog", "chair", "apple")]
 print("no edit:", sl.generate(model, queries, max_new_tokens=1))
 for name, fit in fits.items():
-    edits = sl.inject(model, french.gates, fit.embedding)
+    edits = sl.injection_edits(model, french.gates, fit.embedding)
     print(f"{name} embedding:", sl.generate(model, queries, edits, max_new_tokens=1))
 
 # %% [markdown]

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import site_lens as sl
-from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.protocol import LensModel
-from site_lens.selectors.settings import ComparisonConfig
-from site_lens.selectors.workbench import Workbench
+from site_lens.records.assets import DEMO_MODEL
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
 from tests.hooked_transformers import as_hooked_transformer
 from tests.planted import TEMPLATE, planted_tasks, save_planted
 from tests.tiny_models import save_tiny
@@ -52,9 +52,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> LensModel:
 
 
 @pytest.fixture
-def planted_bench(planted: LensModel) -> Workbench:
+def planted_bench(planted: LensModel) -> ComparisonContext:
     """A fresh workbench with all planted tasks."""
-    return Workbench(planted, planted_tasks(), ComparisonConfig(template=TEMPLATE, n_shots=8), progress=False)
+    return ComparisonContext(planted, planted_tasks(), ComparisonConfig(template=TEMPLATE, n_shots=8), progress=False)
 
 
 @pytest.fixture(scope="session")

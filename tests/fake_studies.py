@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from site_lens.core.content import METHODS, ContentControls
-from site_lens.core.digests import digest_json, seed_stream
-from site_lens.core.heads import HeadGrid
-from site_lens.core.landscape import PLANE, FitLandscape, LandscapeFit
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sensitivity import Condition, PromptSensitivity
+from site_lens.heads.head_set import HeadGrid
+from site_lens.records.hashing import digest_json, seed_stream
+from site_lens.studies.content_controls.result import METHODS, ContentControls
+from site_lens.studies.loss_landscape.result import PLANE, FitLandscape, LandscapeFit
+from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensitivity
+from site_lens.tasks.prompt_template import PromptTemplate
 from tests.fakes import VERSIONS, fake_identity
 
 SMALL = HeadGrid.full(2, 3)

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from site_lens.core.attention import AttentionSample
-from site_lens.core.digests import digest_json, seed_stream
-from site_lens.core.embedding import TaskEmbedding
-from site_lens.core.evaluation import Evaluation
-from site_lens.core.fits import SiteConfig, SiteFit, SiteFits, SiteTrace
-from site_lens.core.heads import HeadGrid
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.provenance import ModelIdentity
-from site_lens.core.scores import HeadGates
-from site_lens.core.transfer import KINDS as TRANSFER_KINDS
-from site_lens.core.transfer import TransferMatrix
+from site_lens.activations.attention_sample import AttentionSample
+from site_lens.activations.embedding import TaskEmbedding
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadGates
+from site_lens.methods.evaluation import Evaluation
+from site_lens.models.identity import ModelIdentity
+from site_lens.records.hashing import digest_json, seed_stream
+from site_lens.site.fit import SiteConfig, SiteFit, SiteFits, SiteTrace
+from site_lens.studies.transfer.result import KINDS as TRANSFER_KINDS
+from site_lens.studies.transfer.result import TransferMatrix
+from site_lens.tasks.prompt_template import PromptTemplate
 
 GRID = HeadGrid.full(6, 8)
 VERSIONS = {"site_lens": "0.1.0", "torch": "2.13.0", "transformer-lens": "4.3.0", "transformers": "5.1.0"}

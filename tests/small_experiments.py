@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from site_lens.core.digests import digest_json
-from site_lens.core.fit_ablation import FitAblation, Variant
-from site_lens.core.fits import SiteConfig
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.task_arithmetic import KINDS, TaskArithmetic
+from site_lens.records.hashing import digest_json
+from site_lens.site.fit import SiteConfig
+from site_lens.studies.ablation.result import FitAblation, Variant
+from site_lens.studies.task_arithmetic.result import KINDS, TaskArithmetic
+from site_lens.tasks.prompt_template import PromptTemplate
 from tests.fakes import VERSIONS, fake_alphas, fake_identity
 
 

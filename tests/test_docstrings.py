@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
+from site_lens._public import public_names
 
 PACKAGE = Path(sl.__file__).parent
 MAIN = (
-    "load_model", "load_tasks", "fit_site", "fit_and_evaluate", "evaluate", "capture_embeddings", "generate", "inject",
-    "transfer_matrix", "faithfulness_curves", "head_profiles", "compare_methods", "score_heads", "cluster_tasks",
-    "check_convergence", "compare_heads", "write_report", "deploy",
+    "load_model", "load_tasks", "fit_site", "fit_and_evaluate", "evaluate", "capture_embeddings", "generate",
+    "injection_edits", "transfer_matrix", "faithfulness_curves", "head_profiles", "run_methods", "score_heads",
+    "cluster_tasks", "check_convergence", "head_overlap", "write_report", "deploy",
 )  # fmt: skip
 """Functions that must have an example; others may."""
 
@@ -43,5 +44,5 @@ def test_an_example_prints_what_it_says(
 
 @pytest.mark.parametrize("name", MAIN)
 def test_the_main_functions_have_an_example_on_the_demo_model(name: str) -> None:
-    (example,) = [one for one in EXAMPLES if one.name == f"{sl._HOME_OF[name]}.{name}"]
+    (example,) = [one for one in EXAMPLES if one.name == f"{public_names(sl.__file__)[name]}.{name}"]
     assert any("demo" in line.source for line in example.examples)

@@ -13,8 +13,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import site_lens as sl
-from site_lens.core.checked import ITERABLES, hint_of, suits
 from site_lens.models.protocol import LensModel
+from site_lens.records.type_checks import ITERABLES, hint_of, suits
 from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import GRID, fake_attention, fake_evaluation, fake_fits, fake_identity, fake_transfer
 from tests.plots.fakes import fake_co_clusters, fake_head_clusters, fake_overlap, fake_task_clusters
@@ -39,9 +39,9 @@ def records() -> list[Any]:
         fake_attention("t"), fake_transfer(TASKS), fake_landscape(), fake_sensitivity(), fake_content(),
         fake_ablation({"site": 0.8, "other": 0.6}), fake_arithmetic([0.2, 0.5, 0.8], [0.8, 0.5, 0.2]),
         fake_overlap(["a", "b"]), fake_task_clusters(TASKS), fake_head_clusters(sl.HeadGrid.full(2, 3)),
-        fake_co_clusters(TASKS, ["L0H0", "L1H2"], np.ones((3, 2))), sl.tabulate_methods(evaluations),
-        sl.measure_agreement(fits), sl.check_convergence(fit), sl.diagnose(fits),
-        sl.read_transfer(fake_transfer(TASKS)), sl.compare_selectors({"a": table, "b": table}),
+        fake_co_clusters(TASKS, ["L0H0", "L1H2"], np.ones((3, 2))), sl.method_table(evaluations),
+        sl.seed_agreement(fits), sl.check_convergence(fit), sl.diagnose(fits),
+        sl.summarize_transfer(fake_transfer(TASKS)), sl.compare_selectors({"a": table, "b": table}),
     ]  # fmt: skip
 
 
@@ -136,13 +136,13 @@ def test_numbers_of_numpy_lists_for_tuples_and_generators_are_what_they_stand_fo
     numbers: list[Any] = [np.int64(3), np.float32(0.5)]
     assert gates.top(numbers[0]) == gates.top(3) and gates.hard(numbers[1]) == gates.hard(0.5)
     assert sl.HeadGrid([2, 2]) == sl.HeadGrid.full(2, 2) and hash(sl.HeadGrid([2, 2]))  # type: ignore[arg-type]
-    assert sl.compare_heads(one for one in fits.values()).names == sl.compare_heads(fits).names
+    assert sl.head_overlap(one for one in fits.values()).names == sl.head_overlap(fits).names
 
 
 def test_a_text_is_no_sequence_and_a_truth_value_no_number() -> None:
     fits = fake_fits(TASKS)
     for call in (
-        lambda: sl.tabulate_methods(sl.Evaluations([fake_evaluation("t")]), "site"),
+        lambda: sl.method_table(sl.Evaluations([fake_evaluation("t")]), "site"),
         lambda: fits[TASKS[0]].gates.top(True),
         lambda: sl.cluster_heads(fits, min_alpha=True),
         lambda: sl.plots.head_maps(fits, columns="3"),  # type: ignore[arg-type]  # what it is about

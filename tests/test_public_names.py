@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
+from site_lens._public import public_names
+from tests.test_floors import may_import_torch
 
 PACKAGE = Path(sl.__file__).parent
 ROOT = PACKAGE.parent
-FUNCTIONS = [name for names in sl._HOMES.values() for name in names if name[0].islower()]
 
 
 def loaded_after(code: str) -> set[str]:
@@ -25,61 +26,51 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.split("\n")[-2].split())
 
 
-def modules_of(*floors: str) -> str:
-    """Write the import of every module of some floors."""
-    paths = [path for floor in floors for path in sorted((PACKAGE / floor).glob("*.py"))]
+def modules_without_torch(*rooms: str) -> str:
+    """Write the import of every module of some rooms that may not import torch."""
+    paths = [path for room in rooms for path in sorted((PACKAGE / room).rglob("*.py"))]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-    return "import " + ", ".join(names)
+    return "import " + ", ".join(name for name in names if not may_import_torch(name))
 
 
-@pytest.mark.parametrize("name", sl.__all__)
-def test_every_public_name_opens_twice(name: str) -> None:
-    first = getattr(sl, name)
-    assert getattr(sl, name) is first
-    assert name in dir(sl)
-    if name in FUNCTIONS:
-        assert callable(first)
-
-
-@pytest.mark.parametrize(("home", "names"), sl._HOMES.items())
-def test_every_public_name_lives_where_the_door_says(home: str, names: tuple[str, ...]) -> None:
-    for name in names:
-        assert getattr(import_module(home), name).__module__ == home
-        assert inspect.unwrap(getattr(sl, name)) is inspect.unwrap(getattr(import_module(home), name))
-
-
-def test_names_open_after_every_module_was_imported() -> None:
+def test_every_public_name_opens_as_itself_after_every_module_was_imported() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.name != "__init__.py":
             import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    assert all(callable(getattr(sl, name)) for name in FUNCTIONS)
+    for package in (sl, sl.plots):
+        for name, home in public_names(str(package.__file__)).items():
+            opened = getattr(package, name)
+            assert getattr(package, name) is opened, name
+            assert name in dir(package), name
+            if home != package.__name__ and callable(opened):
+                assert opened.__module__ in (home, package.__name__), name
+                assert inspect.unwrap(opened) is inspect.unwrap(getattr(import_module(home), name)), name
 
 
-def test_no_module_bears_the_name_of_a_public_function() -> None:
-    children = {path.stem for path in PACKAGE.iterdir()}
-    assert not children & set(sl._HOME_OF)  # once imported, such a module would stand in place of the function
-    modules = {path.parent.name if path.stem == "__init__" else path.stem for path in PACKAGE.rglob("*.py")}
-    assert not modules & set(sl._HOME_OF)
+def test_no_module_bears_the_name_of_a_public_name() -> None:
+    for package in (sl, sl.plots):
+        children = {path.stem for path in Path(str(package.__file__)).parent.iterdir()} - {"plots"}
+        assert not children & set(public_names(str(package.__file__)))  # once imported, it would stand in its place
 
 
-def test_type_checkers_see_the_names_that_the_door_opens() -> None:
-    (block,) = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
-    seen: dict[str, str | None] = {}
-    for node in block.body:
-        assert isinstance(node, ast.ImportFrom)
-        assert [alias.asname for alias in node.names] == [alias.name for alias in node.names]
-        seen |= {alias.name: node.module for alias in node.names}
-    assert seen == sl._HOME_OF | {"plots": "site_lens"}
-    assert set(sl.__all__) == {*seen, "__version__"}
+def test_the_stub_lists_every_name_once() -> None:
+    for package in (sl, sl.plots):
+        stub = ast.parse(Path(str(package.__file__)).with_suffix(".pyi").read_text())
+        names = [alias for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+        assert all(alias.asname == alias.name for alias in names)
+        assert sorted(alias.name for alias in names) == sorted(package.__all__)
 
 
-def test_every_name_has_one_home() -> None:
-    assert len(sl.__all__) == len(set(sl.__all__)) == sum(map(len, sl._HOMES.values())) + 2
+def test_an_old_name_is_the_new_one_and_warns() -> None:
+    for old, new in sl._RENAMED.items():  # type: ignore[attr-defined]  # no public name, so the stub does not list it
+        with pytest.warns(DeprecationWarning, match=f"site_lens.{new}$"):
+            assert getattr(sl, old) is getattr(sl, new)
+        assert old not in dir(sl)
 
 
 def test_an_unknown_name_is_an_attribute_error_that_says_it() -> None:
     with pytest.raises(AttributeError, match="module 'site_lens' has no attribute 'fit_sight'"):
-        sl.fit_sight  # noqa: B018
+        getattr(sl, "fit_sight")  # noqa: B009
     assert not hasattr(sl, "utils")
 
 
@@ -87,21 +78,20 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_after("import site_lens; site_lens.__version__; dir(site_lens)") == set()
 
 
-def test_the_records_load_nothing_heavy() -> None:
-    assert loaded_after(modules_of("core")) == set()
+def test_the_lowest_rooms_load_nothing_heavy() -> None:
+    assert loaded_after(modules_without_torch("records", "stats", "heads", "tasks")) == set()
 
 
-def test_the_desk_loads_no_torch() -> None:
-    assert not loaded_after(modules_of("core", "diagnostics", "plots", "reporting", "explorer")) & {
-        "torch",
-        "transformer_lens",
-        "transformers",
-    }
+def test_rooms_that_read_records_load_no_torch() -> None:
+    rooms = ("runs", "diagnostics", "plots", "studies", "report", "explorer")
+    assert not loaded_after(modules_without_torch(*rooms)) & {"torch", "transformer_lens", "transformers"}
 
 
 def test_records_are_saved_loaded_tabled_and_reported_without_torch(tmp_path: Path) -> None:
     code = f"""
 import site_lens as sl
+from site_lens._public import public_names
+from tests.test_floors import may_import_torch
 from tests.fakes import fake_evaluation, fake_fits
 folder = {str(tmp_path)!r}
 fits = fake_fits(["antonym"])

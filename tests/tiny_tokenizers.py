@@ -8,8 +8,8 @@ from functools import cache
 from typing import Any
 
 import site_lens as sl
-from site_lens.core.assets import DEMO_MODEL
-from site_lens.interventions.examining import PROMPTS
+from site_lens.activations.model_checks import PROMPTS
+from site_lens.records.assets import DEMO_MODEL
 from tests.real_configs import TokenizerKind
 
 N_TOKENS = 600

@@ -10,8 +10,8 @@ from analysis.benchmarks.measuring import Result, compare, interleaved
 from analysis.benchmarks.published import LogitsOf, PublishedLoop, Query, asked, hugging_face, transformer_lens
 from analysis.benchmarks.settings import Settings
 from site_lens.models.protocol import LensModel
-from site_lens.selectors.site_loop import SiteLoop
-from site_lens.selectors.site_plan import make_plan
+from site_lens.site.optimizer import SiteLoop
+from site_lens.site.plan import make_plan
 
 N_FITS = 16
 

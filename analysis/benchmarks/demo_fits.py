@@ -13,8 +13,8 @@ from analysis.benchmarks.measuring import Result, alone, compare
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding
 from analysis.benchmarks.settings import Settings
 from analysis.benchmarks.subjects import demo_subjects
-from site_lens.interventions.patching import injection
-from site_lens.interventions.prefixes import prefill_prompts
+from site_lens.activations.injection import injection
+from site_lens.activations.prefill import prefill_prompts
 from site_lens.models.protocol import LensModel
 
 Found = Mapping[str, tuple[torch.Tensor, torch.Tensor]]

@@ -57,7 +57,7 @@ def random_llama(n_layers: int, device: str) -> LensModel:
     """A Llama as wide as the demo model."""
     import transformers
 
-    from site_lens.core.assets import DEMO_MODEL
+    from site_lens.records.assets import DEMO_MODEL
 
     config = transformers.AutoConfig.from_pretrained(DEMO_MODEL)
     config.num_hidden_layers = n_layers

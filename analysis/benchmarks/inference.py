@@ -3,9 +3,9 @@
 import site_lens as sl
 from analysis.benchmarks.measuring import Result, compare, interleaved, peak_bytes
 from analysis.benchmarks.settings import Settings
-from site_lens.core.digests import seed_stream
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sampling import few_shot_prompts, zero_shot_prompts
+from site_lens.records.hashing import seed_stream
+from site_lens.tasks.prompt_sampling import few_shot_prompts, zero_shot_prompts
+from site_lens.tasks.prompt_template import PromptTemplate
 
 N_QUERIES, N_SHOTS = 256, 10
 N_FEW_SHOT = 8
@@ -23,7 +23,7 @@ def measure(settings: Settings) -> list[Result]:
     few = few_shot_prompts(task, rows[:N_FEW_SHOT], template, n_shots=N_SHOTS, stream=stream)
     shots = [prompt.text for prompt in few.prompts]
     embedding = sl.capture_embeddings(model, [task], n_prompts=4, n_shots=2)[task.name]
-    edits = sl.inject(model, sl.HeadGates.constant(model.grid, 0.5), embedding)
+    edits = sl.injection_edits(model, sl.HeadGates.constant(model.grid, 0.5), embedding)
 
     def plain() -> None:
         sl.generate(model, zero, max_new_tokens=1)

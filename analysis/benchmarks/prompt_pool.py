@@ -12,7 +12,7 @@ import site_lens as sl
 from analysis.benchmarks.measuring import Result, alone, compare, seconds
 from analysis.benchmarks.published import PublishedLoop, Query, asked, hugging_face
 from analysis.benchmarks.settings import Settings
-from site_lens.core.fits import PrefixDType
+from site_lens.activations.prefix_settings import PrefixDType
 from site_lens.models.protocol import LensModel
 
 N_FITS, N_STEPS, N_TIMED = 16, 400, 10

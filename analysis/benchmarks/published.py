@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import site_lens as sl
-from site_lens.core.digests import seed_stream
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sampling import embedding_prompts, zero_shot_prompts
 from site_lens.models.protocol import LensModel
+from site_lens.records.hashing import seed_stream
+from site_lens.tasks.prompt_sampling import embedding_prompts, zero_shot_prompts
+from site_lens.tasks.prompt_template import PromptTemplate
 
 Query = tuple[list[int], int]
 """Tokens of a prompt, and the first token of its answer."""

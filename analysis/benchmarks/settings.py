@@ -7,7 +7,7 @@ from typing import Any
 
 import site_lens as sl
 from analysis.benchmarks.subjects import subjects
-from site_lens.models.host import HostModel
+from site_lens.models.base import HostModel
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import site_lens as sl
-from site_lens.models.host import HostModel
+from site_lens.models.base import HostModel
 from site_lens.models.protocol import LensModel
 
 SIZES = {
@@ -80,7 +80,7 @@ def demo_subjects(n_tasks: int, *, device: str = "cpu") -> tuple[list[sl.Task], 
     """Return demo tasks, the demo model as site_lens loads it, and the same as a plain Hugging Face module."""
     import transformers
 
-    from site_lens.core.assets import DEMO_MODEL
+    from site_lens.records.assets import DEMO_MODEL
 
     model = sl.load_model("demo", device=device)
     plain = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype="float32").to(device).eval()

@@ -14,11 +14,11 @@ from analysis.benchmarks.prompt_pool import variant
 from analysis.benchmarks.published import LogitsOf, Query, asked, hugging_face
 from analysis.benchmarks.settings import Settings
 from analysis.benchmarks.subjects import demo_subjects
-from site_lens.core.prompts import PromptTemplate
-from site_lens.core.sampling import zero_shot_prompts
-from site_lens.interventions.holding import HeldPrompts
-from site_lens.interventions.prefixes import length_batches
+from site_lens.activations.cached_queries import CachedQueries
+from site_lens.activations.prefill import length_batches
 from site_lens.models.protocol import LensModel
+from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from site_lens.tasks.prompt_template import PromptTemplate
 
 N_TASKS, N_QUERIES, PAIRS = 12, 96, 2
 N_TIMED = 4
@@ -41,7 +41,7 @@ class Matrix:
         """(target source): accuracies, the cells of a target over one prefix a query."""
         rows = []
         for target, task in enumerate(self.tasks):
-            held = HeldPrompts(self.model, zero_shot_prompts(task.test[:N_QUERIES], PromptTemplate()))
+            held = CachedQueries(self.model, zero_shot_prompts(task.test[:N_QUERIES], PromptTemplate()))
             found = held.answers(self.alphas, self.means[target][None])
             rows.append(found.right.float().mean(1).cpu().numpy())
         return np.stack(rows)

@@ -22,8 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         _say("interrupted")
         sys.exit(INTERRUPTED)
-    from site_lens.cli.showing import show_line
-    from site_lens.core.errors import SiteLensError
+    from site_lens.cli.output import show_line
+    from site_lens.records.errors import SiteLensError
 
     code = 0
     try:
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _check_surroundings() -> None:
     """Refuse to work where nothing can be said or found, and let no letter end a command that this terminal lacks."""
-    from site_lens.core.errors import InputError
+    from site_lens.records.errors import InputError
 
     if sys.stdout is None:
         sys.stdout = sys.stderr
@@ -78,7 +78,7 @@ def _usage_error() -> Any:
 
 
 def _complain(message: str) -> int:
-    from site_lens.core.shown import visible
+    from site_lens.records.terminal_escape import visible
 
     _say(f"error: {visible(message, keep=chr(10))}")
     return MISTAKEN

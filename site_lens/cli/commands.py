@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
-from site_lens.cli import comparing, experimenting, exploring, fitting, models, reading, sweeping, tasks
-from site_lens.cli.beginning import show_beginning
+from site_lens.cli import compare, doctor, explore, fit, reports, studies, sweep, tasks
+from site_lens.cli.welcome import show_beginning
 
 app = typer.Typer(
     name="site-lens",
@@ -23,26 +23,26 @@ def begin(context: typer.Context) -> None:
 
 
 for command in (
-    fitting.demo,
-    fitting.fit,
-    fitting.evaluate,
-    comparing.methods,
-    comparing.selectors,
-    experimenting.transfer,
-    experimenting.faithfulness,
-    experimenting.sensitivity,
-    experimenting.landscape,
-    experimenting.profile,
-    experimenting.ablate,
-    experimenting.combine,
-    reading.roles,
-    reading.report,
-    reading.diagnose,
-    reading.compare,
-    exploring.explore,
-    models.doctor,
-    sweeping.sweep,
+    fit.demo,
+    fit.fit,
+    fit.evaluate,
+    compare.methods,
+    compare.selectors,
+    studies.transfer,
+    studies.faithfulness,
+    studies.sensitivity,
+    studies.landscape,
+    studies.profile,
+    studies.ablate,
+    studies.combine,
+    reports.roles,
+    reports.report,
+    reports.diagnose,
+    reports.compare,
+    explore.explore,
+    doctor.doctor,
+    sweep.sweep,
 ):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
-app.add_typer(sweeping.app, name="runs")
+app.add_typer(sweep.app, name="runs")

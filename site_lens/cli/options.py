@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import site_lens as sl
-from site_lens.core.outputs import check_apart, has_list, is_run, is_same, is_within_part
-from site_lens.core.reading import is_folder, is_there
-from site_lens.core.run_folder import PRODUCTS, SAVED, refuse_links, refuse_strangers
-from site_lens.core.sizes import BOUNDS
+from site_lens.records.bounds import BOUNDS
+from site_lens.records.limited_io import is_folder, is_there
+from site_lens.records.outputs import check_apart, has_list, is_run, is_same, is_within_part
+from site_lens.runs.run_folder import PRODUCTS, SAVED, refuse_links, refuse_strangers
 
 
 def complete_tasks(incomplete: str) -> list[str]:
@@ -116,7 +116,7 @@ def files_among(inputs: Iterable[str]) -> list[Path]:
 
 def use_notes(loaded: "LensModel", tasks: "dict[str, sl.Task]", fits: sl.SiteFits) -> list[str]:
     """Say where the model or the rows are not those of the fits of a run."""
-    from site_lens.interventions import methods
+    from site_lens.methods import method as methods
 
     found = [note for fit in fits.values() for note in methods.use_notes(loaded, tasks[fit.task], fit)]
     return list(dict.fromkeys(found))

@@ -7,7 +7,7 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, InputColumn, ModelSource, OutputColumn, Source, loads_a_model
-from site_lens.cli.showing import show_rows
+from site_lens.cli.output import show_rows
 
 if TYPE_CHECKING:
     from site_lens.models.protocol import LensModel

@@ -7,19 +7,19 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from site_lens.core.clusters import Clustering, CoClusters, HeadClusters, TaskClusters
-from site_lens.core.digests import seed_stream
-from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteFit, SiteFits
-from site_lens.core.heads import HeadGrid
-from site_lens.core.records import Float32
+from site_lens.diagnostics.cluster_stability import measure_family_agreement, measure_stability, stability_by_chance
+from site_lens.diagnostics.clusters import Clustering, CoClusters, HeadClusters, TaskClusters
 from site_lens.diagnostics.grouping import (
     group,
     principal_components,
     relabel,
     scaled_to_plane,
 )
-from site_lens.diagnostics.stability import measure_family_agreement, measure_stability, stability_by_chance
+from site_lens.heads.head_set import HeadGrid
+from site_lens.records.base import Float32
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import seed_stream
+from site_lens.site.fit import SiteFit, SiteFits
 
 
 def cluster_tasks(

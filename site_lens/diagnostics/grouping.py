@@ -6,10 +6,10 @@ from typing import Any, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from site_lens.core.clusters import Clustering
-from site_lens.core.errors import InputError
-from site_lens.core.records import Float32
-from site_lens.diagnostics.similarity import correlation, is_constant
+from site_lens.diagnostics.clusters import Clustering
+from site_lens.records.base import Float32
+from site_lens.records.errors import InputError
+from site_lens.stats.similarity import correlation, is_constant
 
 Float64: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]

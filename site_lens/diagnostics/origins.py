@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from site_lens.core.fits import SiteFit
-from site_lens.core.provenance import FORMATS, ModelIdentity
-from site_lens.core.records import Record
-from site_lens.core.runs import Run
+from site_lens.models.identity import FORMATS, ModelIdentity
+from site_lens.records.base import Record
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFit
 
 
 def strangers(run: Run, task: str) -> tuple[list[str], list[str]]:

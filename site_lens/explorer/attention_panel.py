@@ -7,7 +7,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 from site_lens.explorer.late_widgets import AttentionView
 from site_lens.explorer.panel import Act, Change, Panel, heading, soft
 from site_lens.explorer.state import Exploration
-from site_lens.reporting.figures import attention_properties
+from site_lens.report.figures import attention_properties
 
 
 class AttentionPanel(Panel):

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pprint import pformat
 
 from site_lens._version import __version__
-from site_lens.core.errors import unknown_name
-from site_lens.core.heads import HeadSet
-from site_lens.core.provenance import ModelIdentity
+from site_lens.heads.head_set import HeadSet
+from site_lens.models.identity import ModelIdentity
+from site_lens.records.errors import unknown_name
 
 
 class Basket(Mapping[str, HeadSet]):

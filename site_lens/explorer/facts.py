@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from site_lens.core.fits import SiteFit, SiteFits
-from site_lens.core.heads import Head
-from site_lens.core.profiles import PARTS, PATTERNS, HeadProfiles
-from site_lens.core.runs import Run
-from site_lens.core.scores import HeadScores
+from site_lens.heads.head_set import Head
+from site_lens.heads.scores import HeadScores
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
 
 OPEN = 0.5
 """Alpha above which a head is called open."""

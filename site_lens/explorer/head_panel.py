@@ -5,11 +5,11 @@ from typing import Any
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from site_lens import plots
-from site_lens.core.profiles import HeadProfiles
 from site_lens.explorer.facts import head_facts
 from site_lens.explorer.late_widgets import Canvas
 from site_lens.explorer.panel import Act, Change, Panel, heading, soft, table
 from site_lens.explorer.state import Exploration
+from site_lens.studies.head_profiles.result import HeadProfiles
 
 
 class HeadPanel(Panel):

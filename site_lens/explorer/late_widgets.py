@@ -6,8 +6,8 @@ import anywidget
 import plotly.graph_objects as go
 import traitlets
 
-from site_lens.core.assets import asset
-from site_lens.reporting.page import circuitsvis_bundle
+from site_lens.records.assets import asset
+from site_lens.report.page import circuitsvis_bundle
 
 _LATE = asset("late_widget.js")
 

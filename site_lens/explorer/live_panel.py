@@ -2,10 +2,10 @@
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from site_lens.core.errors import SiteLensError
-from site_lens.core.statistics import Interval
 from site_lens.explorer.panel import Act, Change, Panel, heading, soft, table
 from site_lens.explorer.state import Exploration, LiveSide
+from site_lens.records.errors import SiteLensError
+from site_lens.stats.intervals import Interval
 
 NO_MODEL = "Without a model there is nothing to ask; hand one in: sl.explore(run, model)."
 

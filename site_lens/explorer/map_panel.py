@@ -7,10 +7,10 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 import plotly.graph_objects as go
 
 from site_lens import plots
-from site_lens.core.heads import Head
 from site_lens.explorer.late_widgets import Canvas
 from site_lens.explorer.panel import Act, Change, Panel, soft
 from site_lens.explorer.state import Exploration, Part
+from site_lens.heads.head_set import Head
 
 PARTS: dict[str, Part] = {
     "of the first": "first",

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteFits
-from site_lens.core.runs import Run
-from site_lens.core.task_files import load_tasks
-from site_lens.core.tasks import Task, task_list
 from site_lens.explorer.state import Exploration, LiveSide
+from site_lens.records.errors import InputError
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFits
+from site_lens.tasks.loading import load_tasks
+from site_lens.tasks.task import Task, task_list
 
 if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer
@@ -73,7 +73,7 @@ def _live(
     tasks: Task | Mapping[str, Task] | Iterable[Task] | None,
     n_queries: int,
 ) -> LiveSide:
-    from site_lens.interventions.live import LiveModel  # needs torch, which a model has loaded already
+    from site_lens.methods.live import LiveModel  # needs torch, which a model has loaded already
 
     found = _own_tasks(fits) if tasks is None else {task.name: task for task in task_list(tasks)}
     return LiveModel(model, fits.values(), found, n_queries=n_queries)

@@ -5,12 +5,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from site_lens.core.assets import asset
-from site_lens.core.errors import SiteLensError
-from site_lens.core.reading import is_there
-from site_lens.core.runs import Run
-from site_lens.core.task_files import load_tasks
 from site_lens.explorer.opening import explore
+from site_lens.records.assets import asset
+from site_lens.records.errors import SiteLensError
+from site_lens.records.limited_io import is_there
+from site_lens.runs.run import Run
+from site_lens.tasks.loading import load_tasks
 
 if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from site_lens.core.errors import InputError
 from site_lens.explorer.opening import need_notebook
 from site_lens.explorer.page import PageSource
+from site_lens.records.errors import InputError
 
 LOOPBACK = "127.0.0.1"
 

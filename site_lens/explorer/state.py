@@ -6,14 +6,14 @@ Plain values and methods; the panels read them and call them.
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
-from site_lens.core.errors import InputError, unknown_name
-from site_lens.core.fits import SiteFit
-from site_lens.core.heads import Head, HeadSet
-from site_lens.core.records import Float32
-from site_lens.core.runs import Run
-from site_lens.core.scores import HeadGates, HeadScores
-from site_lens.core.statistics import Interval
 from site_lens.explorer.basket import Basket
+from site_lens.heads.head_set import Head, HeadSet
+from site_lens.heads.scores import HeadGates, HeadScores
+from site_lens.records.base import Float32
+from site_lens.records.errors import InputError, unknown_name
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFit
+from site_lens.stats.intervals import Interval
 
 Rule = Literal["threshold", "top"]
 Part = Literal["first", "second", "both", "either", "only_first", "only_second"]

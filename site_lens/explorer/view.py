@@ -6,9 +6,6 @@ from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from site_lens.core.assets import asset
-from site_lens.core.errors import SiteLensError
-from site_lens.core.heads import HeadSet
 from site_lens.explorer.attention_panel import AttentionPanel
 from site_lens.explorer.basket import Basket
 from site_lens.explorer.basket_panel import BasketPanel
@@ -17,6 +14,9 @@ from site_lens.explorer.live_panel import LivePanel
 from site_lens.explorer.map_panel import MapPanel
 from site_lens.explorer.panel import Change, Panel, soft
 from site_lens.explorer.state import Exploration
+from site_lens.heads.head_set import HeadSet
+from site_lens.records.assets import asset
+from site_lens.records.errors import SiteLensError
 
 
 class Explorer:

@@ -9,17 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.core.errors import InputError, ModelError
-from site_lens.core.provenance import ModelIdentity
-from site_lens.models.context import Context
-from site_lens.models.guarding import on_model
-from site_lens.models.host import Call, HostModel
-from site_lens.models.plain import Known, as_transformers_made_it, made_up, plain_logits
+from site_lens.models.base import Call, HostModel
+from site_lens.models.context_length import Context
+from site_lens.models.identity import ModelIdentity
+from site_lens.models.locking import on_model
 from site_lens.models.quantization import keep_gradients, refuse_packed_parts, refuse_unless_packed
-from site_lens.models.refusing import hooking, refuse_unless_decoder, refuse_unless_head
-from site_lens.models.self_check import COMPARED
+from site_lens.models.quick_check import COMPARED
+from site_lens.models.refusals import hooking, refuse_unless_decoder, refuse_unless_head
 from site_lens.models.text_decoder import text_decoder
-from site_lens.models.tokens import Encoder, refuse_unfitting
+from site_lens.models.tokenization import Encoder, refuse_unfitting
+from site_lens.models.transformers_logits import Known, as_transformers_made_it, made_up, plain_logits
+from site_lens.records.errors import InputError, ModelError
 
 
 class BridgeModel(HostModel):

@@ -6,12 +6,12 @@ from typing import Any, TypedDict
 
 import torch
 
-from site_lens.core.assets import DEMO_MODEL
-from site_lens.core.errors import AdapterError, InputError
-from site_lens.core.reading import current_limits, is_folder, is_there, parse_json, read_file
-from site_lens.core.suggesting import did_you_mean, did_you_mean_path
 from site_lens.models.quantization import Quantization
 from site_lens.models.text_decoder import sees_more_than_text
+from site_lens.records.assets import DEMO_MODEL
+from site_lens.records.errors import AdapterError, InputError
+from site_lens.records.limited_io import current_limits, is_folder, is_there, parse_json, read_file
+from site_lens.records.suggestions import did_you_mean, did_you_mean_path
 
 MOST = {
     10**4: ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "encoder_layers"),

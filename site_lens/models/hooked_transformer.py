@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from site_lens.models.host import Call, HostModel
+from site_lens.models.base import Call, HostModel
 
 
 class HookedTransformerModel(HostModel):

@@ -1,125 +1,121 @@
-"""Which model this is, without hashing all of its weights."""
+"""Where a record came from: which model, in which state, and which versions."""
 
-from collections.abc import Iterable
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal, Self
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from site_lens.core.digests import digest_json
-from site_lens.core.errors import ModelError
-from site_lens.core.heads import HeadGrid
-from site_lens.core.provenance import ModelIdentity, Processing
-from site_lens.models.quantization import quantization_of
-from site_lens.models.tokens import Encoder
+from site_lens.heads.head_set import HeadGrid
+from site_lens.records.base import Frozen
+from site_lens.records.errors import MismatchError
 
-SPLIT = {"split_qkv_matrix": ("q", "k", "v"), "split_gate_up_matrix": ("gate", "in")}
-"""Parts into which TransformerBridge splits a projection, by the method of the module that does so. They are copies."""
-
-N_SAMPLED = 4
-"""Numbers sampled of every weight for the weights digest."""
+Processing = Literal["raw", "folded"]
+"""`raw`: the checkpoint's own weights. `folded`: TransformerLens' processed weights (compatibility mode,
+HookedTransformer's default), whose value biases sit in b_O, so that z differs from the raw z by b_V."""
 
 
-def identify(
-    host: Any, z_shapes: list[tuple[int, ...]], encoder: Encoder, *, name: str, revision: str | None
-) -> ModelIdentity:
-    """Describe a hooked model.
-
-    Args:
-        host: The TransformerLens model.
-        z_shapes: Shape of z of each layer, (row pos head d_head), as a probe run saw it.
-        encoder: The tokenizer under its BOS policy.
-        name: What to call the model.
-        revision: Revision of the checkpoint, if one was asked for.
-
-    Raises:
-        ModelError: z is not (row pos head d_head), or layers have heads of different width.
-    """
-    wrong = [(layer, shape) for layer, shape in enumerate(z_shapes) if len(shape) != 4]
-    if wrong:
-        raise ModelError(f"z of layer {wrong[0][0]} has shape {wrong[0][1]}; needs (row pos head d_head)")
-    widths = sorted({shape[3] for shape in z_shapes})
-    if len(widths) > 1:
-        raise ModelError(f"heads of different width, d_head {widths}, are not supported")
-    weights = original_weights(host)
-    value_bias = _has_value_bias(host)
-    grid = HeadGrid(tuple(shape[2] for shape in z_shapes))
-    return ModelIdentity(
-        name=name,
-        architecture=str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture),
-        host=type(host).__name__,
-        grid=grid,
-        d_head=widths[0],
-        dtype=str(next(w.dtype for w in weights if w.is_floating_point())).removeprefix("torch."),
-        processing=_processing(host, value_bias),
-        value_bias=value_bias,
-        bos=encoder.bos,
-        weights_digest=weights_digest(weights),
-        tokenizer_digest=encoder.digest,
-        revision=revision,
-        n_kv_heads=shared_kv_heads(host.cfg, grid),
-        quantization=quantization_of(getattr(host, "original_model", None)),
-    )
+YOUNGER = ("n_kv_heads", "quantization")
+"""Fields of an identity that the first records do not have."""
 
 
-def shared_kv_heads(cfg: Any, grid: HeadGrid) -> int | None:
-    """Read how many key-value heads the heads of a layer share; None unless it is one number for all layers.
-
-    Both hosts have it as `n_key_value_heads`, which may be None or, for latent attention, a number that fits no layer.
-    """
-    by_layer = getattr(cfg, "per_layer_num_key_value_heads", None) or [cfg.n_key_value_heads]
-    numbers = {n for n in by_layer if n is not None}
-    heads = {n for n in grid.heads_per_layer if n}
-    if len(numbers) != 1 or len(heads) != 1:
-        return None
-    (n_kv_heads,), (n_heads,) = numbers, heads
-    return int(n_kv_heads) if n_kv_heads < n_heads and n_heads % n_kv_heads == 0 else None
+SMALL_PARTS = ("weights", "dtype", "quantisation", "tokenizer", "BOS")
+"""Parts of a model that may differ between making a record and using it: that is noted, and no error."""
+FORMATS = ("dtype", "quantisation")
+"""Parts that change the arithmetic, and not the model."""
 
 
-def _has_value_bias(host: Any) -> bool:
-    for block in host.blocks:
+class ModelIdentity(Frozen):
+    """Which model a record was made on, cheap to compute for 70B weights."""
+
+    name: str
+    architecture: str
+    host: str
+    """Class that was hooked, such as TransformerBridge."""
+    grid: HeadGrid
+    d_head: int
+    """Width of z a head."""
+    dtype: str
+    processing: Processing
+    value_bias: bool
+    """Whether the attention layers add a non-zero value bias to z as they stand."""
+    bos: bool
+    """Whether prompts begin with the BOS token."""
+    weights_digest: str
+    """Digest of the shapes of all weights and of a few sampled numbers of each, in float32."""
+    tokenizer_digest: str
+    """Digest of what the tokenizer makes of a probe text."""
+    revision: str | None = None
+    n_kv_heads: int | None = Field(None, ge=1)
+    """Key-value heads of every layer with attention, where they are fewer than its heads: head h reads from number
+    h // (n_heads / n_kv_heads). None where each head has its own, where layers differ, and where it is not known."""
+
+    quantization: str | None = None
+    """How the weights are quantised (nf4, int8, gptq, ...); None if they are not. `dtype` is that of the rest."""
+
+    @model_validator(mode="after")
+    def _even_groups(self) -> Self:
+        counts = {n_heads for n_heads in self.grid.heads_per_layer if n_heads}
+        n = self.n_kv_heads
+        if n is not None and (len(counts) != 1 or any(n_heads % n or n_heads == n for n_heads in counts)):
+            raise ValueError(f"{n} key-value heads are not shared evenly by the heads of each layer of {self.grid}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_what_there_is(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is younger than the first records where it is None, so that those keep their digests."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if value is not None or name not in YOUNGER}
+
+    def check_use(self, made_on: "ModelIdentity", what: str) -> tuple[str, ...]:
+        """Check that a record made on another model may be used on this one.
+
+        Args:
+            made_on: The model of the record.
+            what: The record in words, for the message.
+
+        Returns:
+            What differs without making the use wrong (weights, dtype, quantisation, tokenizer, BOS), to be recorded.
+
+        Raises:
+            MismatchError: The heads, their width, or the weight processing differ, so that z means something else.
+        """
+        if made_on.grid != self.grid or made_on.d_head != self.d_head:
+            raise MismatchError(
+                f"{what} was made on {made_on.name} ({made_on.grid}, d_head {made_on.d_head}) and cannot be used on "
+                f"{self.name} ({self.grid}, d_head {self.d_head}); fit it again on {self.name}"
+            )
+        if made_on.processing != self.processing and (made_on.value_bias or self.value_bias):
+            raise MismatchError(
+                f"{what} was made on {made_on.processing} weights and {self.name} now has {self.processing} weights; "
+                "with value biases z differs between them: load the model the same way as then"
+            )
+        return tuple(
+            f"{what}: {part} of {self.name} differs from {made_on.name}, on which it was made"
+            for part in self.differing(made_on)
+            if part in SMALL_PARTS
+        )
+
+    def differing(self, other: "ModelIdentity") -> tuple[str, ...]:
+        """Name the parts in which two models differ, their names and hosts aside."""
+        compared = {
+            "heads": (self.grid, other.grid),
+            "width of heads": (self.d_head, other.d_head),
+            "weight processing": (self.processing, other.processing),
+            "weights": (self.weights_digest, other.weights_digest),
+            "dtype": (self.dtype, other.dtype),
+            "quantisation": (self.quantization, other.quantization),
+            "tokenizer": (self.tokenizer_digest, other.tokenizer_digest),
+            "BOS": (self.bos, other.bos),
+        }
+        return tuple(part for part, (one, another) in compared.items() if one != another)
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries whose numbers go into a record."""
+    found = {}
+    for name in ("site_lens", "torch", "transformer-lens", "transformers"):
         try:
-            bias = block.attn.b_V
-        except (AttributeError, NotImplementedError):  # what the bridge raises without a bias, and for latent attention
-            continue
-        if isinstance(bias, Tensor) and bool((bias != 0).any()):
-            return True
-    return False
-
-
-def _processing(host: Any, value_bias: bool) -> Processing:
-    compatibility = getattr(host, "compatibility_mode", None)
-    if compatibility is None:  # HookedTransformer folds unless told not to; a bias that is still there was not folded
-        return "raw" if value_bias else "folded"
-    return "folded" if compatibility and not value_bias else "raw"
-
-
-def original_weights(host: nn.Module) -> list[nn.Parameter]:
-    """Return the weights of a model without the copies that a TransformerBridge adds to them."""
-    copies = {
-        id(weight)
-        for module in host.modules()
-        for method, parts in SPLIT.items()
-        if hasattr(module, method)
-        for part in parts
-        for weight in getattr(module, part).parameters()
-    }
-    return [weight for weight in host.parameters() if id(weight) not in copies]
-
-
-def weights_digest(weights: Iterable[nn.Parameter]) -> str:
-    """Hash shapes and a few numbers of weights, whatever the parameters are called.
-
-    A vector of zeros counts as none: TransformerBridge 3.9 gives every unembedding a bias of zeros. Packed weights are
-    left out: how they are packed depends on the machine.
-    """
-    samples = []
-    for weight in weights:
-        if not weight.is_floating_point() or (weight.ndim == 1 and not weight.any()):
-            continue
-        flat = weight.detach().reshape(-1)
-        index = np.linspace(0, flat.numel() - 1, N_SAMPLED).round().astype(np.int64)
-        picked = flat[torch.from_numpy(index).to(flat.device)].float().cpu()
-        samples.append([list(weight.shape), [f"{number:.6g}" for number in picked.tolist()]])
-    return digest_json(sorted(samples))
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -10,8 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from site_lens.core.errors import InputError, ModelError
-from site_lens.core.reading import is_folder
+from site_lens.models.base import HostModel, z_points
 from site_lens.models.bridge import BridgeModel, boot, keep_dtype_of_rotated, take_over
 from site_lens.models.checkpoints import (
     Remote,
@@ -22,20 +21,21 @@ from site_lens.models.checkpoints import (
     refuse_too_large,
     source_of,
 )
-from site_lens.models.context import Context
-from site_lens.models.guarding import lock_of, torch_defaults
+from site_lens.models.context_length import Context
+from site_lens.models.device import DType, device_of, memory_of, number_format, place
+from site_lens.models.fingerprint import identify
 from site_lens.models.hooked_transformer import HookedTransformerModel
-from site_lens.models.hooking import StopForward, hooked, split_heads
-from site_lens.models.host import HostModel, z_points
-from site_lens.models.identity import identify
-from site_lens.models.placing import DType, device_of, memory_of, number_format, place
-from site_lens.models.plain import Known, refuse_adapter_files, refuse_adapters
+from site_lens.models.hooks import StopForward, hooked, split_heads
+from site_lens.models.locking import lock_of, torch_defaults
 from site_lens.models.protocol import LensModel
 from site_lens.models.quantization import Quantization, bitsandbytes_settings, keep_gradients, named
-from site_lens.models.refusing import hooking, reason_of, refuse_unless_decoder, said_by
-from site_lens.models.self_check import refuse_if_failed, same_as_transformers, self_check
+from site_lens.models.quick_check import refuse_if_failed, same_as_transformers, self_check
+from site_lens.models.refusals import hooking, reason_of, refuse_unless_decoder, said_by
 from site_lens.models.text_decoder import sees_more_than_text
-from site_lens.models.tokens import Encoder, as_tokenizer, refuse_unfitting
+from site_lens.models.tokenization import Encoder, as_tokenizer, refuse_unfitting
+from site_lens.models.transformers_logits import Known, refuse_adapter_files, refuse_adapters
+from site_lens.records.errors import InputError, ModelError
+from site_lens.records.limited_io import is_folder
 
 HOSTS: dict[str, type[HostModel]] = {"TransformerBridge": BridgeModel, "HookedTransformer": HookedTransformerModel}
 """How each class of TransformerLens is driven. By name: TransformerLens 4 raises when asked for HookedTransformer."""
@@ -68,7 +68,7 @@ def load_model(
         bos: Whether prompts begin with BOS; what the checkpoint's own tokenizer does when None.
         revision: Branch, tag or commit of a hub checkpoint.
         trust_remote_code: Run Python code that comes with the checkpoint. Read it first.
-        check: Whether to refuse a model that fails a quick check; `examine` measures more.
+        check: Whether to refuse a model that fails a quick check; `check_model` measures more.
 
     Raises:
         InputError: There is no such model, it cannot be loaded as asked, it is no decoder of text, its checkpoint lacks
@@ -141,7 +141,7 @@ def wrap_model(
             the one in the model, which TransformerLens has made add BOS (or EOS, where there is none).
         name: What to call the model in records; its own name when None.
         bos: Whether prompts begin with BOS; what the tokenizer does when None.
-        check: Whether to refuse a model that fails a quick check; `examine` measures more.
+        check: Whether to refuse a model that fails a quick check; `check_model` measures more.
 
     Raises:
         InputError: It is no such model, has no language-model head, or has no tokenizer that fits.

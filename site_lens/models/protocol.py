@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from site_lens.core.heads import Head, HeadGrid
-from site_lens.core.provenance import ModelIdentity
-from site_lens.models.tokens import Encoder
+from site_lens.heads.head_set import Head, HeadGrid
+from site_lens.models.identity import ModelIdentity
+from site_lens.models.tokenization import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Prefix(Protocol):
         ...
 
 
-Site = Literal["z", "attn_out", "mlp_out", "residual"]
+HookPoint = Literal["z", "attn_out", "mlp_out", "residual"]
 """Where in a layer something is read or changed: `z`, the heads' outputs before W_O, (head d_head); `attn_out` and
 `mlp_out`, what the two blocks add to the residual stream, and `residual`, the stream behind the layer, (d_model)."""
 
@@ -87,7 +87,7 @@ class Edit:
     change: Callable[[Tensor], Tensor]
     column: int | None = -1
     """Column of the tokens of the call; None changes all of them, padding included."""
-    site: Site = "z"
+    hook_point: HookPoint = "z"
 
 
 class LensModel(Protocol):
@@ -114,7 +114,7 @@ class LensModel(Protocol):
         """Return z of every head at the last prompt token, float32; computes no logits."""
         ...
 
-    def last_outputs(self, batch: Batch, site: Site) -> Float[Tensor, "row layer d_model"]:
+    def last_outputs(self, batch: Batch, hook_point: HookPoint) -> Float[Tensor, "row layer d_model"]:
         """Return what stands at a site other than z of every layer at the last prompt token, float32.
 
         Raises:

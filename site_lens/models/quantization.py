@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from site_lens.core.errors import InputError, ModelError
+from site_lens.records.errors import InputError, ModelError
 
 Quantization = Literal["nf4", "int8"]
 

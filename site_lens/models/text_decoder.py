@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from site_lens.core.errors import ModelError
+from site_lens.records.errors import ModelError
 
 
 def sees_more_than_text(config: Any) -> bool:

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.core.errors import ModelError
-from site_lens.core.heads import Head
-from site_lens.models.guarding import on_model
-from site_lens.models.host import HostModel
+from site_lens.heads.head_set import Head
+from site_lens.models.base import HostModel
+from site_lens.models.locking import on_model
 from site_lens.models.protocol import LensModel
+from site_lens.records.errors import ModelError
 
 VOCABULARY_AT_ONCE = 2**14
 """Tokens of the vocabulary to multiply at a time."""

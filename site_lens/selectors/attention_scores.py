@@ -5,11 +5,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.core.digests import seed_stream
-from site_lens.core.scores import HeadScores
+from site_lens.heads.scores import HeadScores
 from site_lens.models.protocol import Batch
+from site_lens.records.hashing import seed_stream
+from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.indirect_effect import on_grid
-from site_lens.selectors.workbench import Workbench, once
 
 N_SEQUENCES, N_TOKENS = 32, 50
 """Sequences, and random tokens in each, which are then repeated (Yin and Steinhardt 2025: 1000 of 50; over 32 the means
@@ -19,31 +19,31 @@ HEADS_AT_ONCE = 2**26
 """Attention weights to hold at a time: heads are looked at in groups of that many numbers."""
 
 
-def induction(bench: Workbench) -> dict[str, HeadScores]:
+def induction(context: ComparisonContext) -> dict[str, HeadScores]:
     """Mean attention from a repeated token to the one behind its first occurrence.
 
     Reference: Olsson et al., arXiv 2209.11895 (prefix matching).
     """
-    return _scores(bench, "induction", "mean attention to the token behind the same token's first occurrence")
+    return _scores(context, "induction", "mean attention to the token behind the same token's first occurrence")
 
 
-def previous_token(bench: Workbench) -> dict[str, HeadScores]:
+def previous_token(context: ComparisonContext) -> dict[str, HeadScores]:
     """Mean attention to the token before; reference: Elhage et al. 2021."""
-    return _scores(bench, "previous_token", "mean attention to the token before")
+    return _scores(context, "previous_token", "mean attention to the token before")
 
 
-def duplicate_token(bench: Workbench) -> dict[str, HeadScores]:
+def duplicate_token(context: ComparisonContext) -> dict[str, HeadScores]:
     """Mean attention from a repeated token to its first occurrence; reference: Wang et al., arXiv 2211.00593."""
-    return _scores(bench, "duplicate_token", "mean attention to the same token's first occurrence")
+    return _scores(context, "duplicate_token", "mean attention to the same token's first occurrence")
 
 
-def _scores(bench: Workbench, name: str, meaning: str) -> dict[str, HeadScores]:
+def _scores(context: ComparisonContext, name: str, meaning: str) -> dict[str, HeadScores]:
     """Give every task the same scores: they belong to the model."""
-    measured, n_groups = _measured(bench)
+    measured, n_groups = _measured(context)
     values = measured[name]
     return {
         task: HeadScores(
-            grid=bench.model.grid,
+            grid=context.model.grid,
             values=values,
             selector=name,
             meaning=f"{meaning} on repeated random tokens, in [0, 1]; the same for every task",
@@ -51,15 +51,15 @@ def _scores(bench: Workbench, name: str, meaning: str) -> dict[str, HeadScores]:
             n_forwards=N_SEQUENCES * n_groups,
             n_labelled=0,
         )
-        for task in bench.tasks
+        for task in context.tasks
     }
 
 
 @once
-def _measured(bench: Workbench) -> tuple[dict[str, np.ndarray], int]:
+def _measured(context: ComparisonContext) -> tuple[dict[str, np.ndarray], int]:
     """Measure all three on the same sequences, (layer head) each; and count how often these were passed."""
-    model, grid = bench.model, bench.model.grid
-    tokens = repeated_tokens(bench)
+    model, grid = context.model, context.model.grid
+    tokens = repeated_tokens(context)
     width, n_before = tokens.shape[1], len(model.encoder.begin)
     batch = Batch.of(tokens.tolist(), pad=model.encoder.pad, device=model.device)
     heads = list(grid)
@@ -71,10 +71,10 @@ def _measured(bench: Workbench) -> tuple[dict[str, np.ndarray], int]:
     return {name: on_grid(grid, torch.cat([part[name] for part in parts])) for name in parts[0]}, len(parts)
 
 
-def repeated_tokens(bench: Workbench) -> np.ndarray:
+def repeated_tokens(context: ComparisonContext) -> np.ndarray:
     """(sequence token): BOS where the model has one, random ordinary tokens, and the same tokens again."""
-    encoder = bench.model.encoder
-    stream = seed_stream(bench.config.seed, "repeated tokens")
+    encoder = context.model.encoder
+    stream = seed_stream(context.config.seed, "repeated tokens")
     n = min(N_TOKENS, (encoder.n_ctx - len(encoder.begin)) // 2)
     drawn = stream.choice(encoder.ordinary_tokens, (N_SEQUENCES, n))
     begin = np.full((N_SEQUENCES, len(encoder.begin)), encoder.begin, dtype=np.int64)

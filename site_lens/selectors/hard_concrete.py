@@ -1,13 +1,13 @@
 """Hard-concrete gates: SITE's mixing with gates that are open or closed by chance, for a given share of the heads."""
 
-from site_lens.core.scores import HeadScores
-from site_lens.selectors.gate_laws import HardConcrete
+from site_lens.heads.scores import HeadScores
+from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.learned_gates import learn_gates
-from site_lens.selectors.workbench import Workbench, once
+from site_lens.site.gate_parametrization import HardConcrete
 
 
 @once
-def hard_concrete(bench: Workbench) -> dict[str, HeadScores]:
+def hard_concrete(context: ComparisonContext) -> dict[str, HeadScores]:
     """Learn for every head the probability that its gate is open, at a given density of open gates.
 
     The gates mix the task embedding in as SITE's alphas do, and are trained by the same loss and optimiser; but in
@@ -22,10 +22,10 @@ def hard_concrete(bench: Workbench) -> dict[str, HeadScores]:
     multiply a head's own output and are trained with a price on open gates instead of a density; neither chooses a
     checkpoint.
     """
-    config = bench.config
+    config = context.config
     law = HardConcrete(config.l0_density)
-    found = learn_gates(bench, law, name="hard_concrete", n_steps=config.l0_steps, lr=config.l0_lr)
-    grid = bench.model.grid
+    found = learn_gates(context, law, name="hard_concrete", n_steps=config.l0_steps, lr=config.l0_lr)
+    grid = context.model.grid
     return {
         name: HeadScores(
             grid=grid,

@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.core.heads import HeadGrid
-from site_lens.core.records import Float32
-from site_lens.core.scores import HeadScores
-from site_lens.selectors.workbench import Workbench, once
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadScores
+from site_lens.records.base import Float32
+from site_lens.selectors.context import ComparisonContext, once
 
 
 @once
-def indirect_effect(bench: Workbench) -> dict[str, HeadScores]:
+def indirect_effect(context: ComparisonContext) -> dict[str, HeadScores]:
     """Replace one head's z at the last token of few-shot prompts with shuffled labels by its mean over true ones.
 
     The score is the mean change of the probability of the right first token, in [-1, 1]; positive where the head
@@ -26,10 +26,10 @@ def indirect_effect(bench: Workbench) -> dict[str, HeadScores]:
     the prompts of the means, only queries of valid that the model answers with true labels; here every query counts,
     and the means' prompts ask rows of train, whose answers nobody looks at.
     """
-    grid = bench.model.grid
+    grid = context.model.grid
     found = {}
-    for task, embedding in mean_outputs(bench):
-        held = bench.probes(task, shuffled=True)
+    for task, embedding in mean_outputs(context):
+        held = context.probes(task, shuffled=True)
         clean = held.under([]).log_prob.exp()
         patched = held.answers(one_head_each(grid), embedding[None]).log_prob.exp()
         found[task] = HeadScores(
@@ -39,20 +39,20 @@ def indirect_effect(bench: Workbench) -> dict[str, HeadScores]:
             meaning="mean change of the answer's probability when the head's mean output is put into a prompt with "
             "shuffled labels; positive: the head carries the task",
             task=task,
-            n_forwards=mean_prompts(bench) + len(held) * (len(grid) + 1),
-            n_labelled=bench.labelled("effects", "probes", task=task),
+            n_forwards=mean_prompts(context) + len(held) * (len(grid) + 1),
+            n_labelled=context.labelled("effects", "probes", task=task),
         )
     return found
 
 
-def mean_outputs(bench: Workbench) -> Iterator[tuple[str, Float[Tensor, "layer head d_head"]]]:
+def mean_outputs(context: ComparisonContext) -> Iterator[tuple[str, Float[Tensor, "layer head d_head"]]]:
     """Yield every task and its heads' mean outputs over few-shot prompts, as many as indirect effects take."""
-    return ((task, bench.mean_z(task, bench.config.effect_prompts)) for task in bench.tasks)
+    return ((task, context.mean_z(task, context.config.effect_prompts)) for task in context.tasks)
 
 
-def mean_prompts(bench: Workbench) -> int:
+def mean_prompts(context: ComparisonContext) -> int:
     """Return how many prompts these means are over."""
-    return bench.config.effect_prompts or bench.config.n_prompts
+    return context.config.effect_prompts or context.config.n_prompts
 
 
 def one_head_each(grid: HeadGrid) -> Float[Tensor, "variant layer head"]:

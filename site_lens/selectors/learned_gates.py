@@ -8,14 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.core.fits import MixRule
-from site_lens.core.records import Float32
-from site_lens.core.scores import HeadGates
-from site_lens.selectors.checkpoints import Checkpoint, choose_checkpoint
-from site_lens.selectors.gate_laws import GateLaw
-from site_lens.selectors.site_loop import SiteLoop, UnitRun
-from site_lens.selectors.site_plan import SiteJob, make_plan
-from site_lens.selectors.workbench import Workbench
+from site_lens.heads.scores import HeadGates, MixRule
+from site_lens.records.base import Float32
+from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.validation import Checkpoint, choose_checkpoint
+from site_lens.site.gate_parametrization import GateParametrization
+from site_lens.site.optimizer import AlphaMapRun, SiteLoop
+from site_lens.site.plan import SiteJob, make_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,8 @@ class LearnedGates:
 
 
 def learn_gates(
-    bench: Workbench,
-    law: GateLaw,
+    context: ComparisonContext,
+    law: GateParametrization,
     *,
     name: str,
     n_steps: int,
@@ -49,7 +48,7 @@ def learn_gates(
     checkpoint of lowest loss on valid is kept, to which a law that costs something adds what it costs at the end.
 
     Args:
-        bench: Model, tasks and settings.
+        context: Model, tasks and settings.
         law: How the parameter becomes a gate.
         name: What the notes call it.
         n_steps: Steps.
@@ -60,37 +59,41 @@ def learn_gates(
     Raises:
         FitError: The losses of a task were not finite at any rate.
     """
-    config = bench.config.site_config(
+    config = context.config.site_config(
         shared=False, embedding="task", null="none", keep="best", patience=None, mix=mix, n_steps=n_steps,
-        eval_every=bench.config.eval_every(n_steps),
+        eval_every=context.config.eval_every(n_steps),
     )  # fmt: skip
-    warm = None if start is None else HeadGates.constant(bench.model.grid, start)
-    embeddings, rates = bench.embeddings(), bench.config.rates(lr)
+    warm = None if start is None else HeadGates.constant(context.model.grid, start)
+    embeddings, rates = context.embeddings(), context.config.rates(lr)
     jobs = [
         SiteJob(task, config.replace(lr=rate), embeddings[task.name], warm)
-        for task in bench.tasks.values()
+        for task in context.tasks.values()
         for rate in rates
     ]
-    plan = make_plan(bench.model, jobs)
-    loop = SiteLoop(bench.model, plan, budget_bytes=bench.budget_bytes, law=law)
-    runs = iter(loop.run(progress=bench.progress))
-    return {task: _learned(bench, law, name, task, {rate: next(runs) for rate in rates}) for task in bench.tasks}
+    plan = make_plan(context.model, jobs)
+    loop = SiteLoop(context.model, plan, budget_bytes=context.budget_bytes, law=law)
+    runs = iter(loop.run(progress=context.progress))
+    return {task: _learned(context, law, name, task, {rate: next(runs) for rate in rates}) for task in context.tasks}
 
 
-def _learned(bench: Workbench, law: GateLaw, name: str, task: str, runs: Mapping[float, UnitRun]) -> LearnedGates:
+def _learned(
+    context: ComparisonContext, law: GateParametrization, name: str, task: str, runs: Mapping[float, AlphaMapRun]
+) -> LearnedGates:
     """Choose among the runs of one task."""
     unit = next(iter(runs.values())).unit
-    mask = torch.tensor(bench.model.grid.mask)
+    mask = torch.tensor(context.model.grid.mask)
     found = {lr: _checkpoints(law, run, mask) for lr, run in runs.items()}
     chosen = choose_checkpoint(f"{name} of {task!r}", found, n_steps=unit.config.n_steps)
     gates, raw = chosen.state
     n_valid = len(unit.valid_questions)
     n_asked = sum(2 * run.unit.train_rows.size + len(run.eval_steps) * n_valid for run in runs.values())
-    rows = set(unit.train_rows.flat) | set(bench.embeddings()[task].labelled_rows)
-    return LearnedGates(gates, torch.tensor(raw), bench.config.n_prompts + n_asked, len(rows) + n_valid, chosen.notes)
+    rows = set(unit.train_rows.flat) | set(context.embeddings()[task].labelled_rows)
+    return LearnedGates(gates, torch.tensor(raw), context.config.n_prompts + n_asked, len(rows) + n_valid, chosen.notes)
 
 
-def _checkpoints(law: GateLaw, run: UnitRun, mask: Tensor) -> Iterator[Checkpoint[tuple[Float32, Float32]]]:
+def _checkpoints(
+    law: GateParametrization, run: AlphaMapRun, mask: Tensor
+) -> Iterator[Checkpoint[tuple[Float32, Float32]]]:
     """Yield the evaluations of a run, settled gates and parameter; the last has no loss where the run broke off."""
     raws = torch.tensor(np.array(run.raws))
     cost = law.penalty(raws, torch.ones(len(raws)), mask) if len(raws) else None

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from site_lens.core.errors import InputError, StorageError
-from site_lens.core.reading import is_hidden, read_file
-from site_lens.core.records import Frozen
+from site_lens.records.base import Frozen
+from site_lens.records.errors import InputError, StorageError
+from site_lens.records.limited_io import is_hidden, read_file
 
 logger = logging.getLogger(__name__)
 

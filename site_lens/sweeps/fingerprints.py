@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from site_lens.core.assets import DEMO_MODEL
-from site_lens.core.digests import digest_json
-from site_lens.core.errors import InputError
-from site_lens.core.reading import is_folder, is_hidden
+from site_lens.records.assets import DEMO_MODEL
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import digest_json
+from site_lens.records.limited_io import is_folder, is_hidden
 from site_lens.sweeps.schema import ModelChoice
 
 SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt")

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from site_lens.core.digests import code_version, digest_json
-from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteConfig
-from site_lens.core.task_files import load_tasks
-from site_lens.core.tasks import Task
-from site_lens.sweeps.entries import JobName, SweepPlan, labelled_parts
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import code_version, digest_json
+from site_lens.site.fit import SiteConfig
 from site_lens.sweeps.fingerprints import model_parts
 from site_lens.sweeps.schema import MOST_JOBS, EvaluationChoice, ModelChoice, NamedConfig, NamedTemplate, Sweep
+from site_lens.sweeps.store_schema import JobName, SweepPlan, labelled_parts
+from site_lens.tasks.loading import load_tasks
+from site_lens.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from site_lens.core.errors import InputError
+from site_lens.records.errors import InputError
 from site_lens.sweeps.engines import Completed, Resources
 from site_lens.sweeps.jobs import JobGroup
 from site_lens.sweeps.worker import GroupOutcome, Worker

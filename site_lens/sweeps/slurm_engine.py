@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from site_lens.core.errors import InputError
+from site_lens.records.errors import InputError
 from site_lens.sweeps.engines import Completed, Resources
 from site_lens.sweeps.jobs import JobGroup
 from site_lens.sweeps.worker import GroupOutcome, Worker

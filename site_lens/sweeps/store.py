@@ -25,16 +25,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from site_lens.core.checked import checked_methods
-from site_lens.core.digests import digest_json
-from site_lens.core.errors import InputError, MismatchError, StorageError, unknown_name
-from site_lens.core.provenance import ModelIdentity
-from site_lens.core.runs import Run
-from site_lens.sweeps.entries import Failure, JobName, StoredJob, SweepPlan, read_sealed, write_sealed
+from site_lens.models.identity import ModelIdentity
+from site_lens.records.errors import InputError, MismatchError, StorageError, unknown_name
+from site_lens.records.hashing import digest_json
+from site_lens.records.type_checks import checked_methods
+from site_lens.runs.run import Run
+from site_lens.sweeps.atomic_commit import described, files_of, harm, move_into_place, read_result
 from site_lens.sweeps.events import EventLog
-from site_lens.sweeps.marking import JOB_FILE, RESULT, check_store, make_store, own_entries, plan_files
-from site_lens.sweeps.placing import described, files_of, harm, move_into_place, read_result
-from site_lens.sweeps.seeds import merge_seeds
+from site_lens.sweeps.seed_merge import merge_seeds
+from site_lens.sweeps.store_mark import JOB_FILE, RESULT, check_store, make_store, own_entries, plan_files
+from site_lens.sweeps.store_schema import Failure, JobName, StoredJob, SweepPlan, read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from site_lens.core.errors import StorageError
-from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import PREFIX_BUDGET, SiteFits
-from site_lens.core.runs import Run
+from site_lens.activations.prefix_settings import PREFIX_BUDGET
+from site_lens.methods.evaluation import Evaluations
+from site_lens.records.errors import StorageError
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFits
 from site_lens.sweeps.events import Event, EventKind, EventLog
 from site_lens.sweeps.jobs import JobGroup, SweepJob, group_jobs
 from site_lens.sweeps.store import RunStore

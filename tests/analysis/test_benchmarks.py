@@ -15,9 +15,9 @@ from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, pu
 from analysis.benchmarks.run import read, table_of, write
 from analysis.benchmarks.settings import Settings
 from analysis.pages import END, START
-from site_lens.core.assets import DEMO_MODEL
-from site_lens.models.host import HostModel
+from site_lens.models.base import HostModel
 from site_lens.models.protocol import LensModel
+from site_lens.records.assets import DEMO_MODEL
 from tests.oracle import published_loop
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

@@ -14,9 +14,9 @@ from analysis.claims import (
     over_queries,
     over_tasks,
 )
-from site_lens.core.errors import InputError
-from site_lens.core.paired_tests import FEWEST, Paired
-from site_lens.core.statistics import Interval
+from site_lens.records.errors import InputError
+from site_lens.stats.intervals import Interval
+from site_lens.stats.paired_tests import FEWEST, Paired
 
 OPEN = "not testable at this size"
 

@@ -1,7 +1,7 @@
 """The table of chosen learning rates reads what the choice of a checkpoint notes."""
 
 from analysis.compare_methods import choices_table
-from site_lens.selectors.checkpoints import Checkpoint, choose_checkpoint
+from site_lens.selectors.validation import Checkpoint, choose_checkpoint
 
 
 def test_every_choice_is_counted_under_the_rate_that_won() -> None:

@@ -16,8 +16,8 @@ from analysis.lab import Lab
 from analysis.pages import END, START
 from analysis.results import Part, Result, Table
 from analysis.settings import STUDIES_TOML, Settings
-from site_lens.core.statistics import Interval
 from site_lens.models.protocol import LensModel
+from site_lens.stats.intervals import Interval
 from tests.fakes import fake_transfer
 
 ANALYSIS = STUDIES_TOML.parent

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import site_lens as sl
 from site_lens.explorer.serving import free_port
-from site_lens.interventions.live import LiveModel
+from site_lens.methods.live import LiveModel
 from site_lens.models.protocol import LensModel
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

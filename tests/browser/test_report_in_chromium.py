@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from site_lens.core.attention import AttentionSamples
-from site_lens.core.evaluation import Evaluations
-from site_lens.core.runs import ZERO_EMBEDDING, Run
-from site_lens.diagnostics.overlap import compare_heads
-from site_lens.reporting import write_comparison, write_report
+from site_lens.activations.attention_sample import AttentionSamples
+from site_lens.diagnostics.head_overlap import head_overlap
+from site_lens.methods.evaluation import Evaluations
+from site_lens.report import write_comparison, write_report
+from site_lens.runs.run import ZERO_EMBEDDING, Run
 from tests.fakes import fake_attention, fake_evaluation, fake_fits
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -120,7 +120,7 @@ def test_the_filter_hides_tasks_that_do_not_match(written: Path) -> None:
 
 
 def test_the_comparison_page_draws_all_figures(tmp_path: Path) -> None:
-    path = write_comparison(compare_heads(fake_fits(TASKS[:2])), tmp_path / "compare.html")
+    path = write_comparison(head_overlap(fake_fits(TASKS[:2])), tmp_path / "compare.html")
     document, console = opened(path)
     assert console == ""
     assert drawn(document) == {"difference", "similarity", "layer-profile", "overlap-counts"}

@@ -12,18 +12,18 @@ from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from site_lens.core.clusters import Clustering, CoClusters, Estimate, HeadClusters, TaskClusters
-from site_lens.core.digests import seed_stream
-from site_lens.core.errors import InputError, MismatchError
-from site_lens.core.fits import SiteConfig, SiteFit, SiteFits
-from site_lens.core.heads import Head, HeadGrid
-from site_lens.core.records import Float32, Record
-from site_lens.core.storage import load, save
+from site_lens.diagnostics.cluster_stability import adjusted_rand, together
 from site_lens.diagnostics.clustering import cluster_heads, cluster_tasks, cocluster
+from site_lens.diagnostics.clusters import Clustering, CoClusters, Estimate, HeadClusters, TaskClusters
 from site_lens.diagnostics.grouping import MOST_ORDERED, correlation_distance, group
-from site_lens.diagnostics.stability import adjusted_rand, together
-from tests.core.conftest import laws
+from site_lens.heads.head_set import Head, HeadGrid
+from site_lens.records.base import Float32, Record
+from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.hashing import seed_stream
+from site_lens.records.serialization import load, save
+from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from tests.fakes import GRID, fake_alphas, fake_fit, fake_identity
+from tests.samples import laws
 
 LARGE = HeadGrid.full(32, 32)
 RAGGED = HeadGrid((4, 0, 2))

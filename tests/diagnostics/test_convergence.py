@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import ArrayLike
 
 import site_lens as sl
-from site_lens.core.fits import SiteConfig, SiteFit, SiteTrace
-from site_lens.core.heads import HeadGrid
 from site_lens.diagnostics.convergence import bimodality, check_convergence
+from site_lens.heads.head_set import HeadGrid
+from site_lens.site.fit import SiteConfig, SiteFit, SiteTrace
 from tests.fakes import fake_fit, fake_identity
 
 FOUR = HeadGrid.full(1, 4)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.core.diagnosis import Finding
+from site_lens.diagnostics.diagnosis import Finding
 from tests.fake_studies import fake_landscape, fake_sensitivity
 from tests.fakes import fake_attention, fake_evaluation, fake_fit, fake_identity, fake_transfer
 
@@ -88,8 +88,8 @@ def test_a_run_of_one_piece_passes() -> None:
 
 def test_a_comparison_of_two_models_says_so(tmp_path: Path) -> None:
     one, other = fake_fit("antonym", model=HERE), fake_fit("antonym", model=OTHER)
-    mixed = sl.compare_heads({"one": one, "other": other})
+    mixed = sl.head_overlap({"one": one, "other": other})
     assert any("other-model" in note for note in mixed.notes)
     assert "other-model" in sl.write_comparison(mixed, tmp_path / "c.html").read_text(encoding="utf-8")
-    assert sl.compare_heads({"one": one, "other": fake_fit("plural", model=HERE)}).notes == ()
-    assert sl.compare_heads({"one": one, "other": fake_fit("antonym", model=HERE, task_digest=ROWS)}).notes
+    assert sl.head_overlap({"one": one, "other": fake_fit("plural", model=HERE)}).notes == ()
+    assert sl.head_overlap({"one": one, "other": fake_fit("antonym", model=HERE, task_digest=ROWS)}).notes

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from site_lens.core.attention import AttentionSamples
-from site_lens.core.digests import digest_json
-from site_lens.core.evaluation import Evaluations
-from site_lens.core.fits import SiteFit, SiteFits
-from site_lens.core.heads import Head
-from site_lens.core.profiles import PARTS, PATTERNS, HeadProfiles
-from site_lens.core.records import Float32
-from site_lens.core.runs import ZERO_EMBEDDING, Run
-from site_lens.core.scores import HeadGates, HeadScores, ScoresByTask
-from site_lens.core.statistics import Interval, wilson
+from site_lens.activations.attention_sample import AttentionSamples
+from site_lens.heads.head_set import Head
+from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
+from site_lens.methods.evaluation import Evaluations
+from site_lens.records.base import Float32
+from site_lens.records.hashing import digest_json
+from site_lens.runs.run import ZERO_EMBEDDING, Run
+from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.stats.intervals import Interval, wilson
+from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
 from tests.fakes import GRID, VERSIONS, fake_attention, fake_evaluation, fake_fit, fake_fits, fake_identity
 
 TASKS = ("antonym", "synonym")

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from site_lens.core.errors import InputError
-from site_lens.core.heads import HeadGrid, HeadSet
 from site_lens.explorer.basket import Basket
+from site_lens.heads.head_set import HeadGrid, HeadSet
+from site_lens.records.errors import InputError
 from tests.fakes import GRID, fake_identity
 
 ONE, TWO = HeadSet.of(GRID, ["L3H7", "L0H1"]), HeadSet.of(GRID, ["L5H5"])

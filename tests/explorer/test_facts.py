@@ -1,8 +1,8 @@
 """What a run says of a head is what its records hold, and nothing that they do not."""
 
-from site_lens.core.heads import Head
-from site_lens.core.runs import Run
 from site_lens.explorer.facts import head_facts
+from site_lens.heads.head_set import Head
+from site_lens.runs.run import Run
 from tests.explorer.looking import fake_run, two_seeds
 from tests.fakes import GRID, fake_fits
 

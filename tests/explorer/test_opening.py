@@ -11,9 +11,9 @@ from site_lens.explorer.page import Complaint, PageSource, show_page
 from site_lens.explorer.serving import free_port, serve_page
 from site_lens.explorer.view import Explorer
 from site_lens.models.protocol import LensModel
+from tests.cli.test_cli import run as command
 from tests.explorer.looking import fake_run
 from tests.fakes import fake_fits
-from tests.test_cli import run as command
 
 QUICK = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
 

@@ -8,11 +8,11 @@ import re
 import numpy as np
 from plotly.callbacks import InputDeviceState, Points
 
-from site_lens.core.fits import SiteFits
-from site_lens.core.heads import HeadGrid, HeadSet
-from site_lens.core.runs import Run
 from site_lens.explorer.state import Exploration
 from site_lens.explorer.view import Explorer
+from site_lens.heads.head_set import HeadGrid, HeadSet
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFits
 from tests.explorer.looking import FakeLive, fake_run, two_seeds
 from tests.fakes import GRID, fake_fit, fake_fits, fake_identity
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteFits
-from site_lens.core.heads import Head, HeadGrid, HeadSet
-from site_lens.core.runs import Run
 from site_lens.explorer.state import Cut, Exploration
+from site_lens.heads.head_set import Head, HeadGrid, HeadSet
+from site_lens.records.errors import InputError
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFits
 from tests.explorer.looking import FakeLive, fake_run
 from tests.fakes import GRID, fake_fit, fake_identity
 

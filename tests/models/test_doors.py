@@ -14,8 +14,8 @@ import transformers as hf
 from transformers import AutoTokenizer
 
 import site_lens as sl
-from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.protocol import Batch, LensModel
+from site_lens.records.assets import DEMO_MODEL
 from tests.models.test_loading import REFUSED
 from tests.tiny_models import MULTIMODAL, UNHOOKED, tiny_config, tiny_model
 from tests.tiny_tokenizers import tiny_tokenizer
@@ -160,7 +160,7 @@ def test_tokens_that_were_added_without_resizing_are_refused_by_both_doors(token
         assert outcome(lambda: sl.load_model(tmp_path)) is sl.InputError
         resized = tiny_model("llama", vocab_size=len(tokenizer))
         resized.resize_token_embeddings(len(more), mean_resizing=False)
-        assert {check.state for check in sl.examine(sl.wrap_model(resized, tokenizer=more), longest=100)} == {"ok"}
+        assert {check.state for check in sl.check_model(sl.wrap_model(resized, tokenizer=more), longest=100)} == {"ok"}
 
 
 def test_embeddings_may_have_more_rows_than_tokens_and_a_padding_token_may_have_none(tokenizer: Any) -> None:
@@ -169,7 +169,7 @@ def test_embeddings_may_have_more_rows_than_tokens_and_a_padding_token_may_have_
     padded.add_special_tokens({"pad_token": "<padding>"})
     model = wrapped(padded, len(tokenizer))
     assert model.encoder.vocabulary == len(tokenizer) < len(padded)
-    assert {check.state for check in sl.examine(model, longest=100)} == {"ok"}
+    assert {check.state for check in sl.check_model(model, longest=100)} == {"ok"}
     with pytest.raises(sl.InputError, match="<padding>"):
         model.encoder.encode(["Q: <padding>"])
 

@@ -45,5 +45,5 @@ def test_folded_value_biases_are_seen_and_an_embedding_of_the_raw_model_is_refus
     folded = hooked_transformer("gpt2", fold=True)
     assert folded.identity.processing == "folded"
     with pytest.raises(sl.MismatchError, match="raw weights and .* now has folded weights"):
-        sl.inject(folded, gates, embedding)
-    assert sl.inject(hosted("hooked gpt2"), gates, embedding)
+        sl.injection_edits(folded, gates, embedding)
+    assert sl.injection_edits(hosted("hooked gpt2"), gates, embedding)

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 import site_lens as sl
-from site_lens.core.fits import PrefixDType
-from site_lens.interventions.examining import PROMPTS
-from site_lens.interventions.generating import generate
-from site_lens.interventions.patching import injection
-from site_lens.interventions.prefixes import prefill_prompts
-from site_lens.models.host import SITE_HOOKS, HostModel
-from site_lens.models.protocol import Batch, Edit, LensModel, Site
+from site_lens.activations.generation import generate
+from site_lens.activations.injection import injection
+from site_lens.activations.model_checks import PROMPTS
+from site_lens.activations.prefill import prefill_prompts
+from site_lens.activations.prefix_settings import PrefixDType
+from site_lens.models.base import HOOK_NAMES, HostModel
+from site_lens.models.protocol import Batch, Edit, HookPoint, LensModel
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
 from tests.real_configs import RELEASED
 from tests.tiny_models import ARCHITECTURES, tiny_config
@@ -240,13 +240,13 @@ def test_an_edit_sees_and_sets_z_at_its_column_only(model: LensModel) -> None:
     assert (elsewhere - model.forward(batch, [Edit(0, torch.zeros_like)])).abs().max() > 1e-3
 
 
-SITES: tuple[Site, ...] = get_args(Site)
+HOOK_POINTS: tuple[HookPoint, ...] = get_args(HookPoint)
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_an_edit_of_all_columns_is_the_same_with_and_without_a_prefix(model: LensModel, site: Site) -> None:
+@pytest.mark.parametrize("hook_point", HOOK_POINTS)
+def test_an_edit_of_all_columns_is_the_same_with_and_without_a_prefix(model: LensModel, hook_point: HookPoint) -> None:
     batch = batch_of(model)
-    edits = [Edit(layer, lambda old: old.roll(1, -1), None, site) for layer in range(model.grid.n_layers)]
+    edits = [Edit(layer, lambda old: old.roll(1, -1), None, hook_point) for layer in range(model.grid.n_layers)]
     whole = model.forward(batch, edits)
     cached, _ = model.decode(model.prefill(batch.without_tail(1), edits=edits), batch.tokens[:, -1:], edits)
     assert gap(cached[:, -1], whole) < 1e-5
@@ -254,25 +254,25 @@ def test_an_edit_of_all_columns_is_the_same_with_and_without_a_prefix(model: Len
     assert gap(last_only[:, -1], whole) > 1e-3
 
 
-@pytest.mark.parametrize("site", [site for site in SITES if site != "z"])
-def test_an_edit_sees_and_sets_what_stands_at_its_site(model: LensModel, site: Site) -> None:
+@pytest.mark.parametrize("hook_point", [point for point in HOOK_POINTS if point != "z"])
+def test_an_edit_sees_and_sets_what_stands_at_its_site(model: LensModel, hook_point: HookPoint) -> None:
     batch = batch_of(model)
-    outputs = model.last_outputs(batch, site)
+    outputs = model.last_outputs(batch, hook_point)
     seen = {}
 
     def look(layer: int, old: Tensor) -> Tensor:
         seen[layer] = old.detach()
         return old
 
-    clean = model.forward(batch, [Edit(layer, partial(look, layer), site=site) for layer in (0, 1)])
+    clean = model.forward(batch, [Edit(layer, partial(look, layer), hook_point=hook_point) for layer in (0, 1)])
     assert all(gap(seen[layer], outputs[:, layer]) < 1e-5 for layer in (0, 1))
-    assert gap(model.forward(batch, [Edit(1, lambda old: old.roll(1, -1), site=site)]), clean) > 1e-4
+    assert gap(model.forward(batch, [Edit(1, lambda old: old.roll(1, -1), hook_point=hook_point)]), clean) > 1e-4
 
 
 def test_the_residual_stream_behind_the_last_layer_is_what_the_logits_are_made_of(model: LensModel) -> None:
     batch = batch_of(model)
     swapped = model.last_outputs(batch, "residual")[:, -1].roll(1, 0)
-    last = Edit(model.grid.n_layers - 1, lambda old: swapped, site="residual")
+    last = Edit(model.grid.n_layers - 1, lambda old: swapped, hook_point="residual")
     assert gap(model.forward(batch, [last]), model.forward(batch).roll(1, 0)) < 1e-5
 
 
@@ -302,7 +302,7 @@ def test_an_edit_of_the_wrong_shape_is_refused_with_both_shapes(model: LensModel
 def test_hooks_are_gone_after_use_and_after_an_exception(model: LensModel) -> None:
     batch = batch_of(model)
     points = model.host.hook_dict  # type: ignore[attr-defined]
-    ours = [points[name.format(layer=layer)] for name in SITE_HOOKS.values() for layer in range(model.grid.n_layers)]
+    ours = [points[name.format(layer=layer)] for name in HOOK_NAMES.values() for layer in range(model.grid.n_layers)]
     before = [(len(point.fwd_hooks), len(point._forward_hooks)) for point in ours]
 
     def fail(z: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ def test_hooks_are_gone_after_use_and_after_an_exception(model: LensModel) -> No
         model.forward(batch, [Edit(0, fail)])
     model.prefill(batch)
     assert [(len(point.fwd_hooks), len(point._forward_hooks)) for point in ours] == before
-    at_z = [points[SITE_HOOKS["z"].format(layer=layer)] for layer in range(model.grid.n_layers)]
+    at_z = [points[HOOK_NAMES["z"].format(layer=layer)] for layer in range(model.grid.n_layers)]
     assert not any(point.fwd_hooks or point._forward_hooks for point in at_z)  # the bridge has its own at other sites
 
 

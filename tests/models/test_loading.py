@@ -15,9 +15,9 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 import site_lens as sl
-from site_lens.core.assets import DEMO_MODEL
 from site_lens.models.protocol import Batch, LensModel
-from site_lens.models.self_check import self_check
+from site_lens.models.quick_check import self_check
+from site_lens.records.assets import DEMO_MODEL
 from tests.tiny_models import tiny_model
 
 
@@ -219,7 +219,7 @@ def test_a_map_of_devices_puts_every_part_where_it_says(
     parts = ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm", "model.rotary_emb", "lm_head"]
     model = sl.load_model(tiny_folder("llama"), dtype="float32", device_map=dict.fromkeys(parts, "cpu"))
     assert model.identity.replace(name="") == tiny("llama").identity.replace(name="")
-    assert {check.state for check in sl.examine(model, longest=100)} == {"ok"}
+    assert {check.state for check in sl.check_model(model, longest=100)} == {"ok"}
 
 
 def test_a_device_and_a_map_of_devices_are_not_taken_together() -> None:
@@ -354,7 +354,7 @@ def test_folded_value_biases_are_seen_and_an_embedding_of_the_raw_model_is_refus
     folded = sl.wrap_model(bridge)
     assert (raw.identity.processing, folded.identity.processing) == ("raw", "folded")
     with pytest.raises(sl.MismatchError, match="raw weights and .* now has folded weights"):
-        sl.inject(folded, sl.HeadGates.constant(folded.grid, 0.5), embedding)
+        sl.injection_edits(folded, sl.HeadGates.constant(folded.grid, 0.5), embedding)
 
 
 def test_bos_follows_the_tokenizer_unless_told_otherwise(demo: LensModel, tiny_folder: Callable[[str], Path]) -> None:

@@ -14,8 +14,8 @@ import transformers
 from torch import Tensor
 
 import site_lens as sl
-from site_lens.interventions.examining import PROMPTS
-from site_lens.interventions.plain_models import find_projections
+from site_lens.activations.hf_models import find_projections
+from site_lens.activations.model_checks import PROMPTS
 from site_lens.models.loading import load_model
 from site_lens.models.protocol import Batch, LensModel
 from site_lens.models.quantization import KEPT, Quantization, bitsandbytes_settings
@@ -64,7 +64,7 @@ def batch_of(model: LensModel, prompts: tuple[str, ...] = PROMPTS) -> Batch:
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_check_of_the_support_card_is_good(kind: str, how: Quantization, quantised: Quantised) -> None:
-    checks = {check.code: check for check in sl.examine(quantised(kind, how), longest=100)}
+    checks = {check.code: check for check in sl.check_model(quantised(kind, how), longest=100)}
     states = {code: check.state for code, check in checks.items()}
     skipped = {"generation": "skipped"} if how == "int8" else {}  # its rounding depends on the batch
     assert states == dict.fromkeys(states, "ok") | skipped
@@ -113,7 +113,7 @@ def test_a_quantised_plain_model_runs_a_fit_of_the_quantised_toolkit_without_a_w
         assert (handle.differences, handle.uncompared) == ((), ())
         ids = torch.tensor([model.encoder.encode(PROMPTS[:1])[0]])
         made = hf_model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
-    edits = sl.inject(model, fit.gates, fit.embedding)
+    edits = sl.injection_edits(model, fit.gates, fit.embedding)
     assert sl.generate(model, PROMPTS[:1], edits, max_new_tokens=4, stop_at="\0") == [
         model.encoder.decode(made[0, ids.shape[1] :].tolist())
     ]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.core.heads import Head
+from site_lens.heads.head_set import Head
 from site_lens.models.protocol import Batch, LensModel
 from site_lens.models.weights import copying_scores, direct_logits
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES

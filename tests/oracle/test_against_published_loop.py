@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.core.digests import seed_stream
-from site_lens.core.sampling import embedding_prompts
 from site_lens.models.protocol import LensModel
-from site_lens.selectors.site_plan import make_plan
+from site_lens.records.hashing import seed_stream
+from site_lens.site.plan import make_plan
+from site_lens.tasks.prompt_sampling import embedding_prompts
 from tests.oracle import published_loop
 
 PUBLISHED = sl.SiteConfig.paper(n_steps=50, n_prompts=8, n_shots=4, n_valid=5)

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from site_lens.core.clusters import CoClusters, Estimate, HeadClusters, TaskClusters
-from site_lens.core.digests import seed_stream
-from site_lens.core.heads import HeadGrid
-from site_lens.core.overlap import MEASURES, Overlap
+from site_lens.diagnostics.clusters import CoClusters, Estimate, HeadClusters, TaskClusters
+from site_lens.diagnostics.overlap import MEASURES, Overlap
+from site_lens.heads.head_set import HeadGrid
+from site_lens.records.hashing import seed_stream
 
 SMALL = HeadGrid.full(2, 3)
 SCRIPT = "<script>alert(1)</script>%{x}"

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.errors import InputError
-from site_lens.core.evaluation import Evaluations
-from site_lens.core.statistics import wilson
+from site_lens.methods.evaluation import Evaluations
+from site_lens.records.errors import InputError
+from site_lens.stats.intervals import wilson
 from tests.fakes import ACCURACIES, fake_evaluation
 
 EVALUATIONS = Evaluations([fake_evaluation("antonym"), fake_evaluation("synonym", {"ten_shot": 0.5, "odd": 0.25})])

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.fits import SiteConfig, SiteFit, SiteTrace
-from site_lens.core.heads import HeadGrid
+from site_lens.heads.head_set import HeadGrid
+from site_lens.site.fit import SiteConfig, SiteFit, SiteTrace
 from tests.fakes import fake_fit, fake_identity
 
 RAGGED = HeadGrid((2, 0, 2))

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteConfig
-from site_lens.core.heads import HeadGrid
-from site_lens.core.scores import HeadGates
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadGates
+from site_lens.records.errors import InputError
+from site_lens.site.fit import SiteConfig
 from tests.fakes import fake_fit, fake_identity
 
 RAGGED = HeadGrid((4, 0, 2))

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.errors import InputError, MismatchError
-from site_lens.core.fits import SiteConfig, SiteFits
-from site_lens.core.heads import HeadGrid
+from site_lens.heads.head_set import HeadGrid
+from site_lens.records.errors import InputError, MismatchError
+from site_lens.site.fit import SiteConfig, SiteFits
 from tests.fakes import fake_fit, fake_identity
 
 SMALL = fake_identity(grid=HeadGrid.full(1, 2))

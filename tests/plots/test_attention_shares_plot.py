@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.core.profiles import PARTS
-from site_lens.plots.attention_shares import LOOKS
-from tests.diagnostics.test_roles import HEADS, planted_profiles
+from site_lens.studies.head_profiles.plot import LOOKS
+from site_lens.studies.head_profiles.result import PARTS
+from tests.studies.test_roles import HEADS, planted_profiles
 
 
 @pytest.mark.parametrize("task", [None, "b"])

@@ -1,7 +1,7 @@
 import numpy as np
 
 from site_lens import plots
-from site_lens.core.digests import seed_stream
+from site_lens.records.hashing import seed_stream
 from tests.plots.fakes import SCRIPT, fake_co_clusters, names_of
 
 TASKS, HEADS = ["a", "b", "c"], ["L0H1", "L2H0", "L1H3"]

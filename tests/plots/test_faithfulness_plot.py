@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.core.digests import digest_json, seed_stream
-from site_lens.core.faithfulness import DIRECTIONS, Faithfulness
+from site_lens.records.hashing import digest_json, seed_stream
+from site_lens.studies.faithfulness.result import DIRECTIONS, Faithfulness
 from tests.fakes import VERSIONS, fake_identity
 from tests.plots.fakes import SCRIPT
 

@@ -3,8 +3,8 @@
 import pytest
 
 import site_lens as sl
-from site_lens.plots.fit_ablation import COLORS
-from site_lens.plots.style import INK
+from site_lens.plots.theme import INK
+from site_lens.studies.ablation.plot import COLORS
 from tests.small_experiments import fake_ablation
 
 RATES = {"default": 0.5, "up": 0.8, "down": 0.2, "same": 0.5}

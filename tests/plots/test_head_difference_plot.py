@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.errors import MismatchError
-from site_lens.core.heads import HeadGrid
-from site_lens.core.scores import HeadGates, HeadScores
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadGates, HeadScores
+from site_lens.records.errors import MismatchError
 from tests.fakes import fake_fit, fake_identity
 
 SMALL = HeadGrid.full(1, 2)

@@ -6,13 +6,11 @@ import plotly.io as pio
 import pytest
 from numpy.typing import ArrayLike
 
-import site_lens.plots.head_map
 from site_lens import plots
-from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteConfig, SiteFit
-from site_lens.core.heads import HeadGrid
-from site_lens.core.scores import HeadGates, HeadScores
-from tests.fakes import fake_fit, fake_identity
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadGates, HeadScores
+from site_lens.site.fit import SiteConfig, SiteFit
+from tests.fakes import fake_fit
 
 SMALL = HeadGrid.full(2, 3)
 RAGGED = HeadGrid((4, 0, 2))
@@ -100,64 +98,3 @@ def test_a_sessions_default_template_does_not_change_the_figure() -> None:
         assert plots.head_map(fake_fit("a")).to_json() == before
     finally:
         pio.templates.default = default
-
-
-@pytest.mark.parametrize("name", plots.__all__)
-def test_every_name_of_the_package_stays_a_function_at_the_second_use(name: str) -> None:
-    assert site_lens.plots.head_map is plots.head_map
-    for _ in range(2):
-        namespace: dict[str, object] = {}
-        exec(f"import site_lens.plots.{name}\nfrom site_lens.plots import {name}", namespace)
-        assert callable(namespace[name])
-
-
-def test_the_same_record_draws_the_same_figure_twice() -> None:
-    fit = fake_fit("antonym", model=fake_identity(grid=RAGGED))
-    first, second = plots.head_map(fit), plots.head_map(fit)
-    assert isinstance(first, go.Figure)
-    assert first.to_json() == second.to_json()
-
-
-@pytest.mark.parametrize(("kv_groups", "size"), [(1, 8), (2, 4), (8, 1)])
-def test_brackets_group_the_heads_that_share_a_key_value_head(kv_groups: int, size: int) -> None:
-    figure = plots.head_map(fake_fit("antonym"), kv_groups=kv_groups)
-    flat = [shape for shape in figure.layout.shapes if shape.y0 == shape.y1]
-    assert len(flat) == kv_groups
-    assert len(figure.layout.shapes) == 3 * kv_groups
-    for group, shape in enumerate(flat):
-        assert [h for h in range(8) if shape.x0 <= h <= shape.x1] == list(range(group * size, (group + 1) * size))
-        assert shape.y0 < 0  # pixels below the map
-    assert "key-value head" in figure.layout.xaxis.title.text
-
-
-def test_hover_names_the_key_value_head() -> None:
-    values = plots.head_map(fake_fit("antonym"), kv_groups=2).data[0]
-    assert values.text.tolist() == [[0] * 4 + [1] * 4] * 6
-    assert values.hovertemplate.endswith("<br>key-value head %{text}<extra></extra>")
-
-
-def test_a_fit_brings_the_groups_of_its_model_and_others_can_be_asked_for() -> None:
-    fit = fake_fit("antonym", model=fake_identity(n_kv_heads=4))
-    assert plots.head_map(fit).to_json() == plots.head_map(fit, kv_groups=4).to_json()
-    assert len(plots.head_map(fit, kv_groups=2).layout.shapes) == 6
-    assert not plots.head_map(fit.gates).layout.shapes
-
-
-def test_without_groups_nothing_is_said_of_key_value_heads() -> None:
-    assert "key-value" not in str(plots.head_map(fake_fit("antonym")).to_json())
-
-
-def test_layers_without_attention_do_not_hinder_the_groups() -> None:
-    fit = fake_fit("antonym", model=fake_identity(grid=HeadGrid((4, 0, 4))))
-    assert len(plots.head_map(fit, kv_groups=2).layout.shapes) == 6
-
-
-@pytest.mark.parametrize("kv_groups", [-2, 0, 3, 16])
-def test_groups_that_do_not_divide_the_heads_are_refused(kv_groups: int) -> None:
-    with pytest.raises(InputError, match=f"8 heads do not divide into {kv_groups} groups"):
-        plots.head_map(fake_fit("antonym"), kv_groups=kv_groups)
-
-
-def test_layers_of_different_numbers_of_heads_share_no_groups() -> None:
-    with pytest.raises(InputError, match="layers of 2 and 4 heads share no grouping into 2 key-value heads"):
-        plots.head_map(fake_fit("antonym", model=fake_identity(grid=RAGGED)), kv_groups=2)

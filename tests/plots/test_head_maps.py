@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.errors import InputError
-from site_lens.core.fits import SiteFits
-from site_lens.core.heads import HeadGrid
+from site_lens.heads.head_set import HeadGrid
+from site_lens.records.errors import InputError
+from site_lens.site.fit import SiteFits
 from tests.fakes import fake_fit, fake_fits, fake_identity
 
 TASKS = ["antonym", "synonym", "capital", "plural", "<i>odd</i>"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.errors import InputError
+from site_lens.records.errors import InputError
 from tests.fakes import fake_fit
 
 

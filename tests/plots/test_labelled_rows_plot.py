@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.evaluation import Evaluations
-from site_lens.core.method_table import MethodTable
-from site_lens.diagnostics.methods import tabulate_methods
+from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.method_table import MethodTable
+from site_lens.methods.tabulate import method_table
 from tests.fakes import fake_evaluation
 
 PLANTED = {"zero_shot": 0.1, "ten_shot": 0.5, "frugal": 0.3, "site": 0.8, "greedy": 0.7}
@@ -13,7 +13,7 @@ ROWS = (0, 10, 10, 90, 400)
 
 def table_of(planted: dict[str, float] = PLANTED, rows: tuple[int, ...] = ROWS) -> MethodTable:
     one = fake_evaluation("antonym", planted).replace(labelled_rows=rows)
-    return tabulate_methods(Evaluations([one]), ["ten_shot"])
+    return method_table(Evaluations([one]), ["ten_shot"])
 
 
 def test_every_method_stands_at_its_rows_and_its_accuracy() -> None:

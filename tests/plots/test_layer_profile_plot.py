@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.heads import HeadGrid
+from site_lens.heads.head_set import HeadGrid
 from tests.plots.fakes import SCRIPT, fake_overlap, names_of
 
 RAGGED = HeadGrid((4, 0, 2))

@@ -1,18 +1,18 @@
 import pytest
 
 from site_lens import plots
-from site_lens.core.evaluation import Evaluations
-from site_lens.core.method_table import MethodTable
-from site_lens.diagnostics.methods import tabulate_methods
-from site_lens.plots.accuracy import REFERENCE_LOOK
-from site_lens.plots.style import INK, PALETTE
+from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.method_table import MethodTable
+from site_lens.methods.tabulate import method_table
+from site_lens.plots._accuracy import REFERENCE_LOOK
+from site_lens.plots.theme import INK, PALETTE
 from tests.fakes import ACCURACIES, fake_evaluation
 
 TASKS = ("antonym", "synonym")
 
 
 def table_of(accuracies: dict[str, float] = ACCURACIES) -> MethodTable:
-    return tabulate_methods(Evaluations(fake_evaluation(task, accuracies) for task in TASKS), ["ten_shot"])
+    return method_table(Evaluations(fake_evaluation(task, accuracies) for task in TASKS), ["ten_shot"])
 
 
 def test_means_and_bars_are_those_of_the_record_best_on_top() -> None:
@@ -47,7 +47,7 @@ def test_references_have_the_colour_they_have_elsewhere_and_a_line() -> None:
 
 
 def test_a_single_task_is_said_to_be_one() -> None:
-    one = tabulate_methods(Evaluations([fake_evaluation("antonym")]), ["ten_shot"])
+    one = method_table(Evaluations([fake_evaluation("antonym")]), ["ten_shot"])
     assert "one task" in plots.method_means(one).layout.title.subtitle.text
 
 

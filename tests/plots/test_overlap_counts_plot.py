@@ -1,7 +1,7 @@
 import numpy as np
 
 from site_lens import plots
-from site_lens.core.heads import HeadGrid
+from site_lens.heads.head_set import HeadGrid
 from tests.plots.fakes import fake_overlap, names_of
 
 SCORES = [[[0.9, 0.9, 0.1], [0.1, 0.9, 0.1]], [[0.9, 0.1, 0.1], [0.1, 0.9, 0.1]], [[0.9, 0.1, 0.1], [0.1, 0.1, 0.1]]]

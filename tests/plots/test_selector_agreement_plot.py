@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.digests import seed_stream
-from site_lens.core.errors import InputError
-from site_lens.core.heads import HeadGrid
-from site_lens.core.scores import HeadScores, ScoresByTask
-from site_lens.core.selector_agreement import SelectorAgreement
-from site_lens.diagnostics.selectors import compare_selectors
+from site_lens.diagnostics.selector_agreement import SelectorAgreement, compare_selectors
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadScores, ScoresByTask
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import seed_stream
 
 GRID = HeadGrid.full(4, 8)
 EVIL = "<b>x</b>"

@@ -5,12 +5,12 @@ import pytest
 from scipy.cluster.hierarchy import dendrogram
 
 from site_lens import plots
-from site_lens.core.clusters import HeadClusters, TaskClusters
-from site_lens.core.errors import InputError
-from site_lens.core.heads import HeadGrid
-from site_lens.core.overlap import Overlap
-from site_lens.plots.similarity import Measure, short
-from site_lens.plots.style import least_width
+from site_lens.diagnostics.clusters import HeadClusters, TaskClusters
+from site_lens.diagnostics.overlap import Overlap
+from site_lens.heads.head_set import HeadGrid
+from site_lens.plots._similarity import Measure, short
+from site_lens.plots.theme import least_width
+from site_lens.records.errors import InputError
 from tests.plots.fakes import SCRIPT, fake_head_clusters, fake_overlap, fake_task_clusters, names_of
 
 NAMES = ["antonym", "synonym", "capital"]

@@ -3,7 +3,7 @@
 import pytest
 
 import site_lens as sl
-from site_lens.core.task_arithmetic import KINDS
+from site_lens.studies.task_arithmetic.result import KINDS
 from tests.small_experiments import fake_arithmetic
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.core.clusters import Estimate
-from site_lens.core.errors import InputError
-from site_lens.plots.style import PALETTE
-from site_lens.plots.task_map import Layout
+from site_lens.diagnostics.clusters import Estimate
+from site_lens.plots._task_map import Layout
+from site_lens.plots.theme import PALETTE
+from site_lens.records.errors import InputError
 from tests.plots.fakes import SCRIPT, fake_task_clusters, names_of
 
 NAMES = ["antonym", "synonym", "capital", "plural"]

@@ -1,7 +1,7 @@
 import numpy as np
 
 from site_lens import plots
-from site_lens.core.fits import SiteConfig
+from site_lens.site.fit import SiteConfig
 from tests.fakes import fake_fit
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from site_lens.core.digests import digest_bytes, digest_json
+from site_lens.records.hashing import digest_bytes, digest_json
 
 HOSTILE = [
     "", " ", "\0", "..", "../../x", "/etc/passwd", "a" * 500, "<script>alert(1)</script>", "\x1b[31mred",

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import site_lens as sl
-from site_lens.core.digests import digest_bytes
-from site_lens.core.reading import current_limits, parse_json, read_file
-from site_lens.core.storage import record_paths, save
-from tests.core.conftest import fit, gates
+from site_lens.records.hashing import digest_bytes
+from site_lens.records.limited_io import current_limits, parse_json, read_file
+from site_lens.records.serialization import record_paths, save
 from tests.fakes import fake_fits
 from tests.safety.mutations import signed
 from tests.safety.watching import refused, watched
+from tests.samples import fit, gates
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_columns_of_other_things_are_refused_unread(tmp_path: Path) -> None:
 
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x").write_bytes(b"12345")
-    monkeypatch.setattr("site_lens.core.reading._check_file", lambda *arguments: None)
+    monkeypatch.setattr("site_lens.records.limited_io._check_file", lambda *arguments: None)
     assert read_file(tmp_path / "x", 5) == b"12345"
     with pytest.raises(OSError, match="it is larger than 4 bytes"):
         read_file(tmp_path / "x", 4)

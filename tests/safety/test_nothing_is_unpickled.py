@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from tests.core.conftest import SAMPLES
 from tests.safety.test_strange_tensors import Touch
 from tests.safety.watching import only_our_errors, watched
+from tests.samples import SAMPLES
 
 ROOT = Path(sl.__file__).parent.parent
 
@@ -96,22 +96,20 @@ OPENING = re.compile(
 """Calls that open a file, or read one that was opened."""
 
 OPENED_ELSEWHERE = {
-    "site_lens/core/reading.py": "the door itself",
-    "site_lens/core/assets.py": "a part of the package",
-    "site_lens/core/outputs.py": "files that it writes, and the list of them, which it adds to",
+    "site_lens/records/limited_io.py": "the door itself",
+    "site_lens/tasks/demo_tasks.py": "a part of the package",
+    "site_lens/records/outputs.py": "files that it writes, and the list of them, which it adds to",
     "site_lens/cli/__init__.py": "the null device, for what nobody reads any more",
-    "site_lens/interventions/published_files.py": "a file of known size, to be compared with what would be written",
-    "site_lens/core/digests.py": "sources of the package, which are only digested",
-    "site_lens/reporting/page.py": "parts of packages",
-    "site_lens/reporting/images.py": "images that it drew a moment before",
-    "site_lens/interventions/tensor_files.py": "bytes that came through the door",
+    "site_lens/site/published_files.py": "a file of known size, to be compared with what would be written",
+    "site_lens/records/hashing.py": "sources of the package, which are only digested",
+    "site_lens/report/page.py": "parts of packages",
+    "site_lens/report/images.py": "images that it drew a moment before",
+    "site_lens/site/published_tensors.py": "bytes that came through the door",
     "site_lens/sweeps/fingerprints.py": "weights of a local model, which are only digested",
-    "site_lens/sweeps/placing.py": "the folder of a result that it wrote a moment before, to have it last",
+    "site_lens/sweeps/atomic_commit.py": "the folder of a result that it wrote a moment before, to have it last",
     "site_lens/sweeps/events.py": "its own event log, to append to it",
-    "site_lens/demo/measure.py": "what the training of the demo model left",
-    "site_lens/demo/training.py": "its own checkpoint",
 }
-"""Modules that open files without `core/reading.py`, and why: what they open is no stranger's, or was read before."""
+"""Modules that open files without `records/limited_io.py`, and why: it is no stranger's file, or was read before."""
 
 
 def test_files_of_others_are_opened_in_one_place() -> None:
@@ -121,7 +119,7 @@ def test_files_of_others_are_opened_in_one_place() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and OPENING.fullmatch(ast.unparse(node.func))
     }
-    assert opened - set(OPENED_ELSEWHERE) == set()  # read it with core/reading.py, or say above why not
+    assert opened - set(OPENED_ELSEWHERE) == set()  # read it with records/limited_io.py, or say above why not
     assert set(OPENED_ELSEWHERE) - opened == set()
 
 
@@ -166,7 +164,7 @@ def test_no_record_that_is_saved_is_a_pickle(tmp_path: Path) -> None:
 def test_a_model_folder_with_a_pickle_in_it_is_refused_and_not_run(name: str, tmp_path: Path) -> None:
     import shutil
 
-    from site_lens.core.assets import DEMO_MODEL
+    from site_lens.records.assets import DEMO_MODEL
 
     trap, folder = tmp_path / "ran", tmp_path / "model"
     shutil.copytree(DEMO_MODEL, folder)

@@ -11,9 +11,9 @@ import pytest
 
 import site_lens as sl
 from site_lens.cli import main
-from site_lens.core.outputs import LISTED, is_sealed, listed, sealed
-from site_lens.core.run_folder import SAVED, read_mark, study_mark, write_mark
-from site_lens.core.storage import record_paths
+from site_lens.records.outputs import LISTED, is_sealed, listed, sealed
+from site_lens.records.serialization import record_paths
+from site_lens.runs.run_folder import SAVED, read_mark, study_mark, write_mark
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
 
 MODEL = fake_identity(grid=sl.HeadGrid.full(2, 2))
@@ -57,7 +57,7 @@ WRITERS: dict[str, tuple[str, Callable[..., Any]]] = {
     "comparison": (
         "x.html",
         lambda path, **options: sl.write_comparison(
-            sl.compare_heads(fake_fits(["antonym", "plural"], model=MODEL)), path, **options
+            sl.head_overlap(fake_fits(["antonym", "plural"], model=MODEL)), path, **options
         ),
     ),
     "image": ("x.svg", figure_into),
@@ -347,7 +347,7 @@ def test_whenever_saving_is_cut_off_the_folder_holds_one_of_the_two_runs(
 
 
 def test_a_list_that_names_files_elsewhere_removes_none_of_them(saved: Path, tmp_path: Path) -> None:
-    from site_lens.core.digests import digest_bytes
+    from site_lens.records.hashing import digest_bytes
 
     (tmp_path / "precious").write_text("mine")
     (saved / "link").symlink_to(tmp_path)
@@ -383,8 +383,8 @@ def test_a_run_takes_no_study_that_its_report_does_not_show() -> None:
 
 
 def test_the_studies_that_a_run_takes_are_those_that_its_report_shows() -> None:
-    from site_lens.core.runs import STUDIES
-    from site_lens.reporting.studies import _BLOCKS
+    from site_lens.report.studies import _BLOCKS
+    from site_lens.runs.run import STUDIES
 
     assert set(STUDIES) == {kind.kind for kind in _BLOCKS}
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import site_lens as sl
 from site_lens.cli import main
-from site_lens.core.shown import visible
+from site_lens.records.terminal_escape import visible
 from tests.browser.test_report_in_chromium import CHROMIUM, opened
 from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import ACCURACIES, fake_attention, fake_evaluation, fake_fit, fake_identity, fake_transfer
-from tests.reporting.test_report import Tags
+from tests.report.test_report import Tags
 from tests.small_experiments import fake_ablation, fake_arithmetic
 
 EVIL = [
@@ -92,7 +92,7 @@ def pages(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     assert run == evil_run()
     return {
         "report": sl.write_report(run, folder / "report.html", title=EVIL[1]),
-        "comparison": sl.write_comparison(sl.compare_heads(run.fits), folder / "comparison.html"),
+        "comparison": sl.write_comparison(sl.head_overlap(run.fits), folder / "comparison.html"),
     }
 
 
@@ -217,7 +217,7 @@ def test_no_name_acts_on_the_terminal(
 
 
 def test_tables_of_accuracies_show_methods_of_any_name(capsys: pytest.CaptureFixture[str]) -> None:
-    from site_lens.cli.showing import show_run
+    from site_lens.cli.output import show_run
 
     run = evil_run()
     show_run(replace(run, fits=sl.SiteFits([next(iter(run.fits.values())).replace(status="nonfinite")])), {}, False)

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import site_lens as sl
-from site_lens.core.outputs import PARTS
-from site_lens.core.record_sets import file_name
-from site_lens.core.run_folder import has_mark, study_mark
-from site_lens.core.storage import save
+from site_lens.records.collections import file_name
+from site_lens.records.outputs import PARTS
+from site_lens.records.serialization import save
+from site_lens.runs.run_folder import has_mark, study_mark
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
 from tests.safety.mutations import damaged, texts
 from tests.safety.watching import only_our_errors, refused, watched

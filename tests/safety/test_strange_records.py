@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save as to_safetensors
 
-from site_lens.core.records import Record
-from site_lens.core.storage import load, record_paths, save
-from tests.core.conftest import SAMPLES
+from site_lens.records.base import Record
+from site_lens.records.serialization import load, record_paths, save
 from tests.safety.mutations import damaged, json_values, signed, texts, with_a_change
 from tests.safety.watching import only_our_errors, watched
+from tests.samples import SAMPLES
 
 Pair = tuple[bytes, dict[str, Any]]
 """The arrays of a record as bytes, and its manifest."""

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 import site_lens as sl
-from site_lens.core.digests import digest_json
-from site_lens.sweeps.entries import SweepPlan, read_sealed, write_sealed
-from site_lens.sweeps.keeping import collect_garbage, damaged_results, export_runs, job_states, odd_results
-from site_lens.sweeps.marking import FOLDERS, MARK_FILE
+from site_lens.records.hashing import digest_json
+from site_lens.sweeps.maintenance import collect_garbage, damaged_results, export_runs, job_states, odd_results
 from site_lens.sweeps.store import RunStore
+from site_lens.sweeps.store_mark import FOLDERS, MARK_FILE
+from site_lens.sweeps.store_schema import SweepPlan, read_sealed, write_sealed
 from site_lens.sweeps.worker import Worker
+from tests.cli.test_cli import run
 from tests.safety.test_strange_folders import contents, removed
 from tests.safety.watching import limited_memory, watched
 from tests.sweeps.faulty import CONFIG, Faulty, small_sweep
-from tests.test_cli import run
 
 OTHER = CONFIG | {"name": "other", "lr": 0.1}
 COMMANDS = (["list"], ["show"], ["verify"], ["gc"], ["gc", "--damaged"], ["export"])
@@ -321,8 +321,8 @@ def test_files_of_an_operating_system_change_nothing(place: Path, store: RunStor
 
 
 def test_a_study_keeps_nothing_behind_a_link(tmp_path: Path) -> None:
-    from site_lens.core.pieces import Pieces
-    from site_lens.core.run_folder import check_run_folder, study_pieces
+    from site_lens.records.checkpoint import StudyCheckpoint
+    from site_lens.runs.run_folder import check_run_folder, study_pieces
 
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -332,7 +332,7 @@ def test_a_study_keeps_nothing_behind_a_link(tmp_path: Path) -> None:
     with pytest.raises(sl.StorageError):
         check_run_folder(tmp_path / "run")
     with pytest.raises(sl.StorageError):
-        Pieces(place, "any").once("a", lambda: pytest.fail("measured before it is known where to keep it"))
+        StudyCheckpoint(place, "any").once("a", lambda: pytest.fail("measured before it is known where to keep it"))
     assert list(outside.iterdir()) == []
 
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import site_lens as sl
-from site_lens.core.task_rows import read_rows
-from site_lens.core.tasks import SPLITS
+from site_lens.tasks.rows import read_rows
+from site_lens.tasks.task import SPLITS
 from tests.safety.mutations import damaged, json_values, texts, with_a_change
 from tests.safety.watching import only_our_errors, watched
 

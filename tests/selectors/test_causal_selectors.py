@@ -9,17 +9,17 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 import site_lens as sl
-from site_lens.core.digests import seed_stream
-from site_lens.core.sampling import sample_rows
-from site_lens.core.scores import HeadScores
-from site_lens.interventions.asking import Asked
+from site_lens.activations.queries import Queries
+from site_lens.heads.scores import HeadScores
 from site_lens.models.protocol import Batch, Edit, LensModel
-from site_lens.selectors.gradients import attribution_patching, gradient_importance
+from site_lens.records.hashing import seed_stream
+from site_lens.selectors.ablation import mean_ablation, zero_ablation
+from site_lens.selectors.attribution import attribution_patching, gradient_importance
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.indirect_effect import indirect_effect, one_head_each
-from site_lens.selectors.knock_out import mean_ablation, zero_ablation
-from site_lens.selectors.settings import ComparisonConfig
-from site_lens.selectors.table import SELECTORS, score_heads, scores_of
-from site_lens.selectors.workbench import Workbench, once
+from site_lens.selectors.registry import SELECTORS, score_heads, scores_of
+from site_lens.tasks.prompt_sampling import sample_rows
 from tests.planted import CARRIERS, COUNTER
 
 CAUSAL = [name for name, selector in SELECTORS.items() if selector.causal]
@@ -32,13 +32,13 @@ def auc(scores: HeadScores, carriers: tuple[str, ...]) -> float:
 
 
 @pytest.mark.parametrize("selector", CAUSAL)
-def test_every_causal_selector_ranks_the_planted_heads_first(planted_bench: Workbench, selector: str) -> None:
+def test_every_causal_selector_ranks_the_planted_heads_first(planted_bench: ComparisonContext, selector: str) -> None:
     found = scores_of(planted_bench, selector)
     for task, scores in found.items():
         assert auc(scores, CARRIERS[task[-1]]) == 1, task
 
 
-def test_shuffled_scores_do_not_rank_them_first(planted_bench: Workbench) -> None:
+def test_shuffled_scores_do_not_rank_them_first(planted_bench: ComparisonContext) -> None:
     stream = seed_stream("shuffled")
     areas = []
     for scores in indirect_effect(planted_bench).values():
@@ -49,7 +49,7 @@ def test_shuffled_scores_do_not_rank_them_first(planted_bench: Workbench) -> Non
 
 
 @pytest.mark.parametrize("selector", ["indirect_effect", "attribution_patching", "zero_ablation", "mean_ablation"])
-def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: Workbench, selector: str) -> None:
+def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: ComparisonContext, selector: str) -> None:
     for scores in scores_of(planted_bench, selector).values():
         assert scores[COUNTER] < 0
         assert scores.values.min() == scores[COUNTER]
@@ -59,7 +59,7 @@ def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: Wor
     "score", [indirect_effect, zero_ablation, mean_ablation, attribution_patching, gradient_importance]
 )
 def test_heads_that_write_nothing_score_zero(
-    planted_bench: Workbench, score: Callable[[Workbench], dict[str, HeadScores]]
+    planted_bench: ComparisonContext, score: Callable[[ComparisonContext], dict[str, HeadScores]]
 ) -> None:
     for task, scores in score(planted_bench).items():
         idle = ~sl.HeadSet.of(scores.grid, [*CARRIERS[task[-1]], COUNTER]).mask()
@@ -67,17 +67,17 @@ def test_heads_that_write_nothing_score_zero(
 
 
 @pytest.fixture
-def bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> Workbench:
+def context(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
     config = ComparisonConfig(n_prompts=8, n_shots=4, n_probes=6, effect_prompts=None)
-    return Workbench(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]], config, progress=False)
+    return ComparisonContext(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]], config, progress=False)
 
 
-def test_the_indirect_effect_is_that_of_patching_head_by_head_in_whole_prompts(bench: Workbench) -> None:
-    model, task = bench.model, "antonym"
-    asked = Asked.of(model, bench.probe_set(task, shuffled=True).prompts)
+def test_the_indirect_effect_is_that_of_patching_head_by_head_in_whole_prompts(context: ComparisonContext) -> None:
+    model, task = context.model, "antonym"
+    asked = Queries.of(model, context.probe_set(task, shuffled=True).prompts)
     batch = Batch.of(asked.ids, pad=0, device=model.device)
     targets = asked.targets(model.device)[:, None]
-    mean = bench.mean_z(task)
+    mean = context.mean_z(task)
 
     def answer(edits: list[Edit]) -> torch.Tensor:
         with torch.no_grad():
@@ -92,56 +92,58 @@ def test_the_indirect_effect_is_that_of_patching_head_by_head_in_whole_prompts(b
             return changed
 
         plain = (answer([Edit(place.layer, patched)]) - answer([])).mean()
-        assert indirect_effect(bench)[task][head] == pytest.approx(float(plain), abs=1e-5)
+        assert indirect_effect(context)[task][head] == pytest.approx(float(plain), abs=1e-5)
 
 
-def test_attribution_patching_is_the_indirect_effect_to_first_order(bench: Workbench) -> None:
-    held, mean = bench.probes("antonym", shuffled=True), bench.mean_z("antonym")
+def test_attribution_patching_is_the_indirect_effect_to_first_order(context: ComparisonContext) -> None:
+    held, mean = context.probes("antonym", shuffled=True), context.mean_z("antonym")
     z, gradient = held.gradients(torch.exp)
     linear = ((mean - z) * gradient).sum(-1).flatten(1).T  # (head prompt)
     clean = held.under([]).log_prob.exp()
     gaps = []
     for step in (0.02, 0.01):
-        moved = (held.answers(step * one_head_each(bench.model.grid), mean[None]).log_prob.exp() - clean) / step
+        moved = (held.answers(step * one_head_each(context.model.grid), mean[None]).log_prob.exp() - clean) / step
         gaps.append(float((moved - linear).abs().max()))
     assert gaps[0] < 0.05 * float(linear.abs().max())
     assert gaps[1] < 0.7 * gaps[0]  # what is left shrinks with the step
-    assert np.allclose(attribution_patching(bench)["antonym"].values.ravel(), linear.mean(1).numpy(), atol=1e-6)
+    assert np.allclose(attribution_patching(context)["antonym"].values.ravel(), linear.mean(1).numpy(), atol=1e-6)
 
 
 def test_a_knock_out_of_the_last_token_is_the_same_through_the_prefix_and_over_whole_prompts(
-    bench: Workbench,
+    context: ComparisonContext,
 ) -> None:
-    model, task = bench.model, "country-capital"
-    asked = Asked.of(model, bench.probe_set(task).prompts)
+    model, task = context.model, "country-capital"
+    asked = Queries.of(model, context.probe_set(task).prompts)
     batch = Batch.of(asked.ids, pad=0, device=model.device)
     targets = asked.targets(model.device)[:, None]
     zeroed = Edit(2, lambda z: torch.cat([torch.zeros_like(z[:, :1]), z[:, 1:]], 1))
     with torch.no_grad():
         clean, without = (model.forward(batch, edits).log_softmax(-1).gather(1, targets) for edits in ([], [zeroed]))
-    assert zero_ablation(bench)[task]["L2H0"] == pytest.approx(float((clean - without).mean()), abs=1e-5)
+    assert zero_ablation(context)[task]["L2H0"] == pytest.approx(float((clean - without).mean()), abs=1e-5)
 
 
-def test_a_knock_out_at_all_tokens_takes_more_than_the_last_token(bench: Workbench) -> None:
-    config = bench.config.replace(knock_out_at="all", n_probes=2)
-    task = bench.tasks["antonym"]
-    everywhere = zero_ablation(Workbench(bench.model, task, config))["antonym"]
-    last = zero_ablation(Workbench(bench.model, task, config.replace(knock_out_at="last")))["antonym"]
+def test_a_knock_out_at_all_tokens_takes_more_than_the_last_token(context: ComparisonContext) -> None:
+    config = context.config.replace(knock_out_at="all", n_probes=2)
+    task = context.tasks["antonym"]
+    everywhere = zero_ablation(ComparisonContext(context.model, task, config))["antonym"]
+    last = zero_ablation(ComparisonContext(context.model, task, config.replace(knock_out_at="last")))["antonym"]
     first_layer = everywhere.values[0] - last.values[0]
     assert np.abs(first_layer).max() > 0.01  # what layer 0 does at earlier tokens counts only in one of the two
     assert np.allclose(everywhere.values[-1], last.values[-1], atol=1e-4)  # the last layer acts at the last token alone
     assert "prompt tokens" in everywhere.meaning
 
 
-def test_the_same_draws_make_the_same_scores_whoever_else_is_on_the_bench(bench: Workbench) -> None:
-    alone = Workbench(bench.model, bench.tasks["antonym"], bench.config, progress=False)
-    assert np.allclose(indirect_effect(alone)["antonym"].values, indirect_effect(bench)["antonym"].values, atol=1e-6)
+def test_the_same_draws_make_the_same_scores_whoever_else_is_on_the_bench(context: ComparisonContext) -> None:
+    alone = ComparisonContext(context.model, context.tasks["antonym"], context.config, progress=False)
+    assert np.allclose(indirect_effect(alone)["antonym"].values, indirect_effect(context)["antonym"].values, atol=1e-6)
 
 
-def test_probes_ask_rows_of_valid_or_of_train_behind_demonstrations_of_train(bench: Workbench) -> None:
-    task = bench.tasks["antonym"]
+def test_probes_ask_rows_of_valid_or_of_train_behind_demonstrations_of_train(context: ComparisonContext) -> None:
+    task = context.tasks["antonym"]
     for split, rows in (("valid", task.valid), ("train", task.train)):
-        one = Workbench(bench.model, task, bench.config.replace(probe_queries=split, n_valid=5), progress=False)
+        one = ComparisonContext(
+            context.model, task, context.config.replace(probe_queries=split, n_valid=5), progress=False
+        )
         drawn, shuffled = one.probe_set(task.name), one.probe_set(task.name, shuffled=True)
         queries = [prompt.text.rsplit("Q: ", 1)[1] for prompt in drawn.prompts]
         assert queries == [prompt.text.rsplit("Q: ", 1)[1] for prompt in shuffled.prompts]
@@ -153,11 +155,14 @@ def test_probes_ask_rows_of_valid_or_of_train_behind_demonstrations_of_train(ben
         assert counted == 5 + len(drawn.labelled_rows | (asked if split == "train" else set()))
 
 
-def test_effects_are_of_means_over_as_many_prompts_as_the_settings_say(bench: Workbench) -> None:
-    task = bench.tasks["antonym"]
-    few, many = (Workbench(bench.model, task, bench.config.replace(effect_prompts=n), progress=False) for n in (8, 100))
+def test_effects_are_of_means_over_as_many_prompts_as_the_settings_say(context: ComparisonContext) -> None:
+    task = context.tasks["antonym"]
+    few, many = (
+        ComparisonContext(context.model, task, context.config.replace(effect_prompts=n), progress=False)
+        for n in (8, 100)
+    )
     for score in (indirect_effect, attribution_patching):
-        values = [score(one)["antonym"].values for one in (bench, few, many)]
+        values = [score(one)["antonym"].values for one in (context, few, many)]
         assert np.array_equal(values[0], values[1])  # 8 is M here
         assert not np.allclose(values[0], values[2], atol=1e-5)
 
@@ -182,7 +187,7 @@ def test_an_unknown_selector_is_refused_with_the_nearest_name(demo: LensModel, d
         score_heads(demo, demo_tasks["antonym"], ["indirect_efect"])
 
 
-def test_the_table_names_every_selector_as_its_scores_do(planted_bench: Workbench) -> None:
+def test_the_table_names_every_selector_as_its_scores_do(planted_bench: ComparisonContext) -> None:
     for name in SELECTORS:
         first = next(iter(scores_of(planted_bench, name).values()))
         assert first.selector == name
@@ -190,10 +195,10 @@ def test_the_table_names_every_selector_as_its_scores_do(planted_bench: Workbenc
         assert first.n_forwards is not None
 
 
-def test_functions_of_one_name_keep_what_each_of_them_made(planted_bench: Workbench) -> None:
-    def named(number: int) -> Callable[[Workbench], int]:
+def test_functions_of_one_name_keep_what_each_of_them_made(planted_bench: ComparisonContext) -> None:
+    def named(number: int) -> Callable[[ComparisonContext], int]:
         @once
-        def head_weights(bench: Workbench) -> int:
+        def head_weights(context: ComparisonContext) -> int:
             calls.append(number)
             return number
 
@@ -208,20 +213,20 @@ def test_functions_of_one_name_keep_what_each_of_them_made(planted_bench: Workbe
 def test_a_stopwatch_counts_its_share_of_what_is_made_for_all_tasks(
     demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
-    bench = Workbench(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]])
+    context = ComparisonContext(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]])
 
     def part() -> None:
         time.sleep(0.1)
 
     def whole() -> None:
         time.sleep(0.1)
-        bench.once(("part",), part)
+        context.once(("part",), part)
 
     found = []
     for first in (True, False):  # whoever made it
-        with bench.stopwatch() as watch:
-            bench.once(("whole",), whole)
-            bench.once(("part",), part)
+        with context.stopwatch() as watch:
+            context.once(("whole",), whole)
+            context.once(("part",), part)
             time.sleep(0.02)
         assert watch.elapsed >= (0.22 if first else 0.02)
         found.append(watch.seconds)

@@ -6,21 +6,21 @@ import pytest
 import site_lens as sl
 from site_lens.models.bridge import BridgeModel
 from site_lens.models.protocol import LensModel
-from site_lens.selectors.gate_laws import HardConcrete
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.hard_concrete import hard_concrete
 from site_lens.selectors.learned_gates import learn_gates
-from site_lens.selectors.settings import ComparisonConfig
-from site_lens.selectors.workbench import Workbench
+from site_lens.site.gate_parametrization import HardConcrete
 from tests.planted import CARRIERS, COUNTER
-from tests.selectors.test_site import Faulty
+from tests.site.test_fitting import Faulty
 
 SMALL = ComparisonConfig(n_prompts=8, n_shots=4, l0_steps=60, site=sl.SiteConfig(batch_size=4))
 BRIEF = SMALL.replace(l0_steps=15)
 
 
-def bench_of(model: LensModel, tasks: dict[str, sl.Task], config: ComparisonConfig = SMALL) -> Workbench:
+def bench_of(model: LensModel, tasks: dict[str, sl.Task], config: ComparisonConfig = SMALL) -> ComparisonContext:
     two = [tasks["antonym"], tasks["choose_last_of_3"]]
-    return Workbench(model, two, config, progress=False)
+    return ComparisonContext(model, two, config, progress=False)
 
 
 @pytest.mark.parametrize("density", [0.1, 0.25, 0.5])
@@ -34,15 +34,15 @@ def test_the_density_asked_for_is_reached(demo: LensModel, demo_tasks: dict[str,
 
 def test_the_scores_order_the_heads_as_the_settled_gates_do(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     law = HardConcrete(0.25)
-    bench = bench_of(demo, demo_tasks)
-    for found in learn_gates(bench, law, name="gates", n_steps=60, lr=0.2).values():
+    context = bench_of(demo, demo_tasks)
+    for found in learn_gates(context, law, name="gates", n_steps=60, lr=0.2).values():
         order = np.argsort(law.open_probability(found.raw).numpy().ravel())
         assert (np.diff(found.gates.ravel()[order]) >= 0).all()
         assert (found.gates == 0).any()
 
 
 def test_the_planted_heads_are_open_and_the_one_that_works_against_the_task_is_closed(
-    planted_bench: Workbench,
+    planted_bench: ComparisonContext,
 ) -> None:
     for task, scores in hard_concrete(planted_bench).items():
         assert min(scores[head] for head in CARRIERS[task[-1]]) > 0.9
@@ -51,7 +51,7 @@ def test_the_planted_heads_are_open_and_the_one_that_works_against_the_task_is_c
 
 def test_a_task_scores_the_same_whoever_else_is_on_the_bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     together = hard_concrete(bench_of(demo, demo_tasks, BRIEF))["antonym"]
-    alone = hard_concrete(Workbench(demo, demo_tasks["antonym"], BRIEF, progress=False))["antonym"]
+    alone = hard_concrete(ComparisonContext(demo, demo_tasks["antonym"], BRIEF, progress=False))["antonym"]
     assert np.allclose(alone.values, together.values, atol=1e-4)
 
 
@@ -63,16 +63,16 @@ def test_settings_of_sites_controls_do_not_reach_the_gates(demo: LensModel, demo
 
 
 def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    bench = bench_of(demo, demo_tasks, SMALL.replace(l0_steps=3))
-    for task, scores in hard_concrete(bench).items():
-        n_valid = min(64, len(bench.tasks[task].valid))
+    context = bench_of(demo, demo_tasks, SMALL.replace(l0_steps=3))
+    for task, scores in hard_concrete(context).items():
+        n_valid = min(64, len(context.tasks[task].valid))
         # The embedding, and for three rates three steps there and back, and four evaluations.
         assert scores.n_forwards == 8 + 3 * (2 * 3 * 4 + 4 * n_valid)
-        shown = set(bench.embeddings()[task].labelled_rows)
+        shown = set(context.embeddings()[task].labelled_rows)
         assert scores.n_labelled is not None
         n_train = scores.n_labelled - n_valid
-        assert len(shown) <= n_train <= min(len(shown) + 3 * 4, len(bench.tasks[task].train))
-    assert hard_concrete(bench) is hard_concrete(bench)
+        assert len(shown) <= n_train <= min(len(shown) + 3 * 4, len(context.tasks[task].train))
+    assert hard_concrete(context) is hard_concrete(context)
 
 
 def test_a_loss_that_is_not_a_number_is_an_error(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import site_lens as sl
-from site_lens.core.heads import HeadGrid
+from site_lens.heads.head_set import HeadGrid
 from site_lens.sweeps.jobs import JobGroup, SweepJob
 from site_lens.sweeps.store import RunStore
 from tests.fakes import fake_evaluation, fake_fit, fake_identity
@@ -133,7 +133,7 @@ def tally(sweep: sl.Sweep, store: Path, diary: Path) -> Tally:
     """Count, reading every result whole."""
     from site_lens.sweeps.events import read_events
     from site_lens.sweeps.jobs import jobs_of
-    from site_lens.sweeps.keeping import damaged_results
+    from site_lens.sweeps.maintenance import damaged_results
 
     opened = RunStore(store)
     keys = [job.key for job in jobs_of(sweep)]

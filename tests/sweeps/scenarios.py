@@ -116,7 +116,7 @@ def harmed_files(folder: Path, harm: Callable[[Path], None], *, n_tasks: int, ev
     harmed = store.stored_keys()[::every]
     for key in harmed:
         harm(sorted(store.result_folder(key).rglob("*.safetensors"))[0])
-    from site_lens.sweeps.keeping import collect_garbage, damaged_results
+    from site_lens.sweeps.maintenance import collect_garbage, damaged_results
 
     if sorted(damaged_results(store)) != harmed:
         raise RuntimeError("verify does not find what was harmed")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.core.digests import code_version
+from site_lens.records.hashing import code_version
 from site_lens.sweeps import jobs as jobs_module
 from site_lens.sweeps.fingerprints import folder_digest
 from site_lens.sweeps.jobs import JobGroup, group_jobs, jobs_of
@@ -80,7 +80,7 @@ def test_other_rows_and_another_version_change_the_key(tmp_path: Path, monkeypat
 def test_every_commit_of_the_code_that_measures_has_a_name_of_its_own(tmp_path: Path) -> None:
     copy = shutil.copytree(PACKAGE, tmp_path / "site_lens", ignore=shutil.ignore_patterns("__pycache__", "demo"))
     assert code_version(copy) == code_version()
-    for file, changes in (("cli/commands.py", False), ("selectors/site_loop.py", True), ("core/fits.py", True)):
+    for file, changes in (("cli/commands.py", False), ("site/optimizer.py", True), ("site/fit.py", True)):
         before = code_version.__wrapped__(copy)
         with (copy / file).open("a") as stream:
             stream.write("# changed\n")

@@ -15,8 +15,8 @@ from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep, tally
 from tests.sweeps.ray_session import ray_session
 from tests.sweeps.scenarios import driver, finish, n_results, on_ray, wait_for
-from tests.sweeps.test_driving import clean
-from tests.sweeps.test_fitting import SWEEP
+from tests.sweeps.test_fit_jobs import SWEEP
+from tests.sweeps.test_runner import clean
 
 pytest.importorskip("ray")
 

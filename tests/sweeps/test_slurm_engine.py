@@ -14,7 +14,7 @@ from site_lens.sweeps.slurm_engine import SlurmEngine
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep, tally
-from tests.sweeps.test_driving import clean
+from tests.sweeps.test_runner import clean
 
 pytest.importorskip("submitit")
 

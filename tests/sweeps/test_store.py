@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.sweeps.entries import SweepPlan
 from site_lens.sweeps.jobs import SweepJob, jobs_of
-from site_lens.sweeps.keeping import collect_garbage, damaged_results, job_states
+from site_lens.sweeps.maintenance import collect_garbage, damaged_results, job_states
 from site_lens.sweeps.store import RunStore
+from site_lens.sweeps.store_schema import SweepPlan
 from tests.fakes import fake_identity
 from tests.sweeps.faulty import GRID, made_up, small_sweep
 from tests.test_public_names import loaded_after

@@ -1,0 +1,1 @@
+"""Activations at hook_z: capture, edits, injection, prefill, cached queries, generation."""

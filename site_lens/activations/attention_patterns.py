@@ -1,0 +1,84 @@
+"""Attention of chosen heads on a task's prompts, sampled so that it can be looked at later."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from site_lens.activations.attention_sample import AttentionSample
+from site_lens.heads.head_set import Head
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.records.base import Float32
+from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import seed_stream
+from site_lens.tasks.prompt_sampling import few_shot_prompts
+from site_lens.tasks.prompt_template import PromptTemplate
+from site_lens.tasks.task import Task
+
+SHOTS = (0, 3)
+"""Demonstrations in the prompts of a sample: the bare query, where SITE acts, and one that shows the task."""
+
+
+@on_model
+def sample_attention(
+    model: LensModel,
+    task: Task,
+    heads: Iterable[Head | str],
+    *,
+    n_shots: Sequence[int] = SHOTS,
+    template: PromptTemplate | None = None,
+    seed: int = 0,
+) -> AttentionSample:
+    """Record what some heads attend to on one test query of a task, without any edit.
+
+    Args:
+        model: The model.
+        task: The task; the query is drawn from its test rows, demonstrations from train.
+        heads: The heads; a few, as the record holds (query key) for each.
+        n_shots: Demonstrations of each prompt.
+        template: How examples become text; the paper's when None.
+        seed: Seed of the draws.
+
+    Raises:
+        InputError: No head or no prompt is asked for, a head is not the model's, or the task has too few rows.
+    """
+    check_sizes(seed=seed)
+    chosen = [Head.parse(head) if isinstance(head, str) else head for head in heads]
+    strangers = [head for head in chosen if head not in model.grid]
+    if not chosen or strangers or not n_shots:
+        raise InputError(
+            f"{strangers[0]} is not in a grid of {model.grid}"
+            if strangers
+            else "needs at least one head and one prompt"
+        )
+    stream = seed_stream(seed, task.digest, "attention")
+    query = [task.test[int(stream.integers(len(task.test)))]]
+    shown = template or PromptTemplate()
+    texts = [few_shot_prompts(task, query, shown, n_shots=n, stream=stream).prompts[0].text for n in n_shots]
+    tokens, found = zip(*(attend(model, text, chosen) for text in texts), strict=True)
+    width = max(map(len, tokens))
+    patterns = np.zeros((len(tokens), len(chosen), width, width), dtype=np.float32)
+    for i, pattern in enumerate(found):
+        n = len(tokens[i])
+        patterns[i, :, :n, :n] = pattern
+    return AttentionSample(
+        task=task.name,
+        model=model.identity,
+        heads=tuple(map(str, chosen)),
+        tokens=tokens,
+        n_shots=tuple(n_shots),
+        patterns=patterns,
+    )
+
+
+def attend(model: LensModel, text: str, heads: Sequence[Head]) -> tuple[tuple[str, ...], Float32]:
+    """Return the tokens of a text, BOS included, and what some heads attend to in it, (head query key).
+
+    Raises:
+        InputError: The text has no tokens, or more than the context holds.
+    """
+    (row,) = model.encoder.encode([text])
+    found = model.attention(Batch.of([row], pad=model.encoder.pad, device=model.device), heads)
+    pattern: Float32 = found[0].cpu().numpy()
+    return tuple(model.encoder.texts(row)), pattern

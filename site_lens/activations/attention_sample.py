@@ -1,0 +1,75 @@
+"""Attention of chosen heads on chosen prompts, kept so that it can be drawn without the model."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+from pydantic import model_validator
+
+from site_lens.heads.head_set import Head
+from site_lens.models.identity import ModelIdentity
+from site_lens.records.base import Axes, Count, Float32, Record
+from site_lens.records.collections import RecordSet
+from site_lens.records.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class AttentionSample(Record):
+    """Attention patterns of some heads on some prompts of a task, without any edit."""
+
+    kind: ClassVar[str] = "attention_sample"
+
+    task: str
+    model: ModelIdentity
+    heads: tuple[str, ...]
+    tokens: tuple[tuple[str, ...], ...]
+    """Tokens of each prompt as text, BOS included."""
+    n_shots: tuple[Count, ...]
+    """Demonstrations in each prompt."""
+    patterns: Annotated[Float32, Axes(("prompt", "head", "query", "key"), 0, 1)]
+    """(prompt head query key): attention after the softmax; 0 behind the end of a prompt."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        width = max(map(len, self.tokens), default=0)
+        if self.patterns.shape != (len(self.tokens), len(self.heads), width, width) or not width or not self.heads:
+            raise ValueError(
+                f"patterns of shape {self.patterns.shape} do not fit {len(self.tokens)} prompts of {width} tokens "
+                f"at most and {len(self.heads)} heads"
+            )
+        if len(self.n_shots) != len(self.tokens):
+            raise ValueError(f"{len(self.tokens)} prompts, but {len(self.n_shots)} numbers of shots")
+        strangers = [name for name in self.heads if Head.parse(name) not in self.model.grid]
+        if strangers:
+            raise ValueError(f"{strangers[0]} is not in a grid of {self.model.grid}")
+        return self
+
+    def pattern(self, prompt: int) -> Float32:
+        """Return (head query key) of one prompt, as wide as the prompt; negative ones count from the last."""
+        if not -len(self.tokens) <= prompt < len(self.tokens):
+            raise InputError(f"there is no prompt {prompt} among {len(self.tokens)}")
+        n = len(self.tokens[prompt])
+        found: Float32 = self.patterns[prompt, :, :n, :n]
+        return found
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per prompt, head and key at the last token: task, prompt, n_shots, head, key, token, attention."""
+        import pandas as pd
+
+        rows = [
+            (self.task, i, self.n_shots[i], name, key, token, float(self.pattern(i)[h, -1, key]))
+            for i, tokens in enumerate(self.tokens)
+            for h, name in enumerate(self.heads)
+            for key, token in enumerate(tokens)
+        ]
+        return pd.DataFrame(rows, columns=["task", "prompt", "n_shots", "head", "key", "token", "attention"])
+
+
+class AttentionSamples(RecordSet[AttentionSample]):
+    """Attention samples by task."""
+
+    record_class: ClassVar[type[Record]] = AttentionSample
+
+    def _keyed(self, records: list[AttentionSample]) -> Iterator[tuple[str, AttentionSample]]:
+        return ((sample.task, sample) for sample in records)

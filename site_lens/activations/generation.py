@@ -1,0 +1,157 @@
+"""Greedy generation under edits; those of the last prompt token are carried on by the KV cache."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from site_lens.activations.prefill import length_batches, prefill_prompts
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import Edit, LensModel
+from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import InputError
+from site_lens.tasks.answer_matching import n_lines
+from site_lens.tasks.prompt_template import Prompt
+
+OnLogits = Callable[[Float[Tensor, "row vocab"]], Float[Tensor, "row vocab"]]
+"""A step on the logits that predict the first answer token, such as calibration."""
+
+
+MOST_NEW_TOKENS = 20
+"""Tokens that the published code generates at most."""
+
+
+@on_model
+@torch.no_grad()
+def generate(
+    model: LensModel,
+    prompts: Sequence[str],
+    edits: Sequence[Edit] = (),
+    *,
+    every_step: bool = False,
+    on_logits: OnLogits | None = None,
+    max_new_tokens: int = MOST_NEW_TOKENS,
+    stop_at: str = "\n",
+    n_stops: int = 1,
+) -> list[str]:
+    r"""Continue prompts greedily.
+
+    Edits of column -1 act on the last prompt token; edits of all columns act on every prompt token. Generated tokens
+    are edited only where `every_step` says so; SITE's published inference leaves them alone.
+
+    Args:
+        model: The model.
+        prompts: Texts to continue.
+        edits: Edits of column -1, the last prompt token, or of all columns; the same for every row.
+        every_step: Edit every generated token, too.
+        on_logits: A step on the logits (row vocab) that the first token is chosen from.
+        max_new_tokens: Tokens to generate at most.
+        stop_at: End a row once its new text holds this after its first word; the text may run past it by a token.
+        n_stops: How often the text must hold it.
+
+    Returns:
+        The new text of each prompt.
+
+    Raises:
+        InputError: A prompt and its continuation exceed the context, or a bare string came instead of a list.
+
+    Example:
+        >>> import site_lens as sl
+        >>> prompt = "Q: hot\nA: cold\n\nQ: early\nA: late\n\nQ: big\nA:"
+        >>> sl.generate(sl.load_model("demo"), [prompt], max_new_tokens=1)
+        [' small']
+    """
+    check_sizes(max_new_tokens=max_new_tokens)
+    if isinstance(prompts, str) or n_stops < 1:
+        raise InputError("generate takes a list of prompts and at least 1 stop; put a single prompt in a list")
+    if not prompts:
+        return []
+    ids = model.encoder.encode(prompts, room=max_new_tokens)
+    texts = [""] * len(prompts)
+    for group in length_batches([len(row) for row in ids]):
+        first = _First(edits, on_logits)
+        later = edits if every_step else ()
+        made = _continue(model, [ids[i] for i in group], first, later, max_new_tokens, _ended(model, stop_at, n_stops))
+        for i, row in zip(group, made, strict=True):
+            texts[i] = model.encoder.decode(row)
+    return texts
+
+
+def generate_answers(
+    model: LensModel,
+    prompts: Sequence[Prompt],
+    edits: Sequence[Edit] = (),
+    *,
+    every_step: bool = False,
+    on_logits: OnLogits | None = None,
+) -> list[str]:
+    """Continue prompts until their longest accepted answer has room, in lines and in tokens, so that it can be right.
+
+    Room is 20 tokens at least, as in the published code, and one more than the longest answer takes.
+    """
+    pairs = [(prompt.text, answer) for prompt in prompts for answer in prompt.answers]
+    tokens, _ = model.encoder.answers([text for text, _ in pairs], [answer for _, answer in pairs])
+    return generate(
+        model,
+        [prompt.text for prompt in prompts],
+        edits,
+        every_step=every_step,
+        on_logits=on_logits,
+        max_new_tokens=max([MOST_NEW_TOKENS, *(len(row) + 1 for row in tokens)]),
+        n_stops=max((n_lines(answer) for _, answer in pairs), default=1),
+    )
+
+
+def of_all_tokens(edits: Sequence[Edit]) -> list[Edit]:
+    """Return the edits that act on every token, so that a prefix is made under them."""
+    return [edit for edit in edits if edit.column is None]
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """What acts on prompts and their first generated token only."""
+
+    edits: Sequence[Edit]
+    on_logits: OnLogits | None
+
+
+def _ended(model: LensModel, stop_at: str, n_stops: int) -> Callable[[list[int]], bool]:
+    def ended(row: list[int]) -> bool:
+        return row[-1] == model.encoder.eos or model.encoder.decode(row).lstrip().count(stop_at) >= n_stops
+
+    return ended
+
+
+def _continue(
+    model: LensModel,
+    ids: Sequence[Sequence[int]],
+    first: _First,
+    later_edits: Sequence[Edit],
+    max_new_tokens: int,
+    ended: Callable[[list[int]], bool],
+) -> list[list[int]]:
+    prefix, row_of = prefill_prompts(model, ids, of_all_tokens(first.edits))
+    prefix = prefix.rows(torch.tensor(row_of, device=model.device))
+    token = torch.tensor([[row[-1]] for row in ids], device=model.device)
+    made: list[list[int]] = [[] for _ in ids]
+    running = list(range(len(ids)))
+    edits = first.edits
+    for step in range(max_new_tokens):
+        logits, prefix = model.decode(prefix, token, edits)
+        edits = later_edits  # the prompt's last token has passed; its keys and values stay edited in the cache
+        logits = logits[:, -1]
+        if step == 0 and first.on_logits is not None:
+            logits = first.on_logits(logits)
+        token = logits.argmax(-1, keepdim=True)
+        for place, i in enumerate(running):
+            made[i].append(int(token[place]))
+        still = [place for place, i in enumerate(running) if not ended(made[i])]
+        if not still:
+            break
+        if len(still) < len(running):
+            index = torch.tensor(still, device=model.device)
+            prefix, token = prefix.rows(index), token[index]
+            running = [running[place] for place in still]
+    return [row[:-1] if row and row[-1] == model.encoder.eos else row for row in made]

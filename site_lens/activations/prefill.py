@@ -1,0 +1,171 @@
+"""Prefixes of prompts, computed in large length-sorted batches and kept under a byte budget."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from site_lens.activations.prefix_settings import PrefixDType
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
+
+TOKENS_PER_BATCH = 2048
+"""Tokens of one prefill, padding included: enough to fill matrix units. Four times as many took a quarter longer on the
+demo model, since they overflow a CPU's caches."""
+
+ROWS_PER_DECODE = 256
+"""Rows of one decode at most."""
+
+Indices = NDArray[np.int64]
+
+
+def length_batches(
+    lengths: Sequence[int], *, max_tokens: int = TOKENS_PER_BATCH, equal: bool = False
+) -> Iterator[list[int]]:
+    """Group prompts of similar length, so that little of a batch is padding.
+
+    Args:
+        lengths: Tokens of each prompt.
+        max_tokens: Tokens of a batch at most, padding included; a longer prompt is a batch of its own.
+        equal: Put prompts of different length into different batches.
+
+    Yields:
+        Indices of the prompts of a batch, each prompt in exactly one batch.
+    """
+    group: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        differs = equal and group and lengths[group[0]] != lengths[i]
+        if group and (differs or (len(group) + 1) * lengths[i] > max_tokens):
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def prompt_batches(
+    model: LensModel, ids: Sequence[Sequence[int]], *, max_tokens: int = TOKENS_PER_BATCH
+) -> Iterator[tuple[list[int], Batch]]:
+    """Put prompts of similar length into batches on the model's device; see `length_batches`.
+
+    Yields:
+        Indices of the prompts of a batch, and the batch whose rows stand in the same order.
+    """
+    for group in length_batches([len(row) for row in ids], max_tokens=max_tokens):
+        yield group, Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device)
+
+
+def bytes_per_token(model: LensModel, ids: Sequence[Sequence[int]]) -> float:
+    """Measure what a token of a prefix takes, on the shortest of some prompts."""
+    probe = model.prefill(Batch.of([min(ids, key=len)[:-1]], pad=model.encoder.pad, device=model.device))
+    return probe.n_bytes / probe.width
+
+
+@on_model
+def prefill_prompts(
+    model: LensModel, ids: Sequence[Sequence[int]], edits: Sequence[Edit] = (), *, dtype: PrefixDType = "model"
+) -> tuple[Prefix, Indices]:
+    """Compute the prefixes (all tokens but the last) of many prompts.
+
+    Args:
+        model: The model.
+        ids: Token ids of every prompt.
+        edits: Edits of all their tokens, the same for every row.
+        dtype: Arithmetic to compute them in.
+
+    Returns:
+        The prefixes, and the row in which each prompt stands.
+    """
+    # Under autocast a row of padding has no finite score left to attend to, and what comes out is no number.
+    groups = list(length_batches([len(row) for row in ids], equal=dtype != "model"))
+    batches = [Batch.of([ids[i][:-1] for i in group], pad=model.encoder.pad, device=model.device) for group in groups]
+    row_of = np.empty(len(ids), dtype=np.int64)
+    row_of[np.concatenate(groups)] = np.arange(len(ids))
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+        return model.prefill(*batches, edits=edits), row_of
+
+
+class PrefixSchedule:
+    """Serves the prefixes of a known sequence of accesses, computing each window of accesses at once.
+
+    A window is the longest run of upcoming accesses whose distinct prompts fit into the byte budget. When everything
+    fits there is one window and every prompt is computed once; else memory stays bounded and prompts that later
+    windows need again are computed again.
+
+    Args:
+        model: The model.
+        ids: Token ids of every prompt.
+        accesses: Which prompts each access needs, as indices into `ids`.
+        budget_bytes: Bytes of prefixes to hold at a time.
+        dtype: Arithmetic to compute them in.
+    """
+
+    def __init__(
+        self,
+        model: LensModel,
+        ids: Sequence[Sequence[int]],
+        accesses: Sequence[Indices],
+        *,
+        budget_bytes: int,
+        dtype: PrefixDType = "model",
+    ) -> None:
+        self._model, self._ids, self._accesses, self._dtype = model, ids, accesses, dtype
+        self._bytes_per_token = bytes_per_token(model, ids)
+        self._budget = budget_bytes
+        self._window = range(0)
+        self._row_of: dict[int, int] = {}
+        self._prefix: Prefix | None = None
+        self.n_prefilled = 0
+        """Prompts whose prefix was computed so far, repeats counted."""
+
+    def take(self, access: int, chosen: Indices | None = None) -> Iterator[tuple[Indices, Prefix]]:
+        """Yield the prefixes of an access in chunks small enough to decode.
+
+        Args:
+            access: Which access; accesses are taken in order.
+            chosen: Places within the access to keep; all when None.
+
+        Yields:
+            Places within the access, and the prefix whose rows stand in the same order.
+        """
+        places = np.arange(len(self._accesses[access])) if chosen is None else chosen
+        # A chunk is a copy of its rows: it may take half as much again as the budget, but not more.
+        n_rows = max(1, min(ROWS_PER_DECODE, int(self._budget / 2 / self._bytes(self._accesses[access], 1))))
+        whole = self._bytes(self._accesses[access], len(set(self._accesses[access].tolist()))) <= self._budget
+        held = self._load(access) if whole else None
+        for start in range(0, len(places), n_rows):
+            part = places[start : start + n_rows]
+            prompts = self._accesses[access][part].tolist()
+            if held is not None:
+                rows = [self._row_of[prompt] for prompt in prompts]
+                yield part, held.rows(torch.tensor(rows, device=self._model.device))
+            else:  # an access that exceeds the budget by itself is computed chunk by chunk, and nothing is kept
+                prefix, row_of = prefill_prompts(self._model, [self._ids[i] for i in prompts], dtype=self._dtype)
+                self.n_prefilled += len(prompts)
+                yield part, prefix.rows(torch.tensor(row_of, device=self._model.device))
+
+    def _bytes(self, prompts: Iterable[int], n_rows: int) -> float:
+        """Bytes of `n_rows` rows as wide as the widest of some prompts: rows of one prefix are padded to it."""
+        return n_rows * max(len(self._ids[i]) for i in prompts) * self._bytes_per_token
+
+    def _load(self, first: int) -> Prefix:
+        """Return the prefix of the window that an access lies in, computing it if need be."""
+        if self._prefix is not None and first in self._window:
+            return self._prefix
+        prompts: dict[int, None] = {}
+        widest, last = 0, first
+        for last in range(first, len(self._accesses)):
+            new = [i for i in dict.fromkeys(self._accesses[last].tolist()) if i not in prompts]
+            widest = max([widest, *(len(self._ids[i]) for i in new)])
+            if last > first and (len(prompts) + len(new)) * widest * self._bytes_per_token > self._budget:
+                last -= 1
+                break
+            prompts |= dict.fromkeys(new)
+        self._prefix = None  # freed before the next window is computed
+        wanted = list(prompts)
+        self._prefix, rows = prefill_prompts(self._model, [self._ids[i] for i in wanted], dtype=self._dtype)
+        self._row_of = dict(zip(wanted, rows.tolist(), strict=True))
+        self._window = range(first, last + 1)
+        self.n_prefilled += len(wanted)
+        return self._prefix

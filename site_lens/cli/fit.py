@@ -1,0 +1,186 @@
+"""The commands that fit and evaluate: they need a model."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+import site_lens as sl
+from site_lens.cli.options import (
+    AsJson,
+    Chat,
+    Generate,
+    InputColumn,
+    ModelSource,
+    OutputColumn,
+    Queries,
+    Replace,
+    ResultsFolder,
+    RunFolder,
+    Source,
+    TaskNames,
+    count,
+    keep_inputs,
+    keep_run,
+    loads_a_model,
+    use_notes,
+)
+from site_lens.cli.output import show_line, show_notes, show_run
+from site_lens.methods.names import PROMPTING, SITE_METHODS
+from site_lens.runs.run import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING
+from site_lens.runs.run_folder import check_run_folder, write_results
+from site_lens.site.fit import SETTINGS
+
+ATTENTION_HEADS = 4
+"""Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
+
+
+def demo(
+    out: ResultsFolder = Path("runs/demo"),
+    n_tasks: Annotated[
+        int, typer.Option(**count("n_tasks"), help="Demo tasks to draw, evenly over the families, by seed.")
+    ] = 16,
+    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the draw of tasks and of the fits.")] = 0,
+    replace: Replace = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit and evaluate SITE on the embedded demo model, and write a report."""
+    keep_run(out, replace)
+    tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
+    run = sl.fit_and_evaluate(
+        sl.load_model("demo"),
+        tasks,
+        sl.SiteConfig(seed=seed),
+        controls=(ZERO_EMBEDDING, SHUFFLED_ANSWERS),
+        n_attention_heads=ATTENTION_HEADS,
+        folder=out,
+    )
+    report_path = sl.write_report(run, out / "report.html")
+    show_run(run, {"fits": out / "fits", "results": out / "results.csv", "report": report_path}, as_json)
+
+
+@loads_a_model
+def fit(
+    tasks: Source,
+    out: ResultsFolder,
+    source: ModelSource,
+    task: TaskNames = None,
+    settings: Annotated[
+        Literal["default", "quick", "paper"],
+        typer.Option(help="Where settings begin: 100 steps of batch 8; 50 of batch 4; 400 of batch 1, as published."),
+    ] = "default",
+    n_steps: Annotated[int | None, typer.Option(**count("n_steps"), help="Optimiser steps.")] = None,
+    n_prompts: Annotated[int | None, typer.Option(**count("n_prompts"), help="M: prompts in a task embedding.")] = None,
+    n_shots: Annotated[int | None, typer.Option(**count("n_shots"), help="N: demonstrations in each of them.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    loss: Annotated[
+        Literal["auto", "first_token", "answer"] | None,
+        typer.Option(help="What the loss is on; auto: the whole answer if first tokens do not tell answers apart."),
+    ] = None,
+    prefix_dtype: Annotated[
+        Literal["model", "bfloat16"] | None,
+        typer.Option(help="Arithmetic for the prefixes of queries; bfloat16 halves its time on many processors."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(**count("n_seeds"), help="Fits per task, with seeds 0, 1, ...")] = 1,
+    random_init: Annotated[bool, typer.Option("--random-init", help="Start every fit at random alphas.")] = False,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Fits to compare with, repeatable: {', '.join(CONTROLS)}; the first by default."),
+    ] = None,
+    tasks_at_once: Annotated[
+        int, typer.Option(**count("tasks_at_once"), help="Tasks in one batch; each group is saved when done.")
+    ] = 16,
+    n_eval_shots: Annotated[
+        int, typer.Option(**count("n_eval_shots"), help="Demonstrations in prompts to compare with.")
+    ] = 10,
+    max_queries: Queries = None,
+    generate: Generate = False,
+    chat: Chat = False,
+    digit_rule: Annotated[bool, typer.Option(help="No space before outputs, and inputs asked for, of digits.")] = True,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    replace: Replace = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
+    keep_run(out, replace, tasks, source.model)
+    given = {
+        "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
+        "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
+    }  # fmt: skip
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    config = SETTINGS[settings](**changes)
+    wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
+    loaded = source.load()
+    plain = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
+    run = sl.fit_and_evaluate(
+        loaded,
+        wanted,
+        config,
+        folder=out,
+        seeds=range(seeds),
+        controls=control or (ZERO_EMBEDDING,),
+        template=sl.chat_template(loaded, digit_rule=digit_rule) if chat else plain,
+        n_eval_shots=n_eval_shots,
+        max_queries=max_queries,
+        generated=generate,
+        tasks_at_once=tasks_at_once,
+        n_attention_heads=ATTENTION_HEADS,
+    )
+    show_run(run, {"fits": out / "fits", "results": out / "results.csv"}, as_json)
+    if not as_json:
+        name = shlex.quote(str(out))
+        show_line(f"next:    site-lens diagnose {name}; site-lens report {name}")
+
+
+@loads_a_model
+def evaluate(
+    run: RunFolder,
+    tasks: Source,
+    source: ModelSource,
+    n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations of few-shot prompting.")] = 10,
+    max_queries: Queries = None,
+    generate: Generate = False,
+    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the demonstrations.")] = 0,
+    input_column: InputColumn = "input",
+    output_column: OutputColumn = "output",
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
+    keep_inputs(run, tasks, source.model)
+    saved = sl.Run.load(run)
+    check_run_folder(run)
+    _refuse_to_lose(saved)
+    names = list(dict.fromkeys(one.task for one in saved.fits.values()))
+    wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
+    loaded = source.load()
+    show_notes(use_notes(loaded, wanted, saved.fits))
+    measured = sl.evaluate(
+        loaded,
+        wanted,
+        saved.fits,
+        controls=saved.controls,
+        n_shots=n_shots,
+        max_queries=max_queries,
+        generated=generate,
+        seed=seed,
+    )
+    measured.save(run / "evaluations")
+    results = write_results(measured, run)
+    (run / "report.html").unlink(missing_ok=True)  # it shows the earlier evaluation
+    show_run(dataclasses.replace(saved, evaluations=measured), {"results": results}, as_json)
+
+
+def _refuse_to_lose(saved: sl.Run) -> None:
+    """Refuse to measure a run again that holds methods beside SITE, which would be gone."""
+    if saved.evaluations is None:
+        return
+    measured = {PROMPTING, *SITE_METHODS, *saved.controls}
+    lost = [name for name, one in saved.evaluations.evaluated.items() if one.kind not in measured]
+    if lost:
+        raise sl.InputError(
+            f"the run holds evaluations of {', '.join(lost)}, which would be lost, as evaluate measures fits alone; "
+            "measure them again with site-lens methods, or copy the fits into another folder"
+        )

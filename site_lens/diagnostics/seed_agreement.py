@@ -1,0 +1,151 @@
+"""Agreement of alpha maps: over seeds and starts of one task, against that between tasks."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from site_lens.heads.head_set import HeadGrid
+from site_lens.records.base import SLACK, Axes, Float32, Frozen, Record
+from site_lens.records.errors import unknown_name
+from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.stats.similarity import correlation, jaccard, rank_correlation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TaskLayerHead = Annotated[Float32, Axes(("task", "layer", "head"))]
+
+
+class TaskAgreement(Frozen):
+    """Agreement of the fits of one task; correlations are Pearson's over all heads, and None where no pair exists."""
+
+    task: str
+    n_fits: int = Field(ge=1)
+    sampling: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    """Mean correlation of two fits that start at the same alphas and differ in what they drew."""
+    starts: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    """Mean correlation of two fits that start at different alphas, too."""
+    lowest: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    """Lowest correlation of any two fits."""
+    jaccard: float | None = Field(ge=0, le=1 + SLACK)
+    """Mean Jaccard index of the heads above 0.5 in two fits."""
+    ranks: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    """Mean rank correlation (Spearman) of two fits."""
+    elsewhere: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    """Mean correlation with fits of other tasks."""
+
+    @property
+    def own(self) -> float | None:
+        """Lower of the two correlations within the task: what a single map can be trusted for."""
+        known = [value for value in (self.sampling, self.starts) if value is not None]
+        return min(known, default=None)
+
+
+class Agreement(Record):
+    """Agreement of several fits of several tasks, and their mean maps."""
+
+    kind: ClassVar[str] = "agreement"
+
+    grid: HeadGrid
+    tasks: tuple[TaskAgreement, ...]
+    mean: TaskLayerHead
+    """(task layer head): mean alpha over the fits of a task."""
+    spread: Annotated[Float32, Axes(("task", "layer", "head"), 0)]
+    """(task layer head): standard deviation of alpha over the fits of a task, at most 0.5; 0 of one."""
+
+    @model_validator(mode="after")
+    def _fits_grid(self) -> Self:
+        expected = (len(self.tasks), *self.grid.shape)
+        if not self.tasks or self.mean.shape != expected or self.spread.shape != expected:
+            raise ValueError(f"maps of shapes {self.mean.shape} and {self.spread.shape} do not fit {expected}")
+        return self
+
+    def of(self, task: str) -> TaskAgreement:
+        """Return the agreement of one task."""
+        found = {one.task: one for one in self.tasks}
+        if task not in found:
+            raise unknown_name("task", task, found)
+        return found[task]
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per task: n_fits, sampling, starts, lowest, jaccard, ranks, elsewhere; NaN where no pair exists."""
+        import pandas as pd
+
+        columns = list(TaskAgreement.model_fields)
+        return pd.DataFrame([[getattr(one, name) for name in columns] for one in self.tasks], columns=columns)
+
+    def heads_frame(self) -> "pd.DataFrame":
+        """One row per task and head: task, layer, head, mean, spread, n_fits."""
+        import pandas as pd
+
+        rows = [
+            (one.task, head.layer, head.head, self.mean[i, head.layer, head.head],
+             self.spread[i, head.layer, head.head], one.n_fits)
+            for i, one in enumerate(self.tasks)
+            for head in self.grid
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["task", "layer", "head", "mean", "spread", "n_fits"])
+
+
+SAME_START = 1e-6
+"""Largest difference of any alpha before the first step at which two fits count as having started alike."""
+
+
+def seed_agreement(fits: SiteFits) -> Agreement:
+    """Compare every two fits, within tasks and between them.
+
+    A map whose fits agree no more with each other than with those of other tasks says nothing about its task.
+
+    Args:
+        fits: Fits of one grid, several a task (`fit_site(..., seeds=range(4))`, and `init="random"` for other starts).
+
+    Raises:
+        InputError: There are no fits.
+        MismatchError: The fits are over different grids.
+    """
+    grid, every = fits.one_grid(), list(fits.values())
+    maps = np.stack([fit.gates.values for fit in every])
+    flat = maps[:, grid.mask]
+    alike = {"correlation": correlation(flat), "ranks": rank_correlation(flat), "jaccard": jaccard(flat > 0.5)}
+    names = list(dict.fromkeys(fit.task for fit in every))
+    places = [[i for i, fit in enumerate(every) if fit.task == name] for name in names]
+    return Agreement(
+        grid=grid,
+        tasks=tuple(_of_task(name, every, own, alike) for name, own in zip(names, places, strict=True)),
+        mean=np.stack([maps[own].mean(axis=0) for own in places]),
+        spread=np.stack([maps[own].std(axis=0) for own in places]),
+    )
+
+
+def _of_task(
+    name: str, fits: Sequence[SiteFit], own: list[int], alike: Mapping[str, NDArray[np.float64]]
+) -> TaskAgreement:
+    pairs = list(combinations(own, 2))
+    together = [pair for pair in pairs if _start_alike(*(fits[i] for i in pair))]
+    apart = [pair for pair in pairs if pair not in together]
+    others = [(i, j) for i in own for j in range(len(fits)) if j not in own]
+    correlations = alike["correlation"]
+    return TaskAgreement(
+        task=name,
+        n_fits=len(own),
+        sampling=_mean(correlations, together),
+        starts=_mean(correlations, apart),
+        lowest=min((float(correlations[pair]) for pair in pairs), default=None),
+        jaccard=_mean(alike["jaccard"], pairs),
+        ranks=_mean(alike["ranks"], pairs),
+        elsewhere=_mean(correlations, others),
+    )
+
+
+def _start_alike(one: SiteFit, other: SiteFit) -> bool:
+    if not (len(one.trace.alphas) and len(other.trace.alphas)):
+        return one.config.init == other.config.init != "random"
+    return bool(np.abs(one.trace.alphas[0] - other.trace.alphas[0]).max() <= SAME_START)
+
+
+def _mean(values: NDArray[np.float64], pairs: Sequence[tuple[int, int]]) -> float | None:
+    return float(np.mean([values[pair] for pair in pairs])) if pairs else None

@@ -1,1 +1,0 @@
-"""Studies that need a model and several tasks."""

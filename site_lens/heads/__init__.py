@@ -1,0 +1,1 @@
+"""Attention heads: one head, grids, sets, scores and gates."""

@@ -1,0 +1,141 @@
+"""One number per head: scores of any selector, and gates, which are scores in [0, 1]."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from site_lens.heads.head_set import Head, HeadGrid, HeadSet
+from site_lens.records.base import Float32, LayerHead, Record
+from site_lens.records.collections import RecordSet
+from site_lens.records.errors import InputError, MismatchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MixRule = Literal["convex", "additive", "norm_preserving"]
+"""`convex`: (1 - alpha) z + alpha t, the paper's. `additive`: z + alpha t. `norm_preserving`: the convex mix, scaled
+to the norm of z, head by head."""
+
+
+class HeadScores(Record):
+    """One number per head, from any way of scoring heads."""
+
+    kind: ClassVar[str] = "head_scores"
+
+    grid: HeadGrid
+    values: LayerHead
+    """(layer head): the score; 0 where the grid has no head."""
+    selector: str
+    """Which way of scoring heads made the numbers, such as "site"."""
+    meaning: str
+    """What the number means and which sign is which, in one phrase."""
+    task: str | None = None
+    n_forwards: int | None = Field(None, ge=0)
+    """Prompts passed through the model to make it, whole or from a prefix, backward passes counted as one more each;
+    None where nobody counted."""
+    n_labelled: int | None = Field(None, ge=0)
+    """Labelled rows of the task that it used; None where nobody counted."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know, such as the learning rate and checkpoint that were chosen."""
+
+    @model_validator(mode="after")
+    def _fits_grid(self) -> Self:
+        if self.values.shape != self.grid.shape:
+            raise ValueError(f"values of shape {self.values.shape} do not fit a grid of {self.grid}")
+        if np.any(self.values[~self.grid.mask]):
+            raise ValueError("a score stands where the grid has no head")
+        return self
+
+    def __getitem__(self, head: Head | str) -> float:
+        """Return the score of one head, `scores["L3H7"]`."""
+        head = Head.parse(head) if isinstance(head, str) else head
+        if head not in self.grid:
+            raise InputError(f"{head} is not in a grid of {self.grid}")
+        return float(self.values[head.layer, head.head])
+
+    def top(self, k: int) -> HeadSet:
+        """Return the k heads of highest score; equal scores are taken in order of layer, then head."""
+        if not 0 <= k <= len(self.grid):
+            raise InputError(f"cannot take the top {k} of {len(self.grid)} heads")
+        heads = np.argwhere(self.grid.mask)[np.argsort(-self.values[self.grid.mask], kind="stable")[:k]]
+        return HeadSet(self.grid, frozenset(Head(int(layer), int(head)) for layer, head in heads))
+
+    def above(self, threshold: float) -> HeadSet:
+        """Return the heads whose score is greater than `threshold`."""
+        return HeadSet.from_mask(self.grid, (self.values > threshold) & self.grid.mask)
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per head: layer, head, value, rank (1 = highest)."""
+        import pandas as pd
+
+        layer, head = np.nonzero(self.grid.mask)
+        values = self.values[layer, head].astype(np.float64)
+        table = pd.DataFrame({"layer": layer, "head": head, "value": values})
+        table["rank"] = table["value"].rank(ascending=False, method="first").astype(int)
+        return table
+
+
+class ScoresByTask(RecordSet[HeadScores]):
+    """Scores of one selector by task."""
+
+    record_class: ClassVar[type[Record]] = HeadScores
+
+    def _keyed(self, records: list[HeadScores]) -> Iterator[tuple[str, HeadScores]]:
+        nameless = [scores.selector for scores in records if scores.task is None]
+        if nameless:
+            raise InputError(f"scores of {nameless[0]!r} name no task; only scores of tasks can be kept by task")
+        return ((str(scores.task), scores) for scores in records)
+
+
+class HeadGates(HeadScores):
+    """Alpha: one gate in [0, 1] per head; 0 leaves the head as it is, 1 puts the task embedding in its place."""
+
+    kind: ClassVar[str] = "head_gates"
+
+    selector: str = "site"
+    meaning: str = "alpha: share of the head's output replaced by the task embedding"
+    mix: MixRule = "convex"
+    """How they mix an embedding in, wherever they are used: as the fit did that they come from."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the paper's rule, so that the first records, which do not name one, keep their digests."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("mix", "convex")}
+
+    @model_validator(mode="after")
+    def _within_unit(self) -> Self:
+        if self.values.min() < 0 or self.values.max() > 1:
+            raise ValueError(f"gates lie in [0, 1], got {self.values.min():g} to {self.values.max():g}")
+        return self
+
+    @classmethod
+    def constant(cls, grid: HeadGrid, alpha: float, *, task: str | None = None, mix: MixRule = "convex") -> Self:
+        """Build gates with the same alpha at every head."""
+        return cls(grid=grid, values=np.where(grid.mask, alpha, 0.0), selector="constant", task=task, mix=mix)
+
+    @classmethod
+    def of(cls, heads: HeadSet, *, task: str | None = None, mix: MixRule = "convex") -> Self:
+        """Build hard gates: alpha 1 for the heads of the set, 0 for the others."""
+        return cls(grid=heads.grid, values=heads.mask(), selector="head_set", task=task, mix=mix)
+
+    def hard(self, threshold: float = 0.5) -> Self:
+        """Round: alpha 1 above the threshold, 0 at or below it."""
+        return self.replace(values=(self.values > threshold).astype(np.float32))
+
+    def only(self, heads: HeadSet) -> Self:
+        """Keep the gates of some heads and close the others."""
+        if heads.grid != self.grid:
+            raise MismatchError(f"gates over {self.grid} cannot be kept by a head set over {heads.grid}")
+        return self.replace(values=np.where(heads.mask(), self.values, 0.0))
+
+    def mass(self) -> float:
+        """Sum of all gates: the effective number of heads that carry the task."""
+        return float(self.values.sum())
+
+    def undecided(self, low: float = 0.1, high: float = 0.9) -> float:
+        """Share of the heads whose alpha lies strictly between `low` and `high`."""
+        inside: Float32 = self.values[self.grid.mask]
+        return float(np.mean((inside > low) & (inside < high)))

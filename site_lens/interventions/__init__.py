@@ -1,1 +1,0 @@
-"""Capture, patch, evaluate and generate at hook_z."""

@@ -1,0 +1,184 @@
+"""Every method on the same test queries of a task."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from site_lens.activations.generation import generate_answers
+from site_lens.activations.queries import Queries, first_tokens
+from site_lens.methods.evaluation import Evaluation, Evaluations, MethodCost
+from site_lens.methods.first_token_metrics import score_methods
+from site_lens.methods.method import Method, Pairs, fits_of, methods_for, parts
+from site_lens.methods.names import EvaluatedMethod
+from site_lens.models.identity import library_versions
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import LensModel
+from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import seed_stream
+from site_lens.records.progress import progress_bar
+from site_lens.site.fit import SiteFits
+from site_lens.tasks.answer_matching import exact_match, prefix_match
+from site_lens.tasks.prompt_sampling import few_shot_prompts, sample_rows
+from site_lens.tasks.prompt_template import Prompt, PromptTemplate
+from site_lens.tasks.task import Example, Task, task_list
+
+NO_FITS = SiteFits([])
+
+
+@on_model
+def evaluate(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    fits: SiteFits | Pairs = NO_FITS,
+    *,
+    controls: Mapping[str, SiteFits | Pairs] | None = None,
+    n_shots: int = 10,
+    max_queries: int | None = None,
+    generated: bool = False,
+    template: PromptTemplate | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Evaluations:
+    """Measure zero-shot, few-shot and SITE (soft, hard, controls) on the same test queries.
+
+    Args:
+        model: The model.
+        tasks: The tasks; queries are their test rows, demonstrations their train rows.
+        fits: Fits by task, or `{task: (gates, embedding)}` of any origin, such as the published code's files; without
+            them only prompting is measured.
+        controls: Further fits by the name of their method, such as `{"site_zero_embedding": fits}`.
+        n_shots: Demonstrations of few-shot prompting.
+        max_queries: Test rows to ask, a random sample; all when None. The sample depends on the content of the rows
+            alone, so that evaluations of other methods, seeds and runs ask the same; the record holds the rows.
+        generated: Generate answers too, for exact and prefix match; several times slower.
+        template: How examples become text; the fits' own, or the paper's, when None.
+        seed: Seed of the demonstrations.
+        progress: Show a progress bar; on a terminal and in notebooks only when None.
+
+    Returns:
+        One evaluation a task.
+
+    Raises:
+        MismatchError: A fit belongs to another model.
+        InputError: A task has no fit or too few rows, a prompt exceeds the context, or a count is out of its bounds.
+
+    Example:
+        >>> import site_lens as sl
+        >>> measured = sl.evaluate(sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), max_queries=20)["antonym"]
+        >>> measured.accuracy("ten_shot").value > measured.accuracy("zero_shot").value
+        True
+    """
+    wanted = task_list(tasks)
+    check_sizes(n_shots=n_shots, max_queries=max_queries, seed=seed)
+    if not isinstance(fits, Mapping):
+        raise InputError(f"fits must be SiteFits or pairs, got a {type(fits).__name__}; without fits, leave them out")
+    given = None if fits is NO_FITS else fits
+    found = []
+    with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
+        for task in wanted:
+            own = [parts(fit)[1].template for fit in fits_of("site", task, given)]
+            chosen = template or next(iter(own), PromptTemplate())
+            methods = methods_for(model, task, given, controls or {}, n_shots=n_shots, template=chosen)
+            settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
+            found.append(evaluate_methods(model, task, methods, settings))
+            bar.update()
+    return Evaluations(found)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """How methods are evaluated."""
+
+    template: PromptTemplate
+    n_shots: int = 10
+    """Demonstrations of the prompting that is compared with."""
+    max_queries: int | None = None
+    """Test rows to ask, a sample (see `evaluate`); all when None."""
+    generated: bool = False
+    """Generate answers too."""
+    timed: bool = False
+    """Record what each method cost; such an evaluation differs from run to run."""
+    seed: int = 0
+
+
+def evaluate_methods(
+    model: LensModel, task: Task, methods: Sequence[Method], settings: EvaluationSettings
+) -> Evaluation:
+    """Evaluate methods on the same test queries; those that show equally many demonstrations ask the same prompts."""
+    rows = sample_rows(task.test, settings.max_queries)
+    queries = [task.test[row] for row in rows]
+    found: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
+    costs: dict[EvaluatedMethod, MethodCost] = {}
+    notes: dict[str, None] = {}
+    broken: dict[tuple[int, ...], list[str]] = {}
+    for n_shots in dict.fromkeys(method.n_shots for method in methods):
+        stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
+        prompts = few_shot_prompts(task, queries, settings.template, n_shots=n_shots, stream=stream).prompts
+        asked = Queries.of(model, prompts)
+        notes |= dict.fromkeys(asked.notes)
+        for method, scores in score_methods(model, asked, [m for m in methods if m.n_shots == n_shots]):
+            found[method.evaluated] = scores.metrics
+            costs[method.evaluated] = MethodCost(
+                n_trained=method.n_trained,
+                stored_bytes=method.stored_bytes,
+                fit_seconds=method.seconds,
+                query_seconds=scores.seconds / len(queries),
+            )
+            if settings.generated:
+                matches = _matches(_generated(model, prompts, method), task.name, queries)
+                found[method.evaluated] |= {name: _without(scores.nonfinite, right) for name, right in matches.items()}
+            notes |= dict.fromkeys(method.notes)
+            if scores.nonfinite:
+                broken.setdefault(tuple(sorted(scores.nonfinite)), []).append(method.name)
+    notes |= dict.fromkeys(_nonfinite(broken, queries, model.identity.dtype))
+    metrics = next(iter(found.values()))
+    return Evaluation(
+        task=task.name,
+        evaluated=tuple(method.evaluated for method in methods),
+        **{metric: np.stack([found[method.evaluated][metric] for method in methods]) for metric in metrics},
+        labelled_rows=tuple(method.n_labelled for method in methods),
+        costs=tuple(costs[method.evaluated] for method in methods) if settings.timed else (),
+        queries=tuple(query.input for query in queries),
+        targets=tuple(query.output for query in queries),
+        n_shots=settings.n_shots,
+        seed=settings.seed,
+        template=settings.template,
+        task_digest=task.digest,
+        query_rows=tuple(rows),
+        first_tokens=first_tokens(model, queries, settings.template),
+        model=model.identity,
+        family=task.family,
+        versions=library_versions(),
+        notes=tuple(notes),
+    )
+
+
+def _nonfinite(broken: Mapping[tuple[int, ...], Sequence[str]], queries: Sequence[Example], dtype: str) -> list[str]:
+    """Say which queries, by place, had no finite logits under which methods."""
+    return [
+        f"{len(rows)} of {len(queries)} queries, the first of them test row {rows[0]} ({queries[rows[0]].input!r}), "
+        f"got logits that are not finite in {dtype} under {', '.join(names)}: counted as wrong"
+        for rows, names in broken.items()
+    ]
+
+
+def _without(rows: Sequence[int], right: np.ndarray) -> np.ndarray:
+    """Count what stands in some rows as wrong."""
+    return np.where(np.isin(np.arange(len(right)), rows), False, right)
+
+
+def _generated(model: LensModel, prompts: Sequence[Prompt], method: Method) -> list[str]:
+    with method.around(model):
+        return generate_answers(
+            model, prompts, method.edits(model), every_step=method.every_step, on_logits=method.on_logits
+        )
+
+
+def _matches(texts: Sequence[str], task: str, queries: Sequence[Example]) -> dict[str, np.ndarray]:
+    pairs = list(zip(texts, queries, strict=True))
+    return {
+        "exact": np.array([exact_match(text, query.outputs) for text, query in pairs]),
+        "prefix": np.array([prefix_match(text, query.output, task=task) for text, query in pairs]),
+    }

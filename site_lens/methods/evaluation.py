@@ -1,0 +1,307 @@
+"""How well methods do a task: one answer per method and test query, and the intervals around the means."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from site_lens.methods.names import PROMPTING, EvaluatedMethod, display_names
+from site_lens.models.identity import ModelIdentity
+from site_lens.records.base import Axes, Count, Float32, Frozen, Record
+from site_lens.records.collections import RecordSet
+from site_lens.records.errors import InputError, unknown_name
+from site_lens.stats.intervals import Interval, mean_interval, wilson
+from site_lens.stats.paired_tests import Paired
+from site_lens.tasks.first_tokens import FirstTokens
+from site_lens.tasks.prompt_template import PromptTemplate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MethodQuery = Annotated[Float32, Axes(("method", "query"))]
+Match = Literal["first_token", "exact", "prefix"]
+MATCHES: tuple[Match, ...] = ("first_token", "exact", "prefix")
+"""The metrics that count right answers."""
+
+RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
+
+
+class MethodCost(Frozen):
+    """What a method took to make and takes to run."""
+
+    n_trained: int = Field(ge=0)
+    """Numbers learned by an optimiser."""
+    stored_bytes: int = Field(ge=0)
+    """Bytes to keep, in float32."""
+    fit_seconds: float | None = Field(ge=0)
+    """Time to make it, its embedding and the choice of its layer included; of what was made for several tasks at once,
+    its share. None where it was not measured."""
+    query_seconds: float = Field(ge=0)
+    """Time a test query, from its tokens to the logits of the first answer token, in batches."""
+
+
+class Evaluation(Record):
+    """What each method answered to the same test queries of one task."""
+
+    kind: ClassVar[str] = "evaluation"
+    schema_version: ClassVar[int] = 2
+    """2: kind, demonstrations and seed of each method are fields, which stood in its name in 1; the rows that were
+    asked and the first tokens of their answers are known."""
+
+    task: str
+    evaluated: tuple[EvaluatedMethod, ...]
+    """What was evaluated, in the order of the rows; `methods` are the names made from it."""
+    first_token: Annotated[Float32, Axes(("method", "query"), 0, 1)]
+    """(method query): 1 where the most probable next token begins an accepted answer."""
+    rank: MethodQuery
+    """(method query): rank of the target's first token among the vocabulary, 1 = most probable."""
+    log_prob: Annotated[Float32, Axes(("method", "query"), most=0)]
+    """(method query): log-probability of the target's first token, in nats."""
+    exact: Annotated[Float32, Axes(("method", "query"), 0, 1)] | None = None
+    """(method query): 1 where the generated answer, up to the end of the line, equals an accepted one."""
+    prefix: Annotated[Float32, Axes(("method", "query"), 0, 1)] | None = None
+    """(method query): 1 where the published code's "exact match" would count it: generated text begins with the
+    target. Kept to compare with published numbers; a one-letter answer matches almost anything."""
+    labelled_rows: tuple[Count, ...]
+    """Labelled rows each method used, in the order of `methods`. For few-shot prompting: rows a prompt shows."""
+    costs: tuple[MethodCost, ...] = ()
+    """What each method cost, in the order of `methods`; empty where it was not measured."""
+    queries: tuple[str, ...]
+    targets: tuple[str, ...]
+    n_shots: Count
+    """Demonstrations of the few-shot prompting that gains are measured against; see `reference`."""
+    seed: Count
+    """Seed of the demonstrations."""
+    template: PromptTemplate
+    task_digest: str
+    query_rows: tuple[int, ...] | None = None
+    """Rows of test that were asked; None in files of site_lens 0.1, which asked the first ones."""
+    first_tokens: FirstTokens | None = None
+    """First tokens of the targets; None in files of site_lens 0.1."""
+    model: ModelIdentity
+    family: str | None = None
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, fields: Any) -> Any:
+        """Parse names of methods, as files of schema 1 have them, into fields."""
+        if not isinstance(fields, dict) or not isinstance(fields.get("methods"), list | tuple):
+            return fields
+        names = fields["methods"]
+        if not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"needs names of methods, got {names!r:.80}")
+        rest = {name: value for name, value in fields.items() if name != "methods"}
+        return rest | {"evaluated": tuple(EvaluatedMethod.parse(name) for name in names)}
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Display names of the methods, in the order of the rows."""
+        return display_names(self.evaluated)
+
+    @property
+    def reference(self) -> str | None:
+        """The method that gains are measured against: prompting with `n_shots` demonstrations; None without it."""
+        found = [name for name, one in zip(self.methods, self.evaluated, strict=True) if self._is_reference(one)]
+        return found[0] if found else None
+
+    def _is_reference(self, one: EvaluatedMethod) -> bool:
+        return one.kind == PROMPTING and one.n_shots == self.n_shots
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        shape = (len(self.methods), len(self.queries))
+        arrays = {n: getattr(self, n) for n in (*MATCHES, "rank", "log_prob") if getattr(self, n) is not None}
+        wrong = {name: array.shape for name, array in arrays.items() if array.shape != shape}
+        if wrong:
+            raise ValueError(f"needs (method query) = {shape}, got {wrong}")
+        if not all(shape) or len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"needs at least one query and each method once, got {shape[1]} and {self.methods}")
+        if len(self.targets) != len(self.queries) or len(self.labelled_rows) != len(self.methods):
+            raise ValueError(
+                f"needs a target a query and labelled rows a method, got {len(self.targets)} targets of "
+                f"{len(self.queries)} queries and labelled rows {self.labelled_rows} of {self.methods}"
+            )
+        if self.query_rows is not None and len(self.query_rows) != len(self.queries):
+            raise ValueError(f"needs the row of every query, got {len(self.query_rows)} rows of {len(self.queries)}")
+        if len(self.costs) not in (0, len(self.methods)):
+            raise ValueError(f"needs the cost of every method or of none, got {len(self.costs)} of {self.methods}")
+        unclear = [n for n in MATCHES if n in arrays and not np.isin(arrays[n], (0, 1)).all()]
+        if unclear or self.rank.min() < 1:
+            raise ValueError(f"needs 0 or 1 in {', '.join(MATCHES)} and ranks from 1, wrong in {unclear or 'rank'}")
+        return self
+
+    def _row(self, method: str, metric: str) -> Float32:
+        if method not in self.methods:
+            raise InputError(f"{self.task}: no method {method!r} here; there are {', '.join(self.methods)}")
+        if metric not in MATCHES:
+            raise unknown_name("metric", metric, MATCHES)
+        values = getattr(self, metric)
+        if values is None:
+            raise InputError(f"{self.task}: {metric} was not measured; evaluate with generated=True")
+        row: Float32 = values[self.methods.index(method)]
+        return row
+
+    def accuracy(self, method: str, metric: Match = "first_token") -> Interval:
+        """Share of right answers with Wilson's 95% interval."""
+        row = self._row(method, metric)
+        return wilson(int(row.sum()), len(row))
+
+    def gain(self, method: str, over: str | None = None, metric: Match = "first_token") -> Interval:
+        """Difference in accuracy of two methods on the same queries, with the paired 95% interval; see `compare`."""
+        return self.compare(method, over, metric).estimate
+
+    def compare(self, method: str, over: str | None = None, metric: Match = "first_token") -> Paired:
+        """Compare two methods query by query: difference, interval, exact test and verdict.
+
+        Args:
+            method: The method.
+            over: What it is compared with; `reference` when None.
+            metric: Which count of right answers.
+
+        Raises:
+            InputError: A method or the metric was not measured.
+        """
+        other = over or self.reference
+        if other is None:
+            raise InputError(
+                f"{self.task}: prompting with {self.n_shots} demonstrations was not evaluated here, and there is "
+                f"nothing to compare with; name one of {', '.join(self.methods)} as over=..."
+            )
+        return Paired.of(self._row(method, metric), self._row(other, metric), over="queries")
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per method and query: task, method, query, target, first_token, rank, log_prob, ..."""
+        import pandas as pd
+
+        n = len(self.queries)
+        table = {
+            "task": self.task,
+            "method": np.repeat(self.methods, n),
+            "query": list(self.queries) * len(self.methods),
+            "target": list(self.targets) * len(self.methods),
+        }
+        for name in ("first_token", "rank", "log_prob", "exact", "prefix"):
+            if getattr(self, name) is not None:
+                table[name] = getattr(self, name).reshape(-1)
+        return pd.DataFrame(table)
+
+    def results(self) -> "pd.DataFrame":
+        """One row per method and metric: value, interval, queries, labelled rows.
+
+        `gain_over_ten_shot` (`gain_over_3_shot`, ...) is the paired difference in first_token from the reference;
+        `log_prob` and `reciprocal_rank` are means with t intervals over queries.
+        """
+        import pandas as pd
+
+        rows = []
+        for i, method in enumerate(self.methods):
+            measured: dict[str, Interval] = {
+                **{str(m): self.accuracy(method, m) for m in MATCHES if getattr(self, m) is not None},
+                "log_prob": mean_interval(self.log_prob[i]),
+                "reciprocal_rank": mean_interval(1 / self.rank[i]),
+            }
+            if self.reference not in (None, method):
+                measured[f"gain_over_{self.reference}"] = self.gain(method)
+            for metric, estimate in measured.items():
+                rows.append(
+                    (self.task, method, metric, estimate.value, estimate.low, estimate.high, estimate.n,
+                     self.labelled_rows[i])
+                )  # fmt: skip
+        return pd.DataFrame(rows, columns=RESULT_COLUMNS)
+
+
+class Evaluations(RecordSet[Evaluation]):
+    """Evaluations by task."""
+
+    record_class: ClassVar[type[Record]] = Evaluation
+
+    def _keyed(self, records: list[Evaluation]) -> Iterator[tuple[str, Evaluation]]:
+        return ((evaluation.task, evaluation) for evaluation in records)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Every method of every task, in order of first appearance."""
+        return tuple(self.evaluated)
+
+    @property
+    def evaluated(self) -> dict[str, EvaluatedMethod]:
+        """What each name of `methods` stands for, in order of first appearance, there."""
+        found: dict[str, EvaluatedMethod] = {}
+        for one in self.values():
+            for name, method in zip(one.methods, one.evaluated, strict=True):
+                found.setdefault(name, method)
+        return found
+
+    @property
+    def reference(self) -> str | None:
+        """The method that gains are measured against, see `Evaluation.reference`.
+
+        None where no task was evaluated with it, or tasks were with different numbers of demonstrations.
+        """
+        names = {one.reference for one in self.values()} - {None}
+        return names.pop() if len(names) == 1 else None
+
+    def results(self) -> "pd.DataFrame":
+        """The results of all tasks below each other."""
+        import pandas as pd
+
+        if not self:
+            return pd.DataFrame(columns=RESULT_COLUMNS)
+        return pd.concat([evaluation.results() for evaluation in self.values()], ignore_index=True)
+
+    def accuracies(self, metric: Match = "first_token") -> "pd.DataFrame":
+        """One row per task, one column per method: share of right answers, NaN where a task lacks the method.
+
+        Raises:
+            InputError: The metric was not measured.
+        """
+        import pandas as pd
+
+        found = {
+            task: {method: one.accuracy(method, metric).value for method in one.methods} for task, one in self.items()
+        }
+        table = pd.DataFrame.from_dict(found, orient="index").reindex(columns=list(self.methods))
+        return table.rename_axis(index="task", columns="method")
+
+    def having(self, *methods: str) -> "Evaluations":
+        """Keep the tasks that were evaluated with all of these methods."""
+        return Evaluations(one for one in self.values() if set(methods) <= set(one.methods))
+
+    def mean(self, method: str, metric: Match = "first_token") -> Interval:
+        """Mean accuracy over the tasks that have the method, each counting once, with a 95% t interval over tasks.
+
+        Of a single task: its accuracy with Wilson's interval over queries.
+
+        Raises:
+            InputError: No task has the method.
+        """
+        each = [one.accuracy(method, metric) for one in self._need(method).values()]
+        return each[0] if len(each) == 1 else mean_interval([one.value for one in each], bounds=(0, 1))
+
+    def mean_gain(self, method: str, over: str | None = None, metric: Match = "first_token") -> Interval:
+        """Mean over the tasks that have both methods of their difference in accuracy; intervals as in `compare`."""
+        return self.compare(method, over, metric).estimate
+
+    def compare(self, method: str, over: str | None = None, metric: Match = "first_token") -> Paired:
+        """Compare two methods task by task on the tasks that have both; of a single task, query by query.
+
+        `over` is `reference` when None.
+
+        Raises:
+            InputError: No task has both methods, or the tasks have no reference in common.
+        """
+        other = over or self.reference
+        if other is None:
+            raise InputError(f"tasks have no reference in common; name one of {', '.join(self.methods)} as over=...")
+        each = [one.compare(method, other, metric) for one in self._need(method, other).values()]
+        return each[0] if len(each) == 1 else Paired.of([one.estimate.value for one in each], over="tasks")
+
+    def _need(self, *methods: str) -> "Evaluations":
+        found = self.having(*methods)
+        if not found:
+            raise InputError(f"no task was evaluated with {' and '.join(methods)}; there are {', '.join(self.methods)}")
+        return found

@@ -1,0 +1,94 @@
+"""First-token metrics of methods that ask the same prompts."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from site_lens.activations.generation import of_all_tokens
+from site_lens.activations.prefill import length_batches, prefill_prompts
+from site_lens.activations.queries import Queries
+from site_lens.methods.method import Method
+from site_lens.models.protocol import Edit, LensModel, Prefix
+
+METRICS = ("first_token", "rank", "log_prob")
+
+LEAST_LOG_PROB = float(np.log(np.finfo(np.float32).tiny))
+"""Log-probability, in nats, that stands where there is none (-87.3): of logits that are not finite."""
+
+
+@dataclass
+class Scores:
+    """What one method answered."""
+
+    metrics: dict[str, np.ndarray]
+    """By name, (query): whether the first token is right, its rank, and its log-probability in nats."""
+    seconds: float = 0.0
+    """Time of prefill and decode together; a prefix that methods share counts for each of them."""
+    nonfinite: list[int] = field(default_factory=list)
+    """Queries whose logits were not finite: wrong, of the last rank, and of the least log-probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    method: Method
+    edits: Sequence[Edit]
+    scores: Scores = field(compare=False)
+
+    @property
+    def needs_own_prefix(self) -> bool:
+        return bool(of_all_tokens(self.edits)) or self.method.context is not None
+
+
+@torch.no_grad()
+def score_methods(model: LensModel, asked: Queries, methods: Sequence[Method]) -> Iterator[tuple[Method, Scores]]:
+    """Score methods that ask the same prompts.
+
+    A group of prompts is prefilled once for all methods that leave all tokens but the last as they are, and dropped
+    before the next group; the others prefill it under their own edits.
+    """
+    every = [_Prepared(m, m.edits(model), Scores({name: np.zeros(len(asked)) for name in METRICS})) for m in methods]
+    for group in length_batches(asked.lengths):
+        questions = asked.only(group)
+        start = time.perf_counter()
+        shared = _prefix(model, questions) if any(not one.needs_own_prefix for one in every) else None
+        shared_seconds = time.perf_counter() - start
+        for one in every:
+            start = time.perf_counter()
+            with one.method.around(model):
+                own = shared if shared is not None and not one.needs_own_prefix else None
+                prefix = own or _prefix(model, questions, of_all_tokens(one.edits))
+                logits = model.decode(prefix, questions.tail(model.device), one.edits)[0][:, -1]
+                if one.method.on_logits is not None:
+                    logits = one.method.on_logits(logits)
+                _take_down(one.scores, group, questions, logits)
+            one.scores.seconds += time.perf_counter() - start + (0.0 if own is None else shared_seconds)
+    return ((one.method, one.scores) for one in every)
+
+
+def _prefix(model: LensModel, questions: Queries, edits: Sequence[Edit] = ()) -> Prefix:
+    prefix, row_of = prefill_prompts(model, questions.ids, edits)
+    return prefix.rows(torch.tensor(row_of, device=model.device))
+
+
+def _take_down(scores: Scores, group: Sequence[int], questions: Queries, logits: Float[Tensor, "row vocab"]) -> None:
+    targets = questions.targets(logits.device)
+    log_prob = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    none = log_prob.isnan().cpu().numpy()  # of minus infinity, which calibration may give, the rank is known
+    best, rank = logits.argmax(-1).tolist(), target_rank(logits, targets).cpu().numpy()
+    right = [token in accepted for token, accepted in zip(best, questions.accepted, strict=True)]
+    scores.metrics["first_token"][group] = np.where(none, False, right)
+    scores.metrics["rank"][group] = np.where(none, logits.shape[1], rank)
+    certain = torch.where(log_prob.isfinite(), log_prob, LEAST_LOG_PROB)
+    scores.metrics["log_prob"][group] = certain.cpu().numpy()
+    scores.nonfinite += [query for query, broken in zip(group, none, strict=True) if broken]
+
+
+def target_rank(logits: Float[Tensor, "row vocab"], targets: Tensor) -> Tensor:
+    """Return the rank of each row's target, 1 = most probable; equal logits count as better."""
+    own = logits.gather(1, targets[:, None])
+    return (logits >= own).sum(-1)

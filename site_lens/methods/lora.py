@@ -1,0 +1,200 @@
+"""LoRA: low-rank changes of the query and value projections, trained on the task by gradient descent."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from site_lens.activations.queries import Queries
+from site_lens.methods.method import Method
+from site_lens.methods.validation import valid_losses, valid_questions
+from site_lens.models.bridge import BridgeModel
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.records.errors import InputError, MismatchError, ModelError
+from site_lens.records.hashing import seed_stream
+from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.validation import Checkpoint, choose_checkpoint
+from site_lens.tasks.prompt_sampling import zero_shot_prompts
+
+PROJECTIONS = ("q", "v")
+"""Names that TransformerBridge gives to the query and value projections of an attention block."""
+
+
+def lora(context: ComparisonContext, task: str) -> Method:
+    """Train an adapter on the task's zero-shot prompts, by cross-entropy of the first answer token.
+
+    The model is changed only inside the context that the method brings; outside it is as it was, to the bit.
+    `config.lora_steps` steps of AdamW at multiples of `config.lora_lr`, all from the same weights and on the same
+    draws; checkpoint and rate are chosen on valid.
+
+    Raises:
+        InputError: peft is not installed.
+        ModelError: The model is no TransformerBridge, or has no query and value projections of its own.
+        FitError: The loss became nonfinite at every rate.
+
+    Reference: Hu et al., arXiv 2106.09685; rank 8 on queries and values as in Park and Rhee's comparison, whose other
+    settings of LoRA are not known. Hu et al. let the rate rise and fall.
+    """
+    config, one = context.config, context.tasks[task]
+    stream = seed_stream(config.seed, one.digest, "lora")
+    adapter = LoraAdapter(context.model, rank=config.lora_rank, stream=stream)
+    training = Training(context, task, adapter, stream)
+    runs = {lr: training.run(lr) for lr in config.rates(config.lora_lr)}
+    chosen = choose_checkpoint(f"lora of {task!r}", runs, n_steps=config.lora_steps)
+    adapter.load(chosen.state)
+    n_trained = sum(weight.numel() for weight in adapter.weights)
+    return Method(
+        "lora",
+        context=adapter.switched_on,
+        n_labelled=training.n_rows + context.labelled("valid", task=task),
+        n_trained=n_trained,
+        stored_bytes=4 * n_trained,
+        notes=chosen.notes,
+    )
+
+
+class LoraAdapter:
+    """Low-rank changes of the query and value projections of every layer, to be switched on for a while.
+
+    Adapters of several tasks stand beside each other: each wraps the model's projections by modules of its own, which
+    take their place only while it is switched on.
+
+    Args:
+        model: The model.
+        rank: Rank of each change; its scale is 1.
+        stream: Source of the first weights.
+
+    Raises:
+        InputError: peft is not installed.
+        ModelError: The model is no TransformerBridge, or has no query and value projections of its own.
+    """
+
+    def __init__(self, model: LensModel, *, rank: int, stream: np.random.Generator) -> None:
+        self._model = model
+        self._places = _projections(model)
+        self._bases: dict[str, nn.Module] = {name: place.original_component for name, place in self._places.items()}
+        self._layers = _with_lora(self._bases, rank, seed=int(stream.integers(2**63)))
+        every = (weight for layer in self._layers.values() for weight in layer.parameters())
+        self.weights = [weight for weight in every if weight.requires_grad]
+        """What is trained: two matrices a projection."""
+
+    @contextmanager
+    def switched_on(self, model: LensModel) -> Iterator[None]:
+        """Change the model for as long as the context lasts.
+
+        Raises:
+            MismatchError: It was made for another model.
+            InputError: An adapter is switched on already.
+        """
+        if model is not self._model:
+            raise MismatchError(f"this adapter changes modules of {self._model.identity.name}, which this model is not")
+        with model.locked():
+            if any(place.original_component is not self._bases[name] for name, place in self._places.items()):
+                raise InputError("another adapter is switched on; leave its context first")
+            try:
+                self._put(self._layers)
+                yield
+            finally:
+                self._put(self._bases)
+
+    def _put(self, modules: dict[str, nn.Module]) -> None:
+        for name, place in self._places.items():
+            place.set_original_component(modules[name])
+
+    def state(self) -> list[torch.Tensor]:
+        """Return a copy of what is trained."""
+        return [weight.detach().clone() for weight in self.weights]
+
+    @torch.no_grad()
+    def load(self, state: Sequence[torch.Tensor]) -> None:
+        """Go back to such a copy."""
+        for weight, kept in zip(self.weights, state, strict=True):
+            weight.copy_(kept)
+
+    def check_reached(self) -> None:
+        """Raise ModelError where some projection was never called: its second matrix is still what it began as."""
+        idle = [name for name, layer in self._layers.items() if not layer.lora_B["default"].weight.any()]
+        if idle:
+            raise ModelError(f"{self._model.identity.name} computes its attention without calling {', '.join(idle)}")
+
+
+class Training:
+    """AdamW on an adapter, run anew for each learning rate from the same weights and on the same draws.
+
+    Args:
+        context: Model, tasks and settings.
+        task: Name of the task.
+        adapter: What is trained, as it begins.
+        stream: Source of the rows of train that steps ask, with replacement.
+    """
+
+    def __init__(
+        self, context: ComparisonContext, task: str, adapter: LoraAdapter, stream: np.random.Generator
+    ) -> None:
+        self._context, self._adapter, self._start = context, adapter, adapter.state()
+        config, train = context.config, context.tasks[task].train
+        drawn = stream.integers(len(train), size=(config.lora_steps, config.lora_batch))
+        rows, place_of = np.unique(drawn, return_inverse=True)
+        self._places = place_of.reshape(drawn.shape)
+        self._asked = Queries.of(context.model, zero_shot_prompts([train[i] for i in rows], config.template))
+        self._checked = valid_questions(context, task)
+        self.n_rows = len(rows)
+        """Rows of train that any step asks."""
+
+    def run(self, lr: float) -> Iterator[Checkpoint[list[torch.Tensor]]]:
+        """Train at one learning rate, and yield the weights at every evaluation."""
+        adapter, config, n_steps = self._adapter, self._context.config, len(self._places)
+        adapter.load(self._start)
+        optimizer = torch.optim.AdamW(adapter.weights, lr=lr)
+        for step in range(n_steps + 1):
+            if config.evaluates_at(step, n_steps):
+                (loss,) = valid_losses(self._context, self._checked, [Method("lora", context=adapter.switched_on)])
+                yield Checkpoint(step, loss, adapter.state())
+            if step < n_steps:
+                self._step(self._asked.only(self._places[step].tolist()), optimizer)
+        adapter.check_reached()
+
+    @torch.enable_grad()
+    def _step(self, questions: Queries, optimizer: torch.optim.Optimizer) -> None:
+        model = self._context.model
+        batch = Batch.of(questions.ids, pad=model.encoder.pad, device=model.device)
+        with self._adapter.switched_on(model):
+            loss = F.cross_entropy(model.forward(batch), questions.targets(model.device))
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+        optimizer.step()
+
+
+def _projections(model: LensModel) -> dict[str, Any]:
+    """Return the bridge's component of every query and value projection, by a name such as `v5`."""
+    if not isinstance(model, BridgeModel):
+        raise ModelError(
+            f"{model.identity.name} is hosted by {model.identity.host}, which keeps query and value weights as bare "
+            "tensors; LoRA needs their modules, which a TransformerBridge (load_model) has"
+        )
+    blocks = enumerate(model.host.blocks)
+    found = {f"{kind}{layer}": getattr(block.attn, kind, None) for layer, block in blocks for kind in PROJECTIONS}
+    missing = [name for name, place in found.items() if place is None]
+    if missing:
+        raise ModelError(
+            f"{model.identity.name} has no query and value projections of its own ({', '.join(missing[:2])} are "
+            "missing; latent attention?); LoRA on them is not supported"
+        )
+    return found
+
+
+def _with_lora(bases: dict[str, nn.Module], rank: int, *, seed: int) -> dict[str, Any]:
+    """Wrap linear modules by peft's LoRA layers; the modules themselves stay where they are."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise InputError('LoRA needs peft; install it with: pip install "site_lens[lora]"') from error
+    holder = nn.ModuleDict(bases)
+    with torch.random.fork_rng(devices=[]):  # peft draws its first weights on the CPU from the global stream
+        torch.default_generator.manual_seed(seed)
+        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(bases)), holder)
+    return dict(holder.items())

@@ -1,0 +1,192 @@
+"""A fitted way to do a task: how it renders the prompt, and what it changes inside the model."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from site_lens.activations.embedding import TaskEmbedding
+from site_lens.activations.generation import OnLogits
+from site_lens.activations.injection import injection_edits
+from site_lens.heads.scores import HeadGates
+from site_lens.methods.names import EvaluatedMethod, few_shot_name
+from site_lens.models.protocol import Edit, LensModel
+from site_lens.records.errors import InputError, MismatchError
+from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.tasks.prompt_template import PromptTemplate
+from site_lens.tasks.task import Example, Task
+
+
+def _no_edits(model: LensModel) -> Sequence[Edit]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One fitted way to make a model do a task: what it shows, what it changes, and what it took to make."""
+
+    name: str
+    """What it is called, without a seed."""
+    n_shots: int = 0
+    """Demonstrations in the prompt."""
+    seed: int | None = None
+    """Seed of its fit, where it has one."""
+    edits: Callable[[LensModel], Sequence[Edit]] = _no_edits
+    """Edits of the last prompt token (column -1) or of every token (all columns), the same for every row.
+    Edits of every token allow no clean prefix: the prompts are prefilled under them."""
+    every_step: bool = False
+    """Whether the edits act on generated tokens, too."""
+    on_logits: OnLogits | None = None
+    context: Callable[[LensModel], AbstractContextManager[object]] | None = None
+    """What must hold around every call of the model, such as a LoRA adapter; prompts are then prefilled inside it."""
+    n_labelled: int = 0
+    """Labelled rows it used; of prompting, those a prompt shows."""
+    n_trained: int = 0
+    """Numbers that were learned by an optimiser."""
+    stored_bytes: int = 0
+    """What must be kept of it, in float32."""
+    seconds: float | None = None
+    """Time to make it, where it was measured."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def evaluated(self) -> EvaluatedMethod:
+        """The method as evaluations record it."""
+        return EvaluatedMethod.of(self.name, self.n_shots, self.seed)
+
+    @contextmanager
+    def around(self, model: LensModel) -> Iterator[None]:
+        """Lock the model, and put it into the context in which it is to be called."""
+        with model.locked(), nullcontext() if self.context is None else self.context(model):
+            yield
+
+
+def prompting(n_shots: int) -> Method:
+    """Plain prompting with `n_shots` demonstrations, drawn anew for each query."""
+    return Method(few_shot_name(n_shots), n_shots=n_shots, n_labelled=n_shots)
+
+
+Pair = tuple[HeadGates, TaskEmbedding]
+"""Gates and what they mix in, wherever the two come from."""
+Pairs = Mapping[str, Pair]
+"""Pairs by task."""
+
+
+def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) -> dict[str, Method]:
+    """Return SITE as fitted and in two ways to make its alphas binary, by what is added to `name`.
+
+    `_hard` rounds alphas at 0.5; `_top_k` opens the k heads of highest alpha, k the rounded sum of all alphas, and
+    closes the others. Of a pair only the labels that its embedding saw are known.
+    """
+    gates, embedding = parts(fit)
+    seed, n_labelled, n_trained = None, len(embedding.labelled_rows), len(gates.grid)
+    if isinstance(fit, SiteFit):
+        seed, n_labelled, notes = fit.seed, fit.n_labelled, fit.notes + notes
+        n_trained = n_trained if fit.config.alpha_per == "head" else gates.grid.n_layers
+
+    def method(suffix: str, alphas: HeadGates) -> Method:
+        return Method(
+            name + suffix,
+            seed=seed,
+            n_labelled=n_labelled,
+            n_trained=n_trained,
+            stored_bytes=gates.values.nbytes + (embedding.mean.nbytes if embedding.mean.any() else 0),
+            edits=lambda model: injection_edits(model, alphas, embedding),
+            notes=notes,
+        )
+
+    top = HeadGates.of(gates.top(round(gates.mass())), task=embedding.task, mix=gates.mix)
+    variants = {"": gates, "_hard": gates.hard(), "_top_k": top}
+    return {suffix: method(suffix, alphas) for suffix, alphas in variants.items()}
+
+
+def parts(fit: SiteFit | Pair) -> Pair:
+    """Return the gates and the embedding of a fit or a pair.
+
+    Raises:
+        InputError: It is neither.
+        MismatchError: The two stand over different grids.
+    """
+    if isinstance(fit, SiteFit):
+        return fit.gates, fit.embedding
+    if not (isinstance(fit, tuple) and list(map(type, fit)) == [HeadGates, TaskEmbedding]):
+        raise InputError(f"needs a SiteFit, or (HeadGates, TaskEmbedding), got a {type(fit).__name__}")
+    gates, embedding = fit
+    if gates.grid != embedding.model.grid:
+        raise MismatchError(f"gates over {gates.grid} do not fit an embedding over {embedding.model.grid}")
+    return gates, embedding
+
+
+def methods_for(
+    model: LensModel,
+    task: Task,
+    fits: SiteFits | Pairs | None,
+    controls: Mapping[str, SiteFits | Pairs],
+    *,
+    n_shots: int,
+    template: PromptTemplate | None = None,
+) -> list[Method]:
+    """List what a task is evaluated with: prompting, its fits soft and hard, and its controls.
+
+    Evaluations show the fit of the lowest seed as `site`, the others as `site#<seed>`; the same holds for controls.
+
+    Raises:
+        InputError: There are fits, but none of this task, or something else than fits and pairs.
+        MismatchError: A fit belongs to another model.
+    """
+    found = [prompting(0), prompting(n_shots)]
+    for fit in fits_of("site", task, fits):
+        found += site_methods("site", fit, use_notes(model, task, fit, template)).values()
+    for control, members in controls.items():
+        found += [
+            site_methods(control, fit, use_notes(model, task, fit, template))[""]
+            for fit in fits_of(control, task, members)
+        ]
+    return found
+
+
+def fits_of(method: str, task: Task, fits: SiteFits | Pairs | None) -> Sequence[SiteFit | Pair]:
+    """Return what a task is evaluated with under the name of a method: its fits, lowest seed first, or its pair.
+
+    Raises:
+        InputError: There are fits, but none of this task, or something else than fits and pairs.
+    """
+    if fits is None:
+        return []
+    if not isinstance(fits, Mapping):
+        raise InputError(f"needs SiteFits, or (gates, embedding) by task, got a {type(fits).__name__}")
+    if isinstance(fits, SiteFits):
+        found: list[SiteFit | Pair] = [*sorted(fits.of(task.name), key=lambda fit: fit.seed)]
+    else:
+        found = [fits[task.name]] if task.name in fits else []
+    if not found:
+        raise InputError(f"no fit of task {task.name!r} for {method}; there are fits of: {', '.join(fits)}")
+    return found
+
+
+def use_notes(
+    model: LensModel, task: Task, fit: SiteFit | Pair, template: PromptTemplate | None = None
+) -> tuple[str, ...]:
+    """Return what makes results of this fit on this task, model and template (its own when None) hard to believe.
+
+    Raises:
+        MismatchError: The fit belongs to another model.
+    """
+    _, embedding = parts(fit)
+    name, digest = (fit.task, fit.task_digest) if isinstance(fit, SiteFit) else (embedding.task, embedding.task_digest)
+    found = model.identity.check_use(embedding.model, f"the fit of {name!r}")
+    if digest != task.digest:
+        found += (
+            f"the fit of {name!r} was made on other rows or another split than it is evaluated on, or on rows that are "
+            "not known: test queries may be rows that it was trained on",
+        )
+    if template is not None and template != embedding.template:
+        found += (
+            f"the fit of {name!r} was made with prompts such as {_shape(embedding.template)}, and is evaluated with "
+            f"{_shape(template)}",
+        )
+    return found
+
+
+def _shape(template: PromptTemplate) -> str:
+    """Show what a template makes of one demonstration and a query."""
+    return repr(template.render([Example("12", ("34",))], Example("56", ("78",))).text)

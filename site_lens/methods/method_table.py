@@ -1,0 +1,241 @@
+"""Many methods on many tasks: accuracies, exact paired tests, what each method used, and what it costs."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from site_lens.methods.evaluation import Match
+from site_lens.records.base import Axes, Float32, Frozen, Record
+from site_lens.records.errors import InputError, unknown_name
+from site_lens.stats.intervals import Interval, wilson
+from site_lens.stats.paired_tests import Drawn, Verdict, verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TaskMethod = Annotated[Float32, Axes(("task", "method"))]
+ReferenceTaskMethod = Annotated[Float32, Axes(("reference", "task", "method"))]
+
+
+COUNTED = ("n_right", "n_queries", "labelled_rows")
+TESTED = ("n_compared", "only_method", "only_reference", "p_value", "q_value")
+"""Arrays of a table by task and method, and by reference, task and method."""
+
+
+class MacroDifference(Frozen):
+    """Difference of a method's accuracy from a reference's, over the shared tasks."""
+
+    reference: str
+    value: float
+    low: float
+    high: float
+    """Mean difference and its 95% interval over tasks; of one task, over its queries."""
+    n_above: int = Field(ge=0)
+    """Tasks in which the method is better than the reference."""
+    n_below: int = Field(ge=0)
+    """Tasks in which it is worse."""
+    p_value: float = Field(gt=0, le=1)
+    """Two-sided sign-flip test over tasks; of one task, the exact test on its queries."""
+    q_value: float = Field(gt=0, le=1)
+    """The same with the false discovery rate controlled over all methods (Benjamini and Hochberg)."""
+
+
+class MethodSummary(Frozen):
+    """One method over the shared tasks; costs are means over them, and None where a task lacks them."""
+
+    method: str
+    value: float
+    low: float
+    high: float
+    """Mean accuracy, each task counting once, and its 95% interval over tasks; of one task, Wilson's."""
+    fewest_rows: int = Field(ge=0)
+    most_rows: int = Field(ge=0)
+    """Fewest and most labelled rows that it used for a task; for few-shot prompting, rows a prompt shows."""
+    differences: tuple[MacroDifference, ...]
+    """Differences from the references, none from itself."""
+    n_trained: float | None = Field(ge=0)
+    """Numbers learned by an optimiser."""
+    stored_bytes: float | None = Field(ge=0)
+    fit_seconds: float | None = Field(ge=0)
+    """Seconds to make it."""
+    query_seconds: float | None = Field(ge=0)
+    """Seconds a test query."""
+    relative_inference: float | None = Field(ge=0)
+    """Seconds a test query over those of zero-shot prompting."""
+
+    def over(self, reference: str) -> MacroDifference | None:
+        """Return the difference from a reference; None from itself."""
+        return next((one for one in self.differences if one.reference == reference), None)
+
+
+class MethodTable(Record):
+    """Accuracies of many methods on many tasks, tested pair by pair against one or more references."""
+
+    kind: ClassVar[str] = "method_table"
+
+    metric: Match
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    shared: tuple[str, ...]
+    """Tasks that were evaluated with every method: all means and tests over tasks stand on these and no others."""
+    against: tuple[str, ...]
+    """The references."""
+    n_right: Annotated[Float32, Axes(("task", "method"), 0)]
+    """(task method): queries answered right."""
+    n_queries: Annotated[Float32, Axes(("task", "method"), 0)]
+    """(task method): queries asked; 0 where the task was not evaluated with the method."""
+    labelled_rows: Annotated[Float32, Axes(("task", "method"), 0)]
+    """(task method): labelled rows used; 0 where the task was not evaluated with the method."""
+    n_compared: Annotated[Float32, Axes(("reference", "task", "method"), 0)]
+    """(reference task method): queries asked of both; 0 where the task lacks one, and for a reference itself."""
+    only_method: Annotated[Float32, Axes(("reference", "task", "method"), 0)]
+    """(reference task method): queries that the method has right and the reference has not."""
+    only_reference: Annotated[Float32, Axes(("reference", "task", "method"), 0)]
+    """(reference task method): queries that the reference has right and the method has not."""
+    p_value: Annotated[Float32, Axes(("reference", "task", "method"), 0, 1)]
+    """Exact two-sided McNemar test: sign test on the queries that one of the two has right. 1 where there is nothing to
+    compare, and no smaller than 1e-38 (the end of float32)."""
+    q_value: Annotated[Float32, Axes(("reference", "task", "method"), 0, 1)]
+    """The same with the false discovery rate controlled over all tasks and methods of a reference."""
+    summaries: tuple[MethodSummary, ...]
+    """Every method over the shared tasks, in the order of `methods`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        cells = (len(self.tasks), len(self.methods))
+        shapes: dict[str, tuple[int, ...]] = {name: cells for name in COUNTED}
+        shapes |= {name: (len(self.against), *cells) for name in TESTED}
+        wrong = {
+            name: getattr(self, name).shape for name, shape in shapes.items() if getattr(self, name).shape != shape
+        }
+        if wrong:
+            raise ValueError(f"needs {cells} tasks and methods against {len(self.against)} references, got {wrong}")
+        if not self.shared or not set(self.shared) <= set(self.tasks):
+            raise ValueError(f"needs at least one shared task, and of its own tasks, got {self.shared}")
+        if tuple(one.method for one in self.summaries) != self.methods:
+            raise ValueError(f"needs the summary of every method in order, got {[s.method for s in self.summaries]}")
+        return self
+
+    def of(self, method: str) -> MethodSummary:
+        """Return one method over the shared tasks."""
+        if method not in self.methods:
+            raise unknown_name("method", method, self.methods)
+        return self.summaries[self.methods.index(method)]
+
+    @property
+    def over(self) -> Drawn:
+        """What means and tests are taken over: the shared tasks; of a single one, its queries."""
+        return "tasks" if len(self.shared) > 1 else "queries"
+
+    def n_drawn(self, method: str) -> int:
+        """How many tasks, or queries of the single task, stand behind the mean of a method."""
+        if self.over == "tasks":
+            return len(self.shared)
+        return int(self.n_queries[self.tasks.index(self.shared[0]), self.methods.index(method)])
+
+    def verdict(self, method: str, reference: str) -> Verdict | None:
+        """Judge the difference of a method from a reference, at a false discovery rate of 0.05; None from itself."""
+        found = self.of(method).over(reference)
+        if found is None:
+            return None
+        interval = Interval(found.value, found.low, found.high, self.n_drawn(method))
+        return verdict(interval, found.q_value, self.over)
+
+    def accuracy(self, task: str, method: str) -> Interval | None:
+        """Share of right answers with Wilson's 95% interval; None where the task was not evaluated with the method."""
+        if task not in self.tasks:
+            raise unknown_name("task", task, self.tasks)
+        i, j = self.tasks.index(task), self.methods.index(self.of(method).method)
+        n = int(self.n_queries[i, j])
+        return wilson(int(self.n_right[i, j]), n) if n else None
+
+    def ranked(self) -> tuple[MethodSummary, ...]:
+        """Return the methods from the highest mean accuracy to the lowest; ties in their order."""
+        return tuple(sorted(self.summaries, key=lambda one: -one.value))
+
+    def at_most(self, n_labelled: int) -> "MethodTable":
+        """Keep the methods that used no more labelled rows on any shared task: a comparison on equal data.
+
+        Tests and shared tasks stay those of the whole table; a reference is kept as such even where it goes.
+
+        Raises:
+            InputError: Every method used more.
+        """
+        kept = [i for i, one in enumerate(self.summaries) if one.most_rows <= n_labelled]
+        if not kept:
+            fewest = min(one.most_rows for one in self.summaries)
+            raise InputError(f"no method used at most {n_labelled} labelled rows; the most frugal used {fewest}")
+        return self.replace(
+            methods=tuple(self.methods[i] for i in kept),
+            summaries=tuple(self.summaries[i] for i in kept),
+            **{name: getattr(self, name)[..., kept] for name in (*COUNTED, *TESTED)},
+        )
+
+    def by_labelled(self) -> dict[int, tuple[str, ...]]:
+        """Group the methods by the most labelled rows that they used for a task, fewest first."""
+        groups: dict[int, tuple[str, ...]] = {}
+        for one in sorted(self.summaries, key=lambda one: one.most_rows):
+            groups[one.most_rows] = (*groups.get(one.most_rows, ()), one.method)
+        return groups
+
+    def frontier(self) -> tuple[MethodSummary, ...]:
+        """Return the methods that none with as few labelled rows equals, from the fewest rows to the most."""
+        found: list[MethodSummary] = []
+        for one in sorted(self.summaries, key=lambda one: (one.most_rows, -one.value)):
+            if not found or one.value > found[-1].value:
+                found.append(one)
+        return tuple(found)
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per task and method that it was evaluated with.
+
+        Columns: task, method, shared, accuracy, low, high, n, labelled_rows.
+        """
+        import pandas as pd
+
+        rows = [
+            (task, method, task in self.shared, found.value, found.low, found.high, found.n,
+             int(self.labelled_rows[i, j]))
+            for i, task in enumerate(self.tasks)
+            for j, method in enumerate(self.methods)
+            if (found := self.accuracy(task, method)) is not None
+        ]  # fmt: skip
+        columns = ["task", "method", "shared", "accuracy", "low", "high", "n", "labelled_rows"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def tests_frame(self) -> "pd.DataFrame":
+        """One row per reference, task and other method that can be compared there.
+
+        Columns: reference, task, method, difference, n, only_method, only_reference, p_value, q_value.
+        """
+        import pandas as pd
+
+        places = np.nonzero(self.n_compared)
+        found = {name: getattr(self, name)[places] for name in TESTED}
+        counts = {name: found[name].astype(int) for name in ("n_compared", "only_method", "only_reference")}
+        return pd.DataFrame(
+            {
+                "reference": np.array(self.against, dtype=object)[places[0]],
+                "task": np.array(self.tasks, dtype=object)[places[1]],
+                "method": np.array(self.methods, dtype=object)[places[2]],
+                "difference": (counts["only_method"] - counts["only_reference"]) / counts["n_compared"],
+                **counts,
+                "p_value": found["p_value"],
+                "q_value": found["q_value"],
+            }
+        )
+
+    def means_frame(self) -> "pd.DataFrame":
+        """One row per method, best first: mean accuracy, rows, costs, and its difference from every reference."""
+        import pandas as pd
+
+        rows = []
+        for one in self.ranked():
+            row = one.model_dump(exclude={"differences"}) | {"n_tasks": len(self.shared)}
+            for reference in self.against:
+                found = one.over(reference)
+                for name in ("value", "low", "high", "p_value", "q_value"):
+                    row[f"{name}_over_{reference}"] = None if found is None else getattr(found, name)
+            rows.append(row)
+        return pd.DataFrame(rows)

@@ -1,0 +1,89 @@
+"""Methods of an evaluation: kind, demonstrations and seed as fields, and the names that tables and figures show."""
+
+import re
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import Field
+
+from site_lens.records.base import Frozen
+
+PROMPTING = "prompting"
+"""Kind of plain prompting, with or without demonstrations."""
+CALIBRATED = "calibrated"
+"""Kind of few-shot prompting with contextual calibration."""
+SITE_METHODS = ("site", "site_hard", "site_top_k")
+"""Kinds that are measured of a fit; a control is measured under its own name alone."""
+
+SHOT_WORDS = {0: "zero", 1: "one", 5: "five", 10: "ten"}
+
+
+def few_shot_name(n_shots: int) -> str:
+    """Return the name of prompting with so many demonstrations: `zero_shot`, `ten_shot`, `3_shot`."""
+    return f"{SHOT_WORDS.get(n_shots, n_shots)}_shot"
+
+
+def shots_of(name: str) -> int | None:
+    """Return the number of demonstrations in a name of `few_shot_name`; None for any other name."""
+    words = {few_shot_name(n_shots): n_shots for n_shots in SHOT_WORDS}
+    found = re.fullmatch(r"(0|[1-9]\d{0,8})_shot", name)
+    return words.get(name, None if found is None else int(found[1]))
+
+
+def split_seed(name: str) -> tuple[str, int | None]:
+    """Split the seed off a display name: `site#1_hard` is `site_hard` of seed 1; None where the name has no seed."""
+    found = re.fullmatch(r"(?P<name>.+)#(?P<seed>\d{1,18})(?P<variant>_.*)?", name)
+    if found is None:
+        return name, None
+    return found["name"] + (found["variant"] or ""), int(found["seed"])
+
+
+class EvaluatedMethod(Frozen):
+    """One method of an evaluation."""
+
+    kind: str = Field(min_length=1)
+    """`prompting`, `calibrated`, `site`, `site_hard`, or the name of a control, a baseline or a method of your own."""
+    n_shots: int | None = Field(ge=0)
+    """Demonstrations in its prompts; None in files of site_lens 0.1 for what is no prompting."""
+    seed: int | None = Field(None, ge=0)
+    """Seed of its fit; None for what is not fitted, and in files of site_lens 0.1 for the lowest seed."""
+
+    @classmethod
+    def of(cls, name: str, n_shots: int | None, seed: int | None = None) -> Self:
+        """Return the method of this name, without a seed in it, whose prompts show so many demonstrations."""
+        plain = name.removeprefix(f"{CALIBRATED}_")
+        kind = PROMPTING if plain == name else CALIBRATED
+        shown = shots_of(plain)
+        if shown is None or n_shots not in (None, shown):
+            return cls(kind=name, n_shots=n_shots, seed=seed)
+        return cls(kind=kind, n_shots=shown, seed=seed)
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Parse a display name, the only source of the seed and the number of demonstrations in old files."""
+        plain, seed = split_seed(name)
+        return cls.of(plain, None, seed)
+
+    @property
+    def name(self) -> str:
+        """The display name without the seed."""
+        shots = few_shot_name(self.n_shots or 0)
+        return {PROMPTING: shots, CALIBRATED: f"{CALIBRATED}_{shots}"}.get(self.kind, self.kind)
+
+
+def display_names(methods: Sequence[EvaluatedMethod]) -> tuple[str, ...]:
+    """Return the display names of methods: the lowest seed has none in its name, seed 1 is `site#1_hard`."""
+    seeds = [-1 if one.seed is None else one.seed for one in methods]
+    lowest: dict[str, int] = {}
+    for one, seed in zip(methods, seeds, strict=True):
+        lowest[one.name] = min(seed, lowest.get(one.name, seed))
+    return tuple(
+        one.name if seed == lowest[one.name] else _with_seed(one.name, seed)
+        for one, seed in zip(methods, seeds, strict=True)
+    )
+
+
+def _with_seed(name: str, seed: int) -> str:
+    if name in SITE_METHODS:
+        return f"site#{seed}{name.removeprefix('site')}"
+    return f"{name}#{seed}"

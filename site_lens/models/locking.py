@@ -1,0 +1,225 @@
+"""Lock of a model, and the look at its hooks, weights and modes that every call begins and ends with."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from itertools import chain
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+from torch.nn.utils.parametrize import is_parametrized
+
+from site_lens.records.errors import InputError, ModelError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+OF_THE_MODEL = ("transformers", "transformer_lens", "accelerate", "bitsandbytes", "site_lens.models")
+"""Packages whose hooks are part of a model: they hang them there themselves, some as late as the first call."""
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
+
+N_SAMPLED = 64
+"""Numbers of every weight that are compared: torch counts no version where a weight is changed through `.data`."""
+
+_LOCKS: "WeakKeyDictionary[nn.Module, threading.RLock]" = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+def on_model(function: Function) -> Function:
+    """Lock the model, the first argument, for the time of a call; see `Guard.locked`.
+
+    Raises:
+        InputError: It is no model of `load_model` or `wrap_model`.
+    """
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        model = args[0] if args else kwargs.get("model")
+        if model is None or not hasattr(model, "locked"):
+            raise InputError(
+                f"{function.__name__} takes a model from load_model or wrap_model, got a {type(model).__name__}"
+            )
+        with model.locked():
+            return function(*args, **kwargs)
+
+    return cast(Function, call)
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Compute as torch does by default, whatever the caller has switched on: autocast, inference mode, another device.
+
+    Raises:
+        InputError: The default number format is not float32; it is one for all threads, and stays the caller's.
+    """
+    if torch.get_default_dtype() != torch.float32:
+        raise InputError(
+            f"torch's default number format is {torch.get_default_dtype()}, and gates are float32; call "
+            "torch.set_default_dtype(torch.float32) first"
+        )
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.no_grad())
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        for device in {"cpu", *([] if accelerator is None else [accelerator.type])}:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+def lock_of(point: nn.Module) -> "threading.RLock":
+    """Return the lock of the model that a module belongs to, the same for all who wrap it: that of its first z."""
+    with _making:
+        return _LOCKS.setdefault(point, threading.RLock())
+
+
+class Guard:
+    """What a model was when it was wrapped.
+
+    Looking at it takes 0.8 ms for the demo model; it grows with the number of modules, not with their
+    size.
+
+    Args:
+        host: The TransformerLens model.
+        point: The hook point of its first z; see `lock_of`.
+        name: What to call the model.
+
+    Raises:
+        ModelError: Hooks of others hang on it, or its weights are computed from others (pruning, parametrization).
+    """
+
+    def __init__(self, host: nn.Module, point: nn.Module, name: str) -> None:
+        self._lock = lock_of(point)
+        self._name, self._inside = name, False
+        self._modules = dict(host.named_modules())
+        if computed := [path for path, module in self._modules.items() if is_parametrized(module)]:
+            raise ModelError(
+                f"weights of {name} are computed from others ({computed[0]}); make that permanent with "
+                "torch.nn.utils.parametrize.remove_parametrizations"
+            )
+        if any(weight.is_inference() for weight in host.parameters()):
+            raise ModelError(f"{name} was loaded under torch.inference_mode; load it outside, or gradients do not pass")
+        self._children = [module._modules for module in self._modules.values()]
+        self._hooks = [getattr(module, hooks) for module in self._modules.values() for hooks in HOOKS]
+        self._hooks += [getattr(torch_module, hooks) for hooks in GLOBAL_HOOKS]
+        self._known: set[int] = set()
+        self._refuse_hooks()
+        draw = torch.Generator("cpu").manual_seed(0)
+        self._places = [
+            torch.randint(weight.numel(), (N_SAMPLED,), generator=draw, device="cpu").to(weight.device)
+            for _, weight in self._weights()
+        ]
+        self._structure, self._versions, self._numbers = self._built(), self._counted(), self._sampled()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the model for this thread; others wait. In a call within a call nothing more happens.
+
+        Raises:
+            ModelError: Hooks of others hang on the model, its weights or modules were changed since it was wrapped, or
+                it was switched to training mode: before the call or during it.
+            InputError: The default number format is not float32.
+        """
+        with self._lock:
+            if self._inside:
+                yield
+                return
+            with torch_defaults():
+                self._refuse_changes()
+                self._inside = True
+                try:
+                    yield
+                finally:
+                    self._inside = False
+                self._refuse_changes()
+
+    def _refuse_changes(self) -> None:
+        if any(module.training for module in self._modules.values()):
+            raise ModelError(f"{self._name} was switched to training mode, in which dropout acts; call .eval() on it")
+        if self._built() != self._structure:
+            raise ModelError(f"modules of {self._name} were replaced after it was wrapped; {self._again}")
+        self._refuse_hooks()
+        versions = self._counted()
+        if versions != self._versions:
+            changed = [name for name, version in versions.items() if self._versions.get(name) != version]
+            raise ModelError(
+                f"{len(changed) or 'some'} weights of {self._name} were changed, moved, cast or taken away after it "
+                f"was wrapped{''.join(f' ({name})' for name in changed[:1])}; {self._again}"
+            )
+        if self._sampled() != self._numbers:
+            raise ModelError(f"numbers in the weights of {self._name} were changed after it was wrapped; {self._again}")
+
+    _again = "wrap it again (wrap_model), so that records say what it is now, or load it anew"
+
+    def _refuse_hooks(self) -> None:
+        new = set(chain.from_iterable(self._hooks)) - self._known
+        if not new:
+            return
+        everywhere = [(getattr(module, "name", path) or path, module) for path, module in self._modules.items()]
+        found = [
+            (path, _user_function(module, key, function))
+            for path, module, names in [*((p, m, HOOKS) for p, m in everywhere), ("all", torch_module, GLOBAL_HOOKS)]
+            for name in names
+            for key, function in getattr(module, name).items()
+            if key in new
+        ]
+        strangers = [(path, function) for path, function in found if not _is_of_the_model(function)]
+        if strangers:
+            path, function = strangers[0]
+            raise ModelError(
+                f"{len(strangers)} hooks of others hang on {self._name}, the first at {path} "
+                f"({getattr(function, '__qualname__', type(function).__name__)}), and would change what it computes; "
+                "take them off (handle.remove(), reset_hooks(), prune.remove(...))"
+            )
+        self._known |= new
+
+    def _built(self) -> list[int]:
+        """Say which modules stand in which, and whose forward was replaced."""
+        forwards = [id(module.__dict__.get("forward")) for module in self._modules.values()]
+        return [*map(id, chain.from_iterable(children.values() for children in self._children)), *forwards]
+
+    def _weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Name every weight and buffer with numbers; frequencies of rotation may change with the length of a prompt."""
+        for path, module in self._modules.items():
+            for name, weight in chain(module._parameters.items(), module._buffers.items()):
+                if weight is not None and not name.endswith("inv_freq") and weight.numel():
+                    yield f"{path}.{name}", weight
+
+    def _counted(self) -> dict[str, tuple[int, int, int, torch.dtype]]:
+        return {name: (id(one), one.data_ptr(), one._version, one.dtype) for name, one in self._weights()}
+
+    def _sampled(self) -> bytes:
+        picked = [
+            torch.take(_as_numbers(weight.detach()), places).float().cpu()
+            for (_, weight), places in zip(self._weights(), self._places, strict=True)
+        ]
+        return torch.cat(picked).numpy().tobytes()  # as bytes: what is no number does not equal itself
+
+
+def _as_numbers(weight: Tensor) -> Tensor:
+    """Take numbers of one byte, of which torch can do little, as whole ones."""
+    return weight.view(torch.uint8) if weight.element_size() == 1 else weight
+
+
+def _user_function(module: Any, key: int, function: Any) -> Any:
+    """Take what was handed in out of what TransformerLens, and functools, wrap it in."""
+    handles = [*getattr(module, "fwd_hooks", ()), *getattr(module, "bwd_hooks", ())]
+    for handle in handles:
+        if handle.hook.id == key:
+            function = getattr(handle, "user_hook", handle)
+    while isinstance(function, partial):
+        function = function.func
+    return function
+
+
+def _is_of_the_model(function: Any) -> bool:
+    home = getattr(function, "__module__", None) or type(function).__module__
+    return any(home == package or home.startswith(f"{package}.") for package in OF_THE_MODEL)

@@ -1,0 +1,29 @@
+"""Public plots, each with the module that defines it; read at run time, too."""
+
+from site_lens.plots._accuracy import accuracy as accuracy
+from site_lens.plots._alpha_histogram import alpha_histogram as alpha_histogram
+from site_lens.plots._alpha_paths import alpha_paths as alpha_paths
+from site_lens.plots._alpha_spread import alpha_spread as alpha_spread
+from site_lens.plots._attention import attention as attention
+from site_lens.plots._co_clusters import co_clusters as co_clusters
+from site_lens.plots._head_difference import head_difference as head_difference
+from site_lens.plots._head_map import head_map as head_map
+from site_lens.plots._head_maps import head_maps as head_maps
+from site_lens.plots._head_paths import head_paths as head_paths
+from site_lens.plots._labelled_rows import labelled_rows as labelled_rows
+from site_lens.plots._layer_profile import layer_profile as layer_profile
+from site_lens.plots._method_means import method_means as method_means
+from site_lens.plots._overlap_counts import overlap_counts as overlap_counts
+from site_lens.plots._selector_agreement import selector_agreement as selector_agreement
+from site_lens.plots._similarity import similarity as similarity
+from site_lens.plots._task_map import task_map as task_map
+from site_lens.plots._training import training as training
+from site_lens.studies.ablation.plot import fit_ablation as fit_ablation
+from site_lens.studies.content_controls.plot import content_shares as content_shares
+from site_lens.studies.faithfulness.plot import faithfulness as faithfulness
+from site_lens.studies.head_profiles.plot import attention_shares as attention_shares
+from site_lens.studies.loss_landscape.plot import landscape as landscape
+from site_lens.studies.loss_landscape.plot_slice import landscape_slice as landscape_slice
+from site_lens.studies.prompt_sensitivity.plot import sensitivity as sensitivity
+from site_lens.studies.task_arithmetic.plot import task_arithmetic as task_arithmetic
+from site_lens.studies.transfer.plot import transfer as transfer

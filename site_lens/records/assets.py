@@ -1,0 +1,12 @@
+"""Files that are part of the package: demo model, demo tasks, style sheets and scripts."""
+
+from pathlib import Path
+
+ASSETS = Path(__file__).parent.parent / "assets"
+DEMO_MODEL = ASSETS / "demo_model"
+DEMO_TASKS = ASSETS / "demo_tasks.json"
+
+
+def asset(name: str) -> str:
+    """Read a text that is part of the package."""
+    return (ASSETS / name).read_text(encoding="utf-8")

@@ -1,0 +1,211 @@
+"""What every record shares: frozen fields, read-only float32 arrays with named axes, a digest, a table."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import digest_arrays, digest_json
+from site_lens.records.type_checks import checked_methods
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Float32 = NDArray[np.float32]
+
+
+SLACK = 1e-4
+"""What rounding in float32 may add to a number beyond its bound."""
+
+Count = Annotated[int, Field(ge=0)]
+"""A number of things, or the place of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Annotation of an array field: the names of its axes, in order, and between which numbers its values lie."""
+
+    names: tuple[str, ...]
+    least: float | None = None
+    most: float | None = None
+
+    def check(self, value: object) -> Float32:
+        """Turn `value` into a finite, read-only float32 array with these axes."""
+        try:
+            with np.errstate(over="ignore"):  # too large for float32 is not finite, which is said below
+                array = np.array(value, dtype=np.float32, order="C")  # files hold the bytes in this order
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"needs numbers with axes ({' '.join(self.names)}): {error}") from None
+        if array.ndim != len(self.names):
+            raise ValueError(f"needs axes ({' '.join(self.names)}), got an array of shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError("holds numbers that are not finite")
+        low, high = (array.min(), array.max()) if array.size else (0.0, 0.0)
+        least, most = (-np.inf if self.least is None else self.least), (np.inf if self.most is None else self.most)
+        if array.size and not (least - SLACK <= low and high <= most + SLACK):
+            raise ValueError(
+                f"holds numbers from {low:g} to {high:g}; they can only lie between {least:g} and {most:g}"
+            )
+        array.setflags(write=False)
+        return array
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+
+LayerHead = Annotated[Float32, Axes(("layer", "head"))]
+"""(layer head): one number a head; places without a head hold 0."""
+
+LayerHeadD = Annotated[Float32, Axes(("layer", "head", "d_head"))]
+"""(layer head d_head): one vector a head."""
+
+
+MOST_ERRORS = 1000
+
+
+def readable(error: ValidationError) -> str:
+    """Say in one line what pydantic found wrong first, and where; of very many, which take long to list, how many."""
+    if error.error_count() > MOST_ERRORS:
+        return f"{error.error_count()} values are wrong"
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    try:
+        came = repr(first["input"])
+    except ValueError:  # a whole number of more digits than Python writes out
+        came = "a number of very many digits"
+    came = came if len(came) < 80 else came[:77] + "..."
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message} (got {' '.join(came.split())})" if where else message
+
+
+SCALARS = ("int", "float", "bool", "str")
+
+
+def strict(schema: Any) -> Any:
+    """Let whole numbers, numbers, truth values and texts stand for no other of them: neither True, "1" nor 1.0 is 1.
+
+    Numbers of numpy are taken for what they are.
+    """
+    if isinstance(schema, list | tuple):
+        return type(schema)(strict(one) for one in schema)
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") in SCALARS and "strict" not in schema:
+        return core_schema.no_info_before_validator_function(_of_python, schema | {"strict": True})
+    return {key: one if key in ("default", "metadata", "serialization") else strict(one) for key, one in schema.items()}
+
+
+def _of_python(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class Frozen(BaseModel):
+    """A value checked on creation that never changes; use `replace` for a changed copy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        checked_methods(cls)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InputError(f"{type(self).__name__}: {readable(error)}") from None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = strict(handler(source))
+        return schema
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked like a new one."""
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Do what `replace` does: pydantic's own copy skips the checks and keeps the digest of the original."""
+        return self.replace(**(update or {}))
+
+    def parts(self) -> tuple[dict[str, Float32], dict[str, Any]]:
+        """Split into arrays by dotted name and JSON fields that refer to them as `{"$array": name}`."""
+        arrays: dict[str, Float32] = {}
+        return arrays, split(self.model_dump(mode="python"), (), arrays)
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hexadecimal digits that change whenever any field does."""
+        arrays, fields = self.parts()
+        return digest_json([*self._digested(), fields, digest_arrays(arrays)])
+
+    def _digested(self) -> tuple[str | int, ...]:
+        return (type(self).__name__,)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Frozen) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+class Record(Frozen):
+    """A result at rest: it saves to `<name>.safetensors` + `<name>.json` and loads without torch."""
+
+    kind: ClassVar[str]
+    """Name under which the record is stored."""
+
+    schema_version: ClassVar[int] = 1
+    """Raised when the stored fields change meaning."""
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the record as a tidy table, one row per observation."""
+        raise NotImplementedError(f"{type(self).__name__} has no table")
+
+    def __repr__(self) -> str:
+        """Name what fits a line; arrays and nested values would fill a screen."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields if not name.endswith("digest")}
+        short = [f"{name}={value!r}" for name, value in fields.items() if isinstance(value, str | int | float)]
+        return f"{type(self).__name__}({', '.join(short)})"
+
+    def _repr_html_(self) -> str:
+        """Show a record as its table in Jupyter."""
+        return str(self.frame().to_html(max_rows=10, notebook=True))
+
+    def _digested(self) -> tuple[str | int, ...]:
+        return (self.kind, self.schema_version)
+
+
+def split(value: Any, path: tuple[str, ...], arrays: dict[str, Float32]) -> Any:
+    """Replace every array inside `value` by a reference, collecting the arrays by dotted name."""
+    if isinstance(value, np.ndarray):
+        arrays[".".join(path)] = value
+        return {"$array": ".".join(path)}
+    return _walk(value, path, lambda child, at: split(child, at, arrays))
+
+
+def join(value: Any, arrays: dict[str, Float32], path: tuple[str, ...] = ()) -> Any:
+    """Put the arrays back where `split` took them out, each out of `arrays` and to its own place.
+
+    Raises:
+        KeyError: An array is not there, or is said to stand in another place than its own.
+    """
+    if isinstance(value, dict) and set(value) == {"$array"}:
+        name = ".".join(path)
+        if value["$array"] != name:
+            raise KeyError(f"{name} cannot be the array {value['$array']!r:.80}")
+        return arrays.pop(name)
+    return _walk(value, path, lambda child, at: join(child, arrays, at))
+
+
+def _walk(value: Any, path: tuple[str, ...], visit: Callable[[Any, tuple[str, ...]], Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: visit(child, (*path, str(key))) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [visit(child, (*path, str(i))) for i, child in enumerate(value)]
+    return value

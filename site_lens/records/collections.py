@@ -1,0 +1,136 @@
+"""Several records of one kind under names, kept in one folder, one pair of files each."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from site_lens.records.base import Record
+from site_lens.records.errors import InputError, StorageError, unknown_name
+from site_lens.records.hashing import digest_json
+from site_lens.records.limited_io import current_limits, is_hidden
+from site_lens.records.serialization import load, save
+from site_lens.records.terminal_escape import visible
+from site_lens.records.type_checks import checked_methods
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+R = TypeVar("R", bound=Record)
+
+
+RESERVED = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]", re.IGNORECASE)
+"""Names that mean a device on Windows, whatever their suffix."""
+
+
+LONGEST_NAME = 80
+"""Letters of a file name at most, without its suffix."""
+
+
+def file_name(key: str) -> str:
+    """Turn any key into a file name: itself when that is safe on every system, else what is safe of it and a digest.
+
+    The name has at most `LONGEST_NAME` letters, and is the file name of itself.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "_", key)
+    if key and safe == key and len(key) <= LONGEST_NAME and not RESERVED.fullmatch(key):
+        return key
+    digest = digest_json(key.encode("utf-8", "backslashreplace").decode())[:8]
+    return f"{safe[: LONGEST_NAME - 1 - len(digest)]}-{digest}"
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key under which seed 2 comes before seed 10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", path.stem)]
+
+
+def manifests(folder: str | Path) -> list[Path]:
+    """Return the JSON files of the records in a folder, in no order, but hidden ones; none where there is no folder.
+
+    Raises:
+        StorageError: The folder cannot be read, or there are more than `Limits.record_files`.
+    """
+    most = current_limits().record_files
+    try:
+        found = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
+    except ValueError:  # a NUL byte, or half a character, in the name
+        return []
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror}") from error
+    if len(found) > most:
+        raise StorageError(f"{folder} holds more than {most} records; if you trust it, raise Limits.record_files")
+    return found
+
+
+@checked_methods
+class RecordSet(Mapping[str, R], Generic[R]):
+    """A read-only mapping from a name to a record, in the order in which the records came."""
+
+    record_class: ClassVar[type[Record]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        checked_methods(cls)
+
+    def __init__(self, records: Iterable[R]) -> None:
+        self._records: dict[str, R] = {}
+        given = list(records)
+        if strange := [one for one in given if not isinstance(one, self.record_class)]:
+            raise InputError(
+                f"{type(self).__name__} holds {self.record_class.__name__} records, got {strange[0]!r:.60}"
+            )
+        for key, record in self._keyed(given):
+            if key in self._records:
+                raise InputError(f"two records called {key!r}; keep them in separate sets")
+            self._records[key] = record
+
+    def _keyed(self, records: list[R]) -> Iterator[tuple[str, R]]:
+        raise NotImplementedError
+
+    def __getitem__(self, key: str) -> R:
+        if key not in self._records:
+            raise unknown_name(self.record_class.kind.replace("_", " "), key, self._records)
+        return self._records[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._records
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        return visible(f"{type(self).__name__}({', '.join(self)})")
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the tables of all records below each other, with the key in front; an empty table of none."""
+        import pandas as pd
+
+        if not self:
+            return pd.DataFrame({"key": []})
+        return pd.concat([r.frame() for r in self.values()], keys=list(self), names=["key"]).reset_index("key")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write every record to `folder`, each whole or not at all.
+
+        Raises:
+            StorageError: The folder cannot be written; records written before stay.
+        """
+        for key, record in self.items():
+            save(record, Path(folder) / file_name(key))
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read every record of this kind from `folder`, in order of file name, numbers by value.
+
+        Raises:
+            StorageError: The folder holds none, or one of them is damaged.
+        """
+        paths = sorted(manifests(folder), key=_natural)
+        if not paths:
+            raise StorageError(f"{folder} holds no saved {cls.record_class.kind}; check the path")
+        return cls(load(path, cls.record_class) for path in paths)  # type: ignore[misc]  # class-level R is bound here

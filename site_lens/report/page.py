@@ -1,0 +1,97 @@
+"""What every page of ours has: escaped text, one style, scripts of its own only, and nothing from the network."""
+
+import base64
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from site_lens._version import __version__
+from site_lens.records.assets import ASSETS, asset
+from site_lens.records.errors import InputError
+from site_lens.records.outputs import is_sealed, output_path, sealed, write_output
+from site_lens.records.terminal_escape import visible
+from site_lens.runs.run_folder import is_report
+
+
+def is_page(path: Path) -> bool:
+    """Tell whether a file is a page that was written by the toolkit, and not changed since."""
+    return is_sealed(path) or is_report(path)
+
+
+def write_page(
+    template: str, path: str | Path, *, attention: bool = False, replace: bool = False, **parts: Any
+) -> Path:
+    """Render a template of the assets and write it as one file; the same parts give the same bytes.
+
+    Args:
+        template: Name of the template.
+        path: The file; its folder is made if need be.
+        attention: Whether the page draws attention patterns, which takes the bundle of circuitsvis.
+        replace: Write over any file that is there, not over an earlier page only.
+        parts: What the template shows.
+
+    Raises:
+        InputError: The path is empty, or lies among the records of a run.
+        StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
+    """
+    place = output_path(path, is_page, replace=replace)
+    page = _environment().get_template(template).render(**_page_parts(attention), **parts)
+    write_output({place: sealed(page.encode())}, is_page, replace=replace)
+    return Path(path)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters["isolated"] = _isolated
+    environment.filters["breakable"] = lambda name: Markup(_isolated(name).replace("_", Markup("_<wbr>")))
+    environment.filters["number"] = lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+    environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Show a text of others as what it is: nothing in it turns the words beside it around, or has no width."""
+    return visible(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _isolated(name: object) -> Markup:
+    """Keep a name apart from the words beside it, in whichever direction it is written."""
+    return Markup("<bdi>{}</bdi>").format(visible(str(name)))
+
+
+def circuitsvis_bundle() -> str:
+    """Read the script of circuitsvis without importing the package, which would load torch.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    spec = find_spec("circuitsvis")
+    if spec is None or spec.origin is None:
+        raise InputError("attention is drawn by circuitsvis, which is not installed; pip install circuitsvis")
+    bundle = (Path(spec.origin).parent / "dist" / "cdn" / "iife.js").read_text(encoding="utf-8")
+    return bundle.replace("</script", r"<\/script")  # the same text to a script, and no end of it to the page
+
+
+def _page_parts(attention: bool) -> dict[str, Any]:
+    """Return style and scripts, and the policy that lets the page run these scripts and load nothing."""
+    script = asset("report.js")
+    scripts = [get_plotlyjs(), *([circuitsvis_bundle()] if attention else []), script]
+    allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return {
+        "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
+        "style": Markup(asset("report.css")),
+        "scripts": [Markup(one) for one in scripts],
+        "version": __version__,
+    }

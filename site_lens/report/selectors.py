@@ -1,0 +1,139 @@
+"""What the report says of ways to find heads: which agree with SITE's alphas, and how far beyond chance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from site_lens import plots
+from site_lens.diagnostics.selector_agreement import SelectorAgreement, SelectorFacts, compare_selectors
+from site_lens.heads.scores import ScoresByTask
+from site_lens.records.errors import InputError, MismatchError
+from site_lens.report.figures import Embedded, embed
+from site_lens.report.headline import SITE
+
+MOST_TASKS = 0.5
+"""Share of the tasks from which on two selectors are said to agree beyond chance."""
+
+N_CLOSEST = 3
+"""Selectors named as closest to SITE."""
+
+RANDOM = ("random", "random_layer_matched")
+"""Selectors that are chance themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectorRow:
+    """One line of the table of selectors: what its scores are, and how they agree with SITE's."""
+
+    facts: SelectorFacts
+    spearman: float | None = None
+    jaccard: float | None = None
+    chance: float | None = None
+    beyond: float | None = None
+    """Share of the tasks in which the top sets share more heads than chance. None for SITE itself, or without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selectors:
+    """The section on ways to find heads."""
+
+    agreement: SelectorAgreement
+    lines: list[str]
+    rows: list[SelectorRow]
+    figure: Embedded
+
+
+def compare_ways(scores: Mapping[str, ScoresByTask]) -> Selectors | str | None:
+    """Return the section on ways to find heads, a sentence on why there is none, or None where fewer than two are."""
+    if len(scores) < 2:
+        return None
+    first_site = {name: scores[name] for name in sorted(scores, key=lambda name: name != SITE)}
+    try:
+        agreement = compare_selectors(first_site)
+    except (InputError, MismatchError) as why:  # no task in common, or scores of different models
+        return f"The ways to find heads are not compared: {why}."
+    return Selectors(
+        agreement=agreement,
+        lines=_with_site(agreement) + _cautions(agreement),
+        rows=[_row(agreement, i) for i in range(len(agreement.selectors))],
+        figure=embed("selector-agreement", plots.selector_agreement(agreement), agreement.frame()),
+    )
+
+
+def _row(agreement: SelectorAgreement, i: int) -> SelectorRow:
+    facts = agreement.selectors[i]
+    if SITE not in agreement.names or facts.selector == SITE:
+        return SelectorRow(facts)
+    pair = i, agreement.names.index(SITE)
+    spearman, jaccard, chance = (float(agreement.mean(name)[pair]) for name in ("spearman", "jaccard", "chance"))
+    return SelectorRow(facts, spearman, jaccard, chance, float(agreement.beyond()[pair]))
+
+
+def _with_site(agreement: SelectorAgreement) -> list[str]:
+    """Say which selectors rank heads as SITE does, and which pick its heads more than chance."""
+    if SITE not in agreement.names:
+        return []
+    site = agreement.names.index(SITE)
+    ranks, beyond = agreement.mean("spearman")[site], agreement.beyond()[site]
+    real = [i for i, name in enumerate(agreement.names) if name not in (SITE, *RANDOM)]
+    if not real:
+        return []
+    closest = sorted(real, key=lambda i: -ranks[i])[:N_CLOSEST]
+    alike = [f"{agreement.names[i]} ({beyond[i]:.0%})" for i in real if beyond[i] >= MOST_TASKS]
+    sets = f"more of SITE's top {agreement.k} heads than chance, in at least half of the tasks taken one by one"
+    return [
+        "Closest to SITE by mean rank correlation over all heads: "
+        f"{', '.join(f'{agreement.names[i]} ({ranks[i]:.2f})' for i in closest)}.",
+        f"Share {sets} (share of tasks): {', '.join(alike)}."
+        if alike
+        else f"No selector was found to share {sets}. {_power(agreement)}",
+    ]
+
+
+def _power(agreement: SelectorAgreement) -> str:
+    """Say how large an overlap the tests could have found."""
+    testable = agreement.testable()
+    if testable is None or agreement.findable is None:
+        return "How large an overlap the tests could have found is not known (a record of version 0.1.0)."
+    site = agreement.names.index(SITE)
+    others = [i for i in range(len(agreement.names)) if i != site]
+    share = float(testable[site, others].mean())
+    if not share:
+        return f"No overlap of sets of {agreement.k} heads could have been found among so many tests."
+    fewest = agreement.findable[:, site, others]
+    return (
+        f"Some overlap of {agreement.k} heads could have been found in {share:.0%} of the pairs and tasks; there, "
+        f"{np.median(fewest[fewest <= agreement.k]):.0f} shared heads or more (median) would have been."
+    )
+
+
+def _cautions(agreement: SelectorAgreement) -> list[str]:
+    """Say what a reader must know before the numbers are compared."""
+    lines = []
+    random = [i for i, name in enumerate(agreement.names) if name in RANDOM]
+    others = [i for i in range(len(agreement.names)) if i not in random]
+    if random and others:
+        share = float(np.mean(agreement.beyond()[np.ix_(random, others)]))
+        lines.append(f"False-positive rate with random scores: {share:.1%} of all pairs and tasks.")
+    signed = [one.selector for one in agreement.selectors if one.signed]
+    if signed:
+        lines.append(
+            f"Ranks keep signs. {', '.join(signed)} {'has' if len(signed) == 1 else 'have'} scores below zero: heads "
+            "that hurt rank last there, whereas a selector without signs puts whatever matters first. The rank "
+            "correlation of sizes stands beside the other in the numbers behind the figure."
+        )
+    same = [one.selector for one in agreement.selectors if one.same_for_all]
+    if same:
+        lines.append(
+            f"The same for every task (asterisk): {', '.join(same)}. They say nothing of a task by themselves."
+        )
+    tied = [f"{one.selector} ({one.tied:.0%} of the tasks)" for one in agreement.selectors if one.tied]
+    if tied:
+        lines.append(
+            f"Equal scores at the edge of the top {agreement.k}, which are then taken in order of layer and head: "
+            f"{', '.join(tied)}. Such a set is in part arbitrary."
+        )
+    if agreement.left_out:
+        lines.append(f"Left out, because some selector did not score them: {', '.join(agreement.left_out)}.")
+    return lines

@@ -1,0 +1,204 @@
+"""The whole way: embeddings, fits and their controls, evaluation; saved as it goes."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from site_lens.activations.attention_sample import AttentionSamples
+from site_lens.records.errors import InputError, unknown_name
+from site_lens.methods.evaluation import Evaluations
+from site_lens.activations.prefix_settings import PREFIX_BUDGET
+from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.tasks.prompt_template import PromptTemplate
+from site_lens.runs.run_folder import check_run_folder, write_results
+from site_lens.runs.run import (
+    CONTROLS,
+    MEAN_EMBEDDING,
+    OTHER_EMBEDDING,
+    RANDOM_EMBEDDING,
+    SHUFFLED_ANSWERS,
+    TASK_AGNOSTIC,
+    ZERO_EMBEDDING,
+    Run,
+)
+from site_lens.tasks.prompt_sampling import need_rows
+from site_lens.records.bounds import check_sizes
+from site_lens.tasks.task import Task, task_list
+from site_lens.site.control_embeddings import mean_embedding, random_embedding
+from site_lens.activations.attention_patterns import sample_attention
+from site_lens.methods.evaluate import evaluate
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import LensModel
+from site_lens.site.fitting import embedded_jobs, fit_variants
+from site_lens.site.plan import SiteJob
+
+TASKS_AT_ONCE = 16
+"""Tasks fitted in one batch by default: enough to fill it; more are fitted group by group, each saved when done."""
+
+
+@on_model
+def fit_and_evaluate(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    config: SiteConfig | None = None,
+    *,
+    folder: str | Path | None = None,
+    seeds: Sequence[int] | None = None,
+    controls: Sequence[str] = (ZERO_EMBEDDING,),
+    n_eval_shots: int = 10,
+    max_queries: int | None = None,
+    generated: bool = False,
+    n_attention_heads: int = 0,
+    template: PromptTemplate | None = None,
+    tasks_at_once: int = TASKS_AT_ONCE,
+    budget_bytes: int = PREFIX_BUDGET,
+    progress: bool | None = None,
+) -> Run:
+    """Fit SITE and its controls on every task, and evaluate all of them beside zero- and 10-shot prompting.
+
+    Args:
+        model: The model.
+        tasks: The tasks.
+        config: Settings; the fast defaults when None.
+        folder: Where to save records as soon as a group of tasks is done, so that an interruption loses only the
+            group under way; a run that is there is replaced. Nothing is saved when None.
+        seeds: Fit every task once with each of these seeds; the lowest is called `site` in the evaluations.
+        controls: What to fit beside it, of `core.runs.CONTROLS`: `site_zero_embedding` (gates alone), the nulls
+            `site_shuffled_answers` and `site_other_embedding` (that of the next task of the group),
+            `site_task_agnostic` (one alpha map for all tasks), `site_mean_embedding` (that of all tasks), and
+            `site_random_embedding` (random directions of the same lengths).
+        n_eval_shots: Demonstrations of the few-shot prompting that SITE is compared with.
+        max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
+        generated: Measure exact and prefix match, too.
+        n_attention_heads: Heads of highest alpha whose attention is sampled on a prompt of each task, for the report.
+        template: How examples become text; the paper's when None.
+        tasks_at_once: Tasks in one batch; all of them where they share one alpha map or the mean embedding.
+        budget_bytes: Bytes of prefixes to hold at a time.
+        progress: Show progress bars; on a terminal and in notebooks only when None.
+
+    A fit whose embedding or loss is not finite is kept with that status and a note of where; the others go on.
+
+    Raises:
+        InputError: A task has too few rows for its prompts, a prompt exceeds the context, or a control is unknown or
+            needs a second task.
+        StorageError: The folder cannot be written; found out before the first step.
+
+    Example:
+        >>> import site_lens as sl
+        >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10)
+        >>> run = sl.fit_and_evaluate(sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), config, max_queries=8)
+        >>> run.evaluations.methods
+        ('zero_shot', 'ten_shot', 'site', 'site_hard', 'site_top_k', 'site_zero_embedding')
+    """
+    config = config or SiteConfig()
+    check_sizes(
+        n_eval_shots=n_eval_shots, max_queries=max_queries, tasks_at_once=tasks_at_once, budget_bytes=budget_bytes,
+        n_attention_heads=n_attention_heads, n_seeds=None if seeds is None else len(seeds),
+    )  # fmt: skip
+    wanted = task_list(tasks)
+    _check(config, controls, len(wanted))
+    for task in wanted:
+        need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
+    if folder is not None:
+        check_run_folder(folder, replaces=True)
+    configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
+    parts: list[Run] = []
+    for group in _groups(wanted, config, controls, tasks_at_once):
+        fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
+        if n_attention_heads:
+            fitted = replace(fitted, attention=_sampled(model, group, fitted.fits, n_attention_heads))
+        if folder is not None:
+            fitted.add_to(folder) if parts else fitted.save(folder)
+        measured = evaluate(
+            model,
+            group,
+            fitted.fits,
+            controls=fitted.controls,
+            n_shots=n_eval_shots,
+            max_queries=max_queries,
+            generated=generated,
+            seed=config.seed,
+            progress=progress,
+        )
+        parts.append(replace(fitted, evaluations=measured))
+        if folder is not None:
+            measured.save(Path(folder) / "evaluations")
+            write_results(Evaluations(e for part in parts for e in (part.evaluations or {}).values()), folder)
+    return Run.join(parts)
+
+
+def _check(config: SiteConfig, controls: Sequence[str], n_tasks: int) -> None:
+    if config.embedding == "zero" or config.null != "none":
+        raise InputError("this study fits controls itself (controls=...); leave embedding='task' and null='none'")
+    for name in controls:
+        if name not in CONTROLS:
+            raise unknown_name("control", name, CONTROLS)
+    alone = [name for name in (OTHER_EMBEDDING, TASK_AGNOSTIC, MEAN_EMBEDDING) if name in controls and n_tasks < 2]
+    if alone:
+        raise InputError(f"{alone[0]} needs a second task; leave it out or add one")
+
+
+def _groups(
+    tasks: Sequence[Task], config: SiteConfig, controls: Sequence[str], tasks_at_once: int
+) -> Iterator[Sequence[Task]]:
+    """Cut the tasks into groups of like size; all in one where an alpha map or an embedding is shared by all."""
+    whole = config.shared or TASK_AGNOSTIC in controls or MEAN_EMBEDDING in controls
+    n_groups = 1 if whole else math.ceil(len(tasks) / tasks_at_once)
+    if OTHER_EMBEDDING in controls:  # which takes that of another task of the group
+        n_groups = max(1, min(n_groups, len(tasks) // 2))
+    cuts = [round(i * len(tasks) / n_groups) for i in range(n_groups + 1)]
+    return (tasks[start:end] for start, end in pairwise(cuts))
+
+
+def _fit_group(
+    model: LensModel,
+    tasks: Sequence[Task],
+    configs: Sequence[SiteConfig],
+    controls: Sequence[str],
+    template: PromptTemplate | None,
+    budget_bytes: int,
+    progress: bool | None,
+) -> Run:
+    """Fit some tasks and their controls in one batch."""
+    jobs = []
+    for config in configs:
+        jobs += embedded_jobs(model, tasks, config, template=template, progress=progress)
+    variants = {"site": jobs} | {name: _control(name, jobs, len(tasks)) for name in controls}
+    found = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
+    return Run(found["site"], {name: found[name] for name in controls})
+
+
+def _sampled(model: LensModel, tasks: Sequence[Task], fits: SiteFits, n_heads: int) -> AttentionSamples:
+    found = []
+    for task in tasks:
+        fit = min(fits.of(task.name), key=lambda one: one.seed)
+        heads = sorted(fit.gates.top(min(n_heads, len(model.grid))), key=lambda head: -fit.gates[head])
+        found.append(sample_attention(model, task, heads, template=fit.template, seed=fit.seed))
+    return AttentionSamples(found)
+
+
+def _control(name: str, jobs: Sequence[SiteJob], n_tasks: int) -> list[SiteJob]:
+    """Turn jobs, task by task for each seed, into those of a control."""
+
+    def changed(**changes: Any) -> list[SiteJob]:
+        return [replace(job, config=job.config.replace(**changes)) for job in jobs]
+
+    if name == ZERO_EMBEDDING:
+        # Adding zeros, or scaling a head back to its own norm, would change nothing: gates act alone in the convex mix.
+        return changed(embedding="zero", mix="convex")
+    if name == SHUFFLED_ANSWERS:
+        return changed(null="shuffled_answers")
+    if name == TASK_AGNOSTIC:
+        return changed(shared=True)
+    if name == RANDOM_EMBEDDING:
+        return [replace(job, embedding=random_embedding(job.embedding, seed=job.config.seed)) for job in jobs]
+    blocks = [jobs[start : start + n_tasks] for start in range(0, len(jobs), n_tasks)]
+    if name == MEAN_EMBEDDING:
+        sound = [[job for job in block if job.trouble is None] or block for block in blocks]
+        means = [mean_embedding([job.embedding for job in those]) for those in sound]
+        return [replace(job, embedding=mean) for block, mean in zip(blocks, means, strict=True) for job in block]
+    following = [(job, block[(i + 1) % n_tasks]) for block in blocks for i, job in enumerate(block)]
+    return [replace(job, embedding=o.embedding, trouble=job.trouble or o.trouble) for job, o in following]

@@ -1,0 +1,187 @@
+"""A run on disk: fits, controls, scores, evaluations and studies in one folder, each record a pair of files of its own.
+
+runs/demo/fits/<task>.json + .safetensors
+runs/demo/controls/<method>/<task>.json + .safetensors
+runs/demo/scores/<selector>/<task>.json + .safetensors
+runs/demo/evaluations/<task>.json + .safetensors
+runs/demo/attention/<task>.json + .safetensors
+runs/demo/studies/<name>.json + .safetensors
+runs/demo/results.csv
+runs/demo/written.sha256: what was written there, by which it is known what may be replaced
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from site_lens.activations.attention_sample import AttentionSamples
+from site_lens.records.type_checks import checked_methods
+from site_lens.records.errors import InputError, StorageError
+from site_lens.methods.evaluation import Evaluations
+from site_lens.site.fit import SiteFits
+from site_lens.records.outputs import named, write_list
+from site_lens.records.limited_io import is_folder
+from site_lens.records.collections import file_name, manifests
+from site_lens.records.base import Record
+from site_lens.runs.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
+from site_lens.heads.scores import ScoresByTask
+from site_lens.records.serialization import load, save
+from site_lens.records.suggestions import did_you_mean_path
+
+ZERO_EMBEDDING = "site_zero_embedding"
+"""The control that belongs beside every fit: the same loop with an embedding of zeros, so that gates act alone."""
+SHUFFLED_ANSWERS = "site_shuffled_answers"
+"""Null: the same loop on queries whose answers were permuted."""
+OTHER_EMBEDDING = "site_other_embedding"
+"""Null: the same loop with the embedding of another task."""
+MEAN_EMBEDDING = "site_mean_embedding"
+"""Control: the same loop with the mean embedding of all tasks."""
+RANDOM_EMBEDDING = "site_random_embedding"
+"""Control: the same loop with random directions of the lengths that the task's embedding has, head by head."""
+NULLS = (SHUFFLED_ANSWERS, OTHER_EMBEDDING)
+TASK_AGNOSTIC = "site_task_agnostic"
+"""Control: one alpha map for all tasks, each with its own embedding."""
+CONTENTS = (ZERO_EMBEDDING, OTHER_EMBEDDING, MEAN_EMBEDDING, RANDOM_EMBEDDING)
+"""The controls that change what alphas mix in, and nothing else."""
+CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC, MEAN_EMBEDDING, RANDOM_EMBEDDING)
+"""Every control that a study can fit beside its fits."""
+
+STUDIES = (
+    "transfer_matrix", "faithfulness", "prompt_sensitivity", "fit_landscape", "head_profiles", "content_controls",
+    "fit_ablation", "task_arithmetic",
+)  # fmt: skip
+"""The kinds of records that are studies of a run: those that its report shows."""
+
+
+@checked_methods
+@dataclass(frozen=True)
+class Run:
+    """What was fitted and measured together."""
+
+    fits: SiteFits
+    controls: dict[str, SiteFits] = field(default_factory=dict)
+    """Control fits by the name of their method."""
+    evaluations: Evaluations | None = None
+    attention: AttentionSamples = field(default_factory=lambda: AttentionSamples([]))
+    """Attention of the heads of highest alpha, where it was sampled."""
+    scores: dict[str, ScoresByTask] = field(default_factory=dict)
+    """What each selector that was compared with SITE gave the heads, by its name."""
+    studies: dict[str, Record] = field(default_factory=dict)
+    """What experiments on these fits found, such as a transfer matrix, by name."""
+
+    def __post_init__(self) -> None:
+        for what, names in (("control", self.controls), ("selector", self.scores), ("study", self.studies)):
+            for each in names:
+                _check_folder(what, each)
+
+    @classmethod
+    def join(cls, parts: Sequence["Run"]) -> "Run":
+        """Put runs of different tasks together."""
+        names = dict.fromkeys(name for part in parts for name in part.controls)
+        measured = [e for part in parts if part.evaluations is not None for e in part.evaluations.values()]
+        return cls(
+            fits=SiteFits([fit for part in parts for fit in part.fits.values()]),
+            controls={
+                n: SiteFits([fit for part in parts if n in part.controls for fit in part.controls[n].values()])
+                for n in names
+            },
+            evaluations=Evaluations(measured) if measured else None,
+            attention=AttentionSamples([sample for part in parts for sample in part.attention.values()]),
+            scores={
+                n: ScoresByTask([one for part in parts if n in part.scores for one in part.scores[n].values()])
+                for n in dict.fromkeys(name for part in parts for name in part.scores)
+            },
+            studies={name: study for part in parts for name, study in part.studies.items()},
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Run":
+        """Read a run; everything but the fits may be missing. Controls and selectors come in order of their names.
+
+        Raises:
+            StorageError: The folder holds no fits, or a record is damaged.
+        """
+        folder = whole(Path(folder))
+        if not is_folder(folder / "fits"):
+            advice = did_you_mean_path(folder, lambda one: (one / "fits").is_dir()) + "make one with: site-lens fit"
+            raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); {advice}")
+        controls, measured = sorted((folder / "controls").glob("*")), folder / "evaluations"
+        sampled, scored = folder / "attention", sorted((folder / "scores").glob("*"))
+        return cls(
+            fits=SiteFits.load(folder / "fits"),
+            controls={part.name: SiteFits.load(part) for part in controls if manifests(part)},
+            evaluations=Evaluations.load(measured) if manifests(measured) else None,
+            attention=AttentionSamples.load(sampled) if manifests(sampled) else AttentionSamples([]),
+            scores={part.name: ScoresByTask.load(part) for part in scored if manifests(part)},
+            studies={path.stem: load(path) for path in sorted(manifests(folder / "studies"))},
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write every record, and `results.csv` if there are evaluations, in place of a run that is there.
+
+        The run is written beside the other one, and then put in its place: whenever this is interrupted, the folder
+        holds one of the two as a whole. Of the other run, what is in its list goes, and nothing else.
+
+        Raises:
+            InputError: The name of the folder is empty.
+            StorageError: The folder cannot be written, or holds files that would be taken for those of the run and
+                were not written with it.
+        """
+        folder = named(folder)
+        check_run_folder(folder, replaces=True)
+        try:
+            beside = Path(tempfile.mkdtemp(dir=folder, prefix=".saving-"))
+            try:
+                write_list(beside, {})
+                self._write(beside)
+                beside.replace(folder / SAVED)
+            finally:
+                remove_beside(beside)
+        except OSError as error:
+            raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
+        settle(folder)
+        return folder
+
+    def add_to(self, folder: str | Path) -> Path:
+        """Write every record beside those that are there, such as those of other tasks of the same run."""
+        folder = named(folder)
+        check_run_folder(folder)
+        if is_new(folder):
+            write_list(folder, {})
+        self._write(folder)
+        return folder
+
+    def _write(self, folder: Path) -> None:
+        self.fits.save(folder / "fits")
+        for name, control in self.controls.items():
+            control.save(folder / "controls" / name)
+        for name, scores in self.scores.items():
+            scores.save(folder / "scores" / name)
+        self.attention.save(folder / "attention")
+        for name, study in self.studies.items():
+            save(study, folder / "studies" / name)
+        if self.evaluations is not None:
+            self.evaluations.save(folder / "evaluations")
+            write_results(self.evaluations, folder)
+
+    def with_study(self, name: str, study: Record, folder: str | Path | None = None) -> "Run":
+        """Return the run with one more study, saved beside the rest where a folder is given.
+
+        Raises:
+            InputError: The record is no study that the report of a run shows, or its name cannot name a file.
+            StorageError: The folder cannot be written.
+        """
+        if not isinstance(study, Record) or study.kind not in STUDIES:
+            kind = study.kind if isinstance(study, Record) else type(study).__name__
+            raise InputError(f"study {name!r} is a {kind}, which a report does not show; it shows {', '.join(STUDIES)}")
+        run = replace(self, studies=self.studies | {name: study})
+        if folder is not None:
+            check_run_folder(folder)
+            save(study, Path(folder) / "studies" / name)
+        return run
+
+
+def _check_folder(kind: str, name: str) -> None:
+    if file_name(name) != name:
+        raise InputError(f"{kind} {name!r} cannot name a folder; use letters, digits, - and _")

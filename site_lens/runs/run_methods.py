@@ -1,0 +1,164 @@
+"""SITE beside every other way to find heads and to inject a task: same prompts, same test rows, same metric."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from site_lens.methods.registry import BASELINES, baseline_name, fitted
+from site_lens.records.errors import FitError, InputError, ModelError, unknown_name
+from site_lens.methods.evaluation import Evaluation, Evaluations
+from site_lens.activations.prefix_settings import PREFIX_BUDGET
+from site_lens.runs.run_folder import check_run_folder, write_results
+from site_lens.runs.run import TASK_AGNOSTIC, ZERO_EMBEDDING, Run
+from site_lens.tasks.prompt_sampling import need_rows
+from site_lens.records.bounds import check_sizes
+from site_lens.tasks.task import Task
+from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
+from site_lens.methods.method import Method
+from site_lens.records.progress import progress_bar
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.registry import SELECTORS, scores_of
+from site_lens.selectors.context import ComparisonContext
+
+LEFT_OUT = (ModelError, FitError)
+"""What may happen to one method without ending the comparison; a user's mistake ends it."""
+
+DEFAULT_METHODS = tuple(name for name, baseline in BASELINES.items() if not baseline.optional)
+
+
+@on_model
+def run_methods(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    methods: Sequence[str] | None = None,
+    *,
+    selectors: Sequence[str] = (),
+    config: ComparisonConfig | None = None,
+    max_queries: int | None = None,
+    generated: bool = False,
+    folder: str | Path | None = None,
+    budget_bytes: int = PREFIX_BUDGET,
+    progress: bool | None = None,
+) -> Run:
+    """Fit methods on every task and evaluate them on the same test rows; score heads with selectors beside them.
+
+    Whatever several of them need (embeddings, SITE fits, indirect effects) is made once, for all tasks; the seconds of
+    a method count its share of it, whoever made it.
+
+    A method or selector that the model cannot have, or whose fit fails, is left out with a warning that says why; the
+    evaluation of the task notes it, and the others go on.
+
+    Args:
+        model: The model.
+        tasks: The tasks.
+        methods: Names from `BASELINES`, or of prompting as evaluations show them (`ten_shot`); when None, all that need
+            no optional package, but for one alpha map for all tasks where there is one task only. `()` asks for none.
+        selectors: Names from `SELECTORS`.
+        config: Settings; the defaults of the sources when None.
+        max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
+        generated: Generate answers too, for exact and prefix match.
+        folder: Where to save the run; scores are written selector by selector, evaluations task by task. Nothing is
+            saved when None.
+        budget_bytes: Bytes of prefixes to hold at a time in fits.
+        progress: Show progress bars; on a terminal and in notebooks only when None.
+
+    Returns:
+        The SITE fits, the evaluations with the cost of each method, and the scores by selector.
+
+    Raises:
+        InputError: A name is unknown, neither methods nor selectors are asked for, or a task has too few rows.
+        FitError: Every method of a task failed.
+        StorageError: The folder cannot be written; found out before the first step.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym", "english-french"])
+        >>> config = sl.ComparisonConfig(n_prompts=4, n_shots=3, site=sl.SiteConfig(n_steps=10))
+        >>> run = sl.run_methods(model, tasks, ["zero_shot", "site", "task_vector"], config=config, max_queries=8)
+        >>> sl.method_table(run.evaluations, against=["zero_shot"]).methods
+        ('zero_shot', 'site', 'task_vector')
+    """
+    check_sizes(max_queries=max_queries)
+    context = ComparisonContext(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
+    asked = _defaults(len(context.tasks)) if methods is None else methods
+    methods = tuple(dict.fromkeys(baseline_name(name, context.config.n_shots) for name in asked))
+    _check(methods, selectors)
+    if folder is not None:
+        check_run_folder(folder, replaces=True)
+    for task in context.tasks.values():
+        need_rows(task, len(task.train) - 1, context.config.n_shots)
+    run = Run(
+        fits=context.fits(),
+        controls={ZERO_EMBEDDING: context.fits(embedding="zero")} if ZERO_EMBEDDING in methods else {},
+    )
+    if folder is not None:
+        run.save(folder)
+    for name in selectors:
+        try:
+            run = replace(run, scores=run.scores | {name: scores_of(context, name)})
+        except LEFT_OUT as error:
+            _warn(f"selector {name} was left out: {error}")
+            continue
+        if folder is not None:
+            run.scores[name].save(Path(folder) / "scores" / name)
+    settings = EvaluationSettings(
+        context.config.template, context.config.n_shots, max_queries, generated, timed=True, seed=context.config.seed
+    )
+    if not methods:
+        return run
+    measured = _evaluations(context, methods, settings, folder, progress)
+    if folder is not None:
+        write_results(measured, folder)
+    return replace(run, evaluations=measured)
+
+
+def _defaults(n_tasks: int) -> tuple[str, ...]:
+    return tuple(name for name in DEFAULT_METHODS if n_tasks > 1 or name != TASK_AGNOSTIC)
+
+
+def _check(methods: Sequence[str], selectors: Sequence[str]) -> None:
+    for name in selectors:
+        if name not in SELECTORS:
+            raise unknown_name("selector", name, SELECTORS)
+    if not methods and not selectors:
+        raise InputError(f"nothing to compare; methods are {', '.join(BASELINES)}; selectors: {', '.join(SELECTORS)}")
+
+
+def _evaluations(
+    context: ComparisonContext,
+    methods: Sequence[str],
+    settings: EvaluationSettings,
+    folder: str | Path | None,
+    progress: bool | None,
+) -> Evaluations:
+    found: list[Evaluation] = []
+    with progress_bar(len(context.tasks), "methods", unit="task", progress=progress) as bar:
+        for name, task in context.tasks.items():
+            fitted_methods, left_out = _fitted(context, methods, name)
+            measured = evaluate_methods(context.model, task, fitted_methods, settings)
+            found.append(measured.replace(notes=(*measured.notes, *left_out)))
+            if folder is not None:
+                Evaluations(found[-1:]).save(Path(folder) / "evaluations")
+            bar.update()
+    return Evaluations(found)
+
+
+def _fitted(context: ComparisonContext, methods: Sequence[str], task: str) -> tuple[list[Method], list[str]]:
+    """Fit methods for a task; say which were left out, and why."""
+    found, left_out = [], []
+    for method in methods:
+        try:
+            found.append(fitted(context, method, task))
+        except LEFT_OUT as error:
+            left_out.append(f"{method} was left out: {error}")
+            _warn(f"{task}: {left_out[-1]}")
+    if not found:
+        raise FitError(f"no method of task {task!r} could be made: {'; '.join(left_out)}")
+    return found, left_out
+
+
+def _warn(what: str) -> None:
+    warnings.warn(what, stacklevel=2)

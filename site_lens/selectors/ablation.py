@@ -1,0 +1,95 @@
+"""Knock-out: what a few-shot prompt loses when one head is taken away."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from site_lens.activations.prefill import prompt_batches
+from site_lens.activations.queries import Queries
+from site_lens.heads.head_set import Head
+from site_lens.heads.scores import HeadScores
+from site_lens.models.protocol import Edit
+from site_lens.selectors.context import ComparisonContext, once
+from site_lens.selectors.indirect_effect import on_grid, one_head_each
+
+
+@once
+def zero_ablation(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Set one head's z to zero in few-shot prompts; see `knock_out`."""
+    return knock_out(context, "zero_ablation", "zeros", lambda task: _zeros(context))
+
+
+@once
+def mean_ablation(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Set one head's z to its mean over prompts with shuffled labels; see `knock_out`.
+
+    That mean keeps the form of few-shot prompts and has lost the mapping. The mean over true prompts would not do: it
+    is the task embedding, which carries the task.
+    """
+    return knock_out(
+        context,
+        "mean_ablation",
+        "its mean over prompts with shuffled labels",
+        lambda task: uninformed_mean(context, task),
+    )
+
+
+def knock_out(
+    context: ComparisonContext, name: str, what: str, value: Callable[[str], Float[Tensor, "layer head d_head"]]
+) -> dict[str, HeadScores]:
+    """Put a value that knows nothing in the place of one head's z, and measure what the right answer loses.
+
+    The score is the mean fall of the log-probability of the right first token, in nats; positive where the few-shot
+    prompt needs the head. `config.knock_out_at` says whether z is replaced at the last token or at every token.
+    """
+    grid, everywhere = context.model.grid, context.config.knock_out_at == "all"
+    found = {}
+    for task in context.tasks:
+        held = context.probes(task)
+        clean = held.under([]).log_prob
+        put = value(task)
+        if everywhere:
+            lost = torch.stack([clean[0] - _without(context, held.asked, head, put) for head in grid])
+        else:
+            lost = clean - held.answers(one_head_each(grid), put[None]).log_prob
+        found[task] = HeadScores(
+            grid=grid,
+            values=on_grid(grid, lost.mean(1)),
+            selector=name,
+            meaning=f"nats that the answer loses when the head's output at {context.config.knock_out_at} prompt token"
+            f"{'s' if everywhere else ''} is replaced by {what}; positive: the prompt needs the head",
+            task=task,
+            n_forwards=len(held) * (len(grid) + 1) + (context.config.n_prompts if name == "mean_ablation" else 0),
+            n_labelled=context.labelled(*(["embedding"] if name == "mean_ablation" else []), "probes", task=task),
+        )
+    return found
+
+
+def _zeros(context: ComparisonContext) -> Float[Tensor, "layer head d_head"]:
+    return torch.zeros(*context.model.grid.shape, context.model.identity.d_head, device=context.model.device)
+
+
+def uninformed_mean(context: ComparisonContext, task: str) -> Float[Tensor, "layer head d_head"]:
+    """Return the mean z at the last token of the embedding's own prompts with their labels shuffled."""
+    return context.mean_over(context.embedding_set(task, shuffled=True).prompts, context.model.last_z)
+
+
+@torch.no_grad()
+def _without(
+    context: ComparisonContext, asked: Queries, head: Head, put: Float[Tensor, "layer head d_head"]
+) -> Float[Tensor, " prompt"]:
+    """Return the log-probability of every answer with one head replaced at every token: whole prompts, no prefix."""
+
+    def replaced(z: Float[Tensor, "row pos head d_head"]) -> Tensor:
+        changed = z.clone()
+        changed[:, :, head.head] = put[head.layer, head.head].to(z.device)
+        return changed
+
+    found = torch.zeros(len(asked), device=context.model.device)
+    for group, batch in prompt_batches(context.model, asked.ids):
+        part = asked.only(group)
+        logits = context.model.forward(batch, [Edit(head.layer, replaced, column=None)])
+        found[group] = logits.log_softmax(-1).gather(1, part.targets(logits.device)[:, None])[:, 0]
+    return found

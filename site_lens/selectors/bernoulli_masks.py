@@ -1,0 +1,285 @@
+"""Bernoulli masks over heads, learned by REINFORCE: no gradient goes through the model.
+
+A mask replaces the z of its heads by an embedding of the task at the last prompt token. Every step draws masks for one
+query, and moves the probability of each head towards the masks of low loss.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from site_lens.activations.cached_queries import CachedQueries
+from site_lens.activations.embedding import TaskEmbedding
+from site_lens.activations.injection import injection
+from site_lens.activations.prefill import Indices, PrefixSchedule
+from site_lens.activations.queries import Queries
+from site_lens.heads.head_set import HeadSet
+from site_lens.heads.scores import HeadScores
+from site_lens.records.errors import FitError
+from site_lens.records.hashing import seed_stream
+from site_lens.records.progress import progress_bar
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext, once
+from site_lens.selectors.validation import Checkpoint, choose_checkpoint
+from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from site_lens.tasks.task import Task
+
+FIRST_LOGIT = -1.0
+"""Every head begins with probability 0.27 (Huang et al. 2024, released code)."""
+
+LEAST = 1e-3
+"""Masks are drawn from probabilities between this and 1 minus this; also keeps losses that are all alike from being
+blown up when they are standardised (same)."""
+
+N_CANDIDATES, N_JUDGED = 10, 50
+"""Masks drawn at the end, and rows of train on which the best of them is found (same); so many are drawn to judge a
+checkpoint, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What REINFORCE found for one task."""
+
+    probabilities: Float[Tensor, "layer head"]
+    rows: frozenset[int]
+    """Rows of train that it asked."""
+    notes: tuple[str, ...]
+
+
+@once
+def bernoulli_masks(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Learn for every head the probability with which a mask of low loss holds it.
+
+    The score is that probability, in [0, 1]; it begins at 0.27. A mask replaces z by an embedding, hard, at the last
+    prompt token: the mean of `config.mask_prompts` prompts of `config.mask_shots`, the source's 100 and 4 by default.
+    `config.mask_steps` steps of one query of train and `config.masks_per_step` masks each, Adam at multiples of
+    `config.mask_lr`; checkpoint and learning rate are chosen by the mean loss of some masks on valid.
+
+    Reference: Huang et al., arXiv 2406.15334, section 3.2 and released code. Theirs asks 100 rows; here each step asks
+    any row of train. Theirs replaces z at every generated token; here once, as SITE does. Theirs keeps the last step of
+    one rate.
+    """
+    config, grid = context.config, context.model.grid
+    n_prompts = config.mask_prompts or config.n_prompts
+    n_masks = config.mask_steps * config.masks_per_step
+    n_evaluated = sum(config.evaluates_at(step, config.mask_steps) for step in range(config.mask_steps + 1))
+    return {
+        name: HeadScores(
+            grid=grid,
+            values=found.probabilities.cpu().numpy() * grid.mask,
+            selector="bernoulli_masks",
+            meaning="probability with which the learned masks put the task embedding in the head's place; high: masks "
+            "that hold the head lower the loss",
+            task=name,
+            n_forwards=n_prompts
+            + len(config.rate_factors) * (n_masks + n_evaluated * N_CANDIDATES * len(context.valid_rows(name))),
+            n_labelled=len(found.rows | set(mask_embeddings(context)[name].labelled_rows))
+            + context.labelled("valid", task=name),
+            notes=found.notes,
+        )
+        for name, found in _learned(context).items()
+    }
+
+
+def mask_embeddings(context: ComparisonContext) -> dict[str, TaskEmbedding]:
+    """Return what masks put in the place of z."""
+    return context.embeddings(context.config.mask_prompts, context.config.mask_shots)
+
+
+def _mask_mean(context: ComparisonContext, task: str) -> Float[Tensor, "1 layer head d_head"]:
+    return torch.tensor(mask_embeddings(context)[task].mean, device=context.model.device)[None]
+
+
+@once
+def best_masks(context: ComparisonContext) -> dict[str, HeadSet]:
+    """Draw some masks of the learned probabilities, and keep the one of lowest loss on rows of train.
+
+    Which rows these are does not depend on the masks; `mask_labelled` counts them.
+    """
+    grid, found = context.model.grid, {}
+    for name, learned in _learned(context).items():
+        rows = judged_rows(context, name)
+        train = context.tasks[name].train
+        held = CachedQueries(context.model, zero_shot_prompts([train[i] for i in rows], context.config.template))
+        stream = seed_stream(context.config.seed, context.tasks[name].digest, "candidate masks")
+        masks = _masks_of(learned.probabilities.cpu(), torch.tensor(stream.random((N_CANDIDATES, *grid.shape)))).numpy()
+        masks &= grid.mask
+        answers = held.answers(torch.tensor(masks, dtype=torch.float32), _mask_mean(context, name))
+        found[name] = HeadSet.from_mask(grid, masks[int(answers.log_prob.mean(1).argmax())])
+    return found
+
+
+def judged_rows(context: ComparisonContext, task: str) -> list[int]:
+    """Draw the rows of train on which the masks of a task are compared."""
+    one = context.tasks[task]
+    stream = seed_stream(context.config.seed, one.digest, "judged masks")
+    return sorted(stream.choice(len(one.train), min(N_JUDGED, len(one.train)), replace=False).tolist())
+
+
+def mask_labelled(context: ComparisonContext, task: str) -> int:
+    """Count the rows behind a task's best mask: of the embedding, of REINFORCE, and of both choices."""
+    shown = set(mask_embeddings(context)[task].labelled_rows)
+    rows = shown | _learned(context)[task].rows | set(judged_rows(context, task))
+    return len(rows) + context.labelled("valid", task=task)
+
+
+def mask_notes(context: ComparisonContext, task: str) -> tuple[str, ...]:
+    """Say which checkpoint and learning rate the masks of a task are of."""
+    return _learned(context)[task].notes
+
+
+@once
+def _learned(context: ComparisonContext) -> dict[str, _Learned]:
+    """Run REINFORCE for all tasks and learning rates side by side, and choose on valid."""
+    config = context.config
+    asked = _Queries(context)
+    streams = [seed_stream(config.seed, task.digest, "masks") for task in context.tasks.values()]
+    mask = torch.tensor(context.model.grid.mask)
+    rates = config.rates(config.mask_lr)
+    found: dict[str, dict[float, list[Checkpoint[Tensor]]]] = {name: {lr: [] for lr in rates} for name in context.tasks}
+    with progress_bar(config.mask_steps, "learning masks", unit="step", progress=context.progress) as bar:
+
+        def losses(step: int, masks: Bool[Tensor, "task sample layer head"]) -> Float[Tensor, "task sample"]:
+            bar.update()
+            return asked.losses(step, masks)
+
+        for step, reached in learn_probabilities(losses, streams, mask, config):
+            for (name, runs), of_rates in zip(found.items(), reached, strict=True):
+                for lr, p, loss in zip(rates, of_rates, valid_losses(context, name, of_rates), strict=True):
+                    runs[lr].append(Checkpoint(step, loss, p))
+    learned = {}
+    for (name, runs), rows in zip(found.items(), asked.rows.T.tolist(), strict=True):
+        chosen = choose_checkpoint(f"masks of {name!r}", runs, n_steps=config.mask_steps)
+        learned[name] = _Learned(chosen.state, frozenset(rows), chosen.notes)
+    return learned
+
+
+def valid_losses(context: ComparisonContext, task: str, probabilities: Float[Tensor, "rate layer head"]) -> list[float]:
+    """Return the mean cross-entropy on valid, in nats, of masks drawn from each of some maps of probabilities.
+
+    All maps, at all times, are drawn from by the same numbers, so that differences are theirs alone.
+    """
+    grid = context.model.grid
+    stream = seed_stream(context.config.seed, context.tasks[task].digest, "valid masks")
+    uniform = torch.tensor(stream.random((N_CANDIDATES, *grid.shape)))
+    masks = _masks_of(probabilities[:, None], uniform) & torch.tensor(grid.mask)
+    prompts = zero_shot_prompts(context.valid_rows(task), context.config.template)
+    held = CachedQueries(context.model, prompts, budget_bytes=context.budget_bytes)
+    answers = held.answers(masks.flatten(0, 1).float(), _mask_mean(context, task))
+    found: list[float] = (-answers.log_prob.view(len(probabilities), -1).mean(1)).tolist()
+    return found
+
+
+def learn_probabilities(
+    losses: Callable[[int, Bool[Tensor, "task sample layer head"]], Float[Tensor, "task sample"]],
+    streams: Sequence[np.random.Generator],
+    mask: Bool[Tensor, "layer head"],
+    config: ComparisonConfig,
+) -> Iterator[tuple[int, Float[Tensor, "task rate layer head"]]]:
+    """Learn the probabilities of masks from their losses alone; yield steps taken and probabilities, to be evaluated.
+
+    Args:
+        losses: Gives the loss of every mask of a step, those of all learning rates in a row.
+        streams: Source of the draws of each task, so that a task's masks do not depend on the others; learning rates
+            share them.
+        mask: Where the grid has heads.
+        config: Steps, masks a step, and learning rates.
+
+    Raises:
+        FitError: A loss was not finite.
+    """
+    rates = config.rates(config.mask_lr)
+    logits = [torch.full((len(streams), *mask.shape), FIRST_LOGIT) for _ in rates]
+    adam = torch.optim.Adam([{"params": [own], "lr": lr} for own, lr in zip(logits, rates, strict=True)])
+    shape = (config.masks_per_step, *mask.shape)
+    for step in range(config.mask_steps + 1):
+        p = torch.sigmoid(torch.stack(logits, 1))
+        if config.evaluates_at(step, config.mask_steps):
+            yield step, p
+        if step == config.mask_steps:
+            return
+        uniform = torch.tensor(np.stack([stream.random(shape, dtype=np.float32) for stream in streams]))
+        masks = _masks_of(p[:, :, None], uniform[:, None]) & mask
+        found = losses(step, masks.flatten(1, 2)).cpu()
+        if not bool(found.isfinite().all()):
+            raise FitError(f"the loss of a mask was not finite after {step} steps; use dtype='float32'")
+        for i, own in enumerate(logits):
+            of_rate = found.view(masks.shape[:3])[:, i]
+            own.grad = reinforce(own.flatten(1), masks[:, i].flatten(2), of_rate).view_as(own)
+        adam.step()
+
+
+def _masks_of(p: Tensor, uniform: Tensor) -> Tensor:
+    """Draw masks: a head is in one where its number is below its probability."""
+    return uniform < p.clamp(LEAST, 1 - LEAST)
+
+
+def reinforce(
+    logits: Float[Tensor, "*task head"], masks: Bool[Tensor, "*task sample head"], losses: Float[Tensor, "*task sample"]
+) -> Float[Tensor, "*task head"]:
+    """Estimate the slope of the expected loss in the logits, in units of the spread of the losses.
+
+    The mean over the samples of (loss - mean) / (sd + 0.001) times the slope of the log-probability of the mask, which
+    is mask - probability for a Bernoulli variable, and 0 where the probability is cut.
+
+    Args:
+        logits: Logit of each head.
+        masks: Masks drawn from them.
+        losses: Loss of each mask, in nats.
+    """
+    p = torch.sigmoid(logits)
+    free = (p > LEAST) & (p < 1 - LEAST)
+    centred = losses - losses.mean(-1, keepdim=True)
+    standardised = centred / (losses.std(-1, keepdim=True) + LEAST)
+    slope = (masks.to(p.dtype) - p[..., None, :]) * free[..., None, :]
+    return (standardised[..., None] * slope).mean(-2)
+
+
+class _Queries:
+    """The training queries of all tasks: one a task and step, asked under many masks at once."""
+
+    def __init__(self, context: ComparisonContext) -> None:
+        config, tasks = context.config, list(context.tasks.values())
+        self._model, self._n_tasks = context.model, len(tasks)
+        self.rows = np.stack([_drawn_rows(task, config) for task in tasks], axis=1)
+        """(step task): the row of train that is asked."""
+        prompts = [zero_shot_prompts(task.train, config.template) for task in tasks]
+        firsts = np.cumsum([0] + [len(task.train) for task in tasks])[:-1]
+        used, places = np.unique(self.rows + firsts, return_inverse=True)
+        every = [prompt for own in prompts for prompt in own]
+        self._asked = Queries.of(context.model, [every[i] for i in used])
+        self._tail, self._targets = self._asked.tail(context.model.device), self._asked.targets(context.model.device)
+        # (step row): tasks one after the other, each with its masks of all learning rates.
+        n_masks = config.masks_per_step * len(config.rate_factors)
+        self._questions: Indices = np.repeat(places.reshape(self.rows.shape), n_masks, axis=1)
+        ids, steps = self._asked.ids, list(self._questions)
+        self._schedule = PrefixSchedule(context.model, ids, steps, budget_bytes=context.budget_bytes)
+        self._embeddings = torch.cat([_mask_mean(context, task.name) for task in tasks])
+
+    @torch.no_grad()
+    def losses(self, step: int, masks: Bool[Tensor, "task sample layer head"]) -> Float[Tensor, "task sample"]:
+        """Return the cross-entropy of the first answer token of a step's queries under every mask, in nats."""
+        device = self._model.device
+        gates = masks.flatten(0, 1).to(device, torch.float32)
+        owners = torch.arange(self._n_tasks, device=device).repeat_interleave(masks.shape[1])
+        found = torch.zeros(len(gates), device=device)
+        for places, prefix in self._schedule.take(step):
+            rows = torch.tensor(places, device=device)
+            questions = torch.tensor(self._questions[step][places], device=device)
+            edits = injection(
+                gates[rows], self._embeddings, owners[rows], heads_per_layer=self._model.grid.heads_per_layer
+            )
+            logits = self._model.decode(prefix, self._tail[questions], edits)[0][:, -1]
+            found[rows] = F.cross_entropy(logits, self._targets[questions], reduction="none")
+        return found.view(masks.shape[:2])
+
+
+def _drawn_rows(task: Task, config: ComparisonConfig) -> Indices:
+    """(step): the row of train that a task asks at each step."""
+    stream = seed_stream(config.seed, task.digest, "mask queries")
+    return stream.integers(len(task.train), size=config.mask_steps)

@@ -1,0 +1,230 @@
+"""A model and some tasks under comparison, and what several methods need of them, made once."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from site_lens.activations.cached_queries import CachedQueries
+from site_lens.activations.capture import capture_embeddings
+from site_lens.activations.embedding import TaskEmbedding
+from site_lens.activations.prefill import prompt_batches
+from site_lens.activations.prefix_settings import PREFIX_BUDGET
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import seed_stream
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.site.fitting import fit_variants
+from site_lens.site.plan import SiteJob
+from site_lens.tasks.prompt_sampling import (
+    PromptSet,
+    embedding_prompts,
+    few_shot_prompts,
+    prompts_of_embedding,
+    sample_rows,
+    sampled,
+)
+from site_lens.tasks.prompt_template import Prompt
+from site_lens.tasks.task import Example, Task, task_list
+
+T = TypeVar("T")
+Key: TypeAlias = tuple[Any, ...]
+
+
+@dataclass
+class Stopwatch:
+    """Time of a block, with its share of what it used that was made for all tasks at once."""
+
+    elapsed: float = 0.0
+    seconds: float = 0.0
+    """Time for one task, whoever made what it used, and when: what is made for all tasks counts by its share."""
+    inside: float = 0.0
+    """Part of `elapsed` in which something was made that others may need, too."""
+    needed: set[Key] = field(default_factory=set)
+    """What it used, and what that was made of."""
+
+
+class ComparisonContext:
+    """What every selector and every baseline is handed: the model, the tasks, and the settings.
+
+    Mean outputs, fits and scores that several of them need are made when the first one asks, and kept.
+
+    Args:
+        model: The model.
+        tasks: The tasks.
+        config: Settings; the defaults of the sources when None.
+        budget_bytes: Bytes of prefixes to hold at a time in fits.
+        progress: Show progress bars; on a terminal and in notebooks only when None.
+    """
+
+    def __init__(
+        self,
+        model: LensModel,
+        tasks: Task | Mapping[str, Task] | Iterable[Task],
+        config: ComparisonConfig | None = None,
+        *,
+        budget_bytes: int = PREFIX_BUDGET,
+        progress: bool | None = None,
+    ) -> None:
+        check_sizes(budget_bytes=budget_bytes)
+        self.model = model
+        self.tasks = {task.name: task for task in task_list(tasks)}
+        self.config = config or ComparisonConfig()
+        self.budget_bytes = budget_bytes
+        self.progress = progress
+        self._made: dict[Key, Any] = {}
+        self._own_seconds: dict[Key, float] = {}
+        self._parts: dict[Key, set[Key]] = {}
+        self._running: list[Stopwatch] = []
+
+    def once(self, key: Key, make: Callable[[], T]) -> T:
+        """Return what was made under a key, making it the first time and taking down how long that took."""
+        if key not in self._made:
+            with self.stopwatch() as watch:
+                self._made[key] = make()
+            self._own_seconds[key], self._parts[key] = watch.elapsed - watch.inside, watch.needed
+            if self._running:
+                self._running[-1].inside += watch.elapsed
+        for outer in self._running:
+            outer.needed |= {key} | self._parts[key]
+        found: T = self._made[key]
+        return found
+
+    @contextmanager
+    def stopwatch(self) -> "Iterator[Stopwatch]":
+        """Measure a block that works for one task."""
+        watch = Stopwatch()
+        self._running.append(watch)
+        start = time.perf_counter()
+        try:
+            yield watch
+        finally:
+            watch.elapsed = time.perf_counter() - start
+            shared = sum(self._own_seconds[key] for key in watch.needed) / len(self.tasks)
+            watch.seconds = watch.elapsed - watch.inside + shared
+            self._running.pop()
+
+    def embeddings(self, n_prompts: int | None = None, n_shots: int | None = None) -> dict[str, TaskEmbedding]:
+        """Return every task's embedding of `n_prompts` prompts of `n_shots`; M and N of the settings when None."""
+        n = self.config.n_prompts if n_prompts is None else n_prompts
+        shots = self.config.n_shots if n_shots is None else n_shots
+        return self.once(
+            (ComparisonContext.embeddings, n, shots),
+            lambda: capture_embeddings(
+                self.model,
+                self.tasks,
+                n_prompts=n,
+                n_shots=shots,
+                seed=self.config.seed,
+                template=self.config.template,
+                progress=self.progress,
+            ),
+        )
+
+    def fits(self, **changes: Any) -> SiteFits:
+        """Return a SITE fit of every task with some settings changed, such as `embedding="zero"`."""
+        config = self.config.site_config(**changes)
+        return self.once((ComparisonContext.fits, config.digest), lambda: self._fitted(config))
+
+    def _fitted(self, config: SiteConfig) -> SiteFits:
+        embeddings = self.embeddings(config.n_prompts)
+        jobs = [SiteJob(task, config, embeddings[name]) for name, task in self.tasks.items()]
+        found = fit_variants(
+            self.model, {"fits": jobs}, budget_bytes=self.budget_bytes, throw=False, progress=self.progress
+        )
+        return found["fits"]
+
+    def embedding_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
+        """Draw the prompts that a task's embedding is made of, or the same ones with their labels shuffled."""
+        config = self.config
+        return prompts_of_embedding(
+            self.tasks[task],
+            config.template,
+            n_prompts=config.n_prompts,
+            n_shots=config.n_shots,
+            seed=config.seed,
+            shuffled=shuffled,
+        )
+
+    def mean_over(self, prompts: Sequence[Prompt], read: Callable[[Batch], Tensor]) -> Tensor:
+        """Average what `read` returns of every prompt, one row each, over prompts; in batches of like length."""
+        ids = self.model.encoder.encode([prompt.text for prompt in prompts])
+        sums = [read(batch).sum(0) for _, batch in prompt_batches(self.model, ids)]
+        return torch.stack(sums).sum(0) / len(ids)
+
+    def valid_rows(self, task: str) -> tuple[Example, ...]:
+        """Return the rows of valid on which every method chooses what it chooses, a sample if there are many."""
+        return sampled(self.tasks[task].valid, self.config.n_valid)
+
+    def probe_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
+        """Draw the few-shot prompts on which causal selectors measure a task, the same for all of them."""
+        one, config = self.tasks[task], self.config
+        stream = seed_stream(config.seed, one.digest, "probes")
+        if config.probe_queries == "train":
+            return embedding_prompts(
+                one,
+                config.template,
+                n_prompts=config.n_probes,
+                n_shots=config.n_shots,
+                stream=stream,
+                shuffled=shuffled,
+            )
+        rows = sample_rows(one.valid, config.n_valid)
+        asked = [rows[i] for i in stream.integers(len(rows), size=config.n_probes)]
+        drawn = few_shot_prompts(
+            one,
+            [one.valid[i] for i in asked],
+            config.template,
+            n_shots=config.n_shots,
+            stream=stream,
+            shuffle=seed_stream(config.seed, one.digest, "shuffled probes") if shuffled else None,
+        )
+        return replace(drawn, queried_rows=frozenset(asked))
+
+    def probes(self, task: str, *, shuffled: bool = False) -> CachedQueries:
+        """Hold these prompts ready to be asked."""
+        drawn = self.probe_set(task, shuffled=shuffled)
+        return CachedQueries(self.model, drawn.prompts, budget_bytes=self.budget_bytes)
+
+    def mean_z(self, task: str, n_prompts: int | None = None) -> Float[Tensor, "layer head d_head"]:
+        """Return a task's embedding, of M prompts when None, on the model's device."""
+        return torch.tensor(self.embeddings(n_prompts)[task].mean, device=self.model.device)
+
+    def labelled(self, *parts: str, task: str) -> int:
+        """Count the labelled rows behind some parts of a method, shared rows once.
+
+        Parts are `embedding` (M prompts), `effects` (the mean outputs of indirect effects), `probes` and `valid`.
+        """
+        train: set[int] = set()
+        valid: set[int] = set()
+        for part in parts:
+            if part in ("embedding", "effects"):
+                n_prompts = self.config.effect_prompts if part == "effects" else None
+                train |= set(self.embeddings(n_prompts)[task].labelled_rows)
+            elif part == "probes":
+                drawn = self.probe_set(task)
+                train |= drawn.labelled_rows
+                (valid if self.config.probe_queries == "valid" else train).update(drawn.queried_rows)
+            elif part == "valid":
+                valid |= set(sample_rows(self.tasks[task].valid, self.config.n_valid))
+            else:
+                raise InputError(f"no labelled rows are known of {part!r}")
+        return len(train) + len(valid)
+
+
+def once(make: Callable[[ComparisonContext], T]) -> Callable[[ComparisonContext], T]:
+    """Let a function of a workbench run once on each; what it made is kept under the function itself, not its name."""
+
+    @wraps(make)
+    def found(context: ComparisonContext) -> T:
+        return context.once((make,), lambda: make(context))
+
+    return found

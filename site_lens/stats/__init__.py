@@ -1,0 +1,1 @@
+"""Statistics: intervals, paired tests, false discovery rate, permutation tests, variance components."""

@@ -1,0 +1,158 @@
+"""Confidence intervals of accuracies, of means over tasks or queries, and of paired differences."""
+
+from dataclasses import dataclass
+from functools import cache
+from math import sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from site_lens.records.errors import InputError
+from site_lens.records.type_checks import checked_methods
+
+PRIOR_SD = sqrt(1 / 8)
+"""Standard deviation that one prior observation adds to an interval of a mean: that of a proportion under Jeffreys'
+prior, Beta(1/2, 1/2). Without it tasks that tie at 1.0 would have an interval of no width."""
+
+
+@checked_methods
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate, the interval around it, and how many observations stand behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def __repr__(self) -> str:
+        return f"Interval({self}, n={self.n})"
+
+    @property
+    def reach(self) -> float:
+        """Half the width: the smallest difference, at this spread, whose interval would leave 0 out."""
+        return (self.high - self.low) / 2
+
+
+@cache  # a report asks for the same few hundred over and over, and scipy takes half a millisecond for each
+def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:
+    """Estimate a proportion with Wilson's score interval.
+
+    Reference: Wilson 1927; `scipy.stats.binomtest(...).proportion_ci(method="wilson")`.
+    """
+    from scipy.stats import binomtest
+
+    _need_observations(n)
+    found = binomtest(n_right, n).proportion_ci(confidence_level=confidence, method="wilson")
+    return Interval(n_right / n, float(found.low), float(found.high), n)
+
+
+def mean_interval(
+    values: ArrayLike, *, confidence: float = 0.95, bounds: tuple[float, float] = (float("-inf"), float("inf"))
+) -> Interval:
+    """Estimate a mean with a t interval whose variance is moderated by one prior observation.
+
+    Of accuracies of several tasks hand in one number a task: the interval then speaks of other tasks of the kind. The
+    squared deviations are joined by one of variance 1/8 (`PRIOR_SD`), and t keeps its n - 1 degrees of freedom, so
+    that few tasks, and tasks that tie, have no interval that is too narrow: simulated coverage is 93 % or more for
+    2 to 16 tasks, also where most of them tie at 1.0 (`tests/stats/test_coverage.py`). Percentile bootstraps of so few
+    cover 49 to 94 %. The order of the values does not matter.
+
+    Args:
+        values: Accuracies, differences of accuracies, or other numbers of that scale. Of a single one the
+            interval is wider than the scale: it says nothing of others.
+        confidence: Nominal coverage.
+        bounds: Least and most that the mean can be, at which the interval ends; 0 and 1 of accuracies.
+
+    Reference: Student 1908; Smyth 2004, section 4 (moderated variances).
+    """
+    from scipy.stats import t
+
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = len(ordered)
+    _need_observations(n)
+    mean = float(ordered.mean())
+    variance = (((ordered - mean) ** 2).sum() + PRIOR_SD**2) / n
+    reach = float(t.ppf((1 + confidence) / 2, max(n - 1, 1)) * sqrt(variance / n))
+    return Interval(mean, max(mean - reach, bounds[0]), min(mean + reach, bounds[1]), n)
+
+
+def paired_difference(right: ArrayLike, other: ArrayLike = 0.0, *, confidence: float = 0.95) -> Interval:
+    """Estimate the mean difference of two conditions on the same queries, with the adjusted Wald interval for pairs.
+
+    Two queries are added, one that speaks for either side. The interval is therefore never without width, grows with
+    every query that the two conditions differ in, and covers what it says for few queries, too.
+
+    Args:
+        right: 1 where a query was right under the one condition, or its share of right answers.
+        other: The same under the other; 0 for an accuracy, or another mean of numbers up to 1, by itself.
+        confidence: Nominal coverage.
+
+    Reference: Agresti and Min 2005; Bonett and Price 2012.
+    """
+    from scipy.stats import norm
+
+    differences = np.sort(np.asarray(right, dtype=np.float64) - np.asarray(other, dtype=np.float64))
+    n = len(differences)
+    _need_observations(n)
+    middle = differences.sum() / (n + 2)
+    variance = ((differences**2).sum() + 2) / (n + 2) - middle**2
+    reach = float(norm.ppf((1 + confidence) / 2)) * sqrt(variance / (n + 2))
+    value, most = float(differences.mean()), max(1.0, float(np.abs(differences).max()))
+    low, high = max(-most, float(middle) - reach), min(most, float(middle) + reach)
+    return Interval(value, min(low, value), max(high, value), n)
+
+
+def paired_share(part: ArrayLike, whole: ArrayLike, *, confidence: float = 0.95) -> Interval | None:
+    """Estimate which share of one mean difference another makes up, on the same queries, with Fieller's interval.
+
+    The interval holds every share s for which `paired_difference` of `part` and s times `whole` does not leave 0 out.
+
+    Args:
+        part: Difference that one condition makes to each query.
+        whole: Difference that the other makes, the denominator.
+        confidence: Nominal coverage.
+
+    Returns:
+        The share; None where the interval is unbounded, since `whole` cannot be told from 0.
+
+    Reference: Fieller 1954.
+    """
+    from scipy.stats import norm
+
+    order = np.lexsort((np.asarray(part), np.asarray(whole)))
+    one, other = np.asarray(part, dtype=np.float64)[order], np.asarray(whole, dtype=np.float64)[order]
+    n = len(one)
+    _need_observations(n)
+    z2 = float(norm.ppf((1 + confidence) / 2)) ** 2
+    grown = 1 + z2 / (n + 2)
+    # a s^2 - 2 b s + c <= 0, from (sum of d)^2 grown <= z2 (sum of d^2 + 2) with d = part - s whole
+    a = other.sum() ** 2 * grown - z2 * (other @ other)
+    b = one.sum() * other.sum() * grown - z2 * (one @ other)
+    c = one.sum() ** 2 * grown - z2 * (one @ one + 2)
+    if a <= 0 or b * b < a * c:
+        return None
+    reach = sqrt(b * b - a * c)
+    return Interval(float(one.sum() / other.sum()), float((b - reach) / a), float((b + reach) / a), n)
+
+
+def correlation_interval(value: float, n: int, *, confidence: float = 0.95) -> Interval:
+    """Put Fisher's interval around a correlation over n pairs; over three or fewer it may be anything.
+
+    Reference: Fisher 1921.
+    """
+    from scipy.stats import norm
+
+    if n < 4:
+        return Interval(value, -1.0, 1.0, n)
+    middle = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
+    reach = float(norm.ppf((1 + confidence) / 2)) / sqrt(n - 3)
+    return Interval(value, float(np.tanh(middle - reach)), float(np.tanh(middle + reach)), n)
+
+
+def _need_observations(n: int) -> None:
+    if n < 1:
+        raise InputError("an estimate needs at least one observation, got none")

@@ -1,0 +1,1 @@
+"""Studies, one folder each: result, measurement, plot and section of the report."""

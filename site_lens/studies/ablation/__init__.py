@@ -1,0 +1,1 @@
+"""Ablation study: what each choice of a SITE fit is worth."""

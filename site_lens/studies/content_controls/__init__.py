@@ -1,0 +1,1 @@
+"""Content controls: what the task embedding contributes beyond the gates."""

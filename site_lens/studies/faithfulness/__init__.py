@@ -1,0 +1,1 @@
+"""Faithfulness study: are the heads of a task sufficient, and are they necessary?"""

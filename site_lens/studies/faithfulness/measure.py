@@ -1,0 +1,272 @@
+"""Faithfulness curves: how few heads carry a task alone, and how few it cannot do without."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from site_lens.activations.cached_queries import Answers, CachedQueries
+from site_lens.activations.capture import last_z_of
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import ScoresByTask
+from site_lens.models.identity import library_versions
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import LensModel
+from site_lens.records.base import Float32
+from site_lens.records.bounds import check_sizes
+from site_lens.records.checkpoint import StudyCheckpoint, side_by_side
+from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.hashing import seed_stream
+from site_lens.records.progress import progress_bar
+from site_lens.selectors.ablation import uninformed_mean
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.random_scores import shuffled_within_layers
+from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.studies.faithfulness.result import (
+    DIRECTIONS,
+    LAYER_MATCHED,
+    OWN_ORDERINGS,
+    RANDOM,
+    REVERSED,
+    SITE,
+    Direction,
+    Faithfulness,
+)
+from site_lens.studies.first_fits import first_fits
+from site_lens.tasks.prompt_sampling import few_shot_prompts, sampled, zero_shot_prompts
+from site_lens.tasks.prompt_template import Prompt
+from site_lens.tasks.task import Task, task_list
+
+EVERY, STEPS = 10, 12
+"""By default every number of heads up to the first is measured, and about this many geometric steps beyond."""
+
+
+TASK_AXIS = {"ranks": 1, "right": 2, "log_prob": 2, "references": 1, "reference_log_prob": 1}
+"""Where tasks stand in the arrays of the record."""
+
+
+@on_model
+def faithfulness_curves(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    fits: SiteFits,
+    *,
+    scores: Mapping[str, ScoresByTask] | None = None,
+    ks: Iterable[int] | None = None,
+    n_random: int = 10,
+    max_queries: int = 96,
+    n_shots: int = 10,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool | None = None,
+) -> Faithfulness:
+    """Measure what the first k heads of an ordering do alone, and what few-shot prompts lose with them, for rising k.
+
+    Sufficiency: the task embedding replaces z of these heads (alpha 1) at the last token of zero-shot test queries; it
+    is added, or scaled to z, where the fit mixes by another rule.
+    Necessity: the mean z of prompts with shuffled labels replaces z of these heads at the last token of few-shot
+    prompts. That mean is the same for every query: it also takes what a head says of the query, so that heads which
+    read the query may be found necessary whatever alpha SITE gives them.
+    Interchange: what replaces it is z of the same head behind the same demonstrations and query, with the labels
+    shuffled. Only what the head learned from the mapping is lost; of all heads together the shuffled prompt is left.
+    Both keep what chance leaves of the mapping: of few distinct labels in few demonstrations some stand where they
+    belong after shuffling, and the loss is underrated there.
+
+    Equal scores are ordered by layer, then head; alphas that never left where they began are.
+
+    Args:
+        model: The model that the fits were made on.
+        tasks: The tasks; queries are their first test rows.
+        fits: One fit a task; of several seeds the lowest counts.
+        scores: Other orderings by name, such as selectors of `score_heads`; highest score first. SITE's alphas, the
+            same reversed, and random orders are always there.
+        ks: Numbers of heads to measure, besides none and all; every one up to 10 and then about twelve geometric steps
+            when None.
+        n_random: Draws of each random ordering.
+        max_queries: Test rows a task at most.
+        n_shots: Demonstrations of few-shot prompts, and of the prompts behind the mean with shuffled labels.
+        seed: Seed of demonstrations and draws.
+        folder: Where to keep what is measured, task by task, so that an interrupted call goes on where it stopped, and
+            the same call again costs nothing; nothing is kept when None.
+        progress: Show a progress bar; on a terminal and in notebooks only when None.
+
+    Raises:
+        InputError: A task has no fit or too few rows, a score has a name that is taken or lacks a task, or a number is
+            out of range.
+        MismatchError: A fit or a score belongs to another model.
+
+    Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads); interchange
+    interventions: Geiger et al., arXiv 2106.02997.
+    Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads).
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym"])
+        >>> fits = sl.fit_site(model, tasks, sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10))
+        >>> sl.faithfulness_curves(model, tasks, fits, ks=[1, 5], n_random=1, max_queries=8, n_shots=3).ks
+        (0, 1, 5, 48)
+    """
+    wanted = task_list(tasks)
+    chosen, notes = first_fits(model, wanted, fits)
+    rivals = _checked(scores or {}, wanted, model.grid)
+    counts = _counts(ks, len(model.grid))
+    check_sizes(max_queries=max_queries, n_random=n_random, n_shots=n_shots, seed=seed)
+    n_queries = [min(max_queries, len(task.test)) for task in wanted]
+    names = [SITE, *rivals, REVERSED, *[RANDOM] * n_random, *[LAYER_MATCHED] * n_random]
+    said = names, counts, n_random, n_shots, seed
+    pieces, parts = StudyCheckpoint(folder, "faithfulness", model.identity.digest, *said), []
+    with progress_bar(len(wanted), "faithfulness", unit="task", progress=progress) as bar:
+        for task, fit, n in zip(wanted, chosen, n_queries, strict=True):
+            others = [own[task.name] for own in rivals.values()]
+            measure = partial(
+                _of_task, model, task, fit, rivals=[one.values for one in others], counts=counts, n_queries=n,
+                n_random=n_random, n_shots=n_shots, seed=seed,
+            )  # fmt: skip
+            parts.append(pieces.once(" ".join([task.digest, fit.digest, str(n), *(o.digest for o in others)]), measure))
+            bar.update()
+    return Faithfulness(
+        grid=model.grid,
+        tasks=tuple(task.name for task in wanted),
+        orderings=tuple(names),
+        ks=tuple(counts),
+        **{name: side_by_side([part[name] for part in parts], axis) for name, axis in TASK_AXIS.items()},
+        asked=np.arange(max(n_queries)) < np.array(n_queries)[:, None],
+        n_shots=n_shots,
+        seed=seed,
+        fit_digests=tuple(fit.digest for fit in chosen),
+        model=model.identity,
+        versions=library_versions(),
+        notes=notes,
+    )
+
+
+def _of_task(
+    model: LensModel,
+    task: Task,
+    fit: SiteFit,
+    *,
+    rivals: Sequence[Float32],
+    counts: Sequence[int],
+    n_queries: int,
+    n_random: int,
+    n_shots: int,
+    seed: int,
+) -> dict[str, Float32]:
+    """Measure the curves of a task, laid out as the record's but for the axis of tasks."""
+    ranks = _orderings(fit, rivals, n_random, seed_stream(seed, task.digest, "faithfulness"))
+    probe = _Probe(model, task, fit, n_queries, n_shots, seed)
+    right, log_prob = probe.curves(ranks, counts)
+    references, reference_log_prob = probe.references()
+    return {
+        "ranks": ranks,
+        "right": right,
+        "log_prob": log_prob,
+        "references": references,
+        "reference_log_prob": reference_log_prob,
+    }
+
+
+class _Probe:
+    """The prompts of one task in all directions, and what is put into them."""
+
+    def __init__(self, model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> None:
+        queries = sampled(task.test, n_queries)
+
+        def shown(shuffle: np.random.Generator | None) -> tuple[Prompt, ...]:
+            stream = seed_stream(seed, task.digest, "evaluation", n_shots)  # the prompts that `evaluate` asks
+            return few_shot_prompts(
+                task, queries, fit.template, n_shots=n_shots, stream=stream, shuffle=shuffle
+            ).prompts
+
+        settings = ComparisonConfig(
+            n_prompts=fit.embedding.n_prompts, n_shots=n_shots, template=fit.template, seed=fit.embedding.seed
+        )
+        self._fit = fit
+        self._zero = CachedQueries(model, zero_shot_prompts(queries, fit.template))
+        self._few = CachedQueries(model, shown(None))
+        self._gates = torch.tensor(fit.gates.values)[None]
+        self._embedding: Float[Tensor, "1 layer head d_head"] = torch.tensor(fit.embedding.mean)[None]
+        self._mean: Float[Tensor, "1 layer head d_head"] = uninformed_mean(
+            ComparisonContext(model, task, settings), task.name
+        )[None]
+        self._misled: Float[Tensor, "query layer head d_head"] = last_z_of(
+            model, shown(seed_stream(seed, task.digest, "interchange", n_shots))
+        )
+
+    def curves(self, ranks: Float32, counts: Sequence[int]) -> tuple[Float32, Float32]:
+        """Return right answers, (direction ordering k query), and mean log-probabilities, (direction ordering k).
+
+        Sets of heads that several orderings share, such as none and all, are asked once.
+        """
+        sets = (ranks[:, None] > 0) & (ranks[:, None] <= np.array(counts)[:, None, None])
+        distinct, place = np.unique(sets.reshape(-1, ranks[0].size), axis=0, return_inverse=True)
+        gates = torch.tensor(distinct.reshape(-1, *ranks.shape[1:]), dtype=torch.float32)
+        found: dict[Direction, Answers] = {
+            "sufficiency": self._zero.answers(gates, self._embedding, rule=self._fit.config.mix),
+            "necessity": self._few.answers(gates, self._mean),
+            "interchange": self._few.answers(gates, self._misled, torch.arange(len(self._few)).expand(len(gates), -1)),
+        }
+        shape = (len(DIRECTIONS), *sets.shape[:2])
+        numbers = [_numbers(found[direction]) for direction in DIRECTIONS]
+        right, log_prob = (np.stack(part)[:, place.reshape(-1)] for part in zip(*numbers, strict=True))
+        return right.reshape(*shape, -1), log_prob.mean(-1).reshape(shape)
+
+    def references(self) -> tuple[Float32, Float32]:
+        """Return right answers, (reference query), and mean log-probabilities, (reference)."""
+        own = self._zero.answers(self._gates, self._embedding, rule=self._fit.config.mix)
+        found = [_numbers(one) for one in (self._zero.under([]), self._few.under([]), own)]
+        return np.concatenate([right for right, _ in found]), np.array([c.mean() for _, c in found], dtype=np.float32)
+
+
+def _numbers(answers: Answers) -> tuple[Float32, Float32]:
+    """Return right answers and log-probabilities, (variant query) each."""
+    right: Float32 = answers.right.float().cpu().numpy()
+    log_prob: Float32 = answers.log_prob.float().cpu().numpy()
+    return right, log_prob
+
+
+def rank_heads(values: Float32, mask: NDArray[np.bool_]) -> Float32:
+    """Rank heads by falling score, (layer head): 1 = highest, 0 = no head; equal ones in order of layer, then head."""
+    order = np.argsort(-values[mask], kind="stable")
+    ranks = np.zeros(mask.shape, np.float32)
+    ranks[tuple(index[order] for index in np.nonzero(mask))] = np.arange(1, len(order) + 1)
+    return ranks
+
+
+def _orderings(fit: SiteFit, rivals: Sequence[Float32], n_random: int, stream: np.random.Generator) -> Float32:
+    """Return the ranks of all orderings of a task, (ordering layer head), in the order of their names."""
+    mask, n = fit.gates.grid.mask, len(fit.gates.grid)
+    site = rank_heads(fit.gates.values, mask)
+    drawn = [stream.random(mask.shape, dtype=np.float32) for _ in range(n_random)]
+    # Alphas shuffled within layers sort into the same sequence of layers: so many heads of each at every k.
+    matched = [shuffled_within_layers(fit.gates, stream) for _ in range(n_random)]
+    others = [rank_heads(values, mask) for values in (*drawn, *matched)]
+    return np.stack([site, *(rank_heads(values, mask) for values in rivals), (n + 1 - site) * mask, *others])
+
+
+def _checked(scores: Mapping[str, ScoresByTask], tasks: Sequence[Task], grid: HeadGrid) -> Mapping[str, ScoresByTask]:
+    for name, own in scores.items():
+        if name in OWN_ORDERINGS:
+            raise InputError(f"{name!r} is always measured; leave it out of scores")
+        for task in tasks:
+            if task.name not in own:
+                raise InputError(f"{name} did not score {task.name!r}; score it first, or leave out the task")
+            if own[task.name].grid != grid:
+                raise MismatchError(f"{name} has {own[task.name].grid}, the model {grid}; score this model's heads")
+    return scores
+
+
+def _counts(ks: Iterable[int] | None, n_heads: int) -> list[int]:
+    if ks is None:
+        beyond = np.geomspace(min(EVERY, n_heads), n_heads, STEPS + 1).round().astype(int)
+        ks = [*range(min(EVERY, n_heads) + 1), *beyond.tolist()]
+    found = sorted({0, n_heads, *ks})
+    if found[0] < 0 or found[-1] > n_heads:
+        raise InputError(f"there are {n_heads} heads; cannot take the first {found[0] if found[0] < 0 else found[-1]}")
+    return found

@@ -1,0 +1,1 @@
+"""Head profiles: what the heads of a task attend to and copy."""

@@ -1,0 +1,230 @@
+"""Head profiles: what heads look at, what they copy, and what their share of a task embedding does alone."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from site_lens.activations.injection import injection
+from site_lens.activations.prefill import ROWS_PER_DECODE, prefill_prompts, prompt_batches
+from site_lens.activations.queries import Queries
+from site_lens.heads.head_set import Head, HeadSet
+from site_lens.models.identity import library_versions
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import LensModel
+from site_lens.models.weights import copying_scores, direct_logits
+from site_lens.records.base import Float32
+from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import InputError, ModelError
+from site_lens.records.hashing import seed_stream
+from site_lens.records.progress import progress_bar
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.registry import SELECTORS
+from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.studies.first_fits import first_fits
+from site_lens.studies.head_profiles.prompt_parts import PartedPrompt, parted_prompts
+from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
+from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from site_lens.tasks.task import Example, Task, task_list
+
+TOP, MOST = 4, 24
+"""By default the heads of highest alpha of every task, so many of each, and so many in all at most."""
+
+N_TOKENS = 8
+"""Tokens named of each head and task."""
+
+TOKENS_AT_ONCE = 1024
+"""Tokens of prompts whose attention is looked at together: every layer keeps that of all its heads meanwhile."""
+
+
+@on_model
+def head_profiles(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    fits: SiteFits,
+    *,
+    heads: Iterable[Head | str] | None = None,
+    n_prompts: int = 16,
+    n_shots: int = 5,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> HeadProfiles:
+    """Describe some heads on every task: attention, copying, and what their share of the embedding does.
+
+    Shares of attention are those of the last token of few-shot prompts without any edit. Many heads rest on the first
+    token of a prompt where they have nothing to do: BOS, or the frame where the model has none.
+
+    Args:
+        model: The model that the fits were made on.
+        tasks: The tasks; queries are drawn from their test rows, demonstrations from train.
+        fits: One fit a task; of several seeds the lowest counts.
+        heads: Which heads; when None the four of highest alpha of every task, 24 at most: those of most tasks, and of
+            these those of highest mean alpha.
+        n_prompts: Queries a task, asked with demonstrations for attention and without for injection.
+        n_shots: Demonstrations of each prompt.
+        seed: Seed of the draws.
+        progress: Show a progress bar; on a terminal and in notebooks only when None.
+
+    Raises:
+        InputError: A task has no fit or too few rows, a head is not the model's, or the tokenizer does not say which
+            characters its tokens stand for.
+        MismatchError: A fit belongs to another model.
+        ModelError: The model does not show its attention.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym"])
+        >>> fits = sl.fit_site(model, tasks, sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10))
+        >>> sl.head_profiles(model, tasks, fits, heads=["L1H6"], n_prompts=4).frame()["head"].item()
+        'L1H6'
+    """
+    check_sizes(n_prompts=n_prompts, n_shots=n_shots, seed=seed)
+    wanted = task_list(tasks)
+    chosen, notes = first_fits(model, wanted, fits)
+    described = _asked_for(model, heads) if heads is not None else leading_heads(chosen)
+    if not described:
+        raise InputError("needs a head at least, got none")
+    copying, missing = _copying(model, described)
+    attention, gains, promoted, written = [], [], [], []
+    with progress_bar(len(wanted), "profiles", unit="task", progress=progress) as bar:
+        for task, fit in zip(wanted, chosen, strict=True):
+            stream = seed_stream(seed, task.digest, "profiles")
+            queries = [task.test[i] for i in stream.permutation(len(task.test))[:n_prompts]]
+            prompts = parted_prompts(model.encoder, task, queries, fit.template, n_shots=n_shots, stream=stream)
+            attention.append(attention_by_part(model, described, prompts))
+            gain, change = injected_alone(model, fit, described, queries)
+            gains.append(gain.cpu().numpy())
+            promoted.append(_top_tokens(model, change))
+            written.append(_top_tokens(model, written_alone(model, fit, described)))
+            bar.update()
+    return HeadProfiles(
+        tasks=tuple(task.name for task in wanted),
+        heads=tuple(map(str, described)),
+        alphas=np.array([[fit.gates[head] for head in described] for fit in chosen]),
+        attention=np.stack(attention),
+        patterns=_patterns(model, wanted[0], described, seed),
+        copying=copying,
+        copying_missing=missing,
+        answer_gain=np.stack(gains),
+        promoted=np.stack([values for values, _ in promoted]),
+        promoted_tokens=tuple(tokens for _, tokens in promoted),
+        written=np.stack([values for values, _ in written]),
+        written_tokens=tuple(tokens for _, tokens in written),
+        n_prompts=min(n_prompts, *(len(task.test) for task in wanted)),
+        n_shots=n_shots,
+        seed=seed,
+        fit_digests=tuple(fit.digest for fit in chosen),
+        model=model.identity,
+        versions=library_versions(),
+        notes=notes,
+    )
+
+
+def leading_heads(fits: Sequence[SiteFit], top: int = TOP, most: int = MOST) -> list[Head]:
+    """Return the heads of highest alpha of every task, in order of layer, then head; see `head_profiles`."""
+    counts = Counter(head for fit in fits for head in fit.gates.top(min(top, len(fit.gates.grid))))
+    mean = {head: np.mean([fit.gates[head] for fit in fits]) for head in counts}
+    return sorted(sorted(counts, key=lambda head: (-counts[head], -mean[head], head))[:most])
+
+
+def _asked_for(model: LensModel, heads: Iterable[Head | str]) -> list[Head]:
+    found = [Head.parse(head) if isinstance(head, str) else head for head in heads]
+    HeadSet.of(model.grid, found)  # refuses heads that are not the model's
+    return list(dict.fromkeys(found))
+
+
+@torch.no_grad()
+def attention_by_part(model: LensModel, heads: Sequence[Head], prompts: Sequence[PartedPrompt]) -> Float32:
+    """Average over prompts how the last token's attention is shared out over their parts, (head part)."""
+    total = torch.zeros(len(heads), len(PARTS), dtype=torch.float64)
+    for group, batch in prompt_batches(model, [prompt.ids for prompt in prompts], max_tokens=TOKENS_AT_ONCE):
+        width = batch.tokens.shape[1]
+        belongs = torch.zeros(len(group), width, len(PARTS), dtype=torch.float64)
+        for row, i in enumerate(group):
+            places = torch.arange(width - len(prompts[i].ids), width)
+            belongs[row, places, torch.tensor([PARTS.index(part) for part in prompts[i].parts])] = 1
+        last = model.attention(batch, heads)[:, :, -1].double().cpu()
+        shares = torch.einsum("rhk,rkp->rhp", last, belongs)
+        total += (shares / shares.sum(-1, keepdim=True)).sum(0)  # sums are 1 up to rounding, or less beside a sink
+    found: Float32 = (total / len(prompts)).float().numpy()
+    return found
+
+
+def _patterns(model: LensModel, task: Task, heads: Sequence[Head], seed: int) -> Float32:
+    """Return pattern scores, (score head); they belong to the model, whatever the task."""
+    context = ComparisonContext(model, task, ComparisonConfig(seed=seed))
+    found = [SELECTORS[name].score(context)[task.name] for name in PATTERNS]
+    return np.array([[scores[head] for head in heads] for scores in found], dtype=np.float32)
+
+
+def _copying(model: LensModel, heads: Sequence[Head]) -> tuple[list[float] | None, str]:
+    try:
+        return copying_scores(model, heads), ""
+    except ModelError as error:
+        return None, str(error)
+
+
+@torch.no_grad()
+def injected_alone(
+    model: LensModel, fit: SiteFit, heads: Sequence[Head], queries: Sequence[Example]
+) -> tuple[Float[Tensor, " head"], Float[Tensor, "head vocab"]]:
+    """Inject each head's share of a task embedding alone, alpha 1, into zero-shot queries.
+
+    Returns:
+        Mean change of the right answer's log-probability, in nats, and mean change of every logit, less its mean over
+        the vocabulary.
+    """
+    asked = Queries.of(model, zero_shot_prompts(queries, fit.template))
+    prefix, row_of = prefill_prompts(model, asked.ids)
+    targets = asked.targets(model.device)
+    embedding = torch.tensor(fit.embedding.mean, device=model.device)[None]
+
+    def changed(gates: Float[Tensor, "variant layer head"]) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities of the answers, (variant), and logits, (variant vocab); means over queries."""
+        rows = torch.tensor(np.tile(row_of, len(gates)), device=model.device)
+        edits = injection(
+            gates.repeat_interleave(len(asked), 0).to(model.device),
+            embedding,
+            torch.zeros_like(rows),
+            heads_per_layer=model.grid.heads_per_layer,
+            rule=fit.config.mix,
+        )
+        tail = asked.tail(model.device).repeat(len(gates), 1)
+        logits = model.decode(prefix.rows(rows), tail, edits)[0][:, -1]
+        certain = logits.log_softmax(-1).gather(1, targets.repeat(len(gates))[:, None])
+        centred = logits - logits.mean(-1, keepdim=True)
+        shape = (len(gates), len(asked), -1)
+        return certain.view(shape).mean((1, 2)), centred.view(shape).mean(1)
+
+    clean = changed(torch.zeros(1, *model.grid.shape))
+    at_once = max(1, ROWS_PER_DECODE // len(asked))
+    parts = [changed(part) for part in torch.split(one_head(model, heads), at_once)]
+    gain, logits = (torch.cat(found) for found in zip(*parts, strict=True))
+    return gain - clean[0], logits - clean[1]
+
+
+def one_head(model: LensModel, heads: Sequence[Head]) -> Float[Tensor, "variant layer head"]:
+    """Return gates that open one head each."""
+    return torch.tensor(np.stack([HeadSet.of(model.grid, [head]).mask() for head in heads])).float()
+
+
+@torch.no_grad()
+def written_alone(model: LensModel, fit: SiteFit, heads: Sequence[Head]) -> Float[Tensor, "head vocab"]:
+    """Return the direct logits of each head's share of a task embedding, less their mean over the vocabulary."""
+    found = []
+    for head in heads:
+        z = torch.zeros(1, model.grid.heads_per_layer[head.layer], model.identity.d_head)
+        z[0, head.head] = torch.tensor(fit.embedding.mean[head.layer, head.head])
+        logits = direct_logits(model, head.layer, z)[0]
+        found.append(logits - logits.mean())
+    return torch.stack(found)
+
+
+def _top_tokens(model: LensModel, logits: Float[Tensor, "head vocab"]) -> tuple[Float32, tuple[tuple[str, ...], ...]]:
+    """Return the highest logits, falling, (head token), and which tokens they are."""
+    found = logits.topk(min(N_TOKENS, logits.shape[1]))
+    return found.values.cpu().numpy(), tuple(tuple(model.encoder.texts(row)) for row in found.indices.tolist())

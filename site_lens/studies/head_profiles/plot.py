@@ -1,0 +1,59 @@
+"""Attention shares: what the last prompt token looks at through every head."""
+
+import plotly.graph_objects as go
+
+from site_lens.plots.theme import PALETTE, TEMPLATE, titled
+from site_lens.studies.head_profiles.result import PARTS, HeadProfiles, Part
+
+LOOKS: dict[Part, tuple[str, str]] = {
+    "answer": ("answers", PALETTE[1]),
+    "input": ("inputs", PALETTE[0]),
+    "query": ("query", PALETTE[2]),
+    "frame": ("frame", PALETTE[4]),
+    "begin": ("BOS", PALETTE[6]),
+}
+"""Label and colour of each part, in the order in which they stand in a bar."""
+
+ROW, TOP, BOTTOM = 22, 92, 56
+"""Pixels of a head's row, above and below the rows."""
+
+
+def attention_shares(record: HeadProfiles, *, task: str | None = None) -> go.Figure:
+    """Draw one bar a head: how the attention of the last token of few-shot prompts is shared out.
+
+    Args:
+        record: Profiles of some heads.
+        task: One task; the mean over tasks when None.
+
+    Returns:
+        A figure with one trace a part of the prompt.
+
+    Raises:
+        InputError: There is no such task.
+    """
+    shares = record.shares(task)
+    figure = go.Figure(
+        [
+            go.Bar(
+                name=label,
+                orientation="h",
+                x=shares[:, PARTS.index(part)],
+                y=record.heads,
+                marker={"color": colour, "line": {"width": 0}},
+                hovertemplate="%{y}<br>%{x:.3f} to " + label + "<extra></extra>",
+            )
+            for part, (label, colour) in LOOKS.items()
+        ]
+    )
+    figure.update_layout(
+        template=TEMPLATE,
+        title=titled("attention of the last token", f"mean of {len(record.tasks)} tasks" if task is None else task),
+        barmode="stack",
+        bargap=0.2,
+        height=ROW * len(record.heads) + TOP + BOTTOM,
+        margin={"t": TOP, "b": BOTTOM, "l": 12},
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal", "font": {"size": 11}},
+        xaxis={"title": {"text": "share of attention"}, "range": [0, 1], "dtick": 0.25},
+        yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
+    )
+    return figure

@@ -1,0 +1,90 @@
+"""Few-shot prompts of which it is known for every token what it belongs to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from site_lens.models.tokenization import Encoder
+from site_lens.records.errors import InputError
+from site_lens.studies.head_profiles.result import Part
+from site_lens.tasks.prompt_sampling import need_rows
+from site_lens.tasks.prompt_template import PromptTemplate
+from site_lens.tasks.task import Example, Task
+
+PRECEDENCE: tuple[Part, ...] = ("answer", "input", "query", "frame")
+"""A token that holds text of several parts belongs to the first of them here: what it says is what it is looked at
+for, whatever separator is stuck to it."""
+
+Piece = tuple[Part, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PartedPrompt:
+    """The tokens of a prompt, and what part of it each belongs to."""
+
+    ids: list[int]
+    parts: tuple[Part, ...]
+
+
+def prompt_pieces(template: PromptTemplate, demonstrations: Sequence[Example], query: Example) -> list[Piece]:
+    """Cut a rendered prompt into pieces; together they are its text. The space before a word belongs to the word."""
+    pieces: list[Piece] = [("frame", template.instruction)]
+    asked: list[tuple[Example, Part]] = [*((shot, "input") for shot in demonstrations), (query, "query")]
+    for row, part in asked:
+        pieces += [
+            ("frame", template.input_prefix),
+            (part, template.input_text(row.input, asked=part == "query")),
+            ("frame", template.input_separator + template.output_prefix),
+        ]
+        if part == "input":
+            pieces += [("answer", template.answer_text(row.output)), ("frame", template.output_separator)]
+    return [*pieces, ("frame", template.query_suffix)]
+
+
+def part_tokens(encoder: Encoder, pieces: Sequence[Piece]) -> PartedPrompt:
+    """Tokenise pieces as one text and say what part every token belongs to; see `PRECEDENCE` for tokens of several.
+
+    The characters of each token are those the tokenizer names, and those between it and the token before.
+
+    Raises:
+        InputError: The tokenizer does not say which characters its tokens stand for.
+    """
+    if not getattr(encoder.tokenizer, "is_fast", False):
+        raise InputError(
+            f"a {type(encoder.tokenizer).__name__} does not say which characters its tokens stand for; use the fast "
+            "tokenizer of this model"
+        )
+    found = encoder.tokenizer(
+        "".join(text for _, text in pieces), add_special_tokens=False, return_offsets_mapping=True
+    )
+    part_of: list[Part] = [part for part, text in pieces for _ in text]
+    begin = encoder.missing_begin(found["input_ids"])
+    parts: list[Part] = ["begin"] * len(begin)
+    before = 0
+    for start, end in found["offset_mapping"]:
+        # Some tokenizers leave leading spaces out of a token; tokens of one character (bytes) share its place.
+        first = min(before, start)
+        held = set(part_of[first : max(end, first + 1)])
+        parts.append(next(part for part in PRECEDENCE if part in held))
+        before = max(before, end)
+    return PartedPrompt([*begin, *found["input_ids"]], tuple(parts))
+
+
+def parted_prompts(
+    encoder: Encoder,
+    task: Task,
+    queries: Sequence[Example],
+    template: PromptTemplate,
+    *,
+    n_shots: int,
+    stream: np.random.Generator,
+) -> list[PartedPrompt]:
+    """Put rows of train, drawn anew for each query, before every query; a row with its input is never shown."""
+    found = []
+    for query in queries:
+        allowed = [row for row in task.train if row.input != query.input]
+        need_rows(task, len(allowed), n_shots)
+        shots = [allowed[i] for i in stream.choice(len(allowed), n_shots, replace=False)]
+        found.append(part_tokens(encoder, prompt_pieces(template, shots, query)))
+    return found

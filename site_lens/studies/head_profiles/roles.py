@@ -1,0 +1,161 @@
+"""Whether tasks whose alphas transfer use heads of the same role."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from site_lens.records.errors import InputError
+from site_lens.stats.paired_tests import SIGNIFICANT
+from site_lens.stats.permutation_tests import Association, mantel
+from site_lens.stats.similarity import jaccard
+from site_lens.studies.head_profiles.result import HeadProfiles
+from site_lens.studies.transfer.result import TransferMatrix
+
+FEWEST_TASKS = 5
+"""Tasks below which roles are not tested: of four tasks there are 24 permutations and six pairs."""
+
+FEWEST_PAIRS = 20
+"""Pairs of tasks, in order, without a head in common below which they are not tested by themselves."""
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERDICTS = {
+    "same_role": "Tasks whose heads do the same transfer, also where they share no head.",
+    "not_found": "No association of transfer with the roles of heads was found.",
+    "cannot_tell": "Transfer goes along with roles, but it may be for shared heads: too few pairs of tasks share none.",
+}
+"""What is found, by verdict."""
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAssociation:
+    """Rank correlations of transfer with what tasks have in common; each with its statistic, p and tasks."""
+
+    roles: Association
+    """With the likeness of the roles of the tasks' heads."""
+    heads: Association
+    """With the share of heads that two tasks have in common. Shared heads have the same roles, too, so that roles say
+    something of their own only where they go along with transfer more closely than this, or in `apart`."""
+    apart: Association | None
+    """With the likeness of roles over pairs of tasks without a head in common; None where there are fewer than 20."""
+    n_apart: int
+    """These pairs, each in both directions."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether tasks whose heads do the same transfer, beyond their having heads in common; see `VERDICTS`."""
+        if self.apart is not None:
+            return "same_role" if self.apart.p_value < SIGNIFICANT else "not_found"
+        if self.roles.p_value >= SIGNIFICANT:
+            return "not_found"
+        return "cannot_tell"
+
+    @property
+    def meaning(self) -> str:
+        """What the verdict says; where nothing was found, how large an association would have been."""
+        if self.verdict != "not_found":
+            return VERDICTS[self.verdict]
+        tested = self.roles if self.apart is None else self.apart
+        return (
+            f"{VERDICTS['not_found']} The rank correlation is {tested.value:+.2f} (p = {tested.p_value:.2g}); one "
+            f"above {tested.findable:+.2f} would have been found."
+        )
+
+    def frame(self) -> "pd.DataFrame":
+        """One row a comparison: with what, rank correlation, p (one-sided, of permuted tasks), findable, tasks."""
+        import pandas as pd
+
+        tested = {"roles": self.roles, "shared heads": self.heads, "roles, no head shared": self.apart}
+        rows = [
+            {
+                "with": name,
+                "correlation": one.value,
+                "p_value": one.p_value,
+                "findable": one.findable,
+                "n_tasks": one.n_tasks,
+            }
+            for name, one in tested.items()
+            if one is not None
+        ]
+        return pd.DataFrame(rows)
+
+
+def associate_roles(
+    transfer: TransferMatrix, profiles: HeadProfiles, *, n_top: int = 4, seed: int = 0
+) -> RoleAssociation:
+    """Test whether alphas transfer between tasks whose heads do the same.
+
+    The role of a task's heads is the mean, over its `n_top` profiled heads of highest alpha, of their shares of
+    attention on that task, their induction, previous-token and duplicate-token scores, and their copying score where
+    it is known. Every feature is scaled to unit variance over tasks; likeness is the negative distance. Transfer is
+    the normalised score of the target under the source's alphas. Tasks are permuted, all ways where they are few
+    (Mantel); targets that gain nothing by their own fit are left out.
+
+    Args:
+        transfer: What `transfer_matrix` measured.
+        profiles: What `head_profiles` measured on the same model.
+        n_top: Heads of a task.
+        seed: Seed of the permutations, where they are drawn.
+
+    Raises:
+        InputError: There are fewer than five tasks in both whose fit gains anything, or fewer profiled heads than
+            `n_top`.
+
+    Reference: Mantel 1967; see `diagnostics.matrix_tests.mantel`.
+    """
+    scores = transfer.normalised("alphas")
+    shared = [
+        task
+        for task, column in zip(transfer.tasks, scores.T, strict=True)
+        if task in profiles.tasks and np.isfinite(column).all()
+    ]
+    if len(shared) < FEWEST_TASKS:
+        raise InputError(
+            f"needs {FEWEST_TASKS} tasks that were profiled and gain by their own fit, got {len(shared)}: "
+            f"{', '.join(shared) or 'none'}"
+        )
+    if not 1 <= n_top <= len(profiles.heads):
+        raise InputError(f"cannot take {n_top} of {len(profiles.heads)} profiled heads")
+    at = [transfer.tasks.index(task) for task in shared]
+    of = [profiles.tasks.index(task) for task in shared]
+    moved = scores[np.ix_(at, at)].astype(np.float64)
+    top = _top(profiles.alphas[of], n_top)
+    alike, common = likeness(roles(profiles, top, of)), jaccard(top)
+    apart = np.where(common == 0, alike, np.nan)
+    n_apart = int(np.isfinite(apart).sum())
+    return RoleAssociation(
+        roles=mantel(moved, alike, seed=seed),
+        heads=mantel(moved, common, seed=seed),
+        apart=mantel(moved, apart, seed=seed) if n_apart >= FEWEST_PAIRS else None,
+        n_apart=n_apart,
+    )
+
+
+def _top(alphas: NDArray[np.float32], n_top: int) -> NDArray[np.bool_]:
+    """(task head): whether a head is among the highest of the task; equal alphas in order of the heads."""
+    top = np.zeros(alphas.shape, dtype=np.bool_)
+    np.put_along_axis(top, np.argsort(-alphas, axis=1, kind="stable")[:, :n_top], True, axis=1)
+    return top
+
+
+def roles(profiles: HeadProfiles, top: NDArray[np.bool_], tasks: list[int]) -> Matrix:
+    """(task feature): the mean role of the heads marked in `top`, (task head), of some tasks."""
+    scores = profiles.patterns if profiles.copying is None else np.vstack([profiles.patterns, profiles.copying])
+    weights = top / top.sum(1, keepdims=True)
+    seen = np.einsum("th,thp->tp", weights, profiles.attention[tasks])
+    return np.hstack([seen, weights @ scores.T.astype(np.float64)])
+
+
+def likeness(features: Matrix) -> Matrix:
+    """(task task): negative distance between tasks, every feature scaled to unit variance over them."""
+    from scipy.spatial.distance import cdist
+
+    spread = features.std(0)
+    scaled = (features - features.mean(0)) / np.where(spread > 1e-9, spread, np.inf)
+    found: Matrix = -cdist(scaled, scaled)
+    return found

@@ -1,0 +1,1 @@
+"""Loss landscape study: do fits from different starts end in one basin?"""

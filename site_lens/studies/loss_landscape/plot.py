@@ -1,0 +1,97 @@
+"""Landscape: how alike the fits of one task are, and the loss on straight lines between them."""
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from site_lens.plots._similarity import bar_on_top
+from site_lens.plots.theme import GATE_SCALE, PALETTE, TEMPLATE, titled
+from site_lens.studies.loss_landscape.result import BARRIER_SHARE, FitLandscape
+
+TOP, MAP, GAP, LINES, BOTTOM = 106, 300, 70, 220, 56
+"""Pixels of title and colour bar, of the map, between both panels, of the lines, and below them."""
+
+
+def landscape(record: FitLandscape) -> go.Figure:
+    """Draw the Jaccard index of every two fits, and the loss along the lines between them.
+
+    Fits of the task come first, the one of lowest loss on top; null fits follow below a line.
+
+    Returns:
+        A figure whose first trace is the map (fit fit), in that order; the other two are the lines free of a barrier
+        and those that meet one (point by point, lines parted by NaN), as rise above the straight line between both
+        ends, in nats.
+    """
+    order = np.lexsort((record.losses, record.null))
+    height, inner = TOP + MAP + GAP + LINES + BOTTOM, MAP + GAP + LINES
+    figure = make_subplots(
+        2, 1, vertical_spacing=GAP / inner, row_heights=[MAP, LINES], figure=go.Figure(layout={"template": TEMPLATE})
+    )
+    figure.add_trace(_agreement(record, order), row=1, col=1)
+    for trace in _profiles(record):
+        figure.add_trace(trace, row=2, col=1)
+    n_own, free = int((~record.null).sum()), record.free
+    nulls = f", then {len(order) - n_own} null fits" if len(order) > n_own else ""
+    found = record.verdict if free is None else f"{record.verdict}: {free.value:.0%} of {free.n} lines free"
+    figure.update_layout(
+        title=titled(f"landscape of {record.task}", f"{n_own} fits{nulls}; {found}"),
+        height=height,
+        margin={"t": TOP, "b": BOTTOM, "l": 56},
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": (LINES + GAP / 2) / inner, "yanchor": "middle"},
+        coloraxis={
+            "cmin": 0, "cmax": 1, "colorscale": GATE_SCALE,
+            "colorbar": bar_on_top("Jaccard index of heads above 0.5", height, ticks=[0, 0.5, 1]),
+        },
+    )  # fmt: skip
+    bare = {"showticklabels": False, "showgrid": False, "row": 1, "col": 1}
+    figure.update_xaxes(range=[-0.5, len(order) - 0.5], **bare)
+    figure.update_yaxes(range=[len(order) - 0.5, -0.5], title={"text": "fit"}, **bare)
+    if nulls:
+        line = {"line": {"color": "#ffffff", "width": 2}, "row": 1, "col": 1}
+        figure.add_vline(n_own - 0.5, **line)
+        figure.add_hline(n_own - 0.5, **line)
+    figure.update_xaxes(title={"text": "way from one fit to the other"}, dtick=0.25, row=2, col=1)
+    figure.update_yaxes(title={"text": "rise in nats"}, row=2, col=1)
+    return figure
+
+
+def _agreement(record: FitLandscape, order: NDArray[np.int64]) -> go.Heatmap:
+    names = [_name(record, int(i)) for i in order]
+    return go.Heatmap(
+        z=record.jaccard()[np.ix_(order, order)],
+        text=[[f"{row}<br>{column}" for column in names] for row in names],
+        coloraxis="coloraxis",
+        hovertemplate="%{text}<br>Jaccard %{z:.2f}<extra></extra>",
+    )
+
+
+def _name(record: FitLandscape, i: int) -> str:
+    fit = record.fits[i]
+    start = fit.start if isinstance(fit.start, str) else f"{fit.start:g}"
+    null = " (null)" if fit.null else ""
+    return f"fit {i}{null}: start {start}, lr {fit.lr:g}, {fit.n_steps} steps, loss {record.losses[i]:.3f}"
+
+
+def _profiles(record: FitLandscape) -> list[go.Scatter]:
+    way = np.linspace(0, 1, record.profiles.shape[1])
+    ends = record.profiles[:, :1] * (1 - way) + record.profiles[:, -1:] * way
+    rise = record.profiles - ends
+    free = record.barriers <= BARRIER_SHARE * max(record.gain, 0)
+    traces = []
+    for name, chosen, color in (("free of a barrier", free, PALETTE[0]), ("with a barrier", ~free, PALETTE[1])):
+        n = int(chosen.sum())
+        gaps = np.full((n, 1), np.nan)
+        traces.append(
+            go.Scatter(
+                name=f"{n} {name}",
+                x=np.hstack([np.broadcast_to(way, (n, len(way))), gaps]).ravel(),
+                y=np.hstack([rise[chosen], gaps]).ravel(),
+                mode="lines",
+                line={"color": color, "width": 1},
+                opacity=0.5,
+                hovertemplate="%{y:.3f} nats<extra></extra>",
+            )
+        )
+    return traces

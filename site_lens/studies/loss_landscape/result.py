@@ -1,0 +1,249 @@
+"""The optimisation landscape of one task: where many fits ended, and what lies between them."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from site_lens.heads.head_set import HeadSet
+from site_lens.models.identity import ModelIdentity
+from site_lens.records.base import Axes, Count, Float32, Frozen, Record
+from site_lens.records.hashing import seed_stream
+from site_lens.site.fit import Status
+from site_lens.stats.intervals import Interval, wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Verdict = Literal["one basin", "several basins", "no gain", "too few"]
+VERDICTS: dict[Verdict, str] = {
+    "one basin": "At least 80 % of the straight lines between two fits are free of a barrier, by the whole interval.",
+    "several basins": "More than 20 % of the straight lines between two fits meet a barrier, by the whole interval.",
+    "no gain": "No fit improved on its start enough to call anything between them a barrier.",
+    "too few": "Too few fits improved on their start, too few rows, or an interval that holds 80 %.",
+}
+"""What each verdict says."""
+
+N_RESAMPLES = 2000
+"""Draws of fits behind the interval of the lines."""
+
+BARRIER_SHARE = 0.1
+"""A rise on a line above its higher end counts as a barrier from this share of the gain on."""
+FREE_SHARE = 0.8
+"""Share of lines that must be free of a barrier in one basin: 16 fits without a barrier can show so much."""
+FEWEST_FITS, FEWEST_ROWS, FEWEST_LINES = 8, 16, 10
+"""Fits that improved on their start, test rows, and lines, below which there is no verdict."""
+SMALLEST_GAIN = 0.1
+"""Gain in nats below which the optimiser found nothing to descend."""
+BINARY_SHARE = 0.3
+"""A map is binary when at most this share of its heads has 0.1 < alpha < 0.9; the threshold of `not_binary`."""
+
+PLANE = tuple(float(x) for x in np.round(np.linspace(-0.2, 1.2, 15), 6))
+"""Coordinates u and v of the slice a + u (b - a) + v (c - a); 0 and 1 are among them."""
+
+PerFit = Annotated[Float32, Axes(("fit",))]
+Maps = Annotated[Float32, Axes(("fit", "layer", "head"))]
+FitQuery = Annotated[Float32, Axes(("fit", "query"))]
+Profiles = Annotated[Float32, Axes(("line", "point"))]
+Slice = Annotated[Float32, Axes(("v", "u"))]
+
+
+class LandscapeFit(Frozen):
+    """How one of the fits was made."""
+
+    start: float | Literal["random"]
+    """Alpha of every head before the first step."""
+    lr: Annotated[float, Field(gt=0)]
+    n_steps: Count
+    seed: Count
+    null: bool
+    """Whether it was fitted to shuffled answers."""
+    status: Status
+
+
+class FitLandscape(Record):
+    """Many fits of one task that mix in one embedding; losses are first-token cross-entropies on held-out rows."""
+
+    kind: ClassVar[str] = "fit_landscape"
+    schema_version: ClassVar[int] = 2
+
+    task: str
+    fits: tuple[LandscapeFit, ...]
+    """Fits of the task first, null fits last."""
+    alphas: Annotated[Float32, Axes(("fit", "layer", "head"), 0, 1)]
+    """(fit layer head): alphas that each fit ended at."""
+    start_losses: Annotated[Float32, Axes(("fit",), 0)]
+    """(fit): loss at the start of each fit."""
+    losses: Annotated[Float32, Axes(("fit",), 0)]
+    """(fit): loss at its end; of null fits, too, with the right answers."""
+    right: Annotated[Float32, Axes(("fit", "query"), 0, 1)]
+    """(fit query): 1 where the first token was right."""
+    lines: tuple[tuple[Count, Count], ...]
+    """Pairs of fits between which the loss was taken; none of them null, and all of them better than their start."""
+    profiles: Profiles
+    """(line point): loss at equal steps along the straight line in alpha from the first to the second."""
+    plane: tuple[Count, Count, Count]
+    """Three fits a, b, c that span the slice: the best, that furthest from it, and that furthest from both."""
+    slice: Slice
+    """(v u): loss in the plane at `PLANE`; alphas are cut at 0 and 1 where the plane leaves what gates can be."""
+    seed: Count
+    embedding_digest: str
+    task_digest: str
+    model: ModelIdentity
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """What makes it hard to believe beside the fits of a run: other weights, other rows."""
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        n, n_rows = len(self.fits), self.right.shape[1]
+        wanted = {
+            "alphas": (n, *self.model.grid.shape),
+            "start_losses": (n,),
+            "losses": (n,),
+            "right": (n, n_rows),
+            "profiles": (len(self.lines), self.profiles.shape[1]),
+            "slice": (len(PLANE), len(PLANE)),
+        }
+        wrong = {name: getattr(self, name).shape for name in wanted if getattr(self, name).shape != wanted[name]}
+        named = {i for line in self.lines for i in line} | set(self.plane)
+        if wrong or not n_rows or self.profiles.shape[1] < 3 or not named <= set(range(n)):
+            raise ValueError(f"{n} fits and {len(self.lines)} lines do not fit arrays of shape {wrong or 'right'}")
+        return self
+
+    @property
+    def n_rows(self) -> int:
+        """Held-out rows behind every loss."""
+        return int(self.right.shape[1])
+
+    @property
+    def null(self) -> np.ndarray:
+        """(fit): whether it was fitted to shuffled answers."""
+        return np.array([fit.null for fit in self.fits])
+
+    @property
+    def improved(self) -> np.ndarray:
+        """(fit): whether it is a fit of the task that is better than its start, on the rows that chose it."""
+        return np.array([not fit.null and fit.status not in ("diverged", "nonfinite") for fit in self.fits])
+
+    @property
+    def gain(self) -> float:
+        """Median loss of the starts less the lowest loss of a fit, in nats; 0 where no fit improved."""
+        chosen = self.improved
+        return float(np.median(self.start_losses[chosen]) - self.losses[chosen].min()) if chosen.any() else 0.0
+
+    @property
+    def barriers(self) -> Float32:
+        """(line): highest loss on the line less that of its higher end, in nats; 0 where an end is the highest."""
+        found: Float32 = self.profiles.max(1) - np.maximum(self.profiles[:, 0], self.profiles[:, -1])
+        return found
+
+    @property
+    def free(self) -> Interval | None:
+        """Share of the lines whose barrier is below a tenth of the gain; None without lines or gain.
+
+        Lines share their ends, so that the 95% interval is a bootstrap over fits: a line counts as often as both of its
+        ends are drawn. It is widened to Wilson's interval of as many lines as fits, which has a width also where no
+        line meets a barrier.
+        """
+        if self.gain < SMALLEST_GAIN or not self.lines:
+            return None
+        found = self.barriers <= BARRIER_SHARE * self.gain
+        joined, ends = np.unique(np.array(self.lines), return_inverse=True)
+        ends, n = ends.reshape(-1, 2), len(joined)
+        drawn = seed_stream("landscape lines", self.seed).multinomial(n, np.full(n, 1 / n), N_RESAMPLES)
+        weights = drawn[:, ends[:, 0]] * drawn[:, ends[:, 1]]
+        kept = weights[weights.sum(1) > 0]
+        low, high = np.percentile((kept @ found) / kept.sum(1), [2.5, 97.5])
+        least = wilson(round(float(found.mean()) * n), n)
+        low, high = min(float(low), least.low), max(float(high), least.high)
+        return Interval(float(found.mean()), low, high, len(self.lines))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the fits lie in one basin; see `VERDICTS`."""
+        free, n_own = self.free, int((~self.null).sum())
+        if n_own < FEWEST_FITS or self.n_rows < FEWEST_ROWS or len(self.lines) < FEWEST_LINES:
+            return "too few"
+        if self.gain < SMALLEST_GAIN:
+            return "no gain"
+        if free is None or self.improved.sum() < FEWEST_FITS:
+            return "too few"
+        return "one basin" if free.low >= FREE_SHARE else "several basins" if free.high < FREE_SHARE else "too few"
+
+    @property
+    def undecided(self) -> Float32:
+        """(fit): share of the heads with 0.1 < alpha < 0.9."""
+        inside = self._flat
+        found: Float32 = ((inside > 0.1) & (inside < 0.9)).mean(1, dtype=np.float32)
+        return found
+
+    @cached_property
+    def _flat(self) -> Float32:
+        return self.alphas[:, self.model.grid.mask]
+
+    def binary(self, *, null: bool = False) -> Interval | None:
+        """Share of the fits, or of the null fits, that turned binary, with Wilson's interval; None without any."""
+        chosen = self.undecided[self.null == null]
+        return wilson(int((chosen <= BINARY_SHARE).sum()), len(chosen)) if len(chosen) else None
+
+    def jaccard(self) -> Float32:
+        """(fit fit): Jaccard index of the heads above 0.5; 1 where both have none."""
+        from scipy.spatial.distance import pdist, squareform
+
+        found: Float32 = (1 - squareform(pdist(self._flat > 0.5, "jaccard"))).astype(np.float32)
+        return found
+
+    def ranks(self) -> Float32:
+        """(fit fit): Spearman's rank correlation of alphas; 0 with a map of equal alphas, which has no order."""
+        from scipy.stats import rankdata
+
+        centred = rankdata(self._flat, axis=1) - (self._flat.shape[1] + 1) / 2
+        length = np.linalg.norm(centred, axis=1, keepdims=True)
+        units = centred / np.where(length == 0, np.inf, length)
+        found: Float32 = (units @ units.T).astype(np.float32)
+        return found
+
+    def always_open(self) -> HeadSet:
+        """Heads above 0.5 in every fit that improved on its start; no head where none did."""
+        chosen = self.alphas[self.improved]
+        mask = (chosen > 0.5).all(0) if len(chosen) else np.zeros(self.model.grid.shape, dtype=bool)
+        return HeadSet.from_mask(self.model.grid, mask)
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per fit: its settings, losses, accuracy, undecided heads, and agreement with the other fits.
+
+        `jaccard` and `ranks` are means over the other fits of the task, null fits left out.
+        """
+        import pandas as pd
+
+        rows = [fit.model_dump() for fit in self.fits]
+        others = np.where(self.null[None, :] | np.eye(len(self.fits), dtype=bool), np.nan, 1)
+        measured = {"jaccard": self.jaccard() * others, "ranks": self.ranks() * others}
+        return pd.DataFrame(rows).assign(
+            start_loss=self.start_losses,
+            loss=self.losses,
+            accuracy=self.right.mean(1),
+            n_open=(self._flat > 0.5).sum(1),
+            undecided=self.undecided,
+            **{name: np.nanmean(values, axis=1) for name, values in measured.items()},
+        )
+
+    def lines_frame(self) -> "pd.DataFrame":
+        """One row per line: both fits, loss at both ends, highest loss, barrier, and its share of the gain."""
+        import pandas as pd
+
+        first, second = np.array(self.lines, dtype=int).reshape(-1, 2).T
+        share = self.barriers / self.gain if self.gain >= SMALLEST_GAIN else np.full(len(first), np.nan)
+        return pd.DataFrame(
+            {
+                "first": first,
+                "second": second,
+                "first_loss": self.profiles[:, 0],
+                "second_loss": self.profiles[:, -1],
+                "highest": self.profiles.max(1),
+                "barrier": self.barriers,
+                "share": share,
+            }
+        )

@@ -1,0 +1,1 @@
+"""Prompt sensitivity study: how much depends on the prompts that were drawn?"""

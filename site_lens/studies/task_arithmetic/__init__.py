@@ -1,0 +1,1 @@
+"""Task arithmetic study: two tasks at once."""

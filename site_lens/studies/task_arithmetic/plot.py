@@ -1,0 +1,85 @@
+"""Task arithmetic: both of two tasks, from the one's part to the other's."""
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from site_lens.plots._accuracy import SYMBOLS
+from site_lens.plots.theme import PALETTE, TEMPLATE, plain, titled
+from site_lens.studies.task_arithmetic.result import KINDS, CombineKind, TaskArithmetic
+
+TITLES: dict[CombineKind, str] = {
+    "union": "heads of both, each with its task's embedding",
+    "embeddings": "heads of both, one mixed embedding",
+    "alphas_and_embeddings": "mixed alphas, one mixed embedding",
+}
+PANEL, TOP, BOTTOM, LEGEND = 190, 118, 56, 62
+"""Pixels of a panel, above and below all of them, and from the upper edge to the legend."""
+
+
+def task_arithmetic(record: TaskArithmetic) -> go.Figure:
+    """Draw the accuracy of two tasks over the weight of the second, a panel a way to combine them.
+
+    Args:
+        record: What was measured.
+
+    Returns:
+        A figure of one trace for every kind and task, kinds first; dotted lines stand at each task's own fit and at
+        zero-shot.
+    """
+    figure = make_subplots(
+        len(KINDS), 1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=[plain(TITLES[kind]) for kind in KINDS],
+        figure=go.Figure(layout={"template": TEMPLATE}),
+    )  # fmt: skip
+    for row, kind in enumerate(KINDS, start=1):
+        for j, task in enumerate(record.tasks):
+            figure.add_trace(_line(record, kind, task, j), row=row, col=1)
+            for reference, opacity in (("own", 0.9), ("zero_shot", 0.4)):
+                level = record.reference(reference, task).value
+                figure.add_hline(
+                    level, row=row, col=1, opacity=opacity, line={"color": PALETTE[j], "width": 1, "dash": "dot"}
+                )
+    n = " and ".join(str(int(count)) for count in record.asked.sum(1))
+    height = PANEL * len(KINDS) + TOP + BOTTOM
+    few = all(record.verdict(kind, w) == "too few" for kind in KINDS for w in record.weights)
+    figure.update_layout(
+        title=titled(
+            "two tasks at once",
+            f"{n} queries{': too few for a verdict' if few else '; dotted: own fit, faint: zero-shot'}",
+        ),
+        height=height,
+        margin={"t": TOP, "b": BOTTOM},
+        legend={"orientation": "h", "x": 0, "y": 1 - LEGEND / height, "yref": "container", "yanchor": "top"},
+    )
+    figure.update_annotations(x=0, xanchor="left", font={"size": 12})
+    figure.update_yaxes(range=[-0.04, 1.04], dtick=0.5, title={"text": "accuracy"})
+    figure.update_xaxes(title={"text": f"weight of {plain(record.tasks[1], width=30)}"}, row=len(KINDS), col=1)
+    return figure
+
+
+def _line(record: TaskArithmetic, kind: CombineKind, task: str, place: int) -> go.Scatter:
+    found = [record.accuracy(kind, weight, task) for weight in record.weights]
+    return go.Scatter(
+        name=plain(task, width=30),
+        legendgroup=str(place),
+        showlegend=kind == next(iter(KINDS)),
+        mode="lines+markers",
+        x=list(record.weights),
+        y=[one.value for one in found],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [one.high - one.value for one in found],
+            "arrayminus": [one.value - one.low for one in found],
+            "thickness": 1.2,
+            "width": 0,
+        },
+        line={"color": PALETTE[place], "width": 1.8},
+        marker={"symbol": SYMBOLS[place], "size": 8},
+        cliponaxis=False,
+        customdata=[
+            [one.low, one.high, one.n, record.verdict(kind, w)] for one, w in zip(found, record.weights, strict=True)
+        ],
+        hovertemplate=plain(task).replace("%{", "% {")
+        + "<br>weight %{x}<br>%{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}] of %{customdata[2]} queries"
+        "<br>%{customdata[3]}<extra></extra>",
+    )

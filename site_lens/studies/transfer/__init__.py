@@ -1,0 +1,1 @@
+"""Transfer study: do the heads and the embedding of one task do another?"""

@@ -1,0 +1,190 @@
+"""Reading a transfer matrix: means over targets, chance, and what transfer goes along with."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from site_lens.diagnostics.grouping import average_tree
+from site_lens.records.base import SLACK, Count, Float32, Frozen, Record
+from site_lens.records.errors import InputError
+from site_lens.stats.intervals import Interval
+from site_lens.stats.paired_tests import FEWEST, Paired
+from site_lens.stats.permutation_tests import FEWEST_TASKS, Association, family_gap, mantel
+from site_lens.stats.similarity import correlation, jaccard
+from site_lens.studies.transfer.result import KINDS, TransferKind, TransferMatrix
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TransferVerdict = Literal["transfers", "partly", "does not transfer", "not found", "too few"]
+
+VERDICTS: dict[TransferVerdict, str] = {
+    "transfers": "Other tasks' parts do more than 80 % of what the task's own do, and more than the null.",
+    "partly": "Other tasks' parts do more than the null.",
+    "does not transfer": "Other tasks' parts do less than 20 % of what the task's own do.",
+    "not found": "No transfer beyond the null was found.",
+    "too few": f"Fewer than {FEWEST['tasks']} targets gain anything by their own fit: no verdict.",
+}
+"""What each verdict says; it stands on exact tests and intervals over targets."""
+
+OLD_WORDS = {"no more than chance": "not found", "too little data": "too few"}
+"""Verdicts in files of version 0.1.0."""
+
+
+class KindSummary(Frozen):
+    """What is known of one kind of transfer."""
+
+    transferred: TransferKind
+    verdict: Annotated[TransferVerdict, BeforeValidator(lambda word: OLD_WORDS.get(word, word))]
+    mean: Interval | None
+    """Mean normalised score of the cells off the diagonal with a 95% t interval over targets; None without any."""
+    above_null: Interval | None
+    """Mean accuracy of these cells less that of the null, t interval over targets."""
+    null: str
+    """The null it is compared with."""
+    n_queries: Count
+    """Queries behind all targets together."""
+    asymmetry: float | None
+    overlap_correlation: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    """Spearman correlation over pairs of tasks of transfer with the similarity (Jaccard above 0.5) of their heads."""
+    overlap_p: float | None = Field(None, ge=0, le=1)
+    """Of the Mantel test, one-sided."""
+    family_gap: float | None
+    """Mean normalised score within families less that between."""
+    family_p: float | None = Field(None, ge=0, le=1)
+    """Of the permutation of tasks, one-sided."""
+
+
+class TransferSummary(Record):
+    """The statistics of a transfer matrix."""
+
+    kind: ClassVar[str] = "transfer_reading"
+
+    tasks: tuple[str, ...]
+    kinds: tuple[KindSummary, ...]
+    order: tuple[Count, ...]
+    """Order in which tasks that transfer alike stand beside each other, by the tree of the rows of `alphas`."""
+    notes: tuple[str, ...] = ()
+
+    def of(self, kind: TransferKind) -> KindSummary:
+        """Return the reading of one kind."""
+        return next(one for one in self.kinds if one.transferred == kind)
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per kind: verdict, mean normalised score and its interval, difference to its null, associations."""
+        import pandas as pd
+
+        def ends(name: str, found: Interval | None) -> dict[str, float | None]:
+            values = (None, None, None) if found is None else (found.value, found.low, found.high)
+            return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+
+        return pd.DataFrame(
+            [
+                {"kind": one.transferred, "verdict": one.verdict, **ends("mean", one.mean),
+                 **ends("above_null", one.above_null), "null": one.null, "asymmetry": one.asymmetry,
+                 "overlap_correlation": one.overlap_correlation, "overlap_p": one.overlap_p,
+                 "family_gap": one.family_gap, "family_p": one.family_p, "n_queries": one.n_queries}
+                for one in self.kinds
+            ]
+        )  # fmt: skip
+
+
+ALL, NONE = 0.8, 0.2
+"""Normalised scores that the mean must be found to lie above, or below, to be called transfer, or none."""
+
+NULL_OF: dict[TransferKind, str] = {
+    "alphas": "shuffled_heads",
+    "embedding": "random_embedding",
+    "both": "random_embedding",
+}
+"""What a kind of transfer must beat: the right layers with drawn heads, or an embedding of the right lengths."""
+
+
+def summarize_transfer(matrix: TransferMatrix) -> TransferSummary:
+    """Say whether alphas, embeddings, or both transfer between tasks, and along which lines.
+
+    Means are taken over the sources of each target first; tests and intervals are over targets. Associations are
+    tested by permuting tasks (`diagnostics.matrix_tests`), with four tasks or more.
+
+    Args:
+        matrix: What `transfer_matrix` measured.
+
+    Returns:
+        A verdict for every kind, which is "too few" where fewer than six targets gain 0.1 or more by their own fit, and
+        "not found" where no difference from the null is found.
+    """
+    heads = np.asarray(jaccard((matrix.alphas > 0.5).reshape(len(matrix.tasks), -1)))
+    flat = [task for task, score in zip(matrix.tasks, matrix.normalised("both").T, strict=True) if np.isnan(score[0])]
+    notes = [f"{task} gains less than 0.1 by its own fit and is left out of normalised scores" for task in flat]
+    return TransferSummary(
+        tasks=matrix.tasks,
+        kinds=tuple(_read(matrix, kind, heads) for kind in KINDS),
+        order=_order(matrix.accuracies("alphas")),
+        notes=tuple(notes),
+    )
+
+
+def _read(matrix: TransferMatrix, kind: TransferKind, heads: np.ndarray) -> KindSummary:
+    normalised = matrix.normalised(kind)
+    known = np.isfinite(normalised[0])
+    mean = _over_targets(normalised[:, known], np.nonzero(known)[0])
+    null = matrix.reference(NULL_OF[kind])
+    gaps = matrix.accuracies(kind) - null[None, :]
+    above_null = _over_targets(gaps, np.arange(len(matrix.tasks)))
+    n_queries = int(matrix.n_queries[known].sum())
+    asymmetry = matrix.asymmetry(kind)
+    overlap, family = _along(normalised, heads), _within_families(normalised, matrix.families)
+    return KindSummary(
+        transferred=kind,
+        verdict=_verdict(mean, above_null),
+        mean=None if mean is None else mean.estimate,
+        above_null=None if above_null is None else above_null.estimate,
+        null=NULL_OF[kind],
+        n_queries=n_queries,
+        asymmetry=None if np.isnan(asymmetry) else asymmetry,
+        overlap_correlation=None if overlap is None else overlap.value,
+        overlap_p=None if overlap is None else overlap.p_value,
+        family_gap=None if family is None else family.value,
+        family_p=None if family is None else family.p_value,
+    )
+
+
+def _over_targets(values: np.ndarray, targets: np.ndarray) -> Paired | None:
+    """Average (source target) over the other sources of each target, and test over targets; None without targets."""
+    if not len(targets):
+        return None
+    others = np.arange(len(values))[:, None] != targets[None, :]
+    return Paired.of((values * others).sum(0) / others.sum(0), over="tasks")
+
+
+def _verdict(mean: Paired | None, above_null: Paired | None) -> TransferVerdict:
+    if mean is None or above_null is None or mean.verdict == "too few":
+        return "too few"
+    if mean.beyond(NONE).verdict == "below":
+        return "does not transfer"
+    if above_null.verdict != "above":
+        return "not found"
+    return "transfers" if mean.beyond(ALL).verdict == "above" else "partly"
+
+
+def _along(normalised: Float32, heads: np.ndarray) -> Association | None:
+    return None if len(normalised) < FEWEST_TASKS else mantel(normalised, heads)
+
+
+def _within_families(normalised: Float32, families: tuple[str | None, ...]) -> Association | None:
+    try:
+        return family_gap(normalised, families)
+    except InputError:  # too few tasks, or no two families to compare: nothing to test
+        return None
+
+
+def _order(accuracies: Float32) -> tuple[int, ...]:
+    """Order tasks by the tree over what they do as sources."""
+    from scipy.cluster.hierarchy import leaves_list
+
+    if len(accuracies) < 3:
+        return tuple(range(len(accuracies)))
+    distance = np.round(1 - correlation(accuracies), 6)
+    np.fill_diagonal(distance, 0)
+    return tuple(int(i) for i in leaves_list(average_tree(distance, ordered=True)))

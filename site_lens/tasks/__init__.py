@@ -1,0 +1,1 @@
+"""Tasks: rows and splits, file formats, prompt templates, prompt sampling, answer matching."""

@@ -1,0 +1,281 @@
+"""Tasks from files: the paper's folders, Function-Vectors JSON, CSV, TSV, JSON lines, parquet, datasets."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from site_lens.records.errors import InputError, TaskFileError, unknown_name
+from site_lens.records.limited_io import current_limits, is_there
+from site_lens.records.suggestions import did_you_mean_path
+from site_lens.tasks.demo_tasks import demo_tasks
+from site_lens.tasks.parquet import class_names, with_class_names
+from site_lens.tasks.rows import READERS, is_table, read_rows, table_name
+from site_lens.tasks.task import SPLITS, Example, Task, half_character
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+SPLIT_NAMES = dict.fromkeys(("train", "training"), "train")
+SPLIT_NAMES |= dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid")
+SPLIT_NAMES |= dict.fromkeys(("test", "testing"), "test")
+"""What other people call the splits."""
+
+SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
+"""What `datasets` puts behind the name of a split whose rows lie in several files."""
+
+
+def load_tasks(
+    source: Union[str, Path, "Dataset", "DatasetDict"],
+    names: str | Sequence[str] | None = None,
+    *,
+    input_column: str = "input",
+    output_column: str = "output",
+    name: str | None = None,
+    split_seed: int = 0,
+) -> dict[str, Task]:
+    """Load tasks, by name.
+
+    Args:
+        source: "demo" for the demo tasks; one file (.json in the Function-Vectors format, .jsonl, .csv, .tsv,
+            .parquet); a folder of such files that are called train, valid (or validation, val, dev) and test, which is
+            one task with its own splits; a folder of such folders and files; or a `datasets` dataset. Rows without
+            splits are split 70/9/21, the paper's shares. Hidden files are passed over.
+        names: The tasks to keep, in this order, or the name of one; all when None.
+        input_column: Column, or JSON key, of the input.
+        output_column: Column, or JSON key, of the output. A list means accepted alternatives, the first of which is
+            the training target; numbers are read as text, classes that `datasets` names by their names.
+        name: Name of the task when the source holds one; its file or folder name when None.
+        split_seed: Seed of the split of rows that come without splits.
+
+    Raises:
+        TaskFileError: A file is missing, malformed or too small; file and row are named.
+        InputError: A name is unknown, or an argument is not what is said above.
+
+    Example:
+        >>> import site_lens as sl
+        >>> tasks = sl.load_tasks("demo", ["antonym", "english-french"])
+        >>> tasks["antonym"].family, len(sl.load_tasks("demo"))
+        ('relations', 103)
+    """
+    columns = _Columns(input_column, output_column)
+    if not isinstance(source, str | PathLike):
+        tasks = [_from_dataset(source, "dataset" if name is None else name, columns, split_seed)]
+    elif not str(source):
+        raise InputError("the source of tasks is empty; give a file, a folder, or 'demo' for the demo tasks")
+    elif str(source) == "demo":
+        tasks = list(demo_tasks().values())
+    else:
+        tasks = list(_from_path(Path(source), columns, split_seed))
+    if name is not None:
+        if len(tasks) != 1:
+            raise InputError(f"{source} holds {len(tasks)} tasks, which cannot all be called {name!r}; leave name out")
+        tasks = [replace(tasks[0], name=name)]
+    found = {task.name: task for task in tasks}
+    if names is None:
+        return found
+    wanted = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else []
+    if not wanted or not all(isinstance(one, str) for one in wanted):
+        raise InputError(f"names are those of tasks, or None for all of them, got {names!r:.60}")
+    for task in wanted:
+        if task not in found:
+            raise unknown_name("task", task, found)
+    return {task: found[task] for task in wanted}
+
+
+def load_task(source: Union[str, Path, "Dataset", "DatasetDict"], **options: Any) -> Task:
+    """Load the one task that a file, folder or dataset holds; options are those of `load_tasks`.
+
+    Raises:
+        InputError: The source holds several tasks.
+    """
+    found = load_tasks(source, **options)
+    if len(found) != 1:
+        raise InputError(f"{source} holds {len(found)} tasks; pick one with names=[...], or use load_tasks")
+    return next(iter(found.values()))
+
+
+class _Columns:
+    """Reads an example out of a row, whatever the columns are called."""
+
+    def __init__(self, input_column: str, output_column: str) -> None:
+        if not isinstance(input_column, str) or not isinstance(output_column, str):
+            raise InputError(f"columns go by their names, got {input_column!r:.60} and {output_column!r:.60}")
+        self.input, self.output = input_column, output_column
+
+    def example(self, row: object, where: str) -> Example:
+        if not isinstance(row, Mapping):
+            raise TaskFileError(
+                f"{where}: a row must be an object with {self.input!r} and {self.output!r}, got {row!r:.60}"
+            )
+        for column in (self.input, self.output):
+            if column not in row:
+                raise TaskFileError(
+                    f"{where}: no {column!r}; the row has {', '.join(map(repr, row)) or 'nothing'}. "
+                    "Name the columns with input_column and output_column (--input-column, --output-column)"
+                )
+        outputs = row[self.output]
+        outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+        if not outputs:
+            raise TaskFileError(f"{where}: {self.output!r} is an empty list")
+        texts = tuple(self._text(value, self.output, where) for value in outputs)
+        return Example(self._text(row[self.input], self.input, where), texts)
+
+    @staticmethod
+    def _text(value: object, column: str, where: str) -> str:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+        if not (number or isinstance(value, str)):
+            raise TaskFileError(f"{where}: {column!r} must be text or a number, got {value!r:.60}")
+        text = str(value)
+        if not text.strip():
+            raise TaskFileError(f"{where}: {column!r} is empty")
+        most = current_limits().text_characters
+        if len(text) > most:
+            raise TaskFileError(f"{where}: {column!r} holds {len(text)} characters, more than {most}")
+        if half_character(text):
+            raise TaskFileError(f"{where}: {column!r} holds half a surrogate pair, which is no character: {text!a:.60}")
+        return text
+
+
+def _from_path(path: Path, columns: _Columns, seed: int) -> Iterator[Task]:
+    if not is_there(path):
+        hint = did_you_mean_path(path, lambda one: one.is_dir() or is_table(one), also=["demo"])
+        raise TaskFileError(f"there are no tasks at {path}; {hint}give a file, a folder, or 'demo' for the demo tasks")
+    if not path.is_dir():
+        yield _from_file(path, columns, seed)
+        return
+    try:
+        splits, tables = _parts(path)
+        inside = {one: _parts(one)[0] for one in sorted(path.iterdir()) if one.is_dir() and one.name[0] != "."}
+        folders = {one: parts for one, parts in inside.items() if parts}
+        _refuse_large(
+            path, [*tables, *(file for parts in (splits, *folders.values()) for file in chain(*parts.values()))]
+        )
+    except OSError as error:
+        raise TaskFileError(f"cannot read {path}: {error.strerror}") from error
+    if splits and (tables or folders):
+        raise TaskFileError(
+            f"{path} holds splits of one task ({_names(chain(*splits.values()))}) beside other tasks "
+            f"({_names([*tables, *folders])}); put either into a folder of their own"
+        )
+    if splits:
+        yield _from_split_folder(path, splits, columns)
+    else:
+        yield from _from_collection(path, folders, tables, columns, seed)
+
+
+def _parts(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
+    """Return the files of each split in a folder, and those that are tasks of their own."""
+    splits: dict[str, list[Path]] = {}
+    tables: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        split = SPLIT_NAMES.get(SHARD.sub("", table_name(path).lower()))
+        if is_table(path):
+            (tables if split is None else splits.setdefault(split, [])).append(path)
+    return splits, tables
+
+
+def _names(paths: Iterable[Path]) -> str:
+    names = sorted(path.name for path in paths)
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _from_file(path: Path, columns: _Columns, seed: int) -> Task:
+    return _split(path.stem, _examples(path, columns), path, seed)
+
+
+def _from_collection(
+    folder: Path, folders: Mapping[Path, Mapping[str, list[Path]]], tables: Iterable[Path], columns: _Columns, seed: int
+) -> Iterator[Task]:
+    """Read the folders of splits and the files that lie in a folder, but no folders of such: one could lead back."""
+    seen: dict[str, Path] = {}
+    for path in sorted([*folders, *tables]):
+        is_folder = path in folders
+        task = _from_split_folder(path, folders[path], columns) if is_folder else _from_file(path, columns, seed)
+        if task.name in seen:
+            raise TaskFileError(f"two tasks are called {task.name!r}: {seen[task.name]} and {path}; rename one")
+        seen[task.name] = path
+        yield task
+    if not seen:
+        raise TaskFileError(
+            f"{folder} holds no task: no {', '.join(READERS)} file, and no folder with one for train, valid and test"
+        )
+
+
+def _refuse_large(folder: Path, files: Iterable[Path]) -> None:
+    n_bytes, most = sum(path.stat().st_size for path in files if path.exists()), current_limits().task_bytes
+    if n_bytes > most:
+        raise TaskFileError(f"the tasks in {folder} take {n_bytes} bytes, more than {most} (Limits.task_bytes)")
+
+
+def _from_split_folder(folder: Path, splits: Mapping[str, list[Path]], columns: _Columns) -> Task:
+    rows: dict[str, list[Example]] = {}
+    for split in SPLITS:
+        files = splits.get(split, [])
+        if not files:
+            raise TaskFileError(
+                f"{folder} has no file of the {split} split beside {_names(chain(*splits.values()))}; a task folder "
+                "needs train, valid (or validation, val, dev) and test; a file that is no split needs another name"
+            )
+        shards = [SHARD.search(table_name(path)) for path in files]
+        if len(files) > 1 and None in shards:
+            raise TaskFileError(f"{folder} has several files of the {split} split: {_names(files)}; keep one")
+        if shards[0] and int(shards[0][1]) != len(files):
+            raise TaskFileError(f"{folder} has {len(files)} of the {int(shards[0][1])} files of its {split} split")
+        rows[split] = [row for path in files for row in _examples(path, columns)]
+        if not rows[split]:
+            raise TaskFileError(f"{files[0]} is empty; every split needs at least one row")
+    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    train, valid, test = (tuple(rows[split]) for split in SPLITS)
+    return Task(name, train, valid, test)
+
+
+def _split(name: str, examples: Iterable[Example], path: Path, seed: int) -> Task:
+    try:
+        return Task.from_examples(name, examples, seed=seed)
+    except TaskFileError:
+        raise
+    except InputError as error:
+        raise TaskFileError(f"{path}: {error}") from error
+
+
+def _examples(path: Path, columns: _Columns) -> list[Example]:
+    rows = read_rows(path, (columns.input, columns.output))
+    return [columns.example(row, f"{path}, row {i}") for i, row in enumerate(rows, 1)]
+
+
+def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task:
+    if hasattr(dataset, "column_names") and not isinstance(dataset, Mapping):
+        return Task.from_examples(name, _dataset_examples(dataset, name, columns), seed=seed)
+    if not isinstance(dataset, Mapping):
+        raise InputError(f"tasks come from a path or a datasets dataset, got a {type(dataset).__name__}")
+    splits = {SPLIT_NAMES.get(str(split).lower(), split): part for split, part in dataset.items()}
+    if len(splits) < len(dataset):
+        raise TaskFileError(f"dataset {name!r} has two splits of the same meaning: {', '.join(dataset)}; keep one")
+    missing = [split for split in SPLITS if split not in splits]
+    if missing:
+        raise TaskFileError(
+            f"dataset {name!r} has the splits {', '.join(dataset)}; {', '.join(missing)} is missing. "
+            "Hand in one split to have it divided 70/9/21"
+        )
+    train, valid, test = (tuple(_dataset_examples(splits[split], name, columns)) for split in SPLITS)
+    return Task(name, train, valid, test)
+
+
+def _dataset_examples(dataset: Any, name: str, columns: _Columns) -> Iterator[Example]:
+    features, most = getattr(dataset, "features", None), current_limits().task_rows
+    classes = {column: class_names(feature) for column, feature in (features.to_dict() if features else {}).items()}
+    if not isinstance(dataset, Iterable):
+        raise InputError(f"the rows of {name!r} must be a dataset, got a {type(dataset).__name__}")
+    plain = (
+        dataset.with_format(None) if hasattr(dataset, "with_format") else dataset
+    )  # no tensors in the place of numbers
+    for i, row in enumerate(plain, 1):
+        if i > most:
+            raise TaskFileError(f"{name} holds more than {most} rows; if you trust it, raise Limits.task_rows")
+        where = f"{name}, row {i}"
+        yield columns.example(with_class_names(row, classes, where) if isinstance(row, Mapping) else row, where)

@@ -1,0 +1,99 @@
+"""Prompt templates as data, and the prompts that they make: text in, text out, nothing drawn at random."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from site_lens.records.base import Frozen
+from site_lens.records.type_checks import checked_methods
+from site_lens.tasks.task import Example
+
+
+@checked_methods
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered prompt and the texts that count as its answer."""
+
+    text: str
+    answers: tuple[str, ...]
+    """As they would continue `text`, leading space included; the first is the training target."""
+
+    @property
+    def answer(self) -> str:
+        """The training target."""
+        return self.answers[0]
+
+
+class PromptTemplate(Frozen):
+    r"""How examples become text; the defaults are the paper's template, "Q: {x}\nA: {y}\n\n".
+
+    Reference: Soft_Injection's `preprocess.py`, after the `prefixes` and `separators` of Todd et al.
+    """
+
+    instruction: str = ""
+    """Text before the first example."""
+    input_prefix: str = "Q:"
+    output_prefix: str = "A:"
+    input_separator: str = "\n"
+    """Between an input and its output prefix."""
+    output_separator: str = "\n\n"
+    """After an output, before the next example."""
+    space_before_input: bool = True
+    space_before_output: bool = True
+    digit_rule: Literal["published", True, False] = "published"
+    """Digits alone get no leading space: many tokenizers split " 5" into a bare space and a digit, and the first answer
+    token would be the space. "published" is the rule of the published code, which acts on all outputs ("A:5") and on
+    the input of the query ("Q:12"), but not on inputs of demonstrations ("Q: 12"). True, which is what records of
+    site_lens 0.1.0 say, acts on outputs alone."""
+
+    query_suffix: str = ""
+    """Behind the output prefix of the query alone, such as the empty block of thoughts with which some chat templates
+    open the answer that is asked for."""
+
+    @model_serializer(mode="wrap")
+    def _only_what_there_is(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an empty query suffix, which the first records do not have, so that those keep their digests."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if value or name != "query_suffix"}
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Self:
+        if not (self.output_prefix or self.input_separator):
+            raise ValueError("a template needs an output_prefix or an input_separator, else the query has no end")
+        return self
+
+    def answer_text(self, output: str) -> str:
+        """Return an output as it continues a query, leading space included."""
+        bare = not self.space_before_output or (self.digit_rule and output.isdigit())
+        return output if bare else " " + output
+
+    def input_text(self, text: str, *, asked: bool = False) -> str:
+        """Return an input as it follows its prefix, leading space included; `asked` where it is that of the query."""
+        bare = not self.space_before_input or (asked and self.digit_rule == "published" and text.isdigit())
+        return text if bare else " " + text
+
+    def query_text(self, text: str) -> str:
+        """Return an unanswered query, without what comes before it."""
+        return self._question(self.input_text(text, asked=True)) + self.query_suffix
+
+    def demonstration_text(self, example: Example) -> str:
+        """Return an answered example and what separates it from the next."""
+        return self._question(self.input_text(example.input)) + self.answer_text(example.output) + self.output_separator
+
+    def _question(self, spaced: str) -> str:
+        return f"{self.input_prefix}{spaced}{self.input_separator}{self.output_prefix}"
+
+    def render(self, demonstrations: Sequence[Example], query: Example) -> Prompt:
+        r"""Render answered demonstrations followed by an unanswered query.
+
+        Example:
+            >>> from site_lens.tasks.task import Example
+            >>> PromptTemplate().render([Example("hot", ("cold",))], Example("big", ("small",))).text
+            'Q: hot\nA: cold\n\nQ: big\nA:'
+        """
+        shots = "".join(map(self.demonstration_text, demonstrations))
+        return Prompt(
+            self.instruction + shots + self.query_text(query.input), tuple(map(self.answer_text, query.outputs))
+        )

@@ -1,0 +1,143 @@
+"""The support card of a sound model is clean, and every fault shows in the checks that are there to find it."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+import site_lens as sl
+from site_lens.models.bridge import BridgeModel
+from site_lens.models.kv_cache import CachePrefix
+from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
+from site_lens.models.tokenization import Encoder
+from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
+from tests.real_configs import RELEASED
+from tests.tiny_models import ARCHITECTURES, random_model, tiny_config, tiny_model
+
+
+class Faulty(BridgeModel):
+    """A model with one planted fault."""
+
+    def __init__(self, model: LensModel, fault: str) -> None:
+        assert isinstance(model, BridgeModel)
+        super().__init__(model.host, model.encoder, model.identity)
+        self.fault = fault
+        if fault == "two BOS":
+            self.encoder = TwoBos(model.encoder.tokenizer, bos=True, n_ctx=model.encoder.n_ctx)
+
+    def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Tensor:
+        if self.fault == "no mask":
+            batch = Batch(batch.tokens, torch.full_like(batch.lengths, batch.tokens.shape[1]))
+        if self.fault == "edits are ignored":
+            edits = ()
+        if self.fault == "edits are scaled":
+            edits = [one for edit in edits for one in (edit, Edit(edit.layer, lambda z: 1.1 * z, edit.column))]
+        noise = torch.rand(len(batch), 1) if self.fault == "dropout" else 1.0
+        return super().forward(batch, edits) * noise * (1.001 if self.fault == "another model" else 1.0)
+
+    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, CachePrefix]:
+        assert isinstance(prefix, CachePrefix)
+        mixed_up = {"rows of the cache are mixed up": True, "tails of several tokens are wrong": tail.shape[1] > 1}
+        if mixed_up.get(self.fault, False) and len(tail) > 1:
+            prefix = prefix.rows(torch.arange(len(tail)).roll(1))
+        logits, grown = super().decode(prefix, tail, edits)
+        shifted = {"long caches are wrong": prefix.width > 500, "what follows an edit is wrong": not edits}
+        return logits.roll(1, dims=-1) if shifted.get(self.fault, False) else logits, grown
+
+
+class TwoBos(Encoder):
+    def encode(self, texts: Sequence[str], *, room: int = 0) -> list[list[int]]:
+        return [[row[0], *row] for row in super().encode(texts, room=room)]
+
+
+FOUND_BY = {
+    "another model": "same_as_transformers",
+    "dropout": "deterministic",
+    "two BOS": "bos",
+    "edits are scaled": "embedding_in_z identity_edit",
+    "edits are ignored": "edit_has_effect",
+    "no mask": "padding pad_token",
+    "rows of the cache are mixed up": "cached_equals_full cached_tail gradient gradient_tail padded_tail",
+    "tails of several tokens are wrong": "cached_tail gradient_tail padded_tail",
+    "long caches are wrong": "long_prompt",
+    "what follows an edit is wrong": "generation",
+}
+
+
+@pytest.mark.parametrize("fault", FOUND_BY)
+def test_a_fault_shows_in_the_checks_that_are_there_to_find_it(fault: str, demo: LensModel) -> None:
+    failed = {check.code for check in sl.check_model(Faulty(demo, fault)) if check.state == "fail"}
+    assert set(FOUND_BY[fault].split()) <= failed
+
+
+def test_every_check_is_there_to_find_some_fault(demo: LensModel) -> None:
+    found = {code for codes in FOUND_BY.values() for code in codes.split()}
+    assert found == {check.code for check in sl.check_model(demo, longest=100)}
+
+
+CASES = [
+    *(f"bridge {kind}" for kind in (*ARCHITECTURES, *RELEASED, "demo")),
+    *(f"hooked {kind}" for kind in HOOKED_ARCHITECTURES),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_sound_model_has_a_clean_card(case: str, hosted: Callable[[str], LensModel]) -> None:
+    checks = sl.check_model(hosted(case), longest=100)
+    skipped = {"same_as_transformers": "skipped"} if case.startswith("hooked") else {}  # it has none beside it
+    assert {check.code: check.state for check in checks} == {check.code: "ok" for check in checks} | skipped
+
+
+def test_what_cannot_be_measured_is_skipped_with_the_reason(tiny_folder: Callable[[str], object]) -> None:
+    half = sl.load_model(str(tiny_folder("llama")), dtype="bfloat16", device="cpu")
+    skipped = {check.code: check.meaning for check in sl.check_model(half) if check.state == "skipped"}
+    assert set(skipped) == {"generation"}
+    assert "examine the model in float32" in skipped["generation"]
+
+
+SMALL = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gpt_neox", "qwen3", "opt", "mistral"])
+def test_a_sound_model_of_one_layer_and_one_head_has_a_clean_card(kind: str, demo: LensModel) -> None:
+    tokenizer = demo.encoder.tokenizer
+    config = tiny_config(kind, vocab_size=len(tokenizer))
+    for name, value in SMALL.items():
+        setattr(config, name, value)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:1]
+    model = sl.wrap_model(random_model(config), tokenizer=tokenizer)
+    assert model.grid.shape == (1, 1)
+    assert {check.code: check.state for check in sl.check_model(model) if check.state != "ok"} == {}
+
+
+def test_a_gradient_that_never_reaches_the_logits_fails_on_one_layer_too(demo: LensModel) -> None:
+    config = tiny_config("llama", vocab_size=len(demo.encoder.tokenizer))
+    config.num_hidden_layers = 1
+    hf_model = random_model(config)
+    torch.nn.init.zeros_(hf_model.model.layers[0].self_attn.o_proj.weight)
+    model = sl.wrap_model(hf_model, tokenizer=demo.encoder.tokenizer, check=False)
+    failed = {check.code for check in sl.check_model(model) if check.state == "fail"}
+    assert failed == {"edit_has_effect", "gradient"}
+
+
+@pytest.mark.parametrize("n_ctx", [16, 24, 40, 64, 100])
+def test_a_context_shorter_than_the_long_prompt_is_examined_as_far_as_it_goes(n_ctx: int, demo: LensModel) -> None:
+    tokenizer = demo.encoder.tokenizer
+    for kind in ("llama", "gpt2"):  # rotary positions, and learned ones, which have an end
+        hf_model = tiny_model(kind, vocab_size=len(tokenizer), n_ctx=n_ctx)
+        model = sl.wrap_model(hf_model, tokenizer=tokenizer)
+        assert {check.code: check.state for check in sl.check_model(model) if check.state == "fail"} == {}
+    short = sl.wrap_model(tiny_model("gpt2", vocab_size=len(tokenizer), n_ctx=8), tokenizer=tokenizer)
+    with pytest.raises(sl.InputError, match="context of 8"):
+        sl.check_model(short)
+
+
+def test_what_a_library_raises_while_a_model_is_examined_is_an_error_of_ours(demo: LensModel) -> None:
+    class Raising(Faulty):
+        def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, CachePrefix]:
+            raise AttributeError("no such cache")
+
+    with pytest.raises(sl.ModelError, match="no such cache"):
+        sl.check_model(Raising(demo, "none"))

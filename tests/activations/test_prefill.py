@@ -1,0 +1,91 @@
+"""Prefixes are served in any order, under a budget, each computed as rarely as the budget allows."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from site_lens.activations.prefill import PrefixSchedule, length_batches, prefill_prompts
+from site_lens.models.protocol import Batch, LensModel
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 200))
+@settings(deadline=None, max_examples=100)
+def test_length_batches_hold_every_prompt_once_and_stay_under_their_size(lengths: list[int], limit: int) -> None:
+    groups = list(length_batches(lengths, max_tokens=limit))
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) * max(lengths[i] for i in group) <= limit or len(group) == 1
+
+
+def test_batches_of_equal_length_have_no_padding() -> None:
+    groups = list(length_batches([3, 5, 3, 4, 5, 3], equal=True))
+    assert groups == [[0, 2, 5], [3], [1, 4]]
+
+
+@pytest.fixture(scope="module")
+def ids(demo: LensModel) -> list[list[int]]:
+    words = ["hot", "big", "dog, cat, red", "old", "dog, cat, red, one, tree"]
+    return demo.encoder.encode([f"Q: {word}\nA:" for word in words])
+
+
+def logits_of(model: LensModel, prompts: list[list[int]]) -> torch.Tensor:
+    return model.forward(Batch.of(prompts, pad=model.encoder.pad, device=model.device))
+
+
+def test_prefilled_prompts_stand_in_the_rows_that_are_told(demo: LensModel, ids: list[list[int]]) -> None:
+    prefix, row_of = prefill_prompts(demo, ids)
+    for i, prompt in enumerate(ids):
+        row = prefix.rows(torch.tensor([row_of[i]]))
+        logits, _ = demo.decode(row, torch.tensor([[prompt[-1]]]))
+        assert (logits[:, -1] - logits_of(demo, [prompt])).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("budget", [1, 20_000, 2**30])
+def test_every_access_gets_its_prompts_whatever_the_budget(demo: LensModel, ids: list[list[int]], budget: int) -> None:
+    accesses = [np.array([0, 2, 2]), np.array([4, 1]), np.array([3, 0, 4, 2])]
+    schedule = PrefixSchedule(demo, ids, accesses, budget_bytes=budget)
+    for i, wanted in enumerate(accesses):
+        served = []
+        for places, prefix in schedule.take(i):
+            served += places.tolist()
+            prompts = [ids[p] for p in wanted[places]]
+            logits, _ = demo.decode(prefix, torch.tensor([[prompt[-1]] for prompt in prompts]))
+            assert (logits[:, -1] - logits_of(demo, prompts)).abs().max() < 1e-4
+        assert served == list(range(len(wanted)))
+
+
+def test_with_room_for_everything_each_prompt_is_computed_once(demo: LensModel, ids: list[list[int]]) -> None:
+    accesses = [np.array([0, 1]), np.array([1, 2]), np.array([0, 4])] * 10
+    schedule = PrefixSchedule(demo, ids, accesses, budget_bytes=2**30)
+    for i in range(len(accesses)):
+        list(schedule.take(i))
+    assert schedule.n_prefilled == 4
+
+
+@pytest.mark.parametrize("budget", [100_000, 400_000])
+def test_prefixes_held_stay_under_the_budget_even_when_lengths_differ(demo: LensModel, budget: int) -> None:
+    long = "Q: " + "dog, " * 60 + "red\nA:"
+    prompts = demo.encoder.encode([long, *(f"Q: {word}\nA:" for word in ("hot", "big", "old", "red", "day"))])
+    accesses = [np.array([1, 2, 3, 4, 5]), np.array([0, 1, 2, 3, 4, 5]), np.array([2, 5])]
+    schedule = PrefixSchedule(demo, prompts, accesses, budget_bytes=budget)
+    for i in range(len(accesses)):
+        for _, prefix in schedule.take(i):
+            assert schedule._prefix is None or schedule._prefix.n_bytes <= budget
+            assert prefix.n_bytes <= budget / 2 or len(prefix.lengths) == 1
+
+
+def test_a_tight_budget_computes_again_what_it_could_not_keep(demo: LensModel, ids: list[list[int]]) -> None:
+    accesses = [np.array([0, 1]), np.array([2, 3]), np.array([0, 1])]
+    schedule = PrefixSchedule(demo, ids, accesses, budget_bytes=1)
+    for i in range(len(accesses)):
+        list(schedule.take(i))
+    assert schedule.n_prefilled == 6
+
+
+def test_a_part_of_an_access_may_be_taken(demo: LensModel, ids: list[list[int]]) -> None:
+    schedule = PrefixSchedule(demo, ids, [np.array([0, 1, 2, 3])], budget_bytes=2**30)
+    ((places, prefix),) = schedule.take(0, np.array([3, 1]))
+    assert places.tolist() == [3, 1]
+    assert len(prefix.lengths) == 2

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from analysis.demo_model.tasks import build_demo_tasks
+from analysis.demo_model.tokenizer import SPACE, build_tokenizer, taught_words
+from site_lens.tasks.prompt_sampling import few_shot_prompts
+from site_lens.tasks.prompt_template import PromptTemplate
+
+TASKS = {task.name: task for task in build_demo_tasks()}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return build_tokenizer()
+
+
+def pieces(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
+    return [piece.replace(SPACE, "_") for piece in tokenizer.tokenize(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Q: hot\nA: cold\n\n", ["Q:", "_hot", "\n", "A:", "_cold", "\n\n"]),
+        ("Q: dog, cat\nA:", ["Q:", "_dog", ",", "_cat", "\n", "A:"]),
+        ("A:5\n\n", ["A:", "5", "\n\n"]),
+        ("Q: 42\nA: forty two", ["Q:", "_4", "2", "\n", "A:", "_forty", "_two"]),
+        (" dog zzz", ["_dog", "_z", "z", "z"]),
+        (" hot -> cold\n", ["_hot", "_->", "_cold", "\n"]),
+        ("é", ["<0xC3>", "<0xA9>"]),
+    ],
+)
+def test_texts_become_the_pieces_a_reader_expects(
+    tokenizer: PreTrainedTokenizerFast, text: str, expected: list[str]
+) -> None:
+    assert pieces(tokenizer, text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Q: hot\nA: cold\n\n",
+        "Q: dog, cat, red\nA:5\n\nQ: x\nA:42\n\n",
+        " two  spaces, and\n\n\nthree newlines ",
+        "l'été à Zürich, 日本: 100 % <b>?",
+    ],
+)
+def test_decoding_gives_back_the_text(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
+    ids = tokenizer(text).input_ids
+    assert ids[0] == tokenizer.bos_token_id
+    assert tokenizer.pad_token_id not in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+def test_every_taught_word_behind_a_space_is_one_token(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert [word for word in taught_words() if pieces(tokenizer, f" {word}") != [f"_{word}"]] == []
+
+
+def test_the_tokenizer_survives_saving(tokenizer: PreTrainedTokenizerFast, tmp_path: object) -> None:
+    tokenizer.save_pretrained(str(tmp_path))
+    loaded = PreTrainedTokenizerFast.from_pretrained(str(tmp_path))
+    text = "Q: hot, x\nA:5\n\n"
+    assert loaded(text).input_ids == tokenizer(text).input_ids
+    assert loaded.decode(loaded(text).input_ids, skip_special_tokens=True) == text
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_tokens_of_a_prompt_begin_those_of_prompt_and_answer(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
+    task, template = TASKS[name], PromptTemplate()
+    prompts = few_shot_prompts(task, task.test[:5], template, n_shots=10, stream=np.random.default_rng(0)).prompts
+    for prompt in prompts:
+        before = tokenizer(prompt.text).input_ids
+        whole = tokenizer(prompt.text + prompt.answer + template.output_separator).input_ids
+        assert whole[: len(before)] == before
+        assert tokenizer.convert_ids_to_tokens(whole[-1]) == "\n\n"
+        assert len(whole) < tokenizer.model_max_length

@@ -1,0 +1,234 @@
+"""Every check is set off by a planted fault, and stays quiet without it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from site_lens.diagnostics.checks import CHECKS, diagnose
+from site_lens.diagnostics.diagnosis import Finding, State
+from site_lens.methods.evaluation import Evaluations
+from site_lens.records.errors import InputError
+from site_lens.runs.run import SHUFFLED_ANSWERS, TASK_AGNOSTIC, Run
+from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
+from site_lens.tasks.first_tokens import FirstTokens
+from tests.fakes import ACCURACIES, GRID, fake_alphas, fake_evaluation, fake_fit, fake_fits
+
+HALF = np.full(GRID.shape, 0.5, dtype=np.float32)
+CODES = ("ended", "not_binary", "null_as_binary", "soft_hard_gap", "gates_alone", "task_agnostic", "seeds_disagree",
+         "few_queries", "first_tokens", "one_origin",
+)  # fmt: skip
+
+
+def finding(
+    code: str,
+    *fits: SiteFit,
+    accuracies: Mapping[str, float] | None = None,
+    controls: Mapping[str, SiteFits] | None = None,
+    **options: Any,
+) -> Finding:
+    """What one check says of the task `antonym`."""
+    made = [fake_evaluation("antonym", ACCURACIES | dict(accuracies), **options)] if accuracies is not None else []
+    run = Run(SiteFits(fits or [fake_fit("antonym")]), dict(controls or {}), Evaluations(made) if made else None)
+    (found,) = [one for one in diagnose(run).of("antonym") if one.code == code]
+    return found
+
+
+def test_every_task_gets_every_check_in_order() -> None:
+    found = diagnose(fake_fits(["antonym", "plural"]))
+    assert tuple(one.code for one in found.of("antonym")) == CODES
+    assert len(found.findings) == 2 * len(CHECKS)
+    assert found.ok
+    assert list(found.frame()["code"]) == [*CODES, *CODES]
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("converged", "ok"), ("step_limit", "ok"), ("early_stop", "ok"), ("diverged", "fail"), ("nonfinite", "fail")],
+)
+def test_a_broken_fit_fails(status: Any, state: State) -> None:
+    found = finding("ended", fake_fit("antonym", status=status))
+    assert found.state == state
+    assert bool(found.advice) == (state == "fail")
+
+
+def test_a_fit_whose_start_was_best_is_told_so() -> None:
+    found = finding("ended", fake_fit("antonym", status="diverged", kept_step=0))
+    assert "do not round it" in found.advice
+
+
+def test_gates_left_in_the_middle_are_not_binary() -> None:
+    found = finding("not_binary", fake_fit("antonym", 0, HALF))
+    assert (found.state, found.value) == ("warn", 1)
+    assert finding("not_binary", fake_fit("antonym", 0, fake_alphas("antonym").round())).state == "ok"
+
+
+def test_an_early_stop_is_not_scolded_for_gates_in_the_middle() -> None:
+    fit = fake_fit("antonym", 0, HALF)
+    stopped = fit.replace(config=fit.config.replace(n_steps=400))
+    found = finding("not_binary", stopped)
+    assert found.state == "not_applicable"
+    assert "stopped early" in found.meaning
+
+
+def test_binary_gates_under_a_null_are_the_optimisers_doing() -> None:
+    null = {SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())])}
+    assert finding("null_as_binary", controls=null).state == "warn"
+    undecided = {SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, HALF)])}
+    assert finding("null_as_binary", controls=undecided).state == "ok"
+    assert finding("null_as_binary").state == "not_applicable"
+
+
+def test_a_fit_is_compared_with_the_null_of_its_own_seed() -> None:
+    binary = fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())
+    null = {SHUFFLED_ANSWERS: SiteFits([binary, fake_fit("antonym", 1, HALF)])}
+    assert finding("null_as_binary", fake_fit("antonym", 1), controls=null).state == "ok"
+    assert finding("null_as_binary", fake_fit("antonym", 2), controls=null).state == "not_applicable"
+
+
+def test_the_most_binary_null_counts() -> None:
+    nulls = {
+        SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, HALF)]),
+        "site_other_embedding": SiteFits([fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())]),
+    }
+    assert "site_other_embedding" in finding("null_as_binary", controls=nulls).meaning
+
+
+@pytest.mark.parametrize(("hard", "state"), [(0.85, "ok"), (0.78, "open"), (0.6, "warn")])
+def test_rounding_that_costs_more_than_five_points_is_reported(hard: float, state: State) -> None:
+    assert finding("soft_hard_gap", accuracies={"site": 0.85, "site_hard": hard}, n_queries=400).state == state
+
+
+@pytest.mark.parametrize(("top", "advice"), [(0.99, "0.5 is the wrong place to cut"), (0.5, "Alphas between 0 and 1")])
+def test_the_heads_of_highest_alpha_tell_a_wrong_cut_from_alphas_that_matter(top: float, advice: str) -> None:
+    found = finding("soft_hard_gap", accuracies={"site": 0.85, "site_hard": 0.5, "site_top_k": top}, n_queries=400)
+    assert found.state == "warn"
+    assert found.advice.startswith(advice)
+    assert f"{0.85 - top:+.3f}" in found.meaning
+
+
+def test_the_heads_of_highest_alpha_do_not_set_off_what_rounding_does_not() -> None:
+    found = finding("soft_hard_gap", accuracies={"site": 0.85, "site_hard": 0.85, "site_top_k": 0.5}, n_queries=400)
+    assert (found.state, found.advice) == ("ok", "")
+
+
+@pytest.mark.parametrize(
+    ("zero", "site", "state"),
+    [(0.3, 0.85, "ok"), (0.85, 0.85, "warn"), (0.7, 0.85, "open"), (0.05, 0.075, "not_applicable")],
+)
+def test_gates_alone_are_judged_by_their_share_of_the_gain(zero: float, site: float, state: State) -> None:
+    accuracies = {"zero_shot": 0.05, "site": site, "site_zero_embedding": zero}
+    assert finding("gates_alone", accuracies=accuracies, n_queries=100).state == state
+
+
+def test_shared_gates_as_good_as_own_ones_are_reported() -> None:
+    assert finding("task_agnostic", accuracies={TASK_AGNOSTIC: 0.99}, n_queries=400).state == "warn"
+    assert finding("task_agnostic", accuracies={TASK_AGNOSTIC: 0.85}).state == "open"
+    assert finding("task_agnostic", accuracies={TASK_AGNOSTIC: 0.5}).state == "ok"
+    assert finding("task_agnostic", accuracies={}).state == "not_applicable"
+
+
+def test_seeds_that_disagree_as_much_as_tasks_do_fail() -> None:
+    alike = [fake_fit("antonym", seed, fake_alphas("antonym")) for seed in range(3)]
+    chance = [fake_fit("antonym", seed, fake_alphas("antonym", seed=seed)) for seed in range(3)]
+    others = [fake_fit("plural", seed) for seed in range(3)]
+    assert finding("seeds_disagree", *alike, *others).state == "ok"
+    assert finding("seeds_disagree", *chance, *others).state == "fail"
+    assert finding("seeds_disagree", *chance).state == "warn"  # nothing to compare with
+    assert finding("seeds_disagree").state == "not_applicable"
+
+
+@pytest.mark.parametrize(("n", "state"), [(20, "warn"), (50, "ok")])
+def test_few_queries_are_reported(n: int, state: State) -> None:
+    found = finding("few_queries", accuracies={}, n_queries=n)
+    assert (found.state, found.value) == (state, n)
+
+
+def test_without_evaluations_what_needs_them_is_not_applicable_and_says_why() -> None:
+    found = {one.code: one for one in diagnose(fake_fits(["antonym"])).findings}
+    for code in ("soft_hard_gap", "gates_alone", "task_agnostic", "few_queries"):
+        assert found[code].state == "not_applicable"
+        assert found[code].meaning
+        assert not found[code].advice
+
+
+def test_the_fit_of_the_lowest_seed_is_diagnosed() -> None:
+    fits = SiteFits([fake_fit("antonym", 3), fake_fit("antonym", 1, status="nonfinite")])
+    assert diagnose(fits).of("antonym")[0].state == "fail"
+
+
+def test_failures_come_first_and_every_finding_names_its_documentation() -> None:
+    fits = SiteFits([fake_fit("a", config=SiteConfig()), fake_fit("b", status="nonfinite")])
+    found = diagnose(fits)
+    assert found.worst_first()[0].task == "b"
+    assert found.having("fail") == found.worst_first()[:1]
+    assert not found.ok
+    assert found.findings[0].docs == "docs/diagnosis.md#ended"
+
+
+def tokens(answers: list[str], firsts: list[int]) -> FirstTokens:
+    """First tokens of answers, planted."""
+    return FirstTokens.of(answers, [[first] for first in firsts], str)
+
+
+OWN = tokens([f"word {i}" for i in range(40)], list(range(40)))
+ALIKE = tokens([f"${i}" for i in range(40)], [1] * 40)
+SPARSE = tokens(["yes"] * 38 + ["no"] * 2, [1] * 38 + [2] * 2)
+PARTLY = tokens([f"the {i}" for i in range(40)], [1] * 10 + list(range(2, 32)))
+TENS = tokens(
+    [f"{tens} {ones}" for tens in range(5) for ones in range(8)], [tens for tens in range(5) for _ in range(8)]
+)
+HARDLY = tokens([f"the {i}" for i in range(40)], [1] * 30 + list(range(2, 12)))
+
+
+@pytest.mark.parametrize(
+    ("measured", "best", "state"),
+    [
+        (OWN, 0.85, "ok"),
+        (OWN, 0.0, "fail"),  # a model that does not do the task at all
+        (ALIKE, 1.0, "fail"),
+        (SPARSE, 0.95, "fail"),  # a constant is as good, though the tokens differ
+        (SPARSE, 0.9, "fail"),
+        (SPARSE, 1.0, "warn"),  # two rows more do not tell the method from the constant
+        (PARTLY, 0.9, "warn"),
+        (TENS, 0.9, "warn"),
+        (HARDLY, 1.0, "fail"),  # better than the constant, but not about whole answers
+    ],
+)
+def test_first_tokens_that_do_not_tell_answers_apart_are_found(
+    measured: FirstTokens, best: float, state: State
+) -> None:
+    accuracies = dict.fromkeys(ACCURACIES, best)
+    found = finding("first_tokens", accuracies=accuracies, first_tokens=measured)
+    assert found.state == state, found
+    assert found.value == pytest.approx(measured.constant)
+    shares = measured.told_apart < 0.9
+    assert ('loss="answer"' in found.advice and "--generate" in found.advice) == (shares and state != "ok")
+
+
+def test_first_tokens_are_no_longer_a_failure_where_whole_answers_were_fitted_and_measured() -> None:
+    one = fake_evaluation("antonym", first_tokens=ALIKE)
+    whole = fake_fit("antonym", config=SiteConfig(loss="answer"))
+    for fit, exact, state in (
+        (whole, one.first_token, "warn"),
+        (whole, None, "fail"),
+        (fake_fit("antonym"), None, "fail"),
+    ):
+        run = Run(SiteFits([fit]), {}, Evaluations([one.replace(exact=exact)]))
+        (found,) = [each for each in diagnose(run).of("antonym") if each.code == "first_tokens"]
+        assert found.state == state
+
+
+def test_evaluations_without_first_tokens_say_what_is_missing() -> None:
+    found = finding("first_tokens", accuracies={})
+    assert found.state == "not_applicable"
+    assert "evaluate again" in found.meaning
+
+
+def test_what_a_run_brings_itself_is_not_taken_beside_it() -> None:
+    run = Run(fake_fits(["antonym"]))
+    with pytest.raises(InputError):
+        diagnose(run, evaluations=Evaluations([fake_evaluation("antonym")]))
+    with pytest.raises(InputError):
+        diagnose(run, controls={})

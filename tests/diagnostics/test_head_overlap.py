@@ -1,0 +1,432 @@
+from collections.abc import Iterable
+from itertools import combinations, product
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.stats import spearmanr
+
+from site_lens.diagnostics.head_overlap import head_overlap
+from site_lens.diagnostics.overlap import MEASURES, Overlap
+from site_lens.heads.head_set import Head, HeadGrid, HeadSet
+from site_lens.heads.scores import HeadGates, HeadScores
+from site_lens.records.base import Float32
+from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.serialization import load, save
+from tests.fakes import GRID, fake_alphas, fake_fit, fake_fits, fake_identity
+from tests.samples import laws
+
+RAGGED = HeadGrid((4, 0, 2))
+TWO_BY_FOUR = HeadGrid.full(2, 4)
+BETWEEN = ("jaccard", "overlap_coefficient", "rank_biased")
+"""Measures that are 1 for equal records, whatever they hold."""
+
+
+def gates_of(*heads: str, grid: HeadGrid = TWO_BY_FOUR) -> HeadGates:
+    return HeadGates.of(HeadSet.of(grid, heads))
+
+
+def scores_of(values: Float32, *, grid: HeadGrid = RAGGED, selector: str = "test") -> HeadScores:
+    return HeadScores(grid=grid, values=values * grid.mask, selector=selector, meaning="planted")
+
+
+def head_sets(grid: HeadGrid) -> st.SearchStrategy[HeadSet]:
+    return st.frozensets(st.sampled_from(list(grid))).map(lambda heads: HeadSet(grid, heads))
+
+
+def alphas(grid: HeadGrid) -> st.SearchStrategy[HeadGates]:
+    numbers = arrays.arrays(np.float32, grid.shape, elements=st.floats(0, 1, width=32))
+    return numbers.map(lambda values: HeadGates(grid=grid, values=values * grid.mask))
+
+
+def matched(like: HeadSet) -> Iterable[HeadSet]:
+    """Enumerate every set that has as many heads in each layer as another."""
+    layers = []
+    for layer, n in enumerate(like.grid.heads_per_layer):
+        places = [Head(layer, head) for head in range(n)]
+        layers.append(combinations(places, sum(head.layer == layer for head in like)))
+    return (HeadSet.of(like.grid, [head for part in parts for head in part]) for parts in product(*layers))
+
+
+def chance_sets(n: int, *, seed: int, grid: HeadGrid = GRID) -> dict[str, HeadGates]:
+    """Draw sets that have as many heads in each layer as one another and nothing else in common."""
+    pattern = HeadSet.random(grid, len(grid) // 3, seed=seed)
+    return {f"r{i}": HeadGates.of(HeadSet.random_like(pattern, seed=1000 * seed + i)) for i in range(n)}
+
+
+def named(records: list[HeadGates]) -> dict[str, HeadGates]:
+    return {f"r{i}": record for i, record in enumerate(records)}
+
+
+def pairs(found: Overlap, measure: str) -> Float32:
+    matrix: Float32 = getattr(found, measure)
+    return matrix[np.triu_indices(len(found.names), k=1)]
+
+
+def textbook_rank_biased(first: HeadScores, second: HeadScores, p: float = 0.9) -> float:
+    """Compute RBO_ext as it is defined, depth by depth."""
+    n = len(first.grid)
+    agreement = [len(first.top(d) & second.top(d)) / d for d in range(1, n + 1)]
+    return (1 - p) / p * sum(p**d * agreement[d - 1] for d in range(1, n + 1)) + p**n * agreement[-1]
+
+
+# Laws
+
+
+@laws
+@given(alphas(RAGGED))
+def test_two_identical_records_overlap_wholly(found: HeadGates) -> None:
+    both = head_overlap({"one": found, "other": found})
+    for measure in (*BETWEEN, "jaccard_top"):
+        assert getattr(both, measure) == pytest.approx(np.ones((2, 2)))
+    varies = len(np.unique(found.values[RAGGED.mask])) > 1
+    assert both.spearman == pytest.approx(np.full((2, 2), float(varies)))
+    assert not both.specificity.any()
+
+
+@laws
+@given(st.lists(alphas(RAGGED), min_size=1, max_size=5), st.floats(0, 0.99))
+def test_every_measure_is_symmetric_and_in_its_range(records: list[HeadGates], threshold: float) -> None:
+    found = head_overlap(named(records), threshold=threshold)
+    for measure in MEASURES:
+        matrix = getattr(found, measure)
+        assert np.array_equal(matrix, matrix.T)
+        assert matrix.max() <= 1 and matrix.min() >= (-1 if measure == "spearman" else 0)
+    assert np.all(np.diag(found.p_value) == 1) and np.all(np.diag(found.q_value) == 1)
+    assert np.all(found.q_value >= found.p_value)
+    assert np.all(found.p_value > 0)
+
+
+@laws
+@given(st.lists(alphas(RAGGED), min_size=2, max_size=5), st.randoms(use_true_random=False))
+def test_relabelling_the_records_permutes_every_matrix(records: list[HeadGates], random: Random) -> None:
+    mapping = named(records)
+    order = random.sample(list(mapping), len(mapping))
+    found, moved = head_overlap(mapping), head_overlap({name: mapping[name] for name in order})
+    places = [found.names.index(name) for name in moved.names]
+    for measure in MEASURES:
+        assert getattr(moved, measure) == pytest.approx(getattr(found, measure)[np.ix_(places, places)], abs=1e-6)
+    assert moved.specificity == pytest.approx(found.specificity[places], abs=1e-6)
+    assert moved.k == found.k
+
+
+@laws
+@given(head_sets(RAGGED), head_sets(RAGGED))
+def test_the_p_value_is_the_share_of_all_layer_matched_sets_that_share_as_many_heads(
+    first: HeadSet, second: HeadSet
+) -> None:
+    found = head_overlap(HeadGates.of(first), HeadGates.of(second))
+    as_many = [len(first & other) >= len(first & second) for other in matched(second)]
+    assert found.p_value[0, 1] == pytest.approx(np.mean(as_many), rel=1e-6)
+
+
+@laws
+@given(head_sets(RAGGED), head_sets(RAGGED))
+def test_set_measures_are_those_of_set_algebra(first: HeadSet, second: HeadSet) -> None:
+    found = head_overlap({"first": HeadGates.of(first), "second": HeadGates.of(second)})
+    either, smaller = len(first | second), min(len(first), len(second))
+    assert found.jaccard[0, 1] == pytest.approx(len(first & second) / either if either else 1)
+    assert found.overlap_coefficient[0, 1] == pytest.approx(len(first & second) / smaller if smaller else 1)
+    assert found.heads_of("first") == first
+    assert found.shared() == found.shared("first", "second") == first & second
+    assert found.only("second") == second - first
+
+
+@laws
+@given(alphas(RAGGED), alphas(RAGGED))
+def test_rank_biased_overlap_is_that_of_the_textbook(first: HeadGates, second: HeadGates) -> None:
+    found = head_overlap({"first": first, "second": second}).rank_biased[0, 1]
+    assert found == pytest.approx(textbook_rank_biased(first, second), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:An input array is constant")
+@laws
+@given(alphas(RAGGED), alphas(RAGGED))
+def test_the_rank_correlation_is_that_of_scipy_and_0_where_scipy_has_none(first: HeadGates, second: HeadGates) -> None:
+    found = head_overlap({"first": first, "second": second}).spearman[0, 1]
+    expected = spearmanr(first.values[RAGGED.mask], second.values[RAGGED.mask]).statistic
+    assert found == pytest.approx(np.nan_to_num(expected), abs=1e-5)
+
+
+@laws
+@given(st.lists(alphas(RAGGED), min_size=2, max_size=5))
+def test_specificity_sums_to_nothing_over_records(records: list[HeadGates]) -> None:
+    found = head_overlap(named(records))
+    assert found.specificity.sum(axis=0) == pytest.approx(np.zeros(RAGGED.shape), abs=1e-5)
+    assert not found.specificity[:, ~RAGGED.mask].any()
+
+
+# Planted truths
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "p_value"),
+    [
+        # layer 0: 2 and 2 of 4 share 2, 1, 0 with 1/6, 4/6, 1/6; layer 1: 1 and 1 of 4 share 1 with 1/4
+        (["L0H0", "L0H1", "L1H0"], ["L0H0", "L0H1", "L1H0"], 1 / 6 * 1 / 4),
+        (["L0H0", "L0H1", "L1H0"], ["L0H0", "L0H1", "L1H3"], 1 / 6 + 4 / 6 * 1 / 4),
+        (["L0H0", "L0H1", "L1H0"], ["L0H2", "L0H3", "L1H1"], 1),
+        (["L0H0"], ["L1H0"], 1),  # never in the same layer: nothing to share
+        (["L0H0", "L0H1", "L0H2", "L0H3"], ["L0H0", "L0H1", "L0H2", "L0H3"], 1),  # a whole layer is shared anyway
+        (["L0H0", "L0H1", "L0H2"], ["L0H0", "L0H1", "L0H3"], 1),  # 3 and 3 of 4 share at least 2
+    ],
+)
+def test_a_planted_overlap_has_the_p_value_worked_out_by_hand(
+    first: list[str], second: list[str], p_value: float
+) -> None:
+    found = head_overlap(gates_of(*first), gates_of(*second))
+    assert found.p_value[0, 1] == found.q_value[0, 1] == pytest.approx(p_value)
+
+
+def test_heads_in_the_same_layers_are_no_evidence_but_the_same_heads_in_them_are() -> None:
+    grid = HeadGrid.full(8, 8)
+    late = HeadSet.of(grid, [Head(layer, head) for layer in (6, 7) for head in range(4)])
+    records = {"late": HeadGates.of(late), "again": HeadGates.of(late)}
+    records |= {f"r{i}": HeadGates.of(HeadSet.random_like(late, seed=i)) for i in range(4)}
+    found = head_overlap(records)
+    assert found.p_value[0, 1] == pytest.approx(1 / 70**2)  # one of (8 choose 4) sets in either layer
+    assert found.p_value[0, 2:].min() > 0.05
+
+
+def test_p_values_of_chance_are_exact_at_every_level_that_they_take() -> None:
+    chance = pairs(head_overlap(chance_sets(120, seed=1)), "p_value")
+    levels = np.unique(chance)
+    assert len(levels) > 8
+    for level in levels:
+        assert np.mean(chance <= level) == pytest.approx(level, abs=4 * float(np.sqrt(level / len(chance))))
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.05, 0.1, 0.3])
+def test_p_values_of_chance_are_valid_at_levels_between(level: float) -> None:
+    records = {f"r{i}": HeadGates(grid=GRID, values=fake_alphas(f"r{i}")) for i in range(60)}  # layer counts differ
+    chance = pairs(head_overlap(records), "p_value")
+    assert np.mean(chance <= level) <= level + 4 * np.sqrt(level / len(chance))
+
+
+def test_among_records_of_chance_the_false_discovery_rate_lets_hardly_any_pair_through() -> None:
+    rejecting = [bool((pairs(head_overlap(chance_sets(15, seed=s)), "q_value") <= 0.05).any()) for s in range(60)]
+    assert np.mean(rejecting) <= 0.05
+
+
+def test_a_pair_that_shares_its_heads_is_found_among_records_of_chance() -> None:
+    records = chance_sets(20, seed=3)
+    found = head_overlap(records | {"twin": records["r7"]}).frame()
+    hit = found[found["q_value"] <= 0.01]
+    assert hit[["record", "other"]].to_numpy().tolist() == [["r7", "twin"]]
+
+
+def test_a_p_value_below_what_can_be_stored_is_small_but_not_0() -> None:
+    grid = HeadGrid.full(32, 32)
+    half = HeadGates.of(HeadSet.of(grid, [Head(layer, head) for layer in range(32) for head in range(16)]))
+    assert head_overlap(half, half).p_value[0, 1] == np.finfo(np.float32).tiny
+
+
+def test_a_reversed_ranking_overlaps_less_than_the_same_one_and_early_disagreement_costs_more_than_late() -> None:
+    grid = HeadGrid.full(4, 10)
+    ranking: Float32 = np.linspace(1, 0.1, 40, dtype=np.float32)
+
+    def swapped(first: int) -> Float32:
+        values = ranking.copy()
+        values[[first, first + 5]] = values[[first + 5, first]]
+        return values
+
+    records = {"own": ranking, "late": swapped(30), "early": swapped(0), "reversed": ranking[::-1]}
+    found = head_overlap({name: scores_of(v.reshape(4, 10), grid=grid) for name, v in records.items()})
+    assert found.rank_biased[0, 0] == pytest.approx(1)
+    assert list(np.argsort(-found.rank_biased[0])) == [0, 1, 2, 3]
+    assert found.spearman[0, 3] == pytest.approx(-1)
+    assert found.rank_biased[0, 3] < 0.1
+
+
+def test_rank_biased_overlap_of_a_small_ranking_is_the_number_worked_out_by_hand() -> None:
+    def ranked(*items: int) -> HeadScores:
+        values = np.zeros((1, 5))
+        values[0, np.array(items) - 1] = [5, 4, 3, 2, 1]
+        return scores_of(values.astype(np.float32), grid=HeadGrid.full(1, 5))
+
+    # agreement 0, 1/2, 2/3, 1, 1 at depths 1 to 5: (0.405 + 0.486 + 0.6561 + 0.59049) / 9 + 0.59049
+    assert head_overlap(ranked(1, 2, 3, 4, 5), ranked(2, 3, 4, 1, 5)).rank_biased[0, 1] == pytest.approx(0.828)
+
+
+def test_the_head_that_one_task_alone_opens_is_specific_to_it() -> None:
+    found = head_overlap(
+        {"a": gates_of("L0H0", "L0H1"), "b": gates_of("L0H0", "L1H2"), "c": gates_of("L0H0"), "d": gates_of("L0H0")}
+    )
+    assert str(found.shared()) == "{L0H0}"
+    assert str(found.shared("a")) == "{L0H0, L0H1}"
+    assert str(found.only("b")) == "{L1H2}"
+    assert len(found.only("c")) == 0
+    assert found.specificity[1, 1, 2] == 1
+    assert found.specificity[0, 1, 2] == pytest.approx(-1 / 3)
+    assert not found.specificity[:, 0, 0].any()
+
+
+# Edges
+
+
+def test_one_record_is_compared_with_itself_alone() -> None:
+    found = head_overlap(fake_fit("antonym"))
+    assert found.names == ("antonym",)
+    for measure in MEASURES:
+        assert getattr(found, measure) == pytest.approx(np.ones((1, 1)))
+    assert not found.specificity.any()
+    assert found.only("antonym") == found.shared() == fake_fit("antonym").gates.above(0.5)
+    assert list(found.frame().columns[:5]) == ["record", "other", "n_shared", "n_record", "n_other"]
+    assert len(found.frame()) == 0
+
+
+def test_closed_gates_are_empty_sets_that_show_nothing() -> None:
+    closed = HeadGates.constant(RAGGED, 0.0)
+    found = head_overlap({"closed": closed, "shut": closed, "open": gates_of("L0H1", "L2H0", grid=RAGGED)})
+    assert found.jaccard[0].tolist() == [1, 1, 0]
+    assert found.overlap_coefficient[0].tolist() == [1, 1, 1]
+    assert found.spearman[0].tolist() == [0, 0, 0]
+    assert np.all(found.p_value == 1) and np.all(found.q_value == 1)
+    assert found.k == 1
+    assert len(found.shared()) == 0
+
+
+def test_places_without_a_head_never_count() -> None:
+    wide = scores_of(-np.arange(1, 13).reshape(3, 4).astype(np.float32))  # an absent head, 0, would be the highest
+    narrow = HeadScores(
+        grid=HeadGrid.full(1, 6), values=wide.values[RAGGED.mask][None], selector="test", meaning="planted"
+    )
+    other = -wide.values[RAGGED.mask][[2, 0, 1, 5, 4, 3]]
+    values = np.zeros(RAGGED.shape, dtype=np.float32)
+    values[RAGGED.mask] = other
+    found = head_overlap({"a": wide, "b": scores_of(values)}, k=2)
+    flat = head_overlap({"a": narrow, "b": narrow.replace(values=other[None])}, k=2)
+    for measure in ("jaccard", "jaccard_top", "overlap_coefficient", "spearman", "rank_biased"):
+        assert getattr(found, measure) == pytest.approx(getattr(flat, measure))
+    assert str(found.heads_of("a")) == "{L0H0, L0H1}"
+    assert len(found.heads_frame()) == 12
+
+
+def test_scores_that_are_no_gates_are_compared_by_their_top_k() -> None:
+    values = np.linspace(-40, 40, 40).reshape(4, 10).astype(np.float32)
+    grid = HeadGrid.full(4, 10)
+    found = head_overlap({"cie": scores_of(values, grid=grid), "gates": HeadGates.constant(grid, 0.9)})
+    assert not found.gates and found.threshold is None
+    assert found.k == 4
+    assert str(found.heads_of("cie")) == "{L3H6, L3H7, L3H8, L3H9}"
+    assert np.array_equal(found.jaccard, found.jaccard_top)
+    assert head_overlap(gates_of("L0H0", "L0H1"), threshold=None).k == 1
+    with pytest.raises(InputError, match="cie"):  # nothing that was asked for is left out in silence
+        head_overlap({"cie": scores_of(values, grid=grid), "gates": HeadGates.constant(grid, 0.9)}, threshold=0.5)
+
+
+def test_the_top_sets_have_the_median_size_of_the_sets_unless_k_is_given() -> None:
+    records = [gates_of("L0H0"), gates_of("L0H0", "L0H1", "L1H0"), gates_of(*map(str, TWO_BY_FOUR))]
+    assert head_overlap(records).k == 3
+    assert head_overlap(records).jaccard_top[0, 1] == pytest.approx(2 / 4)  # L0H2 fills the first up
+    assert head_overlap(records, k=1).jaccard_top[0, 1] == 1
+
+
+def test_a_lower_threshold_widens_the_sets() -> None:
+    fits = fake_fits(["antonym", "capital"])
+    low, high = head_overlap(fits, threshold=0.05), head_overlap(fits, threshold=0.95)
+    assert all(high.heads_of(name) <= low.heads_of(name) for name in fits)
+    assert low.heads_of("antonym") == fits["antonym"].gates.above(0.05)
+
+
+# What comes in and goes out
+
+
+def test_fits_go_in_as_a_set_a_list_or_one_by_one() -> None:
+    fits = fake_fits(["antonym", "capital"])
+    found = head_overlap(fits)
+    assert found.names == ("antonym", "capital") and found.gates and found.threshold == 0.5
+    assert found == head_overlap(list(fits.values())) == head_overlap(*fits.values()) == head_overlap(dict(fits))
+    assert found == head_overlap({task: fit.gates for task, fit in fits.items()})
+
+
+def test_records_of_one_task_are_told_apart_by_seed_selector_or_number() -> None:
+    site, again, other = fake_fit("antonym", 0), fake_fit("antonym", 3), fake_fit("capital", 0)
+    cie = scores_of(np.ones(GRID.shape, dtype=np.float32), grid=GRID, selector="cie").replace(task="antonym")
+    assert head_overlap(site, other, again).names == ("antonym#0", "capital", "antonym#3")
+    assert head_overlap(site, cie).names == ("antonym#0", "antonym (cie)")
+    assert head_overlap(site, site, again).names == ("antonym#0 [1]", "antonym#0 [2]", "antonym#3")
+    assert head_overlap(cie.replace(task=None), other).names == ("cie", "capital")
+
+
+def test_records_of_different_grids_are_refused_with_both() -> None:
+    with pytest.raises(MismatchError, match=r"antonym has 6 layers x 8 heads, capital has 3 layers x up to 4 heads"):
+        head_overlap(fake_fit("antonym"), fake_fit("capital", model=fake_identity(grid=RAGGED)))
+
+
+@pytest.mark.parametrize("nothing", [[()], [{}], []])
+def test_a_comparison_of_nothing_is_refused(nothing: list[tuple[()]]) -> None:
+    with pytest.raises(InputError, match="needs at least one record, got none"):
+        head_overlap(*nothing)
+
+
+def test_what_is_no_record_is_refused_by_its_type() -> None:
+    with pytest.raises(InputError, match="needs fits or scores, .* got ndarray"):
+        head_overlap({"antonym": fake_alphas("antonym")})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="needs fits or scores, .* got SiteFits"):
+        head_overlap(fake_fits(["antonym"]), fake_fits(["capital"]))
+    with pytest.raises(InputError, match="needs fits or scores, .* got int"):
+        head_overlap(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("k", [0, 9])
+def test_top_sets_that_the_grid_does_not_hold_are_refused(k: int) -> None:
+    with pytest.raises(InputError, match=f"cannot compare the top {k} of 8 heads"):
+        head_overlap(gates_of("L0H0"), k=k)
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 1.0, float("nan")])
+def test_a_threshold_that_no_gate_could_be_on_either_side_of_is_refused(threshold: float) -> None:
+    with pytest.raises(InputError, match="Overlap: threshold"):
+        head_overlap(gates_of("L0H0"), threshold=threshold)
+
+
+def test_the_heads_of_an_unknown_record_are_not_found_but_near_names_are() -> None:
+    with pytest.raises(InputError, match="unknown record 'antonyms'; did you mean 'antonym'"):
+        head_overlap(fake_fits(["antonym", "capital"])).heads_of("antonyms")
+
+
+def test_the_frame_has_one_row_a_pair_with_every_measure() -> None:
+    found = head_overlap({"a": gates_of("L0H0", "L0H1"), "b": gates_of("L0H0"), "c": gates_of("L1H0", "L1H1")})
+    table = found.frame()
+    assert list(table.columns) == ["record", "other", "n_shared", "n_record", "n_other", "findable", *MEASURES]
+    counts = table[["record", "other", "n_shared", "n_record", "n_other"]].to_numpy().tolist()
+    assert counts == [["a", "b", 1, 2, 1], ["a", "c", 0, 2, 2], ["b", "c", 0, 1, 2]]
+    assert table["jaccard"].tolist() == [0.5, 0, 0]
+    assert table["p_value"].tolist() == [0.5, 1, 1]
+    assert table["q_value"].tolist() == [1, 1, 1]
+
+
+def test_the_tables_of_heads_and_layers_leave_out_what_the_grid_lacks() -> None:
+    found = head_overlap({"b": gates_of("L0H1", "L2H0", grid=RAGGED), "a": gates_of("L0H1", grid=RAGGED)})
+    heads, layers = found.heads_frame(), found.layer_frame()
+    assert list(heads.columns) == ["record", "layer", "head", "score", "in_set", "specificity"]
+    assert heads["record"].tolist() == ["b"] * 6 + ["a"] * 6
+    assert heads["layer"].tolist() == [0, 0, 0, 0, 2, 2] * 2
+    assert heads["head"].tolist() == [0, 1, 2, 3, 0, 1] * 2
+    assert heads["score"].tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0]
+    assert heads["in_set"].tolist() == [score > 0.5 for score in heads["score"]]
+    assert heads["specificity"].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0]
+    assert list(layers.columns) == ["record", "layer", "mean_score", "n_in_set"]
+    assert layers.to_numpy().tolist() == [["b", 0, 0.25, 1], ["b", 2, 0.5, 1], ["a", 0, 0.25, 1], ["a", 2, 0.0, 0]]
+
+
+def test_a_comparison_is_saved_and_loaded(tmp_path: Path) -> None:
+    found = head_overlap(fake_fits(["antonym", "capital", "plural"]))
+    loaded = load(save(found, tmp_path / "overlap"), Overlap)
+    assert loaded == found
+    assert loaded.heads_of("plural") == found.heads_of("plural")
+
+
+def test_a_comparison_whose_matrices_do_not_fit_its_records_is_refused() -> None:
+    found = head_overlap(fake_fits(["antonym", "capital"]))
+    with pytest.raises(InputError, match=r"spearman of shape \(3, 3\) does not fit 2 records"):
+        found.replace(spearman=np.ones((3, 3)))
+    with pytest.raises(InputError, match=r"scores of shape \(1, 6, 8\) does not fit 2 records, 6 layers x 8 heads"):
+        found.replace(scores=found.scores[:1])
+    with pytest.raises(InputError, match="needs each record once"):
+        found.replace(names=("antonym", "antonym"))

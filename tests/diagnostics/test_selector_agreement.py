@@ -1,0 +1,218 @@
+"""Ways to find heads: identical ones agree, independent ones agree as chance says, repeated ones count once."""
+
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control, spearmanr
+
+from site_lens.diagnostics.head_overlap import head_overlap
+from site_lens.diagnostics.selector_agreement import SelectorAgreement, _expected, compare_selectors
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
+from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.hashing import seed_stream
+from tests.fakes import GRID
+from tests.samples import laws
+
+TASKS = ("antonym", "synonym", "plural")
+RAGGED = HeadGrid((4, 0, 3))
+
+
+def scored(selector: str, *maps: NDArray[Any], grid: HeadGrid = GRID, tasks: tuple[str, ...] = TASKS) -> ScoresByTask:
+    """Build scores of a selector from a map (layer head) a task."""
+    return ScoresByTask(
+        HeadScores(grid=grid, values=values * grid.mask, selector=selector, meaning=f"of {selector}", task=task)
+        for task, values in zip(tasks, maps, strict=True)
+    )
+
+
+def drawn(selector: str, *, n: int = 3, grid: HeadGrid = GRID, low: float = 0) -> ScoresByTask:
+    """Draw independent scores of some tasks."""
+    stream = seed_stream(selector, "scores")
+    maps = [stream.uniform(low, 1, grid.shape) for _ in range(n)]
+    return scored(selector, *maps, grid=grid, tasks=tuple(f"task{i}" for i in range(n)))
+
+
+def pair(found: SelectorAgreement, measure: str) -> float:
+    return float(found.mean(measure)[0, 1])
+
+
+# Laws
+
+
+def test_identical_selectors_agree_wholly() -> None:
+    found = compare_selectors({"one": drawn("a"), "other": drawn("a")})
+    assert pair(found, "jaccard") == 1
+    assert pair(found, "spearman") == pytest.approx(1)
+    assert found.spread("spearman")[0, 1] == pytest.approx(0, abs=1e-6)
+    assert found.beyond()[0, 1] == 1
+    assert pair(found, "chance") < 0.2
+
+
+def test_independent_selectors_agree_as_chance_says() -> None:
+    found = compare_selectors({name: drawn(name, n=40) for name in "abcd"})
+    table = found.frame()
+    assert abs(table["spearman"].mean()) < 0.03
+    assert table["jaccard"].mean() == pytest.approx(table["chance"].mean(), abs=0.015)
+    assert table["beyond"].max() <= 0.05
+    assert set(table["n_tasks"]) == {40}
+
+
+def test_selectors_that_prefer_the_same_layers_agree_by_chance_only() -> None:
+    in_layer = np.repeat([[0.0], [0], [0], [0], [0], [1]], 8, axis=1)
+    maps = {name: [in_layer + m / 10 for m in seed_stream(name, "x").random((40, *GRID.shape))] for name in "ab"}
+    tasks = tuple(f"task{i}" for i in range(40))
+    found = compare_selectors({name: scored(name, *own, tasks=tasks) for name, own in maps.items()}, k=4)
+    assert pair(found, "jaccard") == pytest.approx(pair(found, "chance"), abs=0.06)
+    assert pair(found, "chance") > 0.3  # half of the layer is in either set
+    assert found.beyond()[0, 1] == 0
+
+
+@laws
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=3),
+)
+def test_the_index_to_expect_is_the_mean_over_all_layer_matched_sets(layers: list[tuple[int, int, int]]) -> None:
+    layers = [(max(n, a, b), a, b) for n, a, b in layers]
+    if not (sum(a for _, a, _ in layers) and sum(b for _, _, b in layers)):
+        return  # top sets are never empty
+    first = {(i, h) for i, (_, a, _) in enumerate(layers) for h in range(a)}
+    in_layer = [combinations([(i, h) for h in range(n)], b) for i, (n, _, b) in enumerate(layers)]
+    every = [{head for part in parts for head in part} for parts in product(*in_layer)]
+    expected = np.mean([len(first & one) / len(first | one) for one in every])
+    assert _expected(*map(tuple, zip(*layers, strict=True))) == pytest.approx(expected)
+
+
+def test_every_task_has_the_numbers_of_the_comparison_of_its_maps() -> None:
+    scores = {name: drawn(name, grid=RAGGED, low=-1) for name in "abc"}
+    found = compare_selectors(scores, k=2)
+    for i, task in enumerate(found.tasks):
+        one = head_overlap({name: own[task] for name, own in scores.items()}, threshold=None, k=2)
+        np.testing.assert_array_equal(found.jaccard[i], one.jaccard_top)
+        np.testing.assert_array_equal(found.p_value[i], one.p_value)
+        flat = [np.abs(own[task].values[RAGGED.mask]) for own in scores.values()]
+        assert found.spearman_size[i, 0, 1] == pytest.approx(spearmanr(flat[0], flat[1]).statistic, abs=1e-6)
+
+
+def test_gates_stand_by_their_highest_heads_not_by_a_threshold() -> None:
+    values = np.zeros(GRID.shape)
+    values[0, :3] = 0.3, 0.2, 0.1
+    site = ScoresByTask([HeadGates(grid=GRID, values=values, task="antonym")])
+    found = compare_selectors({"site": site, "same": site}, k=3)
+    assert (found.k, pair(found, "jaccard")) == (3, 1)
+    assert found.p_value[0, 0, 1] == pytest.approx(1 / 56)  # one of 8 choose 3 sets in layer 0
+
+
+def test_means_and_spreads_are_those_over_tasks() -> None:
+    found = compare_selectors({"a": drawn("a"), "b": drawn("b")})
+    by_task = found.tasks_frame()
+    row = found.frame().iloc[0]
+    assert len(by_task) == 3
+    for measure in ("spearman", "spearman_size", "jaccard"):
+        assert row[measure] == pytest.approx(by_task[measure].mean())
+        assert row[f"{measure}_spread"] == pytest.approx(by_task[measure].std())
+
+
+def test_the_false_discovery_rate_is_controlled_over_pairs_and_tasks() -> None:
+    names = "abcd"
+    found = compare_selectors({name: drawn(name, n=5) for name in names})
+    by_task = found.tasks_frame()
+    np.testing.assert_allclose(by_task["q_value"], false_discovery_control(by_task["p_value"]), rtol=1e-5)
+    ordered = by_task.sort_values("p_value")["q_value"]
+    assert ordered.is_monotonic_increasing
+
+
+# Signs, ties, and scores that belong to the model
+
+
+def test_a_head_that_hurts_ranks_last_with_its_sign_and_first_by_size() -> None:
+    effect = np.linspace(-1, 1, 48).reshape(GRID.shape)
+    found = compare_selectors({"signed": scored("s", *[effect] * 3), "size": scored("u", *[np.abs(effect)] * 3)})
+    assert [one.signed for one in found.selectors] == [True, False]
+    assert abs(pair(found, "spearman")) < 0.1
+    assert pair(found, "spearman_size") == pytest.approx(1, abs=0.01)
+
+
+def test_scores_that_are_the_same_for_all_tasks_are_marked_and_count_once() -> None:
+    one, other = (seed_stream(name).random(GRID.shape) for name in ("induction", "previous"))
+    scores = {"induction": scored("i", *[one] * 3), "previous": scored("p", *[other] * 3)}
+    varied = scored("v", *[seed_stream("v", i).random(GRID.shape) for i in range(3)])
+    found = compare_selectors(scores | {"site": varied})
+    assert [facts.same_for_all for facts in found.selectors] == [True, True, False]
+    assert found.n_tasks().tolist() == [[1, 1, 3], [1, 1, 3], [3, 3, 3]]
+    first, second = np.triu_indices(3, k=1)
+    distinct = [found.p_value[0, 0, 1], *found.p_value[:, 0, 2], *found.p_value[:, 1, 2]]
+    by_hand = false_discovery_control(distinct)
+    np.testing.assert_allclose(found.q_value[:, 0, 1], by_hand[0], rtol=1e-5)
+    np.testing.assert_allclose(found.q_value[:, 1, 2], by_hand[4:], rtol=1e-5)
+
+
+def test_one_task_cannot_tell_whether_scores_belong_to_the_model() -> None:
+    found = compare_selectors({"a": drawn("a", n=1), "b": drawn("b", n=1)})
+    assert not any(facts.same_for_all for facts in found.selectors)
+    assert not found.spread("jaccard").any()
+
+
+def test_a_top_set_that_depends_on_the_order_of_equal_scores_is_marked() -> None:
+    flat = np.zeros(GRID.shape)
+    clear = flat.copy()
+    clear[2, :2] = 1, 2
+    found = compare_selectors({"a": scored("a", clear, flat, clear), "b": drawn_for(TASKS)}, k=2)
+    assert found.of("a").tied == pytest.approx(1 / 3)
+    assert found.of("b").tied == 0
+
+
+def drawn_for(tasks: tuple[str, ...]) -> ScoresByTask:
+    return scored("b", *seed_stream("b").random((len(tasks), *GRID.shape)), tasks=tasks)
+
+
+def test_forwards_and_rows_are_means_and_none_where_one_was_not_counted() -> None:
+    counted = [one.replace(n_forwards=n, n_labelled=n) for n, one in zip((1, 2, 6), drawn("a").values(), strict=True)]
+    half = [counted[0], *list(drawn("a").values())[1:]]
+    found = compare_selectors({"a": ScoresByTask(counted), "b": ScoresByTask(half)})
+    assert (found.of("a").n_forwards, found.of("a").n_labelled) == (3, 3)
+    assert found.of("b").n_forwards is None
+
+
+# Tasks, grids, bad input
+
+
+def test_tasks_that_a_selector_lacks_are_left_out_and_named() -> None:
+    found = compare_selectors({"a": drawn("a", n=3), "b": drawn("b", n=2)})
+    assert (found.tasks, found.left_out) == (("task0", "task1"), ("task2",))
+
+
+def test_what_cannot_be_compared_is_refused_in_words() -> None:
+    with pytest.raises(InputError, match="needs two selectors or more, got a"):
+        compare_selectors({"a": drawn("a")})
+    with pytest.raises(InputError, match="needs two selectors or more, got none"):
+        compare_selectors({})
+    with pytest.raises(InputError, match=r"no task was scored by every selector \(tasks: a 3, b 3\)"):
+        compare_selectors({"a": drawn("a"), "b": drawn_for(TASKS)})
+    with pytest.raises(InputError, match="cannot compare the top 49 of 48 heads"):
+        compare_selectors({"a": drawn("a"), "b": drawn("b")}, k=49)
+
+
+def test_scores_of_different_grids_are_refused_with_both() -> None:
+    with pytest.raises(
+        MismatchError,
+        match="a on task0 has 6 layers x 8 heads, b on task0 has 3 layers .*; compare scores of one model",
+    ):
+        compare_selectors({"a": drawn("a"), "b": drawn("b", grid=RAGGED)})
+
+
+def test_unknown_names_are_refused() -> None:
+    found = compare_selectors({"a": drawn("a"), "b": drawn("b")})
+    with pytest.raises(InputError, match="unknown selector 'c'"):
+        found.of("c")
+    with pytest.raises(InputError, match="unknown measure 'jacard'; did you mean 'jaccard'"):
+        found.mean("jacard")
+    with pytest.raises(InputError, match=r"chance of shape \(3, 1, 2\) does not fit 3 tasks, 2 selectors"):
+        found.replace(chance=np.zeros((3, 1, 2)))
+    with pytest.raises(InputError, match="needs two or more selectors, each once"):
+        found.replace(selectors=(found.of("a"), found.of("a")))

@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from site_lens.heads.head_set import Head, HeadGrid, HeadSet
+from site_lens.records.errors import InputError, MismatchError
+from tests.samples import laws
+
+grids = st.lists(st.integers(0, 5), min_size=1, max_size=6).filter(any).map(lambda heads: HeadGrid(tuple(heads)))
+
+
+def subsets(grid: HeadGrid) -> st.SearchStrategy[HeadSet]:
+    return st.frozensets(st.sampled_from(list(grid))).map(lambda heads: HeadSet(grid, heads))
+
+
+one_set = grids.flatmap(subsets)
+two_sets = grids.flatmap(lambda grid: st.tuples(subsets(grid), subsets(grid)))
+three_sets = grids.flatmap(lambda grid: st.tuples(subsets(grid), subsets(grid), subsets(grid)))
+
+
+def empty(grid: HeadGrid) -> HeadSet:
+    return HeadSet(grid, frozenset())
+
+
+@laws
+@given(two_sets)
+def test_union_intersection_and_symmetric_difference_commute(sets: tuple[HeadSet, HeadSet]) -> None:
+    a, b = sets
+    assert (a | b, a & b, a ^ b) == (b | a, b & a, b ^ a)
+
+
+@laws
+@given(three_sets)
+def test_union_and_intersection_associate_and_distribute(sets: tuple[HeadSet, HeadSet, HeadSet]) -> None:
+    a, b, c = sets
+    assert (a | b) | c == a | (b | c)
+    assert (a & b) & c == a & (b & c)
+    assert a & (b | c) == (a & b) | (a & c)
+    assert a | (b & c) == (a | b) & (a | c)
+
+
+@laws
+@given(two_sets)
+def test_de_morgan_holds(sets: tuple[HeadSet, HeadSet]) -> None:
+    a, b = sets
+    assert ~(a | b) == ~a & ~b
+    assert ~(a & b) == ~a | ~b
+
+
+@laws
+@given(two_sets)
+def test_differences_are_intersections_with_the_complement(sets: tuple[HeadSet, HeadSet]) -> None:
+    a, b = sets
+    assert a - b == a & ~b
+    assert a ^ b == (a - b) | (b - a)
+    assert (a <= b) == (a & b == a) == (len(a - b) == 0)
+    assert (a >= b) == (b <= a)
+
+
+@laws
+@given(one_set)
+def test_a_set_and_its_complement_share_nothing_and_make_up_the_grid(heads: HeadSet) -> None:
+    assert ~~heads == heads
+    assert heads & ~heads == empty(heads.grid)
+    assert heads | ~heads == HeadSet(heads.grid, frozenset(heads.grid))
+    assert len(heads) + len(~heads) == len(heads.grid)
+
+
+@laws
+@given(one_set)
+def test_a_set_survives_the_way_through_its_mask_and_through_its_names(heads: HeadSet) -> None:
+    assert HeadSet.from_mask(heads.grid, heads.mask()) == heads
+    assert HeadSet.of(heads.grid, [str(head) for head in heads]) == heads
+    assert list(heads) == sorted(heads.heads)
+    assert all(head in heads and str(head) in heads for head in heads)
+
+
+@laws
+@given(one_set, st.integers(0, 2**32))
+def test_a_layer_matched_random_set_has_as_many_heads_in_every_layer(heads: HeadSet, seed: int) -> None:
+    drawn = HeadSet.random_like(heads, seed=seed)
+    assert drawn.mask().sum(axis=1).tolist() == heads.mask().sum(axis=1).tolist()
+    assert drawn == HeadSet.random_like(heads, seed=seed)
+
+
+@laws
+@given(grids, st.integers(0, 2**32), st.data())
+def test_a_random_set_has_the_size_asked_for_and_depends_on_the_seed_alone(
+    grid: HeadGrid, seed: int, data: st.DataObject
+) -> None:
+    n_heads = data.draw(st.integers(0, len(grid)))
+    drawn = HeadSet.random(grid, n_heads, seed=seed)
+    assert len(drawn) == n_heads
+    assert drawn == HeadSet.random(grid, n_heads, seed=seed)
+
+
+def test_random_sets_of_different_seeds_differ() -> None:
+    grid = HeadGrid.full(8, 8)
+    assert len({HeadSet.random(grid, 8, seed=seed) for seed in range(20)}) == 20
+
+
+@laws
+@given(grids)
+def test_a_grid_counts_lists_and_masks_the_same_heads(grid: HeadGrid) -> None:
+    assert len(list(grid)) == len(grid) == int(grid.mask.sum())
+    assert grid.mask.shape == grid.shape
+    assert all(head in grid and grid.mask[head.layer, head.head] for head in grid)
+
+
+@laws
+@given(st.integers(0, 999), st.integers(0, 999))
+def test_a_head_is_read_back_from_its_name_and_from_dots(layer: int, head: int) -> None:
+    assert Head.parse(str(Head(layer, head))) == Head.parse(f" {layer}.{head} ") == Head(layer, head)
+
+
+@pytest.mark.parametrize("text", ["", "L3", "H7", "L3H", "3,7", "L-1H2", "L1H2 L3H4", "head 3"])
+def test_text_that_names_no_head_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(InputError, match=r"names no head; write it as L3H7"):
+        Head.parse(text)
+
+
+def test_a_mask_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        HeadGrid.full(2, 2).mask[0, 0] = False
+
+
+def test_a_ragged_grid_has_no_heads_beyond_the_width_of_a_layer() -> None:
+    grid = HeadGrid((2, 0, 3))
+    assert grid.shape == (3, 3)
+    assert [Head(0, 2) in grid, Head(1, 0) in grid, Head(2, 2) in grid, Head(3, 0) in grid] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert "L0H0" not in grid
+    assert str(grid) == "3 layers x up to 3 heads"
+    assert str(HeadGrid.full(3, 2)) == "3 layers x 2 heads"
+
+
+@pytest.mark.parametrize("heads_per_layer", [(), (0, 0), (-1, 2)])
+def test_a_grid_without_heads_is_refused(heads_per_layer: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="a head grid needs at least one head"):
+        HeadGrid(heads_per_layer)
+
+
+def test_a_head_outside_the_grid_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"L2H0 is not in a grid of 2 layers x 2 heads"):
+        HeadSet.of(HeadGrid.full(2, 2), ["L0H0", "L2H0"])
+
+
+def test_a_mask_of_another_shape_is_refused_with_both_shapes() -> None:
+    with pytest.raises(InputError, match=r"shape \(3, 2\) does not fit a grid of 2 layers x 2 heads"):
+        HeadSet.from_mask(HeadGrid.full(2, 2), np.ones((3, 2), dtype=np.bool_))
+
+
+@pytest.mark.parametrize("n_heads", [-1, 5])
+def test_more_heads_than_there_are_cannot_be_drawn(n_heads: int) -> None:
+    with pytest.raises(InputError, match=f"cannot draw {n_heads} heads from a grid of 4"):
+        HeadSet.random(HeadGrid.full(2, 2), n_heads, seed=0)
+
+
+def test_sets_of_different_grids_do_not_mix() -> None:
+    a, b = empty(HeadGrid.full(2, 2)), empty(HeadGrid.full(2, 3))
+    for mixed in (lambda: a | b, lambda: a & b, lambda: a - b, lambda: a ^ b, lambda: a <= b):
+        with pytest.raises(MismatchError, match=r"different grids: 2 layers x 2 heads and 2 layers x 3 heads"):
+            mixed()
+
+
+def test_a_set_is_written_in_order_of_layer_and_head() -> None:
+    heads = HeadSet.of(HeadGrid.full(2, 12), ["L1H0", "L0H11", "L0H2"])
+    assert str(heads) == "{L0H2, L0H11, L1H0}"
+    assert repr((heads, heads.grid, list(heads)[:1])) == (
+        "(HeadSet({L0H2, L0H11, L1H0}), HeadGrid(2 layers x 12 heads), [L0H2])"
+    )

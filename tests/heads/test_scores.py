@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from site_lens.heads.head_set import Head, HeadGrid, HeadSet
+from site_lens.heads.scores import HeadGates, HeadScores
+from site_lens.records.base import Float32
+from site_lens.records.errors import InputError, MismatchError
+from tests.samples import laws
+
+GRID = HeadGrid((3, 0, 4, 2))
+
+
+def scores_of(values: Float32) -> HeadScores:
+    return HeadScores(grid=GRID, values=values * GRID.mask, selector="test", meaning="planted")
+
+
+def numbers(low: float, high: float) -> st.SearchStrategy[Float32]:
+    return arrays.arrays(np.float32, GRID.shape, elements=st.floats(low, high, width=32))
+
+
+scores = numbers(-10, 10).map(scores_of)
+gates = numbers(0, 1).map(lambda values: HeadGates(grid=GRID, values=values * GRID.mask))
+
+
+@laws
+@given(scores, st.integers(0, len(GRID)))
+def test_the_top_k_heads_are_k_and_none_outside_scores_higher(found: HeadScores, k: int) -> None:
+    top = found.top(k)
+    assert len(top) == k
+    assert all(found[inside] >= found[outside] for inside in top for outside in ~top)
+
+
+@laws
+@given(scores, st.integers(0, len(GRID) - 1))
+def test_top_sets_grow_by_one_head_at_a_time_in_order_of_rank(found: HeadScores, k: int) -> None:
+    assert found.top(k) <= found.top(k + 1)
+    table = found.frame()
+    ranked = {Head(int(row["layer"]), int(row["head"])) for _, row in table[table["rank"] <= k].iterrows()}
+    assert ranked == found.top(k).heads
+
+
+@laws
+@given(scores, st.floats(-10, 10, width=32), st.floats(-10, 10, width=32))
+def test_heads_above_a_threshold_score_higher_and_shrink_as_it_rises(found: HeadScores, a: float, b: float) -> None:
+    assert all((found[head] > a) == (head in found.above(a)) for head in GRID)
+    assert found.above(max(a, b)) <= found.above(min(a, b))
+
+
+@laws
+@given(gates)
+def test_hard_gates_are_0_or_1_and_stay_so(soft: HeadGates) -> None:
+    hard = soft.hard()
+    assert set(np.unique(hard.values)) <= {0, 1}
+    assert hard.hard() == hard
+    assert hard.above(0.5) == soft.above(0.5)
+    assert hard.mass() == len(soft.above(0.5))
+    assert hard.undecided() == 0
+
+
+@laws
+@given(gates, st.frozensets(st.sampled_from(list(GRID))))
+def test_gates_fall_into_those_of_a_head_set_and_those_of_its_complement(
+    soft: HeadGates, heads: frozenset[Head]
+) -> None:
+    chosen = HeadSet(GRID, heads)
+    kept, closed = soft.only(chosen), soft.only(~chosen)
+    assert np.array_equal(kept.values + closed.values, soft.values)
+    assert not np.any(kept.values[closed.values > 0])
+    assert soft.only(chosen).only(chosen) == kept
+
+
+@laws
+@given(st.frozensets(st.sampled_from(list(GRID))))
+def test_the_gates_of_a_head_set_are_open_exactly_there(heads: frozenset[Head]) -> None:
+    chosen = HeadSet(GRID, heads)
+    opened = HeadGates.of(chosen, task="antonym")
+    assert opened.above(0.5) == chosen
+    assert opened.mass() == len(chosen)
+    assert opened.task == "antonym"
+
+
+def test_a_score_at_the_threshold_is_not_above_it() -> None:
+    assert len(HeadGates.constant(GRID, 0.5).above(0.5)) == 0
+    assert HeadGates.constant(GRID, 0.5).hard().mass() == 0
+    assert HeadGates.constant(GRID, 0.5).hard(0.25).mass() == len(GRID)
+    assert HeadGates.constant(GRID, 0.9).undecided(0.1, 0.9) == HeadGates.constant(GRID, 0.95).undecided() == 0
+
+
+def test_constant_gates_leave_places_without_a_head_closed() -> None:
+    half = HeadGates.constant(GRID, 0.5)
+    assert half.mass() == 0.5 * len(GRID)
+    assert half.undecided() == 1
+    assert half.values[1].tolist() == [0, 0, 0, 0]
+
+
+def test_equal_scores_are_taken_in_order_of_layer_then_head() -> None:
+    assert str(scores_of(np.ones(GRID.shape, dtype=np.float32)).top(4)) == "{L0H0, L0H1, L0H2, L2H0}"
+
+
+def test_a_score_is_found_by_head_and_by_name() -> None:
+    values = np.zeros(GRID.shape)
+    values[2, 3] = 0.25
+    found = scores_of(values.astype(np.float32))
+    assert found["L2H3"] == found[Head(2, 3)] == 0.25
+
+
+@pytest.mark.parametrize("name", ["L0H3", "L1H0", "L9H0"])
+def test_a_head_that_the_grid_lacks_has_no_score(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} is not in a grid of 4 layers x up to 4 heads"):
+        HeadGates.constant(GRID, 0.5)[name]
+
+
+def test_the_frame_has_one_row_a_head_and_none_where_there_is_no_head() -> None:
+    table = HeadGates.constant(GRID, 0.5).frame()
+    assert list(table.columns) == ["layer", "head", "value", "rank"]
+    assert len(table) == len(GRID)
+    assert sorted(table["rank"]) == list(range(1, len(GRID) + 1))
+
+
+@pytest.mark.parametrize("k", [-1, len(GRID) + 1])
+def test_more_top_heads_than_there_are_cannot_be_taken(k: int) -> None:
+    with pytest.raises(InputError, match=f"cannot take the top {k} of 9 heads"):
+        HeadGates.constant(GRID, 0.5).top(k)
+
+
+def test_scores_of_another_shape_are_refused_with_both_shapes() -> None:
+    with pytest.raises(
+        InputError, match=r"HeadScores: values of shape \(4, 3\) do not fit a grid of 4 layers x up to 4"
+    ):
+        HeadScores(grid=GRID, values=np.zeros((4, 3)), selector="test", meaning="planted")
+
+
+def test_a_score_where_the_grid_has_no_head_is_refused() -> None:
+    with pytest.raises(InputError, match="a score stands where the grid has no head"):
+        HeadScores(grid=GRID, values=np.ones(GRID.shape), selector="test", meaning="planted")
+
+
+@pytest.mark.parametrize("alpha", [-0.25, 1.5])
+def test_gates_outside_the_unit_interval_are_refused_with_their_range(alpha: float) -> None:
+    with pytest.raises(InputError, match=rf"gates lie in \[0, 1\], got .*{alpha}"):
+        HeadGates.constant(GRID, alpha)
+
+
+def test_gates_cannot_be_kept_by_a_head_set_of_another_grid() -> None:
+    one_layer = HeadSet.of(HeadGrid.full(1, 4), ["L0H0"])  # its mask would broadcast
+    with pytest.raises(MismatchError, match=r"4 layers x up to 4 heads cannot be kept by a head set over 1 layers x 4"):
+        HeadGates.constant(GRID, 0.5).only(one_layer)

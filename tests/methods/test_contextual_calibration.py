@@ -1,0 +1,88 @@
+"""Contextual calibration: what it leaves alone, what it makes uniform, and what it is made of."""
+
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.methods.contextual_calibration import (
+    CONTENT_FREE,
+    calibrated,
+    content_free_log_probs,
+    content_free_prompts,
+    subtracting,
+)
+from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
+from site_lens.methods.method import prompting
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from site_lens.tasks.prompt_sampling import PromptSet
+
+SMALL = ComparisonConfig(n_shots=4, n_probes=3)
+
+
+@pytest.fixture(scope="module")
+def drawn(demo_tasks: dict[str, sl.Task]) -> PromptSet:
+    return content_free_prompts(demo_tasks["antonym"], SMALL)
+
+
+def logits_of(model: LensModel, text: str) -> torch.Tensor:
+    return model.forward(Batch.of(model.encoder.encode([text]), pad=model.encoder.pad, device=model.device))
+
+
+def test_the_same_demonstrations_stand_before_every_content_free_input(drawn: PromptSet) -> None:
+    texts = [prompt.text for prompt in drawn.prompts]
+    before = [text[: text.rindex("Q:")] for text in texts]
+    assert before[:3] == before[3:6] == before[6:]
+    assert len(set(before)) == SMALL.n_probes
+    assert [text[text.rindex("Q:") :] for text in texts[::3]] == [f"Q: {text}\nA:" for text in CONTENT_FREE]
+
+
+def test_probabilities_are_averaged_over_prompts_however_they_are_batched(demo: LensModel, drawn: PromptSet) -> None:
+    alone = torch.stack([logits_of(demo, prompt.text).softmax(-1)[0] for prompt in drawn.prompts]).mean(0)
+    found = content_free_log_probs(demo, drawn)
+    assert torch.allclose(found.exp(), alone, atol=1e-6)
+    assert abs(float(found.logsumexp(0))) < 1e-4
+
+
+def test_a_content_free_prompt_has_no_preference_once_calibrated_by_itself(demo: LensModel, drawn: PromptSet) -> None:
+    one = drawn.prompts[0]
+    log_p = content_free_log_probs(demo, PromptSet((one,), frozenset()))
+    calibrated_logits = subtracting(log_p.exp())(logits_of(demo, one.text)).softmax(-1)
+    assert float(calibrated_logits.max()) < 0.05  # rounding is all that is left of a probability less itself
+
+
+def test_uniform_content_free_probabilities_change_no_ranking() -> None:
+    logits = torch.randn(20, 50, generator=torch.Generator().manual_seed(0))
+    less = subtracting(torch.full((50,), 1 / 50))(logits)
+    kept = logits.softmax(-1) > 1 / 50 + 1e-6
+    assert torch.equal(less.argmax(-1), logits.argmax(-1))
+    for row, own, above in zip(less, logits, kept, strict=True):
+        assert torch.equal(row[above].argsort(), own[above].argsort())
+
+
+def test_calibration_moves_few_shot_answers_and_nothing_else(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    method = calibrated(ComparisonContext(demo, task, SMALL, progress=False), "antonym")
+    assert (method.name, method.n_shots, method.n_trained) == ("calibrated_4_shot", 4, 0)
+    settings = EvaluationSettings(SMALL.template, max_queries=10)
+    measured = evaluate_methods(demo, task, [prompting(4), method], settings)
+    assert (measured.log_prob[0] != measured.log_prob[1]).all()
+    assert method.edits(demo) == ()
+
+
+def test_the_rows_of_the_calibration_are_counted_with_those_of_a_prompt(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], drawn: PromptSet
+) -> None:
+    task = demo_tasks["antonym"]
+    method = calibrated(ComparisonContext(demo, task, SMALL, progress=False), "antonym")
+    assert method.n_labelled == len(drawn.labelled_rows) + 4 <= 4 * 3 + 4
+    few = sl.Task("antonym", task.train[:6], task.valid, task.test)
+    assert calibrated(ComparisonContext(demo, few, SMALL, progress=False), "antonym").n_labelled == 6
+
+
+def test_of_ten_demonstrations_it_is_called_calibrated_ten_shot(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    context = ComparisonContext(demo, demo_tasks["antonym"], ComparisonConfig(n_probes=1), progress=False)
+    assert calibrated(context, "antonym").name == "calibrated_ten_shot"

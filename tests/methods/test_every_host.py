@@ -1,0 +1,48 @@
+"""Every method and selector on every host of the contract: it runs, or says what the host does not show."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import site_lens as sl
+from site_lens.methods.registry import BASELINES
+from site_lens.models.protocol import LensModel
+from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
+from site_lens.selectors.registry import SELECTORS
+from tests.models.test_hosts import HOSTED
+
+TINY = sl.ComparisonConfig(
+    n_prompts=2, n_shots=2, n_probes=2, n_valid=3,
+    site=sl.SiteConfig(n_steps=2, batch_size=2, n_valid=3, loss="first_token"), mask_steps=2,
+    masks_per_step=4, l0_steps=2, weight_steps=2, context_epochs=1, context_strengths=(0.1,), lora_steps=2,
+    lora_batch=2, n_vector_heads=3, effect_prompts=2, mask_prompts=2, mask_shots=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pair() -> list[sl.Task]:
+    rows = [sl.Example(f"w{i}", (f"v{i}",)) for i in range(24)]
+    return [sl.Task.from_examples(name, rows, seed=i) for i, name in enumerate(("one", "two"))]
+
+
+@pytest.mark.parametrize("case", HOSTED)
+def test_all_methods_and_selectors_run_on_a_host(
+    case: str, hosted: Callable[[str], LensModel], pair: list[sl.Task]
+) -> None:
+    methods = [*DEFAULT_METHODS, *([] if case.startswith("hooked") or "deepseek" in case else ["lora"])]
+    run = run_methods(
+        hosted(case), pair, methods, selectors=list(SELECTORS), config=TINY, max_queries=2, progress=False
+    )
+    assert run.evaluations is not None
+    for one in run.evaluations.values():
+        assert len(one.methods) == len(methods)
+        assert np.isfinite(one.log_prob).all()
+    assert set(run.scores) == set(SELECTORS)
+
+
+@pytest.mark.parametrize("case", [case for case in HOSTED if case.startswith("hooked") or "deepseek" in case])
+def test_lora_says_where_it_cannot_be(case: str, hosted: Callable[[str], LensModel], pair: list[sl.Task]) -> None:
+    assert BASELINES["lora"].optional
+    with pytest.warns(UserWarning, match="lora was left out"), pytest.raises(sl.FitError, match="LoRA|lora"):
+        run_methods(hosted(case), pair, ["lora"], config=TINY, max_queries=2, progress=False)

@@ -1,0 +1,131 @@
+"""In-context vectors: how they are made of pairs, and how they turn states without changing their norms."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+import site_lens as sl
+from site_lens.methods.in_context_vector import (
+    demonstrations,
+    differences,
+    in_context_vector,
+    principal_shift,
+    steer,
+)
+from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+
+PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:"]
+SMALL = ComparisonConfig(n_shots=5, n_valid=6, context_strengths=(0.1, 0.4))
+
+
+@pytest.fixture(params=["demo", "gpt2"])
+def context(
+    request: pytest.FixtureRequest,
+    demo: LensModel,
+    tiny: Callable[[str], LensModel],
+    demo_tasks: dict[str, sl.Task],
+) -> ComparisonContext:
+    model = demo if request.param == "demo" else tiny("gpt2")
+    return ComparisonContext(model, demo_tasks["english-french"], SMALL, progress=False)
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_turning_keeps_every_norm() -> None:
+    states, vector = 5 * random(3, 7, 16), random(16, seed=1)
+    for strength in (0.05, 0.8, 10.0):
+        turned = steer(states, vector, strength)
+        torch.testing.assert_close(turned.norm(dim=-1), states.norm(dim=-1))
+        before, after = (torch.cosine_similarity(x, vector, dim=-1) for x in (states, turned))
+        assert (after > before).all()
+
+
+def test_no_strength_and_no_vector_leave_states_as_they_are() -> None:
+    states = random(3, 7, 16)
+    torch.testing.assert_close(steer(states, random(16, seed=1), 0.0), states)
+    torch.testing.assert_close(steer(states, torch.zeros(16), 0.8), states)
+    assert torch.equal(steer(torch.zeros(2, 16), random(16), 0.8), torch.zeros(2, 16))
+
+
+def test_a_state_at_right_angles_turns_by_the_strength_and_an_opposite_one_twice_as_hard() -> None:
+    along, across = torch.eye(2)
+    turned = steer(3 * across, 7 * along, 0.5)
+    assert float(turned[0] / turned[1]) == pytest.approx(0.5)
+    slanted = torch.tensor([-0.6, 0.8])  # its cosine with the vector is -0.6
+    turned = steer(slanted, 7 * along, 0.5)
+    assert float(turned[0] / turned[1]) == pytest.approx((-0.6 + 0.5 * 1.6) / 0.8)
+
+
+def test_a_planted_mean_and_direction_are_found_with_the_sign_of_the_farthest_pair() -> None:
+    mean, direction = random(3, 4), torch.nn.functional.normalize(random(12, seed=1), dim=0).view(3, 4)
+    for sign in (1.0, -1.0):
+        scores = sign * torch.tensor([4.0, -1.0, -1.0, -2.0])
+        pairs = mean + scores[:, None, None] * direction
+        torch.testing.assert_close(principal_shift(pairs), mean + sign * direction, atol=1e-5, rtol=0)
+
+
+def test_pairs_that_do_not_differ_have_no_component() -> None:
+    one = random(1, 3, 4)
+    assert torch.equal(principal_shift(one), one[0])
+    torch.testing.assert_close(principal_shift(one.expand(7, -1, -1)), one[0])
+
+
+def test_differences_are_those_of_bare_texts_run_alone(context: ComparisonContext) -> None:
+    model, rows = context.model, demonstrations(context, "english-french")
+
+    def alone(text: str) -> Tensor:
+        return model.last_outputs(Batch.of(model.encoder.encode([text]), pad=0, device=model.device), "residual")[0]
+
+    plain = torch.stack([alone(" " + row.output) - alone(" " + row.input) for row in rows])
+    torch.testing.assert_close(differences(context, rows), plain, atol=1e-4, rtol=1e-4)
+
+
+def test_demonstrations_are_distinct_rows_of_train_drawn_by_seed(context: ComparisonContext) -> None:
+    task = context.tasks["english-french"]
+    rows = demonstrations(context, task.name)
+    assert len(set(rows)) == 5
+    assert set(rows) <= set(task.train)
+    assert rows == demonstrations(context, task.name)
+    other = ComparisonContext(context.model, task, SMALL.replace(seed=1), progress=False)
+    assert rows != demonstrations(other, task.name)
+    greedy = ComparisonContext(context.model, task, SMALL.replace(n_shots=len(task.train) + 1), progress=False)
+    with pytest.raises(sl.InputError, match="too few for"):
+        demonstrations(greedy, task.name)
+
+
+def test_every_layer_and_every_token_is_turned_towards_the_vector_of_its_layer(context: ComparisonContext) -> None:
+    model = context.model
+    method = in_context_vector(context, "english-french")
+    vector = principal_shift(differences(context, demonstrations(context, "english-french")))
+    seen: dict[str, list[Tensor]] = {"before": [], "after": []}
+
+    def look(when: str, out: Tensor) -> Tensor:
+        seen[when].append(out.clone())
+        return out
+
+    edits = []
+    for edit in method.edits(model):
+        looks = [Edit(edit.layer, partial(look, when), None, edit.hook_point) for when in ("before", "after")]
+        edits += [looks[0], edit, looks[1]]
+    assert len(edits) == 3 * model.grid.n_layers
+    model.forward(Batch.of(model.encoder.encode(PROMPTS), pad=0, device=model.device), edits)
+    for before, after, own in zip(seen["before"], seen["after"], vector, strict=True):
+        torch.testing.assert_close(after.norm(dim=-1), before.norm(dim=-1))
+        turned = torch.cosine_similarity(after, own, dim=-1) - torch.cosine_similarity(before, own, dim=-1)
+        assert (turned > 1e-3).all()
+
+
+def test_an_in_context_vector_says_what_it_took_and_which_strength_was_chosen(context: ComparisonContext) -> None:
+    method = in_context_vector(context, "english-french")
+    n_layers, d_model = differences(context, demonstrations(context, "english-french")).shape[1:]
+    assert method.n_labelled == 5 + 6
+    assert (method.n_shots, method.n_trained, method.every_step) == (0, 0, True)
+    assert method.stored_bytes == 4 * n_layers * d_model
+    assert any(f"strength {strength:g}, which" in method.notes[0] for strength in (0.1, 0.4))

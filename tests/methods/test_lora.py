@@ -1,0 +1,164 @@
+"""LoRA: it learns, it is gone outside its context, and it reaches every projection."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.activations.generation import generate
+from site_lens.activations.queries import Queries
+from site_lens.methods.first_token_metrics import score_methods
+from site_lens.methods.lora import LoraAdapter, Training, lora
+from site_lens.methods.method import prompting
+from site_lens.models.hooked_transformer import HookedTransformerModel
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.records.hashing import seed_stream
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from site_lens.tasks.prompt_sampling import zero_shot_prompts
+
+SMALL = ComparisonConfig(lora_steps=6, lora_batch=8, lora_rank=2, lora_lr=0.01)
+
+
+def batch_of(model: LensModel, task: sl.Task) -> Batch:
+    prompts = zero_shot_prompts(task.test[:5], SMALL.template)
+    return Batch.of(model.encoder.encode([p.text for p in prompts]), pad=model.encoder.pad, device=model.device)
+
+
+def test_training_raises_the_probability_of_train_answers(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["english-french"]
+    method = lora(ComparisonContext(demo, task, SMALL, progress=False), task.name)
+    asked = Queries.of(demo, zero_shot_prompts(task.train[:20], SMALL.template))
+    plain, adapted = (s.metrics["log_prob"].mean() for _, s in score_methods(demo, asked, [prompting(0), method]))
+    assert adapted > plain + 0.5
+
+
+def test_the_model_is_the_same_to_the_bit_outside_the_context(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    batch = batch_of(demo, task)
+    modules, before = list(demo.host.modules()), demo.forward(batch)  # type: ignore[attr-defined]
+    state = torch.get_rng_state()
+    method = lora(ComparisonContext(demo, task, SMALL, progress=False), "antonym")
+    assert torch.equal(torch.get_rng_state(), state)
+    with method.around(demo):
+        inside = demo.forward(batch)
+    assert not torch.allclose(inside, before, atol=0.01)
+    assert torch.equal(demo.forward(batch), before)
+    assert list(demo.host.modules()) == modules  # type: ignore[attr-defined]
+    assert not any(weight.requires_grad for weight in demo.host.parameters())  # type: ignore[attr-defined]
+
+
+def test_an_error_inside_the_context_takes_the_adapter_off(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    batch = batch_of(demo, demo_tasks["antonym"])
+    before = demo.forward(batch)
+    method = lora(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False), "antonym")
+    with pytest.raises(ZeroDivisionError), method.around(demo):
+        raise ZeroDivisionError
+    assert torch.equal(demo.forward(batch), before)
+
+
+def test_adapters_of_several_tasks_stand_beside_each_other(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    context = ComparisonContext(demo, demo_tasks, SMALL, progress=False)
+    batch = batch_of(demo, demo_tasks["antonym"])
+    one = lora(context, "antonym")
+    with one.around(demo):
+        alone = demo.forward(batch)
+    other = lora(context, "english-french")
+    with other.around(demo):
+        assert not torch.allclose(demo.forward(batch), alone, atol=0.01)
+        with pytest.raises(sl.InputError, match="another adapter is switched on"), one.around(demo):
+            pass
+    with one.around(demo):
+        assert torch.equal(demo.forward(batch), alone)
+
+
+def test_the_same_seed_makes_the_same_adapter(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    batch, found = batch_of(demo, task), []
+    for seed in (0, 0, 1):
+        method = lora(ComparisonContext(demo, task, SMALL.replace(seed=seed), progress=False), "antonym")
+        with method.around(demo):
+            found.append(demo.forward(batch))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "llama", "qwen3", "gemma3", "falcon", "bloom", "phi"])
+def test_an_adapter_acts_alike_in_whole_and_cached_passes_of_every_architecture(
+    tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task], kind: str
+) -> None:
+    model, task = tiny(kind), demo_tasks["antonym"]
+    batch = batch_of(model, task)
+    adapter = LoraAdapter(model, rank=2, stream=seed_stream("adapter"))
+    before = model.forward(batch)
+    context = ComparisonContext(model, task, SMALL.replace(lora_steps=2), progress=False)
+    *_, last = Training(context, task.name, adapter, seed_stream("draws")).run(0.1)
+    adapter.load(last.state)
+    with adapter.switched_on(model):
+        whole = model.forward(batch)
+        cached, _ = model.decode(model.prefill(batch.without_tail(1)), batch.tokens[:, -1:])
+    spread = before.std()
+    assert (whole - before).abs().max() > 0.01 * spread
+    assert (cached[:, -1] - whole).abs().max() < 1e-4 * spread
+    assert torch.equal(model.forward(batch), before)
+
+
+def test_an_untrained_adapter_changes_nothing(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    batch = batch_of(demo, demo_tasks["antonym"])
+    adapter = LoraAdapter(demo, rank=2, stream=seed_stream("adapter"))
+    with adapter.switched_on(demo):
+        inside = demo.forward(batch)
+    assert torch.equal(inside, demo.forward(batch))
+    with pytest.raises(sl.ModelError, match="without calling q0"):
+        adapter.check_reached()
+
+
+def test_rows_and_weights_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    few = sl.Task("antonym", task.train[:3], task.valid, task.test)
+    method = lora(ComparisonContext(demo, few, SMALL, progress=False), "antonym")
+    # Six layers: queries from 192 to 8 x 32, values from 192 to 4 x 32, two rows and two columns each.
+    assert method.n_trained == 6 * 2 * ((192 + 256) + (192 + 128))
+    assert method.stored_bytes == 4 * method.n_trained
+    assert method.n_labelled == 3 + len(task.valid)
+
+
+def test_answers_are_generated_under_the_adapter(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["english-french"]
+    method = lora(ComparisonContext(demo, task, SMALL.replace(lora_steps=20), progress=False), task.name)
+    prompts = [prompt.text for prompt in zero_shot_prompts(task.train[:5], SMALL.template)]
+    plain = generate(demo, prompts, max_new_tokens=3)
+    with method.around(demo):
+        assert generate(demo, prompts, max_new_tokens=3) != plain
+
+
+def test_models_without_the_modules_are_refused(
+    demo: LensModel, tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task]
+) -> None:
+    hooked = object.__new__(HookedTransformerModel)  # TransformerLens 4 cannot build one
+    hooked.identity = demo.identity.replace(host="HookedTransformer")
+    for model, reason in ((hooked, "bare tensors"), (tiny("deepseek_v2"), "latent attention")):
+        with pytest.raises(sl.ModelError, match=reason):
+            LoraAdapter(model, rank=2, stream=seed_stream("adapter"))
+    adapter = LoraAdapter(demo, rank=2, stream=seed_stream("adapter"))
+    with pytest.raises(sl.MismatchError, match="changes modules of demo"), adapter.switched_on(tiny("llama")):
+        pass
+
+
+def test_without_peft_the_error_says_how_to_install_it(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(sl.InputError, match=r'pip install "site_lens\[lora\]"'):
+        lora(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False), "antonym")
+
+
+def test_a_loss_that_is_no_number_ends_the_training(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    batch = batch_of(demo, demo_tasks["antonym"])
+    before = demo.forward(batch)
+    config = SMALL.replace(lora_lr=1e30, rate_factors=(1.0,))
+    with pytest.raises(sl.FitError, match="nonfinite"):
+        lora(ComparisonContext(demo, demo_tasks["antonym"], config, progress=False), "antonym")
+    assert torch.equal(demo.forward(batch), before)

@@ -1,0 +1,51 @@
+"""Display names are made of fields, and names of old files come apart into them."""
+
+import pytest
+
+from site_lens.methods.names import EvaluatedMethod, display_names, few_shot_name, shots_of, split_seed
+
+
+def test_the_number_of_demonstrations_comes_back_out_of_a_name() -> None:
+    for n_shots in range(120):
+        assert shots_of(few_shot_name(n_shots)) == n_shots
+    for name in ("many_shot", "_shot", "03_shot", "-1_shot", "ten_shots", "3_shot_x", "site"):
+        assert shots_of(name) is None, name
+
+
+def test_names_tell_methods_apart_and_are_parsed_into_the_fields_they_are_made_of() -> None:
+    kinds = ("prompting", "calibrated", "site", "site_hard", "site_top_k", "site_zero_embedding", "lora")
+    methods = [EvaluatedMethod(kind=kind, n_shots=n) for kind in kinds[:2] for n in (1, 3, 10)]
+    methods += [EvaluatedMethod(kind=kind, n_shots=None, seed=seed) for kind in kinds[2:] for seed in (None, 2, 11)]
+    names = display_names(methods)
+    assert len(set(names)) == len(names)
+    assert [EvaluatedMethod.parse(name) for name in names] == methods
+
+
+def test_the_lowest_seed_has_none_in_its_name_whatever_the_order() -> None:
+    seeds = (5, 3, 8)
+    methods = [EvaluatedMethod(kind=kind, n_shots=0, seed=seed) for seed in seeds for kind in ("site", "site_hard")]
+    assert display_names(methods) == ("site#5", "site#5_hard", "site", "site_hard", "site#8", "site#8_hard")
+
+
+def test_a_name_counts_as_prompting_only_where_its_prompts_show_as_many() -> None:
+    assert EvaluatedMethod.of("ten_shot", 10).kind == "prompting"
+    assert EvaluatedMethod.of("calibrated_3_shot", 3).kind == "calibrated"
+    assert EvaluatedMethod.of("ten_shot", 5).kind == "ten_shot"  # somebody's own method of that name
+    assert EvaluatedMethod.of("many_shot", 50).name == "many_shot"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("site", ("site", None)),
+        ("site#12", ("site", 12)),
+        ("site#1_top_k", ("site_top_k", 1)),
+        ("site_zero_embedding#3", ("site_zero_embedding", 3)),
+        ("C#", ("C#", None)),
+        ("#1", ("#1", None)),
+        ("a#b", ("a#b", None)),
+        ("site#" + "9" * 9999, ("site#" + "9" * 9999, None)),
+    ],
+)
+def test_a_seed_is_split_off_a_name(name: str, expected: tuple[str, int | None]) -> None:
+    assert split_seed(name) == expected

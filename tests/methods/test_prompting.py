@@ -1,0 +1,72 @@
+"""Plain prompting: how many demonstrations are shown, and that they fit."""
+
+import pytest
+
+import site_lens as sl
+from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
+from site_lens.methods.prompting import ANSWER_ROOM, MANY, few_shot, many_shot, zero_shot
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from tests.planted import TEMPLATE
+
+
+def bench_of(model: LensModel, task: sl.Task) -> ComparisonContext:
+    return ComparisonContext(model, task, ComparisonConfig(template=TEMPLATE), progress=False)
+
+
+def rows(n: int, *, start: int = 0, words: int = 1) -> tuple[sl.Example, ...]:
+    """Rows whose inputs are so many words of the planted vocabulary."""
+    return tuple(
+        sl.Example(" ".join([f"u{i % 40}"] + [f"u{j}:" for j in range(words - 1)]), ("a",))
+        for i in range(start, start + n)
+    )
+
+
+def test_zero_shot_shows_nothing_and_few_shot_as_much_as_the_settings_say(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    context = ComparisonContext(demo, demo_tasks, progress=False)
+    assert (zero_shot(context, "antonym").name, zero_shot(context, "antonym").n_labelled) == ("zero_shot", 0)
+    assert (few_shot(context, "antonym").name, few_shot(context, "antonym").n_shots) == ("ten_shot", 10)
+    fewer = ComparisonContext(demo, demo_tasks, ComparisonConfig(n_shots=5), progress=False)
+    assert (few_shot(fewer, "antonym").name, few_shot(fewer, "antonym").n_labelled) == ("five_shot", 5)
+
+
+def test_many_shot_fills_the_context_and_leaves_room_for_an_answer(planted_bench: ComparisonContext) -> None:
+    # A demonstration takes three tokens (Q, word, label), the query two.
+    expected = (planted_bench.model.encoder.n_ctx - ANSWER_ROOM - 2) // 3
+    task = planted_bench.tasks["direct_u"]
+    method = many_shot(planted_bench, "direct_u")
+    assert (method.name, method.n_shots, method.n_labelled) == ("many_shot", expected, expected)
+    assert method.notes == (f"many_shot shows {expected} demonstrations of 'direct_u'; the bound is the context",)
+    measured = evaluate_methods(planted_bench.model, task, [method], EvaluationSettings(TEMPLATE, generated=True))
+    assert measured.first_token.mean() == 1
+
+
+def test_many_shot_fits_even_where_the_longest_demonstrations_are_drawn(planted: LensModel) -> None:
+    short, long = rows(12), rows(4, start=20, words=5)
+    task = sl.Task("uneven", short + long, short[:1], rows(2, start=30))
+    n_shots = many_shot(bench_of(planted, task), "uneven").n_shots
+    text = TEMPLATE.render([*long, *short][:n_shots], task.test[0]).text
+    assert len(planted.encoder.encode([text], room=ANSWER_ROOM)[0]) <= planted.encoder.n_ctx - ANSWER_ROOM
+    with pytest.raises(sl.InputError, match="exceed"):
+        planted.encoder.encode([TEMPLATE.render([*long, *short][: n_shots + 1], task.test[0]).text], room=ANSWER_ROOM)
+
+
+def test_many_shot_is_bounded_by_the_rows_that_may_stand_beside_every_query(planted: LensModel) -> None:
+    train = (*rows(6), *rows(2))  # the inputs u0 and u1 come twice
+    method = many_shot(bench_of(planted, sl.Task("few", train, train[:1], rows(1))), "few")
+    assert method.n_shots == 6
+    assert "the bound is the train rows" in method.notes[0]
+
+
+def test_many_shot_shows_no_more_than_its_cap(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    method = many_shot(ComparisonContext(demo, demo_tasks, progress=False), "antonym")
+    assert method.n_shots == MANY < len(demo_tasks["antonym"].train)
+
+
+def test_a_query_that_fills_the_context_alone_is_refused(planted: LensModel) -> None:
+    task = sl.Task("long", rows(5), rows(1), rows(1, start=8, words=planted.encoder.n_ctx - ANSWER_ROOM))
+    with pytest.raises(sl.InputError, match="no room for a demonstration, by the bound of the context"):
+        many_shot(bench_of(planted, task), "long")

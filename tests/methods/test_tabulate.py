@@ -1,0 +1,252 @@
+"""Methods on tasks: numbers worked out by hand, laws of the tests, and words for what cannot be compared."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.stats import binomtest, permutation_test
+
+from site_lens.methods.evaluation import Evaluation, Evaluations, MethodCost
+from site_lens.methods.tabulate import method_table
+from site_lens.records.errors import InputError
+from site_lens.stats.intervals import mean_interval, wilson
+from site_lens.stats.paired_tests import N_FLIPS, sign_flip_test
+from tests.fakes import fake_evaluation
+from tests.samples import laws
+
+
+def evaluated(task: str, right: Mapping[str, Sequence[int]], **changes: Any) -> Evaluation:
+    """Build an evaluation from the answers of each method, 1 where right."""
+    n = len(next(iter(right.values())))
+    answers = np.array(list(right.values()), dtype=np.float32)
+    one = fake_evaluation(task, dict.fromkeys(right, 0), n_queries=n)
+    return one.replace(**{"first_token": answers, "rank": np.where(answers == 1, 1, 7)} | changes)
+
+
+def one_against_nine(task: str = "antonym") -> Evaluation:
+    """Twenty queries: both right in 5, both wrong in 5, 9 that the rival alone has right, 1 that few-shot has."""
+    few_shot = [1] * 5 + [0] * 5 + [0] * 9 + [1]
+    rival = [1] * 5 + [0] * 5 + [1] * 9 + [0]
+    return evaluated(task, {"ten_shot": few_shot, "rival": rival})
+
+
+def tasks_with(differences: Sequence[int], n_queries: int = 20) -> Evaluations:
+    """Build tasks in which the rival has so many queries more right than few-shot, which has ten."""
+
+    def first(n: int) -> list[int]:
+        return [1] * n + [0] * (n_queries - n)
+
+    return Evaluations(
+        evaluated(f"task{i}", {"ten_shot": first(10), "rival": first(10 + more)}) for i, more in enumerate(differences)
+    )
+
+
+# Numbers worked out by hand
+
+
+def test_one_discordant_query_against_nine_gives_the_exact_p_value_of_mcnemar() -> None:
+    table = method_table(Evaluations([one_against_nine()]), ["ten_shot"])
+    (row,) = table.tests_frame().to_dict("records")
+    assert row["method"] == "rival"
+    assert (row["n_compared"], row["only_method"], row["only_reference"], row["difference"]) == (20, 9, 1, 0.4)
+    assert row["p_value"] == pytest.approx(2 * (1 + 10) / 2**10)  # 0.0215
+    assert row["q_value"] == row["p_value"]  # a family of one
+
+
+def test_accuracy_is_the_share_right_with_wilsons_interval() -> None:
+    table = method_table(Evaluations([one_against_nine()]), ["ten_shot"])
+    assert table.accuracy("antonym", "rival") == wilson(14, 20)
+    row = table.frame().set_index("method").loc["ten_shot"]
+    assert (row["accuracy"], row["low"], row["high"], row["n"]) == (0.3, wilson(6, 20).low, wilson(6, 20).high, 20)
+
+
+def test_the_false_discovery_rate_is_controlled_over_tasks_and_methods_of_a_reference() -> None:
+    clear = {"ten_shot": [0] * 10, "good": [1] * 10, "same": [0] * 10}  # p 2 / 2^10 and 1
+    weak = {"ten_shot": [0] * 10, "good": [1] * 5 + [0] * 5, "same": [0] * 10}  # p 2 / 2^5 and 1
+    table = method_table(Evaluations([evaluated("clear", clear), evaluated("weak", weak)]), ["ten_shot"])
+    found = table.tests_frame().set_index(["task", "method"])["q_value"]
+    assert found["clear", "good"] == pytest.approx(4 / 1 * 2 / 2**10)
+    assert found["weak", "good"] == pytest.approx(4 / 2 * 2 / 2**5)
+    assert found["clear", "same"] == found["weak", "same"] == 1
+
+
+def test_six_tasks_that_all_gain_give_the_smallest_p_value_of_their_signs() -> None:
+    table = method_table(tasks_with([2, 3, 4, 5, 6, 7]), ["ten_shot"])
+    over = table.of("rival").over("ten_shot")
+    assert over is not None
+    assert (over.n_above, over.n_below, over.p_value) == (6, 0, 2 / 2**6)
+    assert table.verdict("rival", "ten_shot") == "above"
+    assert method_table(tasks_with([1, 2, 3, 4, 5]), ["ten_shot"]).verdict("rival", "ten_shot") == "too few"
+    assert over.value == pytest.approx(np.mean([2, 3, 4, 5, 6, 7]) / 20)
+
+
+def test_the_mean_over_tasks_counts_each_once_with_an_interval_over_tasks() -> None:
+    table = method_table(tasks_with([2, -4, 6]), ["ten_shot"])
+    rival = table.of("rival")
+    expected = mean_interval(np.array([0.6, 0.3, 0.8]), bounds=(0, 1))
+    assert (rival.value, rival.low, rival.high) == pytest.approx((expected.value, expected.low, expected.high))
+    over = rival.over("ten_shot")
+    assert over is not None
+    assert (over.n_above, over.n_below) == (2, 1)
+
+
+def test_of_one_task_intervals_and_test_are_those_of_its_queries() -> None:
+    evaluations = Evaluations([one_against_nine()])
+    rival = method_table(evaluations, ["ten_shot"]).of("rival")
+    over = rival.over("ten_shot")
+    assert over is not None
+    assert (rival.low, rival.high) == (wilson(14, 20).low, wilson(14, 20).high)
+    gain = evaluations["antonym"].gain("rival")
+    assert (over.low, over.high) == (gain.low, gain.high)
+    assert over.p_value == pytest.approx(22 / 2**10)
+
+
+# Laws
+
+
+@laws
+@given(arrays.arrays(np.float32, (2, 30), elements=st.sampled_from([0.0, 1.0])))
+def test_swapping_method_and_reference_leaves_the_test_and_turns_the_difference(answers: np.ndarray) -> None:
+    both = Evaluations([evaluated("t", {"a": answers[0].tolist(), "b": answers[1].tolist()})])
+    one, other = (method_table(both, [name]).tests_frame().iloc[0] for name in "ab")
+    assert one["p_value"] == other["p_value"]
+    assert one["difference"] == -other["difference"]
+    wins, losses = int((answers[1] > answers[0]).sum()), int((answers[0] > answers[1]).sum())
+    if wins + losses:
+        assert one["p_value"] == pytest.approx(binomtest(wins, wins + losses).pvalue, rel=1e-6)
+    else:
+        assert one["p_value"] == 1
+
+
+@laws
+@given(arrays.arrays(np.float32, (3, 5, 12), elements=st.sampled_from([0.0, 1.0])))
+def test_the_false_discovery_rate_keeps_the_order_of_the_p_values_and_lowers_none(answers: np.ndarray) -> None:
+    names = ["ten_shot", "b", "c", "d", "e"]
+    table = method_table(
+        Evaluations(evaluated(f"t{i}", dict(zip(names, one.tolist(), strict=True))) for i, one in enumerate(answers)),
+        ["ten_shot"],
+    )
+    ordered = table.tests_frame().sort_values("p_value")
+    assert ordered["q_value"].is_monotonic_increasing
+    assert (ordered["q_value"] >= ordered["p_value"]).all()
+    assert (ordered["q_value"] <= 1).all()
+
+
+@laws
+@given(st.lists(st.integers(-10, 10), min_size=1, max_size=6))
+def test_the_sign_flip_test_is_the_share_of_all_flips_that_go_as_far(differences: list[int]) -> None:
+    by_task = np.array(differences) / 20
+    every = [
+        abs(np.dot(signs, differences)) >= abs(sum(differences)) for signs in product((1, -1), repeat=len(by_task))
+    ]
+    assert sign_flip_test(by_task.tolist()) == pytest.approx(np.mean(every))
+
+
+def test_drawn_flips_agree_with_scipy_and_are_never_zero() -> None:
+    differences = np.random.default_rng(0).normal(0.03, 0.1, 30)
+    known = permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=N_FLIPS, rng=np.random.default_rng(1)
+    )
+    assert sign_flip_test(differences.tolist()) == pytest.approx(known.pvalue, abs=0.02)
+    assert sign_flip_test((differences + 10).tolist()) == 1 / (N_FLIPS + 1)
+
+
+def test_a_method_is_not_compared_with_itself() -> None:
+    table = method_table(Evaluations([one_against_nine()]), ["ten_shot", "rival"])
+    assert [(r.reference, r.method) for r in table.tests_frame().itertuples()] == [
+        ("ten_shot", "rival"),
+        ("rival", "ten_shot"),
+    ]
+    assert table.of("rival").over("rival") is None
+
+
+# Tasks that lack a method
+
+
+def test_means_stand_on_the_tasks_that_all_methods_share() -> None:
+    odd = evaluated("odd", {"ten_shot": [1] * 20})
+    table = method_table(Evaluations([*tasks_with([2, 4]).values(), odd]), ["ten_shot"])
+    assert (table.tasks, table.shared) == (("task0", "task1", "odd"), ("task0", "task1"))
+    assert table.of("ten_shot").value == 0.5
+    assert table.accuracy("odd", "rival") is None
+    assert len(table.frame()) == 5
+    assert set(table.tests_frame()["task"]) == {"task0", "task1"}
+    assert dict(table.frame()[["task", "shared"]].to_numpy()) == {"task0": True, "task1": True, "odd": False}
+
+
+def test_methods_that_share_no_task_are_refused_until_some_are_left_out() -> None:
+    parts = Evaluations(
+        [evaluated("a", {"ten_shot": [1], "b": [0]}), evaluated("c", {"ten_shot": [1], "d": [0]})],
+    )
+    with pytest.raises(InputError, match=r"no task .* all 3 methods .* leave some out .* \('b' .* 1 of 2\)"):
+        method_table(parts, ["ten_shot"])
+    assert method_table(parts, ["ten_shot"], methods=["ten_shot", "d"]).shared == ("c",)
+
+
+def test_a_task_without_the_reference_has_no_test() -> None:
+    parts = Evaluations([*tasks_with([2]).values(), evaluated("bare", {"rival": [1] * 20})])
+    table = method_table(parts, ["ten_shot"], methods=["rival"])
+    assert table.shared == ("task0",)
+    assert list(table.tests_frame()["task"]) == ["task0"]
+
+
+# Data and cost
+
+
+def test_rows_are_the_fewest_and_the_most_that_a_shared_task_used() -> None:
+    parts = [one.replace(labelled_rows=(10, 40 + i)) for i, one in enumerate(tasks_with([2, 4]).values())]
+    rival = method_table(Evaluations(parts), ["ten_shot"]).of("rival")
+    assert (rival.fewest_rows, rival.most_rows) == (40, 41)
+
+
+def costs(*query_seconds: float, fit_seconds: float | None = 2.0) -> tuple[MethodCost, ...]:
+    return tuple(
+        MethodCost(n_trained=3, stored_bytes=8, fit_seconds=fit_seconds, query_seconds=s) for s in query_seconds
+    )
+
+
+def test_costs_are_means_over_tasks_and_inference_is_relative_to_zero_shot() -> None:
+    answers = {"zero_shot": [0, 1], "rival": [1, 1]}
+    parts = [evaluated("a", answers, costs=costs(0.1, 0.3)), evaluated("b", answers, costs=costs(0.3, 0.5))]
+    rival = method_table(Evaluations(parts), ["zero_shot"]).of("rival")
+    assert (rival.n_trained, rival.stored_bytes, rival.fit_seconds) == (3, 8, 2)
+    assert rival.query_seconds == pytest.approx(0.4)
+    assert rival.relative_inference == pytest.approx(2)
+
+
+def test_costs_that_a_task_does_not_know_are_none() -> None:
+    answers = {"zero_shot": [0, 1], "rival": [1, 1]}
+    known = evaluated("a", answers, costs=costs(0.1, 0.3, fit_seconds=None))
+    rival = method_table(Evaluations([known]), ["zero_shot"]).of("rival")
+    assert (rival.fit_seconds, rival.stored_bytes) == (None, 8)
+    rival = method_table(Evaluations([known, evaluated("b", answers)]), ["zero_shot"]).of("rival")
+    assert rival.stored_bytes is rival.query_seconds is rival.relative_inference is None
+
+
+def test_inference_is_relative_to_zero_shot_even_where_it_is_not_among_the_methods() -> None:
+    known = evaluated("a", {"zero_shot": [0, 1], "rival": [1, 1]}, costs=costs(0.1, 0.3))
+    rival = method_table(Evaluations([known]), ["rival"], methods=["rival"]).of("rival")
+    assert rival.relative_inference == pytest.approx(3)
+
+
+# Bad input
+
+
+def test_what_is_not_there_is_refused_in_words() -> None:
+    evaluations = Evaluations([one_against_nine()])
+    with pytest.raises(InputError, match="no evaluations to compare; make some with evaluate"):
+        method_table(Evaluations([]))
+    assert method_table(evaluations).against == ("ten_shot",)  # SITE was not evaluated
+    with pytest.raises(InputError, match="unknown method 'site'; known: rival, ten_shot"):
+        method_table(evaluations, ["site"])
+    with pytest.raises(InputError, match="unknown method 'rivals'; did you mean 'rival'"):
+        method_table(evaluations, ["ten_shot"], methods=["rivals"])
+    with pytest.raises(InputError, match="needs at least one reference"):
+        method_table(evaluations, [])
+    with pytest.raises(InputError, match="exact was not measured"):
+        method_table(evaluations, ["ten_shot"], metric="exact")

@@ -1,0 +1,377 @@
+"""A wrapped model is what its records say: one call at a time, no hooks of others, no changed weights, plain torch."""
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, prune
+
+import site_lens as sl
+from site_lens._public import public_names
+from site_lens.models.base import HOOK, HostModel
+from site_lens.models.protocol import Batch, LensModel
+from tests.hooked_transformers import ARCHITECTURES as HOOKED
+
+SMALL = sl.SiteConfig(n_prompts=3, n_shots=3, n_steps=6, eval_every=3, n_valid=6)
+HOSTS = ["bridge", *(["hooked"] if HOOKED else [])]
+
+
+@pytest.fixture(params=HOSTS)
+def fresh(
+    request: pytest.FixtureRequest,
+    tiny_folder: Callable[[str], Path],
+    hooked_transformer: Callable[[str], LensModel],
+) -> Callable[[], HostModel]:
+    """Return models that nobody else has."""
+
+    def model() -> HostModel:
+        if request.param == "hooked":
+            found = hooked_transformer("gpt2")
+        else:
+            found = sl.load_model(tiny_folder("gpt2"), dtype="float32", device="cpu")
+        assert isinstance(found, HostModel)
+        return found
+
+    return model
+
+
+def batch_of(model: LensModel) -> Batch:
+    return Batch.of(model.encoder.encode(["Q: hot\nA:", "Q: dog, cat, red\nA:"]), pad=0, device=model.device)
+
+
+def in_threads(*functions: Callable[[], Any]) -> list[Any]:
+    """Call functions at the same time, each in a thread of its own, and return what they return."""
+    found: list[Any] = [None] * len(functions)
+    ready = threading.Barrier(len(functions))
+
+    def call(i: int) -> None:
+        ready.wait()
+        found[i] = functions[i]()
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+# One at a time
+
+
+def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    again = sl.wrap_model(demo.host, name="demo")  # type: ignore[attr-defined]
+    first, second = demo_tasks["antonym"], demo_tasks["english-french"]
+
+    def answered() -> Any:
+        return sl.evaluate(demo, second, max_queries=10)[second.name].log_prob
+
+    alone = [sl.fit_site(demo, task, SMALL)[task.name].gates.values for task in (first, second)], answered()
+    one, other, answers = in_threads(
+        lambda: sl.fit_site(demo, first, SMALL)[first.name].gates.values,
+        lambda: sl.fit_site(again, second, SMALL)[second.name].gates.values,
+        answered,
+    )
+    assert np.array_equal(one, alone[0][0])
+    assert np.array_equal(other, alone[0][1])
+    assert np.array_equal(answers, alone[1])
+
+
+def test_the_lock_is_that_of_the_model_underneath(fresh: Callable[[], HostModel]) -> None:
+    model, stranger = fresh(), fresh()
+    again, done, free = sl.wrap_model(model.host), threading.Event(), threading.Event()
+
+    def run(one: LensModel, over: threading.Event) -> None:
+        one.forward(batch_of(one))
+        over.set()
+
+    threads = [threading.Thread(target=run, args=each) for each in ((again, done), (stranger, free))]
+    with model.locked():
+        for thread in threads:
+            thread.start()
+        assert free.wait(60)
+        assert not done.wait(0.5)
+        model.forward(batch_of(model))  # the thread that has the lock goes on
+    assert done.wait(60)
+    for thread in threads:
+        thread.join()
+
+
+def test_a_model_may_be_wrapped_and_looked_at_while_another_thread_uses_it(fresh: Callable[[], HostModel]) -> None:
+    model = fresh()
+    before = model.forward(batch_of(model))
+
+    def used() -> bool:
+        return all(torch.equal(model.forward(batch_of(model)), before) for _ in range(40))
+
+    def wrapped() -> bool:
+        return all(bool(sl.check_model(sl.wrap_model(model.host), longest=40)) for _ in range(2))
+
+    assert in_threads(used, wrapped, used) == [True, True, True]
+
+
+def test_a_call_that_fails_gives_the_lock_back(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    with pytest.raises(sl.InputError):
+        sl.evaluate(demo, demo_tasks["antonym"], n_shots=10**5)
+    (found,) = in_threads(lambda: demo.forward(batch_of(demo)))
+    assert torch.equal(found, demo.forward(batch_of(demo)))
+
+
+def test_every_public_function_that_runs_a_model_locks_it() -> None:
+    # As they are at home: at the door arguments are looked at before.
+    functions = {name: getattr(import_module(home), name) for name, home in public_names(sl.__file__).items()}
+    functions = {name: one for name, one in functions.items() if inspect.isfunction(one)}
+    first = {name: next(iter(inspect.signature(one).parameters), "") for name, one in functions.items()}
+    run_none = ("injection_edits", "chat_template", "first_tokens", "wrap_model")
+    running = [name for name in functions if first[name] == "model" and name not in run_none]
+    assert len(running) > 12
+    for name in running:
+        others = list(inspect.signature(functions[name]).parameters.values())[1:]
+        with pytest.raises(sl.InputError, match="load_model"):
+            functions[name](nn.Linear(2, 2), *(None for one in others if one.default is one.empty and one.kind < 2))
+    ways = ["last_z", "last_outputs", "project", "attention", "prefill", "decode", "forward"]
+    assert all(hasattr(getattr(HostModel, name), "__wrapped__") for name in ways)
+
+
+# Hooks of others
+
+
+@contextmanager
+def hung(handle: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def a_deep_module(model: HostModel) -> nn.Module:
+    modules: list[nn.Module] = list(model.host.modules())
+    return next(module for module in reversed(modules) if type(module).__name__ in ("LayerNorm", "LayerNormPre"))
+
+
+def hook_point(model: HostModel, **options: Any) -> AbstractContextManager[None]:
+    point = model.host.hook_dict[HOOK.format(layer=1)]
+    point.add_hook(lambda z, hook: 2 * z, **options)
+
+    @contextmanager
+    def taken_off() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            point.remove_hooks("both", including_permanent=True)
+
+    return taken_off()
+
+
+HOOKS: dict[str, Callable[[HostModel], AbstractContextManager[None]]] = {
+    "a forward hook": lambda m: hung(a_deep_module(m).register_forward_hook(lambda module, args, out: 2 * out)),
+    "a pre-hook": lambda m: hung(a_deep_module(m).register_forward_pre_hook(lambda module, args: (2 * args[0],))),
+    "a backward hook": lambda m: hung(a_deep_module(m).register_full_backward_hook(lambda module, ins, outs: None)),
+    "a hook of the whole": lambda m: hung(m.host.register_forward_hook(lambda module, args, out: None)),
+    "a hook of all modules": lambda m: hung(nn.modules.module.register_module_forward_hook(lambda m, args, out: None)),
+    "a hook point": hook_point,
+    "a permanent one": lambda m: hook_point(m, is_permanent=True),
+    "a backward one": lambda m: hook_point(m, dir="bwd"),
+}
+
+
+def test_hooks_of_others_are_refused_and_left_alone(fresh: Callable[[], HostModel]) -> None:
+    model = fresh()
+    before = model.forward(batch_of(model))
+    for name, hang in HOOKS.items():
+        with hang(model):
+            with pytest.raises(sl.ModelError, match="hooks"):
+                model.forward(batch_of(model))
+            with pytest.raises(sl.ModelError, match="hooks"):
+                sl.generate(model, ["Q: hot\nA:"])
+            with pytest.raises(sl.ModelError, match="hooks"):
+                sl.wrap_model(model.host)
+        assert torch.equal(model.forward(batch_of(model)), before), name
+
+
+# Changed weights, modules and modes
+
+
+def a_weight(model: HostModel) -> tuple[nn.Module, str, nn.Parameter]:
+    return next(
+        (module, name, weight)
+        for module in model.host.blocks[1].modules()
+        for name, weight in module.named_parameters(recurse=False)
+        if weight.ndim > 1
+    )
+
+
+@torch.no_grad()
+def in_place(model: HostModel) -> None:
+    a_weight(model)[2][0] += 1
+
+
+def behind_the_back_of_torch(model: HostModel) -> None:
+    a_weight(model)[2].data.mul_(1.5)
+
+
+def replaced(model: HostModel) -> None:
+    module, name, weight = a_weight(model)
+    setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
+
+
+def trained(model: HostModel) -> None:
+    weight = a_weight(model)[2].requires_grad_(True)
+    torch.autograd.backward(weight.sum())
+    torch.optim.SGD([weight], lr=0.1).step()
+    weight.requires_grad_(False)
+
+
+def loaded(model: HostModel) -> None:
+    module, name, weight = a_weight(model)
+    module.load_state_dict({name: 2 * weight}, strict=False)
+
+
+def pruned(model: HostModel) -> None:
+    module, name, weight = a_weight(model)
+    prune.custom_from_mask(module, name, torch.zeros_like(weight))  # type: ignore[no-untyped-call]
+
+
+def computed(model: HostModel) -> None:
+    parametrizations.weight_norm(*a_weight(model)[:2])
+
+
+def swapped(model: HostModel) -> None:
+    parent = next(m for m in model.host.modules() if any(type(child).__name__ == "LayerNorm" for child in m.children()))
+    name = next(name for name, child in parent.named_children() if type(child).__name__ == "LayerNorm")
+    setattr(parent, name, nn.Identity())
+
+
+def forward_replaced(model: HostModel) -> None:
+    module = a_deep_module(model)
+    module.forward = lambda *args, **kwargs: args[0]
+
+
+CHANGES: dict[str, Callable[[HostModel], object]] = {
+    "in place": in_place,
+    "through data": behind_the_back_of_torch,
+    "replaced": replaced,
+    "a step of training": trained,
+    "a state that was loaded": loaded,
+    "another number format": lambda model: nn.Module.to(model.host, torch.bfloat16),
+    "a pruned weight": pruned,
+    "a weight that is computed": computed,
+    "another module": swapped,
+    "another forward": forward_replaced,
+    "training mode": lambda model: model.host.train(),
+    "training mode of a part": lambda model: model.host.blocks[0].train(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_was_changed_is_refused_at_the_next_call(change: str, fresh: Callable[[], HostModel]) -> None:
+    model = fresh()
+    prefix = model.prefill(batch_of(model).without_tail(1))
+    CHANGES[change](model)
+    calls: dict[str, Callable[[], object]] = {
+        "forward": lambda: model.forward(batch_of(model)),
+        "decode": lambda: model.decode(prefix, batch_of(model).tokens[:, -1:]),
+        "public": lambda: sl.generate(model, ["Q: hot\nA:"]),
+    }
+    for call in calls.values():
+        with pytest.raises(sl.ModelError):
+            call()
+
+
+@pytest.mark.parametrize("change", [pruned, computed])
+def test_weights_that_are_computed_from_others_cannot_be_wrapped(
+    change: Callable[[HostModel], None], fresh: Callable[[], HostModel]
+) -> None:
+    model = fresh()
+    change(model)
+    with pytest.raises(sl.ModelError):
+        sl.wrap_model(model.host)
+
+
+def test_what_was_wrapped_again_is_another_model(fresh: Callable[[], HostModel]) -> None:
+    model = fresh()
+    before = model.forward(batch_of(model))
+    with torch.no_grad():
+        for weight in model.host.parameters():
+            weight.mul_(1.1)
+    again = sl.wrap_model(model.host, check=False)
+    assert again.identity.weights_digest != model.identity.weights_digest
+    assert not torch.equal(again.forward(batch_of(again)), before)
+    with pytest.raises(sl.ModelError):
+        model.forward(batch_of(model))
+
+
+def test_a_change_during_a_call_is_found_at_its_end(fresh: Callable[[], HostModel]) -> None:
+    model = fresh()
+    with pytest.raises(sl.ModelError), model.locked():
+        model.forward(batch_of(model))
+        in_place(model)
+
+
+# Ways of torch that somebody switched on
+
+
+@contextmanager
+def all_at_once() -> Iterator[None]:
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode(), torch.device("meta"):
+        yield
+
+
+WAYS: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "another device": lambda: torch.device("meta"),
+    "all at once": all_at_once,
+}
+
+
+def test_what_is_computed_does_not_hang_on_what_the_caller_switched_on(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    task = demo_tasks["antonym"]
+
+    batch = batch_of(demo)
+
+    def measured() -> list[Any]:
+        fit = sl.fit_site(demo, task, SMALL)[task.name]
+        log_prob = sl.evaluate(demo, task, sl.SiteFits([fit]), max_queries=8)[task.name].log_prob
+        return [fit.gates.values, fit.embedding.mean, log_prob, demo.forward(batch).detach().numpy()]
+
+    plain = measured()
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = {"deterministic": measured()}
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for name, way in WAYS.items():
+        with way():
+            found[name] = measured()
+    for name, numbers in found.items():
+        assert all(np.array_equal(one, other) for one, other in zip(numbers, plain, strict=True)), name
+
+
+def test_gradients_pass_through_a_model_that_was_loaded_in_inference_mode(tiny_folder: Callable[[str], Path]) -> None:
+    for way in (torch.inference_mode(), torch.device("meta"), torch.autocast("cpu", torch.bfloat16)):
+        with way:
+            model = sl.load_model(tiny_folder("gpt2"), dtype="float32", device="cpu")
+            assert {check.state for check in sl.check_model(model, longest=40)} <= {"ok", "skipped"}
+
+
+def test_another_default_number_format_is_refused_in_one_line(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(sl.InputError, match="set_default_dtype"):
+            sl.fit_site(demo, demo_tasks["antonym"], SMALL)
+        with pytest.raises(sl.InputError, match="set_default_dtype"):
+            sl.load_model("demo")
+    finally:
+        torch.set_default_dtype(torch.float32)

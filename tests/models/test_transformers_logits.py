@@ -1,0 +1,299 @@
+"""A hooked model gives the logits of plain transformers, or is refused, or the card says why it was not compared."""
+
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import site_lens as sl
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.quick_check import same_as_transformers
+from site_lens.models.transformers_logits import as_transformers_made_it, plain_logits
+from site_lens.records.assets import DEMO_MODEL
+from site_lens.records.errors import AdapterError
+from tests.models.test_hosts import HOSTED
+from tests.models.test_loading import boot
+from tests.tiny_models import random_model
+
+TOKENIZER = AutoTokenizer.from_pretrained(DEMO_MODEL)
+TOKENS = {"vocab_size": len(TOKENIZER), "bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 0}
+SIZE: dict[str, Any] = TOKENS | {
+    "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "max_position_embeddings": 128,
+    "initializer_range": 0.2,
+}  # fmt: skip
+LLAMA: dict[str, Any] = SIZE | {"intermediate_size": 64, "num_key_value_heads": 2}
+GPT2: dict[str, Any] = TOKENS | {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_positions": 128, "initializer_range": 0.2}
+
+
+def rope(kind: str, **settings: Any) -> dict[str, Any]:
+    return {"rope_parameters": {"rope_type": kind, "rope_theta": 1e4, **settings}}
+
+
+LONGROPE = rope(
+    "longrope", factor=2.0, original_max_position_embeddings=64,
+    short_factor=[1.0] * 4, long_factor=[2.0, 3.0, 4.0, 5.0],
+)  # fmt: skip
+DEVIATING: dict[str, Callable[[], Any]] = {
+    "ALiBi of Falcon": lambda: transformers.FalconConfig(**SIZE, multi_query=True, alibi=True),
+    "unscaled GPT-2": lambda: transformers.GPT2Config(**GPT2, scale_attn_weights=False),
+    "unscaled GPTBigCode": lambda: transformers.GPTBigCodeConfig(**GPT2, scale_attn_weights=False),
+}
+SOUND: dict[str, Callable[[], Any]] = {
+    "scores divided by the layer": lambda: transformers.GPT2Config(**GPT2, scale_attn_by_inverse_layer_idx=True),
+    "ALiBi of six heads": lambda: transformers.BloomConfig(
+        **TOKENS, n_layer=2, n_head=6, hidden_size=48, initializer_range=0.2
+    ),
+    "ALiBi of MPT": lambda: transformers.MptConfig(
+        vocab_size=len(TOKENIZER), d_model=32, n_heads=4, n_layers=2, max_seq_len=128, initializer_range=0.2
+    ),
+    "four multipliers": lambda: transformers.GraniteConfig(
+        **LLAMA, embedding_multiplier=3.0, logits_scaling=2.0, residual_multiplier=0.5, attention_multiplier=0.7
+    ),
+    "scaled logits, parallel residual": lambda: transformers.CohereConfig(**LLAMA, logit_scale=0.3),
+    "serial residual": lambda: transformers.GPTNeoXConfig(**SIZE, intermediate_size=64, use_parallel_residual=False),
+    "bias of the unembedding": lambda: transformers.GPTJConfig(**GPT2, rotary_dim=4),
+    "rotary: yarn": lambda: transformers.LlamaConfig(
+        **LLAMA, **rope("yarn", factor=4.0, original_max_position_embeddings=32)
+    ),
+    "rotary: part of a head": lambda: transformers.LlamaConfig(**LLAMA, **rope("default", partial_rotary_factor=0.5)),
+    "tied": lambda: transformers.LlamaConfig(**LLAMA, tie_word_embeddings=True),
+}
+
+
+def wrap(hf_model: Any, **options: Any) -> LensModel:
+    return sl.wrap_model(hf_model, tokenizer=TOKENIZER, **options)
+
+
+def prompt(length: int) -> list[int]:
+    return [(11 * i + 3) % 199 for i in range(length)]
+
+
+def logits_of(model: LensModel, *prompts: list[int]) -> torch.Tensor:
+    return model.forward(Batch.of(prompts, pad=0, device=model.device))
+
+
+@torch.no_grad()
+def plain(hf_model: Any, ids: list[int]) -> torch.Tensor:
+    found: torch.Tensor = hf_model.eval()(torch.tensor([ids])).logits[0, -1].float()
+    return found
+
+
+def gap(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().max() / other.std())
+
+
+@pytest.mark.parametrize("case", HOSTED)
+def test_logits_are_those_of_a_transformers_model_that_no_bridge_has_touched(
+    case: str, hosted: Callable[[str], LensModel], tiny_folder: Callable[[str], Path]
+) -> None:
+    model, kind = hosted(case), case.split()[1]
+    folder = DEMO_MODEL if kind == "demo" else tiny_folder(kind)
+    untouched = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for length in (1, 4, 60):
+        assert gap(logits_of(model, prompt(length))[0], plain(untouched, prompt(length))) < 1e-5, length
+    check = same_as_transformers(model)
+    if case.startswith("bridge"):
+        assert check.state == "ok"
+        assert check.value is not None
+        assert check.value < 1e-5
+    else:
+        assert (check.state, check.value) == ("skipped", None)
+        assert "not compared" in check.meaning
+
+
+DEVIATING_UNDER_3 = ("ALiBi of MPT", "scaled logits, parallel residual")
+"""Settings that TransformerLens honours from version 4 on."""
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_settings_that_transformerlens_honours_pass(kind: str) -> None:
+    if kind in DEVIATING_UNDER_3 and version("transformer-lens").startswith("3."):
+        with pytest.raises(sl.ModelError):
+            wrap(random_model(SOUND[kind]()))
+        return
+    untouched, model = random_model(SOUND[kind]()), wrap(random_model(SOUND[kind]()))
+    assert gap(logits_of(model, prompt(50))[0], plain(untouched, prompt(50))) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", DEVIATING)
+def test_a_model_that_transformerlens_computes_otherwise_is_refused_and_its_card_shows_the_gap(
+    kind: str, dtype: torch.dtype
+) -> None:
+    with pytest.raises(sl.ModelError, match="same_as_transformers"):
+        wrap(random_model(DEVIATING[kind]()).to(dtype))
+    model = wrap(random_model(DEVIATING[kind]()).to(dtype), check=False)
+    check = same_as_transformers(model)
+    assert check.state == "fail"
+    assert check.value is not None
+    assert check.value > 3e-3
+
+
+def test_in_bfloat16_a_sound_model_passes(tiny_folder: Callable[[str], Path]) -> None:
+    for kind in ("OLMo-7B", "falcon", "llama"):  # the first two round the most
+        check = same_as_transformers(sl.load_model(tiny_folder(kind), dtype="bfloat16", device="cpu", check=False))
+        assert check.state == "ok", kind
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_hook_that_a_bridge_does_not_call_is_found(dtype: torch.dtype) -> None:
+    hf_model = random_model(transformers.GPT2Config(**GPT2)).to(dtype)
+    hf_model.transformer.h[0].attn.c_attn.register_forward_hook(lambda module, given, out: 1.5 * out)
+    with pytest.raises(sl.ModelError, match="hooks"):
+        wrap(hf_model)
+
+
+def test_a_bridge_that_is_handed_in_is_compared_with_the_modules_that_it_replaced(
+    tiny_folder: Callable[[str], Path],
+) -> None:
+    check = same_as_transformers(sl.wrap_model(boot(tiny_folder("gpt2"))))
+    assert check.state == "ok"
+    bridge = boot(tiny_folder("gpt2"))
+    split = bridge.blocks[0].attn.q.original_component  # what the bridge computes with
+    split.weight = torch.nn.Parameter(1.1 * split.weight)
+    with pytest.raises(sl.ModelError, match="same_as_transformers"):
+        sl.wrap_model(bridge)
+
+
+def test_of_processed_weights_no_plain_model_is_left(tiny_folder: Callable[[str], Path]) -> None:
+    bridge = boot(tiny_folder("gpt2"))
+    bridge.enable_compatibility_mode()
+    check = same_as_transformers(sl.wrap_model(bridge))
+    assert (check.state, check.value) == ("skipped", None)
+    assert "not compared" in check.meaning
+
+
+def test_a_bridge_stands_as_before_after_its_modules_were_put_back(hosted: Callable[[str], LensModel]) -> None:
+    model = hosted("bridge GPT-2")
+    inner = model.host.original_model  # type: ignore[attr-defined]
+    before, logits = list(inner.named_modules()), logits_of(model, prompt(9))
+    with pytest.raises(KeyboardInterrupt), as_transformers_made_it(inner) as plain_model:
+        assert not any(hasattr(module, "original_component") for module in plain_model.modules())
+        assert gap(plain_logits(plain_model, prompt(9)), logits[0]) < 1e-5
+        raise KeyboardInterrupt
+    assert list(inner.named_modules()) == before
+    assert torch.equal(logits_of(model, prompt(9)), logits)
+
+
+def as_peft(hf_model: Any, settings: Any) -> Any:
+    """Put an adapter into a model."""
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # which peft still asks for
+        return peft.get_peft_model(hf_model, settings)
+
+
+def adapted(kind: str) -> tuple[Any, Any]:
+    """A model with an adapter that does something, and the same as PEFT hands it out."""
+    peft = pytest.importorskip("peft")
+    gpt2, llama = transformers.GPT2Config(**GPT2), transformers.LlamaConfig(**LLAMA)
+    config, settings = {
+        "fused queries, keys, values": (gpt2, peft.LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True)),
+        "fused gate and up": (
+            transformers.Phi3Config(**LLAMA),
+            peft.LoraConfig(target_modules=["qkv_proj", "gate_up_proj"]),
+        ),
+        "not fused": (llama, peft.LoraConfig(target_modules=["q_proj", "o_proj"])),
+        "DoRA": (llama, peft.LoraConfig(use_dora=True, target_modules=["v_proj"])),
+        "IA3": (llama, peft.IA3Config(target_modules=["k_proj"], feedforward_modules=[])),
+    }[kind]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = as_peft(random_model(config), settings)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name or "ia3" in name:  # which begin where nothing is changed
+                torch.nn.init.normal_(weight, std=0.3)
+    return model.get_base_model(), model
+
+
+@pytest.mark.parametrize("kind", ["fused queries, keys, values", "fused gate and up", "not fused", "DoRA", "IA3"])
+def test_adapters_are_refused_by_name_until_they_are_merged(kind: str) -> None:
+    inner, model = adapted(kind)
+    for handed in (model, inner):
+        with pytest.raises(AdapterError, match=r"\.merge_and_unload\(\)"):
+            wrap(handed)
+    expected = plain(inner, prompt(20))
+    merged = wrap(model.merge_and_unload())  # which the refusals left whole
+    assert gap(logits_of(merged, prompt(20))[0], expected) < 1e-4
+
+
+def test_prompts_that_were_tuned_are_refused() -> None:
+    peft = pytest.importorskip("peft")
+    settings = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    with pytest.raises(AdapterError, match="prompt_tuning"):
+        wrap(as_peft(random_model(transformers.LlamaConfig(**LLAMA)), settings))
+
+
+def test_an_adapter_in_a_folder_is_refused_with_and_without_peft(
+    tiny_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peft = pytest.importorskip("peft")
+    hf_model = AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"))
+    settings = peft.LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True)
+    hf_model.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    as_peft(hf_model, settings).save_pretrained(tmp_path)
+    with pytest.raises(AdapterError, match=r"adapter_config\.json"):
+        sl.load_model(tmp_path)
+    monkeypatch.setattr("transformers.integrations.peft.is_peft_available", lambda: False)
+    with pytest.raises(AdapterError, match=r"adapter_config\.json"):
+        sl.load_model(tmp_path)
+
+
+CHANGING: dict[str, tuple[Callable[[], Any], int]] = {
+    "Llama longrope": (lambda: transformers.LlamaConfig(**LLAMA, **LONGROPE), 64),
+    "Phi-3 longrope": (
+        lambda: transformers.Phi3Config(**LLAMA, original_max_position_embeddings=64, **LONGROPE),
+        64,
+    ),
+    "dynamic": (lambda: transformers.LlamaConfig(**LLAMA, **rope("dynamic", factor=2.0)), 128),
+}
+"""Rotary frequencies that change with the longest prompt of a call, and the last length before they do."""
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+def test_up_to_the_switch_of_rotary_frequencies_a_prompt_gives_what_it_gives_alone_in_transformers(kind: str) -> None:
+    config, switch = CHANGING[kind]
+    untouched, model = random_model(config()), wrap(random_model(config()))
+    for length in (switch - 1, switch):
+        batch = Batch.of([prompt(5), prompt(length)], pad=0, device=model.device)
+        for row, alone in zip(model.forward(batch), (prompt(5), prompt(length)), strict=True):
+            assert gap(row, plain(untouched, alone)) < 1e-5
+        cached, _ = model.decode(model.prefill(batch.without_tail(1)), batch.tokens[:, -1:])
+        assert gap(cached[1, -1], plain(untouched, prompt(length))) < 1e-5
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+def test_no_batch_cache_or_text_crosses_the_switch_and_the_reason_is_said(kind: str) -> None:
+    config, switch = CHANGING[kind]
+    model = wrap(random_model(config()))
+    too_long = Batch.of([prompt(5), prompt(switch + 1)], pad=0, device=model.device)
+    with pytest.raises(sl.InputError, match="rotary frequencies"):
+        model.forward(too_long)
+    with pytest.raises(sl.InputError, match="rotary frequencies"):
+        model.prefill(too_long)
+    full = model.prefill(too_long.without_tail(1))
+    with pytest.raises(sl.InputError, match="rotary frequencies"):
+        model.decode(full, too_long.tokens[:, -1:])
+    (ids,) = model.encoder.encode(["Q: hot\nA:"])
+    room = switch - len(ids)
+    assert sl.generate(model, ["Q: hot\nA:"], max_new_tokens=room, stop_at="\0")
+    with pytest.raises(sl.InputError, match="rotary frequencies"):
+        sl.generate(model, ["Q: hot\nA:"], max_new_tokens=room + 1, stop_at="\0")
+
+
+def test_positions_that_were_stretched_once_and_for_all_keep_their_context_and_doctor_goes_past_the_old_one() -> None:
+    config = transformers.LlamaConfig(**LLAMA, **rope("yarn", factor=4.0, original_max_position_embeddings=48))
+    model = wrap(random_model(config))
+    assert model.encoder.n_ctx == 128
+    short, long = same_as_transformers(model), same_as_transformers(model, (4, 49))
+    assert "stretched from" in short.meaning
+    assert "stretched from" not in long.meaning
+    assert long.state == "ok"

@@ -1,0 +1,168 @@
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadScores
+from site_lens.records.base import Frozen, Record, join
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import digest_arrays
+from site_lens.tasks.first_tokens import FirstTokens
+from tests.fakes import fake_fit
+from tests.samples import SAMPLES, SMALL, gates, laws, scores
+
+
+def with_one_number_changed(values: np.ndarray, index: int = 0) -> np.ndarray:
+    """Move one number by the least that float32 can tell, towards 1; in a match 0 and 1 change places."""
+    changed = np.array(values)
+    flat = changed.reshape(-1)
+    target = np.float32(1) if flat[index] != 1 else np.float32(2)
+    flat[index] = np.nextafter(flat[index], target)
+    return changed
+
+
+def other(value: Any, annotation: Any) -> Any:
+    """Return a value of the same type that differs in as little as can be."""
+    if value is None:
+        tokens = FirstTokens(n_rows=2, n_answers=2, n_tokens=2, told_apart=1, constant=0.5, constant_token="a")
+        kinds = {float: 0.5, int: 1, str: "x", FirstTokens: tokens, tuple[int, ...]: (0,)}
+        return next((kinds[kind] for kind in get_args(annotation) if kind in kinds), np.zeros((1, 1), dtype=np.float32))
+    if isinstance(value, np.ndarray):
+        return with_one_number_changed(value)
+    if isinstance(value, HeadGrid):
+        return HeadGrid((*value.heads_per_layer, 0))
+    if isinstance(value, Frozen):
+        name, field = next(iter(type(value).model_fields.items()))
+        return with_field(value, name, other(getattr(value, name), field.annotation))
+    if isinstance(value, tuple) and value:
+        return (other(value[0], next(iter(get_args(annotation)), None)), *value[1:])
+    if isinstance(value, tuple | dict):
+        return type(value)() if value else {"x": 0.5} if isinstance(value, dict) else ("x",)
+    return not value if isinstance(value, bool) else value + ("x" if isinstance(value, str) else 1)
+
+
+def with_field(record: Frozen, name: str, value: Any) -> Frozen:
+    """Copy a record with one field changed, without the checks, which other fields might not pass any more."""
+    fields = {field: getattr(record, field) for field in type(record).model_fields}
+    return type(record).model_construct(**fields | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, sample in SAMPLES.items() for name in type(sample()).model_fields]
+)
+def test_the_digest_changes_when_any_field_does(kind: str, name: str) -> None:
+    record = SAMPLES[kind]()
+    changed = with_field(record, name, other(getattr(record, name), type(record).model_fields[name].annotation))
+    assert changed.digest != record.digest
+    assert changed != record
+
+
+@laws
+@given(data=st.data())
+def test_the_digest_changes_when_any_single_number_does(record: Record, data: st.DataObject) -> None:
+    arrays, _ = record.parts()
+    if not arrays:
+        return  # a record of words and single numbers
+    name = data.draw(st.sampled_from(sorted(arrays)))
+    index = data.draw(st.integers(0, arrays[name].size - 1))
+    changed = arrays | {name: with_one_number_changed(arrays[name], index)}
+    assert digest_arrays(changed) != digest_arrays(arrays)
+
+
+def test_a_record_equals_one_made_anew_and_nothing_of_another_kind(record: Record) -> None:
+    again = SAMPLES[record.kind]()
+    assert again == record
+    assert hash(again) == hash(record)
+    assert record != "a text"
+    assert len({record, again}) == 1
+
+
+def test_gates_never_equal_scores_of_the_same_numbers() -> None:
+    assert gates() != HeadScores(**{name: getattr(gates(), name) for name in HeadScores.model_fields})
+
+
+def test_a_record_comes_apart_into_arrays_and_fields_and_together_again(record: Record) -> None:
+    arrays, fields = record.parts()
+    assert type(record)(**join(fields, arrays)) == record
+
+
+def test_a_copy_of_pydantic_is_checked_and_has_a_digest_of_its_own() -> None:
+    assert gates().digest  # cached from here on
+    assert gates().model_copy() == gates()
+    assert gates().model_copy(update={"task": "other"}).digest != gates().digest
+    with pytest.raises(InputError, match="gates lie in"):
+        gates().model_copy(update={"values": -gates().values})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_are_read_only_float32_copies(dtype: str) -> None:
+    given_values = scores().values.astype(dtype)
+    made = scores().replace(values=given_values)
+    given_values[0, 0] = 7
+    assert made.values.dtype == np.float32
+    assert made.values[0, 0] == scores().values[0, 0]
+    with pytest.raises(ValueError, match="read-only"):
+        made.values[0, 0] = 0
+
+
+def test_fields_cannot_be_set_nor_invented() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        scores().selector = "other"  # type: ignore[misc]
+    with pytest.raises(InputError, match=r"HeadScores: selecter: Extra inputs are not permitted \(got 'site'\)"):
+        scores().replace(selecter="site")
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    with pytest.raises(InputError, match="HeadScores: meaning: Field required"):
+        HeadScores(**{"grid": SMALL, "values": np.zeros(SMALL.shape), "selector": "test"})
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.zeros(9), r"values: needs axes \(layer head\), got an array of shape \(9,\)"),
+        (np.full((3, 3), np.nan), "values: holds numbers that are not finite"),
+        ([[1e300] * 3] * 3, "values: holds numbers that are not finite"),
+        ("many", r"values: needs numbers with axes \(layer head\): could not convert"),
+        ({"L0H0": 1}, r"values: needs numbers with axes \(layer head\): .*dict"),
+        ([[1, 2], [3]], r"values: needs numbers with axes \(layer head\): .*inhomogeneous"),
+    ],
+)
+def test_an_array_that_is_none_is_refused_with_axes_and_shape(values: object, said: str) -> None:
+    with pytest.raises(InputError, match=f"HeadScores: {said}"):
+        HeadScores(grid=SMALL, values=values, selector="test", meaning="x")
+
+
+def test_values_that_hold_arrays_compare_too() -> None:
+    trace = fake_fit("antonym").trace
+    assert trace == fake_fit("antonym").trace
+    assert trace != fake_fit("antonym", seed=1).trace
+    assert trace != trace.replace(loss=with_one_number_changed(trace.loss))
+
+
+def test_values_of_different_classes_with_the_same_fields_differ() -> None:
+    class One(Frozen):
+        n: int
+
+    class Other(Frozen):
+        n: int
+
+    assert One(n=1) == One(n=1)
+    assert One(n=1) != Other(n=1)
+    assert One(n=1).digest != Other(n=1).digest
+
+
+def test_every_record_has_a_table_of_at_least_a_row(record: Record) -> None:
+    assert len(record.frame()) > 0
+
+
+def test_a_record_is_named_in_a_line_and_shown_as_its_table(record: Record) -> None:
+    assert repr(record).startswith(f"{type(record).__name__}(")
+    assert "\n" not in repr(record)
+    assert "array(" not in repr(record)
+    shown = record._repr_html_()
+    assert all(f"<th>{column}</th>" in shown for column in record.frame().columns[:3])

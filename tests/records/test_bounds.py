@@ -1,0 +1,116 @@
+"""Records and settings refuse what cannot be: values of another type, shares of 7, counts below nothing."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import site_lens as sl
+from site_lens.records.base import Record
+from site_lens.records.bounds import BOUNDS, check_sizes
+from site_lens.records.errors import InputError
+from site_lens.records.serialization import load, record_paths, save
+from tests.fakes import fake_embedding, fake_evaluation, fake_fit, fake_fits, fake_identity, fake_trace, fake_transfer
+
+FIT = fake_fit("antonym")
+
+WRONG: list[tuple[Record, dict[str, Any]]] = [
+    (FIT, {"kept_step": -1}), (FIT, {"kept_step": True}), (FIT, {"kept_step": "10"}), (FIT, {"kept_step": 10.0}),
+    (FIT, {"n_valid": -1}), (FIT, {"labelled_rows": (1, -2)}), (FIT, {"labelled_rows": (1, 2.0)}),
+    (FIT, {"task": b"antonym"}), (FIT, {"notes": (1,)}), (FIT, {"versions": {"torch": 2}}),
+    (fake_evaluation("antonym"), {"n_shots": -1}), (fake_evaluation("antonym"), {"seed": -1}),
+    (fake_evaluation("antonym"), {"log_prob": np.full((5, 40), 0.5)}),
+    (fake_evaluation("antonym"), {"labelled_rows": (0, 10, -1, 5, 5)}),
+    (fake_embedding("antonym"), {"spread": -fake_embedding("antonym").spread}),
+    (fake_embedding("antonym"), {"seed": -2}),
+    (fake_transfer("abc", n_queries=4), {"alphas": fake_transfer("abc", n_queries=4).alphas + 7}),
+    (fake_transfer("abc", n_queries=4), {"right": fake_transfer("abc", n_queries=4).right + 1}),
+    (fake_transfer("abc", n_queries=4), {"hard": 1}),
+    (sl.head_overlap(fake_fits(["a", "b"])), {"jaccard": np.full((2, 2), 1.5)}),
+    (sl.head_overlap(fake_fits(["a", "b"])), {"spearman": np.full((2, 2), -1.5)}),
+    (sl.head_overlap(fake_fits(["a", "b"])), {"p_value": np.full((2, 2), -0.1)}),
+    (sl.check_convergence(FIT), {"undecided": np.full(11, 7.0)}),
+]  # fmt: skip
+
+
+def test_what_cannot_be_is_refused() -> None:
+    for record, change in WRONG:
+        with pytest.raises(InputError):
+            record.replace(**change)
+            pytest.fail(f"{record.kind} took {change}")
+    trace = fake_trace(FIT.gates.values)
+    for name, value in (("valid_accuracy", 7), ("alphas", 1.5), ("loss", -1), ("valid_loss", -0.5), ("train_rows", -2)):
+        with pytest.raises(InputError):
+            trace.replace(**{name: getattr(trace, name) * 0 + value})
+            pytest.fail(name)
+    with pytest.raises(InputError):
+        trace.replace(eval_steps=trace.eval_steps[::-1])
+
+
+@pytest.mark.parametrize("schema", ["1", 1.0, True, 0, -1, 10**30, None])
+def test_a_schema_is_a_whole_number(schema: object, tmp_path: Any) -> None:
+    import json
+
+    from site_lens.records.hashing import digest_json
+
+    path = record_paths(save(FIT, tmp_path / "fit"))[1]
+    said = json.loads(path.read_text()) | {"record_schema": schema}
+    del said["digest"]
+    path.write_text(json.dumps(said | {"digest": digest_json(said)}))
+    with pytest.raises(sl.StorageError):
+        load(path)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert sl.SiteConfig(n_steps=np.int64(7), lr=np.float32(0.5), shared=np.bool_(False)) == sl.SiteConfig(
+        n_steps=7, lr=0.5
+    )
+    assert sl.SiteConfig(lr=1).lr == 1
+
+
+def test_settings_of_another_type_or_size_are_refused() -> None:
+    for name in (
+        "n_steps",
+        "n_prompts",
+        "n_shots",
+        "batch_size",
+        "eval_every",
+        "n_valid",
+        "n_queries",
+        "patience",
+        "seed",
+    ):
+        wrong: tuple[Any, ...] = (True, "1", 1.0, -1, 10**20, float("nan"), [1])
+        for value in wrong:
+            for config in (sl.SiteConfig, sl.SiteConfig.quick, sl.SiteConfig.paper):
+                with pytest.raises(InputError):
+                    config(**{name: value})
+                    pytest.fail(f"{name} = {value}")
+    with pytest.raises(InputError):
+        sl.SiteConfig(n_steps=BOUNDS["n_steps"][1], batch_size=BOUNDS["batch_size"][1])
+    with pytest.raises(InputError):
+        sl.ComparisonConfig(lora_steps=10**9)
+
+
+def test_every_bound_holds_on_both_sides() -> None:
+    for name, (least, most) in BOUNDS.items():
+        check_sizes(**{name: least})
+        check_sizes(**{name: most})
+        check_sizes(**{name: None})
+        wrong: list[Any] = [least - 1, most + 1, True, 1.0, "1"]
+        for value in wrong:
+            with pytest.raises(InputError):
+                check_sizes(**{name: value})
+
+
+def test_a_run_is_made_of_what_a_run_is_made_of() -> None:
+    fits = fake_fits(["antonym"], model=fake_identity())
+    wrong: list[dict[str, Any]] = [
+        {"fits": {}}, {"fits": None}, {"fits": [FIT]}, {"fits": fits, "controls": {"c": {}}},
+        {"fits": fits, "evaluations": {"antonym": 1}}, {"fits": fits, "attention": {}},
+        {"fits": fits, "scores": {"s": fits}}, {"fits": fits, "studies": {"t": None}},
+    ]  # fmt: skip
+    for parts in wrong:
+        with pytest.raises(InputError):
+            sl.Run(**parts)
+            pytest.fail(str(parts))

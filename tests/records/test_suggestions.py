@@ -1,0 +1,35 @@
+"""A name that is not known is answered with the nearest that is."""
+
+from pathlib import Path
+
+import pytest
+
+from site_lens.records.suggestions import did_you_mean, did_you_mean_path
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("capitals", "did you mean 'capital'?"),
+        ("ANTONYM", "did you mean 'antonym' or 'synonym'?"),
+        ("quite another thing", ""),
+    ],
+)
+def test_near_names_are_asked_for_whatever_their_case(name: str, asked: str) -> None:
+    assert did_you_mean(name, ["antonym", "synonym", "capital"]) == asked
+
+
+def test_nothing_is_asked_where_nothing_is_known() -> None:
+    assert did_you_mean("antonym", []) == ""
+
+
+def test_paths_of_a_like_name_are_looked_for_beside_and_in_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/first", "there/first", "there/other"):
+        Path(folder).mkdir(parents=True)
+    assert did_you_mean_path(Path("there/frist"), Path.is_dir).startswith("did you mean 'there/first'?")
+    assert did_you_mean_path(Path("frist"), Path.is_dir).startswith("did you mean 'runs/first'?")
+    assert did_you_mean_path(Path("frist"), Path.is_file) == ""
+    assert did_you_mean_path(Path("nowhere/demi"), Path.is_dir, also=["demo"]).startswith("did you mean 'demo'?")

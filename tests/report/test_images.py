@@ -1,0 +1,123 @@
+"""Image files: what is drawn, under which names, and what is said where it cannot be drawn."""
+
+import builtins
+import re
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from choreographer.browsers.chromium import Chromium
+
+from site_lens import plots
+from site_lens.methods.evaluation import Evaluations
+from site_lens.plots.theme import at_least
+from site_lens.records.errors import InputError, StorageError
+from site_lens.report import write_image, write_images
+from site_lens.runs.run import ZERO_EMBEDDING, Run
+from site_lens.site.fit import SiteFit, SiteFits
+from tests.fakes import fake_evaluation, fake_fit, fake_fits
+
+drawing = pytest.mark.skipif(
+    Chromium.find_browser(skip_local=False) is None, reason="no Chromium or Chrome; apt-get install chromium"
+)
+
+
+@drawing
+@pytest.mark.parametrize(
+    ("kind", "begins", "holds"), [("SVG", b"<svg", b">antonym</text>"), ("pdf", b"%PDF", b"%%EOF")]
+)
+def test_a_figure_becomes_an_image_of_the_kind_that_the_path_says(
+    kind: str, begins: bytes, holds: bytes, tmp_path: Path
+) -> None:
+    path = write_image(plots.head_map(fake_fit("antonym")), tmp_path / "new" / f"map.{kind}")
+    assert path.read_bytes().startswith(begins)
+    assert holds in path.read_bytes()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@drawing
+@pytest.mark.parametrize("draw", [plots.head_map, plots.training, plots.alpha_histogram])
+def test_the_same_figure_is_the_same_svg(draw: Callable[[SiteFit], go.Figure], tmp_path: Path) -> None:
+    first, second = (write_image(draw(fake_fit("antonym")), tmp_path / f"{i}.svg").read_bytes() for i in (1, 2))
+    assert first == second
+    assert first != write_image(draw(fake_fit("synonym")), tmp_path / "3.svg").read_bytes()
+
+
+@drawing
+@pytest.mark.parametrize(("layout", "asked", "expected"), [({"width": 300}, 250, 250), (at_least(1300), None, 1300)])
+def test_a_png_is_as_wide_as_asked_else_as_its_names_need_with_two_dots_a_pixel(
+    layout: dict[str, Any], asked: int | None, expected: int, tmp_path: Path
+) -> None:
+    figure = go.Figure(layout=layout | {"height": 200})
+    png = write_image(figure, tmp_path / "f.png", width=asked).read_bytes()
+    assert png.startswith(b"\x89PNG")
+    assert struct.unpack(">II", png[16:24]) == (2 * expected, 2 * 200)
+
+
+@drawing
+def test_every_figure_of_the_report_is_drawn_once(tmp_path: Path) -> None:
+    tasks = ["antonym", "a task / with odd signs"]
+    fits = SiteFits([fake_fit("antonym", 0), fake_fit("antonym", 1), fake_fit(tasks[1])])
+    run = Run(fits, {ZERO_EMBEDDING: fake_fits(tasks)}, Evaluations(fake_evaluation(task) for task in tasks))
+    paths = write_images(run, tmp_path, format="svg")
+    assert sorted(paths) == sorted(tmp_path.rglob("*.svg"))
+    assert all(path.read_bytes().startswith(b"<svg") for path in paths)
+    names = {str(path.relative_to(tmp_path)) for path in paths}
+    across = {"accuracy", "head-maps", "similarity", "overlap-counts", "layer-profile", f"{ZERO_EMBEDDING}-maps"}
+    assert {f"{name}.svg" for name in across} <= names
+    of_fits = sorted(name for name in names if name.startswith("fits"))
+    assert len(of_fits) == 3 * 4 + 1  # the spread over seeds stands with the first
+    assert of_fits[0].startswith("fits/a_task_with_odd_signs-")
+    assert sum(bool(re.search(r"-map\.svg$", name)) for name in of_fits) == 3
+    assert sum("spread" in name for name in of_fits) == 1
+
+
+@pytest.mark.parametrize("name", ["map", "map.jpg", "map.html"])
+def test_a_path_that_names_no_kind_of_image_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"{name} ends in none of \.png, \.svg and \.pdf"):
+        write_image(go.Figure(), tmp_path / name)
+    with pytest.raises(InputError, match="unknown image format 'jpg'; choose one of png, svg, pdf"):
+        write_images(Run(fake_fits(["a"])), tmp_path, format="jpg")  # type: ignore[arg-type]
+
+
+def test_without_kaleido_what_to_install_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = builtins.__import__
+
+    def missing(name: str, *arguments: Any, **options: Any) -> Any:
+        if name.split(".")[0] == "kaleido":
+            raise ImportError(f"No module named {name!r}")
+        return found(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(InputError, match=r'install it with: pip install "site_lens\[images\]"'):
+        write_image(go.Figure(), tmp_path / "f.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_browser_what_to_install_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Chromium, "find_browser", lambda **options: None)
+    with pytest.raises(InputError, match="none was found; install one .*apt-get install chromium.*BROWSER_PATH"):
+        write_image(go.Figure(), tmp_path / "f.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_browser_that_ends_at_once_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "browser"
+    program.write_text(f"#!{sys.executable}\nraise SystemExit(3)\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(Chromium, "find_browser", lambda **options: str(program))
+    with pytest.raises(StorageError, match="the browser ended before the images were drawn"):
+        write_image(go.Figure(), tmp_path / "f.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["browser"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="choose another output folder"):
+        write_images(Run(fake_fits(["a"])), tmp_path / "file" / "images")
+    with pytest.raises(StorageError, match="choose another output folder"):
+        write_image(go.Figure(), tmp_path / "file" / "f.png")

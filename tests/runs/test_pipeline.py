@@ -1,0 +1,169 @@
+"""From tasks to a saved run in one call."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import site_lens as sl
+from site_lens.records.assets import DEMO_MODEL
+from site_lens.runs.run import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWERS, TASK_AGNOSTIC, ZERO_EMBEDDING
+from site_lens.runs import pipeline as study
+from site_lens.models.protocol import LensModel
+
+SMALL = sl.SiteConfig(n_steps=10, n_prompts=4, n_shots=3, n_valid=6)
+
+
+def test_groups_give_the_run_that_one_batch_gives(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+) -> None:
+    together = sl.fit_and_evaluate(demo, demo_tasks, SMALL, max_queries=5)
+    grouped = sl.fit_and_evaluate(demo, demo_tasks, SMALL, max_queries=5, tasks_at_once=1, folder=tmp_path)
+    for name in demo_tasks:
+        one, other = together.fits[name], grouped.fits[name]
+        assert np.abs(one.gates.values - other.gates.values).max() < 1e-4
+    loaded = sl.Run.load(tmp_path)
+    assert {name: fit.digest for name, fit in loaded.fits.items()} == {n: f.digest for n, f in grouped.fits.items()}
+    assert set(loaded.controls) == {ZERO_EMBEDDING}
+    assert loaded.evaluations is not None
+    assert set(loaded.evaluations) == set(demo_tasks)
+
+
+def test_one_shared_alpha_map_is_fitted_on_all_tasks_whatever_the_group_size(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    run = sl.fit_and_evaluate(demo, demo_tasks, SMALL.replace(shared=True), max_queries=5, tasks_at_once=1)
+    assert len({fit.gates.values.tobytes() for fit in run.fits.values()}) == 1
+
+
+def test_the_control_lets_gates_act_alone_under_every_mix_rule(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    run = sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL.replace(mix="additive"), max_queries=5)
+    control = run.controls[ZERO_EMBEDDING]["antonym"]
+    assert control.config.mix == "convex"
+    assert np.abs(control.gates.values - 0.5).max() > 0.01
+
+
+def test_an_interruption_before_the_second_evaluation_leaves_a_run_that_loads(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = list(demo_tasks.values())[:2]
+    sl.fit_and_evaluate(demo, first, SMALL, max_queries=5, folder=tmp_path)
+
+    def interrupt(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "evaluate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sl.fit_and_evaluate(demo, second, SMALL, folder=tmp_path)
+    run = sl.Run.load(tmp_path)
+    assert set(run.fits) == {second.name}
+    assert run.evaluations is None
+
+
+def test_too_few_rows_are_found_before_the_first_step(demo: LensModel, tmp_path: Path) -> None:
+    words = ("hot", "big", "old", "red", "day", "man", "one", "two", "dog", "sun", "car", "hat")
+    task = sl.Task.from_examples("small", [sl.Example(word, (word,)) for word in words])
+    with pytest.raises(sl.InputError, match="too few for 10-shot prompts"):
+        sl.fit_and_evaluate(demo, task, SMALL, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run = sl.fit_and_evaluate(demo, task, SMALL, n_eval_shots=3, folder=tmp_path / "run")
+    assert run.evaluations is not None
+    assert run.evaluations.methods[1] == "3_shot"
+
+
+def test_several_seeds_are_fitted_and_the_lowest_stands_for_site(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    run = sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL, seeds=[1, 0], max_queries=5)
+    assert set(run.fits) == {"antonym#0", "antonym#1"}
+    assert run.evaluations is not None
+    assert {"site", "site#1", ZERO_EMBEDDING} <= set(run.evaluations.methods)
+
+
+def test_every_control_is_fitted_on_every_task_and_seed_and_evaluated(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+) -> None:
+    two = dict(list(demo_tasks.items())[:2])
+    run = sl.fit_and_evaluate(demo, two, SMALL, seeds=[0, 1], controls=CONTROLS, max_queries=5, folder=tmp_path)
+    assert run.evaluations is not None
+    assert set(run.controls) == set(CONTROLS) <= set(run.evaluations.methods)
+    for name, fits in run.controls.items():
+        assert set(fits) == {f"{task}#{seed}" for task in two for seed in (0, 1)}, name
+    first, second = two
+    assert run.controls[OTHER_EMBEDDING][first, 1].embedding.digest == run.fits[second, 1].embedding.digest
+    assert run.controls[OTHER_EMBEDDING][second, 0].embedding.digest == run.fits[first, 0].embedding.digest
+    assert run.controls[SHUFFLED_ANSWERS][first, 0].config.null == "shuffled_answers"
+    shared = run.controls[TASK_AGNOSTIC]
+    np.testing.assert_array_equal(shared[first, 0].gates.values, shared[second, 0].gates.values)
+    found = {one.code: one.state for one in sl.diagnose(sl.Run.load(tmp_path)).of(first)}
+    assert "not_applicable" not in {found[code] for code in ("null_as_binary", "task_agnostic", "seeds_disagree")}
+
+
+def test_a_control_of_other_embeddings_never_leaves_a_task_alone_in_its_group(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    options = {"controls": [OTHER_EMBEDDING], "max_queries": 5, "tasks_at_once": 1}
+    run = sl.fit_and_evaluate(demo, demo_tasks, SMALL, **options)  # type: ignore[arg-type]  # of several types
+    for name, fit in run.controls[OTHER_EMBEDDING].items():
+        assert fit.embedding.task != name
+
+
+def test_controls_that_cannot_be_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    one = demo_tasks["antonym"]
+    with pytest.raises(sl.InputError, match="site_zero_embedding"):
+        sl.fit_and_evaluate(demo, one, SMALL, controls=["zero"])
+    for name in (OTHER_EMBEDDING, TASK_AGNOSTIC):
+        with pytest.raises(sl.InputError, match="needs a second task"):
+            sl.fit_and_evaluate(demo, one, SMALL, controls=[name])
+    with pytest.raises(sl.InputError, match="fits controls itself"):
+        sl.fit_and_evaluate(demo, one, SMALL.replace(null="shuffled_answers"))
+
+
+def without_a_number(word: str) -> LensModel:
+    """The demo model, where whatever follows a word is not a number."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
+    hf_model = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype=torch.float32)
+    hf_model.lm_head.weight = torch.nn.Parameter(hf_model.lm_head.weight.detach().clone())  # untied
+    (token,) = tokenizer(f" {word}", add_special_tokens=False).input_ids
+    with torch.no_grad():
+        hf_model.get_input_embeddings().weight[token] = torch.nan
+    return sl.wrap_model(hf_model, tokenizer=tokenizer, name="demo")
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_one_prompt_without_a_number_is_named_and_spoils_nothing_else(
+    split: str, demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    tasks = [demo_tasks["antonym"], demo_tasks["english-french"]]
+    row = getattr(tasks[0], split)[2]
+    config = SMALL.replace(n_valid=200, n_prompts=20 if split == "train" else SMALL.n_prompts)
+    train, valid, test = (
+        tuple(r for r in s if r == row or row.input not in (r.input, *r.outputs))
+        for s in (tasks[0].train, tasks[0].valid, tasks[0].test)
+    )
+    tasks[0] = sl.Task("antonym", train, valid, test)
+    where = {"train": train, "valid": valid, "test": test}[split].index(row)
+    model = without_a_number(row.input)
+    run = sl.fit_and_evaluate(model, tasks, config)
+    assert run.evaluations is not None
+    fit, measured = run.fits["antonym"], run.evaluations["antonym"]
+    fine = run.fits["english-french"]
+    assert fine.status != "nonfinite"
+    reference = sl.fit_site(demo, tasks[1], config)["english-french"]
+    assert np.abs(fine.gates.values - reference.gates.values).max() < 1e-4
+    assert not run.evaluations["english-french"].notes
+    if split == "test":
+        assert fit.status != "nonfinite"
+        assert not measured.first_token[:, where].any()
+        assert measured.first_token[measured.methods.index("ten_shot")].mean() > 0.5
+        (note,) = measured.notes
+        assert all(said in note for said in (row.input, f"row {where}", "float32", *measured.methods))
+    else:
+        assert fit.status == "nonfinite"
+        assert all(said in fit.notes[-1] for said in ("antonym", row.input, "float32", "layer 0"))
+        with pytest.raises(sl.FitError, match="antonym") as caught:
+            sl.fit_site(model, tasks, config)
+        assert isinstance(caught.value.fits, sl.SiteFits)
+        assert caught.value.fits["english-french"].status != "nonfinite"

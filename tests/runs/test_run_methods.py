@@ -1,0 +1,101 @@
+"""Methods and selectors on one context: names, order, costs, and what is saved when."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import site_lens as sl
+from site_lens.methods.registry import BASELINES, Baseline, fitted
+from site_lens.heads.scores import HeadScores
+from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
+from site_lens.methods.method import Method
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.registry import SELECTORS
+from site_lens.selectors.context import ComparisonContext
+from tests.planted import TEMPLATE, planted_tasks
+
+CONFIG = sl.ComparisonConfig(template=TEMPLATE, n_prompts=6, n_shots=5, n_probes=4, mask_steps=3, l0_steps=5)
+
+
+def test_methods_come_in_the_order_asked_with_their_costs_and_are_saved(planted: LensModel, tmp_path: Path) -> None:
+    names = ["site", "zero_shot", "five_shot"]
+    run = run_methods(
+        planted, planted_tasks(), names, selectors=["site", "random"], config=CONFIG, folder=tmp_path, progress=False
+    )
+    assert run.evaluations is not None
+    for one in run.evaluations.values():
+        assert one.methods == ("site", "zero_shot", "five_shot")
+        assert one.costs[0].fit_seconds is not None
+        assert one.costs[0].n_trained == len(planted.grid)
+    saved = sl.Run.load(tmp_path)
+    assert saved.evaluations == run.evaluations
+    assert set(saved.scores) == {"site", "random"}
+    assert (tmp_path / "results.csv").exists()
+
+
+def test_one_task_is_compared_with_all_that_one_task_allows(planted: LensModel) -> None:
+    context = ComparisonContext(planted, planted_tasks()["direct_u"], CONFIG, progress=False)
+    assert "site_task_agnostic" in DEFAULT_METHODS
+    with pytest.raises(sl.InputError, match="second task"):
+        fitted(context, "site_task_agnostic", "direct_u")
+    run = run_methods(planted, planted_tasks()["direct_u"], None, config=CONFIG, max_queries=4, progress=False)
+    assert run.evaluations is not None
+    asked = {name.replace("few_shot", "five_shot") for name in DEFAULT_METHODS} - {"site_task_agnostic"}
+    assert set(run.evaluations["direct_u"].methods) == asked
+
+
+def test_a_method_says_its_own_name_under_the_settings_of_the_paper(planted: LensModel) -> None:
+    context = ComparisonContext(planted, planted_tasks(), CONFIG.replace(n_shots=10), progress=False)
+    for name, baseline in BASELINES.items():
+        if not baseline.optional:
+            assert baseline.make(context, "direct_u").name == name.replace("few_shot", "ten_shot")
+
+
+def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
+    planted: LensModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(context: ComparisonContext, task: str) -> Method:
+        if task == "direct_u":
+            raise sl.FitError("the loss was not finite")
+        return BASELINES["all_heads_half"].make(context, task)
+
+    def hidden(context: ComparisonContext) -> dict[str, HeadScores]:
+        raise sl.ModelError("its attention is not shown")
+
+    monkeypatch.setitem(BASELINES, "task_vector", Baseline(fails, "a test"))
+    monkeypatch.setitem(SELECTORS, "induction", replace(SELECTORS["induction"], score=hidden))
+    with pytest.warns(UserWarning) as warned:
+        run = run_methods(
+            planted,
+            planted_tasks(),
+            ["zero_shot", "few_shot", "task_vector"],
+            selectors=["induction", "random"],
+            config=CONFIG,
+            max_queries=4,
+            folder=tmp_path,
+            progress=False,
+        )
+    assert run.evaluations is not None
+    assert any("task_vector was left out: the loss was not finite" in n for n in run.evaluations["direct_u"].notes)
+    assert run.evaluations["direct_u"].methods == ("zero_shot", "five_shot")
+    assert not any("left out" in note for note in run.evaluations["swapped_u"].notes)
+    assert set(run.scores) == {"random"}
+    said = [str(one.message) for one in warned]
+    assert any("induction" in line for line in said)
+    assert sum("task_vector" in line for line in said) == 1
+    assert sl.Run.load(tmp_path).evaluations == run.evaluations
+    with pytest.warns(UserWarning), pytest.raises(sl.FitError, match="no method of task 'direct_u'"):
+        run_methods(planted, planted_tasks(), ["task_vector"], config=CONFIG, progress=False)
+
+
+def test_nothing_to_compare_and_unknown_names_are_refused(planted: LensModel) -> None:
+    for name in ("ten_shot", "calibrated_ten_shot", "0_shot"):  # the settings say five
+        with pytest.raises(sl.InputError, match=name):
+            run_methods(planted, planted_tasks(), [name], config=CONFIG)
+    with pytest.raises(sl.InputError, match="nothing to compare"):
+        run_methods(planted, planted_tasks(), ())
+    with pytest.raises(sl.InputError, match="function_vector"):
+        run_methods(planted, planted_tasks(), ["function_vectors"])
+    with pytest.raises(sl.InputError, match="indirect_effect"):
+        run_methods(planted, planted_tasks(), (), selectors=["indirect"])

@@ -1,0 +1,226 @@
+"""REINFORCE over masks: its estimator is the slope of the expected loss, and it asks rows of train alone."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import site_lens as sl
+from site_lens.activations.cached_queries import CachedQueries
+from site_lens.models.bridge import BridgeModel
+from site_lens.models.protocol import LensModel
+from site_lens.records.hashing import seed_stream
+from site_lens.selectors.bernoulli_masks import (
+    LEAST,
+    _Queries,
+    bernoulli_masks,
+    best_masks,
+    judged_rows,
+    learn_probabilities,
+    mask_embeddings,
+    mask_labelled,
+    reinforce,
+    valid_losses,
+)
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
+from tests.site.test_fitting import Faulty
+
+SMALL = ComparisonConfig(n_prompts=8, n_shots=4, mask_steps=10)
+QUICK = ComparisonConfig(mask_steps=200, masks_per_step=16)
+GRID = torch.ones(1, 3, dtype=torch.bool)
+
+
+def bench_of(model: LensModel, tasks: dict[str, sl.Task], config: ComparisonConfig = SMALL) -> ComparisonContext:
+    return ComparisonContext(model, [tasks["antonym"], tasks["choose_last_of_3"]], config, progress=False)
+
+
+def at_the_end(*given: Any) -> Tensor:
+    """Probabilities after the last step, (task rate layer head)."""
+    *_, (_, reached) = learn_probabilities(*given)
+    return reached
+
+
+def loss_of(mask: Tensor) -> Tensor:
+    """A loss of masks of three heads, (... head): one helps, one hurts, two of them act together."""
+    a, b, c = mask.float().unbind(-1)
+    return 2 - 1.5 * a + 0.7 * b - 0.9 * a * c
+
+
+def test_the_estimate_is_the_slope_of_the_expected_loss_found_by_enumeration() -> None:
+    logits = torch.tensor([0.25, 0.5, 0.75]).logit().requires_grad_()
+    every = torch.tensor(list(product([False, True], repeat=3)))
+    p = torch.sigmoid(logits)
+    chance = torch.where(every, p, 1 - p).prod(1)
+    expected = (chance * loss_of(every)).sum()
+    (slope,) = torch.autograd.grad(expected, logits)
+    # Probabilities of quarters: 64 masks hold every mask as often as it is expected, and no noise is left.
+    sample = every.repeat_interleave((64 * chance).round().long(), 0)
+    assert len(sample) == 64
+    losses = loss_of(sample)
+    estimate = reinforce(logits.detach(), sample, losses) * (losses.std() + LEAST)
+    assert torch.allclose(estimate, slope, atol=1e-5)
+
+
+def test_the_estimate_does_not_depend_on_the_level_of_the_losses_and_hardly_on_their_scale() -> None:
+    stream = torch.Generator().manual_seed(0)
+    masks, logits = torch.rand(32, 3, generator=stream) < 0.4, torch.tensor([-0.3, 0.1, -1.0])
+    losses = loss_of(masks)
+    assert torch.allclose(reinforce(logits, masks, losses + 5), reinforce(logits, masks, losses), atol=1e-5)
+    assert torch.allclose(reinforce(logits, masks, 3 * losses), reinforce(logits, masks, losses), rtol=0.01)
+
+
+def test_losses_that_are_all_alike_move_nothing_and_saturated_heads_stay() -> None:
+    masks = torch.tensor([[True, False, True], [False, True, True]])
+    logits = torch.tensor([0.0, -9.0, 9.0])
+    assert not reinforce(logits, masks, torch.ones(2)).any()
+    assert reinforce(logits, masks, torch.tensor([0.0, 1.0])).ne(0).tolist() == [True, False, False]
+
+
+def test_a_head_that_helps_is_learned_and_one_that_hurts_is_dropped() -> None:
+    def losses(step: int, masks: Tensor) -> Tensor:
+        noise = torch.tensor(seed_stream("noise", step).normal(0, 0.2, masks.shape[:2]), dtype=torch.float32)
+        return loss_of(masks[:, :, 0]) + noise
+
+    ((probabilities,),) = at_the_end(losses, [seed_stream("bandit")], GRID, QUICK)[:, 1:2]
+    helps, hurts, joins = probabilities[0].tolist()
+    assert helps > 0.95
+    assert joins > 0.95
+    assert hurts < 0.05
+
+
+def test_a_learning_rate_goes_its_own_way_whichever_others_are_tried() -> None:
+    def losses(step: int, masks: Tensor) -> Tensor:
+        return loss_of(masks[:, :, 0])
+
+    config = QUICK.replace(mask_steps=30)
+    searched = at_the_end(losses, [seed_stream("rates")], GRID, config)
+    for i, factor in enumerate(config.rate_factors):
+        alone = at_the_end(losses, [seed_stream("rates")], GRID, config.replace(rate_factors=(factor,)))
+        assert torch.equal(alone[:, 0], searched[:, i])
+
+
+def test_what_one_task_learns_does_not_depend_on_the_others() -> None:
+    def losses(step: int, masks: Tensor) -> Tensor:
+        return loss_of(masks[:, :, 0])
+
+    config = QUICK.replace(mask_steps=20)
+    together = at_the_end(losses, [seed_stream(i) for i in range(3)], GRID, config)
+    (alone,) = at_the_end(losses, [seed_stream(1)], GRID, config)
+    assert torch.allclose(alone, together[1], atol=1e-6)
+
+
+def test_heads_that_a_ragged_grid_lacks_are_in_no_mask() -> None:
+    mask = torch.tensor([[True, True], [True, False]])
+    seen = []
+
+    def losses(step: int, masks: Tensor) -> Tensor:
+        seen.append(masks)
+        return masks.float().sum((2, 3))
+
+    at_the_end(losses, [seed_stream("ragged")], mask, QUICK.replace(mask_steps=5))
+    assert torch.cat(seen).any(0).any(0).tolist() == mask.tolist()
+
+
+def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were_drawn(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    config = SMALL.replace(masks_per_step=150, rate_factors=(1.0,))  # two tasks: more rows than one decode takes
+    context = bench_of(demo, demo_tasks, config)
+    asked = _Queries(context)
+    masks = torch.tensor(seed_stream("masks").random((2, 150, *demo.grid.shape)) < 0.3)
+    found = asked.losses(4, masks)
+    for i, task in enumerate(context.tasks.values()):
+        row = task.train[int(asked.rows[4, i])]
+        held = CachedQueries(demo, zero_shot_prompts([row], config.template))
+        embedding = torch.tensor(mask_embeddings(context)[task.name].mean)
+        answers = held.answers(masks[i].float(), embedding[None])
+        assert torch.allclose(found[i], -answers.log_prob[:, 0], atol=1e-4)
+
+
+def test_a_task_learns_the_same_whoever_else_is_on_the_bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    together = bernoulli_masks(bench_of(demo, demo_tasks))["antonym"]
+    alone = bernoulli_masks(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False))["antonym"]
+    assert np.allclose(alone.values, together.values, atol=1e-4)
+
+
+def test_rows_of_test_are_not_asked(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    context = bench_of(demo, demo_tasks)
+    blind = bench_of(demo, {name: without_test_rows(task) for name, task in demo_tasks.items()})
+    for name, scores in bernoulli_masks(blind).items():
+        assert np.array_equal(scores.values, bernoulli_masks(context)[name].values)
+        assert best_masks(blind)[name] == best_masks(context)[name]
+
+
+def without_test_rows(task: sl.Task) -> sl.Task:
+    """Return a task that draws as the given one and has no rows of test."""
+    bare = sl.Task(task.name, task.train, task.valid, task.test, task.family)
+    assert bare.digest == task.digest  # kept from here on
+    object.__setattr__(bare, "test", ())
+    return bare
+
+
+def test_the_loss_of_a_checkpoint_is_that_of_its_masks_on_valid(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    """Probabilities of 0 and 1 leave one mask, whatever is drawn."""
+    context = bench_of(demo, demo_tasks)
+    certain = torch.tensor(seed_stream("certain").random((2, *demo.grid.shape)) < 0.3).float()
+    held = CachedQueries(demo, zero_shot_prompts(context.valid_rows("antonym"), SMALL.template))
+    embedding = torch.tensor(mask_embeddings(context)["antonym"].mean)[None]
+    expected = -held.answers(certain, embedding).log_prob.mean(1)
+    # A thousandth of the draws is the other way at each head.
+    assert valid_losses(context, "antonym", certain) == pytest.approx(expected.tolist(), abs=0.2)
+    assert valid_losses(context, "antonym", certain[:1]) == pytest.approx(valid_losses(context, "antonym", certain)[:1])
+
+
+def test_the_embedding_of_masks_is_that_of_the_source_or_of_the_comparison(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    for changes, (n_prompts, n_shots) in (({}, (100, 4)), ({"mask_prompts": None, "mask_shots": None}, (8, 3))):
+        context = bench_of(demo, demo_tasks, SMALL.replace(n_shots=3, **changes))
+        for embedding in mask_embeddings(context).values():
+            assert (embedding.n_prompts, embedding.n_shots) == (n_prompts, n_shots)
+
+
+def test_the_best_mask_holds_the_planted_heads_and_not_the_one_that_works_against_them(planted: LensModel) -> None:
+    config = ComparisonConfig(template=TEMPLATE, n_shots=8, mask_steps=250)
+    context = ComparisonContext(planted, planted_tasks(), config, progress=False)
+    for task, heads in best_masks(context).items():
+        assert set(sl.HeadSet.of(planted.grid, CARRIERS[task[-1]])) <= set(heads)
+        assert sl.Head.parse(COUNTER) not in heads
+
+
+def test_the_best_mask_is_drawn_from_the_probabilities(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    context = bench_of(demo, demo_tasks, SMALL.replace(mask_steps=1, mask_lr=50.0))  # one step to nearly 0 or 1
+    for task, heads in best_masks(context).items():
+        decided = bernoulli_masks(context)[task].values
+        assert set(np.unique(decided.round(3))) == {0.0, 1.0}
+        assert (heads.mask() == (decided > 0.5)).mean() > 0.95
+
+
+def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    context = bench_of(demo, demo_tasks)
+    for task, scores in bernoulli_masks(context).items():
+        n_valid = len(context.tasks[task].valid)
+        # The embedding, and for three rates ten steps of 32 masks and eleven evaluations of ten.
+        assert scores.n_forwards == 100 + 3 * (10 * 32 + 11 * 10 * n_valid)
+        shown = set(mask_embeddings(context)[task].labelled_rows)
+        assert scores.n_labelled is not None
+        assert len(shown) <= scores.n_labelled - n_valid <= len(shown) + 10
+        judged = set(judged_rows(context, task))
+        assert len(judged) == 50
+        n_rows = mask_labelled(context, task) - n_valid
+        assert max(len(shown | judged), scores.n_labelled - n_valid) <= n_rows <= len(shown | judged) + 10
+    assert bernoulli_masks(context) is bernoulli_masks(context)
+
+
+def test_a_loss_that_is_not_a_number_is_an_error(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    assert isinstance(demo, BridgeModel)
+    with pytest.raises(sl.ModelError, match="not finite"):
+        bernoulli_masks(bench_of(Faulty(demo, after=2), demo_tasks))

@@ -1,0 +1,77 @@
+"""Weights of the learnable task vector: their sign, their start, and what they do."""
+
+import numpy as np
+import torch
+
+import site_lens as sl
+from site_lens.activations.cached_queries import CachedQueries
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.learned_weights import head_weights
+from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from tests.planted import CARRIERS, COUNTER
+
+SMALL = ComparisonConfig(n_prompts=8, n_shots=4, weight_steps=25, site=sl.SiteConfig(batch_size=4))
+
+
+def bench_of(model: LensModel, tasks: dict[str, sl.Task], **changes: object) -> ComparisonContext:
+    two = [tasks["antonym"], tasks["choose_last_of_3"]]
+    return ComparisonContext(model, two, SMALL.replace(**changes), progress=False)
+
+
+def test_carriers_weigh_more_than_zero_what_works_against_the_task_less_and_idle_heads_nothing(
+    planted_bench: ComparisonContext,
+) -> None:
+    for task, scores in head_weights(planted_bench).items():
+        carriers = CARRIERS[task[-1]]
+        assert min(scores[head] for head in carriers) > 0.5
+        assert scores[COUNTER] < -0.5
+        idle = ~sl.HeadSet.of(scores.grid, [*carriers, COUNTER]).mask()
+        assert np.abs(scores.values[idle]).max() < 1e-3
+
+
+def test_the_first_step_goes_from_zero_by_the_learning_rate_either_way(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    context = bench_of(demo, demo_tasks, weight_steps=1, rate_factors=(1.0,))
+    lr = context.config.weight_lr
+    for scores in head_weights(context).values():
+        assert np.allclose(np.abs(scores.values), lr, rtol=1e-3)
+        assert 0 < (scores.values > 0).mean() < 1
+
+
+def test_added_with_their_weights_the_mean_outputs_make_the_answers_more_probable(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    context = bench_of(demo, demo_tasks)
+    for task, scores in head_weights(context).items():
+        held = CachedQueries(demo, zero_shot_prompts(context.tasks[task].train, context.config.template))
+        weights = torch.tensor(scores.values)
+        maps = torch.stack([torch.zeros_like(weights), weights, -weights])
+        plain, added, taken = held.answers(maps, context.mean_z(task)[None], rule="additive").log_prob.mean(1).tolist()
+        assert added > plain + 0.5
+        assert taken < plain
+
+
+def test_weights_may_have_either_sign_and_are_no_gates(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    scores = head_weights(bench_of(demo, demo_tasks))["antonym"]
+    assert scores.values.min() < 0 < scores.values.max()
+    assert not isinstance(scores, sl.HeadGates)
+    assert "negative" in scores.meaning
+
+
+def test_a_task_weighs_the_same_whoever_else_is_on_the_bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    together = head_weights(bench_of(demo, demo_tasks))["antonym"]
+    alone = head_weights(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False))["antonym"]
+    assert np.allclose(alone.values, together.values, atol=1e-4)
+
+
+def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    context = bench_of(demo, demo_tasks, weight_steps=2)
+    for task, scores in head_weights(context).items():
+        n_valid = min(64, len(context.tasks[task].valid))
+        assert scores.n_forwards == 8 + 3 * (2 * 2 * 4 + 3 * n_valid)
+        n_shown = len(context.embeddings()[task].labelled_rows)
+        assert scores.n_labelled is not None
+        assert n_shown <= scores.n_labelled - n_valid <= n_shown + 2 * 4

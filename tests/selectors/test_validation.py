@@ -1,0 +1,137 @@
+"""The choice of checkpoint and learning rate: the lowest loss on valid, the same way for every rival."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import site_lens as sl
+from site_lens.methods.method import prompting
+from site_lens.methods.registry import BASELINES
+from site_lens.methods.validation import valid_losses, valid_questions
+from site_lens.models.protocol import LensModel
+from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.registry import scores_of
+from site_lens.selectors.validation import Checkpoint, choose_checkpoint
+
+TRAINED = ("lora", "context_scalars", "learned_task_vector", "head_replacement")
+"""Rivals with an optimiser."""
+
+SHORT = sl.ComparisonConfig(
+    n_prompts=6, n_shots=4, site=sl.SiteConfig(n_steps=20, eval_every=5, batch_size=4), lora_steps=12, lora_batch=4,
+    context_epochs=6, weight_steps=12, l0_steps=12, mask_steps=12, masks_per_step=4, mask_prompts=6,
+)  # fmt: skip
+
+
+def run(*losses: float) -> list[Checkpoint[str]]:
+    return [Checkpoint(10 * i, loss, f"{loss:g} after {10 * i}") for i, loss in enumerate(losses)]
+
+
+def chosen(runs: dict[float, list[Checkpoint[str]]]) -> str:
+    return choose_checkpoint("planted", runs, n_steps=20).state
+
+
+def test_the_planted_lowest_loss_is_kept_wherever_it_stands() -> None:
+    for rate in (0.1, 0.2, 0.4):
+        for step in range(3):
+            losses = {each: [3.0, 2.0, 2.5] for each in (0.1, 0.2, 0.4)}
+            losses[rate][step] = 1.0
+            found = choose_checkpoint("planted", {each: run(*some) for each, some in losses.items()}, n_steps=20)
+            assert found.state == f"1 after {10 * step}"
+            (note,) = found.notes
+            assert all(part in note for part in (f"after {10 * step} of 20", f"rate {rate:g},", "0.1, 0.2, 0.4"))
+
+
+def test_of_equal_losses_the_earlier_rate_and_step_are_kept() -> None:
+    assert chosen({0.1: run(3, 2, 2), 0.2: run(2, 2, 2)}) == "2 after 10"
+
+
+def test_a_rate_that_became_nonfinite_is_left_out_as_a_whole_and_said() -> None:
+    broken = run(1.0, float("nan"))
+    found = choose_checkpoint("planted", {0.1: run(3, 2), 0.2: broken}, n_steps=10)
+    assert found.state == "2 after 10"
+    assert len(found.notes) == 2
+    assert "0.2" in found.notes[1]
+    with pytest.raises(sl.FitError):
+        choose_checkpoint("planted", {0.2: broken, 0.4: run(float("inf"))}, n_steps=10)
+
+
+def test_nothing_is_read_behind_a_loss_that_is_no_number() -> None:
+    def breaking() -> Iterator[Checkpoint[str]]:
+        yield Checkpoint(0, float("nan"), "")
+        raise AssertionError
+
+    assert chosen({0.1: run(1.0), 0.2: breaking()}) == "1 after 0"  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("n_steps", [1, 12, 100, 200, 500, 600])
+def test_every_rival_has_as_many_checkpoints_as_site(n_steps: int) -> None:
+    for site in (sl.SiteConfig(), sl.SiteConfig.quick(), sl.SiteConfig.paper()):
+        config = sl.ComparisonConfig(site=site)
+        of_site = 1 + site.n_steps // site.eval_every
+        found = [step for step in range(n_steps + 1) if config.evaluates_at(step, n_steps)]
+        assert found[0] == 0
+        assert found[-1] == n_steps
+        if n_steps % (of_site - 1) == 0:
+            assert len(found) == of_site
+
+
+def test_site_keeps_its_published_rate_and_chooses_on_the_rows_that_rivals_do(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    context = ComparisonContext(demo, demo_tasks["antonym"], SHORT.replace(n_valid=7), progress=False)
+    fit = context.fits()["antonym"]
+    assert (fit.config.lr, fit.config.keep, fit.n_valid) == (0.2, "best", 7)
+    for name in TRAINED:
+        blind = ComparisonContext(demo, demo_tasks["antonym"], SHORT.replace(n_valid=1), progress=False)
+        more = BASELINES[name].make(context, "antonym").n_labelled - BASELINES[name].make(blind, "antonym").n_labelled
+        assert more == 6, name
+
+
+@pytest.mark.parametrize("name", TRAINED[:3])
+def test_the_kept_rate_is_the_best_on_valid_of_those_that_are_tried_alone(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], name: str
+) -> None:
+    def loss(factors: tuple[float, ...]) -> float:
+        context = ComparisonContext(demo, demo_tasks["antonym"], SHORT.replace(rate_factors=factors), progress=False)
+        method = BASELINES[name].make(context, "antonym")
+        return valid_losses(context, valid_questions(context, "antonym"), [method])[0]
+
+    alone = [loss((factor,)) for factor in (0.3, 3.0)]
+    assert loss((0.3, 3.0)) == pytest.approx(min(alone), abs=1e-4)
+    assert abs(alone[0] - alone[1]) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["lora", "context_scalars", "learned_task_vector"])
+def test_a_training_that_only_harms_is_not_kept(demo: LensModel, demo_tasks: dict[str, sl.Task], name: str) -> None:
+    """Rates so high that every step makes the model worse: what is kept is the start."""
+    config = SHORT.replace(lora_lr=50.0, context_lr=1000.0, weight_lr=1000.0)
+    context = ComparisonContext(demo, demo_tasks["antonym"], config, progress=False)
+    method = BASELINES[name].make(context, "antonym")
+    assert "was kept after 0 of" in method.notes[0]
+    if name != "context_scalars":  # which begins with a tenth of its vectors
+        plain, found = valid_losses(context, valid_questions(context, "antonym"), [prompting(0), method])
+        assert found == pytest.approx(plain, abs=1e-5)
+
+
+def test_trained_selectors_say_which_rate_and_checkpoint_they_are_of(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    context = ComparisonContext(demo, demo_tasks["antonym"], SHORT, progress=False)
+    for name in ("head_weights", "hard_concrete", "bernoulli_masks"):
+        (note,) = scores_of(context, name)["antonym"].notes
+        assert "of 12 steps" in note
+        assert "chosen on valid" in note
+    for name in TRAINED:
+        assert "chosen on valid" in BASELINES[name].make(context, "antonym").notes[0]
+
+
+def test_a_law_that_costs_something_is_not_kept_before_it_is_met(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    """Hard-concrete gates begin open, and some lose on valid as they are closed: the density decides."""
+    config = SHORT.replace(l0_steps=60, l0_density=0.1)
+    scores = scores_of(ComparisonContext(demo, demo_tasks["antonym"], config, progress=False), "hard_concrete")[
+        "antonym"
+    ]
+    assert np.mean(scores.values) == pytest.approx(0.1, abs=0.03)

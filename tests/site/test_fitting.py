@@ -1,0 +1,382 @@
+"""The laws of the joint fit, and what happens when something goes wrong."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import site_lens as sl
+from site_lens.heads.scores import HeadGates
+from site_lens.models.bridge import BridgeModel
+from site_lens.models.kv_cache import CachePrefix
+from site_lens.models.protocol import Edit, LensModel, Prefix
+
+SMALL = sl.SiteConfig(n_steps=30, n_prompts=8, n_shots=4, n_valid=10, eval_every=10)
+
+
+@pytest.fixture(scope="module")
+def joint(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFits:
+    return sl.fit_site(demo, demo_tasks, SMALL)
+
+
+def gap(one: sl.SiteFit, other: sl.SiteFit) -> float:
+    return float(np.abs(one.trace.alphas - other.trace.alphas).max())
+
+
+def test_a_joint_fit_equals_the_separate_fits(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
+) -> None:
+    for name, task in demo_tasks.items():
+        alone = sl.fit_site(demo, task, SMALL)[name]
+        assert gap(alone, joint[name]) < 1e-4
+        assert alone.labelled_rows == joint[name].labelled_rows
+
+
+def test_the_same_seed_gives_the_same_record_to_the_last_bit(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
+) -> None:
+    again = sl.fit_site(demo, demo_tasks, SMALL)
+    assert all(again[name] == joint[name] for name in demo_tasks)
+
+
+def test_no_global_state_is_touched(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
+    with torch.no_grad():
+        sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(init="random"))
+        assert not torch.is_grad_enabled()
+    assert torch.equal(before[0], torch.random.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
+    assert not torch.is_anomaly_enabled()
+
+
+def test_fits_of_different_settings_share_a_batch_and_stay_themselves(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    task = demo_tasks["antonym"]
+    embedding = sl.capture_embeddings(demo, [task], n_prompts=8, n_shots=4)["antonym"]
+    configs = {
+        "slow": SMALL.replace(lr=0.05, n_steps=17, batch_size=3),
+        "zero": SMALL.replace(embedding="zero"),
+        "answer": SMALL.replace(loss="answer", eval_every=7),
+        "null": SMALL.replace(null="shuffled_answers"),
+        "random": SMALL.replace(init="random"),
+        "added": SMALL.replace(mix="additive"),
+        "rounded": SMALL.replace(prefix_dtype="bfloat16"),
+    }
+    configs = {name: config.replace(n_steps=min(config.n_steps, 20)) for name, config in configs.items()}
+    together = sl.fit_variants(demo, {k: [sl.SiteJob(task, c, embedding)] for k, c in configs.items()})
+    for name, config in configs.items():
+        alone = sl.fit_variants(demo, {name: [sl.SiteJob(task, config, embedding)]})[name]["antonym"]
+        assert gap(alone, together[name]["antonym"]) < 1e-4, name
+        assert len(alone.trace.loss) == config.n_steps
+
+
+def test_prefixes_in_bfloat16_are_asked_for_and_change_a_fit_a_little(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    task = demo_tasks["antonym"]
+    embedding = sl.capture_embeddings(demo, [task], n_prompts=8, n_shots=4)
+    exact, rounded = (
+        sl.fit_site(demo, task, SMALL.replace(prefix_dtype=dtype), embeddings=embedding)["antonym"]
+        for dtype in ("model", "bfloat16")
+    )
+    assert rounded.config.prefix_dtype == "bfloat16"
+    assert 0 < gap(exact, rounded) < 0.1
+
+
+def test_a_tight_budget_changes_memory_not_the_fit(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
+) -> None:
+    few = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]]
+    tight = sl.fit_site(demo, few, SMALL, budget_bytes=200_000)
+    assert all(gap(fit, joint[name]) < 1e-4 for name, fit in tight.items())
+
+
+def test_validation_loss_falls_and_the_best_evaluation_is_kept(joint: sl.SiteFits) -> None:
+    for fit in joint.values():
+        best = int(np.argmin(fit.trace.valid_loss))
+        assert fit.trace.valid_loss[best] < fit.trace.valid_loss[0]
+        assert fit.kept_step == fit.trace.eval_steps[best]
+        assert np.array_equal(fit.gates.values, fit.trace.alphas[best])
+
+
+def test_keep_last_keeps_the_last_evaluation(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    fit = sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(keep="last", n_steps=25))["antonym"]
+    assert fit.trace.eval_steps == (0, 10, 20, 25)
+    assert fit.kept_step == 25
+    assert np.array_equal(fit.gates.values, fit.trace.alphas[-1])
+
+
+def test_the_first_evaluation_shows_the_start(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    starts = {"constant": SMALL.replace(init=0.2), "half": SMALL}
+    task = demo_tasks["antonym"]
+    for name, config in starts.items():
+        fit = sl.fit_site(demo, task, config.replace(n_steps=1))["antonym"]
+        assert np.allclose(fit.trace.alphas[0], {"constant": 0.2, "half": 0.5}[name])
+    warm = HeadGates.constant(demo.grid, 0.0).replace(values=np.linspace(0, 1, 48).reshape(6, 8))
+    fit = sl.fit_site(demo, task, SMALL.replace(n_steps=1), warm_starts={"antonym": warm})["antonym"]
+    assert np.allclose(fit.trace.alphas[0], np.clip(warm.values, 0.01, 0.99), atol=1e-6)
+
+
+def test_random_starts_differ_by_seed(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    fits = sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(init="random", n_steps=1), seeds=[0, 1])
+    first, second = fits["antonym", 0].trace.alphas[0], fits["antonym", 1].trace.alphas[0]
+    assert np.abs(first - second).max() > 0.1
+    assert first.std() > 0.2
+
+
+def test_one_shared_alpha_map_serves_all_tasks(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    fits = sl.fit_site(demo, demo_tasks, SMALL.replace(shared=True))
+    maps = [fit.gates.values for fit in fits.values()]
+    assert all(np.array_equal(maps[0], other) for other in maps)
+    assert set(fits["antonym"].shared_with) == set(demo_tasks) - {"antonym"}
+    assert fits["antonym"].embedding != fits["english-french"].embedding
+    assert len({fit.n_labelled for fit in fits.values()}) == 1  # all rows trained the one map
+    assert fits["antonym"].n_labelled == sum(len(fit.labelled_rows) + fit.n_valid for fit in fits.values())
+
+
+def test_alphas_are_shared_within_a_set_and_never_with_another(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    tasks, config = list(demo_tasks.values())[:2], SMALL.replace(shared=True, n_steps=5)
+    jobs = [
+        sl.SiteJob(task, config, embedding)
+        for task, embedding in zip(
+            tasks, sl.capture_embeddings(demo, tasks, n_prompts=2, n_shots=3).values(), strict=True
+        )
+    ]
+    sets = {"both": jobs, "zeros": [replace(job, embedding=job.embedding.zeros()) for job in jobs], "one": jobs[:1]}
+    found = sl.fit_variants(demo, sets)
+    for name, members in sets.items():
+        alone = sl.fit_variants(demo, {name: members})[name]
+        assert all(gap(found[name][task], fit) < 1e-4 for task, fit in alone.items()), name
+    assert gap(found["both"][tasks[0].name], found["zeros"][tasks[0].name]) > 1e-3
+    assert found["one"][tasks[0].name].shared_with == ()
+
+
+def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    config = SMALL.replace(patience=1, lr=3.0, n_steps=60, eval_every=5)
+    fits = sl.fit_site(demo, demo_tasks, config)
+    stopped = [fit for fit in fits.values() if fit.status == "early_stop"]
+    assert stopped
+    for fit in stopped:
+        assert len(fit.trace.loss) < 60
+        assert len(fit.trace.valid_loss) - 1 - int(np.argmin(fit.trace.valid_loss)) == 1
+        full = sl.fit_site(demo, demo_tasks[fit.task], config.replace(patience=None))[fit.task]
+        assert np.abs(full.trace.alphas[: len(fit.trace.alphas)] - fit.trace.alphas).max() < 1e-4
+
+
+def test_a_fit_that_is_no_better_than_its_start_is_called_diverged(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
+) -> None:
+    good = {name: fit.gates for name, fit in joint.items()}
+    fits = sl.fit_site(demo, demo_tasks, SMALL.replace(lr=50.0, n_steps=5), warm_starts=good)
+    worse = [fit for fit in fits.values() if min(fit.trace.valid_loss[1:]) >= fit.trace.valid_loss[0]]
+    assert worse
+    assert all((fit.status == "diverged") == (fit in worse) for fit in fits.values())
+    assert all(fit.kept_step == 0 for fit in worse)
+
+
+@pytest.mark.parametrize("eval_every", [1, 4, 10])
+def test_converged_does_not_depend_on_how_often_alphas_are_looked_at(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], eval_every: int
+) -> None:
+    moving = SMALL.replace(n_steps=12, eval_every=eval_every)
+    still = moving.replace(lr=1e-4)
+    assert sl.fit_site(demo, demo_tasks["antonym"], moving)["antonym"].status == "step_limit"
+    assert sl.fit_site(demo, demo_tasks["antonym"], still)["antonym"].status == "converged"
+
+
+def test_another_tasks_embedding_may_be_used_and_is_noted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    other = sl.capture_embeddings(demo, [demo_tasks["english-french"]], n_prompts=4, n_shots=4)["english-french"]
+    fit = sl.fit_site(demo, demo_tasks["antonym"], SMALL, embeddings={"antonym": other})["antonym"]
+    assert fit.embedding == other
+    assert any("mixes in an embedding of 'english-french'" in note for note in fit.notes)
+    assert fit.n_labelled == len(fit.labelled_rows) + len(other.labelled_rows) + 10
+
+
+def test_the_zero_embedding_control_mixes_in_zeros_and_uses_no_demonstrations(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    config = SMALL.replace(embedding="zero", n_queries=5)
+    fit = sl.fit_site(demo, demo_tasks["antonym"], config)["antonym"]
+    assert not fit.embedding.mean.any()
+    assert len(fit.labelled_rows) == 5
+
+
+def test_only_as_many_training_queries_as_asked_for_are_drawn(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    fit = sl.fit_site(demo, task, SMALL.replace(n_queries=3))["antonym"]
+    assert len(set(fit.labelled_rows) - set(fit.embedding.labelled_rows)) <= 3
+
+
+def test_a_whole_answer_loss_of_one_token_answers_is_the_first_token_loss(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    task = demo_tasks["antonym"]
+    first = sl.fit_site(demo, task, SMALL.replace(loss="first_token"))["antonym"]
+    whole = sl.fit_site(demo, task, SMALL.replace(loss="answer"))["antonym"]
+    assert gap(first, whole) < 1e-4
+
+
+def test_a_whole_answer_loss_is_that_of_teacher_forcing_over_the_full_sequence(demo: LensModel) -> None:
+    rows = [sl.Example(w, (f"{w} {w} dog",)) for w in ("hot", "big", "old", "red", "day", "man", "tree", "one")]
+    task = sl.Task("echo", tuple(rows[:5]), tuple(rows[5:7]), tuple(rows[7:]))
+    config = SMALL.replace(loss="answer", n_steps=1, n_shots=2)
+    fit = sl.fit_site(demo, task, config)["echo"]
+    mean = torch.tensor(fit.embedding.mean)
+    losses = []
+    for row in task.valid:
+        prompt = sl.PromptTemplate().render([], row)
+        ids, answer = demo.encoder.encode([prompt.text])[0], demo.encoder.answers([prompt.text], [prompt.answer])[0][0]
+        assert len(answer) == 3
+        for i, token in enumerate(answer):
+            half = [Edit(layer, partial(halfway, mean[layer]), len(ids) - 1) for layer in range(6)]
+            logits = forward_ids(demo, ids + answer[:i], half)
+            losses.append(-float(logits.log_softmax(-1)[token]))
+    assert fit.trace.valid_loss[0] == pytest.approx(np.mean(losses), abs=1e-4)
+
+
+def halfway(mean: Tensor, z: Tensor) -> Tensor:
+    return 0.5 * z + 0.5 * mean
+
+
+def forward_ids(model: LensModel, ids: Sequence[int], edits: Sequence[Edit]) -> Tensor:
+    from site_lens.models.protocol import Batch
+
+    return model.forward(Batch.of([ids], pad=0, device=model.device), edits)[0]
+
+
+def test_an_embedding_of_the_wrong_shape_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    right = sl.capture_embeddings(demo, [demo_tasks["antonym"]], n_prompts=2, n_shots=2)["antonym"]
+    with pytest.raises(sl.InputError, match=r"needs \(layer head d_head\) = \(6, 8, 32\)"):
+        right.replace(mean=right.mean[:3], spread=right.spread[:3])
+
+
+class Faulty(BridgeModel):
+    """A model whose logits stop being numbers after some decodes, for prompts of at least so many tokens."""
+
+    def __init__(self, model: BridgeModel, *, after: int, from_length: int = 0) -> None:
+        super().__init__(model.host, model.encoder, model.identity)
+        self.left = after
+        self.from_length = from_length
+
+    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, CachePrefix]:
+        logits, grown = super().decode(prefix, tail, edits)
+        self.left -= 1
+        if self.left < 0:
+            longer = prefix.lengths + 1 >= self.from_length
+            logits = torch.where(longer[:, None, None], torch.nan, logits)
+        return logits, grown
+
+
+def test_a_loss_that_is_not_a_number_is_reported_with_task_step_and_advice(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    assert isinstance(demo, BridgeModel)
+    tasks = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]]
+    longer = min(len(ids) for ids in demo.encoder.encode([f"Q: {row.input}\nA:" for row in tasks[1].train]))
+    reference = sl.fit_site(demo, tasks, SMALL)
+    with pytest.raises(sl.FitError, match="'choose_last_of_3'") as caught:
+        sl.fit_site(Faulty(demo, after=5, from_length=longer), tasks, SMALL)  # one evaluation and four steps are fine
+    assert isinstance(caught.value.fits, sl.SiteFits)
+    broken, fine = caught.value.fits["choose_last_of_3"], caught.value.fits["antonym"]
+    assert broken.status == "nonfinite"
+    assert len(broken.trace.loss) == 4
+    row = tasks[1].train[int(broken.notes[-1].split(" row ")[1].split()[0])]
+    assert all(said in broken.notes[-1] for said in (broken.task, row.input, "float32"))
+    assert gap(fine, reference["antonym"]) < 1e-4  # the others of the batch went on as if nothing had happened
+    kept = sl.fit_site(Faulty(demo, after=5, from_length=longer), tasks, SMALL, throw=False)
+    assert kept["choose_last_of_3"].status == "nonfinite"
+
+
+def test_a_fit_that_never_had_a_finite_loss_keeps_its_start_and_can_be_saved(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+) -> None:
+    assert isinstance(demo, BridgeModel)
+    fit = sl.fit_site(Faulty(demo, after=0), demo_tasks["antonym"], SMALL, throw=False)["antonym"]
+    assert fit.status == "nonfinite"
+    assert np.allclose(fit.gates.values, 0.5)
+    sl.save(fit, tmp_path / "fit")
+    assert sl.load(tmp_path / "fit") == fit
+
+
+def test_a_seed_that_comes_twice_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    with pytest.raises(sl.InputError, match="a seed comes twice"):
+        sl.fit_site(demo, demo_tasks["antonym"], SMALL, seeds=[1, 1])
+
+
+def test_no_task_at_all_is_refused(demo: LensModel) -> None:
+    with pytest.raises(sl.InputError, match="at least one task"):
+        sl.fit_site(demo, [])
+
+
+def test_a_fit_says_which_rows_it_asked_so_that_other_code_can_follow_it(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
+) -> None:
+    for fit in joint.values():
+        assert fit.trace.train_rows.shape == (SMALL.n_steps, SMALL.batch_size)
+        asked = {int(row) for row in fit.trace.train_rows.flat}
+        assert asked | set(fit.embedding.labelled_rows) == set(fit.labelled_rows)
+    # The loss of the first step is that of the rows it names, at alpha 0.5, task by task.
+    fit, task = joint["antonym"], demo_tasks["antonym"]
+    rows = [task.train[int(row)] for row in fit.trace.train_rows[0]]
+    half = sl.SiteFits([fit.replace(gates=HeadGates.constant(demo.grid, 0.5))])
+    asked_again = sl.Task("antonym", task.train, task.valid, tuple(rows))
+    measured = sl.evaluate(demo, asked_again, half, n_shots=1)["antonym"]
+    assert -measured.log_prob[measured.methods.index("site")].mean() == pytest.approx(fit.trace.loss[0], abs=1e-4)
+
+
+def test_with_shared_alphas_each_row_of_a_batch_asks_one_task(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    fits = sl.fit_site(demo, demo_tasks, SMALL.replace(shared=True, n_steps=5))
+    asked = np.stack([fit.trace.train_rows >= 0 for fit in fits.values()])
+    assert (asked.sum(0) == 1).all()
+    assert asked.any(axis=(1, 2)).all()
+
+
+def test_rows_of_valid_count_only_where_they_chose_something(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    used = {keep: sl.fit_site(demo, task, SMALL.replace(keep=keep, n_steps=2))["antonym"] for keep in ("best", "last")}
+    assert (used["best"].n_valid, used["last"].n_valid) == (10, 0)
+
+
+def test_shared_alphas_take_one_warm_start(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    starts = {name: HeadGates.constant(demo.grid, 0.1 + 0.2 * i) for i, name in enumerate(demo_tasks)}
+    with pytest.raises(sl.InputError, match="different warm starts"):
+        sl.fit_site(demo, demo_tasks, SMALL.replace(shared=True), warm_starts=starts)
+
+
+def test_zeros_are_mixed_in_by_the_convex_rule_only() -> None:
+    with pytest.raises(sl.InputError, match="zeros changes nothing under mix='additive'"):
+        sl.SiteConfig(embedding="zero", mix="additive")
+
+
+def test_tails_padded_beyond_the_context_do_no_harm(tmp_path: Path) -> None:
+    from tests.tiny_models import save_tiny
+
+    small = sl.load_model(save_tiny("gpt2", tmp_path, n_ctx=24))  # learned positions: one too far is an IndexError
+    words = ("hot", "big", "old", "red", "day", "man", "one", "two")
+    long = [sl.Example(" ".join([w] * 14), (w,)) for w in words]
+    short = [sl.Example(w, (" ".join([w] * 12),)) for w in words]
+    tasks = [sl.Task(n, tuple(r[:5]), tuple(r[5:7]), tuple(r[7:])) for n, r in (("long", long), ("short", short))]
+    embeddings = {task.name: sl.capture_embeddings(small, task, n_prompts=2, n_shots=0)[task.name] for task in tasks}
+    config = SMALL.replace(loss="answer", n_steps=3)
+    together = sl.fit_site(small, tasks, config, embeddings=embeddings)
+    for task in tasks:
+        assert gap(sl.fit_site(small, task, config, embeddings=embeddings)[task.name], together[task.name]) < 1e-4
+
+
+def test_embeddings_that_are_none_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    with pytest.raises(sl.InputError, match="TaskEmbedding"):
+        sl.fit_site(demo, task, SMALL, embeddings={"antonym": np.zeros((6, 8, 24))})  # type: ignore[dict-item]
+    with pytest.raises(sl.InputError, match="no embedding for task 'antonym'"):
+        sl.fit_site(demo, task, SMALL, embeddings={})
+    own = sl.capture_embeddings(demo, task, n_prompts=2, n_shots=2)
+    with pytest.raises(sl.InputError, match="TaskEmbedding"):
+        sl.fit_site(demo, task, SMALL, embeddings=own["antonym"])  # type: ignore[arg-type]
+    with pytest.raises(sl.InputError, match="bring their own"):
+        sl.fit_site(demo, task, SMALL, embeddings=own, template=sl.PromptTemplate())

@@ -1,0 +1,83 @@
+"""Coverage of the intervals, simulated: they cover what they say, or more."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from site_lens.stats.intervals import mean_interval, paired_difference, wilson
+from site_lens.stats.paired_tests import Paired
+
+N_RUNS = 2000
+LEAST = 0.93
+"""Least coverage at a nominal 95 %. A coverage of 95 % is measured to .005 (one standard error) in 2,000 runs."""
+
+Stream = np.random.Generator
+
+
+def accuracies(stream: Stream, n: int, tied: float) -> tuple[NDArray[np.float64], float]:
+    """Accuracies of tasks: Beta(4, 1.5), and 1.0 for a share of the tasks. Returns (run task) and their true mean."""
+    found = stream.beta(4, 1.5, (N_RUNS, n))
+    found[stream.random((N_RUNS, n)) < tied] = 1.0
+    return found, tied + (1 - tied) * 4 / 5.5
+
+
+def test_intervals_of_a_mean_over_tasks_cover_also_where_tasks_tie_at_1() -> None:
+    stream = np.random.default_rng(0)
+    for tied in (0.0, 0.3, 0.5, 0.8, 0.9):
+        for n in (2, 3, 5, 8, 16):
+            runs, truth = accuracies(stream, n, tied)
+            found = [mean_interval(one) for one in runs]
+            covered = np.mean([one.low <= truth <= one.high for one in found])
+            assert covered >= LEAST, f"{n} tasks, {tied:.0%} of them at 1.0: {covered:.3f}"
+            assert all(one.high > one.low for one in found)
+
+
+def test_intervals_of_a_mean_over_tasks_cover_where_accuracies_are_shares_of_few_queries() -> None:
+    stream = np.random.default_rng(1)
+    for n_queries in (11, 42):
+        for n in (3, 5, 8, 16):
+            skill = stream.beta(4, 1.5, (N_RUNS, n))
+            runs = stream.binomial(n_queries, skill) / n_queries
+            covered = np.mean([one.low <= 4 / 5.5 <= one.high for one in map(mean_interval, runs)])
+            assert covered >= LEAST, f"{n} tasks of {n_queries} queries: {covered:.3f}"
+
+
+def test_intervals_of_a_mean_gain_cover_also_where_most_tasks_gain_nothing() -> None:
+    stream = np.random.default_rng(2)
+    for nothing in (0.0, 0.5, 0.8):
+        for n in (3, 5, 8, 16):
+            gains = stream.normal(0.1, 0.1, (N_RUNS, n))
+            gains[stream.random((N_RUNS, n)) < nothing] = 0.0
+            truth = 0.1 * (1 - nothing)
+            covered = np.mean([one.low <= truth <= one.high for one in map(mean_interval, gains)])
+            assert covered >= LEAST, f"{n} tasks, {nothing:.0%} without a gain: {covered:.3f}"
+
+
+def test_paired_intervals_cover_over_queries() -> None:
+    stream = np.random.default_rng(3)
+    for up, down in ((0.0, 0.0), (0.02, 0.0), (0.1, 0.02), (0.3, 0.3), (0.6, 0.05), (0.9, 0.0), (1.0, 0.0)):
+        for n in (10, 20, 42, 100, 500):
+            kinds = stream.choice([1.0, -1.0, 0.0], (N_RUNS, n), p=[up, down, 1 - up - down])
+            found = [paired_difference(one) for one in kinds]
+            covered = np.mean([one.low <= up - down <= one.high for one in found])
+            assert covered >= LEAST, f"{n} queries, {up} for and {down} against: {covered:.3f}"
+
+
+def test_wilsons_interval_covers_on_average_over_accuracies() -> None:
+    stream = np.random.default_rng(4)
+    for n in (20, 42, 100):
+        skill = stream.uniform(0, 1, N_RUNS)
+        found = [wilson(int(right), n) for right in stream.binomial(n, skill)]
+        covered = np.mean([one.low <= truth <= one.high for one, truth in zip(found, skill, strict=True)])
+        assert covered >= LEAST, f"{n} queries: {covered:.3f}"
+
+
+def test_a_verdict_without_a_difference_is_given_to_at_most_5_percent() -> None:
+    stream = np.random.default_rng(5)
+    for n in (6, 8, 16):
+        runs = stream.beta(4, 1.5, (400, n)) - stream.beta(4, 1.5, (400, n))
+        wrong = np.mean([Paired.of(one, over="tasks").verdict != "not found" for one in runs])
+        assert wrong <= 0.06, f"{n} tasks: {wrong:.3f}"
+    for n in (30, 100):
+        runs = stream.choice([1.0, -1.0, 0.0], (400, n), p=[0.2, 0.2, 0.6])
+        wrong = np.mean([Paired.of(one, over="queries").verdict != "not found" for one in runs])
+        assert wrong <= 0.06, f"{n} queries: {wrong:.3f}"

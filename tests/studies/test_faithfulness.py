@@ -1,0 +1,288 @@
+"""Faithfulness curves: laws on the planted model, where it is known which heads carry a task and by how much."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.activations.queries import Queries
+from site_lens.heads.scores import HeadScores, ScoresByTask
+from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.records.hashing import seed_stream
+from site_lens.selectors.ablation import uninformed_mean
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from site_lens.studies.faithfulness import measure as experiment
+from site_lens.studies.faithfulness.measure import faithfulness_curves, rank_heads
+from site_lens.studies.faithfulness.result import DIRECTIONS, LAYER_MATCHED, RANDOM, REVERSED, SITE, Faithfulness
+from site_lens.tasks.prompt_sampling import few_shot_prompts
+from tests.planted import CARRIERS, COUNTER, N_WORDS, TEMPLATE, planted_tasks
+
+Plain = Callable[[str, list[str], bool], np.ndarray]
+
+
+def balanced_tasks() -> dict[str, sl.Task]:
+    """Return the planted tasks with as many words of either class and more queries."""
+    found = {}
+    for name, task in planted_tasks().items():
+        rows = {row.input: row for row in (*task.train, *task.valid, *task.test)}
+        words = [row for i in range(0, N_WORDS - 1, 3) for row in (rows[f"{name[-1]}{i}"], rows[f"{name[-1]}{i + 1}"])]
+        found[name] = sl.Task(name, tuple(words[:12]), tuple(words[12:16]), tuple(words), family=name[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def fits(planted: LensModel) -> sl.SiteFits:
+    config = sl.SiteConfig(n_prompts=200, n_shots=8)
+    return sl.fit_site(planted, balanced_tasks(), config, template=TEMPLATE, progress=False)
+
+
+def carriers_first(grid: sl.HeadGrid) -> ScoresByTask:
+    def score(task: str) -> HeadScores:
+        values = 1.0 * sl.HeadSet.of(grid, CARRIERS[task[-1]]).mask() - sl.HeadSet.of(grid, [COUNTER]).mask()
+        return HeadScores(grid=grid, values=values, selector="planted", meaning="carriers first", task=task)
+
+    return ScoresByTask(score(task) for task in balanced_tasks())
+
+
+@pytest.fixture(scope="module")
+def curves(planted: LensModel, fits: sl.SiteFits) -> Faithfulness:
+    scores = {"planted": carriers_first(planted.grid)}
+    return faithfulness_curves(planted, balanced_tasks(), fits, scores=scores, n_random=5, n_shots=8, progress=False)
+
+
+def test_the_carriers_first_reach_the_fit_at_their_number_and_not_before(curves: Faithfulness) -> None:
+    for ordering in ("planted", SITE):
+        for task in curves.tasks:
+            certain = curves.curve("sufficiency", ordering, task, "log_prob")
+            own = curves.reference("own", task, "log_prob")
+            n = len(CARRIERS[task[-1]])
+            assert curves.heads(ordering, task, n) == sl.HeadSet.of(curves.grid, CARRIERS[task[-1]])
+            assert certain[n] >= own
+            assert (np.diff(certain[: n + 1]) > 0.05).all()
+            assert certain[n - 1] < own - 0.05
+            assert np.allclose(certain[n:-1], certain[n], atol=1e-4)  # the idle heads do nothing
+
+
+def test_few_shot_prompts_do_the_task_until_the_last_carrier_is_ablated(curves: Faithfulness) -> None:
+    for task in curves.tasks:
+        n = len(CARRIERS[task[-1]])
+        accuracy = curves.curve("necessity", "planted", task)
+        certain = curves.curve("necessity", "planted", task, "log_prob")
+        assert (accuracy[:n] == 1).all()
+        # Without carriers the head that works against the task has its way; without that one, too, chance is left.
+        assert accuracy[n] == 0 < curves.reference("zero_shot", task)
+        assert (np.diff(certain[: n + 1]) < -0.05).all()
+        assert np.allclose(certain[n:-1], certain[n], atol=1e-4)  # the idle heads do nothing
+        assert certain[-1] == pytest.approx(np.log(0.5), abs=0.1)
+
+
+def test_other_orders_do_worse_in_area(curves: Faithfulness) -> None:
+    for task in range(len(curves.tasks)):
+        for metric in ("accuracy", "log_prob"):
+            best = curves.areas("sufficiency", SITE, metric)[0, task]
+            for worse in (REVERSED, RANDOM):
+                assert curves.areas("sufficiency", worse, metric)[:, task].mean() < best - 0.02
+        lost = curves.areas("necessity", SITE, "log_prob")[0, task]
+        for worse in (REVERSED, RANDOM):
+            assert curves.areas("necessity", worse, "log_prob")[:, task].mean() > lost + 0.02
+
+
+def test_no_heads_are_zero_and_few_shot_and_all_heads_are_all_heads_hard(
+    planted: LensModel, fits: sl.SiteFits, curves: Faithfulness
+) -> None:
+    n = curves.asked.shape[1]
+    for j, (name, task) in enumerate(balanced_tasks().items()):
+        all_heads = fits[name].replace(gates=sl.HeadGates.constant(planted.grid, 1.0))
+        hard = sl.evaluate(planted, task, sl.SiteFits([all_heads]), n_shots=8, max_queries=n, progress=False)[name]
+        plain = sl.evaluate(planted, task, sl.SiteFits([fits[name]]), n_shots=8, max_queries=n, progress=False)[name]
+        for o in range(len(curves.orderings)):
+            assert np.array_equal(curves.right[0, o, j, 0], plain.first_token[0, :n])
+            assert np.array_equal(curves.right[1, o, j, 0], plain.first_token[1, :n])
+            assert np.array_equal(curves.right[0, o, j, -1], hard.first_token[hard.methods.index("site")][:n])
+        found = curves.references[:, j]
+        assert np.array_equal(found, plain.first_token[[0, 1, plain.methods.index("site")]][:, :n])
+
+
+def test_ablation_equals_whole_prompts_with_the_mean_put_in_by_hand(
+    planted: LensModel, fits: sl.SiteFits, curves: Faithfulness
+) -> None:
+    task = balanced_tasks()["direct_u"]
+    config = ComparisonConfig(n_prompts=200, n_shots=8, template=TEMPLATE)
+    mean = uninformed_mean(ComparisonContext(planted, task, config), task.name)
+    stream = seed_stream(0, task.digest, "evaluation", 8)
+    asked = Queries.of(planted, few_shot_prompts(task, task.test, TEMPLATE, n_shots=8, stream=stream).prompts)
+
+    def put(layer: int, heads: list[int]) -> Edit:
+        def change(z: torch.Tensor) -> torch.Tensor:
+            changed = z.clone()
+            changed[:, heads] = mean[layer, heads]
+            return changed
+
+        return Edit(layer, change)
+
+    batch = Batch.of(asked.ids, pad=0, device=planted.device)
+    logits = planted.forward(batch, [put(1, [1, 4]), put(2, [2])])
+    plain = logits.log_softmax(-1).gather(1, asked.targets(planted.device)[:, None]).mean()
+    place = curves.tasks.index("direct_u")
+    assert curves.log_prob[1, curves.orderings.index("planted"), place, 3] == pytest.approx(float(plain), abs=1e-5)
+
+
+def test_all_heads_interchanged_is_the_prompt_with_shuffled_labels_itself(
+    planted: LensModel, curves: Faithfulness
+) -> None:
+    task = balanced_tasks()["direct_u"]
+    shown = few_shot_prompts(
+        task,
+        task.test,
+        TEMPLATE,
+        n_shots=8,
+        stream=seed_stream(0, task.digest, "evaluation", 8),
+        shuffle=seed_stream(0, task.digest, "interchange", 8),
+    )
+    asked = Queries.of(planted, shown.prompts)
+    logits = planted.forward(Batch.of(asked.ids, pad=0, device=planted.device))
+    plain = logits.log_softmax(-1).gather(1, asked.targets(planted.device)[:, None]).mean()
+    place = curves.tasks.index("direct_u")
+    assert np.allclose(curves.log_prob[2, :, place, -1], float(plain), atol=1e-5)
+
+
+def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves: Faithfulness) -> None:
+    for task in curves.tasks:
+        n = len(CARRIERS[task[-1]])
+        certain = curves.curve("interchange", "planted", task, "log_prob")
+        assert (np.diff(certain[: n + 1]) < -0.05).all()
+        assert np.allclose(certain[n:-1], certain[n], atol=1e-4)  # the idle heads know nothing of the labels
+        assert certain[0] == pytest.approx(curves.reference("few_shot", task, "log_prob"), abs=1e-5)
+
+
+def test_an_interrupted_call_goes_on_where_it_stopped(
+    planted: LensModel, fits: sl.SiteFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def curves_of(names: list[str]) -> Faithfulness:
+        tasks = [balanced_tasks()[name] for name in names]
+        return faithfulness_curves(
+            planted, tasks, fits, n_random=1, n_shots=8, max_queries=6, folder=tmp_path, progress=False
+        )
+
+    first = curves_of(["direct_u"])
+    asked: list[str] = []
+    real = experiment._of_task
+
+    def watched(model: LensModel, task: sl.Task, fit: sl.SiteFit, **rest: Any) -> dict[str, np.ndarray]:
+        asked.append(task.name)
+        return real(model, task, fit, **rest)
+
+    monkeypatch.setattr(experiment, "_of_task", watched)
+    both = curves_of(["direct_u", "swapped_u"])
+    assert asked == ["swapped_u"]
+    assert np.array_equal(both.right[:, :, :1], first.right)
+    assert curves_of(["direct_u", "swapped_u"]) == both
+    assert asked == ["swapped_u"]
+
+
+def test_orderings_rank_every_head_once_and_mirror_or_match_those_of_site(curves: Faithfulness) -> None:
+    n, every = len(curves.grid), np.arange(1, len(curves.grid) + 1)
+    assert curves.orderings == (SITE, "planted", REVERSED, *[RANDOM] * 5, *[LAYER_MATCHED] * 5)
+    assert (np.sort(curves.ranks.reshape(len(curves.orderings), 4, -1)) == every).all()
+    for task in curves.tasks:
+        for k in (1, 3, 8):
+            assert curves.heads(REVERSED, task, k) == ~curves.heads(SITE, task, n - k)
+    at = [i for i, name in enumerate(curves.orderings) if name == LAYER_MATCHED]
+    layer_counts = [(curves.ranks[i] <= k).sum(-1) for i in (0, *at) for k in curves.ks]
+    for i in range(1, 6):
+        assert np.array_equal(layer_counts[: len(curves.ks)], layer_counts[i * len(curves.ks) :][: len(curves.ks)])
+    assert len({curves.ranks[i].tobytes() for i in at}) == 5
+
+
+def test_the_smallest_set_is_named_where_the_effect_is_large_enough(curves: Faithfulness) -> None:
+    found = curves.smallest("sufficiency", SITE)
+    assert found.k == 1  # the first carrier tips every answer the right way
+    low = curves.smallest("sufficiency", REVERSED)
+    assert low.k == len(curves.grid) - len(CARRIERS["u"]) + 1
+    single = curves.smallest("sufficiency", SITE, "direct_u")
+    assert single.k is None
+    assert "too few queries" in single.reason
+    assert curves.smallest("necessity", "planted").k == len(CARRIERS["u"])  # one carrier is enough, so all must go
+    flat = curves.replace(right=np.broadcast_to(curves.right[:, :, :, :1], curves.right.shape))
+    assert flat.smallest("necessity", SITE).k is None
+    assert "never" in flat.smallest("necessity", SITE).reason
+
+
+def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: Faithfulness) -> None:
+    straight = np.log1p(curves.ks) / np.log1p(len(curves.grid))
+    shape = curves.log_prob.shape
+    drawn = curves.replace(log_prob=np.broadcast_to(straight - 1, shape), right=np.ones_like(curves.right))
+    assert drawn.areas("sufficiency", SITE, "log_prob") == pytest.approx(np.full((1, 4), -0.5), abs=1e-6)
+    assert drawn.areas("necessity", RANDOM) == pytest.approx(np.ones((5, 4)), abs=1e-6)
+    for direction in DIRECTIONS:
+        area = curves.area(direction, RANDOM, "direct_u")
+        assert area.value == pytest.approx(float(curves.areas(direction, RANDOM)[:, 0].mean()), abs=1e-6)
+        assert area.low <= area.value <= area.high
+    better = curves.area_difference("sufficiency", SITE, REVERSED, "direct_u")
+    assert better.low > 0
+    assert curves.area_difference("sufficiency", SITE, SITE).value == 0
+
+
+def test_tables_have_a_row_for_everything_and_the_record_can_be_saved(curves: Faithfulness, tmp_path: str) -> None:
+    table = curves.frame()
+    assert len(table) == 3 * 13 * 4 * len(curves.ks)
+    row = table[(table.direction == "sufficiency") & (table.ordering == RANDOM) & (table.draw == 2) & (table.k == 5)]
+    drawn = [curves.draws("sufficiency", RANDOM, task)[2, 5] for task in curves.tasks]
+    assert row.accuracy.tolist() == pytest.approx(drawn)
+    summary = curves.summary()
+    assert len(summary) == 3 * 5 * (1 + 4)
+    assert summary.spread[summary.n_draws == 1].eq(0).all()
+    assert (summary.spread[summary.n_draws == 5] > 0).any()
+    assert sl.load(sl.save(curves, f"{tmp_path}/curves")) == curves
+
+
+def test_tasks_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:
+    tasks = balanced_tasks()
+    one = tasks["direct_u"]
+    short = sl.Task("direct_u", one.train, one.valid, one.test[:3], "u")
+    chosen = [short, tasks["direct_v"]]
+    found = faithfulness_curves(planted, chosen, fits, ks=[2], n_random=1, max_queries=5, n_shots=8, progress=False)
+    assert found.ks == (0, 2, 18)
+    assert found.n_queries.tolist() == [3, 5]
+    assert not found.right[..., 0, :, 3:].any()
+    assert found.accuracy("sufficiency", SITE, 2, "direct_u").n == 3
+
+
+def test_a_tasks_draws_do_not_depend_on_the_other_tasks(
+    planted: LensModel, fits: sl.SiteFits, curves: Faithfulness
+) -> None:
+    alone = faithfulness_curves(planted, balanced_tasks()["direct_v"], fits, n_random=5, n_shots=8, progress=False)
+    rows = [i for i, name in enumerate(curves.orderings) if name != "planted"]
+    assert np.array_equal(alone.ranks[:, 0], curves.ranks[rows, curves.tasks.index("direct_v")])
+
+
+def test_ranks_keep_equal_scores_in_order_and_leave_out_where_no_head_is() -> None:
+    mask = sl.HeadGrid((2, 0, 3)).mask
+    values = np.array([[0.5, 0.9, 0], [0, 0, 0], [0.5, 0.1, 0.9]], dtype=np.float32)
+    assert rank_heads(values, mask).tolist() == [[3, 1, 0], [0, 0, 0], [4, 5, 2]]
+
+
+def test_what_cannot_be_measured_is_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
+    tasks, scores = balanced_tasks(), carriers_first(planted.grid)
+    with pytest.raises(sl.InputError, match="no fit of task"):
+        faithfulness_curves(planted, tasks, sl.SiteFits([fits["direct_u"]]))
+    with pytest.raises(sl.InputError, match="always measured"):
+        faithfulness_curves(planted, tasks, fits, scores={"site": scores})
+    with pytest.raises(sl.InputError, match="did not score 'swapped_v'"):
+        fewer = ScoresByTask(one for one in scores.values() if one.task != "swapped_v")
+        faithfulness_curves(planted, tasks, fits, scores={"x": fewer})
+    with pytest.raises(sl.InputError, match="18 heads"):
+        faithfulness_curves(planted, tasks, fits, ks=[19])
+    with pytest.raises(sl.InputError, match="at least"):
+        faithfulness_curves(planted, tasks, fits, n_random=0)
+    with pytest.raises(sl.MismatchError):
+        faithfulness_curves(demo, tasks, fits)
+    small = sl.HeadGrid.full(1, 2)
+    strange = [HeadScores(grid=small, values=np.ones((1, 2)), selector="x", meaning="x", task=name) for name in tasks]
+    with pytest.raises(sl.MismatchError, match="score this model's heads"):
+        faithfulness_curves(planted, tasks, fits, scores={"x": ScoresByTask(strange)})

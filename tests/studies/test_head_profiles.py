@@ -1,0 +1,183 @@
+"""Head profiles: on the planted model it is known what every head looks at and does."""
+
+import numpy as np
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.activations.injection import injection_edits
+from site_lens.activations.queries import Queries
+from site_lens.heads.head_set import Head
+from site_lens.models.protocol import Batch, LensModel
+from site_lens.records.hashing import seed_stream
+from site_lens.studies.head_profiles.measure import MOST, TOP, head_profiles, leading_heads
+from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
+from tests.planted import CARRIERS, COUNTER, LABELS, TEMPLATE, planted_tasks
+from tests.tiny_models import random_model, tiny_config
+
+PREVIOUS, IDLE = "L0H0", "L2H4"
+HEADS = (PREVIOUS, *CARRIERS["u"], *CARRIERS["v"], COUNTER, IDLE)
+
+
+@pytest.fixture(scope="module")
+def fits(planted: LensModel) -> sl.SiteFits:
+    config = sl.SiteConfig(n_prompts=20, n_shots=8)
+    return sl.fit_site(planted, planted_tasks(), config, template=TEMPLATE, progress=False)
+
+
+@pytest.fixture(scope="module")
+def profiles(planted: LensModel, fits: sl.SiteFits) -> HeadProfiles:
+    return head_profiles(planted, planted_tasks(), fits, heads=HEADS, n_prompts=8, progress=False)
+
+
+@pytest.fixture(scope="module")
+def demo_fits(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFits:
+    config = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4)
+    return sl.fit_site(demo, demo_tasks, config, progress=False)
+
+
+def part(profiles: HeadProfiles, head: str, name: str) -> np.ndarray:
+    return np.asarray(profiles.attention[:, profiles.heads.index(head), PARTS.index(name)])
+
+
+def test_carriers_look_at_answers_and_nothing_else(profiles: HeadProfiles) -> None:
+    for head in (*CARRIERS["u"], *CARRIERS["v"], COUNTER):
+        assert part(profiles, head, "answer") == pytest.approx(np.ones(4), abs=1e-5)
+
+
+def test_the_previous_token_head_looks_at_the_token_before_the_query(profiles: HeadProfiles) -> None:
+    assert part(profiles, PREVIOUS, "frame") == pytest.approx(np.ones(4), abs=1e-5)
+    scores = profiles.patterns[PATTERNS.index("previous_token")]
+    assert scores[profiles.heads.index(PREVIOUS)] == pytest.approx(1, abs=1e-4)
+    assert scores[1:].max() < 0.1
+
+
+def test_a_head_without_a_pattern_shares_its_attention_by_the_number_of_tokens(profiles: HeadProfiles) -> None:
+    n_shots, n_tokens = 5, 3 * 5 + 2  # Q, word and label of every shot, Q and query
+    expected = {"begin": 0, "input": n_shots, "answer": n_shots, "query": 1, "frame": n_shots + 1}
+    for name, count in expected.items():
+        assert part(profiles, IDLE, name) == pytest.approx(np.full(4, count / n_tokens), abs=1e-5)
+
+
+def test_shares_of_attention_are_those_counted_token_by_token(demo: LensModel, demo_fits: sl.SiteFits) -> None:
+    from site_lens.studies.head_profiles.prompt_parts import parted_prompts
+
+    task = sl.load_tasks("demo", ["antonym"])["antonym"]
+    found = head_profiles(demo, task, demo_fits, heads=["L2H3", "L0H1"], n_prompts=3, n_shots=2, progress=False)
+    stream = seed_stream(0, task.digest, "profiles")
+    queries = [task.test[i] for i in stream.permutation(len(task.test))[:3]]
+    template = demo_fits["antonym"].template
+    shares = np.zeros((2, len(PARTS)))
+    for prompt in parted_prompts(demo.encoder, task, queries, template, n_shots=2, stream=stream):
+        batch = Batch.of([prompt.ids], pad=0, device=demo.device)
+        last = demo.attention(batch, [Head(2, 3), Head(0, 1)])[0, :, -1]
+        for token, name in enumerate(prompt.parts):
+            shares[:, PARTS.index(name)] += last[:, token].numpy() / 3
+    assert found.attention[0] == pytest.approx(shares, abs=1e-5)
+    assert found.attention[0].sum(1) == pytest.approx(np.ones(2), abs=1e-5)
+
+
+def test_a_carrier_alone_helps_the_counter_hurts_and_idle_heads_do_nothing(profiles: HeadProfiles) -> None:
+    table = profiles.frame().set_index(["task", "head"])
+    for task in profiles.tasks:
+        family = task[-1]
+        for head in CARRIERS[family]:
+            assert table.answer_gain[task, head] > 0.2
+            assert set(table.promoted[task, head][:1]) <= set(LABELS[family])
+        for head in (PREVIOUS, IDLE, *CARRIERS["v" if family == "u" else "u"]):
+            assert abs(table.answer_gain[task, head]) < 1e-4
+            assert table.promoted[task, head] == ()
+        assert table.answer_gain[task, COUNTER] < -0.05
+
+
+def test_injection_alone_is_what_injecting_one_head_in_whole_prompts_does(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], demo_fits: sl.SiteFits
+) -> None:
+    task, fit = demo_tasks["antonym"], demo_fits["antonym"]
+    found = head_profiles(demo, task, demo_fits, heads=["L4H2"], n_prompts=4, n_shots=2, progress=False)
+    stream = seed_stream(0, task.digest, "profiles")
+    queries = [task.test[i] for i in stream.permutation(len(task.test))[:4]]
+    asked = Queries.of(demo, [fit.template.render([], query) for query in queries])
+    batch = Batch.of(asked.ids, pad=0, device=demo.device)
+    gates = sl.HeadGates.of(sl.HeadSet.of(demo.grid, ["L4H2"]))
+    with torch.no_grad():
+        plain, under = (
+            demo.forward(batch, edits) for edits in ([], injection_edits(demo, gates, fit.embedding, column=-1))
+        )
+    targets = asked.targets(demo.device)[:, None]
+    gain = (under.log_softmax(-1) - plain.log_softmax(-1)).gather(1, targets).mean()
+    assert found.answer_gain[0, 0] == pytest.approx(float(gain), abs=1e-4)
+    change = under - plain - (under - plain).mean(-1, keepdim=True)
+    best = change.mean(0).topk(8)
+    assert found.promoted[0, 0] == pytest.approx(best.values.numpy(), abs=1e-4)
+    assert found.promoted_tokens[0][0] == tuple(demo.encoder.texts(best.indices.tolist()))
+
+
+def test_the_leading_heads_are_those_of_every_task_and_no_more_than_asked(fits: sl.SiteFits) -> None:
+    chosen = leading_heads(list(fits.values()), top=3)
+    assert {str(head) for head in chosen} == {*CARRIERS["u"], *CARRIERS["v"]}
+    assert chosen == sorted(chosen)
+    assert len(leading_heads(list(fits.values()), top=3, most=2)) == 2
+
+
+def test_a_model_of_fewer_heads_than_are_asked_for_is_profiled_whole(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    config = tiny_config("llama", vocab_size=len(demo.encoder.tokenizer))
+    for name in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads"):
+        setattr(config, name, 1)
+    model = sl.wrap_model(random_model(config), tokenizer=demo.encoder.tokenizer)
+    quick = sl.SiteConfig(n_steps=2, n_prompts=2, n_shots=1)
+    fits = sl.fit_site(model, demo_tasks["antonym"], quick, progress=False)
+    found = head_profiles(model, demo_tasks["antonym"], fits, n_prompts=2, n_shots=1, progress=False)
+    assert found.heads == ("L0H0",)
+
+
+def test_demo_profiles_have_a_row_for_every_task_and_head_and_can_be_saved(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], demo_fits: sl.SiteFits, tmp_path: str
+) -> None:
+    found = head_profiles(demo, demo_tasks, demo_fits, n_prompts=3, n_shots=2, progress=False)
+    assert TOP <= len(found.heads) <= min(MOST, TOP * len(demo_tasks))
+    for name, fit in demo_fits.items():
+        assert {str(head) for head in fit.gates.top(TOP)} <= set(found.heads)
+        assert found.alphas[found.tasks.index(name)] == pytest.approx([fit.gates[head] for head in found.heads])
+    table = found.frame()
+    assert len(table) == len(found.heads) * len(demo_tasks)
+    shares = table[[f"to_{name}" for name in PARTS]].sum(axis=1)
+    assert shares.to_numpy() == pytest.approx(np.ones(len(table)), abs=1e-5)
+    assert table.copying.between(-1, 1).all()
+    assert (np.diff(found.promoted, axis=-1) <= 0).all()
+    assert sl.load(sl.save(found, f"{tmp_path}/profiles")) == found
+
+
+def test_a_tasks_profile_does_not_depend_on_the_other_tasks(
+    planted: LensModel, fits: sl.SiteFits, profiles: HeadProfiles
+) -> None:
+    task = planted_tasks()["swapped_v"]
+    alone = head_profiles(planted, task, fits, heads=HEADS, n_prompts=8, progress=False)
+    assert np.allclose(alone.answer_gain[0], profiles.answer_gain[profiles.tasks.index("swapped_v")], atol=1e-6)
+
+
+def test_weights_that_cannot_be_read_are_said_to_be(
+    planted: LensModel, fits: sl.SiteFits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: LensModel, heads: object) -> list[float]:
+        raise sl.ModelError("W_V cannot be read: latent")
+
+    monkeypatch.setattr("site_lens.studies.head_profiles.measure.copying_scores", refuse)
+    found = head_profiles(planted, planted_tasks()["direct_u"], fits, heads=["L1H1"], n_prompts=2, progress=False)
+    assert found.copying is None
+    assert found.copying_missing == "W_V cannot be read: latent"
+    assert found.frame().copying.isna().all()
+
+
+def test_what_cannot_be_profiled_is_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
+    tasks = planted_tasks()
+    with pytest.raises(sl.InputError, match="L9H0 is not in a grid"):
+        head_profiles(planted, tasks, fits, heads=["L9H0"])
+    with pytest.raises(sl.InputError, match="needs a head"):
+        head_profiles(planted, tasks, fits, heads=[])
+    with pytest.raises(sl.InputError, match="no fit of task"):
+        head_profiles(planted, tasks, sl.SiteFits([fits["direct_u"]]))
+    with pytest.raises(sl.MismatchError):
+        head_profiles(demo, tasks, fits)

@@ -1,0 +1,82 @@
+"""Every token of a few-shot prompt belongs to one part, and to the right one."""
+
+import pytest
+
+import site_lens as sl
+from site_lens.models.protocol import LensModel
+from site_lens.models.tokenization import Encoder
+from site_lens.records.hashing import seed_stream
+from site_lens.studies.head_profiles.prompt_parts import part_tokens, parted_prompts, prompt_pieces
+from tests.planted import TEMPLATE, planted_tasks
+
+SHOTS = (sl.Example("hot", ("cold",)), sl.Example("big", ("12",)))
+QUERY = sl.Example("old", ("new",))
+TEMPLATES = (
+    sl.PromptTemplate(),
+    sl.PromptTemplate(instruction="Say it.\n", space_before_output=False),
+    sl.PromptTemplate(input_prefix="", output_prefix="", input_separator=" -> ", output_separator="\n"),
+    TEMPLATE,
+)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("shots", [(), SHOTS])
+def test_pieces_are_the_rendered_prompt(template: sl.PromptTemplate, shots: tuple[sl.Example, ...]) -> None:
+    pieces = prompt_pieces(template, shots, QUERY)
+    assert "".join(text for _, text in pieces) == template.render(shots, QUERY).text
+    assert "".join(text for part, text in pieces if part == "query").strip() == "old"
+
+
+def test_tokens_are_those_of_the_prompt_and_parts_hold_their_words(demo: LensModel) -> None:
+    found = part_tokens(demo.encoder, prompt_pieces(sl.PromptTemplate(), SHOTS, QUERY))
+    (ids,) = demo.encoder.encode([sl.PromptTemplate().render(SHOTS, QUERY).text])
+    assert found.ids == ids
+    assert len(found.parts) == len(ids)
+    assert found.parts.count("begin") == len(demo.encoder.begin)
+
+    def text(part: str) -> list[str]:
+        tokens = [one for one, own in zip(found.ids, found.parts, strict=True) if own == part]
+        return demo.encoder.decode(tokens).split()
+
+    assert text("input") == ["hot", "big"]
+    assert text("query") == ["old"]
+    assert "".join(text("answer")) == "cold12"
+    assert found.parts[-1] == "frame"
+
+
+def test_a_token_across_a_boundary_belongs_to_the_word_in_it(planted: LensModel) -> None:
+    # Words and the colon behind them are one token here.
+    shots = (sl.Example("u3", ("a",)), sl.Example("u8", ("b",)))
+    found = part_tokens(planted.encoder, prompt_pieces(TEMPLATE, shots, sl.Example("u5", ("a",))))
+    assert planted.encoder.texts(found.ids) == ["Q", "u3:", "a", "Q", "u8:", "b", "Q", "u5:"]
+    assert found.parts == ("frame", "input", "answer", "frame", "input", "answer", "frame", "query")
+
+
+def test_the_query_is_never_shown_and_draws_follow_the_stream(planted: LensModel) -> None:
+    task = planted_tasks()["direct_u"]
+    queries = [*task.train[:3], *task.test]
+    made = [
+        parted_prompts(planted.encoder, task, queries, TEMPLATE, n_shots=8, stream=seed_stream(0, "parts"))
+        for _ in range(2)
+    ]
+    assert made[0] == made[1]
+    for query, prompt in zip(queries, made[0], strict=True):
+        words = planted.encoder.texts(prompt.ids)
+        assert words.count(f"{query.input}:") == 1
+        assert prompt.parts.count("answer") == prompt.parts.count("input") == 8
+
+
+class _Slow:
+    """A tokenizer that knows no characters."""
+
+    bos_token_id = None
+    eos_token_id = None
+
+    def __call__(self, text: str, **options: object) -> object:
+        raise AssertionError("was asked")
+
+
+def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_is_refused() -> None:
+    encoder = Encoder(_Slow(), bos=False, n_ctx=8)
+    with pytest.raises(sl.InputError, match="_Slow does not say"):
+        part_tokens(encoder, prompt_pieces(TEMPLATE, (), QUERY))

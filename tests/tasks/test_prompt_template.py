@@ -1,0 +1,139 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from site_lens.records.errors import InputError
+from site_lens.tasks.prompt_template import Prompt, PromptTemplate
+from site_lens.tasks.task import Example
+from tests.samples import laws
+
+PAPER = PromptTemplate()
+HOT, BIG = Example("hot", ("cold",)), Example("big", ("small", "little"))
+
+texts = st.text(st.characters(codec="utf-8"), max_size=8)
+answers = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.strip)
+examples = st.builds(Example, texts, st.lists(answers, min_size=1, max_size=3).map(tuple))
+templates = st.builds(
+    PromptTemplate,
+    instruction=texts,
+    input_prefix=texts,
+    output_prefix=answers,
+    input_separator=texts,
+    output_separator=texts,
+    space_before_input=st.booleans(),
+    space_before_output=st.booleans(),
+    digit_rule=st.sampled_from(["published", True, False]),
+)
+
+
+def test_the_default_is_the_template_of_the_paper_to_the_letter() -> None:
+    prompt = PAPER.render([HOT, Example("up", ("down",))], BIG)
+    assert prompt.text == "Q: hot\nA: cold\n\nQ: up\nA: down\n\nQ: big\nA:"
+    assert prompt.answers == (" small", " little")
+    assert prompt.answer == " small"
+
+
+def test_a_query_without_demonstrations_stands_alone() -> None:
+    assert PAPER.render([], BIG) == Prompt("Q: big\nA:", (" small", " little"))
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [("5", "5"), ("2024", "2024"), ("five", " five"), ("-5", " -5"), ("5.0", " 5.0"), ("5 a", " 5 a")],
+)
+def test_the_digit_rule_drops_the_space_before_digits_alone(output: str, text: str) -> None:
+    assert PAPER.answer_text(output) == text
+    assert PAPER.render([Example("seven", (output,))], BIG).text == f"Q: seven\nA:{text}\n\nQ: big\nA:"
+
+
+def test_the_digit_rule_can_be_switched_off() -> None:
+    assert PAPER.replace(digit_rule=False).answer_text("5") == " 5"
+    assert PAPER.replace(space_before_output=False).answer_text("five") == "five"
+
+
+def test_the_published_digit_rule_acts_on_the_input_of_the_query_but_not_on_those_of_demonstrations() -> None:
+    shots, query = [Example("21", ("22",)), Example("monday", ("tuesday",))], Example("12", ("13",))
+    for rule, text in {
+        "published": "Q: 21\nA:22\n\nQ: monday\nA: tuesday\n\nQ:12\nA:",
+        True: "Q: 21\nA:22\n\nQ: monday\nA: tuesday\n\nQ: 12\nA:",
+        False: "Q: 21\nA: 22\n\nQ: monday\nA: tuesday\n\nQ: 12\nA:",
+    }.items():
+        assert PAPER.replace(digit_rule=rule).render(shots, query).text == text, rule
+    assert PAPER.digit_rule == "published"
+    for text in ("12a", "1 2", "-5", "5.0", "twelve"):
+        assert PAPER.query_text(text) == f"Q: {text}\nA:"
+    assert PAPER.query_text("²") == "Q:²\nA:"  # what Python's isdigit takes for digits, as the published code does
+    assert PAPER.replace(space_before_input=False).query_text("twelve") == "Q:twelve\nA:"
+
+
+def test_a_template_of_a_file_of_0_1_0_makes_the_prompts_that_it_made_there_and_keeps_its_digest() -> None:
+    said: dict[str, Any] = {
+        "instruction": "", "input_prefix": "Q:", "output_prefix": "A:", "input_separator": "\n",
+        "output_separator": "\n\n", "space_before_input": True, "space_before_output": True, "digit_rule": True,
+    }  # fmt: skip
+    old = PromptTemplate(**said)
+    assert old.digest == "7649a55836ccfdab7356a54e6f2bbbfabe42de7f4ffe4d074dfc26615e42e8ab"
+    assert old.parts() == ({}, said)
+    assert old.render([], Example("12", ("13",))) == Prompt("Q: 12\nA:", ("13",))
+    fields = json.loads(json.dumps(PAPER.parts()[1]))
+    assert PromptTemplate(**fields) == PAPER != old
+    assert fields["digit_rule"] == "published"
+
+
+def test_every_part_of_a_template_can_be_changed() -> None:
+    arrow = PromptTemplate(
+        instruction="Opposites. ", input_prefix="", output_prefix="", input_separator=" ->", output_separator=", ",
+        space_before_input=False,
+    )  # fmt: skip
+    assert arrow.render([HOT], BIG).text == "Opposites. hot -> cold, big ->"
+
+
+def test_alternatives_of_demonstrations_are_not_shown() -> None:
+    assert "little" not in PAPER.render([BIG], HOT).text
+
+
+@laws
+@given(templates, st.lists(examples, max_size=4), examples)
+def test_rendering_is_pure(template: PromptTemplate, shots: list[Example], query: Example) -> None:
+    before = list(shots)
+    assert template.render(shots, query) == template.render(tuple(shots), query)
+    assert shots == before
+    assert template.replace().render(shots, query) == template.render(shots, query)
+
+
+@laws
+@given(templates, st.lists(examples, min_size=1, max_size=4), examples)
+def test_prompt_and_answer_continue_into_the_next_demonstration(
+    template: PromptTemplate, shots: list[Example], query: Example
+) -> None:
+    shots = [row for row in shots if not row.input.isdigit()] or [HOT]  # as queries they may lose their space
+    shorter = template.render(shots[:-1], shots[-1])
+    longer = template.render(shots, query)
+    assert longer.text.startswith(shorter.text + shorter.answer + template.output_separator)
+    assert longer.text.endswith(template.query_text(query.input))
+    assert longer.text.startswith(template.instruction)
+
+
+@laws
+@given(templates, st.lists(examples, max_size=4), examples)
+def test_the_answers_are_those_of_the_query_and_never_in_its_own_text(
+    template: PromptTemplate, shots: list[Example], query: Example
+) -> None:
+    prompt = template.render(shots, query)
+    assert prompt.answers == tuple(template.answer_text(output) for output in query.outputs)
+    other = Example(query.input, ("something else",))
+    assert template.render(shots, other).text == prompt.text
+
+
+def test_a_template_without_an_end_of_the_query_is_refused() -> None:
+    with pytest.raises(InputError, match="a template needs an output_prefix or an input_separator"):
+        PromptTemplate(output_prefix="", input_separator="")
+
+
+@pytest.mark.parametrize(("field", "value"), [("input_prefix", 5), ("digit_rule", "perhaps"), ("shots", 5)])
+def test_a_part_of_the_wrong_kind_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"PromptTemplate: {field}: .*got {value!r}"):
+        PromptTemplate(**{field: value})

@@ -1,0 +1,277 @@
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from site_lens.records.errors import InputError
+from site_lens.tasks.task import SPLITS, Example, Task, TaskAudit, task_list
+from tests.samples import laws
+
+HOT, BIG, UP = Example("hot", ("cold",)), Example("big", ("small",)), Example("up", ("down",))
+TINY = Task("tiny", (HOT,), (BIG,), (UP,))
+
+
+def numbered(n: int) -> list[Example]:
+    return [Example(f"in {i}", (f"out {i}",)) for i in range(n)]
+
+
+def rows_of(task: Task) -> list[Example]:
+    return [row for split in SPLITS for row in getattr(task, split)]
+
+
+shares_of_all = st.tuples(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20)).map(
+    lambda parts: (parts[0] / sum(parts), parts[1] / sum(parts), parts[2] / sum(parts))
+)
+
+
+@laws
+@given(st.integers(10, 300), st.integers(0, 2**32))
+def test_splits_are_disjoint_and_cover_all_rows(n: int, seed: int) -> None:
+    task = Task.from_examples("planted", numbered(n), seed=seed)
+    assert len(rows_of(task)) == n
+    assert set(rows_of(task)) == set(numbered(n))
+
+
+@laws
+@given(st.integers(100, 400), shares_of_all, st.integers(0, 2**32))
+def test_splits_have_the_shares_asked_for(n: int, shares: tuple[float, float, float], seed: int) -> None:
+    task = Task.from_examples("planted", numbered(n), shares=shares, seed=seed)
+    for split, share in zip(SPLITS, shares, strict=True):
+        assert abs(len(getattr(task, split)) - share * n) <= 1
+
+
+@laws
+@given(st.lists(st.sampled_from([HOT, BIG, UP]), min_size=10, max_size=40), st.integers(0, 2**32))
+def test_repeated_rows_are_split_row_by_row(rows: list[Example], seed: int) -> None:
+    assert Counter(rows_of(Task.from_examples("planted", rows, seed=seed))) == Counter(rows)
+
+
+def test_a_split_depends_on_its_seed_alone() -> None:
+    splits = [Task.from_examples("planted", numbered(50), seed=seed) for seed in range(10)]
+    again = Task.from_examples("other name", iter(numbered(50)), seed=3)
+    assert (again.train, again.valid, again.test) == (splits[3].train, splits[3].valid, splits[3].test)
+    assert len({task.digest for task in splits}) == 10
+
+
+def test_the_default_shares_are_those_of_the_paper() -> None:
+    task = Task.from_examples("planted", numbered(1000))
+    assert [len(getattr(task, split)) for split in SPLITS] == [700, 90, 210]
+
+
+def test_three_rows_are_the_fewest_that_split() -> None:
+    assert [len(getattr(Task.from_examples("t", numbered(3)), split)) for split in SPLITS] == [1, 1, 1]
+    with pytest.raises(InputError, match="task 't' has 2 rows; three splits need at least 3"):
+        Task.from_examples("t", numbered(2))
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.2, -0.1, -0.1)])
+def test_shares_that_make_no_whole_are_refused(shares: tuple[float, float, float]) -> None:
+    with pytest.raises(InputError, match="shares of train, valid and test must be positive and sum to 1, got"):
+        Task.from_examples("planted", numbered(50), shares=shares)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_an_empty_split_is_refused_by_name(split: str) -> None:
+    splits: dict[str, Any] = {name: (HOT,) for name in SPLITS} | {split: ()}
+    with pytest.raises(InputError, match=f"task 'antonym' has an empty {split} split; give it at least one row"):
+        Task("antonym", **splits)
+
+
+def test_a_task_needs_a_name() -> None:
+    with pytest.raises(InputError, match="a task needs a name"):
+        Task("", (HOT,), (BIG,), (UP,))
+
+
+STRANGE: list[Any] = [
+    (),
+    [],
+    "",
+    " ",
+    ("",),
+    ("cold", ""),
+    ("cold", "\n"),
+    None,
+    5,
+    5.0,
+    True,
+    b"cold",
+    {"cold"},
+    {"cold": 1},
+]
+STRANGE += [(5,), ("cold", 5), ("cold", None), [["cold"]], (("cold",),), object(), "cold\ud800", ("cold", "\udfff")]
+
+
+def test_an_example_is_made_of_texts_and_needs_outputs_that_are_not_empty() -> None:
+    for outputs in STRANGE:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{outputs!r} gave {Example('hot', outputs)}")
+    for text in (5, None, b"hot", ("hot",), "\ud800"):
+        with pytest.raises(InputError):
+            raise AssertionError(f"{text!r} gave {Example(text, ('cold',))}")  # type: ignore[arg-type]
+
+
+def test_a_single_text_is_one_output_and_a_list_is_a_tuple() -> None:
+    one: Any = Example("hot", "cold")  # type: ignore[arg-type]
+    several: Any = Example("hot", ["cold", "cool"])  # type: ignore[arg-type]
+    assert one == Example("hot", ("cold",))
+    assert several == Example("hot", ("cold", "cool"))
+    assert len({one, several, HOT}) == 2
+    assert Task("tiny", [one], (BIG,), (UP,)) == TINY  # type: ignore[arg-type]
+    assert Task("tiny", [one], (BIG,), (UP,)).digest == TINY.digest  # type: ignore[arg-type]
+
+
+def test_rows_that_are_no_examples_and_names_that_are_no_texts_are_refused() -> None:
+    strange: list[Any] = [[("a", "b")], "abc", [HOT, None], [["a", "b"]], 5, None, {"a": "b"}, [{"input": "a"}], HOT]
+    for rows in strange:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{rows!r} gave {Task.from_examples('t', rows)}")
+        with pytest.raises(InputError):
+            raise AssertionError(f"{rows!r} gave {Task('t', rows, (BIG,), (UP,))}")
+    wrong: list[tuple[Any, ...]] = [
+        (5, (HOT,), (BIG,), (UP,)),
+        (None, (HOT,), (BIG,), (UP,)),
+        ("t", (HOT,), (BIG,), (UP,), 5),
+    ]
+    for fields in wrong:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{fields} gave {Task(*fields)}")
+
+
+def test_settings_of_a_split_that_make_no_sense_are_refused() -> None:
+    options: list[dict[str, Any]] = [{"seed": seed} for seed in (-1, "x", 0.5, None, True)]
+    options += [{"shares": shares} for shares in ((0.5, 0.5), "abc", None, (float("nan"),) * 3, ("a", "b", "c"), 0.7)]
+    for option in options:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{option} gave {Task.from_examples('t', numbered(20), **option)}")
+    shares = (0.02, 0.02, 0.96)
+    assert [len(getattr(Task.from_examples("t", numbered(3), shares=shares), split)) for split in SPLITS] == [1, 1, 1]
+
+
+def test_the_first_output_is_the_target() -> None:
+    assert Example("big", ("small", "little")).output == "small"
+
+
+def test_the_digest_knows_name_rows_splits_and_order_but_not_the_family() -> None:
+    variants = [
+        TINY,
+        Task("other", (HOT,), (BIG,), (UP,)),
+        Task("tiny", (BIG,), (HOT,), (UP,)),
+        Task("tiny", (HOT, BIG), (BIG,), (UP,)),
+        Task("tiny", (BIG, HOT), (BIG,), (UP,)),
+        Task("tiny", (Example("hot", ("cold", "cool")),), (BIG,), (UP,)),
+    ]
+    assert len({task.digest for task in variants}) == len(variants)
+    assert Task("tiny", (HOT,), (BIG,), (UP,), family="lexical").digest == TINY.digest
+
+
+def test_the_frame_has_one_row_an_example() -> None:
+    table = Task("tiny", (HOT, Example("big", ("small", "little"))), (BIG,), (UP,)).frame()
+    assert list(table.columns) == ["task", "split", "input", "output", "alternatives"]
+    assert table["split"].tolist() == ["train", "train", "valid", "test"]
+    assert table["alternatives"].tolist() == [(), ("little",), (), ()]
+
+
+def test_an_audit_counts_planted_leaks_conflicts_and_repetitions() -> None:
+    task = Task(
+        "planted",
+        train=(Example("a", ("1",)), Example("a", ("1",)), Example("b", ("2",)), Example("c", ("3",))),
+        valid=(Example("b", ("9",)), Example("v", ("1",)), Example("v", ("1",)), Example("v", ("1",))),
+        test=(
+            *(Example("a", ("1",)), Example("a", ("1",))),  # leak twice; one repeats the other
+            Example("c", ("7",)),  # leaks, and contradicts train
+            *(Example("d", ("1",)), Example("d", ("1", "8"))),  # contradict each other: other alternatives
+        ),
+    )
+    assert task.audit() == TaskAudit(
+        task="planted",
+        n_train=4,
+        n_valid=4,
+        n_test=5,
+        test_in_train=3,
+        test_in_valid=0,
+        valid_in_train=1,
+        conflicting_test=3,
+        conflicting_inputs=3,
+        duplicates=1 + 2 + 1,
+        majority_rate=0.8,
+    )
+
+
+def test_an_audit_sees_the_same_input_in_another_case_spacing_or_unicode_form() -> None:
+    def row(x: str, y: str) -> Example:
+        return Example(x, (y,))
+
+    task = Task(
+        "planted",
+        train=(row("Monday", "Tuesday"), row("caf\u00e9", "x"), row("new york", "x"), row("alone", "x")),
+        valid=(row("MONDAY", "TUESDAY"), row("other", "x"), row("sun", "moon")),
+        test=(
+            row("monday", "tuesday"),  # in train and valid, without a conflict: its output differs by case alone
+            row("cafe\u0301", "y"),  # in train, in another Unicode form and with another output
+            row(" New\u00a0 York ", "x"),
+            *(row("sun", "Moon"), row("fresh", "x"), row("fresh", "z")),
+        ),
+    )
+    audit = task.audit()
+    assert (audit.test_in_train, audit.test_in_valid, audit.valid_in_train) == (3, 2, 1)
+    assert audit.conflicting_test == 4  # caf\u00e9; sun, whose outputs differ letter by letter; fresh, twice
+    assert audit.conflicting_inputs == 4  # the two forms of caf\u00e9, sun, fresh
+    assert audit.duplicates == 0
+
+
+def test_a_clean_task_has_nothing_to_report() -> None:
+    audit = Task.from_examples("clean", numbered(100)).audit()
+    assert (audit.test_in_train, audit.conflicting_inputs, audit.duplicates) == (0, 0, 0)
+    assert audit.majority_rate == 1 / 21
+
+
+@laws
+@given(st.lists(st.builds(Example, st.sampled_from("abc"), st.sampled_from([("1",), ("2",), ("3",)])), min_size=10))
+def test_an_audit_agrees_with_a_count_by_hand(rows: list[Example]) -> None:
+    task = Task.from_examples("planted", rows)
+    audit = task.audit()
+    assert audit.n_train + audit.n_valid + audit.n_test == len(rows)
+    assert audit.test_in_train == len([row for row in task.test if row.input in [other.input for other in task.train]])
+    assert audit.conflicting_inputs == len({a.input for a in rows for b in rows if a.input == b.input and a != b})
+    repeated = [
+        row for split in SPLITS for i, row in enumerate(getattr(task, split)) if row in getattr(task, split)[:i]
+    ]
+    assert audit.duplicates == len(repeated)
+    assert audit.majority_rate == max(sum(a.output == b.output for b in task.test) for a in task.test) / audit.n_test
+
+
+def test_tasks_come_as_one_by_name_or_in_a_row() -> None:
+    other = Task("other", (HOT,), (BIG,), (UP,))
+    assert task_list(TINY) == [TINY]
+    assert task_list({"any": TINY, "key": other}) == task_list([TINY, other]) == task_list(iter((TINY, other)))
+
+
+@pytest.mark.parametrize("tasks", [[], [TINY, TINY]])
+def test_no_task_and_one_task_twice_are_refused(tasks: list[Task]) -> None:
+    with pytest.raises(InputError, match="needs at least one task and each once, got"):
+        task_list(tasks)
+
+
+def test_what_is_no_task_is_refused_where_tasks_are_asked_for() -> None:
+    strange: list[Any] = ["antonym", None, 5, ["antonym"], [TINY, None], {"tiny": "antonym"}, [HOT], Task]
+    for tasks in strange:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{tasks!r} gave {task_list(tasks)}")
+
+
+def test_a_task_cut_to_some_labelled_rows_keeps_its_test_split() -> None:
+    rows = [Example(f"x{i}", (f"y{i}",)) for i in range(100)]
+    task = Task.from_examples("cut", rows)
+    cut = task.with_labelled(20, seed=3)
+    assert (len(cut.train), len(cut.valid), cut.test) == (16, 4, task.test)
+    assert set(cut.train) <= set(task.train)
+    assert cut == task.with_labelled(20, seed=3)
+    assert cut != task.with_labelled(20, seed=4)
+    with pytest.raises(InputError, match="has 70 train and 9 valid rows"):
+        task.with_labelled(90, seed=0)
+    wrong: list[Any] = ["20", 20.5, None, True, -3, 0]
+    for n_rows in wrong:
+        with pytest.raises(InputError):
+            raise AssertionError(f"{n_rows!r} gave {task.with_labelled(n_rows, seed=0)}")
