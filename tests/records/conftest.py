@@ -1,3 +1,3 @@
-"""The fixture `record`: a small record of each kind in turn."""
+"""Fixtures of the tests of records."""
 
 from tests.samples import record as record
