@@ -48,6 +48,7 @@ CONTENTS = (ZERO_EMBEDDING, OTHER_EMBEDDING, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 """Every control that a study can fit beside its fits."""
 
+
 @checked_methods
 @dataclass(frozen=True)
 class Run:
