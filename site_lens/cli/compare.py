@@ -25,7 +25,7 @@ from site_lens.cli.output import show_frame
 from site_lens.methods.tabulate import default_references
 
 if TYPE_CHECKING:
-    from site_lens.models.protocol import LensModel
+    from site_lens.models.base import LensModel
 
 Rows = Annotated[
     int | None,

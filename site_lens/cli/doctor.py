@@ -15,7 +15,7 @@ from site_lens.cli.output import show_line, show_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from site_lens.models.quick_check import ModelCheck
+    from site_lens.models.checks import ModelCheck
 
 
 @loads_a_model

@@ -9,7 +9,8 @@ from site_lens.activations.generation import OnLogits
 from site_lens.activations.injection import injection_edits
 from site_lens.heads.scores import HeadGates
 from site_lens.methods.names import EvaluatedMethod, few_shot_name
-from site_lens.models.protocol import Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.tasks.prompt_template import PromptTemplate

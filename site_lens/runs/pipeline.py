@@ -31,7 +31,7 @@ from site_lens.site.control_embeddings import mean_embedding, random_embedding
 from site_lens.activations.attention_patterns import sample_attention
 from site_lens.methods.evaluate import evaluate
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.site.fitting import embedded_jobs, fit_variants
 from site_lens.site.plan import SiteJob
 

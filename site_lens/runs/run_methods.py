@@ -18,7 +18,7 @@ from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.method import Method
 from site_lens.records.progress import progress_bar
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.registry import SELECTORS, scores_of
 from site_lens.selectors.context import ComparisonContext

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from site_lens.heads.scores import HeadScores, ScoresByTask
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.errors import unknown_name
 from site_lens.selectors.ablation import mean_ablation, zero_ablation
 from site_lens.selectors.attention_scores import duplicate_token, induction, previous_token

@@ -10,7 +10,7 @@ from site_lens.methods.registry import BASELINES, Baseline, fitted
 from site_lens.heads.scores import HeadScores
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.methods.method import Method
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.registry import SELECTORS
 from site_lens.selectors.context import ComparisonContext
 from tests.planted import TEMPLATE, planted_tasks

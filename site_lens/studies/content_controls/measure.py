@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from site_lens.methods.evaluation import Evaluations
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.errors import InputError
 from site_lens.runs.pipeline import fit_and_evaluate
 from site_lens.runs.run import CONTENTS
