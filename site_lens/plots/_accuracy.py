@@ -6,15 +6,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from site_lens.methods.evaluation import Evaluations, Match
+from site_lens.methods.names import shots_of
+from site_lens.methods.registry import method_look
 from site_lens.plots.theme import HAIRLINE, PALETTE, TEMPLATE, plain, titled
 from site_lens.records.errors import InputError
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
-
-REFERENCE_LOOK = 0
-KNOWN = {"zero_shot": 6, "site": 1, "site_hard": 4, "site_top_k": 2, "site_zero_embedding": 3}
-"""Place in palette and symbols of the few-shot prompting that is compared with, whatever its number of demonstrations,
-and of the other methods that every evaluation has, so that they look alike in every figure."""
 
 NAME_HEIGHT, METHOD_HEIGHT = 22, 10
 """Pixels of a task's row: its name on top, then its methods below each other. The name stands inside the plot, so that
@@ -104,7 +101,10 @@ def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match
 
 def _look(name: str, names: list[str], reference: str | None) -> int:
     """Return the place in palette and symbols of a method: its own, or one that none of those drawn has."""
-    known = KNOWN if reference is None else {reference: REFERENCE_LOOK} | KNOWN
+    known = {
+        other: look for other in names
+        if (look := method_look(other)) is not None and (shots_of(other) in (None, 0) or other == reference)
+    }  # fmt: skip
     if name in known:
         return known[name]
     taken = {known[other] for other in names if other in known}

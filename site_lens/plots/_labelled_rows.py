@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.methods.method_table import MethodSummary, MethodTable
-from site_lens.plots._accuracy import KNOWN, REFERENCE_LOOK
+from site_lens.methods.registry import method_look
 from site_lens.plots.theme import INK, PALETTE, TEMPLATE, plain, titled
 
 NAME_WIDTH = 22
@@ -81,9 +81,7 @@ def _dots(record: MethodTable, end: float) -> go.Scatter:
         cliponaxis=False,
         marker={
             "size": 9,
-            "color": [
-                PALETTE[KNOWN.get(one.method, REFERENCE_LOOK)] if one.method in record.against else INK for one in every
-            ],
+            "color": [PALETTE[method_look(one.method) or 0] if one.method in record.against else INK for one in every],
         },
         customdata=[[plain(one.method), one.most_rows, one.low, one.high] for one in every],
         hovertemplate="%{customdata[0]}<br>%{customdata[1]} labelled rows<br>"

@@ -4,7 +4,6 @@ from site_lens import plots
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.method_table import MethodTable
 from site_lens.methods.tabulate import method_table
-from site_lens.plots._accuracy import REFERENCE_LOOK
 from site_lens.plots.theme import INK, PALETTE
 from tests.fakes import ACCURACIES, fake_evaluation
 
@@ -40,7 +39,7 @@ def test_every_shared_task_is_a_dot_in_the_row_of_its_method() -> None:
 def test_references_have_the_colour_they_have_elsewhere_and_a_line() -> None:
     figure = plots.method_means(table_of())
     colors = dict(zip(figure.data[1].text, figure.data[1].marker.color, strict=True))
-    assert colors.pop("ten_shot") == PALETTE[REFERENCE_LOOK]
+    assert colors.pop("ten_shot") == PALETTE[0]
     assert set(colors.values()) == {INK}
     lines = [shape.x0 for shape in figure.layout.shapes if shape.x0 == shape.x1]
     assert lines == [pytest.approx(0.7)]
