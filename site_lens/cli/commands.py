@@ -4,8 +4,9 @@ from pathlib import Path
 
 import typer
 
-from site_lens.cli import compare, doctor, explore, fit, reports, studies, sweep, tasks
+from site_lens.cli import compare, doctor, explore, fit, reports, sweep, tasks
 from site_lens.cli.welcome import show_beginning
+from site_lens.records.study_registry import STUDIES, imported
 
 app = typer.Typer(
     name="site-lens",
@@ -28,13 +29,7 @@ for command in (
     fit.evaluate,
     compare.methods,
     compare.selectors,
-    studies.transfer,
-    studies.faithfulness,
-    studies.sensitivity,
-    studies.landscape,
-    studies.profile,
-    studies.ablate,
-    studies.combine,
+    *(imported(study.command) for study in STUDIES.values() if study.command),
     reports.roles,
     reports.report,
     reports.diagnose,

@@ -5,7 +5,6 @@ holds the digests of both, so a truncated, edited or half-replaced pair is recog
 """
 
 import math
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,6 +16,7 @@ from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_bytes, digest_json
 from site_lens.records.limited_io import current_limits, is_folder, parse_json, read_file
 from site_lens.records.outputs import is_listed_record, named, write_output
+from site_lens.records.study_registry import STUDIES, imported
 
 KINDS = {
     "head_scores": "site_lens.heads.scores:HeadScores",
@@ -29,23 +29,15 @@ KINDS = {
     "agreement": "site_lens.diagnostics.seed_agreement:Agreement",
     "diagnosis": "site_lens.diagnostics.diagnosis:Diagnosis",
     "overlap": "site_lens.diagnostics.overlap:Overlap",
-    "transfer_matrix": "site_lens.studies.transfer.result:TransferMatrix",
     "transfer_reading": "site_lens.studies.transfer.summary:TransferSummary",
-    "faithfulness": "site_lens.studies.faithfulness.result:Faithfulness",
-    "head_profiles": "site_lens.studies.head_profiles.result:HeadProfiles",
     "task_clusters": "site_lens.diagnostics.clusters:TaskClusters",
     "head_clusters": "site_lens.diagnostics.clusters:HeadClusters",
     "co_clusters": "site_lens.diagnostics.clusters:CoClusters",
     "method_table": "site_lens.methods.method_table:MethodTable",
-    "fit_ablation": "site_lens.studies.ablation.result:FitAblation",
-    "task_arithmetic": "site_lens.studies.task_arithmetic.result:TaskArithmetic",
     "selector_agreement": "site_lens.diagnostics.selector_agreement:SelectorAgreement",
-    "prompt_sensitivity": "site_lens.studies.prompt_sensitivity.result:PromptSensitivity",
-    "fit_landscape": "site_lens.studies.loss_landscape.result:FitLandscape",
-    "content_controls": "site_lens.studies.content_controls.result:ContentControls",
     "study_piece": "site_lens.records.checkpoint:StudyPiece",
 }
-"""Every kind of record that can be stored, and where its class lives."""
+"""Where the class of each kind of record is, as `module:name`; of studies, see `STUDIES`."""
 
 HEADER_BYTES = 2**16
 """What a safetensors file may hold beyond its numbers, and once more for every array."""
@@ -180,10 +172,10 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _record_class(manifest: Manifest, path: Path) -> type[Record]:
-    if manifest.kind not in KINDS:
+    home = STUDIES[manifest.kind].result if manifest.kind in STUDIES else KINDS.get(manifest.kind)
+    if home is None:
         raise StorageError(f"{path} holds a {manifest.kind!r}, which site_lens {__version__} does not know; upgrade")
-    module, name = KINDS[manifest.kind].split(":")
-    record_class = cast(type[Record], getattr(import_module(module), name))
+    record_class = cast(type[Record], imported(home))
     if manifest.record_schema < 1:
         raise StorageError(f"{path} says schema {manifest.record_schema} of {manifest.kind}; schemas begin with 1")
     if manifest.record_schema > record_class.schema_version:

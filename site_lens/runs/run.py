@@ -16,24 +16,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from site_lens.activations.attention_sample import AttentionSamples
-from site_lens.records.type_checks import checked_methods
-from site_lens.records.errors import InputError, StorageError
-from site_lens.methods.evaluation import Evaluations
-from site_lens.site.fit import SiteFits
-from site_lens.records.outputs import named, write_list
-from site_lens.records.limited_io import is_folder
-from site_lens.records.collections import file_name, manifests
-from site_lens.records.base import Record
-from site_lens.runs.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
 from site_lens.heads.scores import ScoresByTask
+from site_lens.methods.evaluation import Evaluations
+from site_lens.records.base import Record
+from site_lens.records.collections import file_name, manifests
+from site_lens.records.errors import InputError, StorageError
+from site_lens.records.limited_io import is_folder
+from site_lens.records.outputs import named, write_list
 from site_lens.records.serialization import load, save
+from site_lens.records.study_registry import STUDIES
 from site_lens.records.suggestions import did_you_mean_path
-
-STUDIES = (
-    "transfer_matrix", "faithfulness", "prompt_sensitivity", "fit_landscape", "head_profiles", "content_controls",
-    "fit_ablation", "task_arithmetic",
-)  # fmt: skip
-"""The kinds of records that are studies of a run: those that its report shows."""
+from site_lens.records.type_checks import checked_methods
+from site_lens.runs.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
+from site_lens.site.fit import SiteFits
 
 
 @checked_methods

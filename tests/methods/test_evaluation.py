@@ -12,7 +12,7 @@ from site_lens.stats.intervals import mean_interval, paired_difference, wilson
 from tests.fakes import ACCURACIES, fake_evaluation
 
 REFERENCE = "ten_shot"
-OLD_FILES = Path(__file__).parent / "old_files"
+OLD_FILES = Path(__file__).parent.parent / "old_files"
 
 
 def planted(task: str = "antonym", **changes: Any) -> Evaluation:

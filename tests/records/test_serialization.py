@@ -21,6 +21,7 @@ from site_lens.records.hashing import digest_bytes, digest_json
 from site_lens.records.limited_io import Limits
 from site_lens.records.outputs import check_writable, write_whole
 from site_lens.records.serialization import KINDS, load, record_paths, save
+from site_lens.records.study_registry import STUDIES
 from site_lens.site.fit import SiteFit
 from tests.samples import SAMPLES, SMALL, gates, laws, scores
 
@@ -132,8 +133,8 @@ def test_every_record_of_the_package_can_be_stored_and_is_sampled_here() -> None
         for heir in heirs(Record)
         if hasattr(heir, "kind") and heir.__module__.startswith("site_lens.")
     }
-    assert homes <= set(KINDS.values())
-    assert set(KINDS) == set(SAMPLES)
+    assert homes <= {*KINDS.values(), *(study.result for study in STUDIES.values())}
+    assert {*KINDS, *STUDIES} == set(SAMPLES)
     assert {kind: sample().kind for kind, sample in SAMPLES.items()} == {kind: kind for kind in SAMPLES}
 
 
@@ -269,7 +270,7 @@ def test_a_manifest_far_too_large_is_refused_unread(saved: tuple[Path, Path]) ->
         ({"selector": "site"}, "HeadGates: grid: Field required"),
         ({"values": {"$array": "nowhere"}}, "nowhere"),
         ({"values": {"$array": ["values"]}}, "values cannot be the array"),
-        ({"values": [[0.5]]}, "do not fit a grid"),
+        ({"values": [[0.5]]}, "along layer, grid has"),
         ({"values": "many"}, "needs numbers with axes"),
         ({"task": {"$array": "values"}}, "task cannot be the array 'values'"),
         ({"invented": 1}, "invented: Extra inputs are not permitted"),

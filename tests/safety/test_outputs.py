@@ -382,13 +382,6 @@ def test_a_run_takes_no_study_that_its_report_does_not_show() -> None:
         run.with_study("../x", fake_transfer("abc", n_queries=4))
 
 
-def test_the_studies_that_a_run_takes_are_those_that_its_report_shows() -> None:
-    from site_lens.report.studies import _BLOCKS
-    from site_lens.runs.run import STUDIES
-
-    assert set(STUDIES) == {kind.kind for kind in _BLOCKS}
-
-
 def test_marks_of_commands_and_of_studies_are_read_alike(tmp_path: Path) -> None:
     write_mark(tmp_path / "a.key", "f" * 64, seconds=1.5)
     assert read_mark(tmp_path / "a.key") == {"key": "f" * 64, "seconds": 1.5}

@@ -1,0 +1,3 @@
+"""Fixtures of the tests of records."""
+
+from tests.samples import record as record
