@@ -71,7 +71,7 @@ from site_lens.runs.run import Run as Run
 from site_lens.runs.run_methods import run_methods as run_methods
 from site_lens.selectors.config import ComparisonConfig as ComparisonConfig
 from site_lens.selectors.context import ComparisonContext as ComparisonContext
-from site_lens.selectors.registry import score_heads as score_heads
+from site_lens.selectors.score_heads import score_heads as score_heads
 from site_lens.site.fit import SiteConfig as SiteConfig
 from site_lens.site.fit import SiteFit as SiteFit
 from site_lens.site.fit import SiteFits as SiteFits

@@ -57,7 +57,7 @@ def test_equal_accuracies_are_told_apart_by_log_probability_and_then_by_order(de
     context = bench_of(demo, constant_task(valid="cold", test="red"))
     surer, less_sure = (favouring(demo, name, "cold", by) for name, by in (("surer", 40.0), ("less sure", 30.0)))
     assert choose(context, "constant", [less_sure, surer]) is surer
-    again = replace(surer, name="again")
+    again = replace(surer, kind="again")
     assert choose(context, "constant", [again, surer]) is again
 
 
