@@ -14,7 +14,7 @@ from typer.main import get_command
 
 import site_lens as sl
 from site_lens.cli.commands import app
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from tests.documents import (
     DOCS,
