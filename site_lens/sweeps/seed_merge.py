@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from site_lens.methods.evaluation import MATCHES, Evaluation, Evaluations
-from site_lens.methods.names import SITE_METHODS
+from site_lens.methods.registry import SITE_METHODS
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
 
