@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from tests.documents import DOCS, PAGES, ROOT, RUN, SHOWN, blocks, links, prepare, run_command, run_page, unfenced
 

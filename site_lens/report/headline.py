@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from site_lens.methods.evaluation import Evaluations, Match
-from site_lens.runs.run import ZERO_EMBEDDING
+from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.stats.intervals import Interval
 
 SITE = "site"

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from site_lens import plots
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.method_table import MacroDifference, MethodSummary, MethodTable
+from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.methods.tabulate import default_references, method_table
 from site_lens.plots.section import SectionFigure
 from site_lens.records.errors import InputError
 from site_lens.report.headline import SITE
-from site_lens.runs.run import ZERO_EMBEDDING
 from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT, Verdict
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from site_lens.diagnostics.checks import diagnose
 from site_lens.diagnostics.convergence import check_convergence
 from site_lens.diagnostics.diagnosis import Diagnosis
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import CONTENTS
 from site_lens.plots.section import SectionFigure
 from site_lens.records.base import Record
 from site_lens.records.collections import file_name
@@ -21,7 +22,7 @@ from site_lens.report.methods import Methods, methods_section
 from site_lens.report.page import write_page
 from site_lens.report.selectors import Selectors, selectors_section
 from site_lens.report.studies import study_sections
-from site_lens.runs.run import CONTENTS, Run
+from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFit, SiteFits
 from site_lens.studies.content_controls.result import ContentControls
 

@@ -9,8 +9,9 @@ import pytest
 from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.report import write_comparison, write_report
-from site_lens.runs.run import ZERO_EMBEDDING, Run
+from site_lens.runs.run import Run
 from tests.fakes import fake_attention, fake_evaluation, fake_fits
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

@@ -12,9 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import SHUFFLED_ANSWERS, ZERO_EMBEDDING
 from site_lens.records.errors import InputError, StorageError
 from site_lens.report import write_report
-from site_lens.runs.run import SHUFFLED_ANSWERS, ZERO_EMBEDDING
 from site_lens.site.fit import STATUSES, SiteConfig, SiteFits, Status
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fit, fake_fits, fake_identity
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import CONTENTS
 from site_lens.records.base import Axes, Count, Float32, Record
 from site_lens.records.errors import InputError, unknown_name
-from site_lens.runs.run import CONTENTS
 from site_lens.stats.intervals import Interval, paired_difference, paired_share, wilson
 from site_lens.stats.paired_tests import FEWEST, Paired
 
@@ -60,7 +60,7 @@ class ContentControls(Record):
 
     @classmethod
     def of(cls, evaluations: Evaluations) -> "ContentControls":
-        """Read off the evaluations of a study that fitted such controls (`core.runs.CONTENTS`).
+        """Read off the evaluations of a study that fitted such controls (`methods.registry.CONTENTS`).
 
         Raises:
             InputError: A task lacks SITE, or no control was evaluated on all tasks.
