@@ -1,9 +1,11 @@
-# Everything runs in .venv, built from pyproject.toml under the pins of constraints.txt.
+# Targets run in .venv, built from pyproject.toml with the versions pinned in constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+PYTEST := python -m pytest -n 2 -m "not slow"
+export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full test-tl3 nightly lint format studies notebooks docs reliability bench bench-full clean
+.PHONY: help install demo check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies notebooks docs reliability bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -18,54 +20,77 @@ install: .venv/.installed ## Build .venv
 demo: install ## Fit and evaluate SITE on the embedded demo model; writes runs/demo/
 	$(BIN)/site-lens demo --out runs/demo --replace
 
-test: install ## Run the tests (minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+check: lint spelling types test ## Run style, spelling and type checks and the tests, as CI does
 
-test-full: install ## Run the tests and what is slow, too
-	$(BIN)/python -m pytest
-
-# The last TransformerLens that has HookedTransformer, in an environment of its own.
-.venv-tl3/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-tl3
-	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' constraints.txt > .venv-tl3/constraints.txt
-	.venv-tl3/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-tl3/constraints.txt -e '.[test]'
-	@touch $@
-
-test-tl3: .venv-tl3/.installed ## Run the tests of models and fits under TransformerLens 3.9
-	OMP_NUM_THREADS=1 .venv-tl3/bin/python -m pytest -n 2 -m "not slow" tests/models tests/oracle tests/interventions tests/selectors tests/baselines
-
-nightly: install ## Try every loader on 5,000 strange files
-	$(BIN)/python -m pytest tests/safety --hypothesis-profile=nightly
-
-lint: install ## Check style and types
+lint: install ## Check style with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+spelling: install ## Check spelling with codespell
+	$(BIN)/codespell
+
+types: install ## Check types with mypy
 	$(BIN)/mypy
 
-format: install ## Put code and notebooks into their form
+test: install ## Run the tests (minutes)
+	$(BIN)/$(PYTEST)
+
+test-full: install ## Run all tests, the slow ones included
+	$(BIN)/python -m pytest
+
+# Environments with other versions of the dependencies. TransformerLens 3.9 is the last that has HookedTransformer.
+.venv-tl3/constraints.txt: constraints.txt
+	$(PYTHON) -m venv .venv-tl3
+	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' $< > $@
+
+.venv-oldest/constraints.txt: constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	cp $< $@
+
+.venv-newest/constraints.txt:
+	$(PYTHON) -m venv .venv-newest
+	touch $@
+
+.venv-%/.installed: .venv-%/constraints.txt pyproject.toml
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c $< -e '.[test]'
+	@touch $@
+
+test-tl3: .venv-tl3/.installed ## Run the tests of models and fits with TransformerLens 3.9
+	.venv-tl3/bin/$(PYTEST) tests/models tests/oracle tests/activations tests/site tests/selectors tests/methods
+
+test-oldest: .venv-oldest/.installed ## Run the tests with the oldest versions that pyproject.toml allows
+	.venv-oldest/bin/$(PYTEST)
+
+test-newest: .venv-newest/.installed ## Run the tests with the newest versions that pyproject.toml allows
+	.venv-newest/bin/$(PYTEST)
+
+nightly: install ## Run every file loader on 5,000 random files
+	$(BIN)/python -m pytest tests/safety --hypothesis-profile=nightly
+
+format: install ## Format code and notebooks with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 BENCH = $(BIN)/python -m analysis.benchmarks.run $(BENCH_ARGS)
 
-bench: install ## Measure speed against the published loop (10 minutes; needs the paper's AG News, see docs/benchmarks.md)
+bench: install ## Benchmark against the published loop (10 minutes; needs the paper's AG News, see docs/benchmarks.md)
 	$(BENCH) --rows 1 4 6 7 8
 
-bench-full: install ## The same with the rows that take longer, and how cost grows
+bench-full: install ## Run all benchmarks, the slow rows and the scaling of cost included
 	$(BENCH)
 
-studies: install ## Run all studies on the demo model and write docs/results (under 20 minutes; nothing where nothing has changed)
+studies: install ## Run all studies on the demo model and write docs/results (under 20 minutes; only what has changed)
 	$(BIN)/python -m analysis.studies --pages
 
-notebooks: install ## Remake the .ipynb files from their .py pairs
+notebooks: install ## Rebuild the .ipynb files from their .py pairs
 	$(BIN)/jupytext --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py
 
-reliability: install ## Put sweeps through faults and write docs/reliability.md
+reliability: install ## Inject faults into sweeps and write docs/reliability.md
 	$(BIN)/python -m analysis.reliability --page docs/reliability.md
 
 docs: install ## Build the manual into build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo build/docs/index.html
 
-clean: ## Remove .venv and what the tools left behind
-	rm -rf .venv .venv-tl3 .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+clean: ## Remove the environments and all caches and builds
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

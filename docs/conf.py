@@ -1,5 +1,6 @@
-"""How Sphinx builds the documentation, without asking the network for anything; `make docs` runs it."""
+"""Configuration of the Sphinx build, which needs no network; `make docs` runs it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ from sphinx.application import Sphinx
 from site_lens import __version__
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import floors  # noqa: E402  # from this folder
+
 HIDDEN = "\ue000"  # a private character
 
 project = "site_lens"
@@ -35,8 +40,13 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
 
+def _draw_floors(app: Sphinx) -> None:
+    """Draw the picture of docs/architecture.md from the imports."""
+    (HERE / "images/floors.svg").write_text(floors.draw_package(floors.PACKAGE), encoding="utf-8")
+
+
 def _without_empty_globs(app: Sphinx, page: str, source: list[str]) -> None:
-    """Leave patterns out of the contents that match no page, of which Sphinx would warn."""
+    """Drop glob patterns of the table of contents that match no page, of which Sphinx would warn."""
     if page == "index":
         lines = source[0].splitlines(keepends=True)
         kept = [line for line in lines if not line.rstrip().endswith("*") or any(HERE.glob(f"{line.rstrip()}.md"))]
@@ -44,7 +54,7 @@ def _without_empty_globs(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def _without_folders(app: Sphinx, page: nodes.document) -> None:
-    """Show a link to a folder of the repository as its text: the manual does not have the folder."""
+    """Replace a link to a folder of the repository by its text, because the manual does not have the folder."""
     folder = Path(page["source"]).parent
     for link in list(page.findall(pending_xref)):
         if (folder / link["reftarget"]).is_dir():
@@ -52,27 +62,29 @@ def _without_folders(app: Sphinx, page: nodes.document) -> None:
 
 
 def _without_fields(
-    app: Sphinx, what: str, name: str, found: Any, options: object, signature: str | None, returned: str | None
+    app: Sphinx, what: str, name: str, member: Any, options: object, signature: str | None, returned: str | None
 ) -> tuple[str, str | None] | None:
-    """Leave the signature of a record or a run out: its fields stand below, each with what it means."""
-    is_record = isinstance(found, type) and issubclass(found, BaseModel)
+    """Drop the signature of a record or a run, because its fields are listed below."""
+    is_record = isinstance(member, type) and issubclass(member, BaseModel)
     if is_record or "<factory>" in (signature or ""):
         return "", None
     return None
 
 
-def _hide_colons(app: Sphinx, what: str, name: str, found: Any, options: object, lines: list[str]) -> None:
-    """Keep napoleon from reading a field's "M: prompts of an embedding" as its type and what it means."""
+def _hide_colons(app: Sphinx, what: str, name: str, member: Any, options: object, lines: list[str]) -> None:
+    """Hide colons from napoleon, which would read "M: prompts of an embedding" as a type and a description."""
     if what == "attribute":
         lines[:] = [line.replace(":", HIDDEN) for line in lines]
 
 
-def _show_colons(app: Sphinx, what: str, name: str, found: Any, options: object, lines: list[str]) -> None:
+def _show_colons(app: Sphinx, what: str, name: str, member: Any, options: object, lines: list[str]) -> None:
+    """Put the colons back."""
     lines[:] = [line.replace(HIDDEN, ":") for line in lines]
 
 
 def setup(app: Sphinx) -> None:
-    """Register what is changed here."""
+    """Register the changes to the build."""
+    app.connect("builder-inited", _draw_floors)
     app.connect("source-read", _without_empty_globs)
     app.connect("doctree-read", _without_folders)
     app.connect("autodoc-process-signature", _without_fields)

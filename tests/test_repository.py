@@ -79,6 +79,13 @@ def asked_for() -> dict[str, str]:
     return {found[1].lower(): found[2] for one in said if (found := re.match(r"([\w-]+)>=([\d.]+)", one))}
 
 
+def test_the_oldest_versions_that_ci_installs_are_the_lower_bounds_of_pyproject() -> None:
+    program = [sys.executable, ".ci/lowest_versions.py"]
+    lowest = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8") == lowest
+    assert {"torch==2.10", "numpy==1.26", "ray==2.54"} <= set(lowest.splitlines())
+
+
 def test_no_version_with_a_known_vulnerability_is_let_in_and_the_tests_ran_with_one_that_is() -> None:
     lowest = asked_for()
     assert len(lowest) > len(REPAIRED)

@@ -95,6 +95,7 @@ class HeadGrid:
         return (Head(layer, head) for layer, n in enumerate(self.heads_per_layer) for head in range(n))
 
     def __contains__(self, head: object) -> bool:
+        head = Head.parse(head) if isinstance(head, str) else head
         return (
             isinstance(head, Head)
             and 0 <= head.layer < self.n_layers

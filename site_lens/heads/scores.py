@@ -42,8 +42,6 @@ class HeadScores(Record):
 
     @model_validator(mode="after")
     def _fits_grid(self) -> Self:
-        if self.values.shape != self.grid.shape:
-            raise ValueError(f"values of shape {self.values.shape} do not fit a grid of {self.grid}")
         if np.any(self.values[~self.grid.mask]):
             raise ValueError("a score stands where the grid has no head")
         return self

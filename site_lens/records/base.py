@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from site_lens.records.errors import InputError
@@ -25,6 +25,10 @@ SLACK = 1e-4
 
 Count = Annotated[int, Field(ge=0)]
 """A number of things, or the place of one."""
+
+
+Lengths = Mapping[str, int | str]
+"""Lengths of axes and tuple fields: a number, or the axis that is as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,12 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
+    lengths: ClassVar[Lengths] = {}
+    """Lengths of axes and tuple fields that their names do not say: a number, or an axis that is as long.
+
+    `{"kind": 3, "target": "task", "families": "task"}`: the axis `kind` has length 3; the axis `target` and the field
+    `families` are as long as the axis `task`. See `check_axes`."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         checked_methods(cls)
@@ -124,6 +134,11 @@ class Frozen(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         schema: CoreSchema = strict(handler(source))
         return schema
+
+    @model_validator(mode="after")
+    def _axes_agree(self) -> Self:
+        check_axes(self)
+        return self
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new one."""
@@ -152,6 +167,68 @@ class Frozen(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+@cache
+def array_axes(record_class: type[Frozen]) -> dict[str, tuple[str, ...]]:
+    """Return the axis names of each array field of a record class, optional arrays included."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, field in record_class.model_fields.items():
+        options = [tuple(field.metadata), *(getattr(part, "__metadata__", ()) for part in get_args(field.annotation))]
+        found.update({name: mark.names for marks in options for mark in marks if isinstance(mark, Axes)})  # noqa: B035
+    return found
+
+
+def plural(axis: str) -> str:
+    """Return the name of the tuple field that names the places of an axis: `tasks` of `task`, `queries` of `query`."""
+    return f"{axis[:-1]}ies" if axis.endswith("y") else f"{axis}s"
+
+
+def check_axes(record: Frozen) -> None:
+    """Check that every axis of a record has one length, wherever it occurs.
+
+    An axis occurs in array fields, which name their axes; in the tuple field whose name is its plural; in fields and
+    axes that `lengths` declares; and in the model: arrays with `layer` and `head` fit `grid` or `model.grid`, `d_head`
+    fits `model.d_head`. Texts that name the places of an axis are distinct (those of queries may repeat), and `heads`
+    are heads of the grid. Optional fields at their default are not checked.
+
+    Raises:
+        ValueError: Two fields disagree, a name comes twice, or a head is not in the grid.
+    """
+    axes, fields = array_axes(type(record)), type(record).model_fields
+    used = {axis for names in axes.values() for axis in names}
+    places = {plural(axis): axis for axis in used if (axis, "layer" in used) != ("head", True)}
+    places |= {name: name for name in record.lengths if name in fields}
+    lengths: dict[str, tuple[int, str]] = {}
+
+    def meet(axis: str, length: int, where: str) -> None:
+        while isinstance(target := record.lengths.get(axis, length), str):
+            axis = target
+        known, first = lengths.setdefault(axis, (target, type(record).__name__ if axis in record.lengths else where))
+        if length != known:
+            raise ValueError(f"{where} has {length} along {axis}, {first} has {known}")
+
+    model = getattr(record, "model", None)
+    grid = getattr(record, "grid", getattr(model, "grid", None))
+    if grid is not None and "layer" in used:
+        meet("layer", grid.shape[0], "grid")
+        meet("head", grid.shape[1], "grid")
+    if model is not None and "d_head" in used:
+        meet("d_head", model.d_head, "model")
+    for name in fields:
+        value = getattr(record, name)
+        if name in places and isinstance(value, tuple) and value != fields[name].default:
+            meet(places[name], len(value), name)
+            is_named = name not in record.lengths and places[name] != "query" and all(isinstance(v, str) for v in value)
+            if is_named and len(set(value)) < len(value):
+                raise ValueError(f"{name} must be distinct, got {value}")
+        elif name in axes and isinstance(value, np.ndarray):
+            for axis, length in zip(axes[name], value.shape, strict=True):
+                meet(axis, length, name)
+    if grid is not None and "heads" in fields.keys() & places.keys():
+        for head in getattr(record, "heads"):  # noqa: B009
+            if head not in grid:
+                raise ValueError(f"{head} is not in a grid of {grid}")
 
 
 class Record(Frozen):

@@ -10,8 +10,10 @@ import numpy as np
 
 from site_lens._version import __version__
 
-MEASURING = ("core", "models", "interventions", "selectors", "baselines", "experiments", "sweeps")
-"""Floors whose code decides what is measured; plots, pages and commands may change freely."""
+MEASURING = (
+    "records", "stats", "heads", "tasks", "models", "activations", "site", "selectors", "methods", "studies", "sweeps"
+)  # fmt: skip
+"""Folders whose code decides what is measured; plots, pages and commands may change freely."""
 
 
 def digest_bytes(content: bytes) -> str:

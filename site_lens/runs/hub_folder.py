@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from site_lens._version import __version__
-from site_lens.records.assets import ASSETS
-from site_lens.records.errors import InputError, MismatchError, StorageError
 from site_lens.methods.evaluation import Evaluation, Evaluations
-from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.records.outputs import check_output, is_sealed, named, sealed, write_output
 from site_lens.models.identity import ModelIdentity
-from site_lens.records.limited_io import is_folder
+from site_lens.records.assets import ASSETS
 from site_lens.records.collections import manifests
-from site_lens.runs.run_folder import refuse_links, settle, whole
-from site_lens.runs.run import Run
-from site_lens.records.terminal_escape import visible
+from site_lens.records.errors import InputError, MismatchError, StorageError
+from site_lens.records.limited_io import is_folder
+from site_lens.records.outputs import check_output, is_sealed, named, sealed, write_output
 from site_lens.records.serialization import record_paths
+from site_lens.records.terminal_escape import visible
+from site_lens.runs.run import Run
+from site_lens.runs.run_folder import refuse_links, settle, whole
+from site_lens.site.fit import SiteFit, SiteFits
 
 CARD = "README.md"
 RESULTS = "results.csv"

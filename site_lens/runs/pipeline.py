@@ -7,13 +7,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from site_lens.activations.attention_patterns import sample_attention
 from site_lens.activations.attention_sample import AttentionSamples
-from site_lens.records.errors import InputError, unknown_name
-from site_lens.methods.evaluation import Evaluations
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
-from site_lens.site.fit import SiteConfig, SiteFits
-from site_lens.tasks.prompt_template import PromptTemplate
-from site_lens.runs.run_folder import check_run_folder, write_results
+from site_lens.methods.evaluate import evaluate
+from site_lens.methods.evaluation import Evaluations
+from site_lens.models.locking import on_model
+from site_lens.models.protocol import LensModel
+from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import InputError, unknown_name
 from site_lens.runs.run import (
     CONTROLS,
     MEAN_EMBEDDING,
@@ -24,16 +26,14 @@ from site_lens.runs.run import (
     ZERO_EMBEDDING,
     Run,
 )
-from site_lens.tasks.prompt_sampling import need_rows
-from site_lens.records.bounds import check_sizes
-from site_lens.tasks.task import Task, task_list
+from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
-from site_lens.activations.attention_patterns import sample_attention
-from site_lens.methods.evaluate import evaluate
-from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
+from site_lens.site.fit import SiteConfig, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
 from site_lens.site.plan import SiteJob
+from site_lens.tasks.prompt_sampling import need_rows
+from site_lens.tasks.prompt_template import PromptTemplate
+from site_lens.tasks.task import Task, task_list
 
 TASKS_AT_ONCE = 16
 """Tasks fitted in one batch by default: enough to fill it; more are fitted group by group, each saved when done."""

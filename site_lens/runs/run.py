@@ -16,19 +16,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from site_lens.activations.attention_sample import AttentionSamples
-from site_lens.records.type_checks import checked_methods
-from site_lens.records.errors import InputError, StorageError
-from site_lens.methods.evaluation import Evaluations
-from site_lens.site.fit import SiteFits
-from site_lens.records.outputs import named, write_list
-from site_lens.records.limited_io import is_folder
-from site_lens.records.collections import file_name, manifests
-from site_lens.records.base import Record
-from site_lens.runs.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
 from site_lens.heads.scores import ScoresByTask
+from site_lens.methods.evaluation import Evaluations
+from site_lens.records.base import Record
+from site_lens.records.collections import file_name, manifests
+from site_lens.records.errors import InputError, StorageError
+from site_lens.records.limited_io import is_folder
+from site_lens.records.outputs import named, write_list
 from site_lens.records.serialization import load, save
 from site_lens.records.study_registry import STUDIES
 from site_lens.records.suggestions import did_you_mean_path
+from site_lens.records.type_checks import checked_methods
+from site_lens.runs.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
+from site_lens.site.fit import SiteFits
 
 ZERO_EMBEDDING = "site_zero_embedding"
 """The control that belongs beside every fit: the same loop with an embedding of zeros, so that gates act alone."""
@@ -47,6 +47,7 @@ CONTENTS = (ZERO_EMBEDDING, OTHER_EMBEDDING, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 """The controls that change what alphas mix in, and nothing else."""
 CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC, MEAN_EMBEDDING, RANDOM_EMBEDDING)
 """Every control that a study can fit beside its fits."""
+
 
 @checked_methods
 @dataclass(frozen=True)

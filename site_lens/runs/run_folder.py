@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from site_lens.records.hashing import digest_bytes
-from site_lens.records.errors import StorageError
 from site_lens.methods.evaluation import Evaluations
+from site_lens.records.errors import StorageError
+from site_lens.records.hashing import digest_bytes
+from site_lens.records.limited_io import parse_json, read_file
 from site_lens.records.outputs import (
     LISTED,
     MOST_BYTES,
@@ -29,7 +30,6 @@ from site_lens.records.outputs import (
     write_list,
     write_output,
 )
-from site_lens.records.limited_io import parse_json, read_file
 from site_lens.records.serialization import holds_record
 
 SEVERAL = ("controls", "scores")

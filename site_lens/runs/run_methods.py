@@ -5,23 +5,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from site_lens.methods.registry import BASELINES, baseline_name, fitted
-from site_lens.records.errors import FitError, InputError, ModelError, unknown_name
-from site_lens.methods.evaluation import Evaluation, Evaluations
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
-from site_lens.runs.run_folder import check_run_folder, write_results
-from site_lens.runs.run import TASK_AGNOSTIC, ZERO_EMBEDDING, Run
-from site_lens.tasks.prompt_sampling import need_rows
-from site_lens.records.bounds import check_sizes
-from site_lens.tasks.task import Task
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
+from site_lens.methods.evaluation import Evaluation, Evaluations
 from site_lens.methods.method import Method
-from site_lens.records.progress import progress_bar
+from site_lens.methods.registry import BASELINES, baseline_name, fitted
 from site_lens.models.locking import on_model
 from site_lens.models.protocol import LensModel
+from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import FitError, InputError, ModelError, unknown_name
+from site_lens.records.progress import progress_bar
+from site_lens.runs.run import TASK_AGNOSTIC, ZERO_EMBEDDING, Run
+from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.registry import SELECTORS, scores_of
 from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.registry import SELECTORS, scores_of
+from site_lens.tasks.prompt_sampling import need_rows
+from site_lens.tasks.task import Task
 
 LEFT_OUT = (ModelError, FitError)
 """What may happen to one method without ending the comparison; a user's mistake ends it."""

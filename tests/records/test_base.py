@@ -1,4 +1,4 @@
-from typing import Any, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores
-from site_lens.records.base import Frozen, Record, join
+from site_lens.records.base import Axes, Float32, Frozen, Record, join
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_arrays
 from site_lens.tasks.first_tokens import FirstTokens
@@ -135,6 +135,57 @@ def test_a_field_that_is_missing_is_named() -> None:
 def test_an_array_that_is_none_is_refused_with_axes_and_shape(values: object, said: str) -> None:
     with pytest.raises(InputError, match=f"HeadScores: {said}"):
         HeadScores(grid=SMALL, values=values, selector="test", meaning="x")
+
+
+class Study(Frozen):
+    """A record-like value with every kind of axis: named, declared, of the grid, shared between arrays."""
+
+    lengths: ClassVar = {"reference": 2, "target": "task", "families": "task", "rows": "query", "chosen": "query"}
+
+    grid: HeadGrid = SMALL
+    tasks: tuple[str, ...] = ("a", "b", "c")
+    families: tuple[str | None, ...] = (None, None, "x")
+    queries: tuple[str, ...]
+    rows: tuple[int, ...] = ()
+    chosen: tuple[int, ...] | None = None
+    right: Annotated[Float32, Axes(("reference", "task", "target", "query"))]
+    alphas: Annotated[Float32, Axes(("task", "layer", "head"))]
+    patterns: Annotated[Float32, Axes(("query", "key"))] | None = None
+
+
+def test_axes_of_one_name_have_one_length_in_a_record() -> None:
+    def fields(n_tasks: int = 3, grid: tuple[int, ...] = SMALL.shape, n_references: int = 2) -> dict[str, Any]:
+        right = np.zeros((n_references, n_tasks, n_tasks, 4))
+        return {"queries": ("q",) * 4, "right": right, "alphas": np.zeros((n_tasks, *grid))}
+
+    assert Study(**fields(), patterns=np.zeros((4, 9)), rows=(0,) * 4, chosen=(1,) * 4).chosen == (1,) * 4
+    refused: dict[str, tuple[dict[str, Any], str]] = {
+        "tasks": ({"tasks": ("a", "b")}, "tasks"),
+        "repeated names": ({"tasks": ("a", "a", "b")}, "tasks"),
+        "declared field": ({"families": ("x",)}, "families"),
+        "queries": ({"queries": ("q",)}, "queries"),
+        "optional field": ({"rows": (0,)}, "rows"),
+        "optional array": ({"patterns": np.zeros((3, 9))}, "patterns"),
+        "shared axis": ({"alphas": np.zeros((2, *SMALL.shape))}, "alphas"),
+        "equal axes": ({"right": np.zeros((2, 3, 4, 4))}, "right"),
+        "grid": ({"alphas": np.zeros((3, 3, 2))}, "alphas"),
+        "declared length": ({"right": np.zeros((3, 3, 3, 4))}, "right"),
+    }
+    for what, (changes, culprit) in refused.items():
+        with pytest.raises(InputError, match=f"Study: .*{culprit}"):
+            print(what, Study(**fields() | changes))
+
+
+def test_heads_that_name_an_axis_are_distinct_heads_of_the_grid() -> None:
+    class Profile(Frozen):
+        grid: HeadGrid = SMALL
+        heads: tuple[str, ...]
+        alphas: Annotated[Float32, Axes(("head",))] = np.zeros(2, np.float32)
+
+    assert Profile(heads=("L0H1", "L2H2")).heads == ("L0H1", "L2H2")
+    for heads in (("L0H1", "L1H0"), ("L0H1", "L0H1"), ("L0H1",)):
+        with pytest.raises(InputError):
+            print(Profile(heads=heads))
 
 
 def test_values_that_hold_arrays_compare_too() -> None:

@@ -270,7 +270,7 @@ def test_a_manifest_far_too_large_is_refused_unread(saved: tuple[Path, Path]) ->
         ({"selector": "site"}, "HeadGates: grid: Field required"),
         ({"values": {"$array": "nowhere"}}, "nowhere"),
         ({"values": {"$array": ["values"]}}, "values cannot be the array"),
-        ({"values": [[0.5]]}, "do not fit a grid"),
+        ({"values": [[0.5]]}, "along layer, grid has"),
         ({"values": "many"}, "needs numbers with axes"),
         ({"task": {"$array": "values"}}, "task cannot be the array 'values'"),
         ({"invented": 1}, "invented: Extra inputs are not permitted"),

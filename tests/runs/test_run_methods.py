@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.methods.registry import BASELINES, Baseline, fitted
 from site_lens.heads.scores import HeadScores
-from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.methods.method import Method
+from site_lens.methods.registry import BASELINES, Baseline, fitted
 from site_lens.models.protocol import LensModel
-from site_lens.selectors.registry import SELECTORS
+from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.registry import SELECTORS
 from tests.planted import TEMPLATE, planted_tasks
 
 CONFIG = sl.ComparisonConfig(template=TEMPLATE, n_prompts=6, n_shots=5, n_probes=4, mask_steps=3, l0_steps=5)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import Head, HeadGrid, HeadSet
 from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Count, Float32, Record
+from site_lens.records.base import Axes, Count, Float32, Lengths, Record
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.stats.intervals import Interval, mean_interval, paired_difference, wilson
 
@@ -59,6 +59,7 @@ class Faithfulness(Record):
 
     kind: ClassVar[str] = "faithfulness"
     schema_version: ClassVar[int] = 2
+    lengths: ClassVar[Lengths] = {"orderings": "ordering"}
 
     grid: HeadGrid
     tasks: tuple[str, ...]
