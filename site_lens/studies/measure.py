@@ -1,6 +1,6 @@
 """Measuring of studies: the fit of each task, its test queries, and one measurement a task with checkpoints."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
