@@ -36,8 +36,8 @@ for command in (
     reports.compare,
     explore.explore,
     doctor.doctor,
-    sweep.sweep,
 ):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
-app.add_typer(sweep.app, name="runs")
+app.add_typer(sweep.app, name="sweep")
+app.add_typer(sweep.app, name="runs", hidden=True, callback=sweep.note_old_name)

@@ -1,4 +1,4 @@
-"""The command that opens the explorer as a local page."""
+"""Explore command: the explorer as a local page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import SOURCES, InputColumn, ModelSource, OutputColumn, RunFolder, loads_a_model
+from site_lens.cli.options import SOURCES, InputColumn, ModelSource, OutputColumn, RunFolder, with_option_groups
 from site_lens.explorer.page import PageSource
 from site_lens.explorer.serving import serve_page
 
 
-@loads_a_model
+@with_option_groups
 def explore(
     run: RunFolder,
     source: ModelSource,

@@ -1,4 +1,4 @@
-"""The commands that fit and evaluate: they need a model."""
+"""Fit commands: the demo, fits of tasks, and evaluations of saved fits."""
 
 import dataclasses
 import shlex
@@ -12,20 +12,18 @@ from site_lens.cli.options import (
     AsJson,
     Chat,
     Generate,
-    InputColumn,
     ModelSource,
-    OutputColumn,
     Queries,
     Replace,
     ResultsFolder,
     RunFolder,
-    Source,
+    TaskFiles,
     TaskNames,
     count,
     keep_inputs,
     keep_run,
-    loads_a_model,
     use_notes,
+    with_option_groups,
 )
 from site_lens.cli.output import show_line, show_notes, show_run
 from site_lens.methods.names import PROMPTING, SITE_METHODS
@@ -61,9 +59,9 @@ def demo(
     show_run(run, {"fits": out / "fits", "results": out / "results.csv", "report": report_path}, as_json)
 
 
-@loads_a_model
+@with_option_groups
 def fit(
-    tasks: Source,
+    files: TaskFiles,
     out: ResultsFolder,
     source: ModelSource,
     task: TaskNames = None,
@@ -99,30 +97,28 @@ def fit(
     generate: Generate = False,
     chat: Chat = False,
     digit_rule: Annotated[bool, typer.Option(help="No space before outputs, and inputs asked for, of digits.")] = True,
-    input_column: InputColumn = "input",
-    output_column: OutputColumn = "output",
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
-    keep_run(out, replace, tasks, source.model)
+    keep_run(out, replace, files.tasks, source.model)
     given = {
         "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
         "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = SETTINGS[settings](**changes)
-    wanted = sl.load_tasks(tasks, task, input_column=input_column, output_column=output_column)
-    loaded = source.load()
+    tasks = files.load(task)
+    model = source.load()
     plain = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
     run = sl.fit_and_evaluate(
-        loaded,
-        wanted,
+        model,
+        tasks,
         config,
         folder=out,
         seeds=range(seeds),
         controls=control or (ZERO_EMBEDDING,),
-        template=sl.chat_template(loaded, digit_rule=digit_rule) if chat else plain,
+        template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
         n_eval_shots=n_eval_shots,
         max_queries=max_queries,
         generated=generate,
@@ -135,31 +131,28 @@ def fit(
         show_line(f"next:    site-lens diagnose {name}; site-lens report {name}")
 
 
-@loads_a_model
+@with_option_groups
 def evaluate(
     run: RunFolder,
-    tasks: Source,
+    files: TaskFiles,
     source: ModelSource,
     n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations of few-shot prompting.")] = 10,
     max_queries: Queries = None,
     generate: Generate = False,
     seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the demonstrations.")] = 0,
-    input_column: InputColumn = "input",
-    output_column: OutputColumn = "output",
     as_json: AsJson = False,
 ) -> None:
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
-    keep_inputs(run, tasks, source.model)
+    keep_inputs(run, files.tasks, source.model)
     saved = sl.Run.load(run)
     check_run_folder(run)
     _refuse_to_lose(saved)
-    names = list(dict.fromkeys(one.task for one in saved.fits.values()))
-    wanted = sl.load_tasks(tasks, names, input_column=input_column, output_column=output_column)
-    loaded = source.load()
-    show_notes(use_notes(loaded, wanted, saved.fits))
-    measured = sl.evaluate(
-        loaded,
-        wanted,
+    tasks = files.load(fit.task for fit in saved.fits.values())
+    model = source.load()
+    show_notes(use_notes(model, tasks, saved.fits))
+    evaluations = sl.evaluate(
+        model,
+        tasks,
         saved.fits,
         controls=saved.controls,
         n_shots=n_shots,
@@ -167,18 +160,17 @@ def evaluate(
         generated=generate,
         seed=seed,
     )
-    measured.save(run / "evaluations")
-    results = write_results(measured, run)
+    evaluations.save(run / "evaluations")
+    results = write_results(evaluations, run)
     (run / "report.html").unlink(missing_ok=True)  # it shows the earlier evaluation
-    show_run(dataclasses.replace(saved, evaluations=measured), {"results": results}, as_json)
+    show_run(dataclasses.replace(saved, evaluations=evaluations), {"results": results}, as_json)
 
 
 def _refuse_to_lose(saved: sl.Run) -> None:
-    """Refuse to measure a run again that holds methods beside SITE, which would be gone."""
-    if saved.evaluations is None:
-        return
+    """Refuse to overwrite evaluations of methods beside SITE, which `evaluate` does not measure."""
     measured = {PROMPTING, *SITE_METHODS, *saved.controls}
-    lost = [name for name, one in saved.evaluations.evaluated.items() if one.kind not in measured]
+    evaluated = {} if saved.evaluations is None else saved.evaluations.evaluated
+    lost = [name for name, method in evaluated.items() if method.kind not in measured]
     if lost:
         raise sl.InputError(
             f"the run holds evaluations of {', '.join(lost)}, which would be lost, as evaluate measures fits alone; "

@@ -1,10 +1,10 @@
-"""Arguments and options that several commands have."""
+"""Arguments, options and option groups that commands share, and the overwrite checks before they start."""
 
 import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -123,8 +123,29 @@ def use_notes(loaded: "LensModel", tasks: "dict[str, sl.Task]", fits: sl.SiteFit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFiles:
+    """Option group of a command: where its tasks are, and the columns of input and output."""
+
+    tasks: Source
+    input_column: InputColumn = "input"
+    output_column: OutputColumn = "output"
+
+    def load(self, names: Iterable[str] | None = None) -> "dict[str, sl.Task]":
+        """Load the tasks of these names, all when None; see `load_tasks`."""
+        wanted = None if names is None else list(dict.fromkeys(names))
+        return sl.load_tasks(self.tasks, wanted, input_column=self.input_column, output_column=self.output_column)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilesOrDemo(TaskFiles):
+    """Option group of a command that reads the demo tasks unless others are named."""
+
+    tasks: Source = "demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
-    """Which model a command uses, and how it is loaded."""
+    """Option group of a command: which model it uses, and how the model is loaded."""
 
     model: ModelName = "demo"
     dtype: DType = None
@@ -140,31 +161,38 @@ class ModelSource:
 
     @property
     def loading(self) -> dict[str, Any]:
-        """How the model is loaded: further arguments of `load_model`."""
+        """Arguments of `load_model` beside the name of the model."""
         return {name: value for name, value in asdict(self).items() if name != "model"}
 
     @property
     def content(self) -> dict[str, Any]:
-        """What results depend on: which weights, and how they are read; not where they lie or go."""
+        """What results depend on: the weights and their number format; not where they are stored or computed."""
         from site_lens.sweeps.fingerprints import source_parts  # not for commands that need no model
 
-        own = {"dtype": self.dtype, "quantization": self.quantization}
-        return own | source_parts(self.model, self.revision)
+        read_as = {"dtype": self.dtype, "quantization": self.quantization}
+        return read_as | source_parts(self.model, self.revision)
 
 
-def loads_a_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `ModelSource` in place of its parameter `source`; its own `model` comes first."""
-    options, own = inspect.signature(ModelSource).parameters, inspect.signature(command).parameters
+def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter that is an option group (a dataclass) by the options of that group.
+
+    An option that the command has itself stays where it is, and the group receives its value.
+    """
+    parameters = inspect.signature(command).parameters
+    groups = {name: one.annotation for name, one in parameters.items() if is_dataclass(one.annotation)}
+    options = {name: inspect.signature(group).parameters for name, group in groups.items()}
     shown: dict[str, inspect.Parameter] = {}
-    for name, one in own.items():
-        shown |= {n: option for n, option in options.items() if n not in shown} if name == "source" else {name: one}
+    for name, parameter in parameters.items():
+        shown |= (
+            {n: o for n, o in options[name].items() if n not in parameters} if name in groups else {name: parameter}
+        )
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        source = ModelSource(**{name: given[name] for name in options})
-        command(**{name: value for name, value in given.items() if name in own}, source=source)
+        grouped = {name: group(**{option: given[option] for option in options[name]}) for name, group in groups.items()}
+        command(**{name: value for name, value in given.items() if name in parameters}, **grouped)
 
-    parameters = [one.replace(kind=one.KEYWORD_ONLY) for one in shown.values()]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    expanded = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in shown.values()]
+    run.__signature__ = inspect.Signature(expanded)  # type: ignore[attr-defined]  # what typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in expanded}
     return run

@@ -1,22 +1,18 @@
-"""The commands that read saved runs: they need neither a model nor torch."""
+"""Report commands: report, diagnose, compare and roles read saved runs; they need neither a model nor torch."""
 
-import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count
-from site_lens.cli.output import show_frame, show_line, show_notes, show_rows, show_table
+from site_lens.cli.output import show_json, show_line, show_notes, show_table
 from site_lens.records.limited_io import is_folder
 from site_lens.records.outputs import is_same, output_path
 from site_lens.records.serialization import record_paths
 from site_lens.report.page import is_page
-
-if TYPE_CHECKING:
-    from site_lens.records.base import Record
 
 
 def report(
@@ -27,10 +23,10 @@ def report(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(parser=as_path, metavar="PATH", help="Draw every figure into a file in this folder, too."),
+        typer.Option(parser=as_path, metavar="PATH", help="Export every figure as an image into this folder, too."),
     ] = None,
     format: Annotated[
-        Literal["png", "svg", "pdf"] | None, typer.Option(help="Kind of the images; svg by default.")
+        Literal["png", "svg", "pdf"] | None, typer.Option(help="Format of the images; svg by default.")
     ] = None,
     replace: ReplaceFile = False,
 ) -> None:
@@ -40,25 +36,27 @@ def report(
     saved = sl.Run.load(run)
     out = out or run / "report.html"
     output_path(out, is_page, inputs=[run], replace=replace)
-    drawn = [] if images is None else sl.write_images(saved, images, format=format or "svg", replace=replace)
+    exported = [] if images is None else sl.write_images(saved, images, format=format or "svg", replace=replace)
     show_line(str(sl.write_report(saved, out, replace=replace)))
     if images is not None:
-        show_line(f"{len(drawn)} images in {images}")
+        show_line(f"{len(exported)} images in {images}")
 
 
 def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
     """Check every fit of a saved run for the known ways in which a fit misleads; exit code 1 if a check failed."""
-    found = sl.diagnose(sl.Run.load(run))
+    diagnosis = sl.diagnose(sl.Run.load(run))
     if as_json:
-        print(
-            json.dumps({"ok": found.ok, "findings": [one.model_dump(mode="json") for one in found.findings]}, indent=1)
-        )
+        findings = [finding.model_dump(mode="json") for finding in diagnosis.findings]
+        show_json({"ok": diagnosis.ok, "findings": findings})
     else:
-        worst = [one for one in found.worst_first() if one.state in ("fail", "warn")]
-        cells = [[one.task, one.code, one.state, f"{one.meaning.rstrip('.')}. {one.advice}"] for one in worst]
-        show_table(["task", "check", "state", "what was found"], cells)
-        show_line(found.summary)
-    sys.exit(0 if found.ok else 1)
+        rows = [
+            {"task": one.task, "check": one.code, "state": one.state,
+             "finding": f"{one.meaning.rstrip('.')}. {one.advice}"}
+            for one in diagnosis.worst_first() if one.state in ("fail", "warn")
+        ]  # fmt: skip
+        show_table(rows)
+        show_line(diagnosis.summary)
+    sys.exit(0 if diagnosis.ok else 1)
 
 
 def roles(
@@ -71,10 +69,10 @@ def roles(
     transfer, profiles = studies.get("transfer"), studies.get("profiles")
     if not isinstance(transfer, sl.TransferMatrix) or not isinstance(profiles, sl.HeadProfiles):
         raise sl.InputError(f"{run} lacks a study; run site-lens transfer and site-lens profile on it first")
-    found = sl.associate_roles(transfer, profiles, n_top=n_top)
+    association = sl.associate_roles(transfer, profiles, n_top=n_top)
     if not as_json:
-        show_line(found.meaning)
-    show_frame(found.frame(), as_json)
+        show_line(association.meaning)
+    show_table(association.frame(), as_json)
 
 
 def compare(
@@ -94,27 +92,24 @@ def compare(
     if first == second or is_same(first, second):
         raise sl.InputError(f"{first} would be compared with itself; name two")
     if out is not None:
-        read = [each for one in (first, second) for each in (one, *([] if is_folder(one) else record_paths(one)))]
-        output_path(out, is_page, inputs=read, replace=replace)
-    maps = _head_maps(first) | _head_maps(second)
-    overlap = sl.head_overlap(maps)
+        inputs = [path for one in (first, second) for path in (one, *([] if is_folder(one) else record_paths(one)))]
+        output_path(out, is_page, inputs=inputs, replace=replace)
+    overlap = sl.head_overlap(_head_maps(first) | _head_maps(second))
     show_notes(overlap.notes)
     table = overlap.frame()
-    if as_json:
-        print(table.to_json(orient="records", indent=1))
-    else:
+    if not as_json:
         columns = ["record", "other", "n_record", "n_other", "n_shared", "jaccard", "spearman", "p_value", "q_value"]
-        best = table.sort_values("jaccard", ascending=False, kind="stable")[columns]
-        show_rows([dict(zip(columns, row, strict=True)) for row in best.itertuples(index=False)], as_json=False)
+        table = table.sort_values("jaccard", ascending=False, kind="stable")[columns]
+    show_table(table, as_json)
     if out is not None:
         show_line(str(sl.write_comparison(overlap, out, replace=replace)), aside=as_json)
 
 
 def _head_maps(path: Path) -> "dict[str, sl.SiteFit | sl.HeadScores]":
-    """Read the head maps of a run or of a single record, under names that begin with where they came from."""
+    """Read the head maps of a run or of a single record, under names that begin with their path."""
     if is_folder(path):
         return {f"{path}: {name}": fit for name, fit in sl.Run.load(path).fits.items()}
-    found: "Record" = sl.load(path)
-    if not isinstance(found, sl.SiteFit | sl.HeadScores):
-        raise sl.InputError(f"{path} holds a {found.kind}, not a fit or scores")
-    return {str(path): found}
+    record = sl.load(path)
+    if not isinstance(record, sl.SiteFit | sl.HeadScores):
+        raise sl.InputError(f"{path} holds a {record.kind}, not a fit or scores")
+    return {str(path): record}

@@ -1,4 +1,4 @@
-"""The commands that look at tasks before they are fitted."""
+"""Task commands: list and audit tasks before they are fitted."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, InputColumn, ModelSource, OutputColumn, Source, loads_a_model
-from site_lens.cli.output import show_rows
+from site_lens.cli.options import AsJson, ModelSource, TaskFilesOrDemo, with_option_groups
+from site_lens.cli.output import show_table
 
 if TYPE_CHECKING:
     from site_lens.models.protocol import LensModel
@@ -16,14 +16,9 @@ app = typer.Typer(help="Look at tasks before fitting them.", no_args_is_help=Tru
 
 
 @app.command("list")
-def tasks_list(
-    source: Source = "demo",
-    input_column: InputColumn = "input",
-    output_column: OutputColumn = "output",
-    as_json: AsJson = False,
-) -> None:
+@with_option_groups
+def tasks_list(files: TaskFilesOrDemo, as_json: AsJson = False) -> None:
     """List tasks: rows in each split, family, and an example."""
-    found = sl.load_tasks(source, input_column=input_column, output_column=output_column)
     rows = [
         {
             "task": task.name,
@@ -33,39 +28,37 @@ def tasks_list(
             "n_test": len(task.test),
             "example": f"{task.train[0].input} -> {task.train[0].output}",
         }
-        for task in found.values()
+        for task in files.load().values()
     ]
-    show_rows(rows, as_json)
+    show_table(rows, as_json)
 
 
 @app.command("audit")
-@loads_a_model
+@with_option_groups
 def tasks_audit(
+    files: TaskFilesOrDemo,
     source: ModelSource,
-    tasks: Source = "demo",
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="Count first answer tokens too, under this model's tokenizer."),
     ] = None,
-    input_column: InputColumn = "input",
-    output_column: OutputColumn = "output",
     as_json: AsJson = False,
 ) -> None:
-    """Count leaks, conflicting labels, repeated rows, and what a constant answer would score."""
-    found = sl.load_tasks(tasks, input_column=input_column, output_column=output_column)
+    """Audit tasks: leaks, conflicting labels, duplicates, the accuracy of a constant answer."""
+    tasks = files.load().values()
     loaded = None if model is None else source.load()
-    show_rows([asdict(task.audit()) | _first_tokens(loaded, task) for task in found.values()], as_json)
+    show_table([asdict(task.audit()) | _first_tokens(loaded, task) for task in tasks], as_json)
 
 
 def _first_tokens(model: "LensModel | None", task: sl.Task) -> dict[str, object]:
     if model is None:
         return {}
-    found = sl.first_tokens(model, task.test)
+    tokens = sl.first_tokens(model, task.test)
     return {
-        "answers": found.n_answers,
-        "first_tokens": found.n_tokens,
-        "told_apart": found.told_apart,
-        "constant_token": found.constant_token,
-        "constant_rate": found.constant,
-        "first_token_loss": "ok" if found.tell_apart else "fail",
+        "answers": tokens.n_answers,
+        "first_tokens": tokens.n_tokens,
+        "told_apart": tokens.told_apart,
+        "constant_token": tokens.constant_token,
+        "constant_rate": tokens.constant,
+        "first_token_loss": "ok" if tokens.tell_apart else "fail",
     }

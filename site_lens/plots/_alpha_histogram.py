@@ -3,9 +3,9 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.plots._alpha_paths import kept_mark
-from site_lens.plots._head_map import colorbar
-from site_lens.plots.theme import GATE_SCALE, TEMPLATE, titled
+from site_lens.plots._training import kept_mark
+from site_lens.plots.head_grid import colorbar
+from site_lens.plots.theme import GATE_SCALE, layout
 from site_lens.site.fit import SiteFit
 
 N_BINS = 20
@@ -24,26 +24,27 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
     """
     alphas = np.clip(fit.trace.alphas[:, fit.gates.grid.mask], 0, 1)
     counts = np.stack([np.histogram(row, bins=N_BINS, range=(0, 1))[0] for row in alphas], axis=1)
-    edges = np.linspace(0, 1, N_BINS + 1)
-    low, high = (np.broadcast_to(edge[:, None], counts.shape) for edge in (edges[:-1], edges[1:]))
-    n_heads = alphas.shape[1]
+    edges, n_heads = np.linspace(0, 1, N_BINS + 1), alphas.shape[1]
     cells = go.Heatmap(
         x=np.array(fit.trace.eval_steps),
         y=(edges[:-1] + edges[1:]) / 2,
         z=np.where(counts > 0, counts / n_heads, np.nan),
-        customdata=np.stack([counts, low, high], axis=2),
+        customdata=np.stack(np.broadcast_arrays(counts, edges[:-1, None], edges[1:, None]), axis=2),
         coloraxis="coloraxis",
         hoverongaps=False,
         hovertemplate="step %{x}<br>alpha %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
         f"share of heads %{{z:.3f}} (%{{customdata[0]}} of {n_heads})<extra></extra>",
     )
-    layout = dict(
-        template=TEMPLATE,
-        title=titled(f"alphas of {fit.task}", f"{fit.origin}, {n_heads} heads, {fit.status}"),
-        height=400,
-        margin={"t": 84},
-        coloraxis={"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": colorbar("share of heads")},
-        xaxis={"title": {"text": "step"}, "showgrid": False},
-        yaxis={"title": {"text": "alpha"}, "range": [0, 1], "dtick": 0.25},
+    return go.Figure(
+        [cells],
+        layout(
+            f"alphas of {fit.task}",
+            f"{fit.origin}, {n_heads} heads, {fit.status}",
+            height=400,
+            top=84,
+            coloraxis={"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": colorbar("share of heads")},
+            xaxis={"title": {"text": "step"}, "showgrid": False},
+            yaxis={"title": {"text": "alpha"}, "range": [0, 1], "dtick": 0.25},
+            **kept_mark(fit),
+        ),
     )
-    return go.Figure([cells], layout | kept_mark(fit))

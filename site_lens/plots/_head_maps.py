@@ -5,13 +5,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from site_lens.plots._head_map import color_axis, map_traces
-from site_lens.plots.theme import TEMPLATE, index_axis, plain, titled
+from site_lens.plots.head_grid import grid_axes, grid_traces, ranks
+from site_lens.plots.theme import GATE_SCALE, layout, plain
 from site_lens.records.errors import InputError
-from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.site.fit import SiteFits
 
 TITLE_WIDTH = 22
 """Characters of a name that fit above a map in two columns of a phone's screen."""
+
+NARROW_COLUMNS = 2
+"""Maps in a row on a phone."""
 
 SIDE = 0.16
 """Share of the width that all gaps between columns and one more take."""
@@ -25,10 +28,11 @@ def head_maps(fits: SiteFits, *, columns: int = 4) -> go.Figure:
 
     Args:
         fits: The fits, drawn row by row in their order; each map is one fit of one seed.
-        columns: Maps in a row.
+        columns: Maps in a row; on narrow pages a report draws two in a row.
 
     Returns:
-        A figure with one heat map (layer head) a fit, in the order of `fits`.
+        A figure with one heat map (layer head) a fit, in the order of `fits`. `layout.meta["narrow"]` holds the parts
+        of the layout that differ on narrow pages.
 
     Raises:
         InputError: There are no fits, or `columns` is not positive.
@@ -37,61 +41,48 @@ def head_maps(fits: SiteFits, *, columns: int = 4) -> go.Figure:
         raise InputError("there are no fits to draw; fit some tasks first, for example with fit_site(model, tasks)")
     if columns < 1:
         raise InputError(f"columns must be at least 1, got {columns}")
+    traces = []
+    for panel, fit in enumerate(fits.values(), start=1):
+        lines = ["alpha %{z:.3f}", f"rank %{{customdata}} of {len(fit.gates.grid)}"]
+        traces += grid_traces(fit.gates.values, fit.gates.grid, ranks(fit.gates), lines, panel=panel)
+    bar = {"orientation": "h", "lenmode": "pixels", "len": 130, "thickness": 8, "tickvals": [0, 0.5, 1],
+           "x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "yref": "container", "ypad": 8,
+           "title": {"text": "alpha&nbsp;", "side": "right"}}  # fmt: skip
+    scale = {"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": bar}
+    narrow = (
+        {"meta": {"narrow": _arrangement(fits, NARROW_COLUMNS)}} if min(columns, len(fits)) > NARROW_COLUMNS else {}
+    )
+    parts = _arrangement(fits, columns) | narrow
+    return go.Figure(
+        traces,
+        layout("alpha of every head", "each map: one fit, one seed", top=TOP, margin={"b": BOTTOM}, coloraxis=scale,
+               **parts),
+    )  # fmt: skip
+
+
+# Plotly's own subplots take ten times as long: each call on a figure checks and copies all that is there.
+def _arrangement(fits: SiteFits, columns: int) -> dict[str, Any]:
+    """Build the axes and names of the maps in so many columns, and the height of the figure."""
     columns = min(columns, len(fits))
     n_rows = math.ceil(len(fits) / columns)
     row_height = min(max(16 * max(fit.gates.grid.n_layers for fit in fits.values()), 96), 200)
     inner = n_rows * row_height + (n_rows - 1) * GAP
-    scale = color_axis([fit.gates for fit in fits.values()])
-    scale["colorbar"] |= {"orientation": "h", "lenmode": "pixels", "len": 130, "thickness": 8, "tickvals": [0, 0.5, 1],
-                          "x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "yref": "container", "ypad": 8,
-                          "title": {"text": "alpha&nbsp;", "side": "right"}}  # fmt: skip
-    layout: dict[str, Any] = {
-        "template": TEMPLATE,
-        "title": titled("alpha of every head", "each map: one fit, one seed"),
-        "height": inner + TOP + BOTTOM,
-        "margin": {"t": TOP, "b": BOTTOM},
-        "coloraxis": scale,
-        "annotations": [],
-    }
-    traces: list[go.Heatmap] = []
-    for index, (key, fit) in enumerate(fits.items()):
-        x, y = _places(index, columns, n_rows, gap=GAP / inner)
-        layout |= _axes(index, fit, x, y, lowest=index + columns >= len(fits), first=index % columns == 0)
-        layout["annotations"].append(_name(key, x[0], y[1]))
-        traces += map_traces(fit.gates, axis=_number(index))
-    return go.Figure(traces, layout)
-
-
-# Plotly's own subplots take ten times as long: each call on a figure checks and copies all that is there.
-def _places(index: int, columns: int, n_rows: int, *, gap: float) -> tuple[list[float], list[float]]:
-    """Return the part of the page, from 0 to 1, that a map takes from left to right and from bottom to top."""
-    row, column = divmod(index, columns)
-    side = SIDE / columns
+    side, gap = SIDE / columns, GAP / inner
     width, height = (1 - side * (columns - 1)) / columns, (1 - gap * (n_rows - 1)) / n_rows
-    left, top = column * (width + side), 1 - row * (height + gap)
-    return [left, min(1.0, left + width)], [max(0.0, top - height), top]
-
-
-def _number(index: int) -> str:
-    return "" if index == 0 else str(index + 1)
-
-
-def _axes(
-    index: int, fit: SiteFit, x: list[float], y: list[float], *, lowest: bool, first: bool
-) -> dict[str, dict[str, Any]]:
-    """Build the axes of a map, named only along the left and lower edge."""
-    n_layers, n_heads = fit.gates.grid.shape
-    number = _number(index)
-    across = index_axis(n_heads, most_ticks=8) | {"domain": x, "anchor": f"y{number}"}
-    upwards = index_axis(n_layers, most_ticks=6) | {"domain": y, "anchor": f"x{number}"}
-    if lowest:
-        across["title"] = {"text": "head"}
-    if first:
-        upwards["title"] = {"text": "layer"}
-    return {f"xaxis{number}": across, f"yaxis{number}": upwards}
-
-
-def _name(key: str, left: float, top: float) -> dict[str, Any]:
-    return {"text": plain(key, width=TITLE_WIDTH), "hovertext": plain(key), "showarrow": False, "font": {"size": 12},
-            "x": left, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper", "yanchor": "bottom",
-            "yshift": 2}  # fmt: skip
+    parts: dict[str, Any] = {"height": inner + TOP + BOTTOM, "annotations": []}
+    for index, (key, fit) in enumerate(fits.items()):
+        row, column = divmod(index, columns)
+        left, top = column * (width + side), 1 - row * (height + gap)
+        parts |= grid_axes(
+            fit.gates.grid,
+            panel=index + 1,
+            x=(left, min(1.0, left + width)),
+            y=(max(0.0, top - height), top),
+            most_ticks=(8, 6),
+            titles=(index + columns >= len(fits), column == 0),
+        )
+        parts["annotations"].append(
+            {"text": plain(key, width=TITLE_WIDTH), "hovertext": plain(key), "showarrow": False, "font": {"size": 12},
+             "x": left, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper", "yanchor": "bottom", "yshift": 2}
+        )  # fmt: skip
+    return parts

@@ -5,7 +5,8 @@ import plotly.graph_objects as go
 
 from site_lens.methods.method_table import MethodSummary, MethodTable
 from site_lens.plots._accuracy import KNOWN, REFERENCE_LOOK
-from site_lens.plots.theme import INK, PALETTE, TEMPLATE, plain, titled
+from site_lens.plots.theme import INK, PALETTE, error_bars, layout, plain
+from site_lens.stats.intervals import Interval
 
 NAME_WIDTH = 22
 """Characters of a method's name beside its dot; hover labels have the full one."""
@@ -26,78 +27,74 @@ def labelled_rows(record: MethodTable) -> go.Figure:
         methods on the stair and the references, as far as they stand apart.
     """
     stair = record.frontier()
-    most = max(one.most_rows for one in record.summaries)
+    most = max(method.most_rows for method in record.summaries)
     end = float(np.log10(1 + max(most, 9)))
     ticks = [0, *(10**power for power in range(int(np.ceil(np.log10(max(most, 10)))) + 1))]
-    figure = go.Figure([_stair(stair, end), _dots(record, end)])
-    figure.update_layout(
-        template=TEMPLATE,
-        title=titled("accuracy and labelled rows", "line: the best with so many labelled rows or fewer"),
-        height=420,
-        margin={"t": 72, "b": 56, "l": 48},
-        showlegend=False,
-        xaxis={"title": {"text": "labelled rows used for a task"}, "tickmode": "array",
-               "tickvals": np.log10(1 + np.array(ticks)), "ticktext": [f"{tick:,}" for tick in ticks],
-               "range": [-0.04 * end, 1.04 * end]},
-        yaxis={"title": {"text": f"mean accuracy ({record.metric})"}, "range": [-0.02, 1.06], "dtick": 0.25},
-    )  # fmt: skip
-    return figure
-
-
-def _place(one: MethodSummary) -> float:
-    return float(np.log10(1 + one.most_rows))
-
-
-def _stair(stair: tuple[MethodSummary, ...], end: float) -> go.Scatter:
-    return go.Scatter(
+    line = go.Scatter(
         mode="lines",
         x=[*map(_place, stair), end],
-        y=[*(one.value for one in stair), stair[-1].value],
+        y=[*(method.value for method in stair), stair[-1].value],
         line={"color": INK, "width": 1, "shape": "hv"},
         hoverinfo="skip",
     )
+    return go.Figure(
+        [line, _dots(record, end)],
+        layout(
+            "accuracy and labelled rows",
+            "line: the best with so many labelled rows or fewer",
+            height=420,
+            top=72,
+            margin={"b": 56, "l": 48},
+            showlegend=False,
+            xaxis={"title": {"text": "labelled rows used for a task"}, "tickmode": "array",
+                   "tickvals": np.log10(1 + np.array(ticks)), "ticktext": [f"{tick:,}" for tick in ticks],
+                   "range": [-0.04 * end, 1.04 * end]},
+            yaxis={"title": {"text": f"mean accuracy ({record.metric})"}, "range": [-0.02, 1.06], "dtick": 0.25},
+        ),
+    )  # fmt: skip
+
+
+def _place(method: MethodSummary) -> float:
+    return float(np.log10(1 + method.most_rows))
 
 
 def _dots(record: MethodTable, end: float) -> go.Scatter:
-    every, stair, named = record.summaries, record.frontier(), _named(record)
+    methods, stair, named = record.summaries, record.frontier(), _named(record)
+    means = [Interval(method.value, method.low, method.high, len(record.shared)) for method in methods]
     return go.Scatter(
         mode="markers+text",
-        x=[_place(one) for one in every],
-        y=[one.value for one in every],
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [one.high - one.value for one in every],
-            "arrayminus": [one.value - one.low for one in every],
-            "color": INK,  # else the dots', which plotly takes for bars only where all dots have the same
-            "thickness": 0.8,
-            "width": 0,
-        },
-        text=[plain(one.method, width=NAME_WIDTH) if one.method in named else "" for one in every],
+        x=[_place(method) for method in methods],
+        y=[mean.value for mean in means],
+        # a colour of their own: plotly takes the dots' only where all have the same
+        error_y=error_bars(means, color=INK, thickness=0.8),
+        text=[plain(method.method, width=NAME_WIDTH) if method in named else "" for method in methods],
         textposition=[
-            f"{'top' if one in stair else 'bottom'} {'left' if _place(one) > 0.5 * end else 'right'}" for one in every
+            f"{'top' if method in stair else 'bottom'} {'left' if _place(method) > 0.5 * end else 'right'}"
+            for method in methods
         ],
         textfont={"size": 11},
         cliponaxis=False,
         marker={
             "size": 9,
             "color": [
-                PALETTE[KNOWN.get(one.method, REFERENCE_LOOK)] if one.method in record.against else INK for one in every
+                PALETTE[KNOWN.get(method.method, REFERENCE_LOOK)] if method.method in record.against else INK
+                for method in methods
             ],
         },
-        customdata=[[plain(one.method), one.most_rows, one.low, one.high] for one in every],
-        hovertemplate="%{customdata[0]}<br>%{customdata[1]} labelled rows<br>"
-        "%{y:.3f} [%{customdata[2]:.3f}, %{customdata[3]:.3f}]<extra></extra>",
+        customdata=[
+            f"{plain(method.method)}<br>{method.most_rows} labelled rows<br>{mean}"
+            for method, mean in zip(methods, means, strict=True)
+        ],
+        hovertemplate="%{customdata}<extra></extra>",
     )
 
 
-def _named(record: MethodTable) -> set[str]:
+def _named(record: MethodTable) -> list[MethodSummary]:
     """Choose the names to write: references first, then the stair, each unless it would cover one before."""
-    stair = record.frontier()
-    wanted = [one for one in record.summaries if one.method in record.against]
-    wanted += [one for one in reversed(stair) if one not in wanted]
-    shown: list[MethodSummary] = []
-    for one in wanted:
-        if all(abs(one.value - other.value) >= APART for other in shown):
-            shown.append(one)
-    return {one.method for one in shown}
+    wanted = [method for method in record.summaries if method.method in record.against]
+    wanted += [method for method in reversed(record.frontier()) if method not in wanted]
+    named: list[MethodSummary] = []
+    for method in wanted:
+        if all(abs(method.value - other.value) >= APART for other in named):
+            named.append(method)
+    return named

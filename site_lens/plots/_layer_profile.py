@@ -6,9 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.diagnostics.overlap import Overlap
-from site_lens.plots._accuracy import SYMBOLS
-from site_lens.plots._similarity import short
-from site_lens.plots.theme import NO_HEAD, PALETTE, TEMPLATE, index_axis, plain, titled
+from site_lens.plots.theme import LEGEND, NO_HEAD, PALETTE, SYMBOLS, in_template, index_axis, layout, plain, short
 from site_lens.records.base import Float32
 
 MOST_NAMED, LEGEND_WIDTH = 8, 16
@@ -29,47 +27,45 @@ def layer_profile(record: Overlap) -> go.Figure:
     sums = np.where(record.grid.mask, record.scores, 0).sum(axis=2)
     means = np.divide(sums, heads, out=np.full_like(sums, np.nan), where=heads > 0)
     unit = "alpha" if record.gates else "score"
-    named = [_line(name, index, mean, unit) for index, (name, mean) in enumerate(zip(record.names, means, strict=True))]
-    figure = go.Figure(_others(record, means, unit) + named[:MOST_NAMED])
-    top = 60 + 20 * math.ceil(len(figure.data) / 2)
-    figure.update_layout(
-        template=TEMPLATE,
-        title=titled(f"mean {unit} by layer", f"{len(record.names)} records, {len(record.grid)} heads"),
-        height=320 + top,
-        margin={"t": top},
-        showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 11}},
-        xaxis={"title": {"text": "layer"}, **index_axis(record.grid.n_layers)},
-        yaxis={"title": {"text": f"mean {unit}"}, "rangemode": "tozero"},
+    hover = f"<br>layer %{{x}}<br>mean {unit} %{{y:.3f}}<extra></extra>"
+    named = [
+        go.Scatter(
+            name=plain(short(name, width=LEGEND_WIDTH)),
+            x=np.arange(len(mean)),
+            y=mean,
+            mode="lines+markers",
+            line={"color": PALETTE[index % 6], "width": 1.6},  # the seventh colour is grey, like the others
+            marker={"size": 6, "symbol": SYMBOLS[index % len(SYMBOLS)]},
+            hovertemplate=in_template(name) + hover,
+        )
+        for index, (name, mean) in enumerate(zip(record.names[:MOST_NAMED], means, strict=False))
+    ]
+    others = [_others(record.names[MOST_NAMED:], means[MOST_NAMED:], hover)] if len(means) > MOST_NAMED else []
+    top = 60 + 20 * math.ceil(len(others + named) / 2)
+    return go.Figure(
+        others + named,
+        layout(
+            f"mean {unit} by layer",
+            f"{len(record.names)} records, {len(record.grid)} heads",
+            height=320 + top,
+            top=top,
+            showlegend=True,
+            legend=LEGEND,
+            xaxis={"title": {"text": "layer"}, **index_axis(record.grid.n_layers)},
+            yaxis={"title": {"text": f"mean {unit}"}, "rangemode": "tozero"},
+        ),
     )
-    return figure
 
 
-def _line(name: str, index: int, mean: Float32, unit: str) -> go.Scatter:
+def _others(names: tuple[str, ...], means: Float32, hover: str) -> go.Scatter:
+    """Build one trace of the lines of all further records."""
+    n_layers = means.shape[1]
     return go.Scatter(
-        name=plain(short(name, width=LEGEND_WIDTH)),
-        x=np.arange(len(mean)),
-        y=mean,
-        mode="lines+markers",
-        line={"color": PALETTE[index % 6], "width": 1.6},  # the seventh colour is grey, like the others
-        marker={"size": 6, "symbol": SYMBOLS[index % len(SYMBOLS)]},
-        hovertemplate=plain(name).replace("%{", "% {") + f"<br>layer %{{x}}<br>mean {unit} %{{y:.3f}}<extra></extra>",
-    )
-
-
-def _others(record: Overlap, means: Float32, unit: str) -> list[go.Scatter]:
-    names, rest = [plain(name) for name in record.names[MOST_NAMED:]], means[MOST_NAMED:]
-    if not names:
-        return []
-    n_layers = record.grid.n_layers
-    gap = np.full((len(rest), 1), np.nan, dtype=np.float32)
-    line = go.Scatter(
         name=f"others ({len(names)})",
-        x=np.tile(np.append(np.arange(n_layers), np.nan), len(rest))[:-1],
-        y=np.hstack([rest, gap]).ravel()[:-1],
-        customdata=np.repeat(names, n_layers + 1)[:-1].tolist(),
+        x=np.tile(np.append(np.arange(n_layers), np.nan), len(names))[:-1],
+        y=np.pad(means, ((0, 0), (0, 1)), constant_values=np.nan).ravel()[:-1],
+        customdata=np.repeat(list(map(plain, names)), n_layers + 1)[:-1].tolist(),
         mode="lines",
         line={"color": NO_HEAD, "width": 1},
-        hovertemplate=f"%{{customdata}}<br>layer %{{x}}<br>mean {unit} %{{y:.3f}}<extra></extra>",
+        hovertemplate="%{customdata}" + hover,
     )
-    return [line]

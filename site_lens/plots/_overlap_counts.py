@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from site_lens.diagnostics.overlap import Overlap
 from site_lens.heads.head_set import Head
-from site_lens.plots.theme import PALETTE, TEMPLATE, titled
+from site_lens.plots.theme import PALETTE, layout
 
 MOST_HEADS, MOST_NUMBERS = 12, 20
 """Heads named in a hover label, and bars up to which their height is written on them."""
@@ -34,22 +34,22 @@ def overlap_counts(record: Overlap) -> go.Figure:
         marker={"color": PALETTE[0]},
         hovertemplate=f"in exactly %{{x}} of {n} sets: %{{y}} heads<br>%{{customdata}}<extra></extra>",
     )
-    figure = go.Figure([bars])
     sets = f"the top {record.k}" if record.threshold is None else f"heads above {record.threshold:g}"
-    figure.update_layout(
-        template=TEMPLATE,
-        title=titled("heads by number of sharing records", f"sets: {sets}; {counts[0]} of {sum(counts)} in none"),
-        height=340,
-        margin={"t": 84},
-        bargap=0.25,
-        xaxis={"title": {"text": f"sets (of {n}) that hold the head"}, "showgrid": False, "range": [0.4, n + 0.6],
-               "tickmode": "linear", "tick0": 1, "dtick": max(1, round(n / 12)), "tickformat": "d"},
-        yaxis={"title": {"text": "heads"}, "rangemode": "tozero", "tickformat": "d"},
+    return go.Figure(
+        [bars],
+        layout(
+            "heads by number of sharing records",
+            f"sets: {sets}; {counts[0]} of {sum(counts)} in none",
+            height=340,
+            top=84,
+            bargap=0.25,
+            xaxis={"title": {"text": f"sets (of {n}) that hold the head"}, "showgrid": False, "range": [0.4, n + 0.6],
+                   "tickmode": "linear", "tick0": 1, "dtick": max(1, round(n / 12)), "tickformat": "d"},
+            yaxis={"title": {"text": "heads"}, "rangemode": "tozero", "tickformat": "d"},
+        ),
     )  # fmt: skip
-    return figure
 
 
 def _listed(heads: list[Head]) -> str:
-    named = [", ".join(map(str, heads[i : i + 6])) for i in range(0, min(len(heads), MOST_HEADS), 6)]
-    more = [f"and {len(heads) - MOST_HEADS} more"] if len(heads) > MOST_HEADS else []
-    return "<br>".join(named + more)
+    lines = [", ".join(map(str, heads[i : i + 6])) for i in range(0, min(len(heads), MOST_HEADS), 6)]
+    return "<br>".join(lines + [f"and {len(heads) - MOST_HEADS} more"] * (len(heads) > MOST_HEADS))

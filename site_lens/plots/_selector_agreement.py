@@ -6,8 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.diagnostics.selector_agreement import SelectorAgreement
-from site_lens.plots._similarity import TOP, bar_on_top, named_axis
-from site_lens.plots.theme import SIGNED_SCALE, TEMPLATE, plain, titled
+from site_lens.plots.matrix import matrix
+from site_lens.plots.theme import plain
 from site_lens.records.errors import unknown_name
 from site_lens.stats.paired_tests import SIGNIFICANT
 
@@ -15,12 +15,6 @@ Ranks = Literal["spearman", "spearman_size"]
 
 MOST_TASKS = 0.5
 """Share of the tasks from which on a pair has a dot."""
-
-CELL, FEWEST = 24, 180
-"""Pixels of a row, and fewest pixels of the matrix."""
-
-NAMES = 136
-"""Pixels below the matrix for the names of its columns."""
 
 
 def selector_agreement(record: SelectorAgreement, *, ranks: Ranks = "spearman") -> go.Figure:
@@ -42,46 +36,21 @@ def selector_agreement(record: SelectorAgreement, *, ranks: Ranks = "spearman") 
     """
     if ranks not in get_args(Ranks):
         raise unknown_name("rank correlation", ranks, get_args(Ranks))
-    names = [one.selector + "*" * one.same_for_all for one in record.selectors]
-    values = _values(record, ranks)
-    rows, columns = np.nonzero(np.triu(record.beyond() >= MOST_TASKS, k=1))
-    matrix = go.Heatmap(
-        z=values,
-        text=_words(record, ranks),
-        coloraxis="coloraxis",
-        xgap=1,
-        ygap=1,
-        hoverongaps=False,
-        hovertemplate="%{text}<extra></extra>",
-    )
-    dots = go.Scatter(
-        x=columns,
-        y=rows,
-        mode="markers",
-        marker={"size": 4, "color": "#ffffff", "line": {"color": "#20242b", "width": 1}},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    height = max(CELL * len(names), FEWEST) + TOP + NAMES
-    figure = go.Figure([matrix, dots])
-    figure.update_layout(
-        template=TEMPLATE,
-        title=titled("agreement of selectors", f"lower left: ranks; upper right: top {record.k}, less chance"),
-        height=height,
-        margin={"t": TOP, "b": 24, "l": 12},
-        coloraxis={"cmin": -1, "cmax": 1, "colorscale": SIGNED_SCALE,
-                   "colorbar": bar_on_top("0: chance", height, ticks=[-1, 0, 1])},
-        xaxis=named_axis(names) | {"tickangle": -90},
-        yaxis=named_axis(names) | {"range": [len(names) - 0.5, -0.5]},
-    )  # fmt: skip
-    return figure
-
-
-def _values(record: SelectorAgreement, ranks: Ranks) -> np.ndarray:
-    """Return the matrix (selector other), NaN on the diagonal."""
+    names = [facts.selector + "*" * facts.same_for_all for facts in record.selectors]
     values = np.tril(record.mean(ranks)) + np.triu(record.mean("jaccard") - record.mean("chance"))
     np.fill_diagonal(values, np.nan)
-    return values
+    return matrix(
+        values,
+        names,
+        names,
+        title="agreement of selectors",
+        subtitle=f"lower left: ranks; upper right: top {record.k}, less chance",
+        unit="0: chance",
+        hover="",
+        text=_words(record, ranks),
+        low=-1,
+        dots=np.nonzero(np.triu(record.beyond() >= MOST_TASKS, k=1)),
+    )
 
 
 def _words(record: SelectorAgreement, ranks: Ranks) -> list[list[str]]:

@@ -28,6 +28,8 @@ class JobState:
     seconds: float | None = None
     note: str = ""
     """What went wrong, or what a reader should know."""
+    trace: str = ""
+    """Traceback of the last failure."""
 
 
 def job_states(store: RunStore, sweep: str | None = None) -> Iterator[JobState]:
@@ -54,7 +56,12 @@ def _state(store: RunStore, plan: SweepPlan, name: JobName) -> JobState:
     except StorageError as error:
         return JobState(name, "failed", note=f"the note on why is damaged: {error}")
     if failure is not None:
-        return JobState(name, "failed", note=f"{failure.error}: {failure.message} (attempts: {failure.n_attempts})")
+        return JobState(
+            name,
+            "failed",
+            note=f"{failure.error}: {failure.message} (attempts: {failure.n_attempts})",
+            trace=failure.trace,
+        )
     return JobState(name, "missing")
 
 
@@ -64,7 +71,7 @@ def damaged_results(store: RunStore) -> dict[str, str]:
     return {key: damage for key, damage in found.items() if damage is not None}
 
 
-def odd_results(store: RunStore) -> dict[str, str]:
+def unusable_results(store: RunStore) -> dict[str, str]:
     """Say of results that have lost nothing why they cannot be used all the same, by key.
 
     Such as a record that was put there later: to remove it is not for the store to do.

@@ -156,7 +156,7 @@ class RunStore:
                 if damage is None:
                     raise StorageError(f"{what} cannot be used: {error}") from error
         raise StorageError(
-            f"{what} is damaged: {damage}; remove it with `site-lens runs gc {self.folder} --damaged`, "
+            f"{what} is damaged: {damage}; remove it with `site-lens sweep gc {self.folder} --damaged`, "
             "then run the sweep again"
         )
 
@@ -191,7 +191,7 @@ class RunStore:
                 except OSError as error:
                     raise StorageError(
                         f"cannot claim a job by {path}: {error.strerror}; if something else stands there, clear it "
-                        f"with: site-lens runs gc {self.folder}"
+                        f"with: site-lens sweep gc {self.folder}"
                     ) from error
                 held.callback(lock.release)
                 # Unlinked while it is held: whoever opened it before finds the file gone and tries again.

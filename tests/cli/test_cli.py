@@ -30,6 +30,15 @@ def run(*arguments: str) -> int:
     return ended.value.code
 
 
+def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command line that holds a mistake, check that it ends with 2 and one line, and return the line."""
+    capsys.readouterr()
+    assert run(*arguments) == 2, arguments
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and len(printed.err.splitlines()) == 1, printed.err
+    return printed.err
+
+
 @pytest.fixture(scope="module")
 def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty pairs as a user would have them."""

@@ -1,10 +1,10 @@
-"""The figures of landscapes, sensitivity and content controls hold the records' numbers."""
+"""The figures of landscapes and sensitivity hold the records' numbers."""
 
 import numpy as np
 import pytest
 
 import site_lens as sl
-from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import fake_landscape, fake_sensitivity
 
 
 def test_the_map_of_a_landscape_has_the_best_fit_first_and_nulls_last() -> None:
@@ -44,25 +44,3 @@ def test_sensitivity_draws_means_and_every_prompt_set() -> None:
     assert len(single.y) == 9
     with pytest.raises(sl.InputError, match="unknown task"):
         sl.plots.sensitivity(record, task="c")
-
-
-def test_content_shares_leave_out_tasks_with_nothing_to_share() -> None:
-    record = fake_content()
-    right = record.right.copy()
-    right[:, 1] = 1
-    record = record.replace(right=right)
-    figure = sl.plots.content_shares(record)
-    assert [trace.name for trace in figure.data][0] == "no embedding"
-    share = record.share("site_zero_embedding")
-    assert share is not None
-    assert np.allclose(figure.data[0].x, [share.value, record.share("site_zero_embedding", "a").value])  # type: ignore[union-attr]
-
-
-def test_names_are_escaped() -> None:
-    for figure in (
-        sl.plots.content_shares(fake_content(tasks=("<script>", "b"))),
-        sl.plots.landscape(fake_landscape(task="<script>")),
-        sl.plots.landscape_slice(fake_landscape(task="<script>")),
-        sl.plots.sensitivity(fake_sensitivity(tasks=("<script>", "b")), task="<script>"),
-    ):
-        assert "<script>" not in figure.to_json().replace("\\u003c", "<").replace("\\u003e", ">")

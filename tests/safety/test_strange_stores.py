@@ -11,7 +11,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.records.hashing import digest_json
-from site_lens.sweeps.maintenance import collect_garbage, damaged_results, export_runs, job_states, odd_results
+from site_lens.sweeps.maintenance import collect_garbage, damaged_results, export_runs, job_states, unusable_results
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.store_mark import FOLDERS, MARK_FILE
 from site_lens.sweeps.store_schema import SweepPlan, read_sealed, write_sealed
@@ -63,7 +63,7 @@ def store(place: Path) -> RunStore:
 def runs(command: list[str], store: Path) -> int:
     """Run a command for stores; its exit code."""
     target = [str(store.parent / "exported")] if command[0] == "export" else []
-    return run("runs", command[0], str(store), *target, *command[1:])
+    return run("sweep", command[0], str(store), *target, *command[1:])
 
 
 def states(store: RunStore) -> set[str]:
@@ -288,7 +288,7 @@ def test_a_record_that_was_slipped_into_a_result_is_found_and_nothing_good_is_re
     target.mkdir(parents=True, exist_ok=True)
     for path in (store.result_folder(other) / "fits").iterdir():
         shutil.copy(path, target / f"slipped{path.suffix}")
-    assert list(odd_results(store)) == [first]
+    assert list(unusable_results(store)) == [first]
     assert runs(["verify"], store.folder) == 1
     with pytest.raises(sl.StorageError):
         store.runs()
@@ -304,7 +304,7 @@ def test_a_result_that_is_another_jobs_is_found_though_all_its_digests_hold(stor
     shutil.copytree(store.result_folder(other.key), store.result_folder(first.key))
     forged = stored.replace(files=store.stored(other.key).files)
     write_sealed(forged, store.result_folder(first.key) / "job.json")
-    assert list(odd_results(store)) == [first.key]
+    assert list(unusable_results(store)) == [first.key]
 
 
 def test_files_of_an_operating_system_change_nothing(place: Path, store: RunStore) -> None:

@@ -226,7 +226,7 @@ def test_a_damaged_result_is_not_left_out_of_the_runs_but_named(
     for job in jobs[:2]:
         commit(store, job)
     harm(store.result_folder(jobs[1].key) / "fits/task_0.safetensors")
-    says = f"{jobs[1].name} .*{jobs[1].key[:12]}.* is damaged: .*task_0.safetensors.*site-lens runs gc .* --damaged"
+    says = f"{jobs[1].name} .*{jobs[1].key[:12]}.* is damaged: .*task_0.safetensors.*site-lens sweep gc .* --damaged"
     with pytest.raises(sl.StorageError, match=says):
         store.runs()
 

@@ -5,8 +5,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from site_lens.plots._similarity import bar_on_top
-from site_lens.plots.theme import GATE_SCALE, PALETTE, TEMPLATE, titled
+from site_lens.plots.theme import GATE_SCALE, PALETTE, TEMPLATE, bar_on_top, titled
 from site_lens.studies.loss_landscape.result import BARRIER_SHARE, FitLandscape
 
 TOP, MAP, GAP, LINES, BOTTOM = 106, 300, 70, 220, 56

@@ -3,8 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.plots._similarity import bar_on_top
-from site_lens.plots.theme import GATE_SCALE, TEMPLATE, titled
+from site_lens.plots.theme import GATE_SCALE, TEMPLATE, bar_on_top, titled
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape
 
 TOP = 106

@@ -3,8 +3,7 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from site_lens.plots._accuracy import SYMBOLS
-from site_lens.plots.theme import PALETTE, TEMPLATE, plain, titled
+from site_lens.plots.theme import PALETTE, SYMBOLS, TEMPLATE, plain, titled
 from site_lens.studies.task_arithmetic.result import KINDS, CombineKind, TaskArithmetic
 
 TITLES: dict[CombineKind, str] = {

@@ -3,13 +3,10 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.plots._similarity import MOST_COLUMNS_NAMED, bar_on_top, named_axis
-from site_lens.plots.theme import GATE_SCALE, TEMPLATE, plain, titled
+from site_lens.plots.matrix import matrix
+from site_lens.plots.theme import plain
 from site_lens.records.errors import InputError
 from site_lens.studies.transfer.result import KINDS, TransferKind, TransferMatrix
-
-TOP = 106
-"""Pixels above the map: title and colour bar."""
 
 TITLES: dict[TransferKind, str] = {
     "alphas": "alphas of the source, embedding of the target",
@@ -52,36 +49,16 @@ def transfer(
     gap = np.full((1, len(tasks)), np.nan)
     values = np.concatenate([judged, gap, record.accuracies(kind)[np.ix_(places, places)]])
     rows = [*(label for _, label in on_top), "", *tasks]
-    n = record.n_queries[places].astype(int)
-    cells = go.Heatmap(
-        z=values,
+    return matrix(
+        values,
+        rows,
+        tasks,
+        title="transfer between tasks",
+        subtitle=f"{TITLES[kind]} ({'rounded alphas' if record.hard else 'alphas as fitted'})",
+        unit="accuracy",
+        hover="<br>accuracy %{z:.3f} of %{customdata} queries",
+        numbers=np.broadcast_to(record.n_queries[places].astype(int), values.shape),
         text=[[f"{plain(row)} on {plain(task)}" for task in tasks] for row in rows],
-        customdata=np.broadcast_to(n, values.shape),
-        coloraxis="coloraxis",
-        xgap=1 if len(tasks) <= 16 else 0,
-        ygap=1 if len(tasks) <= 16 else 0,
-        hoverongaps=False,
-        hovertemplate="%{text}<br>accuracy %{z:.3f} of %{customdata} queries<extra></extra>",
-    )
-    columns_named = len(tasks) <= MOST_COLUMNS_NAMED
-    height = min(22 * len(rows), 1000) + TOP + (150 if columns_named else 40)
-    sets = "rounded alphas" if record.hard else "alphas as fitted"
-    return go.Figure(
-        [cells],
-        layout={
-            "template": TEMPLATE,
-            "height": height,
-            "title": titled("transfer between tasks", f"{TITLES[kind]} ({sets})"),
-            "margin": {"t": TOP, "b": 24, "l": 12},
-            "xaxis": named_axis(tasks)
-            | ({"tickangle": -90} if columns_named else {"showticklabels": False})
-            | {"title": {"text": "target"}},
-            "yaxis": named_axis(rows, most=100) | {"range": [len(rows) - 0.5, -0.5], "title": {"text": "source"}},
-            "coloraxis": {
-                "cmin": 0,
-                "cmax": 1,
-                "colorscale": GATE_SCALE,
-                "colorbar": bar_on_top("accuracy", height, ticks=[0, 0.5, 1]),
-            },
-        },
+        xaxis={"title": {"text": "target"}},
+        yaxis={"title": {"text": "source"}},
     )

@@ -1,0 +1,97 @@
+"""Laws of every plot: names are escaped, a session's template plays no part, every public plot is tried here."""
+
+from collections.abc import Callable
+
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io as pio
+import pytest
+
+from site_lens import plots
+from site_lens.diagnostics.selector_agreement import compare_selectors
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadScores, ScoresByTask
+from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.tabulate import method_table
+from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
+from tests.fakes import fake_attention, fake_evaluation, fake_fit, fake_fits, fake_transfer
+from tests.plots.fakes import SCRIPT, SMALL, fake_co_clusters, fake_overlap, fake_task_clusters, names_of
+from tests.plots.test_faithfulness_plot import fake_faithfulness
+from tests.small_experiments import fake_ablation, fake_arithmetic
+from tests.studies.test_roles import planted_profiles
+
+
+def evaluations() -> Evaluations:
+    return Evaluations([fake_evaluation(SCRIPT, {"ten_shot": 0.5, SCRIPT: 0.6})])
+
+
+def by_selector(name: str) -> ScoresByTask:
+    values = np.arange(6).reshape(2, 3)
+    return ScoresByTask([HeadScores(grid=SMALL, values=values, selector=name, meaning=SCRIPT, task=SCRIPT)])
+
+
+PLOTS: dict[str, Callable[[], go.Figure]] = {
+    "accuracy": lambda: plots.accuracy(evaluations()),
+    "alpha_histogram": lambda: plots.alpha_histogram(fake_fit(SCRIPT)),
+    "alpha_paths": lambda: plots.alpha_paths(fake_fit(SCRIPT)),
+    "alpha_spread": lambda: plots.alpha_spread([fake_fit(SCRIPT)]),
+    "attention": lambda: plots.attention(fake_attention(SCRIPT)),
+    "attention_shares": lambda: plots.attention_shares(planted_profiles((0, 1) * 4, (SCRIPT, *"bcdefgh")), task=SCRIPT),
+    "co_clusters": lambda: plots.co_clusters(fake_co_clusters([SCRIPT, "b"], ["L0H1", "L2H0"], np.eye(2))),
+    "content_shares": lambda: plots.content_shares(fake_content(tasks=(SCRIPT, "b"))),
+    "faithfulness": lambda: plots.faithfulness(fake_faithfulness(tasks=("a", SCRIPT)), task=SCRIPT),
+    "fit_ablation": lambda: plots.fit_ablation(fake_ablation({"default": 0.5, SCRIPT: 0.6}, tasks=[SCRIPT])),
+    "head_difference": lambda: plots.head_difference(fake_fit(SCRIPT), fake_fit("b")),
+    "head_map": lambda: plots.head_map(fake_fit(SCRIPT)),
+    "head_maps": lambda: plots.head_maps(fake_fits([SCRIPT, "b", "c"])),
+    "head_paths": lambda: plots.head_paths([fake_fit(SCRIPT), fake_fit("b")], "L0H0"),
+    "labelled_rows": lambda: plots.labelled_rows(method_table(evaluations(), ["ten_shot"])),
+    "landscape": lambda: plots.landscape(fake_landscape(task=SCRIPT)),
+    "landscape_slice": lambda: plots.landscape_slice(fake_landscape(task=SCRIPT)),
+    "layer_profile": lambda: plots.layer_profile(fake_overlap([SCRIPT, *names_of(8), SCRIPT + "2"])),
+    "method_means": lambda: plots.method_means(method_table(evaluations(), ["ten_shot"])),
+    "overlap_counts": lambda: plots.overlap_counts(fake_overlap([SCRIPT, "b"], grid=HeadGrid((4, 0, 2)))),
+    "selector_agreement": lambda: plots.selector_agreement(
+        compare_selectors({SCRIPT: by_selector(SCRIPT), "b": by_selector("b")})
+    ),
+    "sensitivity": lambda: plots.sensitivity(fake_sensitivity(tasks=(SCRIPT, "b")), task=SCRIPT),
+    "similarity": lambda: plots.similarity(fake_task_clusters([SCRIPT, "b"])),
+    "task_arithmetic": lambda: plots.task_arithmetic(fake_arithmetic([0.5], [0.5], weights=[0], tasks=(SCRIPT, "b"))),
+    "task_map": lambda: plots.task_map(fake_task_clusters([SCRIPT, "b", "c"], families=(SCRIPT, SCRIPT, None))),
+    "training": lambda: plots.training(fake_fit(SCRIPT)),
+    "transfer": lambda: plots.transfer(fake_transfer([SCRIPT, "b", "c"])),
+}
+
+
+def templates(value: object) -> list[str]:
+    """Collect every hover template of a figure."""
+    if isinstance(value, dict):
+        own = [value["hovertemplate"]] if isinstance(value.get("hovertemplate"), str) else []
+        return own + [template for part in value.values() for template in templates(part)]
+    return [template for part in value for template in templates(part)] if isinstance(value, list | tuple) else []
+
+
+def test_every_public_plot_is_tried_here() -> None:
+    assert set(PLOTS) == set(plots.__all__)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_names_are_escaped_and_do_not_reach_into_hover_templates(name: str) -> None:
+    figure = PLOTS[name]()
+    text = figure.to_json().replace("\\u003c", "<").replace("\\u003e", ">")
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text or name in ("attention_shares", "selector_agreement") or SCRIPT not in text
+    assert not any("script&gt;%{x}" in template for template in templates(figure.to_plotly_json()))
+    assert figure.layout.height is not None  # a page keeps its place free before it is drawn
+    assert figure.layout.title.text
+
+
+def test_a_sessions_default_template_does_not_change_a_figure() -> None:
+    before = {name: draw().to_json() for name, draw in PLOTS.items()}
+    default = pio.templates.default
+    try:
+        pio.templates.default = "plotly_dark"
+        for name, draw in PLOTS.items():
+            assert draw().to_json() == before[name], name
+    finally:
+        pio.templates.default = default

@@ -1,0 +1,110 @@
+"""Forest plots hold the record's estimates and intervals: accuracies, means of methods, ablations, content shares."""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from site_lens import plots
+from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.tabulate import method_table
+from site_lens.plots.theme import INK, PALETTE
+from site_lens.records.errors import InputError
+from site_lens.stats.intervals import Interval, wilson
+from site_lens.studies.ablation.plot import COLORS
+from tests.fake_studies import fake_content
+from tests.fakes import ACCURACIES, fake_evaluation
+from tests.small_experiments import fake_ablation
+
+EVALUATIONS = Evaluations([fake_evaluation("antonym"), fake_evaluation("synonym", {"ten_shot": 0.5, "odd": 0.25})])
+RATES = {"default": 0.5, "up": 0.8, "down": 0.2, "same": 0.5}
+
+
+def need_estimates(trace: go.Scatter, expected: list[Interval]) -> None:
+    """Dots are the estimates, error bars end where the intervals end."""
+    assert list(trace.x) == pytest.approx([estimate.value for estimate in expected])
+    assert np.add(trace.x, trace.error_x.array) == pytest.approx([estimate.high for estimate in expected])
+    assert np.subtract(trace.x, trace.error_x.arrayminus) == pytest.approx([estimate.low for estimate in expected])
+
+
+def look(trace: go.Scatter) -> tuple[str, str]:
+    return trace.marker.color, trace.marker.symbol
+
+
+def test_accuracies_are_dots_with_wilson_intervals_in_the_row_of_their_task() -> None:
+    figure = plots.accuracy(EVALUATIONS)
+    traces = {trace.name or trace.legendgroup: trace for trace in figure.data}
+    for method, share in ACCURACIES.items():
+        first = {"ten_shot": [wilson(28, 40), wilson(20, 40)]}.get(method, [wilson(round(40 * share), 40)])
+        need_estimates(traces[method], first)
+    assert [(name.text, name.y) for name in figure.layout.annotations] == [("antonym", 0), ("synonym", 1)]
+    assert tuple(figure.layout.yaxis.range) == (2, 0)  # first task on top
+    rows = {method: np.floor(trace.y).tolist() for method, trace in traces.items()}
+    assert rows == dict.fromkeys(ACCURACIES, [0]) | {"ten_shot": [0, 1], "odd": [1]}
+
+
+def test_every_method_has_a_look_of_its_own_whatever_else_is_drawn() -> None:
+    traces = plots.accuracy(EVALUATIONS).data
+    assert len({trace.marker.color for trace in traces}) == len({trace.marker.symbol for trace in traces}) == 6
+    alone = plots.accuracy(Evaluations([fake_evaluation("a", {"site": 0.5})])).data[0]
+    assert look(alone) == next(look(trace) for trace in traces if trace.name == "site")
+
+
+def test_further_seeds_stand_beside_the_lowest_in_its_look_and_not_in_the_legend() -> None:
+    accuracies = {"zero_shot": 0.1, "site": 0.5, "site_hard": 0.4, "site#1": 0.6, "site#1_hard": 0.3}
+    figure = plots.accuracy(Evaluations([fake_evaluation("antonym", accuracies)]))
+    _, *lowest = figure.data[:3]
+    for further, first in zip(figure.data[3:], lowest, strict=True):
+        assert (further.y, look(further)) == (first.y, look(first))
+        assert further.marker.size < first.marker.size
+        assert further.error_x.array is None
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["zero_shot", "site", "site_hard"]
+    assert "further seeds" in figure.layout.title.subtitle.text
+    assert "further seeds" not in plots.accuracy(EVALUATIONS).layout.title.subtitle.text
+
+
+def test_another_metric_is_drawn_when_it_was_measured() -> None:
+    evaluation = fake_evaluation("a", {"site": 0.5})
+    exact = Evaluations([evaluation.replace(exact=np.zeros_like(evaluation.first_token))])
+    assert plots.accuracy(exact, metric="exact").data[0].x == (0,)
+    for missing in (Evaluations([evaluation]), Evaluations([])):
+        with pytest.raises(InputError):
+            plots.accuracy(missing, metric="exact")
+
+
+def test_means_of_methods_stand_in_falling_order_over_the_dots_of_their_tasks() -> None:
+    table = method_table(Evaluations(fake_evaluation(task) for task in ("antonym", "synonym")), ["ten_shot"])
+    figure, ranked = plots.method_means(table), table.ranked()
+    single, means = figure.data
+    need_estimates(means, [Interval(method.value, method.low, method.high, 2) for method in ranked])
+    assert [name.text for name in figure.layout.annotations] == [method.method for method in ranked]
+    assert list(means.y) == sorted(means.y)
+    for i, method in enumerate(ranked):
+        in_row = [x for x, y in zip(single.x, single.y, strict=True) if y == means.y[i]]
+        assert in_row == [pytest.approx(ACCURACIES[method.method])] * 2
+    colors = dict(zip([method.method for method in ranked], means.marker.color, strict=True))
+    assert colors.pop("ten_shot") == PALETTE[0]  # as in every figure
+    assert set(colors.values()) == {INK}
+    assert [shape.x0 for shape in figure.layout.shapes if shape.x0 == shape.x1] == [pytest.approx(0.7)]
+
+
+def test_differences_of_an_ablation_are_coloured_by_their_verdicts() -> None:
+    record = fake_ablation(RATES)
+    single, means = plots.fit_ablation(record).data
+    need_estimates(means, [record.difference(name) for name in ("up", "down", "same")])
+    assert list(single.x) == [record.difference(name, task).value for name in ("up", "down", "same") for task in "ab"]
+    assert list(means.marker.color) == [COLORS["above"], COLORS["below"], INK]
+    few = plots.fit_ablation(fake_ablation(RATES, n_queries=10))
+    assert "too few" in few.layout.title.subtitle.text
+    assert set(few.data[1].marker.color) == {INK}
+
+
+def test_content_shares_leave_out_tasks_with_nothing_to_share() -> None:
+    record = fake_content()
+    right = record.right.copy()
+    right[:, 1] = 1
+    record = record.replace(right=right)
+    trace = plots.content_shares(record).data[0]
+    shares = [record.share("site_zero_embedding", task) for task in (None, "a", "b")]
+    assert shares[2] is None
+    need_estimates(trace, [share for share in shares if share is not None])
+    assert trace.name == "no embedding"

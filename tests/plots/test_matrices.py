@@ -1,0 +1,177 @@
+"""Matrix plots hold the record's matrix in its order: similarity, selectors, co-clusters, attention, transfer."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import dendrogram
+
+from site_lens import plots
+from site_lens.diagnostics.selector_agreement import SelectorAgreement, compare_selectors
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadScores, ScoresByTask
+from site_lens.plots._similarity import Measure
+from site_lens.plots.theme import least_width, short
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import seed_stream
+from tests.fakes import fake_attention, fake_transfer
+from tests.plots.fakes import fake_co_clusters, fake_head_clusters, fake_overlap, fake_task_clusters, names_of
+
+NAMES = ["antonym", "synonym", "capital"]
+GRID = HeadGrid.full(4, 8)
+
+
+def test_similarity_is_the_measure_of_every_pair_in_order_of_the_records() -> None:
+    record = fake_overlap(NAMES)
+    for measure in get_args(Measure):
+        figure = plots.similarity(record, measure=measure)
+        np.testing.assert_array_equal(figure.data[0].z, getattr(record, measure))
+        scale = figure.layout.coloraxis
+        assert scale.colorbar.title.text == f"{measure}&nbsp;"
+        assert (scale.cmin, scale.cmax) == (-1 if measure == "spearman" else 0, 1)
+    assert list(figure.layout.yaxis.ticktext) == list(figure.layout.xaxis.ticktext) == NAMES
+    assert tuple(figure.layout.yaxis.range) == (2.5, -0.5)  # first record on top
+    np.testing.assert_array_equal(figure.data[0].customdata, np.stack([record.p_value, record.q_value], axis=2))
+    assert figure.data[0].text[0][1] == "antonym<br>synonym"
+    with pytest.raises(InputError):
+        plots.similarity(record, measure="jacard")  # type: ignore[arg-type]
+
+
+def test_dots_mark_the_pairs_below_a_false_discovery_rate_of_5_percent() -> None:
+    q = [[0, 0.049, 0.05], [0.049, 0, 0.001], [0.05, 0.001, 0]]
+    dots = plots.similarity(fake_overlap(NAMES, q_value=q)).data[1]
+    assert {(int(y), int(x)) for y, x in zip(dots.y, dots.x, strict=True)} == {(0, 1), (1, 0), (1, 2), (2, 1)}
+
+
+def test_clusters_stand_in_leaf_order_and_show_correlations() -> None:
+    for record in (fake_task_clusters(names_of(6)), fake_head_clusters(HeadGrid((4, 0, 2)))):
+        figure = plots.similarity(record)
+        order = list(record.order)
+        np.testing.assert_array_equal(figure.data[0].z, 1 - record.distance[np.ix_(order, order)])
+        labels = np.array(record.labels)[order]
+        np.testing.assert_array_equal(figure.data[0].customdata[..., 0], np.broadcast_to(labels[:, None], (6, 6)))
+        assert list(figure.layout.yaxis.ticktext) == [short(record.items[i]) for i in order]
+        assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
+
+
+def _sorted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order brackets (bracket corner) by height, and each from left to right."""
+    rows, columns = np.argsort(y[:, 1])[:, None], np.argsort(x, axis=1, kind="stable")
+    x, y = np.take_along_axis(x, columns, axis=1), np.take_along_axis(y, columns, axis=1)
+    lower = [y[:, [0, 1]].min(axis=1), y[:, [2, 3]].min(axis=1)]  # where its two feet stand
+    return x[rows[:, 0]], np.stack([*lower, y.max(axis=1)], axis=1)[rows[:, 0]]
+
+
+@pytest.mark.parametrize("n", [2, 57])
+def test_the_tree_is_the_one_that_scipy_draws(n: int) -> None:
+    record = fake_task_clusters(names_of(n))
+    figure = plots.similarity(record)
+    lines = figure.data[1]
+    expected = dendrogram(record.linkage.astype(np.float64), no_plot=True)
+    assert expected["leaves"] == list(record.order)
+    drawn = [np.append(values, np.nan).reshape(-1, 5)[:, :4] for values in (lines.x, lines.y)]
+    planned = [(np.array(expected["icoord"]) - 5) / 10, np.array(expected["dcoord"])]
+    for ours, theirs in zip(_sorted(*drawn), _sorted(*planned), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert (lines.xaxis, figure.layout.xaxis2.matches) == ("x2", "x")  # each leaf stands over its column
+    assert figure.layout.yaxis.domain[1] < figure.layout.yaxis2.domain[0]
+
+
+def test_names_are_shortened_then_scrolled_then_hidden_as_records_grow() -> None:
+    long = ["country-capital_language", "country-capital_continent", "country-capital_continent#1", "short"]
+    ticks = plots.similarity(fake_overlap(long)).layout.yaxis.ticktext
+    assert len(set(ticks)) == 4
+    assert [len(tick) for tick in ticks] == [18, 18, 18, 5]
+    for n in (1, 20, 57, 61):
+        for record in (fake_overlap(names_of(n)), fake_task_clusters(names_of(n))):
+            figure = plots.similarity(record)
+            assert figure.data[0].z.shape == (n, n)
+            assert (least_width(figure) is not None) == (n == 57), n
+            assert figure.layout.yaxis.showticklabels == (n <= 60)
+            hidden = figure.data[0].text is None  # then hover labels read the full names off the axes
+            assert hidden == (n > 60)
+            assert not hidden or set(figure.layout.xaxis.ticktext) == set(names_of(n))
+    assert (least_width(plots.similarity(fake_overlap(names_of(57)))) or 0) > 57 * 11
+
+
+@pytest.fixture(scope="module")
+def agreement() -> SelectorAgreement:
+    """Three selectors on two tasks: one, the same with a little noise, and one that is the same for both tasks."""
+
+    def scored(name: str, maps: list[np.ndarray]) -> ScoresByTask:
+        return ScoresByTask(
+            HeadScores(grid=GRID, values=values, selector=name, meaning="planted", task=f"t{i}")
+            for i, values in enumerate(maps)
+        )
+
+    own = [seed_stream("own", i).normal(size=GRID.shape) for i in range(2)]
+    noisy = [values + 0.01 * seed_stream("noise", i).normal(size=GRID.shape) for i, values in enumerate(own)]
+    same = seed_stream("same").normal(size=GRID.shape)
+    return compare_selectors({"own": scored("own", own), "n": scored("n", noisy), "same": scored("s", [same, same])})
+
+
+def test_selector_ranks_stand_below_the_diagonal_and_sets_less_chance_above(agreement: SelectorAgreement) -> None:
+    lower, upper = np.tril_indices(3, k=-1), np.triu_indices(3, k=1)
+    for ranks in ("spearman", "spearman_size"):
+        figure = plots.selector_agreement(agreement, ranks=ranks)  # type: ignore[arg-type]
+        z = np.array(figure.data[0].z, dtype=float)
+        np.testing.assert_allclose(z[lower], agreement.mean(ranks)[lower])
+        np.testing.assert_allclose(z[upper], (agreement.mean("jaccard") - agreement.mean("chance"))[upper])
+        assert np.isnan(np.diag(z)).all()
+        dots = figure.data[1]
+        assert list(zip(dots.y, dots.x, strict=True)) == [(0, 1)]  # sets that share more than chance
+    assert tuple(figure.layout.xaxis.ticktext) == ("own", "n", "same*")
+    assert f"spearman_size {agreement.mean('spearman_size')[2, 0]:.2f}" in figure.data[0].text[2][0]
+    assert "(2 tasks)" in figure.data[0].text[2][0]
+    assert "beyond it, q < 0.05, in 100%" in figure.data[0].text[0][1]
+    with pytest.raises(InputError):
+        plots.selector_agreement(agreement, ranks="pearson")  # type: ignore[arg-type]
+
+
+def test_co_clusters_are_sorted_by_cluster_with_lines_between_the_blocks() -> None:
+    tasks, heads = ["a", "b", "c"], ["L0H1", "L2H0", "L1H3"]
+    alphas = np.array([[0.9, 0.1, 0.8], [0.2, 0.7, 0.0], [1.0, 0.3, 0.6]], dtype=np.float32)
+    record = fake_co_clusters(tasks, heads, alphas)  # labels 0, 1, 0 in both directions
+    figure = plots.co_clusters(record)
+    np.testing.assert_array_equal(figure.data[0].z, alphas[np.ix_([0, 2, 1], [0, 2, 1])])
+    assert list(figure.layout.yaxis.ticktext) == ["a", "c", "b"]
+    assert list(figure.layout.xaxis.ticktext) == ["L0H1", "L1H3", "L2H0"]
+    rows, columns = figure.layout.shapes
+    assert (rows.y0, rows.y1, rows.xref) == (1.5, 1.5, "paper")
+    assert (columns.x0, columns.x1, columns.yref) == (1.5, 1.5, "paper")
+    assert figure.data[0].text[1][0] == "c<br>L0H1"
+    assert figure.data[0].customdata[1].tolist() == [[1, 0, 0], [2, 0, 0], [3, 0, 1]]  # rank, clusters
+    single = record.replace(task_labels=(0, 0, 0), head_labels=(0, 0, 0), n_clusters=1)
+    assert len(plots.co_clusters(single).layout.shapes) == 0
+    many = fake_co_clusters(names_of(57), [f"L{i // 16}H{i % 16}" for i in range(300)], np.zeros((57, 300)))
+    axes = plots.co_clusters(many).layout
+    assert (axes.yaxis.showticklabels, axes.xaxis.showticklabels, axes.xaxis.ticktext[0]) == (True, False, "L0H0")
+
+
+def test_attention_rows_are_those_of_the_last_token_of_the_prompt() -> None:
+    sample = fake_attention("antonym")
+    for prompt in (0, 1, -1):
+        figure = plots.attention(sample, prompt=prompt)
+        np.testing.assert_allclose(figure.data[0].z, sample.pattern(prompt % 2)[:, -1])
+        assert tuple(figure.layout.yaxis.ticktext) == sample.heads
+        assert len(figure.layout.xaxis.ticktext) == len(sample.tokens[prompt])
+        assert f"{sample.n_shots[prompt]} demonstrations" in figure.layout.title.subtitle.text
+    odd = fake_attention(
+        "antonym", tokens=(("Q:", " <b>", "\n\n", " "),), n_shots=(0,), patterns=np.zeros((1, 2, 4, 4))
+    )
+    assert plots.attention(odd).layout.xaxis.ticktext == ("Q:", "&lt;b&gt;", "⏎⏎", "␣")
+    with pytest.raises(InputError):
+        plots.attention(sample, prompt=7)
+
+
+def test_transfer_has_references_and_null_on_top_of_the_sources_in_order() -> None:
+    matrix = fake_transfer(rates={"alphas": np.arange(25).reshape(5, 5) / 40})
+    figure = plots.transfer(matrix, order=(4, 3, 2, 1, 0))
+    cells = figure.data[0].z
+    assert np.allclose(cells[:4], np.array([[0.1], [0.6], [0.9], [0.1]]), atol=0.02)
+    assert np.isnan(cells[4]).all()
+    assert np.allclose(cells[5:], matrix.accuracies("alphas")[::-1, ::-1])
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 1)
+    for wrong in ({"kind": "heads"}, {"order": (0, 0, 1, 2, 3)}):
+        with pytest.raises(InputError):
+            plots.transfer(matrix, **wrong)  # type: ignore[arg-type]
