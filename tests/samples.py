@@ -18,8 +18,8 @@ from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
 from site_lens.methods.evaluation import Evaluations, MethodCost
 from site_lens.methods.tabulate import method_table
 from site_lens.records.base import Record
-from site_lens.records.checkpoint import StudyPiece
 from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.studies.cache import StudyPiece
 from site_lens.studies.transfer.summary import summarize_transfer
 from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import (

@@ -321,8 +321,8 @@ def test_files_of_an_operating_system_change_nothing(place: Path, store: RunStor
 
 
 def test_a_study_keeps_nothing_behind_a_link(tmp_path: Path) -> None:
-    from site_lens.records.checkpoint import StudyCheckpoint
     from site_lens.runs.run_folder import check_run_folder, study_pieces
+    from site_lens.studies.cache import StudyCache
 
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -332,7 +332,7 @@ def test_a_study_keeps_nothing_behind_a_link(tmp_path: Path) -> None:
     with pytest.raises(sl.StorageError):
         check_run_folder(tmp_path / "run")
     with pytest.raises(sl.StorageError):
-        StudyCheckpoint(place, "any").once("a", lambda: pytest.fail("measured before it is known where to keep it"))
+        StudyCache(place, "any").arrays("a", lambda: pytest.fail("measured before it is known where to keep it"))
     assert list(outside.iterdir()) == []
 
 

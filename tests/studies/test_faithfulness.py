@@ -16,7 +16,6 @@ from site_lens.records.hashing import seed_stream
 from site_lens.selectors.ablation import uninformed_mean
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
-from site_lens.studies.faithfulness import measure as experiment
 from site_lens.studies.faithfulness.measure import faithfulness_curves, rank_heads
 from site_lens.studies.faithfulness.result import DIRECTIONS, LAYER_MATCHED, RANDOM, REVERSED, SITE, Faithfulness
 from site_lens.tasks.prompt_sampling import few_shot_prompts
@@ -163,26 +162,24 @@ def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves
 def test_an_interrupted_call_goes_on_where_it_stopped(
     planted: LensModel, fits: sl.SiteFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def curves_of(names: list[str]) -> Faithfulness:
+    def curves_of(*names: str) -> Faithfulness:
         tasks = [balanced_tasks()[name] for name in names]
-        return faithfulness_curves(
-            planted, tasks, fits, n_random=1, n_shots=8, max_queries=6, folder=tmp_path, progress=False
-        )
+        options: dict[str, Any] = {"n_random": 1, "n_shots": 8, "max_queries": 6, "progress": False}
+        return faithfulness_curves(planted, tasks, fits, checkpoint_dir=tmp_path, **options)
 
-    first = curves_of(["direct_u"])
-    asked: list[str] = []
-    real = experiment._of_task
+    first = curves_of("direct_u")
+    measured: list[str] = []
+    real = study._Curves
 
-    def watched(model: LensModel, task: sl.Task, fit: sl.SiteFit, **rest: Any) -> dict[str, np.ndarray]:
-        asked.append(task.name)
-        return real(model, task, fit, **rest)
+    def watched(model: LensModel, task: sl.Task, *rest: Any) -> Any:
+        measured.append(task.name)
+        return real(model, task, *rest)
 
-    monkeypatch.setattr(experiment, "_of_task", watched)
-    both = curves_of(["direct_u", "swapped_u"])
-    assert asked == ["swapped_u"]
+    monkeypatch.setattr(study, "_Curves", watched)
+    both = curves_of("direct_u", "swapped_u")
     assert np.array_equal(both.right[:, :, :1], first.right)
-    assert curves_of(["direct_u", "swapped_u"]) == both
-    assert asked == ["swapped_u"]
+    assert curves_of("direct_u", "swapped_u") == both
+    assert measured == ["swapped_u"]
 
 
 def test_orderings_rank_every_head_once_and_mirror_or_match_those_of_site(curves: Faithfulness) -> None:
