@@ -8,7 +8,7 @@ from analysis.claims import over_fits, over_tasks
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-from site_lens.runs.run import SHUFFLED_ANSWERS
+from site_lens.methods.registry import SHUFFLED_ANSWERS
 from site_lens.studies.loss_landscape.result import VERDICTS
 
 QUESTION = "Did it converge, or was it the optimiser?"

@@ -6,7 +6,7 @@ from analysis.claims import over_tasks
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-from site_lens.runs.run import TASK_AGNOSTIC
+from site_lens.methods.registry import TASK_AGNOSTIC
 
 QUESTION = "Do intermediate alphas matter, and is there one map for all tasks?"
 REPORTED = (

@@ -6,7 +6,7 @@ from analysis.claims import over_queries, over_tasks
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
-from site_lens.runs.run import ZERO_EMBEDDING
+from site_lens.methods.registry import ZERO_EMBEDDING
 
 QUESTION = "What does the embedding contribute, beside the gates?"
 REPORTED = (

@@ -18,7 +18,7 @@ import site_lens as sl
 from analysis.pages import machine, put_into, table
 from site_lens.diagnostics.selector_agreement import SelectorAgreement
 from site_lens.methods.method_table import MethodSummary, MethodTable
-from site_lens.methods.registry import BASELINES
+from site_lens.methods.registry import comparable_methods
 from site_lens.selectors.registry import SELECTORS
 
 N_TASKS = 12
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--tasks", default="demo", help="'demo', or a folder or file of tasks")
     parser.add_argument("--n-tasks", type=int, default=N_TASKS, help="tasks to draw by seed, evenly over families")
-    parser.add_argument("--method", nargs="+", choices=list(BASELINES), default=list(BASELINES))
+    parser.add_argument("--method", nargs="+", choices=comparable_methods(), default=list(comparable_methods()))
     parser.add_argument("--selector", nargs="+", choices=list(SELECTORS), default=list(SELECTORS))
     parser.add_argument("--labelled-rows", type=int, help="cut every task to so many labelled rows")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"))

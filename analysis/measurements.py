@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 import site_lens as sl
 from analysis.lab import Lab
+from site_lens.methods.registry import CONTROLS
 from site_lens.records.base import Float32
 from site_lens.records.collections import file_name
-from site_lens.runs.run import CONTROLS
 from site_lens.studies.head_profiles.roles import RoleAssociation
 from site_lens.studies.prompt_sensitivity.result import Condition
 from site_lens.studies.transfer.result import KINDS, NULLS, REFERENCES

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext

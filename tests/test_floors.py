@@ -140,7 +140,7 @@ WRONG = {
     "site_lens.models.planted": ("from site_lens.activations.injection import mix",),
     "site_lens.activations.planted": ("from site_lens.site.fitting import fit_site",),
     "site_lens.selectors.planted": ("from site_lens.report.report import write_report",),
-    "site_lens.plots.planted": ("from site_lens.report import wording",),
+    "site_lens.plots.planted": ("from site_lens.report import facts",),
     "site_lens.diagnostics.planted": ("from site_lens.studies.transfer.measure import transfer_matrix",),
     "site_lens.report.planted": ("from site_lens.cli import app", "from site_lens import plots, load_model"),
 }

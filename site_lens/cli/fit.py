@@ -26,8 +26,8 @@ from site_lens.cli.options import (
     with_option_groups,
 )
 from site_lens.cli.output import show_line, show_notes, show_run
-from site_lens.methods.names import PROMPTING, SITE_METHODS
-from site_lens.runs.run import CONTROLS, SHUFFLED_ANSWERS, ZERO_EMBEDDING
+from site_lens.methods.names import PROMPTING
+from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS, ZERO_EMBEDDING
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.fit import SETTINGS
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import site_lens as sl
+from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.records.terminal_escape import visible
-from site_lens.runs.run import ZERO_EMBEDDING
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,9 @@ from site_lens.diagnostics.diagnosis import Diagnosis, Finding, State
 from site_lens.diagnostics.origins import strangers
 from site_lens.diagnostics.seed_agreement import TaskAgreement, seed_agreement
 from site_lens.methods.evaluation import Evaluation, Evaluations
+from site_lens.methods.registry import NULLS, TASK_AGNOSTIC, ZERO_EMBEDDING
 from site_lens.records.errors import InputError
-from site_lens.runs.run import NULLS, TASK_AGNOSTIC, ZERO_EMBEDDING, Run
+from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFit, SiteFits
 from site_lens.stats.intervals import correlation_interval, wilson
 from site_lens.stats.paired_tests import Paired, describe

@@ -1,7 +1,5 @@
 """Contextual calibration: few-shot prompting with the first token's bias taken out."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -9,8 +7,9 @@ from torch import Tensor
 
 from site_lens.activations.generation import OnLogits
 from site_lens.activations.prefill import prompt_batches
-from site_lens.methods.method import Method, prompting
-from site_lens.models.protocol import LensModel
+from site_lens.methods.method import Method
+from site_lens.methods.names import CALIBRATED
+from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
@@ -38,10 +37,9 @@ def calibrated(context: ComparisonContext, task: str) -> Method:
     config, one = context.config, context.tasks[task]
     drawn = content_free_prompts(one, config)
     log_p = content_free_log_probs(context.model, drawn)
-    plain = prompting(config.n_shots)
-    return replace(
-        plain,
-        name=f"calibrated_{plain.name}",
+    return Method(
+        CALIBRATED,
+        n_shots=config.n_shots,
         on_logits=subtracting(log_p.exp()),
         # The demonstrations of a query may or may not be among the rows of the calibration: this counts the most.
         n_labelled=min(len(one.train), len(drawn.labelled_rows) + config.n_shots),

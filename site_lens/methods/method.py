@@ -8,8 +8,9 @@ from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.generation import OnLogits
 from site_lens.activations.injection import injection_edits
 from site_lens.heads.scores import HeadGates
-from site_lens.methods.names import EvaluatedMethod, few_shot_name
-from site_lens.models.protocol import Edit, LensModel
+from site_lens.methods.names import PROMPTING, EvaluatedMethod
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -24,8 +25,8 @@ def _no_edits(model: LensModel) -> Sequence[Edit]:
 class Method:
     """One fitted way to make a model do a task: what it shows, what it changes, and what it took to make."""
 
-    name: str
-    """What it is called, without a seed."""
+    kind: str
+    """Its name in the registry, or `prompting` or `calibrated`, whose display names count demonstrations."""
     n_shots: int = 0
     """Demonstrations in the prompt."""
     seed: int | None = None
@@ -51,7 +52,12 @@ class Method:
     @property
     def evaluated(self) -> EvaluatedMethod:
         """The method as evaluations record it."""
-        return EvaluatedMethod.of(self.name, self.n_shots, self.seed)
+        return EvaluatedMethod(kind=self.kind, n_shots=self.n_shots, seed=self.seed)
+
+    @property
+    def name(self) -> str:
+        """Display name, without the seed."""
+        return self.evaluated.name
 
     @contextmanager
     def around(self, model: LensModel) -> Iterator[None]:
@@ -62,7 +68,7 @@ class Method:
 
 def prompting(n_shots: int) -> Method:
     """Plain prompting with `n_shots` demonstrations, drawn anew for each query."""
-    return Method(few_shot_name(n_shots), n_shots=n_shots, n_labelled=n_shots)
+    return Method(PROMPTING, n_shots=n_shots, n_labelled=n_shots)
 
 
 Pair = tuple[HeadGates, TaskEmbedding]

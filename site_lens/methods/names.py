@@ -12,9 +12,6 @@ PROMPTING = "prompting"
 """Kind of plain prompting, with or without demonstrations."""
 CALIBRATED = "calibrated"
 """Kind of few-shot prompting with contextual calibration."""
-SITE_METHODS = ("site", "site_hard", "site_top_k")
-"""Kinds that are measured of a fit; a control is measured under its own name alone."""
-
 SHOT_WORDS = {0: "zero", 1: "one", 5: "five", 10: "ten"}
 
 
@@ -49,20 +46,14 @@ class EvaluatedMethod(Frozen):
     """Seed of its fit; None for what is not fitted, and in files of site_lens 0.1 for the lowest seed."""
 
     @classmethod
-    def of(cls, name: str, n_shots: int | None, seed: int | None = None) -> Self:
-        """Return the method of this name, without a seed in it, whose prompts show so many demonstrations."""
-        plain = name.removeprefix(f"{CALIBRATED}_")
-        kind = PROMPTING if plain == name else CALIBRATED
-        shown = shots_of(plain)
-        if shown is None or n_shots not in (None, shown):
-            return cls(kind=name, n_shots=n_shots, seed=seed)
-        return cls(kind=kind, n_shots=shown, seed=seed)
-
-    @classmethod
     def parse(cls, name: str) -> Self:
         """Parse a display name, the only source of the seed and the number of demonstrations in old files."""
         plain, seed = split_seed(name)
-        return cls.of(plain, None, seed)
+        prompted = plain.removeprefix(f"{CALIBRATED}_")
+        n_shots = shots_of(prompted)
+        if n_shots is None:
+            return cls(kind=plain, n_shots=None, seed=seed)
+        return cls(kind=PROMPTING if prompted == plain else CALIBRATED, n_shots=n_shots, seed=seed)
 
     @property
     def name(self) -> str:
@@ -84,6 +75,5 @@ def display_names(methods: Sequence[EvaluatedMethod]) -> tuple[str, ...]:
 
 
 def _with_seed(name: str, seed: int) -> str:
-    if name in SITE_METHODS:
-        return f"site#{seed}{name.removeprefix('site')}"
-    return f"{name}#{seed}"
+    base, variant = ("site", name.removeprefix("site")) if name in ("site_hard", "site_top_k") else (name, "")
+    return f"{base}#{seed}{variant}"

@@ -44,7 +44,7 @@ def many_shot(context: ComparisonContext, task: str) -> Method:
     if n_shots < 1:
         raise InputError(f"task {task!r} has no room for a demonstration, by the bound of {limit}; leave many_shot out")
     note = f"many_shot shows {n_shots} demonstrations of {task!r}; the bound is {limit}"
-    return replace(prompting(n_shots), name="many_shot", notes=(note,))
+    return replace(prompting(n_shots), kind="many_shot", notes=(note,))
 
 
 def _rows_to_show(task: Task) -> int:

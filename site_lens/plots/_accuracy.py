@@ -3,14 +3,11 @@
 import plotly.graph_objects as go
 
 from site_lens.methods.evaluation import Evaluations, Match
+from site_lens.methods.names import shots_of
+from site_lens.methods.registry import method_look
 from site_lens.plots.forest import Dots, forest
 from site_lens.plots.theme import PALETTE, SYMBOLS
 from site_lens.records.errors import InputError
-
-REFERENCE_LOOK = 0
-KNOWN = {"zero_shot": 6, "site": 1, "site_hard": 4, "site_top_k": 2, "site_zero_embedding": 3}
-"""Place in palette and symbols of the few-shot prompting that is compared with, whatever its number of demonstrations,
-and of the other methods that every evaluation has, so that they look alike in every figure."""
 
 
 def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.Figure:
@@ -66,7 +63,9 @@ def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match
 
 def _look(name: str, names: list[str], reference: str | None) -> int:
     """Return the place in palette and symbols of a method: its own, or one that none of those drawn has."""
-    known = KNOWN if reference is None else {reference: REFERENCE_LOOK} | KNOWN
+    # Of few-shot prompting only the reference has its colour: there may be others of other numbers of demonstrations.
+    fixed = [other for other in names if not shots_of(other) or other == reference]
+    known = {other: look for other in fixed if (look := method_look(other)) is not None}
     if name in known:
         return known[name]
     taken = {known[other] for other in names if other in known}

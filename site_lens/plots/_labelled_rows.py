@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.methods.method_table import MethodSummary, MethodTable
-from site_lens.plots._accuracy import KNOWN, REFERENCE_LOOK
+from site_lens.methods.registry import method_look
 from site_lens.plots.theme import INK, PALETTE, error_bars, layout, plain
 from site_lens.stats.intervals import Interval
 
@@ -77,7 +77,7 @@ def _dots(record: MethodTable, end: float) -> go.Scatter:
         marker={
             "size": 9,
             "color": [
-                PALETTE[KNOWN.get(method.method, REFERENCE_LOOK)] if method.method in record.against else INK
+                PALETTE[method_look(method.method) or 0] if method.method in record.against else INK
                 for method in methods
             ],
         },

@@ -3,8 +3,7 @@
 import plotly.graph_objects as go
 
 from site_lens.methods.method_table import MethodSummary, MethodTable
-from site_lens.methods.names import shots_of
-from site_lens.plots._accuracy import KNOWN, REFERENCE_LOOK
+from site_lens.methods.registry import method_look
 from site_lens.plots.forest import FAINT, Dots, forest
 from site_lens.plots.theme import INK, PALETTE
 from site_lens.stats.intervals import Interval
@@ -59,8 +58,8 @@ def method_means(record: MethodTable) -> go.Figure:
 def _color(method: str, against: tuple[str, ...]) -> str:
     if method not in against:
         return INK
-    other = REFERENCE_LOOK if shots_of(method) else against.index(method) % len(PALETTE)
-    return PALETTE[KNOWN.get(method, other)]
+    look = method_look(method)
+    return PALETTE[against.index(method) % len(PALETTE) if look is None else look]
 
 
 def _rows(method: MethodSummary) -> str:

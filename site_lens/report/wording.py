@@ -1,54 +1,7 @@
 """What the report says about methods and states: the words that a reader without the documentation needs."""
 
-from site_lens.methods.names import CALIBRATED, PROMPTING, EvaluatedMethod
-
-METHODS = {
-    "zero_shot": "The bare query, no demonstration, no edit: what the model does without being told the task.",
-    "site": "The bare query; at its last token, every head's output is mixed with the task embedding in the share "
-    "alpha that the fit learned for that head.",
-    "site_hard": "As site, with every alpha rounded at 0.5: a head is replaced wholly or left alone.",
-    "site_top_k": "As site, with the k heads of highest alpha replaced wholly and all others left alone; k is the sum "
-    "of the alphas, rounded.",
-    "site_zero_embedding": "Gates alone: alphas fitted in the same way, but mixing in zeros instead of the task "
-    "embedding. It can only weaken heads, so what it reaches is no effect of the embedding's content.",
-    "site_shuffled_answers": "Null: alphas fitted in the same way to queries with shuffled answers, where "
-    "there is no task to learn.",
-    "site_other_embedding": "Null: alphas fitted in the same way, but mixing in the embedding of another task.",
-    "site_task_agnostic": "One alpha map fitted on all tasks together; each task mixes in its own embedding.",
-    "site_mean_embedding": "Control: alphas fitted in the same way, but mixing in the mean embedding of all tasks.",
-    "site_random_embedding": "Control: alphas fitted in the same way, but mixing in random directions as long as the "
-    "task embedding's.",
-    "site_one_prompt": "As site, with an embedding of a single few-shot prompt (M = 1).",
-    "site_equal_data": "As site, made of no more labelled rows than a few-shot prompt shows: embedding and training "
-    "queries come from the same few rows.",
-    "site_random_heads": "Control: as many heads as site opens, drawn at random, replaced wholly by the embedding.",
-    "all_heads_one": "Control: every head replaced by the task embedding.",
-    "all_heads_half": "Control: every head mixed half and half with the task embedding, where the fit starts.",
-    "many_shot": "Few-shot prompting with as many demonstrations as fit, 50 at most.",
-    "function_vector": "The summed outputs of the heads of highest indirect effect, added behind one layer that was "
-    "chosen on valid (Todd et al. 2024).",
-    "task_vector": "The residual stream of few-shot prompts put in the place of the query's own behind one layer that "
-    "was chosen on valid (Hendel et al. 2023).",
-    "in_context_vector": "The principal difference between outputs and inputs, added at every layer and token (Liu et "
-    "al. 2024).",
-    "context_scalars": "I2CL: context vectors of single demonstrations mixed into both blocks of every layer by four "
-    "calibrated numbers a layer (Li et al. 2025).",
-    "head_replacement": "MTV: heads chosen by REINFORCE, replaced by their mean outputs at every generated token "
-    "(Huang et al. 2024).",
-    "learned_task_vector": "The task embedding added to every head in a learned amount of either sign "
-    "(Saglam et al. 2025).",
-    "lora": "LoRA on query and value projections; rate and checkpoint chosen on valid (Hu et al. 2021).",
-}
-"""What each method of an evaluation does, prompting with demonstrations apart."""
-
-FEW_SHOT = {
-    PROMPTING: "Few-shot prompting: {n} answered demonstrations from train before each query. Gains are measured "
-    "against it.",
-    CALIBRATED: "The same with {n} demonstrations, less the probabilities behind empty inputs (Zhao et al. 2021).",
-}
-"""What prompting with n demonstrations does, by its kind."""
-
-UNKNOWN_METHOD = "No description here; see the code that made the evaluation."
+from site_lens.methods.registry import METHODS as METHODS
+from site_lens.methods.registry import describe_method as describe_method
 
 BROKEN = ("nonfinite", "diverged")
 """States after which a head map must not be read as a result."""
@@ -81,9 +34,3 @@ CHECKS = {
     "one_origin": "Records of the task were made on another model, another number format or other rows than its fit.",
 }
 """What each check of the diagnosis says when it is set off."""
-
-
-def describe(method: str) -> str:
-    """Return what a method does."""
-    one = EvaluatedMethod.parse(method)
-    return METHODS.get(one.name, FEW_SHOT.get(one.kind, UNKNOWN_METHOD).format(n=one.n_shots))

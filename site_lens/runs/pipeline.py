@@ -12,11 +12,7 @@ from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.methods.evaluate import evaluate
 from site_lens.methods.evaluation import Evaluations
-from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
-from site_lens.records.bounds import check_sizes
-from site_lens.records.errors import InputError, unknown_name
-from site_lens.runs.run import (
+from site_lens.methods.registry import (
     CONTROLS,
     MEAN_EMBEDDING,
     OTHER_EMBEDDING,
@@ -24,8 +20,12 @@ from site_lens.runs.run import (
     SHUFFLED_ANSWERS,
     TASK_AGNOSTIC,
     ZERO_EMBEDDING,
-    Run,
 )
+from site_lens.models.base import LensModel
+from site_lens.models.locking import on_model
+from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import InputError, unknown_name
+from site_lens.runs.run import Run
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
 from site_lens.site.fit import SiteConfig, SiteFits
@@ -66,7 +66,7 @@ def fit_and_evaluate(
         folder: Where to save records as soon as a group of tasks is done, so that an interruption loses only the
             group under way; a run that is there is replaced. Nothing is saved when None.
         seeds: Fit every task once with each of these seeds; the lowest is called `site` in the evaluations.
-        controls: What to fit beside it, of `core.runs.CONTROLS`: `site_zero_embedding` (gates alone), the nulls
+        controls: What to fit beside it, of `methods.registry.CONTROLS`: `site_zero_embedding` (gates alone), the nulls
             `site_shuffled_answers` and `site_other_embedding` (that of the next task of the group),
             `site_task_agnostic` (one alpha map for all tasks), `site_mean_embedding` (that of all tasks), and
             `site_random_embedding` (random directions of the same lengths).

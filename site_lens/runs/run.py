@@ -30,24 +30,6 @@ from site_lens.records.type_checks import checked_methods
 from site_lens.runs.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
 from site_lens.site.fit import SiteFits
 
-ZERO_EMBEDDING = "site_zero_embedding"
-"""The control that belongs beside every fit: the same loop with an embedding of zeros, so that gates act alone."""
-SHUFFLED_ANSWERS = "site_shuffled_answers"
-"""Null: the same loop on queries whose answers were permuted."""
-OTHER_EMBEDDING = "site_other_embedding"
-"""Null: the same loop with the embedding of another task."""
-MEAN_EMBEDDING = "site_mean_embedding"
-"""Control: the same loop with the mean embedding of all tasks."""
-RANDOM_EMBEDDING = "site_random_embedding"
-"""Control: the same loop with random directions of the lengths that the task's embedding has, head by head."""
-NULLS = (SHUFFLED_ANSWERS, OTHER_EMBEDDING)
-TASK_AGNOSTIC = "site_task_agnostic"
-"""Control: one alpha map for all tasks, each with its own embedding."""
-CONTENTS = (ZERO_EMBEDDING, OTHER_EMBEDDING, MEAN_EMBEDDING, RANDOM_EMBEDDING)
-"""The controls that change what alphas mix in, and nothing else."""
-CONTROLS = (ZERO_EMBEDDING, *NULLS, TASK_AGNOSTIC, MEAN_EMBEDDING, RANDOM_EMBEDDING)
-"""Every control that a study can fit beside its fits."""
-
 
 @checked_methods
 @dataclass(frozen=True)

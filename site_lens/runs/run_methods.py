@@ -9,24 +9,31 @@ from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.evaluation import Evaluation, Evaluations
 from site_lens.methods.method import Method
-from site_lens.methods.registry import BASELINES, baseline_name, fitted
+from site_lens.methods.registry import (
+    METHODS,
+    TASK_AGNOSTIC,
+    ZERO_EMBEDDING,
+    comparable_methods,
+    fit_method,
+    registered_name,
+)
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.records.progress import progress_bar
-from site_lens.runs.run import TASK_AGNOSTIC, ZERO_EMBEDDING, Run
+from site_lens.runs.run import Run
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
-from site_lens.selectors.registry import SELECTORS, scores_of
+from site_lens.selectors.registry import SELECTORS, registered_scores
 from site_lens.tasks.prompt_sampling import need_rows
 from site_lens.tasks.task import Task
 
 LEFT_OUT = (ModelError, FitError)
 """What may happen to one method without ending the comparison; a user's mistake ends it."""
 
-DEFAULT_METHODS = tuple(name for name, baseline in BASELINES.items() if not baseline.optional)
+DEFAULT_METHODS = tuple(name for name in comparable_methods() if not METHODS[name].optional)
 
 
 @on_model
@@ -54,7 +61,7 @@ def run_methods(
     Args:
         model: The model.
         tasks: The tasks.
-        methods: Names from `BASELINES`, or of prompting as evaluations show them (`ten_shot`); when None, all that need
+        methods: Names from `METHODS`, or of prompting as evaluations show them (`ten_shot`); when None, all that need
             no optional package, but for one alpha map for all tasks where there is one task only. `()` asks for none.
         selectors: Names from `SELECTORS`.
         config: Settings; the defaults of the sources when None.
@@ -84,7 +91,7 @@ def run_methods(
     check_sizes(max_queries=max_queries)
     context = ComparisonContext(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
     asked = _defaults(len(context.tasks)) if methods is None else methods
-    methods = tuple(dict.fromkeys(baseline_name(name, context.config.n_shots) for name in asked))
+    methods = tuple(dict.fromkeys(registered_name(name, context.config.n_shots) for name in asked))
     _check(methods, selectors)
     if folder is not None:
         check_run_folder(folder, replaces=True)
@@ -98,7 +105,7 @@ def run_methods(
         run.save(folder)
     for name in selectors:
         try:
-            run = replace(run, scores=run.scores | {name: scores_of(context, name)})
+            run = replace(run, scores=run.scores | {name: registered_scores(context, name)})
         except LEFT_OUT as error:
             _warn(f"selector {name} was left out: {error}")
             continue
@@ -124,7 +131,9 @@ def _check(methods: Sequence[str], selectors: Sequence[str]) -> None:
         if name not in SELECTORS:
             raise unknown_name("selector", name, SELECTORS)
     if not methods and not selectors:
-        raise InputError(f"nothing to compare; methods are {', '.join(BASELINES)}; selectors: {', '.join(SELECTORS)}")
+        raise InputError(
+            f"nothing to compare; methods are {', '.join(comparable_methods())}; selectors: {', '.join(SELECTORS)}"
+        )
 
 
 def _evaluations(
@@ -151,7 +160,7 @@ def _fitted(context: ComparisonContext, methods: Sequence[str], task: str) -> tu
     found, left_out = [], []
     for method in methods:
         try:
-            found.append(fitted(context, method, task))
+            found.append(fit_method(context, method, task))
         except LEFT_OUT as error:
             left_out.append(f"{method} was left out: {error}")
             _warn(f"{task}: {left_out[-1]}")

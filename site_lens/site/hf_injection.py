@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from site_lens.activations.hf_models import find_projections, plain_identity
 from site_lens.activations.injection import injection
-from site_lens.models.hooks import editing
+from site_lens.models.hooks import edit_hook
 from site_lens.records.errors import InputError, ModelError
 from site_lens.records.terminal_escape import visible
 from site_lens.site.fit_table import FitTable
@@ -245,7 +245,7 @@ class _Work:
                 rule=rule,
                 column=column,
             ):
-                function = editing(edit, self._heads_per_layer[edit.layer])
+                function = edit_hook(edit, self._heads_per_layer[edit.layer])
                 self._now.edits.setdefault(edit.layer, []).append(function)
         self._now.waiting = set(self._now.edits)
 

@@ -8,8 +8,8 @@ import torch
 
 from site_lens.activations.cached_queries import Answers, CachedQueries
 from site_lens.methods.method import use_notes
+from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
-from site_lens.models.protocol import LensModel
 from site_lens.records.base import Float32, Record, array_axes
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream

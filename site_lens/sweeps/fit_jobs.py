@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from site_lens.models.base import LensModel
 from site_lens.models.loading import load_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.hashing import digest_json
 from site_lens.runs.pipeline import fit_and_evaluate
 from site_lens.runs.run import Run

@@ -9,11 +9,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from site_lens.methods.registry import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_EMBEDDING
 from site_lens.records.base import Frozen
 from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.records.limited_io import MOST_DEPTH, is_there, read_file, refuse_deep
-from site_lens.runs.run import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_EMBEDDING
 from site_lens.site.fit import SETTINGS, SiteConfig
 from site_lens.tasks.prompt_template import PromptTemplate
 

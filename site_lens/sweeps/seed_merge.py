@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from site_lens.methods.evaluation import MATCHES, Evaluation, Evaluations
-from site_lens.methods.names import SITE_METHODS
+from site_lens.methods.registry import SITE_METHODS
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
 

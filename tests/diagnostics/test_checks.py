@@ -9,8 +9,9 @@ import pytest
 from site_lens.diagnostics.checks import CHECKS, diagnose
 from site_lens.diagnostics.diagnosis import Finding, State
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import SHUFFLED_ANSWERS, TASK_AGNOSTIC
 from site_lens.records.errors import InputError
-from site_lens.runs.run import SHUFFLED_ANSWERS, TASK_AGNOSTIC, Run
+from site_lens.runs.run import Run
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.tasks.first_tokens import FirstTokens
 from tests.fakes import ACCURACIES, GRID, fake_alphas, fake_evaluation, fake_fit, fake_fits

@@ -6,9 +6,10 @@ from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.heads.head_set import Head
 from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.records.base import Float32
 from site_lens.records.hashing import digest_json
-from site_lens.runs.run import ZERO_EMBEDDING, Run
+from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.methods.registry import BASELINES
-from site_lens.models.protocol import LensModel
+from site_lens.methods.registry import METHODS
+from site_lens.models.base import LensModel
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.registry import SELECTORS
 from tests.models.test_hosts import HOSTED
@@ -43,6 +43,6 @@ def test_all_methods_and_selectors_run_on_a_host(
 
 @pytest.mark.parametrize("case", [case for case in HOSTED if case.startswith("hooked") or "deepseek" in case])
 def test_lora_says_where_it_cannot_be(case: str, hosted: Callable[[str], LensModel], pair: list[sl.Task]) -> None:
-    assert BASELINES["lora"].optional
+    assert METHODS["lora"].optional
     with pytest.warns(UserWarning, match="lora was left out"), pytest.raises(sl.FitError, match="LoRA|lora"):
         run_methods(hosted(case), pair, ["lora"], config=TINY, max_queries=2, progress=False)

@@ -11,7 +11,7 @@ from site_lens.activations.queries import Queries
 from site_lens.methods.first_token_metrics import Scores, score_methods
 from site_lens.methods.learned_task_vector import learned_task_vector
 from site_lens.methods.method import Method, prompting
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.learned_weights import head_weights
 from site_lens.tasks.prompt_sampling import zero_shot_prompts

@@ -27,13 +27,6 @@ def test_the_lowest_seed_has_none_in_its_name_whatever_the_order() -> None:
     assert display_names(methods) == ("site#5", "site#5_hard", "site", "site_hard", "site#8", "site#8_hard")
 
 
-def test_a_name_counts_as_prompting_only_where_its_prompts_show_as_many() -> None:
-    assert EvaluatedMethod.of("ten_shot", 10).kind == "prompting"
-    assert EvaluatedMethod.of("calibrated_3_shot", 3).kind == "calibrated"
-    assert EvaluatedMethod.of("ten_shot", 5).kind == "ten_shot"  # somebody's own method of that name
-    assert EvaluatedMethod.of("many_shot", 50).name == "many_shot"
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

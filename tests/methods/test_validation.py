@@ -11,7 +11,9 @@ import site_lens as sl
 from site_lens.activations.generation import OnLogits
 from site_lens.methods.method import Method
 from site_lens.methods.validation import choose, choose_layer
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.task import Example, Task
@@ -55,7 +57,7 @@ def test_equal_accuracies_are_told_apart_by_log_probability_and_then_by_order(de
     context = bench_of(demo, constant_task(valid="cold", test="red"))
     surer, less_sure = (favouring(demo, name, "cold", by) for name, by in (("surer", 40.0), ("less sure", 30.0)))
     assert choose(context, "constant", [less_sure, surer]) is surer
-    again = replace(surer, name="again")
+    again = replace(surer, kind="again")
     assert choose(context, "constant", [again, surer]) is again
 
 

@@ -14,10 +14,11 @@ from choreographer.browsers.chromium import Chromium
 
 from site_lens import plots
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.plots.theme import at_least
 from site_lens.records.errors import InputError, StorageError
 from site_lens.report import write_image, write_images
-from site_lens.runs.run import ZERO_EMBEDDING, Run
+from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit, SiteFits
 from tests.fakes import fake_evaluation, fake_fit, fake_fits
 

@@ -8,10 +8,10 @@ import torch
 import transformers
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.methods.registry import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWERS, TASK_AGNOSTIC, ZERO_EMBEDDING
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from site_lens.runs import pipeline as study
-from site_lens.runs.run import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWERS, TASK_AGNOSTIC, ZERO_EMBEDDING
 
 SMALL = sl.SiteConfig(n_steps=10, n_prompts=4, n_shots=3, n_valid=6)
 

@@ -7,9 +7,10 @@ import pytest
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, ScoresByTask
 from site_lens.methods.evaluation import RESULT_COLUMNS, Evaluations
+from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.records.errors import InputError, StorageError
 from site_lens.report.report import write_report
-from site_lens.runs.run import ZERO_EMBEDDING, Run
+from site_lens.runs.run import Run
 from site_lens.runs.run_folder import write_results
 from site_lens.site.fit import SiteConfig, SiteFits
 from tests.fakes import fake_evaluation, fake_fits, fake_identity

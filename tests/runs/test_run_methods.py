@@ -8,8 +8,8 @@ import pytest
 import site_lens as sl
 from site_lens.heads.scores import HeadScores
 from site_lens.methods.method import Method
-from site_lens.methods.registry import BASELINES, Baseline, fitted
-from site_lens.models.protocol import LensModel
+from site_lens.methods.registry import METHODS, MethodEntry, fit_method
+from site_lens.models.base import LensModel
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import SELECTORS
@@ -38,7 +38,7 @@ def test_one_task_is_compared_with_all_that_one_task_allows(planted: LensModel) 
     context = ComparisonContext(planted, planted_tasks()["direct_u"], CONFIG, progress=False)
     assert "site_task_agnostic" in DEFAULT_METHODS
     with pytest.raises(sl.InputError, match="second task"):
-        fitted(context, "site_task_agnostic", "direct_u")
+        fit_method(context, "site_task_agnostic", "direct_u")
     run = run_methods(planted, planted_tasks()["direct_u"], None, config=CONFIG, max_queries=4, progress=False)
     assert run.evaluations is not None
     asked = {name.replace("few_shot", "five_shot") for name in DEFAULT_METHODS} - {"site_task_agnostic"}
@@ -47,9 +47,8 @@ def test_one_task_is_compared_with_all_that_one_task_allows(planted: LensModel) 
 
 def test_a_method_says_its_own_name_under_the_settings_of_the_paper(planted: LensModel) -> None:
     context = ComparisonContext(planted, planted_tasks(), CONFIG.replace(n_shots=10), progress=False)
-    for name, baseline in BASELINES.items():
-        if not baseline.optional:
-            assert baseline.make(context, "direct_u").name == name.replace("few_shot", "ten_shot")
+    for name in DEFAULT_METHODS:
+        assert METHODS[name].make(context, "direct_u").name == name.replace("few_shot", "ten_shot")
 
 
 def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
@@ -58,12 +57,12 @@ def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
     def fails(context: ComparisonContext, task: str) -> Method:
         if task == "direct_u":
             raise sl.FitError("the loss was not finite")
-        return BASELINES["all_heads_half"].make(context, task)
+        return METHODS["all_heads_half"].make(context, task)
 
     def hidden(context: ComparisonContext) -> dict[str, HeadScores]:
         raise sl.ModelError("its attention is not shown")
 
-    monkeypatch.setitem(BASELINES, "task_vector", Baseline(fails, "a test"))
+    monkeypatch.setitem(METHODS, "task_vector", MethodEntry("fails", fails))
     monkeypatch.setitem(SELECTORS, "induction", replace(SELECTORS["induction"], score=hidden))
     with pytest.warns(UserWarning) as warned:
         run = run_methods(

@@ -11,14 +11,17 @@ from sklearn.metrics import roc_auc_score
 import site_lens as sl
 from site_lens.activations.queries import Queries
 from site_lens.heads.scores import HeadScores
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.ablation import mean_ablation, zero_ablation
 from site_lens.selectors.attribution import attribution_patching, gradient_importance
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.indirect_effect import indirect_effect, one_head_each
-from site_lens.selectors.registry import SELECTORS, score_heads, scores_of
+from site_lens.selectors.registry import SELECTORS, registered_scores
+from site_lens.selectors.score_heads import score_heads
 from site_lens.tasks.prompt_sampling import sample_rows
 from tests.planted import CARRIERS, COUNTER
 
@@ -33,7 +36,7 @@ def auc(scores: HeadScores, carriers: tuple[str, ...]) -> float:
 
 @pytest.mark.parametrize("selector", CAUSAL)
 def test_every_causal_selector_ranks_the_planted_heads_first(planted_bench: ComparisonContext, selector: str) -> None:
-    found = scores_of(planted_bench, selector)
+    found = registered_scores(planted_bench, selector)
     for task, scores in found.items():
         assert auc(scores, CARRIERS[task[-1]]) == 1, task
 
@@ -50,7 +53,7 @@ def test_shuffled_scores_do_not_rank_them_first(planted_bench: ComparisonContext
 
 @pytest.mark.parametrize("selector", ["indirect_effect", "attribution_patching", "zero_ablation", "mean_ablation"])
 def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: ComparisonContext, selector: str) -> None:
-    for scores in scores_of(planted_bench, selector).values():
+    for scores in registered_scores(planted_bench, selector).values():
         assert scores[COUNTER] < 0
         assert scores.values.min() == scores[COUNTER]
 
@@ -189,7 +192,7 @@ def test_an_unknown_selector_is_refused_with_the_nearest_name(demo: LensModel, d
 
 def test_the_table_names_every_selector_as_its_scores_do(planted_bench: ComparisonContext) -> None:
     for name in SELECTORS:
-        first = next(iter(scores_of(planted_bench, name).values()))
+        first = next(iter(registered_scores(planted_bench, name).values()))
         assert first.selector == name
         assert first.meaning
         assert first.n_forwards is not None

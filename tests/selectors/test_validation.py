@@ -7,11 +7,11 @@ import pytest
 
 import site_lens as sl
 from site_lens.methods.method import prompting
-from site_lens.methods.registry import BASELINES
+from site_lens.methods.registry import METHODS
 from site_lens.methods.validation import valid_losses, valid_questions
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.context import ComparisonContext
-from site_lens.selectors.registry import scores_of
+from site_lens.selectors.registry import registered_scores
 from site_lens.selectors.validation import Checkpoint, choose_checkpoint
 
 TRAINED = ("lora", "context_scalars", "learned_task_vector", "head_replacement")
@@ -84,7 +84,7 @@ def test_site_keeps_its_published_rate_and_chooses_on_the_rows_that_rivals_do(
     assert (fit.config.lr, fit.config.keep, fit.n_valid) == (0.2, "best", 7)
     for name in TRAINED:
         blind = ComparisonContext(demo, demo_tasks["antonym"], SHORT.replace(n_valid=1), progress=False)
-        more = BASELINES[name].make(context, "antonym").n_labelled - BASELINES[name].make(blind, "antonym").n_labelled
+        more = METHODS[name].make(context, "antonym").n_labelled - METHODS[name].make(blind, "antonym").n_labelled
         assert more == 6, name
 
 
@@ -94,7 +94,7 @@ def test_the_kept_rate_is_the_best_on_valid_of_those_that_are_tried_alone(
 ) -> None:
     def loss(factors: tuple[float, ...]) -> float:
         context = ComparisonContext(demo, demo_tasks["antonym"], SHORT.replace(rate_factors=factors), progress=False)
-        method = BASELINES[name].make(context, "antonym")
+        method = METHODS[name].make(context, "antonym")
         return valid_losses(context, valid_questions(context, "antonym"), [method])[0]
 
     alone = [loss((factor,)) for factor in (0.3, 3.0)]
@@ -107,7 +107,7 @@ def test_a_training_that_only_harms_is_not_kept(demo: LensModel, demo_tasks: dic
     """Rates so high that every step makes the model worse: what is kept is the start."""
     config = SHORT.replace(lora_lr=50.0, context_lr=1000.0, weight_lr=1000.0)
     context = ComparisonContext(demo, demo_tasks["antonym"], config, progress=False)
-    method = BASELINES[name].make(context, "antonym")
+    method = METHODS[name].make(context, "antonym")
     assert "was kept after 0 of" in method.notes[0]
     if name != "context_scalars":  # which begins with a tenth of its vectors
         plain, found = valid_losses(context, valid_questions(context, "antonym"), [prompting(0), method])
@@ -119,11 +119,11 @@ def test_trained_selectors_say_which_rate_and_checkpoint_they_are_of(
 ) -> None:
     context = ComparisonContext(demo, demo_tasks["antonym"], SHORT, progress=False)
     for name in ("head_weights", "hard_concrete", "bernoulli_masks"):
-        (note,) = scores_of(context, name)["antonym"].notes
+        (note,) = registered_scores(context, name)["antonym"].notes
         assert "of 12 steps" in note
         assert "chosen on valid" in note
     for name in TRAINED:
-        assert "chosen on valid" in BASELINES[name].make(context, "antonym").notes[0]
+        assert "chosen on valid" in METHODS[name].make(context, "antonym").notes[0]
 
 
 def test_a_law_that_costs_something_is_not_kept_before_it_is_met(
@@ -131,7 +131,7 @@ def test_a_law_that_costs_something_is_not_kept_before_it_is_met(
 ) -> None:
     """Hard-concrete gates begin open, and some lose on valid as they are closed: the density decides."""
     config = SHORT.replace(l0_steps=60, l0_density=0.1)
-    scores = scores_of(ComparisonContext(demo, demo_tasks["antonym"], config, progress=False), "hard_concrete")[
+    scores = registered_scores(ComparisonContext(demo, demo_tasks["antonym"], config, progress=False), "hard_concrete")[
         "antonym"
     ]
     assert np.mean(scores.values) == pytest.approx(0.1, abs=0.03)

@@ -3,7 +3,7 @@
 import pytest
 
 import site_lens as sl
-from site_lens.runs.run import ZERO_EMBEDDING
+from site_lens.methods.registry import ZERO_EMBEDDING
 from tests.fake_studies import fake_content
 from tests.fakes import ACCURACIES, fake_evaluation
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.hashing import digest_json, seed_stream
 from site_lens.sweeps.cost_estimate import estimate_cost, prompt_tokens, step_tokens
 from site_lens.sweeps.jobs import jobs_of

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import CONTENTS
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError
 from site_lens.runs.pipeline import fit_and_evaluate
-from site_lens.runs.run import CONTENTS
 from site_lens.site.fit import SiteConfig
 from site_lens.studies.content_controls.result import ContentControls
 from site_lens.tasks.prompt_template import PromptTemplate

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import CONTENTS
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.errors import InputError
-from site_lens.runs.run import CONTENTS
 from site_lens.stats.intervals import Interval, paired_difference, paired_share, wilson
 from site_lens.stats.paired_tests import FEWEST, SMALLEST_GAIN, Paired
 from site_lens.studies.base import TaskStudy, index_of, interval_columns
@@ -57,7 +57,7 @@ class ContentControls(TaskStudy):
 
     @classmethod
     def of(cls, evaluations: Evaluations) -> "ContentControls":
-        """Read the evaluations of a run that fitted such controls (`runs.run.CONTENTS`).
+        """Read the evaluations of a run that fitted such controls (`methods.registry.CONTENTS`).
 
         Raises:
             InputError: A task lacks SITE or prompting, or no control was evaluated on all tasks.

@@ -14,8 +14,8 @@ from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import last_z_of
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import ScoresByTask
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword

@@ -12,8 +12,8 @@ from site_lens.activations.injection import injection
 from site_lens.activations.prefill import ROWS_PER_DECODE, prefill_prompts, prompt_batches
 from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import Head, HeadSet
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.models.weights import copying_scores, direct_logits
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
@@ -22,7 +22,7 @@ from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
-from site_lens.selectors.registry import SELECTORS
+from site_lens.selectors.registry import registered_scores
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.studies.head_profiles.prompt_parts import PartedPrompt, parted_prompts
 from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
@@ -152,7 +152,7 @@ def attention_by_part(model: LensModel, heads: Sequence[Head], prompts: Sequence
 def _patterns(model: LensModel, task: Task, heads: Sequence[Head], seed: int) -> Float32:
     """Return pattern scores, (score head); they belong to the model, whatever the task."""
     context = ComparisonContext(model, task, ComparisonConfig(seed=seed))
-    scores = [SELECTORS[name].score(context)[task.name] for name in PATTERNS]
+    scores = [registered_scores(context, name)[task.name] for name in PATTERNS]
     return np.array([[pattern[head] for head in heads] for pattern in scores], dtype=np.float32)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.heads.head_set import HeadSet
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
