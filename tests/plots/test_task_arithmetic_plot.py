@@ -4,7 +4,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.studies.task_arithmetic.result import KINDS
-from tests.small_experiments import fake_arithmetic
+from tests.fake_studies import fake_arithmetic
 
 
 def test_every_panel_has_both_tasks_over_the_weights() -> None:
