@@ -1,7 +1,6 @@
 """The files of a result: put into a free place, whole and lasting, and later held against what they were."""
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from site_lens.records.errors import StorageError
-from site_lens.records.hashing import digest_json
-from site_lens.records.limited_io import is_hidden, open_file
+from site_lens.records.hashing import digest_bytes, digest_json
+from site_lens.records.limited_io import is_hidden, read_file
 from site_lens.records.outputs import PARTS
 from site_lens.runs.run import Run
 from site_lens.sweeps.store_mark import JOB_FILE
@@ -38,9 +37,8 @@ def entries_below(folder: Path) -> dict[str, os.stat_result]:
 
 
 def file_digest(path: Path, most_bytes: int) -> str:
-    """Return the SHA-256 of a regular file, read piece by piece; raises OSError as `open_file` does."""
-    with open_file(path, most_bytes, follow=False) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 of a regular file; raises OSError as `read_file` does."""
+    return digest_bytes(read_file(path, most_bytes, follow=False))
 
 
 def files_of(folder: Path) -> dict[str, StoredFile]:

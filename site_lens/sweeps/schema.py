@@ -1,7 +1,6 @@
 """What a sweep file may say: models, tasks, templates, settings, seeds, evaluation; checked when it is read."""
 
 import math
-import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from site_lens.methods.registry import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_
 from site_lens.records.base import Frozen
 from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError, unknown_name
-from site_lens.records.limited_io import MOST_DEPTH, is_there, read_file, refuse_deep
+from site_lens.records.limited_io import is_there, read_file
 from site_lens.site.fit import SETTINGS, SiteConfig
 from site_lens.tasks.prompt_template import PromptTemplate
 
@@ -22,9 +21,6 @@ MOST_BYTES = 2**20
 
 MOST_JOBS = 1_000_000
 """A sweep of more jobs is refused before any is made."""
-
-_NESTED_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MOST_DEPTH}}}""")
-"""A key of so many parts, a.a.a...: tomllib takes a time that grows with the square of their number."""
 
 SWEEP_CONTROLS = (ZERO_EMBEDDING, SHUFFLED_ANSWERS, RANDOM_EMBEDDING)
 """The controls that a sweep can fit: those of a task alone. The others depend on which tasks share the batch, and a
@@ -215,13 +211,10 @@ class Sweep(Frozen):
 def _parsed(content: bytes) -> dict[str, Any]:
     """Parse TOML; raises ValueError if it is none, or nested too deeply to be a sweep."""
     text = content.decode()
-    if _NESTED_KEY.search(text):
-        raise ValueError(f"a key is nested more than {MOST_DEPTH} deep")
     try:
         fields = tomllib.loads(text)
     except RecursionError:
         raise ValueError("lists and tables are nested too deeply") from None
-    refuse_deep(fields)
     return fields
 
 

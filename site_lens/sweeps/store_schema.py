@@ -12,13 +12,13 @@ from site_lens.records.base import Frozen, readable
 from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_json
-from site_lens.records.limited_io import current_limits, parse_json, read_file, refuse_many
+from site_lens.records.limited_io import current_limits, parse_json, read_file
 from site_lens.records.outputs import write_whole
 
 F = TypeVar("F", bound=Frozen)
 
-PLAN_SIZES = 2**30, 2**24
-"""Bytes and values that the plan of the largest sweep may take; all other entries keep to `Limits`."""
+PLAN_BYTES = 2**30
+"""Bytes that the plan of the largest sweep may take; all other entries keep to `Limits`."""
 
 
 @lru_cache(maxsize=4096)  # few labels stand on many jobs
@@ -116,9 +116,8 @@ class StoreMark(Frozen):
     """How it is laid out."""
 
 
-def _sizes(kind: type[Frozen]) -> tuple[int, int]:
-    limits = current_limits()
-    return PLAN_SIZES if kind is SweepPlan else (limits.record_json_bytes, limits.record_json_values)
+def _most_bytes(kind: type[Frozen]) -> int:
+    return PLAN_BYTES if kind is SweepPlan else current_limits().record_json_bytes
 
 
 def write_sealed(content: Frozen, path: Path) -> None:
@@ -130,11 +129,7 @@ def write_sealed(content: Frozen, path: Path) -> None:
     fields = content.model_dump(mode="json")
     text = json.dumps({"digest": digest_json(fields), "content": fields}, indent=1, ensure_ascii=False)
     written = text.encode() + b"\n"
-    most_bytes, most_values = _sizes(type(content))
-    try:
-        refuse_many(text, most_values)
-    except ValueError as error:
-        raise StorageError(f"{path} could not be read back: {error}") from None
+    most_bytes = _most_bytes(type(content))
     if len(written) > most_bytes:
         raise StorageError(f"{path} could not be read back: it would have more than {most_bytes} bytes")
     write_whole({path: written})
@@ -146,9 +141,8 @@ def read_sealed(path: Path, kind: type[F]) -> F:
     Raises:
         StorageError: It is missing, truncated, was edited, or does not hold such a value.
     """
-    most_bytes, most_values = _sizes(kind)
     try:
-        whole = parse_json(read_file(path, most_bytes, follow=False), most_values)
+        whole = parse_json(read_file(path, _most_bytes(kind), follow=False))
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
