@@ -12,10 +12,11 @@ from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from site_lens.diagnostics.cluster_stability import adjusted_rand, together
-from site_lens.diagnostics.clustering import cluster_heads, cluster_tasks, cocluster
-from site_lens.diagnostics.clusters import Clustering, CoClusters, Estimate, HeadClusters, TaskClusters
-from site_lens.diagnostics.grouping import MOST_ORDERED, correlation_distance, group
+from site_lens.diagnostics.cluster_stability import Estimate, adjusted_rand, together
+from site_lens.diagnostics.co_clusters import CoClusters, cocluster
+from site_lens.diagnostics.grouping import MOST_ORDERED, Clustering, correlation_distance, group
+from site_lens.diagnostics.head_clusters import HeadClusters, cluster_heads
+from site_lens.diagnostics.task_clusters import TaskClusters, cluster_tasks
 from site_lens.heads.head_set import Head, HeadGrid
 from site_lens.records.base import Float32, Record
 from site_lens.records.errors import InputError, MismatchError

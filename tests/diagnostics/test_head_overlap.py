@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import spearmanr
 
-from site_lens.diagnostics.head_overlap import head_overlap
-from site_lens.diagnostics.overlap import MEASURES, Overlap
+from site_lens.diagnostics.head_overlap import MEASURES, Overlap, head_overlap
 from site_lens.heads.head_set import Head, HeadGrid, HeadSet
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.records.base import Float32
