@@ -56,11 +56,9 @@ class AlphaRows:
                 f"no head exceeds an alpha of {min_alpha:g} under any task; lower min_alpha, or look at the fits"
             )
         names = tuple(str(head) for head, kept in zip(self.grid, is_open, strict=True) if kept)
-        n_heads = len(is_open)
-        left_out = (
-            f"{n_heads - len(names)} of {n_heads} heads left out: their alpha exceeds {min_alpha:g} under no task"
-        )
-        return is_open, names, [] if is_open.all() else [left_out]
+        closed, n_heads = int((~is_open).sum()), len(is_open)
+        left_out = f"{closed} of {n_heads} heads left out: their alpha exceeds {min_alpha:g} under no task"
+        return is_open, names, [left_out] if closed else []
 
 
 def _notes(fits: list[SiteFit], n_seeds: list[int]) -> tuple[str, ...]:

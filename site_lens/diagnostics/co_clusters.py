@@ -36,9 +36,8 @@ class CoClusters(Record):
     @model_validator(mode="after")
     def _labelled(self) -> Self:
         if self.n_clusters > min(self.alphas.shape):
-            raise ValueError(
-                f"there are no {self.n_clusters} clusters of {' tasks and '.join(map(str, self.alphas.shape))} heads"
-            )
+            n_tasks, n_heads = self.alphas.shape
+            raise ValueError(f"there are no {self.n_clusters} clusters of {n_tasks} tasks and {n_heads} heads")
         wrong = {label for label in (*self.task_labels, *self.head_labels) if label >= self.n_clusters}
         if wrong:
             raise ValueError(f"labels {sorted(wrong)} do not fit {self.n_clusters} clusters")

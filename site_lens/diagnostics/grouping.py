@@ -1,4 +1,4 @@
-"""Grouping of rows of alphas by correlation: distances, their tree, where to cut it, and maps of the rows in a plane."""
+"""Grouping of rows of alphas by correlation: distances, their tree, where to cut it, maps of the rows in a plane."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args

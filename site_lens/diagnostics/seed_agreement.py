@@ -77,13 +77,16 @@ class Agreement(Record):
         import pandas as pd
 
         (layer, head), n = np.nonzero(self.grid.mask), len(self.grid)
-        tasks = pd.DataFrame(
-            {"task": [task.task for task in self.tasks], "n_fits": [task.n_fits for task in self.tasks]}
+        return pd.DataFrame(
+            {
+                "task": np.repeat(np.array([task.task for task in self.tasks], dtype=object), n),
+                "layer": np.tile(layer, len(self.tasks)),
+                "head": np.tile(head, len(self.tasks)),
+                "mean": self.mean[:, self.grid.mask].ravel(),
+                "spread": self.spread[:, self.grid.mask].ravel(),
+                "n_fits": np.repeat([task.n_fits for task in self.tasks], n),
+            }
         )
-        table = tasks.loc[np.repeat(np.arange(len(tasks)), n)].reset_index(drop=True)
-        maps = {"mean": self.mean[:, self.grid.mask].ravel(), "spread": self.spread[:, self.grid.mask].ravel()}
-        table = table.assign(layer=np.tile(layer, len(tasks)), head=np.tile(head, len(tasks)), **maps)
-        return table[["task", "layer", "head", "mean", "spread", "n_fits"]]
 
 
 SAME_START = 1e-6
