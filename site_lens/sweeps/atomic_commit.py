@@ -1,14 +1,13 @@
 """Atomic commit of a result: written aside, renamed into its place, verified later by size and digest."""
 
 import errno
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from site_lens.records.errors import StorageError
-from site_lens.records.hashing import digest_json
-from site_lens.records.limited_io import open_file
+from site_lens.records.hashing import digest_bytes, digest_json
+from site_lens.records.limited_io import read_file
 from site_lens.records.outputs import PARTS
 from site_lens.runs.run import Run
 from site_lens.sweeps.store_mark import JOB_FILE
@@ -19,9 +18,8 @@ JOB_PARTS = ("fits", "controls", "evaluations")
 
 
 def file_digest(path: Path, most_bytes: int) -> str:
-    """Return the SHA-256 of a regular file; raises OSError as `open_file` does."""
-    with open_file(path, most_bytes, follow=False) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 of a regular file; raises OSError as `read_file` does."""
+    return digest_bytes(read_file(path, most_bytes, follow=False))
 
 
 def describe_files(folder: Path) -> dict[str, StoredFile]:

@@ -15,8 +15,8 @@ from site_lens.sweeps.schema import Label
 
 F = TypeVar("F", bound=Frozen)
 
-MOST_BYTES, MOST_VALUES = 2**30, 2**24
-"""Size limits of a file: the plan of the largest sweep keeps to them."""
+MOST_BYTES = 2**30
+"""Size limit of a file: the plan of the largest sweep keeps to it."""
 
 LAYOUT = 1
 """Layout of a store; raised when it changes."""
@@ -99,7 +99,7 @@ def read_sealed(path: Path, kind: type[F]) -> F:
         StorageError: It is missing, truncated, was edited, or does not hold such a value.
     """
     try:
-        sealed = parse_json(read_file(path, MOST_BYTES, follow=False), MOST_VALUES)
+        sealed = parse_json(read_file(path, MOST_BYTES, follow=False))
         content = sealed["content"]
         if digest_json(content) != sealed["digest"]:
             raise StorageError(f"{path} was edited after it was written")

@@ -105,7 +105,7 @@ def _json_lines(path: Path, content: bytes, columns: tuple[str, str]) -> Iterato
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return parse_json(text, current_limits().task_values)
+        return parse_json(text)
     except ValueError as error:
         raise TaskFileError(f"{where} is not valid JSON: {error}") from error
 
