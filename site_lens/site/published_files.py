@@ -13,8 +13,12 @@ or -1.
 """
 
 import math
+import struct
+import warnings
+import zipfile
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -26,9 +30,18 @@ from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError, MismatchError, StorageError
 from site_lens.records.hashing import digest_json
+from site_lens.records.limited_io import read_file
 from site_lens.records.outputs import output_path, write_output
-from site_lens.site.published_tensors import read_saved_tensor
 from site_lens.tasks.prompt_template import PromptTemplate
+
+OVERHEAD_BYTES = 2**20
+"""Bytes that a file may hold beyond its numbers; `torch.save` adds a few kB."""
+
+DAMAGE = (
+    zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError, TypeError, LookupError,
+    AttributeError, ArithmeticError, AssertionError,
+)  # fmt: skip
+"""Errors that `zipfile` and `torch.load` raise on damaged files."""
 
 
 def read_published_embedding(
@@ -126,13 +139,32 @@ def write_published_alphas(gates: HeadGates, path: str | Path, *, replace: bool 
 
 
 def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
-    """Read the one tensor of a file without running any code that the file may hold."""
-    found = read_saved_tensor(path, 8 * math.prod(shape))  # 8 bytes: float64, the widest format there is
-    if not isinstance(found, torch.Tensor) or not found.is_floating_point():
-        raise StorageError(f"{path} holds a {type(found).__name__}, not a tensor of numbers with axes {axes}")
-    if tuple(found.shape) != shape:
-        raise MismatchError(f"{path} holds a tensor of shape {tuple(found.shape)}; this model needs {axes} = {shape}")
-    return found.detach().float().numpy()
+    """Read the one tensor of a file of `torch.save` without running any code that the file may hold."""
+    most = 8 * math.prod(shape) + OVERHEAD_BYTES  # 8 bytes: float64, the widest format there is
+    try:
+        content = read_file(path, most)
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            n_bytes = sum(record.file_size for record in archive.infolist())
+        if n_bytes > most:
+            raise StorageError(f"{path} holds {n_bytes} bytes unpacked; {axes} = {shape} take at most {most}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about classes of its own that it prints in its complaint
+            tensor = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except UnpicklingError as error:
+        raise StorageError(
+            f"refusing to unpickle {path}, which holds more than tensors and could execute code"
+        ) from error
+    except DAMAGE as error:
+        raise StorageError(f"{path} is truncated or not a file of torch.save ({str(error)[:80]})") from error
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
+        raise StorageError(f"{path} holds a {type(tensor).__name__}, not a tensor of numbers with axes {axes}")
+    if tuple(tensor.shape) != shape or tensor.is_meta:
+        raise MismatchError(f"{path} holds a tensor of shape {tuple(tensor.shape)}; this model needs {axes} = {shape}")
+    return tensor.detach().float().numpy()
 
 
 def _write(values: Float32, path: str | Path, replace: bool) -> Path:
