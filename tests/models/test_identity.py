@@ -18,7 +18,7 @@ def there(**changes: Any) -> ModelIdentity:
     return HERE.replace(name="there", **changes)
 
 
-NOTED = {
+NOTED: dict[str, dict[str, Any]] = {
     "weights": {"weights_digest": "other"},
     "dtype": {"dtype": "bfloat16"},
     "tokenizer": {"tokenizer_digest": "other"},
@@ -27,7 +27,7 @@ NOTED = {
 }
 """Changes that do not move z."""
 SILENT: tuple[dict[str, Any], ...] = ({}, {"n_kv_heads": 4}, {"host": "HookedTransformer"}, {"processing": "folded"})
-OTHER_HEADS = ({"grid": HeadGrid.full(6, 9)}, {"d_head": 8}, {"grid": HeadGrid((8,) * 5 + (0,))})
+OTHER_HEADS: tuple[dict[str, Any], ...] = ({"grid": HeadGrid.full(6, 9)}, {"d_head": 8}, {"grid": HeadGrid((8,) * 5 + (0,))})
 
 
 def test_differences_that_do_not_move_z_are_returned_to_be_recorded() -> None:
