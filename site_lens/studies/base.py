@@ -94,9 +94,7 @@ def accuracy_columns(n_right: ArrayLike, n: ArrayLike) -> dict[str, NDArray[np.f
     """Return accuracies, the ends of their Wilson intervals and the numbers of queries as columns of a table."""
     counts = np.stack(np.broadcast_arrays(n_right, n), axis=-1)
     intervals = [wilson(int(right), int(total)) for right, total in counts.reshape(-1, 2)]
-    values = np.array([(interval.value, interval.low, interval.high, interval.n) for interval in intervals]).reshape(
-        *counts.shape[:-1], 4
-    )
+    values = np.array([(cell.value, cell.low, cell.high, cell.n) for cell in intervals]).reshape(*counts.shape[:-1], 4)
     columns = {name: values[..., i] for i, name in enumerate(("accuracy", "low", "high"))}
     return columns | {"n": values[..., 3].astype(int)}
 
