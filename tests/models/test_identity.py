@@ -27,7 +27,11 @@ NOTED: dict[str, dict[str, Any]] = {
 }
 """Changes that do not move z."""
 SILENT: tuple[dict[str, Any], ...] = ({}, {"n_kv_heads": 4}, {"host": "HookedTransformer"}, {"processing": "folded"})
-OTHER_HEADS: tuple[dict[str, Any], ...] = ({"grid": HeadGrid.full(6, 9)}, {"d_head": 8}, {"grid": HeadGrid((8,) * 5 + (0,))})
+OTHER_HEADS: tuple[dict[str, Any], ...] = (
+    {"grid": HeadGrid.full(6, 9)},
+    {"d_head": 8},
+    {"grid": HeadGrid((8,) * 5 + (0,))},
+)
 
 
 def test_differences_that_do_not_move_z_are_returned_to_be_recorded() -> None:
