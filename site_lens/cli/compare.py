@@ -81,7 +81,7 @@ def methods(
         config=options.config(model),
         max_queries=max_queries,
         generated=generate,
-        folder=out,
+        save_to=out,
     )
     assert run.evaluations is not None  # run_methods was called with methods
     table = sl.method_table(run.evaluations, default_references(run.evaluations) or [run.evaluations.methods[0]])
@@ -113,7 +113,7 @@ def selectors(
         (),
         selectors=tuple(dict.fromkeys(["site", *(SELECTORS if selector is None else selector)])),
         config=options.config(model),
-        folder=out,
+        save_to=out,
     )
     _show(run, sl.compare_selectors(run.scores).frame(), out, as_json)
 
