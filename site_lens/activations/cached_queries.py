@@ -157,10 +157,8 @@ class Group:
                 f"{self._model.identity.name} gives logits that are not finite in {self._model.identity.dtype} for the "
                 f"prompt that ends in {text[-40:]!r}; use dtype='float32' or 'bfloat16', or leave its row out"
             )
-        best = logits.argmax(-1).view(n, -1).tolist()
-        right = [[token in ok for token, ok in zip(row, self._asked.accepted, strict=True)] for row in best]
         into.log_prob[first : first + n, self.places] = log_prob
-        into.right[first : first + n, self.places] = torch.tensor(right, device=logits.device)
+        into.right[first : first + n, self.places] = self._asked.right(logits.view(n, len(self.places), -1))
 
     def gradients(
         self, prefix: Prefix, metric: Callable[[Float[Tensor, " prompt"]], Float[Tensor, " prompt"]]

@@ -15,6 +15,7 @@ or -1.
 import math
 from io import BytesIO
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -26,9 +27,12 @@ from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError, MismatchError, StorageError
 from site_lens.records.hashing import digest_json
+from site_lens.records.limited_io import read_file
 from site_lens.records.outputs import output_path, write_output
-from site_lens.site.published_tensors import read_saved_tensor
 from site_lens.tasks.prompt_template import PromptTemplate
+
+OVERHEAD_BYTES = 2**20
+"""What a file may hold beyond its numbers; `torch.save` adds a few kB."""
 
 
 def read_published_embedding(
@@ -54,7 +58,7 @@ def read_published_embedding(
         template: The template of the prompts; the paper's when None.
 
     Raises:
-        StorageError: The file cannot be read, is no tensor, or would run code when it is unpickled.
+        StorageError: The file cannot be read, is no tensor, is too large, or would run code when it is unpickled.
         MismatchError: The tensor is not (layer head 1 d_head) of this model, or the model's value biases are folded.
     """
     if model.processing != "raw":
@@ -87,7 +91,7 @@ def read_published_alphas(
             code may; those of the published code hold alpha.
 
     Raises:
-        StorageError: The file cannot be read, is no tensor, or would run code when it is unpickled.
+        StorageError: The file cannot be read, is no tensor, is too large, or would run code when it is unpickled.
         MismatchError: The tensor is not (layer head) of this grid.
         InputError: A number lies outside [0, 1] and is said to be an alpha.
     """
@@ -127,22 +131,32 @@ def write_published_alphas(gates: HeadGates, path: str | Path, *, replace: bool 
 
 def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
     """Read the one tensor of a file without running any code that the file may hold."""
-    found = read_saved_tensor(path, 8 * math.prod(shape))  # 8 bytes: float64, the widest format there is
-    if not isinstance(found, torch.Tensor) or not found.is_floating_point():
-        raise StorageError(f"{path} holds a {type(found).__name__}, not a tensor of numbers with axes {axes}")
-    if tuple(found.shape) != shape:
-        raise MismatchError(f"{path} holds a tensor of shape {tuple(found.shape)}; this model needs {axes} = {shape}")
-    return found.detach().float().numpy()
+    try:
+        content = read_file(path, 8 * math.prod(shape) + OVERHEAD_BYTES)  # 8 bytes: float64, the widest format
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
+    try:
+        tensor = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise StorageError(
+            f"refusing to unpickle {path}, which could execute code or is damaged ({str(error).splitlines()[0]:.80})"
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise StorageError(f"{path} is truncated or not a file of torch.save ({str(error)[:80]})") from error
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+        raise StorageError(f"{path} holds a {type(tensor).__name__}, not a tensor of numbers with axes {axes}")
+    if tuple(tensor.shape) != shape:
+        raise MismatchError(f"{path} holds a tensor of shape {tuple(tensor.shape)}; this model needs {axes} = {shape}")
+    return tensor.detach().float().numpy()
 
 
 def _write(values: Float32, path: str | Path, replace: bool) -> Path:
-    content = BytesIO()
-    torch.save(torch.from_numpy(values.copy()), content)
-    made = content.getvalue()
+    buffer = BytesIO()
+    torch.save(torch.from_numpy(values.copy()), buffer)
+    content = buffer.getvalue()
 
-    def holds_the_same(there: Path) -> bool:
-        return there.stat().st_size == len(made) and there.read_bytes() == made
+    def holds_the_same(existing: Path) -> bool:
+        return existing.stat().st_size == len(content) and existing.read_bytes() == content
 
-    place = output_path(path, holds_the_same, replace=replace)
-    write_output({place: made}, holds_the_same, replace=replace)
+    write_output({output_path(path, holds_the_same, replace=replace): content}, holds_the_same, replace=replace)
     return Path(path)

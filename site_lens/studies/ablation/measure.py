@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from site_lens.activations.cached_queries import CachedQueries
+from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.generation import generate_answers
 from site_lens.activations.injection import injection_edits
 from site_lens.activations.prefill import prompt_batches
@@ -20,7 +21,7 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
-from site_lens.site.fitting import embed, fit_variants
+from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.ablation.result import Factor, FitAblation, Variant
 from site_lens.tasks.answer_matching import exact_match
@@ -134,7 +135,15 @@ def _fit(
 ) -> dict[str, SiteFits]:
     """Fit every task under all settings, with one embedding a task."""
     default = next(iter(settings.values()))
-    embeddings = embed(model, tasks, default, template=template, progress=progress)
+    embeddings = capture_embeddings(
+        model,
+        tasks,
+        n_prompts=default.n_prompts,
+        n_shots=default.n_shots,
+        seed=default.seed,
+        template=template,
+        progress=progress,
+    )
     jobs = {
         variant.name: [SiteJob(task, config, embeddings[task.name]) for task in tasks]
         for variant, config in settings.items()
@@ -210,8 +219,7 @@ def _at_last_tokens(model: LensModel, asked: Queries, edits: Sequence[Edit], n_t
         width = batch.tokens.shape[1]
         columns = [None] if n_tokens is None else range(-min(n_tokens, width), 0)
         placed = [replace(edit, column=column) for edit in edits for column in columns]
-        best = model.forward(batch, placed).argmax(-1).tolist()
-        right[group] = [token in asked.accepted[i] for token, i in zip(best, group, strict=True)]
+        right[group] = asked.only(group).right(model.forward(batch, placed)).cpu().numpy()
     return right
 
 

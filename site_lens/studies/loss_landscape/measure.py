@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from site_lens.activations.cached_queries import CachedQueries
+from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.heads.scores import MixRule
 from site_lens.models.identity import library_versions
@@ -18,7 +19,7 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.site.fit import SiteConfig, SiteFit
-from site_lens.site.fitting import embed, fit_variants
+from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape, LandscapeFit
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
@@ -81,7 +82,15 @@ def fit_landscape(
     base, stream = (config or SiteConfig()).replace(seed=seed), seed_stream(seed, task.digest, "landscape")
     if base.shared or base.embedding != "task" or base.null != "none":
         raise InputError("a landscape is that of one task's own fit; leave shared, embedding and null as they are")
-    embedding = embed(model, [task], base, template=template, progress=progress)[task.name]
+    embedding = capture_embeddings(
+        model,
+        [task],
+        n_prompts=base.n_prompts,
+        n_shots=base.n_shots,
+        seed=base.seed,
+        template=template,
+        progress=progress,
+    )[task.name]
     configs = _configs(base, n_fits, [*constants, *["random"] * len(constants)], lrs, n_steps, stream)
     configs += [one.replace(null="shuffled_answers") for one in (configs * (1 + n_nulls // n_fits))[:n_nulls]]
     seeds = stream.choice(2**31, len(configs), replace=False)
