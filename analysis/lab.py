@@ -17,7 +17,7 @@ from site_lens.records.hashing import code_version, digest_json
 from site_lens.runs.run_folder import read_mark, study_mark, write_mark
 
 if TYPE_CHECKING:
-    from site_lens.models.protocol import LensModel
+    from site_lens.models.base import LensModel
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)

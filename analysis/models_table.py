@@ -18,8 +18,8 @@ import site_lens as sl
 from analysis.pages import machine, put_into, table
 from site_lens.activations.hf_models import find_projections, plain_grid
 from site_lens.models.loading import load_model
+from site_lens.models.plain_transformers import text_decoder
 from site_lens.models.quantization import KEPT, Quantization, bitsandbytes_settings
-from site_lens.models.text_decoder import text_decoder
 from tests.real_configs import RELEASED, Released, config_of
 from tests.tiny_models import save_tiny
 

@@ -14,9 +14,8 @@
 # **Question:** SITE's alphas are reported to end close to 0 or to 1. Is that a finding about the task ("these heads
 # carry it, those do not"), or would the optimiser have done it anyway?
 #
-# Alpha is the sigmoid of a free parameter. Whatever keeps pushing that parameter one way, be it signal or noise, ends
-# in 0 or 1. The way to tell is a *null*: the same loop, with the same embedding, on queries whose answers were
-# shuffled.
+# Alpha is the sigmoid of a free parameter. Anything that keeps pushing that parameter one way, signal or noise, ends in
+# 0 or 1. The test is a *null*: the same loop, with the same embedding, on queries with shuffled answers.
 
 # %%
 import pandas as pd
@@ -30,10 +29,10 @@ run = sl.fit_and_evaluate(model, tasks, config, controls=["site_zero_embedding",
 fit, null = run.fits["antonym"], run.controls[shuffled]["antonym"]
 
 # %% [markdown]
-# ## Did the loss settle?
+# ## Loss
 #
-# The alphas of lowest validation loss are kept (`keep="best"`), which need not be the last. `undecided` is the share
-# of heads with 0.1 < alpha < 0.9.
+# The alphas of lowest validation loss are kept (`keep="best"`), which need not be the last. `undecided` is the share of
+# heads with 0.1 < alpha < 0.9.
 
 # %%
 sl.plots.training(fit)
@@ -42,10 +41,10 @@ sl.plots.training(fit)
 sl.plots.alpha_paths(fit)
 
 # %% [markdown]
-# ## Did the gates?
+# ## Gates
 #
-# Mean binary entropy runs from 1 bit (all alphas 0.5) to 0 (all 0 or 1). A bimodality coefficient above 0.56 leans to
-# two ends. `flips` counts crossings of 0.5.
+# Mean binary entropy runs from 1 bit (all alphas 0.5) to 0 (all 0 or 1). A bimodality coefficient above 0.56 suggests
+# two peaks. `flips` counts crossings of 0.5.
 
 # %%
 convergence = sl.check_convergence(fit)
@@ -57,37 +56,29 @@ convergence.frame().iloc[::4].round(2)
 sl.plots.alpha_histogram(fit)
 
 # %% [markdown]
-# ## The same picture of nothing
+# ## Gates of the null
 #
-# The null has no mapping to learn. Its gates:
+# The null has no mapping to learn. Where `null` is as binary as `fit`, or more so, *that* gates are binary says nothing
+# about the task. *Which* gates are open may still: compare accuracies. (Alphas are kept by validation loss. A null's
+# best are often early ones, near the start, where every head is mixed half and half, which alone does some of a task.)
 
 # %%
 sl.plots.alpha_histogram(null)
 
-# %% [markdown]
-# All tasks, last step, fit beside null:
-
 # %%
-last = {
-    (kind, task): sl.check_convergence(one).frame().iloc[-1][["undecided", "entropy", "bimodality"]]
+last_steps = {
+    (kind, task): sl.check_convergence(task_fit).frame().iloc[-1][["undecided", "entropy", "bimodality"]]
     for kind, fits in {"fit": run.fits, "null": run.controls[shuffled]}.items()
-    for task, one in fits.items()
+    for task, task_fit in fits.items()
 }
-pd.DataFrame(last).T.astype(float).round(2).unstack(level=0)
+print(run.evaluations.accuracies()[["zero_shot", "ten_shot", "site", shuffled]].round(2).to_string())
+pd.DataFrame(last_steps).T.astype(float).round(2).unstack(level=0)
 
 # %% [markdown]
-# Where `null` is as binary as `fit`, or more so, *that* gates are binary says nothing of the task. *Which* are open
-# may still: compare what they do. (Alphas are kept by validation loss; a null's best are often early ones, near the
-# start, where every head is mixed half and half, which alone does some of a task.)
-
-# %%
-run.evaluations.accuracies()[["zero_shot", "ten_shot", "site", shuffled]].round(2)
-
-# %% [markdown]
-# ## The learning rate's part in it
+# ## Learning rates
 #
-# One task, many fits in one batch: half begin at random alphas, half at a constant, each with another learning rate
-# and number of steps, and null fits beside them. How binary they end, and how well they do:
+# One task, many fits in one batch: half begin at random alphas, half at a constant, each with another learning rate and
+# number of steps, and null fits beside them. The table shows how binary they end, and how accurate they are.
 
 # %%
 landscape = sl.fit_landscape(
@@ -106,20 +97,15 @@ landscape.frame().groupby(["null", "lr", "n_steps"])[["undecided", "loss", "accu
 # %% [markdown]
 # ## One basin?
 #
-# Agreement of the sets of every two fits, and the loss on the straight lines between them. A line that rises above
-# its ends by more than a tenth of the gain has met a barrier.
+# Agreement of the sets of every two fits, and the loss on the straight lines between them. A line that rises above its
+# ends by more than a tenth of the gain has a barrier. The second figure is the plane through the best fit and the two
+# that are furthest from it.
 
 # %%
 sl.plots.landscape(landscape)
 
-# %% [markdown]
-# The plane through the best fit and the two that lie furthest from it:
-
 # %%
 sl.plots.landscape_slice(landscape)
-
-# %% [markdown]
-# ## In numbers
 
 # %%
 print(f"verdict: {landscape.verdict}; share of lines without a barrier {landscape.free}")
@@ -131,8 +117,7 @@ for finding in sl.diagnose(run).findings:
 
 # %% [markdown]
 # **What we learned:** gates become binary under any steady pressure, faster with a higher learning rate, and a fit to
-# noise gets there, too. So report binary gates only beside the null. And fits that differ in many heads can lie in
-# one basin, equally good and joined without a barrier: then the loss leaves many alphas open, and a set of heads is
-# to be read off what all starts agree on, if there is such a set. **What we did not learn:** whether alphas of a
-# large model, with a hundred times as many heads and less gradient for each, converge in the published number of
-# steps; ask the same functions.
+# noise gets there, too. So report binary gates only beside the null. Fits that differ in many heads can lie in one
+# basin, equally good and joined without a barrier: then the loss leaves many alphas open, and only heads on which all
+# starts agree count. **What we did not learn:** whether alphas of a large model, with a hundred times as many heads and
+# less gradient for each, converge in the published number of steps; the same functions can test it.

@@ -11,24 +11,19 @@
 # %% [markdown]
 # # SITE against 10-shot and the rival methods
 #
-# **Question:** SITE beats ten demonstrations. Does it also beat the other ways to put a task into a model, at the
-# same price, and do they find the same heads?
+# **Question:** SITE beats ten demonstrations. Does it also beat the other ways to put a task into a model, at the same
+# price, and do they find the same heads?
 #
-# A fair comparison fixes test queries, metric and data. Here every method answers the same queries, and how many
-# labelled rows it saw stands beside its accuracy.
+# A fair comparison fixes test queries, metric and data. Here every method answers the same queries, and its labelled
+# rows are counted. Methods and selectors (ways to score heads) are chosen by name; embeddings and SITE fits are shared.
+# The defaults of `ComparisonConfig` are those of the sources; here they are cut down to stay fast, which is unfair to
+# some.
 
 # %%
 import site_lens as sl
 
 model = sl.load_model("demo")
 tasks = sl.load_tasks("demo", ["antonym", "synonym", "english-french", "last_letter"])
-
-# %% [markdown]
-# Methods and selectors (ways to score heads) go by name; what they share, such as embeddings and SITE fits, is made
-# once. The defaults of `ComparisonConfig` are those of the sources; here they are cut down to stay fast, which is
-# unfair to some.
-
-# %%
 config = sl.ComparisonConfig(
     n_prompts=10, n_probes=5, site=sl.SiteConfig.quick(), mask_steps=50, masks_per_step=8, weight_steps=60
 )
@@ -40,17 +35,14 @@ run = sl.run_methods(model, tasks, methods, selectors=selectors, config=config, 
 # %% [markdown]
 # ## Which is better?
 #
-# Dots are tasks, 95% t intervals over tasks.
+# Dots are tasks, with 95% t intervals over tasks. Differences are paired by task and tested by flipping their signs:
+# four tasks cannot give a p-value below 2 / 2^4, so nothing here can be *found*, only suspected. Controls come first:
+# where `all_heads_half` (mix the embedding in everywhere, learn nothing) or `site_zero_embedding` (gates alone) are
+# close to `site`, the choice of heads or the embedding explains little.
 
 # %%
 table = sl.method_table(run.evaluations, against=["ten_shot", "site"])
 sl.plots.method_means(table)
-
-# %% [markdown]
-# Differences are paired by task, and tested by flipping their signs: four tasks cannot give a p-value below 2 / 2^4,
-# so that nothing here can be *found*, only suspected. Controls come first: where `all_heads_half` (mix the embedding
-# in everywhere, learn nothing) or `site_zero_embedding` (gates alone) are close to `site`, little is left for the
-# choice of heads or the embedding to explain.
 
 # %%
 columns = ["method", "value", "value_over_ten_shot", "p_value_over_ten_shot", "value_over_site", "p_value_over_site"]
@@ -59,13 +51,11 @@ table.means_frame()[columns].round(3)
 # %% [markdown]
 # ## At what price?
 #
-# Ten demonstrations cost ten labelled rows and a longer prompt for every query. A fit costs rows and seconds once.
+# Ten demonstrations cost ten labelled rows and a longer prompt for every query. A fit costs rows and seconds once. In
+# the figure the stair joins the methods that no other method with as few rows equals.
 
 # %%
 table.means_frame()[["method", "most_rows", "n_trained", "stored_bytes", "fit_seconds", "relative_inference"]].round(2)
-
-# %% [markdown]
-# Accuracy against labelled rows. The stair joins the methods that none with as few rows equals:
 
 # %%
 sl.plots.labelled_rows(table)
@@ -73,7 +63,7 @@ sl.plots.labelled_rows(table)
 # %% [markdown]
 # ## Equal data
 #
-# The same methods when every one of them has the same 30 labelled rows of each task, 24 of train and 6 of valid:
+# The same methods with the same 30 labelled rows of each task, 24 of train and 6 of valid:
 
 # %%
 few = {name: task.with_labelled(30, seed=0) for name, task in tasks.items()}
@@ -85,22 +75,14 @@ equal_table.means_frame()[["method", "value", "low", "high", "most_rows", "value
 # %% [markdown]
 # ## The same heads?
 #
-# Other selectors on the same prompts. Below the diagonal rank correlations; above it, how many heads the top sets
-# share *beyond* what layer-matched random sets would.
+# Other selectors on the same prompts. Below the diagonal: rank correlations. Above it: how many heads the top sets
+# share *beyond* layer-matched random sets. Each selector's number has another meaning, which the record states.
 
 # %%
 agreement = sl.compare_selectors(run.scores)
-sl.plots.selector_agreement(agreement)
-
-# %% [markdown]
-# Each number means something else, and records say what:
-
-# %%
 for selector in agreement.selectors:
     print(f"{selector.selector}: {selector.meaning}")
-
-# %% [markdown]
-# ## In numbers
+sl.plots.selector_agreement(agreement)
 
 # %%
 site, ten_shot = table.of("site"), table.of("ten_shot")
@@ -114,10 +96,9 @@ with_site = agreement.frame().query("selector == 'site'")
 print(with_site[["other", "spearman", "jaccard", "chance", "beyond"]].round(2).to_string(index=False))
 
 # %% [markdown]
-# **What we learned:** a rank says little without the rows, the cost, and the controls beside it. What learns no gates
-# (`all_heads_half`) or has no embedding (`site_zero_embedding`) takes a part of what looks like the merit of the
-# whole, and methods that train on the same rows end close together. That they do a task about as well does not mean
-# that they go through the same heads: what can *inject* a task and what a few-shot prompt *needs* are different
-# questions. **What we did not learn:** which method is best. Four tasks, forty queries and cut-down settings do not
-# say; [the full comparison](../docs/comparison.md) has 16 tasks and the settings of the sources, on the same small
-# model.
+# **What we learned:** a rank says little without rows, cost and controls. Methods that learn no gates
+# (`all_heads_half`) or have no embedding (`site_zero_embedding`) reach a part of what looks like SITE's merit, and
+# methods that train on the same rows end close together. Equal accuracy does not mean equal heads: what can *inject* a
+# task and what a few-shot prompt *needs* are different questions. **What we did not learn:** which method is best. Four
+# tasks, forty queries and cut-down settings cannot tell; [the full comparison](../docs/comparison.md) has 16 tasks and
+# the settings of the sources, on the same small model.

@@ -42,12 +42,12 @@ from site_lens.methods.method import Method as Method
 from site_lens.methods.method_table import MethodTable as MethodTable
 from site_lens.methods.names import EvaluatedMethod as EvaluatedMethod
 from site_lens.methods.tabulate import method_table as method_table
+from site_lens.models.base import LensModel as LensModel
 from site_lens.models.chat_template import chat_template as chat_template
+from site_lens.models.checks import ModelCheck as ModelCheck
+from site_lens.models.hooks import Edit as Edit
 from site_lens.models.loading import load_model as load_model
 from site_lens.models.loading import wrap_model as wrap_model
-from site_lens.models.protocol import Edit as Edit
-from site_lens.models.protocol import LensModel as LensModel
-from site_lens.models.quick_check import ModelCheck as ModelCheck
 from site_lens.records.errors import FitError as FitError
 from site_lens.records.errors import InputError as InputError
 from site_lens.records.errors import MismatchError as MismatchError

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
@@ -21,7 +21,7 @@ from tests.planted import TEMPLATE, planted_tasks, save_planted
 from tests.tiny_models import save_tiny
 
 # How many files every loader is tried on (tests/safety): --hypothesis-profile=nightly, or the environment variable.
-for profile, n_cases in {"normal": 300, "nightly": 5000}.items():
+for profile, n_cases in {"normal": 100, "nightly": 5000}.items():
     settings.register_profile(
         profile,
         max_examples=n_cases,

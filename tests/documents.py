@@ -1,4 +1,4 @@
-"""The code blocks of the pages that people read, and how they are run."""
+"""Code blocks, links and names of the pages that people read."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from site_lens.cli import main
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "analysis/README.md", *sorted(DOCS.rglob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), ROOT / "analysis/README.md", *sorted(DOCS.rglob("*.md")))
 
 FENCE = re.compile(r"^(?:<!-- not run: (.+?) -->\n)?```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^\n {4}(?! *[-*\d])\S.*", re.MULTILINE)
@@ -22,10 +22,10 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 RUN = ("python", "bash", "toml")
 SHOWN = ("text", "json")
-"""Languages of blocks that show what comes out, and so cannot be run. A block of TOML is a sweep file, `study.toml`."""
+"""Languages of blocks that show output, and so cannot be run. A block of TOML is a sweep file, `study.toml`."""
 
 ACTIVATE = ". .venv/bin/activate"
-"""What puts site-lens on the path; the tests have it there."""
+"""Line that puts site-lens on the path; in the tests it is there already."""
 
 MAY_FAIL = ("diagnose", "doctor")
 """Commands whose exit code 1 is an answer."""
@@ -40,7 +40,7 @@ class Block:
     language: str
     text: str
     not_run: str | None
-    """Why it is not run, as the page says in a comment that readers do not see."""
+    """Why the block is not run, as the page says in a comment that readers do not see."""
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -58,22 +58,22 @@ class Block:
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """Read the fenced code of a page; directives of the manual, such as `{toctree}`, are none."""
+    """Read the fenced code of a page, without directives of the manual such as `{toctree}`."""
     text = page.read_text(encoding="utf-8")
-    for found in FENCE.finditer(text):
-        reason, language, code = found.groups()
+    for match in FENCE.finditer(text):
+        reason, language, code = match.groups()
         if not language.startswith("{"):
-            yield Block(page, text[: found.start()].count("\n") + 1, language, code, reason)
+            yield Block(page, text[: match.start()].count("\n") + 1, language, code, reason)
 
 
-def unfenced(page: Path) -> list[str]:
-    """List the beginnings of code that stands in a page without a fence."""
-    return INDENTED.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+def prose(page: Path) -> str:
+    """Return the text of a page without its fenced blocks."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 def links(page: Path) -> list[str]:
     """List the files that a page links to, as it names them."""
-    return LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8")))
+    return LINK.findall(prose(page))
 
 
 def run_page(page: Path, languages: Sequence[str] = RUN) -> None:
@@ -93,10 +93,10 @@ def run_page(page: Path, languages: Sequence[str] = RUN) -> None:
 
 def run_command(words: list[str]) -> None:
     """Run a command line in this process."""
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main(words)
     allowed = (0, 1) if words and words[0] in MAY_FAIL else (0,)
-    assert ended.value.code in allowed, f"site-lens {shlex.join(words)} ended with {ended.value.code}"
+    assert exit_info.value.code in allowed, f"site-lens {shlex.join(words)} ended with {exit_info.value.code}"
 
 
 def prepare(folder: Path, model: Path, pairs: str, other: Path) -> None:

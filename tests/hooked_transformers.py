@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 ARCHITECTURES = ("gpt2", "gpt_neox", "llama", "gemma2", "demo") if version("transformer-lens") < "4" else ()
 """What can be built here: nothing under TransformerLens 4."""

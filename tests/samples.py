@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, settings
 
 from site_lens.diagnostics.checks import diagnose
@@ -104,9 +103,3 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "study_piece": lambda: StudyPiece.of({"right": np.ones((2, 3), np.float32), "n": np.array(3, np.float32)}),
     "selector_agreement": lambda: compare_selectors({"site": gates_by_task(), "test": scores_by_task()}),
 }
-
-
-@pytest.fixture(scope="session", params=SAMPLES)
-def record(request: pytest.FixtureRequest) -> Record:
-    """A small record, each kind in turn."""
-    return SAMPLES[request.param]()

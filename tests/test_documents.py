@@ -1,27 +1,46 @@
-"""What README, docs and notebooks show is run, not only read."""
+"""README, docs and notebooks: their code runs; their links, paths, names and commands exist."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import jupytext
 import nbformat
+import plotly.graph_objects as go
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
+from typer.main import get_command
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.cli.commands import app
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
-from tests.documents import DOCS, PAGES, ROOT, RUN, SHOWN, blocks, links, prepare, run_command, run_page, unfenced
+from tests.documents import (
+    DOCS,
+    INDENTED,
+    PAGES,
+    ROOT,
+    RUN,
+    SHOWN,
+    blocks,
+    links,
+    prepare,
+    prose,
+    run_command,
+    run_page,
+)
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 README = ROOT / "README.md"
 RUNNABLE = [
     page for page in PAGES if page != README and any(b.not_run is None and b.language in RUN for b in blocks(page))
 ]
-
-
-def named(page: Path) -> str:
-    return str(page.relative_to(ROOT))
+CHANGELOG = ROOT / "CHANGELOG.md"
+"""The only page that names what is gone."""
+MODULE = re.compile(r"`((?:[\w.-]+/)+[\w-]+\.py)(?::\w+)?`")
+PUBLIC_NAME = re.compile(r"\bsl\.([A-Za-z]\w*)")
+COMMAND = re.compile(r"`site-lens ([a-z]+)(?: ([a-z]+))?")
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +60,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path) -> 
     return tmp_path
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=named)
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs(page: Path, reader: Path) -> None:
     run_page(page)
 
@@ -59,76 +78,98 @@ def test_the_commands_of_the_readme_run(reader: Path) -> None:
     assert {"methods", "selectors", "mine"} <= {folder.name for folder in (reader / "runs").iterdir()}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_block_is_run_or_says_why_not(page: Path) -> None:
-    for block in blocks(page):
-        assert block.language in (*RUN, *SHOWN), f"{block}: a block of {block.language or 'no language'}"
-        if block.language == "bash" and block.not_run is None:
-            assert block.commands()
-    assert unfenced(page) == []
+def test_every_block_is_run_or_says_why_not() -> None:
+    runnable, left_out = 0, 0
+    for page in PAGES:
+        assert INDENTED.findall(prose(page)) == [], page
+        for block in blocks(page):
+            assert block.language in (*RUN, *SHOWN), f"{block}: a block of {block.language or 'no language'}"
+            assert block.not_run is None or block.language == "bash", f"{block}: Python that is shown is run"
+            if block.language == "bash" and block.not_run is None:
+                assert block.commands()
+            runnable += block.language in RUN
+            left_out += block.not_run is not None
+    assert left_out < runnable / 4
 
 
-def test_a_block_that_is_not_run_is_a_rare_thing() -> None:
-    found = [block for page in PAGES for block in blocks(page) if block.language in RUN]
-    left_out = [block for block in found if block.not_run is not None]
-    assert len(left_out) < len(found) / 4
-    assert all(block.language == "bash" for block in left_out), "Python that is shown is run"
-
-
-def test_a_page_whose_command_fails_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_fails_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AssertionError, match="site-lens report nowhere ended with 2"):
+    with pytest.raises(AssertionError, match="ended with 2"):
         run_command(["report", "nowhere"])
 
 
-def test_links_of_the_readme_and_docs_lead_somewhere() -> None:
+def test_links_modules_names_and_commands_on_pages_exist() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    names = {*dir(sl), "plots"}
     for page in PAGES:
         for target in links(page):
-            assert (page.parent / target).exists(), f"{named(page)} links to {target}"
+            assert (page.parent / target).exists(), f"{page} links to {target}"
+        if page == CHANGELOG:
+            continue
+        for module in MODULE.findall(prose(page)):
+            folders = (ROOT, ROOT / "site_lens", ROOT / "tests", page.parent)
+            assert any((folder / module).exists() for folder in folders), f"{page} names {module}"
+        assert set(PUBLIC_NAME.findall(prose(page))) <= names, page
+        for command, subcommand in COMMAND.findall(prose(page)):
+            assert command in commands, f"{page} names site-lens {command}"
+            known = getattr(commands[command], "commands", None)
+            assert not known or not subcommand or subcommand in known, f"{page}: site-lens {command} {subcommand}"
 
 
 def test_the_index_of_the_docs_links_to_every_page() -> None:
-    linked = set(links(DOCS / "README.md"))
     pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md", "index.md"}
-    assert {page for page in pages if not page.startswith("results/")} <= linked
+    assert {page for page in pages if not page.startswith("results/")} <= set(links(DOCS / "README.md"))
 
 
-def test_every_notebook_has_its_pair() -> None:
-    assert NOTEBOOKS
-    assert {path.stem for path in NOTEBOOKS} == {path.stem for path in (ROOT / "notebooks").glob("*.py")}
+def test_notebooks_equal_their_pairs_and_keep_no_outputs() -> None:
+    assert len(NOTEBOOKS) == len(list((ROOT / "notebooks").glob("*.ipynb"))) > 0
+    for path in NOTEBOOKS:
+        notebook, pair = nbformat.read(path.with_suffix(".ipynb"), as_version=4), jupytext.read(path)
+        sources = [[(cell.cell_type, cell.source) for cell in cells] for cells in (notebook.cells, pair.cells)]
+        assert sources[0] == sources[1], f"{path.name}: run `make notebooks`"
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells), path.name
+        assert len(notebook.cells) <= 18, path.name
+
+
+def test_notebooks_begin_with_a_question_and_end_with_what_was_learned() -> None:
+    for path in NOTEBOOKS:
+        texts = [" ".join(cell.source.split()) for cell in jupytext.read(path).cells if cell.cell_type == "markdown"]
+        assert "**Question:**" in texts[0], path.name
+        assert "**What we learned:**" in texts[-1] and "**What we did not learn:**" in texts[-1], path.name
+        for target in re.findall(r"\]\(([^)#:]+)\)", "".join(texts)):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def code_cells(path: Path) -> list[str]:
+    return [cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """An IPython session in this process, which needs no kernel to start."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_equals_its_pair_and_keeps_no_outputs(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
-    pair = jupytext.read(path.with_suffix(".py"))
-    assert [(cell.cell_type, cell.source) for cell in notebook.cells] == [
-        (cell.cell_type, cell.source) for cell in pair.cells
-    ]
-    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+def test_a_notebook_runs_from_top_to_bottom(path: Path, shell: InteractiveShell) -> None:
+    for source in code_cells(path):
+        result = shell.run_cell(source)
+        result.raise_error()
+        assert isinstance(result.result, go.Figure) == ("sl.plots." in source), source
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_begins_with_its_question_and_ends_with_what_was_learned_and_what_not(path: Path) -> None:
-    cells = nbformat.read(path, as_version=4).cells
-    assert "**Question:**" in cells[0].source
-    end = " ".join(cells[-1].source.split())
-    assert "**What we learned:**" in end
-    assert "**What we did not learn:**" in end
-    for target in re.findall(
-        r"\]\(([^)#:]+)\)", "".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    ):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.slow  # starts seven kernels
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # Jupyter's own, on starting a kernel
-def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebooks_run_in_jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the package under test, whichever is installed
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    drawn = sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs)
-    assert drawn == sum("sl.plots." in cell.source for cell in notebook.cells)
-    assert not [output.text for output in outputs if "Warning" in output.get("text", "")]
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+        resources = {"metadata": {"path": str(tmp_path)}}
+        NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        drawn = sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs)
+        assert drawn == sum("sl.plots." in cell.source for cell in notebook.cells), path.name
+        assert not [output.text for output in outputs if "Warning" in output.get("text", "")], path.name

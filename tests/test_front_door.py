@@ -13,7 +13,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.type_checks import ITERABLES, hint_of, suits
 from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import GRID, fake_attention, fake_evaluation, fake_fits, fake_identity, fake_transfer

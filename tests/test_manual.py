@@ -1,10 +1,12 @@
-"""The manual: it builds without a warning, asks nothing of the network, and names everything public once."""
+"""The manual: it builds without a warning, loads nothing from the network, and documents each public name once."""
 
+import importlib.util
 import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,9 +34,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_page_is_built(built: Path) -> None:
     pages = {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")}
     assert pages - {page.relative_to(built) for page in built.rglob("*.html")} == {Path("README.html")}
-    start = (built / "index.html").read_text(encoding="utf-8")
-    assert "A page per question" in start
+    assert "Which heads carry the task?" in (built / "index.html").read_text(encoding="utf-8")
     assert (built / "_images/report.png").exists()
+    picture = (built / "_images/floors.svg").read_text(encoding="utf-8")
+    assert all(f">{room}</text>" in picture for room in ("records", "models", "cli"))
 
 
 def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
@@ -42,16 +45,13 @@ def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
         assert LOADED.findall(page.read_text(encoding="utf-8")) == [], page.name
     for style in built.rglob("*.css"):
         assert FETCHED.findall(style.read_text(encoding="utf-8")) == [], style.name
-
-
-def test_what_is_loaded_from_elsewhere_would_be_seen() -> None:
     assert LOADED.search('<script async src="https://cdn.example/x.js">')
     assert LOADED.search('<link rel="stylesheet" href="//fonts.example/x.css">')
     assert not LOADED.search('<a href="https://example.org">')
     assert FETCHED.search("src: url(https://fonts.example/x.woff)")
 
 
-def test_the_interface_shows_fields_methods_and_figures(built: Path) -> None:
+def test_the_api_shows_fields_methods_and_figures(built: Path) -> None:
     fits = (built / "api/fitting.html").read_text(encoding="utf-8")
     assert 'id="site_lens.SiteConfig.n_prompts"' in fits
     assert "M: few-shot prompts averaged into the task embedding." in fits
@@ -60,21 +60,44 @@ def test_the_interface_shows_fields_methods_and_figures(built: Path) -> None:
 
 
 def documented() -> Counter[str]:
-    """Count the names that the pages on the interface document, with their module."""
-    found: Counter[str] = Counter()
+    """Count the names that the API pages document, with their module."""
+    names: Counter[str] = Counter()
     for page in sorted((DOCS / "api").glob("*.md")):
         module = ""
         for directive, name in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
             if directive == "currentmodule":
                 module = name
             else:
-                found[name if directive == "automodule" else f"{module}.{name}"] += 1
-    return found
+                names[name if directive == "automodule" else f"{module}.{name}"] += 1
+    return names
 
 
 def test_every_public_name_is_documented_exactly_once() -> None:
     public = [f"site_lens.{name}" for name in dir(sl)] + [f"site_lens.plots.{name}" for name in dir(sl.plots)]
     assert documented() == Counter(public)
+
+
+@pytest.fixture(scope="module")
+def floors() -> Any:
+    """The script that draws the picture of the floors."""
+    spec = importlib.util.spec_from_file_location("floors", DOCS / "floors.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rooms_stand_above_what_they_import_and_arrows_leave_out_what_is_implied(floors: Any) -> None:
+    imports = {
+        "roof": {"house.middle", "house.ground.door", "torch"},
+        "middle": floors.imported_modules("def f():\n    from house.ground import door"),
+        "ground": floors.imported_modules("import numpy\nfrom house._version import __version__"),
+    }
+    rooms = floors.imports_between_rooms(imports, "house")
+    assert floors.floor_numbers(rooms) == {"ground": 0, "middle": 1, "roof": 2}
+    assert floors.arrows(rooms) == [("middle", "ground"), ("roof", "middle")]
+    with pytest.raises(ValueError, match="circle"):
+        floors.floor_numbers({**rooms, "ground": frozenset({"roof"})})
 
 
 def test_the_picture_of_the_report_is_small() -> None:

@@ -9,7 +9,7 @@ import site_lens as sl
 from analysis.benchmarks.measuring import Result, compare, interleaved
 from analysis.benchmarks.published import LogitsOf, PublishedLoop, Query, asked, hugging_face, transformer_lens
 from analysis.benchmarks.settings import Settings
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.site.optimizer import JointOptimizer
 from site_lens.site.plan import make_plan
 

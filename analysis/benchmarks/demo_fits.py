@@ -15,7 +15,7 @@ from analysis.benchmarks.settings import Settings
 from analysis.benchmarks.subjects import demo_subjects
 from site_lens.activations.injection import injection
 from site_lens.activations.prefill import prefill_prompts
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 Found = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 """Alphas (layer head) and embedding (layer head d_head) by task."""

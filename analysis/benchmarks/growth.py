@@ -10,7 +10,7 @@ import torch
 import site_lens as sl
 from analysis.benchmarks.measuring import Result, alone, peak_bytes, seconds
 from analysis.benchmarks.settings import Settings
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 N_STEPS = 20
 

@@ -8,7 +8,7 @@ from analysis.benchmarks.measuring import Result, compare, peak_bytes
 from analysis.benchmarks.published import hugging_face
 from analysis.benchmarks.settings import Settings
 from site_lens.activations.injection import injection
-from site_lens.models.protocol import Batch
+from site_lens.models.batch import Batch
 
 N_ROWS, N_TOKENS = 4, 512
 

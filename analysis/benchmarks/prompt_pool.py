@@ -13,7 +13,7 @@ from analysis.benchmarks.measuring import Result, alone, compare, seconds
 from analysis.benchmarks.published import PublishedLoop, Query, asked, hugging_face
 from analysis.benchmarks.settings import Settings
 from site_lens.activations.prefix_settings import PrefixDType
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 N_FITS, N_STEPS, N_TIMED = 16, 400, 10
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import embedding_prompts, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate

@@ -7,7 +7,7 @@ from typing import Any
 
 import site_lens as sl
 from analysis.benchmarks.subjects import subjects
-from site_lens.models.base import HostModel
+from site_lens.models.base import LensModel
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,6 @@ class Settings:
     """Pairs of a ratio; two where a pair takes minutes."""
 
     @cached_property
-    def subjects(self) -> tuple[sl.Task, HostModel, Any]:
+    def subjects(self) -> tuple[sl.Task, LensModel, Any]:
         """The AG-News task, the model as site_lens loads it, and the same as a plain Hugging Face module."""
         return subjects(self.ag_news, size=self.size, device=self.device)

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import site_lens as sl
-from site_lens.models.base import HostModel
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 SIZES = {
     "tiny": {
@@ -62,7 +61,7 @@ def save_llama(task: sl.Task, folder: Path, *, size: str = "100M", dtype: str = 
     return folder
 
 
-def subjects(folder: Path, *, size: str = "100M", device: str = "cpu") -> tuple[sl.Task, HostModel, Any]:
+def subjects(folder: Path, *, size: str = "100M", device: str = "cpu") -> tuple[sl.Task, LensModel, Any]:
     """Return the AG-News task, the model as site_lens loads it, and the same as plain Hugging Face module."""
     import transformers
 
@@ -71,7 +70,7 @@ def subjects(folder: Path, *, size: str = "100M", device: str = "cpu") -> tuple[
     with tempfile.TemporaryDirectory() as saved:
         save_llama(task, Path(saved), size=size, dtype=dtype)
         model = sl.load_model(saved, device=device, dtype=dtype)
-        assert isinstance(model, HostModel)
+        assert isinstance(model, LensModel)
         plain = transformers.AutoModelForCausalLM.from_pretrained(saved, dtype=dtype).to(device).eval()
     return task, model, plain.requires_grad_(False)
 

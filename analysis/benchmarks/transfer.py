@@ -16,7 +16,7 @@ from analysis.benchmarks.settings import Settings
 from analysis.benchmarks.subjects import demo_subjects
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.prefill import length_batches
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from site_lens.activations.attention_sample import AttentionSample
 from site_lens.heads.head_set import Head
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import Batch, LensModel
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError

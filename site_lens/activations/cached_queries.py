@@ -17,7 +17,9 @@ from site_lens.activations.prefill import (
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries
 from site_lens.heads.scores import MixRule
-from site_lens.models.protocol import Edit, LensModel, Prefix
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
+from site_lens.models.kv_cache import Prefix
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import ModelError
 from site_lens.tasks.prompt_template import Prompt

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from site_lens.activations.embedding import NO_SEED, TaskEmbedding
 from site_lens.activations.prefill import prompt_batches
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import FitError, InputError
 from site_lens.records.progress import progress_bar

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.activations.prefill import length_batches, prefill_prompts
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import Edit, LensModel
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.tasks.answer_matching import n_lines

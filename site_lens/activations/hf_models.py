@@ -8,8 +8,8 @@ from torch import nn
 from site_lens.heads.head_set import HeadGrid
 from site_lens.models.fingerprint import weights_digest
 from site_lens.models.identity import ModelIdentity
+from site_lens.models.plain_transformers import text_decoder
 from site_lens.models.quantization import quantization_of
-from site_lens.models.text_decoder import text_decoder
 from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import InputError, ModelError
 

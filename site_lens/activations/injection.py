@@ -8,7 +8,8 @@ from torch import Tensor
 
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.heads.scores import HeadGates, MixRule
-from site_lens.models.protocol import Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
 from site_lens.records.errors import MismatchError
 
 

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from site_lens.activations.generation import generate
 from site_lens.activations.injection import injection
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.models.chat_template import chat_text
+from site_lens.models.checks import COMPARED, TOLERANCE, ModelCheck, judge, precision, same_as_transformers
+from site_lens.models.hooks import Edit
+from site_lens.models.library_errors import hooking_errors
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import Batch, Edit, LensModel
-from site_lens.models.quick_check import COMPARED, TOLERANCE, ModelCheck, judge, precision, same_as_transformers
-from site_lens.models.refusals import hooking
 from site_lens.models.tokenization import Encoder
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
@@ -117,7 +119,7 @@ def check_model(model: LensModel, *, longest: int = LONGEST) -> tuple[ModelCheck
         ("long_prompt", _long_prompt, logits, f"cached against full logits of a prompt of {n_long} tokens"),
         ("generation", _generation, 0, "prompts whose greedy text under injection differs from that without a cache"),
     )
-    with hooking(model.identity.name, model.identity.architecture):
+    with hooking_errors(model.identity.name, model.identity.architecture):
         measured = (judge(code, measure(probe), threshold, meaning) for code, measure, threshold, meaning in battery)
         return same_as_transformers(model, (*COMPARED, longest)), *measured
 

@@ -7,8 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from site_lens.activations.prefix_settings import PrefixDType
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
+from site_lens.models.kv_cache import Prefix
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
 
 TOKENS_PER_BATCH = 2048
 """Tokens of one prefill, padding included: enough to fill matrix units. Four times as many took a quarter longer on the

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.errors import InputError
 from site_lens.tasks.first_tokens import FirstTokens
 from site_lens.tasks.prompt_sampling import zero_shot_prompts

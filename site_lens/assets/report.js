@@ -1,5 +1,5 @@
 "use strict";
-// Draws a figure once it has room: figures in closed sections, and those of the other page width, wait.
+// Draws a figure once it has room; figures in closed sections wait. Some are arranged anew on narrow pages.
 (() => {
   const PRINT_WIDTH = 660; // CSS pixels between the margins of an A4 or Letter page
   const config = { responsive: true, displayModeBar: false };
@@ -8,12 +8,23 @@
   const shown = (holder) => holder.offsetWidth > 0 && !holder.closest("details:not([open])");
   const drawn = () => holders().filter((holder) => holder.dataset.drawn && shown(holder));
 
+  const narrow = matchMedia("screen and (max-width: 719px)");
+  const read = (holder) => JSON.parse(document.getElementById(`${holder.id}-data`).textContent);
+  const arranged = ({ layout }) => ({ ...layout, ...(narrow.matches ? layout.meta?.narrow : {}) });
+
   function draw() {
     for (const holder of holders()) {
       if (holder.dataset.drawn || !shown(holder)) continue;
       holder.dataset.drawn = "yes";
-      const figure = JSON.parse(document.getElementById(`${holder.id}-data`).textContent);
-      Plotly.newPlot(holder, figure.data, figure.layout, config);
+      const figure = read(holder);
+      Plotly.newPlot(holder, figure.data, arranged(figure), config);
+    }
+  }
+
+  function rearrange() {
+    for (const holder of drawn()) {
+      const figure = read(holder);
+      if (figure.layout.meta?.narrow) Plotly.react(holder, figure.data, arranged(figure), config);
     }
   }
 
@@ -89,6 +100,7 @@
   document.addEventListener("toggle", drawAttention, true);
   document.addEventListener("toggle", tabulate, true);
   document.getElementById("filter")?.addEventListener("input", filterTasks);
+  narrow.addEventListener("change", rearrange);
   window.addEventListener("resize", () => requestAnimationFrame(draw));
   window.addEventListener("hashchange", openTarget);
   window.addEventListener("beforeprint", () => {

@@ -26,7 +26,7 @@ from site_lens.methods.tabulate import default_references
 if TYPE_CHECKING:
     import pandas as pd
 
-    from site_lens.models.protocol import LensModel
+    from site_lens.models.base import LensModel
 
 Prompts = Annotated[int, typer.Option(**count("n_prompts"), help="M: few-shot prompts behind every mean output.")]
 Shots = Annotated[int, typer.Option(**count("n_shots"), help="N: demonstrations in each, and of few-shot prompting.")]

@@ -23,7 +23,7 @@ def complete_tasks(incomplete: str) -> list[str]:
 
 
 if TYPE_CHECKING:
-    from site_lens.models.protocol import LensModel
+    from site_lens.models.base import LensModel
 
 SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
 

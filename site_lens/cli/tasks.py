@@ -10,7 +10,7 @@ from site_lens.cli.options import AsJson, ModelSource, TaskFilesOrDemo, with_opt
 from site_lens.cli.output import show_table
 
 if TYPE_CHECKING:
-    from site_lens.models.protocol import LensModel
+    from site_lens.models.base import LensModel
 
 app = typer.Typer(help="Look at tasks before fitting them.", no_args_is_help=True)
 

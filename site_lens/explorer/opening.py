@@ -12,7 +12,7 @@ from site_lens.tasks.task import Task, task_list
 
 if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer
-    from site_lens.models.protocol import LensModel
+    from site_lens.models.base import LensModel
 
 N_QUERIES = 32
 """Test rows that are asked at every move of a slider: few enough to answer at once, an interval says how few."""

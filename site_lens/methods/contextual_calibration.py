@@ -9,7 +9,7 @@ from site_lens.activations.generation import OnLogits
 from site_lens.activations.prefill import prompt_batches
 from site_lens.methods.method import Method
 from site_lens.methods.names import CALIBRATED
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext

@@ -11,9 +11,9 @@ from site_lens.methods.evaluation import Evaluation, Evaluations, MethodCost
 from site_lens.methods.first_token_metrics import score_methods
 from site_lens.methods.method import Method, Pairs, fits_of, methods_for
 from site_lens.methods.names import EvaluatedMethod
+from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.bounds import check_sizes
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar

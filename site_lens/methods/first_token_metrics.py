@@ -13,7 +13,9 @@ from site_lens.activations.generation import of_all_tokens
 from site_lens.activations.prefill import length_batches, prefill_prompts
 from site_lens.activations.queries import Queries
 from site_lens.methods.method import Method
-from site_lens.models.protocol import Edit, LensModel, Prefix
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
+from site_lens.models.kv_cache import Prefix
 
 METRICS = ("first_token", "rank", "log_prob")
 

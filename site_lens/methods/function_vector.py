@@ -10,7 +10,7 @@ from torch import Tensor
 from site_lens.heads.head_set import HeadSet
 from site_lens.methods.method import Method
 from site_lens.methods.validation import choose_layer
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.indirect_effect import indirect_effect
 

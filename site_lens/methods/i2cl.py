@@ -14,7 +14,9 @@ from site_lens.activations.queries import Queries
 from site_lens.methods.in_context_vector import demonstrations
 from site_lens.methods.method import Method
 from site_lens.methods.validation import valid_losses, valid_questions
-from site_lens.models.protocol import Batch, Edit, HookPoint, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit, HookPoint
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.selectors.context import ComparisonContext

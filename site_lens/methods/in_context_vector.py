@@ -11,7 +11,8 @@ from torch import Tensor
 from site_lens.activations.prefill import prompt_batches
 from site_lens.methods.method import Method
 from site_lens.methods.validation import choose
-from site_lens.models.protocol import Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import need_rows

@@ -4,7 +4,8 @@ import torch
 
 from site_lens.activations.injection import injection
 from site_lens.methods.method import Method
-from site_lens.models.protocol import Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.learned_weights import head_weights
 

@@ -14,7 +14,7 @@ from site_lens.heads.scores import HeadGates
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.method import prompting, use_notes
 from site_lens.methods.names import few_shot_name
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError

@@ -12,8 +12,9 @@ from torch import nn
 from site_lens.activations.queries import Queries
 from site_lens.methods.method import Method
 from site_lens.methods.validation import valid_losses, valid_questions
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.models.bridge import BridgeModel
-from site_lens.models.protocol import Batch, LensModel
 from site_lens.records.errors import InputError, MismatchError, ModelError
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.context import ComparisonContext

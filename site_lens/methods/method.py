@@ -8,7 +8,8 @@ from site_lens.activations.generation import OnLogits
 from site_lens.activations.injection import injection_edits
 from site_lens.heads.scores import HeadGates
 from site_lens.methods.names import PROMPTING, EvaluatedMethod
-from site_lens.models.protocol import Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
 from site_lens.records.errors import InputError
 from site_lens.site.fit import Pair, SiteFit, SiteFits, gates_and_embedding
 from site_lens.tasks.prompt_template import PromptTemplate

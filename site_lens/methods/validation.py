@@ -8,7 +8,7 @@ from torch import Tensor
 from site_lens.activations.queries import Queries
 from site_lens.methods.first_token_metrics import score_methods
 from site_lens.methods.method import Method
-from site_lens.models.protocol import Edit
+from site_lens.models.hooks import Edit
 from site_lens.records.errors import InputError
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import zero_shot_prompts

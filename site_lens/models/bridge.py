@@ -9,20 +9,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.models.base import Call, HostModel
+from site_lens.models.base import Call, LensModel
+from site_lens.models.checks import COMPARED, synthetic_prompts
 from site_lens.models.context_length import Context
 from site_lens.models.identity import ModelIdentity
+from site_lens.models.library_errors import hooking_errors
 from site_lens.models.locking import on_model
+from site_lens.models.plain_transformers import (
+    KnownLogits,
+    original_modules,
+    plain_logits,
+    refuse_unless_decoder,
+    text_decoder,
+)
 from site_lens.models.quantization import keep_gradients, refuse_packed_parts, refuse_unless_packed
-from site_lens.models.quick_check import COMPARED
-from site_lens.models.refusals import hooking, refuse_unless_decoder, refuse_unless_head
-from site_lens.models.text_decoder import text_decoder
 from site_lens.models.tokenization import Encoder, refuse_unfitting
-from site_lens.models.transformers_logits import Known, as_transformers_made_it, made_up, plain_logits
 from site_lens.records.errors import InputError, ModelError
 
 
-class BridgeModel(HostModel):
+class BridgeModel(LensModel):
     """A `TransformerBridge` that follows the protocol `LensModel`; make one with `load_model` or `wrap_model`."""
 
     def __init__(self, host: Any, encoder: Encoder, identity: ModelIdentity) -> None:
@@ -41,7 +46,7 @@ class BridgeModel(HostModel):
             return super().plain_logits(prompt)
         if self.host.compatibility_mode:
             raise ModelError("its weights were processed by TransformerLens (compatibility mode)")
-        with as_transformers_made_it(self.host.original_model) as hf_model:
+        with original_modules(self.host.original_model) as hf_model:
             return plain_logits(hf_model, prompt).to(self.device)
 
     def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
@@ -77,7 +82,7 @@ def boot(source: str, *, architecture: str, **options: Any) -> Any:
     """
     from transformer_lens.model_bridge import TransformerBridge
 
-    with hooking(source, architecture):
+    with hooking_errors(source, architecture):
         try:
             return TransformerBridge.boot_transformers(source, **options)
         except ValueError as error:
@@ -86,7 +91,7 @@ def boot(source: str, *, architecture: str, **options: Any) -> Any:
             raise ModelError(f"TransformerLens does not know the architecture {architecture}, of {source}") from error
 
 
-def take_over(hf_model: Any, tokenizer: Any, name: str) -> tuple[Any, Known]:
+def take_over(hf_model: Any, tokenizer: Any, name: str) -> tuple[Any, KnownLogits]:
     """Have a TransformerBridge take over a Hugging Face model, wherever its weights are.
 
     Returns:
@@ -102,13 +107,16 @@ def take_over(hf_model: Any, tokenizer: Any, name: str) -> tuple[Any, Known]:
             f"{name} was taken over by a TransformerBridge already; wrap that bridge, or load the model anew"
         )
     refuse_unless_decoder(hf_model.config, name)
-    refuse_unless_head(hf_model, name)
+    if hf_model.get_output_embeddings() is None:
+        raise InputError(
+            f"{name!r} has no language-model head, as a {type(hf_model).__name__}; load it with AutoModelForCausalLM"
+        )
     n_tokens = len(hf_model.get_input_embeddings().weight)
     refuse_unfitting(tokenizer, n_tokens)
     refuse_unless_packed(hf_model)
     refuse_packed_parts(hf_model)
     keep_gradients(hf_model)
-    with hooking(name, type(hf_model).__name__):
+    with hooking_errors(name, type(hf_model).__name__):
         if hf_model.eval().config._attn_implementation != "eager":  # the others do not show their attention
             hf_model.set_attn_implementation("eager")
         known = _known_logits(hf_model, min(len(tokenizer), n_tokens))
@@ -124,10 +132,10 @@ def take_over(hf_model: Any, tokenizer: Any, name: str) -> tuple[Any, Known]:
     return bridge, known
 
 
-def _known_logits(hf_model: Any, vocabulary: int) -> Known:
+def _known_logits(hf_model: Any, vocabulary: int) -> KnownLogits:
     n_ctx = getattr(hf_model.config.get_text_config(), "max_position_embeddings", None) or max(COMPARED)
     n_ctx = Context.of(hf_model.config, n_ctx).n_ctx
-    prompts = made_up(vocabulary, [min(length, n_ctx) for length in COMPARED])
+    prompts = synthetic_prompts(vocabulary, [min(length, n_ctx) for length in COMPARED])
     return {tuple(prompt): plain_logits(hf_model, prompt).cpu() for prompt in prompts}
 
 

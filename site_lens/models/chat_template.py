@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import InputError
 from site_lens.tasks.prompt_template import PromptTemplate

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from site_lens.models.base import Call, HostModel
+from site_lens.models.base import Call, LensModel
 
 
-class HookedTransformerModel(HostModel):
+class HookedTransformerModel(LensModel):
     """A `HookedTransformer` that follows the protocol `LensModel`; make one with `wrap_model`."""
 
     def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:

@@ -1,37 +1,66 @@
-"""Hooks on TransformerLens hook points that are always removed again."""
+"""Edits of activations, and the hooks that carry them out; hooks are always removed again."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from site_lens.models.protocol import Edit
 from site_lens.records.errors import InputError
 
+HookPoint = Literal["z", "attn_out", "mlp_out", "residual"]
+"""Where in a layer an activation is read or changed: `z`, the heads' outputs before W_O, (head d_head); `attn_out` and
+`mlp_out`, what the two blocks add to the residual stream, and `residual`, the stream behind the layer, (d_model)."""
+
+HOOK_NAMES: dict[HookPoint, str] = {
+    "z": "blocks.{layer}.attn.hook_z",
+    "attn_out": "blocks.{layer}.hook_attn_out",
+    "mlp_out": "blocks.{layer}.hook_mlp_out",
+    "residual": "blocks.{layer}.hook_resid_post",
+}
+"""Names of the hook points in TransformerLens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of one layer at one column, or at all columns, of the tokens that a call passes through the model.
+
+    `change` takes and returns (row head d_head) at z and (row d_model) at the other hook points, with a `pos` axis
+    behind `row` where all columns are changed; float32. It must be pure. The host slices the column out, casts, and
+    puts the result back out of place, which keeps autograd intact.
+    """
+
+    layer: int
+    change: Callable[[Tensor], Tensor]
+    column: int | None = -1
+    """Column of the tokens of the call; None changes all of them, padding included."""
+    hook_point: HookPoint = "z"
+
+
 Function = Callable[[Tensor], Tensor | None]
-"""What hangs on a hook point: takes what passes, (row pos ...), and returns what replaces it, if anything does."""
+"""Function on a hook point: takes the activation, (row pos ...), and returns its replacement, if any."""
 
 
 class StopForward(Exception):  # noqa: N818  # a signal, not an error
-    """Raised inside a hook to end a forward pass whose rest is not needed."""
+    """Signal raised inside a hook to end a forward pass whose rest is not needed."""
 
 
 @contextmanager
 def hooked(functions: Iterable[tuple[Any, Function]]) -> Iterator[None]:
-    """Hang functions on hook points for as long as the context lasts.
+    """Add functions to hook points for as long as the context lasts.
 
     `HookPoint.add_hook` is used instead of `model.hooks(...)`, which rebuilds the table of all hook names at each call:
     2 ms a step on the demo model, a sixth of an optimisation step. Only the handles added here are removed.
 
     Args:
-        functions: Hook points and what to do with what passes them, in order.
+        functions: Hook points and the function of each, in order.
     """
     added = []
     try:
         for point, function in functions:
-            point.add_hook(lambda passing, hook, function=function: function(passing))
+            point.add_hook(lambda activation, hook, function=function: function(activation))
             added.append((point, point.fwd_hooks[-1]))
         yield
     finally:
@@ -41,15 +70,15 @@ def hooked(functions: Iterable[tuple[Any, Function]]) -> Iterator[None]:
 
 
 def split_heads(z: Tensor, n_heads: int) -> Tensor:
-    """Bring the last two dimensions of z into (head d_head).
+    """Reshape the last two dimensions of z to (head d_head).
 
     They are so already, but for multi-head latent attention: TransformerLens divides its width by the wrong d_head.
     """
     return z if z.shape[-2] == n_heads else z.reshape(*z.shape[:-2], n_heads, -1)
 
 
-def editing(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
-    """Turn an edit into a hook: slice its column out, change it in float32, put it back out of place."""
+def edit_hook(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
+    """Return the hook of an edit: slice its column out, change it in float32, put it back out of place."""
 
     def change(whole: Tensor) -> Tensor:
         width, column = whole.shape[1], edit.column
@@ -70,11 +99,6 @@ def editing(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
         if column is None:
             return new
         new = new[:, None]
-        return new if whole.shape[1] == 1 else torch.cat([whole[:, :column], new, whole[:, column + 1 :]], dim=1)
+        return new if width == 1 else torch.cat([whole[:, :column], new, whole[:, column + 1 :]], dim=1)
 
     return change
-
-
-def stop(passing: Tensor) -> None:
-    """End the forward pass here."""
-    raise StopForward

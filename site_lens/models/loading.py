@@ -1,43 +1,31 @@
-"""Getting a model: the demo model, a local folder, a hub id, or a model that is in memory already."""
+"""Loading and wrapping of models: the demo model, a local folder, a hub id, or a model in memory."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from site_lens.models.base import HostModel, z_points
+from site_lens.models.adapters import refuse_adapter_files, refuse_adapters
+from site_lens.models.base import LensModel, z_points
 from site_lens.models.bridge import BridgeModel, boot, keep_dtype_of_rotated, take_over
-from site_lens.models.checkpoints import (
-    Remote,
-    from_checkpoint,
-    meant,
-    refuse_incomplete,
-    refuse_strange_config,
-    refuse_too_large,
-    source_of,
-)
+from site_lens.models.checkpoints import HubOptions, from_checkpoint, reading_errors, refuse_too_large, source_of
+from site_lens.models.checks import quick_check, refuse_if_failed, same_as_transformers
 from site_lens.models.context_length import Context
-from site_lens.models.device import DType, device_of, memory_of, number_format, place
+from site_lens.models.device import DType, device_of, memory_of, number_format, placement
 from site_lens.models.fingerprint import identify
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooks import StopForward, hooked, split_heads
+from site_lens.models.library_errors import hooking_errors
 from site_lens.models.locking import lock_of, torch_defaults
-from site_lens.models.protocol import LensModel
-from site_lens.models.quantization import Quantization, bitsandbytes_settings, keep_gradients, named
-from site_lens.models.quick_check import refuse_if_failed, same_as_transformers, self_check
-from site_lens.models.refusals import hooking, reason_of, refuse_unless_decoder, said_by
-from site_lens.models.text_decoder import sees_more_than_text
+from site_lens.models.plain_transformers import KnownLogits, is_multimodal, refuse_unless_decoder
+from site_lens.models.quantization import Quantization, bitsandbytes_settings, keep_gradients, quantization_name
 from site_lens.models.tokenization import Encoder, as_tokenizer, refuse_unfitting
-from site_lens.models.transformers_logits import Known, refuse_adapter_files, refuse_adapters
 from site_lens.records.errors import InputError, ModelError
-from site_lens.records.limited_io import is_folder
 
-HOSTS: dict[str, type[HostModel]] = {"TransformerBridge": BridgeModel, "HookedTransformer": HookedTransformerModel}
+HOSTS: dict[str, type[LensModel]] = {"TransformerBridge": BridgeModel, "HookedTransformer": HookedTransformerModel}
 """How each class of TransformerLens is driven. By name: TransformerLens 4 raises when asked for HookedTransformer."""
 
 
@@ -82,41 +70,37 @@ def load_model(
     """
     import transformers
 
-    source = source_of(name)
+    source, label = source_of(name), str(name)
     if device is not None and device_map is not None:
         raise InputError(f"device={device!r} and device_map={device_map!r} were both given; leave out one of them")
-    if quantization is not None and quantization not in get_args(Quantization):
-        raise InputError(f"unknown quantization {quantization!r}; give one of {', '.join(get_args(Quantization))}")
-    remote: Remote = {"revision": revision, "trust_remote_code": trust_remote_code}
-    where_to = device_of(device) if device_map is None else None
-    with _reading(str(name), source), _no_progress_bar(transformers):
-        refuse_adapter_files(source, str(name), revision)
-        refuse_strange_config(source, revision)
-        config = transformers.AutoConfig.from_pretrained(source, **remote)
-        refuse_unless_decoder(config, str(name))
-        refuse_incomplete(source)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **remote)
-        in_format = number_format(dtype, config, where_to, demo=str(name) == "demo")
-        own = named(getattr(config, "quantization_config", None))
-        if own and quantization:
-            raise InputError(f"{str(name)!r} is quantised already ({own}); leave out quantization={quantization!r}")
+    hub: HubOptions = {"revision": revision, "trust_remote_code": trust_remote_code}
+    target = device_of(device) if device_map is None else None
+    with reading_errors(label, source), _no_progress_bar(transformers):
+        refuse_adapter_files(source, label, revision)
+        config = transformers.AutoConfig.from_pretrained(source, **hub)
+        refuse_unless_decoder(config, label)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **hub)
+        weight_dtype = number_format(dtype, config, target, demo=label == "demo")
+        stored = quantization_name(getattr(config, "quantization_config", None))
+        if stored and quantization:
+            raise InputError(f"{label!r} is quantised already ({stored}); leave out quantization={quantization!r}")
         own_code = trust_remote_code and bool(getattr(config, "auto_map", None))
-        if not (own or own_code):  # code of others need not run without numbers
-            shapes = from_checkpoint(name, source, config, dtype=in_format, device_map="meta", **remote)
-            refuse_too_large(shapes, str(name), in_format, quantization, memory_of(where_to))
-        if own_code and not (own or quantization or sees_more_than_text(config)):
-            # TransformerLens mends the code of others before it runs.
-            where = place(where_to, device_map, as_map=False)
+        if not (stored or own_code):  # third-party code need not run without numbers
+            shapes = from_checkpoint(label, source, config, dtype=weight_dtype, device_map="meta", **hub)
+            refuse_too_large(shapes, label, weight_dtype, quantization, memory_of(target))
+        if own_code and not (stored or quantization or is_multimodal(config)):
+            # TransformerLens mends third-party code before it runs.
+            where = placement(target, device_map, as_map=False)
             architecture = (config.architectures or ["?"])[0]
-            bridge = boot(source, architecture=architecture, dtype=in_format, **where, **remote)
-            return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check, known={})
-        options: dict[str, Any] = {"dtype": in_format, "attn_implementation": "eager", **remote}
-        options |= place(where_to, device_map, as_map=True)
-        if quantization is not None:
-            options["quantization_config"] = bitsandbytes_settings(quantization, in_format)
-        hf_model = from_checkpoint(name, source, config, **options)
-    bridge, known = take_over(hf_model, tokenizer, str(name))
-    return _wrap(bridge, tokenizer, name=str(name), bos=bos, revision=revision, check=check, known=known)
+            bridge, known = boot(source, architecture=architecture, dtype=weight_dtype, **where, **hub), KnownLogits()
+        else:
+            options = {"dtype": weight_dtype, "attn_implementation": "eager", **hub}
+            options |= placement(target, device_map, as_map=True)
+            if quantization is not None:
+                options["quantization_config"] = bitsandbytes_settings(quantization, weight_dtype)
+            hf_model = from_checkpoint(label, source, config, **options)
+            bridge, known = take_over(hf_model, tokenizer, label)
+    return _wrap(bridge, tokenizer, name=label, bos=bos, revision=revision, check=check, known=known)
 
 
 @torch_defaults()
@@ -150,7 +134,7 @@ def wrap_model(
     """
     from transformers import PreTrainedModel
 
-    known: Known = {}
+    known: KnownLogits = {}
     tokenizer = None if tokenizer is None else as_tokenizer(tokenizer)
     if isinstance(model, torch.nn.Module):
         refuse_adapters(model, name or f"this {type(model).__name__}")
@@ -167,32 +151,7 @@ def wrap_model(
     return _wrap(model, tokenizer, name=own_name, bos=bos, revision=None, check=check, known=known)
 
 
-@contextmanager
-def _reading(name: str, source: str) -> Iterator[None]:
-    """Say what is raised while a checkpoint is read as an InputError."""
-    from huggingface_hub.errors import HFValidationError
-
-    def refuse(reason: str) -> InputError:
-        return InputError(f"cannot load a model from {name!r}: {reason}")
-
-    with said_by(refuse):
-        try:
-            yield
-        except UnpicklingError:
-            raise InputError(
-                f"the weights of {name!r} are pickled objects and stay shut: opening them could run code; where you "
-                "trust them, save them as safetensors"
-            ) from None
-        except (OSError, ValueError) as error:
-            advice = f"{meant(source)}give 'demo', a folder with config.json and safetensors weights, or a hub id"
-            if "trust_remote_code" in str(error):
-                advice = "read it, and pass trust_remote_code=True if you trust it"
-            elif is_folder(source) or not isinstance(error, OSError | HFValidationError):
-                raise
-            raise refuse(f"{reason_of(error)}; {advice}") from error
-
-
-def _host_class(model: Any) -> type[HostModel]:
+def _host_class(model: Any) -> type[LensModel]:
     for cls in type(model).__mro__:
         if cls.__name__ in HOSTS:
             return HOSTS[cls.__name__]
@@ -203,10 +162,10 @@ def _host_class(model: Any) -> type[HostModel]:
 
 
 def _wrap(
-    host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool, known: Known
+    host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool, known: KnownLogits
 ) -> LensModel:
     architecture = str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture)
-    with hooking(name, architecture), lock_of(z_points(host)[0]):
+    with hooking_errors(name, architecture), lock_of(z_points(host)[0]):
         host.eval()
         keep_gradients(host)
         keep_dtype_of_rotated(host)
@@ -226,7 +185,7 @@ def _wrap(
         model = _host_class(host)(host, encoder, identity)
         model.known = known
         if check:
-            refuse_if_failed([*self_check(model), same_as_transformers(model)], name)
+            refuse_if_failed([*quick_check(model), same_as_transformers(model)], name)
     return model
 
 
@@ -234,23 +193,23 @@ def _wrap(
 def _z_shapes(host: Any) -> list[tuple[int, ...]]:
     """Shape of z of every layer on two tokens, (row pos head d_head)."""
     points = z_points(host)
-    shapes: dict[int, tuple[int, ...]] = {}
+    shapes: list[tuple[int, ...]] = []
     # Multi-head latent attention: TransformerLens cuts its z by another width than that of the heads.
     config = getattr(getattr(host, "original_model", None), "config", None)
     latent = getattr(config, "kv_lora_rank", None) is not None
 
-    def look(layer: int, z: Tensor) -> None:
-        shapes[layer] = tuple((split_heads(z, host.cfg.n_heads) if latent else z).shape)
-        if layer == max(points):
+    def look(z: Tensor) -> None:
+        shapes.append(tuple((split_heads(z, host.cfg.n_heads) if latent else z).shape))
+        if len(shapes) == len(points):
             raise StopForward
 
-    device = next(host.parameters()).device
-    with hooked((point, partial(look, layer)) for layer, point in points.items()):
-        try:
-            host(torch.tensor([[1, 2]], device=device))
-        except StopForward:
-            return [shapes[layer] for layer in sorted(shapes)]
-    raise ModelError(f"z of layer {max(points)} was never computed; the model's attention does not pass through hook_z")
+    with hooked((point, look) for point in points), suppress(StopForward):
+        host(torch.tensor([[1, 2]], device=next(host.parameters()).device))
+    if len(shapes) < len(points):
+        raise ModelError(
+            f"z of layer {len(points) - 1} was never computed; the model's attention does not pass through hook_z"
+        )
+    return shapes
 
 
 @contextmanager

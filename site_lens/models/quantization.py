@@ -55,10 +55,10 @@ def _says_nothing_new(record: logging.LogRecord) -> bool:
 
 def quantization_of(hf_model: Any) -> str | None:
     """Name how the weights of a Hugging Face model are quantised: nf4, fp4, int8, gptq, ...; None if they are not."""
-    return named(getattr(getattr(hf_model, "config", None), "quantization_config", None))
+    return quantization_name(getattr(getattr(hf_model, "config", None), "quantization_config", None))
 
 
-def named(settings: Any) -> str | None:
+def quantization_name(settings: Any) -> str | None:
     """Name the method of a `quantization_config`, an object or the dictionary of a config.json."""
     if settings is None:
         return None

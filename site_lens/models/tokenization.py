@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from site_lens.models.context_length import Context
-from site_lens.models.refusals import said_by
+from site_lens.models.library_errors import translated_errors
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_json
 
@@ -164,7 +164,7 @@ def as_tokenizer(given: Any) -> Any:
             f"tokenizer={type(given).__name__} is no tokenizer of transformers; of a processor pass .tokenizer, of a "
             "tokenizers.Tokenizer PreTrainedTokenizerFast(tokenizer_object=...)"
         )
-    with said_by(lambda reason: InputError(f"cannot load a tokenizer from {str(given)!r}: {reason}")):
+    with translated_errors(lambda reason: InputError(f"cannot load a tokenizer from {str(given)!r}: {reason}")):
         return AutoTokenizer.from_pretrained(str(given), trust_remote_code=False)
 
 

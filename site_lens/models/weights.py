@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.heads.head_set import Head
-from site_lens.models.base import HostModel
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.errors import ModelError
 
 VOCABULARY_AT_ONCE = 2**14
@@ -32,7 +31,7 @@ def copying_scores(model: LensModel, heads: Sequence[Head]) -> list[float]:
 
     Reference: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits", copying heads.
     """
-    host = _host(model)
+    host = model.host
     embed, unembed = _readable(host.embed, "W_E"), _readable(host.unembed, "W_U")
     if embed.shape != unembed.T.shape:
         raise ModelError(f"embedding {tuple(embed.shape)} and unembedding {tuple(unembed.shape)} are no pair")
@@ -71,7 +70,7 @@ def direct_logits(model: LensModel, layer: int, z: Float[Tensor, "row head d_hea
 
     Reference: nostalgebraist 2020, "interpreting GPT: the logit lens".
     """
-    host = _host(model)
+    host = model.host
     written = model.project(layer, z)
     after = getattr(host.blocks[layer], "ln1_post", None)
     if after is not None:
@@ -80,12 +79,6 @@ def direct_logits(model: LensModel, layer: int, z: Float[Tensor, "row head d_hea
     given = torch.cat([written, torch.zeros_like(written[:1])])[None].to(weight.device, weight.dtype)
     logits: Tensor = host.unembed(host.ln_final(given))[0].float().to(model.device)
     return logits[:-1] - logits[-1]
-
-
-def _host(model: LensModel) -> Any:
-    if not isinstance(model, HostModel):
-        raise ModelError(f"the weights of {model.identity.name} cannot be read: it is a {type(model).__name__}")
-    return model.host
 
 
 def _readable(module: Any, name: str) -> Tensor:

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from site_lens.plots.theme import HAIRLINE, INK, LEGEND, error_bars, layout, plain
 from site_lens.stats.intervals import Interval
 
-NAME_HEIGHT, BOTTOM = 20, 56
+NAME_HEIGHT, SPACE, BOTTOM = 18, 4, 56
 """Pixels of a row's name, which stands inside the plot above the dots so that long names leave these their full width
-on a phone; and below all rows."""
+on a phone; of the space below the dots; and below all rows."""
 
 LEGEND_WIDTH = 20
 """Characters of a legend entry up to which two entries stand side by side on a phone."""
@@ -69,7 +69,7 @@ def forest(
     Returns:
         A figure with a trace for each of `traces`.
     """
-    row_height = NAME_HEIGHT + lane_height * n_lanes
+    row_height = NAME_HEIGHT + lane_height * n_lanes + SPACE
     named = [len(trace.name) for trace in traces if trace.name is not None]
     columns = 2 if max(named, default=0) <= LEGEND_WIDTH else 1
     top = 60 + 20 * math.ceil(len(named) / columns) if named else 72

@@ -70,22 +70,13 @@ LayerHeadD = Annotated[Float32, Axes(("layer", "head", "d_head"))]
 """(layer head d_head): one vector a head."""
 
 
-MOST_ERRORS = 1000
-
-
 def readable(error: ValidationError) -> str:
-    """Say in one line what pydantic found wrong first, and where; of very many, which take long to list, how many."""
-    if error.error_count() > MOST_ERRORS:
-        return f"{error.error_count()} values are wrong"
+    """Say in one line what pydantic found wrong first, and where."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    try:
-        came = repr(first["input"])
-    except ValueError:  # a whole number of more digits than Python writes out
-        came = "a number of very many digits"
-    came = came if len(came) < 80 else came[:77] + "..."
+    came = " ".join(f"{first['input']!r:.80}".split())
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message} (got {' '.join(came.split())})" if where else message
+    return f"{where}: {message} (got {came})" if where else message
 
 
 SCALARS = ("int", "float", "bool", "str")
@@ -97,12 +88,13 @@ def strict(schema: Any) -> Any:
     Numbers of numpy are taken for what they are.
     """
     if isinstance(schema, list | tuple):
-        return type(schema)(strict(one) for one in schema)
+        return type(schema)(strict(part) for part in schema)
     if not isinstance(schema, dict):
         return schema
     if schema.get("type") in SCALARS and "strict" not in schema:
         return core_schema.no_info_before_validator_function(_of_python, schema | {"strict": True})
-    return {key: one if key in ("default", "metadata", "serialization") else strict(one) for key, one in schema.items()}
+    kept = ("default", "metadata", "serialization")
+    return {key: part if key in kept else strict(part) for key, part in schema.items()}
 
 
 def _of_python(value: object) -> object:
@@ -266,18 +258,11 @@ def split(value: Any, path: tuple[str, ...], arrays: dict[str, Float32]) -> Any:
     return _walk(value, path, lambda child, at: split(child, at, arrays))
 
 
-def join(value: Any, arrays: dict[str, Float32], path: tuple[str, ...] = ()) -> Any:
-    """Put the arrays back where `split` took them out, each out of `arrays` and to its own place.
-
-    Raises:
-        KeyError: An array is not there, or is said to stand in another place than its own.
-    """
+def join(value: Any, arrays: Mapping[str, Float32]) -> Any:
+    """Put the arrays back where `split` took them out; raises KeyError if one is not there."""
     if isinstance(value, dict) and set(value) == {"$array"}:
-        name = ".".join(path)
-        if value["$array"] != name:
-            raise KeyError(f"{name} cannot be the array {value['$array']!r:.80}")
-        return arrays.pop(name)
-    return _walk(value, path, lambda child, at: join(child, arrays, at))
+        return arrays[value["$array"]]
+    return _walk(value, (), lambda child, path: join(child, arrays))
 
 
 def _walk(value: Any, path: tuple[str, ...], visit: Callable[[Any, tuple[str, ...]], Any]) -> Any:

@@ -1,9 +1,9 @@
-"""What a long study has measured so far, on disk, so that an interruption loses only the piece under way."""
+"""On-disk checkpoints for long studies: an interruption loses only the piece under way."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import numpy as np
 from pydantic import model_validator
@@ -92,8 +92,7 @@ def side_by_side(parts: Sequence[Float32], axis: int) -> Float32:
     """Stack what was measured of several tasks along a new axis; shorter last axes (queries) are filled up with 0."""
     widest = max(part.shape[-1] for part in parts)
     padded = [np.pad(p, [*[(0, 0)] * (p.ndim - 1), (0, widest - p.shape[-1])]) for p in parts]
-    found: Float32 = np.stack(padded, axis=axis).astype(np.float32)
-    return found
+    return cast(Float32, np.stack(padded, axis=axis).astype(np.float32))
 
 
 def _refuse_link(folder: Path) -> None:

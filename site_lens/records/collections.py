@@ -1,4 +1,4 @@
-"""Several records of one kind under names, kept in one folder, one pair of files each."""
+"""Collections of records of one kind by name, kept in one folder, one pair of files each."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,14 +53,14 @@ def manifests(folder: str | Path) -> list[Path]:
     """
     most = current_limits().record_files
     try:
-        found = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
+        paths = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
     except ValueError:  # a NUL byte, or half a character, in the name
         return []
     except OSError as error:
         raise StorageError(f"cannot read {folder}: {error.strerror}") from error
-    if len(found) > most:
+    if len(paths) > most:
         raise StorageError(f"{folder} holds more than {most} records; if you trust it, raise Limits.record_files")
-    return found
+    return paths
 
 
 @checked_methods
@@ -76,7 +76,7 @@ class RecordSet(Mapping[str, R], Generic[R]):
     def __init__(self, records: Iterable[R]) -> None:
         self._records: dict[str, R] = {}
         given = list(records)
-        if strange := [one for one in given if not isinstance(one, self.record_class)]:
+        if strange := [record for record in given if not isinstance(record, self.record_class)]:
             raise InputError(
                 f"{type(self).__name__} holds {self.record_class.__name__} records, got {strange[0]!r:.60}"
             )

@@ -1,4 +1,4 @@
-"""Overwrite protection: what a file may be written over, and how; every output of the toolkit goes through here.
+"""Overwrite protection: every output of the toolkit is written here, and replaces its own earlier files alone.
 
 Nothing of others is replaced: no input, no device or pipe, no file that was not written by the toolkit. What it wrote
 is known by a mark in the file itself (records, pages, images) or by `written.sha256`, the list in the folder of a run.
@@ -7,7 +7,6 @@ is known by a mark in the file itself (records, pages, images) or by `written.sh
 import errno
 import os
 import re
-import stat
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -54,25 +53,22 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
         for temporary, path in waiting:
             Path(temporary).replace(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte, or half a character, in a name
-        folder, reason = next(iter(files)).parent, error.strerror if isinstance(error, OSError) else error
-        raise StorageError(f"cannot write to {folder}: {reason}; choose another output folder") from error
+        raise cannot_write(next(iter(files)).parent, error) from error
     finally:
         for temporary, _ in waiting:
             Path(temporary).unlink(missing_ok=True)
 
 
+def cannot_write(folder: Path, error: OSError | ValueError) -> StorageError:
+    """Build the error for a folder that cannot be written."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return StorageError(f"cannot write to {folder}: {reason}; choose another output folder")
+
+
 def refuse_special(path: Path) -> None:
     """Raise OSError if there is something under a path that is no file, whether a link leads to it or not."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP):  # nothing, or a link to nothing, which gives way
-            return
-        raise
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, f"{path} is a folder")
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, f"{path} is a device, a pipe or a socket, and no file")
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, f"{path} is a folder or a device, and no file")
 
 
 def check_writable(folder: str | Path) -> None:
@@ -102,13 +98,11 @@ def check_output(paths: Iterable[Path], known: Known, *, replace: bool = False) 
     """Find out whether `write_output` would refuse; arguments and errors are its own."""
     for path in paths:
         try:
-            there = os.path.lexists(path)
             refuse_special(path)
-            strange = there and not replace and not (path.exists() and known(path))
+            is_strange = os.path.lexists(path) and not replace and not (path.exists() and known(path))
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise StorageError(f"cannot write to {path.parent}: {reason}; choose another output folder") from error
-        if strange:
+            raise cannot_write(path.parent, error) from error
+        if is_strange:
             raise StorageError(
                 f"{path} is there, and site_lens did not write it, or it was changed since; choose another output, or "
                 "move it away"
@@ -129,16 +123,14 @@ def output_path(path: str | Path, known: Known, *, inputs: Iterable[str | Path] 
         InputError: The name is empty, is that of an input, or leads among the records of a run.
         StorageError: There is something that may not be written over.
     """
-    path = named(path)
+    path, sources = named(path), [Path(source) for source in inputs]
     place = Path(os.path.realpath(path))
-    inside = False
-    for one in map(Path, inputs):
-        if is_same(place, one):
-            raise InputError(f"{path} is what is read ({one}); name another output")
-        inside = inside or (one.is_dir() and is_within(place, one))
+    if read := [source for source in sources if is_same(place, source)]:
+        raise InputError(f"{path} is what is read ({read[0]}); name another output")
     if is_within_part(place):
         raise InputError(f"{path} lies among the records of a run, where it would not be read; name another output")
-    check_output([place], known, replace=replace and not inside)
+    is_inside = any(source.is_dir() and is_within(place, source) for source in sources)
+    check_output([place], known, replace=replace and not is_inside)
     return place
 
 
@@ -151,9 +143,9 @@ def named(path: str | Path) -> Path:
 
 def check_apart(folder: Path, inputs: Iterable[str | Path]) -> None:
     """Raise InputError if a folder to be written is, or holds, something that is read, under whatever names."""
-    for one in map(Path, inputs):
-        if os.path.lexists(one) and is_within(Path(os.path.realpath(one)), folder):
-            raise InputError(f"{one} is read, and lies in {folder}, which is written; choose another folder")
+    for source in map(Path, inputs):
+        if os.path.lexists(source) and is_within(Path(os.path.realpath(source)), folder):
+            raise InputError(f"{source} is read, and lies in {folder}, which is written; choose another folder")
     if is_within_part(Path(os.path.realpath(folder)) / "x"):
         raise InputError(f"{folder} lies among the records of a run; choose another folder")
 
@@ -168,7 +160,7 @@ def is_same(path: Path, other: Path) -> bool:
 
 def is_within(path: Path, folder: Path) -> bool:
     """Tell whether a path is a folder or lies in it, whatever they are called."""
-    return any(is_same(one, folder) for one in (path, *path.parents))
+    return any(is_same(above, folder) for above in (path, *path.parents))
 
 
 def is_within_part(place: Path) -> bool:
@@ -206,8 +198,8 @@ def sealed(content: bytes, suffix: str = ".html") -> bytes:
 def is_sealed(path: Path) -> bool:
     """Tell whether a file ends with the digest of all above: it was written by the toolkit, and not changed since."""
     content = _content(path)
-    found = _SEAL.search(content[-200:])
-    return found is not None and found[1].decode() == digest_bytes(content[: len(content) - len(found[0])])
+    seal = _SEAL.search(content[-200:])
+    return seal is not None and seal[1].decode() == digest_bytes(content[: len(content) - len(seal[0])])
 
 
 def _content(path: Path) -> bytes:
@@ -243,28 +235,27 @@ def enter(files: Mapping[Path, bytes]) -> None:
     for path, content in files.items():
         root = root_of(path)
         if root is not None and path.name.isprintable():
-            name = name_in(path, root)
             try:
                 with (root / LISTED).open("a", encoding="utf-8") as stream:
-                    stream.write(f"{digest_bytes(content)}  {name}\n")
+                    stream.write(f"{digest_bytes(content)}  {name_in(path, root)}\n")
             except OSError as error:
-                raise StorageError(f"cannot write to {root}: {error.strerror}; choose another output folder") from error
+                raise cannot_write(root, error) from error
 
 
-def write_list(folder: Path, found: Mapping[str, Iterable[str]]) -> None:
+def write_list(folder: Path, files: Mapping[str, Iterable[str]]) -> None:
     """Write the list of a run's folder anew; raises StorageError."""
-    lines = [f"{digest}  {name}\n" for name, digests in sorted(found.items()) for digest in sorted(digests)]
+    lines = [f"{digest}  {name}\n" for name, digests in sorted(files.items()) for digest in sorted(digests)]
     write_whole({folder / LISTED: "".join(lines).encode()})
 
 
 def listed(folder: Path) -> dict[str, set[str]]:
     """Read the list of a run's folder: every digest that a file had, by path; a line that is none is passed over."""
-    found: dict[str, set[str]] = {}
+    digests: dict[str, set[str]] = {}
     for line in _content(folder / LISTED).decode(errors="replace").splitlines():
         match = re.fullmatch(r"([0-9a-f]{64})  (\S.*)", line)
         if match and not {"..", ""} & set(match[2].split("/")) and not PurePosixPath(match[2]).is_absolute():
-            found.setdefault(match[2], set()).add(match[1])
-    return found
+            digests.setdefault(match[2], set()).add(match[1])
+    return digests
 
 
 def is_listed(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Text of others as it is shown: nothing in it can act on a terminal or turn a line around."""
+"""Escapes of control characters: untrusted text cannot act on a terminal or turn a line around."""
 
 import re
 
@@ -18,4 +18,4 @@ def visible(text: str, *, keep: str = "") -> str:
         text: Any text.
         keep: Characters that may stay though they act, such as the line feed of a text of several lines.
     """
-    return _ACTING.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+    return _ACTING.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)

@@ -73,9 +73,9 @@ def _checked(function: Callable[..., Any], home: str | None) -> Callable[..., An
             parameter = signature.parameters[name]
             if name not in hints:
                 hints[name] = hint_of(parameter, function)
-            for one in value if parameter.kind is parameter.VAR_POSITIONAL else (value,):
-                if one is not parameter.default and not suits(one, hints[name]):
-                    raise _refusal(name, one, hints[name])
+            for item in value if parameter.kind is parameter.VAR_POSITIONAL else (value,):
+                if item is not parameter.default and not suits(item, hints[name]):
+                    raise _refusal(name, item, hints[name])
         return function(*args, **kwargs)
 
     call.__module__ = home or function.__module__  # where pickle looks for it
@@ -111,17 +111,17 @@ def suits(value: Any, hint: Any) -> bool:
     if kind in ITERABLES:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             return False
-        return isinstance(value, Iterator) or all(suits(one, parts[0]) for one in value)
+        return isinstance(value, Iterator) or all(suits(item, parts[0]) for item in value)
     if kind is tuple:
         each = parts[:1] * len(value) if parts[1:] == (...,) and isinstance(value, Sized) else parts
-        is_one = isinstance(value, tuple | list) and len(value) == len(each)
-        return is_one and all(map(suits, value, each))
+        is_tuple = isinstance(value, tuple | list) and len(value) == len(each)
+        return is_tuple and all(map(suits, value, each))
     if isinstance(value, bool) and kind in (int, float):
         return False
     if not isinstance(value, WIDER.get(kind, kind)):
         return False
     keyed = isinstance(value, Mapping) and len(parts) == 2
-    return not keyed or all(suits(key, parts[0]) and suits(one, parts[1]) for key, one in value.items())
+    return not keyed or all(suits(key, parts[0]) and suits(item, parts[1]) for key, item in value.items())
 
 
 def _refusal(name: str, value: object, hint: object) -> InputError:

@@ -1,11 +1,11 @@
-"""The comparison page: two or more head maps, pair by pair, as one offline HTML file."""
+"""Comparison page: two or more head maps, pair by pair, as one offline HTML file."""
 
 from pathlib import Path
 
 from site_lens import plots
 from site_lens.diagnostics.overlap import Overlap
 from site_lens.heads.scores import HeadGates, HeadScores
-from site_lens.report.figures import Embedded, embed
+from site_lens.plots.section import SectionFigure
 from site_lens.report.page import write_page
 
 MOST_PAIRS = 100
@@ -27,35 +27,25 @@ def write_comparison(
         InputError: The path is empty, or lies among the records of a run.
         StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
     """
-    table = overlap.frame().sort_values("jaccard", ascending=False, kind="stable")
-    pairs = [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
-    return write_page(
-        "comparison.html.j2",
-        path,
-        replace=replace,
-        title=title,
-        overlap=overlap,
-        pairs=pairs,
-        shown=MOST_PAIRS,
-        figures=_figures(overlap),
-    )
-
-
-def _figures(overlap: Overlap) -> list[Embedded]:
+    table = overlap.frame()
     figures = [
-        embed("similarity", plots.similarity(overlap), overlap.frame()),
-        embed("layer-profile", plots.layer_profile(overlap), overlap.layer_frame()),
-        embed("overlap-counts", plots.overlap_counts(overlap), overlap.heads_frame()),
+        SectionFigure("similarity", plots.similarity(overlap), table),
+        SectionFigure("layer-profile", plots.layer_profile(overlap), overlap.layer_frame()),
+        SectionFigure("overlap-counts", plots.overlap_counts(overlap), overlap.heads_frame()),
     ]
     if len(overlap.names) == 2:
         first, second = (_record(overlap, i) for i in range(2))
-        title = f"{overlap.names[0]} minus {overlap.names[1]}"
-        figures.insert(0, embed("difference", plots.head_difference(first, second, title=title)))
-    return figures
+        difference = plots.head_difference(first, second, title=" minus ".join(overlap.names))
+        figures.insert(0, SectionFigure("difference", difference))
+    pairs = table.sort_values("jaccard", ascending=False, kind="stable").to_dict("records")
+    return write_page(
+        "comparison.html.j2", path, replace=replace, title=title, overlap=overlap, pairs=pairs, shown=MOST_PAIRS,
+        figures=figures,
+    )  # fmt: skip
 
 
 def _record(overlap: Overlap, i: int) -> HeadScores:
-    values = overlap.scores[i]
+    name, values = overlap.names[i], overlap.scores[i]
     if overlap.gates:
-        return HeadGates(grid=overlap.grid, values=values, task=overlap.names[i])
-    return HeadScores(grid=overlap.grid, values=values, selector=overlap.names[i], meaning="score")
+        return HeadGates(grid=overlap.grid, values=values, task=name)
+    return HeadScores(grid=overlap.grid, values=values, selector=name, meaning="score")

@@ -1,56 +1,47 @@
-"""The headline: mean accuracy by method, and whether SITE beats few-shot prompting, never without the gates alone."""
+"""Headline: mean accuracy by method, and whether SITE beats few-shot prompting, never without the gates alone."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.stats.intervals import Interval
-from site_lens.stats.paired_tests import Paired
 
 SITE = "site"
 
 
 @dataclass(frozen=True, slots=True)
-class MethodMean:
-    """Mean accuracy of one method over the tasks that have it."""
+class Contrast:
+    """SITE against one other method."""
 
-    method: str
-    accuracy: Interval
-    n_tasks: int
-    labelled: str
-    """Labelled rows a task, as a number or a range."""
+    verdict: str
+    """The difference in accuracy with its interval and test, in a sentence."""
+    means: dict[str, Interval]
+    """Mean accuracy of both methods."""
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """SITE, few-shot prompting and the gates alone, on the tasks that have all three."""
+class Headline:
+    """SITE against few-shot prompting and against the gates alone, on the tasks that have all three."""
 
-    reference_name: str
-
-    site: Interval
-    reference: Interval
-    zero: Interval
-    gain: Paired
-    """SITE minus few-shot prompting."""
-    content: Paired
-    """SITE minus the gates alone: what the content of the embedding adds."""
     n_tasks: int
-    verdict: str
-    content_verdict: str
+    contrasts: tuple[Contrast, Contrast]
+    """With few-shot prompting; with the gates alone, which is what the content of the embedding adds."""
 
 
-def method_means(evaluations: Evaluations, metric: Match) -> list[MethodMean]:
-    """Return the mean accuracy of every method, each over the tasks that have it."""
-    found = []
+def method_means(evaluations: Evaluations, metric: Match) -> list[dict[str, Any]]:
+    """Return for every method its mean accuracy over the tasks that have it, their number, and its labelled rows."""
+    means = []
     for method in evaluations.methods:
         having = evaluations.having(method)
-        rows = [one.labelled_rows[one.methods.index(method)] for one in having.values()]
-        labelled = str(rows[0]) if min(rows) == max(rows) else f"{min(rows)} to {max(rows)}"
-        found.append(MethodMean(method, having.mean(method, metric), len(having), labelled))
-    return found
+        rows = {evaluation.labelled_rows[evaluation.methods.index(method)] for evaluation in having.values()}
+        labelled = str(*rows) if len(rows) == 1 else f"{min(rows)} to {max(rows)}"
+        mean = having.mean(method, metric)
+        means.append({"method": method, "accuracy": mean, "n_tasks": len(having), "labelled": labelled})
+    return means
 
 
-def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
+def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
     """Compare SITE with few-shot prompting and with the gates alone, or say which of the three is missing.
 
     Returns:
@@ -59,50 +50,41 @@ def compare(evaluations: Evaluations, metric: Match) -> Comparison | str:
     """
     reference = evaluations.reference
     if reference is None:
-        shown = sorted({one.n_shots for one in evaluations.values()})
+        n_shots = sorted({evaluation.n_shots for evaluation in evaluations.values()})
+        why = "it was not evaluated" if len(n_shots) == 1 else f"tasks were evaluated with {n_shots} demonstrations"
         return (
-            "SITE is not compared with few-shot prompting here: "
-            + ("it was not evaluated" if len(shown) == 1 else f"tasks were evaluated with {shown} demonstrations")
-            + ". Evaluate every task with prompts of equally many demonstrations (n_eval_shots)."
+            f"SITE is not compared with few-shot prompting here: {why}. Evaluate every task with prompts of equally "
+            "many demonstrations (n_eval_shots)."
         )
     prompting = f"{evaluations.evaluated[reference].n_shots}-shot prompting"
     together = evaluations.having(SITE, reference, ZERO_EMBEDDING)
     if not together:
         missing = [name for name in (SITE, reference, ZERO_EMBEDDING) if name not in evaluations.methods]
-        what = (
-            f"{' and '.join(missing)} was not evaluated" if missing else "no task was evaluated with all three methods"
-        )
+        what = f"{' and '.join(missing)} was not evaluated" if missing else "no task was evaluated with all three"
         return (
             f"SITE is not compared with {prompting} here: {what}. The comparison needs {SITE}, {reference} and, "
             f"beside them, {ZERO_EMBEDDING} (gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
         )
-    gain = together.compare(SITE, reference, metric)
-    content = together.compare(SITE, ZERO_EMBEDDING, metric)
-    return Comparison(
-        site=together.mean(SITE, metric),
-        reference_name=reference,
-        reference=together.mean(reference, metric),
-        zero=together.mean(ZERO_EMBEDDING, metric),
-        gain=gain,
-        content=content,
-        n_tasks=len(together),
-        verdict=gain.sentence(
-            "SITE",
-            prompting,
-            above=f"SITE beats {prompting}",
-            below=f"SITE falls short of {prompting}",
-        ),
-        content_verdict=content.sentence(
-            "SITE",
+    meanings = {
+        reference: (prompting, f"SITE beats {prompting}", f"SITE falls short of {prompting}"),
+        ZERO_EMBEDDING: (
             "the gates alone",
-            above="The content of the task embedding adds to the gates",
-            below="The gates alone do better than SITE",
+            "The content of the task embedding adds to the gates",
+            "The gates alone do better than SITE",
         ),
-    )
+    }
+    contrasts = [
+        Contrast(
+            verdict=together.compare(SITE, method, metric).sentence("SITE", name, above=above, below=below),
+            means={each: together.mean(each, metric) for each in (SITE, method)},
+        )
+        for method, (name, above, below) in meanings.items()
+    ]
+    return Headline(n_tasks=len(together), contrasts=(contrasts[0], contrasts[1]))
 
 
 def interval_basis(n_tasks: int) -> str:
-    """Say what an interval of a mean over tasks speaks of."""
+    """Return what an interval of a mean over tasks speaks of."""
     if n_tasks == 1:
         return "one task; 95% intervals over its test queries"
     return f"mean over {n_tasks} tasks, each counting once; 95% t intervals over tasks"

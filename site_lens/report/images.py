@@ -1,22 +1,18 @@
-"""Figures as image files, drawn by kaleido in a browser of this machine; nothing is asked of the network."""
+"""Image files of figures, drawn by kaleido in a browser of this machine; nothing is asked of the network."""
 
-import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import plotly.graph_objects as go
 
 from site_lens.plots.theme import least_width
-from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_bytes
 from site_lens.records.outputs import check_writable, is_sealed, named, output_path, sealed, write_output
-from site_lens.report.figures import Embedded
-from site_lens.report.report import report_parts
+from site_lens.report.report import report_figures
 from site_lens.runs.run import Run
 
 ImageFormat = Literal["png", "svg", "pdf"]
@@ -49,8 +45,7 @@ def write_image(figure: go.Figure, path: str | Path, *, width: int | None = None
     kind = path.suffix.lower().removeprefix(".")
     if kind not in get_args(ImageFormat):
         raise InputError(f"{path} ends in none of .png, .svg and .pdf, the kinds of image that can be drawn")
-    wide = width or figure.layout.width or _width(least_width(figure))
-    _draw({path: _Drawing(figure.to_dict(), kind, int(wide))}, replace=replace)
+    _draw({path: (figure, int(width or figure.layout.width or _width(least_width(figure))))}, replace=replace)
     return path
 
 
@@ -76,52 +71,20 @@ def write_images(run: Run, folder: str | Path, *, format: ImageFormat = "svg", r
     if format not in get_args(ImageFormat):
         raise InputError(f"unknown image format {format!r}; choose one of {', '.join(get_args(ImageFormat))}")
     folder = named(folder)
-    parts = report_parts(run)
-    by_fit = zip(run.fits, parts.pop("fit_figures"), strict=True)
-    drawn = {f"fits/{file_name(key)}-{what}": figure for key, figures in by_fit for what, figure in figures.items()}
-    shown = [figure for figure in _embedded(parts) if figure.size != "narrow"]  # the wide one shows the same
-    drawn |= {figure.id.removesuffix("-wide"): figure for figure in shown}
-    drawings = {
-        folder / f"{name}.{format}": _Drawing(json.loads(figure.json), format, _width(figure.least_width))
-        for name, figure in drawn.items()
-        if figure is not None
-    }
-    _draw(drawings, replace=replace)
-    return list(drawings)
-
-
-def _embedded(part: Any) -> Iterator[Embedded]:
-    """Find the figures in a part of a page, however deep in lists, mappings and dataclasses they are."""
-    if isinstance(part, Embedded):
-        yield part
-    elif is_dataclass(part):
-        for field in fields(part):
-            yield from _embedded(getattr(part, field.name))
-    elif isinstance(part, Mapping | list | tuple):
-        for one in part.values() if isinstance(part, Mapping) else part:
-            yield from _embedded(one)
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """A figure as plotly's JSON, and how to draw it."""
-
-    figure: dict[str, Any]
-    format: str
-    width: int
-
-    def into(self, path: Path) -> dict[str, Any]:
-        """Say it in kaleido's words."""
-        scale = PNG_SCALE if self.format == "png" else 1
-        return {"fig": self.figure, "path": path, "opts": {"format": self.format, "width": self.width, "scale": scale}}
+    figures = {folder / f"{name}.{format}": part.figure for name, part in report_figures(run).items()}
+    _draw({path: (figure, _width(least_width(figure))) for path, figure in figures.items()}, replace=replace)
+    return list(figures)
 
 
 def _width(least: int | None) -> int:
     return max(WIDTH, least or 0)
 
 
-def _draw(drawings: Mapping[Path, _Drawing], *, replace: bool) -> None:
-    """Draw all figures in one browser, then put every file in its place; whether it may go there is asked first."""
+def _draw(drawings: Mapping[Path, tuple[go.Figure, int]], *, replace: bool) -> None:
+    """Draw all figures, each with its width, in one browser, then put every file in its place.
+
+    Whether the files may go there is asked first.
+    """
     targets = {path: output_path(path, is_sealed, replace=replace) for path in drawings}
     for folder in {path.parent for path in targets.values()}:
         check_writable(folder)
@@ -131,11 +94,16 @@ def _draw(drawings: Mapping[Path, _Drawing], *, replace: bool) -> None:
     except ImportError as error:
         raise InputError('images need kaleido; install it with: pip install "site_lens[images]"') from error
     with tempfile.TemporaryDirectory() as scratch:
-        places = {path: Path(scratch) / f"{i}.{drawing.format}" for i, (path, drawing) in enumerate(drawings.items())}
-        asked = [drawing.into(places[path]) for path, drawing in drawings.items()]
+        kinds = {path: path.suffix.lower().removeprefix(".") for path in drawings}
+        places = {path: Path(scratch) / f"{i}.{kind}" for i, (path, kind) in enumerate(kinds.items())}
+        jobs = [
+            {"fig": figure.to_dict(), "path": places[path],
+             "opts": {"format": kinds[path], "width": width, "scale": PNG_SCALE if kinds[path] == "png" else 1}}
+            for path, (figure, width) in drawings.items()
+        ]  # fmt: skip
         try:
             # MathJax alone would come from the network; none of our figures uses it.
-            errors = write_fig_from_object_sync(asked, kopts={"mathjax": False})
+            errors = write_fig_from_object_sync(jobs, kopts={"mathjax": False})
         except ChromeNotFoundError as error:
             raise InputError(
                 "images are drawn by Chrome or Chromium, and none was found; install one (on Debian: apt-get install "
@@ -148,17 +116,17 @@ def _draw(drawings: Mapping[Path, _Drawing], *, replace: bool) -> None:
             ) from error
         if errors:
             raise errors[0]
-        images = {path: _settled(place.read_bytes()) for path, place in places.items()}
+        images = {path: _with_fixed_ids(place.read_bytes()) for path, place in places.items()}
     files = {targets[path]: sealed(image, path.suffix.lower()) for path, image in images.items()}
     write_output(files, is_sealed, replace=replace)
 
 
-def _settled(image: bytes) -> bytes:
+def _with_fixed_ids(image: bytes) -> bytes:
     """Put digests into the places of the random ids that plotly gives an SVG: the same figure is the same file."""
-    found = list(dict.fromkeys(re.findall(rb'(?: id="defs-| trace)([0-9a-f]{6})"', image)))
-    if not image.startswith(b"<svg") or not found:
+    random = list(dict.fromkeys(re.findall(rb'(?: id="defs-| trace)([0-9a-f]{6})"', image)))
+    if not image.startswith(b"<svg") or not random:
         return image
-    ids = re.compile(rb"(?<=[a-z-])(" + b"|".join(found) + rb")")
+    ids = re.compile(rb"(?<=[a-z-])(" + b"|".join(random) + rb")")
     rest = digest_bytes(ids.sub(b"", image))
-    settled = {one: digest_bytes(f"{rest}{i}".encode())[:6].encode() for i, one in enumerate(found)}
-    return ids.sub(lambda match: settled[match[1]], image)
+    fixed = {name: digest_bytes(f"{rest}{i}".encode())[:6].encode() for i, name in enumerate(random)}
+    return ids.sub(lambda match: fixed[match[1]], image)

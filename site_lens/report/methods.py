@@ -1,18 +1,20 @@
-"""What the report says of many methods: which are better than which, with how much data and at what cost."""
+"""Section on methods: which are better than which, with how much data and at what cost."""
 
 from dataclasses import dataclass
-
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from site_lens import plots
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.method_table import MacroDifference, MethodSummary, MethodTable
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.methods.tabulate import default_references, method_table
+from site_lens.plots.section import SectionFigure
 from site_lens.records.errors import InputError
-from site_lens.report.figures import Embedded, embed, in_script, table_json
 from site_lens.report.headline import SITE
-from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT
+from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +22,9 @@ class Against:
     """A method against a reference: over tasks, and the tasks in which the exact test finds it better or worse."""
 
     difference: MacroDifference
-    found: bool
-    """Whether the verdict says that there is a difference."""
+    verdict: Verdict
     n_better: int
     n_worse: int
-
-
-@dataclass(frozen=True, slots=True)
-class MethodRow:
-    """One line of the table of methods."""
-
-    summary: MethodSummary
-    against: tuple[Against | None, ...]
-    """In the order of the references; None against itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +34,15 @@ class Methods:
     table: MethodTable
     verdicts: list[str]
     """What is better than SITE, on equal data and otherwise, in sentences."""
-    rows: list[MethodRow]
-    has_costs: bool
-    means: Embedded
-    labelled: Embedded
-    tests: Markup
-    """Numbers of the tests on every task."""
+    rows: list[tuple[MethodSummary, list[Against | None]]]
+    """Every method, against each reference; None against itself."""
+    figures: tuple[SectionFigure, SectionFigure]
+    """Mean accuracies; accuracies by labelled rows."""
+    tests: "pd.DataFrame"
+    """Tests on every task."""
 
 
-def compare_rivals(evaluations: Evaluations | None, metric: Match = "first_token") -> Methods | str | None:
+def methods_section(evaluations: Evaluations | None, metric: Match = "first_token") -> Methods | str | None:
     """Return the section on methods, a sentence on why they cannot be compared, or None where nothing is there to.
 
     References are few-shot prompting and SITE, as far as they were evaluated.
@@ -64,37 +56,30 @@ def compare_rivals(evaluations: Evaluations | None, metric: Match = "first_token
         table = method_table(evaluations, against, metric=metric)
     except InputError as why:  # no task has all methods: the sections on single tasks are all there is to say
         return f"The methods are not compared over tasks: {why}."
-    return Methods(
-        table=table,
-        verdicts=verdicts(table),
-        rows=_rows(table),
-        has_costs=any(one.query_seconds is not None for one in table.summaries),
-        means=embed("method-means", plots.method_means(table), table.frame()),
-        labelled=embed("labelled-rows", plots.labelled_rows(table), table.means_frame()),
-        tests=in_script(table_json(table.tests_frame())),
-    )
+    means = SectionFigure("method-means", plots.method_means(table), table.frame())
+    labelled = SectionFigure("labelled-rows", plots.labelled_rows(table), table.means_frame())
+    return Methods(table, verdicts(table), _rows(table), (means, labelled), table.tests_frame())
 
 
 def verdicts(table: MethodTable) -> list[str]:
     """Say which methods are better than SITE, which are not told apart from it, and what equal data gives."""
+    ranked = table.ranked()
+    best = [method.method for method in ranked if method.value == ranked[0].value]
+    highest = f"Highest mean accuracy: {' and '.join(best)}, {ranked[0].value:.3f}."
     if SITE not in table.methods or SITE not in table.against:
-        return [_best(table)]
-    judged = {one.method: table.verdict(one.method, SITE) for one in table.ranked() if one.method != SITE}
+        return [highest]
+    judged = {method.method: table.verdict(method.method, SITE) for method in ranked if method.method != SITE}
     if "too few" in judged.values():
         n = f"{table.n_drawn(SITE)} {table.over}"
-        return [
-            _best(table),
-            f"No verdict on SITE's rivals from {n}: it takes {FEWEST[table.over]}.",
-            _equal_data(table),
-        ]
-    named: dict[str | None, list[str]] = {verdict: [] for verdict in ("above", "below", "not found")}
-    for method, verdict in judged.items():
-        named[verdict].append(_named(table.of(method)))
-    lines = [_best(table)]
-    if named["above"]:
-        lines.append(f"Better than SITE: {', '.join(named['above'])}.")
-    if named["not found"]:
-        lines.append(f"No difference from SITE found, with 95% intervals: {', '.join(named['not found'])}.")
+        few = f"No verdict on SITE's rivals from {n}: it takes {FEWEST[table.over]}."
+        return [highest, few, _equal_data(table)]
+    lines = [highest]
+    for verdict, words in (
+        ("above", "Better than SITE"),
+        ("not found", "No difference from SITE found, with 95% intervals"),
+    ):
+        named = [_described(table.of(method)) for method, found in judged.items() if found == verdict]
+        lines += [f"{words}: {', '.join(named)}."] if named else []
     if judged.get(ZERO_EMBEDDING) in ("above", "not found"):
         lines.append(
             f"The gates alone ({ZERO_EMBEDDING}) are among these: that SITE's accuracy comes from the content of its "
@@ -103,17 +88,10 @@ def verdicts(table: MethodTable) -> list[str]:
     return [*lines, _equal_data(table)]
 
 
-def _named(one: MethodSummary) -> str:
-    over = one.over(SITE)
+def _described(method: MethodSummary) -> str:
+    over = method.over(SITE)
     between = "" if over is None else f" ({over.value:+.3f} [{over.low:+.3f}, {over.high:+.3f}]"
-    return f"{one.method}{between}, {one.most_rows} labelled rows)"
-
-
-def _best(table: MethodTable) -> str:
-    first, *others = table.ranked()
-    tied = [one.method for one in others if one.value == first.value]
-    names = " and ".join([first.method, *tied])
-    return f"Highest mean accuracy: {names}, {first.value:.3f}."
+    return f"{method.method}{between}, {method.most_rows} labelled rows)"
 
 
 def _equal_data(table: MethodTable) -> str:
@@ -128,17 +106,18 @@ def _equal_data(table: MethodTable) -> str:
     )
 
 
-def _rows(table: MethodTable) -> list[MethodRow]:
+def _rows(table: MethodTable) -> list[tuple[MethodSummary, list[Against | None]]]:
     tests = table.tests_frame()
     tests = tests[tests["task"].isin(table.shared) & (tests["q_value"] < SIGNIFICANT)]
-    n_better = tests[tests["difference"] > 0].groupby(["reference", "method"]).size().to_dict()
-    n_worse = tests[tests["difference"] < 0].groupby(["reference", "method"]).size().to_dict()
+    n_better, n_worse = (
+        tests[sign * tests["difference"] > 0].groupby(["reference", "method"]).size().to_dict() for sign in (1, -1)
+    )
 
-    def against(one: MethodSummary, reference: str) -> Against | None:
-        over, pair = one.over(reference), (reference, one.method)
+    def against(method: MethodSummary, reference: str) -> Against | None:
+        over, pair = method.over(reference), (reference, method.method)
         if over is None:
             return None
-        found = table.verdict(one.method, reference) in ("above", "below")
-        return Against(over, found, n_better.get(pair, 0), n_worse.get(pair, 0))
+        verdict = table.verdict(method.method, reference)
+        return Against(over, verdict, n_better.get(pair, 0), n_worse.get(pair, 0))
 
-    return [MethodRow(one, tuple(against(one, reference) for reference in table.against)) for one in table.ranked()]
+    return [(method, [against(method, reference) for reference in table.against]) for method in table.ranked()]

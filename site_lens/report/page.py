@@ -1,4 +1,4 @@
-"""What every page of ours has: escaped text, one style, scripts of its own only, and nothing from the network."""
+"""Offline pages: escaped text, one style, scripts of their own only, and nothing from the network."""
 
 import base64
 import hashlib
@@ -11,10 +11,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from site_lens._version import __version__
+from site_lens.plots.theme import least_width
 from site_lens.records.assets import ASSETS, asset
 from site_lens.records.errors import InputError
 from site_lens.records.outputs import is_sealed, output_path, sealed, write_output
 from site_lens.records.terminal_escape import visible
+from site_lens.report.figures import attention_json, figure_json, table_json
 from site_lens.runs.run_folder import is_report
 
 
@@ -54,10 +56,16 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters["isolated"] = _isolated
-    environment.filters["breakable"] = lambda name: Markup(_isolated(name).replace("_", Markup("_<wbr>")))
-    environment.filters["number"] = lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-    environment.filters["signed"] = lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+    environment.filters |= {
+        "isolated": _isolated,
+        "breakable": lambda name: Markup(_isolated(name).replace("_", Markup("_<wbr>"))),
+        "number": lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}"),
+        "signed": lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"),
+        "figure_json": figure_json,
+        "table_json": table_json,
+        "attention_json": attention_json,
+        "least_width": least_width,
+    }
     return environment
 
 

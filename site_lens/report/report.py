@@ -11,22 +11,20 @@ from site_lens.diagnostics.convergence import check_convergence
 from site_lens.diagnostics.diagnosis import Diagnosis
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import CONTENTS
+from site_lens.plots.section import SectionFigure
 from site_lens.records.base import Record
+from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError
 from site_lens.report import facts, wording
 from site_lens.report.across_tasks import across_tasks
-from site_lens.report.figures import Embedded, attention_views, embed
 from site_lens.report.headline import compare, interval_basis, method_means
-from site_lens.report.methods import compare_rivals
+from site_lens.report.methods import Methods, methods_section
 from site_lens.report.page import write_page
-from site_lens.report.selectors import compare_ways
-from site_lens.report.studies import study_blocks
+from site_lens.report.selectors import Selectors, selectors_section
+from site_lens.report.studies import study_sections
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFit, SiteFits
 from site_lens.studies.content_controls.result import ContentControls
-
-WIDE, NARROW = 4, 2
-"""Head maps in a row on a wide page and on a phone; the style sheet shows one of the two figures."""
 
 
 def write_report(
@@ -80,54 +78,74 @@ def report_parts(run: Run) -> dict[str, Any]:
     """
     if not run.fits:
         raise InputError("there are no fits to report; fit some tasks first, for example with fit_site(model, tasks)")
+    evaluations = run.evaluations or Evaluations([])
     return {
-        "samples": {
-            task: attention_views(i, sample) for i, (task, sample) in enumerate(run.attention.items(), start=1)
-        },
-        **_summary(run.fits, run.evaluations or None),
+        "samples": {task: (i, sample) for i, (task, sample) in enumerate(run.attention.items(), start=1)},
+        **_accuracies(evaluations),
+        "facts": [facts.fit_facts(key, fit) for key, fit in run.fits.items()],
+        "n_tasks": len({fit.task for fit in run.fits.values()}),
+        "settings": facts.common_settings(run.fits),
+        "models": facts.models(run.fits),
+        "cautions": facts.cautions(run.fits, evaluations),
+        "notes": dict.fromkeys(f"{task}: {note}" for task, each in evaluations.items() for note in each.notes),
+        "words": wording,
+        "statuses": STATUSES,
         **_diagnosis(run),
-        **_figures(run),
-        "rivals": compare_rivals(run.evaluations),
-        "ways": compare_ways(run.scores),
-        "studies": study_blocks(_with_content(run)),
+        "map_figure": SectionFigure("head-maps", plots.head_maps(run.fits), run.fits.frame()),
+        "controls": [_control(name, fits) for name, fits in run.controls.items() if fits],
+        "across": across_tasks(run.fits),
+        "fit_figures": [_of_fit(i, fit, run.fits) for i, fit in enumerate(run.fits.values(), start=1)],
+        "rivals": methods_section(run.evaluations),
+        "ways": selectors_section(run.scores),
+        "studies": study_sections(_with_content(run)),
     }
+
+
+def report_figures(run: Run) -> dict[str, SectionFigure]:
+    """Return every figure of a report by name; those of one fit are called `fits/<fit>-<figure>`.
+
+    Raises:
+        InputError: There are no fits.
+    """
+    parts = report_parts(run)
+    figures = [parts["accuracy_figure"], parts["map_figure"], *(control["figure"] for control in parts["controls"])]
+    figures += [figure for section in parts["across"] + parts["studies"] for figure in section.figures]
+    figures += parts["rivals"].figures if isinstance(parts["rivals"], Methods) else ()
+    figures += [parts["ways"].figure] if isinstance(parts["ways"], Selectors) else []
+    of_fits = {
+        f"fits/{file_name(key)}-{name}": figure
+        for key, figures_of_fit in zip(run.fits, parts["fit_figures"], strict=True)
+        for name, figure in figures_of_fit.items()
+    }
+    return {figure.name: figure for figure in figures if figure is not None} | of_fits
 
 
 def _with_content(run: Run) -> dict[str, Record]:
     """Return the studies of a run, and what its evaluations say of the embedding's content where controls tell."""
-    measured = run.evaluations
-    if not measured or any(isinstance(one, ContentControls) for one in run.studies.values()):
+    evaluations = run.evaluations
+    if not evaluations or any(isinstance(study, ContentControls) for study in run.studies.values()):
         return run.studies
-    shared = set.intersection(*(set(one.methods) for one in measured.values()))
-    prompting = {"zero_shot", measured.reference}
-    if not prompting | {"site"} <= shared or len(shared & set(CONTENTS)) < 2:  # gates alone stand in the headline
+    shared = set.intersection(*(set(evaluation.methods) for evaluation in evaluations.values()))
+    needed = {"zero_shot", evaluations.reference, "site"}
+    if not needed <= shared or len(shared & set(CONTENTS)) < 2:  # gates alone stand in the headline
         return run.studies
-    return run.studies | {"content": ContentControls.of(measured)}
+    return run.studies | {"content": ContentControls.of(evaluations)}
 
 
-def _summary(fits: SiteFits, evaluations: Evaluations | None) -> dict[str, Any]:
-    """Return everything of the page that is text or a table."""
-    scored: dict[str, Any] = {"metrics": [], "means": [], "comparison": None, "basis": "", "tables": {}}
-    if evaluations is not None:
-        metrics = [m for m in facts.measured(evaluations) if m != "prefix"]  # the published count is in the CSV
-        scored = {
-            "metrics": metrics,
-            "means": method_means(evaluations, metrics[0]),
-            "comparison": compare(evaluations, metrics[0]),
-            "basis": interval_basis(len(evaluations)),
-            "tables": {metric: facts.accuracy_table(evaluations, metric) for metric in metrics},
-        }
-    return scored | {
+def _accuracies(evaluations: Evaluations) -> dict[str, Any]:
+    """Return the parts on evaluations; empty ones where there are none."""
+    if not evaluations:
+        return {"evaluations": None, "methods": (), "metrics": [], "accuracy_figure": None}
+    metrics = [m for m in facts.measured_metrics(evaluations) if m != "prefix"]  # the published count is in the CSV
+    return {
         "evaluations": evaluations,
-        "methods": evaluations.methods if evaluations else (),
-        "facts": [facts.fit_facts(key, fit) for key, fit in fits.items()],
-        "n_tasks": len({fit.task for fit in fits.values()}),
-        "settings": facts.common_settings(fits),
-        "models": facts.models(fits),
-        "cautions": facts.cautions(fits, evaluations),
-        "notes": facts.notes(fits, evaluations),
-        "words": wording,
-        "statuses": STATUSES,
+        "methods": evaluations.methods,
+        "metrics": metrics,
+        "means": method_means(evaluations, metrics[0]),
+        "headline": compare(evaluations, metrics[0]),
+        "basis": interval_basis(len(evaluations)),
+        "tables": {metric: facts.accuracy_table(evaluations, metric) for metric in metrics},
+        "accuracy_figure": SectionFigure("accuracy", plots.accuracy(evaluations), evaluations.results()),
     }
 
 
@@ -135,66 +153,41 @@ def _diagnosis(run: Run) -> dict[str, Any]:
     """Return what failed, the tasks warned of by check, and the findings of each task."""
     grids = dict.fromkeys(fit.gates.grid for fit in run.fits.values())
     parts = [SiteFits(fit for fit in run.fits.values() if fit.gates.grid == grid) for grid in grids]
-    found = Diagnosis(findings=[one for fits in parts for one in diagnose(replace(run, fits=fits)).findings])
+    findings = [finding for fits in parts for finding in diagnose(replace(run, fits=fits)).findings]
+    diagnosis = Diagnosis(findings=findings)
     warned: dict[str, list[str]] = {}
-    for finding in found.having("warn"):
+    for finding in diagnosis.having("warn"):
         warned.setdefault(finding.code, []).append(finding.task)
-    return {"failed": found.having("fail"), "warned": warned, "diagnosis": found}
+    return {"failed": diagnosis.having("fail"), "warned": warned, "diagnosis": diagnosis}
 
 
-def _figures(run: Run) -> dict[str, Any]:
-    """Return every figure of the page, drawn but not yet shown."""
-    controls = [
-        {
-            "name": name,
-            "facts": [facts.fit_facts(key, fit) for key, fit in fits.items()],
-            "figures": _small_multiples(f"{name}-maps", fits),
-        }
-        for name, fits in run.controls.items()
-        if fits
-    ]
-    measured = run.evaluations
+def _control(name: str, fits: SiteFits) -> dict[str, Any]:
     return {
-        "accuracy_figure": embed("accuracy", plots.accuracy(measured), measured.results()) if measured else None,
-        "map_figures": _small_multiples("head-maps", run.fits),
-        "controls": controls,
-        "across": across_tasks(run.fits),
-        "fit_figures": [_of_fit(i, fit, run.fits) for i, fit in enumerate(run.fits.values(), start=1)],
+        "name": name,
+        "facts": [facts.fit_facts(key, fit) for key, fit in fits.items()],
+        "figure": SectionFigure(f"{name}-maps", plots.head_maps(fits), fits.frame()),
     }
 
 
-def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, Embedded | None]:
+def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, SectionFigure]:
     """Return the figures of one fit; the spread over seeds stands with the first fit of a task and settings."""
-    several = [one for one in fits.of(fit.task) if _same_but_seed(one, fit)]
-    first = len(several) > 1 and several[0] is fit
-    has_steps = bool(fit.trace.eval_steps)
-    return {
-        "map": embed(f"head-map-{i}", plots.head_map(fit), fit.frame()),
-        "training": embed(f"training-{i}", plots.training(fit), fit.trace_frame()),
-        "paths": embed(f"paths-{i}", plots.alpha_paths(fit), facts.paths_table(fit)) if has_steps else None,
-        "histogram": embed(f"histogram-{i}", plots.alpha_histogram(fit), check_convergence(fit).frame())
-        if has_steps
-        else None,
-        "spread": embed(f"spread-{i}", plots.alpha_spread(several), facts.spread_table(several)) if first else None,
+    seeds = [other for other in fits.of(fit.task) if _same_but_seed(other, fit)]
+    drawn = {
+        "map": ("head-map", plots.head_map(fit), fit.frame()),
+        "training": ("training", plots.training(fit), fit.trace_frame()),
     }
+    if fit.trace.eval_steps:
+        drawn["paths"] = "paths", plots.alpha_paths(fit), facts.paths_table(fit)
+        drawn["histogram"] = "histogram", plots.alpha_histogram(fit), check_convergence(fit).frame()
+    if len(seeds) > 1 and seeds[0] is fit:
+        drawn["spread"] = "spread", plots.alpha_spread(seeds), facts.spread_table(seeds)
+    return {key: SectionFigure(f"{name}-{i}", figure, table) for key, (name, figure, table) in drawn.items()}
 
 
-def _same_but_seed(one: SiteFit, other: SiteFit) -> bool:
-    models = (one.embedding.model, other.embedding.model)
+def _same_but_seed(fit: SiteFit, other: SiteFit) -> bool:
+    model, same = fit.embedding.model, other.embedding.model
     return (
-        models[0].grid == models[1].grid
-        and models[0].weights_digest == models[1].weights_digest
-        and one.config.replace(seed=other.seed) == other.config
+        model.grid == same.grid
+        and model.weights_digest == same.weights_digest
+        and fit.config.replace(seed=other.seed) == other.config
     )
-
-
-def _small_multiples(name: str, fits: SiteFits) -> list[Embedded]:
-    return [
-        embed(
-            f"{name}-{size}",
-            plots.head_maps(fits, columns=columns),
-            fits.frame() if size == "wide" else None,
-            size=size,
-        )
-        for size, columns in (("wide", WIDE), ("narrow", NARROW))
-    ]

@@ -1,4 +1,4 @@
-"""What the report says of ways to find heads: which agree with SITE's alphas, and how far beyond chance."""
+"""Section on ways to find heads: which agree with SITE's alphas, and how far beyond chance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 from site_lens import plots
 from site_lens.diagnostics.selector_agreement import SelectorAgreement, SelectorFacts, compare_selectors
 from site_lens.heads.scores import ScoresByTask
+from site_lens.plots.section import SectionFigure
 from site_lens.records.errors import InputError, MismatchError
-from site_lens.report.figures import Embedded, embed
 from site_lens.report.headline import SITE
 
 MOST_TASKS = 0.5
@@ -41,10 +41,10 @@ class Selectors:
     agreement: SelectorAgreement
     lines: list[str]
     rows: list[SelectorRow]
-    figure: Embedded
+    figure: SectionFigure
 
 
-def compare_ways(scores: Mapping[str, ScoresByTask]) -> Selectors | str | None:
+def selectors_section(scores: Mapping[str, ScoresByTask]) -> Selectors | str | None:
     """Return the section on ways to find heads, a sentence on why there is none, or None where fewer than two are."""
     if len(scores) < 2:
         return None
@@ -57,7 +57,7 @@ def compare_ways(scores: Mapping[str, ScoresByTask]) -> Selectors | str | None:
         agreement=agreement,
         lines=_with_site(agreement) + _cautions(agreement),
         rows=[_row(agreement, i) for i in range(len(agreement.selectors))],
-        figure=embed("selector-agreement", plots.selector_agreement(agreement), agreement.frame()),
+        figure=SectionFigure("selector-agreement", plots.selector_agreement(agreement), agreement.frame()),
     )
 
 

@@ -6,8 +6,6 @@ from site_lens.plots.section import Section
 from site_lens.records.base import Record
 from site_lens.records.errors import InputError
 from site_lens.records.study_registry import STUDIES, imported
-from site_lens.report.across_tasks import Block
-from site_lens.report.figures import embed
 
 
 def study_sections(studies: Mapping[str, Record]) -> list[Section]:
@@ -24,17 +22,4 @@ def study_sections(studies: Mapping[str, Record]) -> list[Section]:
         section
         for name, study in studies.items()
         for section in imported(STUDIES[study.kind].sections)(name, study, studies)
-    ]
-
-
-def study_blocks(studies: Mapping[str, Record]) -> list[Block]:
-    """Return the sections with their figures as the page embeds them."""
-    return [
-        Block(
-            section.heading,
-            section.lines,
-            [embed(part.name, part.figure, part.table) for part in section.figures],
-            section.notes,
-        )
-        for section in study_sections(studies)
     ]

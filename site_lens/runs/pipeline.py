@@ -21,8 +21,8 @@ from site_lens.methods.registry import (
     TASK_AGNOSTIC,
     ZERO_EMBEDDING,
 )
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.runs.run import Run

@@ -68,7 +68,7 @@ def read_mark(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     try:
-        said = parse_json(content, MARK_BYTES)
+        said = parse_json(content)
     except ValueError:
         return {"key": content}
     return said if isinstance(said, dict) else {"key": content}

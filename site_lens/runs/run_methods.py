@@ -17,8 +17,8 @@ from site_lens.methods.registry import (
     fit_method,
     registered_name,
 )
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.records.progress import progress_bar

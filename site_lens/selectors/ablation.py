@@ -10,7 +10,7 @@ from site_lens.activations.prefill import prompt_batches
 from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import Head
 from site_lens.heads.scores import HeadScores
-from site_lens.models.protocol import Edit
+from site_lens.models.hooks import Edit
 from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.indirect_effect import on_grid, one_head_each
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.heads.scores import HeadScores
-from site_lens.models.protocol import Batch
+from site_lens.models.batch import Batch
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.indirect_effect import on_grid

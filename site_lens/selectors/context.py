@@ -16,7 +16,8 @@ from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefill import prompt_batches
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from site_lens.heads.scores import ScoresByTask
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import SELECTORS, registered_scores

@@ -12,9 +12,9 @@ from site_lens.activations.capture import ADVICE, captured
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.heads.scores import HeadGates
+from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import FitError, InputError
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits, SiteTrace

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from site_lens.activations.hf_models import find_projections, plain_identity
 from site_lens.activations.injection import injection
-from site_lens.models.hooks import editing
+from site_lens.models.hooks import edit_hook
 from site_lens.records.errors import InputError, ModelError
 from site_lens.records.terminal_escape import visible
 from site_lens.site.fit import Pair, SiteFit, gates_and_embedding
@@ -224,7 +224,7 @@ class Deployment:
                 alphas[rows], self._embeddings, rows, heads_per_layer=self._heads_per_layer, rule=rule, column=column
             )
             for edit in edits:
-                call.edits.setdefault(edit.layer, []).append(editing(edit, self._heads_per_layer[edit.layer]))
+                call.edits.setdefault(edit.layer, []).append(edit_hook(edit, self._heads_per_layer[edit.layer]))
         call.waiting = set(call.edits)
 
     def _fit_of_row(self, n_rows: int) -> Int[Tensor, " #row"]:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from site_lens.activations.capture import nonfinite_layers
 from site_lens.activations.injection import injection
 from site_lens.activations.prefill import PrefixSchedule
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.records.base import Float32
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar

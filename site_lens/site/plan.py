@@ -9,7 +9,7 @@ from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefill import Indices as Indices
 from site_lens.activations.queries import first_tokens
 from site_lens.heads.scores import HeadGates
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.hashing import seed_stream

@@ -13,6 +13,9 @@ or -1.
 """
 
 import math
+import struct
+import warnings
+import zipfile
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
@@ -32,7 +35,13 @@ from site_lens.records.outputs import output_path, write_output
 from site_lens.tasks.prompt_template import PromptTemplate
 
 OVERHEAD_BYTES = 2**20
-"""What a file may hold beyond its numbers; `torch.save` adds a few kB."""
+"""Bytes that a file may hold beyond its numbers; `torch.save` adds a few kB."""
+
+DAMAGE = (
+    zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError, TypeError, LookupError,
+    AttributeError, ArithmeticError, AssertionError,
+)  # fmt: skip
+"""Errors that `zipfile` and `torch.load` raise on damaged files."""
 
 
 def read_published_embedding(
@@ -58,7 +67,7 @@ def read_published_embedding(
         template: The template of the prompts; the paper's when None.
 
     Raises:
-        StorageError: The file cannot be read, is no tensor, is too large, or would run code when it is unpickled.
+        StorageError: The file cannot be read, is no tensor, or would run code when it is unpickled.
         MismatchError: The tensor is not (layer head 1 d_head) of this model, or the model's value biases are folded.
     """
     if model.processing != "raw":
@@ -91,7 +100,7 @@ def read_published_alphas(
             code may; those of the published code hold alpha.
 
     Raises:
-        StorageError: The file cannot be read, is no tensor, is too large, or would run code when it is unpickled.
+        StorageError: The file cannot be read, is no tensor, or would run code when it is unpickled.
         MismatchError: The tensor is not (layer head) of this grid.
         InputError: A number lies outside [0, 1] and is said to be an alpha.
     """
@@ -130,33 +139,42 @@ def write_published_alphas(gates: HeadGates, path: str | Path, *, replace: bool 
 
 
 def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
-    """Read the one tensor of a file without running any code that the file may hold."""
+    """Read the one tensor of a file of `torch.save` without running any code that the file may hold."""
+    most = 8 * math.prod(shape) + OVERHEAD_BYTES  # 8 bytes: float64, the widest format there is
     try:
-        content = read_file(path, 8 * math.prod(shape) + OVERHEAD_BYTES)  # 8 bytes: float64, the widest format
+        content = read_file(path, most)
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            n_bytes = sum(record.file_size for record in archive.infolist())
+        if n_bytes > most:
+            raise StorageError(f"{path} holds {n_bytes} bytes unpacked; {axes} = {shape} take at most {most}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about classes of its own that it prints in its complaint
+            tensor = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
-    try:
-        tensor = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise StorageError(
-            f"refusing to unpickle {path}, which could execute code or is damaged ({str(error).splitlines()[0]:.80})"
+            f"refusing to unpickle {path}, which holds more than tensors and could execute code"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except DAMAGE as error:
         raise StorageError(f"{path} is truncated or not a file of torch.save ({str(error)[:80]})") from error
-    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
         raise StorageError(f"{path} holds a {type(tensor).__name__}, not a tensor of numbers with axes {axes}")
-    if tuple(tensor.shape) != shape:
+    if tuple(tensor.shape) != shape or tensor.is_meta:
         raise MismatchError(f"{path} holds a tensor of shape {tuple(tensor.shape)}; this model needs {axes} = {shape}")
     return tensor.detach().float().numpy()
 
 
 def _write(values: Float32, path: str | Path, replace: bool) -> Path:
-    buffer = BytesIO()
-    torch.save(torch.from_numpy(values.copy()), buffer)
-    content = buffer.getvalue()
+    content = BytesIO()
+    torch.save(torch.from_numpy(values.copy()), content)
+    made = content.getvalue()
 
-    def holds_the_same(existing: Path) -> bool:
-        return existing.stat().st_size == len(content) and existing.read_bytes() == content
+    def holds_the_same(there: Path) -> bool:
+        return there.stat().st_size == len(made) and there.read_bytes() == made
 
-    write_output({output_path(path, holds_the_same, replace=replace): content}, holds_the_same, replace=replace)
+    place = output_path(path, holds_the_same, replace=replace)
+    write_output({place: made}, holds_the_same, replace=replace)
     return Path(path)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from site_lens.methods.method import use_notes
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.tasks.task import Task

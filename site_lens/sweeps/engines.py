@@ -1,7 +1,6 @@
-"""Where groups of jobs run: the seam, and this process. Scheduling is left to Ray and Slurm."""
+"""Engines of a sweep: where groups of jobs run; here the seam, and the engine of this process."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,23 +8,13 @@ from site_lens.sweeps.jobs import JobGroup
 from site_lens.sweeps.worker import GroupOutcome, Worker
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What an engine has to offer."""
-
-    n_workers: int | None
-    """Groups of one model that can run at once; None where only the scheduler knows."""
-    what: str
-    """In words."""
-
-
 @dataclass(frozen=True)
 class Completed:
-    """A group that an engine has done with."""
+    """A group that an engine has finished."""
 
     group: JobGroup
     outcome: GroupOutcome | None
-    """None where the worker died."""
+    """None if the worker died."""
     reason: str = ""
     """What is known of its death."""
 
@@ -33,39 +22,21 @@ class Completed:
 class Engine(Protocol):
     """Runs a worker on groups of jobs."""
 
-    def resources(self) -> Resources:
-        """Say what there is to run on."""
+    def n_workers(self) -> int | None:
+        """Return how many groups of one model can run at once; None if only the scheduler knows."""
 
-    def submit(self, worker: Worker, groups: Sequence[JobGroup]) -> None:
-        """Take groups of jobs on."""
-
-    def as_completed(self) -> Iterator[Completed]:
-        """Yield the groups taken on as they are done, until none is left."""
-
-    def cancel(self) -> None:
-        """Give up what is not done."""
+    def run(self, worker: Worker, groups: Sequence[JobGroup]) -> Generator[Completed, None, None]:
+        """Run groups and yield each when it is finished; unfinished ones are cancelled when the iterator is closed."""
 
 
 class InProcess:
     """Runs one group after the other in this process."""
 
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[Worker, JobGroup]] = deque()
+    def n_workers(self) -> int:
+        """Return 1."""
+        return 1
 
-    def resources(self) -> Resources:
-        """Say what there is to run on: this process."""
-        return Resources(1, "this process")
-
-    def submit(self, worker: Worker, groups: Sequence[JobGroup]) -> None:
-        """Take groups of jobs on; they run when they are asked for."""
-        self._waiting.extend((worker, group) for group in groups)
-
-    def as_completed(self) -> Iterator[Completed]:
-        """Run the groups taken on, and yield each when it is done."""
-        while self._waiting:
-            worker, group = self._waiting.popleft()
+    def run(self, worker: Worker, groups: Sequence[JobGroup]) -> Generator[Completed, None, None]:
+        """Run each group when the next one is asked for."""
+        for group in groups:
             yield Completed(group, worker(group))
-
-    def cancel(self) -> None:
-        """Give up what has not begun."""
-        self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Sweeps in W&B or trackio, for those who watch them there."""
+"""Experiment tracking: a sweep logged to W&B or trackio."""
 
 from collections.abc import Mapping
 from importlib import import_module

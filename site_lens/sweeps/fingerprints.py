@@ -1,4 +1,4 @@
-"""Which model a name stands for, as far as that can be known without loading it."""
+"""Fingerprint of a model: the weights that a name stands for, as far as known without loading them."""
 
 import hashlib
 from pathlib import Path
@@ -15,7 +15,7 @@ SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt")
 
 
 def model_parts(model: ModelChoice) -> dict[str, Any]:
-    """Return what the key of a job says of its model.
+    """Return the part of a job's key that describes its model.
 
     Raises:
         InputError: A file of a model folder cannot be read.
@@ -25,7 +25,7 @@ def model_parts(model: ModelChoice) -> dict[str, Any]:
 
 
 def source_parts(name: str, revision: str | None) -> dict[str, Any]:
-    """Say which weights a name stands for.
+    """Return which weights a name stands for.
 
     A folder stands for its content, wherever it lies. A hub id stands for itself and its revision; what it loads is
     compared with earlier loads when a fit is stored.

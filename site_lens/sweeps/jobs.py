@@ -1,16 +1,25 @@
-"""The jobs of a sweep, the key under which each is kept, and which of them share a batch."""
+"""Jobs of a sweep, the key under which each result is stored, and the groups of jobs that share a batch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import code_version, digest_json
 from site_lens.site.fit import SiteConfig
 from site_lens.sweeps.fingerprints import model_parts
-from site_lens.sweeps.schema import MOST_JOBS, EvaluationChoice, ModelChoice, NamedConfig, NamedTemplate, Sweep
-from site_lens.sweeps.store_schema import JobName, SweepPlan, labelled_parts
+from site_lens.sweeps.schema import (
+    MOST_JOBS,
+    EvaluationChoice,
+    ModelChoice,
+    NamedConfig,
+    NamedTemplate,
+    Sweep,
+    check_distinct,
+)
+from site_lens.sweeps.store_schema import JobName
 from site_lens.tasks.loading import load_tasks
 from site_lens.tasks.task import Task
 
@@ -53,7 +62,7 @@ class SweepJob:
 
     @property
     def name(self) -> JobName:
-        """What tables call the job."""
+        """Key and labels of the job."""
         return JobName(
             key=self.key,
             model=self.model.label,
@@ -68,21 +77,17 @@ class SweepJob:
 class JobGroup:
     """Jobs that share a batch: every task with every seed, of one model, template and config."""
 
-    tasks: tuple[Task, ...]
-    seeds: tuple[int, ...]
     jobs: tuple[SweepJob, ...]
 
-    @classmethod
-    def of(cls, jobs: Iterable[SweepJob]) -> "JobGroup":
-        """Group jobs that differ in task and seed only."""
-        members = tuple(jobs)
-        tasks = {job.task.name: job.task for job in members}
-        return cls(tuple(tasks.values()), tuple(sorted({job.seed for job in members})), members)
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks, in order of first appearance."""
+        return tuple({job.task.name: job.task for job in self.jobs}.values())
 
-    @property
-    def model(self) -> ModelChoice:
-        """The model of all of them."""
-        return self.jobs[0].model
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds in order."""
+        return tuple(sorted({job.seed for job in self.jobs}))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -91,16 +96,15 @@ class JobGroup:
 
     def halves(self) -> tuple["JobGroup", ...]:
         """Cut the group in two, by tasks while there are several, else by seeds; a single job stays as it is."""
+        if len(self.jobs) == 1:
+            return (self,)
         if len(self.tasks) > 1:
             first = {task.name for task in self.tasks[: len(self.tasks) // 2]}
-            chosen = [job.task.name in first for job in self.jobs]
-        elif len(self.seeds) > 1:
-            early = self.seeds[: len(self.seeds) // 2]
-            chosen = [job.seed in early for job in self.jobs]
+            in_first = [job.task.name in first for job in self.jobs]
         else:
-            return (self,)
-        parts = [[job for job, own in zip(self.jobs, chosen, strict=True) if own is wanted] for wanted in (True, False)]
-        return tuple(JobGroup.of(part) for part in parts)
+            in_first = [job.seed in self.seeds[: len(self.seeds) // 2] for job in self.jobs]
+        pairs = list(zip(self.jobs, in_first, strict=True))
+        return tuple(JobGroup(tuple(job for job, is_first in pairs if is_first is half)) for half in (True, False))
 
 
 def jobs_of(sweep: Sweep) -> list[SweepJob]:
@@ -113,65 +117,39 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
     """
     tasks: dict[str, Task] = {}
     for source in sweep.tasks:
-        found = load_tasks(
-            source.source, source.names, input_column=source.input_column, output_column=source.output_column
-        )
-        twice = sorted(set(found) & set(tasks))
-        if twice:
-            raise InputError(f"two sources hold a task called {twice[0]!r}; choose tasks by `names`, or rename one")
-        tasks |= found
+        loaded = load_tasks(**source.model_dump())
+        if duplicates := sorted(loaded.keys() & tasks.keys()):
+            raise InputError(
+                f"two sources hold a task called {duplicates[0]!r}; choose tasks by `names`, or rename one"
+            )
+        tasks |= loaded
     n_jobs = len(sweep.models) * len(sweep.templates) * len(sweep.configs) * len(tasks) * len(sweep.seeds)
     if n_jobs > MOST_JOBS:
         raise InputError(f"the sweep has {n_jobs} jobs, more than {MOST_JOBS}; split it into several")
     models = [(model, model_parts(model)) for model in sweep.models]
-    _refuse_twins(models)
+    check_distinct("model", [model.label for model, _ in models], [digest_json(parts) for _, parts in models])
     return [
-        SweepJob(model, parts, task, template, config, seed, sweep.controls, sweep.evaluation)
-        for model, parts in models
-        for template in sweep.templates
-        for config in sweep.configs
-        for task in tasks.values()
-        for seed in sweep.seeds
+        SweepJob(*model, task, template, config, seed, sweep.controls, sweep.evaluation)
+        for model, template, config, task, seed in product(
+            models, sweep.templates, sweep.configs, tasks.values(), sweep.seeds
+        )
     ]
 
 
-def plan_of(sweep: str, jobs: Sequence[SweepJob]) -> SweepPlan:
-    """Write down the jobs of a sweep, and what their labels stand for."""
-    names = tuple(job.name for job in jobs)
-    labels: dict[str, dict[str, str]] = {}
-    for job, name in zip(jobs, names, strict=True):
-        for kind, part in labelled_parts(job.parts).items():
-            known, label = labels.setdefault(kind, {}), getattr(name, kind)
-            if label not in known:
-                known[label] = digest_json(part)
-    return SweepPlan(sweep=sweep, jobs=names, labels=labels)
-
-
-def _refuse_twins(models: Sequence[tuple[ModelChoice, dict[str, Any]]]) -> None:
-    """Refuse a model that stands there twice: its jobs have the same keys, and one of its labels would stay empty."""
-    seen: dict[str, str] = {}
-    for model, parts in models:
-        twin = seen.setdefault(digest_json(parts), model.label)
-        if twin != model.label:
-            raise InputError(
-                f"the models {twin!r} and {model.label!r} are the same: the same weights, number format and BOS; "
-                "leave out one of them"
-            )
-
-
-def group_jobs(jobs: Sequence[SweepJob], *, tasks_at_once: int) -> Iterator[JobGroup]:
+def group_jobs(jobs: Iterable[SweepJob], *, tasks_at_once: int) -> Iterator[JobGroup]:
     """Group the jobs that can share a batch, so many tasks at a time.
 
-    Tasks of a group lack the same seeds, so that what is stored already is not computed again.
+    Tasks of a group lack the same seeds, so that no stored job is computed again.
     """
     by_settings: dict[tuple[str, str, str], dict[str, list[SweepJob]]] = {}
     for job in jobs:
-        settings = (job.model.label, job.template.name, job.config.name)
-        by_settings.setdefault(settings, {}).setdefault(job.task.name, []).append(job)
+        by_task = by_settings.setdefault((job.model.label, job.template.name, job.config.name), {})
+        by_task.setdefault(job.task.name, []).append(job)
     for by_task in by_settings.values():
-        by_seeds: dict[tuple[int, ...], list[list[SweepJob]]] = {}
+        by_seeds: dict[tuple[int, ...], list[Sequence[SweepJob]]] = {}
         for members in by_task.values():
             by_seeds.setdefault(tuple(sorted(job.seed for job in members)), []).append(members)
-        for alike in by_seeds.values():
-            for start in range(0, len(alike), tasks_at_once):
-                yield JobGroup.of(job for members in alike[start : start + tasks_at_once] for job in members)
+        for same_seeds in by_seeds.values():
+            for start in range(0, len(same_seeds), tasks_at_once):
+                batch = same_seeds[start : start + tasks_at_once]
+                yield JobGroup(tuple(job for members in batch for job in members))

@@ -1,4 +1,4 @@
-"""Looking after a run store: what state jobs are in, which results are damaged, what can be cleared away."""
+"""Maintenance of a run store: states of jobs, damaged results, garbage of dead processes, exports."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from typing import Literal
 from site_lens.records.errors import StorageError
 from site_lens.sweeps.atomic_commit import read_result
 from site_lens.sweeps.store import RunStore
-from site_lens.sweeps.store_mark import CLAIM, UNFINISHED, own_entries
-from site_lens.sweeps.store_schema import JobName, SweepPlan
+from site_lens.sweeps.store_mark import CLAIM, UNFINISHED, entries
+from site_lens.sweeps.store_schema import JobName
 
-State = Literal["stored", "damaged", "mismatched", "failed", "running", "missing"]
+State = Literal["stored", "damaged", "failed", "running", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """How a job of a sweep stands."""
+    """State of a job of a sweep."""
 
     name: JobName
     state: State
@@ -27,110 +27,92 @@ class JobState:
     """First-token accuracy of SITE."""
     seconds: float | None = None
     note: str = ""
-    """What went wrong, or what a reader should know."""
+    """Error or damage, or notes of the fit."""
     trace: str = ""
     """Traceback of the last failure."""
 
 
 def job_states(store: RunStore, sweep: str | None = None) -> Iterator[JobState]:
-    """Say how every job of a sweep stands, in the order of the sweep."""
-    plan = store.plan(sweep)
-    for name in plan.jobs:
-        yield _state(store, plan, name)
+    """Return the state of every job of a sweep, in the order of the sweep."""
+    return (_state(store, name) for name in store.plan(sweep).jobs)
 
 
-def _state(store: RunStore, plan: SweepPlan, name: JobName) -> JobState:
+def _state(store: RunStore, name: JobName) -> JobState:
     if store.holds(name.key):
-        damage = store.damage(name.key)
-        if damage is not None:
+        if (damage := store.damage(name.key)) is not None:
             return JobState(name, "damaged", note=damage)
-        kept = store.stored(name.key)
-        mismatch = plan.mismatch(name, kept)
-        if mismatch is not None:
-            return JobState(name, "mismatched", note=mismatch)
-        return JobState(name, "stored", kept.status, kept.accuracy, kept.seconds, "; ".join(kept.notes))
+        stored = store.stored(name.key)
+        return JobState(name, "stored", stored.status, stored.accuracy, stored.seconds, "; ".join(stored.notes))
     if store.is_claimed(name.key):
         return JobState(name, "running")
     try:
         failure = store.failure(name.key)
     except StorageError as error:
-        return JobState(name, "failed", note=f"the note on why is damaged: {error}")
-    if failure is not None:
-        return JobState(
-            name,
-            "failed",
-            note=f"{failure.error}: {failure.message} (attempts: {failure.n_attempts})",
-            trace=failure.trace,
-        )
-    return JobState(name, "missing")
+        return JobState(name, "failed", note=f"the record of the error is damaged: {error}")
+    if failure is None:
+        return JobState(name, "missing")
+    note = f"{failure.error}: {failure.message} (attempts: {failure.n_attempts})"
+    return JobState(name, "failed", note=note, trace=failure.trace)
 
 
 def damaged_results(store: RunStore) -> dict[str, str]:
-    """Read every result whole, and say what those have lost that are damaged, by key."""
-    found = {key: store.damage(key, deep=True) for key in store.stored_keys()}
-    return {key: damage for key, damage in found.items() if damage is not None}
+    """Compare every result with its digests, and describe the damage of those that differ, by key."""
+    damages = {key: store.damage(key, deep=True) for key in store.stored_keys()}
+    return {key: damage for key, damage in damages.items() if damage is not None}
 
 
 def unusable_results(store: RunStore) -> dict[str, str]:
-    """Say of results that have lost nothing why they cannot be used all the same, by key.
-
-    Such as a record that was put there later: to remove it is not for the store to do.
-    """
-    found = {}
+    """Return why undamaged results cannot be used all the same, such as for a record that was added later, by key."""
+    reasons = {}
     for key in store.stored_keys():
         if store.damage(key) is None:
             try:
                 read_result(store.result_folder(key), store.stored(key))
             except StorageError as error:
-                found[key] = str(error)
-    return found
+                reasons[key] = str(error)
+    return reasons
 
 
 def collect_garbage(store: RunStore, *, damaged: bool = False) -> list[Path]:
-    """Remove what dead processes left behind; what a living one works on stays, and so does what others put there.
+    """Remove what dead processes left behind; files of running jobs and files of others stay.
 
     Args:
         store: The store.
-        damaged: Remove results that are damaged or were set aside, too; the next sweep computes them again.
+        damaged: Remove damaged results, too; the next sweep computes them again.
 
     Returns:
-        What was removed; of a link the link alone.
+        What was removed; of a symlink the link alone.
 
     Raises:
-        StorageError: Something cannot be removed, or a folder of the store is a link.
+        StorageError: Something cannot be removed, or a folder of the store is a symlink.
     """
-    claims = own_entries(store.folder / "claims", CLAIM)
-    removed = [path for path in claims if (path.is_symlink() or not path.is_file()) and _remove(path)]  # none is held
-    leftovers = own_entries(store.folder / "partial", UNFINISHED)
-    removed += [path for path in leftovers if _remove_unclaimed(store, path.name.split(".")[0], path)]
-    for path in own_entries(store.folder / "claims", CLAIM):
-        with store.claim([path.stem]) as mine:  # whoever lets go of a claim removes its file
-            removed += [path] if mine else []
+    claims, partial, aside = (store.folder / name for name in ("claims", "partial", "damaged"))
+    removed = [path for path in entries(claims, CLAIM) if (path.is_symlink() or not path.is_file()) and _remove(path)]
+    unclaimed = [
+        (path.name.split(".")[0], path) for path in (*entries(partial, UNFINISHED), *entries(aside, UNFINISHED))
+    ]
     if damaged:
-        removed += [path for path in own_entries(store.folder / "damaged", UNFINISHED) if _remove(path)]
-        broken = [store.result_folder(key) for key in damaged_results(store)]
-        removed += [path for path in broken if _remove_unclaimed(store, path.name, path)]
+        unclaimed += [(key, store.result_folder(key)) for key in damaged_results(store)]
+    for key, path in unclaimed:
+        with store.claim([key]) as claimed:
+            removed += [path] if claimed and _remove(path) else []
+    for path in entries(claims, CLAIM):
+        with store.claim([path.stem]) as claimed:  # the end of a claim removes its file
+            removed += [path] if claimed else []
     return removed
 
 
 def export_runs(store: RunStore, folder: Path, sweep: str | None = None) -> Iterator[Path]:
-    """Save the results of a sweep as runs, FOLDER/model/template/config each, and yield where each is.
+    """Save the results of a sweep as runs, FOLDER/model/template/config each, and yield their folders.
 
     Raises:
-        StorageError: A result is damaged; nothing is written then. Or a folder on the way is a link out of `folder`.
+        StorageError: A result is damaged; nothing is written then. Or a folder on the way is a symlink.
     """
-    for where, run in store.runs(sweep).items():
-        place = folder
-        for part in where.split("/"):
-            place = place / part
-            if place.is_symlink():
-                raise StorageError(f"{place} is a link to {place.readlink()}, out of {folder}; remove the link first")
-        yield run.save(place)
-
-
-def _remove_unclaimed(store: RunStore, key: str, path: Path) -> bool:
-    with store.claim([key]) as mine:
-        return bool(mine) and _remove(path)
+    for name, run in store.runs(sweep).items():
+        for place in reversed([folder / name, *(folder / name).parents]):
+            if place.is_relative_to(folder) and place != folder and place.is_symlink():
+                raise StorageError(f"{place} is a symlink to {place.readlink()}; remove it first")
+        yield run.save(folder / name)
 
 
 def _remove(path: Path) -> bool:
@@ -138,9 +120,9 @@ def _remove(path: Path) -> bool:
         if path.is_symlink() or not path.is_dir():
             path.unlink()
         else:
-            shutil.rmtree(path)  # which follows no link
+            shutil.rmtree(path)  # which follows no symlink
     except FileNotFoundError:
-        return False  # somebody else did
+        return False  # another process did
     except OSError as error:
         raise StorageError(f"cannot remove {path}: {error.strerror}") from error
     return True

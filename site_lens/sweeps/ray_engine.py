@@ -1,14 +1,13 @@
-"""Groups of jobs on Ray: warm workers for each model, which load it once; Ray places them."""
+"""Ray engine: warm workers for each model, which load it once; Ray places them."""
 
 import logging
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict, deque
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from site_lens.records.errors import InputError
-from site_lens.sweeps.engines import Completed, Resources
+from site_lens.sweeps.engines import Completed
 from site_lens.sweeps.jobs import JobGroup
 from site_lens.sweeps.worker import GroupOutcome, Worker
 
@@ -17,7 +16,7 @@ N_RETRIES = 1
 
 
 class WarmWorker:
-    """What runs in the process of an actor: a worker, with the model that it holds."""
+    """Actor: a worker in a process of its own, with the model that it has loaded."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -27,24 +26,15 @@ class WarmWorker:
         return self._worker(group)
 
 
-@dataclass
-class _Pool:
-    """The actors of one model, and the groups that wait for them."""
-
-    waiting: deque[tuple[Worker, JobGroup]] = field(default_factory=deque)
-    idle: list[Any] = field(default_factory=list)
-    n_actors: int = 0
-
-
 class RayEngine:
-    """Runs groups on actors of Ray, each of which holds one model.
+    """Runs groups on actors of Ray, each of which loads one model.
 
     Connects to the Ray session that is there, or starts one on this machine.
 
     Args:
         gpus_per_job: GPUs of each actor; its model may be spread over them.
         cpus_per_job: CPU cores of each actor.
-        workers_per_model: Actors that hold the same model, each a copy.
+        workers_per_model: Actors that load the same model, each a copy.
         address: Address of a Ray cluster, such as "auto"; when None a session is started on this machine if need be.
 
     Raises:
@@ -70,64 +60,49 @@ class RayEngine:
         if not ray.is_initialized():
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
         self._gpus, self._cpus, self._n_per_model = gpus_per_job, cpus_per_job, workers_per_model
-        self._pools: dict[str, _Pool] = {}
-        self._running: dict[Any, tuple[str, Any, Worker, JobGroup]] = {}
 
-    def resources(self) -> Resources:
-        """Say what the cluster has, and how many workers share the jobs of a model."""
-        found = self._ray.cluster_resources()
-        fits = [found.get(name, 0) // need for name, need in (("CPU", self._cpus), ("GPU", self._gpus)) if need]
-        n_workers = max(1, int(min(fits))) if fits else 1
-        what = f"Ray with {found.get('CPU', 0):.0f} cores and {found.get('GPU', 0):.0f} GPUs"
-        return Resources(min(n_workers, self._n_per_model), what)
+    def n_workers(self) -> int:
+        """Return how many workers of the cluster share the jobs of a model."""
+        available = self._ray.cluster_resources()
+        need = {name: each for name, each in (("CPU", self._cpus), ("GPU", self._gpus)) if each}
+        n_fitting = min((int(available.get(name, 0) // each) for name, each in need.items()), default=1)
+        return min(max(1, n_fitting), self._n_per_model)
 
-    def submit(self, worker: Worker, groups: Sequence[JobGroup]) -> None:
-        """Take groups of jobs on."""
+    def run(self, worker: Worker, groups: Sequence[JobGroup]) -> Generator[Completed, None, None]:
+        """Run groups on the actors of their model, and yield each when it is finished."""
+        waiting: dict[str, deque[JobGroup]] = defaultdict(deque)
         for group in groups:
-            self._pools.setdefault(group.model.label, _Pool()).waiting.append((worker, group))
+            waiting[group.jobs[0].model.label].append(group)
+        running: dict[Any, tuple[Any, JobGroup]] = {}
 
-    def as_completed(self) -> Iterator[Completed]:
-        """Yield the groups taken on as they are done."""
-        for label in self._pools:
-            self._start(label)
-        while self._running:
-            (done, *_), _ = self._ray.wait(list(self._running), num_returns=1)
-            label, actor, _, group = self._running.pop(done)
-            try:
-                completed = Completed(group, self._ray.get(done))
-            except self._ray.exceptions.RayError as error:
-                completed = Completed(group, None, str(error).strip().splitlines()[0])
-                self._end(label, actor)
-            else:
-                self._pools[label].idle.append(actor)
-            self._start(label)
-            yield completed
+        def start(label: str, actor: Any = None) -> None:
+            """Hand the next group of a model to an actor, a new one if None; without a group end it: frees its GPUs."""
+            if waiting[label]:
+                group = waiting[label].popleft()
+                actor = self._new_actor(worker) if actor is None else actor
+                running[actor.work.remote(group)] = (actor, group)
+            elif actor is not None:
+                self._ray.kill(actor)
 
-    def cancel(self) -> None:
-        """End every actor; what they have not stored is given up."""
-        for label, actor, *_ in self._running.values():
-            self._end(label, actor)
-        for label, pool in self._pools.items():
-            while pool.idle:
-                self._end(label, pool.idle.pop())
-            pool.waiting.clear()
-        self._running.clear()
+        try:
+            for label in list(waiting):
+                for _ in range(self._n_per_model):
+                    start(label)
+            while running:
+                (done, *_), _ = self._ray.wait(list(running), num_returns=1)
+                actor, group = running.pop(done)
+                try:
+                    completed = Completed(group, self._ray.get(done))
+                except self._ray.exceptions.RayError as error:
+                    completed = Completed(group, None, str(error).strip().splitlines()[0])
+                    self._ray.kill(actor)
+                    actor = None
+                start(group.jobs[0].model.label, actor)
+                yield completed
+        finally:
+            for actor, _ in running.values():
+                self._ray.kill(actor)
 
-    def _start(self, label: str) -> None:
-        """Hand waiting groups to idle actors and to new ones; end actors that nothing waits for, which frees GPUs."""
-        pool = self._pools[label]
-        while pool.waiting and (pool.idle or pool.n_actors < self._n_per_model):
-            worker, group = pool.waiting.popleft()
-            actor = pool.idle.pop() if pool.idle else self._new_actor(pool, worker)
-            self._running[actor.work.remote(group)] = (label, actor, worker, group)
-        while pool.idle and not pool.waiting:
-            self._end(label, pool.idle.pop())
-
-    def _new_actor(self, pool: _Pool, worker: Worker) -> Any:
-        pool.n_actors += 1
+    def _new_actor(self, worker: Worker) -> Any:
         options = {"num_cpus": self._cpus, "num_gpus": self._gpus, "max_restarts": -1, "max_task_retries": N_RETRIES}
         return self._ray.remote(WarmWorker).options(**options).remote(worker)
-
-    def _end(self, label: str, actor: Any) -> None:
-        self._pools[label].n_actors -= 1
-        self._ray.kill(actor)

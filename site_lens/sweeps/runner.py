@@ -1,7 +1,8 @@
-"""The driver: what is missing goes to an engine, round after round, until every job is stored or has failed."""
+"""Driver of a sweep: missing jobs go to an engine, round after round, until every job is stored or has failed."""
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -11,29 +12,30 @@ from site_lens.records.errors import StorageError
 from site_lens.records.progress import progress_bar
 from site_lens.records.type_checks import checked_methods
 from site_lens.sweeps.engines import Completed, Engine, InProcess
-from site_lens.sweeps.events import EventKind, Watcher
-from site_lens.sweeps.jobs import JobGroup, SweepJob, group_jobs, jobs_of, plan_of
+from site_lens.sweeps.events import Event, EventKind, Watcher
+from site_lens.sweeps.jobs import JobGroup, SweepJob, group_jobs, jobs_of
 from site_lens.sweeps.schema import Sweep
 from site_lens.sweeps.store import RunStore
+from site_lens.sweeps.store_schema import SweepPlan
 from site_lens.sweeps.worker import Worker
 
 WAIT_SECONDS = 0.5
 """Pause before asking again for jobs that another process is computing."""
 
 DIED = "WorkerDied"
-"""What a failure is called whose worker the system killed even when it had nothing else to do."""
+"""Error of a job that killed its worker even when it ran alone."""
 
 
 @checked_methods
 @dataclass
 class SweepOutcome:
-    """What became of the jobs of a sweep."""
+    """Outcome of the jobs of a sweep."""
 
     n_jobs: int
     n_found: int
     """Jobs that were stored before."""
     stored: set[str] = field(default_factory=set)
-    """Keys of what this call computed."""
+    """Keys that this call computed."""
     failed: dict[str, str] = field(default_factory=dict)
     """Errors by key."""
 
@@ -71,7 +73,7 @@ def run_sweep(
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Returns:
-        What was found, computed, and what failed.
+        Which jobs were stored before, were computed now, and failed.
 
     Raises:
         InputError: A task is unknown.
@@ -79,7 +81,7 @@ def run_sweep(
     """
     jobs = jobs_of(sweep)
     store = RunStore.create(folder)
-    store.write_plan(plan_of(sweep.name, jobs))
+    store.write_plan(SweepPlan(sweep=sweep.name, jobs=tuple(job.name for job in jobs)))
     if worker is None:
         from site_lens.sweeps.fit_jobs import FitJobs  # which loads torch
 
@@ -101,20 +103,16 @@ class _Driver:
         self.outcome = SweepOutcome(len(jobs), sum(store.has(job.key) for job in jobs))
 
     def run(self, worker: Worker, bar: Any) -> None:
-        bar.initial = bar.n = self.outcome.n_found  # what was found took no time, and stays out of the rate
+        bar.initial = bar.n = self.outcome.n_found  # stored jobs took no time, and stay out of the rate
         bar.refresh()
         self._write("sweep_started", {"n_jobs": len(self._jobs), "n_stored": self.outcome.n_found})
-        try:
-            while missing := self._missing():
-                bar.update(len(self._jobs) - len(missing) - bar.n)  # what was done elsewhere counts, too
-                free = [job for job in missing if not self._store.is_claimed(job.key)]
-                if free:
-                    self._round(worker, free, bar)
-                else:  # all are being computed elsewhere: wait for that, or for the death of whoever does it
-                    time.sleep(WAIT_SECONDS)
-        except BaseException:  # an interruption, too: nothing is to run on unwatched
-            self._engine.cancel()
-            raise
+        while missing := self._missing():
+            bar.update(len(self._jobs) - len(missing) - bar.n)  # jobs of other processes count, too
+            free = [job for job in missing if not self._store.is_claimed(job.key)]
+            if free:
+                self._round(worker, free, bar)
+            else:  # another process computes all of them: wait for it, or for its death
+                time.sleep(WAIT_SECONDS)
         counts = {"n_stored": len(self.outcome.stored), "n_failed": len(self.outcome.failed)}
         self._write("sweep_ended", counts)
 
@@ -122,55 +120,54 @@ class _Driver:
         return [job for job in self._jobs if job.key not in self.outcome.failed and not self._store.has(job.key)]
 
     def _round(self, worker: Worker, missing: Sequence[SweepJob], bar: Any) -> None:
-        """Send off what is missing, and take in what comes back."""
+        """Run the missing jobs on the engine, and take in their outcomes."""
         busy, n_suspects = False, len(self._suspects)
-        self._engine.submit(worker, list(self._groups(missing)))
-        for done in self._engine.as_completed():
-            n_before = len(self.outcome.stored) + len(self.outcome.failed)
-            busy |= self._take(done)
-            bar.update(len(self.outcome.stored) + len(self.outcome.failed) - n_before)
-        waits = {job.key for job in missing} <= {job.key for job in self._missing()}
-        if waits and busy:
-            time.sleep(WAIT_SECONDS)
-        elif waits and len(self._suspects) == n_suspects:
-            raise StorageError(f"results written to {self._store.folder} cannot be read back; check the disk")
+        with closing(self._engine.run(worker, list(self._groups(missing)))) as finished:  # an interruption cancels it
+            for completed in finished:
+                n_before = len(self.outcome.stored) + len(self.outcome.failed)
+                busy |= self._take(completed)
+                bar.update(len(self.outcome.stored) + len(self.outcome.failed) - n_before)
+        if {job.key for job in missing} <= {job.key for job in self._missing()}:
+            if busy:
+                time.sleep(WAIT_SECONDS)
+            elif len(self._suspects) == n_suspects:
+                raise StorageError(f"results written to {self._store.folder} cannot be read back; check the disk")
 
     def _groups(self, missing: Sequence[SweepJob]) -> Iterator[JobGroup]:
-        n_workers = self._engine.resources().n_workers or 1
         n_tasks = len({job.task.name for job in missing})
-        at_once = max(1, min(self._sweep.tasks_at_once, ceil(n_tasks / n_workers)))
+        at_once = max(1, min(self._sweep.tasks_at_once, ceil(n_tasks / (self._engine.n_workers() or 1))))
         yield from group_jobs([job for job in missing if job.key not in self._suspects], tasks_at_once=at_once)
-        for job in missing:
-            if job.key in self._suspects:
-                yield JobGroup.of([job])
+        yield from (JobGroup((job,)) for job in missing if job.key in self._suspects)
 
-    def _take(self, done: Completed) -> bool:
-        """Take in what became of a group; return whether another process holds some of its jobs."""
-        if done.outcome is None:
-            self._bury(done)
+    def _take(self, completed: Completed) -> bool:
+        """Take in the outcome of a group; return whether another process has claimed some of its jobs."""
+        outcome = completed.outcome
+        if outcome is None:
+            self._take_death(completed)
             return False
-        self.outcome.stored |= set(done.outcome.stored)
-        self.outcome.failed |= done.outcome.failed
-        for event in done.outcome.events:
-            for watcher in self._watchers:
-                watcher.on_event(event)
-        if done.outcome.storage_error is not None:
-            raise StorageError(done.outcome.storage_error)
-        return bool(done.outcome.busy)
+        self.outcome.stored |= set(outcome.stored)
+        self.outcome.failed |= outcome.failed
+        for event in outcome.events:
+            self._tell(event)
+        if outcome.storage_error is not None:
+            raise StorageError(outcome.storage_error)
+        return bool(outcome.busy)
 
-    def _bury(self, done: Completed) -> None:
-        """A worker died: what it stored counts, a job that was alone has failed, others are suspects from now on."""
-        missing = [job for job in done.group.jobs if not self._store.has(job.key)]
-        self.outcome.stored |= set(done.group.keys) - {job.key for job in missing}
-        self._write("worker_died", {"reason": done.reason, "keys": [job.key for job in missing]})
-        if len(done.group.jobs) > 1:
+    def _take_death(self, completed: Completed) -> None:
+        """Take in the death of a worker: a job that ran alone has failed, several are run one by one from now on."""
+        missing = [job for job in completed.group.jobs if not self._store.has(job.key)]
+        self.outcome.stored |= set(completed.group.keys) - {job.key for job in missing}
+        self._write("worker_died", {"reason": completed.reason, "keys": [job.key for job in missing]})
+        if len(completed.group.jobs) > 1:
             self._suspects |= {job.key for job in missing}
             return
         for job in missing:
-            self._store.fail(job.name, DIED, done.reason)
-            self.outcome.failed[job.key] = f"{DIED}: {done.reason}"
+            self._store.fail(job.name, DIED, completed.reason)
+            self.outcome.failed[job.key] = f"{DIED}: {completed.reason}"
 
     def _write(self, kind: EventKind, detail: dict[str, Any]) -> None:
-        event = self._log.write(kind, {"sweep": self._sweep.name} | detail)
+        self._tell(self._log.write(kind, {"sweep": self._sweep.name} | detail))
+
+    def _tell(self, event: Event) -> None:
         for watcher in self._watchers:
             watcher.on_event(event)

@@ -1,6 +1,7 @@
-"""Taking one task's results of several seeds apart, and putting them together again."""
+"""Seeds of a task: split a run into one for each seed, and merge them again."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,75 +10,66 @@ from site_lens.methods.registry import SITE_METHODS
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
 
+PER_METHOD = ("evaluated", "labelled_rows", "costs", *MATCHES, "rank", "log_prob")
+"""Fields of an evaluation that have an entry for each method, unless they were not measured."""
+
 
 def select(evaluation: Evaluation, rows: Sequence[int]) -> Evaluation:
     """Keep some methods of an evaluation, those of these rows."""
-    rows = list(rows)
-    arrays = {
-        name: getattr(evaluation, name)[rows]
-        for name in (*MATCHES, "rank", "log_prob")
-        if getattr(evaluation, name) is not None
-    }
-    return evaluation.replace(
-        evaluated=tuple(evaluation.evaluated[row] for row in rows),
-        labelled_rows=tuple(evaluation.labelled_rows[row] for row in rows),
-        costs=tuple(evaluation.costs[row] for row in rows) if evaluation.costs else (),
-        **arrays,
-    )
+    return evaluation.replace(**{
+        name: values[list(rows)] if isinstance(values, np.ndarray) else tuple(values[row] for row in rows)
+        for name in PER_METHOD if (values := getattr(evaluation, name)) is not None and len(values)
+    })  # fmt: skip
 
 
 def part_of(run: Run, task: str, seed: int) -> Run:
-    """Take the fit, controls and evaluation of one task and seed out of a run of several."""
-    fits = SiteFits([fit for fit in run.fits.of(task) if fit.seed == seed])
-    controls = {
-        name: SiteFits([fit for fit in every.of(task) if fit.seed == seed]) for name, every in run.controls.items()
-    }
+    """Return the fit, controls and evaluation of one task and seed of a run of several."""
+
+    def of_seed(fits: SiteFits) -> SiteFits:
+        return SiteFits([fit for fit in fits.of(task) if fit.seed == seed])
+
+    controls = {name: of_seed(fits) for name, fits in run.controls.items()}
     if run.evaluations is None:
-        return Run(fits, controls)
-    measured = _with_seed(run.evaluations[task], {*SITE_METHODS, *controls}, min(f.seed for f in run.fits.of(task)))
-    rows = [row for row, one in enumerate(measured.evaluated) if one.seed in (None, seed)]
-    return Run(fits, controls, Evaluations([select(measured, rows)]))
+        return Run(of_seed(run.fits), controls)
+    lowest = min(fit.seed for fit in run.fits.of(task))
+    evaluation = _with_seed(run.evaluations[task], {*SITE_METHODS, *controls}, lowest)
+    rows = [row for row, method in enumerate(evaluation.evaluated) if method.seed in (None, seed)]
+    return Run(of_seed(run.fits), controls, Evaluations([select(evaluation, rows)]))
 
 
 def merge_seeds(runs: Mapping[int, Run]) -> Run:
-    """Put the runs of one task together, by seed."""
+    """Merge the runs of one task, given by seed."""
     first = runs[min(runs)]
-    controls = {
-        name: SiteFits([fit for seed in sorted(runs) for fit in runs[seed].controls[name].values()])
-        for name in first.controls
-    }
-    fits = SiteFits([fit for seed in sorted(runs) for fit in runs[seed].fits.values()])
+    in_order = [runs[seed] for seed in sorted(runs)]
+    fits = SiteFits([fit for run in in_order for fit in run.fits.values()])
+    controls = {n: SiteFits([fit for run in in_order for fit in run.controls[n].values()]) for n in first.controls}
     if first.evaluations is None:
         return Run(fits, controls)
     parts: list[Evaluation] = []
     for seed in sorted(runs):
-        (measured,) = (runs[seed].evaluations or {}).values()
-        measured = _with_seed(measured, {*SITE_METHODS, *controls}, seed)
-        fitted = [row for row, one in enumerate(measured.evaluated) if one.seed is not None]
-        parts.append(select(measured, fitted) if parts else measured)
-    return Run(fits, controls, Evaluations([_stacked(parts)]))
+        (evaluation,) = (runs[seed].evaluations or {}).values()
+        evaluation = _with_seed(evaluation, {*SITE_METHODS, *controls}, seed)
+        fitted = [row for row, method in enumerate(evaluation.evaluated) if method.seed is not None]
+        parts.append(select(evaluation, fitted) if parts else evaluation)
+    return Run(fits, controls, Evaluations([_concatenated(parts)]))
 
 
 def _with_seed(evaluation: Evaluation, fitted: Collection[str], seed: int) -> Evaluation:
     """Give the fits of an evaluation this seed where none is recorded, as in files of site_lens 0.1."""
     return evaluation.replace(
         evaluated=tuple(
-            one.replace(seed=seed) if one.seed is None and one.kind in fitted else one for one in evaluation.evaluated
+            method.replace(seed=seed) if method.seed is None and method.kind in fitted else method
+            for method in evaluation.evaluated
         )
     )
 
 
-def _stacked(parts: list[Evaluation]) -> Evaluation:
-    first = parts[0]
-    arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in (*MATCHES, "rank", "log_prob")
-        if getattr(first, name) is not None
-    }
-    return first.replace(
-        evaluated=tuple(one for part in parts for one in part.evaluated),
-        labelled_rows=tuple(rows for part in parts for rows in part.labelled_rows),
-        costs=tuple(cost for part in parts for cost in part.costs) if all(part.costs for part in parts) else (),
-        notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-        **arrays,
-    )
+def _concatenated(parts: Sequence[Evaluation]) -> Evaluation:
+    """Concatenate the methods of evaluations on the same queries."""
+    fields: dict[str, Any] = {"costs": ()}
+    for name in PER_METHOD:
+        values = [getattr(part, name) for part in parts]
+        if all(value is not None and len(value) for value in values):
+            fields[name] = np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return parts[0].replace(**fields, notes=notes)

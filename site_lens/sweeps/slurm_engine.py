@@ -1,16 +1,16 @@
-"""Groups of jobs on a Slurm cluster, through submitit: one Slurm job a group."""
+"""Slurm engine: one Slurm job a group, through submitit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from site_lens.records.errors import InputError
-from site_lens.sweeps.engines import Completed, Resources
+from site_lens.sweeps.engines import Completed
 from site_lens.sweeps.jobs import JobGroup
 from site_lens.sweeps.worker import GroupOutcome, Worker
 
 POLL_SECONDS = {"slurm": 10.0, "local": 0.2, "debug": 0.0}
-"""How often jobs are asked whether they are done."""
+"""Pause between two looks at the jobs of a cluster."""
 
 
 class Requeued:
@@ -58,36 +58,27 @@ class SlurmEngine:
             self._executor.update_parameters(**(parameters or {}))
         except (RuntimeError, NameError, ValueError, TypeError) as error:  # what submitit raises for either
             raise InputError(f"cannot submit to {cluster}: {error}") from error
-        self._poll = POLL_SECONDS[cluster]
-        self._what = f"{cluster}, through submitit"
-        self._running: list[tuple[Any, JobGroup]] = []
+        self._poll_seconds = POLL_SECONDS[cluster]
 
-    def resources(self) -> Resources:
-        """Say what there is; how many jobs run at once only the cluster knows."""
-        return Resources(None, self._what)
+    def n_workers(self) -> None:
+        """Return None: only the cluster knows how many jobs run at once."""
 
-    def submit(self, worker: Worker, groups: Sequence[JobGroup]) -> None:
-        """Submit groups, as one array of jobs."""
-        with self._executor.batch():
-            jobs = [self._executor.submit(Requeued(worker), group) for group in groups]
-        self._running += list(zip(jobs, groups, strict=True))
-
-    def as_completed(self) -> Iterator[Completed]:
-        """Yield the groups submitted as they are done."""
+    def run(self, worker: Worker, groups: Sequence[JobGroup]) -> Generator[Completed, None, None]:
+        """Submit groups as one array of jobs, and yield each when it is finished."""
         from submitit.core.utils import FailedJobError, UncompletedJobError
         from submitit.helpers import as_completed
 
-        groups = {id(job): group for job, group in self._running}
-        for job in as_completed([job for job, _ in self._running], poll_frequency=self._poll):
-            group = groups[id(job)]
-            self._running = [pair for pair in self._running if pair[0] is not job]
-            try:
-                yield Completed(group, job.result())
-            except (FailedJobError, UncompletedJobError) as error:
-                yield Completed(group, None, str(error).strip().splitlines()[0])
-
-    def cancel(self) -> None:
-        """Cancel the jobs that are not done."""
-        for job, _ in self._running:
-            job.cancel(check=False)
-        self._running.clear()
+        with self._executor.batch():
+            jobs = [self._executor.submit(Requeued(worker), group) for group in groups]
+        unfinished = dict(zip(jobs, groups, strict=True))
+        try:
+            for job in as_completed(jobs, poll_frequency=self._poll_seconds):
+                group = unfinished.pop(job)
+                try:
+                    completed = Completed(group, job.result())
+                except (FailedJobError, UncompletedJobError) as error:
+                    completed = Completed(group, None, str(error).strip().splitlines()[0])
+                yield completed
+        finally:
+            for job in unfinished:
+                job.cancel(check=False)

@@ -1,39 +1,29 @@
-"""The small files of a run store: names of jobs, results, failures, plans; each with a digest of its content."""
+"""JSON files of a run store: mark, plans, results and failures, each with a digest of its content."""
 
 import json
-from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from site_lens.records.base import Frozen, readable
-from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_json
-from site_lens.records.limited_io import current_limits, parse_json, read_file, refuse_many
+from site_lens.records.limited_io import parse_json, read_file
 from site_lens.records.outputs import write_whole
+from site_lens.sweeps.schema import Label
 
 F = TypeVar("F", bound=Frozen)
 
-PLAN_SIZES = 2**30, 2**24
-"""Bytes and values that the plan of the largest sweep may take; all other entries keep to `Limits`."""
+MOST_BYTES = 2**30
+"""Size limit of a file: the plan of the largest sweep keeps to it."""
 
-
-@lru_cache(maxsize=4096)  # few labels stand on many jobs
-def _label(name: str) -> str:
-    if file_name(name) != name:
-        raise ValueError(f"{name!r:.80} cannot name a folder")
-    return name
-
-
-Label = Annotated[str, AfterValidator(_label)]
-"""A name that becomes a folder of its own, and leads nowhere else."""
+LAYOUT = 1
+"""Layout of a store; raised when it changes."""
 
 
 class JobName(Frozen):
-    """A job as tables show it, and the key under which its result is kept."""
+    """Key of a job, and the labels by which tables call it."""
 
     key: str = Field(pattern="^[0-9a-f]{64}$")
     model: Label
@@ -54,7 +44,7 @@ class StoredFile(Frozen):
 
 
 class StoredJob(Frozen):
-    """The result of a job: which files it consists of, and what it was computed from."""
+    """Result of a job: its files, and what it was computed from."""
 
     name: JobName
     made_from: dict[str, Any]
@@ -64,30 +54,22 @@ class StoredJob(Frozen):
     seconds: float = Field(ge=0)
     """Its share of the time that its batch took."""
     status: str
-    """How the fit ended; see `core.fits.STATUSES`."""
+    """How the fit ended; see `site.fit.STATUSES`."""
     accuracy: float | None = None
     """First-token accuracy of SITE on test, where it was evaluated."""
     notes: tuple[str, ...] = ()
 
 
 class Failure(Frozen):
-    """Why the last attempt at a job gave no result."""
+    """Error of the last attempt at a job."""
 
     name: JobName
     error: str
     """Class of the error."""
     message: str
     trace: str = ""
-    """The traceback, for whoever mends it."""
+    """The traceback."""
     n_attempts: int = Field(1, ge=1)
-
-
-def labelled_parts(made_from: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the labels of a job stand for, by kind of label, from what its key is a digest of."""
-    parts = {kind: made_from.get(kind) for kind in ("model", "template", "config")}
-    if isinstance(config := parts["config"], Mapping):
-        parts["config"] = {name: value for name, value in config.items() if name != "seed"}
-    return parts
 
 
 class SweepPlan(Frozen):
@@ -95,70 +77,35 @@ class SweepPlan(Frozen):
 
     sweep: Label
     jobs: tuple[JobName, ...]
-    labels: dict[str, dict[str, str]] = {}
-    """Digest of what each label stands for, by kind of label; nothing in plans of 0.1.0."""
-
-    def mismatch(self, name: JobName, stored: StoredJob) -> str | None:
-        """Say in what a result is not that of the job which this plan says it is, or return None."""
-        if (name.task, name.seed) != (stored.name.task, stored.name.seed):
-            return f"the plan says {name.task}#{name.seed}, the result {stored.name.task}#{stored.name.seed}"
-        for kind, part in labelled_parts(stored.made_from).items() if self.labels else ():
-            label = getattr(name, kind)
-            if self.labels.get(kind, {}).get(label) != digest_json(part):
-                return f"the plan says that the {kind} is {label}, the result is of another one"
-        return None
 
 
 class StoreMark(Frozen):
-    """What makes a folder a run store."""
+    """Mark that makes a folder a run store."""
 
-    layout: int = Field(ge=1)
-    """How it is laid out."""
-
-
-def _sizes(kind: type[Frozen]) -> tuple[int, int]:
-    limits = current_limits()
-    return PLAN_SIZES if kind is SweepPlan else (limits.record_json_bytes, limits.record_json_values)
+    layout: int = Field(ge=1, le=LAYOUT)
 
 
 def write_sealed(content: Frozen, path: Path) -> None:
-    """Write a value as JSON with a digest of it; the file appears whole or not at all.
-
-    Raises:
-        StorageError: It cannot be written, or could not be read back.
-    """
+    """Write a value as JSON with a digest of it; the file appears whole or not at all; raises StorageError."""
     fields = content.model_dump(mode="json")
     text = json.dumps({"digest": digest_json(fields), "content": fields}, indent=1, ensure_ascii=False)
-    written = text.encode() + b"\n"
-    most_bytes, most_values = _sizes(type(content))
-    try:
-        refuse_many(text, most_values)
-    except ValueError as error:
-        raise StorageError(f"{path} could not be read back: {error}") from None
-    if len(written) > most_bytes:
-        raise StorageError(f"{path} could not be read back: it would have more than {most_bytes} bytes")
-    write_whole({path: written})
+    write_whole({path: text.encode() + b"\n"})
 
 
 def read_sealed(path: Path, kind: type[F]) -> F:
-    """Read such a file back; a link is not followed.
+    """Read such a file back; a symlink is not followed.
 
     Raises:
         StorageError: It is missing, truncated, was edited, or does not hold such a value.
     """
-    most_bytes, most_values = _sizes(kind)
     try:
-        whole = parse_json(read_file(path, most_bytes, follow=False), most_values)
+        sealed = parse_json(read_file(path, MOST_BYTES, follow=False))
+        content = sealed["content"]
+        if digest_json(content) != sealed["digest"]:
+            raise StorageError(f"{path} was edited after it was written")
+        return kind(**content)
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise StorageError(f"{path} is truncated or not JSON ({error})") from None
-    if not isinstance(whole, dict) or set(whole) != {"digest", "content"} or not isinstance(whole["content"], dict):
-        raise StorageError(f"{path} does not hold a digest and a content")
-    try:
-        if digest_json(whole["content"]) != whole["digest"]:
-            raise StorageError(f"{path} was edited after it was written")
-        return kind(**whole["content"])
-    except (InputError, ValidationError, ValueError, TypeError, RecursionError) as error:
+    except (InputError, ValidationError, ValueError, TypeError, KeyError) as error:
         reason = readable(error) if isinstance(error, ValidationError) else str(error)
-        raise StorageError(f"{path} does not hold a valid {kind.__name__}: {reason}") from None
+        raise StorageError(f"{path} is truncated, or does not hold a valid {kind.__name__}: {reason}") from None

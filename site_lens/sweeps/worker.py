@@ -1,14 +1,13 @@
-"""What happens to a group of jobs wherever it lands: claim, compute, store; smaller pieces where that goes wrong."""
+"""Worker of a sweep: claims a group of jobs, computes and stores it; smaller groups after an error."""
 
 import gc
 import sys
 import time
 import traceback
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.methods.evaluation import Evaluations
@@ -22,59 +21,43 @@ from site_lens.sweeps.store import RunStore
 LEAST_BUDGET_BYTES = 2**24
 """A single job that runs out of memory with as little as this for prefixes has failed."""
 
+T = TypeVar("T")
+
 
 class Compute(Protocol):
-    """Computes the jobs of a group together."""
+    """Function that computes the jobs of a group together."""
 
     def prepare(self, job: SweepJob) -> None:
-        """Make ready what all jobs of a group need, such as the model; its time counts for none of them."""
+        """Load what all jobs of a group need, such as the model; its time counts for none of them."""
 
     def __call__(self, group: JobGroup, budget_bytes: int) -> Mapping[str, Run]:
-        """Return the result of every job by its key, holding so many bytes of prefixes at a time."""
+        """Return the result of every job by its key, with at most so many bytes of prefixes at a time."""
 
 
 @dataclass
 class GroupOutcome:
-    """What became of the jobs of a group."""
+    """Outcome of the jobs of a group."""
 
     stored: list[str] = field(default_factory=list)
-    """Keys of what was computed and stored."""
+    """Keys that were computed and stored."""
     failed: dict[str, str] = field(default_factory=dict)
     """Errors by key."""
     busy: list[str] = field(default_factory=list)
-    """Keys that another process holds."""
+    """Keys that another process has claimed."""
     events: list[Event] = field(default_factory=list)
-    """What was written to the event log on the way."""
+    """Events that were written to the log."""
     storage_error: str | None = None
-    """Why the store could not be written; nothing that was not stored before is lost but its time."""
+    """Why the store could not be written; what was stored before is whole."""
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Some jobs to compute together."""
+class JobError:
+    """Error of a computation, without the frames that hold its memory."""
 
-    group: JobGroup
-    budget_bytes: int
-    n_halved: int = 0
-    """How often memory had run out before."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        if not self.n_halved:
-            return ()
-        times = "once" if self.n_halved == 1 else f"{self.n_halved} times"
-        return (
-            f"memory ran out {times}; computed with {len(self.group.tasks)} tasks in the batch and "
-            f"{self.budget_bytes / 2**20:.0f} MiB of prefixes at a time",
-        )
-
-    def smaller(self) -> "list[_Piece]":
-        """Halve the batch and the bytes of prefixes; nothing when neither can be."""
-        halves = self.group.halves()
-        if len(halves) == 1 and self.budget_bytes <= LEAST_BUDGET_BYTES:
-            return []
-        budget = max(self.budget_bytes // 2, LEAST_BUDGET_BYTES)
-        return [_Piece(half, budget, self.n_halved + 1) for half in halves]
+    name: str
+    message: str
+    trace: str
+    out_of_memory: bool
 
 
 @dataclass(frozen=True)
@@ -90,128 +73,95 @@ class Worker:
         outcome = GroupOutcome()
         try:
             store = RunStore(self.folder)
-            with store.claim(group.keys) as mine:
-                outcome.busy += [key for key in group.keys if key not in mine]
-                _Work(store, self.compute, outcome).on([job for job in group.jobs if job.key in mine])
+            with store.claim(group.keys) as claimed:
+                outcome.busy += [key for key in group.keys if key not in claimed]
+                work = _GroupWork(store, self.compute, outcome, store.event_log())
+                work.run([job for job in group.jobs if job.key in claimed])
         except StorageError as error:
             outcome.storage_error = str(error)
         return outcome
 
 
-class _Work:
-    """One worker at one group."""
+@dataclass(frozen=True)
+class _GroupWork:
+    store: RunStore
+    compute: Compute
+    outcome: GroupOutcome
+    log: EventLog
 
-    def __init__(self, store: RunStore, compute: Compute, outcome: GroupOutcome) -> None:
-        self._store, self._compute, self._outcome = store, compute, outcome
-        self._log: EventLog = store.event_log()
-
-    def on(self, jobs: Sequence[SweepJob]) -> None:
+    def run(self, jobs: Sequence[SweepJob]) -> None:
         missing = [job for job in jobs if not self._is_stored(job)]
-        if not missing or not self._is_prepared(missing):
+        if not missing:
             return
-        groups = group_jobs(missing, tasks_at_once=max(1, len(missing)))
-        waiting = deque(_Piece(group, PREFIX_BUDGET) for group in groups)
-        while waiting:
-            waiting.extendleft(reversed(self._try(waiting.popleft())))
+        _, error = _attempt(lambda: self.compute.prepare(missing[0]))
+        if error is not None:  # without the model every job fails
+            self._fail(missing, error)
+            return
+        for group in group_jobs(missing, tasks_at_once=len(missing)):
+            self._compute(group, PREFIX_BUDGET)
 
-    def _is_prepared(self, jobs: Sequence[SweepJob]) -> bool:
-        """Load the model; where that fails all jobs have failed, and none is tried by itself."""
-        try:
-            self._compute.prepare(jobs[0])
-        except StorageError:
-            raise
-        except Exception as error:  # as in `_try`
-            for job in jobs:
-                self._fail(job, error)
-            return False
-        return True
+    def _compute(self, group: JobGroup, budget_bytes: int, n_halved: int = 0) -> None:
+        """Compute and store a group; after an error its halves, with half the memory if that ran out."""
+        start = time.perf_counter()
+        runs, error = _attempt(lambda: self.compute(group, budget_bytes))
+        if runs is not None:
+            seconds = (time.perf_counter() - start) / len(group.jobs)
+            notes = () if not n_halved else (_memory_note(n_halved, len(group.tasks), budget_bytes),)
+            for job in group.jobs:
+                self._store(job, _with_notes(runs[job.key], notes), seconds)
+            return
+        assert error is not None
+        halves = group.halves()
+        if error.out_of_memory and (len(halves) > 1 or budget_bytes > LEAST_BUDGET_BYTES):
+            _free_memory()
+            budget_bytes, n_halved = max(budget_bytes // 2, LEAST_BUDGET_BYTES), n_halved + 1
+            self._write("memory_halved", group.jobs[0], {"n_tasks": len(halves[0].tasks), "budget_bytes": budget_bytes})
+        elif len(halves) == 1:
+            self._fail(group.jobs, error)
+            return
+        for half in halves:
+            self._compute(half, budget_bytes, n_halved)
 
     def _is_stored(self, job: SweepJob) -> bool:
-        if not self._store.holds(job.key):
-            return False
-        damage = self._store.damage(job.key)
-        if damage is None:
-            return True
-        aside = self._store.set_aside(job.key)
-        self._write("job_set_aside", job, {"damage": damage, "kept": str(aside.relative_to(self._store.folder))})
-        return False
+        damage = self.store.damage(job.key) if self.store.holds(job.key) else "missing"
+        if damage is not None and self.store.holds(job.key):
+            aside = self.store.set_aside(job.key).relative_to(self.store.folder)
+            self._write("job_set_aside", job, {"damage": damage, "kept": str(aside)})
+        return damage is None
 
-    def _try(self, piece: _Piece) -> list[_Piece]:
-        """Compute a piece and store its results; return the pieces to try instead where that did not go."""
-        start = time.perf_counter()
-        try:
-            runs = self._compute(piece.group, piece.budget_bytes)
-        except StorageError:
-            raise
-        except Exception as error:  # whatever a job raises is kept with it, and the sweep goes on
-            instead = self._after(error, piece)
-        else:
-            seconds = (time.perf_counter() - start) / len(piece.group.jobs)
-            for job in piece.group.jobs:
-                self._keep(job, _noted(runs[job.key], piece.notes), seconds)
-            return []
-        if any(smaller.n_halved > piece.n_halved for smaller in instead):
-            _free_memory()  # only here, when the error and the frames that it holds are gone
-        return instead
-
-    def _keep(self, job: SweepJob, run: Run, seconds: float) -> None:
-        try:
-            stored = self._store.commit(job.name, job.parts, run, seconds=seconds)
-        except StorageError:
-            raise
-        except Exception as error:  # such as a model that is not what it was
-            self._fail(job, error)
+    def _store(self, job: SweepJob, run: Run, seconds: float) -> None:
+        is_new, error = _attempt(lambda: self.store.commit(job.name, job.parts, run, seconds=seconds))
+        if error is not None:  # such as a model that is not what it was
+            self._fail([job], error)
             return
-        self._outcome.stored.append(job.key)
-        kept = self._store.stored(job.key)
-        detail = {"seconds": seconds, "status": kept.status, "accuracy": kept.accuracy, "notes": list(kept.notes)}
-        self._write("job_stored", job, detail | ({} if stored else {"stored_before": True}))
+        self.outcome.stored.append(job.key)
+        stored = self.store.stored(job.key)
+        detail = {"seconds": seconds, "status": stored.status, "accuracy": stored.accuracy, "notes": list(stored.notes)}
+        self._write("job_stored", job, detail if is_new else detail | {"stored_before": True})
 
-    def _after(self, error: Exception, piece: _Piece) -> list[_Piece]:
-        """Decide what follows an error: smaller pieces while they may help, else the job has failed."""
-        if _is_out_of_memory(error):
-            smaller = piece.smaller()
-            if smaller:
-                sizes = {"n_tasks": len(smaller[0].group.tasks), "budget_bytes": smaller[0].budget_bytes}
-                self._write("memory_halved", piece.group.jobs[0], sizes)
-                return smaller
-        elif len(piece.group.jobs) > 1:  # whose fault is it? try halves
-            return [replace(piece, group=half) for half in piece.group.halves()]
-        for job in piece.group.jobs:
-            self._fail(job, error)
-        return []
-
-    def _fail(self, job: SweepJob, error: Exception) -> None:
-        name, message = type(error).__name__, str(error)
-        trace = "".join(traceback.format_exception(error))
-        self._store.fail(job.name, name, message, trace)
-        self._outcome.failed[job.key] = f"{name}: {message}"
-        self._write("job_failed", job, {"error": name, "message": message})
+    def _fail(self, jobs: Sequence[SweepJob], error: JobError) -> None:
+        for job in jobs:
+            self.store.fail(job.name, error.name, error.message, error.trace)
+            self.outcome.failed[job.key] = f"{error.name}: {error.message}"
+            self._write("job_failed", job, {"error": error.name, "message": error.message})
 
     def _write(self, kind: EventKind, job: SweepJob, detail: Mapping[str, Any]) -> None:
-        named = {"key": job.key, "job": str(job.name)}
-        self._outcome.events.append(self._log.write(kind, named | dict(detail)))
+        self.outcome.events.append(self.log.write(kind, {"key": job.key, "job": str(job.name), **detail}))
 
 
-def _noted(run: Run, notes: tuple[str, ...]) -> Run:
-    """Add notes to every fit and evaluation."""
-    if not notes:
-        return run
-    return replace(
-        run,
-        fits=SiteFits([fit.replace(notes=fit.notes + notes) for fit in run.fits.values()]),
-        controls={
-            name: SiteFits([fit.replace(notes=fit.notes + notes) for fit in fits.values()])
-            for name, fits in run.controls.items()
-        },
-        evaluations=None
-        if run.evaluations is None
-        else Evaluations([one.replace(notes=one.notes + notes) for one in run.evaluations.values()]),
-    )
+def _attempt(step: Callable[[], T]) -> tuple[T | None, JobError | None]:
+    """Return the result of a step, or its error: whatever a job raises is recorded, and the sweep goes on."""
+    try:
+        return step(), None
+    except StorageError:
+        raise
+    except Exception as error:
+        trace = "".join(traceback.format_exception(error))
+        return None, JobError(type(error).__name__, str(error), trace, _is_out_of_memory(error))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    torch = sys.modules.get("torch")  # what was not loaded did not raise
+    torch = sys.modules.get("torch")  # an error of torch has loaded it
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's allocator on a CPU
@@ -222,3 +172,28 @@ def _free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _memory_note(n_halved: int, n_tasks: int, budget_bytes: int) -> str:
+    times = "once" if n_halved == 1 else f"{n_halved} times"
+    mebibytes = budget_bytes // 2**20
+    return (
+        f"memory ran out {times}; computed with {n_tasks} tasks in the batch and {mebibytes} MiB of prefixes at a time"
+    )
+
+
+def _with_notes(run: Run, notes: tuple[str, ...]) -> Run:
+    """Add notes to every fit and evaluation."""
+
+    def noted(fits: SiteFits) -> SiteFits:
+        return SiteFits([fit.replace(notes=fit.notes + notes) for fit in fits.values()])
+
+    if not notes:
+        return run
+    evaluations = [one.replace(notes=one.notes + notes) for one in (run.evaluations or {}).values()]
+    return replace(
+        run,
+        fits=noted(run.fits),
+        controls={name: noted(fits) for name, fits in run.controls.items()},
+        evaluations=Evaluations(evaluations) if evaluations else None,
+    )

@@ -1,10 +1,9 @@
-"""Tasks from files: the paper's folders, Function-Vectors JSON, CSV, TSV, JSON lines, parquet, datasets."""
+"""Loading of tasks: the paper's folders, Function-Vectors JSON, CSV, TSV, JSON lines, parquet, datasets, the hub."""
 
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
@@ -13,8 +12,15 @@ from site_lens.records.errors import InputError, TaskFileError, unknown_name
 from site_lens.records.limited_io import current_limits, is_there
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.tasks.demo_tasks import demo_tasks
-from site_lens.tasks.parquet import class_names, with_class_names
-from site_lens.tasks.rows import READERS, is_table, read_rows, table_name
+from site_lens.tasks.rows import (
+    READERS,
+    class_names,
+    is_table,
+    read_rows,
+    refuse_many_rows,
+    table_name,
+    with_class_names,
+)
 from site_lens.tasks.task import SPLITS, Example, Task, half_character
 
 if TYPE_CHECKING:
@@ -24,6 +30,9 @@ SPLIT_NAMES = dict.fromkeys(("train", "training"), "train")
 SPLIT_NAMES |= dict.fromkeys(("valid", "validation", "val", "dev", "development"), "valid")
 SPLIT_NAMES |= dict.fromkeys(("test", "testing"), "test")
 """What other people call the splits."""
+
+Splits = Mapping[str, list[Path]]
+"""Files of each split."""
 
 SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 """What `datasets` puts behind the name of a split whose rows lie in several files."""
@@ -41,7 +50,8 @@ def load_tasks(
     """Load tasks, by name.
 
     Args:
-        source: "demo" for the demo tasks; one file (.json in the Function-Vectors format, .jsonl, .csv, .tsv,
+        source: "demo" for the demo tasks; "hub:user/name" (or "hub:user/name:configuration") for a dataset of the
+            Hugging Face hub; one file (.json in the Function-Vectors format, .jsonl, .csv, .tsv,
             .parquet); a folder of such files that are called train, valid (or validation, val, dev) and test, which is
             one task with its own splits; a folder of such folders and files; or a `datasets` dataset. Rows without
             splits are split 70/9/21, the paper's shares. Hidden files are passed over.
@@ -67,6 +77,9 @@ def load_tasks(
         tasks = [_from_dataset(source, "dataset" if name is None else name, columns, split_seed)]
     elif not str(source):
         raise InputError("the source of tasks is empty; give a file, a folder, or 'demo' for the demo tasks")
+    elif str(source).startswith("hub:"):
+        hub_name = str(source).removeprefix("hub:")
+        tasks = [_from_dataset(_from_hub(hub_name), name or hub_name.split("/")[-1], columns, split_seed)]
     elif str(source) == "demo":
         tasks = list(demo_tasks().values())
     else:
@@ -75,16 +88,15 @@ def load_tasks(
         if len(tasks) != 1:
             raise InputError(f"{source} holds {len(tasks)} tasks, which cannot all be called {name!r}; leave name out")
         tasks = [replace(tasks[0], name=name)]
-    found = {task.name: task for task in tasks}
+    by_name = {task.name: task for task in tasks}
     if names is None:
-        return found
+        return by_name
     wanted = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else []
-    if not wanted or not all(isinstance(one, str) for one in wanted):
+    if not wanted or not all(isinstance(task, str) for task in wanted):
         raise InputError(f"names are those of tasks, or None for all of them, got {names!r:.60}")
-    for task in wanted:
-        if task not in found:
-            raise unknown_name("task", task, found)
-    return {task: found[task] for task in wanted}
+    if unknown := [task for task in wanted if task not in by_name]:
+        raise unknown_name("task", unknown[0], by_name)
+    return {task: by_name[task] for task in wanted}
 
 
 def load_task(source: Union[str, Path, "Dataset", "DatasetDict"], **options: Any) -> Task:
@@ -93,10 +105,10 @@ def load_task(source: Union[str, Path, "Dataset", "DatasetDict"], **options: Any
     Raises:
         InputError: The source holds several tasks.
     """
-    found = load_tasks(source, **options)
-    if len(found) != 1:
-        raise InputError(f"{source} holds {len(found)} tasks; pick one with names=[...], or use load_tasks")
-    return next(iter(found.values()))
+    tasks = load_tasks(source, **options)
+    if len(tasks) != 1:
+        raise InputError(f"{source} holds {len(tasks)} tasks; pick one with names=[...], or use load_tasks")
+    return next(iter(tasks.values()))
 
 
 class _Columns:
@@ -142,30 +154,41 @@ class _Columns:
 
 
 def _from_path(path: Path, columns: _Columns, seed: int) -> Iterator[Task]:
+    """Read one file, one folder of splits, or a folder of such files and folders (no deeper: links could lead back)."""
     if not is_there(path):
-        hint = did_you_mean_path(path, lambda one: one.is_dir() or is_table(one), also=["demo"])
+        hint = did_you_mean_path(path, lambda near: near.is_dir() or is_table(near), also=["demo"])
         raise TaskFileError(f"there are no tasks at {path}; {hint}give a file, a folder, or 'demo' for the demo tasks")
     if not path.is_dir():
         yield _from_file(path, columns, seed)
         return
     try:
         splits, tables = _parts(path)
-        inside = {one: _parts(one)[0] for one in sorted(path.iterdir()) if one.is_dir() and one.name[0] != "."}
-        folders = {one: parts for one, parts in inside.items() if parts}
-        _refuse_large(
-            path, [*tables, *(file for parts in (splits, *folders.values()) for file in chain(*parts.values()))]
-        )
+        folders = {file: _parts(file)[0] for file in path.iterdir() if file.is_dir() and file.name[0] != "."}
+        sources: dict[Path, Splits] = {file: {} for file in tables} | {
+            k: found for k, found in folders.items() if found
+        }
+        _refuse_large(path, [*tables, *(file for found in (splits, *sources.values()) for file in _files(found))])
     except OSError as error:
         raise TaskFileError(f"cannot read {path}: {error.strerror}") from error
-    if splits and (tables or folders):
+    if splits and sources:
         raise TaskFileError(
-            f"{path} holds splits of one task ({_names(chain(*splits.values()))}) beside other tasks "
-            f"({_names([*tables, *folders])}); put either into a folder of their own"
+            f"{path} holds splits of one task ({_names(_files(splits))}) beside other tasks ({_names(sources)}); put "
+            "either into a folder of their own"
         )
     if splits:
         yield _from_split_folder(path, splits, columns)
-    else:
-        yield from _from_collection(path, folders, tables, columns, seed)
+        return
+    if not sources:
+        raise TaskFileError(
+            f"{path} holds no task: no {', '.join(READERS)} file, and no folder with one for train, valid and test"
+        )
+    seen: dict[str, Path] = {}
+    for source, inner in sorted(sources.items()):
+        task = _from_split_folder(source, inner, columns) if inner else _from_file(source, columns, seed)
+        if task.name in seen:
+            raise TaskFileError(f"two tasks are called {task.name!r}: {seen[task.name]} and {source}; rename one")
+        seen[task.name] = source
+        yield task
 
 
 def _parts(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
@@ -179,31 +202,13 @@ def _parts(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     return splits, tables
 
 
+def _files(splits: Splits) -> list[Path]:
+    return [file for files in splits.values() for file in files]
+
+
 def _names(paths: Iterable[Path]) -> str:
     names = sorted(path.name for path in paths)
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def _from_file(path: Path, columns: _Columns, seed: int) -> Task:
-    return _split(path.stem, _examples(path, columns), path, seed)
-
-
-def _from_collection(
-    folder: Path, folders: Mapping[Path, Mapping[str, list[Path]]], tables: Iterable[Path], columns: _Columns, seed: int
-) -> Iterator[Task]:
-    """Read the folders of splits and the files that lie in a folder, but no folders of such: one could lead back."""
-    seen: dict[str, Path] = {}
-    for path in sorted([*folders, *tables]):
-        is_folder = path in folders
-        task = _from_split_folder(path, folders[path], columns) if is_folder else _from_file(path, columns, seed)
-        if task.name in seen:
-            raise TaskFileError(f"two tasks are called {task.name!r}: {seen[task.name]} and {path}; rename one")
-        seen[task.name] = path
-        yield task
-    if not seen:
-        raise TaskFileError(
-            f"{folder} holds no task: no {', '.join(READERS)} file, and no folder with one for train, valid and test"
-        )
 
 
 def _refuse_large(folder: Path, files: Iterable[Path]) -> None:
@@ -212,14 +217,22 @@ def _refuse_large(folder: Path, files: Iterable[Path]) -> None:
         raise TaskFileError(f"the tasks in {folder} take {n_bytes} bytes, more than {most} (Limits.task_bytes)")
 
 
-def _from_split_folder(folder: Path, splits: Mapping[str, list[Path]], columns: _Columns) -> Task:
+def _from_file(path: Path, columns: _Columns, seed: int) -> Task:
+    examples = _examples(path, columns)
+    try:
+        return Task.from_examples(path.stem, examples, seed=seed)
+    except InputError as error:
+        raise TaskFileError(f"{path}: {error}") from error
+
+
+def _from_split_folder(folder: Path, splits: Splits, columns: _Columns) -> Task:
     rows: dict[str, list[Example]] = {}
     for split in SPLITS:
         files = splits.get(split, [])
         if not files:
             raise TaskFileError(
-                f"{folder} has no file of the {split} split beside {_names(chain(*splits.values()))}; a task folder "
-                "needs train, valid (or validation, val, dev) and test; a file that is no split needs another name"
+                f"{folder} has no file of the {split} split beside {_names(_files(splits))}; a task folder needs "
+                "train, valid (or validation, val, dev) and test; a file that is no split needs another name"
             )
         shards = [SHARD.search(table_name(path)) for path in files]
         if len(files) > 1 and None in shards:
@@ -230,17 +243,7 @@ def _from_split_folder(folder: Path, splits: Mapping[str, list[Path]], columns: 
         if not rows[split]:
             raise TaskFileError(f"{files[0]} is empty; every split needs at least one row")
     name = folder.name if folder.name not in ("", "..") else folder.resolve().name
-    train, valid, test = (tuple(rows[split]) for split in SPLITS)
-    return Task(name, train, valid, test)
-
-
-def _split(name: str, examples: Iterable[Example], path: Path, seed: int) -> Task:
-    try:
-        return Task.from_examples(name, examples, seed=seed)
-    except TaskFileError:
-        raise
-    except InputError as error:
-        raise TaskFileError(f"{path}: {error}") from error
+    return Task(name, *(tuple(rows[split]) for split in SPLITS))
 
 
 def _examples(path: Path, columns: _Columns) -> list[Example]:
@@ -248,34 +251,41 @@ def _examples(path: Path, columns: _Columns) -> list[Example]:
     return [columns.example(row, f"{path}, row {i}") for i, row in enumerate(rows, 1)]
 
 
+def _from_hub(name: str) -> Any:
+    """Download a dataset of the Hugging Face hub, `user/name` or `user/name:configuration`; no code of it is run."""
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(*name.split(":", 1))
+    except (OSError, ValueError) as error:  # every error of the hub, of the network and of `datasets` is one
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TaskFileError(f"the hub did not serve the dataset {name!r}: {reason}") from error
+
+
 def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task:
     if hasattr(dataset, "column_names") and not isinstance(dataset, Mapping):
         return Task.from_examples(name, _dataset_examples(dataset, name, columns), seed=seed)
     if not isinstance(dataset, Mapping):
         raise InputError(f"tasks come from a path or a datasets dataset, got a {type(dataset).__name__}")
+    if len(dataset) == 1:  # one split, whatever it is called
+        return _from_dataset(next(iter(dataset.values())), name, columns, seed)
     splits = {SPLIT_NAMES.get(str(split).lower(), split): part for split, part in dataset.items()}
     if len(splits) < len(dataset):
         raise TaskFileError(f"dataset {name!r} has two splits of the same meaning: {', '.join(dataset)}; keep one")
-    missing = [split for split in SPLITS if split not in splits]
-    if missing:
+    if missing := [split for split in SPLITS if split not in splits]:
         raise TaskFileError(
             f"dataset {name!r} has the splits {', '.join(dataset)}; {', '.join(missing)} is missing. "
             "Hand in one split to have it divided 70/9/21"
         )
-    train, valid, test = (tuple(_dataset_examples(splits[split], name, columns)) for split in SPLITS)
-    return Task(name, train, valid, test)
+    return Task(name, *(tuple(_dataset_examples(splits[split], name, columns)) for split in SPLITS))
 
 
 def _dataset_examples(dataset: Any, name: str, columns: _Columns) -> Iterator[Example]:
-    features, most = getattr(dataset, "features", None), current_limits().task_rows
-    classes = {column: class_names(feature) for column, feature in (features.to_dict() if features else {}).items()}
     if not isinstance(dataset, Iterable):
         raise InputError(f"the rows of {name!r} must be a dataset, got a {type(dataset).__name__}")
-    plain = (
-        dataset.with_format(None) if hasattr(dataset, "with_format") else dataset
-    )  # no tensors in the place of numbers
+    classes = class_names(getattr(dataset, "features", None))
+    plain = dataset.with_format(None) if hasattr(dataset, "with_format") else dataset  # numbers, not tensors
     for i, row in enumerate(plain, 1):
-        if i > most:
-            raise TaskFileError(f"{name} holds more than {most} rows; if you trust it, raise Limits.task_rows")
+        refuse_many_rows(name, i)
         where = f"{name}, row {i}"
         yield columns.example(with_class_names(row, classes, where) if isinstance(row, Mapping) else row, where)

@@ -1,19 +1,16 @@
-"""Rows of a task out of one file: JSON, JSON lines, CSV, TSV, parquet, each read within the limits."""
+"""Rows of a task file: JSON, JSON lines, CSV, TSV and parquet, each read within the limits."""
 
 import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from site_lens.records.errors import TaskFileError
-from site_lens.records.limited_io import current_limits, parse_json, read_file, refuse_many
-from site_lens.tasks.parquet import parquet_rows
+from site_lens.records.limited_io import current_limits, parse_json, read_file
 
 TEXT = "utf-8-sig"
 """UTF-8, with the byte order mark that spreadsheets put in front or without."""
@@ -24,26 +21,29 @@ WIDE_TEXT = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""The byte order marks of what spreadsheets call Unicode text."""
+"""Encodings of what spreadsheets call Unicode text, by byte order mark."""
 
 SEPARATORS = (",", ";", "\t", "|")
-"""What may stand between the cells of a table; its suffix says which is tried first."""
+"""Separators of cells that are tried; the suffix of the file says which is tried first."""
 
 ABOVE_HEADER = re.compile(r"(?:(?:#[^\n]*|sep=.)?\r?\n)*")
-"""Comments, what spreadsheets write to say the separator, and empty lines."""
+"""Comments, the `sep=;` line of spreadsheets, and empty lines."""
 
 HEADER_CHARACTERS = 2**16
 """Characters in which the header of a table must end."""
 
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-ABOUT = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json")
-"""Files that `datasets` writes about the files beside them."""
+DATASET_INFO = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json")
+"""Metadata files that `datasets` writes beside the rows."""
+
+csv.field_size_limit(2**27)  # cells of any length; the limits below hold for the texts that are used
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether a file is one of rows by its name; hidden files, such as those that macOS writes, are not."""
+    """Tell whether a file holds rows, by its name; hidden files and those of other formats do not."""
     suffix = Path(path.stem).suffix if path.suffix.lower() in PACKED else path.suffix
-    return suffix.lower() in READERS and not path.name.startswith(".") and path.name not in ABOUT and not path.is_dir()
+    is_hidden = path.name.startswith(".") or path.name in DATASET_INFO
+    return suffix.lower() in READERS and not is_hidden and not path.is_dir()
 
 
 def table_name(path: Path) -> str:
@@ -67,30 +67,20 @@ def read_rows(path: Path, columns: tuple[str, str]) -> list[object]:
         raise TaskFileError(f"{path} is not one of {', '.join(READERS)}; {advice}")
     try:
         content = read_file(path, limits.task_bytes)
-        with _cells_of_any_length(len(content)):
-            rows = list(islice(READERS[suffix](path, content, columns), limits.task_rows + 1))
+        rows = list(islice(READERS[suffix](path, content, columns), limits.task_rows + 1))
     except UnicodeDecodeError as error:
         raise TaskFileError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
     except OSError as error:
         raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(rows) > limits.task_rows:
-        raise TaskFileError(f"{path} holds more than {limits.task_rows} rows; if you trust it, raise Limits.task_rows")
+    refuse_many_rows(path, len(rows))
     return rows
 
 
-_CELLS = Lock()
-
-
-@contextmanager
-def _cells_of_any_length(n_characters: int) -> Iterator[None]:
-    """Lift the limit that the csv module has for the whole process; our own hold for the texts that are used."""
-    with _CELLS:
-        before = csv.field_size_limit()
-        csv.field_size_limit(max(before, n_characters))
-        try:
-            yield
-        finally:
-            csv.field_size_limit(before)
+def refuse_many_rows(source: object, n_rows: int) -> None:
+    """Raise TaskFileError if a source holds more rows than `Limits.task_rows`."""
+    most = current_limits().task_rows
+    if n_rows > most:
+        raise TaskFileError(f"{source} holds more than {most} rows; if you trust it, raise Limits.task_rows")
 
 
 def _decoded(path: Path, content: bytes) -> str:
@@ -108,54 +98,44 @@ def _json_rows(path: Path, content: bytes, columns: tuple[str, str]) -> Iterator
 
 
 def _json_lines(path: Path, content: bytes, columns: tuple[str, str]) -> Iterator[object]:
-    text = _decoded(path, content)
-    try:
-        refuse_many(text, current_limits().task_values)
-    except ValueError as error:
-        raise TaskFileError(f"{path}: {error}") from None
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(_decoded(path, content).split("\n"), 1):
         if line.strip():
             yield _parse(line, f"{path}, line {number}")
 
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return parse_json(text, current_limits().task_values)
+        return parse_json(text)
     except ValueError as error:
         raise TaskFileError(f"{where} is not valid JSON: {error}") from error
 
 
 def _separated_rows(path: Path, content: bytes, columns: tuple[str, str]) -> Iterator[object]:
-    # Not pandas, which reads "007" as 7 and "NA" as missing, and drops the first cell of rows that have one too many.
+    # Not pandas or datasets, which read "007" as 7 and "NA" as missing, and drop the first cell of rows with too many.
     text = _decoded(path, content)
     start, separator = _header_place(text, "\t" if path.suffix.lower() == ".tsv" else ",", columns)
     n_rows = 0
     try:
-        lines = _cells(text, start, separator)
+        lines = _cells(text[start:], separator)
         header = next(lines, [])
-        places = {name: header.index(name) for name in columns if name in header}
-        for name in places:
-            if header.count(name) > 1:
-                raise TaskFileError(f"{path} has two columns called {name!r}; rename one")
+        if repeated := [name for name in columns if header.count(name) > 1]:
+            raise TaskFileError(f"{path} has two columns called {repeated[0]!r}; rename one")
         for n_rows, line in enumerate(lines, 1):
             if len(line) > len(header):
                 many = f"more cells than the header; quote texts that hold {separator!r}"
                 raise TaskFileError(f"{path}, row {n_rows} has {many}")
             if len(line) < len(header) and line[0].startswith("#"):
                 raise TaskFileError(f"{path}, row {n_rows} looks like a comment; these may stand above the header only")
-            if len(places) < len(set(columns)):
-                yield dict.fromkeys(header)  # what is there will be in the message
-                return
-            yield {name: line[place] if place < len(line) else "" for name, place in places.items()}
+            row = dict(zip(header, line + [""] * (len(header) - len(line)), strict=True))
+            yield {name: row[name] for name in columns} if row.keys() >= set(columns) else row
     except csv.Error as error:
         advice = "a cell that begins with a quotation mark must end with one"
         raise TaskFileError(f"{path}, row {n_rows + 1} is not one of a table: {error}; {advice}") from error
 
 
-def _cells(text: str, start: int, separator: str) -> Iterator[list[str]]:
+def _cells(text: str, separator: str) -> Iterator[list[str]]:
     """Cut a table into lines of cells, without empty lines and the spaces behind a separator."""
     table = io.StringIO(text, newline="")
-    table.seek(start)
     return filter(None, csv.reader(table, delimiter=separator, skipinitialspace=True, strict=True))
 
 
@@ -164,16 +144,88 @@ def _header_place(text: str, separator: str, columns: tuple[str, str]) -> tuple[
     above = ABOVE_HEADER.match(text)
     end = above.end() if above else 0
     n_cells = {}
-    for start in dict.fromkeys((0, end)):
-        for one in dict.fromkeys((separator, *SEPARATORS)):
+    for start in (0, end):
+        for candidate in (separator, *SEPARATORS):
             try:
-                header = next(_cells(text[start : start + HEADER_CHARACTERS], 0, one), [])
+                header = next(_cells(text[start : start + HEADER_CHARACTERS], candidate), [])
             except csv.Error:  # quotes that do not close: the same is said when the rows are read
                 header = []
             if set(columns) <= set(header):
-                return start, one
-            n_cells[one] = len(header)
-    return end, max(n_cells, key=lambda one: n_cells[one])
+                return start, candidate
+            n_cells[candidate] = len(header)
+    return end, max(n_cells, key=lambda candidate: n_cells[candidate])
+
+
+def _parquet_rows(path: Path, content: bytes, columns: tuple[str, str]) -> Iterator[object]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    limits, n_rows, n_bytes = current_limits(), 0, 0
+    try:
+        table = pq.ParquetFile(io.BytesIO(content))
+        names = [name for name in table.schema_arrow.names if name in columns]
+        if len(names) > len(set(names)):
+            raise TaskFileError(f"{path} has two columns of one name: {', '.join(names)}; rename one")
+        if len(names) < len(set(columns)):
+            yield dict.fromkeys(table.schema_arrow.names)  # what is there will be in the message
+            return
+        refuse_many_rows(path, table.metadata.num_rows)
+        classes = _classes_of_schema(table.schema_arrow)
+        for batch in table.iter_batches(PARQUET_ROWS, columns=names):
+            for row in batch.to_pylist():
+                n_rows += 1
+                n_bytes += sum(len(str(value)) for value in row.values())
+                if n_bytes > limits.task_bytes:
+                    raise TaskFileError(f"{path} holds more than {limits.task_bytes} bytes of text (Limits.task_bytes)")
+                yield with_class_names(row, classes, f"{path}, row {n_rows}")
+    except TaskFileError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise TaskFileError(f"{path} cannot be read: {error}") from error
+
+
+PARQUET_ROWS = 64
+"""Rows of a parquet file that are decoded at a time: few, because a short page may stand for long texts."""
+
+
+def _classes_of_schema(schema: Any) -> dict[str, list[str]]:
+    """Return the class names that `datasets` wrote into a parquet file, by column."""
+    if b"huggingface" not in (schema.metadata or {}):
+        return {}
+    from datasets import Features
+
+    try:
+        return class_names(Features.from_arrow_schema(schema))
+    except (ValueError, TypeError, LookupError, AttributeError):  # metadata that makes no sense says nothing
+        return {}
+
+
+def class_names(features: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    """Return the names of the classes of each column of a dataset that holds classes, or lists of them."""
+    names = {}
+    for column, feature in (features or {}).items():
+        while inner := getattr(feature, "feature", None):
+            feature = inner
+        if classes := getattr(feature, "names", None):
+            names[column] = list(classes)
+    return names
+
+
+def with_class_names(row: Mapping[str, object], classes: Mapping[str, list[str]], where: str) -> dict[str, object]:
+    """Put the names of classes in the place of their numbers.
+
+    Raises:
+        TaskFileError: A number stands for no class, as -1 does where a label is not known.
+    """
+
+    def named(value: object, names: list[str]) -> object:
+        if isinstance(value, list | tuple):
+            return [named(item, names) for item in value]
+        if isinstance(value, int) and not 0 <= value < len(names):
+            raise TaskFileError(f"{where}: {value} is not one of the {len(names)} classes; leave such rows out")
+        return names[value] if isinstance(value, int) else value
+
+    return dict(row) | {column: named(row[column], names) for column, names in classes.items() if column in row}
 
 
 READERS: dict[str, Callable[[Path, bytes, tuple[str, str]], Iterable[object]]] = {
@@ -181,6 +233,6 @@ READERS: dict[str, Callable[[Path, bytes, tuple[str, str]], Iterable[object]]] =
     ".jsonl": _json_lines,
     ".csv": _separated_rows,
     ".tsv": _separated_rows,
-    ".parquet": parquet_rows,
+    ".parquet": _parquet_rows,
 }
-"""How to read each format."""
+"""Reader of each format."""

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
 
 

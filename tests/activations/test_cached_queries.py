@@ -6,7 +6,7 @@ import torch
 import site_lens as sl
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.injection import injection
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import few_shot_prompts
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import embedding_prompts
 

@@ -5,7 +5,9 @@ import torch
 
 import site_lens as sl
 from site_lens.activations.generation import generate_answers
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from site_lens.tasks.answer_matching import prefix_match
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA:", "Q: dog, cat, red\nA:"]

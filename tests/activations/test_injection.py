@@ -6,7 +6,9 @@ import torch
 
 import site_lens as sl
 from site_lens.heads.scores import MixRule
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from tests.fakes import fake_embedding, fake_fit, fake_identity
 
 Z, T = torch.randn(3, 4, 5), torch.randn(3, 4, 5)

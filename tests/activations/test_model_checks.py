@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 import site_lens as sl
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.models.bridge import BridgeModel
-from site_lens.models.kv_cache import CachePrefix
-from site_lens.models.protocol import Batch, Edit, LensModel, Prefix
+from site_lens.models.hooks import Edit
+from site_lens.models.kv_cache import Prefix
 from site_lens.models.tokenization import Encoder
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
 from tests.real_configs import RELEASED
@@ -36,8 +38,8 @@ class Faulty(BridgeModel):
         noise = torch.rand(len(batch), 1) if self.fault == "dropout" else 1.0
         return super().forward(batch, edits) * noise * (1.001 if self.fault == "another model" else 1.0)
 
-    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, CachePrefix]:
-        assert isinstance(prefix, CachePrefix)
+    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Prefix]:
+        assert isinstance(prefix, Prefix)
         mixed_up = {"rows of the cache are mixed up": True, "tails of several tokens are wrong": tail.shape[1] > 1}
         if mixed_up.get(self.fault, False) and len(tail) > 1:
             prefix = prefix.rows(torch.arange(len(tail)).roll(1))
@@ -136,7 +138,7 @@ def test_a_context_shorter_than_the_long_prompt_is_examined_as_far_as_it_goes(n_
 
 def test_what_a_library_raises_while_a_model_is_examined_is_an_error_of_ours(demo: LensModel) -> None:
     class Raising(Faulty):
-        def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, CachePrefix]:
+        def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Prefix]:
             raise AttributeError("no such cache")
 
     with pytest.raises(sl.ModelError, match="no such cache"):

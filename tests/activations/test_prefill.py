@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from site_lens.activations.prefill import PrefixSchedule, length_batches, prefill_prompts
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 200))

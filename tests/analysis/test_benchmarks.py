@@ -15,8 +15,7 @@ from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, pu
 from analysis.benchmarks.run import read, table_of, write
 from analysis.benchmarks.settings import Settings
 from analysis.pages import END, START
-from site_lens.models.base import HostModel
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from tests.oracle import published_loop
 
@@ -35,7 +34,7 @@ def plain() -> torch.nn.Module:
 def test_the_rival_fits_the_alphas_of_the_published_loop(
     way: str, demo: LensModel, plain: torch.nn.Module, demo_tasks: dict[str, sl.Task]
 ) -> None:
-    assert isinstance(demo, HostModel)
+    assert isinstance(demo, LensModel)
     queries = asked(demo, demo_tasks["antonym"].train[:20])
     embedding = torch.randn(*demo.grid.shape, demo.identity.d_head, generator=torch.Generator().manual_seed(0))
     logits_of = hugging_face(plain) if way == "hugging face" else transformer_lens(demo.host)

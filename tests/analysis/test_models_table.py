@@ -18,14 +18,14 @@ KINDS = ["Llama-3.1-8B", "gemma-3-4b", "GPT-2", "Pythia-6.9B", "Phi-3-mini", "Fa
 def test_memory_is_that_of_all_weights_under_a_bridge(kind: str, tiny_folder: Callable[[str], Path]) -> None:
     config = transformers.AutoConfig.from_pretrained(tiny_folder(kind))
     model = sl.load_model(tiny_folder(kind), dtype="bfloat16", device="cpu")
-    held = sum(w.numel() * w.element_size() for w in model.host.parameters())  # type: ignore[attr-defined]
+    held = sum(w.numel() * w.element_size() for w in model.host.parameters())
     assert n_bytes(without_memory(config)) == held - added_bias(model)
 
 
 def added_bias(model: object) -> int:
     """TransformerLens 3.9 gives the unembedding a bias of zeros."""
-    bias = getattr(model.host.unembed, "b_U", None)  # type: ignore[attr-defined]
-    is_own = any(w is bias for w in model.host.parameters())  # type: ignore[attr-defined]
+    bias = getattr(model.host.unembed, "b_U", None)
+    is_own = any(w is bias for w in model.host.parameters())
     return bias.numel() * bias.element_size() if bias is not None and is_own and not bias.any() else 0
 
 
@@ -33,7 +33,7 @@ def added_bias(model: object) -> int:
 def test_the_same_maps_are_counted_in_four_bits_as_are_loaded_so(kind: str, tiny_folder: Callable[[str], Path]) -> None:
     config = transformers.AutoConfig.from_pretrained(tiny_folder(kind))
     model = sl.load_model(tiny_folder(kind), dtype="bfloat16", device="cpu", quantization="nf4")
-    loaded = [m.weight for m in model.host.modules() if is_packed(m)]  # type: ignore[attr-defined]
+    loaded = [m.weight for m in model.host.modules() if is_packed(m)]
     counted = [m.weight for m in without_memory(config, "nf4").modules() if is_packed(m)]
     assert 2 * sum(weight.numel() for weight in loaded) == sum(weight.numel() for weight in counted) > 0
 

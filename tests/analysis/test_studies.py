@@ -16,7 +16,7 @@ from analysis.lab import Lab
 from analysis.pages import END, START
 from analysis.results import Part, Result, Table
 from analysis.settings import STUDIES_TOML, Settings
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.stats.intervals import Interval
 from tests.fakes import fake_transfer
 

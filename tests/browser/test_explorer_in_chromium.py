@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 import site_lens as sl
 from site_lens.explorer.serving import free_port
 from site_lens.methods.live import LiveModel
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 ROOT = Path(__file__).parent.parent.parent

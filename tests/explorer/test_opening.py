@@ -10,7 +10,7 @@ import site_lens as sl
 from site_lens.explorer.page import Complaint, PageSource, show_page
 from site_lens.explorer.serving import free_port, serve_page
 from site_lens.explorer.view import Explorer
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from tests.cli.test_cli import run as command
 from tests.explorer.looking import fake_run
 from tests.fakes import fake_fits

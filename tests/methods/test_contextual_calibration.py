@@ -13,7 +13,8 @@ from site_lens.methods.contextual_calibration import (
 )
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.method import prompting
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import PromptSet

@@ -8,7 +8,8 @@ import torch
 
 import site_lens as sl
 from site_lens.methods.first_token_metrics import target_rank
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 
 SMALL = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
 

@@ -7,7 +7,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.methods.registry import METHODS
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.registry import SELECTORS
 from tests.models.test_hosts import HOSTED

@@ -10,7 +10,8 @@ from site_lens.heads.head_set import HeadSet
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.function_vector import function_vector, vector_heads, written_by
 from site_lens.methods.method import prompting
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.indirect_effect import indirect_effect

@@ -20,7 +20,8 @@ from site_lens.methods.i2cl import (
     share_of_rate,
 )
 from site_lens.methods.in_context_vector import demonstrations
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import zero_shot_prompts

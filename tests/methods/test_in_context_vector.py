@@ -15,7 +15,9 @@ from site_lens.methods.in_context_vector import (
     principal_shift,
     steer,
 )
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 

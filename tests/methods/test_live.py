@@ -5,7 +5,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.methods.live import LiveModel
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.tasks.answer_matching import first_lines
 from tests.fakes import fake_fit
 

@@ -11,8 +11,9 @@ from site_lens.activations.queries import Queries
 from site_lens.methods.first_token_metrics import score_methods
 from site_lens.methods.lora import LoraAdapter, Training, lora
 from site_lens.methods.method import prompting
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.models.hooked_transformer import HookedTransformerModel
-from site_lens.models.protocol import Batch, LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
@@ -37,7 +38,7 @@ def test_training_raises_the_probability_of_train_answers(demo: LensModel, demo_
 def test_the_model_is_the_same_to_the_bit_outside_the_context(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     task = demo_tasks["antonym"]
     batch = batch_of(demo, task)
-    modules, before = list(demo.host.modules()), demo.forward(batch)  # type: ignore[attr-defined]
+    modules, before = list(demo.host.modules()), demo.forward(batch)
     state = torch.get_rng_state()
     method = lora(ComparisonContext(demo, task, SMALL, progress=False), "antonym")
     assert torch.equal(torch.get_rng_state(), state)
@@ -45,8 +46,8 @@ def test_the_model_is_the_same_to_the_bit_outside_the_context(demo: LensModel, d
         inside = demo.forward(batch)
     assert not torch.allclose(inside, before, atol=0.01)
     assert torch.equal(demo.forward(batch), before)
-    assert list(demo.host.modules()) == modules  # type: ignore[attr-defined]
-    assert not any(weight.requires_grad for weight in demo.host.parameters())  # type: ignore[attr-defined]
+    assert list(demo.host.modules()) == modules
+    assert not any(weight.requires_grad for weight in demo.host.parameters())
 
 
 def test_adapters_of_several_tasks_stand_beside_each_other(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:

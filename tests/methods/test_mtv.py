@@ -12,7 +12,7 @@ from site_lens.methods.first_token_metrics import Scores, score_methods
 from site_lens.methods.method import Method
 from site_lens.methods.mtv import head_replacement
 from site_lens.methods.site_variants import all_heads_one
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.bernoulli_masks import best_masks
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext

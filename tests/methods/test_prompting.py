@@ -5,7 +5,7 @@ import pytest
 import site_lens as sl
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.prompting import ANSWER_ROOM, few_shot, many_shot, zero_shot
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from tests.planted import TEMPLATE

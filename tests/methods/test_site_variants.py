@@ -22,7 +22,7 @@ from site_lens.methods.site_variants import (
     site_task_agnostic,
     site_zero_embedding,
 )
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import zero_shot_prompts

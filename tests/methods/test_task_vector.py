@@ -9,7 +9,9 @@ import site_lens as sl
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.method import prompting
 from site_lens.methods.task_vector import mean_residual, overwriting, task_vector
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext

@@ -9,7 +9,9 @@ from torch import Tensor
 from site_lens.activations.generation import OnLogits
 from site_lens.methods.method import Method
 from site_lens.methods.validation import choose, choose_layer
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.task import Example, Task

@@ -8,8 +8,8 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 
 import site_lens as sl
+from site_lens.models.base import LensModel
 from site_lens.models.chat_template import chat_template
-from site_lens.models.protocol import LensModel
 from site_lens.models.tokenization import Encoder
 from site_lens.studies.head_profiles.prompt_parts import part_tokens, prompt_pieces
 from tests.real_configs import RELEASED
@@ -210,6 +210,6 @@ def test_the_support_card_counts_the_bos_of_chats(name: str, tiny: Callable[[str
     model = tiny(name)
     cards = []
     for encoder in (model.encoder, TwoBos(model.encoder.tokenizer, bos=True, n_ctx=model.encoder.n_ctx)):
-        found = type(model)(model.host, encoder, model.identity)  # type: ignore[call-arg, attr-defined]
+        found = type(model)(model.host, encoder, model.identity)
         cards.append({check.code: (check.state, check.value) for check in sl.check_model(found, longest=100)})
     assert [card["bos"] for card in cards] == [("ok", 1), ("fail", 2)]

@@ -14,7 +14,8 @@ import transformers as hf
 from transformers import AutoTokenizer
 
 import site_lens as sl
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
 from tests.models.test_loading import REFUSED
 from tests.tiny_models import MULTIMODAL, UNHOOKED, tiny_config, tiny_model

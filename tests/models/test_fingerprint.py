@@ -9,9 +9,9 @@ import torch
 import transformers
 
 from site_lens.heads.head_set import HeadGrid
+from site_lens.models.base import LensModel
 from site_lens.models.fingerprint import shared_kv_heads, weights_digest
-from site_lens.models.protocol import LensModel
-from site_lens.models.text_decoder import text_decoder
+from site_lens.models.plain_transformers import text_decoder
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
 from tests.real_configs import RELEASED
 from tests.tiny_models import ARCHITECTURES

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from tests.hooked_transformers import ARCHITECTURES
 from tests.models.test_hosts import batch_of, gap, random_edits
 

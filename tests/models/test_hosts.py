@@ -15,8 +15,9 @@ from site_lens.activations.injection import injection
 from site_lens.activations.model_checks import PROMPTS
 from site_lens.activations.prefill import prefill_prompts
 from site_lens.activations.prefix_settings import PrefixDType
-from site_lens.models.base import HOOK_NAMES, HostModel
-from site_lens.models.protocol import Batch, Edit, HookPoint, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import HOOK_NAMES, Edit, HookPoint
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
 from tests.real_configs import RELEASED
 from tests.tiny_models import ARCHITECTURES, tiny_config
@@ -92,7 +93,7 @@ def test_a_padded_batch_gives_what_prompts_give_alone(model: LensModel) -> None:
 
 
 def test_padding_on_the_right_gives_the_same_logits(model: LensModel) -> None:
-    assert isinstance(model, HostModel)
+    assert isinstance(model, LensModel)
     ids = model.encoder.encode(PROMPTS)
     width = max(map(len, ids))
     padded = torch.tensor([row + [model.encoder.pad] * (width - len(row)) for row in ids])
@@ -125,7 +126,7 @@ def test_what_the_padding_token_is_does_not_matter(model: LensModel) -> None:
 
 @pytest.mark.parametrize("bos", [True, False])
 def test_prompts_begin_with_bos_if_and_only_if_asked(model: LensModel, bos: bool) -> None:
-    assert isinstance(model, HostModel)
+    assert isinstance(model, LensModel)
     again = sl.wrap_model(model.host, bos=bos)
     assert again.identity.bos is bos
     assert [row.count(again.encoder.tokenizer.bos_token_id) for row in again.encoder.encode(PROMPTS)] == [int(bos)] * 3
@@ -134,7 +135,7 @@ def test_prompts_begin_with_bos_if_and_only_if_asked(model: LensModel, bos: bool
 
 
 def test_dropout_is_off_and_no_weight_is_trained(model: LensModel) -> None:
-    assert isinstance(model, HostModel)
+    assert isinstance(model, LensModel)
     assert not any(module.training for module in model.host.modules())
     assert not any(weight.requires_grad for weight in model.host.parameters())
     assert torch.equal(model.forward(batch_of(model)), model.forward(batch_of(model)))
@@ -218,7 +219,7 @@ def test_batches_of_different_width_make_one_prefix(model: LensModel) -> None:
 def test_last_z_is_what_the_hook_point_carries(model: LensModel) -> None:
     batch = batch_of(model, PROMPTS[:1])
     names = [f"blocks.{layer}.attn.hook_z" for layer in range(model.grid.n_layers)]
-    assert isinstance(model, HostModel)
+    assert isinstance(model, LensModel)
     _, cache = model.host.run_with_cache(batch.tokens, names_filter=names)
     # Latent attention: TransformerLens cuts z by another width than that of the heads; in a row it is the same.
     expected = torch.stack([cache[name][:, -1].flatten(1) for name in names], dim=1)
@@ -301,7 +302,7 @@ def test_an_edit_of_the_wrong_shape_is_refused_with_both_shapes(model: LensModel
 
 def test_hooks_are_gone_after_use_and_after_an_exception(model: LensModel) -> None:
     batch = batch_of(model)
-    points = model.host.hook_dict  # type: ignore[attr-defined]
+    points = model.host.hook_dict
     ours = [points[name.format(layer=layer)] for name in HOOK_NAMES.values() for layer in range(model.grid.n_layers)]
     before = [(len(point.fwd_hooks), len(point._forward_hooks)) for point in ours]
 

@@ -16,8 +16,9 @@ from torch.nn.utils import parametrizations, prune
 
 import site_lens as sl
 from site_lens._public import public_names
-from site_lens.models.base import HOOK, HostModel
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import HOOK_NAMES
 from tests.hooked_transformers import ARCHITECTURES as HOOKED
 
 SMALL = sl.SiteConfig(n_prompts=3, n_shots=3, n_steps=6, eval_every=3, n_valid=6)
@@ -29,15 +30,15 @@ def fresh(
     request: pytest.FixtureRequest,
     tiny_folder: Callable[[str], Path],
     hooked_transformer: Callable[[str], LensModel],
-) -> Callable[[], HostModel]:
+) -> Callable[[], LensModel]:
     """Return models that nobody else has."""
 
-    def model() -> HostModel:
+    def model() -> LensModel:
         if request.param == "hooked":
             found = hooked_transformer("gpt2")
         else:
             found = sl.load_model(tiny_folder("gpt2"), dtype="float32", device="cpu")
-        assert isinstance(found, HostModel)
+        assert isinstance(found, LensModel)
         return found
 
     return model
@@ -68,7 +69,7 @@ def in_threads(*functions: Callable[[], Any]) -> list[Any]:
 
 
 def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    again = sl.wrap_model(demo.host, name="demo")  # type: ignore[attr-defined]
+    again = sl.wrap_model(demo.host, name="demo")
     first, second = demo_tasks["antonym"], demo_tasks["english-french"]
 
     def answered() -> Any:
@@ -85,7 +86,7 @@ def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_t
     assert np.array_equal(answers, alone[1])
 
 
-def test_the_lock_is_that_of_the_model_underneath(fresh: Callable[[], HostModel]) -> None:
+def test_the_lock_is_that_of_the_model_underneath(fresh: Callable[[], LensModel]) -> None:
     model, stranger = fresh(), fresh()
     again, done, free = sl.wrap_model(model.host), threading.Event(), threading.Event()
 
@@ -105,7 +106,7 @@ def test_the_lock_is_that_of_the_model_underneath(fresh: Callable[[], HostModel]
         thread.join()
 
 
-def test_a_model_may_be_wrapped_and_looked_at_while_another_thread_uses_it(fresh: Callable[[], HostModel]) -> None:
+def test_a_model_may_be_wrapped_and_looked_at_while_another_thread_uses_it(fresh: Callable[[], LensModel]) -> None:
     model = fresh()
     before = model.forward(batch_of(model))
 
@@ -138,7 +139,7 @@ def test_every_public_function_that_runs_a_model_locks_it() -> None:
         with pytest.raises(sl.InputError, match="load_model"):
             functions[name](nn.Linear(2, 2), *(None for one in others if one.default is one.empty and one.kind < 2))
     ways = ["last_z", "last_outputs", "project", "attention", "prefill", "decode", "forward"]
-    assert all(hasattr(getattr(HostModel, name), "__wrapped__") for name in ways)
+    assert all(hasattr(getattr(LensModel, name), "__wrapped__") for name in ways)
 
 
 # Hooks of others
@@ -152,13 +153,13 @@ def hung(handle: Any) -> Iterator[None]:
         handle.remove()
 
 
-def a_deep_module(model: HostModel) -> nn.Module:
+def a_deep_module(model: LensModel) -> nn.Module:
     modules: list[nn.Module] = list(model.host.modules())
     return next(module for module in reversed(modules) if type(module).__name__ in ("LayerNorm", "LayerNormPre"))
 
 
-def hook_point(model: HostModel, **options: Any) -> AbstractContextManager[None]:
-    point = model.host.hook_dict[HOOK.format(layer=1)]
+def hook_point(model: LensModel, **options: Any) -> AbstractContextManager[None]:
+    point = model.host.hook_dict[HOOK_NAMES["z"].format(layer=1)]
     point.add_hook(lambda z, hook: 2 * z, **options)
 
     @contextmanager
@@ -171,7 +172,7 @@ def hook_point(model: HostModel, **options: Any) -> AbstractContextManager[None]
     return taken_off()
 
 
-HOOKS: dict[str, Callable[[HostModel], AbstractContextManager[None]]] = {
+HOOKS: dict[str, Callable[[LensModel], AbstractContextManager[None]]] = {
     "a forward hook": lambda m: hung(a_deep_module(m).register_forward_hook(lambda module, args, out: 2 * out)),
     "a pre-hook": lambda m: hung(a_deep_module(m).register_forward_pre_hook(lambda module, args: (2 * args[0],))),
     "a backward hook": lambda m: hung(a_deep_module(m).register_full_backward_hook(lambda module, ins, outs: None)),
@@ -183,7 +184,7 @@ HOOKS: dict[str, Callable[[HostModel], AbstractContextManager[None]]] = {
 }
 
 
-def test_hooks_of_others_are_refused_and_left_alone(fresh: Callable[[], HostModel]) -> None:
+def test_hooks_of_others_are_refused_and_left_alone(fresh: Callable[[], LensModel]) -> None:
     model = fresh()
     before = model.forward(batch_of(model))
     for name, hang in HOOKS.items():
@@ -200,7 +201,7 @@ def test_hooks_of_others_are_refused_and_left_alone(fresh: Callable[[], HostMode
 # Changed weights, modules and modes
 
 
-def a_weight(model: HostModel) -> tuple[nn.Module, str, nn.Parameter]:
+def a_weight(model: LensModel) -> tuple[nn.Module, str, nn.Parameter]:
     return next(
         (module, name, weight)
         for module in model.host.blocks[1].modules()
@@ -210,52 +211,52 @@ def a_weight(model: HostModel) -> tuple[nn.Module, str, nn.Parameter]:
 
 
 @torch.no_grad()
-def in_place(model: HostModel) -> None:
+def in_place(model: LensModel) -> None:
     a_weight(model)[2][0] += 1
 
 
-def behind_the_back_of_torch(model: HostModel) -> None:
+def behind_the_back_of_torch(model: LensModel) -> None:
     a_weight(model)[2].data.mul_(1.5)
 
 
-def replaced(model: HostModel) -> None:
+def replaced(model: LensModel) -> None:
     module, name, weight = a_weight(model)
     setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
 
 
-def trained(model: HostModel) -> None:
+def trained(model: LensModel) -> None:
     weight = a_weight(model)[2].requires_grad_(True)
     torch.autograd.backward(weight.sum())
     torch.optim.SGD([weight], lr=0.1).step()
     weight.requires_grad_(False)
 
 
-def loaded(model: HostModel) -> None:
+def loaded(model: LensModel) -> None:
     module, name, weight = a_weight(model)
     module.load_state_dict({name: 2 * weight}, strict=False)
 
 
-def pruned(model: HostModel) -> None:
+def pruned(model: LensModel) -> None:
     module, name, weight = a_weight(model)
     prune.custom_from_mask(module, name, torch.zeros_like(weight))  # type: ignore[no-untyped-call]
 
 
-def computed(model: HostModel) -> None:
+def computed(model: LensModel) -> None:
     parametrizations.weight_norm(*a_weight(model)[:2])
 
 
-def swapped(model: HostModel) -> None:
+def swapped(model: LensModel) -> None:
     parent = next(m for m in model.host.modules() if any(type(child).__name__ == "LayerNorm" for child in m.children()))
     name = next(name for name, child in parent.named_children() if type(child).__name__ == "LayerNorm")
     setattr(parent, name, nn.Identity())
 
 
-def forward_replaced(model: HostModel) -> None:
+def forward_replaced(model: LensModel) -> None:
     module = a_deep_module(model)
     module.forward = lambda *args, **kwargs: args[0]
 
 
-CHANGES: dict[str, Callable[[HostModel], object]] = {
+CHANGES: dict[str, Callable[[LensModel], object]] = {
     "in place": in_place,
     "through data": behind_the_back_of_torch,
     "replaced": replaced,
@@ -272,7 +273,7 @@ CHANGES: dict[str, Callable[[HostModel], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_model_that_was_changed_is_refused_at_the_next_call(change: str, fresh: Callable[[], HostModel]) -> None:
+def test_a_model_that_was_changed_is_refused_at_the_next_call(change: str, fresh: Callable[[], LensModel]) -> None:
     model = fresh()
     prefix = model.prefill(batch_of(model).without_tail(1))
     CHANGES[change](model)
@@ -288,7 +289,7 @@ def test_a_model_that_was_changed_is_refused_at_the_next_call(change: str, fresh
 
 @pytest.mark.parametrize("change", [pruned, computed])
 def test_weights_that_are_computed_from_others_cannot_be_wrapped(
-    change: Callable[[HostModel], None], fresh: Callable[[], HostModel]
+    change: Callable[[LensModel], None], fresh: Callable[[], LensModel]
 ) -> None:
     model = fresh()
     change(model)
@@ -296,7 +297,7 @@ def test_weights_that_are_computed_from_others_cannot_be_wrapped(
         sl.wrap_model(model.host)
 
 
-def test_what_was_wrapped_again_is_another_model(fresh: Callable[[], HostModel]) -> None:
+def test_what_was_wrapped_again_is_another_model(fresh: Callable[[], LensModel]) -> None:
     model = fresh()
     before = model.forward(batch_of(model))
     with torch.no_grad():
@@ -309,7 +310,7 @@ def test_what_was_wrapped_again_is_another_model(fresh: Callable[[], HostModel])
         model.forward(batch_of(model))
 
 
-def test_a_change_during_a_call_is_found_at_its_end(fresh: Callable[[], HostModel]) -> None:
+def test_a_change_during_a_call_is_found_at_its_end(fresh: Callable[[], LensModel]) -> None:
     model = fresh()
     with pytest.raises(sl.ModelError), model.locked():
         model.forward(batch_of(model))

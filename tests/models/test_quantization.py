@@ -16,8 +16,9 @@ from torch import Tensor
 import site_lens as sl
 from site_lens.activations.hf_models import find_projections
 from site_lens.activations.model_checks import PROMPTS
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.models.loading import load_model
-from site_lens.models.protocol import Batch, LensModel
 from site_lens.models.quantization import KEPT, Quantization, bitsandbytes_settings
 from site_lens.models.weights import copying_scores, direct_logits
 from tests.real_configs import RELEASED
@@ -121,7 +122,7 @@ def test_a_quantised_plain_model_runs_a_fit_of_the_quantised_toolkit_without_a_w
 
 def test_projecting_goes_through_the_dequantised_weights(quantised: Quantised) -> None:
     model = quantised("Qwen3-8B", "nf4")
-    weight = model.host.blocks[0].attn.o.original_component.weight  # type: ignore[attr-defined]
+    weight = model.host.blocks[0].attn.o.original_component.weight
     dequantised = bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
     z = torch.randn(3, model.grid.shape[1], model.identity.d_head)
     assert (model.project(0, z) - z.flatten(1) @ dequantised.T).abs().max() < 1e-5
@@ -198,7 +199,7 @@ def test_weights_that_were_packed_for_inference_are_refused_because_gradients_do
         sl.wrap_model(hf_model, tokenizer=tokenizer)
 
 
-def test_without_bitsandbytes_the_extra_is_named(
+def test_without_bitsandbytes_the_extra_is_quantization_name(
     tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
@@ -222,10 +223,10 @@ def test_int8_does_not_say_at_every_product_that_it_rounds(
 
 
 def test_the_settings_of_a_saved_model_name_its_quantisation(tmp_path: Path) -> None:
-    from site_lens.models.quantization import named
+    from site_lens.models.quantization import quantization_name
 
-    assert named(None) is None
-    assert named(bitsandbytes_settings("nf4", torch.float32)) == "nf4"
-    assert named(json.loads(bitsandbytes_settings("nf4", torch.float32).to_json_string())) == "nf4"
-    assert named({"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}) == "int8"
-    assert named({"quant_method": "gptq", "bits": 4}) == "gptq"
+    assert quantization_name(None) is None
+    assert quantization_name(bitsandbytes_settings("nf4", torch.float32)) == "nf4"
+    assert quantization_name(json.loads(bitsandbytes_settings("nf4", torch.float32).to_json_string())) == "nf4"
+    assert quantization_name({"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}) == "int8"
+    assert quantization_name({"quant_method": "gptq", "bits": 4}) == "gptq"

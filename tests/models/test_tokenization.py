@@ -3,7 +3,8 @@
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import Batch, LensModel, left_mask, left_positions
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch, left_mask, left_positions
 from site_lens.models.tokenization import Encoder
 
 

@@ -12,9 +12,10 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import site_lens as sl
-from site_lens.models.protocol import Batch, LensModel
-from site_lens.models.quick_check import same_as_transformers
-from site_lens.models.transformers_logits import as_transformers_made_it, plain_logits
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.checks import same_as_transformers
+from site_lens.models.plain_transformers import original_modules, plain_logits
 from site_lens.records.assets import DEMO_MODEL
 from site_lens.records.errors import AdapterError
 from tests.models.test_hosts import HOSTED
@@ -171,9 +172,9 @@ def test_of_processed_weights_no_plain_model_is_left(tiny_folder: Callable[[str]
 
 def test_a_bridge_stands_as_before_after_its_modules_were_put_back(hosted: Callable[[str], LensModel]) -> None:
     model = hosted("bridge GPT-2")
-    inner = model.host.original_model  # type: ignore[attr-defined]
+    inner = model.host.original_model
     before, logits = list(inner.named_modules()), logits_of(model, prompt(9))
-    with pytest.raises(KeyboardInterrupt), as_transformers_made_it(inner) as plain_model:
+    with pytest.raises(KeyboardInterrupt), original_modules(inner) as plain_model:
         assert not any(hasattr(module, "original_component") for module in plain_model.modules())
         assert gap(plain_logits(plain_model, prompt(9)), logits[0]) < 1e-5
         raise KeyboardInterrupt

@@ -10,7 +10,8 @@ import torch
 
 import site_lens as sl
 from site_lens.heads.head_set import Head
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.models.weights import copying_scores, direct_logits
 from tests.hooked_transformers import ARCHITECTURES as HOOKED_ARCHITECTURES
 from tests.tiny_models import ARCHITECTURES
@@ -53,7 +54,7 @@ def test_copying_is_what_the_eigenvalues_of_the_whole_path_say(small: Any, tiny:
 @torch.no_grad()
 def writing(folder: Path, sign: float) -> LensModel:
     """The tiny GPT-2 whose head L1H1 writes what it reads, with a sign, as the unembedding sees it."""
-    bridge = sl.load_model(folder, dtype="float32", device="cpu").host  # type: ignore[attr-defined]
+    bridge = sl.load_model(folder, dtype="float32", device="cpu").host
     transformer = bridge.original_model.transformer
     for norm in (transformer.h[1].ln_1, transformer.ln_f):
         norm.weight.fill_(1)
@@ -107,7 +108,7 @@ def test_latent_attention_has_no_values_to_read_and_says_so(kind: str, tiny: Cal
 
 def test_quantised_weights_are_refused(tiny: Callable[[str], LensModel], monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("llama")
-    attention = type(model.host.blocks[0].attn)  # type: ignore[attr-defined]
+    attention = type(model.host.blocks[0].attn)
     monkeypatch.setattr(attention, "W_O", property(lambda self: torch.zeros(4, 8, 32, dtype=torch.int8)))
     with pytest.raises(sl.ModelError, match="quantised"):
         copying_scores(model, [Head(0, 0)])

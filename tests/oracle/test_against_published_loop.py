@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.site.plan import make_plan
 from site_lens.tasks.prompt_sampling import embedding_prompts
@@ -18,7 +18,7 @@ PUBLISHED = sl.SiteConfig.paper(n_steps=50, n_prompts=8, n_shots=4, n_valid=5)
 
 
 def bridge_of(model: LensModel) -> Any:
-    return model.host  # type: ignore[attr-defined]
+    return model.host
 
 
 def plain_alphas(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, config: sl.SiteConfig) -> np.ndarray:

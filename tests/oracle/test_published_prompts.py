@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 GOLDEN = Path(__file__).parent / "golden"
 

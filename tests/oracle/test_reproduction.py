@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG = sl.SiteConfig.paper(n_prompts=10, n_shots=5, n_steps=100)

@@ -13,8 +13,8 @@ from site_lens.methods.evaluation import Evaluations, MethodCost
 from site_lens.methods.tabulate import method_table
 from site_lens.records.hashing import seed_stream
 from site_lens.report import write_report
-from site_lens.report.methods import compare_rivals, verdicts
-from site_lens.report.selectors import compare_ways
+from site_lens.report.methods import methods_section, verdicts
+from site_lens.report.selectors import selectors_section
 from site_lens.runs.run import Run
 from tests.fakes import GRID, fake_alphas, fake_evaluation, fake_fits
 from tests.report.test_report import NAUGHTY, numbers, words
@@ -141,7 +141,7 @@ def test_methods_on_different_tasks_are_not_averaged_but_explained(tmp_path: Pat
     mixed = Evaluations(
         [fake_evaluation("a", {"ten_shot": 1, "x": 0.5}), fake_evaluation("b", {"ten_shot": 1, "y": 1})]
     )
-    found = compare_rivals(mixed)
+    found = methods_section(mixed)
     assert isinstance(found, str)
     assert "no task was evaluated with all 3 methods" in found
     page = page_of(tmp_path, Run(fake_fits(["a", "b"]), evaluations=mixed))
@@ -155,10 +155,10 @@ def test_tasks_that_lack_a_method_are_counted(tmp_path: Path) -> None:
 
 
 def test_methods_without_a_reference_or_a_second_method_have_no_comparison() -> None:
-    assert compare_rivals(None) is None
-    assert compare_rivals(Evaluations([])) is None
-    assert compare_rivals(evaluated({"site": 0.5})) is None
-    assert compare_rivals(evaluated({"a": 0.5, "b": 0.5})) == (
+    assert methods_section(None) is None
+    assert methods_section(Evaluations([])) is None
+    assert methods_section(evaluated({"site": 0.5})) is None
+    assert methods_section(evaluated({"a": 0.5, "b": 0.5})) == (
         "Methods are compared with few-shot prompting and site here, and neither was evaluated."
     )
 
@@ -167,7 +167,9 @@ def test_methods_without_a_reference_or_a_second_method_have_no_comparison() -> 
 
 
 def test_the_closest_selectors_and_those_that_share_heads_are_named() -> None:
-    found = compare_ways({"near": scored("near", noise=0.01), "far": scored("far", noise=50), "site": site_scores()})
+    found = selectors_section(
+        {"near": scored("near", noise=0.01), "far": scored("far", noise=50), "site": site_scores()}
+    )
     assert found is not None
     assert not isinstance(found, str)
     text = " ".join(found.lines)
@@ -180,7 +182,7 @@ def test_the_closest_selectors_and_those_that_share_heads_are_named() -> None:
 
 
 def test_no_selector_that_shares_more_than_chance_is_said() -> None:
-    found = compare_ways({"site": site_scores(), "far": scored("far", noise=50)})
+    found = selectors_section({"site": site_scores(), "far": scored("far", noise=50)})
     assert found is not None
     assert not isinstance(found, str)
     assert "No selector was found to share more of SITE's top 5 heads than chance" in " ".join(found.lines)
@@ -192,7 +194,7 @@ def test_what_a_reader_must_know_of_the_scores_is_said() -> None:
     )
     tied = ScoresByTask(one.replace(values=np.ones(GRID.shape)) for one in scored("t", noise=0).values())
     fewer = ScoresByTask(list(scored("random", noise=50).values())[:-1])
-    found = compare_ways({"site": site_scores(), "same": same, "tied": tied, "random": fewer})
+    found = selectors_section({"site": site_scores(), "same": same, "tied": tied, "random": fewer})
     assert found is not None
     assert not isinstance(found, str)
     text = " ".join(found.lines)
@@ -204,7 +206,7 @@ def test_what_a_reader_must_know_of_the_scores_is_said() -> None:
 
 
 def test_without_site_the_selectors_are_compared_with_each_other() -> None:
-    found = compare_ways({"a": scored("a", noise=0.1), "b": scored("b", noise=0.1)})
+    found = selectors_section({"a": scored("a", noise=0.1), "b": scored("b", noise=0.1)})
     assert found is not None
     assert not isinstance(found, str)
     assert not any("SITE" in line for line in found.lines)
@@ -227,7 +229,7 @@ def test_the_section_stands_only_where_there_are_scores(tmp_path: Path) -> None:
 def test_scores_of_another_grid_are_explained() -> None:
     small = HeadGrid.full(2, 2)
     other = ScoresByTask(HeadGates.constant(small, 0.5, task=task) for task in TASKS)
-    found = compare_ways({"site": site_scores(), "other": other})
+    found = selectors_section({"site": site_scores(), "other": other})
     assert isinstance(found, str)
     assert "The ways to find heads are not compared" in found
     assert "compare scores of one model only" in found

@@ -9,7 +9,7 @@ import transformers
 
 import site_lens as sl
 from site_lens.methods.registry import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWERS, TASK_AGNOSTIC, ZERO_EMBEDDING
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from site_lens.runs import pipeline as study
 

@@ -9,7 +9,7 @@ import site_lens as sl
 from site_lens.heads.scores import HeadScores
 from site_lens.methods.method import Method
 from site_lens.methods.registry import METHODS, MethodEntry, fit_method
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import SELECTORS

@@ -12,7 +12,7 @@ from safetensors.numpy import save as to_safetensors
 
 from site_lens.records.base import Record
 from site_lens.records.serialization import load, record_paths, save
-from tests.safety.mutations import damaged, json_values, signed, texts, with_a_change
+from tests.safety.mutations import damaged, json_values, signed, with_a_change
 from tests.safety.watching import only_our_errors, watched
 from tests.samples import SAMPLES
 
@@ -23,12 +23,12 @@ Pair = tuple[bytes, dict[str, Any]]
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     """One saved record of every kind."""
-    folder, found = tmp_path_factory.mktemp("pairs"), {}
+    folder, made = tmp_path_factory.mktemp("pairs"), {}
     for kind, sample in SAMPLES.items():
         tensors, manifest = record_paths(save(sample(), folder / kind))
         load(manifest)  # what is imported on the way is imported before any watch
-        found[kind] = (tensors.read_bytes(), json.loads(manifest.read_bytes()))
-    return found
+        made[kind] = (tensors.read_bytes(), json.loads(manifest.read_bytes()))
+    return made
 
 
 kinds = st.sampled_from(sorted(SAMPLES))
@@ -50,31 +50,24 @@ def test_damaged_files_are_refused_or_say_the_same(
 ) -> None:
     tensors, said = pairs[kind]
     files = [tensors, json.dumps(said, indent=1).encode()]
-    files[which] = data.draw(damaged(files[which]))
+    files[which] = data.draw(damaged(files[which]) | st.binary(max_size=60))
     loaded = read(tmp_path, *files)
     assert loaded is None or json.loads(json.dumps(loaded.parts()[1])) == said["fields"]
 
 
 @given(kind=kinds, data=st.data())
-def test_fields_that_were_changed_with_the_right_digests_make_a_record_or_are_refused(
+def test_manifests_that_were_changed_with_the_right_digests_make_a_record_or_are_refused(
     kind: str, data: st.DataObject, pairs: dict[str, Pair], tmp_path: Path
 ) -> None:
     tensors, said = pairs[kind]
-    fields = data.draw(with_a_change(said["fields"]))
-    read(tmp_path, tensors, signed(said | {"fields": fields}, tensors))
-
-
-@given(kind=kinds, data=st.data())
-def test_manifests_that_were_changed_make_a_record_or_are_refused(
-    kind: str, data: st.DataObject, pairs: dict[str, Pair], tmp_path: Path
-) -> None:
-    tensors, said = pairs[kind]
-    changed = data.draw(with_a_change({name: value for name, value in said.items() if name != "fields"}))
-    changed = changed | {"fields": said["fields"]} if isinstance(changed, dict) else {"kind": changed}
+    changed = said | {"fields": data.draw(with_a_change(said["fields"]))}
+    if data.draw(st.booleans()):
+        around = data.draw(with_a_change({name: value for name, value in said.items() if name != "fields"}))
+        changed = around | {"fields": said["fields"]} if isinstance(around, dict) else {"kind": around}
     read(tmp_path, tensors, signed(changed, tensors))
 
 
-lengths = st.integers(0, 4) | st.sampled_from([-1, 2**31, 2**62, 10**30])
+lengths = st.integers(0, 4) | st.sampled_from([-1, 2**31, 2**62])
 formats = st.sampled_from(["F32", "F32", "F64", "F16", "BF16", "I8", "BOOL", "F8_E4M3", "C64", "X"])
 
 
@@ -83,11 +76,9 @@ def test_arrays_that_were_changed_with_the_right_digests_make_a_record_or_are_re
     kind: str, data: st.DataObject, pairs: dict[str, Pair], tmp_path: Path
 ) -> None:
     said = pairs[kind][1]
-    axes: dict[str, Any] = dict(said["axes"])
+    axes: dict[str, Any] = dict(said["axes"]) | data.draw(st.sampled_from([{}, {"more": [1]}]))
     for name in data.draw(st.lists(st.sampled_from(sorted(axes)), max_size=2)) if axes else []:
         axes[name] = data.draw(st.lists(lengths, max_size=4))
-    if data.draw(st.booleans()):
-        axes[data.draw(texts.filter(lambda text: "\ud800" not in text))] = [1]
     honest = {name: shape for name, shape in axes.items() if all(0 <= n < 99 for n in shape)}
     fill = data.draw(st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e30, np.nan, np.inf]))
     tensors = to_safetensors({name: np.full(shape, fill, np.float32) for name, shape in honest.items()})
@@ -101,6 +92,6 @@ def test_arrays_that_were_changed_with_the_right_digests_make_a_record_or_are_re
     read(tmp_path, tensors, signed(said | {"axes": axes}, tensors))
 
 
-@given(manifest=st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
+@given(manifest=json_values.map(lambda value: json.dumps(value).encode()))
 def test_files_made_up_are_refused(manifest: bytes, tmp_path: Path) -> None:
     assert read(tmp_path, b"", manifest) is None

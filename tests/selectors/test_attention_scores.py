@@ -5,7 +5,7 @@ import torch
 from transformer_lens import head_detector
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.attention_scores import induction, previous_token, token_scores
 from site_lens.selectors.context import ComparisonContext
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 import site_lens as sl
 from site_lens.activations.cached_queries import CachedQueries
+from site_lens.models.base import LensModel
 from site_lens.models.bridge import BridgeModel
-from site_lens.models.protocol import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.bernoulli_masks import (
     LEAST,

@@ -11,7 +11,9 @@ from sklearn.metrics import roc_auc_score
 import site_lens as sl
 from site_lens.activations.queries import Queries
 from site_lens.heads.scores import HeadScores
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from site_lens.selectors.ablation import mean_ablation, zero_ablation
 from site_lens.selectors.attribution import attribution_patching, gradient_importance
 from site_lens.selectors.config import ComparisonConfig

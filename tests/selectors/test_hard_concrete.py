@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import site_lens as sl
+from site_lens.models.base import LensModel
 from site_lens.models.bridge import BridgeModel
-from site_lens.models.protocol import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.hard_concrete import hard_concrete

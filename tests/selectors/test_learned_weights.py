@@ -5,7 +5,7 @@ import torch
 
 import site_lens as sl
 from site_lens.activations.cached_queries import CachedQueries
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.learned_weights import head_weights

@@ -7,7 +7,7 @@ import site_lens as sl
 from site_lens.methods.method import prompting
 from site_lens.methods.registry import METHODS
 from site_lens.methods.validation import valid_losses, valid_questions
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import registered_scores
 from site_lens.selectors.validation import Checkpoint, choose_checkpoint

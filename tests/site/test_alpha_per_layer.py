@@ -7,7 +7,7 @@ import transformers
 
 import site_lens as sl
 from site_lens.heads.scores import HeadGates
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 
 HEADS = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 import site_lens as sl
 from site_lens.heads.scores import HeadGates
+from site_lens.models.base import LensModel
 from site_lens.models.bridge import BridgeModel
-from site_lens.models.kv_cache import CachePrefix
-from site_lens.models.protocol import Edit, LensModel, Prefix
+from site_lens.models.hooks import Edit
+from site_lens.models.kv_cache import Prefix
 
 SMALL = sl.SiteConfig(n_steps=30, n_prompts=8, n_shots=4, n_valid=10, eval_every=10)
 
@@ -209,7 +210,7 @@ def halfway(mean: Tensor, z: Tensor) -> Tensor:
 
 
 def forward_ids(model: LensModel, ids: Sequence[int], edits: Sequence[Edit]) -> Tensor:
-    from site_lens.models.protocol import Batch
+    from site_lens.models.batch import Batch
 
     return model.forward(Batch.of([ids], pad=0, device=model.device), edits)[0]
 
@@ -222,7 +223,7 @@ class Faulty(BridgeModel):
         self.left = after
         self.from_length = from_length
 
-    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, CachePrefix]:
+    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Prefix]:
         logits, grown = super().decode(prefix, tail, edits)
         self.left -= 1
         if self.left < 0:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import site_lens as sl
 from site_lens.heads.scores import HeadGates
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.site.gate_parametrization import GateParametrization, HardConcrete, Sigmoid, Unbounded
 from site_lens.site.optimizer import AlphaMapRun, JointOptimizer
 from site_lens.site.plan import SiteJob, make_plan

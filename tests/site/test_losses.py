@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 
 SMALL = sl.SiteConfig(n_prompts=3, n_shots=2, n_steps=2, batch_size=2, n_valid=3)
 SHARED: dict[str, Callable[[int], str]] = {

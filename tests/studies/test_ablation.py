@@ -11,7 +11,8 @@ import site_lens as sl
 from site_lens.activations.queries import Queries
 from site_lens.methods.first_token_metrics import score_methods
 from site_lens.methods.method import Method
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.studies.ablation.result import FitAblation
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
 from tests.planted import TEMPLATE, planted_tasks

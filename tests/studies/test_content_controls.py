@@ -7,7 +7,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.methods.registry import CONTENTS, MEAN_EMBEDDING, OTHER_EMBEDDING, RANDOM_EMBEDDING, ZERO_EMBEDDING
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks
 

@@ -11,7 +11,9 @@ import torch
 import site_lens as sl
 from site_lens.activations.queries import Queries
 from site_lens.heads.scores import HeadScores, ScoresByTask
-from site_lens.models.protocol import Batch, Edit, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.hooks import Edit
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.ablation import uninformed_mean
 from site_lens.selectors.config import ComparisonConfig

@@ -8,7 +8,8 @@ import site_lens as sl
 from site_lens.activations.injection import injection_edits
 from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import Head
-from site_lens.models.protocol import Batch, LensModel
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.records.hashing import seed_stream
 from site_lens.studies.head_profiles.measure import MOST, TOP, head_profiles, leading_heads
 from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles

@@ -3,7 +3,7 @@
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.models.tokenization import Encoder
 from site_lens.records.hashing import seed_stream
 from site_lens.studies.head_profiles.prompt_parts import part_tokens, parted_prompts, prompt_pieces

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.studies.prompt_sensitivity.measure import _noisy
 from site_lens.studies.prompt_sensitivity.result import PromptSensitivity
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.studies.task_arithmetic.result import TaskArithmetic
 from tests.planted import TEMPLATE, planted_tasks
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import site_lens as sl
 from site_lens.heads.head_set import HeadGrid
-from site_lens.sweeps.jobs import JobGroup, SweepJob
+from site_lens.sweeps.events import read_events
+from site_lens.sweeps.jobs import JobGroup, SweepJob, jobs_of
+from site_lens.sweeps.maintenance import damaged_results
 from site_lens.sweeps.store import RunStore
 from tests.fakes import fake_evaluation, fake_fit, fake_identity
 
@@ -62,7 +64,7 @@ class Faulty:
     """The run store, to tell whether a result was there already."""
     faults: Mapping[str, str] = field(default_factory=dict)
     """Fault by task: `raise` or `die` (each time), `raise once`, `die once`, `memory once`; `memory` while there are
-    several tasks in the batch."""
+    several tasks in the batch; `slow`, a minute more."""
     seconds: float = 0.0
     """Time that each job takes."""
 
@@ -86,6 +88,9 @@ class Faulty:
         if fault == "memory" and n_tasks == 1:
             return
         self._note(f"fault {fault} {task}")
+        if fault == "slow":
+            time.sleep(60)
+            return
         if fault.startswith("die"):
             os.kill(os.getpid(), signal.SIGKILL)
         if fault.startswith("memory"):
@@ -131,10 +136,6 @@ class Tally:
 
 def tally(sweep: sl.Sweep, store: Path, diary: Path) -> Tally:
     """Count, reading every result whole."""
-    from site_lens.sweeps.events import read_events
-    from site_lens.sweeps.jobs import jobs_of
-    from site_lens.sweeps.maintenance import damaged_results
-
     opened = RunStore(store)
     keys = [job.key for job in jobs_of(sweep)]
     results = set(opened.stored_keys())

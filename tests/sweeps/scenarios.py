@@ -6,12 +6,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import site_lens as sl
 from site_lens.sweeps.engines import Engine
+from site_lens.sweeps.events import Event
+from site_lens.sweeps.maintenance import collect_garbage, damaged_results
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.drive import command
@@ -62,6 +64,19 @@ def finish(folder: Path, n_tasks: int, faults: dict[str, str] | None = None, eng
     sweep = small_sweep(folder, n_tasks, tasks_at_once=4)
     sl.run_sweep(sweep, store, worker=Worker(store, Faulty(diary, store, faults or {})), engine=engine)
     return tally(sweep, store, diary)
+
+
+def interrupt(sweep: sl.Sweep, worker: Worker, engine: Engine) -> None:
+    """Interrupt a sweep when its first result is stored."""
+
+    class Interrupting:
+        def on_event(self, event: Event) -> None:
+            if event.kind == "job_stored":
+                raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        sl.run_sweep(sweep, worker.folder, worker=worker, engine=engine, watchers=[Interrupting()])
+        raise RuntimeError("the sweep was not interrupted")
 
 
 def killed_driver(folder: Path, *, n_tasks: int, kill_after: list[int]) -> Tally:
@@ -116,8 +131,6 @@ def harmed_files(folder: Path, harm: Callable[[Path], None], *, n_tasks: int, ev
     harmed = store.stored_keys()[::every]
     for key in harmed:
         harm(sorted(store.result_folder(key).rglob("*.safetensors"))[0])
-    from site_lens.sweeps.maintenance import collect_garbage, damaged_results
-
     if sorted(damaged_results(store)) != harmed:
         raise RuntimeError("verify does not find what was harmed")
     collect_garbage(store, damaged=True)

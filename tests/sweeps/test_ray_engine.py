@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import site_lens as sl
+from site_lens.sweeps.jobs import jobs_of
 from site_lens.sweeps.ray_engine import RayEngine
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep, tally
 from tests.sweeps.ray_session import ray_session
-from tests.sweeps.scenarios import driver, finish, n_results, on_ray, wait_for
-from tests.sweeps.test_fit_jobs import SWEEP
+from tests.sweeps.scenarios import driver, finish, interrupt, n_results, on_ray, wait_for
+from tests.sweeps.test_fit_jobs import SWEEP, assert_same
 from tests.sweeps.test_runner import clean
 
 pytest.importorskip("ray")
@@ -41,12 +41,10 @@ def test_every_model_stays_in_one_process_for_all_of_its_groups(session: None, t
     store = tmp_path / "store"
     sweep = small_sweep(tmp_path, 6, models=("nobody/a", "nobody/b"), tasks_at_once=1)
     engine = RayEngine()
-    assert engine.resources().n_workers == 1  # of a model: its batches are not cut for cores that wait for others
-    assert RayEngine(workers_per_model=3).resources().n_workers == 3
+    assert engine.n_workers() == 1  # of a model: its batches are not cut for cores that wait for others
+    assert RayEngine(workers_per_model=3).n_workers() == 3
     assert sl.run_sweep(sweep, store, worker=Worker(store, Faulty(diary, store)), engine=engine).ok
     assert clean(tally(sweep, store, diary), 12)
-    from site_lens.sweeps.jobs import jobs_of
-
     by_model: dict[str, set[str]] = {}
     for job in jobs_of(sweep):
         by_model.setdefault(job.model.label, set()).add(pids(diary)[job.key])
@@ -100,20 +98,10 @@ def test_a_worker_killed_from_outside_is_replaced(session: None, tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_cancelling_leaves_no_actor_behind(session: None, tmp_path: Path, diary: Path) -> None:
+def test_an_interruption_leaves_no_actor_behind(session: None, tmp_path: Path, diary: Path) -> None:
     store = tmp_path / "store"
-    engine = RayEngine()
-
-    class Interrupting:
-        def on_event(self, event: object) -> None:
-            if getattr(event, "kind", "") == "job_stored":
-                raise KeyboardInterrupt
-
     worker = Worker(store, Faulty(diary, store, seconds=0.05))
-    with pytest.raises(KeyboardInterrupt):
-        sl.run_sweep(
-            small_sweep(tmp_path, 6, tasks_at_once=1), store, worker=worker, engine=engine, watchers=[Interrupting()]
-        )
+    interrupt(small_sweep(tmp_path, 6, tasks_at_once=1), worker, RayEngine())
     n_then = n_results(tmp_path)
     assert 1 <= n_then < 6
     time.sleep(0.3)
@@ -142,16 +130,9 @@ def test_five_hundred_jobs_with_faults_end_with_five_hundred_results(session: No
 
 @pytest.mark.slow
 def test_fits_on_ray_are_those_of_this_process(session: None, tmp_path: Path) -> None:
-    kept = [
-        store.runs()["demo/paper/few"]
-        for name, engine in (("ray", RayEngine()), ("here", None))
-        if sl.run_sweep(SWEEP, tmp_path / name, engine=engine).ok
-        for store in [sl.RunStore(tmp_path / name)]
-    ]
-    on_ray, here = kept
-    assert set(on_ray.fits) == set(here.fits)
-    for key, fit in here.fits.items():
-        assert np.abs(on_ray.fits[key].gates.values - fit.gates.values).max() < 1e-4
+    assert sl.run_sweep(SWEEP, tmp_path / "ray", engine=RayEngine()).ok
+    assert sl.run_sweep(SWEEP, tmp_path / "here").ok
+    assert_same(*(sl.RunStore(tmp_path / name).runs()["demo/paper/few"] for name in ("ray", "here")))
 
 
 def test_an_engine_that_cannot_be_is_refused() -> None:

@@ -1,7 +1,6 @@
-"""Sweeps through submitit, on its stand-ins for a cluster."""
+"""Slurm engine, on submitit's stand-ins for a cluster."""
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ import pytest
 
 import site_lens as sl
 from site_lens.sweeps.jobs import group_jobs, jobs_of
-from site_lens.sweeps.slurm_engine import SlurmEngine
+from site_lens.sweeps.slurm_engine import Requeued, SlurmEngine
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep, tally
+from tests.sweeps.scenarios import interrupt, wait_for
 from tests.sweeps.test_runner import clean
 
 pytest.importorskip("submitit")
@@ -21,78 +21,58 @@ pytest.importorskip("submitit")
 # submitit leaves the log files of jobs that end badly to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
-MINUTES = {"timeout_min": 5}
+
+@pytest.fixture
+def engine(tmp_path: Path) -> SlurmEngine:
+    return SlurmEngine(tmp_path / "slurm", cluster="local", parameters={"timeout_min": 5})
 
 
-def test_every_group_is_a_job_and_all_results_are_stored(tmp_path: Path, diary: Path) -> None:
+def test_every_group_is_a_job_and_all_results_are_stored(tmp_path: Path, diary: Path, engine: SlurmEngine) -> None:
     store = tmp_path / "store"
     sweep = small_sweep(tmp_path, 4, tasks_at_once=2)
-    engine = SlurmEngine(tmp_path / "slurm", cluster="local", parameters=MINUTES)
-    assert engine.resources().n_workers is None
     assert sl.run_sweep(sweep, store, worker=Worker(store, Faulty(diary, store)), engine=engine).ok
     assert clean(tally(sweep, store, diary), 4)
     assert len(list((tmp_path / "slurm").glob("*_submitted.pkl"))) == 2
 
 
 @pytest.mark.slow
-def test_a_job_that_is_killed_fails_and_the_others_are_stored(tmp_path: Path, diary: Path) -> None:
+def test_a_job_that_is_killed_fails_and_the_others_are_stored(tmp_path: Path, diary: Path, engine: SlurmEngine) -> None:
     store = tmp_path / "store"
-    sweep = small_sweep(tmp_path, 2, tasks_at_once=1)
-    engine = SlurmEngine(tmp_path / "slurm", cluster="local", parameters=MINUTES)
     worker = Worker(store, Faulty(diary, store, {"task_1": "die"}))
-    found = sl.run_sweep(sweep, store, worker=worker, engine=engine)
-    assert len(found.stored) == 1
-    (message,) = found.failed.values()
+    outcome = sl.run_sweep(small_sweep(tmp_path, 2, tasks_at_once=1), store, worker=worker, engine=engine)
+    assert len(outcome.stored) == 1
+    (message,) = outcome.failed.values()
     assert message.startswith("WorkerDied: ")
 
 
-def test_a_preempted_job_can_be_queued_again_with_the_same_group(tmp_path: Path, diary: Path) -> None:
-    from submitit.core.utils import DelayedSubmission
-
-    from site_lens.sweeps.slurm_engine import Requeued
-
+def test_a_preempted_job_is_queued_again_with_the_same_group(tmp_path: Path, diary: Path) -> None:
     store = RunStore.create(tmp_path / "store")
     (group,) = group_jobs(jobs_of(small_sweep(tmp_path, 2)), tasks_at_once=2)
     requeued = Requeued(Worker(store.folder, Faulty(diary, store.folder)))
     again: Any = requeued.checkpoint(group)
-    assert isinstance(again, DelayedSubmission)
     assert sorted(again.function(*again.args).stored) == sorted(group.keys)
     assert requeued(group).stored == []
 
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let processes that are started hear SIGINT, by which submitit cancels local jobs.
-
-    Tests that a shell runs in the background ignore it, and what they start would, too.
-    """
+    """Let child processes hear SIGINT, by which submitit cancels local jobs; in the background they would ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_cancelled_jobs_end(tmp_path: Path, diary: Path) -> None:
+def test_an_interruption_cancels_unfinished_jobs(tmp_path: Path, diary: Path, engine: SlurmEngine) -> None:
     store = RunStore.create(tmp_path / "store")
-    engine = SlurmEngine(tmp_path / "slurm", cluster="local", parameters=MINUTES)
-    groups = list(group_jobs(jobs_of(small_sweep(tmp_path, 1)), tasks_at_once=1))
-    engine.submit(Worker(store.folder, Faulty(diary, store.folder, seconds=60)), groups)
-    ((job, _),) = engine._running
-    deadline = time.monotonic() + 60
-    while (
-        not store.is_claimed(groups[0].keys[0]) and time.monotonic() < deadline
-    ):  # a process that starts hears nothing
-        time.sleep(0.05)
-    engine.cancel()
-    while not job.done() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert job.done()
-    assert list(engine.as_completed()) == []
-    assert store.stored_keys() == []
+    worker = Worker(store.folder, Faulty(diary, store.folder, {"task_1": "slow"}))
+    sweep = small_sweep(tmp_path, 2, tasks_at_once=1)
+    interrupt(sweep, worker, engine)
+    wait_for(lambda: not any(store.is_claimed(job.key) for job in jobs_of(sweep)))
+    assert len(store.stored_keys()) == 1
 
 
-def test_without_a_cluster_the_error_says_so(tmp_path: Path) -> None:
-    with pytest.raises(sl.InputError, match="cannot submit to slurm"):
-        SlurmEngine(tmp_path, cluster="slurm")
-    with pytest.raises(sl.InputError, match="cannot submit to local"):
-        SlurmEngine(tmp_path, cluster="local", parameters={"time_limit": 3})
+def test_without_a_cluster_the_error_is_one_line(tmp_path: Path) -> None:
+    for cluster, parameters in (("slurm", {}), ("local", {"time_limit": 3})):
+        with pytest.raises(sl.InputError, match=f"cannot submit to {cluster}"):
+            SlurmEngine(tmp_path, cluster=cluster, parameters=parameters)  # type: ignore[arg-type]

@@ -490,6 +490,21 @@ def test_what_is_neither_path_nor_dataset_is_refused(source: Any) -> None:
         load_tasks(source)
 
 
+def test_a_dataset_of_the_hub_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    parts = datasets.DatasetDict({"train": dataset(ROWS)})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names: asked.append(names) or parts)
+    assert load_tasks("hub:user/antonym") == {"antonym": Task.from_examples("antonym", EXAMPLES, seed=0)}
+    assert load_task("hub:user/words:small", name="x", split_seed=3) == Task.from_examples("x", EXAMPLES, seed=3)
+    assert asked == [("user/antonym",), ("user/words", "small")]
+
+
+def test_a_dataset_that_the_hub_does_not_serve_is_an_error_of_one_line() -> None:
+    with pytest.raises(TaskFileError) as refused:  # tests are offline
+        load_tasks("hub:user/nothing")
+    assert "\n" not in str(refused.value)
+
+
 # Bad files: file and row are named
 
 

@@ -14,9 +14,10 @@ from site_lens.activations.injection import injection_edits
 from site_lens.activations.prefill import prompt_batches
 from site_lens.activations.queries import Queries
 from site_lens.heads.scores import HeadGates, MixRule
+from site_lens.models.base import LensModel
+from site_lens.models.hooks import Edit
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import Edit, LensModel
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.records.progress import progress_bar

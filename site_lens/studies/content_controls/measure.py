@@ -5,8 +5,8 @@ from pathlib import Path
 
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import CONTENTS
+from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.errors import InputError
 from site_lens.runs.pipeline import fit_and_evaluate
 from site_lens.site.fit import SiteConfig

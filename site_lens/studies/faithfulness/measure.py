@@ -14,9 +14,9 @@ from site_lens.activations.cached_queries import Answers, CachedQueries
 from site_lens.activations.capture import last_z_of
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import ScoresByTask
+from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.checkpoint import StudyCheckpoint, side_by_side

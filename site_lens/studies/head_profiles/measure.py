@@ -12,9 +12,9 @@ from site_lens.activations.injection import injection
 from site_lens.activations.prefill import ROWS_PER_DECODE, prefill_prompts, prompt_batches
 from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import Head, HeadSet
+from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.models.weights import copying_scores, direct_logits
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes

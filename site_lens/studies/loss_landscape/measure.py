@@ -11,9 +11,9 @@ from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.heads.scores import MixRule
+from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from site_lens.activations.cached_queries import CachedQueries
+from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
-from site_lens.models.protocol import LensModel
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError

@@ -10,14 +10,12 @@ from analysis.demo_model.lexical_rules import lexical_pairs
 from analysis.demo_model.list_rules import CATEGORIES, list_rules
 from analysis.demo_model.tasks import MIN_TEST, MIN_TRAIN, build_demo_tasks
 from site_lens.records.assets import DEMO_MODEL, DEMO_TASKS
-from site_lens.tasks.demo_tasks import demo_tasks
 from site_lens.tasks.prompt_sampling import few_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import SPLITS, Example, Task
 
 TASKS = {task.name: task for task in build_demo_tasks()}
 LIST_TASKS = [name for rules in list_rules().values() for name in rules]
-LEXICAL_TASKS = [name for name in TASKS if name not in LIST_TASKS]
 LEXICAL_PAIRS = {name: pairs for rules in lexical_pairs().values() for name, pairs in rules.items()}
 NUMBERS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
@@ -83,19 +81,6 @@ def test_the_committed_asset_is_what_the_generator_builds() -> None:
     assert DEMO_TASKS.read_bytes().decode() == tasks_json(TASKS.values())
 
 
-def test_two_builds_are_the_same() -> None:
-    assert build_demo_tasks() == build_demo_tasks()
-
-
-def test_the_asset_holds_one_task_a_line_and_stays_small() -> None:
-    assert len(DEMO_TASKS.read_text(encoding="utf-8").splitlines()) == len(TASKS) + 2
-    assert DEMO_TASKS.stat().st_size < 1_500_000
-
-
-def test_reading_the_asset_gives_the_tasks_that_were_built() -> None:
-    assert demo_tasks() == TASKS
-
-
 def test_a_task_does_not_depend_on_the_tasks_built_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analysis.demo_model.tasks.lexical_pairs", lambda: {"facts": lexical_pairs()["facts"]})
     monkeypatch.setattr(
@@ -132,32 +117,22 @@ def test_tasks_of_the_paper_bear_its_names() -> None:
     } <= TASKS.keys()
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_an_audit_finds_no_leak_no_conflict_and_no_duplicate(name: str) -> None:
-    audit = TASKS[name].audit()
-    assert (audit.test_in_train, audit.conflicting_inputs, audit.duplicates) == (0, 0, 0)
+def test_no_input_occurs_twice_and_an_audit_finds_no_conflict() -> None:
+    for name, task in TASKS.items():
+        audit, inputs = task.audit(), [row.input for row in rows_of(task)]
+        assert (audit.test_in_train, audit.conflicting_inputs, audit.duplicates) == (0, 0, 0), name
+        assert len(inputs) == len(set(inputs)), name
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_no_input_occurs_twice_in_any_splits(name: str) -> None:
-    inputs = [row.input for row in rows_of(TASKS[name])]
-    assert len(inputs) == len(set(inputs))
-
-
-@pytest.mark.parametrize("name", LIST_TASKS)
-def test_list_tasks_have_160_40_and_100_rows(name: str) -> None:
-    assert [len(getattr(TASKS[name], split)) for split in SPLITS] == [160, 40, 100]
-
-
-@pytest.mark.parametrize("name", LEXICAL_TASKS)
-def test_lexical_tasks_are_all_rows_of_their_rule_split_60_10_30(name: str) -> None:
-    task = TASKS[name]
-    rows = rows_of(task)
-    assert {(row.input, row.output) for row in rows} == set(LEXICAL_PAIRS[name])
-    shares = [len(getattr(task, split)) / len(rows) for split in SPLITS]
-    assert shares == pytest.approx([0.6, 0.1, 0.3], abs=0.02)
-    assert len(task.train) >= MIN_TRAIN
-    assert len(task.test) >= MIN_TEST
+def test_list_tasks_have_160_40_and_100_rows_and_lexical_tasks_split_all_of_their_rule_60_10_30() -> None:
+    for name, task in TASKS.items():
+        sizes, rows = [len(getattr(task, split)) for split in SPLITS], rows_of(task)
+        if name in LIST_TASKS:
+            assert sizes == [160, 40, 100], name
+            continue
+        assert {(row.input, row.output) for row in rows} == set(LEXICAL_PAIRS[name]), name
+        assert np.divide(sizes, len(rows)) == pytest.approx([0.6, 0.1, 0.3], abs=0.02), name
+        assert sizes[0] >= MIN_TRAIN and sizes[2] >= MIN_TEST, name
 
 
 def test_lexical_rules_are_left_out_only_for_few_rows() -> None:
@@ -166,20 +141,20 @@ def test_lexical_rules_are_left_out_only_for_few_rows() -> None:
     assert all(0.3 * len(pairs) <= MIN_TEST - 1 for pairs in left_out.values())
 
 
-@pytest.mark.parametrize("name", LIST_TASKS)
-def test_list_answers_follow_the_rule_in_the_name(name: str) -> None:
-    rule, n_words = name.rsplit("_", 1)
-    for row in rows_of(TASKS[name]):
-        words = row.input.split(", ")
-        assert len(set(words)) == int(n_words)
-        assert row.outputs == (ANSWERS[rule](words),)
+def test_list_answers_follow_the_rule_in_the_name() -> None:
+    for name in LIST_TASKS:
+        rule, n_words = name.rsplit("_", 1)
+        for row in rows_of(TASKS[name]):
+            words = row.input.split(", ")
+            assert len(set(words)) == int(n_words), name
+            assert row.outputs == (ANSWERS[rule](words),), name
 
 
-@pytest.mark.parametrize("name", ["choose_last_of_5", "odd_one_out_3", "pick_color_5", "smallest_number_3"])
-def test_the_answer_stands_at_every_position_unless_the_rule_is_a_position(name: str) -> None:
-    positions = {row.input.split(", ").index(row.output) for row in rows_of(TASKS[name])}
-    n_words = int(name[-1])
-    assert positions == ({n_words - 1} if name.startswith("choose") else set(range(n_words)))
+def test_the_answer_stands_at_every_position_unless_the_rule_is_a_position() -> None:
+    for name in ("choose_last_of_5", "odd_one_out_3", "pick_color_5", "smallest_number_3"):
+        positions = {row.input.split(", ").index(row.output) for row in rows_of(TASKS[name])}
+        n_words = int(name[-1])
+        assert positions == ({n_words - 1} if name.startswith("choose") else set(range(n_words))), name
 
 
 def test_alphabetical_answers_are_decided_by_first_letters() -> None:
@@ -194,73 +169,43 @@ def test_no_word_is_in_two_categories() -> None:
     assert len(words) == len(set(words))
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [("first_letter", lambda x: x[0]), ("last_letter", lambda x: x[-1]), ("copy", str), ("capitalize", str.title)],
-)
-def test_spelling_tasks_follow_their_rule(name: str, rule: Callable[[str], str]) -> None:
-    assert all(row.output == rule(row.input) for row in rows_of(TASKS[name]))
+def test_spelling_tasks_follow_their_rule() -> None:
+    rules = {"first_letter": lambda x: x[0], "last_letter": lambda x: x[-1], "copy": str, "capitalize": str.title}
+    for name, rule in rules.items():
+        assert all(row.output == rule(row.input) for row in rows_of(TASKS[name])), name
 
 
-@pytest.mark.parametrize(
-    ("name", "inverse"),
-    [
-        ("english-french", "french-english"),
-        ("english-german", "german-english"),
-        ("spanish-french", "french-spanish"),
-        ("country-capital", "capital-country"),
-        ("singular-plural", "plural-singular"),
-        ("present-past", "past-present"),
-        ("present-gerund", "gerund-present"),
-        ("next_item", "prev_item"),
-        ("antonym", "antonym"),
-        ("digits-words", "words-digits"),
-    ],
-)
-def test_inverse_tasks_undo_each_other(name: str, inverse: str) -> None:
-    assert {(y, x) for x, y in LEXICAL_PAIRS[name]} == set(LEXICAL_PAIRS[inverse])
+def test_inverse_tasks_undo_each_other() -> None:
+    inverses = {
+        "english-french": "french-english", "english-german": "german-english", "spanish-french": "french-spanish",
+        "country-capital": "capital-country", "singular-plural": "plural-singular", "present-past": "past-present",
+        "present-gerund": "gerund-present", "next_item": "prev_item", "antonym": "antonym",
+        "digits-words": "words-digits",
+    }  # fmt: skip
+    for name, inverse in inverses.items():
+        assert {(y, x) for x, y in LEXICAL_PAIRS[name]} == set(LEXICAL_PAIRS[inverse]), name
 
 
-@pytest.mark.parametrize(
-    ("name", "x", "y"),
-    [
-        ("antonym", "cold", "hot"),
-        ("synonym", "big", "large"),
-        ("object-category", "canoe", "vehicle"),
-        ("plural-category", "wolves", "animal"),
-        ("english-french", "dress", "robe"),
-        ("english-german", "boat", "Boot"),
-        ("spanish-english", "gris", "gray"),
-        ("singular-plural", "church", "churches"),
-        ("singular-plural", "strawberry", "strawberries"),
-        ("singular-plural", "key", "keys"),
-        ("singular-plural", "knife", "knives"),
-        ("present-participle", "sing", "sung"),
-        ("past-third", "went", "goes"),
-        ("country-currency", "Korea", "won"),
-        ("capital-continent", "Cairo", "Africa"),
-        ("next_item", "Sunday", "Monday"),
-        ("prev_item", "January", "December"),
-        ("comparative-antonym", "hotter", "colder"),
-        ("number-digit", "seven", "7"),
-        ("date-abbrev", "Monday", "Mon"),
-        ("word_length", "elephant", "8"),
-        ("word-twice", "dog", "dog dog"),
-        ("digits-words", "42", "forty two"),
-        ("digits-words", "90", "ninety"),
-        ("words-digits", "ninety nine", "99"),
-        ("country-capital_language", "Japan", "Tokyo, Japanese"),
-        ("country-capital_continent", "Japan", "Tokyo, Asia"),
-        ("present-past_participle", "go", "went, gone"),
-    ],
-)
-def test_rules_answer_as_a_reader_expects(name: str, x: str, y: str) -> None:
-    assert dict(LEXICAL_PAIRS[name])[x] == y
+def test_rules_answer_as_a_reader_expects() -> None:
+    expected = (
+        ("antonym", "cold", "hot"), ("synonym", "big", "large"), ("object-category", "canoe", "vehicle"),
+        ("plural-category", "wolves", "animal"), ("english-french", "dress", "robe"),
+        ("english-german", "boat", "Boot"), ("spanish-english", "gris", "gray"),
+        ("singular-plural", "church", "churches"), ("singular-plural", "strawberry", "strawberries"),
+        ("singular-plural", "key", "keys"), ("singular-plural", "knife", "knives"),
+        ("present-participle", "sing", "sung"), ("past-third", "went", "goes"), ("country-currency", "Korea", "won"),
+        ("capital-continent", "Cairo", "Africa"), ("next_item", "Sunday", "Monday"),
+        ("prev_item", "January", "December"), ("comparative-antonym", "hotter", "colder"),
+        ("number-digit", "seven", "7"), ("date-abbrev", "Monday", "Mon"), ("word_length", "elephant", "8"),
+        ("word-twice", "dog", "dog dog"), ("digits-words", "42", "forty two"), ("digits-words", "90", "ninety"),
+        ("words-digits", "ninety nine", "99"), ("country-capital_language", "Japan", "Tokyo, Japanese"),
+        ("country-capital_continent", "Japan", "Tokyo, Asia"), ("present-past_participle", "go", "went, gone"),
+    )  # fmt: skip
+    assert [(name, x, dict(LEXICAL_PAIRS[name])[x]) for name, x, _ in expected] == list(expected)
 
 
-@pytest.mark.parametrize("name", [name for name in LEXICAL_PAIRS if name != "copy"])
-def test_only_the_copy_task_is_answered_by_a_copy(name: str) -> None:
-    assert [x for x, y in LEXICAL_PAIRS[name] if x == y] == []
+def test_only_the_copy_task_is_answered_by_a_copy() -> None:
+    assert {name for name, pairs in LEXICAL_PAIRS.items() if any(x == y for x, y in pairs)} == {"copy"}
 
 
 def test_every_word_of_every_rule_is_one_token_of_the_demo_model(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -280,12 +225,17 @@ def test_answers_are_one_token_but_for_several_words_and_long_numbers(tokenizer:
     assert several == {name for name, task in TASKS.items() if task.family == "several_words"} | {"word_length"}
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_ten_shot_prompts_fit_and_read_back(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    task, template = TASKS[name], PromptTemplate()
-    prompts = few_shot_prompts(task, task.test[:5], template, n_shots=10, stream=np.random.default_rng(0)).prompts
-    for prompt in prompts:
-        ids = tokenizer(prompt.text + prompt.answer).input_ids
-        assert tokenizer.convert_ids_to_tokens(ids).count("A:") == 11
-        assert len(ids) < 512
-        assert tokenizer.decode(ids, skip_special_tokens=True) == prompt.text + prompt.answer
+def test_ten_shot_prompts_fit_read_back_and_their_tokens_begin_those_with_the_answer(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    template = PromptTemplate()
+    for name, task in TASKS.items():
+        stream = np.random.default_rng(0)
+        for prompt in few_shot_prompts(task, task.test[:5], template, n_shots=10, stream=stream).prompts:
+            before, text = tokenizer(prompt.text).input_ids, prompt.text + prompt.answer + template.output_separator
+            ids = tokenizer(text).input_ids
+            assert ids[: len(before)] == before, name
+            assert tokenizer.convert_ids_to_tokens(ids).count("A:") == 11, name
+            assert tokenizer.convert_ids_to_tokens(ids[-1]) == "\n\n", name
+            assert len(ids) <= tokenizer.model_max_length, name
+            assert tokenizer.decode(ids, skip_special_tokens=True) == text, name

@@ -10,8 +10,7 @@ from analysis.demo_model.recipe import Recipe
 from analysis.demo_model.tasks import build_demo_tasks
 from analysis.demo_model.tokenizer import build_tokenizer, taught_words
 from analysis.demo_model.training import build_model
-from site_lens.models.base import HostModel
-from site_lens.models.protocol import LensModel
+from site_lens.models.base import LensModel
 from site_lens.tasks.task import Example, Task
 
 SMALL = Recipe(n_layers=2, d_model=32, d_mlp=64, n_heads=4, n_key_value_heads=2, d_head=8)
@@ -36,12 +35,12 @@ def test_an_untrained_model_knows_nothing(measurer: Measurer) -> None:
 def test_the_demo_model_has_an_induction_head_and_a_random_model_has_none(
     demo: LensModel, tiny: Callable[[str], LensModel]
 ) -> None:
-    assert isinstance(demo, HostModel)
+    assert isinstance(demo, LensModel)
     scores = induction_scores(demo.host, taught_words(), n_sequences=3)
     assert scores.shape == demo.grid.shape
     assert scores.max() > 0.5
     untrained = tiny("llama")
-    assert isinstance(untrained, HostModel)
+    assert isinstance(untrained, LensModel)
     assert np.all(induction_scores(untrained.host, taught_words(), n_words=10, n_sequences=3) < 0.2)
 
 

@@ -1,13 +1,7 @@
-import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from analysis.demo_model.tasks import build_demo_tasks
 from analysis.demo_model.tokenizer import SPACE, build_tokenizer, taught_words
-from site_lens.tasks.prompt_sampling import few_shot_prompts
-from site_lens.tasks.prompt_template import PromptTemplate
-
-TASKS = {task.name: task for task in build_demo_tasks()}
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +57,3 @@ def test_the_tokenizer_survives_saving(tokenizer: PreTrainedTokenizerFast, tmp_p
     text = "Q: hot, x\nA:5\n\n"
     assert loaded(text).input_ids == tokenizer(text).input_ids
     assert loaded.decode(loaded(text).input_ids, skip_special_tokens=True) == text
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_the_tokens_of_a_prompt_begin_those_of_prompt_and_answer(tokenizer: PreTrainedTokenizerFast, name: str) -> None:
-    task, template = TASKS[name], PromptTemplate()
-    prompts = few_shot_prompts(task, task.test[:5], template, n_shots=10, stream=np.random.default_rng(0)).prompts
-    for prompt in prompts:
-        before = tokenizer(prompt.text).input_ids
-        whole = tokenizer(prompt.text + prompt.answer + template.output_separator).input_ids
-        assert whole[: len(before)] == before
-        assert tokenizer.convert_ids_to_tokens(whole[-1]) == "\n\n"
-        assert len(whole) < tokenizer.model_max_length
