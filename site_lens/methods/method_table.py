@@ -161,13 +161,6 @@ class MethodTable(Record):
             **{name: getattr(self, name)[..., kept] for name in (*COUNTED, *TESTED)},
         )
 
-    def by_labelled(self) -> dict[int, tuple[str, ...]]:
-        """Group the methods by the most labelled rows that they used for a task, fewest first."""
-        groups: dict[int, tuple[str, ...]] = {}
-        for summary in sorted(self.summaries, key=lambda summary: summary.most_rows):
-            groups[summary.most_rows] = (*groups.get(summary.most_rows, ()), summary.method)
-        return groups
-
     def frontier(self) -> tuple[MethodSummary, ...]:
         """Return the methods that none with as few labelled rows equals, from the fewest rows to the most."""
         frontier: list[MethodSummary] = []
