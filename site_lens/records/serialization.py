@@ -27,14 +27,14 @@ KINDS = {
     "convergence": "site_lens.diagnostics.convergence:Convergence",
     "agreement": "site_lens.diagnostics.seed_agreement:Agreement",
     "diagnosis": "site_lens.diagnostics.diagnosis:Diagnosis",
-    "overlap": "site_lens.diagnostics.overlap:Overlap",
+    "overlap": "site_lens.diagnostics.head_overlap:Overlap",
     "transfer_reading": "site_lens.studies.transfer.summary:TransferSummary",
-    "task_clusters": "site_lens.diagnostics.clusters:TaskClusters",
-    "head_clusters": "site_lens.diagnostics.clusters:HeadClusters",
-    "co_clusters": "site_lens.diagnostics.clusters:CoClusters",
+    "task_clusters": "site_lens.diagnostics.task_clusters:TaskClusters",
+    "head_clusters": "site_lens.diagnostics.head_clusters:HeadClusters",
+    "co_clusters": "site_lens.diagnostics.co_clusters:CoClusters",
     "method_table": "site_lens.methods.method_table:MethodTable",
     "selector_agreement": "site_lens.diagnostics.selector_agreement:SelectorAgreement",
-    "study_piece": "site_lens.records.checkpoint:StudyPiece",
+    "study_piece": "site_lens.studies.cache:StudyPiece",
 }
 """Where the class of each kind of record is, as `module:name`; of studies, see `STUDIES`."""
 
