@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, settings
 
-from site_lens.diagnostics.checks import diagnose
 from site_lens.diagnostics.co_clusters import cocluster
 from site_lens.diagnostics.convergence import check_convergence
+from site_lens.diagnostics.diagnosis import diagnose
 from site_lens.diagnostics.head_clusters import cluster_heads
 from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.diagnostics.seed_agreement import seed_agreement

@@ -51,7 +51,7 @@ def knock_out(
         clean = queries.under([]).log_prob
         replacement = value(task)
         if everywhere:
-            lost = torch.stack([clean[0] - _without(context, queries.asked, head, replacement) for head in grid])
+            lost = torch.stack([clean[0] - _without(context, queries.queries, head, replacement) for head in grid])
         else:
             lost = clean - queries.answers(one_head_each(grid), replacement[None]).log_prob
         scores[task] = HeadScores(

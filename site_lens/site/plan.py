@@ -51,10 +51,10 @@ class Questions:
 
     def add(self, encoder: Encoder, prompts: Sequence[Prompt], *, whole_answer: bool) -> tuple[Indices, int]:
         """Add questions; return their numbers and how many first answer tokens span the end of the prompt."""
-        answers, merged = encoder.answers([p.text for p in prompts], [p.answer for p in prompts])
-        room = max(map(len, answers)) if whole_answer else 0
+        texts, targets = [prompt.text for prompt in prompts], [prompt.answer for prompt in prompts]
+        rows, answers, merged = encoder.encode_answers(texts, targets, whole=whole_answer)
         first = len(self.answers)
-        for ids, answer in zip(encoder.encode([p.text for p in prompts], room=room), answers, strict=True):
+        for ids, answer in zip(rows, answers, strict=True):
             if tuple(ids) not in self._index:
                 self._index[tuple(ids)] = len(self.prompts)
                 self.prompts.append(ids)
