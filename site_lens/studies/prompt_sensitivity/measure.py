@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import capture_embeddings
@@ -162,12 +163,10 @@ def _of_task(
     crossed = [*range(n_draws), *range(n_first, len(runs))]
 
     def by_seed(values: Float32) -> Float32:
-        found: Float32 = values[crossed].reshape(-1, n_draws, *values.shape[1:]).swapaxes(0, 1)
-        return found
+        return rearrange(values[crossed], "(fit_seed draw) ... -> draw fit_seed ...", draw=n_draws)
 
     def by_condition(values: Float32) -> Float32:
-        found: Float32 = values[:n_first].reshape(len(conditions), n_draws, *values.shape[1:])
-        return found
+        return rearrange(values[:n_first], "(condition draw) ... -> condition draw ...", draw=n_draws)
 
     return {
         "right": by_condition(right),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -129,13 +130,13 @@ def _column(
     held = CachedQueries(model, zero_shot_prompts(sampled(task.test, n_queries), own.template))
     found = held.answers(variants.alphas, variants.embeddings, variants.embedding_of, rule=own.config.mix)
     answered, certain = (part.float().cpu().numpy() for part in (found.right, found.log_prob))
-    n_cells, cells = len(KINDS) * len(fits), (len(KINDS), len(fits), n_queries)
-    right = answered[:n_cells].reshape(cells)
+    n_cells, cells = len(KINDS) * len(fits), "(kind source) query -> kind source query"
+    right = rearrange(answered[:n_cells], cells, kind=len(KINDS))
     plain = held.under([]).right[0].float().cpu().numpy()
     return {
         "right": right,
-        "log_prob": certain[:n_cells].reshape(cells),
-        "nulls": answered[n_cells:].reshape(len(NULLS), n_draws, n_queries),
+        "log_prob": rearrange(certain[:n_cells], cells, kind=len(KINDS)),
+        "nulls": rearrange(answered[n_cells:], "(null draw) query -> null draw query", null=len(NULLS)),
         "references": np.stack([plain, _few_shot(model, task, own, n_queries, n_shots, seed), right[0, target]]),
     }
 
