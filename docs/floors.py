@@ -92,7 +92,8 @@ def draw(rooms: Rooms, with_torch: frozenset[str]) -> str:
         for place, room in enumerate(row):
             corners[room] = (left + place * (BOX_WIDTH + GAP), MARGIN + (top - floor) * FLOOR_HEIGHT)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="14">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#777"/></marker></defs>',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',

@@ -7,11 +7,13 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 
 from site_lens.diagnostics.checks import diagnose
-from site_lens.diagnostics.clustering import cluster_heads, cluster_tasks, cocluster
+from site_lens.diagnostics.co_clusters import cocluster
 from site_lens.diagnostics.convergence import check_convergence
+from site_lens.diagnostics.head_clusters import cluster_heads
 from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.diagnostics.seed_agreement import seed_agreement
 from site_lens.diagnostics.selector_agreement import compare_selectors
+from site_lens.diagnostics.task_clusters import cluster_tasks
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
 from site_lens.methods.evaluation import Evaluations, MethodCost

@@ -1,5 +1,6 @@
 """README, docs and notebooks: their code runs; their links, paths, names and commands exist."""
 
+import fnmatch
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ RUNNABLE = [
 CHANGELOG = ROOT / "CHANGELOG.md"
 """The only page that names what is gone."""
 MODULE = re.compile(r"`((?:[\w.-]+/)+[\w-]+\.py)(?::\w+)?`")
+TEST = re.compile(r"`(test_[\w*]+\.py|test(?:_[^\W_]+){4,})`")
 PUBLIC_NAME = re.compile(r"\bsl\.([A-Za-z]\w*)")
 COMMAND = re.compile(r"`site-lens ([a-z]+)(?: ([a-z]+))?")
 
@@ -101,6 +103,7 @@ def test_a_command_that_fails_is_detected(tmp_path: Path, monkeypatch: pytest.Mo
 def test_links_modules_names_and_commands_on_pages_exist() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     names = {*dir(sl), "plots"}
+    tests = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
     for page in PAGES:
         for target in links(page):
             assert (page.parent / target).exists(), f"{page} links to {target}"
@@ -109,6 +112,9 @@ def test_links_modules_names_and_commands_on_pages_exist() -> None:
         for module in MODULE.findall(prose(page)):
             folders = (ROOT, ROOT / "site_lens", ROOT / "tests", page.parent)
             assert any((folder / module).exists() for folder in folders), f"{page} names {module}"
+        for test in TEST.findall(prose(page)):
+            matches = fnmatch.filter(tests, test) if test.endswith(".py") else [x for x in tests.values() if test in x]
+            assert matches, f"{page} names {test}"
         assert set(PUBLIC_NAME.findall(prose(page))) <= names, page
         for command, subcommand in COMMAND.findall(prose(page)):
             assert command in commands, f"{page} names site-lens {command}"

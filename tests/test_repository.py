@@ -126,3 +126,12 @@ def test_the_workflow_runs_what_was_reviewed_and_may_only_read() -> None:
         used = re.findall(r"uses: (\S+)", text)
         assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one) for one in used), path
         assert re.findall(r"permissions:\n((?:  .*\n)+)", text) == ["  contents: read\n"], path
+
+
+def test_every_skip_is_listed() -> None:
+    listed = (ROOT / "tests/SKIPS.md").read_text(encoding="utf-8")
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path != Path(__file__) and re.search(
+            r"skipif\(|pytest\.skip\(|importorskip\(", path.read_text(encoding="utf-8")
+        ):
+            assert f"`{path.relative_to(ROOT / 'tests')}`" in listed, path

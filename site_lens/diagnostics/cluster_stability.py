@@ -1,13 +1,13 @@
-"""How far to trust clusters of tasks: against resampled seeds and heads, and against known families."""
+"""Stability of clusters of tasks: against resampled seeds and heads, and against known families."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
 
-from site_lens.diagnostics.clusters import Estimate
-from site_lens.records.base import Float32
+from site_lens.records.base import Float32, Frozen
 from site_lens.records.hashing import seed_stream
 
 Float64: TypeAlias = NDArray[np.float64]
@@ -22,6 +22,25 @@ N_NULLS, MOST_NULL_BOOTSTRAPS = 39, 5
 
 N_PERMUTATIONS = 1999
 """Shuffles of the families for its p-value, which is 1 / (N_PERMUTATIONS + 1) or more."""
+
+
+class Estimate(Frozen):
+    """A number with its interval and, where it was tested, the permutation p-value."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"an interval from {self.low:g} to {self.high:g} is empty")
+        return self
+
+    def __str__(self) -> str:
+        chance = "" if self.p_value is None else f", p = {self.p_value:.2g}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]{chance}"
 
 
 def together(labels: ArrayLike) -> Pairs:

@@ -1,29 +1,28 @@
 """Convergence to binary: how the alphas of a fit went from the middle to the ends."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from site_lens.records.base import Axes, Count, Float32, Record
+from site_lens.records.base import Axes, Count, Float32, Lengths, Record
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Evaluated = Annotated[Float32, Axes(("evaluation",))]
-
 
 class Convergence(Record):
     """Convergence to binary gates over the steps of one fit; every figure is over all heads."""
 
     kind: ClassVar[str] = "convergence"
+    lengths: ClassVar[Lengths] = {"steps": "evaluation"}
 
     task: str
     seed: Count
-    steps: tuple[Count, ...]
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)]
     """Steps taken before each evaluation; the first is 0."""
     n_steps: int = Field(ge=1)
     """Steps that the fit was scheduled for."""
@@ -32,7 +31,7 @@ class Convergence(Record):
     """(evaluation): share of the heads with 0.1 < alpha < 0.9."""
     entropy: Annotated[Float32, Axes(("evaluation",), 0, 1)]
     """(evaluation): mean binary entropy of alpha, in bits: 1 where all alphas are 0.5, 0 where all are 0 or 1."""
-    bimodality: Evaluated
+    bimodality: Annotated[Float32, Axes(("evaluation",))]
     """(evaluation): Sarle's bimodality coefficient of the alphas; above 5/9, that of a uniform distribution, they lean
     to two ends. Gates half open and half closed have (n - 2)(n - 3) / (n^2 - 1) for n heads, 0.90 for 48. 0 where all
     alphas are equal, which have no shape."""
@@ -42,13 +41,6 @@ class Convergence(Record):
     """First evaluated step from which on at least 90% of the heads are decided; None if there is none."""
     late_flips: int | None = Field(ge=0)
     """Crossings of 0.5 in the last quarter of the scheduled steps; None where the fit stopped before that."""
-
-    @model_validator(mode="after")
-    def _aligned(self) -> Self:
-        lengths = {len(part) for part in (self.steps, self.undecided, self.entropy, self.bimodality, self.flips)}
-        if len(lengths) != 1 or not self.steps:
-            raise ValueError(f"needs as many figures as evaluations, at least one; got lengths {sorted(lengths)}")
-        return self
 
     @property
     def whole(self) -> bool:
@@ -127,11 +119,13 @@ def bimodality(alphas: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.stats import kurtosis, skew
 
     n = alphas.shape[1]
-    found, varied = np.zeros(len(alphas)), np.ptp(alphas, axis=1) > 1e-6
+    coefficient, varied = np.zeros(len(alphas)), np.ptp(alphas, axis=1) > 1e-6
     if n >= 4 and varied.any():
         rows, correction = alphas[varied], 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
-        found[varied] = (skew(rows, axis=1, bias=False) ** 2 + 1) / (kurtosis(rows, axis=1, bias=False) + correction)
-    return found
+        coefficient[varied] = (skew(rows, axis=1, bias=False) ** 2 + 1) / (
+            kurtosis(rows, axis=1, bias=False) + correction
+        )
+    return coefficient
 
 
 def _settled_step(steps: NDArray[np.int64], undecided: NDArray[np.float64]) -> int | None:

@@ -1,18 +1,19 @@
-"""Rows of alphas grouped by correlation: distances, their tree, where to cut it, and maps of the rows in a plane."""
+"""Grouping of rows of alphas by correlation: distances, their tree, where to cut it, maps of the rows in a plane."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from site_lens.diagnostics.clusters import Clustering
-from site_lens.records.base import Float32
+from site_lens.records.base import Axes, Count, Float32, Lengths, Record
 from site_lens.records.errors import InputError
 from site_lens.stats.similarity import correlation, is_constant
 
 Float64: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]
+Clustering = Literal["agglomerative", "hdbscan"]
 
 MAX_CLUSTERS = 12
 """Most clusters that are tried when their number is not given."""
@@ -28,6 +29,63 @@ DENSE_SIZE = 2
 """Fewest items of a cluster of HDBSCAN: known families of tasks can be as small as this."""
 
 
+class Clusters(Record):
+    """Items grouped by the correlation of their alphas: what clusters of tasks and of heads share."""
+
+    lengths: ClassVar[Lengths] = {"other": "item", "labels": "item", "order": "item", "part": 4}
+
+    items: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names, in the order in which they came."""
+    labels: tuple[Annotated[int, Field(ge=-1)], ...]
+    """Cluster of each item, numbered from 0 by falling size; -1 for an item that belongs to none (HDBSCAN)."""
+    method: Clustering
+    distance: Annotated[Float32, Axes(("item", "other"), 0)]
+    """(item other): 1 - Pearson correlation of the items' alphas, from 0 to 2; 1 with an item that is constant."""
+    linkage: Annotated[Float32, Axes(("merge", "part"))]
+    """(merge part): average-linkage tree of the distances, as scipy has it: the two clusters that merge, their
+    distance, and the items in the new cluster; no rows for a single item."""
+    order: tuple[Count, ...]
+    """Items in optimal leaf order: neighbours are as similar as the tree allows. Of more than 1,500 items the order is
+    any that the tree allows, and a note says so."""
+    silhouettes: dict[str, float]
+    """Mean silhouette of cuts of the tree by number of clusters ("2", "3", ...); empty with fewer than three items."""
+    n_seeds: int = Field(ge=1)
+    """Fewest fits of a task."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know: one seed only, items left out, no structure, and the like."""
+
+    @model_validator(mode="after")
+    def _numbered(self) -> Self:
+        n = len(self.items)
+        if sorted(self.order) != list(range(n)) or len(self.linkage) != n - 1:
+            raise ValueError(f"leaf order {self.order} and a tree of {len(self.linkage)} merges do not fit {n} items")
+        sizes = [self.labels.count(label) for label in range(self.n_clusters)]
+        if 0 in sizes or sizes != sorted(sizes, reverse=True):
+            raise ValueError(f"labels {self.labels} are not numbered from 0 by falling size of the cluster")
+        if -1 in self.labels and self.method != "hdbscan":
+            raise ValueError("only HDBSCAN leaves items without a cluster")
+        return self
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters; items that belong to none count for none."""
+        return max(self.labels) + 1
+
+    def cluster(self, label: int) -> tuple[str, ...]:
+        """Return the items of a cluster; those that belong to none for -1.
+
+        Raises:
+            InputError: There is no such cluster.
+        """
+        if not -1 <= label < self.n_clusters:
+            raise InputError(f"there is no cluster {label}; there are {self.n_clusters}, counted from 0")
+        return tuple(item for item, of_item in zip(self.items, self.labels, strict=True) if of_item == label)
+
+    def _places(self) -> list[int]:
+        """Return the place of each item in leaf order."""
+        return [int(place) for place in np.argsort(self.order)]
+
+
 def group(rows: Float32, *, n_clusters: int | None, method: Clustering, what: str) -> dict[str, Any]:
     """Group rows (item feature) by correlation and return what records of clusters hold: labels, tree, and the like.
 
@@ -41,7 +99,7 @@ def group(rows: Float32, *, n_clusters: int | None, method: Clustering, what: st
     Raises:
         InputError: The method is not known, or the number of clusters does not fit it or the items.
     """
-    check_method(len(rows), n_clusters, method, what)
+    _check_method(len(rows), n_clusters, method, what)
     distance = correlation_distance(rows)
     is_ordered = len(rows) <= MOST_ORDERED
     tree = average_tree(distance, ordered=is_ordered)
@@ -68,7 +126,7 @@ def group(rows: Float32, *, n_clusters: int | None, method: Clustering, what: st
     }
 
 
-def check_method(n_items: int, n_clusters: int | None, method: Clustering, what: str) -> None:
+def _check_method(n_items: int, n_clusters: int | None, method: Clustering, what: str) -> None:
     """Refuse a method that is not known and a number of clusters that does not fit; raises InputError."""
     if method not in get_args(Clustering):
         raise InputError(f"unknown clustering method {method!r}; known: {', '.join(get_args(Clustering))}")

@@ -1,30 +1,148 @@
-"""How much head maps of tasks, seeds or selectors agree: as sets, as rankings, and beyond chance."""
+"""Overlap of head maps of tasks, seeds or selectors: as sets, as rankings, and beyond chance."""
 
 from collections.abc import Iterable, Mapping
-from functools import cache, reduce
-from math import comb
-from typing import Literal, TypeAlias
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from site_lens.diagnostics.overlap import Overlap, chosen
-from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.head_set import HeadGrid, HeadSet
 from site_lens.heads.scores import HeadGates, HeadScores
-from site_lens.records.base import Float32
-from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.base import Axes, Float32, Lengths, Record
+from site_lens.records.errors import InputError, MismatchError, unknown_name
 from site_lens.site.fit import SiteFit
-from site_lens.stats.paired_tests import SIGNIFICANT, SMALLEST, control_false_discoveries
+from site_lens.stats.paired_tests import SMALLEST, control_false_discoveries
+from site_lens.stats.set_overlap import fewest_findable, shared_by_chance, symmetric
 from site_lens.stats.similarity import jaccard, n_shared, overlap_coefficient, rank_correlation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Scored: TypeAlias = SiteFit | HeadScores
 """What has one number per head: scores, gates, or a fit, which stands for its gates."""
 
-Float64: TypeAlias = NDArray[np.float64]
-Masks: TypeAlias = NDArray[np.bool_]
+MEASURES = ("jaccard", "jaccard_top", "overlap_coefficient", "spearman", "rank_biased", "p_value", "q_value")
+"""Every number that a comparison holds of a pair."""
 
 PERSISTENCE = 0.9
 """p of rank-biased overlap: under it the first ten ranks carry 86 percent of the weight."""
+
+Share = Annotated[Float32, Axes(("record", "other"), 0, 1)]
+"""(record other): a number in [0, 1] for each pair, symmetric."""
+
+
+class Overlap(Record):
+    """Head maps of tasks, seeds or selectors compared pair by pair."""
+
+    kind: ClassVar[str] = "overlap"
+    schema_version: ClassVar[int] = 2
+    lengths: ClassVar[Lengths] = {"names": "record", "other": "record"}
+
+    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    grid: HeadGrid
+    scores: Annotated[Float32, Axes(("record", "layer", "head"))]
+    """(record layer head): what was compared."""
+    gates: bool
+    """Whether all of them are gates in [0, 1]."""
+    threshold: float | None = Field(ge=0, lt=1)
+    """A head is in a record's set when its score is above it; None where the sets are the top k."""
+    k: int = Field(ge=1)
+    """Size of the top sets; equal scores are taken in order of layer, then head, in every record, so that a `k` beyond
+    the heads that differ makes sets agree."""
+    jaccard: Share
+    """Heads in both sets over heads in either; 1 where both sets are empty."""
+    jaccard_top: Share
+    """The same of the top-k sets."""
+    overlap_coefficient: Share
+    """Heads in both sets over the size of the smaller; 1 where the smaller is empty."""
+    spearman: Annotated[Float32, Axes(("record", "other"), -1, 1)]
+    """Rank correlation over all heads; 0 where a record is constant."""
+    rank_biased: Annotated[Float32, Axes(("record", "other"))]
+    """Rank-biased overlap of the rankings (Webber, Moffat and Zobel 2010, extrapolated, p = 0.9), in [0, 1].
+    Equal scores rank in order of layer, then head, here too: what is tied in both counts as agreement."""
+    p_value: Share
+    """Chance that two random sets, each with as many heads in every layer as its record's, share as many heads or
+    more: exact, no smaller than 1e-38 (the end of float32), and 1 on the diagonal."""
+    q_value: Share
+    """p-values with the false discovery rate controlled over all pairs (Benjamini and Hochberg); 1 on the diagonal."""
+    findable: Annotated[Float32, Axes(("record", "other"))] | None = None
+    """Fewest shared heads that would have been found, alone among all pairs, at q < 0.05; where that is more than the
+    smaller set has, no overlap could be found. None in files of version 0.1.0."""
+    specificity: Annotated[Float32, Axes(("record", "layer", "head"))]
+    """(record layer head): the record's score less the mean of the others', 0 with a single record."""
+    notes: tuple[str, ...] = ()
+    """What makes the comparison hard to read: records of several models, or of other rows under one name."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"needs each record once, got {self.names}")
+        return self
+
+    def heads_of(self, name: str) -> HeadSet:
+        """Return the set of a record: its heads above the threshold, or its top k."""
+        if name not in self.names:
+            raise unknown_name("record", name, self.names)
+        values = self.scores[self.names.index(name)]
+        compared = HeadScores(grid=self.grid, values=values, selector=name, meaning="what was compared")
+        return _set_of(compared, self.threshold, self.k)
+
+    def shared(self, *names: str) -> HeadSet:
+        """Return the heads that lie in the sets of all of these records; of all records when none is named."""
+        return reduce(and_, map(self.heads_of, names or self.names))
+
+    def only(self, name: str) -> HeadSet:
+        """Return the heads that lie in the set of one record and in no other's."""
+        others = (self.heads_of(other) for other in self.names if other != name)
+        return reduce(lambda left, taken: left - taken, others, self.heads_of(name))
+
+    def frame(self) -> "pd.DataFrame":
+        """One row per pair of records: record, other, n_shared, n_record, n_other, findable, and every measure."""
+        import pandas as pd
+
+        pairs = first, second = np.triu_indices(len(self.names), k=1)
+        names = np.array(self.names, dtype=object)
+        shared = n_shared(self._sets()[:, self.grid.mask])
+        sizes = np.diag(shared)
+        return pd.DataFrame(
+            {
+                "record": names[first],
+                "other": names[second],
+                "n_shared": shared[pairs],
+                "n_record": sizes[first],
+                "n_other": sizes[second],
+                "findable": np.nan if self.findable is None else self.findable[pairs],
+                **{measure: getattr(self, measure)[pairs] for measure in MEASURES},
+            }
+        )
+
+    def heads_frame(self) -> "pd.DataFrame":
+        """One row per record and head: record, layer, head, score, in_set, specificity."""
+        import pandas as pd
+
+        mask, n = self.grid.mask, len(self.names)
+        layer, head = np.nonzero(mask)
+        return pd.DataFrame(
+            {
+                "record": np.repeat(np.array(self.names, dtype=object), len(self.grid)),
+                "layer": np.tile(layer, n),
+                "head": np.tile(head, n),
+                "score": self.scores[:, mask].ravel(),
+                "in_set": self._sets()[:, mask].ravel(),
+                "specificity": self.specificity[:, mask].ravel(),
+            }
+        )
+
+    def layer_frame(self) -> "pd.DataFrame":
+        """One row per record and layer that has heads: record, layer, mean_score over its heads, n_in_set."""
+        by_layer = self.heads_frame().groupby(["record", "layer"], sort=False)
+        return by_layer.agg(mean_score=("score", "mean"), n_in_set=("in_set", "sum")).reset_index()
+
+    def _sets(self) -> NDArray[np.bool_]:
+        return np.stack([self.heads_of(name).mask() for name in self.names])
 
 
 def head_overlap(
@@ -62,86 +180,71 @@ def head_overlap(
         >>> sl.head_overlap(fits, threshold=None, k=5).frame()["n_record"].item()
         5
     """
-    given = _given(records)
-    named = {name: one.gates if isinstance(one, SiteFit) else one for name, one in given.items()}
-    grid = _one_grid(named)
-    gates = all(isinstance(scores, HeadGates) for scores in named.values())
+    named = _named(records)
+    maps = {name: record.gates if isinstance(record, SiteFit) else record for name, record in named.items()}
+    scores = list(maps.values())
+    grid = _same_grid(maps)
+    scales = [name for name, each in maps.items() if not isinstance(each, HeadGates)]
     if threshold == "auto":
-        threshold = 0.5 if gates else None
-    if threshold is not None and not gates:
-        other = next(name for name, scores in named.items() if not isinstance(scores, HeadGates))
+        threshold = None if scales else 0.5
+    if threshold is not None and scales:
         raise InputError(
-            f"threshold={threshold} needs gates in [0, 1], and {other!r} holds scores of another scale; leave "
+            f"threshold={threshold} needs gates in [0, 1], and {scales[0]!r} holds scores of another scale; leave "
             "threshold out, and choose k"
         )
-    k = _top_size(list(named.values()), threshold) if k is None else k
+    k = _top_size(scores, threshold) if k is None else k
     if not 1 <= k <= len(grid):
         raise InputError(f"cannot compare the top {k} of {len(grid)} heads")
-    sets = np.stack([chosen(scores, threshold, k).mask() for scores in named.values()])
-    top_sets = np.stack([scores.top(k).mask() for scores in named.values()])
-    values = np.stack([scores.values for scores in named.values()])
-    p_value, findable = _tests(sets, grid)
+    sets = np.stack([_set_of(each, threshold, k).mask() for each in scores])
+    flat, top = sets[:, grid.mask], np.stack([each.top(k).mask() for each in scores])[:, grid.mask]
+    values = np.stack([each.values for each in scores])
+    chances, shared, n = shared_by_chance(grid.heads_per_layer, sets), n_shared(flat), len(sets)
+    p_value = symmetric({pair: chances[pair][shared[pair] :].sum() for pair in chances}, n, diagonal=1).clip(
+        SMALLEST, 1
+    )
+    findable = {(i, j): fewest_findable(chances[i, j], len(chances), shared[i, i], shared[j, j]) for i, j in chances}
+    q_value = control_false_discoveries(p_value, np.triu(np.ones((n, n), dtype=bool), k=1))
     return Overlap(
-        names=tuple(named),
+        names=tuple(maps),
         grid=grid,
         scores=values,
-        gates=gates,
+        gates=not scales,
         threshold=threshold,
         k=k,
-        jaccard=jaccard(sets[:, grid.mask]),
-        jaccard_top=jaccard(top_sets[:, grid.mask]),
-        overlap_coefficient=overlap_coefficient(sets[:, grid.mask]),
+        jaccard=jaccard(flat),
+        jaccard_top=jaccard(top),
+        overlap_coefficient=overlap_coefficient(flat),
         spearman=rank_correlation(values[:, grid.mask]),
-        rank_biased=_rank_biased(list(named.values())),
+        rank_biased=_rank_biased(scores),
         p_value=p_value,
-        q_value=_q_values(p_value),
-        findable=findable,
-        specificity=_specificity(values),
-        notes=_notes(given),
+        q_value=np.minimum(q_value, q_value.T),
+        findable=symmetric(findable, n),
+        specificity=(values - values.mean(axis=0, dtype=np.float64)) * n / max(n - 1, 1),
+        notes=_notes(named),
     )
 
 
-def _given(records: tuple[Scored | Mapping[str, Scored] | Iterable[Scored], ...]) -> dict[str, Scored]:
-    given: object = records
-    if len(records) == 1 and not isinstance(records[0], Scored):
-        given = records[0]
-    found = list(given.values() if isinstance(given, Mapping) else given if isinstance(given, Iterable) else [given])
-    strangers = [type(record).__name__ for record in found if not isinstance(record, Scored)]
-    if strangers:
-        raise InputError(f"needs fits or scores, or one mapping or sequence of them, got {strangers[0]}")
-    if not found:
+def _set_of(scores: HeadScores, threshold: float | None, k: int) -> HeadSet:
+    return scores.top(k) if threshold is None else scores.above(threshold)
+
+
+def _named(given: tuple[Scored | Mapping[str, Scored] | Iterable[Scored], ...]) -> dict[str, Scored]:
+    """Return the records by name, however they were handed in."""
+    single: object = given[0] if len(given) == 1 and not isinstance(given[0], Scored) else given
+    values = single.values() if isinstance(single, Mapping) else single
+    records = list(values if isinstance(values, Iterable) else given)
+    wrong = [type(record).__name__ for record in records if not isinstance(record, Scored)]
+    if wrong:
+        raise InputError(f"needs fits or scores, or one mapping or sequence of them, got {wrong[0]}")
+    if not records:
         raise InputError("a comparison needs at least one record, got none")
-    names = list(given) if isinstance(given, Mapping) else _names(found)
-    return dict(zip(names, found, strict=True))
-
-
-def _notes(given: Mapping[str, Scored]) -> tuple[str, ...]:
-    """Say whether the maps are of one model, and those of a task of the same rows."""
-    fits = [one for one in given.values() if isinstance(one, SiteFit)]
-    models = {fit.embedding.model.weights_digest: fit.embedding.model.name for fit in fits}
-    notes = []
-    if len(models) > 1:
-        notes.append(
-            f"the fits are of {len(models)} models ({', '.join(models.values())}; other weights): a head such as L3H7 "
-            "of one is not that of another, and heads in the same places say nothing of the same heads"
-        )
-    rows: dict[str, set[str]] = {}
-    for fit in fits:
-        rows.setdefault(fit.task, set()).add(fit.task_digest)
-    several = sorted(task for task, digests in rows.items() if len(digests) > 1)
-    if several:
-        notes.append(f"fits of {', '.join(several)} were made on other rows, or another split, under the same name")
-    return tuple(notes)
+    return dict(zip(single if isinstance(single, Mapping) else _names(records), records, strict=True))
 
 
 def _names(records: list[Scored]) -> list[str]:
-    short = [record.task or _full_name(record) for record in records]
-    names = [
-        name if short.count(name) == 1 else _full_name(record) for name, record in zip(short, records, strict=True)
-    ]
-    return [
-        name if names.count(name) == 1 else f"{name} [{names[: i + 1].count(name)}]" for i, name in enumerate(names)
-    ]
+    short, full = [record.task or _full_name(record) for record in records], list(map(_full_name, records))
+    names = [name if short.count(name) == 1 else longer for name, longer in zip(short, full, strict=True)]
+    return [n if names.count(n) == 1 else f"{n} [{names[: i + 1].count(n)}]" for i, n in enumerate(names)]
 
 
 def _full_name(record: Scored) -> str:
@@ -150,8 +253,25 @@ def _full_name(record: Scored) -> str:
     return f"{record.task} ({record.selector})" if record.task else record.selector
 
 
-def _one_grid(named: Mapping[str, HeadScores]) -> HeadGrid:
-    (first, scores), *others = named.items()
+def _notes(named: Mapping[str, Scored]) -> tuple[str, ...]:
+    """Say whether the maps are of one model, and those of a task of the same rows."""
+    fits = [record for record in named.values() if isinstance(record, SiteFit)]
+    models = {fit.embedding.model.weights_digest: fit.embedding.model.name for fit in fits}
+    notes = []
+    if len(models) > 1:
+        notes.append(
+            f"the fits are of {len(models)} models ({', '.join(models.values())}; other weights): a head such as L3H7 "
+            "of one is not that of another, and heads in the same places say nothing of the same heads"
+        )
+    tasks = [task for task, _ in {(fit.task, fit.task_digest) for fit in fits}]
+    several = sorted({task for task in tasks if tasks.count(task) > 1})
+    if several:
+        notes.append(f"fits of {', '.join(several)} were made on other rows, or another split, under the same name")
+    return tuple(notes)
+
+
+def _same_grid(maps: Mapping[str, HeadScores]) -> HeadGrid:
+    (first, scores), *others = maps.items()
     for name, other in others:
         if other.grid != scores.grid:
             raise MismatchError(
@@ -164,87 +284,19 @@ def _one_grid(named: Mapping[str, HeadScores]) -> HeadGrid:
 def _top_size(scores: list[HeadScores], threshold: float | None) -> int:
     if threshold is None:
         return max(1, round(0.1 * len(scores[0].grid)))
-    return max(1, round(float(np.median([len(one.above(threshold)) for one in scores]))))
+    return max(1, round(float(np.median([len(each.above(threshold)) for each in scores]))))
 
 
-def _rank_biased(scores: list[HeadScores]) -> Float64:
+def _rank_biased(scores: list[HeadScores]) -> NDArray[np.float64]:
     """Compute RBO_ext of every two full rankings: (1 - p) / p * sum_d p^d A(d) + p^n A(n), A(d) the overlap share.
 
     A head that one record ranks r-th and another s-th counts at every depth from max(r, s) on. The sum over depths is
     therefore a sum over heads of a weight that depends on the larger rank alone. A(n) is 1, as each ranks all heads.
     """
-    ranks = np.stack([one.frame()["rank"].to_numpy() for one in scores])
+    ranks = np.stack([each.frame()["rank"].to_numpy() for each in scores])
     depth = np.arange(1, ranks.shape[1] + 1)
     at_depth = (1 - PERSISTENCE) / PERSISTENCE * PERSISTENCE**depth / depth
     weight = np.cumsum(at_depth[::-1])[::-1]
-    met = np.stack([weight[np.maximum(own, ranks) - 1].sum(axis=1) for own in ranks])
+    met = np.stack([weight[np.maximum(row, ranks) - 1].sum(axis=1) for row in ranks])
     beyond: float = PERSISTENCE ** ranks.shape[1]
     return met + beyond
-
-
-def _tests(sets: Masks, grid: HeadGrid) -> tuple[Float64, Float64]:
-    """Test every pair of sets (record layer head).
-
-    Returns:
-        (record other): p-values, and the fewest shared heads whose p-value would be found alone among all pairs.
-    """
-    shared = n_shared(sets[:, grid.mask])
-    in_layer = [tuple(counts) for counts in sets.sum(axis=2).tolist()]
-    p_value, findable = np.ones(shared.shape), np.zeros(shared.shape)
-    pairs = list(zip(*np.triu_indices(len(sets), k=1), strict=True))
-    for i, j in pairs:
-        chances = shared_by_chance(grid.heads_per_layer, in_layer[i], in_layer[j])
-        p_value[i, j] = p_value[j, i] = chances[shared[i, j] :].sum()
-        findable[i, j] = findable[j, i] = fewest_findable(chances, len(pairs), sum(in_layer[i]), sum(in_layer[j]))
-    return np.clip(p_value, SMALLEST, 1), findable
-
-
-@cache  # selectors that are the same for all tasks meet again on each
-def shared_by_chance(heads: tuple[int, ...], one: tuple[int, ...], other: tuple[int, ...]) -> Float64:
-    """Chance that random sets, with as many heads in each layer as two given ones, share 0, 1, ... heads; exact.
-
-    Args:
-        heads: Heads of each layer.
-        one: Heads of the first set in each layer.
-        other: Heads of the second.
-    """
-    layers = (layer for layer in zip(heads, one, other, strict=True) if layer[0])
-    return reduce(np.convolve, (_shared_in_layer(*layer) for layer in layers))
-
-
-def fewest_findable(chances: Float64, n_tests: int, *sizes: int) -> int:
-    """Count the shared heads from which on an overlap would be found, alone among so many tests.
-
-    Args:
-        chances: Of sharing 0, 1, ... heads (`shared_by_chance`).
-        n_tests: Tests whose false discovery rate is controlled.
-        sizes: Heads of both sets.
-
-    Returns:
-        That number; one more than the smaller set has where no overlap that its layers allow would be found.
-    """
-    at_least = np.cumsum(chances[::-1])[::-1]
-    found = np.nonzero(at_least <= SIGNIFICANT / n_tests)[0]
-    return int(found[0]) if len(found) else min(sizes) + 1
-
-
-@cache
-def _shared_in_layer(n: int, a: int, b: int) -> Float64:
-    """Chance that random sets of `a` and of `b` out of `n` heads share 0, 1, ... heads (hypergeometric)."""
-    return np.array([comb(a, x) * comb(n - a, b - x) / comb(n, b) for x in range(min(a, b) + 1)])
-
-
-def _q_values(p_value: Float64) -> Float64:
-    pairs = np.triu(np.ones(p_value.shape, dtype=bool), k=1)
-    q_value = control_false_discoveries(p_value, pairs)
-    return np.minimum(q_value, q_value.T)
-
-
-def _specificity(values: Float32) -> Float64:
-    """Return the score of each record (record layer head) less the mean of the others; 0 where there is no other."""
-    n = len(values)
-    if n == 1:
-        return np.zeros(values.shape)
-    wide = values.astype(np.float64)
-    rest: Float64 = (wide - wide.mean(axis=0)) * n / (n - 1)
-    return rest

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.records.base import SLACK, Axes, Float32, Frozen, Record
@@ -17,7 +17,7 @@ from site_lens.stats.similarity import correlation, jaccard, rank_correlation
 if TYPE_CHECKING:
     import pandas as pd
 
-TaskLayerHead = Annotated[Float32, Axes(("task", "layer", "head"))]
+Correlation = Annotated[float | None, Field(ge=-1 - SLACK, le=1 + SLACK)]
 
 
 class TaskAgreement(Frozen):
@@ -25,17 +25,17 @@ class TaskAgreement(Frozen):
 
     task: str
     n_fits: int = Field(ge=1)
-    sampling: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    sampling: Correlation
     """Mean correlation of two fits that start at the same alphas and differ in what they drew."""
-    starts: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    starts: Correlation
     """Mean correlation of two fits that start at different alphas, too."""
-    lowest: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    lowest: Correlation
     """Lowest correlation of any two fits."""
     jaccard: float | None = Field(ge=0, le=1 + SLACK)
     """Mean Jaccard index of the heads above 0.5 in two fits."""
-    ranks: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    ranks: Correlation
     """Mean rank correlation (Spearman) of two fits."""
-    elsewhere: float | None = Field(ge=-1 - SLACK, le=1 + SLACK)
+    elsewhere: Correlation
     """Mean correlation with fits of other tasks."""
 
     @property
@@ -51,44 +51,42 @@ class Agreement(Record):
     kind: ClassVar[str] = "agreement"
 
     grid: HeadGrid
-    tasks: tuple[TaskAgreement, ...]
-    mean: TaskLayerHead
+    tasks: Annotated[tuple[TaskAgreement, ...], Field(min_length=1)]
+    mean: Annotated[Float32, Axes(("task", "layer", "head"))]
     """(task layer head): mean alpha over the fits of a task."""
     spread: Annotated[Float32, Axes(("task", "layer", "head"), 0)]
     """(task layer head): standard deviation of alpha over the fits of a task, at most 0.5; 0 of one."""
 
-    @model_validator(mode="after")
-    def _fits_grid(self) -> Self:
-        expected = (len(self.tasks), *self.grid.shape)
-        if not self.tasks or self.mean.shape != expected or self.spread.shape != expected:
-            raise ValueError(f"maps of shapes {self.mean.shape} and {self.spread.shape} do not fit {expected}")
-        return self
-
     def of(self, task: str) -> TaskAgreement:
         """Return the agreement of one task."""
-        found = {one.task: one for one in self.tasks}
-        if task not in found:
-            raise unknown_name("task", task, found)
-        return found[task]
+        by_name = {agreement.task: agreement for agreement in self.tasks}
+        if task not in by_name:
+            raise unknown_name("task", task, by_name)
+        return by_name[task]
 
     def frame(self) -> "pd.DataFrame":
         """One row per task: n_fits, sampling, starts, lowest, jaccard, ranks, elsewhere; NaN where no pair exists."""
         import pandas as pd
 
-        columns = list(TaskAgreement.model_fields)
-        return pd.DataFrame([[getattr(one, name) for name in columns] for one in self.tasks], columns=columns)
+        return pd.DataFrame(
+            [agreement.model_dump() for agreement in self.tasks], columns=list(TaskAgreement.model_fields)
+        )
 
     def heads_frame(self) -> "pd.DataFrame":
         """One row per task and head: task, layer, head, mean, spread, n_fits."""
         import pandas as pd
 
-        rows = [
-            (one.task, head.layer, head.head, self.mean[i, head.layer, head.head],
-             self.spread[i, head.layer, head.head], one.n_fits)
-            for i, one in enumerate(self.tasks)
-            for head in self.grid
-        ]  # fmt: skip
-        return pd.DataFrame(rows, columns=["task", "layer", "head", "mean", "spread", "n_fits"])
+        (layer, head), n = np.nonzero(self.grid.mask), len(self.grid)
+        return pd.DataFrame(
+            {
+                "task": np.repeat(np.array([task.task for task in self.tasks], dtype=object), n),
+                "layer": np.tile(layer, len(self.tasks)),
+                "head": np.tile(head, len(self.tasks)),
+                "mean": self.mean[:, self.grid.mask].ravel(),
+                "spread": self.spread[:, self.grid.mask].ravel(),
+                "n_fits": np.repeat([task.n_fits for task in self.tasks], n),
+            }
+        )
 
 
 SAME_START = 1e-6

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.diagnostics.clusters import CoClusters
+from site_lens.diagnostics.co_clusters import CoClusters
 from site_lens.plots.matrix import MOST_COLUMNS_NAMED, matrix
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.diagnostics.overlap import Overlap
+from site_lens.diagnostics.head_overlap import Overlap
 from site_lens.plots.theme import LEGEND, NO_HEAD, PALETTE, SYMBOLS, in_template, index_axis, layout, plain, short
 from site_lens.records.base import Float32
 

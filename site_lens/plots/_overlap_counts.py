@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.diagnostics.overlap import Overlap
+from site_lens.diagnostics.head_overlap import Overlap
 from site_lens.heads.head_set import Head
 from site_lens.plots.theme import PALETTE, layout
 

@@ -5,8 +5,9 @@ from typing import Literal, get_args
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.diagnostics.clusters import HeadClusters, TaskClusters
-from site_lens.diagnostics.overlap import Overlap
+from site_lens.diagnostics.head_clusters import HeadClusters
+from site_lens.diagnostics.head_overlap import Overlap
+from site_lens.diagnostics.task_clusters import TaskClusters
 from site_lens.plots.matrix import matrix
 from site_lens.plots.theme import INK
 from site_lens.records.errors import unknown_name

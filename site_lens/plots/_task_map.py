@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.diagnostics.clusters import TaskClusters
+from site_lens.diagnostics.task_clusters import TaskClusters
 from site_lens.plots.theme import INK, LEGEND, PALETTE, SYMBOLS, layout, plain, short
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError, unknown_name

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 
 from site_lens import plots
-from site_lens.diagnostics.clustering import cluster_tasks, cocluster
-from site_lens.diagnostics.clusters import Estimate, TaskClusters
-from site_lens.diagnostics.head_overlap import head_overlap
-from site_lens.diagnostics.overlap import Overlap
+from site_lens.diagnostics.cluster_stability import Estimate
+from site_lens.diagnostics.co_clusters import cocluster
+from site_lens.diagnostics.head_overlap import Overlap, head_overlap
 from site_lens.diagnostics.seed_agreement import Agreement, seed_agreement
+from site_lens.diagnostics.task_clusters import TaskClusters, cluster_tasks
 from site_lens.heads.scores import HeadGates
 from site_lens.plots.section import Section, SectionFigure, signed
 from site_lens.site.fit import SiteFits

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from site_lens import plots
-from site_lens.diagnostics.overlap import Overlap
+from site_lens.diagnostics.head_overlap import Overlap
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.plots.section import SectionFigure
 from site_lens.report.page import write_page

@@ -8,8 +8,11 @@ from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from site_lens.diagnostics.clusters import CoClusters, Estimate, HeadClusters, TaskClusters
-from site_lens.diagnostics.overlap import MEASURES, Overlap
+from site_lens.diagnostics.cluster_stability import Estimate
+from site_lens.diagnostics.co_clusters import CoClusters
+from site_lens.diagnostics.head_clusters import HeadClusters
+from site_lens.diagnostics.head_overlap import MEASURES, Overlap
+from site_lens.diagnostics.task_clusters import TaskClusters
 from site_lens.heads.head_set import HeadGrid
 from site_lens.records.hashing import seed_stream
 

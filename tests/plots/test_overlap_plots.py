@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from site_lens import plots
-from site_lens.diagnostics.clusters import Estimate
+from site_lens.diagnostics.cluster_stability import Estimate
 from site_lens.heads.head_set import HeadGrid
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.method_table import MethodTable

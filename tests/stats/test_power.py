@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from site_lens.diagnostics.head_overlap import head_overlap, shared_by_chance
+from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.diagnostics.selector_agreement import compare_selectors
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores, ScoresByTask
 from site_lens.report.selectors import _power
 from site_lens.stats.permutation_tests import mantel
+from site_lens.stats.set_overlap import pair_by_chance
 
 
 def test_sharing_the_findable_number_of_heads_is_found_and_one_head_fewer_is_not() -> None:
     heads, one, other = (8, 8, 8), (3, 2, 1), (3, 1, 2)
-    at_least = np.cumsum(shared_by_chance(heads, one, other)[::-1])[::-1]
+    at_least = np.cumsum(pair_by_chance(heads, one, other)[::-1])[::-1]
     assert at_least[0] == pytest.approx(1)
     grid = HeadGrid((8, 8, 8))
     first, second = np.zeros((3, 8)), np.zeros((3, 8))

@@ -1,0 +1,75 @@
+"""Alphas of fits as one row a task, averaged over seeds: what tasks and heads are grouped by."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from site_lens.heads.head_set import HeadGrid
+from site_lens.records.base import Float32
+from site_lens.records.errors import InputError
+from site_lens.site.fit import SiteFit, SiteFits
+
+
+@dataclass(frozen=True, slots=True)
+class AlphaRows:
+    """Alphas of some fits, task by task."""
+
+    grid: HeadGrid
+    fitted: dict[str, Float32]
+    """Alphas of each task (seed head), in order of the grid."""
+    means: Float32
+    """(task head): the same averaged over seeds."""
+    families: tuple[str | None, ...]
+    notes: tuple[str, ...]
+    """What a reader of any grouping of these should know."""
+
+    @classmethod
+    def of(cls, fits: SiteFits) -> Self:
+        """Read the alphas of fits over one grid."""
+        grid = fits.one_grid()
+        # by seed, so that the order in which fits came makes no difference to sums
+        tasks = dict.fromkeys(fit.task for fit in fits.values())
+        by_task = {task: sorted(fits.of(task), key=lambda fit: fit.seed) for task in tasks}
+        fitted = {task: np.stack([fit.gates.values[grid.mask] for fit in seeds]) for task, seeds in by_task.items()}
+        means = np.stack([alphas.mean(axis=0, dtype=np.float64) for alphas in fitted.values()]).astype(np.float32)
+        families = tuple(next((f.family for f in seeds if f.family is not None), None) for seeds in by_task.values())
+        return cls(grid, fitted, means, families, _notes(list(fits.values()), [len(a) for a in fitted.values()]))
+
+    @property
+    def n_seeds(self) -> int:
+        """Fewest fits of a task."""
+        return min(map(len, self.fitted.values()))
+
+    def open_heads(self, min_alpha: float) -> tuple[NDArray[np.bool_], tuple[str, ...], list[str]]:
+        """Return which heads exceed `min_alpha` under some task, their names, and a note on how many do not.
+
+        Raises:
+            InputError: No head does, or `min_alpha` is not in [0, 1).
+        """
+        if not 0 <= min_alpha < 1:
+            raise InputError(f"min_alpha lies in [0, 1), got {min_alpha}")
+        is_open: NDArray[np.bool_] = self.means.max(axis=0) > min_alpha
+        if not is_open.any():
+            raise InputError(
+                f"no head exceeds an alpha of {min_alpha:g} under any task; lower min_alpha, or look at the fits"
+            )
+        names = tuple(str(head) for head, kept in zip(self.grid, is_open, strict=True) if kept)
+        closed, n_heads = int((~is_open).sum()), len(is_open)
+        left_out = f"{closed} of {n_heads} heads left out: their alpha exceeds {min_alpha:g} under no task"
+        return is_open, names, [left_out] if closed else []
+
+
+def _notes(fits: list[SiteFit], n_seeds: list[int]) -> tuple[str, ...]:
+    notes = []
+    if max(n_seeds) == 1:
+        notes.append("one seed a task: how stable the clusters are over seeds is not known")
+    elif min(n_seeds) == 1:
+        notes.append(f"one seed only for {n_seeds.count(1)} of {len(n_seeds)} tasks")
+    if any(fit.shared_with for fit in fits):
+        notes.append("some tasks share one alpha map by construction; that they are alike is no finding")
+    models = dict.fromkeys(fit.embedding.model.name for fit in fits)
+    if len(models) > 1:
+        notes.append(f"fits of several models ({', '.join(models)}): a head of one is not the same head of another")
+    return tuple(notes)
