@@ -17,20 +17,8 @@ import site_lens as sl
 from site_lens.cli.commands import app
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
-from tests.documents import (
-    DOCS,
-    INDENTED,
-    PAGES,
-    ROOT,
-    RUN,
-    SHOWN,
-    blocks,
-    links,
-    prepare,
-    prose,
-    run_command,
-    run_page,
-)
+from tests import documents
+from tests.documents import DOCS, PAGES, ROOT, RUN, blocks, links, prose, run_page
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 README = ROOT / "README.md"
@@ -57,7 +45,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path) -> 
     """The folder of somebody who follows a page."""
     pairs = sl.load_tasks("demo", ["antonym"])["antonym"].train[:40]
     table = "word,opposite\n" + "".join(f"{row.input},{row.output}\n" for row in pairs)
-    prepare(tmp_path, DEMO_MODEL, table, other_run)
+    documents.prepare(tmp_path, DEMO_MODEL, table, other_run)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -83,9 +71,9 @@ def test_the_commands_of_the_readme_run(reader: Path) -> None:
 def test_every_block_is_run_or_says_why_not() -> None:
     runnable, left_out = 0, 0
     for page in PAGES:
-        assert INDENTED.findall(prose(page)) == [], page
+        assert documents.INDENTED.findall(prose(page)) == [], page
         for block in blocks(page):
-            assert block.language in (*RUN, *SHOWN), f"{block}: a block of {block.language or 'no language'}"
+            assert block.language in (*RUN, *documents.SHOWN), f"{block}: a block of {block.language or 'no language'}"
             assert block.not_run is None or block.language == "bash", f"{block}: Python that is shown is run"
             if block.language == "bash" and block.not_run is None:
                 assert block.commands()
@@ -97,7 +85,7 @@ def test_every_block_is_run_or_says_why_not() -> None:
 def test_a_command_that_fails_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AssertionError, match="ended with 2"):
-        run_command(["report", "nowhere"])
+        documents.run_command(["report", "nowhere"])
 
 
 def test_links_modules_names_and_commands_on_pages_exist() -> None:
