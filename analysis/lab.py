@@ -1,6 +1,5 @@
-"""Where studies work: a model and its tasks, and a folder of runs and records that are made once and shared."""
+"""Lab of the studies: a model and its tasks, and a folder of runs and records that are measured once and shared."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,8 +12,8 @@ from analysis.results import Part
 from analysis.settings import ByData, Settings
 from site_lens.records.assets import DEMO_MODEL
 from site_lens.records.base import Frozen, Record
-from site_lens.records.hashing import code_version, digest_json
-from site_lens.runs.run_folder import read_mark, study_mark, write_mark
+from site_lens.runs.run_folder import read_mark, study_mark
+from site_lens.studies.cache import StudyCache
 
 if TYPE_CHECKING:
     from site_lens.models.base import LensModel
@@ -95,38 +94,35 @@ class Lab:
             make(folder)
             return sl.Run.load(folder)  # in the order of files, so that it does not matter who made it
 
-        return self._once(name, folder / "made.json", lambda: sl.Run.load(folder), made, depends_on)
+        return self._cached(name, folder / "made.json", lambda: sl.Run.load(folder), made, depends_on)
 
     def record(self, run: str, name: str, make: Callable[[], R], *depends_on: object) -> R:
         """Return a record on a run, kept under its `studies`, unless it is there and nothing has changed."""
         path = self.out / run / "studies" / name
 
         def made() -> R:
-            found = make()
-            sl.save(found, path)
-            return found
+            record = make()
+            sl.save(record, path)
+            return record
 
         mark = study_mark(self.out / run, name)
-        return self._once(f"{run}/studies/{name}", mark, lambda: sl.load(path), made, (self._key_of(run), *depends_on))
+        return self._cached(
+            f"{run}/studies/{name}", mark, lambda: sl.load(path), made, (self._key_of(run), *depends_on)
+        )
 
-    def _once(
+    def _cached(
         self, name: str, mark: Path, read: Callable[[], T], make: Callable[[], T], depends_on: Sequence[object]
     ) -> T:
-        key = digest_json([name, self._origin, [_said(one) for one in depends_on]])
-        said = read_mark(mark)
-        if said.get("key") != key:
-            mark.unlink(missing_ok=True)
-            start, worked = time.perf_counter(), time.process_time()
-            self._kept[name] = make()
-            seconds, busy = time.perf_counter() - start, time.process_time() - worked
-            measured = machine(self.model.device.type) + (STARVED if busy < LEAST_BUSY * seconds else "")
-            said = {"seconds": seconds, "measured": measured}
-            write_mark(mark, key, **said)
-        elif name not in self._kept:
-            self._kept[name] = read()
-        self._parts[name] = Part(path=name, seconds=said["seconds"], measured=said["measured"])
-        found: T = self._kept[name]
-        return found
+        cache = StudyCache(None, name, self._origin, [_as_json(value) for value in depends_on])
+
+        def describe(seconds: float, busy: float) -> dict[str, object]:
+            starved = STARVED if busy < LEAST_BUSY * seconds else ""
+            return {"seconds": seconds, "measured": machine(self.model.device.type) + starved}
+
+        result = cache.result(mark, lambda: self._kept[name] if name in self._kept else read(), make, describe)
+        self._kept[name], entries = result, read_mark(mark)
+        self._parts[name] = Part(path=name, seconds=entries["seconds"], measured=entries["measured"])
+        return result
 
     def _key_of(self, run: str) -> str:
         """What a run was made of; a run that is made anew takes its records with it."""
@@ -135,10 +131,10 @@ class Lab:
 
     @cached_property
     def _origin(self) -> list[object]:
-        """Model and code. Of a model in a folder: its files, their sizes and times; of another one, its name."""
+        """The model. Of a model in a folder: its files, their sizes and times; of another one, its name."""
         folder = DEMO_MODEL if self.model_name == DEMO else Path(self.model_name)
         files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]
-        return [self.model_name, self._dtype, self._device, files, code_version()]
+        return [self.model_name, self._dtype, self._device, files]
 
     def start(self) -> None:
         """Forget which parts were read, before the next study."""
@@ -149,10 +145,10 @@ class Lab:
         return tuple(self._parts.values())
 
 
-def _said(value: object) -> Any:
-    """Say in JSON what something depends on."""
+def _as_json(value: object) -> Any:
+    """Return something that a result depends on as a JSON value."""
     if isinstance(value, Frozen | sl.Task):
         return value.digest
     if isinstance(value, Mapping):
-        return {str(key): _said(one) for key, one in value.items()}
-    return [_said(one) for one in value] if isinstance(value, list | tuple) else value
+        return {str(key): _as_json(part) for key, part in value.items()}
+    return [_as_json(part) for part in value] if isinstance(value, list | tuple) else value

@@ -12,12 +12,12 @@ from site_lens.activations.injection import injection_edits as injection_edits
 from site_lens.activations.injection import mix as mix
 from site_lens.activations.model_checks import check_model as check_model
 from site_lens.activations.queries import first_tokens as first_tokens
-from site_lens.diagnostics.checks import diagnose as diagnose
 from site_lens.diagnostics.co_clusters import CoClusters as CoClusters
 from site_lens.diagnostics.co_clusters import cocluster as cocluster
 from site_lens.diagnostics.convergence import Convergence as Convergence
 from site_lens.diagnostics.convergence import check_convergence as check_convergence
 from site_lens.diagnostics.diagnosis import Diagnosis as Diagnosis
+from site_lens.diagnostics.diagnosis import diagnose as diagnose
 from site_lens.diagnostics.head_clusters import HeadClusters as HeadClusters
 from site_lens.diagnostics.head_clusters import cluster_heads as cluster_heads
 from site_lens.diagnostics.head_overlap import Overlap as Overlap

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, settings
 
-from site_lens.diagnostics.checks import diagnose
 from site_lens.diagnostics.co_clusters import cocluster
 from site_lens.diagnostics.convergence import check_convergence
+from site_lens.diagnostics.diagnosis import diagnose
 from site_lens.diagnostics.head_clusters import cluster_heads
 from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.diagnostics.seed_agreement import seed_agreement
@@ -19,10 +19,10 @@ from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
 from site_lens.methods.evaluation import Evaluations, MethodCost
 from site_lens.methods.tabulate import method_table
 from site_lens.records.base import Record
-from site_lens.records.checkpoint import StudyPiece
 from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.studies.cache import StudyPiece
 from site_lens.studies.transfer.summary import summarize_transfer
-from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import (
     ACCURACIES,
     fake_attention,
@@ -33,7 +33,6 @@ from tests.fakes import (
     fake_transfer,
 )
 from tests.plots.test_faithfulness_plot import fake_faithfulness
-from tests.small_experiments import fake_ablation, fake_arithmetic
 from tests.studies.test_roles import planted_profiles
 
 laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,10 +15,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.records.type_checks import ITERABLES, hint_of, suits
-from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import GRID, fake_attention, fake_evaluation, fake_fits, fake_identity, fake_transfer
 from tests.plots.fakes import fake_co_clusters, fake_head_clusters, fake_overlap, fake_task_clusters
-from tests.small_experiments import fake_ablation, fake_arithmetic
 
 WRONG = (None, 3, "x", object(), [object()], {"x": 3})
 TASKS = ("antonym", "synonym", "capital")
@@ -64,7 +63,11 @@ def callables(values: list[Any]) -> Iterator[tuple[str, Callable[..., Any], bool
     for door in (sl, sl.plots):
         for name in door.__all__:
             thing = getattr(door, name)
-            if callable(thing) and not (isinstance(thing, type) and issubclass(thing, Exception)):
+            if (
+                callable(thing)
+                and not inspect.isabstract(thing)
+                and not (isinstance(thing, type) and issubclass(thing, Exception))
+            ):
                 yield f"{door.__name__}.{name}", thing, not isinstance(thing, type) and door is sl
             if isinstance(thing, type):
                 owner = next((one for one in values if type(one) is thing), None)

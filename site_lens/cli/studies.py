@@ -1,8 +1,11 @@
-"""The commands that experiment on a saved run: each keeps its record there and writes the report anew."""
+"""Commands that measure a study on a saved run, save its record there and write the report anew."""
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,217 +21,199 @@ from site_lens.cli.options import (
     with_option_groups,
 )
 from site_lens.cli.output import show_line, show_notes, show_table
-from site_lens.records.checkpoint import clear_checkpoint
 from site_lens.records.collections import file_name
 from site_lens.records.errors import unknown_name
-from site_lens.records.hashing import code_version, digest_json
-from site_lens.runs.run_folder import check_run_folder, has_mark, study_mark, study_pieces, write_mark
+from site_lens.runs.run_folder import check_run_folder, study_mark, study_pieces
+from site_lens.studies.cache import StudyCache
 from site_lens.studies.faithfulness.result import OWN_ORDERINGS
-
-if TYPE_CHECKING:
-    from site_lens.records.base import Record
 
 MaxQueries = Annotated[int, typer.Option(**count("max_queries"), help="Test rows a task at most.")]
 Seed = Annotated[int, typer.Option(**count("seed"), help="Seed of every draw.")]
-OneTask = Annotated[str, typer.Option("--task", "-t", help="The task, one of the run.")]
+TaskOfRun = Annotated[str, typer.Option("--task", "-t", help="The task, one of the run.")]
 
 
-@with_option_groups
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStudy:
+    """A saved run, its tasks and the model to measure on: arguments and options that all commands here have."""
+
+    run: RunFolder
+    files: TaskFiles
+    source: ModelSource
+    as_json: AsJson = False
+
+    def checkpoint_dir(self, name: str) -> Path:
+        """Return the folder of the checkpoints of a study, from which an interrupted command goes on."""
+        return study_pieces(self.run, name)
+
+    def measure(self, name: str, function: Callable[..., Any], depends_on: Iterable[Any] = (), **settings: Any) -> Any:
+        """Measure on the tasks of the run, save the record in it, and write its report.
+
+        The record of an earlier command is returned as it is when nothing it depends on has changed: fits, tasks,
+        model, settings, and the code that measures. Notes on another model or other rows than those of the fits are
+        printed and part of the record.
+
+        Args:
+            name: Name of the study in the run.
+            function: Function of model, tasks by name, fits and settings; returns the record.
+            depends_on: JSON values that the result depends on beside all that.
+            settings: Settings of the study, as JSON values.
+        """
+        keep_inputs(self.run, self.files.tasks, self.source.model)
+        saved = sl.Run.load(self.run)
+        check_run_folder(self.run)
+        tasks = self.files.load(fit.task for fit in saved.fits.values())
+        digests = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
+        cache = StudyCache(self.checkpoint_dir(name), name, digests, self.source.content, settings, list(depends_on))
+        mark = study_mark(self.run, name)
+        if name not in saved.studies:
+            mark.unlink(missing_ok=True)
+
+        def read() -> Any:
+            record: Any = saved.studies[name]
+            show_notes(record.notes)
+            return record
+
+        def measured() -> Any:
+            loaded = self.source.load()
+            notes = use_notes(loaded, tasks, saved.fits)
+            show_notes(notes)
+            record = function(loaded, tasks, saved.fits, **settings)
+            record = record.replace(notes=tuple(dict.fromkeys((*record.notes, *notes))))
+            sl.write_report(saved.with_study(name, record, self.run), self.run / "report.html")
+            return record
+
+        return cache.result(mark, read, measured)
+
+
+def study_command(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the arguments and options of `RunStudy` in place of its parameter `study`."""
+    shared, own = inspect.signature(RunStudy).parameters, dict(inspect.signature(command).parameters)
+    own.pop("study")
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        study = RunStudy(**{name: given.pop(name) for name in shared})
+        command(study, **given)
+
+    parameters = [option.replace(kind=option.KEYWORD_ONLY) for option in (*shared.values(), *own.values())]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    return with_option_groups(run)
+
+
+@study_command
 def transfer(
-    run: RunFolder,
-    files: TaskFiles,
-    source: ModelSource,
+    study: RunStudy,
     hard: Annotated[bool, typer.Option("--hard", help="Round alphas at 0.5 first.")] = False,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
-    as_json: AsJson = False,
 ) -> None:
     """Measure every task of a run under the alphas and embeddings of every other."""
     name = "transfer_hard" if hard else "transfer"
-    found = _study(
-        run, name, files, source,
-        lambda loaded, wanted, fits: sl.transfer_matrix(
-            loaded, wanted, fits, hard=hard, max_queries=max_queries, seed=seed, folder=study_pieces(run, name)
-        ),
-        max_queries=max_queries, seed=seed,
-    )  # fmt: skip
-    show_table(sl.summarize_transfer(found).frame(), as_json)
+    function = functools.partial(sl.transfer_matrix, checkpoint_dir=study.checkpoint_dir(name))
+    matrix = study.measure(name, function, hard=hard, max_queries=max_queries, seed=seed)
+    show_table(sl.summarize_transfer(matrix).frame(), study.as_json)
 
 
-@with_option_groups
+@study_command
 def faithfulness(
-    run: RunFolder,
-    files: TaskFiles,
-    source: ModelSource,
+    study: RunStudy,
     n_random: Annotated[int, typer.Option(**count("n_random"), help="Random orders of heads of each kind.")] = 10,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
-    as_json: AsJson = False,
 ) -> None:
     """Inject the first k heads alone, and take them out of few-shot prompts; also by the selectors of the run."""
-    saved = sl.Run.load(run)
-    rivals = {name: scores for name, scores in saved.scores.items() if name not in OWN_ORDERINGS}
-    found = _study(
-        run, "faithfulness", files, source,
-        lambda loaded, wanted, fits: sl.faithfulness_curves(
-            loaded, wanted, fits, scores=rivals, n_random=n_random, max_queries=max_queries, seed=seed,
-            folder=study_pieces(run, "faithfulness"),
-        ),
-        n_random=n_random, max_queries=max_queries, seed=seed,
-        scores=[one.digest for scores in rivals.values() for one in scores.values()],
-    )  # fmt: skip
-    summary = found.summary()
-    show_table(summary[summary["task"].isna()].drop(columns="task"), as_json)
+    scores = {name: rival for name, rival in sl.Run.load(study.run).scores.items() if name not in OWN_ORDERINGS}
+    digests = [score.digest for rival in scores.values() for score in rival.values()]
+    function = functools.partial(
+        sl.faithfulness_curves, scores=scores, checkpoint_dir=study.checkpoint_dir("faithfulness")
+    )
+    curves = study.measure("faithfulness", function, digests, n_random=n_random, max_queries=max_queries, seed=seed)
+    summary = curves.summary()
+    show_table(summary[summary["task"].isna()].drop(columns="task"), study.as_json)
 
 
-@with_option_groups
-def sensitivity(
-    run: RunFolder,
-    files: TaskFiles,
-    source: ModelSource,
-    max_queries: MaxQueries = 96,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
+@study_command
+def sensitivity(study: RunStudy, max_queries: MaxQueries = 96, seed: Seed = 0) -> None:
     """Fit the tasks of a run again with embeddings of other prompts, and fewer or more of them."""
-    found = _study(
-        run, "sensitivity", files, source,
-        lambda loaded, wanted, fits: sl.prompt_sensitivity(
-            loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries, seed=seed,
-            folder=study_pieces(run, "sensitivity"),
-        ),
-        max_queries=max_queries, seed=seed,
-    )  # fmt: skip
-    show_table(found.frame(), as_json)
-    if not as_json:
-        show_table([check.model_dump(mode="json") for check in found.checks()], as_json)
+    function = functools.partial(sl.prompt_sensitivity, checkpoint_dir=study.checkpoint_dir("sensitivity"))
+    runs = study.measure("sensitivity", as_fitted(function), max_queries=max_queries, seed=seed)
+    show_table(runs.frame(), study.as_json)
+    if not study.as_json:
+        show_table([check.model_dump(mode="json") for check in runs.checks()])
 
 
-@with_option_groups
+@study_command
 def landscape(
-    run: RunFolder,
-    files: TaskFiles,
-    task: OneTask,
-    source: ModelSource,
+    study: RunStudy,
+    task: TaskOfRun,
     n_fits: Annotated[int, typer.Option(**count("n_fits"), help="Fits from different starts.")] = 32,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
-    as_json: AsJson = False,
 ) -> None:
     """Fit one task many times from different starts: one basin or several?"""
-    found = _study(
-        run, file_name(f"landscape_{task}"), files, source,
-        lambda loaded, wanted, fits: sl.fit_landscape(
-            loaded, _one(wanted, task), fits.of(task)[0].config, n_fits=n_fits, max_queries=max_queries,
-            template=fits.of(task)[0].template, seed=seed,
-        ),
-        n_fits=n_fits, max_queries=max_queries, seed=seed,
-    )  # fmt: skip
-    if not as_json:
-        show_line(f"{task}: {found.verdict}")
-    show_table(found.frame(), as_json)
+
+    def function(model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, **settings: Any) -> sl.FitLandscape:
+        chosen = named(tasks, task)
+        fit = fits.of(task)[0]
+        return sl.fit_landscape(model, chosen, fit.config, template=fit.template, **settings)
+
+    name = file_name(f"landscape_{task}")
+    fits = study.measure(name, function, n_fits=n_fits, max_queries=max_queries, seed=seed)
+    if not study.as_json:
+        show_line(f"{task}: {fits.verdict}")
+    show_table(fits.frame(), study.as_json)
 
 
-@with_option_groups
+@study_command
 def profile(
-    run: RunFolder,
-    files: TaskFiles,
-    source: ModelSource,
+    study: RunStudy,
     head: Annotated[list[str] | None, typer.Option(help="Profile this head, such as L3H7; repeatable.")] = None,
     seed: Seed = 0,
-    as_json: AsJson = False,
 ) -> None:
     """Say what the heads of highest alpha attend to, copy, and write."""
-    found = _study(
-        run, "profiles", files, source,
-        lambda loaded, wanted, fits: sl.head_profiles(loaded, wanted, fits, heads=head, seed=seed),
-        heads=head, seed=seed,
-    )  # fmt: skip
-    show_table(found.frame(), as_json)
+    profiles = study.measure("profiles", sl.head_profiles, heads=head, seed=seed)
+    show_table(profiles.frame(), study.as_json)
 
 
-@with_option_groups
-def ablate(
-    run: RunFolder,
-    files: TaskFiles,
-    source: ModelSource,
-    max_queries: MaxQueries = 96,
-    as_json: AsJson = False,
-) -> None:
+@study_command
+def ablate(study: RunStudy, max_queries: MaxQueries = 96) -> None:
     """Fit the tasks of a run again with one choice changed at a time: mixing rule, start, learning rate, place."""
-    found = _study(
-        run, "ablation", files, source,
-        lambda loaded, wanted, fits: sl.ablate_fit(
-            loaded, wanted, _first(fits).config, template=_first(fits).template, max_queries=max_queries
-        ),
-        max_queries=max_queries,
-    )  # fmt: skip
-    show_table(found.means_frame(), as_json)
+    ablation = study.measure("ablation", as_fitted(sl.ablate_fit), max_queries=max_queries)
+    show_table(ablation.means_frame(), study.as_json)
 
 
-@with_option_groups
+@study_command
 def combine(
-    run: RunFolder,
-    files: TaskFiles,
+    study: RunStudy,
     first: Annotated[str, typer.Option("--first", help="A task of the run.")],
     second: Annotated[str, typer.Option("--second", help="Another one.")],
-    source: ModelSource,
     max_queries: MaxQueries = 96,
-    as_json: AsJson = False,
 ) -> None:
     """Inject two tasks of a run at once: their heads together, and mixtures of their embeddings and alphas."""
-    found = _study(
-        run, file_name(f"combine_{first}+{second}"), files, source,
-        lambda loaded, wanted, fits: sl.combine_tasks(
-            loaded, _one(wanted, first), _one(wanted, second), fits, max_queries=max_queries
-        ),
-        first=first, second=second, max_queries=max_queries,
-    )  # fmt: skip
-    show_table(found.frame(), as_json)
+
+    def function(
+        model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, **settings: Any
+    ) -> sl.TaskArithmetic:
+        return sl.combine_tasks(model, named(tasks, first), named(tasks, second), fits, **settings)
+
+    combination = study.measure(
+        file_name(f"combine_{first}+{second}"), function, [first, second], max_queries=max_queries
+    )
+    show_table(combination.frame(), study.as_json)
 
 
-def _first(fits: sl.SiteFits) -> sl.SiteFit:
-    """Return the fit whose settings stand for those of the run."""
-    return next(iter(fits.values()))
+def as_fitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a study that fits anew into one of fits, whose first says settings and template."""
+
+    def measure(model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, **settings: Any) -> Any:
+        first = next(iter(fits.values()))
+        return function(model, tasks, first.config, template=first.template, **settings)
+
+    return measure
 
 
-def _one(tasks: "dict[str, sl.Task]", task: str) -> sl.Task:
-    if task not in tasks:
-        raise unknown_name("task", task, tasks)
-    return tasks[task]
-
-
-def _study(
-    run: Path,
-    name: str,
-    files: TaskFiles,
-    source: ModelSource,
-    measure: "Callable[[Any, dict[str, sl.Task], sl.SiteFits], Record]",
-    **settings: Any,
-) -> Any:
-    """Measure on the tasks of a saved run, keep the record in it, and write its report.
-
-    Studies that go task by task keep what they have measured, so that an interrupted command goes on where it stopped.
-    What is asked on another model or other rows than the fits were made on is said on the terminal and in the record.
-    A study that is there is returned as it is when nothing it depends on has changed: fits, tasks, model, settings, and
-    the code that measures.
-    """
-    keep_inputs(run, files.tasks, source.model)
-    saved = sl.Run.load(run)
-    check_run_folder(run)
-    tasks = files.load(fit.task for fit in saved.fits.values())
-    depends_on = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
-    key = digest_json([name, code_version(), depends_on, source.content, settings])
-    if name in saved.studies and has_mark(run, name, key):
-        show_notes(getattr(saved.studies[name], "notes", ()))
-        return saved.studies[name]
-    loaded = source.load()
-    notes = use_notes(loaded, tasks, saved.fits)
-    show_notes(notes)
-    found: Any = measure(loaded, tasks, saved.fits)
-    found = found.replace(notes=tuple(dict.fromkeys((*found.notes, *notes))))
-    study_mark(run, name).unlink(missing_ok=True)  # it may not stand beside another record, even for a moment
-    sl.write_report(saved.with_study(name, found, run), run / "report.html")
-    write_mark(study_mark(run, name), key)
-    clear_checkpoint(study_pieces(run, name))
-    return found
+def named(tasks: dict[str, sl.Task], name: str) -> sl.Task:
+    """Return a task of the run by its name."""
+    if name not in tasks:
+        raise unknown_name("task", name, tasks)
+    return tasks[name]

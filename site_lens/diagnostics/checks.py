@@ -1,19 +1,18 @@
-"""What is wrong with a run, as far as its records tell: one coded check after the other, task by task."""
+"""Checks for the known ways in which a SITE fit misleads; each reads the records of one task."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from site_lens.diagnostics.convergence import Convergence, check_convergence
-from site_lens.diagnostics.diagnosis import Diagnosis, Finding, State
-from site_lens.diagnostics.origins import strangers
-from site_lens.diagnostics.seed_agreement import TaskAgreement, seed_agreement
-from site_lens.methods.evaluation import Evaluation, Evaluations
-from site_lens.methods.registry import NULLS, TASK_AGNOSTIC, ZERO_EMBEDDING
-from site_lens.records.errors import InputError
-from site_lens.runs.run import Run
-from site_lens.site.fit import STATUSES, SiteFit, SiteFits
+from site_lens.diagnostics.convergence import Convergence
+from site_lens.diagnostics.seed_agreement import TaskAgreement
+from site_lens.methods.evaluation import Evaluation
+from site_lens.methods.registry import TASK_AGNOSTIC, ZERO_EMBEDDING
+from site_lens.site.fit import STATUSES, SiteFit
 from site_lens.stats.intervals import correlation_interval, wilson
 from site_lens.stats.paired_tests import Paired, describe
+
+State = Literal["fail", "warn", "open", "ok", "not_applicable"]
 
 MOST_UNDECIDED = 0.3
 """Share of undecided heads up to which a map is called binary; the paper's maps end with 0.1 to 0.2."""
@@ -42,8 +41,8 @@ MOST_TOLD_APART = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
-    """What is known of one task."""
+class Case:
+    """Records of one task."""
 
     fit: SiteFit
     """The fit that was evaluated: that of the lowest seed."""
@@ -51,7 +50,7 @@ class _Case:
     nulls: Mapping[str, Convergence]
     agreement: TaskAgreement
     evaluation: Evaluation | None
-    strange: tuple[list[str], list[str]]
+    foreign: tuple[list[str], list[str]]
     """What was made on another model or other rows than the fit; what in another number format."""
 
     def compare(self, method: str, **shares: float) -> Paired | None:
@@ -61,233 +60,211 @@ class _Case:
         right = dict(zip(self.evaluation.methods, self.evaluation.first_token.astype(float), strict=True))
         return Paired.of(right[method], sum(share * right[name] for name, share in shares.items()), over="queries")
 
-    def finding(
-        self, code: str, state: State, meaning: str, value: float | None = None, threshold: float | None = None,
-        advice: str = "",
-    ) -> Finding:  # fmt: skip
-        """Build a finding; advice is given only where something is the matter."""
-        return Finding(
-            code=code, state=state, task=self.fit.task, value=value, threshold=threshold, meaning=meaning,
-            advice=advice if state in ("warn", "fail") else "",
-        )  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one check measured; advice is given only where something is the matter. Fields are those of a finding."""
+
+    state: State
+    meaning: str
+    value: float | None = None
+    threshold: float | None = None
+    advice: str = ""
 
 
-def diagnose(
-    run: Run | SiteFits,
-    *,
-    controls: Mapping[str, SiteFits] | None = None,
-    evaluations: Evaluations | None = None,
-) -> Diagnosis:
-    """Check every task of a run for the known ways in which a SITE fit misleads.
-
-    Args:
-        run: A run; or its fits alone, with what else is known beside them.
-        controls: Control fits by method, as in a run: zero embedding, nulls, shared gates.
-        evaluations: Accuracies by task.
-
-    Returns:
-        For each task the findings `ended`, `not_binary`, `null_as_binary`, `soft_hard_gap`, `gates_alone`,
-        `task_agnostic`, `seeds_disagree`, `few_queries`, `first_tokens` and `one_origin`, in this order.
-
-    Raises:
-        InputError: There are no fits, or a run came with further controls or evaluations.
-        MismatchError: The fits are over different grids.
-
-    Reference: arXiv 2507.20906, section 5, for the failure signatures.
-    """
-    if isinstance(run, SiteFits):
-        run = Run(run, dict(controls or {}), evaluations)
-    elif evaluations is not None or controls is not None:
-        raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
-    agreement = seed_agreement(run.fits)
-    cases = [_case(run, one) for one in agreement.tasks]
-    return Diagnosis(findings=tuple(check(case) for case in cases for check in CHECKS))
+def _missing(why: str, value: float | None = None, threshold: float | None = None) -> Reading:
+    return Reading("not_applicable", why, value, threshold)
 
 
-def _case(run: Run, agreement: TaskAgreement) -> _Case:
-    task = agreement.task
-    fit = min(run.fits.of(task), key=lambda one: one.seed)
-    nulls = {
-        name: next((null for null in run.controls[name].of(task) if null.seed == fit.seed), None)
-        for name in NULLS
-        if name in run.controls
-    }
-    return _Case(
-        fit=fit,
-        convergence=_converged(fit),
-        nulls={name: found for name, null in nulls.items() if null is not None and (found := _converged(null))},
-        agreement=agreement,
-        evaluation=None if run.evaluations is None else run.evaluations.get(task),
-        strange=strangers(run, task),
-    )
+def _state(difference: Paired, *, above: State, below: State) -> State:
+    """Turn the verdict on a difference from a threshold into a state; `open` where there is none."""
+    states: dict[str, State] = {"above": above, "below": below}
+    return states.get(difference.verdict, "open")
 
 
-def _converged(fit: SiteFit) -> Convergence | None:
-    return check_convergence(fit) if fit.trace.eval_steps else None
-
-
-def _ended(case: _Case) -> Finding:
-    states: dict[str, State] = {"nonfinite": "fail", "diverged": "fail"}
-    state = states.get(case.fit.status, "ok")
-    start_was_best = case.fit.status == "diverged" and case.fit.kept_step == 0
+def _ended(case: Case) -> Reading:
+    status = case.fit.status
+    start_was_best = status == "diverged" and case.fit.kept_step == 0
     advice = (
         "The start was the best map met: mixing the embedding in everywhere did the task already. Read the accuracy, "
         "not the map, and do not round it; or fit with a lower lr or another init."
         if start_was_best
         else "Use dtype='float32', a smaller lr, or more steps, and look at the losses."
     )
-    return case.finding("ended", state, f"{case.fit.status}: {STATUSES[case.fit.status]}", advice=advice)
+    return Reading(
+        "fail" if status in ("nonfinite", "diverged") else "ok", f"{status}: {STATUSES[status]}", advice=advice
+    )
 
 
-def _not_binary(case: _Case) -> Finding:
-    code, found = "not_binary", case.convergence
-    if found is None:
-        return case.finding(code, "not_applicable", "the fit was never evaluated")
-    value = float(found.undecided[-1])
-    at = f"{value:.0%} of the heads have 0.1 < alpha < 0.9 after step {found.steps[-1]}"
-    if not found.whole:
-        of = f"{at} of {found.n_steps}; the fit stopped early, as it was told to, before its gates had to be binary"
-        return case.finding(code, "not_applicable", of, value, MOST_UNDECIDED)
-    state: State = "warn" if value > MOST_UNDECIDED else "ok"
+def _not_binary(case: Case) -> Reading:
+    convergence = case.convergence
+    if convergence is None:
+        return _missing("the fit was never evaluated")
+    share = float(convergence.undecided[-1])
+    meaning = f"{share:.0%} of the heads have 0.1 < alpha < 0.9 after step {convergence.steps[-1]}"
+    if not convergence.whole:
+        meaning += (
+            f" of {convergence.n_steps}; the fit stopped early, as it was told to, before its gates had to be binary"
+        )
+        return _missing(meaning, share, MOST_UNDECIDED)
     advice = (
         "Take more steps; if the share stays, the task gives conflicting signals, and the map is a matter of degree."
     )
-    return case.finding(code, state, at, value, MOST_UNDECIDED, advice)
+    return Reading("warn" if share > MOST_UNDECIDED else "ok", meaning, share, MOST_UNDECIDED, advice)
 
 
-def _null_as_binary(case: _Case) -> Finding:
-    code = "null_as_binary"
-    whole = {name: float(null.undecided[-1]) for name, null in case.nulls.items() if null.whole}
-    if case.convergence is None or not case.convergence.whole or not whole:
-        return case.finding(code, "not_applicable", "no full-length fit beside a null fit of equal length to compare")
-    own, n_heads = float(case.convergence.undecided[-1]), len(case.fit.gates.grid)
-    name = min(whole, key=lambda each: whole[each])
-    null = wilson(round(whole[name] * n_heads), n_heads)
-    most = min(MOST_UNDECIDED, own + NULL_MARGIN)
-    state: State = "warn" if null.high <= most else "ok" if null.low > most else "open"
-    meaning = f"undecided: {own:.0%} here, {null.value:.0%} [{null.low:.0%}, {null.high:.0%}] under {name}"
+def _null_as_binary(case: Case) -> Reading:
+    shares = {name: float(null.undecided[-1]) for name, null in case.nulls.items() if null.whole}
+    if case.convergence is None or not case.convergence.whole or not shares:
+        return _missing("no full-length fit beside a null fit of equal length to compare")
+    share, n_heads = float(case.convergence.undecided[-1]), len(case.fit.gates.grid)
+    name = min(shares, key=lambda null: shares[null])
+    null = wilson(round(shares[name] * n_heads), n_heads)
+    most = min(MOST_UNDECIDED, share + NULL_MARGIN)
+    meaning = f"undecided: {share:.0%} here, {null.value:.0%} [{null.low:.0%}, {null.high:.0%}] under {name}"
     advice = "Gates turn binary without a task to learn: that they are binary is the optimiser's doing and no finding."
-    return case.finding(code, state, meaning, whole[name] - own, NULL_MARGIN, advice)
+    state: State = "warn" if null.high <= most else "ok" if null.low > most else "open"
+    return Reading(state, meaning, shares[name] - share, NULL_MARGIN, advice)
 
 
-def _soft_hard_gap(case: _Case) -> Finding:
-    code, gap = "soft_hard_gap", case.compare("site", site_hard=1.0)
+def _soft_hard_gap(case: Case) -> Reading:
+    gap, top = case.compare("site", site_hard=1.0), case.compare("site", **{TOP_K: 1.0})
     if gap is None:
-        return case.finding(code, "not_applicable", "soft and rounded gates were not both evaluated")
-    state = _state(gap.beyond(SOFT_HARD_GAP), above="warn", below="ok")
+        return _missing("soft and rounded gates were not both evaluated")
     meaning = f"rounding at 0.5 costs {describe(gap.estimate, gap.over)}"
     advice = "Alphas between 0 and 1 matter for this task: do not report a set of heads as if it were the fit."
-    top = case.compare("site", **{TOP_K: 1.0})
     if top is not None:
         meaning += f"; keeping as many heads of highest alpha as the alphas sum to costs {top.estimate.value:+.3f}"
         if top.beyond(SOFT_HARD_GAP).verdict == "below":
             advice = "0.5 is the wrong place to cut: report the heads of highest alpha, as many as the alphas sum to."
-    return case.finding(code, state, meaning, gap.estimate.value, SOFT_HARD_GAP, advice)
+    state = _state(gap.beyond(SOFT_HARD_GAP), above="warn", below="ok")
+    return Reading(state, meaning, gap.estimate.value, SOFT_HARD_GAP, advice)
 
 
-def _gates_alone(case: _Case) -> Finding:
-    code, gain = "gates_alone", case.compare("site", zero_shot=1.0)
+def _gates_alone(case: Case) -> Reading:
+    gain, content = case.compare("site", zero_shot=1.0), case.compare("site", **{ZERO_EMBEDDING: 1.0})
     short = case.compare(ZERO_EMBEDDING, site=GATES_SHARE, zero_shot=1 - GATES_SHARE)
-    content = case.compare("site", **{ZERO_EMBEDDING: 1.0})
     if gain is None or short is None or content is None:
-        return case.finding(code, "not_applicable", "no zero-embedding control was evaluated beside the fit")
+        return _missing("no zero-embedding control was evaluated beside the fit")
     if gain.beyond(SMALLEST_GAIN).verdict != "above":
-        meaning = f"SITE's gain over zero-shot, {gain}, is not found to exceed {SMALLEST_GAIN}: nothing to explain"
-        return case.finding(code, "not_applicable", meaning)
+        return _missing(
+            f"SITE's gain over zero-shot, {gain}, is not found to exceed {SMALLEST_GAIN}: nothing to explain"
+        )
     share = 1 - content.estimate.value / gain.estimate.value
-    state = _state(short, above="warn", below="ok")
     meaning = (
         f"gates with an embedding of zeros reach {share:.0%} of the gain over zero-shot; less {GATES_SHARE:.0%} of it "
         f"that is {describe(short.estimate, short.over)}"
     )
     advice = "Weakening heads does nearly all of it: do not call the gain an effect of the embedding's content."
-    return case.finding(code, state, meaning, share, GATES_SHARE, advice)
+    return Reading(_state(short, above="warn", below="ok"), meaning, share, GATES_SHARE, advice)
 
 
-def _task_agnostic(case: _Case) -> Finding:
-    code, own = "task_agnostic", case.compare("site", **{TASK_AGNOSTIC: 1.0})
-    if own is None:
-        return case.finding(code, "not_applicable", "no gates shared by all tasks were evaluated beside the fit")
-    state = _state(own.beyond(AGNOSTIC_GAP), above="ok", below="warn")
+def _task_agnostic(case: Case) -> Reading:
+    difference = case.compare("site", **{TASK_AGNOSTIC: 1.0})
+    if difference is None:
+        return _missing("no gates shared by all tasks were evaluated beside the fit")
+    meaning = f"own gates less those shared by all tasks: {describe(difference.estimate, difference.over)}"
     advice = "The task does as well with gates learned for all tasks together: its heads are generic, not its own."
-    meaning = f"own gates less those shared by all tasks: {describe(own.estimate, own.over)}"
-    return case.finding(code, state, meaning, own.estimate.value, AGNOSTIC_GAP, advice)
+    state = _state(difference.beyond(AGNOSTIC_GAP), above="ok", below="warn")
+    return Reading(state, meaning, difference.estimate.value, AGNOSTIC_GAP, advice)
 
 
-def _state(beyond: Paired, *, above: State, below: State) -> State:
-    """Turn the verdict on a difference from a threshold into a state; `open` where there is none."""
-    states: dict[str, State] = {"above": above, "below": below}
-    return states.get(beyond.verdict, "open")
-
-
-def _seeds_disagree(case: _Case) -> Finding:
-    code, found = "seeds_disagree", case.agreement
-    if found.own is None:
-        return case.finding(code, "not_applicable", "one fit only: how far its map is a matter of chance is not known")
-    own = correlation_interval(found.own, len(case.fit.gates.grid))
-    least = f"fits of the task correlate {own.value:.2f} [{own.low:.2f}, {own.high:.2f}]"
-    least += "" if found.elsewhere is None else f", with other tasks {found.elsewhere:.2f}"
-    state: State = "warn" if own.high < LEAST_AGREEMENT else "ok" if own.low > LEAST_AGREEMENT else "open"
-    if state == "warn" and found.elsewhere is not None and own.low < found.elsewhere + AGREEMENT_MARGIN:
+def _seeds_disagree(case: Case) -> Reading:
+    within, elsewhere = case.agreement.own, case.agreement.elsewhere
+    if within is None:
+        return _missing("one fit only: how far its map is a matter of chance is not known")
+    interval = correlation_interval(within, len(case.fit.gates.grid))
+    meaning = f"fits of the task correlate {within:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    meaning += "" if elsewhere is None else f", with other tasks {elsewhere:.2f}"
+    state: State = "warn" if interval.high < LEAST_AGREEMENT else "ok" if interval.low > LEAST_AGREEMENT else "open"
+    if state == "warn" and elsewhere is not None and interval.low < elsewhere + AGREEMENT_MARGIN:
         state = "fail"  # nor is it shown that they agree more than fits of different tasks do
     advice = "The map is underdetermined: read the mean over fits, and only heads whose spread is small."
-    return case.finding(code, state, least, found.own, LEAST_AGREEMENT, advice)
+    return Reading(state, meaning, within, LEAST_AGREEMENT, advice)
 
 
-def _few_queries(case: _Case) -> Finding:
-    code = "few_queries"
+def _few_queries(case: Case) -> Reading:
     if case.evaluation is None:
-        return case.finding(code, "not_applicable", "the fit was not evaluated")
+        return _missing("the fit was not evaluated")
     n = len(case.evaluation.queries)
-    state: State = "warn" if n < FEWEST_QUERIES else "ok"
     advice = "Evaluate on more test rows, or read no difference smaller than the intervals."
-    return case.finding(code, state, f"{n} test queries", n, FEWEST_QUERIES, advice)
+    return Reading("warn" if n < FEWEST_QUERIES else "ok", f"{n} test queries", n, FEWEST_QUERIES, advice)
 
 
-def _first_tokens(case: _Case) -> Finding:
-    code, measured = "first_tokens", case.evaluation
-    if measured is None:
-        return case.finding(code, "not_applicable", "the fit was not evaluated")
-    tokens = measured.first_tokens
+def _first_tokens(case: Case) -> Reading:
+    evaluation = case.evaluation
+    if evaluation is None:
+        return _missing("the fit was not evaluated")
+    tokens = evaluation.first_tokens
     if tokens is None:
-        why = "the evaluation does not hold the first tokens of its answers; evaluate again"
-        return case.finding(code, "not_applicable", why)
-    best = max((measured.accuracy(method) for method in measured.methods), key=lambda each: each.value)
-    as_good = tokens.constant >= best.value
-    state: State = "warn" if tokens.told_apart < MOST_TOLD_APART or tokens.constant >= best.low else "ok"
-    if as_good or not tokens.tell_apart:
+        return _missing("the evaluation does not hold the first tokens of its answers; evaluate again")
+    best = max((evaluation.accuracy(method) for method in evaluation.methods), key=lambda accuracy: accuracy.value)
+    are_shared = tokens.told_apart < MOST_TOLD_APART
+    state: State = "warn" if are_shared or tokens.constant >= best.low else "ok"
+    if tokens.constant >= best.value or not tokens.tell_apart:
         state = "fail"
-    meaning = f"{tokens}; the best method reaches {best.value:.1%}"
-    if tokens.told_apart < MOST_TOLD_APART:
+    advice = "One answer is as good as the best method: balance the answers before methods are compared."
+    if are_shared:
         advice = (
             'Do not read first-token accuracy: fit with loss="answer" (--loss answer) and measure whole answers with '
             "generated=True (--generate)."
         )
-        if measured.exact is not None and case.fit.config.loss == "answer":
+        if evaluation.exact is not None and case.fit.config.loss == "answer":
             state, advice = "warn", "Read the metric exact, not first_token."
-    else:
-        advice = "One answer is as good as the best method: balance the answers before methods are compared."
-    return case.finding(code, state, meaning, tokens.constant, best.value, advice)
+    meaning = f"{tokens}; the best method reaches {best.value:.1%}"
+    return Reading(state, meaning, tokens.constant, best.value, advice)
 
 
-def _one_origin(case: _Case) -> Finding:
-    others, formats = case.strange
-    state: State = "fail" if others else "warn" if formats else "ok"
+def _one_origin(case: Case) -> Reading:
+    others, formats = case.foreign
     meaning = "; ".join([*others, *formats]) or "all of it was made on one model and the same rows"
     advice = "Numbers of two models, or on two sets of rows, are no comparison: measure again what is not the fit's."
-    return case.finding("one_origin", state, meaning, len(others) + len(formats), 1, advice)
+    state: State = "fail" if others else "warn" if formats else "ok"
+    return Reading(state, meaning, len(others) + len(formats), 1, advice)
 
 
-CHECKS: tuple[Callable[[_Case], Finding], ...] = (
-    _ended,
-    _not_binary,
-    _null_as_binary,
-    _soft_hard_gap,
-    _gates_alone,
-    _task_agnostic,
-    _seeds_disagree,
-    _few_queries,
-    _first_tokens,
-    _one_origin,
-)
-"""Every check, in the order of the findings."""
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check of the diagnosis."""
+
+    run: Callable[[Case], Reading]
+    description: str
+    """What it says when it is set off, for readers of a report."""
+
+
+CHECKS = {
+    "ended": Check(
+        _ended, "How the fit ended: a loss that was not finite, or alphas no better than the start, is no result."
+    ),
+    "not_binary": Check(
+        _not_binary,
+        "Many heads stay between 0.1 and 0.9 to the last step: too few steps, or a conflicting signal.",
+    ),
+    "null_as_binary": Check(
+        _null_as_binary,
+        "A null fit turns as binary as the fit: that gates are binary is then the optimiser's doing.",
+    ),
+    "soft_hard_gap": Check(
+        _soft_hard_gap,
+        "Rounding the alphas at 0.5 costs more than five points: those between 0 and 1 matter, or, where the heads of "
+        "highest alpha alone do as well (site_top_k), 0.5 is the wrong place to cut.",
+    ),
+    "gates_alone": Check(
+        _gates_alone, "Gates with an embedding of zeros reach most of the gain: weakening heads explains it."
+    ),
+    "task_agnostic": Check(_task_agnostic, "Gates shared by all tasks do as well: the task relies on generic heads."),
+    "seeds_disagree": Check(
+        _seeds_disagree, "Fits of the task that differ in seed or start disagree: a single map is underdetermined."
+    ),
+    "few_queries": Check(_few_queries, "Too few test queries for the differences that are read from them."),
+    "first_tokens": Check(
+        _first_tokens,
+        "Answers share their first tokens, or one token is as right as the best method: first-token accuracy does not "
+        "say whether answers are right.",
+    ),
+    "one_origin": Check(
+        _one_origin,
+        "Records of the task were made on another model, another number format or other rows than its fit.",
+    ),
+}
+"""Every check by its code, in the order of the findings."""

@@ -1,13 +1,22 @@
-"""A diagnosis: coded findings about fits, each with what was measured and what to do about it."""
+"""Diagnosis of a run: coded findings task by task, each with what was measured and what to do about it."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
+from site_lens.diagnostics.checks import CHECKS, Case, State
+from site_lens.diagnostics.convergence import Convergence, check_convergence
+from site_lens.diagnostics.origins import foreign_records
+from site_lens.diagnostics.seed_agreement import TaskAgreement, seed_agreement
+from site_lens.methods.evaluation import Evaluations
+from site_lens.methods.registry import NULLS
 from site_lens.records.base import Frozen, Record
+from site_lens.records.errors import InputError
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFit, SiteFits
 
 if TYPE_CHECKING:
     import pandas as pd
 
-State = Literal["fail", "warn", "open", "ok", "not_applicable"]
 STATES: dict[State, str] = {
     "fail": "The map or the comparison must not be read as it stands.",
     "warn": "It can be read, with what the finding says in mind.",
@@ -74,3 +83,70 @@ class Diagnosis(Record):
 
         columns = ["task", "code", "state", "value", "threshold", "meaning", "advice", "docs"]
         return pd.DataFrame([[getattr(one, name) for name in columns] for one in self.findings], columns=columns)
+
+
+def diagnose(
+    run: Run | SiteFits,
+    *,
+    controls: Mapping[str, SiteFits] | None = None,
+    evaluations: Evaluations | None = None,
+) -> Diagnosis:
+    """Check every task of a run for the known ways in which a SITE fit misleads.
+
+    Args:
+        run: A run; or its fits alone, with what else is known beside them.
+        controls: Control fits by method, as in a run: zero embedding, nulls, shared gates.
+        evaluations: Accuracies by task.
+
+    Returns:
+        For each task the findings `ended`, `not_binary`, `null_as_binary`, `soft_hard_gap`, `gates_alone`,
+        `task_agnostic`, `seeds_disagree`, `few_queries`, `first_tokens` and `one_origin`, in this order.
+
+    Raises:
+        InputError: There are no fits, or a run came with further controls or evaluations.
+        MismatchError: The fits are over different grids.
+
+    Reference: arXiv 2507.20906, section 5, for the failure signatures.
+    """
+    if isinstance(run, SiteFits):
+        run = Run(run, dict(controls or {}), evaluations)
+    elif evaluations is not None or controls is not None:
+        raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
+    agreement = seed_agreement(run.fits)
+    return Diagnosis(findings=[finding for task in agreement.tasks for finding in _findings(_case(run, task))])
+
+
+def _findings(case: Case) -> list[Finding]:
+    readings = {code: check.run(case) for code, check in CHECKS.items()}
+    return [
+        Finding(
+            code=code,
+            state=reading.state,
+            task=case.fit.task,
+            value=reading.value,
+            threshold=reading.threshold,
+            meaning=reading.meaning,
+            advice=reading.advice if reading.state in ("warn", "fail") else "",
+        )
+        for code, reading in readings.items()
+    ]
+
+
+def _case(run: Run, agreement: TaskAgreement) -> Case:
+    task = agreement.task
+    fit = min(run.fits.of(task), key=lambda each: each.seed)
+    nulls = {
+        name: null for name in NULLS for null in run.controls.get(name, SiteFits([])).of(task) if null.seed == fit.seed
+    }
+    return Case(
+        fit=fit,
+        convergence=_convergence(fit),
+        nulls={name: convergence for name, null in nulls.items() if (convergence := _convergence(null)) is not None},
+        agreement=agreement,
+        evaluation=None if run.evaluations is None else run.evaluations.get(task),
+        foreign=foreign_records(run, task),
+    )
+
+
+def _convergence(fit: SiteFit) -> Convergence | None:
+    return check_convergence(fit) if fit.trace.eval_steps else None

@@ -16,7 +16,7 @@ class HeadClusters(Clusters):
     """Heads grouped by the tasks that open them."""
 
     kind: ClassVar[str] = "head_clusters"
-    lengths: ClassVar[Lengths] = Clusters.lengths | {"tasks": "feature"}
+    lengths: ClassVar[Lengths] = {**Clusters.lengths, "tasks": "feature"}
 
     tasks: tuple[str, ...]
     alphas: Annotated[Float32, Axes(("item", "feature"), 0, 1)]

@@ -8,7 +8,7 @@ from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit
 
 
-def strangers(run: Run, task: str) -> tuple[list[str], list[str]]:
+def foreign_records(run: Run, task: str) -> tuple[list[str], list[str]]:
     """Say what of a task in a run does not belong to its fits, and what was made in another number format alone.
 
     The fits themselves are held against the first fit of the run.
@@ -25,11 +25,11 @@ def strangers(run: Run, task: str) -> tuple[list[str], list[str]]:
     formats: list[str] = []
     for what, model, digest in _made(run, task, own):
         parts = (first.embedding.model if what == "the fit" else own.embedding.model).differing(model)
-        strange = [part for part in parts if part not in FORMATS]
-        if strange:
-            others.append(f"{what} was made on {model.name}: other {_listed(strange)}")
+        foreign = [part for part in parts if part not in FORMATS]
+        if foreign:
+            others.append(f"{what} was made on {model.name}: other {', '.join(foreign)}")
         elif parts:
-            formats.append(f"{what} was made in {model.quantization or model.dtype}: other {_listed(parts)}")
+            formats.append(f"{what} was made in {model.quantization or model.dtype}: other {', '.join(parts)}")
         if digest is not None and digest != own.task_digest:
             others.append(f"{what} was made on other rows, or another split, under the same name")
     return list(dict.fromkeys(others)), list(dict.fromkeys(formats))
@@ -56,7 +56,3 @@ def _study(name: str, study: Record, task: str) -> Iterator[tuple[str, ModelIden
     if isinstance(model, ModelIdentity) and task in tasks:
         digests = getattr(study, "task_digests", (getattr(study, "task_digest", None),) * len(tasks))
         yield f"study {name}", model, digests[list(tasks).index(task)]
-
-
-def _listed(parts: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(parts)

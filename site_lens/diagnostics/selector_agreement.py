@@ -1,7 +1,7 @@
 """Ways to score heads compared with each other: whether they find the same heads, and more so than chance."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +122,7 @@ class SelectorAgreement(Record):
         import pandas as pd
 
         pairs, names = np.triu_indices(len(self.selectors), k=1), np.array(self.names, dtype=object)
-        numbers = {"n_tasks": self.n_tasks()}
+        numbers: dict[str, NDArray[Any]] = {"n_tasks": self.n_tasks()}
         for measure in ("spearman", "spearman_size", "jaccard"):
             numbers |= {measure: self.mean(measure), f"{measure}_spread": self.spread(measure)}
         numbers |= {"chance": self.mean("chance"), "beyond": self.beyond()}

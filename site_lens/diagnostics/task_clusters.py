@@ -27,7 +27,7 @@ class TaskClusters(Clusters):
     """Tasks grouped by the alphas of their fits, averaged over seeds."""
 
     kind: ClassVar[str] = "task_clusters"
-    lengths: ClassVar[Lengths] = Clusters.lengths | {"families": "item", "coordinate": 2}
+    lengths: ClassVar[Lengths] = {**Clusters.lengths, "families": "item", "coordinate": 2}
 
     families: tuple[str | None, ...]
     """Known family of each task."""

@@ -1,4 +1,4 @@
-"""The basket: head sets that were kept while looking, to be taken along."""
+"""Basket of the explorer: head sets that were kept, and their JSON and Python text."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,35 +28,32 @@ class Basket(Mapping[str, HeadSet]):
         return len(self._sets)
 
     def add(self, name: str, heads: HeadSet, model: ModelIdentity) -> str:
-        """Keep a set and return its name; another set of the same name is kept beside it as `name (2)`."""
+        """Add a set and return its name; another set of the same name is added beside it as `name (2)`."""
         wanted, n = name, 1
-        while name in self._sets and self._sets[name] != (heads, model):
+        while self._sets.setdefault(name, (heads, model)) != (heads, model):
             n += 1
             name = f"{wanted} ({n})"
-        self._sets[name] = (heads, model)
         return name
 
     def remove(self, name: str) -> None:
-        """Take a set out; raises InputError if there is none of that name."""
+        """Remove a set; raises InputError if there is none of that name."""
         self[name]
         del self._sets[name]
 
     def to_json(self) -> str:
-        """Write all sets as JSON: the names of the heads, the grid they stand in, and the model."""
-        lines = []
-        for name, (heads, model) in self._sets.items():
-            fields = {
+        """Write all sets as JSON: the names of the heads, their grid, and the model."""
+        sets = {
+            name: {
                 "heads": [str(head) for head in heads],
                 "heads_per_layer": list(heads.grid.heads_per_layer),
                 "model": model.name,
                 "weights_digest": model.weights_digest,
             }
-            lines.append(f"  {json.dumps(name, ensure_ascii=False)}: {json.dumps(fields, ensure_ascii=False)}")
-        sets = ",\n".join(lines)  # a set a line, so that the text can be read
-        return f'{{"site_lens": "{__version__}", "head_sets": {{\n{sets}\n}}}}\n'
+            for name, (heads, model) in self._sets.items()
+        }
+        return json.dumps({"site_lens": __version__, "head_sets": sets}, indent=1, ensure_ascii=False) + "\n"
 
     def to_python(self) -> str:
         """Write all sets as a Python literal, `{name: ["L3H7", ...]}`; `HeadSet.of(grid, names)` takes such a list."""
-        return pformat(
-            {name: [str(head) for head in heads] for name, heads in self.items()}, width=100, sort_dicts=False
-        )
+        sets = {name: [str(head) for head in heads] for name, heads in self.items()}
+        return pformat(sets, width=100, sort_dicts=False) + "\n"

@@ -1,4 +1,4 @@
-"""One head: what the run says of it, and how its alpha came about."""
+"""Head panel: the facts about one head, and its alpha over the steps of the fits."""
 
 from typing import Any
 
@@ -13,7 +13,9 @@ from site_lens.studies.head_profiles.result import HeadProfiles
 
 
 class HeadPanel(Panel):
-    """The profile of the chosen head as a table, and its alpha over steps and seeds."""
+    """Facts about the chosen head as a table, and its alpha over steps and seeds."""
+
+    concerns = ("fit", "head")
 
     def __init__(self, state: Exploration, act: Act) -> None:
         super().__init__(state, act)
@@ -24,16 +26,12 @@ class HeadPanel(Panel):
 
     def show(self, change: Change) -> None:
         """Show another head, or the same one in another fit."""
-        if change not in ("fit", "head"):
-            return
         state, head = self.state, self.state.head
         self.title.value = heading(f"{head}: layer {head.layer}, head {head.head}").value
-        rows = [(fact.name, fact.value) for fact in head_facts(state.run, state.key, head, other_key=state.other_key)]
+        facts = head_facts(state.run, state.key, head, other_key=state.other_key)
         profiled = any(isinstance(study, HeadProfiles) for study in state.run.studies.values())
-        self.facts.value = table(rows) + ("" if profiled else soft("No profiles here; site-lens profile adds them."))
-        fits = state.run.fits.of(state.fit.task)
-        if state.other is not None:
-            # Seeds of the same task stand there already.
-            fits = [*fits, *(one for one in state.run.fits.of(state.other.task) if one not in fits)]
-        shown = [fit for fit in fits if fit.gates.grid == state.fit.gates.grid]
-        self.figure.redraw(plots.head_paths(shown, head))
+        advice = "" if profiled else soft("No profiles here; site-lens profile adds them.")
+        self.facts.value = table(facts.items()) + advice
+        tasks = dict.fromkeys(fit.task for fit in (state.fit, state.other) if fit is not None)
+        fits = [fit for task in tasks for fit in state.run.fits.of(task) if fit.gates.grid == state.fit.gates.grid]
+        self.figure.redraw(plots.head_paths(fits, head))

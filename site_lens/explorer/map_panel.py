@@ -1,4 +1,4 @@
-"""The head map: choose fits and heads, and cut the head set."""
+"""Map panel: choose fits and heads on the head map, and cut the head set."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 
 from site_lens import plots
 from site_lens.explorer.late_widgets import Canvas
-from site_lens.explorer.panel import Act, Change, Panel, soft
+from site_lens.explorer.panel import Act, Change, Panel, soft, wide
 from site_lens.explorer.state import Exploration, Part
 from site_lens.heads.head_set import Head
 
-PARTS: dict[str, Part] = {
+PART_LABELS: dict[str, Part] = {
     "of the first": "first",
     "of the second": "second",
     "of both": "both",
@@ -20,7 +20,6 @@ PARTS: dict[str, Part] = {
     "of the first alone": "only_first",
     "of the second alone": "only_second",
 }
-STYLE = {"description_width": "6.5rem"}
 
 OUTLINE, HALO, CHOSEN = "#111111", "#ffffff", "#D55E00"
 """Black in white shows on every colour of both scales; orange is in neither."""
@@ -35,20 +34,24 @@ MOST_HEIGHT = 600
 class MapPanel(Panel):
     """Dropdowns of fits, the clickable map, and the controls of the head set."""
 
+    concerns = ("fit", "set", "head")
+
     def __init__(self, state: Exploration, act: Act) -> None:
         super().__init__(state, act)
-        self.task = widgets.Dropdown(options=list(state.run.fits), description="task", layout=_wide(), style=STYLE)
-        self.other = widgets.Dropdown(description="compare with", layout=_wide(), style=STYLE)
+
+        def control(kind: Any, description: str, **options: Any) -> Any:
+            style = {"description_width": "6.5rem"}
+            return kind(description=description, layout=wide(), style=style, **options)
+
+        self.task = control(widgets.Dropdown, "task", options=list(state.run.fits))
+        self.other = control(widgets.Dropdown, "compare with")
         self.figure: Any = Canvas()
-        self.rule = widgets.ToggleButtons(
-            options=[("alpha above", "threshold"), ("highest k", "top")], style={"button_width": "8rem"}
-        )
-        self.threshold = widgets.FloatSlider(
-            min=0, max=1, step=0.01, description="alpha above", continuous_update=False, layout=_wide(), style=STYLE
-        )
-        self.k = widgets.IntSlider(min=0, description="k", continuous_update=False, layout=_wide(), style=STYLE)
-        self.part = widgets.Dropdown(options=list(PARTS.items()), description="heads", layout=_wide(), style=STYLE)
-        self.head = widgets.Text(description="head", continuous_update=False, layout=_wide(), style=STYLE)
+        rules = [("alpha above", "threshold"), ("highest k", "top")]
+        self.rule = widgets.ToggleButtons(options=rules, style={"button_width": "8rem"})
+        self.threshold = control(widgets.FloatSlider, "alpha above", min=0, max=1, step=0.01, continuous_update=False)
+        self.k = control(widgets.IntSlider, "k", min=0, continuous_update=False)
+        self.part = control(widgets.Dropdown, "heads", options=list(PART_LABELS.items()))
+        self.head = control(widgets.Text, "head", continuous_update=False)
         self.summary = widgets.HTML()
         self.box.children = [
             self.task, self.other, self.figure, self.rule, self.threshold, self.k, self.part, self.summary, self.head,
@@ -72,9 +75,8 @@ class MapPanel(Panel):
             self._draw()
         if change in ("fit", "set"):
             self._show_cut()
-        if change in ("fit", "set", "head"):
-            self._outline()
-            self.head.value = str(state.head)
+        self._outline()
+        self.head.value = str(state.head)
 
     def _draw(self) -> None:
         fit, other = self.state.fit, self.state.other
@@ -101,11 +103,8 @@ class MapPanel(Panel):
             self._act("head", lambda: self.state.choose(Head(layer, head)))
 
     def _outline(self) -> None:
-        heads = [head for head in self.state.head_set() if head != self.state.head]
-        lines = {"halo": outlines([*heads, self.state.head]), "set": outlines(heads),
-                 "chosen": outlines([self.state.head])}  # fmt: skip
-        if self.state.head in self.state.head_set():
-            lines["set"] = outlines(self.state.head_set())
+        heads, chosen = self.state.head_set(), [self.state.head]
+        lines = {"halo": outlines({*heads, *chosen}), "set": outlines(heads), "chosen": outlines(chosen)}
         with self.figure.batch_update():
             for trace in self.figure.data:
                 if trace.name in lines:
@@ -116,18 +115,14 @@ class MapPanel(Panel):
         cut = self.state.cut
         self.rule.value, self.threshold.value, self.k.value = cut.rule, cut.threshold, min(cut.k, self.k.max)
         self.part.value = self.state.part
-        shown = {True: "", False: "none"}
-        self.threshold.layout.display = shown[cut.rule == "threshold"]
-        self.k.layout.display = shown[cut.rule == "top"]
-        self.part.layout.display = shown[self.state.other is not None]
+        for widget, is_shown in (
+            (self.threshold, cut.rule == "threshold"), (self.k, cut.rule == "top"),
+            (self.part, self.state.other is not None),
+        ):  # fmt: skip
+            widget.layout.display = "" if is_shown else "none"
         heads = self.state.head_set()
         named = ", ".join(map(str, list(heads)[:MOST_NAMED])) + (", ..." if len(heads) > MOST_NAMED else "")
         self.summary.value = soft(f"{len(heads)} of {len(heads.grid)} heads outlined: {named or 'none'}")
-
-
-def _wide() -> Any:
-    """Build a layout; each widget needs its own, as some are hidden at times."""
-    return widgets.Layout(width="auto", max_width="30rem")
 
 
 def outlines(heads: Iterable[Head]) -> tuple[list[float | None], list[float | None]]:

@@ -1,9 +1,9 @@
-"""Open the explorer: the place where both wings meet, the records and, if there is one, the model."""
+"""Opening the explorer: the records of a run and, if there is one, the model that answers."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from site_lens.explorer.state import Exploration, LiveSide
+from site_lens.explorer.state import Exploration
 from site_lens.records.errors import InputError
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
@@ -52,7 +52,12 @@ def explore(
     if model is None and (tasks is not None or n_queries != N_QUERIES):
         raise InputError("tasks and n_queries are for the answers of a model; hand in the model, or leave them out")
     whole = Run(run) if isinstance(run, SiteFits) else run
-    live = None if model is None else _live(model, whole.fits, tasks, n_queries)
+    live = None
+    if model is not None:
+        from site_lens.methods.live import LiveModel  # needs torch, which a model has loaded already
+
+        known = _demo_tasks(whole.fits) if tasks is None else {task.name: task for task in task_list(tasks)}
+        live = LiveModel(model, whole.fits.values(), known, n_queries=n_queries)
     return Explorer(Exploration(whole, live))
 
 
@@ -67,19 +72,7 @@ def need_notebook() -> None:
         ) from error
 
 
-def _live(
-    model: "LensModel",
-    fits: SiteFits,
-    tasks: Task | Mapping[str, Task] | Iterable[Task] | None,
-    n_queries: int,
-) -> LiveSide:
-    from site_lens.methods.live import LiveModel  # needs torch, which a model has loaded already
-
-    found = _own_tasks(fits) if tasks is None else {task.name: task for task in task_list(tasks)}
-    return LiveModel(model, fits.values(), found, n_queries=n_queries)
-
-
-def _own_tasks(fits: SiteFits) -> dict[str, Task]:
-    """Return the package's own tasks that the fits were made on."""
+def _demo_tasks(fits: SiteFits) -> dict[str, Task]:
+    """Return the demo tasks that the fits were made on."""
     digests = {fit.task: fit.task_digest for fit in fits.values()}
     return {name: task for name, task in load_tasks("demo").items() if digests.get(name) == task.digest}

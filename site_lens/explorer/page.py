@@ -1,4 +1,4 @@
-"""What the local page runs in its kernel: load the records and the model, and show the explorer or what is wrong."""
+"""Cell of the local page: load the records and the model, and show the explorer or the error."""
 
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PageSource:
-    """What a page shows, in words that survive a notebook."""
+    """Source of a page, in values that can be written into a notebook."""
 
     run: str
     """Folder of the run."""
@@ -39,16 +39,27 @@ class PageSource:
 
 
 def show_page(**source: Any) -> "Explorer | Complaint":
-    """Build the explorer of a page; a user's mistake becomes a sentence on it. Arguments are those of `PageSource`."""
+    """Build the explorer of a page, or the message of a user's mistake. Arguments are those of `PageSource`."""
+    page = PageSource(**source)
     try:
-        return _opened(PageSource(**source))
+        run = Run.load(Path(page.folder) / page.run)
+        if page.model is None:
+            return explore(run)
+        from site_lens.models.loading import load_model  # needs torch
+
+        tasks = None
+        if page.tasks is not None:
+            names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
+            columns = {"input_column": page.input_column, "output_column": page.output_column}
+            tasks = load_tasks(_beside(page.folder, page.tasks), names, **columns)
+        return explore(run, load_model(_beside(page.folder, page.model), **page.loading), tasks=tasks)
     except SiteLensError as error:
         return Complaint(str(error))
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong, in place of the explorer."""
+    """Message of a mistake, in place of the explorer."""
 
     text: str
 
@@ -57,22 +68,7 @@ class Complaint:
         return f'<style>{style}</style><div class="site-lens"><p class="complaint">{escape(self.text)}</p></div>'
 
 
-def _there(folder: str, name: str) -> str:
-    """Read a name as a path that begins in a folder, where there is such a file or folder; "demo" is none."""
+def _beside(folder: str, name: str) -> str:
+    """Return a name as a path in a folder if such a file or folder exists, else unchanged."""
     path = Path(folder) / name
     return str(path) if name != "demo" and is_there(path) else name
-
-
-def _opened(page: PageSource) -> "Explorer":
-    run = Run.load(Path(page.folder) / page.run)
-    if page.model is None:
-        return explore(run)
-    from site_lens.models.loading import load_model  # needs torch
-
-    names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
-    tasks = None
-    if page.tasks is not None:
-        found = _there(page.folder, page.tasks)
-        tasks = load_tasks(found, names, input_column=page.input_column, output_column=page.output_column)
-    model = load_model(_there(page.folder, page.model), **page.loading)
-    return explore(run, model, tasks=tasks)

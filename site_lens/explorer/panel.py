@@ -1,9 +1,9 @@
-"""What every panel of the explorer has: the state that it shows, and the one way in which it changes it."""
+"""Panel of the explorer: widgets for a part of the state, and the one way in which they change it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
@@ -13,11 +13,14 @@ Change = Literal["fit", "head", "set", "query", "prompt", "basket"]
 """What a user changed: fit or comparison, head, head set, query, prompt to see attention in, basket."""
 
 Act = Callable[[Change, Callable[[], object]], None]
-"""Do something to the state, then show it; a user's mistake is said instead of raised."""
+"""Change the state, then show it; a user's mistake is shown instead of raised."""
 
 
 class Panel(ABC):
     """Widgets that show a part of the state; `box` holds them."""
+
+    concerns: ClassVar[tuple[Change, ...]] = ()
+    """Changes after which the panel is shown again."""
 
     def __init__(self, state: Exploration, act: Act) -> None:
         self.state = state
@@ -27,10 +30,12 @@ class Panel(ABC):
 
     @abstractmethod
     def show(self, change: Change) -> None:
-        """Bring the widgets up to the state, as far as the change concerns them."""
+        """Bring the widgets up to the state."""
 
     def refresh(self, change: Change) -> None:
-        """Show the state; widgets that are set meanwhile do not count as set by the user."""
+        """Show the state if the change concerns it; widgets that are set meanwhile do not count as set by the user."""
+        if change not in self.concerns:
+            return
         self._filling = True
         try:
             self.show(change)
@@ -40,30 +45,38 @@ class Panel(ABC):
     def when_set(self, widget: Any, change: Change, do: Callable[[Any], object]) -> None:
         """Hand the value of a widget to `do` when the user sets it."""
 
-        def seen(event: dict[str, Any]) -> None:
+        def observer(event: dict[str, Any]) -> None:
             if not self._filling:
                 self._act(change, lambda: do(event["new"]))
 
-        widget.observe(seen, "value")
+        widget.observe(observer, "value")
 
-    def when_clicked(self, button: Any, change: Change, do: Callable[[], object]) -> None:
-        """Call `do` when a button is clicked."""
+    def button(self, text: str, change: Change, do: Callable[[], object], **options: Any) -> Any:
+        """Build a button that calls `do`."""
+        button = widgets.Button(description=text, layout=widgets.Layout(width="auto"), **options)
         button.on_click(lambda _: self._act(change, do))
+        return button
+
+
+def wide() -> Any:
+    """Build the layout of a control; each widget needs its own, as some are hidden at times."""
+    return widgets.Layout(width="auto", max_width="30rem")
+
+
+def row(*children: Any) -> Any:
+    """Put widgets beside each other, wrapped where there is no room."""
+    return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
 
 
 def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = ()) -> str:
     """Write an HTML table; all text is escaped, the first cell of a row is its heading."""
 
-    def row(cells: Sequence[str], first: str, other: str) -> str:
-        marked = [(first if i == 0 else other, cell) for i, cell in enumerate(cells)]
-        return "<tr>" + "".join(f"<{tag}>{_breakable(cell)}</{tag}>" for tag, cell in marked) + "</tr>"
+    def line(cells: Sequence[str], tag: str) -> str:
+        first, *others = (escape(cell).replace("_", "_<wbr>") for cell in cells)
+        return f"<tr><th>{first}</th>{''.join(f'<{tag}>{cell}</{tag}>' for cell in others)}</tr>"
 
-    top = f"<thead>{row(header, 'th', 'th')}</thead>" if header else ""
-    return f"<table>{top}<tbody>{''.join(row(cells, 'th', 'td') for cells in rows)}</tbody></table>"
-
-
-def _breakable(text: str) -> str:
-    return escape(text).replace("_", "_<wbr>")
+    top = f"<thead>{line(header, 'th')}</thead>" if header else ""
+    return f"<table>{top}<tbody>{''.join(line(cells, 'td') for cells in rows)}</tbody></table>"
 
 
 def heading(text: str) -> Any:
@@ -72,5 +85,5 @@ def heading(text: str) -> Any:
 
 
 def soft(text: str) -> str:
-    """Write a line that stands back."""
+    """Write a line in a subdued style."""
     return f'<p class="soft">{escape(text)}</p>'

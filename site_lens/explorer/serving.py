@@ -1,4 +1,4 @@
-"""Serve the explorer as a page of this machine: voila over a notebook of one cell.
+"""Local page of the explorer: voila over a notebook of one cell.
 
 The page is bound to the loopback address, asks for a token, since other users of the machine reach that address, too,
 answers to no other name of it, and tells the browser to load nothing from elsewhere.

@@ -1,6 +1,7 @@
-"""The explorer as a widget: its panels, and the one place where a change is made and shown."""
+"""Explorer widget: its panels, and the one place where a change is made and shown."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -12,7 +13,7 @@ from site_lens.explorer.basket_panel import BasketPanel
 from site_lens.explorer.head_panel import HeadPanel
 from site_lens.explorer.live_panel import LivePanel
 from site_lens.explorer.map_panel import MapPanel
-from site_lens.explorer.panel import Change, Panel, soft
+from site_lens.explorer.panel import Change, soft
 from site_lens.explorer.state import Exploration
 from site_lens.heads.head_set import HeadSet
 from site_lens.records.assets import asset
@@ -35,8 +36,13 @@ class Explorer:
         self.kept = BasketPanel(state, self._act)
         self._panels = (self.map, self.head, self.live, self.attention, self.kept)
         self.message = widgets.HTML()
-        """What the user did wrong; empty when nothing."""
-        rows = [_side_by_side(self.map, self.head), _side_by_side(self.live, self.attention)]
+        """Message of the last mistake; empty without one."""
+        beside = widgets.Layout(
+            grid_template_columns="repeat(auto-fit, minmax(min(100%, 26rem), 1fr))",  # below each other if narrow
+            grid_gap="1rem 2rem", align_items="flex-start",
+        )  # fmt: skip
+        pairs = ((self.map, self.head), (self.live, self.attention))
+        rows = [widgets.GridBox([panel.box for panel in pair], layout=beside) for pair in pairs]
         self.box: Any = widgets.VBox([_header(state), self.message, *rows, self.kept.box])
         self.box.add_class("site-lens")
         self.refresh()
@@ -57,42 +63,24 @@ class Explorer:
 
     def _act(self, change: Change, do: Callable[[], object]) -> None:
         self.message.value = ""
-        try:
-            do()
-        except SiteLensError as error:
-            self._complain(error)
-            return
-        for panel in self._panels:
+        for step in (do, *(partial(panel.refresh, change) for panel in self._panels)):
             try:
-                panel.refresh(change)
-            except SiteLensError as error:  # the other panels have something to show all the same
-                self._complain(error)
-
-    def _complain(self, error: SiteLensError) -> None:
-        self.message.value = f'<p class="complaint" role="alert">{escape(str(error))}</p>'
+                step()
+            except SiteLensError as error:
+                self.message.value = f'<p class="complaint" role="alert">{escape(str(error))}</p>'
+                if step is do:  # nothing was changed; the other panels have something to show all the same
+                    return
 
     def _repr_mimebundle_(self, **options: Any) -> Mapping[str, Any]:
         bundle: Mapping[str, Any] = self.box._repr_mimebundle_(**options)
         return bundle
 
 
-def _side_by_side(*panels: Panel) -> Any:
-    """Put panels beside each other where there is room, else below each other."""
-    columns = "repeat(auto-fit, minmax(min(100%, 26rem), 1fr))"
-    layout = widgets.Layout(grid_template_columns=columns, grid_gap="1rem 2rem", align_items="flex-start")
-    return widgets.GridBox([panel.box for panel in panels], layout=layout)
-
-
 def _header(state: Exploration) -> Any:
-    """Name the model, and say what makes results hard to believe."""
-    style = asset("explorer.css")
+    """Name the model, and list what makes results hard to believe."""
     model = state.fit.embedding.model
-    facts = f"{len(state.run.fits)} fits on {model.name}, {model.grid}; " + (
-        "no model at hand" if state.live is None else "the model is at hand"
-    )
-    notes = () if state.live is None else state.live.notes
-    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return widgets.HTML(
-        f"<style>{style}</style><h2>Which heads carry the task?</h2>{soft(facts)}"
-        + (f"<ul>{listed}</ul>" if notes else "")
-    )
+    facts = f"{len(state.run.fits)} fits on {model.name}, {model.grid}; "
+    facts += "no model loaded" if state.live is None else "the model is loaded"
+    notes = "" if state.live is None else "".join(f"<li>{escape(note)}</li>" for note in state.live.notes)
+    title = f"<style>{asset('explorer.css')}</style><h2>Which heads carry the task?</h2>{soft(facts)}"
+    return widgets.HTML(title + (f"<ul>{notes}</ul>" if notes else ""))

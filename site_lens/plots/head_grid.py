@@ -54,7 +54,7 @@ def grid_traces(
 def grid_axes(
     grid: HeadGrid, *, panel: int = 1, x: tuple[float, float] = (0, 1), y: tuple[float, float] = (0, 1),
     most_ticks: tuple[int, int] = (12, 12), titles: tuple[bool, bool] = (True, True),
-) -> dict[str, dict[str, Any]]:  # fmt: skip
+) -> dict[str, Any]:  # fmt: skip
     """Build the axes of one panel, layer 0 at the bottom.
 
     Args:

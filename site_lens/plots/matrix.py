@@ -28,7 +28,7 @@ def matrix(
     numbers: NDArray[Any] | None = None,
     text: Sequence[Sequence[str]] | None = None,
     low: float = 0,
-    dots: tuple[NDArray[np.int_], NDArray[np.int_]] | None = None,
+    dots: tuple[NDArray[np.int_], ...] | None = None,
     breaks: tuple[Iterable[int], Iterable[int]] = ((), ()),
     most_columns: int = MOST_NAMED,
     above: int = 0,

@@ -34,7 +34,7 @@ KINDS = {
     "co_clusters": "site_lens.diagnostics.co_clusters:CoClusters",
     "method_table": "site_lens.methods.method_table:MethodTable",
     "selector_agreement": "site_lens.diagnostics.selector_agreement:SelectorAgreement",
-    "study_piece": "site_lens.records.checkpoint:StudyPiece",
+    "study_piece": "site_lens.studies.cache:StudyPiece",
 }
 """Where the class of each kind of record is, as `module:name`; of studies, see `STUDIES`."""
 

@@ -1,5 +1,6 @@
 """Registry of studies: each is one folder, found by the kind of its record without importing it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -7,11 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Where the parts of a study are, as `module:name`; each is imported when it is first used."""
+    """Parts of a study, or where they are as `module:name`; those are imported when they are first used."""
 
-    result: str
+    result: str | type
     """Class of the record."""
-    sections: str
+    sections: str | Callable[..., Any]
     """Function of the record's name, the record and all studies of the run; returns the sections of the report."""
     command: str = ""
     """Command of `site-lens` that measures it on a saved run; empty if there is none."""
@@ -36,7 +37,9 @@ STUDIES: dict[str, Study] = {
 """Every study by the kind of its record; add a line to show a study of your own in reports."""
 
 
-def imported(path: str) -> Any:
-    """Import what `module:name` names."""
-    module, name = path.split(":")
+def imported(part: Any) -> Any:
+    """Import what `module:name` names; return anything else as it is."""
+    if not isinstance(part, str):
+        return part
+    module, name = part.split(":")
     return getattr(import_module(module), name)

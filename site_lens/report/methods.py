@@ -22,7 +22,7 @@ class Against:
     """A method against a reference: over tasks, and the tasks in which the exact test finds it better or worse."""
 
     difference: MacroDifference
-    verdict: Verdict
+    verdict: Verdict | None
     n_better: int
     n_worse: int
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from site_lens import plots
-from site_lens.diagnostics.checks import diagnose
 from site_lens.diagnostics.convergence import check_convergence
-from site_lens.diagnostics.diagnosis import Diagnosis
+from site_lens.diagnostics.diagnosis import Diagnosis, diagnose
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import CONTENTS
 from site_lens.plots.section import SectionFigure

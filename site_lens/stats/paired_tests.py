@@ -26,6 +26,9 @@ FEWEST: dict[Drawn, int] = {"tasks": 6, "queries": 30}
 """Tasks or queries below which there is no verdict. Five tasks that all agree have a sign-flip p of .0625;
 of fewer than 30 queries an accuracy of one half is known to .17 at best."""
 
+SMALLEST_GAIN = 0.1
+"""Gain in accuracy over zero-shot below which shares of it are not computed."""
+
 N_FLIPS = 2**14
 """Sign flips of a test: all of them up to 14 differences, so many drawn at random beyond."""
 

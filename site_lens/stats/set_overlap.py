@@ -1,5 +1,6 @@
 """Overlap of random sets that have as many members in every layer as two given ones: exact, by convolution."""
 
+from collections.abc import Mapping
 from functools import cache, reduce
 from itertools import combinations
 
@@ -62,7 +63,7 @@ def expected_jaccard(chances: Float64, *sizes: int) -> float:
     return float(chances @ (shared / (sum(sizes) - shared)))
 
 
-def symmetric(values: dict[tuple[int, int], float], n: int, *, diagonal: float = 0.0) -> Float64:
+def symmetric(values: Mapping[tuple[int, int], float], n: int, *, diagonal: float = 0.0) -> Float64:
     """Return (set other): one number a pair, the same in both directions."""
     matrix = np.full((n, n), float(diagonal))
     for (i, j), value in values.items():

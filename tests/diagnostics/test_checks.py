@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from site_lens.diagnostics.checks import CHECKS, diagnose
-from site_lens.diagnostics.diagnosis import Finding, State
+from site_lens.diagnostics.checks import CHECKS, State
+from site_lens.diagnostics.diagnosis import Finding, diagnose
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import SHUFFLED_ANSWERS, TASK_AGNOSTIC
 from site_lens.records.errors import InputError

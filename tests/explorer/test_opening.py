@@ -1,4 +1,4 @@
-"""Opening the explorer: with records alone, with a model, and with what does not belong together."""
+"""Opening the explorer: with records alone, with a model, and refusals."""
 
 import builtins
 from pathlib import Path
@@ -11,7 +11,7 @@ from site_lens.explorer.page import Complaint, PageSource, show_page
 from site_lens.explorer.serving import free_port, serve_page
 from site_lens.explorer.view import Explorer
 from site_lens.models.base import LensModel
-from tests.cli.test_cli import run as command
+from tests.cli.test_cli import mistake
 from tests.explorer.looking import fake_run
 from tests.fakes import fake_fits
 
@@ -55,41 +55,29 @@ def test_a_model_answers_on_the_packages_own_rows(demo: LensModel, fitted: sl.Si
     assert explorer.attention.view.properties["tokens"]
 
 
-def test_rows_of_other_tasks_must_be_handed_in(demo: LensModel, fitted: sl.SiteFits) -> None:
-    elsewhere = sl.SiteFits([fitted["antonym"].replace(task="mine")])
-    explorer = sl.explore(elsewhere, demo)
-    assert "hand in tasks=..." in explorer.live.results.value
-    assert "expected" not in explorer.live.results.value
-
-
-def test_rows_that_the_fit_did_not_see_that_way_are_noted(
+def test_rows_of_other_tasks_must_be_passed_and_other_rows_are_noted(
     demo: LensModel, demo_tasks: dict[str, sl.Task], fitted: sl.SiteFits
 ) -> None:
+    explorer = sl.explore(sl.SiteFits([fitted["antonym"].replace(task="mine")]), demo)
+    assert "pass tasks=..." in explorer.live.results.value
     rows = [*demo_tasks["antonym"].test, *demo_tasks["antonym"].train]
     explorer = sl.explore(fitted, demo, tasks=sl.Task.from_examples("antonym", rows))
     assert "made on other rows" in explorer.box.children[0].value
 
 
-def test_a_model_that_the_fits_were_not_made_on_is_refused(demo: LensModel) -> None:
-    with pytest.raises(sl.MismatchError, match="fit it again"):
+def test_another_model_no_fits_and_missing_packages_are_refused(
+    demo: LensModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(sl.MismatchError):
         sl.explore(fake_fits(["a"]), demo)
-
-
-def test_no_fits_are_refused() -> None:
-    with pytest.raises(sl.InputError, match="no fits to explore"):
+    with pytest.raises(sl.InputError):
         sl.explore(sl.SiteFits([]))
-
-
-@pytest.mark.parametrize("package", ["ipywidgets", "anywidget"])
-def test_without_the_extra_the_line_that_installs_it_is_said(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, package)
-    with pytest.raises(sl.InputError, match=rf'needs {package}.*pip install "site_lens\[notebook\]"'):
-        sl.explore(fake_fits(["a"]))
-
-
-def test_a_page_without_voila_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("ipywidgets", "anywidget"):
+        with monkeypatch.context() as patched, pytest.raises(sl.InputError, match=rf"needs {package}"):
+            without(patched, package)
+            sl.explore(fake_fits(["a"]))
     without(monkeypatch, "voila")
-    with pytest.raises(sl.InputError, match=r'needs voila.*pip install "site_lens\[notebook\]"'):
+    with pytest.raises(sl.InputError, match=r'pip install "site_lens\[notebook\]"'):
         serve_page(PageSource(run="run", folder=str(tmp_path)), announce=lambda _: None, browser=False)
 
 
@@ -124,25 +112,16 @@ def test_a_port_that_is_taken_is_said(saved: Path, capsys: pytest.CaptureFixture
         port = other.getsockname()[1]
         with pytest.raises(sl.InputError, match=f"port {port} cannot be used"):
             free_port(port)
-        assert command("explore", str(saved), "--port", str(port), "--no-browser") == 2
-    assert f"error: port {port} cannot be used" in capsys.readouterr().err
+        assert f"port {port}" in mistake(capsys, "explore", str(saved), "--port", str(port), "--no-browser")
     assert free_port(port) == port
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--tasks", "demo"], "no --model is given"),
-        (["--tasks", "nowhere.csv", "--model", "demo"], "nowhere.csv"),
-    ],
-)
-def test_the_command_says_a_mistake_before_it_serves(
-    options: list[str], says: str, saved: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_finds_mistakes_before_it_serves(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command("explore", str(saved), *options) == 2
-    assert says in capsys.readouterr().err
-
-
-def test_a_folder_without_a_run_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("explore", str(tmp_path)) == 2
-    assert "holds no run" in capsys.readouterr().err
+    for message, arguments in {
+        "no --model is given": [str(saved), "--tasks", "demo"],
+        "nowhere.csv": [str(saved), "--tasks", "nowhere.csv", "--model", "demo"],
+        "holds no run": [str(tmp_path)],
+    }.items():
+        assert message in mistake(capsys, "explore", *arguments)

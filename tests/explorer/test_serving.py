@@ -1,4 +1,4 @@
-"""The local page: started among files that want to be run, opened by the right name, and gone when it ends."""
+"""Local page: it runs no planted file, answers to its own name alone, and leaves nothing behind."""
 
 import http.client
 import os

@@ -13,11 +13,10 @@ from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores, ScoresByTask
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.tabulate import method_table
-from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import fake_attention, fake_evaluation, fake_fit, fake_fits, fake_transfer
 from tests.plots.fakes import SCRIPT, SMALL, fake_co_clusters, fake_overlap, fake_task_clusters, names_of
 from tests.plots.test_faithfulness_plot import fake_faithfulness
-from tests.small_experiments import fake_ablation, fake_arithmetic
 from tests.studies.test_roles import planted_profiles
 
 

@@ -11,9 +11,8 @@ from site_lens.plots.theme import INK, PALETTE
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.studies.ablation.plot import COLORS
-from tests.fake_studies import fake_content
+from tests.fake_studies import fake_ablation, fake_content
 from tests.fakes import ACCURACIES, fake_evaluation
-from tests.small_experiments import fake_ablation
 
 EVALUATIONS = Evaluations([fake_evaluation("antonym"), fake_evaluation("synonym", {"ten_shot": 0.5, "odd": 0.25})])
 RATES = {"default": 0.5, "up": 0.8, "down": 0.2, "same": 0.5}

@@ -4,7 +4,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.studies.task_arithmetic.result import KINDS
-from tests.small_experiments import fake_arithmetic
+from tests.fake_studies import fake_arithmetic
 
 
 def test_every_panel_has_both_tasks_over_the_weights() -> None:
@@ -25,6 +25,6 @@ def test_dotted_lines_stand_at_the_own_fit_and_at_zero_shot() -> None:
 
 def test_few_queries_are_said_and_names_are_escaped() -> None:
     figure = sl.plots.task_arithmetic(fake_arithmetic([0.5], [0.5], weights=[0], n_queries=10, tasks=("<b>", "<i>")))
-    assert "10 and 10 queries: too few" in figure.layout.title.subtitle.text
+    assert "10 and 10 queries; too few" in figure.layout.title.subtitle.text
     assert figure.data[0].name == "&lt;b&gt;"
     assert "<i>" not in figure.layout.xaxis3.title.text

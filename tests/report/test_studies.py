@@ -9,10 +9,9 @@ import site_lens as sl
 from site_lens.records.base import Record
 from site_lens.records.study_registry import STUDIES, imported
 from site_lens.report.studies import study_sections
-from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import fake_fits, fake_transfer
 from tests.plots.test_faithfulness_plot import fake_faithfulness
-from tests.small_experiments import fake_ablation, fake_arithmetic
 from tests.studies.test_roles import planted_profiles, transfer_between
 
 PLANTED: dict[str, tuple[Callable[[], Record], str]] = {

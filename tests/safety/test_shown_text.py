@@ -16,10 +16,9 @@ import site_lens as sl
 from site_lens.cli import main
 from site_lens.records.terminal_escape import visible
 from tests.browser.test_report_in_chromium import CHROMIUM, opened
-from tests.fake_studies import fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import ACCURACIES, fake_attention, fake_evaluation, fake_fit, fake_identity, fake_transfer
 from tests.report.test_report import Tags
-from tests.small_experiments import fake_ablation, fake_arithmetic
 
 EVIL = [
     "<script>document.title='owned'</script>",

@@ -232,8 +232,8 @@ def test_a_record_of_another_job_in_a_result_is_found_and_not_removed(store: Run
 
 
 def test_a_study_keeps_nothing_behind_a_link(tmp_path: Path) -> None:
-    from site_lens.records.checkpoint import StudyCheckpoint
     from site_lens.runs.run_folder import check_run_folder, study_pieces
+    from site_lens.studies.cache import StudyCache
 
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -243,5 +243,5 @@ def test_a_study_keeps_nothing_behind_a_link(tmp_path: Path) -> None:
     with pytest.raises(sl.StorageError):
         check_run_folder(tmp_path / "run")
     with pytest.raises(sl.StorageError):
-        StudyCheckpoint(place, "any").once("a", lambda: pytest.fail("measured before it is known where to keep it"))
+        StudyCache(place, "any").arrays("a", lambda: pytest.fail("measured before it is known where to keep it"))
     assert list(outside.iterdir()) == []

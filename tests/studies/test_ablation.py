@@ -1,4 +1,4 @@
-"""Ablations: every variant is what it says, and answers what a plain run of it answers."""
+"""Fit ablation: every variant answers what a plain run of it answers; verdicts on planted numbers."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,17 +9,17 @@ import torch
 
 import site_lens as sl
 from site_lens.activations.queries import Queries
-from site_lens.methods.first_token_metrics import score_methods
-from site_lens.methods.method import Method
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.studies.ablation.result import FitAblation
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
+from tests.fake_studies import fake_ablation, rights
 from tests.planted import TEMPLATE, planted_tasks
 
 TASKS = {name: task for name, task in planted_tasks().items() if name in ("direct_u", "swapped_v")}
 CONFIG = sl.SiteConfig(n_prompts=20, n_shots=8, n_steps=60)
 SMALL = sl.SiteConfig(n_steps=10, n_prompts=6, n_shots=4, n_valid=8)
+RATES = {"default": 0.5, "up": 0.8, "down": 0.2, "same": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -38,34 +38,32 @@ def fit(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFit:
     return sl.fit_site(demo, demo_tasks["antonym"], SMALL, progress=False)["antonym"]
 
 
-def row(record: FitAblation, name: str, task: str) -> np.ndarray:
-    found: np.ndarray = record.right[[one.name for one in record.variants].index(name), record.tasks.index(task)]
-    return found
+def row(record: FitAblation, name: str, task: str = "antonym") -> np.ndarray:
+    answers: np.ndarray = record.right[record.names.index(name), record.tasks.index(task)]
+    return answers
 
 
 def test_settings_of_the_default_are_left_out(planted_ablation: FitAblation) -> None:
-    assert [one.name for one in planted_ablation.variants] == [
+    assert planted_ablation.names == (
         "default", "mix=additive", "mix=norm_preserving", "alpha_per=layer", "init=0.1", "init=0.9", "init=random",
         "lr=0.05", "lr=0.5", "zero_shot", "hard", "last_2", "last_99", "all_prompt_tokens", "generated", "every_step",
-    ]  # fmt: skip
-    against = {one.name: one.against for one in planted_ablation.variants}
+    )  # fmt: skip
+    against = {variant.name: variant.against for variant in planted_ablation.variants}
     assert {name for name, other in against.items() if other is None} == {"default", "zero_shot", "generated"}
     assert against["every_step"] == "generated"
+    assert set(planted_ablation.verdicts().values()) == {"too few"}  # 16 queries
 
 
 def test_variants_are_the_fits_of_their_settings(planted: LensModel, planted_ablation: FitAblation) -> None:
     settings: dict[str, dict[str, Any]] = {
-        "default": {},
-        "mix=additive": {"mix": "additive"},
-        "alpha_per=layer": {"alpha_per": "layer"},
+        "default": {}, "mix=additive": {"mix": "additive"}, "alpha_per=layer": {"alpha_per": "layer"},
         "init=random": {"init": "random"},
-        "lr=0.05": {"lr": 0.05},
-    }
-    names = [one.name for one in planted_ablation.variants]
+    }  # fmt: skip
     for name, changes in settings.items():
         fits = sl.fit_site(planted, TASKS, CONFIG.replace(**changes), template=TEMPLATE, progress=False)
+        alphas = planted_ablation.alphas[planted_ablation.names.index(name)]
         for j, task in enumerate(planted_ablation.tasks):
-            assert np.allclose(planted_ablation.alphas[names.index(name), j], fits[task].gates.values, atol=1e-4), name
+            assert np.allclose(alphas[j], fits[task].gates.values, atol=1e-4), name
 
 
 def test_the_planted_task_is_done_by_every_rule_and_start_but_not_without_injection(
@@ -78,46 +76,29 @@ def test_the_planted_task_is_done_by_every_rule_and_start_but_not_without_inject
     assert planted_ablation.share_open("hard") == planted_ablation.share_open("default") > 0
 
 
-def test_so_few_queries_allow_no_verdict(planted_ablation: FitAblation) -> None:
-    assert planted_ablation.n_queries == 16
-    assert set(planted_ablation.verdicts().values()) == {"too few"}
-
-
 def test_default_hard_and_generated_are_those_of_an_evaluation(
     demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
 ) -> None:
     options: dict[str, Any] = {"n_shots": 4, "max_queries": 20, "generated": True, "progress": False}
-    plain = sl.evaluate(demo, demo_tasks["antonym"], sl.SiteFits([fit]), **options)["antonym"]
+    evaluation = sl.evaluate(demo, demo_tasks["antonym"], sl.SiteFits([fit]), **options)["antonym"]
     for name, method in (("default", "site"), ("hard", "site_hard"), ("zero_shot", "zero_shot")):
-        assert np.array_equal(row(ablation, name, "antonym"), plain.first_token[plain.methods.index(method)])
-    assert plain.exact is not None
-    assert np.array_equal(row(ablation, "generated", "antonym"), plain.exact[plain.methods.index("site")])
-
-
-def test_all_prompt_tokens_are_injected_as_a_method_of_every_token_does_it(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
-) -> None:
-    everywhere = Method(
-        "everywhere",
-        edits=lambda model: [
-            replace(edit, column=None) for edit in sl.injection_edits(model, fit.gates, fit.embedding)
-        ],
-    )
-    asked = Queries.of(demo, zero_shot_prompts(sampled(demo_tasks["antonym"].test, 20), fit.template))
-    ((_, scores),) = score_methods(demo, asked, [everywhere])
-    assert np.array_equal(row(ablation, "all_prompt_tokens", "antonym"), scores.metrics["first_token"])
-    assert not np.array_equal(row(ablation, "all_prompt_tokens", "antonym"), row(ablation, "default", "antonym"))
+        assert np.array_equal(row(ablation, name), evaluation.first_token[evaluation.methods.index(method)])
+    assert evaluation.exact is not None
+    assert np.array_equal(row(ablation, "generated"), evaluation.exact[evaluation.methods.index("site")])
 
 
 def test_last_tokens_are_injected_as_in_each_prompt_alone(
     demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
 ) -> None:
-    asked = Queries.of(demo, zero_shot_prompts(sampled(demo_tasks["antonym"].test, 20), fit.template))
-    edits = [replace(e, column=c) for e in sl.injection_edits(demo, fit.gates, fit.embedding) for c in (-1, -2, -3)]
-    with torch.no_grad():
-        logits = [demo.forward(Batch.of([ids], pad=0, device=demo.device), edits)[0] for ids in asked.ids]
-    alone = [int(one.argmax()) in right for one, right in zip(logits, asked.accepted, strict=True)]
-    assert row(ablation, "last_3", "antonym").tolist() == alone
+    queries = Queries.of(demo, zero_shot_prompts(sampled(demo_tasks["antonym"].test, 20), fit.template))
+    edits = sl.injection_edits(demo, fit.gates, fit.embedding)
+    for name, columns in (("last_3", (-1, -2, -3)), ("all_prompt_tokens", (None,))):
+        placed = [replace(edit, column=column) for edit in edits for column in columns]
+        with torch.no_grad():
+            logits = [demo.forward(Batch.of([ids], pad=0, device=demo.device), placed)[0] for ids in queries.ids]
+        alone = [int(one.argmax()) in right for one, right in zip(logits, queries.accepted, strict=True)]
+        assert row(ablation, name).tolist() == alone, name
+    assert not np.array_equal(row(ablation, "all_prompt_tokens"), row(ablation, "default"))
 
 
 def test_more_last_tokens_than_a_prompt_has_are_all_of_them(
@@ -128,27 +109,65 @@ def test_more_last_tokens_than_a_prompt_has_are_all_of_them(
             assert np.array_equal(row(record, "last_99", task), row(record, "all_prompt_tokens", task))
 
 
-def test_generated_tokens_are_injected_at_every_step_when_asked(
+def test_generated_tokens_are_injected_at_every_step(
     demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
 ) -> None:
     queries = sampled(demo_tasks["antonym"].test, 20)
     prompts = [prompt.text for prompt in zero_shot_prompts(queries, fit.template)]
     texts = sl.generate(demo, prompts, sl.injection_edits(demo, fit.gates, fit.embedding), every_step=True)
     right = [text.strip().split("\n")[0] in query.outputs for text, query in zip(texts, queries, strict=True)]
-    assert row(ablation, "every_step", "antonym").tolist() == right
+    assert row(ablation, "every_step").tolist() == right
 
 
-def test_gates_alone_have_no_other_mixing_rule_and_a_seed_may_be_given(
-    planted: LensModel, planted_ablation: FitAblation
-) -> None:
+def test_gates_alone_have_no_other_mixing_rule_and_impossible_settings_are_refused(planted: LensModel) -> None:
     config = CONFIG.replace(embedding="zero", n_steps=2)
-    found = sl.ablate_fit(planted, TASKS["direct_u"], config, inits=[], lrs=[], template=TEMPLATE, seed=3)
-    assert not [one.name for one in found.variants if one.factor == "mix"]
-    assert (found.config.seed, planted_ablation.config.seed) == (3, 0)
-
-
-def test_what_cannot_be_ablated_is_refused(planted: LensModel) -> None:
+    ablation = sl.ablate_fit(planted, TASKS["direct_u"], config, inits=[], lrs=[], template=TEMPLATE, seed=3)
+    assert not [name for name in ablation.names if name.startswith("mix")]
+    assert ablation.config.seed == 3
     with pytest.raises(sl.InputError, match="last tokens"):
         sl.ablate_fit(planted, TASKS, CONFIG, last_k=[0])
     with pytest.raises(sl.InputError, match="init"):
         sl.ablate_fit(planted, TASKS, CONFIG, inits=[1.5])
+
+
+def test_variants_are_better_worse_or_not_told_apart() -> None:
+    record = fake_ablation(RATES)
+    assert record.verdicts() == {"up": "above", "down": "below", "same": "not found"}
+    for name in record.verdicts():
+        for task in (None, "a"):
+            difference = record.difference(name, task)
+            assert difference.low <= difference.value <= difference.high and difference.low < difference.high
+    assert set(fake_ablation(RATES, n_queries=14).verdicts().values()) == {"too few"}
+    assert fake_ablation({"default": 0.5, "up": 32 / 60}).verdicts()["up"] == "not found"
+
+
+def test_many_variants_make_a_difference_harder_to_find() -> None:
+    few, many = {"default": 0.5, "up": 0.55}, {f"same{i}": 0.5 for i in range(20)}
+    alone, crowded = (fake_ablation(rates).q_values()["up"] for rates in (few, few | many))
+    assert alone < 0.05 < crowded
+
+
+def test_each_task_counts_once_however_many_queries_it_has() -> None:
+    asked = np.ones((2, 60))
+    asked[1, 12:] = 0
+    right = np.stack([rights([0.5, 0.1], 60), rights([0.5, 0.2], 60)])  # task b: 6 and 12 of its 12 queries
+    record = fake_ablation({"default": 0, "up": 0}, right=right * asked, asked=asked)
+    assert record.mean("up").value == pytest.approx((0.5 + 1) / 2)
+    assert record.difference("up").value == pytest.approx((0 + 0.5) / 2)
+    assert record.difference("up", "b").n == 12
+    assert record.n_tasks_differing("up") == (1, 0)
+
+
+def test_tables_hold_every_variant_and_shares_of_heads() -> None:
+    alphas = np.zeros((4, 2, 6, 8))
+    alphas[1, 0, :3] = 0.7
+    record = fake_ablation(RATES, alphas=alphas)
+    table, means = record.frame(), record.means_frame().set_index("variant")
+    assert len(table) == 4 * 2
+    assert table[table.variant == "default"].difference.isna().all()
+    assert means.share_open.tolist() == means.undecided.tolist() == [0, 0.25, 0, 0]
+    assert {"accuracy", "low", "high", "difference", "q_value", "verdict"} <= set(means)
+    with pytest.raises(sl.InputError, match="compared with none"):
+        record.difference("default")
+    with pytest.raises(sl.InputError, match="unknown variant"):
+        record.accuracy("upp", "a")

@@ -1,6 +1,4 @@
-"""Content controls on the planted model: gates without the task's embedding do not carry the task."""
-
-from pathlib import Path
+"""Content controls: on the planted model gates without the task's embedding do not carry the task; planted shares."""
 
 import numpy as np
 import pytest
@@ -9,95 +7,103 @@ import site_lens as sl
 from site_lens.methods.registry import CONTENTS, MEAN_EMBEDDING, OTHER_EMBEDDING, RANDOM_EMBEDDING, ZERO_EMBEDDING
 from site_lens.models.base import LensModel
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
+from tests.fake_studies import fake_content
+from tests.fakes import ACCURACIES, fake_evaluation
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks
 
 CONFIG = sl.SiteConfig(n_prompts=20, n_shots=8)
-MIXED = ("direct_u", "direct_v", "swapped_u", "swapped_v")
+TASKS = [planted_tasks()[name] for name in ("direct_u", "direct_v", "swapped_u", "swapped_v")]
 """In an order in which the next task is of the other family."""
 
 
 @pytest.fixture(scope="module")
-def found(planted: LensModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[sl.ContentControls, sl.Run]:
-    tasks, folder = [planted_tasks()[name] for name in MIXED], tmp_path_factory.mktemp("run")
+def measured(planted: LensModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[sl.ContentControls, sl.Run]:
+    folder = tmp_path_factory.mktemp("run")
     record = sl.content_controls(
-        planted, tasks, CONFIG, folder=folder, n_eval_shots=8, template=TEMPLATE, progress=False
+        planted, TASKS, CONFIG, save_to=folder, n_eval_shots=8, template=TEMPLATE, progress=False
     )
     return record, sl.Run.load(folder)
 
 
-def test_site_carries_the_task_and_no_embedding_or_that_of_the_other_family_does_not(
-    found: tuple[sl.ContentControls, sl.Run],
+def test_site_carries_the_task_and_contents_of_no_or_another_task_do_not(
+    measured: tuple[sl.ContentControls, sl.Run],
 ) -> None:
-    record = found[0]
+    record, run = measured
     assert record.accuracy("site").value == 1
-    zero = record.accuracy("zero_shot").value
     for control in (ZERO_EMBEDDING, OTHER_EMBEDDING):
-        assert record.accuracy(control).value == zero
-        assert record.share(control).value == 0  # type: ignore[union-attr]
-
-
-def test_the_mean_of_opposite_tasks_carries_nothing(
-    planted: LensModel, found: tuple[sl.ContentControls, sl.Run]
-) -> None:
-    record, run = found
-    share = record.share(MEAN_EMBEDDING)
-    assert share is not None
-    embedding = run.controls[MEAN_EMBEDDING]["direct_u"].embedding
-    for name in CARRIERS["u"]:
-        head = sl.Head.parse(name)
-        own = run.fits["direct_u"].embedding.mean[head.layer, head.head, 0]
-        assert abs(embedding.mean[head.layer, head.head, 0]) < 0.05 * abs(own)
+        share = record.share(control)
+        assert share is not None and share.value == 0
+    # Opposite tasks cancel in the carriers of their mean.
     assert record.gain(MEAN_EMBEDDING).value < record.gain("site").value
+    mean, own = (fits["direct_u"].embedding.mean for fits in (run.controls[MEAN_EMBEDDING], run.fits))
+    for head in map(sl.Head.parse, CARRIERS["u"]):
+        assert abs(mean[head.layer, head.head, 0]) < 0.05 * abs(own[head.layer, head.head, 0])
 
 
-def test_every_control_lands_in_the_ordinary_run(found: tuple[sl.ContentControls, sl.Run]) -> None:
-    record, run = found
+def test_every_control_lands_in_the_ordinary_run(measured: tuple[sl.ContentControls, sl.Run]) -> None:
+    record, run = measured
     assert set(run.controls) == set(CONTENTS) == set(record.controls)
     assert run.evaluations is not None
-    assert sl.ContentControls.of(run.evaluations).right.sum() == record.right.sum()
-    one = run.evaluations["swapped_v"]
+    assert np.array_equal(sl.ContentControls.of(run.evaluations).right.sum((1, 2)), record.right.sum((1, 2)))
+    evaluation = run.evaluations["swapped_v"]
     for control in CONTENTS:
-        assert record.accuracy(control, "swapped_v").value == one.accuracy(control).value
-    assert record.accuracy("few_shot", "swapped_v").value == one.accuracy("8_shot").value
+        assert record.accuracy(control, "swapped_v").value == evaluation.accuracy(control).value
 
 
-def test_a_random_embedding_has_the_lengths_of_the_tasks_and_other_directions(
-    found: tuple[sl.ContentControls, sl.Run],
+def test_random_embeddings_keep_lengths_and_mean_embeddings_count_the_rows_of_all_tasks(
+    measured: tuple[sl.ContentControls, sl.Run],
 ) -> None:
-    run = found[1]
-    own = run.fits["direct_u"].embedding
-    drawn = run.controls[RANDOM_EMBEDDING]["direct_u"].embedding
+    run = measured[1]
+    own, drawn = (fits["direct_u"].embedding for fits in (run.fits, run.controls[RANDOM_EMBEDDING]))
     assert np.allclose(np.linalg.norm(drawn.mean, axis=-1), np.linalg.norm(own.mean, axis=-1), rtol=1e-4)
     assert not np.allclose(drawn.mean, own.mean)
-    assert random_embedding(own, seed=0) == drawn
-    assert random_embedding(own, seed=1) != drawn
-
-
-def test_a_mean_embedding_counts_the_rows_of_all_tasks(found: tuple[sl.ContentControls, sl.Run]) -> None:
-    every = [fit.embedding for fit in found[1].fits.values()]
-    joint = mean_embedding(every)
-    assert np.allclose(joint.mean, np.mean([one.mean for one in every], axis=0), atol=1e-6)
-    assert len(set(joint.labelled_rows)) == sum(len(one.labelled_rows) for one in every)
+    assert random_embedding(own, seed=0) == drawn != random_embedding(own, seed=1)
+    embeddings = [fit.embedding for fit in run.fits.values()]
+    joint = mean_embedding(embeddings)
+    assert np.allclose(joint.mean, np.mean([each.mean for each in embeddings], axis=0), atol=1e-6)
+    assert len(set(joint.labelled_rows)) == sum(len(each.labelled_rows) for each in embeddings)
     assert joint.n_prompts == 80
 
 
 def test_a_mean_embedding_is_that_of_all_tasks_whatever_the_group_size(planted: LensModel) -> None:
-    tasks, small = [planted_tasks()[name] for name in MIXED], CONFIG.replace(n_steps=2)
     run = sl.fit_and_evaluate(
-        planted, tasks, small, controls=[MEAN_EMBEDDING], n_eval_shots=2, template=TEMPLATE, tasks_at_once=1,
-        progress=False,
+        planted, TASKS, CONFIG.replace(n_steps=2), controls=[MEAN_EMBEDDING], n_eval_shots=2, template=TEMPLATE,
+        tasks_at_once=1, progress=False,
     )  # fmt: skip
     assert len({fit.embedding.digest for fit in run.controls[MEAN_EMBEDDING].values()}) == 1
 
 
-def test_seeds_reproduce_the_controls(planted: LensModel, tmp_path: Path) -> None:
-    tasks, small = [planted_tasks()[name] for name in MIXED[:2]], CONFIG.replace(n_steps=4)
-    options = {"template": TEMPLATE, "n_eval_shots": 2, "progress": False}
-    one, same = (sl.content_controls(planted, tasks, small, seed=3, **options) for _ in range(2))  # type: ignore[arg-type]
-    assert one == same
-    assert sl.load(sl.save(one, tmp_path / "one")) == one
+def test_a_share_is_the_gain_over_zero_shot_in_units_of_sites() -> None:
+    record = fake_content()
+    for method, value in ((ZERO_EMBEDDING, (0.2 - 0.1) / (0.9 - 0.1)), ("zero_shot", 0), ("site", 1)):
+        share = record.share(method)
+        assert share is not None and share.low < share.value < share.high
+        assert (share.value, share.n) == (pytest.approx(value, abs=0.01), 120)
 
 
-def test_one_task_alone_is_refused(planted: LensModel) -> None:
+def test_verdicts_stand_on_whole_intervals() -> None:
+    for rate, verdict in ((0.2, "less than half"), (0.8, "most of the gain"), (0.5, "not found")):
+        assert fake_content((0.1, 0.7, 0.9, rate, 0.3, 0.1, 0.1)).verdict(ZERO_EMBEDDING) == verdict
+    assert fake_content(n_queries=14).verdict(ZERO_EMBEDDING) == "too few"
+    flat = fake_content((0.9,) * 7)
+    assert flat.verdict(ZERO_EMBEDDING) == "nothing to share"
+    assert flat.frame()["share"].isna().all()
+
+
+def test_evaluations_of_tasks_of_any_size_are_read() -> None:
+    record = sl.ContentControls.of(
+        sl.Evaluations([fake_evaluation("a", n_queries=30), fake_evaluation("b", n_queries=50)])
+    )
+    assert record.controls == (ZERO_EMBEDDING,)
+    for method in ("zero_shot", "site", ZERO_EMBEDDING):
+        assert record.accuracy(method, "b").value == pytest.approx(ACCURACIES[method], abs=0.02)
+    assert (record.accuracy("site", "a").n, record.accuracy("site").n) == (30, 80)
+
+
+def test_too_little_to_compare_is_refused(planted: LensModel) -> None:
     with pytest.raises(sl.InputError, match="at least two tasks"):
-        sl.content_controls(planted, planted_tasks()["direct_u"], template=TEMPLATE)
+        sl.content_controls(planted, TASKS[0], template=TEMPLATE)
+    plain = fake_evaluation("a", {"zero_shot": 0.1, "ten_shot": 0.5, "site": 0.9})
+    for evaluations in ([plain], []):
+        with pytest.raises(sl.InputError):
+            sl.ContentControls.of(sl.Evaluations(evaluations))

@@ -1,6 +1,5 @@
 """Faithfulness curves: laws on the planted model, where it is known which heads carry a task and by how much."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from site_lens.records.hashing import seed_stream
 from site_lens.selectors.ablation import uninformed_mean
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
-from site_lens.studies.faithfulness import measure as experiment
+from site_lens.studies.faithfulness import measure as study
 from site_lens.studies.faithfulness.measure import faithfulness_curves, rank_heads
 from site_lens.studies.faithfulness.result import DIRECTIONS, LAYER_MATCHED, RANDOM, REVERSED, SITE, Faithfulness
 from site_lens.tasks.prompt_sampling import few_shot_prompts
 from tests.planted import CARRIERS, COUNTER, N_WORDS, TEMPLATE, planted_tasks
 
-Plain = Callable[[str, list[str], bool], np.ndarray]
+STREAMS = {"stream": "evaluation", "shuffle": "interchange"}
+"""Random streams of the few-shot prompts, and of their shuffled labels."""
 
 
 def balanced_tasks() -> dict[str, sl.Task]:
@@ -138,19 +138,11 @@ def test_all_heads_interchanged_is_the_prompt_with_shuffled_labels_itself(
     planted: LensModel, curves: Faithfulness
 ) -> None:
     task = balanced_tasks()["direct_u"]
-    shown = few_shot_prompts(
-        task,
-        task.test,
-        TEMPLATE,
-        n_shots=8,
-        stream=seed_stream(0, task.digest, "evaluation", 8),
-        shuffle=seed_stream(0, task.digest, "interchange", 8),
-    )
-    asked = Queries.of(planted, shown.prompts)
-    logits = planted.forward(Batch.of(asked.ids, pad=0, device=planted.device))
-    plain = logits.log_softmax(-1).gather(1, asked.targets(planted.device)[:, None]).mean()
-    place = curves.tasks.index("direct_u")
-    assert np.allclose(curves.log_prob[2, :, place, -1], float(plain), atol=1e-5)
+    streams = {name: seed_stream(0, task.digest, kind, 8) for name, kind in STREAMS.items()}
+    queries = Queries.of(planted, few_shot_prompts(task, task.test, TEMPLATE, n_shots=8, **streams).prompts)
+    logits = planted.forward(Batch.of(queries.ids, pad=0, device=planted.device))
+    log_prob = logits.log_softmax(-1).gather(1, queries.targets(planted.device)[:, None]).mean()
+    assert np.allclose(curves.log_prob[2, :, curves.tasks.index("direct_u"), -1], float(log_prob), atol=1e-5)
 
 
 def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves: Faithfulness) -> None:
@@ -165,26 +157,24 @@ def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves
 def test_an_interrupted_call_goes_on_where_it_stopped(
     planted: LensModel, fits: sl.SiteFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def curves_of(names: list[str]) -> Faithfulness:
+    def curves_of(*names: str) -> Faithfulness:
         tasks = [balanced_tasks()[name] for name in names]
-        return faithfulness_curves(
-            planted, tasks, fits, n_random=1, n_shots=8, max_queries=6, folder=tmp_path, progress=False
-        )
+        options: dict[str, Any] = {"n_random": 1, "n_shots": 8, "max_queries": 6, "progress": False}
+        return faithfulness_curves(planted, tasks, fits, checkpoint_dir=tmp_path, **options)
 
-    first = curves_of(["direct_u"])
-    asked: list[str] = []
-    real = experiment._of_task
+    first = curves_of("direct_u")
+    measured: list[str] = []
+    real = study._Curves
 
-    def watched(model: LensModel, task: sl.Task, fit: sl.SiteFit, **rest: Any) -> dict[str, np.ndarray]:
-        asked.append(task.name)
-        return real(model, task, fit, **rest)
+    def watched(model: LensModel, task: sl.Task, *rest: Any) -> Any:
+        measured.append(task.name)
+        return real(model, task, *rest)
 
-    monkeypatch.setattr(experiment, "_of_task", watched)
-    both = curves_of(["direct_u", "swapped_u"])
-    assert asked == ["swapped_u"]
+    monkeypatch.setattr(study, "_Curves", watched)
+    both = curves_of("direct_u", "swapped_u")
     assert np.array_equal(both.right[:, :, :1], first.right)
-    assert curves_of(["direct_u", "swapped_u"]) == both
-    assert asked == ["swapped_u"]
+    assert curves_of("direct_u", "swapped_u") == both
+    assert measured == ["swapped_u"]
 
 
 def test_orderings_rank_every_head_once_and_mirror_or_match_those_of_site(curves: Faithfulness) -> None:
@@ -230,24 +220,20 @@ def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: Faithfulness) -> N
     assert curves.area_difference("sufficiency", SITE, SITE).value == 0
 
 
-def test_tables_have_a_row_for_everything_and_the_record_can_be_saved(curves: Faithfulness, tmp_path: str) -> None:
-    table = curves.frame()
+def test_tables_have_a_row_for_everything(curves: Faithfulness) -> None:
+    table, summary = curves.frame(), curves.summary()
     assert len(table) == 3 * 13 * 4 * len(curves.ks)
     row = table[(table.direction == "sufficiency") & (table.ordering == RANDOM) & (table.draw == 2) & (table.k == 5)]
     drawn = [curves.draws("sufficiency", RANDOM, task)[2, 5] for task in curves.tasks]
     assert row.accuracy.tolist() == pytest.approx(drawn)
-    summary = curves.summary()
     assert len(summary) == 3 * 5 * (1 + 4)
     assert summary.spread[summary.n_draws == 1].eq(0).all()
     assert (summary.spread[summary.n_draws == 5] > 0).any()
-    assert sl.load(sl.save(curves, f"{tmp_path}/curves")) == curves
 
 
 def test_tasks_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:
-    tasks = balanced_tasks()
-    one = tasks["direct_u"]
-    short = sl.Task("direct_u", one.train, one.valid, one.test[:3], "u")
-    chosen = [short, tasks["direct_v"]]
+    whole = balanced_tasks()["direct_u"]
+    chosen = [sl.Task("direct_u", whole.train, whole.valid, whole.test[:3], "u"), balanced_tasks()["direct_v"]]
     found = faithfulness_curves(planted, chosen, fits, ks=[2], n_random=1, max_queries=5, n_shots=8, progress=False)
     assert found.ks == (0, 2, 18)
     assert found.n_queries.tolist() == [3, 5]
@@ -269,22 +255,18 @@ def test_ranks_keep_equal_scores_in_order_and_leave_out_where_no_head_is() -> No
     assert rank_heads(values, mask).tolist() == [[3, 1, 0], [0, 0, 0], [4, 5, 2]]
 
 
-def test_what_cannot_be_measured_is_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
+def test_impossible_calls_are_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
     tasks, scores = balanced_tasks(), carriers_first(planted.grid)
+    fewer = ScoresByTask(score for score in scores.values() if score.task != "swapped_v")
+    one_layer = HeadScores(
+        grid=sl.HeadGrid.full(1, 2), values=np.ones((1, 2)), selector="x", meaning="x", task="direct_u"
+    )
+    for options in ({"scores": {"site": scores}}, {"scores": {"x": fewer}}, {"ks": [19]}, {"n_random": 0}):
+        with pytest.raises(sl.InputError):
+            faithfulness_curves(planted, tasks, fits, **options)  # type: ignore[arg-type]
     with pytest.raises(sl.InputError, match="no fit of task"):
         faithfulness_curves(planted, tasks, sl.SiteFits([fits["direct_u"]]))
-    with pytest.raises(sl.InputError, match="always measured"):
-        faithfulness_curves(planted, tasks, fits, scores={"site": scores})
-    with pytest.raises(sl.InputError, match="did not score 'swapped_v'"):
-        fewer = ScoresByTask(one for one in scores.values() if one.task != "swapped_v")
-        faithfulness_curves(planted, tasks, fits, scores={"x": fewer})
-    with pytest.raises(sl.InputError, match="18 heads"):
-        faithfulness_curves(planted, tasks, fits, ks=[19])
-    with pytest.raises(sl.InputError, match="at least"):
-        faithfulness_curves(planted, tasks, fits, n_random=0)
     with pytest.raises(sl.MismatchError):
         faithfulness_curves(demo, tasks, fits)
-    small = sl.HeadGrid.full(1, 2)
-    strange = [HeadScores(grid=small, values=np.ones((1, 2)), selector="x", meaning="x", task=name) for name in tasks]
     with pytest.raises(sl.MismatchError, match="score this model's heads"):
-        faithfulness_curves(planted, tasks, fits, scores={"x": ScoresByTask(strange)})
+        faithfulness_curves(planted, tasks["direct_u"], fits, scores={"x": ScoresByTask([one_layer])})

@@ -134,8 +134,8 @@ def test_a_model_of_fewer_heads_than_are_asked_for_is_profiled_whole(
     assert found.heads == ("L0H0",)
 
 
-def test_demo_profiles_have_a_row_for_every_task_and_head_and_can_be_saved(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], demo_fits: sl.SiteFits, tmp_path: str
+def test_profiles_have_a_row_for_every_task_and_head(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], demo_fits: sl.SiteFits
 ) -> None:
     found = head_profiles(demo, demo_tasks, demo_fits, n_prompts=3, n_shots=2, progress=False)
     assert TOP <= len(found.heads) <= min(MOST, TOP * len(demo_tasks))
@@ -148,7 +148,6 @@ def test_demo_profiles_have_a_row_for_every_task_and_head_and_can_be_saved(
     assert shares.to_numpy() == pytest.approx(np.ones(len(table)), abs=1e-5)
     assert table.copying.between(-1, 1).all()
     assert (np.diff(found.promoted, axis=-1) <= 0).all()
-    assert sl.load(sl.save(found, f"{tmp_path}/profiles")) == found
 
 
 def test_a_tasks_profile_does_not_depend_on_the_other_tasks(
@@ -159,25 +158,23 @@ def test_a_tasks_profile_does_not_depend_on_the_other_tasks(
     assert np.allclose(alone.answer_gain[0], profiles.answer_gain[profiles.tasks.index("swapped_v")], atol=1e-6)
 
 
-def test_weights_that_cannot_be_read_are_said_to_be(
+def test_weights_that_cannot_be_read_leave_no_copying_score(
     planted: LensModel, fits: sl.SiteFits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(model: LensModel, heads: object) -> list[float]:
         raise sl.ModelError("W_V cannot be read: latent")
 
     monkeypatch.setattr("site_lens.studies.head_profiles.measure.copying_scores", refuse)
-    found = head_profiles(planted, planted_tasks()["direct_u"], fits, heads=["L1H1"], n_prompts=2, progress=False)
-    assert found.copying is None
-    assert found.copying_missing == "W_V cannot be read: latent"
-    assert found.frame().copying.isna().all()
+    profiles = head_profiles(planted, planted_tasks()["direct_u"], fits, heads=["L1H1"], n_prompts=2, progress=False)
+    assert (profiles.copying, profiles.copying_missing) == (None, "W_V cannot be read: latent")
+    assert profiles.frame().copying.isna().all()
 
 
-def test_what_cannot_be_profiled_is_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
+def test_impossible_calls_are_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
     tasks = planted_tasks()
-    with pytest.raises(sl.InputError, match="L9H0 is not in a grid"):
-        head_profiles(planted, tasks, fits, heads=["L9H0"])
-    with pytest.raises(sl.InputError, match="needs a head"):
-        head_profiles(planted, tasks, fits, heads=[])
+    for heads in (["L9H0"], []):
+        with pytest.raises(sl.InputError):
+            head_profiles(planted, tasks, fits, heads=heads)
     with pytest.raises(sl.InputError, match="no fit of task"):
         head_profiles(planted, tasks, sl.SiteFits([fits["direct_u"]]))
     with pytest.raises(sl.MismatchError):

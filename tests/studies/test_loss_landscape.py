@@ -1,4 +1,4 @@
-"""The landscape of the planted model: one basin, whose maps agree where heads matter and nowhere else."""
+"""Loss landscape: the planted model has one basin, whose maps agree where heads matter; verdicts on planted lines."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.studies.loss_landscape.result import PLANE
+from tests.fake_studies import fake_landscape
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks
 
 CONFIG = sl.SiteConfig(n_prompts=10, n_shots=8)
@@ -24,15 +25,12 @@ def landscape(planted: LensModel) -> sl.FitLandscape:
     return measured(planted)
 
 
-def test_all_fits_lie_in_one_basin_without_barriers(landscape: sl.FitLandscape) -> None:
+def test_all_fits_lie_in_one_basin_and_open_the_carriers(landscape: sl.FitLandscape) -> None:
     assert landscape.verdict == "one basin"
     assert landscape.barriers.max() < 0.01 * landscape.gain
     assert landscape.right[~landscape.null].all()
-
-
-def test_all_fits_open_the_carriers(landscape: sl.FitLandscape) -> None:
-    carriers = sl.HeadSet.of(landscape.model.grid, CARRIERS["u"])
-    assert carriers <= landscape.always_open()
+    assert sl.HeadSet.of(landscape.model.grid, CARRIERS["u"]) <= landscape.always_open()
+    assert landscape.losses[landscape.null].min() > landscape.losses[~landscape.null].max()
 
 
 def test_heads_that_write_nothing_stay_where_they_began(landscape: sl.FitLandscape) -> None:
@@ -46,16 +44,15 @@ def test_heads_that_write_nothing_stay_where_they_began(landscape: sl.FitLandsca
 
 
 def test_ends_of_lines_and_corners_of_the_slice_are_the_fits(landscape: sl.FitLandscape) -> None:
-    first, second = np.array(landscape.lines).T
-    assert np.allclose(landscape.profiles[:, 0], landscape.losses[first], atol=1e-5)
-    assert np.allclose(landscape.profiles[:, -1], landscape.losses[second], atol=1e-5)
+    ends = np.array(landscape.lines)
+    assert np.allclose(landscape.profiles[:, [0, -1]], landscape.losses[ends], atol=1e-5)
     zero, one = PLANE.index(0.0), PLANE.index(1.0)
-    corners = [landscape.slice[zero, zero], landscape.slice[zero, one], landscape.slice[one, zero]]
+    corners = landscape.slice[[zero, zero, one], [zero, one, zero]]
     assert np.allclose(corners, landscape.losses[list(landscape.plane)], atol=1e-5)
     assert landscape.losses[landscape.plane[0]] == landscape.losses[landscape.improved].min()
 
 
-def test_losses_are_those_of_the_same_fit_on_its_own(planted: LensModel, landscape: sl.FitLandscape) -> None:
+def test_a_fit_is_the_same_fit_on_its_own(planted: LensModel, landscape: sl.FitLandscape) -> None:
     task, own = planted_tasks()["direct_u"], landscape.fits[0]
     config = CONFIG.replace(init=own.start, lr=own.lr, n_steps=own.n_steps, seed=own.seed)
     embeddings = sl.capture_embeddings(planted, task, n_prompts=10, n_shots=8, template=TEMPLATE, progress=False)
@@ -63,31 +60,69 @@ def test_losses_are_those_of_the_same_fit_on_its_own(planted: LensModel, landsca
     assert np.abs(fit.gates.values - landscape.alphas[0]).max() < 1e-4
 
 
-def test_null_fits_do_not_learn_the_task(landscape: sl.FitLandscape) -> None:
-    null = landscape.null
-    assert landscape.losses[null].min() > landscape.losses[~null].max()
-
-
 def test_starts_and_settings_are_spread_evenly(landscape: sl.FitLandscape) -> None:
     own = [fit for fit in landscape.fits if not fit.null]
     starts = [fit.start for fit in own]
     assert starts.count("random") == 9
-    assert {starts.count(start) for start in (0.1, 0.5, 0.9)} == {3}
     assert len({fit.seed for fit in landscape.fits}) == len(landscape.fits)
     for start in (0.1, 0.5, 0.9):
-        assert len({(fit.lr, fit.n_steps) for fit in own if fit.start == start}) == 3
+        assert starts.count(start) == len({(fit.lr, fit.n_steps) for fit in own if fit.start == start}) == 3
 
 
 def test_the_same_seed_gives_the_same_landscape_and_another_one_does_not(planted: LensModel) -> None:
     small = {"n_fits": 4, "n_nulls": 0, "n_steps": (10,)}
-    one, same, other = (measured(planted, seed=seed, **small) for seed in (0, 0, 1))
-    assert one == same
-    assert one.verdict == "too few"
-    assert not np.array_equal(one.alphas, other.alphas)
+    first, same, other = (measured(planted, seed=seed, **small) for seed in (0, 0, 1))
+    assert first == same
+    assert first.verdict == "too few"
+    assert not np.array_equal(first.alphas, other.alphas)
 
 
-def test_what_cannot_be_a_landscape_is_refused(planted: LensModel) -> None:
+def test_impossible_landscapes_are_refused(planted: LensModel) -> None:
     with pytest.raises(sl.InputError, match="at least 3"):
         measured(planted, n_fits=2)
     with pytest.raises(sl.InputError, match="one task's own fit"):
         sl.fit_landscape(planted, planted_tasks()["direct_u"], CONFIG.replace(shared=True), template=TEMPLATE)
+    with pytest.raises(sl.InputError):
+        fake_landscape(lines=((0, 99), *fake_landscape().lines[1:]))
+
+
+def test_a_barrier_is_the_rise_above_the_higher_end_in_units_of_the_gain() -> None:
+    flat, hilly = fake_landscape(n_fits=16), fake_landscape(n_fits=16, bump=1.0)
+    assert np.allclose(flat.barriers, 0, atol=1e-6)
+    assert (flat.verdict, hilly.verdict) == ("one basin", "several basins")
+    assert np.allclose(hilly.barriers, hilly.profiles.max(1) - hilly.profiles[:, [0, -1]].max(1))
+    assert flat.free is not None and flat.free.n == 120 and flat.free.low < flat.free.value == 1
+    # A twentieth of the gain is no barrier, however large that is in nats.
+    assert fake_landscape(n_fits=16, bump=1.0, gain=20.0).verdict == "one basin"
+
+
+def test_too_few_fits_rows_or_lines_and_too_little_gain_are_no_verdict() -> None:
+    whole = fake_landscape()
+    worse = tuple(fit.replace(status="diverged") if i < 5 else fit for i, fit in enumerate(whole.fits))
+    for few in (
+        fake_landscape(n_fits=5),
+        fake_landscape(right=np.ones((12, 5))),
+        whole.replace(lines=whole.lines[:3], profiles=whole.profiles[:3]),
+        whole.replace(fits=worse),
+    ):
+        assert few.verdict == "too few"
+    assert fake_landscape(gain=0.05).verdict == "no gain"
+
+
+def test_agreement_is_1_with_itself_and_a_flat_map_has_no_order() -> None:
+    landscape = fake_landscape()
+    alphas = landscape.alphas.copy()
+    alphas[0], alphas[1] = alphas[3], 0.2
+    changed = landscape.replace(alphas=alphas)
+    for alike in (changed.jaccard(), changed.ranks()):
+        assert alike[0, 3] == pytest.approx(1)
+        assert np.allclose(alike, alike.T)
+    assert not changed.ranks()[1].any()
+    first, second = landscape.alphas[:2] > 0.5
+    assert landscape.jaccard()[0, 1] == pytest.approx((first & second).sum() / (first | second).sum())
+
+
+def test_tables_have_a_row_a_fit_and_a_row_a_line() -> None:
+    landscape = fake_landscape()
+    assert landscape.frame()["null"].tolist() == [False] * 10 + [True] * 2
+    assert len(landscape.lines_frame()) == 45

@@ -1,4 +1,4 @@
-"""Prompt sensitivity on the planted model, whose carriers read the same code from any prompt."""
+"""Prompt sensitivity: the planted carriers read the same code from any prompt; checks on planted numbers."""
 
 import numpy as np
 import pytest
@@ -6,129 +6,113 @@ import pytest
 import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.studies.prompt_sensitivity.measure import _noisy
-from site_lens.studies.prompt_sensitivity.result import PromptSensitivity
+from tests.fake_studies import BASE, fake_sensitivity, rights
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks
 
-NAMES = ("direct_u", "swapped_v")
+TASK = planted_tasks()["direct_u"]
 OTHER = TEMPLATE.replace(instruction="Q ")
 CONFIG = sl.SiteConfig(n_steps=60)
 
 
-def measured(model: LensModel, *, config: sl.SiteConfig = CONFIG, **options: object) -> PromptSensitivity:
-    tasks = [planted_tasks()[name] for name in NAMES]
+def measured(model: LensModel, *, config: sl.SiteConfig = CONFIG, **options: object) -> sl.PromptSensitivity:
     settings = {
         "n_prompts": (1, 5, 20), "n_shots": (2, 8), "base": (5, 8), "n_resamples": 2, "n_fit_seeds": 2,
         "template": TEMPLATE, "progress": False,
     }  # fmt: skip
-    return sl.prompt_sensitivity(model, tasks, config, **settings | options)  # type: ignore[arg-type]
+    return sl.prompt_sensitivity(model, [TASK, planted_tasks()["swapped_v"]], config, **settings | options)  # type: ignore[arg-type]
 
 
-def capture(model: LensModel, task: sl.Task, n_prompts: int, seed: int = 0) -> dict[str, sl.TaskEmbedding]:
-    return sl.capture_embeddings(
-        model, task, n_prompts=n_prompts, n_shots=8, seed=seed, template=TEMPLATE, progress=False
-    )
+def capture(model: LensModel, task: sl.Task, n_prompts: int, seed: int = 0) -> sl.TaskEmbedding:
+    options = {"n_prompts": n_prompts, "n_shots": 8, "seed": seed}
+    return sl.capture_embeddings(model, task, **options, template=TEMPLATE, progress=False)[task.name]
 
 
-def parts(found: PromptSensitivity, quantity: str, part: str, column: str) -> np.ndarray:
+def parts(record: sl.PromptSensitivity, quantity: str, part: str, column: str) -> np.ndarray:
     """(task): one column of the variance parts."""
-    table = found.variance_frame()
+    table = record.variance_frame()
     return table[(table["quantity"] == quantity) & (table["part"] == part)][column].to_numpy(dtype=float)
 
 
+def answers(record: sl.PromptSensitivity, **options: float) -> dict[str, str]:
+    return {check.claim: check.answer for check in record.checks(**options)}
+
+
 @pytest.fixture(scope="module")
-def found(planted: LensModel) -> PromptSensitivity:
+def record(planted: LensModel) -> sl.PromptSensitivity:
     return measured(planted, templates=[OTHER], label_noise=[1.0])
 
 
-def test_one_prompt_holds_the_code_that_many_do(planted: LensModel) -> None:
-    task = planted_tasks()["direct_u"]
-    one, many = (capture(planted, task, m)["direct_u"] for m in (1, 20))
-    for name in CARRIERS["u"]:
-        head = sl.Head.parse(name)
-        code = [each.mean[head.layer, head.head, 0] for each in (one, many)]
-        assert code[0] == pytest.approx(code[1], rel=0.02)
-        assert many.spread[head.layer, head.head, 0] < 0.05 * abs(code[1])
-
-
-def test_more_prompts_change_no_answer(found: PromptSensitivity) -> None:
-    for one in (*found.along("n_prompts"), *found.along("n_shots")):
-        assert found.accuracy(one).value == 1
-    answers = {check.claim: check.answer for check in found.checks()}
-    assert answers["M=1 does as well as M=20"] == "too few"  # as there are fewer than 30 queries
+def test_one_prompt_holds_the_code_that_many_do_and_label_noise_weakens_it(planted: LensModel) -> None:
+    single, many, noisy = (
+        capture(planted, TASK, 1),
+        capture(planted, TASK, 20),
+        capture(planted, _noisy(TASK, 1, 0), 20),
+    )
+    for head in map(sl.Head.parse, CARRIERS["u"]):
+        code = many.mean[head.layer, head.head, 0]
+        assert single.mean[head.layer, head.head, 0] == pytest.approx(code, rel=0.02)
+        assert many.spread[head.layer, head.head, 0] < 0.05 * abs(code)
+        assert abs(noisy.mean[head.layer, head.head, 0]) < 0.7 * abs(code)
 
 
 def test_label_noise_permutes_answers_of_a_share_of_train_and_nothing_else() -> None:
-    task = planted_tasks()["direct_u"]
-    noisy = _noisy(task, 0.5, seed=0)
-    assert [row.input for row in noisy.train] == [row.input for row in task.train]
-    assert sorted(row.output for row in noisy.train) == sorted(row.output for row in task.train)
-    assert 0 < sum(one != other for one, other in zip(noisy.train, task.train, strict=True)) <= len(task.train) / 2
-    assert (noisy.valid, noisy.test) == (task.valid, task.test)
+    noisy = _noisy(TASK, 0.5, seed=0)
+    assert [row.input for row in noisy.train] == [row.input for row in TASK.train]
+    assert sorted(row.output for row in noisy.train) == sorted(row.output for row in TASK.train)
+    assert 0 < sum(row != other for row, other in zip(noisy.train, TASK.train, strict=True)) <= len(TASK.train) / 2
+    assert (noisy.valid, noisy.test) == (TASK.valid, TASK.test)
 
 
-def test_label_noise_weakens_the_code(planted: LensModel) -> None:
-    task, head = planted_tasks()["direct_u"], sl.Head.parse(CARRIERS["u"][0])
-    code = [
-        capture(planted, _noisy(task, share, seed=0), 20)["direct_u"].mean[head.layer, head.head, 0] for share in (0, 1)
-    ]
-    assert abs(code[1]) < 0.7 * abs(code[0])
-
-
-def test_embeddings_of_more_prompts_vary_less(found: PromptSensitivity) -> None:
-    places = [found.conditions.index(one) for one in found.along("n_prompts")]
-    variances = found.embedding_variance[:, places].mean(0)
+def test_more_prompts_change_no_answer_and_make_embeddings_vary_less(record: sl.PromptSensitivity) -> None:
+    for condition in (*record.along("n_prompts"), *record.along("n_shots")):
+        assert record.accuracy(condition).value == 1
+    assert answers(record)["M=1 does as well as M=20"] == "too few"  # as there are fewer than 30 queries
+    places = [record.conditions.index(condition) for condition in record.along("n_prompts")]
+    variances = record.embedding_variance[:, places].mean(0)
     assert variances[0] > variances[1] > variances[2] > 0
-
-
-def test_a_draw_is_the_fit_with_the_embedding_of_that_seed(planted: LensModel, found: PromptSensitivity) -> None:
-    task = planted_tasks()["direct_u"]
-    one = found.along("n_prompts")[0]
-    fits = sl.fit_site(planted, task, CONFIG, embeddings=capture(planted, task, 1, seed=1), progress=False)
-    alphas = found.alphas[0, found.conditions.index(one), 1]
-    assert np.abs(fits["direct_u"].gates.values - alphas).max() < 1e-4
-    plain = sl.evaluate(planted, task, fits, n_shots=8, progress=False)["direct_u"]
-    assert np.array_equal(found.right[0, found.conditions.index(one), 1], plain.first_token[2])
-    assert np.array_equal(found.references[:, 0], plain.first_token[:2])
-
-
-def test_where_all_prompts_and_queries_say_the_same_nothing_varies(found: PromptSensitivity) -> None:
-    assert np.array_equal(found.crossed_alphas[:, :, 0], found.alphas[:, 0])
-    assert np.array_equal(found.crossed_right[:, :, 0], found.right[:, 0])
-    for part in ("prompt draw", "fit seed", "rest"):
-        assert parts(found, "alphas", part, "variance").max() < 1e-6
-        assert parts(found, "accuracy", part, "variance").max() == 0
-
-
-def test_random_starts_are_the_fit_seeds_part_of_the_variance(planted: LensModel) -> None:
-    config = CONFIG.replace(init="random", n_steps=5)
-    found = measured(planted, config=config, n_prompts=(5,), n_shots=(8,), n_fit_seeds=3)
-    assert parts(found, "alphas", "fit seed", "share").min() > 0.99
-    assert parts(found, "alphas", "fit seed", "variance").min() > 0.01
-
-
-def test_another_template_is_one_more_condition(found: PromptSensitivity) -> None:
-    base, other = found.along("template")
+    base, other = record.along("template")
     assert (base.template, other.template) == (TEMPLATE, OTHER)
-    assert len(found.conditions) == 1 + 2 + 1 + 1 + 1
+    assert len(record.conditions) == 1 + 2 + 1 + 1 + 1
 
 
-def test_seeds_reproduce_and_a_record_comes_back(planted: LensModel, tmp_path: str) -> None:
-    small = {"n_prompts": (1,), "n_shots": (2,), "base": (1, 2), "config": CONFIG.replace(init="random", n_steps=5)}
-    one, same, other = (measured(planted, seed=seed, **small) for seed in (0, 0, 5))  # type: ignore[arg-type]
-    assert one == same
-    assert not np.array_equal(one.alphas, other.alphas)
-    assert sl.load(sl.save(one, f"{tmp_path}/one")) == one
+def test_a_draw_is_the_fit_with_the_embedding_of_that_seed(planted: LensModel, record: sl.PromptSensitivity) -> None:
+    c = record.conditions.index(record.along("n_prompts")[0])
+    embeddings = {TASK.name: capture(planted, TASK, 1, seed=1)}
+    fits = sl.fit_site(planted, TASK, CONFIG, embeddings=embeddings, progress=False)
+    assert np.abs(fits["direct_u"].gates.values - record.alphas[0, c, 1]).max() < 1e-4
+    evaluation = sl.evaluate(planted, TASK, fits, n_shots=8, progress=False)["direct_u"]
+    assert np.array_equal(record.right[0, c, 1], evaluation.first_token[2])
+    assert np.array_equal(record.references[:, 0], evaluation.first_token[:2])
 
 
-def test_tasks_of_different_size_are_padded(planted: LensModel) -> None:
-    tasks = planted_tasks()
-    short = sl.Task("short", tasks["direct_u"].train, tasks["direct_u"].valid, tasks["direct_u"].test[:3])
-    found = sl.prompt_sensitivity(
-        planted, [short, tasks["direct_v"]], sl.SiteConfig(n_steps=2), n_prompts=(1,), n_shots=(2,), base=(1, 2),
-        n_resamples=2, n_fit_seeds=2, template=TEMPLATE, progress=False,
-    )  # fmt: skip
-    assert found.asked.sum(1).tolist() == [3, 8]
-    assert not found.right[0, :, :, 3:].any()
+def test_nothing_varies_where_all_prompts_say_the_same_but_random_starts_do(
+    planted: LensModel, record: sl.PromptSensitivity
+) -> None:
+    assert np.array_equal(record.crossed_alphas[:, :, 0], record.alphas[:, 0])
+    assert np.array_equal(record.crossed_right[:, :, 0], record.right[:, 0])
+    for part in ("prompt draw", "fit seed", "rest"):
+        assert parts(record, "alphas", part, "variance").max() < 1e-6
+        assert parts(record, "accuracy", part, "variance").max() == 0
+    config = CONFIG.replace(init="random", n_steps=5)
+    random = measured(planted, config=config, n_prompts=(5,), n_shots=(8,), n_fit_seeds=3)
+    assert parts(random, "alphas", "fit seed", "share").min() > 0.99
+    assert parts(random, "alphas", "fit seed", "variance").min() > 0.01
+
+
+def test_seeds_reproduce_and_tasks_of_different_size_are_padded(planted: LensModel) -> None:
+    short = sl.Task("short", TASK.train, TASK.valid, TASK.test[:3])
+
+    def small(seed: int) -> sl.PromptSensitivity:
+        return sl.prompt_sensitivity(
+            planted, [short, planted_tasks()["direct_v"]], CONFIG.replace(init="random", n_steps=2), n_prompts=(1,),
+            n_shots=(2,), base=(1, 2), n_resamples=2, n_fit_seeds=2, template=TEMPLATE, seed=seed, progress=False,
+        )  # fmt: skip
+
+    record = small(0)
+    assert record == small(0)
+    assert not np.array_equal(record.alphas, small(5).alphas)
+    assert record.n_queries.tolist() == [3, 8]
+    assert not record.right[0, :, :, 3:].any()
 
 
 def test_too_few_resamples_or_rows_are_refused(planted: LensModel) -> None:
@@ -136,3 +120,63 @@ def test_too_few_resamples_or_rows_are_refused(planted: LensModel) -> None:
         measured(planted, n_resamples=1)
     with pytest.raises(sl.InputError, match="too few for 40-shot prompts"):
         measured(planted, n_shots=(40,))
+
+
+def test_checks_answer_where_test_and_interval_do() -> None:
+    found = answers(fake_sensitivity())
+    assert (found["M=10 does as well as M=50"], found["M=1 does as well as M=50"]) == ("yes", "no")
+    assert (found["N=1 does as well as N=10"], found["M=1 is above few-shot prompting"]) == ("yes", "yes")
+    assert answers(fake_sensitivity((0.8, 0.2, 0.8, 0.8)))["M=1 is above few-shot prompting"] == "no"
+    assert answers(fake_sensitivity(n_queries=10))["M=10 does as well as M=50"] == "too few"
+    assert answers(fake_sensitivity(n_queries=15), tolerance=0.3)["M=10 does as well as M=50"] == "yes"
+
+
+def test_saturation_begins_at_the_smallest_number_from_which_on_all_do_as_well() -> None:
+    for second, reached in ((0.6, 10), (0.8, 1)):
+        assert fake_sensitivity((0.8, second, 0.8, 0.8)).saturates_from("n_prompts") == reached
+    assert fake_sensitivity((0.6, 0.8, 0.8, 0.8)).saturates_from("n_prompts") is None
+
+
+def test_a_few_queries_that_differ_do_not_hide_how_few_there_are() -> None:
+    whole = fake_sensitivity(n_queries=40)
+    right = whole.right.copy()
+    right[0, 1], right[:, 1:] = right[0, 0], right[:, :1]
+    right[0, 1, 0, 0] = 0  # one answer in 240 is lost
+    (check,) = [check for check in whole.replace(right=right).checks() if check.claim.startswith("M=1 does")]
+    assert (check.high > 0.02, check.answer) == (True, "not found")
+
+
+def test_templates_and_label_noise_are_compared_with_the_base() -> None:
+    whole = fake_sensitivity()
+    noisy, other = BASE.replace(label_noise=0.5), BASE.replace(template=sl.PromptTemplate(input_prefix=""))
+    conditions = (*whole.conditions[:2], noisy, other)
+    found = answers(whole.replace(conditions=conditions, right=fake_sensitivity((0.8, 0.8, 0.3, 0.8)).right))
+    assert found[f"{noisy} does as well as {BASE}"] == "no"
+    assert found[f"{other} does as well as {BASE}"] == "yes"
+
+
+def test_variances_are_split_into_parts_and_tasks_that_vary_most_come_first() -> None:
+    whole = fake_sensitivity()
+    crossed = whole.crossed_right.copy()
+    crossed[1] = rights([[0.2, 0.2], [0.5, 0.5], [0.9, 0.9]], 200)
+    changed = whole.replace(crossed_right=crossed)
+    table = changed.frame()
+    assert table["task"].tolist() == ["b"] * 4 + ["a"] * 4
+    variance = changed.variance_frame().set_index(["task", "quantity", "part"])["variance"]
+    assert variance["b", "accuracy", "prompt draw"] == pytest.approx(np.var([0.2, 0.5, 0.9], ddof=1), rel=1e-4)
+    assert variance["b", "accuracy", "fit seed"] == variance["b", "accuracy", "rest"] == pytest.approx(0, abs=1e-9)
+    shares = whole.variance_frame().groupby(["task", "quantity"])["share"].sum()
+    assert np.allclose(shares[:, "accuracy"], 1) and np.allclose(shares[:, "alphas"], 0)
+
+
+def test_queries_that_a_task_lacks_do_not_count_and_strange_conditions_are_refused() -> None:
+    whole = fake_sensitivity()
+    asked = whole.asked.copy()
+    asked[0, 100:] = 0
+    short = whole.replace(asked=asked)
+    assert short.accuracy(BASE, "a").value == 1
+    assert short.accuracy(BASE).n == 300
+    with pytest.raises(sl.InputError, match="one setting"):
+        whole.replace(conditions=(*whole.conditions[:3], BASE.replace(n_shots=1, n_prompts=1)))
+    with pytest.raises(sl.InputError, match="no runs under"):
+        whole.accuracy(BASE.replace(n_shots=7))

@@ -1,11 +1,12 @@
-"""Two tasks at once: laws on the planted model, where it is known which tasks share their heads."""
+"""Two tasks at once: laws on the planted model, where it is known which tasks share their heads; planted verdicts."""
 
 import numpy as np
 import pytest
 
 import site_lens as sl
 from site_lens.models.base import LensModel
-from site_lens.studies.task_arithmetic.result import TaskArithmetic
+from site_lens.studies.task_arithmetic.result import KINDS, REFERENCES, TaskArithmetic
+from tests.fake_studies import fake_arithmetic
 from tests.planted import TEMPLATE, planted_tasks
 
 TASKS = planted_tasks()
@@ -31,14 +32,14 @@ def test_tasks_with_disjoint_heads_are_both_done_by_the_union_at_any_weight(apar
     assert not first & second
     for weight in apart.weights:
         for task in apart.tasks:
-            assert apart.accuracy("union", weight, task).value == 1
-            assert apart.reference("zero_shot", task).value < 1
+            assert apart.accuracy("union", weight, task).value == 1 > apart.reference("zero_shot", task).value
+    assert set(apart.frame().verdict) == {"too few"}  # 8 queries each
 
 
 def test_tasks_that_share_their_heads_take_turns(together: TaskArithmetic) -> None:
     first, second = together.heads()
     assert first & second
-    for kind in ("union", "embeddings", "alphas_and_embeddings"):
+    for kind in KINDS:
         for weight, done in ((0, "direct_u"), (1, "swapped_u")):
             for task in together.tasks:
                 # The embedding of the one swaps every answer of the other.
@@ -48,14 +49,13 @@ def test_tasks_that_share_their_heads_take_turns(together: TaskArithmetic) -> No
 def test_at_the_ends_mixed_alphas_and_embeddings_are_the_own_fits(
     planted: LensModel, fits: sl.SiteFits, apart: TaskArithmetic
 ) -> None:
-    for task, weight in (("direct_u", 0.0), ("swapped_v", 1.0)):
+    for j, (task, weight) in enumerate((("direct_u", 0.0), ("swapped_v", 1.0))):
         own = sl.evaluate(planted, TASKS[task], fits, n_shots=8, progress=False)[task]
-        j, place = apart.tasks.index(task), apart.weights.index(weight)
-        assert np.array_equal(apart.right[2, place, j], own.first_token[own.methods.index("site")])
-        assert np.allclose(apart.log_prob[2, place, j], own.log_prob[own.methods.index("site")], atol=1e-5)
-        for name, method in (("zero_shot", "zero_shot"), ("own", "site"), ("own_hard", "site_hard")):
-            reference = apart.references[("zero_shot", "own", "own_hard").index(name), j]
-            assert np.array_equal(reference, own.first_token[own.methods.index(method)])
+        site, place = own.methods.index("site"), apart.weights.index(weight)
+        assert np.array_equal(apart.right[2, place, j], own.first_token[site])
+        assert np.allclose(apart.log_prob[2, place, j], own.log_prob[site], atol=1e-5)
+        methods = [own.methods.index(name) for name in ("zero_shot", "site", "site_hard")]
+        assert np.array_equal(apart.references[:, j], own.first_token[methods])
 
 
 def test_tasks_in_the_other_order_under_the_other_weight_answer_alike(
@@ -65,30 +65,48 @@ def test_tasks_in_the_other_order_under_the_other_weight_answer_alike(
     assert np.allclose(turned.log_prob[:, ::-1, ::-1], together.log_prob, atol=1e-4)
 
 
-def test_so_few_queries_allow_no_verdict(apart: TaskArithmetic) -> None:
-    assert apart.asked.sum(1).tolist() == [8, 8]
-    assert set(apart.frame().verdict) == {"too few"}
-
-
 def test_tasks_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:
-    long = TASKS["direct_u"]
-    short = sl.Task("direct_u", long.train, long.valid, long.test[:3], "u")
-    found = sl.combine_tasks(planted, short, TASKS["swapped_v"], fits, weights=[0.5])
-    assert found.asked.sum(1).tolist() == [3, 8]
-    assert found.accuracy("union", 0.5, "direct_u").n == 3
-    assert not found.right[:, :, 0, 3:].any()
+    whole = TASKS["direct_u"]
+    short = sl.Task("direct_u", whole.train, whole.valid, whole.test[:3], "u")
+    combination = sl.combine_tasks(planted, short, TASKS["swapped_v"], fits, weights=[0.5])
+    assert combination.n_queries.tolist() == [3, 8]
+    assert combination.accuracy("union", 0.5, "direct_u").n == 3
+    assert not combination.right[:, :, 0, 3:].any()
 
 
-def test_what_cannot_be_combined_is_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
+def test_impossible_combinations_are_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
     direct, swapped = TASKS["direct_u"], TASKS["swapped_u"]
+    added = fits["swapped_u"].replace(config=fits["swapped_u"].config.replace(mix="additive"))
     with pytest.raises(sl.InputError, match="two different tasks"):
         sl.combine_tasks(planted, direct, direct, fits)
-    with pytest.raises(sl.InputError, match="no fit of task"):
-        sl.combine_tasks(planted, direct, swapped, sl.SiteFits([fits["direct_u"]]))
     with pytest.raises(sl.InputError, match=r"lie in \[0, 1\]"):
         sl.combine_tasks(planted, direct, swapped, fits, weights=[0, 2])
-    added = fits["swapped_u"].replace(config=fits["swapped_u"].config.replace(mix="additive"))
-    with pytest.raises(sl.InputError, match="one mixing rule"):
-        sl.combine_tasks(planted, direct, swapped, sl.SiteFits([fits["direct_u"], added]))
+    for chosen in ([fits["direct_u"]], [fits["direct_u"], added]):
+        with pytest.raises(sl.InputError):
+            sl.combine_tasks(planted, direct, swapped, sl.SiteFits(chosen))
     with pytest.raises(sl.MismatchError):
         sl.combine_tasks(demo, direct, swapped, fits)
+
+
+def test_a_verdict_says_which_tasks_keep_their_gain() -> None:
+    combination = fake_arithmetic([0.95, 0.95, 0.1, 0.1], [0.1, 0.95, 0.95, 0.1], weights=[0, 0.2, 0.8, 1])
+    verdicts = [combination.verdict("union", weight) for weight in combination.weights]
+    assert verdicts == ["only the first", "both", "only the second", "neither"]
+    assert fake_arithmetic([0.74], [0.95], weights=[0.5]).verdict("union", 0.5) == "not found"
+    few = fake_arithmetic([0.9], [0.9], weights=[0], n_queries=29)
+    flat = fake_arithmetic([0.9], [0.9], weights=[0], references=(0.85, 0.9, 0.9))
+    assert few.verdict("union", 0) == flat.verdict("union", 0) == "too few"
+
+
+def test_differences_are_paired_and_a_table_has_every_cell() -> None:
+    combination = fake_arithmetic([0.5], [0.3], weights=[0])
+    assert combination.difference("union", 0, "a").value == pytest.approx(-0.4)
+    assert combination.difference("union", 0, "b", over="zero_shot").value == pytest.approx(0.2)
+    table = combination.frame()
+    assert len(table) == 3 * 2
+    assert {"accuracy", "low", "high", "difference_low", "log_prob", "verdict", *REFERENCES} <= set(table)
+    for wrong in (("union", 0.3, "a"), ("union", 0, "c"), ("all", 0, "a")):
+        with pytest.raises(sl.InputError):
+            combination.accuracy(*wrong)  # type: ignore[arg-type]
+    with pytest.raises(sl.InputError, match="rising weights"):
+        fake_arithmetic([0.9, 0.9], [0.9, 0.9], weights=[0.5, 0.5])

@@ -1,124 +1,148 @@
-"""Transfer between tasks: laws on the planted model, where it is known which tasks share their heads."""
+"""Transfer: laws on the planted model, where it is known which tasks share their heads; verdicts on planted numbers."""
 
 import numpy as np
 import pytest
 
 import site_lens as sl
 from site_lens.models.base import LensModel
-from site_lens.studies.transfer.measure import transfer_matrix
 from site_lens.studies.transfer.result import KINDS, NULLS, TransferMatrix
+from tests.fakes import GRID, fake_transfer
 from tests.planted import TEMPLATE, planted_tasks
+
+TASKS = planted_tasks()
+OPTIONS = {"n_shots": 8, "progress": False}
 
 
 @pytest.fixture(scope="module")
 def fits(planted: LensModel) -> sl.SiteFits:
-    config = sl.SiteConfig(n_prompts=20, n_shots=8)
-    return sl.fit_site(planted, planted_tasks(), config, template=TEMPLATE, progress=False)
+    return sl.fit_site(planted, TASKS, sl.SiteConfig(n_prompts=20, n_shots=8), template=TEMPLATE, progress=False)
 
 
 @pytest.fixture(scope="module")
 def matrix(planted: LensModel, fits: sl.SiteFits) -> TransferMatrix:
-    return transfer_matrix(planted, planted_tasks(), fits, hard=True, n_shots=8, progress=False)
+    return sl.transfer_matrix(planted, TASKS, fits, hard=True, **OPTIONS)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def soft(planted: LensModel, fits: sl.SiteFits) -> TransferMatrix:
-    return transfer_matrix(planted, planted_tasks(), fits, n_shots=8, progress=False)
+    return sl.transfer_matrix(planted, TASKS, fits, **OPTIONS)  # type: ignore[arg-type]
 
 
-def test_alphas_of_a_task_with_the_same_heads_transfer(matrix: TransferMatrix) -> None:
-    for family in "uv":
+def test_alphas_transfer_where_heads_are_shared_and_the_embedding_says_which_task_is_done(
+    matrix: TransferMatrix,
+) -> None:
+    zero = dict(zip(matrix.tasks, matrix.reference("zero_shot"), strict=True))
+    for family, other in ("uv", "vu"):
         for source, target in ((f"direct_{family}", f"swapped_{family}"), (f"swapped_{family}", f"direct_{family}")):
             assert matrix.cell("alphas", source, target).value == 1
-
-
-def test_alphas_of_a_task_with_disjoint_heads_collapse_to_zero_shot(matrix: TransferMatrix) -> None:
-    zero, index = matrix.reference("zero_shot"), {task: i for i, task in enumerate(matrix.tasks)}
-    for source in ("direct_u", "swapped_u"):
-        for target in ("direct_v", "swapped_v"):
-            assert matrix.cell("alphas", source, target).value == zero[index[target]]
-            assert matrix.cell("alphas", target, source).value == zero[index[source]]
+            # The embedding of the swapped task under the direct task's alphas swaps every answer.
+            assert matrix.cell("embedding", source, target).value == 0
+            # Disjoint heads leave the target at zero-shot.
+            disjoint = f"direct_{other}"
+            assert matrix.cell("alphas", source, disjoint).value == zero[disjoint]
 
 
 def test_soft_alphas_that_never_left_the_middle_carry_half_of_any_embedding(
     soft: TransferMatrix, matrix: TransferMatrix
 ) -> None:
     source, target = soft.tasks.index("direct_u"), soft.tasks.index("direct_v")
-    certain = [one.log_prob[0, source, target].mean() for one in (matrix, soft)]
-    own = soft.log_prob[0, target, target].mean()
-    assert certain[0] < certain[1] - 0.2 < own - 0.2
+    hard_cell, soft_cell = (one.log_prob[0, source, target].mean() for one in (matrix, soft))
+    assert hard_cell < soft_cell - 0.2 < soft.log_prob[0, target, target].mean() - 0.2
 
 
-def test_the_embedding_says_which_task_is_done(matrix: TransferMatrix) -> None:
-    for family in "uv":
-        # The embedding of the swapped task under the direct task's alphas swaps every answer.
-        assert matrix.cell("embedding", f"swapped_{family}", f"direct_{family}").value == 0
-        assert matrix.cell("embedding", f"direct_{family}", f"swapped_{family}").value == 0
-
-
-def test_a_task_on_itself_is_its_own_fit_in_every_kind(matrix: TransferMatrix) -> None:
+def test_a_task_on_itself_is_its_own_fit_and_nulls_do_not_carry_it(matrix: TransferMatrix) -> None:
+    assert (matrix.reference("own") == 1).all()
     for kind in KINDS:
         assert np.array_equal(np.diagonal(matrix.accuracies(kind)), matrix.reference("own"))
         assert np.allclose(np.diagonal(matrix.normalised(kind)), 1)
+    for null in NULLS:
+        assert matrix.reference(null).mean() < 0.9, null
 
 
 def test_cells_equal_an_evaluation_of_the_swapped_fit(
     planted: LensModel, fits: sl.SiteFits, soft: TransferMatrix
 ) -> None:
-    tasks = planted_tasks()
     swapped = fits["direct_u"].replace(embedding=fits["swapped_v"].embedding)
-    plain = sl.evaluate(planted, tasks["direct_u"], sl.SiteFits([swapped]), n_shots=8, progress=False)["direct_u"]
-    row = soft.right[1, soft.tasks.index("swapped_v"), soft.tasks.index("direct_u")]
-    assert np.array_equal(row, plain.first_token[plain.methods.index("site")])
-    assert np.array_equal(soft.references[0, 0], plain.first_token[0])
-    assert np.array_equal(soft.references[1, 0], plain.first_token[1])
-
-
-def test_nulls_do_not_carry_the_task(matrix: TransferMatrix) -> None:
-    own = matrix.reference("own")
-    assert (own == 1).all()
-    for null in NULLS:
-        assert matrix.reference(null).mean() < 0.9
+    evaluation = sl.evaluate(planted, TASKS["direct_u"], sl.SiteFits([swapped]), **OPTIONS)["direct_u"]  # type: ignore[arg-type]
+    cell = soft.right[1, soft.tasks.index("swapped_v"), soft.tasks.index("direct_u")]
+    assert np.array_equal(cell, evaluation.first_token[evaluation.methods.index("site")])
+    assert np.array_equal(soft.references[:2, 0], evaluation.first_token[:2])
 
 
 def test_targets_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:
-    tasks = planted_tasks()
-    short = sl.Task("direct_u", tasks["direct_u"].train, tasks["direct_u"].valid, tasks["direct_u"].test[:3], "u")
-    chosen = {"direct_u": short, "swapped_u": tasks["swapped_u"]}
-    found = transfer_matrix(planted, chosen, fits, n_shots=8, progress=False)
-    assert found.n_queries.tolist() == [3, 8]
-    assert found.cell("both", "swapped_u", "direct_u").n == 3
-    assert not found.right[:, :, 0, 3:].any()
+    whole = TASKS["direct_u"]
+    short = sl.Task("direct_u", whole.train, whole.valid, whole.test[:3], "u")
+    matrix = sl.transfer_matrix(planted, [short, TASKS["swapped_u"]], fits, **OPTIONS)  # type: ignore[arg-type]
+    assert matrix.n_queries.tolist() == [3, 8]
+    assert matrix.cell("both", "swapped_u", "direct_u").n == 3
+    assert not matrix.right[:, :, 0, 3:].any()
 
 
-def test_a_table_has_a_row_for_every_cell_and_can_be_saved(matrix: TransferMatrix, tmp_path: str) -> None:
-    table = matrix.frame()
-    assert len(table) == 3 * 4 * 4
-    assert set(table.columns) >= {"kind", "source", "target", "accuracy", "normalised", "zero_shot", "few_shot", "n"}
-    path = sl.save(matrix, f"{tmp_path}/transfer")
-    assert sl.load(path) == matrix
-
-
-def test_what_cannot_be_measured_is_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
-    tasks = planted_tasks()
+def test_impossible_calls_are_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
     with pytest.raises(sl.InputError, match="at least two tasks"):
-        transfer_matrix(planted, tasks["direct_u"], fits)
+        sl.transfer_matrix(planted, TASKS["direct_u"], fits)
     with pytest.raises(sl.InputError, match="no fit of task"):
-        transfer_matrix(planted, tasks, sl.SiteFits([fits["direct_u"]]))
+        sl.transfer_matrix(planted, TASKS, sl.SiteFits([fits["direct_u"]]))
     with pytest.raises(sl.MismatchError):
-        transfer_matrix(demo, tasks, fits)
+        sl.transfer_matrix(demo, TASKS, fits)
 
 
-def test_a_target_that_gains_nothing_has_no_normalised_score(matrix: TransferMatrix) -> None:
+def test_a_target_that_gains_nothing_has_no_normalised_score() -> None:
+    matrix = fake_transfer()
     references = matrix.references.copy()
-    references[0, 0] = references[2, 0]  # direct_u is done without any fit
-    flat = matrix.replace(references=references).normalised("both")
-    assert np.isnan(flat[:, 0]).all()
-    assert np.isfinite(flat[:, 1:]).all()
+    references[0, 0] = references[2, 0]
+    scores = matrix.replace(references=references).normalised("alphas")
+    assert np.isnan(scores[:, 0]).all() and np.isfinite(scores[:, 1:]).all()
 
 
-def test_fits_of_other_rows_leave_a_note(planted: LensModel, fits: sl.SiteFits) -> None:
-    tasks = planted_tasks()
-    resplit = sl.Task("direct_u", tasks["direct_u"].test, tasks["direct_u"].valid, tasks["direct_u"].train, "u")
-    found = transfer_matrix(planted, [resplit, tasks["swapped_u"]], fits, n_shots=4, progress=False)
-    assert any("other rows" in note for note in found.notes)
+def test_a_table_has_a_row_for_every_cell() -> None:
+    matrix = fake_transfer(rates={"both": np.arange(25).reshape(5, 5) / 25})
+    table = matrix.frame().set_index(["kind", "source", "target"])
+    assert len(table) == 3 * 5 * 5
+    row, cell = table.loc["both", "d", "b"], matrix.cell("both", "d", "b")
+    assert (row.accuracy, row.low, row.high, row.n) == (cell.value, cell.low, cell.high, cell.n)
+    assert row.normalised == pytest.approx(matrix.normalised("both")[3, 1])
+    assert row.own == pytest.approx(0.9)
+
+
+def test_differences_are_paired_with_references_and_other_sources() -> None:
+    matrix = fake_transfer(rates={"alphas": np.full((5, 5), 0.5)})
+    assert matrix.difference("alphas", "a", "b").value == pytest.approx(-0.4)
+    assert matrix.difference("alphas", "a", "b", over="c").value == 0
+    with pytest.raises(sl.InputError, match="unknown task"):
+        matrix.cell("alphas", "a", "z")
+
+
+def test_verdicts_stand_on_the_whole_interval_and_on_the_null() -> None:
+    def verdict(kind: str = "alphas", **options: object) -> str:
+        summary = sl.summarize_transfer(fake_transfer("abcdefgh", **options))  # type: ignore[arg-type]
+        return summary.of(kind).verdict  # type: ignore[arg-type]
+
+    rates = {"alphas": np.full((8, 8), 0.85), "embedding": np.full((8, 8), 0.1), "both": np.full((8, 8), 0.5)}
+    assert [verdict(kind, rates=rates) for kind in KINDS] == ["transfers", "does not transfer", "partly"]
+    assert verdict(rates={"alphas": np.tile([0.9] * 7 + [0.2], (8, 1))}) == "partly"
+    assert verdict(rates=rates, null=0.85) == "not found"
+    assert verdict(references=(0.85, 0.6, 0.9)) == "too few"
+    assert {kind.verdict for kind in sl.summarize_transfer(fake_transfer("abcde")).kinds} == {"too few"}
+    mean = sl.summarize_transfer(fake_transfer("abcdefgh", rates=rates)).of("alphas").mean
+    assert mean is not None and mean.value == pytest.approx(0.75 / 0.8)
+
+
+def test_transfer_along_shared_heads_is_found() -> None:
+    alphas = np.zeros((6, *GRID.shape))
+    alphas[:3, 1, :4], alphas[3:, 4, :4] = 1, 1
+    shared = np.kron(np.eye(2), np.ones((3, 3)))
+    matrix = fake_transfer("abcdef", rates={"alphas": 0.1 + 0.7 * shared}, alphas=alphas, families="xxxyyy")
+    summary = sl.summarize_transfer(matrix).of("alphas")
+    assert summary.overlap_correlation == pytest.approx(1)
+    assert summary.overlap_p == pytest.approx(72 / 720)
+    assert summary.family_gap == pytest.approx(0.7 / 0.8)
+
+
+def test_tasks_that_transfer_alike_stand_together_and_asymmetry_is_measured() -> None:
+    groups = np.array([0, 1, 0, 1, 0, 1])
+    rates = np.where(groups[:, None] == groups[None, :], 0.9, 0.1)
+    order = sl.summarize_transfer(fake_transfer("abcdef", rates={"alphas": rates})).order
+    assert len(set(groups[list(order)][:3])) == 1
+    uneven = fake_transfer(rates={"alphas": np.triu(np.full((5, 5), 0.5)) + 0.1})
+    assert (fake_transfer().asymmetry("alphas"), uneven.asymmetry("alphas")) == pytest.approx((0, 0.5 / 0.8))

@@ -1,4 +1,4 @@
-"""Ablations of SITE: what each of its choices is worth, one changed at a time."""
+"""Measuring of ablations: each choice of a SITE fit changed alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.generation import generate_answers
 from site_lens.activations.injection import injection_edits
 from site_lens.activations.prefill import prompt_batches
@@ -15,19 +14,19 @@ from site_lens.activations.queries import Queries
 from site_lens.heads.scores import HeadGates, MixRule
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
-from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
+from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
-from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.site.fitting import embed, fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.ablation.result import Factor, FitAblation, Variant
+from site_lens.studies.measure import ask, asked_queries, common_fields, measure_tasks, zero_shot_queries
 from site_lens.tasks.answer_matching import exact_match
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
-from site_lens.tasks.prompt_template import Prompt, PromptTemplate
-from site_lens.tasks.task import Example, Task, task_list
+from site_lens.tasks.prompt_template import PromptTemplate
+from site_lens.tasks.task import Task, task_list
 
 DEFAULT, ZERO_SHOT, HARD, ALL_TOKENS = "default", "zero_shot", "hard", "all_prompt_tokens"
 GENERATED, EVERY_STEP = "generated", "every_step"
@@ -71,38 +70,40 @@ def ablate_fit(
 
     Reference: arXiv 2507.20906, section 3, for the default.
     """
-    wanted = task_list(tasks)
-    default = config or SiteConfig()
-    default = default if seed is None else default.replace(seed=seed)
     check_sizes(max_queries=max_queries)
     if any(k < 1 for k in last_k):
         raise InputError(f"needs last tokens to inject at, got last_k {last_k}")
+    listed, default = task_list(tasks), config or SiteConfig()
+    default = default if seed is None else default.replace(seed=seed)
     settings = _settings(default, inits, lrs)
-    fits = _fit(model, wanted, settings, template=template, progress=progress)
-    variants = _variants(list(settings), last_k)
-    n_queries = [min(max_queries, len(task.test)) for task in wanted]
-    right = np.zeros((len(variants), len(wanted), max(n_queries)), dtype=np.float32)
-    alphas = np.zeros((*right.shape[:2], *model.grid.shape), dtype=np.float32)
-    with progress_bar(len(wanted), "ablations", unit="task", progress=progress) as bar:
-        for j, (task, n) in enumerate(zip(wanted, n_queries, strict=True)):
-            own = {name: found[task.name] for name, found in fits.items()}
-            gates = _gates(own)
-            found = _answers(model, sampled(task.test, n), own, gates, variants)
-            for i, variant in enumerate(variants):
-                right[i, j, :n] = found[variant.name]
-                alphas[i, j] = gates.get(variant.name, gates[DEFAULT]).values
-            bar.update()
+    embeddings = embed(model, listed, default, template=template, progress=progress)
+    jobs = {
+        variant.name: [SiteJob(task, changed, embeddings[task.name]) for task in listed]
+        for variant, changed in settings.items()
+    }
+    fits = fit_variants(model, jobs, throw=False, progress=progress)
+    variants = [*settings, *_uses_of_default(last_k)]
+    n_queries = [min(max_queries, len(task.test)) for task in listed]
+
+    def measure(i: int) -> dict[str, Float32]:
+        """Return `right`, (variant query), and `alphas`, (variant layer head), of a task."""
+        own = {name: by_task[listed[i].name] for name, by_task in fits.items()}
+        gates = own[DEFAULT].gates
+        maps = {name: fit.gates for name, fit in own.items()}
+        maps |= {ZERO_SHOT: HeadGates.constant(model.grid, 0.0), HARD: gates.hard()}
+        right = _answers(model, listed[i], n_queries[i], own, maps, variants)
+        return {
+            "right": np.stack([right[variant.name] for variant in variants]),
+            "alphas": np.stack([maps.get(variant.name, gates).values for variant in variants]),
+        }
+
     return FitAblation(
-        tasks=tuple(task.name for task in wanted),
+        **common_fields(model, listed, notes=_notes(fits)),
+        **measure_tasks(FitAblation, listed, measure, progress=progress),
         variants=tuple(variants),
-        right=right,
-        asked=np.arange(right.shape[-1]) < np.array(n_queries)[:, None],
-        alphas=alphas,
+        asked=asked_queries(n_queries),
         config=default,
-        template=fits[DEFAULT][wanted[0].name].template,
-        model=model.identity,
-        versions=library_versions(),
-        notes=_notes(fits),
+        template=embeddings[listed[0].name].template,
     )
 
 
@@ -110,7 +111,7 @@ def _settings(
     default: SiteConfig, inits: Sequence[float | Literal["random"]], lrs: Sequence[float]
 ) -> dict[Variant, SiteConfig]:
     """List what is fitted: the default, and every setting that differs from it in one field."""
-    found = {Variant(name=DEFAULT, factor="default", against=None): default}
+    settings = {Variant(name=DEFAULT, factor="default", against=None): default}
     changes: dict[Factor, Sequence[Any]] = {
         "mix": get_args(MixRule) if default.embedding == "task" else (),  # zeros can only be mixed in convexly
         "alpha_per": ("head", "layer"),
@@ -121,33 +122,14 @@ def _settings(
         for value in dict.fromkeys(values):
             changed = default.replace(**{factor: value})
             if changed != default:
-                found[Variant(name=f"{factor}={value}", factor=factor, against=DEFAULT)] = changed
-    return found
+                settings[Variant(name=f"{factor}={value}", factor=factor, against=DEFAULT)] = changed
+    return settings
 
 
-def _fit(
-    model: LensModel,
-    tasks: Sequence[Task],
-    settings: Mapping[Variant, SiteConfig],
-    *,
-    template: PromptTemplate | None,
-    progress: bool | None,
-) -> dict[str, SiteFits]:
-    """Fit every task under all settings, with one embedding a task."""
-    default = next(iter(settings.values()))
-    embeddings = embed(model, tasks, default, template=template, progress=progress)
-    jobs = {
-        variant.name: [SiteJob(task, config, embeddings[task.name]) for task in tasks]
-        for variant, config in settings.items()
-    }
-    return fit_variants(model, jobs, throw=False, progress=progress)
-
-
-def _variants(fitted: Sequence[Variant], last_k: Sequence[int]) -> list[Variant]:
-    """List all variants: what is fitted, and what is done with the fits of the default."""
+def _uses_of_default(last_k: Sequence[int]) -> list[Variant]:
+    """List the variants that use the fits of the default in another way."""
     places = [f"last_{k}" for k in dict.fromkeys(last_k) if k > 1] + [ALL_TOKENS]
     return [
-        *fitted,
         Variant(name=ZERO_SHOT, factor="no injection", against=None),
         Variant(name=HARD, factor="rounding", against=DEFAULT),
         *(Variant(name=name, factor="position", against=DEFAULT) for name in places),
@@ -156,70 +138,53 @@ def _variants(fitted: Sequence[Variant], last_k: Sequence[int]) -> list[Variant]
     ]
 
 
-def _gates(fits: Mapping[str, SiteFit]) -> dict[str, HeadGates]:
-    """Return the gates of the variants that have their own; the others use those of the default."""
-    default = fits[DEFAULT].gates
-    own = {ZERO_SHOT: default.replace(values=np.zeros_like(default.values)), HARD: default.hard()}
-    return {name: fit.gates for name, fit in fits.items()} | own
-
-
 def _answers(
     model: LensModel,
-    queries: Sequence[Example],
+    task: Task,
+    n_queries: int,
     fits: Mapping[str, SiteFit],
     gates: Mapping[str, HeadGates],
     variants: Sequence[Variant],
 ) -> dict[str, np.ndarray]:
-    """(query) by variant: 1 where right."""
-    fit = fits[DEFAULT]
-    prompts = zero_shot_prompts(queries, fit.template)
-    found = _held(model, prompts, fits, gates)
-    edits = injection_edits(model, fit.gates, fit.embedding)
-    asked = Queries.of(model, prompts)
+    """(query) by variant: 1 where right. Gates that mix by the same rule are asked together."""
+    fit, rows = fits[DEFAULT], sampled(task.test, n_queries)
+    prompts, cached = zero_shot_prompts(rows, fit.template), zero_shot_queries(model, task, n_queries, fit.template)
+    rules = {name: fits.get(name, fit).config.mix for name in gates}
+    right: dict[str, np.ndarray] = {}
+    for rule in dict.fromkeys(rules.values()):
+        names = [name for name in gates if rules[name] == rule]
+        maps = [gates[name].values for name in names]
+        right |= dict(zip(names, ask(cached, fits.get(names[0], fit), maps, [fit.embedding.mean])[0], strict=True))
+    edits, queries = injection_edits(model, fit.gates, fit.embedding), Queries.of(model, prompts)
     for variant in variants:
         if variant.factor == "position":
             n_tokens = None if variant.name == ALL_TOKENS else int(variant.name.removeprefix("last_"))
-            found[variant.name] = _at_last_tokens(model, asked, edits, n_tokens)
+            right[variant.name] = _at_last_tokens(model, queries, edits, n_tokens)
         elif variant.metric == "exact":
             texts = generate_answers(model, prompts, edits, every_step=variant.name == EVERY_STEP)
-            pairs = zip(texts, queries, strict=True)
-            found[variant.name] = np.array([exact_match(text, query.outputs) for text, query in pairs])
-    return found
-
-
-def _held(
-    model: LensModel, prompts: Sequence[Prompt], fits: Mapping[str, SiteFit], gates: Mapping[str, HeadGates]
-) -> dict[str, np.ndarray]:
-    """Ask under all gates that are used at the last prompt token, those of one mixing rule together."""
-    held, default = CachedQueries(model, prompts), fits[DEFAULT]
-    rules = {name: fits.get(name, default).config.mix for name in gates}
-    found: dict[str, np.ndarray] = {}
-    for rule in dict.fromkeys(rules.values()):
-        names = [name for name in gates if rules[name] == rule]
-        alphas = torch.tensor(np.stack([gates[name].values for name in names]))
-        answers = held.answers(alphas, torch.tensor(default.embedding.mean[None]), rule=rule)
-        found |= dict(zip(names, answers.right.cpu().numpy(), strict=True))
-    return found
+            matches = [exact_match(text, row.outputs) for text, row in zip(texts, rows, strict=True)]
+            right[variant.name] = np.array(matches, dtype=np.float32)
+    return right
 
 
 @torch.no_grad()
-def _at_last_tokens(model: LensModel, asked: Queries, edits: Sequence[Edit], n_tokens: int | None) -> np.ndarray:
+def _at_last_tokens(model: LensModel, queries: Queries, edits: Sequence[Edit], n_tokens: int | None) -> np.ndarray:
     """(query): 1 where right when the last `n_tokens` prompt tokens, or all of them, are edited; whole prompts."""
-    right = np.zeros(len(asked), dtype=np.float32)
-    for group, batch in prompt_batches(model, asked.ids):
+    right = np.zeros(len(queries), dtype=np.float32)
+    for group, batch in prompt_batches(model, queries.ids):
         # Prompts stand at the right end of a batch; what is edited before a shorter one is padding that nobody reads.
         width = batch.tokens.shape[1]
         columns = [None] if n_tokens is None else range(-min(n_tokens, width), 0)
         placed = [replace(edit, column=column) for edit in edits for column in columns]
         best = model.forward(batch, placed).argmax(-1).tolist()
-        right[group] = [token in asked.accepted[i] for token, i in zip(best, group, strict=True)]
+        right[group] = [token in queries.accepted[i] for token, i in zip(best, group, strict=True)]
     return right
 
 
 def _notes(fits: Mapping[str, SiteFits]) -> tuple[str, ...]:
     return tuple(
         f"the fit of {fit.task!r} under {name} is {fit.status}"
-        for name, found in fits.items()
-        for fit in found.values()
+        for name, by_task in fits.items()
+        for fit in by_task.values()
         if fit.status in ("diverged", "nonfinite")
     )

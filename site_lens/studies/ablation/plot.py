@@ -27,15 +27,15 @@ def fit_ablation(record: FitAblation) -> go.Figure:
         for i, variant in enumerate(rows)
         for task in record.tasks
     }
-    n = len(record.tasks)
-    size = f"{record.n_queries} queries of {n} task{'s' if n > 1 else ''}"
+    n, n_queries = len(record.tasks), int(record.n_queries.sum())
+    size = f"{n_queries} queries of {n} task{'s' if n > 1 else ''}"
     return forest(
         [row.name if row.against == "default" else f"{row.name} (against {row.against})" for row in rows],
         [
             Dots(
                 rows=[i for i, _, _ in single],
                 estimates=list(single.values()),
-                hover=[(task, name, f"{found.value:+.3f}") for (_, name, task), found in single.items()],
+                hover=[(task, name, f"{difference.value:+.3f}") for (_, name, task), difference in single.items()],
                 marker=FAINT,
             ),
             Dots(
@@ -51,7 +51,7 @@ def fit_ablation(record: FitAblation) -> go.Figure:
             ),
         ],
         title="one choice changed at a time",
-        subtitle=size if record.n_queries >= FEWEST["queries"] else f"{size}: too few for a verdict",
+        subtitle=size if n_queries >= FEWEST["queries"] else f"{size}: too few for a verdict",
         xaxis={"title": {"text": "difference in accuracy"}},
         marks={0: INK},
     )

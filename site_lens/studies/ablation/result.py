@@ -1,23 +1,22 @@
-"""What each choice in SITE is worth: one changed at a time, every variant on the same test queries."""
+"""Fit ablation: each choice of a SITE fit changed alone, every variant on the same test queries."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-import numpy as np
 from pydantic import model_validator
 
-from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Float32, Frozen, Record
-from site_lens.records.errors import InputError, unknown_name
+from site_lens.records.base import Axes, Float32, Frozen
+from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig
-from site_lens.stats.intervals import Interval, mean_interval, wilson
+from site_lens.stats.intervals import Interval, mean_interval
 from site_lens.stats.paired_tests import FEWEST, Paired, Verdict, control_false_discoveries, verdict
+from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns, proportion
 from site_lens.tasks.prompt_template import PromptTemplate
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Factor = Literal["default", "no injection", "mix", "rounding", "alpha_per", "init", "lr", "position", "generated"]
-"""What a variant changes. `position`: the prompt tokens that are edited; `generated`: the generated ones."""
+"""Choice that a variant changes. `position`: the prompt tokens that are edited; `generated`: the generated ones."""
 
 VERDICTS: dict[Verdict, str] = {
     "above": "More queries right than under what it is compared with, beyond chance.",
@@ -25,12 +24,8 @@ VERDICTS: dict[Verdict, str] = {
     "not found": "No difference found; the interval says how large one could be.",
     "too few": f"Fewer than {FEWEST['queries']} queries of all tasks together.",
 }
-"""What each verdict says. It speaks of these tasks and fits: a single task may make it (see `n_tasks_differing`), and
+"""Meaning of each verdict. It speaks of these tasks and fits: a single task may make it (see `n_tasks_differing`), and
 the same settings with another seed make other fits."""
-
-Answered = Annotated[Float32, Axes(("variant", "task", "query"))]
-Alphas = Annotated[Float32, Axes(("variant", "task", "layer", "head"))]
-Queries = Annotated[Float32, Axes(("task", "query"))]
 
 
 class Variant(Frozen):
@@ -44,62 +39,39 @@ class Variant(Frozen):
     """What counts as right: the first answer token, or the whole generated answer."""
 
 
-class FitAblation(Record):
+class FitAblation(TaskStudy, ModelStudy):
     """Answers of every variant of SITE to the same test queries."""
 
     kind: ClassVar[str] = "fit_ablation"
 
-    tasks: tuple[str, ...]
     variants: tuple[Variant, ...]
     right: Annotated[Float32, Axes(("variant", "task", "query"), 0, 1)]
     """(variant task query): 1 where right by the variant's metric; 0 also where nothing was asked."""
-    asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
-    """(task query): 1 where there is a query."""
     alphas: Annotated[Float32, Axes(("variant", "task", "layer", "head"), 0, 1)]
     """(variant task layer head): gates, as they were used."""
     config: SiteConfig
     """Settings of the default."""
     template: PromptTemplate
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """Fits that diverged or became nonfinite."""
 
     @model_validator(mode="after")
-    def _aligned(self) -> Self:
-        names, shape = [one.name for one in self.variants], (len(self.variants), *self.asked.shape)
-        if self.right.shape != shape or self.alphas.shape != (*shape[:2], *self.model.grid.shape):
-            raise ValueError(f"answers {self.right.shape} and gates {self.alphas.shape} do not fit {shape}")
-        if len(set(names)) < len(names) or not {one.against for one in self.variants} <= {None, *names}:
-            raise ValueError(f"needs each variant once, and what it is compared with among them, got {names}")
-        if len(self.tasks) != len(self.asked) or not (self.asked.sum(1) >= 1).all():
-            raise ValueError(f"needs at least one query for each of {self.tasks}")
+    def _variants_are_known(self) -> Self:
+        if len(set(self.names)) < len(self.names) or not {one.against for one in self.variants} <= {None, *self.names}:
+            raise ValueError(f"needs each variant once, and what it is compared with among them, got {self.names}")
         return self
 
-    def of(self, name: str) -> Variant:
-        """Return a variant by its name."""
-        return self.variants[self._place(name)]
-
-    def _place(self, name: str) -> int:
-        names = [one.name for one in self.variants]
-        if name not in names:
-            raise unknown_name("variant", name, names)
-        return names.index(name)
-
     @property
-    def n_queries(self) -> int:
-        """Queries of all tasks together."""
-        return int(self.asked.sum())
+    def names(self) -> tuple[str, ...]:
+        """Names of the variants."""
+        return tuple(variant.name for variant in self.variants)
 
     @property
     def compared(self) -> tuple[Variant, ...]:
         """The variants that are compared with another one."""
-        return tuple(one for one in self.variants if one.against is not None)
+        return tuple(variant for variant in self.variants if variant.against is not None)
 
     def accuracy(self, name: str, task: str) -> Interval:
         """Share of right answers with Wilson's 95% interval."""
-        row = self._rows(name, self._task(task))
-        return wilson(int(row.sum()), len(row))
+        return proportion(self.queries_of(self._right(name), task))
 
     def mean(self, name: str) -> Interval:
         """Mean accuracy over tasks, each counting once, with a 95% t interval over tasks; of one task, Wilson's."""
@@ -123,14 +95,11 @@ class FitAblation(Record):
         Raises:
             InputError: The variant is compared with none.
         """
-        chosen = range(len(self.tasks)) if task is None else [self._task(task)]
-        against = self.of(name).against
+        against = self.variants[index_of("variant", name, self.names)].against
         if against is None:
             raise InputError(f"{name} is compared with none; ask for its accuracy")
-        own, other = (np.concatenate([self._rows(one, j) for j in chosen]) for one in (name, against))
-        n_each = self.asked.sum(1)[list(chosen)].astype(int)
-        weights = np.repeat(n_each.sum() / (len(n_each) * n_each), n_each)
-        return Paired.of(own * weights, other * weights, over="queries")
+        right, other = (self.weighted_queries_of(self._right(variant), task) for variant in (name, against))
+        return Paired.of(right, other, over="queries")
 
     def n_tasks_differing(self, name: str) -> tuple[int, int]:
         """Count the tasks in which a variant is better, and those in which it is worse, by however little."""
@@ -143,8 +112,9 @@ class FitAblation(Record):
         Sign-flip tests over the queries of all tasks (McNemar's exact test where the tasks have equally many),
         controlled over all variants (Benjamini and Hochberg).
         """
-        q_value = control_false_discoveries([self.compare(one.name).p_value for one in self.compared])
-        return {one.name: float(q) for one, q in zip(self.compared, q_value, strict=True)}
+        names = [variant.name for variant in self.compared]
+        q_values = control_false_discoveries([self.compare(name).p_value for name in names])
+        return dict(zip(names, map(float, q_values), strict=True))
 
     def verdicts(self) -> dict[str, Verdict]:
         """Say of every variant that is compared whether it is better or worse; see `VERDICTS`."""
@@ -152,41 +122,38 @@ class FitAblation(Record):
 
     def share_open(self, name: str) -> float:
         """Share of the heads with alpha above 0.5, mean over tasks."""
-        return float((self._inside(name) > 0.5).mean())
+        return float((self._alphas(name) > 0.5).mean())
 
     def undecided(self, name: str) -> float:
         """Share of the heads with 0.1 < alpha < 0.9, mean over tasks."""
-        inside = self._inside(name)
-        return float(((inside > 0.1) & (inside < 0.9)).mean())
+        alphas = self._alphas(name)
+        return float(((alphas > 0.1) & (alphas < 0.9)).mean())
 
-    def _inside(self, name: str) -> Float32:
-        found: Float32 = self.alphas[self._place(name)][:, self.model.grid.mask]
-        return found
+    def _alphas(self, name: str) -> Float32:
+        """(task head)."""
+        alphas: Float32 = self.alphas[index_of("variant", name, self.names)][:, self.model.grid.mask]
+        return alphas
 
-    def _task(self, task: str) -> int:
-        if task not in self.tasks:
-            raise unknown_name("task", task, self.tasks)
-        return self.tasks.index(task)
-
-    def _rows(self, name: str, task_index: int) -> Float32:
-        found: Float32 = self.right[self._place(name), task_index][self.asked[task_index] == 1]
-        return found
+    def _right(self, name: str) -> Float32:
+        """(task query)."""
+        right: Float32 = self.right[index_of("variant", name, self.names)]
+        return right
 
     def frame(self) -> "pd.DataFrame":
         """One row per variant and task: accuracy, difference to what it is compared with, their intervals, queries."""
         import pandas as pd
 
-        rows = []
-        for one in self.variants:
-            for task in self.tasks:
-                accuracy = self.accuracy(one.name, task)
-                difference = self.difference(one.name, task) if one.against else None
-                rows.append(
-                    {"variant": one.name, "factor": one.factor, "task": task, "metric": one.metric,
-                     "accuracy": accuracy.value, "low": accuracy.low, "high": accuracy.high, "against": one.against,
-                     **_ends(difference), "n": accuracy.n}
-                )  # fmt: skip
-        return pd.DataFrame(rows)
+        return pd.DataFrame(
+            {
+                **variant.model_dump(include={"name", "factor", "metric", "against"}),
+                "task": task,
+                **interval_columns("accuracy", self.accuracy(variant.name, task)),
+                **self._difference_columns(variant, task),
+                "n": int(self.n_queries[j]),
+            }
+            for variant in self.variants
+            for j, task in enumerate(self.tasks)
+        ).rename(columns={"name": "variant"})
 
     def means_frame(self) -> "pd.DataFrame":
         """One row per variant over all tasks: mean accuracy, difference, q-value, verdict, and how gates look."""
@@ -194,22 +161,26 @@ class FitAblation(Record):
 
         q_values, verdicts = self.q_values(), self.verdicts()
         rows = []
-        for one in self.variants:
-            mean = self.mean(one.name)
-            n_above, n_below = self.n_tasks_differing(one.name) if one.against else (None, None)
+        for variant in self.variants:
+            name = variant.name
+            n_above, n_below = self.n_tasks_differing(name) if variant.against else (None, None)
             rows.append(
-                {"variant": one.name, "factor": one.factor, "metric": one.metric, "accuracy": mean.value,
-                 "low": mean.low, "high": mean.high, "against": one.against,
-                 **_ends(self.difference(one.name) if one.against else None), 
-                 "n_above": n_above, "n_below": n_below, "q_value": q_values.get(one.name),
-                 "verdict": verdicts.get(one.name), "share_open": self.share_open(one.name),
-                 "undecided": self.undecided(one.name), "n_queries": self.n_queries, "n_tasks": len(self.tasks)}
-            )  # fmt: skip
-        return pd.DataFrame(rows)
+                {
+                    **variant.model_dump(include={"name", "factor", "metric", "against"}),
+                    **interval_columns("accuracy", self.mean(name)),
+                    **self._difference_columns(variant),
+                    "n_above": n_above,
+                    "n_below": n_below,
+                    "q_value": q_values.get(name),
+                    "verdict": verdicts.get(name),
+                    "share_open": self.share_open(name),
+                    "undecided": self.undecided(name),
+                    "n_queries": int(self.asked.sum()),
+                    "n_tasks": len(self.tasks),
+                }
+            )
+        return pd.DataFrame(rows).rename(columns={"name": "variant"})
 
-
-def _ends(found: Interval | None) -> dict[str, float | None]:
-    names = ("difference", "difference_low", "difference_high")
-    return (
-        dict.fromkeys(names) if found is None else dict(zip(names, (found.value, found.low, found.high), strict=True))
-    )
+    def _difference_columns(self, variant: Variant, task: str | None = None) -> dict[str, float | None]:
+        difference = self.difference(variant.name, task) if variant.against else None
+        return interval_columns("difference", difference, "difference_")

@@ -11,7 +11,8 @@ from site_lens.studies.ablation.result import VERDICTS, FitAblation
 def sections(name: str, ablation: FitAblation, studies: Mapping[str, Record]) -> list[Section]:
     """Return the section of an ablation."""
     q_values = ablation.q_values()
-    lines = [f"{ablation.n_queries} queries of {len(ablation.tasks)} tasks; every choice in turn against the default."]
+    size = f"{int(ablation.n_queries.sum())} queries of {len(ablation.tasks)} tasks"
+    lines = [f"{size}; every choice in turn against the default."]
     lines += [
         f"{variant}: {VERDICTS[verdict]} Difference {with_interval(ablation.difference(variant))}, q = "
         f"{q_values[variant]:.2g}."

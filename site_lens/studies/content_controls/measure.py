@@ -1,4 +1,4 @@
-"""Content controls: the same fit with something else than the task's embedding to mix in."""
+"""Measuring of content controls: the same fit with something else than the task's embedding to mix in."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,6 +7,7 @@ from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import CONTENTS
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
+from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError
 from site_lens.runs.pipeline import fit_and_evaluate
 from site_lens.site.fit import SiteConfig
@@ -15,13 +16,14 @@ from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
 
+@renamed_keyword(folder="save_to")
 @on_model
 def content_controls(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
     config: SiteConfig | None = None,
     *,
-    folder: str | Path | None = None,
+    save_to: str | Path | None = None,
     n_eval_shots: int = 10,
     max_queries: int | None = None,
     template: PromptTemplate | None = None,
@@ -37,7 +39,7 @@ def content_controls(
         model: The model.
         tasks: At least two tasks; the other task is the next one.
         config: Settings of every fit; the fast defaults when None.
-        folder: Where to save the run; nothing is saved when None.
+        save_to: Folder of the run; nothing is saved when None.
         n_eval_shots: Demonstrations of the few-shot prompting that stands beside them.
         max_queries: Test rows a task at most; all when None.
         template: How examples become text; the paper's when None.
@@ -54,7 +56,7 @@ def content_controls(
         model,
         wanted,
         (config or SiteConfig()).replace(seed=seed),
-        folder=folder,
+        save_to=save_to,
         controls=CONTENTS,
         n_eval_shots=n_eval_shots,
         max_queries=max_queries,

@@ -10,7 +10,7 @@ from site_lens.studies.content_controls.result import ContentControls
 
 def sections(name: str, contents: ContentControls, studies: Mapping[str, Record]) -> list[Section]:
     """Return the section of content controls."""
-    lines = [f"{int(contents.asked.sum())} queries of {len(contents.tasks)} tasks."]
+    lines = [f"{int(contents.n_queries.sum())} queries of {len(contents.tasks)} tasks."]
     for control in contents.controls:
         share = contents.share(control)
         reached = "" if share is None else f" ({with_interval(share)} of SITE's gain)"

@@ -1,7 +1,7 @@
-"""Faithfulness curves: how few heads carry a task alone, and how few it cannot do without."""
+"""Measuring of faithfulness: how few heads carry a task alone, and how few it cannot do without."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +10,23 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from site_lens.activations.cached_queries import Answers, CachedQueries
+from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import last_z_of
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import ScoresByTask
 from site_lens.models.base import LensModel
-from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
-from site_lens.records.checkpoint import StudyCheckpoint, side_by_side
+from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.hashing import seed_stream
-from site_lens.records.progress import progress_bar
 from site_lens.selectors.ablation import uninformed_mean
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.random_scores import shuffled_within_layers
 from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.studies.cache import StudyCache
 from site_lens.studies.faithfulness.result import (
     DIRECTIONS,
     LAYER_MATCHED,
@@ -38,19 +37,23 @@ from site_lens.studies.faithfulness.result import (
     Direction,
     Faithfulness,
 )
-from site_lens.studies.first_fits import first_fits
-from site_lens.tasks.prompt_sampling import few_shot_prompts, sampled, zero_shot_prompts
-from site_lens.tasks.prompt_template import Prompt
+from site_lens.studies.measure import (
+    answer_arrays,
+    ask,
+    asked_queries,
+    common_fields,
+    evaluation_prompts,
+    first_fits,
+    measure_tasks,
+    zero_shot_queries,
+)
 from site_lens.tasks.task import Task, task_list
 
 EVERY, STEPS = 10, 12
 """By default every number of heads up to the first is measured, and about this many geometric steps beyond."""
 
 
-TASK_AXIS = {"ranks": 1, "right": 2, "log_prob": 2, "references": 1, "reference_log_prob": 1}
-"""Where tasks stand in the arrays of the record."""
-
-
+@renamed_keyword(folder="checkpoint_dir")
 @on_model
 def faithfulness_curves(
     model: LensModel,
@@ -63,7 +66,7 @@ def faithfulness_curves(
     max_queries: int = 96,
     n_shots: int = 10,
     seed: int = 0,
-    folder: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
     progress: bool | None = None,
 ) -> Faithfulness:
     """Measure what the first k heads of an ordering do alone, and what few-shot prompts lose with them, for rising k.
@@ -92,8 +95,8 @@ def faithfulness_curves(
         max_queries: Test rows a task at most.
         n_shots: Demonstrations of few-shot prompts, and of the prompts behind the mean with shuffled labels.
         seed: Seed of demonstrations and draws.
-        folder: Where to keep what is measured, task by task, so that an interrupted call goes on where it stopped, and
-            the same call again costs nothing; nothing is kept when None.
+        checkpoint_dir: Folder of checkpoints, one a task: an interrupted call goes on where it stopped, and the same
+            call again costs nothing. Nothing is kept when None.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Raises:
@@ -103,7 +106,6 @@ def faithfulness_curves(
 
     Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads); interchange
     interventions: Geiger et al., arXiv 2106.02997.
-    Reference: arXiv 2507.20906, intra-task activation patching (high-alpha, low-alpha and random heads).
 
     Example:
         >>> import site_lens as sl
@@ -112,94 +114,67 @@ def faithfulness_curves(
         >>> sl.faithfulness_curves(model, tasks, fits, ks=[1, 5], n_random=1, max_queries=8, n_shots=3).ks
         (0, 1, 5, 48)
     """
-    wanted = task_list(tasks)
-    chosen, notes = first_fits(model, wanted, fits)
-    rivals = _checked(scores or {}, wanted, model.grid)
-    counts = _counts(ks, len(model.grid))
     check_sizes(max_queries=max_queries, n_random=n_random, n_shots=n_shots, seed=seed)
-    n_queries = [min(max_queries, len(task.test)) for task in wanted]
+    listed = task_list(tasks)
+    first, notes = first_fits(model, listed, fits)
+    rivals = _checked(scores or {}, listed, model.grid)
+    counts = _counts(ks, len(model.grid))
+    n_queries = [min(max_queries, len(task.test)) for task in listed]
     names = [SITE, *rivals, REVERSED, *[RANDOM] * n_random, *[LAYER_MATCHED] * n_random]
-    said = names, counts, n_random, n_shots, seed
-    pieces, parts = StudyCheckpoint(folder, "faithfulness", model.identity.digest, *said), []
-    with progress_bar(len(wanted), "faithfulness", unit="task", progress=progress) as bar:
-        for task, fit, n in zip(wanted, chosen, n_queries, strict=True):
-            others = [own[task.name] for own in rivals.values()]
-            measure = partial(
-                _of_task, model, task, fit, rivals=[one.values for one in others], counts=counts, n_queries=n,
-                n_random=n_random, n_shots=n_shots, seed=seed,
-            )  # fmt: skip
-            parts.append(pieces.once(" ".join([task.digest, fit.digest, str(n), *(o.digest for o in others)]), measure))
-            bar.update()
+
+    def measure(i: int) -> dict[str, Float32]:
+        """Measure the curves of a task, laid out as the record's but for the axis of tasks."""
+        task, fit = listed[i], first[i]
+        stream = seed_stream(seed, task.digest, "faithfulness")
+        ranks = _orderings(fit, [rival[task.name].values for rival in rivals.values()], n_random, stream)
+        curves = _Curves(model, task, fit, n_queries[i], n_shots, seed)
+        right, log_prob = curves.of(ranks, counts)
+        references, reference_log_prob = curves.references()
+        return {
+            "ranks": ranks,
+            "right": right,
+            "log_prob": log_prob,
+            "references": references,
+            "reference_log_prob": reference_log_prob,
+        }
+
+    keys = [
+        " ".join([task.digest, fit.digest, str(n), *(rival[task.name].digest for rival in rivals.values())])
+        for task, fit, n in zip(listed, first, n_queries, strict=True)
+    ]
+    cache = StudyCache(checkpoint_dir, "faithfulness", model.identity.digest, names, counts, n_random, n_shots, seed)
     return Faithfulness(
+        **common_fields(model, listed, first, notes),
+        **measure_tasks(Faithfulness, listed, measure, cache=cache, keys=keys, progress=progress),
         grid=model.grid,
-        tasks=tuple(task.name for task in wanted),
         orderings=tuple(names),
         ks=tuple(counts),
-        **{name: side_by_side([part[name] for part in parts], axis) for name, axis in TASK_AXIS.items()},
-        asked=np.arange(max(n_queries)) < np.array(n_queries)[:, None],
+        asked=asked_queries(n_queries),
         n_shots=n_shots,
         seed=seed,
-        fit_digests=tuple(fit.digest for fit in chosen),
-        model=model.identity,
-        versions=library_versions(),
-        notes=notes,
     )
 
 
-def _of_task(
-    model: LensModel,
-    task: Task,
-    fit: SiteFit,
-    *,
-    rivals: Sequence[Float32],
-    counts: Sequence[int],
-    n_queries: int,
-    n_random: int,
-    n_shots: int,
-    seed: int,
-) -> dict[str, Float32]:
-    """Measure the curves of a task, laid out as the record's but for the axis of tasks."""
-    ranks = _orderings(fit, rivals, n_random, seed_stream(seed, task.digest, "faithfulness"))
-    probe = _Probe(model, task, fit, n_queries, n_shots, seed)
-    right, log_prob = probe.curves(ranks, counts)
-    references, reference_log_prob = probe.references()
-    return {
-        "ranks": ranks,
-        "right": right,
-        "log_prob": log_prob,
-        "references": references,
-        "reference_log_prob": reference_log_prob,
-    }
-
-
-class _Probe:
+class _Curves:
     """The prompts of one task in all directions, and what is put into them."""
 
     def __init__(self, model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> None:
-        queries = sampled(task.test, n_queries)
-
-        def shown(shuffle: np.random.Generator | None) -> tuple[Prompt, ...]:
-            stream = seed_stream(seed, task.digest, "evaluation", n_shots)  # the prompts that `evaluate` asks
-            return few_shot_prompts(
-                task, queries, fit.template, n_shots=n_shots, stream=stream, shuffle=shuffle
-            ).prompts
-
+        prompts, misled = (
+            evaluation_prompts(task, n_queries, fit.template, n_shots=n_shots, seed=seed, shuffle=shuffle)
+            for shuffle in (None, seed_stream(seed, task.digest, "interchange", n_shots))
+        )
         settings = ComparisonConfig(
             n_prompts=fit.embedding.n_prompts, n_shots=n_shots, template=fit.template, seed=fit.embedding.seed
         )
         self._fit = fit
-        self._zero = CachedQueries(model, zero_shot_prompts(queries, fit.template))
-        self._few = CachedQueries(model, shown(None))
-        self._gates = torch.tensor(fit.gates.values)[None]
-        self._embedding: Float[Tensor, "1 layer head d_head"] = torch.tensor(fit.embedding.mean)[None]
+        self._zero = zero_shot_queries(model, task, n_queries, fit.template)
+        self._few = CachedQueries(model, prompts)
         self._mean: Float[Tensor, "1 layer head d_head"] = uninformed_mean(
             ComparisonContext(model, task, settings), task.name
         )[None]
-        self._misled: Float[Tensor, "query layer head d_head"] = last_z_of(
-            model, shown(seed_stream(seed, task.digest, "interchange", n_shots))
-        )
+        self._misled: Float[Tensor, "query layer head d_head"] = last_z_of(model, misled)
 
-    def curves(self, ranks: Float32, counts: Sequence[int]) -> tuple[Float32, Float32]:
+    def of(self, ranks: Float32, counts: Sequence[int]) -> tuple[Float32, Float32]:
         """Return right answers, (direction ordering k query), and mean log-probabilities, (direction ordering k).
 
         Sets of heads that several orderings share, such as none and all, are asked once.
@@ -207,28 +182,25 @@ class _Probe:
         sets = (ranks[:, None] > 0) & (ranks[:, None] <= np.array(counts)[:, None, None])
         distinct, place = np.unique(sets.reshape(-1, ranks[0].size), axis=0, return_inverse=True)
         gates = torch.tensor(distinct.reshape(-1, *ranks.shape[1:]), dtype=torch.float32)
-        found: dict[Direction, Answers] = {
-            "sufficiency": self._zero.answers(gates, self._embedding, rule=self._fit.config.mix),
-            "necessity": self._few.answers(gates, self._mean),
-            "interchange": self._few.answers(gates, self._misled, torch.arange(len(self._few)).expand(len(gates), -1)),
+        each_query = torch.arange(len(self._few)).expand(len(gates), -1)
+        by_direction: dict[Direction, tuple[Float32, Float32]] = {
+            "sufficiency": ask(self._zero, self._fit, list(gates.numpy()), [self._fit.embedding.mean]),
+            "necessity": answer_arrays(self._few.answers(gates, self._mean)),
+            "interchange": answer_arrays(self._few.answers(gates, self._misled, each_query)),
         }
         shape = (len(DIRECTIONS), *sets.shape[:2])
-        numbers = [_numbers(found[direction]) for direction in DIRECTIONS]
-        right, log_prob = (np.stack(part)[:, place.reshape(-1)] for part in zip(*numbers, strict=True))
+        right, log_prob = (
+            np.stack(part)[:, place.reshape(-1)]
+            for part in zip(*(by_direction[direction] for direction in DIRECTIONS), strict=True)
+        )
         return right.reshape(*shape, -1), log_prob.mean(-1).reshape(shape)
 
     def references(self) -> tuple[Float32, Float32]:
         """Return right answers, (reference query), and mean log-probabilities, (reference)."""
-        own = self._zero.answers(self._gates, self._embedding, rule=self._fit.config.mix)
-        found = [_numbers(one) for one in (self._zero.under([]), self._few.under([]), own)]
-        return np.concatenate([right for right, _ in found]), np.array([c.mean() for _, c in found], dtype=np.float32)
-
-
-def _numbers(answers: Answers) -> tuple[Float32, Float32]:
-    """Return right answers and log-probabilities, (variant query) each."""
-    right: Float32 = answers.right.float().cpu().numpy()
-    log_prob: Float32 = answers.log_prob.float().cpu().numpy()
-    return right, log_prob
+        own = ask(self._zero, self._fit, [self._fit.gates.values], [self._fit.embedding.mean])
+        answers = [answer_arrays(self._zero.under([])), answer_arrays(self._few.under([])), own]
+        log_prob = np.array([certain.mean() for _, certain in answers], dtype=np.float32)
+        return np.concatenate([right for right, _ in answers]), log_prob
 
 
 def rank_heads(values: Float32, mask: NDArray[np.bool_]) -> Float32:
@@ -251,14 +223,13 @@ def _orderings(fit: SiteFit, rivals: Sequence[Float32], n_random: int, stream: n
 
 
 def _checked(scores: Mapping[str, ScoresByTask], tasks: Sequence[Task], grid: HeadGrid) -> Mapping[str, ScoresByTask]:
-    for name, own in scores.items():
+    for (name, rival), task in product(scores.items(), tasks):
         if name in OWN_ORDERINGS:
             raise InputError(f"{name!r} is always measured; leave it out of scores")
-        for task in tasks:
-            if task.name not in own:
-                raise InputError(f"{name} did not score {task.name!r}; score it first, or leave out the task")
-            if own[task.name].grid != grid:
-                raise MismatchError(f"{name} has {own[task.name].grid}, the model {grid}; score this model's heads")
+        if task.name not in rival:
+            raise InputError(f"{name} did not score {task.name!r}; score it first, or leave out the task")
+        if rival[task.name].grid != grid:
+            raise MismatchError(f"{name} has {rival[task.name].grid}, the model {grid}; score this model's heads")
     return scores
 
 
@@ -266,7 +237,7 @@ def _counts(ks: Iterable[int] | None, n_heads: int) -> list[int]:
     if ks is None:
         beyond = np.geomspace(min(EVERY, n_heads), n_heads, STEPS + 1).round().astype(int)
         ks = [*range(min(EVERY, n_heads) + 1), *beyond.tolist()]
-    found = sorted({0, n_heads, *ks})
-    if found[0] < 0 or found[-1] > n_heads:
-        raise InputError(f"there are {n_heads} heads; cannot take the first {found[0] if found[0] < 0 else found[-1]}")
-    return found
+    counts = sorted({0, n_heads, *ks})
+    if counts[0] < 0 or counts[-1] > n_heads:
+        raise InputError(f"there are {n_heads} heads; cannot take the first {counts[0] or counts[-1]}")
+    return counts

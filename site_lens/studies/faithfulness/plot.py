@@ -4,18 +4,15 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from site_lens.plots.theme import INK, PALETTE, TEMPLATE, plain, titled
+from site_lens.plots.theme import INK, LEGEND, PALETTE, in_template, layout, plain
 from site_lens.studies.faithfulness.result import LAYER_MATCHED, RANDOM, REVERSED, SITE, Direction, Faithfulness
 
 TITLES: dict[Direction, tuple[str, str]] = {
     "sufficiency": ("heads that carry the task alone", "the first k heads injected into zero-shot queries"),
-    "necessity": (
-        "heads that the task cannot do without",
-        "the first k heads of few-shot prompts ablated to their mean",
-    ),
+    "necessity": ("heads that the task cannot do without", "the first k heads of few-shot prompts ablated"),
     "interchange": (
         "heads that learn from demonstrations",
-        "the first k heads of few-shot prompts say what they say behind shuffled labels",
+        "the first k heads of few-shot prompts as behind shuffled labels",
     ),
 }
 LABELS = {
@@ -47,29 +44,44 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
     Raises:
         InputError: There is no such direction or task.
     """
-    curves = {name: record.draws(direction, name, task) for name in record.names}
-    strangers = [name for name in curves if name not in LABELS]
-    figure = go.Figure()
-    for name, draws in curves.items():
-        at = strangers.index(name) if name in strangers else 0
-        colour = COLOURS.get(name, OTHERS[at % len(OTHERS)])
+    strangers = [name for name in record.names if name not in LABELS]
+    traces = []
+    for name in record.names:
+        draws = record.draws(direction, name, task)
+        place = strangers.index(name) if name in strangers else 0
+        colour, dash = COLOURS.get(name, OTHERS[place % len(OTHERS)]), DASHES[place // len(OTHERS) % len(DASHES)]
         if len(draws) > 1:
-            figure.add_trace(_band(record.ks, draws, colour))
-        figure.add_trace(_line(record.ks, draws.mean(0), LABELS.get(name, name), colour, DASHES[at // len(OTHERS) % 4]))
+            traces.append(_band(record.ks, draws, colour))
+        traces.append(_line(record.ks, draws.mean(0), LABELS.get(name, name), colour, dash))
     n = len(record.grid)
-    title, subtitle = TITLES[direction]
-    whose = f"mean of {len(record.tasks)} tasks" if task is None else task
     ticks = [tick for tick in (*TICKS, n) if tick <= n and (tick == n or np.log1p(n) - np.log1p(tick) > 0.15)]
-    figure.update_layout(
-        template=TEMPLATE,
-        title=titled(title, f"{subtitle}; {whose}"),
-        height=420,
-        margin={"t": 64, "b": 110, "l": 56, "r": 64},
-        legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "font": {"size": 11}},
-        xaxis={"title": {"text": "number of heads"}, "tickvals": np.log1p(ticks), "ticktext": [str(k) for k in ticks]},
-        yaxis={"title": {"text": "share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
+    title, subtitle = TITLES[direction]
+    figure = go.Figure(
+        traces,
+        layout(
+            title,
+            f"{subtitle}; {f'mean of {len(record.tasks)} tasks' if task is None else task}",
+            height=420,
+            margin={"b": 110, "r": 64},
+            legend=LEGEND | {"y": -0.2, "yanchor": "top"},
+            xaxis={
+                "title": {"text": "number of heads"},
+                "tickvals": np.log1p(ticks),
+                "ticktext": list(map(str, ticks)),
+            },
+            yaxis={"title": {"text": "share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
+        ),
     )
-    _mark(figure, {label: record.reference(name, task) for name, label in REFERENCES})
+    # Names of references stand below, on and above their lines in rising order, so that near ones can be read.
+    levels = [record.reference(name, task) for name, _ in REFERENCES]
+    for place, i in enumerate(np.argsort(levels, kind="stable")):
+        figure.add_hline(
+            y=levels[i],
+            line={"color": INK, "width": 1, "dash": "dot"},
+            annotation={"text": REFERENCES[i][1], "font": {"size": 10, "color": INK}, "xanchor": "left",
+                        "showarrow": False, "yanchor": ("top", "middle", "bottom")[place]},
+            annotation_position="right",
+        )  # fmt: skip
     return figure
 
 
@@ -82,7 +94,7 @@ def _line(ks: tuple[int, ...], values: NDArray[np.float32], label: str, colour: 
         customdata=ks,
         line={"color": colour, "width": 2, "dash": dash},
         marker={"size": 4},
-        hovertemplate=plain(label).replace("%{", "% {") + "<br>%{customdata} heads<br>%{y:.3f}<extra></extra>",
+        hovertemplate=f"{in_template(label)}<br>%{{customdata}} heads<br>%{{y:.3f}}<extra></extra>",
     )
 
 
@@ -100,19 +112,3 @@ def _band(ks: tuple[int, ...], draws: NDArray[np.float32], colour: str) -> go.Sc
         hoverinfo="skip",
         showlegend=False,
     )
-
-
-def _mark(figure: go.Figure, references: dict[str, float]) -> None:
-    """Draw dotted lines; names stand below, on and above them in rising order, so that near ones can be read."""
-    rising = sorted(references.values())
-    taken: list[int] = []
-    for label, value in references.items():
-        place = next(i for i, one in enumerate(rising) if one == value and i not in taken)
-        taken.append(place)
-        figure.add_hline(
-            y=value,
-            line={"color": INK, "width": 1, "dash": "dot"},
-            annotation={"text": label, "font": {"size": 10, "color": INK}, "xanchor": "left", "showarrow": False,
-                        "yanchor": ("top", "middle", "bottom")[place]},
-            annotation_position="right",
-        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Head profiles: what heads look at, what they copy, and what their share of a task embedding does alone."""
+"""Measuring of head profiles: what heads look at, copy, and do with their share of a task embedding alone."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,6 @@ from site_lens.activations.prefill import ROWS_PER_DECODE, prefill_prompts, prom
 from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import Head, HeadSet
 from site_lens.models.base import LensModel
-from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
 from site_lens.models.weights import copying_scores, direct_logits
 from site_lens.records.base import Float32
@@ -25,9 +24,9 @@ from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import registered_scores
 from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.studies.first_fits import first_fits
 from site_lens.studies.head_profiles.prompt_parts import PartedPrompt, parted_prompts
 from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
+from site_lens.studies.measure import common_fields, first_fits
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from site_lens.tasks.task import Example, Task, task_list
 
@@ -83,15 +82,15 @@ def head_profiles(
         'L1H6'
     """
     check_sizes(n_prompts=n_prompts, n_shots=n_shots, seed=seed)
-    wanted = task_list(tasks)
-    chosen, notes = first_fits(model, wanted, fits)
-    described = _asked_for(model, heads) if heads is not None else leading_heads(chosen)
+    listed = task_list(tasks)
+    chosen, notes = first_fits(model, listed, fits)
+    described = _requested(model, heads) if heads is not None else leading_heads(chosen)
     if not described:
         raise InputError("needs a head at least, got none")
     copying, missing = _copying(model, described)
     attention, gains, promoted, written = [], [], [], []
-    with progress_bar(len(wanted), "profiles", unit="task", progress=progress) as bar:
-        for task, fit in zip(wanted, chosen, strict=True):
+    with progress_bar(len(listed), "profiles", unit="task", progress=progress) as bar:
+        for task, fit in zip(listed, chosen, strict=True):
             stream = seed_stream(seed, task.digest, "profiles")
             queries = [task.test[i] for i in stream.permutation(len(task.test))[:n_prompts]]
             prompts = parted_prompts(model.encoder, task, queries, fit.template, n_shots=n_shots, stream=stream)
@@ -102,25 +101,21 @@ def head_profiles(
             written.append(_top_tokens(model, written_alone(model, fit, described)))
             bar.update()
     return HeadProfiles(
-        tasks=tuple(task.name for task in wanted),
+        **common_fields(model, listed, chosen, notes),
         heads=tuple(map(str, described)),
-        alphas=np.array([[fit.gates[head] for head in described] for fit in chosen]),
-        attention=np.stack(attention),
-        patterns=_patterns(model, wanted[0], described, seed),
+        alphas=[[fit.gates[head] for head in described] for fit in chosen],
+        attention=attention,
+        patterns=_patterns(model, listed[0], described, seed),
         copying=copying,
         copying_missing=missing,
-        answer_gain=np.stack(gains),
-        promoted=np.stack([values for values, _ in promoted]),
+        answer_gain=gains,
+        promoted=[logits for logits, _ in promoted],
         promoted_tokens=tuple(tokens for _, tokens in promoted),
-        written=np.stack([values for values, _ in written]),
+        written=[logits for logits, _ in written],
         written_tokens=tuple(tokens for _, tokens in written),
-        n_prompts=min(n_prompts, *(len(task.test) for task in wanted)),
+        n_prompts=min(n_prompts, *(len(task.test) for task in listed)),
         n_shots=n_shots,
         seed=seed,
-        fit_digests=tuple(fit.digest for fit in chosen),
-        model=model.identity,
-        versions=library_versions(),
-        notes=notes,
     )
 
 
@@ -131,10 +126,10 @@ def leading_heads(fits: Sequence[SiteFit], top: int = TOP, most: int = MOST) -> 
     return sorted(sorted(counts, key=lambda head: (-counts[head], -mean[head], head))[:most])
 
 
-def _asked_for(model: LensModel, heads: Iterable[Head | str]) -> list[Head]:
-    found = [Head.parse(head) if isinstance(head, str) else head for head in heads]
-    HeadSet.of(model.grid, found)  # refuses heads that are not the model's
-    return list(dict.fromkeys(found))
+def _requested(model: LensModel, heads: Iterable[Head | str]) -> list[Head]:
+    parsed = [Head.parse(head) if isinstance(head, str) else head for head in heads]
+    HeadSet.of(model.grid, parsed)  # refuses heads that are not the model's
+    return list(dict.fromkeys(parsed))
 
 
 @torch.no_grad()
@@ -150,15 +145,15 @@ def attention_by_part(model: LensModel, heads: Sequence[Head], prompts: Sequence
         last = model.attention(batch, heads)[:, :, -1].double().cpu()
         shares = torch.einsum("rhk,rkp->rhp", last, belongs)
         total += (shares / shares.sum(-1, keepdim=True)).sum(0)  # sums are 1 up to rounding, or less beside a sink
-    found: Float32 = (total / len(prompts)).float().numpy()
-    return found
+    mean: Float32 = (total / len(prompts)).float().numpy()
+    return mean
 
 
 def _patterns(model: LensModel, task: Task, heads: Sequence[Head], seed: int) -> Float32:
     """Return pattern scores, (score head); they belong to the model, whatever the task."""
     context = ComparisonContext(model, task, ComparisonConfig(seed=seed))
-    found = [registered_scores(context, name)[task.name] for name in PATTERNS]
-    return np.array([[scores[head] for head in heads] for scores in found], dtype=np.float32)
+    scores = [registered_scores(context, name)[task.name] for name in PATTERNS]
+    return np.array([[pattern[head] for head in heads] for pattern in scores], dtype=np.float32)
 
 
 def _copying(model: LensModel, heads: Sequence[Head]) -> tuple[list[float] | None, str]:
@@ -178,53 +173,47 @@ def injected_alone(
         Mean change of the right answer's log-probability, in nats, and mean change of every logit, less its mean over
         the vocabulary.
     """
-    asked = Queries.of(model, zero_shot_prompts(queries, fit.template))
-    prefix, row_of = prefill_prompts(model, asked.ids)
-    targets = asked.targets(model.device)
+    prompts = Queries.of(model, zero_shot_prompts(queries, fit.template))
+    prefix, row_of = prefill_prompts(model, prompts.ids)
+    targets = prompts.targets(model.device)
     embedding = torch.tensor(fit.embedding.mean, device=model.device)[None]
 
-    def changed(gates: Float[Tensor, "variant layer head"]) -> tuple[Tensor, Tensor]:
+    def means(gates: Float[Tensor, "variant layer head"]) -> tuple[Tensor, Tensor]:
         """Return log-probabilities of the answers, (variant), and logits, (variant vocab); means over queries."""
-        rows = torch.tensor(np.tile(row_of, len(gates)), device=model.device)
+        n = len(gates)
         edits = injection(
-            gates.repeat_interleave(len(asked), 0).to(model.device),
+            gates.repeat_interleave(len(prompts), 0).to(model.device),
             embedding,
-            torch.zeros_like(rows),
+            torch.zeros(n * len(prompts), dtype=torch.long, device=model.device),
             heads_per_layer=model.grid.heads_per_layer,
             rule=fit.config.mix,
         )
-        tail = asked.tail(model.device).repeat(len(gates), 1)
-        logits = model.decode(prefix.rows(rows), tail, edits)[0][:, -1]
-        certain = logits.log_softmax(-1).gather(1, targets.repeat(len(gates))[:, None])
+        rows = torch.tensor(row_of, device=model.device).repeat(n)
+        logits = model.decode(prefix.rows(rows), prompts.tail(model.device).repeat(n, 1), edits)[0][:, -1]
+        log_prob = logits.log_softmax(-1).gather(1, targets.repeat(n)[:, None])
         centred = logits - logits.mean(-1, keepdim=True)
-        shape = (len(gates), len(asked), -1)
-        return certain.view(shape).mean((1, 2)), centred.view(shape).mean(1)
+        return log_prob.view(n, -1).mean(1), centred.view(n, len(prompts), -1).mean(1)
 
-    clean = changed(torch.zeros(1, *model.grid.shape))
-    at_once = max(1, ROWS_PER_DECODE // len(asked))
-    parts = [changed(part) for part in torch.split(one_head(model, heads), at_once)]
-    gain, logits = (torch.cat(found) for found in zip(*parts, strict=True))
-    return gain - clean[0], logits - clean[1]
-
-
-def one_head(model: LensModel, heads: Sequence[Head]) -> Float[Tensor, "variant layer head"]:
-    """Return gates that open one head each."""
-    return torch.tensor(np.stack([HeadSet.of(model.grid, [head]).mask() for head in heads])).float()
+    clean = means(torch.zeros(1, *model.grid.shape))
+    alone = torch.tensor(np.stack([HeadSet.of(model.grid, [head]).mask() for head in heads])).float()
+    parts = [means(gates) for gates in torch.split(alone, max(1, ROWS_PER_DECODE // len(prompts)))]
+    log_prob, logits = (torch.cat(part) for part in zip(*parts, strict=True))
+    return log_prob - clean[0], logits - clean[1]
 
 
 @torch.no_grad()
 def written_alone(model: LensModel, fit: SiteFit, heads: Sequence[Head]) -> Float[Tensor, "head vocab"]:
     """Return the direct logits of each head's share of a task embedding, less their mean over the vocabulary."""
-    found = []
+    direct = []
     for head in heads:
         z = torch.zeros(1, model.grid.heads_per_layer[head.layer], model.identity.d_head)
         z[0, head.head] = torch.tensor(fit.embedding.mean[head.layer, head.head])
         logits = direct_logits(model, head.layer, z)[0]
-        found.append(logits - logits.mean())
-    return torch.stack(found)
+        direct.append(logits - logits.mean())
+    return torch.stack(direct)
 
 
 def _top_tokens(model: LensModel, logits: Float[Tensor, "head vocab"]) -> tuple[Float32, tuple[tuple[str, ...], ...]]:
     """Return the highest logits, falling, (head token), and which tokens they are."""
-    found = logits.topk(min(N_TOKENS, logits.shape[1]))
-    return found.values.cpu().numpy(), tuple(tuple(model.encoder.texts(row)) for row in found.indices.tolist())
+    top = logits.topk(min(N_TOKENS, logits.shape[1]))
+    return top.values.cpu().numpy(), tuple(tuple(model.encoder.texts(row)) for row in top.indices.tolist())

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import PALETTE, TEMPLATE, titled
+from site_lens.plots.theme import LEGEND, PALETTE, layout
 from site_lens.studies.head_profiles.result import PARTS, HeadProfiles, Part
 
 LOOKS: dict[Part, tuple[str, str]] = {
@@ -32,28 +32,29 @@ def attention_shares(record: HeadProfiles, *, task: str | None = None) -> go.Fig
         InputError: There is no such task.
     """
     shares = record.shares(task)
-    figure = go.Figure(
-        [
-            go.Bar(
-                name=label,
-                orientation="h",
-                x=shares[:, PARTS.index(part)],
-                y=record.heads,
-                marker={"color": colour, "line": {"width": 0}},
-                hovertemplate="%{y}<br>%{x:.3f} to " + label + "<extra></extra>",
-            )
-            for part, (label, colour) in LOOKS.items()
-        ]
+    bars = [
+        go.Bar(
+            name=label,
+            orientation="h",
+            x=shares[:, PARTS.index(part)],
+            y=record.heads,
+            marker={"color": colour, "line": {"width": 0}},
+            hovertemplate="%{y}<br>%{x:.3f} to " + label + "<extra></extra>",
+        )
+        for part, (label, colour) in LOOKS.items()
+    ]
+    return go.Figure(
+        bars,
+        layout(
+            "attention of the last token",
+            f"mean of {len(record.tasks)} tasks" if task is None else task,
+            height=ROW * len(record.heads) + TOP + BOTTOM,
+            top=TOP,
+            margin={"b": BOTTOM, "l": 12},
+            barmode="stack",
+            bargap=0.2,
+            legend=LEGEND | {"traceorder": "normal"},
+            xaxis={"title": {"text": "share of attention"}, "range": [0, 1], "dtick": 0.25},
+            yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
+        ),
     )
-    figure.update_layout(
-        template=TEMPLATE,
-        title=titled("attention of the last token", f"mean of {len(record.tasks)} tasks" if task is None else task),
-        barmode="stack",
-        bargap=0.2,
-        height=ROW * len(record.heads) + TOP + BOTTOM,
-        margin={"t": TOP, "b": BOTTOM, "l": 12},
-        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal", "font": {"size": 11}},
-        xaxis={"title": {"text": "share of attention"}, "range": [0, 1], "dtick": 0.25},
-        yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
-    )
-    return figure

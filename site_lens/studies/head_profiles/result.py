@@ -1,14 +1,12 @@
-"""What heads do: where they look, what they copy, and what their share of a task embedding says."""
+"""Head profiles: where heads look, what they copy, and what their share of a task embedding says."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
 
-from site_lens.heads.head_set import Head
-from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Count, Float32, Record
-from site_lens.records.errors import unknown_name
+from site_lens.records.base import SLACK, Axes, Count, Float32, Lengths
+from site_lens.studies.base import ModelStudy, index_of, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +25,12 @@ LEAST_RISE = 1e-3
 Words = tuple[tuple[tuple[str, ...], ...], ...]
 """(task head token): tokens as text."""
 
-TaskHead = Annotated[Float32, Axes(("task", "head"))]
 
-
-class HeadProfiles(Record):
+class HeadProfiles(ModelStudy):
     """Some heads, each described on every task."""
 
     kind: ClassVar[str] = "head_profiles"
+    lengths: ClassVar[Lengths] = {"part": len(PARTS), "score": len(PATTERNS), "fit_digests": "task"}
 
     tasks: tuple[str, ...]
     heads: tuple[str, ...]
@@ -49,7 +46,7 @@ class HeadProfiles(Record):
     `models.weights.copying_scores`. None where the weights cannot be read."""
     copying_missing: str = ""
     """Why there is none."""
-    answer_gain: TaskHead
+    answer_gain: Annotated[Float32, Axes(("task", "head"))]
     """(task head): change of the right answer's log-probability in zero-shot queries, in nats, when the head's share of
     the task embedding alone is injected, alpha 1."""
     promoted: Annotated[Float32, Axes(("task", "head", "token"))]
@@ -67,65 +64,46 @@ class HeadProfiles(Record):
     n_shots: Count
     seed: Count
     fit_digests: tuple[str, ...]
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """What a reader should know of the fits: made on other rows, other weights, and the like."""
 
     @model_validator(mode="after")
-    def _aligned(self) -> Self:
-        cells = (len(self.tasks), len(self.heads))
-        wanted = {
-            "alphas": cells,
-            "attention": (*cells, len(PARTS)),
-            "patterns": (len(PATTERNS), len(self.heads)),
-            "answer_gain": cells,
-            "promoted": (*cells, self.promoted.shape[-1]),
-            "written": (*cells, self.promoted.shape[-1]),
-        }
-        wrong = {name: getattr(self, name).shape for name in wanted if getattr(self, name).shape != wanted[name]}
-        if self.copying is not None and self.copying.shape != cells[1:]:
-            wrong["copying"] = self.copying.shape
-        if wrong or not all(cells) or any(len(set(names)) < len(names) for names in (self.tasks, self.heads)):
-            raise ValueError(f"{cells[0]} tasks and {cells[1]} heads, each once, do not fit {wrong or 'none'}")
+    def _complete(self) -> Self:
         if (self.copying is None) != bool(self.copying_missing):
             raise ValueError("needs copying scores, or why there are none")
-        if np.abs(self.attention.sum(-1) - 1).max() > 1e-4:
+        if np.abs(self.attention.sum(-1) - 1).max(initial=0) > SLACK:
             raise ValueError("shares of attention do not sum to 1")
         for name, words in (("promoted_tokens", self.promoted_tokens), ("written_tokens", self.written_tokens)):
             if np.shape(words) != self.promoted.shape:
                 raise ValueError(f"{name} of shape {np.shape(words)} do not fit {self.promoted.shape}")
-        strangers = [name for name in self.heads if Head.parse(name) not in self.model.grid]
-        if strangers:
-            raise ValueError(f"{strangers[0]} is not in a grid of {self.model.grid}")
         return self
 
     def shares(self, task: str | None = None) -> Float32:
         """(head part): shares of attention on one task, or their mean over tasks."""
-        if task is not None and task not in self.tasks:
-            raise unknown_name("task", task, self.tasks)
-        found: Float32 = self.attention.mean(0) if task is None else self.attention[self.tasks.index(task)]
-        return found
+        shares: Float32 = self.attention
+        chosen: Float32 = shares.mean(0) if task is None else shares[index_of("task", task, self.tasks)]
+        return chosen
 
     def frame(self) -> "pd.DataFrame":
         """One row per task and head: alpha, shares of attention, pattern scores, copying, gain, tokens."""
-        import pandas as pd
-
-        rows = []
-        for i, task in enumerate(self.tasks):
-            for j, head in enumerate(self.heads):
-                seen = {f"to_{part}": float(share) for part, share in zip(PARTS, self.attention[i, j], strict=True)}
-                scores = {name: float(self.patterns[s, j]) for s, name in enumerate(PATTERNS)}
-                promoted = _raised(self.promoted_tokens[i][j], self.promoted[i, j])
-                written = _raised(self.written_tokens[i][j], self.written[i, j])
-                rows.append(
-                    {"task": task, "head": head, "alpha": float(self.alphas[i, j]), **seen, **scores,
-                     "copying": None if self.copying is None else float(self.copying[j]),
-                     "answer_gain": float(self.answer_gain[i, j]), "promoted": promoted, "written": written}
-                )  # fmt: skip
-        return pd.DataFrame(rows)
+        table = tidy(
+            {"task": self.tasks, "head": self.heads},
+            alpha=self.alphas,
+            **{f"to_{part}": self.attention[..., i] for i, part in enumerate(PARTS)},
+            **{name: self.patterns[i] for i, name in enumerate(PATTERNS)},
+            copying=np.nan if self.copying is None else self.copying,
+            answer_gain=self.answer_gain,
+        )
+        return table.assign(
+            promoted=_raised(self.promoted_tokens, self.promoted), written=_raised(self.written_tokens, self.written)
+        )
 
 
-def _raised(tokens: tuple[str, ...], logits: Float32) -> tuple[str, ...]:
-    """Keep the tokens whose logit was raised at all."""
-    return tuple(token for token, logit in zip(tokens, logits, strict=True) if logit > LEAST_RISE)
+def _raised(words: Words, logits: Float32) -> "pd.Series[Any]":
+    """Return, for every task and head, the tokens whose logit was raised at all."""
+    import pandas as pd
+
+    raised = [
+        tuple(token for token, logit in zip(tokens, values, strict=True) if logit > LEAST_RISE)
+        for heads, rises in zip(words, logits, strict=True)
+        for tokens, values in zip(heads, rises, strict=True)
+    ]
+    return pd.Series(raised)

@@ -1,6 +1,6 @@
-"""Whether tasks whose alphas transfer use heads of the same role."""
+"""Role association: whether tasks whose alphas transfer use heads of the same role."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +27,7 @@ VERDICTS = {
     "not_found": "No association of transfer with the roles of heads was found.",
     "cannot_tell": "Transfer goes along with roles, but it may be for shared heads: too few pairs of tasks share none.",
 }
-"""What is found, by verdict."""
+"""Meaning of each verdict."""
 
 Matrix = NDArray[np.float64]
 
@@ -72,17 +72,11 @@ class RoleAssociation:
 
         tested = {"roles": self.roles, "shared heads": self.heads, "roles, no head shared": self.apart}
         rows = [
-            {
-                "with": name,
-                "correlation": one.value,
-                "p_value": one.p_value,
-                "findable": one.findable,
-                "n_tasks": one.n_tasks,
-            }
-            for name, one in tested.items()
-            if one is not None
+            {"with": name, "correlation": test.value, **asdict(test)}
+            for name, test in tested.items()
+            if test is not None
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows).drop(columns="value")
 
 
 def associate_roles(
@@ -106,14 +100,11 @@ def associate_roles(
         InputError: There are fewer than five tasks in both whose fit gains anything, or fewer profiled heads than
             `n_top`.
 
-    Reference: Mantel 1967; see `diagnostics.matrix_tests.mantel`.
+    Reference: Mantel 1967; see `stats.permutation_tests.mantel`.
     """
     scores = transfer.normalised("alphas")
-    shared = [
-        task
-        for task, column in zip(transfer.tasks, scores.T, strict=True)
-        if task in profiles.tasks and np.isfinite(column).all()
-    ]
+    gains = [bool(np.isfinite(column).all()) for column in scores.T]
+    shared = [task for task, gain in zip(transfer.tasks, gains, strict=True) if gain and task in profiles.tasks]
     if len(shared) < FEWEST_TASKS:
         raise InputError(
             f"needs {FEWEST_TASKS} tasks that were profiled and gain by their own fit, got {len(shared)}: "
@@ -157,5 +148,5 @@ def likeness(features: Matrix) -> Matrix:
 
     spread = features.std(0)
     scaled = (features - features.mean(0)) / np.where(spread > 1e-9, spread, np.inf)
-    found: Matrix = -cdist(scaled, scaled)
-    return found
+    distance: Matrix = -cdist(scaled, scaled)
+    return distance

@@ -1,15 +1,10 @@
-"""The optimisation landscape of one task: many fits at once, and the losses on lines and a plane between them."""
+"""Measuring of a loss landscape: many fits of one task at once, and the losses on lines and a plane between them."""
 
 from collections.abc import Sequence
 from itertools import combinations, product
-from typing import Any
 
 import numpy as np
-import torch
 
-from site_lens.activations.cached_queries import CachedQueries
-from site_lens.activations.embedding import TaskEmbedding
-from site_lens.heads.scores import MixRule
 from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
@@ -21,9 +16,9 @@ from site_lens.site.fit import SiteConfig, SiteFit
 from site_lens.site.fitting import embed, fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape, LandscapeFit
-from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
+from site_lens.studies.measure import ask, zero_shot_queries
 from site_lens.tasks.prompt_template import PromptTemplate
-from site_lens.tasks.task import Example, Task
+from site_lens.tasks.task import Task
 
 N_POINTS = 11
 """Points of a line, both ends among them."""
@@ -83,15 +78,39 @@ def fit_landscape(
         raise InputError("a landscape is that of one task's own fit; leave shared, embedding and null as they are")
     embedding = embed(model, [task], base, template=template, progress=progress)[task.name]
     configs = _configs(base, n_fits, [*constants, *["random"] * len(constants)], lrs, n_steps, stream)
-    configs += [one.replace(null="shuffled_answers") for one in (configs * (1 + n_nulls // n_fits))[:n_nulls]]
+    configs += [each.replace(null="shuffled_answers") for each in (configs * (1 + n_nulls // n_fits))[:n_nulls]]
     seeds = stream.choice(2**31, len(configs), replace=False)
-    jobs = [SiteJob(task, one.replace(seed=int(own)), embedding) for one, own in zip(configs, seeds, strict=True)]
+    jobs = [SiteJob(task, each.replace(seed=int(s)), embedding) for each, s in zip(configs, seeds, strict=True)]
     fits = list(fit_variants(model, {task.name: jobs}, throw=False, progress=progress)[task.name].values())
-    loss = _Loss(model, sampled(task.test, max_queries), embedding, base.mix)
+    alphas = np.stack([fit.gates.values for fit in fits])
+    starts = np.stack([fit.trace.alphas[0] if len(fit.trace.alphas) else fit.gates.values for fit in fits])
+    queries = zero_shot_queries(model, task, max_queries, embedding.template)
+
+    def answers(maps: Float32) -> tuple[Float32, Float32]:
+        """Return losses, one a map of (... layer head), and right answers, (... query)."""
+        flat = list(maps.reshape(-1, *maps.shape[-2:]).astype(np.float32))
+        right, log_prob = ask(queries, fits[0], flat, [embedding.mean])
+        return -log_prob.mean(1).reshape(maps.shape[:-2]), right.reshape(*maps.shape[:-2], -1)
+
+    losses, right = answers(alphas)
+    own = [i for i, fit in enumerate(fits) if fit.config.null == "none"]
+    improved = [i for i in own if fits[i].status not in ("diverged", "nonfinite")]
+    lines = _lines(improved, losses, max_lines, stream)
+    way = np.linspace(0, 1, N_POINTS)[:, None, None]
+    plane = _furthest(improved if len(improved) >= 3 else own, losses, alphas)
+    a, b, c = (alphas[i] for i in plane)
+    u, v = (x[..., None, None] for x in np.meshgrid(PLANE, PLANE))
     return FitLandscape(
         task=task.name,
         fits=tuple(_settings(fit) for fit in fits),
-        **_measured(fits, loss, max_lines, stream),
+        alphas=alphas,
+        start_losses=answers(starts)[0],
+        losses=losses,
+        right=right,
+        lines=tuple(lines),
+        profiles=[answers((1 - way) * alphas[i] + way * alphas[j])[0] for i, j in lines] or np.zeros((0, N_POINTS)),
+        plane=plane,
+        slice=answers(np.clip(a + u * (b - a) + v * (c - a), 0, 1))[0],
         seed=seed,
         embedding_digest=embedding.digest,
         task_digest=task.digest,
@@ -111,53 +130,12 @@ def _configs(
     """Go through the starts in turn; each meets the settings in an order of its own, all of them before any twice."""
     settings = list(product(lrs, n_steps))
     orders = [stream.permutation(len(settings)) for _ in starts]
-    found = []
+    configs = []
     for i in range(n_fits):
-        turn, which = divmod(i, len(starts))
-        lr, steps = settings[orders[which][turn % len(settings)]]
-        found.append(base.replace(init=starts[which], lr=lr, n_steps=steps))
-    return found
-
-
-class _Loss:
-    """First-token cross-entropy on held-out rows, in nats, at any alphas."""
-
-    def __init__(self, model: LensModel, rows: Sequence[Example], embedding: TaskEmbedding, rule: MixRule) -> None:
-        self._held = CachedQueries(model, zero_shot_prompts(rows, embedding.template))
-        self._mean, self._rule = torch.tensor(embedding.mean)[None], rule
-
-    def answers(self, maps: Float32) -> tuple[Float32, Float32]:
-        """Return the losses, one a map of (... layer head), and the right answers (... query)."""
-        flat = torch.tensor(maps.reshape(-1, *maps.shape[-2:]), dtype=torch.float32)
-        found = self._held.answers(flat, self._mean, rule=self._rule)
-        losses, right = -found.log_prob.mean(1).cpu().numpy(), found.right.cpu().numpy()
-        return losses.reshape(maps.shape[:-2]), right.reshape(*maps.shape[:-2], -1)
-
-    def __call__(self, maps: Float32) -> Float32:
-        return self.answers(maps)[0]
-
-
-def _measured(fits: Sequence[SiteFit], loss: _Loss, max_lines: int, stream: np.random.Generator) -> dict[str, Any]:
-    """Take the losses at the fits, at their starts, on the lines and in the plane."""
-    alphas = np.stack([fit.gates.values for fit in fits])
-    losses, right = loss.answers(alphas)
-    own = [i for i, fit in enumerate(fits) if fit.config.null == "none"]
-    improved = [i for i in own if fits[i].status not in ("diverged", "nonfinite")]
-    lines = _lines(improved, losses, max_lines, stream)
-    way = np.linspace(0, 1, N_POINTS)[:, None, None]
-    plane = _furthest(improved if len(improved) >= 3 else own, losses, alphas)
-    a, b, c = (alphas[i] for i in plane)
-    u, v = (x[..., None, None] for x in np.meshgrid(PLANE, PLANE))
-    return {
-        "alphas": alphas,
-        "start_losses": loss(np.stack([_start(fit) for fit in fits])),
-        "losses": losses,
-        "right": right,
-        "lines": tuple(lines),
-        "profiles": [loss((1 - way) * alphas[i] + way * alphas[j]) for i, j in lines] or np.zeros((0, N_POINTS)),
-        "plane": plane,
-        "slice": loss(np.clip(a + u * (b - a) + v * (c - a), 0, 1)),
-    }
+        turn, start = divmod(i, len(starts))
+        lr, steps = settings[orders[start][turn % len(settings)]]
+        configs.append(base.replace(init=starts[start], lr=lr, n_steps=steps))
+    return configs
 
 
 def _settings(fit: SiteFit) -> LandscapeFit:
@@ -166,11 +144,6 @@ def _settings(fit: SiteFit) -> LandscapeFit:
         start=config.init, lr=config.lr, n_steps=config.n_steps, seed=config.seed, null=config.null != "none",
         status=fit.status,
     )  # fmt: skip
-
-
-def _start(fit: SiteFit) -> Float32:
-    """(layer head): alphas before the first step; a fit that was never evaluated is still there."""
-    return fit.trace.alphas[0] if len(fit.trace.alphas) else fit.gates.values
 
 
 def _lines(fits: Sequence[int], losses: Float32, most: int, stream: np.random.Generator) -> list[tuple[int, int]]:

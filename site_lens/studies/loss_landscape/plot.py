@@ -5,11 +5,11 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from site_lens.plots.theme import GATE_SCALE, PALETTE, TEMPLATE, bar_on_top, titled
-from site_lens.studies.loss_landscape.result import BARRIER_SHARE, FitLandscape
+from site_lens.plots.theme import PALETTE, TOP, color_axis, layout
+from site_lens.studies.loss_landscape.result import FitLandscape
 
-TOP, MAP, GAP, LINES, BOTTOM = 106, 300, 70, 220, 56
-"""Pixels of title and colour bar, of the map, between both panels, of the lines, and below them."""
+MAP, GAP, LINES, BOTTOM = 300, 70, 220, 56
+"""Pixels of the map, between both panels, of the lines, and below them."""
 
 
 def landscape(record: FitLandscape) -> go.Figure:
@@ -24,26 +24,24 @@ def landscape(record: FitLandscape) -> go.Figure:
     """
     order = np.lexsort((record.losses, record.null))
     height, inner = TOP + MAP + GAP + LINES + BOTTOM, MAP + GAP + LINES
-    figure = make_subplots(
-        2, 1, vertical_spacing=GAP / inner, row_heights=[MAP, LINES], figure=go.Figure(layout={"template": TEMPLATE})
-    )
+    figure = make_subplots(2, 1, vertical_spacing=GAP / inner, row_heights=[MAP, LINES])
     figure.add_trace(_agreement(record, order), row=1, col=1)
     for trace in _profiles(record):
         figure.add_trace(trace, row=2, col=1)
     n_own, free = int((~record.null).sum()), record.free
     nulls = f", then {len(order) - n_own} null fits" if len(order) > n_own else ""
-    found = record.verdict if free is None else f"{record.verdict}: {free.value:.0%} of {free.n} lines free"
+    verdict = record.verdict if free is None else f"{record.verdict}: {free.value:.0%} of {free.n} lines free"
     figure.update_layout(
-        title=titled(f"landscape of {record.task}", f"{n_own} fits{nulls}; {found}"),
-        height=height,
-        margin={"t": TOP, "b": BOTTOM, "l": 56},
-        showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": (LINES + GAP / 2) / inner, "yanchor": "middle"},
-        coloraxis={
-            "cmin": 0, "cmax": 1, "colorscale": GATE_SCALE,
-            "colorbar": bar_on_top("Jaccard index of heads above 0.5", height, ticks=[0, 0.5, 1]),
-        },
-    )  # fmt: skip
+        layout(
+            f"landscape of {record.task}",
+            f"{n_own} fits{nulls}; {verdict}",
+            height=height,
+            top=TOP,
+            margin={"b": BOTTOM},
+            legend={"orientation": "h", "x": 0, "y": (LINES + GAP / 2) / inner, "yanchor": "middle"},
+            coloraxis=color_axis("Jaccard index of heads above 0.5", height),
+        )
+    )
     bare = {"showticklabels": False, "showgrid": False, "row": 1, "col": 1}
     figure.update_xaxes(range=[-0.5, len(order) - 0.5], **bare)
     figure.update_yaxes(range=[len(order) - 0.5, -0.5], title={"text": "fit"}, **bare)
@@ -76,21 +74,19 @@ def _name(record: FitLandscape, i: int) -> str:
 def _profiles(record: FitLandscape) -> list[go.Scatter]:
     way = np.linspace(0, 1, record.profiles.shape[1])
     ends = record.profiles[:, :1] * (1 - way) + record.profiles[:, -1:] * way
-    rise = record.profiles - ends
-    free = record.barriers <= BARRIER_SHARE * max(record.gain, 0)
-    traces = []
-    for name, chosen, color in (("free of a barrier", free, PALETTE[0]), ("with a barrier", ~free, PALETTE[1])):
-        n = int(chosen.sum())
-        gaps = np.full((n, 1), np.nan)
-        traces.append(
-            go.Scatter(
-                name=f"{n} {name}",
-                x=np.hstack([np.broadcast_to(way, (n, len(way))), gaps]).ravel(),
-                y=np.hstack([rise[chosen], gaps]).ravel(),
-                mode="lines",
-                line={"color": color, "width": 1},
-                opacity=0.5,
-                hovertemplate="%{y:.3f} nats<extra></extra>",
-            )
+    rise = np.pad(record.profiles - ends, [(0, 0), (0, 1)], constant_values=np.nan)  # NaN parts the lines
+    return [
+        go.Scatter(
+            name=f"{int(chosen.sum())} {name}",
+            x=np.tile([*way, np.nan], int(chosen.sum())),
+            y=rise[chosen].ravel(),
+            mode="lines",
+            line={"color": color, "width": 1},
+            opacity=0.5,
+            hovertemplate="%{y:.3f} nats<extra></extra>",
         )
-    return traces
+        for name, chosen, color in (
+            ("free of a barrier", record.is_free, PALETTE[0]),
+            ("with a barrier", ~record.is_free, PALETTE[1]),
+        )
+    ]

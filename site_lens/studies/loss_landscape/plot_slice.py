@@ -3,10 +3,10 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import GATE_SCALE, TEMPLATE, bar_on_top, titled
+from site_lens.plots.theme import GATE_SCALE, TOP, bar_on_top, layout
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape
 
-TOP = 106
+HEIGHT = 440
 
 
 def landscape_slice(record: FitLandscape) -> go.Figure:
@@ -18,9 +18,6 @@ def landscape_slice(record: FitLandscape) -> go.Figure:
     Returns:
         A figure of two traces: the losses (v u) in nats, and the three fits.
     """
-    height = 440
-    a, b, c = record.plane
-    named = [f"fit {i}<br>loss {record.losses[i]:.3f} nats" for i in (a, b, c)]
     cells = go.Contour(
         x=np.array(PLANE),
         y=np.array(PLANE),
@@ -38,25 +35,22 @@ def landscape_slice(record: FitLandscape) -> go.Figure:
         textposition="top right",
         textfont={"color": "#ffffff"},
         marker={"color": "#ffffff", "size": 9, "line": {"color": "#20242b", "width": 1}},
-        customdata=named,
+        customdata=[f"fit {i}<br>loss {record.losses[i]:.3f} nats" for i in record.plane],
         hovertemplate="%{customdata}<extra></extra>",
     )
     low, high = float(np.floor(record.slice.min() * 100) / 100), float(np.ceil(record.slice.max() * 100) / 100)
+    colors = {"cmin": low, "cmax": high, "colorscale": GATE_SCALE}
+    axis = {"range": [PLANE[0], PLANE[-1]], "dtick": 0.5}
     return go.Figure(
         [cells, fits],
-        layout={
-            "template": TEMPLATE,
-            "title": titled(f"loss of {record.task}", "plane through three fits"),
-            "height": height,
-            "margin": {"t": TOP, "b": 48, "l": 56},
-            "showlegend": False,
-            "coloraxis": {
-                "cmin": low,
-                "cmax": high,
-                "colorscale": GATE_SCALE,
-                "colorbar": bar_on_top("loss in nats", height, ticks=[low, high]),
-            },
-            "xaxis": {"title": {"text": "towards the furthest fit"}, "range": [PLANE[0], PLANE[-1]], "dtick": 0.5},
-            "yaxis": {"title": {"text": "towards the third"}, "range": [PLANE[0], PLANE[-1]], "dtick": 0.5},
-        },
+        layout(
+            f"loss of {record.task}",
+            "plane through three fits",
+            height=HEIGHT,
+            top=TOP,
+            showlegend=False,
+            coloraxis=colors | {"colorbar": bar_on_top("loss in nats", HEIGHT, ticks=[low, high])},
+            xaxis=axis | {"title": {"text": "towards the furthest fit"}},
+            yaxis=axis | {"title": {"text": "towards the third"}},
+        ),
     )

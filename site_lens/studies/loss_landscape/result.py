@@ -1,4 +1,4 @@
-"""The optimisation landscape of one task: where many fits ended, and what lies between them."""
+"""Loss landscape of one task: where many fits ended, and the losses on lines and in a plane between them."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
@@ -7,11 +7,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import HeadSet
-from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Count, Float32, Frozen, Record
+from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.hashing import seed_stream
 from site_lens.site.fit import Status
 from site_lens.stats.intervals import Interval, wilson
+from site_lens.stats.similarity import jaccard, rank_correlation
+from site_lens.studies.base import ModelStudy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ VERDICTS: dict[Verdict, str] = {
     "no gain": "No fit improved on its start enough to call anything between them a barrier.",
     "too few": "Too few fits improved on their start, too few rows, or an interval that holds 80 %.",
 }
-"""What each verdict says."""
+"""Meaning of each verdict."""
 
 N_RESAMPLES = 2000
 """Draws of fits behind the interval of the lines."""
@@ -42,12 +43,6 @@ BINARY_SHARE = 0.3
 PLANE = tuple(float(x) for x in np.round(np.linspace(-0.2, 1.2, 15), 6))
 """Coordinates u and v of the slice a + u (b - a) + v (c - a); 0 and 1 are among them."""
 
-PerFit = Annotated[Float32, Axes(("fit",))]
-Maps = Annotated[Float32, Axes(("fit", "layer", "head"))]
-FitQuery = Annotated[Float32, Axes(("fit", "query"))]
-Profiles = Annotated[Float32, Axes(("line", "point"))]
-Slice = Annotated[Float32, Axes(("v", "u"))]
-
 
 class LandscapeFit(Frozen):
     """How one of the fits was made."""
@@ -62,11 +57,12 @@ class LandscapeFit(Frozen):
     status: Status
 
 
-class FitLandscape(Record):
+class FitLandscape(ModelStudy):
     """Many fits of one task that mix in one embedding; losses are first-token cross-entropies on held-out rows."""
 
     kind: ClassVar[str] = "fit_landscape"
     schema_version: ClassVar[int] = 2
+    lengths: ClassVar[Lengths] = {"u": len(PLANE), "v": len(PLANE)}
 
     task: str
     fits: tuple[LandscapeFit, ...]
@@ -81,35 +77,21 @@ class FitLandscape(Record):
     """(fit query): 1 where the first token was right."""
     lines: tuple[tuple[Count, Count], ...]
     """Pairs of fits between which the loss was taken; none of them null, and all of them better than their start."""
-    profiles: Profiles
+    profiles: Annotated[Float32, Axes(("line", "point"))]
     """(line point): loss at equal steps along the straight line in alpha from the first to the second."""
     plane: tuple[Count, Count, Count]
     """Three fits a, b, c that span the slice: the best, that furthest from it, and that furthest from both."""
-    slice: Slice
+    slice: Annotated[Float32, Axes(("v", "u"))]
     """(v u): loss in the plane at `PLANE`; alphas are cut at 0 and 1 where the plane leaves what gates can be."""
     seed: Count
     embedding_digest: str
     task_digest: str
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """What makes it hard to believe beside the fits of a run: other weights, other rows."""
 
     @model_validator(mode="after")
-    def _aligned(self) -> Self:
-        n, n_rows = len(self.fits), self.right.shape[1]
-        wanted = {
-            "alphas": (n, *self.model.grid.shape),
-            "start_losses": (n,),
-            "losses": (n,),
-            "right": (n, n_rows),
-            "profiles": (len(self.lines), self.profiles.shape[1]),
-            "slice": (len(PLANE), len(PLANE)),
-        }
-        wrong = {name: getattr(self, name).shape for name in wanted if getattr(self, name).shape != wanted[name]}
-        named = {i for line in self.lines for i in line} | set(self.plane)
-        if wrong or not n_rows or self.profiles.shape[1] < 3 or not named <= set(range(n)):
-            raise ValueError(f"{n} fits and {len(self.lines)} lines do not fit arrays of shape {wrong or 'right'}")
+    def _lines_join_fits(self) -> Self:
+        joined = {i for line in self.lines for i in line} | set(self.plane)
+        if not self.n_rows or self.profiles.shape[1] < 3 or not joined <= set(range(len(self.fits))):
+            raise ValueError(f"needs rows, lines of three points, and lines between {len(self.fits)} fits")
         return self
 
     @property
@@ -136,8 +118,14 @@ class FitLandscape(Record):
     @property
     def barriers(self) -> Float32:
         """(line): highest loss on the line less that of its higher end, in nats; 0 where an end is the highest."""
-        found: Float32 = self.profiles.max(1) - np.maximum(self.profiles[:, 0], self.profiles[:, -1])
-        return found
+        barriers: Float32 = self.profiles.max(1) - np.maximum(self.profiles[:, 0], self.profiles[:, -1])
+        return barriers
+
+    @property
+    def is_free(self) -> np.ndarray:
+        """(line): whether its barrier is below a tenth of the gain."""
+        is_free: np.ndarray = self.barriers <= BARRIER_SHARE * self.gain
+        return is_free
 
     @property
     def free(self) -> Interval | None:
@@ -149,16 +137,15 @@ class FitLandscape(Record):
         """
         if self.gain < SMALLEST_GAIN or not self.lines:
             return None
-        found = self.barriers <= BARRIER_SHARE * self.gain
         joined, ends = np.unique(np.array(self.lines), return_inverse=True)
         ends, n = ends.reshape(-1, 2), len(joined)
         drawn = seed_stream("landscape lines", self.seed).multinomial(n, np.full(n, 1 / n), N_RESAMPLES)
         weights = drawn[:, ends[:, 0]] * drawn[:, ends[:, 1]]
-        kept = weights[weights.sum(1) > 0]
-        low, high = np.percentile((kept @ found) / kept.sum(1), [2.5, 97.5])
-        least = wilson(round(float(found.mean()) * n), n)
-        low, high = min(float(low), least.low), max(float(high), least.high)
-        return Interval(float(found.mean()), low, high, len(self.lines))
+        weights = weights[weights.sum(1) > 0]
+        low, high = np.percentile((weights @ self.is_free) / weights.sum(1), [2.5, 97.5])
+        share = float(self.is_free.mean())
+        least = wilson(round(share * n), n)
+        return Interval(share, min(float(low), least.low), max(float(high), least.high), len(self.lines))
 
     @property
     def verdict(self) -> Verdict:
@@ -175,40 +162,30 @@ class FitLandscape(Record):
     @property
     def undecided(self) -> Float32:
         """(fit): share of the heads with 0.1 < alpha < 0.9."""
-        inside = self._flat
-        found: Float32 = ((inside > 0.1) & (inside < 0.9)).mean(1, dtype=np.float32)
-        return found
+        share: Float32 = ((self._flat > 0.1) & (self._flat < 0.9)).mean(1, dtype=np.float32)
+        return share
 
     @cached_property
     def _flat(self) -> Float32:
+        """(fit head)."""
         return self.alphas[:, self.model.grid.mask]
 
     def binary(self, *, null: bool = False) -> Interval | None:
         """Share of the fits, or of the null fits, that turned binary, with Wilson's interval; None without any."""
-        chosen = self.undecided[self.null == null]
-        return wilson(int((chosen <= BINARY_SHARE).sum()), len(chosen)) if len(chosen) else None
+        undecided = self.undecided[self.null == null]
+        return wilson(int((undecided <= BINARY_SHARE).sum()), len(undecided)) if len(undecided) else None
 
     def jaccard(self) -> Float32:
         """(fit fit): Jaccard index of the heads above 0.5; 1 where both have none."""
-        from scipy.spatial.distance import pdist, squareform
-
-        found: Float32 = (1 - squareform(pdist(self._flat > 0.5, "jaccard"))).astype(np.float32)
-        return found
+        return jaccard(self._flat > 0.5).astype(np.float32)
 
     def ranks(self) -> Float32:
         """(fit fit): Spearman's rank correlation of alphas; 0 with a map of equal alphas, which has no order."""
-        from scipy.stats import rankdata
-
-        centred = rankdata(self._flat, axis=1) - (self._flat.shape[1] + 1) / 2
-        length = np.linalg.norm(centred, axis=1, keepdims=True)
-        units = centred / np.where(length == 0, np.inf, length)
-        found: Float32 = (units @ units.T).astype(np.float32)
-        return found
+        return rank_correlation(self._flat).astype(np.float32)
 
     def always_open(self) -> HeadSet:
         """Heads above 0.5 in every fit that improved on its start; no head where none did."""
-        chosen = self.alphas[self.improved]
-        mask = (chosen > 0.5).all(0) if len(chosen) else np.zeros(self.model.grid.shape, dtype=bool)
+        mask = (self.alphas[self.improved] > 0.5).all(0) & self.improved.any()
         return HeadSet.from_mask(self.model.grid, mask)
 
     def frame(self) -> "pd.DataFrame":
@@ -218,10 +195,9 @@ class FitLandscape(Record):
         """
         import pandas as pd
 
-        rows = [fit.model_dump() for fit in self.fits]
         others = np.where(self.null[None, :] | np.eye(len(self.fits), dtype=bool), np.nan, 1)
         measured = {"jaccard": self.jaccard() * others, "ranks": self.ranks() * others}
-        return pd.DataFrame(rows).assign(
+        return pd.DataFrame([fit.model_dump() for fit in self.fits]).assign(
             start_loss=self.start_losses,
             loss=self.losses,
             accuracy=self.right.mean(1),

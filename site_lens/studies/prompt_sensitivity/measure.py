@@ -1,45 +1,34 @@
-"""Prompt sensitivity: the same task with embeddings of more or fewer, other, or worse prompts."""
+"""Measuring of prompt sensitivity: the same task with embeddings of more or fewer, other, or worse prompts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
+from einops import rearrange
 
-from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.methods.evaluate import evaluate
 from site_lens.models.base import LensModel
-from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
-from site_lens.records.checkpoint import StudyCheckpoint
+from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
-from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteConfig, SiteFit
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
+from site_lens.studies.cache import StudyCache
+from site_lens.studies.measure import ask, asked_queries, common_fields, measure_tasks, stack, zero_shot_queries
 from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensitivity
-from site_lens.tasks.prompt_sampling import need_rows, sampled, with_shuffled_answers, zero_shot_prompts
+from site_lens.tasks.prompt_sampling import need_rows, with_shuffled_answers
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One fit: the condition and the prompt draw of its embedding, and its fit seed."""
-
-    condition: int
-    draw: int
-    fit_seed: int = 0
-
-
+@renamed_keyword(folder="checkpoint_dir")
 @on_model
 def prompt_sensitivity(
     model: LensModel,
@@ -56,7 +45,7 @@ def prompt_sensitivity(
     label_noise: Sequence[float] = (),
     max_queries: int = 96,
     seed: int = 0,
-    folder: str | Path | None = None,
+    checkpoint_dir: str | Path | None = None,
     progress: bool | None = None,
 ) -> PromptSensitivity:
     """Fit every task with embeddings made in many ways, each of several prompt sets, and ask the same test queries.
@@ -79,8 +68,8 @@ def prompt_sensitivity(
             answers.
         max_queries: Test rows a task at most.
         seed: Seed of the prompt sets, the fits, and the few-shot prompting that stands beside them, at the base's N.
-        folder: Where to keep what is measured, task by task, so that an interrupted call goes on where it stopped, and
-            the same call again costs nothing; nothing is kept when None.
+        checkpoint_dir: Folder of checkpoints, one a task: an interrupted call goes on where it stopped, and the same
+            call again costs nothing. Nothing is kept when None.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Raises:
@@ -88,93 +77,72 @@ def prompt_sensitivity(
 
     Reference: arXiv 2507.20906, ablation of M (1 to 50 changes the mean accuracy from 88.7 to 90.0).
     """
-    wanted, settings = task_list(tasks), config or SiteConfig()
     check_sizes(n_resamples=n_resamples, n_fit_seeds=n_fit_seeds, max_queries=max_queries, seed=seed)
+    listed, settings = task_list(tasks), (config or SiteConfig()).replace(seed=seed)
     if settings.shared or settings.null != "none":
         raise InputError(
-            "prompt sensitivity needs fits of the tasks themselves; got "
-            f"shared={settings.shared}, null={settings.null!r}"
+            "prompt sensitivity needs fits of the tasks themselves; leave shared and null of the config as they are"
         )
     start = Condition(n_prompts=base[0], n_shots=base[1], template=template or PromptTemplate(), label_noise=0)
-    conditions = _conditions(
-        start, {"n_prompts": n_prompts, "n_shots": n_shots, "template": templates, "label_noise": label_noise}
+    varied = {"n_prompts": n_prompts, "n_shots": n_shots, "template": templates, "label_noise": label_noise}
+    changed = [start.replace(**{name: value}) for name, values in varied.items() for value in values]
+    conditions = tuple(dict.fromkeys([start, *changed]))
+    for task in listed:
+        need_rows(task, len(task.train) - 1, max(condition.n_shots for condition in conditions))
+    n_queries = min(max_queries, max(len(task.test) for task in listed))
+    cache = StudyCache(
+        checkpoint_dir, "sensitivity", model.identity.digest, n_queries, n_resamples, n_fit_seeds, settings.digest,
+        [condition.digest for condition in conditions],
+    )  # fmt: skip
+    measured = measure_tasks(
+        PromptSensitivity,
+        listed,
+        lambda i: _runs(model, listed[i], conditions, n_resamples, n_fit_seeds, settings, n_queries),
+        cache=cache,
+        keys=[task.digest for task in listed],
+        progress=progress,
     )
-    for task in wanted:
-        need_rows(task, len(task.train) - 1, max(one.n_shots for one in conditions))
-    runs = [_Run(c, d) for c in range(len(conditions)) for d in range(n_resamples)]
-    runs += [_Run(0, d, s) for s in range(1, n_fit_seeds) for d in range(n_resamples)]
-    n_queries = min(max_queries, max(len(task.test) for task in wanted))
-    settings = settings.replace(seed=seed)
-    said = [condition.digest for condition in conditions], n_resamples, n_fit_seeds, settings.digest
-    pieces, parts = StudyCheckpoint(folder, "sensitivity", model.identity.digest, n_queries, *said), []
-    with progress_bar(len(wanted), "prompt sensitivity", unit="task", progress=progress) as bar:
-        for task in wanted:
-            measure = partial(_of_task, model, task, conditions, runs, settings, n_queries)
-            parts.append(pieces.once(task.digest, measure))
-            bar.update()
     prompted = evaluate(
-        model, wanted, n_shots=base[1], max_queries=n_queries, template=start.template, seed=seed, progress=False
+        model, listed, n_shots=base[1], max_queries=n_queries, template=start.template, seed=seed, progress=False
     )
     return PromptSensitivity(
-        tasks=tuple(task.name for task in wanted),
+        **common_fields(model, listed),
+        **measured,
         conditions=conditions,
-        **{name: np.stack([part[name] for part in parts]) for name in parts[0]},
-        references=np.stack([_padded(prompted[t.name].first_token, n_queries) for t in wanted], axis=1),
-        asked=[np.arange(n_queries) < len(task.test) for task in wanted],
+        references=stack([prompted[task.name].first_token for task in listed], axis=1),
+        asked=asked_queries([min(n_queries, len(task.test)) for task in listed]),
         n_reference_shots=base[1],
         seed=seed,
-        task_digests=tuple(task.digest for task in wanted),
-        model=model.identity,
-        versions=library_versions(),
+        task_digests=tuple(task.digest for task in listed),
     )
 
 
-def _conditions(base: Condition, values: Mapping[str, Sequence[Any]]) -> tuple[Condition, ...]:
-    """List the base and everything that changes one of its settings, each once."""
-    varied = [base.replace(**{name: value}) for name, several in values.items() for value in several]
-    return tuple(dict.fromkeys([base, *varied]))
-
-
-def _of_task(
+def _runs(
     model: LensModel,
     task: Task,
     conditions: Sequence[Condition],
-    runs: Sequence[_Run],
+    n_draws: int,
+    n_fit_seeds: int,
     config: SiteConfig,
     n_queries: int,
 ) -> dict[str, Float32]:
-    """Make all runs of a task in one batch, ask its queries, and lay the answers out by the record's axes."""
-    embeddings = {
-        (run.condition, run.draw): _embedding(model, task, conditions[run.condition], config.seed + run.draw)
-        for run in runs
-        if run.fit_seed == 0
-    }
-    jobs = {
-        str(i): [SiteJob(task, config.replace(seed=config.seed + run.fit_seed), embeddings[run.condition, run.draw])]
-        for i, run in enumerate(runs)
-    }
-    found = fit_variants(model, jobs, throw=False, progress=False)
-    fits = [next(iter(found[name].values())) for name in jobs]
-    right = _padded(_answers(model, task, fits, n_queries), n_queries)
-    maps = np.stack([fit.gates.values for fit in fits])
-    n_draws, n_first = 1 + max(run.draw for run in runs), len(embeddings)
-    means = np.stack([one.mean for one in embeddings.values()]).reshape(len(conditions), n_draws, -1)
-    crossed = [*range(n_draws), *range(n_first, len(runs))]
-
-    def by_seed(values: Float32) -> Float32:
-        found: Float32 = values[crossed].reshape(-1, n_draws, *values.shape[1:]).swapaxes(0, 1)
-        return found
-
-    def by_condition(values: Float32) -> Float32:
-        found: Float32 = values[:n_first].reshape(len(conditions), n_draws, *values.shape[1:])
-        return found
-
+    """Fit every draw of every condition, and every draw of the base with every fit seed, in one batch; ask all fits."""
+    embeddings = [_embedding(model, task, one, config.seed + d) for one in conditions for d in range(n_draws)]
+    seeds = [(embedding, config.seed) for embedding in embeddings]
+    seeds += [(embeddings[d], config.seed + s) for s in range(1, n_fit_seeds) for d in range(n_draws)]
+    jobs = {str(i): [SiteJob(task, config.replace(seed=seed), embedding)] for i, (embedding, seed) in enumerate(seeds)}
+    fitted = fit_variants(model, jobs, throw=False, progress=False)
+    fits = [next(iter(fitted[name].values())) for name in jobs]
+    right, alphas = _answers(model, task, fits, n_queries), np.stack([fit.gates.values for fit in fits])
+    means = rearrange([one.mean for one in embeddings], "(c d) layer head z -> c d (layer head z)", d=n_draws)
+    at_base = [*range(n_draws), *range(len(embeddings), len(fits))]
+    by_condition, by_seed = "(condition draw) ... -> condition draw ...", "(seed draw) ... -> draw seed ..."
     return {
-        "right": by_condition(right),
-        "alphas": by_condition(maps),
+        "right": rearrange(right[: len(embeddings)], by_condition, draw=n_draws),
+        "alphas": rearrange(alphas[: len(embeddings)], by_condition, draw=n_draws),
         "embedding_variance": means.var(1, ddof=1).sum(-1) / (means.mean(1) ** 2).sum(-1),
-        "crossed_right": by_seed(right),
-        "crossed_alphas": by_seed(maps),
+        "crossed_right": rearrange(right[at_base], by_seed, draw=n_draws),
+        "crossed_alphas": rearrange(alphas[at_base], by_seed, draw=n_draws),
     }
 
 
@@ -206,15 +174,7 @@ def _answers(model: LensModel, task: Task, fits: Sequence[SiteFit], n_queries: i
     right = np.zeros((len(fits), min(n_queries, len(task.test))), dtype=np.float32)
     for template in dict.fromkeys(fit.template for fit in fits):
         chosen = [i for i, fit in enumerate(fits) if fit.template == template]
-        held = CachedQueries(model, zero_shot_prompts(sampled(task.test, n_queries), template))
-        alphas = torch.tensor(np.stack([fits[i].gates.values for i in chosen]))
-        means = torch.tensor(np.stack([fits[i].embedding.mean for i in chosen]))
-        found = held.answers(alphas, means, torch.arange(len(chosen)), rule=fits[chosen[0]].config.mix)
-        right[chosen] = found.right.cpu().numpy()
+        alphas, means = [fits[i].gates.values for i in chosen], [fits[i].embedding.mean for i in chosen]
+        queries = zero_shot_queries(model, task, n_queries, template)
+        right[chosen] = ask(queries, fits[chosen[0]], alphas, means, range(len(chosen)))[0]
     return right
-
-
-def _padded(right: Float32, n_queries: int) -> Float32:
-    """Fill up (... query) with zeros for queries that a task does not have."""
-    found: Float32 = np.pad(right, [(0, 0), (0, n_queries - right.shape[1])]).astype(np.float32)
-    return found

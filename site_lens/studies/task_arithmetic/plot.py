@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from site_lens.plots.theme import PALETTE, SYMBOLS, TEMPLATE, plain, titled
+from site_lens.plots.theme import PALETTE, SYMBOLS, error_bars, layout, plain
 from site_lens.studies.task_arithmetic.result import KINDS, CombineKind, TaskArithmetic
 
 TITLES: dict[CombineKind, str] = {
@@ -26,28 +26,26 @@ def task_arithmetic(record: TaskArithmetic) -> go.Figure:
         zero-shot.
     """
     figure = make_subplots(
-        len(KINDS), 1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=[plain(TITLES[kind]) for kind in KINDS],
-        figure=go.Figure(layout={"template": TEMPLATE}),
-    )  # fmt: skip
+        len(KINDS), 1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=[TITLES[kind] for kind in KINDS]
+    )
     for row, kind in enumerate(KINDS, start=1):
         for j, task in enumerate(record.tasks):
             figure.add_trace(_line(record, kind, task, j), row=row, col=1)
             for reference, opacity in (("own", 0.9), ("zero_shot", 0.4)):
-                level = record.reference(reference, task).value
-                figure.add_hline(
-                    level, row=row, col=1, opacity=opacity, line={"color": PALETTE[j], "width": 1, "dash": "dot"}
-                )
-    n = " and ".join(str(int(count)) for count in record.asked.sum(1))
+                level, look = record.reference(reference, task).value, {"color": PALETTE[j], "width": 1, "dash": "dot"}
+                figure.add_hline(level, row=row, col=1, opacity=opacity, line=look)
+    few = all(record.verdict(kind, weight) == "too few" for kind in KINDS for weight in record.weights)
+    legend = "too few for a verdict" if few else "dotted: own fit, faint: zero-shot"
     height = PANEL * len(KINDS) + TOP + BOTTOM
-    few = all(record.verdict(kind, w) == "too few" for kind in KINDS for w in record.weights)
     figure.update_layout(
-        title=titled(
+        layout(
             "two tasks at once",
-            f"{n} queries{': too few for a verdict' if few else '; dotted: own fit, faint: zero-shot'}",
-        ),
-        height=height,
-        margin={"t": TOP, "b": BOTTOM},
-        legend={"orientation": "h", "x": 0, "y": 1 - LEGEND / height, "yref": "container", "yanchor": "top"},
+            f"{' and '.join(f'{n:g}' for n in record.n_queries)} queries; {legend}",
+            height=height,
+            top=TOP,
+            margin={"b": BOTTOM},
+            legend={"orientation": "h", "x": 0, "y": 1 - LEGEND / height, "yref": "container", "yanchor": "top"},
+        )
     )
     figure.update_annotations(x=0, xanchor="left", font={"size": 12})
     figure.update_yaxes(range=[-0.04, 1.04], dtick=0.5, title={"text": "accuracy"})
@@ -56,29 +54,21 @@ def task_arithmetic(record: TaskArithmetic) -> go.Figure:
 
 
 def _line(record: TaskArithmetic, kind: CombineKind, task: str, place: int) -> go.Scatter:
-    found = [record.accuracy(kind, weight, task) for weight in record.weights]
+    accuracies = {weight: record.accuracy(kind, weight, task) for weight in record.weights}
     return go.Scatter(
         name=plain(task, width=30),
         legendgroup=str(place),
         showlegend=kind == next(iter(KINDS)),
         mode="lines+markers",
-        x=list(record.weights),
-        y=[one.value for one in found],
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": [one.high - one.value for one in found],
-            "arrayminus": [one.value - one.low for one in found],
-            "thickness": 1.2,
-            "width": 0,
-        },
+        x=list(accuracies),
+        y=[accuracy.value for accuracy in accuracies.values()],
+        error_y=error_bars(list(accuracies.values()), thickness=1.2),
         line={"color": PALETTE[place], "width": 1.8},
         marker={"symbol": SYMBOLS[place], "size": 8},
         cliponaxis=False,
-        customdata=[
-            [one.low, one.high, one.n, record.verdict(kind, w)] for one, w in zip(found, record.weights, strict=True)
+        text=[
+            f"{plain(task)}<br>{accuracy} of {accuracy.n} queries<br>{record.verdict(kind, weight)}"
+            for weight, accuracy in accuracies.items()
         ],
-        hovertemplate=plain(task).replace("%{", "% {")
-        + "<br>weight %{x}<br>%{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}] of %{customdata[2]} queries"
-        "<br>%{customdata[3]}<extra></extra>",
+        hovertemplate="weight %{x}<br>%{text}<extra></extra>",
     )

@@ -1,17 +1,16 @@
-"""Two tasks put together: what heads and embeddings of both do when they are injected at once."""
+"""Task arithmetic: what heads and embeddings of two tasks do when they are injected at once."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-import numpy as np
 from pydantic import model_validator
 
 from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import MixRule
-from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Float32, Record
-from site_lens.records.errors import InputError, unknown_name
-from site_lens.stats.intervals import Interval, wilson
-from site_lens.stats.paired_tests import FEWEST, Paired, Verdict
+from site_lens.records.base import Axes, Float32, Lengths
+from site_lens.records.errors import InputError
+from site_lens.stats.intervals import Interval
+from site_lens.stats.paired_tests import FEWEST, SMALLEST_GAIN, Paired, Verdict
+from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns, proportion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +21,11 @@ KINDS: dict[CombineKind, str] = {
     "embeddings": "Rounded alphas of both; every head holds (1 - w) a + w b.",
     "alphas_and_embeddings": "Alphas as fitted and embeddings both (1 - w) a + w b; w = 0 is a's fit, w = 1 is b's.",
 }
-"""How two tasks a and b are put together under a weight w."""
+"""Combinations of two tasks a and b under a weight w."""
 
 REFERENCES = ("zero_shot", "own", "own_hard")
-"""What a combination is judged by: each task without injection, under its own fit, and under that with rounded
-alphas."""
+"""Accuracies that a combination is compared with: each task without injection, under its own fit, and under that with
+rounded alphas."""
 
 ArithmeticVerdict = Literal["both", "only the first", "only the second", "neither", "not found", "too few"]
 
@@ -38,20 +37,26 @@ VERDICTS: dict[ArithmeticVerdict, str] = {
     "not found": "Whether a task keeps 80 % of its gain is not found; its interval holds 80 %.",
     "too few": f"Fewer than {FEWEST['queries']} queries of a task, or its own fit gains less than 0.1.",
 }
-"""What each verdict says; it stands on exact paired tests and intervals over queries."""
+"""Meaning of each verdict, which stands on exact paired tests and intervals over queries."""
 
-KEPT, SMALLEST_GAIN = 0.8, 0.1
-"""Share of the gain that counts as doing a task; gain of its own fit below which nothing is said."""
+BY_TASK: dict[tuple[Verdict, Verdict], ArithmeticVerdict] = {
+    ("above", "above"): "both",
+    ("above", "below"): "only the first",
+    ("below", "above"): "only the second",
+    ("below", "below"): "neither",
+}
 
-Cells = Annotated[Float32, Axes(("kind", "weight", "task", "query"))]
-ReferenceTaskQuery = Annotated[Float32, Axes(("reference", "task", "query"))]
-Queries = Annotated[Float32, Axes(("task", "query"))]
+KEPT = 0.8
+"""Share of the gain of its own fit from which on a task counts as done."""
 
 
-class TaskArithmetic(Record):
+class TaskArithmetic(TaskStudy, ModelStudy):
     """Answers to the queries of two tasks under combinations of both."""
 
     kind: ClassVar[str] = "task_arithmetic"
+    lengths: ClassVar[Lengths] = {
+        "task": 2, "kind": len(KINDS), "reference": len(REFERENCES), "families": "task", "fit_digests": "task",
+    }  # fmt: skip
 
     tasks: tuple[str, str]
     """The first task, a, and the second, b."""
@@ -66,23 +71,11 @@ class TaskArithmetic(Record):
     """(kind weight task query): log-probability of the target's first token, in nats; 0 where nothing was asked."""
     references: Annotated[Float32, Axes(("reference", "task", "query"), 0, 1)]
     """(reference task query): 1 where right; see `REFERENCES`."""
-    asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
-    """(task query): 1 where there is a query."""
     rule: MixRule
     fit_digests: tuple[str, str]
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _aligned(self) -> Self:
-        cells = (len(KINDS), len(self.weights), 2, self.asked.shape[1])
-        wanted = {"right": cells, "log_prob": cells, "references": (len(REFERENCES), *cells[2:]), "asked": cells[2:]}
-        wanted["alphas"] = (2, *self.model.grid.shape)
-        found = {name: getattr(self, name).shape for name in wanted}
-        wrong = {name: shape for name, shape in found.items() if shape != wanted[name]}
-        if wrong or not (self.asked.sum(1) >= 1).all():
-            raise ValueError(f"needs {wanted} and a query a task, got {wrong or 'none'}")
+    def _weights_rise(self) -> Self:
         if not self.weights or list(self.weights) != sorted(set(self.weights)):
             raise ValueError(f"needs rising weights, got {self.weights}")
         return self
@@ -94,13 +87,11 @@ class TaskArithmetic(Record):
 
     def accuracy(self, kind: CombineKind, weight: float, task: str) -> Interval:
         """Share of a task's queries right under a combination, with Wilson's 95% interval."""
-        row = self._row(kind, weight, task)
-        return wilson(int(row.sum()), len(row))
+        return proportion(self._under(self.right, kind, weight, task))
 
     def reference(self, name: str, task: str) -> Interval:
         """Share of a task's queries right under a reference, see `REFERENCES`, with Wilson's 95% interval."""
-        row = self._reference_row(name, task)
-        return wilson(int(row.sum()), len(row))
+        return proportion(self._reference(name, task))
 
     def difference(self, kind: CombineKind, weight: float, task: str, over: str = "own") -> Interval:
         """Accuracy under a combination less that under a reference, on the same queries, with its 95% interval."""
@@ -108,66 +99,52 @@ class TaskArithmetic(Record):
 
     def compare(self, kind: CombineKind, weight: float, task: str, over: str = "own") -> Paired:
         """Pair a combination with a reference query by query."""
-        return Paired.of(self._row(kind, weight, task), self._reference_row(over, task), over="queries")
+        right = self._under(self.right, kind, weight, task)
+        return Paired.of(right, self._reference(over, task), over="queries")
 
     def verdict(self, kind: CombineKind, weight: float) -> ArithmeticVerdict:
         """Say which of the two tasks a combination does; see `VERDICTS`."""
-        first, second = (self._above_threshold(kind, weight, task) for task in self.tasks)
-        for open_ in ("too few", "not found"):
-            if open_ in (first, second):
-                return open_
-        if first == "above":
-            return "both" if second == "above" else "only the first"
-        return "only the second" if second == "above" else "neither"
+        first, second = (self._keeps_gain(kind, weight, task) for task in self.tasks)
+        if "too few" in (first, second):
+            return "too few"
+        return BY_TASK.get((first, second), "not found")
 
-    def _above_threshold(self, kind: CombineKind, weight: float, task: str) -> Verdict:
-        """Compare with the accuracy from which on the task is done: zero-shot and a share of the own fit's gain.
-
-        The threshold is measured on the same queries, so that the comparison is paired.
-        """
-        zero, own = (self._reference_row(name, task) for name in ("zero_shot", "own"))
+    def _keeps_gain(self, kind: CombineKind, weight: float, task: str) -> Verdict:
+        """Compare with zero-shot plus a share of the own fit's gain, on the same queries."""
+        zero, own = (self._reference(name, task) for name in ("zero_shot", "own"))
         if own.mean() - zero.mean() < SMALLEST_GAIN:
             return "too few"
-        least = (1 - KEPT) * zero + KEPT * own
-        return Paired.of(self._row(kind, weight, task), least, over="queries").verdict
+        right = self._under(self.right, kind, weight, task)
+        return Paired.of(right, (1 - KEPT) * zero + KEPT * own, over="queries").verdict
 
-    def _row(self, kind: CombineKind, weight: float, task: str) -> Float32:
-        if kind not in KINDS:
-            raise unknown_name("kind", kind, KINDS)
+    def _under(self, values: Float32, kind: CombineKind, weight: float, task: str) -> Float32:
+        """(query)."""
         if weight not in self.weights:
             raise InputError(f"weight {weight} was not measured; there are {', '.join(map(str, self.weights))}")
-        j = self._task(task)
-        row: Float32 = self.right[list(KINDS).index(kind), self.weights.index(weight), j][self.asked[j] == 1]
-        return row
+        cells = values[index_of("kind", kind, list(KINDS)), self.weights.index(weight)]
+        return self.queries_of(cells, task)
 
-    def _reference_row(self, name: str, task: str) -> Float32:
-        if name not in REFERENCES:
-            raise unknown_name("reference", name, REFERENCES)
-        j = self._task(task)
-        row: Float32 = self.references[REFERENCES.index(name), j][self.asked[j] == 1]
-        return row
-
-    def _task(self, task: str) -> int:
-        if task not in self.tasks:
-            raise unknown_name("task", task, self.tasks)
-        return self.tasks.index(task)
+    def _reference(self, name: str, task: str) -> Float32:
+        """(query)."""
+        return self.queries_of(self.references[index_of("reference", name, REFERENCES)], task)
 
     def frame(self) -> "pd.DataFrame":
         """One row per kind, weight and task: accuracy, difference to the own fit, intervals, verdict, references."""
         import pandas as pd
 
-        rows = []
-        for kind in KINDS:
-            for weight in self.weights:
-                verdict = self.verdict(kind, weight)
-                for j, task in enumerate(self.tasks):
-                    cell, less = self.accuracy(kind, weight, task), self.difference(kind, weight, task)
-                    certain = self.log_prob[list(KINDS).index(kind), self.weights.index(weight), j]
-                    rows.append(
-                        {"kind": kind, "weight": weight, "task": task, "accuracy": cell.value, "low": cell.low,
-                         "high": cell.high, "difference": less.value, "difference_low": less.low,
-                         "difference_high": less.high, "log_prob": float(np.mean(certain[self.asked[j] == 1])),
-                         **{name: self.reference(name, task).value for name in REFERENCES}, "verdict": verdict,
-                         "n": cell.n}
-                    )  # fmt: skip
-        return pd.DataFrame(rows)
+        return pd.DataFrame(
+            {
+                "kind": kind,
+                "weight": weight,
+                "task": task,
+                **interval_columns("accuracy", self.accuracy(kind, weight, task)),
+                **interval_columns("difference", self.difference(kind, weight, task), "difference_"),
+                "log_prob": float(self._under(self.log_prob, kind, weight, task).mean()),
+                **{name: self.reference(name, task).value for name in REFERENCES},
+                "verdict": self.verdict(kind, weight),
+                "n": int(self.n_queries[j]),
+            }
+            for kind in KINDS
+            for weight in self.weights
+            for j, task in enumerate(self.tasks)
+        )

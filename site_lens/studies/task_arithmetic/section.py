@@ -12,7 +12,7 @@ def sections(name: str, combination: TaskArithmetic, studies: Mapping[str, Recor
     """Return the section of two tasks together."""
     first, second = combination.tasks
     lines = [
-        f"Heads and embeddings of {first} and {second} at once, on {int(combination.asked.sum())} queries of both."
+        f"Heads and embeddings of {first} and {second} at once, on {int(combination.n_queries.sum())} queries of both."
     ]
     for kind in KINDS:
         verdicts = [f"{weight:g}: {combination.verdict(kind, weight)}" for weight in combination.weights]

@@ -1,4 +1,4 @@
-"""Transfer: what every task does under the parts of every other."""
+"""Transfer plot: accuracy of every task under the parts of every other."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from site_lens.plots.matrix import matrix
 from site_lens.plots.theme import plain
 from site_lens.records.errors import InputError
-from site_lens.studies.transfer.result import KINDS, TransferKind, TransferMatrix
+from site_lens.studies.transfer.result import TransferKind, TransferMatrix
 
 TITLES: dict[TransferKind, str] = {
     "alphas": "alphas of the source, embedding of the target",
@@ -38,16 +38,14 @@ def transfer(
     Raises:
         InputError: There is no such kind, or the order is none of the tasks.
     """
-    if kind not in KINDS:
-        raise InputError(f"no kind of transfer {kind!r}; there are {', '.join(KINDS)}")
     places = list(range(len(record.tasks))) if order is None else list(order)
     if sorted(places) != list(range(len(record.tasks))):
         raise InputError(f"an order of {len(record.tasks)} tasks names each of them once, got {order}")
     tasks = [record.tasks[i] for i in places]
+    sources = record.accuracies(kind)[np.ix_(places, places)]
     on_top = [*REFERENCE_ROWS, NULL_ROWS[kind]]
-    judged = np.stack([record.reference(name)[places] for name, _ in on_top])
-    gap = np.full((1, len(tasks)), np.nan)
-    values = np.concatenate([judged, gap, record.accuracies(kind)[np.ix_(places, places)]])
+    references = [record.reference(name)[places] for name, _ in on_top]
+    values = np.stack([*references, np.full(len(tasks), np.nan), *sources])
     rows = [*(label for _, label in on_top), "", *tasks]
     return matrix(
         values,

@@ -1,4 +1,4 @@
-"""Reading a transfer matrix: means over targets, chance, and what transfer goes along with."""
+"""Transfer summary: means over targets, nulls, and associations with shared heads and families."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -10,8 +10,9 @@ from site_lens.records.base import SLACK, Count, Float32, Frozen, Record
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Paired
-from site_lens.stats.permutation_tests import FEWEST_TASKS, Association, family_gap, mantel
+from site_lens.stats.permutation_tests import FEWEST_TASKS, family_gap, mantel
 from site_lens.stats.similarity import correlation, jaccard
+from site_lens.studies.base import interval_columns
 from site_lens.studies.transfer.result import KINDS, TransferKind, TransferMatrix
 
 if TYPE_CHECKING:
@@ -26,14 +27,14 @@ VERDICTS: dict[TransferVerdict, str] = {
     "not found": "No transfer beyond the null was found.",
     "too few": f"Fewer than {FEWEST['tasks']} targets gain anything by their own fit: no verdict.",
 }
-"""What each verdict says; it stands on exact tests and intervals over targets."""
+"""Meaning of each verdict, which stands on exact tests and intervals over targets."""
 
 OLD_WORDS = {"no more than chance": "not found", "too little data": "too few"}
 """Verdicts in files of version 0.1.0."""
 
 
 class KindSummary(Frozen):
-    """What is known of one kind of transfer."""
+    """Statistics of one kind of transfer."""
 
     transferred: TransferKind
     verdict: Annotated[TransferVerdict, BeforeValidator(lambda word: OLD_WORDS.get(word, word))]
@@ -68,26 +69,23 @@ class TransferSummary(Record):
     notes: tuple[str, ...] = ()
 
     def of(self, kind: TransferKind) -> KindSummary:
-        """Return the reading of one kind."""
-        return next(one for one in self.kinds if one.transferred == kind)
+        """Return the summary of one kind."""
+        return next(summary for summary in self.kinds if summary.transferred == kind)
 
     def frame(self) -> "pd.DataFrame":
         """One row per kind: verdict, mean normalised score and its interval, difference to its null, associations."""
         import pandas as pd
 
-        def ends(name: str, found: Interval | None) -> dict[str, float | None]:
-            values = (None, None, None) if found is None else (found.value, found.low, found.high)
-            return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
-
         return pd.DataFrame(
-            [
-                {"kind": one.transferred, "verdict": one.verdict, **ends("mean", one.mean),
-                 **ends("above_null", one.above_null), "null": one.null, "asymmetry": one.asymmetry,
-                 "overlap_correlation": one.overlap_correlation, "overlap_p": one.overlap_p,
-                 "family_gap": one.family_gap, "family_p": one.family_p, "n_queries": one.n_queries}
-                for one in self.kinds
-            ]
-        )  # fmt: skip
+            {
+                "kind": kind.transferred,
+                "verdict": kind.verdict,
+                **interval_columns("mean", kind.mean, "mean_"),
+                **interval_columns("above_null", kind.above_null, "above_null_"),
+                **kind.model_dump(exclude={"transferred", "verdict", "mean", "above_null"}),
+            }
+            for kind in self.kinds
+        )
 
 
 ALL, NONE = 0.8, 0.2
@@ -98,14 +96,14 @@ NULL_OF: dict[TransferKind, str] = {
     "embedding": "random_embedding",
     "both": "random_embedding",
 }
-"""What a kind of transfer must beat: the right layers with drawn heads, or an embedding of the right lengths."""
+"""Null that a kind of transfer must beat: the right layers with drawn heads, or an embedding of the right lengths."""
 
 
 def summarize_transfer(matrix: TransferMatrix) -> TransferSummary:
     """Say whether alphas, embeddings, or both transfer between tasks, and along which lines.
 
     Means are taken over the sources of each target first; tests and intervals are over targets. Associations are
-    tested by permuting tasks (`diagnostics.matrix_tests`), with four tasks or more.
+    tested by permuting tasks (`stats.permutation_tests`), with four tasks or more.
 
     Args:
         matrix: What `transfer_matrix` measured.
@@ -115,47 +113,51 @@ def summarize_transfer(matrix: TransferMatrix) -> TransferSummary:
         "not found" where no difference from the null is found.
     """
     heads = np.asarray(jaccard((matrix.alphas > 0.5).reshape(len(matrix.tasks), -1)))
-    flat = [task for task, score in zip(matrix.tasks, matrix.normalised("both").T, strict=True) if np.isnan(score[0])]
-    notes = [f"{task} gains less than 0.1 by its own fit and is left out of normalised scores" for task in flat]
+    flat = np.isnan(matrix.normalised("both")[0])
     return TransferSummary(
         tasks=matrix.tasks,
-        kinds=tuple(_read(matrix, kind, heads) for kind in KINDS),
+        kinds=tuple(_summary(matrix, kind, heads) for kind in KINDS),
         order=_order(matrix.accuracies("alphas")),
-        notes=tuple(notes),
+        notes=tuple(
+            f"{task} gains less than 0.1 by its own fit and is left out of normalised scores"
+            for task, is_flat in zip(matrix.tasks, flat, strict=True)
+            if is_flat
+        ),
     )
 
 
-def _read(matrix: TransferMatrix, kind: TransferKind, heads: np.ndarray) -> KindSummary:
-    normalised = matrix.normalised(kind)
+def _summary(matrix: TransferMatrix, kind: TransferKind, heads: np.ndarray) -> KindSummary:
+    normalised, null = matrix.normalised(kind), NULL_OF[kind]
     known = np.isfinite(normalised[0])
-    mean = _over_targets(normalised[:, known], np.nonzero(known)[0])
-    null = matrix.reference(NULL_OF[kind])
-    gaps = matrix.accuracies(kind) - null[None, :]
-    above_null = _over_targets(gaps, np.arange(len(matrix.tasks)))
-    n_queries = int(matrix.n_queries[known].sum())
+    mean = _over_targets(normalised, known)
+    above_null = _over_targets(matrix.accuracies(kind) - matrix.reference(null), np.ones_like(known))
     asymmetry = matrix.asymmetry(kind)
-    overlap, family = _along(normalised, heads), _within_families(normalised, matrix.families)
+    overlap = mantel(normalised, heads) if len(normalised) >= FEWEST_TASKS else None
+    try:
+        family = family_gap(normalised, matrix.families)
+    except InputError:  # too few tasks, or no two families to compare: nothing to test
+        family = None
     return KindSummary(
         transferred=kind,
         verdict=_verdict(mean, above_null),
-        mean=None if mean is None else mean.estimate,
-        above_null=None if above_null is None else above_null.estimate,
-        null=NULL_OF[kind],
-        n_queries=n_queries,
+        mean=mean and mean.estimate,
+        above_null=above_null and above_null.estimate,
+        null=null,
+        n_queries=int(matrix.n_queries[known].sum()),
         asymmetry=None if np.isnan(asymmetry) else asymmetry,
-        overlap_correlation=None if overlap is None else overlap.value,
-        overlap_p=None if overlap is None else overlap.p_value,
-        family_gap=None if family is None else family.value,
-        family_p=None if family is None else family.p_value,
+        overlap_correlation=overlap and overlap.value,
+        overlap_p=overlap and overlap.p_value,
+        family_gap=family and family.value,
+        family_p=family and family.p_value,
     )
 
 
-def _over_targets(values: np.ndarray, targets: np.ndarray) -> Paired | None:
-    """Average (source target) over the other sources of each target, and test over targets; None without targets."""
-    if not len(targets):
+def _over_targets(values: np.ndarray, known: np.ndarray) -> Paired | None:
+    """Average (source target) over the other sources of each known target, and test over targets; None without any."""
+    if not known.any():
         return None
-    others = np.arange(len(values))[:, None] != targets[None, :]
-    return Paired.of((values * others).sum(0) / others.sum(0), over="tasks")
+    others = ~np.eye(len(values), dtype=bool)
+    return Paired.of(np.where(others, values, 0).sum(0)[known] / others.sum(0)[known], over="tasks")
 
 
 def _verdict(mean: Paired | None, above_null: Paired | None) -> TransferVerdict:
@@ -166,17 +168,6 @@ def _verdict(mean: Paired | None, above_null: Paired | None) -> TransferVerdict:
     if above_null.verdict != "above":
         return "not found"
     return "transfers" if mean.beyond(ALL).verdict == "above" else "partly"
-
-
-def _along(normalised: Float32, heads: np.ndarray) -> Association | None:
-    return None if len(normalised) < FEWEST_TASKS else mantel(normalised, heads)
-
-
-def _within_families(normalised: Float32, families: tuple[str | None, ...]) -> Association | None:
-    try:
-        return family_gap(normalised, families)
-    except InputError:  # too few tasks, or no two families to compare: nothing to test
-        return None
 
 
 def _order(accuracies: Float32) -> tuple[int, ...]:

@@ -1,0 +1,133 @@
+"""Measuring of studies: the fit of each task, its test queries, and one measurement a task with checkpoints."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from site_lens.activations.cached_queries import Answers, CachedQueries
+from site_lens.methods.method import use_notes
+from site_lens.models.base import LensModel
+from site_lens.models.identity import library_versions
+from site_lens.records.base import Float32, Record, array_axes
+from site_lens.records.errors import InputError
+from site_lens.records.hashing import seed_stream
+from site_lens.records.progress import progress_bar
+from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.studies.cache import Arrays, StudyCache
+from site_lens.tasks.prompt_sampling import few_shot_prompts, sampled, zero_shot_prompts
+from site_lens.tasks.prompt_template import Prompt, PromptTemplate
+from site_lens.tasks.task import Task
+
+
+def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> tuple[list[SiteFit], tuple[str, ...]]:
+    """Return the fit with the lowest seed of each task, and notes on their use with this model and these tasks.
+
+    Raises:
+        InputError: A task has no fit.
+        MismatchError: A fit belongs to another model.
+    """
+    first, notes = [], dict[str, None]()
+    for task in tasks:
+        candidates = fits.of(task.name)
+        if not candidates:
+            raise InputError(f"no fit of task {task.name!r}; there are fits of: {', '.join(fits)}")
+        first.append(min(candidates, key=lambda fit: fit.seed))
+        notes |= dict.fromkeys(use_notes(model, task, first[-1]))
+    return first, tuple(notes)
+
+
+def common_fields(
+    model: LensModel, tasks: Sequence[Task], fits: Sequence[SiteFit] = (), notes: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return the fields that most records of studies have: tasks, digests of fits, model, versions, notes."""
+    digests = {"fit_digests": tuple(fit.digest for fit in fits)} if fits else {}
+    names = tuple(task.name for task in tasks)
+    return {"tasks": names, **digests, "model": model.identity, "versions": library_versions(), "notes": notes}
+
+
+def measure_tasks(
+    record: type[Record],
+    tasks: Sequence[Task],
+    measure: Callable[[int], Arrays],
+    *,
+    cache: StudyCache | None = None,
+    keys: Sequence[str] = (),
+    progress: bool | None = None,
+) -> dict[str, Float32]:
+    """Measure task by task, and stack the arrays along the record's axis of tasks.
+
+    Args:
+        record: Class of the record, whose fields the arrays are.
+        tasks: The tasks.
+        measure: Measures the task of an index; its arrays lack the axis of tasks.
+        cache: Cache of what was measured, task by task.
+        keys: Name of each task in the cache; names of the tasks when empty.
+        progress: Show a progress bar; on a terminal and in notebooks only when None.
+
+    Returns:
+        Arrays as the record has them, with 0 where a task has fewer queries than others.
+    """
+    cache, parts = cache or StudyCache(None), []
+    with progress_bar(len(tasks), record.kind.replace("_", " "), unit="task", progress=progress) as bar:
+        for i, task in enumerate(tasks):
+            parts.append(cache.arrays(keys[i] if keys else task.name, lambda i=i: measure(i)))  # type: ignore[misc]
+            bar.update()
+    axes = array_axes(record)
+    along = {name: next(i for i, axis in enumerate(axes[name]) if axis in ("task", "target")) for name in parts[0]}
+    return {name: stack([part[name] for part in parts], axis) for name, axis in along.items()}
+
+
+def stack(arrays: Sequence[Float32], axis: int) -> Float32:
+    """Stack arrays along a new axis; last axes (queries) that are shorter than others are filled up with 0."""
+    arrays = [np.asarray(array) for array in arrays]
+    widest = max((array.shape[-1] for array in arrays if array.ndim), default=0)
+    padded = [np.pad(a, [*[(0, 0)] * (a.ndim - 1), (0, widest - a.shape[-1])]) if a.ndim else a for a in arrays]
+    stacked: Float32 = np.stack(padded, axis=axis).astype(np.float32)
+    return stacked
+
+
+def asked_queries(n_queries: Sequence[int]) -> np.ndarray:
+    """Return where there is a query, (task query)."""
+    return np.arange(max(n_queries)) < np.array(n_queries)[:, None]
+
+
+def zero_shot_queries(model: LensModel, task: Task, n_queries: int, template: PromptTemplate) -> CachedQueries:
+    """Cache the sample of a task's test rows that `evaluate` takes, without demonstrations."""
+    return CachedQueries(model, zero_shot_prompts(sampled(task.test, n_queries), template))
+
+
+def evaluation_prompts(
+    task: Task,
+    n_queries: int,
+    template: PromptTemplate,
+    *,
+    n_shots: int,
+    seed: int,
+    shuffle: np.random.Generator | None = None,
+) -> tuple[Prompt, ...]:
+    """Return the few-shot prompts that `evaluate` asks; with `shuffle` their labels are permuted."""
+    stream = seed_stream(seed, task.digest, "evaluation", n_shots)
+    queries = sampled(task.test, n_queries)
+    return few_shot_prompts(task, queries, template, n_shots=n_shots, stream=stream, shuffle=shuffle).prompts
+
+
+def answer_arrays(answers: Answers) -> tuple[Float32, Float32]:
+    """Return right answers and log-probabilities, (variant query) each."""
+    right: Float32 = answers.right.float().cpu().numpy()
+    log_prob: Float32 = answers.log_prob.float().cpu().numpy()
+    return right, log_prob
+
+
+def ask(
+    queries: CachedQueries,
+    fit: SiteFit,
+    alphas: Sequence[np.ndarray],
+    embeddings: Sequence[np.ndarray],
+    embedding_of: Sequence[int] | None = None,
+) -> tuple[Float32, Float32]:
+    """Ask queries under gates and embeddings that are mixed in by the rule of a fit; see `CachedQueries.answers`."""
+    owners = None if embedding_of is None else torch.tensor(embedding_of)
+    gates, means = torch.tensor(np.stack(alphas)), torch.tensor(np.stack(embeddings))
+    return answer_arrays(queries.answers(gates, means, owners, rule=fit.config.mix))
