@@ -212,7 +212,7 @@ def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(
         ("holds no run", ["evaluate", str(out), "demo"]),
         ("holds no run", ["diagnose", str(out)]),
         ("compared with itself", ["compare", str(out), str(out)]),
-        ("nowhere.json", ["compare", str(out), "nowhere.json"]),
+        ("there is no record", ["compare", str(out), "nowhere.json"]),
     ):
         assert message in mistake(capsys, *arguments)
         assert not [path for path in out.rglob("*") if path.is_file()], arguments
