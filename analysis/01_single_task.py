@@ -20,7 +20,7 @@ def study(lab: Lab) -> Findings:
     config = lab.settings.shared.site.replace(n_prompts=numbers.n_prompts)
     run = lab.run(
         "single_task",
-        lambda folder: sl.fit_and_evaluate(lab.model, task, config, folder=folder),
+        lambda folder: sl.fit_and_evaluate(lab.model, task, config, save_to=folder),
         task,
         config,
     )

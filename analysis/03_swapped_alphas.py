@@ -25,7 +25,7 @@ def study(lab: Lab) -> Findings:
     shared, numbers = lab.settings.shared, lab.settings.swap
     tasks = [lab.task(numbers.embedding), lab.task(numbers.alphas)]
     run = lab.run(
-        RUN, lambda folder: sl.fit_and_evaluate(lab.model, tasks, shared.site, folder=folder), tasks, shared.site
+        RUN, lambda folder: sl.fit_and_evaluate(lab.model, tasks, shared.site, save_to=folder), tasks, shared.site
     )
     n_queries, n_draws = len(tasks[0].test), lab.settings.transfer.n_draws
 

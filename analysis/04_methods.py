@@ -37,7 +37,7 @@ def study(lab: Lab) -> Findings:
 
     def compare(folder: object) -> sl.Run:
         return sl.run_methods(
-            lab.model, tasks, numbers.methods, selectors=numbers.selectors, config=config, folder=str(folder)
+            lab.model, tasks, numbers.methods, selectors=numbers.selectors, config=config, save_to=str(folder)
         )
 
     run = lab.run("methods", compare, tasks, config, numbers.methods, numbers.selectors)

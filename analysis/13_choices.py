@@ -31,7 +31,7 @@ def study(lab: Lab) -> Findings:
     )  # fmt: skip
     pair = [lab.task(numbers.first), lab.task(numbers.second)]
     run = lab.run(
-        RUN, lambda folder: sl.fit_and_evaluate(lab.model, pair, shared.site, folder=folder), pair, shared.site
+        RUN, lambda folder: sl.fit_and_evaluate(lab.model, pair, shared.site, save_to=folder), pair, shared.site
     )
     both = lab.record(
         RUN,

@@ -48,7 +48,7 @@ def main() -> None:
     selectors = chosen.selector if chosen.labelled_rows is None else []
     model = sl.load_model(chosen.model)
     start = time.perf_counter()
-    run = sl.run_methods(model, tasks, chosen.method, selectors=selectors, folder=chosen.out)
+    run = sl.run_methods(model, tasks, chosen.method, selectors=selectors, save_to=chosen.out)
     seconds = time.perf_counter() - start
     sl.write_report(run, chosen.out / "report.html")
     assert run.evaluations is not None

@@ -26,7 +26,7 @@ def fits(lab: Lab) -> sl.Run:
     return lab.run(
         FITS,
         lambda folder: sl.fit_and_evaluate(
-            lab.model, lab.tasks, config, folder=folder, controls=CONTROLS, tasks_at_once=len(lab.tasks)
+            lab.model, lab.tasks, config, save_to=folder, controls=CONTROLS, tasks_at_once=len(lab.tasks)
         ),
         lab.tasks,
         config,

@@ -102,7 +102,7 @@ print(tokens, "->", with_answer[len(tokens) :])
 
 # %%
 config = sl.SiteConfig.quick(n_shots=5)
-run = sl.fit_and_evaluate(model, task, config, n_eval_shots=5, folder=folder / "run")
+run = sl.fit_and_evaluate(model, task, config, n_eval_shots=5, save_to=folder / "run")
 report = sl.write_report(run, folder / "report.html")
 sl.plots.accuracy(run.evaluations)
 

@@ -22,7 +22,7 @@ def measure(settings: Settings) -> list[Result]:
     """Time fresh processes."""
     with tempfile.TemporaryDirectory() as folder:
         tasks = list(sl.sample_tasks(sl.load_tasks("demo").values(), N_TASKS, seed=0).values())
-        sl.fit_and_evaluate(sl.load_model("demo"), tasks, sl.SiteConfig(n_steps=20), folder=folder, max_queries=20)
+        sl.fit_and_evaluate(sl.load_model("demo"), tasks, sl.SiteConfig(n_steps=20), save_to=folder, max_queries=20)
         report = WITHOUT_TORCH.format(["report", folder, "--out", str(Path(folder) / "r.html")])
         asked = (
             ("import site_lens", ["-c", "import site_lens"], 0.2),

@@ -1,4 +1,4 @@
-"""Attention of chosen heads on chosen prompts, kept so that it can be drawn without the model."""
+"""Record of attention patterns, which are drawn without the model."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
@@ -40,9 +40,9 @@ class AttentionSample(Record):
             )
         if len(self.n_shots) != len(self.tokens):
             raise ValueError(f"{len(self.tokens)} prompts, but {len(self.n_shots)} numbers of shots")
-        strangers = [name for name in self.heads if Head.parse(name) not in self.model.grid]
-        if strangers:
-            raise ValueError(f"{strangers[0]} is not in a grid of {self.model.grid}")
+        unknown = [name for name in self.heads if Head.parse(name) not in self.model.grid]
+        if unknown:
+            raise ValueError(f"{unknown[0]} is not in a grid of {self.model.grid}")
         return self
 
     def pattern(self, prompt: int) -> Float32:
@@ -50,8 +50,8 @@ class AttentionSample(Record):
         if not -len(self.tokens) <= prompt < len(self.tokens):
             raise InputError(f"there is no prompt {prompt} among {len(self.tokens)}")
         n = len(self.tokens[prompt])
-        found: Float32 = self.patterns[prompt, :, :n, :n]
-        return found
+        pattern: Float32 = self.patterns[prompt, :, :n, :n]
+        return pattern
 
     def frame(self) -> "pd.DataFrame":
         """One row per prompt, head and key at the last token: task, prompt, n_shots, head, key, token, attention."""

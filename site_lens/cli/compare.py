@@ -68,7 +68,7 @@ def methods(
         config=_config(model, chat, n_prompts, n_shots, seed),
         max_queries=max_queries,
         generated=generate,
-        folder=out,
+        save_to=out,
     )
     assert run.evaluations is not None  # run_methods was called with methods
     table = sl.method_table(run.evaluations, default_references(run.evaluations) or [run.evaluations.methods[0]])
@@ -103,7 +103,7 @@ def selectors(
         (),
         selectors=tuple(dict.fromkeys(["site", *(SELECTORS if selector is None else selector)])),
         config=_config(model, chat, n_prompts, n_shots, seed),
-        folder=out,
+        save_to=out,
     )
     _show(run, sl.compare_selectors(run.scores).frame(), out, as_json)
 

@@ -53,7 +53,7 @@ def demo(
         sl.SiteConfig(seed=seed),
         controls=(ZERO_EMBEDDING, SHUFFLED_ANSWERS),
         n_attention_heads=ATTENTION_HEADS,
-        folder=out,
+        save_to=out,
     )
     report_path = sl.write_report(run, out / "report.html")
     show_run(run, {"fits": out / "fits", "results": out / "results.csv", "report": report_path}, as_json)
@@ -115,7 +115,7 @@ def fit(
         model,
         tasks,
         config,
-        folder=out,
+        save_to=out,
         seeds=range(seeds),
         controls=control or (ZERO_EMBEDDING,),
         template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,

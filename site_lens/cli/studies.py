@@ -69,8 +69,9 @@ class RunStudy:
             mark.unlink(missing_ok=True)
 
         def read() -> Any:
-            show_notes(saved.studies[name].notes)
-            return saved.studies[name]
+            record: Any = saved.studies[name]
+            show_notes(record.notes)
+            return record
 
         def measured() -> Any:
             loaded = self.source.load()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -54,6 +55,10 @@ class _Cache:
         return torch.cat([self.mask, new], dim=1)
 
 
+CACHED_TO_TOKENS = "row head pos d_head -> row pos head d_head"
+TOKENS_TO_CACHED = "row pos head d_head -> row head pos d_head"
+
+
 @dataclass(frozen=True, slots=True)
 class _Layer:
     """One layer of it: keys and values are (row pos head d_head) here, (row head pos d_head) in the cache."""
@@ -62,12 +67,11 @@ class _Layer:
 
     @property
     def past_keys(self) -> Float[Tensor, "row pos head d_head"]:
-        keys: Tensor = self.layer.keys.transpose(1, 2)
-        return keys
+        return rearrange(self.layer.keys, CACHED_TO_TOKENS)
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        all_keys, all_values = self.layer.update(keys.transpose(1, 2), values.transpose(1, 2))
-        return all_keys.transpose(1, 2), all_values.transpose(1, 2)
+        all_keys, all_values = self.layer.update(rearrange(keys, TOKENS_TO_CACHED), rearrange(values, TOKENS_TO_CACHED))
+        return rearrange(all_keys, CACHED_TO_TOKENS), rearrange(all_values, CACHED_TO_TOKENS)
 
 
 @contextmanager

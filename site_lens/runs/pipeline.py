@@ -1,4 +1,4 @@
-"""The whole way: embeddings, fits and their controls, evaluation; saved as it goes."""
+"""Pipeline of a study: embeddings, fits and their controls, evaluation; saved as it goes."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +24,7 @@ from site_lens.methods.registry import (
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
+from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.runs.run import Run
 from site_lens.runs.run_folder import check_run_folder, write_results
@@ -39,13 +40,14 @@ TASKS_AT_ONCE = 16
 """Tasks fitted in one batch by default: enough to fill it; more are fitted group by group, each saved when done."""
 
 
+@renamed_keyword(folder="save_to")
 @on_model
 def fit_and_evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
     config: SiteConfig | None = None,
     *,
-    folder: str | Path | None = None,
+    save_to: str | Path | None = None,
     seeds: Sequence[int] | None = None,
     controls: Sequence[str] = (ZERO_EMBEDDING,),
     n_eval_shots: int = 10,
@@ -63,7 +65,7 @@ def fit_and_evaluate(
         model: The model.
         tasks: The tasks.
         config: Settings; the fast defaults when None.
-        folder: Where to save records as soon as a group of tasks is done, so that an interruption loses only the
+        save_to: Where to save records as soon as a group of tasks is done, so that an interruption loses only the
             group under way; a run that is there is replaced. Nothing is saved when None.
         seeds: Fit every task once with each of these seeds; the lowest is called `site` in the evaluations.
         controls: What to fit beside it, of `methods.registry.CONTROLS`: `site_zero_embedding` (gates alone), the nulls
@@ -102,16 +104,16 @@ def fit_and_evaluate(
     _check(config, controls, len(wanted))
     for task in wanted:
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
-    if folder is not None:
-        check_run_folder(folder, replaces=True)
+    if save_to is not None:
+        check_run_folder(save_to, replaces=True)
     configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):
         fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
         if n_attention_heads:
             fitted = replace(fitted, attention=_sampled(model, group, fitted.fits, n_attention_heads))
-        if folder is not None:
-            fitted.add_to(folder) if parts else fitted.save(folder)
+        if save_to is not None:
+            fitted.add_to(save_to) if parts else fitted.save(save_to)
         measured = evaluate(
             model,
             group,
@@ -124,9 +126,9 @@ def fit_and_evaluate(
             progress=progress,
         )
         parts.append(replace(fitted, evaluations=measured))
-        if folder is not None:
-            measured.save(Path(folder) / "evaluations")
-            write_results(Evaluations(e for part in parts for e in (part.evaluations or {}).values()), folder)
+        if save_to is not None:
+            measured.save(Path(save_to) / "evaluations")
+            write_results(Evaluations(e for part in parts for e in (part.evaluations or {}).values()), save_to)
     return Run.join(parts)
 
 
@@ -167,17 +169,17 @@ def _fit_group(
     for config in configs:
         jobs += embedded_jobs(model, tasks, config, template=template, progress=progress)
     variants = {"site": jobs} | {name: _control(name, jobs, len(tasks)) for name in controls}
-    found = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
-    return Run(found["site"], {name: found[name] for name in controls})
+    fits = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
+    return Run(fits["site"], {name: fits[name] for name in controls})
 
 
 def _sampled(model: LensModel, tasks: Sequence[Task], fits: SiteFits, n_heads: int) -> AttentionSamples:
-    found = []
+    samples = []
     for task in tasks:
-        fit = min(fits.of(task.name), key=lambda one: one.seed)
+        fit = min(fits.of(task.name), key=lambda fit: fit.seed)
         heads = sorted(fit.gates.top(min(n_heads, len(model.grid))), key=lambda head: -fit.gates[head])
-        found.append(sample_attention(model, task, heads, template=fit.template, seed=fit.seed))
-    return AttentionSamples(found)
+        samples.append(sample_attention(model, task, heads, template=fit.template, seed=fit.seed))
+    return AttentionSamples(samples)
 
 
 def _control(name: str, jobs: Sequence[SiteJob], n_tasks: int) -> list[SiteJob]:

@@ -20,6 +20,7 @@ from site_lens.methods.registry import (
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
+from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import FitError, InputError, ModelError, unknown_name
 from site_lens.records.progress import progress_bar
 from site_lens.runs.run import Run
@@ -36,6 +37,7 @@ LEFT_OUT = (ModelError, FitError)
 DEFAULT_METHODS = tuple(name for name in comparable_methods() if not METHODS[name].optional)
 
 
+@renamed_keyword(folder="save_to")
 @on_model
 def run_methods(
     model: LensModel,
@@ -46,7 +48,7 @@ def run_methods(
     config: ComparisonConfig | None = None,
     max_queries: int | None = None,
     generated: bool = False,
-    folder: str | Path | None = None,
+    save_to: str | Path | None = None,
     budget_bytes: int = PREFIX_BUDGET,
     progress: bool | None = None,
 ) -> Run:
@@ -67,7 +69,7 @@ def run_methods(
         config: Settings; the defaults of the sources when None.
         max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
         generated: Generate answers too, for exact and prefix match.
-        folder: Where to save the run; scores are written selector by selector, evaluations task by task. Nothing is
+        save_to: Where to save the run; scores are written selector by selector, evaluations task by task. Nothing is
             saved when None.
         budget_bytes: Bytes of prefixes to hold at a time in fits.
         progress: Show progress bars; on a terminal and in notebooks only when None.
@@ -93,32 +95,32 @@ def run_methods(
     asked = _defaults(len(context.tasks)) if methods is None else methods
     methods = tuple(dict.fromkeys(registered_name(name, context.config.n_shots) for name in asked))
     _check(methods, selectors)
-    if folder is not None:
-        check_run_folder(folder, replaces=True)
+    if save_to is not None:
+        check_run_folder(save_to, replaces=True)
     for task in context.tasks.values():
         need_rows(task, len(task.train) - 1, context.config.n_shots)
     run = Run(
         fits=context.fits(),
         controls={ZERO_EMBEDDING: context.fits(embedding="zero")} if ZERO_EMBEDDING in methods else {},
     )
-    if folder is not None:
-        run.save(folder)
+    if save_to is not None:
+        run.save(save_to)
     for name in selectors:
         try:
             run = replace(run, scores=run.scores | {name: registered_scores(context, name)})
         except LEFT_OUT as error:
             _warn(f"selector {name} was left out: {error}")
             continue
-        if folder is not None:
-            run.scores[name].save(Path(folder) / "scores" / name)
+        if save_to is not None:
+            run.scores[name].save(Path(save_to) / "scores" / name)
     settings = EvaluationSettings(
         context.config.template, context.config.n_shots, max_queries, generated, timed=True, seed=context.config.seed
     )
     if not methods:
         return run
-    measured = _evaluations(context, methods, settings, folder, progress)
-    if folder is not None:
-        write_results(measured, folder)
+    measured = _evaluations(context, methods, settings, save_to, progress)
+    if save_to is not None:
+        write_results(measured, save_to)
     return replace(run, evaluations=measured)
 
 
@@ -143,30 +145,30 @@ def _evaluations(
     folder: str | Path | None,
     progress: bool | None,
 ) -> Evaluations:
-    found: list[Evaluation] = []
+    evaluations: list[Evaluation] = []
     with progress_bar(len(context.tasks), "methods", unit="task", progress=progress) as bar:
         for name, task in context.tasks.items():
             fitted_methods, left_out = _fitted(context, methods, name)
             measured = evaluate_methods(context.model, task, fitted_methods, settings)
-            found.append(measured.replace(notes=(*measured.notes, *left_out)))
+            evaluations.append(measured.replace(notes=(*measured.notes, *left_out)))
             if folder is not None:
-                Evaluations(found[-1:]).save(Path(folder) / "evaluations")
+                Evaluations(evaluations[-1:]).save(Path(folder) / "evaluations")
             bar.update()
-    return Evaluations(found)
+    return Evaluations(evaluations)
 
 
 def _fitted(context: ComparisonContext, methods: Sequence[str], task: str) -> tuple[list[Method], list[str]]:
     """Fit methods for a task; say which were left out, and why."""
-    found, left_out = [], []
+    made, left_out = [], []
     for method in methods:
         try:
-            found.append(fit_method(context, method, task))
+            made.append(fit_method(context, method, task))
         except LEFT_OUT as error:
             left_out.append(f"{method} was left out: {error}")
             _warn(f"{task}: {left_out[-1]}")
-    if not found:
+    if not made:
         raise FitError(f"no method of task {task!r} could be made: {'; '.join(left_out)}")
-    return found, left_out
+    return made, left_out
 
 
 def _warn(what: str) -> None:

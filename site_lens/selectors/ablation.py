@@ -51,7 +51,7 @@ def knock_out(
         clean = held.under([]).log_prob
         put = value(task)
         if everywhere:
-            lost = torch.stack([clean[0] - _without(context, held.asked, head, put) for head in grid])
+            lost = torch.stack([clean[0] - _without(context, held.queries, head, put) for head in grid])
         else:
             lost = clean - held.answers(one_head_each(grid), put[None]).log_prob
         found[task] = HeadScores(

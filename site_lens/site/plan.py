@@ -157,9 +157,9 @@ class _QuestionBook:
     def add(self, prompts: Sequence[Prompt], *, whole_answer: bool) -> tuple[Indices, int]:
         """Add questions; return their numbers and how many first answer tokens span the end of the prompt."""
         encoder = self._model.encoder
-        answers, merged = encoder.answers([p.text for p in prompts], [p.answer for p in prompts])
-        room = max(map(len, answers)) if whole_answer else 0
-        ids = encoder.encode([p.text for p in prompts], room=room)
+        ids, answers, merged = encoder.encode_answers(
+            [p.text for p in prompts], [p.answer for p in prompts], whole=whole_answer
+        )
         first = len(self._answers)
         self._prompt_of += [self._place.setdefault(tuple(row), len(self._place)) for row in ids]
         self._answers += answers if whole_answer else [answer[:1] for answer in answers]

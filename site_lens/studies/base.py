@@ -1,18 +1,30 @@
 """Base of studies over tasks: queries of each task, lookups by name, and tidy tables over named axes."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import model_validator
 
+from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Float32, Record
 from site_lens.records.errors import unknown_name
 from site_lens.stats.intervals import Interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class ModelStudy(Record):
+    """Record of a study that was measured on a model."""
+
+    model: ModelIdentity
+    versions: dict[str, str]
+    """Versions of the libraries."""
+    notes: tuple[str, ...] = ()
+    """Notes for the reader: fits made on other rows or other weights, fits that failed."""
 
 
 class TaskStudy(Record):
@@ -82,7 +94,7 @@ def accuracy_columns(n_right: ArrayLike, n: ArrayLike) -> dict[str, NDArray[np.f
     """Return accuracies, the ends of their Wilson intervals and the numbers of queries as columns of a table."""
     counts = np.stack(np.broadcast_arrays(n_right, n), axis=-1)
     intervals = [wilson(int(right), int(total)) for right, total in counts.reshape(-1, 2)]
-    values = np.array([(one.value, one.low, one.high, one.n) for one in intervals]).reshape(*counts.shape[:-1], 4)
+    values = np.array([(cell.value, cell.low, cell.high, cell.n) for cell in intervals]).reshape(*counts.shape[:-1], 4)
     columns = {name: values[..., i] for i, name in enumerate(("accuracy", "low", "high"))}
     return columns | {"n": values[..., 3].astype(int)}
 
@@ -91,6 +103,6 @@ def tidy(axes: dict[str, Sequence[Any]], **columns: ArrayLike) -> "pd.DataFrame"
     """Return a table with a row for each combination of the axes' labels; columns broadcast over the axes."""
     import pandas as pd
 
-    table = pd.MultiIndex.from_product(axes.values(), names=list(axes)).to_frame(index=False)
+    table = pd.DataFrame(product(*axes.values()), columns=list(axes))
     shape = tuple(map(len, axes.values()))
     return table.assign(**{name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()})

@@ -24,7 +24,7 @@ def test_zero_shot_is_the_clean_model_on_bare_queries(demo: LensModel, demo_task
     measured = sl.evaluate(demo, task, n_shots=4)["antonym"]
     prompts = [sl.PromptTemplate().render([], query) for query in task.test]
     batch = Batch.of(demo.encoder.encode([p.text for p in prompts]), pad=0, device=demo.device)
-    targets = [t[0] for t in demo.encoder.answers([p.text for p in prompts], [p.answer for p in prompts])[0]]
+    targets = [t[0] for t in demo.encoder.encode_answers([p.text for p in prompts], [p.answer for p in prompts])[1]]
     expected = demo.forward(batch).log_softmax(-1)[torch.arange(len(targets)), torch.tensor(targets)]
     assert np.abs(measured.log_prob[0] - expected.numpy()).max() < 1e-4
     assert measured.methods == ("zero_shot", "4_shot")

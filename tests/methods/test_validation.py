@@ -32,7 +32,7 @@ def constant_task(*, valid: str, test: str) -> Task:
 
 def favouring(model: LensModel, name: str, answer: str, by: float) -> Method:
     """A method that raises the logit of the first token of an answer."""
-    (tokens,), _ = model.encoder.answers(["Q: hot\nA:"], [" " + answer])
+    _, (tokens,), _ = model.encoder.encode_answers(["Q: hot\nA:"], [" " + answer])
 
     def raised(logits: Tensor) -> Tensor:
         return logits + by * torch.nn.functional.one_hot(torch.tensor(tokens[0]), logits.shape[1])

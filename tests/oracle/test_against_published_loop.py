@@ -79,7 +79,7 @@ def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_t
         query = task.test[row]
         prompt = sl.PromptTemplate().render([], query)
         ids = demo.encoder.encode([prompt.text])[0]
-        target = demo.encoder.answers([prompt.text], [prompt.answer])[0][0][0]
+        target = demo.encoder.encode_answers([prompt.text], [prompt.answer])[1][0][0]
         logits = published_loop.injected_logits(bridge_of(demo), ids, torch.tensor(gates.values), embedding)
         place = measured.methods.index("site")
         assert measured.log_prob[place, i] == pytest.approx(float(logits.log_softmax(-1)[target]), abs=1e-4)

@@ -20,7 +20,7 @@ def test_groups_give_the_run_that_one_batch_gives(
     demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
 ) -> None:
     together = sl.fit_and_evaluate(demo, demo_tasks, SMALL, max_queries=5)
-    grouped = sl.fit_and_evaluate(demo, demo_tasks, SMALL, max_queries=5, tasks_at_once=1, folder=tmp_path)
+    grouped = sl.fit_and_evaluate(demo, demo_tasks, SMALL, max_queries=5, tasks_at_once=1, save_to=tmp_path)
     for name in demo_tasks:
         one, other = together.fits[name], grouped.fits[name]
         assert np.abs(one.gates.values - other.gates.values).max() < 1e-4
@@ -49,14 +49,14 @@ def test_an_interruption_before_the_second_evaluation_leaves_a_run_that_loads(
     demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = list(demo_tasks.values())[:2]
-    sl.fit_and_evaluate(demo, first, SMALL, max_queries=5, folder=tmp_path)
+    sl.fit_and_evaluate(demo, first, SMALL, max_queries=5, save_to=tmp_path)
 
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study, "evaluate", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sl.fit_and_evaluate(demo, second, SMALL, folder=tmp_path)
+        sl.fit_and_evaluate(demo, second, SMALL, save_to=tmp_path)
     run = sl.Run.load(tmp_path)
     assert set(run.fits) == {second.name}
     assert run.evaluations is None
@@ -66,9 +66,9 @@ def test_too_few_rows_are_found_before_the_first_step(demo: LensModel, tmp_path:
     words = ("hot", "big", "old", "red", "day", "man", "one", "two", "dog", "sun", "car", "hat")
     task = sl.Task.from_examples("small", [sl.Example(word, (word,)) for word in words])
     with pytest.raises(sl.InputError, match="too few for 10-shot prompts"):
-        sl.fit_and_evaluate(demo, task, SMALL, folder=tmp_path / "run")
+        sl.fit_and_evaluate(demo, task, SMALL, save_to=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    run = sl.fit_and_evaluate(demo, task, SMALL, n_eval_shots=3, folder=tmp_path / "run")
+    run = sl.fit_and_evaluate(demo, task, SMALL, n_eval_shots=3, save_to=tmp_path / "run")
     assert run.evaluations is not None
     assert run.evaluations.methods[1] == "3_shot"
 
@@ -86,7 +86,7 @@ def test_every_control_is_fitted_on_every_task_and_seed_and_evaluated(
     demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
 ) -> None:
     two = dict(list(demo_tasks.items())[:2])
-    run = sl.fit_and_evaluate(demo, two, SMALL, seeds=[0, 1], controls=CONTROLS, max_queries=5, folder=tmp_path)
+    run = sl.fit_and_evaluate(demo, two, SMALL, seeds=[0, 1], controls=CONTROLS, max_queries=5, save_to=tmp_path)
     assert run.evaluations is not None
     assert set(run.controls) == set(CONTROLS) <= set(run.evaluations.methods)
     for name, fits in run.controls.items():

@@ -21,7 +21,7 @@ CONFIG = sl.ComparisonConfig(template=TEMPLATE, n_prompts=6, n_shots=5, n_probes
 def test_methods_come_in_the_order_asked_with_their_costs_and_are_saved(planted: LensModel, tmp_path: Path) -> None:
     names = ["site", "zero_shot", "five_shot"]
     run = run_methods(
-        planted, planted_tasks(), names, selectors=["site", "random"], config=CONFIG, folder=tmp_path, progress=False
+        planted, planted_tasks(), names, selectors=["site", "random"], config=CONFIG, save_to=tmp_path, progress=False
     )
     assert run.evaluations is not None
     for one in run.evaluations.values():
@@ -72,7 +72,7 @@ def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
             selectors=["induction", "random"],
             config=CONFIG,
             max_queries=4,
-            folder=tmp_path,
+            save_to=tmp_path,
             progress=False,
         )
     assert run.evaluations is not None

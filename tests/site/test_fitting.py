@@ -232,7 +232,7 @@ def test_a_whole_answer_loss_is_that_of_teacher_forcing_over_the_full_sequence(d
     losses = []
     for row in task.valid:
         prompt = sl.PromptTemplate().render([], row)
-        ids, answer = demo.encoder.encode([prompt.text])[0], demo.encoder.answers([prompt.text], [prompt.answer])[0][0]
+        (ids,), (answer,), _ = demo.encoder.encode_answers([prompt.text], [prompt.answer])
         assert len(answer) == 3
         for i, token in enumerate(answer):
             half = [Edit(layer, partial(halfway, mean[layer]), len(ids) - 1) for layer in range(6)]

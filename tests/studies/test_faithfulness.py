@@ -232,10 +232,8 @@ def test_tables_have_a_row_for_everything(curves: Faithfulness) -> None:
 
 
 def test_tasks_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:
-    tasks = balanced_tasks()
-    one = tasks["direct_u"]
-    short = sl.Task("direct_u", one.train, one.valid, one.test[:3], "u")
-    chosen = [short, tasks["direct_v"]]
+    whole = balanced_tasks()["direct_u"]
+    chosen = [sl.Task("direct_u", whole.train, whole.valid, whole.test[:3], "u"), balanced_tasks()["direct_v"]]
     found = faithfulness_curves(planted, chosen, fits, ks=[2], n_random=1, max_queries=5, n_shots=8, progress=False)
     assert found.ks == (0, 2, 18)
     assert found.n_queries.tolist() == [3, 5]

@@ -35,7 +35,7 @@ def fit_ablation(record: FitAblation) -> go.Figure:
             Dots(
                 rows=[i for i, _, _ in single],
                 estimates=list(single.values()),
-                hover=[(task, name, f"{found.value:+.3f}") for (_, name, task), found in single.items()],
+                hover=[(task, name, f"{difference.value:+.3f}") for (_, name, task), difference in single.items()],
                 marker=FAINT,
             ),
             Dots(

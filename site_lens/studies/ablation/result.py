@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Float32, Frozen
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig
 from site_lens.stats.intervals import Interval, mean_interval
 from site_lens.stats.paired_tests import FEWEST, Paired, Verdict, control_false_discoveries, verdict
-from site_lens.studies.base import TaskStudy, index_of, interval_columns, proportion
+from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns, proportion
 from site_lens.tasks.prompt_template import PromptTemplate
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Variant(Frozen):
     """What counts as right: the first answer token, or the whole generated answer."""
 
 
-class FitAblation(TaskStudy):
+class FitAblation(TaskStudy, ModelStudy):
     """Answers of every variant of SITE to the same test queries."""
 
     kind: ClassVar[str] = "fit_ablation"
@@ -53,10 +52,6 @@ class FitAblation(TaskStudy):
     config: SiteConfig
     """Settings of the default."""
     template: PromptTemplate
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """Fits that diverged or became nonfinite."""
 
     @model_validator(mode="after")
     def _variants_are_known(self) -> Self:

@@ -56,7 +56,7 @@ def content_controls(
         model,
         wanted,
         (config or SiteConfig()).replace(seed=seed),
-        folder=save_to,
+        save_to=save_to,
         controls=CONTENTS,
         n_eval_shots=n_eval_shots,
         max_queries=max_queries,

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import HeadGrid, HeadSet
-from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, mean_interval, paired_difference
-from site_lens.studies.base import TaskStudy, accuracy_columns, index_of, interval_columns, proportion, tidy
+from site_lens.studies.base import ModelStudy, TaskStudy, accuracy_columns, index_of, interval_columns, proportion, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +51,7 @@ class SmallestSet:
     """Why there is none."""
 
 
-class Faithfulness(TaskStudy):
+class Faithfulness(TaskStudy, ModelStudy):
     """Curves over the number of heads, from none to all, for several orderings of the heads and both directions."""
 
     kind: ClassVar[str] = "faithfulness"
@@ -80,10 +79,6 @@ class Faithfulness(TaskStudy):
     n_shots: Count
     seed: Count
     fit_digests: tuple[str, ...]
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """Notes on the fits: made on other rows, other weights, and the like."""
 
     @model_validator(mode="after")
     def _ks_rise(self) -> Self:
@@ -229,8 +224,9 @@ class Faithfulness(TaskStudy):
 
     def _area_by_query(self, direction: Direction, ordering: str) -> Float32:
         """(task query): what every query adds to the area; its mean over queries is the area."""
-        areas = np.einsum("tkq,k->tq", self._right(direction, ordering).mean(0), self._weights())
-        return areas.astype(np.float32)
+        answers = self._right(direction, ordering).mean(0)
+        areas: Float32 = np.einsum("tkq,k->tq", answers, self._weights()).astype(np.float32)
+        return areas
 
     def _estimate(self, by_query: Float32, task: str | None) -> Interval:
         if len(self.task_indices(task)) == 1:

@@ -173,30 +173,30 @@ def injected_alone(
         Mean change of the right answer's log-probability, in nats, and mean change of every logit, less its mean over
         the vocabulary.
     """
-    asked = Queries.of(model, zero_shot_prompts(queries, fit.template))
-    prefix, row_of = prefill_prompts(model, asked.ids)
-    targets = asked.targets(model.device)
+    prompts = Queries.of(model, zero_shot_prompts(queries, fit.template))
+    prefix, row_of = prefill_prompts(model, prompts.ids)
+    targets = prompts.targets(model.device)
     embedding = torch.tensor(fit.embedding.mean, device=model.device)[None]
 
     def means(gates: Float[Tensor, "variant layer head"]) -> tuple[Tensor, Tensor]:
         """Return log-probabilities of the answers, (variant), and logits, (variant vocab); means over queries."""
         n = len(gates)
         edits = injection(
-            gates.repeat_interleave(len(asked), 0).to(model.device),
+            gates.repeat_interleave(len(prompts), 0).to(model.device),
             embedding,
-            torch.zeros(n * len(asked), dtype=torch.long, device=model.device),
+            torch.zeros(n * len(prompts), dtype=torch.long, device=model.device),
             heads_per_layer=model.grid.heads_per_layer,
             rule=fit.config.mix,
         )
         rows = torch.tensor(row_of, device=model.device).repeat(n)
-        logits = model.decode(prefix.rows(rows), asked.tail(model.device).repeat(n, 1), edits)[0][:, -1]
+        logits = model.decode(prefix.rows(rows), prompts.tail(model.device).repeat(n, 1), edits)[0][:, -1]
         log_prob = logits.log_softmax(-1).gather(1, targets.repeat(n)[:, None])
         centred = logits - logits.mean(-1, keepdim=True)
-        return log_prob.view(n, -1).mean(1), centred.view(n, len(asked), -1).mean(1)
+        return log_prob.view(n, -1).mean(1), centred.view(n, len(prompts), -1).mean(1)
 
     clean = means(torch.zeros(1, *model.grid.shape))
     alone = torch.tensor(np.stack([HeadSet.of(model.grid, [head]).mask() for head in heads])).float()
-    parts = [means(gates) for gates in torch.split(alone, max(1, ROWS_PER_DECODE // len(asked)))]
+    parts = [means(gates) for gates in torch.split(alone, max(1, ROWS_PER_DECODE // len(prompts)))]
     log_prob, logits = (torch.cat(part) for part in zip(*parts, strict=True))
     return log_prob - clean[0], logits - clean[1]
 

@@ -55,20 +55,20 @@ def part_tokens(encoder: Encoder, pieces: Sequence[Piece]) -> PartedPrompt:
             f"a {type(encoder.tokenizer).__name__} does not say which characters its tokens stand for; use the fast "
             "tokenizer of this model"
         )
-    found = encoder.tokenizer(
+    tokens = encoder.tokenizer(
         "".join(text for _, text in pieces), add_special_tokens=False, return_offsets_mapping=True
     )
     part_of: list[Part] = [part for part, text in pieces for _ in text]
-    begin = encoder.missing_begin(found["input_ids"])
+    begin = encoder.missing_begin(tokens["input_ids"])
     parts: list[Part] = ["begin"] * len(begin)
     before = 0
-    for start, end in found["offset_mapping"]:
+    for start, end in tokens["offset_mapping"]:
         # Some tokenizers leave leading spaces out of a token; tokens of one character (bytes) share its place.
         first = min(before, start)
-        held = set(part_of[first : max(end, first + 1)])
-        parts.append(next(part for part in PRECEDENCE if part in held))
+        covered = set(part_of[first : max(end, first + 1)])
+        parts.append(next(part for part in PRECEDENCE if part in covered))
         before = max(before, end)
-    return PartedPrompt([*begin, *found["input_ids"]], tuple(parts))
+    return PartedPrompt([*begin, *tokens["input_ids"]], tuple(parts))
 
 
 def parted_prompts(
@@ -81,10 +81,10 @@ def parted_prompts(
     stream: np.random.Generator,
 ) -> list[PartedPrompt]:
     """Put rows of train, drawn anew for each query, before every query; a row with its input is never shown."""
-    found = []
+    prompts = []
     for query in queries:
         allowed = [row for row in task.train if row.input != query.input]
         need_rows(task, len(allowed), n_shots)
         shots = [allowed[i] for i in stream.choice(len(allowed), n_shots, replace=False)]
-        found.append(part_tokens(encoder, prompt_pieces(template, shots, query)))
-    return found
+        prompts.append(part_tokens(encoder, prompt_pieces(template, shots, query)))
+    return prompts

@@ -1,13 +1,12 @@
 """Head profiles: where heads look, what they copy, and what their share of a task embedding says."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
 
-from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import SLACK, Axes, Count, Float32, Lengths, Record
-from site_lens.studies.base import index_of, tidy
+from site_lens.records.base import SLACK, Axes, Count, Float32, Lengths
+from site_lens.studies.base import ModelStudy, index_of, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +26,7 @@ Words = tuple[tuple[tuple[str, ...], ...], ...]
 """(task head token): tokens as text."""
 
 
-class HeadProfiles(Record):
+class HeadProfiles(ModelStudy):
     """Some heads, each described on every task."""
 
     kind: ClassVar[str] = "head_profiles"
@@ -65,10 +64,6 @@ class HeadProfiles(Record):
     n_shots: Count
     seed: Count
     fit_digests: tuple[str, ...]
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """Notes on the fits: made on other rows, other weights, and the like."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -84,7 +79,8 @@ class HeadProfiles(Record):
     def shares(self, task: str | None = None) -> Float32:
         """(head part): shares of attention on one task, or their mean over tasks."""
         shares: Float32 = self.attention
-        return shares.mean(0) if task is None else shares[index_of("task", task, self.tasks)]
+        chosen: Float32 = shares.mean(0) if task is None else shares[index_of("task", task, self.tasks)]
+        return chosen
 
     def frame(self) -> "pd.DataFrame":
         """One row per task and head: alpha, shares of attention, pattern scores, copying, gain, tokens."""
@@ -101,10 +97,13 @@ class HeadProfiles(Record):
         )
 
 
-def _raised(words: Words, logits: Float32) -> list[tuple[str, ...]]:
+def _raised(words: Words, logits: Float32) -> "pd.Series[Any]":
     """Return, for every task and head, the tokens whose logit was raised at all."""
-    return [
+    import pandas as pd
+
+    raised = [
         tuple(token for token, logit in zip(tokens, values, strict=True) if logit > LEAST_RISE)
         for heads, rises in zip(words, logits, strict=True)
         for tokens, values in zip(heads, rises, strict=True)
     ]
+    return pd.Series(raised)

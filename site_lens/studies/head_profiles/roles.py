@@ -103,7 +103,7 @@ def associate_roles(
     Reference: Mantel 1967; see `stats.permutation_tests.mantel`.
     """
     scores = transfer.normalised("alphas")
-    gains = np.isfinite(scores).all(0)
+    gains = [bool(np.isfinite(column).all()) for column in scores.T]
     shared = [task for task, gain in zip(transfer.tasks, gains, strict=True) if gain and task in profiles.tasks]
     if len(shared) < FEWEST_TASKS:
         raise InputError(

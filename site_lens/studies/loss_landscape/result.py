@@ -7,12 +7,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import HeadSet
-from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
+from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.hashing import seed_stream
 from site_lens.site.fit import Status
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.stats.similarity import jaccard, rank_correlation
+from site_lens.studies.base import ModelStudy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ class LandscapeFit(Frozen):
     status: Status
 
 
-class FitLandscape(Record):
+class FitLandscape(ModelStudy):
     """Many fits of one task that mix in one embedding; losses are first-token cross-entropies on held-out rows."""
 
     kind: ClassVar[str] = "fit_landscape"
@@ -86,10 +86,6 @@ class FitLandscape(Record):
     seed: Count
     embedding_digest: str
     task_digest: str
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """Notes on a comparison with the fits of a run: other weights, other rows."""
 
     @model_validator(mode="after")
     def _lines_join_fits(self) -> Self:

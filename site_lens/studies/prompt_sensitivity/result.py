@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, paired_difference
 from site_lens.stats.paired_tests import Paired, Verdict
 from site_lens.stats.variance_components import two_way
-from site_lens.studies.base import TaskStudy, index_of, interval_columns
+from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns
 from site_lens.tasks.prompt_template import PromptTemplate
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class PromptCheck(Frozen):
     """Queries of all tasks."""
 
 
-class PromptSensitivity(TaskStudy):
+class PromptSensitivity(TaskStudy, ModelStudy):
     """Fits of each task with embeddings of other sizes and other prompts, asked the same test queries.
 
     Draw d of a condition is the embedding that `capture_embeddings(seed=seed + d)` makes; the fit seed is the same for
@@ -97,10 +96,6 @@ class PromptSensitivity(TaskStudy):
     n_reference_shots: Count
     seed: Count
     task_digests: tuple[str, ...]
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """Notes on a comparison with the fits of a run: other weights, other rows."""
 
     @model_validator(mode="after")
     def _conditions_change_one_setting(self) -> Self:
@@ -245,8 +240,10 @@ class PromptSensitivity(TaskStudy):
             rows.append(
                 {
                     "task": task,
-                    **{name: getattr(condition, name) for name in SETTINGS},
+                    "n_prompts": condition.n_prompts,
+                    "n_shots": condition.n_shots,
                     "template": condition.template.query_text("x"),
+                    "label_noise": condition.label_noise,
                     **interval_columns("accuracy", self.accuracy(condition, task)),
                     "lowest_draw": float(draws.min()),
                     "highest_draw": float(draws.max()),

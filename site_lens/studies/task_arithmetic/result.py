@@ -6,12 +6,11 @@ from pydantic import model_validator
 
 from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import MixRule
-from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Float32, Lengths
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, SMALLEST_GAIN, Paired, Verdict
-from site_lens.studies.base import TaskStudy, index_of, interval_columns, proportion
+from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns, proportion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +50,7 @@ KEPT = 0.8
 """Share of the gain of its own fit from which on a task counts as done."""
 
 
-class TaskArithmetic(TaskStudy):
+class TaskArithmetic(TaskStudy, ModelStudy):
     """Answers to the queries of two tasks under combinations of both."""
 
     kind: ClassVar[str] = "task_arithmetic"
@@ -74,9 +73,6 @@ class TaskArithmetic(TaskStudy):
     """(reference task query): 1 where right; see `REFERENCES`."""
     rule: MixRule
     fit_digests: tuple[str, str]
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _weights_rise(self) -> Self:

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
-from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.stats.intervals import Interval, paired_difference
 from site_lens.stats.paired_tests import SMALLEST_GAIN
-from site_lens.studies.base import TaskStudy, accuracy_columns, index_of, proportion, tidy
+from site_lens.studies.base import ModelStudy, TaskStudy, accuracy_columns, index_of, proportion, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +24,7 @@ NULLS = ("shuffled_heads", "random_heads", "random_embedding")
 target has in each layer drawn at random, and a random embedding with the norms of the target's."""
 
 
-class TransferMatrix(TaskStudy):
+class TransferMatrix(TaskStudy, ModelStudy):
     """Accuracy of every task under alphas, embeddings, or both of every task; each target answers the same queries."""
 
     kind: ClassVar[str] = "transfer_matrix"
@@ -50,10 +49,6 @@ class TransferMatrix(TaskStudy):
     """Whether the gates were rounded at 0.5."""
     seed: Count
     fit_digests: tuple[str, ...]
-    model: ModelIdentity
-    versions: dict[str, str]
-    notes: tuple[str, ...] = ()
-    """Notes on the fits: made on other rows, other weights, and the like."""
 
     def accuracies(self, kind: TransferKind) -> Float32:
         """(source target): accuracy of every target under every source."""
