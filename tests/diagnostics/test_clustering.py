@@ -493,7 +493,7 @@ def test_parts_that_do_not_fit_each_other_are_refused() -> None:
         {"explained": (0.9, 0.2)},
     ):
         with pytest.raises(InputError):
-            pytest.fail(f"taken: {tasks.replace(**changes)}, {changes}")  # type: ignore[arg-type]
+            pytest.fail(f"taken: {tasks.replace(**changes)}, {changes}")
 
 
 def test_heads_and_blocks_that_do_not_fit_are_refused() -> None:
@@ -507,7 +507,7 @@ def test_heads_and_blocks_that_do_not_fit_are_refused() -> None:
         (both, {"alphas": np.zeros((4, 3))}),
     ):
         with pytest.raises(InputError):
-            pytest.fail(f"taken: {record.replace(**changes)}, {changes}")  # type: ignore[arg-type]
+            pytest.fail(f"taken: {record.replace(**changes)}, {changes}")
 
 
 # Size

@@ -345,7 +345,9 @@ def test_records_of_one_task_are_told_apart_by_seed_selector_or_number() -> None
 def test_what_cannot_be_compared_is_refused() -> None:
     fit, fits = fake_fit("antonym"), fake_fits(["antonym"])
     wrong: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
-        *((nothing, {}) for nothing in ((), ((),), ({},))),
+        ((), {}),
+        (((),), {}),
+        (({},), {}),
         (({"antonym": fake_alphas("antonym")},), {}),
         ((fits, fake_fits(["capital"])), {}),
         ((3,), {}),
