@@ -15,7 +15,7 @@ import site_lens as sl
 from site_lens.records.collections import file_name
 from site_lens.records.outputs import PARTS
 from site_lens.records.serialization import save
-from site_lens.runs.run_folder import has_mark, study_mark
+from site_lens.runs.run_folder import read_mark, study_mark
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
 from tests.safety.mutations import damaged, texts
 from tests.safety.watching import only_our_errors, refused, watched
@@ -97,7 +97,7 @@ def test_folders_that_were_changed_are_read_or_refused_and_written_within(
     before = contents(outside)
     for _ in range(data.draw(st.integers(1, 2))):
         changed(data, folder, outside)
-    for read in (sl.Run.load, sl.from_hub, lambda path: has_mark(path, "transfer", "key")):
+    for read in (sl.Run.load, sl.from_hub, lambda path: read_mark(study_mark(path, "transfer"))):
         with watched(), only_our_errors():
             read(folder)
     with pytest.MonkeyPatch.context() as patched, watched(writes_below=folder), only_our_errors():
@@ -251,6 +251,6 @@ def test_files_of_a_hub_cache_which_are_links_can_be_read(honest: Path, tmp_path
 @pytest.mark.parametrize("mark", [b"", b"other", b"key\n", b"\xff\xfe", b"key" * 10**6])
 def test_a_mark_that_says_anything_else_is_no_mark(mark: bytes, honest: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(honest, tmp_path / "run")
-    assert has_mark(folder, "transfer", "key")
+    assert read_mark(study_mark(folder, "transfer")).get("key") == "key"
     study_mark(folder, "transfer").write_bytes(mark)
-    assert not has_mark(folder, "transfer", "key")
+    assert read_mark(study_mark(folder, "transfer")).get("key") != "key"
