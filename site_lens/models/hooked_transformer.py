@@ -67,7 +67,8 @@ class _Layer:
 
     @property
     def past_keys(self) -> Float[Tensor, "row pos head d_head"]:
-        return rearrange(self.layer.keys, CACHED_TO_TOKENS)
+        keys: Tensor = rearrange(self.layer.keys, CACHED_TO_TOKENS)
+        return keys
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         all_keys, all_values = self.layer.update(rearrange(keys, TOKENS_TO_CACHED), rearrange(values, TOKENS_TO_CACHED))

@@ -403,8 +403,12 @@ def test_sources_that_are_neither_path_nor_dataset_are_refused() -> None:
 
 def test_a_dataset_of_the_hub_is_loaded_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
-    parts = datasets.DatasetDict({"train": dataset(ROWS)})
-    monkeypatch.setattr(datasets, "load_dataset", lambda *names: asked.append(names) or parts)
+
+    def load_dataset(*names: str) -> datasets.DatasetDict:
+        asked.append(names)
+        return datasets.DatasetDict({"train": dataset(ROWS)})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert load_tasks("hub:user/antonym") == {"antonym": Task.from_examples("antonym", EXAMPLES, seed=0)}
     assert load_task("hub:user/words:small", name="x", split_seed=3) == Task.from_examples("x", EXAMPLES, seed=3)
     assert asked == [("user/antonym",), ("user/words", "small")]
