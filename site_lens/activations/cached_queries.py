@@ -162,11 +162,8 @@ class CachedQueries:
                 f"prompt that ends in {self._model.encoder.decode(self.queries.ids[place])[-40:]!r}; use "
                 "dtype='float32' or 'bfloat16', or leave its row out"
             )
-        accepted = [self.queries.accepted[i] for i in group]
-        best = logits.argmax(-1).view(n, -1).tolist()
-        right = [[token in tokens for token, tokens in zip(row, accepted, strict=True)] for row in best]
         answers.log_prob[first : first + n, group] = log_prob
-        answers.right[first : first + n, group] = torch.tensor(right, device=logits.device)
+        answers.right[first : first + n, group] = self.queries.only(group).right(logits.view(n, len(group), -1))
 
 
 def _repeated(prefix: Prefix, times: int) -> Prefix:

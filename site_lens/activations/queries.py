@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from site_lens.models.base import LensModel
@@ -61,6 +61,13 @@ class Queries:
     def targets(self, device: torch.device) -> Int[Tensor, " row"]:
         """Return the first token of every target."""
         return torch.tensor([tokens[0] for tokens in self.accepted], device=device)
+
+    def right(self, logits: Float[Tensor, "*variant row vocab"]) -> Bool[Tensor, "*variant row"]:
+        """Tell of each row whether the most probable token begins an accepted answer."""
+        best = logits.argmax(-1)
+        width = max(map(len, self.accepted))
+        padded = [tokens + tokens[:1] * (width - len(tokens)) for tokens in self.accepted]
+        return (best[..., None] == torch.tensor(padded, device=logits.device)).any(-1)
 
 
 def first_tokens(model: LensModel, rows: Sequence[Example], template: PromptTemplate | None = None) -> FirstTokens:

@@ -8,11 +8,10 @@ import torch
 import site_lens as sl
 from site_lens.heads.head_set import HeadSet
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
-from site_lens.methods.function_vector import adding, function_vector, vector_heads, written_by
+from site_lens.methods.function_vector import function_vector, vector_heads, written_by
 from site_lens.methods.method import prompting
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.indirect_effect import indirect_effect
@@ -53,14 +52,6 @@ def test_what_sets_of_heads_write_adds_up(model: LensModel) -> None:
     some = HeadSet.random(model.grid, 3, seed=0)
     whole = written_by(model, HeadSet(model.grid, frozenset(model.grid)), z)
     torch.testing.assert_close(written_by(model, some, z) + written_by(model, ~some, z), whole, atol=1e-5, rtol=0)
-
-
-def test_adding_nothing_is_the_clean_model(model: LensModel) -> None:
-    batch, clean = batch_of(model), model.forward(batch_of(model))
-    nothing = torch.zeros_like(model.last_outputs(batch, "residual")[0, 0])
-    for layer in range(model.grid.n_layers):
-        assert torch.equal(model.forward(batch, [Edit(layer, adding(nothing), -1, "residual")]), clean)
-        assert not torch.allclose(model.forward(batch, [Edit(layer, adding(nothing + 1), -1, "residual")]), clean)
 
 
 def test_the_vector_is_what_the_heads_of_highest_indirect_effect_write_on_average(context: ComparisonContext) -> None:

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import Tensor
 
-import site_lens as sl
 from site_lens.activations.generation import OnLogits
 from site_lens.methods.method import Method
 from site_lens.methods.validation import choose, choose_layer
@@ -103,11 +101,3 @@ def test_a_layer_is_chosen_where_the_change_helps(demo: LensModel) -> None:
     assert (edit.layer, edit.column, edit.hook_point) == (last, -1, "residual")
     assert (chosen.name, chosen.stored_bytes) == ("planted", 5)
     assert chosen.notes == (f"planted of 'constant' acts behind layer {last}, which was chosen on valid",)
-
-
-def test_nothing_to_choose_from_and_candidates_with_demonstrations_are_refused(demo: LensModel) -> None:
-    context = bench_of(demo, constant_task(valid="cold", test="red"))
-    with pytest.raises(sl.InputError, match="nothing to choose from for task 'constant'"):
-        choose(context, "constant", [])
-    with pytest.raises(sl.InputError, match="'two_shot' shows some"):
-        choose(context, "constant", [Method("zero_shot"), Method("two_shot", n_shots=2)])

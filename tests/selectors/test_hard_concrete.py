@@ -49,19 +49,6 @@ def test_the_planted_heads_are_open_and_the_one_that_works_against_the_task_is_c
         assert scores[COUNTER] < 0.1
 
 
-def test_a_task_scores_the_same_whoever_else_is_on_the_bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    together = hard_concrete(bench_of(demo, demo_tasks, BRIEF))["antonym"]
-    alone = hard_concrete(ComparisonContext(demo, demo_tasks["antonym"], BRIEF, progress=False))["antonym"]
-    assert np.allclose(alone.values, together.values, atol=1e-4)
-
-
-def test_settings_of_sites_controls_do_not_reach_the_gates(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    control = SMALL.site.replace(shared=True, null="shuffled_answers", embedding="zero", keep="best", patience=1)
-    plain = hard_concrete(bench_of(demo, demo_tasks, BRIEF))
-    for task, scores in hard_concrete(bench_of(demo, demo_tasks, BRIEF.replace(site=control))).items():
-        assert np.array_equal(scores.values, plain[task].values)
-
-
 def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     context = bench_of(demo, demo_tasks, SMALL.replace(l0_steps=3))
     for task, scores in hard_concrete(context).items():
