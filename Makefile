@@ -64,8 +64,8 @@ test-oldest: .venv-oldest/.installed ## Run the tests with the oldest versions t
 test-newest: .venv-newest/.installed ## Run the tests with the newest versions that pyproject.toml allows
 	.venv-newest/bin/$(PYTEST)
 
-nightly: install ## Run every file loader on 5,000 random files
-	$(BIN)/python -m pytest tests/safety --hypothesis-profile=nightly
+nightly: install ## Run the tests on every model host, and every file loader on 5,000 random files
+	$(BIN)/python -m pytest tests/safety tests/models tests/methods --hypothesis-profile=nightly
 
 format: install ## Format code and notebooks with ruff
 	$(BIN)/ruff check --fix .
@@ -83,7 +83,7 @@ studies: install ## Run all studies on the demo model and write docs/results (un
 	$(BIN)/python -m analysis.studies --pages
 
 notebooks: install ## Rebuild the .ipynb files from their .py pairs
-	$(BIN)/jupytext --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py
+	$(BIN)/jupytext --update --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py
 
 reliability: install ## Inject faults into sweeps and write docs/reliability.md
 	$(BIN)/python -m analysis.reliability --page docs/reliability.md

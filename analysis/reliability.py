@@ -1,4 +1,4 @@
-"""Put sweeps through faults, and write down what the run store holds afterwards.
+"""Reliability of sweeps: inject faults, and count what the run store holds afterwards.
 
     python -m analysis.reliability --page docs/reliability.md
 
@@ -36,27 +36,33 @@ class Row:
 
 
 def main() -> None:
-    """Play every scenario, write."""
+    """Play every scenario, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, help="a page whose measured part is to be replaced")
+    parser.add_argument("--page", type=Path, help="page whose measured part is replaced")
     parser.add_argument("--out", type=Path, default=Path("runs/reliability"))
     parser.add_argument("--add", action="store_true", help="keep the rows that --out has")
-    chosen = parser.parse_args()
-    kept = read(chosen.out) if chosen.add else {}
-    rows = [kept.get(name) or played(name, scenario, chosen.out) for name, scenario in local().items()]
+    parser.add_argument("--share", type=float, default=1, help="share of the tasks to sweep over, for a quick look")
+    options = parser.parse_args()
+    rows = read(options.out) if options.add else {}
+
+    def play(scenarios: dict[str, Callable[[Path], Tally]]) -> None:
+        for name, scenario in scenarios.items():
+            rows[name] = rows.get(name) or played(name, scenario, options.out)
+
+    play(local(options.share))
     with ray_session(n_cores=N_WORKERS):
-        rows += [kept.get(name) or played(name, scenario, chosen.out) for name, scenario in ray().items()]
-    text = f"{machine()}\n\n{table_of(rows)}"
-    if chosen.page is not None:
-        put_into(chosen.page, text)
+        play(ray(options.share))
+    text = f"{machine()}\n\n{table_of(list(rows.values()))}"
+    if options.page is not None:
+        put_into(options.page, text)
     print(text)
-    broken = [row.scenario for row in rows if row.tally is not None and not row.tally.holds]
+    broken = [row.scenario for row in rows.values() if row.tally is not None and not row.tally.holds]
     if broken:
         raise SystemExit(f"did not hold: {', '.join(broken)}")
 
 
-def local() -> dict[str, Callable[[Path], Tally]]:
-    """Name the scenarios without Ray."""
+def local(share: float) -> dict[str, Callable[[Path], Tally]]:
+    """Return the scenarios without Ray, by name."""
 
     def flip(path: Path) -> None:
         content = bytearray(path.read_bytes())
@@ -66,40 +72,45 @@ def local() -> dict[str, Callable[[Path], Tally]]:
     def cut(path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-1])
 
+    sixty, forty, twenty = (max(8, round(n * share)) for n in (60, 40, 20))
+    kills = [5, 1, 10, 3, 8] if share == 1 else [2, 1, 2]
     return {
-        "driver killed (SIGKILL) five times": lambda f: scenarios.killed_driver(
-            f, n_tasks=60, kill_after=[5, 1, 10, 3, 8]
+        f"driver killed (SIGKILL) {len(kills)} times": lambda f: scenarios.killed_driver(
+            f, n_tasks=sixty, kill_after=kills
         ),
-        "two drivers on one store": lambda f: scenarios.two_drivers(f, n_tasks=60),
-        "one of two drivers killed": lambda f: scenarios.one_driver_dies_beside_another(f, n_tasks=20),
-        "a byte flipped in every fifth result": lambda f: scenarios.harmed_files(f, flip, n_tasks=40, every=5),
-        "every fifth result cut short": lambda f: scenarios.harmed_files(f, cut, n_tasks=40, every=5),
-        "disk full, then room again": lambda f: scenarios.full_disk(f, n_tasks=40, kilobytes=900)[0],
-        "store read-only, then writable again": lambda f: scenarios.read_only(f, n_tasks=20)[0],
+        "two drivers on one store": lambda f: scenarios.two_drivers(f, n_tasks=sixty),
+        "one of two drivers killed": lambda f: scenarios.one_driver_dies_beside_another(f, n_tasks=twenty),
+        "a byte flipped in every fifth result": lambda f: scenarios.harmed_files(f, flip, n_tasks=forty, every=5),
+        "every fifth result cut short": lambda f: scenarios.harmed_files(f, cut, n_tasks=forty, every=5),
+        "disk full, then room again": lambda f: scenarios.full_disk(f, n_tasks=forty, kilobytes=900)[0],
+        "store read-only, then writable again": lambda f: scenarios.read_only(f, n_tasks=twenty)[0],
     }
 
 
-def ray() -> dict[str, Callable[[Path], Tally]]:
-    """Name the scenarios on Ray: a soak of 500 jobs, with and without faults."""
+def ray(share: float) -> dict[str, Callable[[Path], Tally]]:
+    """Return the scenarios on Ray, by name: a soak of 500 jobs, with and without faults."""
+    n_tasks = max(3, round(50 * share))
 
     def soak(faults: dict[str, str]) -> Callable[[Path], Tally]:
         return lambda folder: scenarios.on_ray(
-            folder, RayEngine(workers_per_model=N_WORKERS), n_tasks=50, n_seeds=10, faults=faults
+            folder, RayEngine(workers_per_model=N_WORKERS), n_tasks=n_tasks, n_seeds=10, faults=faults
         )
 
+    title = f"{10 * n_tasks} jobs on {N_WORKERS} Ray workers"
     return {
-        f"500 jobs on {N_WORKERS} Ray workers, no fault": soak({}),
-        f"500 jobs on {N_WORKERS} Ray workers; in every task one of raise, SIGKILL, out of memory": soak(
-            {f"task_{i}": FAULTS[i % 3] for i in range(50)}
+        f"{title}, no fault": soak({}),
+        f"{title}; in every task one of raise, SIGKILL, out of memory": soak(
+            {f"task_{i}": FAULTS[i % 3] for i in range(n_tasks)}
         ),
     }
 
 
 def read(folder: Path) -> dict[str, Row]:
     """Read the rows that `played` kept."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
-    rows = [Row(one["scenario"], one["tally"] and Tally(**one["tally"]), one["seconds"]) for one in found]
-    return {row.scenario: row for row in rows}
+    fields = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    return {
+        row["scenario"]: Row(row["scenario"], row["tally"] and Tally(**row["tally"]), row["seconds"]) for row in fields
+    }
 
 
 def played(name: str, scenario: Callable[[Path], Tally], out: Path) -> Row:
@@ -107,12 +118,12 @@ def played(name: str, scenario: Callable[[Path], Tally], out: Path) -> Row:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = scenario(Path(folder))
+            tally = scenario(Path(folder))
         except PermissionError:  # file systems cannot be mounted
-            found = None
+            tally = None
     seconds = time.perf_counter() - start
-    print(f"{name}: {found}, {seconds:.0f} s", flush=True)
-    row = Row(name, found, seconds)
+    print(f"{name}: {tally}, {seconds:.0f} s", flush=True)
+    row = Row(name, tally, seconds)
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{file_name(name)}.json").write_text(json.dumps(asdict(row)) + "\n", encoding="utf-8")
     return row

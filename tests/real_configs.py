@@ -1,10 +1,12 @@
 """The configs of released models, as their `config.json` on the Hugging Face hub has them, and small copies of them.
 
-Only what decides shapes and computation is written down. `parameters` is the count that the hub shows for the weights,
-in units of 10^9: an independent check of the numbers beside it.
+Only fields that decide shapes and computation are in `released_models.json`. `parameters` is the count that the hub
+shows for the weights, in units of 10^9: an independent check of the numbers beside it.
 """
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 TokenizerKind = Literal["gpt2", "opt", "llama3", "mistral", "gemma", "qwen", "demo"]
@@ -15,7 +17,7 @@ class Released:
     """A released model."""
 
     hub_id: str
-    """The base model; what is derived from it by tuning (instruct, chat) has the same config."""
+    """The base model; models tuned from it (instruct, chat) have the same config."""
     model_type: str
     parameters: float
     """Billions of parameters that the hub counts."""
@@ -26,180 +28,11 @@ class Released:
     """Whether the paper (arXiv 2507.20906) fits it or a model tuned from it."""
 
 
-LLAMA_3 = {
-    "vocab_size": 128256, "max_position_embeddings": 131072, "num_key_value_heads": 8, "rms_norm_eps": 1e-5,
-    "tie_word_embeddings": False,
-    "rope_parameters": {
-        "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    },
-}  # fmt: skip
-QWEN_3 = {
-    "vocab_size": 151936, "max_position_embeddings": 40960, "num_key_value_heads": 8, "head_dim": 128,
-    "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
-}  # fmt: skip
-GEMMA_2 = {
-    "vocab_size": 256000, "max_position_embeddings": 8192, "head_dim": 256, "sliding_window": 4096,
-    "query_pre_attn_scalar": 256, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0, "rms_norm_eps": 1e-6,
-    "hidden_activation": "gelu_pytorch_tanh",
-}  # fmt: skip
-
 RELEASED: dict[str, Released] = {
-    "Llama-3.1-8B": Released(
-        "meta-llama/Llama-3.1-8B", "llama", 8.03,
-        {
-            **LLAMA_3, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-            "num_attention_heads": 32,
-        },
-        "llama3", in_paper=True,
-    ),
-    "Llama-3.1-70B": Released(
-        "meta-llama/Llama-3.1-70B", "llama", 70.55,
-        {
-            **LLAMA_3, "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
-            "num_attention_heads": 64,
-        },
-        "llama3", in_paper=True,
-    ),
-    "Mistral-7B-v0.3": Released(
-        "mistralai/Mistral-7B-v0.3", "mistral", 7.25,
-        {
-            "vocab_size": 32768, "max_position_embeddings": 32768, "hidden_size": 4096, "intermediate_size": 14336,
-            "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-            "rms_norm_eps": 1e-5, "sliding_window": None, "tie_word_embeddings": False,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
-        },
-        "mistral", in_paper=True,
-    ),
-    "Mixtral-8x7B": Released(
-        "mistralai/Mixtral-8x7B-v0.1", "mixtral", 46.70,
-        {
-            "vocab_size": 32000, "max_position_embeddings": 32768, "hidden_size": 4096, "intermediate_size": 14336,
-            "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "num_local_experts": 8,
-            "num_experts_per_tok": 2, "rms_norm_eps": 1e-5, "sliding_window": None, "tie_word_embeddings": False,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
-        },
-        "mistral", in_paper=True,
-    ),
-    "Qwen3-8B": Released(
-        "Qwen/Qwen3-8B", "qwen3", 8.19,
-        {**QWEN_3, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32},
-        "qwen", in_paper=True,
-    ),
-    "Qwen3-32B": Released(
-        "Qwen/Qwen3-32B", "qwen3", 32.76,
-        {**QWEN_3, "hidden_size": 5120, "intermediate_size": 25600, "num_hidden_layers": 64, "num_attention_heads": 64},
-        "qwen", in_paper=True,
-    ),
-    "gemma-3-4b": Released(
-        "google/gemma-3-4b-pt", "gemma3", 4.30,
-        {
-            "text_config": {
-                "vocab_size": 262208, "max_position_embeddings": 131072, "hidden_size": 2560,
-                "intermediate_size": 10240, "num_hidden_layers": 34, "num_attention_heads": 8, "num_key_value_heads": 4,
-                "head_dim": 256,
-                "sliding_window": 1024, "sliding_window_pattern": 6, "query_pre_attn_scalar": 256, "rms_norm_eps": 1e-6,
-                "hidden_activation": "gelu_pytorch_tanh",
-            },
-            "vision_config": {
-                "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16,
-                "patch_size": 14, "image_size": 896, "vision_use_head": False,
-            },
-            "mm_tokens_per_image": 256,
-        },
-        "gemma", in_paper=True,
-    ),
-    "GPT-2": Released(
-        "openai-community/gpt2", "gpt2", 0.124,
-        {"vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12},
-    ),
-    "Pythia-6.9B": Released(
-        "EleutherAI/pythia-6.9b", "gpt_neox", 6.86,
-        {
-            "vocab_size": 50432, "max_position_embeddings": 2048, "hidden_size": 4096, "intermediate_size": 16384,
-            "num_hidden_layers": 32, "num_attention_heads": 32, "use_parallel_residual": True,
-            "tie_word_embeddings": False,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
-        },
-    ),
-    "OLMo-7B": Released(
-        "allenai/OLMo-7B-hf", "olmo", 6.89,
-        {
-            "vocab_size": 50304, "max_position_embeddings": 2048, "hidden_size": 4096, "intermediate_size": 11008,
-            "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "clip_qkv": None,
-            "tie_word_embeddings": False,
-        },
-    ),
-    "OLMo-2-7B": Released(
-        "allenai/OLMo-2-1124-7B", "olmo2", 7.30,
-        {
-            "vocab_size": 100352, "max_position_embeddings": 4096, "hidden_size": 4096, "intermediate_size": 11008,
-            "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "rms_norm_eps": 1e-6,
-            "tie_word_embeddings": False, "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0},
-        },
-    ),
-    "Phi-2": Released(
-        "microsoft/phi-2", "phi", 2.78,
-        {
-            "vocab_size": 51200, "max_position_embeddings": 2048, "hidden_size": 2560, "intermediate_size": 10240,
-            "num_hidden_layers": 32, "num_attention_heads": 32, "tie_word_embeddings": False,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.4},
-        },
-    ),
-    "Phi-3-mini": Released(
-        "microsoft/Phi-3-mini-4k-instruct", "phi3", 3.82,
-        {
-            "vocab_size": 32064, "max_position_embeddings": 4096, "hidden_size": 3072, "intermediate_size": 8192,
-            "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "sliding_window": 2047,
-            "rms_norm_eps": 1e-5, "tie_word_embeddings": False, "pad_token_id": 0,
-        },
-        "mistral",
-    ),
-    "Falcon-7B": Released(
-        "tiiuae/falcon-7b", "falcon", 6.92,
-        {
-            "vocab_size": 65024, "hidden_size": 4544, "num_hidden_layers": 32, "num_attention_heads": 71,
-            "multi_query": True, "parallel_attn": True, "new_decoder_architecture": False, "bias": False,
-            "alibi": False, "max_position_embeddings": 2048,
-        },
-    ),
-    "OPT-6.7B": Released(
-        "facebook/opt-6.7b", "opt", 6.66,
-        {
-            "vocab_size": 50272, "max_position_embeddings": 2048, "hidden_size": 4096, "word_embed_proj_dim": 4096,
-            "ffn_dim": 16384, "num_hidden_layers": 32, "num_attention_heads": 32, "do_layer_norm_before": True,
-        },
-        "opt",
-    ),
-    "Gemma-2-2B": Released(
-        "google/gemma-2-2b", "gemma2", 2.61,
-        {
-            **GEMMA_2, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
-            "num_attention_heads": 8, "num_key_value_heads": 4,
-        },
-        "gemma",
-    ),
-    "Gemma-2-9B": Released(
-        "google/gemma-2-9b", "gemma2", 9.24,
-        {
-            **GEMMA_2, "hidden_size": 3584, "intermediate_size": 14336, "num_hidden_layers": 42,
-            "num_attention_heads": 16, "num_key_value_heads": 8,
-        },
-        "gemma",
-    ),
-    "Qwen2.5-7B": Released(
-        "Qwen/Qwen2.5-7B", "qwen2", 7.62,
-        {
-            "vocab_size": 152064, "max_position_embeddings": 131072, "hidden_size": 3584, "intermediate_size": 18944,
-            "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "rms_norm_eps": 1e-6,
-            "tie_word_embeddings": False, "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
-        },
-        "qwen",
-    ),
-}  # fmt: skip
+    name: Released(**fields)
+    for name, fields in json.loads((Path(__file__).parent / "released_models.json").read_text()).items()
+}
 """By the name that the documents use."""
-
 
 GPT_2_NAMES = {
     "hidden_size": "n_embd", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer",

@@ -63,7 +63,11 @@ def callables(values: list[Any]) -> Iterator[tuple[str, Callable[..., Any], bool
     for door in (sl, sl.plots):
         for name in door.__all__:
             thing = getattr(door, name)
-            if callable(thing) and not (isinstance(thing, type) and issubclass(thing, Exception)):
+            if (
+                callable(thing)
+                and not inspect.isabstract(thing)
+                and not (isinstance(thing, type) and issubclass(thing, Exception))
+            ):
                 yield f"{door.__name__}.{name}", thing, not isinstance(thing, type) and door is sl
             if isinstance(thing, type):
                 owner = next((one for one in values if type(one) is thing), None)

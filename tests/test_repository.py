@@ -1,12 +1,12 @@
 """House-keeping: one version, targets that say what they do, templates that can be read."""
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
-import pytest
 from packaging.version import Version
 
 import site_lens as sl
@@ -37,10 +37,9 @@ def test_make_help_lists_every_target() -> None:
     assert {line.split()[0] for line in shown.splitlines()} == set(phony.split())
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.md")), ids=lambda path: path.stem)
-def test_an_issue_template_has_a_name_and_a_description(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert re.match(r"---\nname: .+\nabout: .+\n", text)
+def test_an_issue_template_has_a_name_and_a_description() -> None:
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.md"):
+        assert re.match(r"---\nname: .+\nabout: .+\n", path.read_text(encoding="utf-8")), path
 
 
 def test_the_command_that_the_bug_template_asks_for_runs() -> None:
@@ -77,6 +76,29 @@ def asked_for() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     said = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
     return {found[1].lower(): found[2] for one in said if (found := re.match(r"([\w-]+)>=([\d.]+)", one))}
+
+
+IMPORTED_AS = {"scikit-learn": "sklearn", "pydantic": "pydantic pydantic_core"}
+"""Modules of packages that are not called like them; pydantic pins its core."""
+THROUGH_VOILA = {"ipykernel", "jupyter_server", "jupyter_core", "nbconvert"}
+"""Packages that voila runs, bounded because of vulnerabilities."""
+NOT_IMPORTED = {"accelerate", "bitsandbytes", "circuitsvis"}
+"""Packages that transformers imports for device maps and quantized weights, and one whose script is read as a file."""
+
+
+def test_every_package_that_is_imported_is_declared_and_every_declared_one_is_imported() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "site_lens").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
+    imported = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"site_lens"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    for_users = [line for extra in extras.keys() - {"test", "docs", "dev"} for line in extras[extra]]
+    declared = {re.split(r"[\[>]", line)[0].lower() for line in [*project["dependencies"], *for_users]}
+    modules = {module for name in declared for module in IMPORTED_AS.get(name, name.replace("-", "_")).split()}
+    assert imported - modules == set()
+    assert modules - imported - NOT_IMPORTED - THROUGH_VOILA == set()
 
 
 def test_the_oldest_versions_that_ci_installs_are_the_lower_bounds_of_pyproject() -> None:

@@ -10,7 +10,7 @@ from analysis.benchmarks.measuring import Result, compare, interleaved
 from analysis.benchmarks.published import LogitsOf, PublishedLoop, Query, asked, hugging_face, transformer_lens
 from analysis.benchmarks.settings import Settings
 from site_lens.models.base import LensModel
-from site_lens.site.optimizer import SiteLoop
+from site_lens.site.optimizer import JointOptimizer
 from site_lens.site.plan import make_plan
 
 N_FITS = 16
@@ -24,8 +24,8 @@ def steps_of(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, *, n_
         )
         for seed in range(n_fits)
     ]
-    loop = SiteLoop(model, make_plan(model, jobs), budget_bytes=4 * 2**30)
-    for done in loop.passes():
+    loop = JointOptimizer(model, make_plan(model, jobs), budget_bytes=4 * 2**30)
+    for done in loop.steps():
         if done.training:
             yield
 

@@ -144,6 +144,6 @@ def published_embedding(plain: Any, model: LensModel, task: sl.Task, *, n_prompt
 def asked(model: LensModel, rows: Sequence[sl.Example]) -> list[Query]:
     """Zero-shot prompts of some rows, and the first tokens of their answers."""
     prompts = zero_shot_prompts(rows, PromptTemplate())
-    ids = model.encoder.encode([prompt.text for prompt in prompts])
-    answers, _ = model.encoder.answers([prompt.text for prompt in prompts], [prompt.answer for prompt in prompts])
-    return [(row, answer[0]) for row, answer in zip(ids, answers, strict=True)]
+    texts, answers = [prompt.text for prompt in prompts], [prompt.answer for prompt in prompts]
+    ids, tokens, _ = model.encoder.encode_answers(texts, answers)
+    return [(row, answer[0]) for row, answer in zip(ids, tokens, strict=True)]

@@ -1,4 +1,4 @@
-"""Attention of chosen heads on a task's prompts, sampled so that it can be looked at later."""
+"""Attention patterns of chosen heads on a task's prompts."""
 
 from collections.abc import Iterable, Sequence
 
@@ -46,21 +46,18 @@ def sample_attention(
     """
     check_sizes(seed=seed)
     chosen = [Head.parse(head) if isinstance(head, str) else head for head in heads]
-    strangers = [head for head in chosen if head not in model.grid]
-    if not chosen or strangers or not n_shots:
-        raise InputError(
-            f"{strangers[0]} is not in a grid of {model.grid}"
-            if strangers
-            else "needs at least one head and one prompt"
-        )
+    if not chosen or not n_shots:
+        raise InputError("sample_attention needs at least one head and one prompt")
+    if unknown := [head for head in chosen if head not in model.grid]:
+        raise InputError(f"{unknown[0]} is not in a grid of {model.grid}")
     stream = seed_stream(seed, task.digest, "attention")
     query = [task.test[int(stream.integers(len(task.test)))]]
-    shown = template or PromptTemplate()
-    texts = [few_shot_prompts(task, query, shown, n_shots=n, stream=stream).prompts[0].text for n in n_shots]
-    tokens, found = zip(*(attend(model, text, chosen) for text in texts), strict=True)
+    template = template or PromptTemplate()
+    texts = [few_shot_prompts(task, query, template, n_shots=n, stream=stream).prompts[0].text for n in n_shots]
+    tokens, attended = zip(*(attend(model, text, chosen) for text in texts), strict=True)
     width = max(map(len, tokens))
     patterns = np.zeros((len(tokens), len(chosen), width, width), dtype=np.float32)
-    for i, pattern in enumerate(found):
+    for i, pattern in enumerate(attended):
         n = len(tokens[i])
         patterns[i, :, :n, :n] = pattern
     return AttentionSample(
@@ -80,6 +77,6 @@ def attend(model: LensModel, text: str, heads: Sequence[Head]) -> tuple[tuple[st
         InputError: The text has no tokens, or more than the context holds.
     """
     (row,) = model.encoder.encode([text])
-    found = model.attention(Batch.of([row], pad=model.encoder.pad, device=model.device), heads)
-    pattern: Float32 = found[0].cpu().numpy()
+    patterns = model.attention(Batch.of([row], pad=model.encoder.pad, device=model.device), heads)
+    pattern: Float32 = patterns[0].cpu().numpy()
     return tuple(model.encoder.texts(row)), pattern

@@ -1,4 +1,4 @@
-"""Prompts whose prefixes are held, so that they can be asked again and again under other gates."""
+"""Queries with a cached KV prefix, re-evaluated under different gates."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from site_lens.activations.injection import injection
-from site_lens.activations.prefill import (
-    ROWS_PER_DECODE,
-    bytes_per_token,
-    length_batches,
-    prefill_prompts,
-)
+from site_lens.activations.prefill import ROWS_PER_DECODE, bytes_per_token, length_batches, prefill_prompts
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries
 from site_lens.heads.scores import MixRule
@@ -24,10 +19,13 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import ModelError
 from site_lens.tasks.prompt_template import Prompt
 
+Gradients = tuple[Float[Tensor, "prompt layer head d_head"], Float[Tensor, "prompt layer head d_head"]]
+"""z at the last prompt token, and a gradient there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What each variant answered to each prompt."""
+    """Answers of each variant to each prompt."""
 
     log_prob: Float[Tensor, "variant prompt"]
     """Log-probability of the target's first token, in nats."""
@@ -36,30 +34,30 @@ class Answers:
 
 
 class CachedQueries:
-    """Prompts of one task with their prefixes.
+    """Prompts of one task with their cached prefixes.
 
-    A variant is a map of gates, and an embedding that they mix in at the last prompt token. Every variant asks every
+    A variant is a map of gates, and an embedding that they mix in at the last prompt token. Every variant answers every
     prompt; as nothing before the last token depends on the gates, a variant costs one token a prompt.
 
-    Prefixes are held as long as this object lives where all of them fit into the budget; else they are computed in
-    groups that do, anew each time the prompts are asked.
+    Prefixes are cached as long as this object lives where all of them fit into the budget; else they are computed in
+    groups that do, anew each time the prompts are answered.
 
     Args:
         model: The model.
         prompts: The prompts.
-        budget_bytes: Bytes of keys and values to hold, and as many again for copies for several variants at a time.
+        budget_bytes: Bytes of cached keys and values, and as many again for copies for several variants at a time.
     """
 
     def __init__(self, model: LensModel, prompts: Sequence[Prompt], *, budget_bytes: int = PREFIX_BUDGET) -> None:
         check_sizes(budget_bytes=budget_bytes)
         self._model, self._budget = model, budget_bytes
-        self.asked = Queries.of(model, prompts)
-        most_tokens = int(budget_bytes / bytes_per_token(model, self.asked.ids))
-        self._groups = [Group(model, self.asked, g) for g in length_batches(self.asked.lengths, max_tokens=most_tokens)]
-        self._held = self._groups[0].prefix() if len(self._groups) == 1 else None
+        self.queries = Queries.of(model, prompts)
+        max_tokens = int(budget_bytes / bytes_per_token(model, self.queries.ids))
+        self._groups = list(length_batches(self.queries.lengths, max_tokens=max_tokens))
+        self._cached = self._prefill(self._groups[0]) if len(self._groups) == 1 else None
 
     def __len__(self) -> int:
-        return len(self.asked)
+        return len(self.queries)
 
     @torch.no_grad()
     def answers(
@@ -70,11 +68,11 @@ class CachedQueries:
         *,
         rule: MixRule = "convex",
     ) -> Answers:
-        """Ask every prompt under every variant.
+        """Answer every prompt under every variant.
 
         Args:
             alphas: Gates of each variant.
-            embeddings: What variants mix in.
+            embeddings: Embeddings that variants mix in.
             embedding_of: Which embedding each variant mixes in, into every prompt or into each; the first when None.
             rule: How to mix.
         """
@@ -82,110 +80,92 @@ class CachedQueries:
         alphas, embeddings = alphas.to(device), embeddings.to(device)
         owners = torch.zeros(len(alphas), dtype=torch.long) if embedding_of is None else embedding_of
         owners = (owners[:, None] if owners.ndim == 1 else owners).expand(-1, len(self)).to(device)
-        found = self._answers(len(alphas))
+        answers = self._no_answers(len(alphas))
         for group, prefix in self._prefixes():
-            n = len(group.places)
-            at_once = max(1, min(ROWS_PER_DECODE // n, self._budget // max(prefix.n_bytes, 1)))
-            tiled = _tiled(prefix, min(at_once, len(alphas)))
+            at_once = max(1, min(ROWS_PER_DECODE // len(group), self._budget // max(prefix.n_bytes, 1)))
+            repeated = _repeated(prefix, min(at_once, len(alphas)))
             for start in range(0, len(alphas), at_once):
-                chunk, whose = alphas[start : start + at_once], owners[start : start + at_once, group.places]
+                chunk, owner = alphas[start : start + at_once], owners[start : start + at_once, group]
+                rows = repeated if len(repeated.lengths) == owner.numel() else _repeated(prefix, len(chunk))
                 edits = injection(
-                    chunk.repeat_interleave(n, 0),
+                    chunk.repeat_interleave(len(group), 0),
                     embeddings,
-                    whose.flatten(),
+                    owner.flatten(),
                     heads_per_layer=self._model.grid.heads_per_layer,
                     rule=rule,
                 )
-                rows = tiled if len(tiled.lengths) == len(chunk) * n else _tiled(prefix, len(chunk))
-                group.judge(group.decode(rows, edits), found, start)
-        return found
+                self._judge(group, self._decode(group, rows, edits), answers, start)
+        return answers
 
     @torch.no_grad()
     def under(self, edits: Sequence[Edit]) -> Answers:
-        """Ask every prompt under some edits of its last token, the same for all; one variant."""
-        found = self._answers(1)
+        """Answer every prompt under some edits of its last token, the same for all; one variant."""
+        answers = self._no_answers(1)
         for group, prefix in self._prefixes():
-            group.judge(group.decode(prefix, edits), found, 0)
-        return found
+            self._judge(group, self._decode(group, prefix, edits), answers, 0)
+        return answers
 
-    def gradients(
-        self, metric: Callable[[Float[Tensor, " prompt"]], Float[Tensor, " prompt"]]
-    ) -> tuple[Float[Tensor, "prompt layer head d_head"], Float[Tensor, "prompt layer head d_head"]]:
+    def gradients(self, metric: Callable[[Float[Tensor, " prompt"]], Float[Tensor, " prompt"]]) -> Gradients:
         """Return z at the last prompt token, and the gradient there of each prompt's metric.
 
         Args:
-            metric: Turns log-probabilities of the targets into what is differentiated.
+            metric: Turns log-probabilities of the targets into the numbers to differentiate.
         """
-        z = torch.zeros(len(self), *self._model.grid.shape, self._model.identity.d_head, device=self._model.device)
-        gradient = torch.zeros_like(z)
+        grid, shape = self._model.grid, (*self._model.grid.shape, self._model.identity.d_head)
+        z, gradient = (torch.zeros(len(self), *shape, device=self._model.device) for _ in range(2))
         for group, prefix in self._prefixes():
-            z[group.places], gradient[group.places] = group.gradients(prefix, metric)
+            shift = torch.zeros(len(group), *shape, device=self._model.device, requires_grad=True)
+
+            def shifting(layer: int, n_heads: int, group: list[int] = group, shift: Tensor = shift) -> Edit:
+                def change(old: Tensor) -> Tensor:
+                    z[group, layer, :n_heads] = old.detach().to(z.device)
+                    return old + shift[:, layer, :n_heads].to(old.device)
+
+                return Edit(layer, change)
+
+            edits = [shifting(layer, n) for layer, n in enumerate(grid.heads_per_layer) if n]
+            with torch.enable_grad():
+                logits, targets = self._decode(group, prefix, edits), self._targets(group)
+                log_prob = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+                (gradient[group],) = torch.autograd.grad(metric(log_prob).sum(), shift)
         return z, gradient
 
-    def _answers(self, n_variants: int) -> Answers:
-        """Make room for what variants answer."""
+    def _no_answers(self, n_variants: int) -> Answers:
         nothing = torch.zeros(n_variants, len(self), device=self._model.device)
         return Answers(nothing, nothing.bool())
 
-    def _prefixes(self) -> Iterator[tuple["Group", Prefix]]:
-        return ((group, group.prefix() if self._held is None else self._held) for group in self._groups)
+    def _prefixes(self) -> Iterator[tuple[list[int], Prefix]]:
+        """Yield the prompts whose prefixes are in memory together, and these prefixes, in order."""
+        return ((group, self._prefill(group) if self._cached is None else self._cached) for group in self._groups)
 
-
-class Group:
-    """Some of the prompts, whose prefixes are in memory together."""
-
-    def __init__(self, model: LensModel, asked: Queries, places: Sequence[int]) -> None:
-        self._model, self.places, self._asked = model, list(places), asked.only(places)
-        self._tail, self._targets = self._asked.tail(model.device), self._asked.targets(model.device)
-
-    def prefix(self) -> Prefix:
-        """Compute the prefixes, in order."""
-        prefix, row_of = prefill_prompts(self._model, self._asked.ids)
+    def _prefill(self, group: Sequence[int]) -> Prefix:
+        prefix, row_of = prefill_prompts(self._model, [self.queries.ids[i] for i in group])
         return prefix.rows(torch.tensor(row_of, device=self._model.device))
 
-    def decode(self, prefix: Prefix, edits: Sequence[Edit]) -> Float[Tensor, "row vocab"]:
-        """Run the last token of every prompt, as often as the prefix repeats them."""
-        times = len(prefix.lengths) // len(self.places)
-        return self._model.decode(prefix, self._tail.repeat(times, 1), edits)[0][:, -1]
+    def _targets(self, group: Sequence[int]) -> Int[Tensor, " row"]:
+        return self.queries.only(group).targets(self._model.device)
 
-    def judge(self, logits: Float[Tensor, "row vocab"], into: Answers, first: int) -> None:
-        """Write what the variants from `first` on answered to these prompts."""
-        n = len(logits) // len(self.places)
-        targets = self._targets.repeat(n)[:, None]
+    def _decode(self, group: Sequence[int], prefix: Prefix, edits: Sequence[Edit]) -> Float[Tensor, "row vocab"]:
+        """Run the last token of every prompt, as often as the prefix repeats them."""
+        tail = self.queries.only(group).tail(self._model.device)
+        return self._model.decode(prefix, tail.repeat(len(prefix.lengths) // len(group), 1), edits)[0][:, -1]
+
+    def _judge(self, group: list[int], logits: Float[Tensor, "row vocab"], answers: Answers, first: int) -> None:
+        """Write the answers of the variants from `first` on to a group of prompts."""
+        n = len(logits) // len(group)
+        targets = self._targets(group).repeat(n)[:, None]
         log_prob = logits.log_softmax(-1).gather(1, targets)[:, 0].view(n, -1)
         if log_prob.isnan().any():
-            text = self._model.encoder.decode(self._asked.ids[int(log_prob.isnan().any(0).nonzero()[0])])
+            place = group[int(log_prob.isnan().any(0).nonzero()[0])]
             raise ModelError(
                 f"{self._model.identity.name} gives logits that are not finite in {self._model.identity.dtype} for the "
-                f"prompt that ends in {text[-40:]!r}; use dtype='float32' or 'bfloat16', or leave its row out"
+                f"prompt that ends in {self._model.encoder.decode(self.queries.ids[place])[-40:]!r}; use "
+                "dtype='float32' or 'bfloat16', or leave its row out"
             )
-        best = logits.argmax(-1).view(n, -1).tolist()
-        right = [[token in ok for token, ok in zip(row, self._asked.accepted, strict=True)] for row in best]
-        into.log_prob[first : first + n, self.places] = log_prob
-        into.right[first : first + n, self.places] = torch.tensor(right, device=logits.device)
-
-    def gradients(
-        self, prefix: Prefix, metric: Callable[[Float[Tensor, " prompt"]], Float[Tensor, " prompt"]]
-    ) -> tuple[Float[Tensor, "prompt layer head d_head"], Float[Tensor, "prompt layer head d_head"]]:
-        """Return z at the last token, and the gradient there of each prompt's metric."""
-        grid, d_head = self._model.grid, self._model.identity.d_head
-        shift = torch.zeros(len(self.places), *grid.shape, d_head, device=self._model.device, requires_grad=True)
-        seen = torch.zeros_like(shift, requires_grad=False)
-
-        def shifting(layer: int, n_heads: int) -> Callable[[Tensor], Tensor]:
-            def change(z: Tensor) -> Tensor:
-                seen[:, layer, :n_heads] = z.detach().to(seen.device)
-                return z + shift[:, layer, :n_heads].to(z.device)
-
-            return change
-
-        edits = [Edit(layer, shifting(layer, n)) for layer, n in enumerate(grid.heads_per_layer) if n]
-        with torch.enable_grad():
-            log_prob = self.decode(prefix, edits).log_softmax(-1).gather(1, self._targets[:, None])[:, 0]
-            (gradient,) = torch.autograd.grad(metric(log_prob).sum(), shift)
-        return seen, gradient
+        answers.log_prob[first : first + n, group] = log_prob
+        answers.right[first : first + n, group] = self.queries.only(group).right(logits.view(n, len(group), -1))
 
 
-def _tiled(prefix: Prefix, times: int) -> Prefix:
+def _repeated(prefix: Prefix, times: int) -> Prefix:
     rows = torch.arange(len(prefix.lengths), device=prefix.lengths.device)
     return prefix if times == 1 else prefix.rows(rows.repeat(times))

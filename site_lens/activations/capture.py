@@ -1,6 +1,6 @@
-"""Task embeddings: head outputs at the last token of few-shot prompts, averaged as they stream by."""
+"""Capture of task embeddings: mean head outputs at the last token of few-shot prompts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,37 +18,26 @@ from site_lens.tasks.prompt_sampling import PromptSet, prompts_of_embedding, pro
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
-
-class _Moments:
-    """Mean and standard deviation of what streams by, in float64 (Chan, Golub and LeVeque 1983)."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.n = 0
-        self.mean = np.zeros(shape)
-        self._squares = np.zeros(shape)
-
-    def add(self, rows: np.ndarray) -> None:
-        n, mean = len(rows), rows.mean(0, dtype=np.float64)
-        gap = mean - self.mean
-        self._squares += ((rows - mean) ** 2).sum(0) + gap**2 * (self.n * n / (self.n + n))
-        self.mean += gap * (n / (self.n + n))
-        self.n += n
-
-    def spread(self) -> np.ndarray:
-        return np.sqrt(self._squares / (self.n - 1)) if self.n > 1 else np.zeros_like(self.mean)
-
-
 ADVICE = "use dtype='float32', or 'bfloat16', whose range is as wide"
 """What to do where float16 overflows."""
 
 
-def last_z_of(model: LensModel, prompts: Sequence[Prompt]) -> Float[Tensor, "prompt layer head d_head"]:
-    """Return z at the last token of every prompt, float32, on the model's device."""
+def last_z_of(
+    model: LensModel, prompts: Sequence[Prompt], progress: Callable[[int], object] = lambda n: None
+) -> Float[Tensor, "prompt layer head d_head"]:
+    """Return z at the last token of every prompt, float32, on the model's device.
+
+    Args:
+        model: The model.
+        prompts: The prompts.
+        progress: Called with the number of prompts of each batch once it is done.
+    """
     ids = model.encoder.encode([prompt.text for prompt in prompts])
-    found = torch.zeros(len(ids), *model.grid.shape, model.identity.d_head, device=model.device)
+    z = torch.zeros(len(ids), *model.grid.shape, model.identity.d_head, device=model.device)
     for group, batch in prompt_batches(model, ids):
-        found[group] = model.last_z(batch)
-    return found
+        z[group] = model.last_z(batch)
+        progress(len(group))
+    return z
 
 
 @on_model
@@ -93,15 +82,14 @@ def capture_embeddings(
         >>> found["antonym"].mean.shape  # (layer head d_head)
         (6, 8, 32)
     """
-    found, broken = captured(
+    embeddings, broken = captured(
         model, tasks, n_prompts=n_prompts, n_shots=n_shots, seed=seed, template=template, prompt_rows=prompt_rows,
         progress=progress,
     )  # fmt: skip
     if broken:
-        raise FitError(
-            "; ".join([*broken.values(), ADVICE]), fits={name: found[name] for name in found if name not in broken}
-        )
-    return found
+        finite = {name: embedding for name, embedding in embeddings.items() if name not in broken}
+        raise FitError("; ".join([*broken.values(), ADVICE]), fits=finite)
+    return embeddings
 
 
 def captured(
@@ -115,59 +103,45 @@ def captured(
     prompt_rows: Mapping[str, Sequence[Sequence[int]]] | None = None,
     progress: bool | None,
 ) -> tuple[dict[str, TaskEmbedding], dict[str, str]]:
-    """Capture embeddings as `capture_embeddings` does, and say of which tasks z is not finite, and where.
+    """Capture embeddings as `capture_embeddings` does; also return for which tasks z is not finite, and where.
 
     Zeros stand in the place of their embeddings.
     """
-    template = template or PromptTemplate()
-    wanted = task_list(tasks)
+    template, tasks = template or PromptTemplate(), task_list(tasks)
     check_sizes(n_prompts=n_prompts, n_shots=n_shots or None, seed=seed)
     if prompt_rows is None:
-        drawn = {
-            task.name: prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed)
-            for task in wanted
-        }
+        sets = [prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed) for task in tasks]
     elif seed:
         raise InputError(f"prompt_rows leave nothing to draw with seed={seed}; leave out one of the two")
     else:
-        drawn = {task.name: _given(task, template, prompt_rows, n_prompts, n_shots) for task in wanted}
-    owners = [name for name, found in drawn.items() for _ in found.prompts]
-    ids = model.encoder.encode([prompt.text for found in drawn.values() for prompt in found.prompts])
-    moments = {name: _Moments((*model.grid.shape, model.identity.d_head)) for name in drawn}
+        sets = [_given(task, template, prompt_rows, n_prompts, n_shots) for task in tasks]
+    embeddings: dict[str, TaskEmbedding] = {}
     broken: dict[str, str] = {}
-    with progress_bar(len(ids), "task embeddings", unit="prompt", progress=progress) as bar:
-        for group, batch in prompt_batches(model, ids):
-            z = model.last_z(batch).cpu().numpy()
-            for i, row in zip(group, z, strict=True):
-                if not np.isfinite(row).all() and owners[i] not in broken:
-                    place = i - owners.index(owners[i])
-                    asks = drawn[owners[i]].prompts[place].text[-40:]
-                    broken[owners[i]] = (
-                        f"the embedding of {owners[i]!r} is not finite in {model.identity.dtype}: at prompt {place} of "
-                        f"{n_prompts}, which ends in {asks!r}, {nonfinite_layers(row)}"
-                    )
-            for name in dict.fromkeys(owners[i] for i in group):
-                if name not in broken:
-                    moments[name].add(z[[owners[i] == name for i in group]])
-            bar.update(len(group))
-    nothing = np.zeros((*model.grid.shape, model.identity.d_head))
-    found = {
-        task.name: TaskEmbedding(
-            task=task.name,
-            mean=nothing if task.name in broken else moments[task.name].mean,
-            spread=nothing if task.name in broken else moments[task.name].spread(),
-            n_prompts=n_prompts,
-            n_shots=n_shots,
-            seed=seed if prompt_rows is None else NO_SEED,
-            template=template,
-            task_digest=task.digest,
-            prompt_rows=drawn[task.name].rows,
-            labelled_rows=tuple(sorted(drawn[task.name].labelled_rows)),
-            model=model.identity,
-        )
-        for task in wanted
-    }
-    return found, broken
+    with progress_bar(n_prompts * len(sets), "task embeddings", unit="prompt", progress=progress) as bar:
+        for task, drawn in zip(tasks, sets, strict=True):
+            z = last_z_of(model, drawn.prompts, bar.update).cpu().double().numpy()
+            infinite = np.flatnonzero(~np.isfinite(z).all((1, 2, 3)))
+            if len(infinite):
+                broken[task.name] = (
+                    f"the embedding of {task.name!r} is not finite in {model.identity.dtype}: at prompt {infinite[0]} "
+                    f"of {n_prompts}, which ends in {drawn.prompts[infinite[0]].text[-40:]!r}, "
+                    f"{nonfinite_layers(z[infinite[0]])}"
+                )
+                z = np.zeros_like(z)
+            embeddings[task.name] = TaskEmbedding(
+                task=task.name,
+                mean=z.mean(0),
+                spread=z.std(0, ddof=1) if n_prompts > 1 else np.zeros_like(z[0]),
+                n_prompts=n_prompts,
+                n_shots=n_shots,
+                seed=seed if prompt_rows is None else NO_SEED,
+                template=template,
+                task_digest=task.digest,
+                prompt_rows=drawn.rows,
+                labelled_rows=tuple(sorted(drawn.labelled_rows)),
+                model=model.identity,
+            )
+    return embeddings, broken
 
 
 def _given(
@@ -175,14 +149,14 @@ def _given(
 ) -> PromptSet:
     if task.name not in rows:
         raise InputError(f"no prompt_rows of task {task.name!r}; there are rows of: {', '.join(rows)}")
-    found = prompts_of_rows(task, template, rows[task.name])
-    shape = (len(found.rows), len(found.rows[0]))
+    prompts = prompts_of_rows(task, template, rows[task.name])
+    shape = (len(prompts.rows), len(prompts.rows[0]))
     if shape != (n_prompts, n_shots + 1):
         raise InputError(
             f"prompt_rows of {task.name!r} are {shape[0]} prompts of {shape[1]} rows, and {n_prompts} of {n_shots + 1} "
             f"were asked for; pass n_prompts={shape[0]} and n_shots={shape[1] - 1}"
         )
-    return found
+    return prompts
 
 
 def nonfinite_layers(z: np.ndarray) -> str:

@@ -1,7 +1,6 @@
 """Greedy generation under edits; those of the last prompt token are carried on by the KV cache."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -20,7 +19,7 @@ OnLogits = Callable[[Float[Tensor, "row vocab"]], Float[Tensor, "row vocab"]]
 """A step on the logits that predict the first answer token, such as calibration."""
 
 
-MOST_NEW_TOKENS = 20
+MAX_NEW_TOKENS = 20
 """Tokens that the published code generates at most."""
 
 
@@ -33,7 +32,7 @@ def generate(
     *,
     every_step: bool = False,
     on_logits: OnLogits | None = None,
-    max_new_tokens: int = MOST_NEW_TOKENS,
+    max_new_tokens: int = MAX_NEW_TOKENS,
     stop_at: str = "\n",
     n_stops: int = 1,
 ) -> list[str]:
@@ -70,13 +69,34 @@ def generate(
     if not prompts:
         return []
     ids = model.encoder.encode(prompts, room=max_new_tokens)
+
+    def has_ended(row: list[int]) -> bool:
+        return row[-1] == model.encoder.eos or model.encoder.decode(row).lstrip().count(stop_at) >= n_stops
+
     texts = [""] * len(prompts)
     for group in length_batches([len(row) for row in ids]):
-        first = _First(edits, on_logits)
-        later = edits if every_step else ()
-        made = _continue(model, [ids[i] for i in group], first, later, max_new_tokens, _ended(model, stop_at, n_stops))
-        for i, row in zip(group, made, strict=True):
-            texts[i] = model.encoder.decode(row)
+        prefix, row_of = prefill_prompts(model, [ids[i] for i in group], of_all_tokens(edits))
+        prefix = prefix.rows(torch.tensor(row_of, device=model.device))
+        token = torch.tensor([[ids[i][-1]] for i in group], device=model.device)
+        rows: dict[int, list[int]] = {i: [] for i in group}
+        running = group
+        for step in range(max_new_tokens):
+            # The prompt's last token passes first; its keys and values stay edited in the cache.
+            logits, prefix = model.decode(prefix, token, edits if step == 0 or every_step else ())
+            logits = logits[:, -1]
+            if step == 0 and on_logits is not None:
+                logits = on_logits(logits)
+            token = logits.argmax(-1, keepdim=True)
+            for i, new in zip(running, token[:, 0].tolist(), strict=True):
+                rows[i].append(new)
+            still = [place for place, i in enumerate(running) if not has_ended(rows[i])]
+            if not still:
+                break
+            if len(still) < len(running):
+                index = torch.tensor(still, device=model.device)
+                prefix, token, running = prefix.rows(index), token[index], [running[place] for place in still]
+        for i, row in rows.items():
+            texts[i] = model.encoder.decode(row[:-1] if row[-1] == model.encoder.eos else row)
     return texts
 
 
@@ -93,14 +113,14 @@ def generate_answers(
     Room is 20 tokens at least, as in the published code, and one more than the longest answer takes.
     """
     pairs = [(prompt.text, answer) for prompt in prompts for answer in prompt.answers]
-    tokens, _ = model.encoder.answers([text for text, _ in pairs], [answer for _, answer in pairs])
+    _, tokens, _ = model.encoder.encode_answers([text for text, _ in pairs], [answer for _, answer in pairs])
     return generate(
         model,
         [prompt.text for prompt in prompts],
         edits,
         every_step=every_step,
         on_logits=on_logits,
-        max_new_tokens=max([MOST_NEW_TOKENS, *(len(row) + 1 for row in tokens)]),
+        max_new_tokens=max([MAX_NEW_TOKENS, *(len(row) + 1 for row in tokens)]),
         n_stops=max((n_lines(answer) for _, answer in pairs), default=1),
     )
 
@@ -108,51 +128,3 @@ def generate_answers(
 def of_all_tokens(edits: Sequence[Edit]) -> list[Edit]:
     """Return the edits that act on every token, so that a prefix is made under them."""
     return [edit for edit in edits if edit.column is None]
-
-
-@dataclass(frozen=True, slots=True)
-class _First:
-    """What acts on prompts and their first generated token only."""
-
-    edits: Sequence[Edit]
-    on_logits: OnLogits | None
-
-
-def _ended(model: LensModel, stop_at: str, n_stops: int) -> Callable[[list[int]], bool]:
-    def ended(row: list[int]) -> bool:
-        return row[-1] == model.encoder.eos or model.encoder.decode(row).lstrip().count(stop_at) >= n_stops
-
-    return ended
-
-
-def _continue(
-    model: LensModel,
-    ids: Sequence[Sequence[int]],
-    first: _First,
-    later_edits: Sequence[Edit],
-    max_new_tokens: int,
-    ended: Callable[[list[int]], bool],
-) -> list[list[int]]:
-    prefix, row_of = prefill_prompts(model, ids, of_all_tokens(first.edits))
-    prefix = prefix.rows(torch.tensor(row_of, device=model.device))
-    token = torch.tensor([[row[-1]] for row in ids], device=model.device)
-    made: list[list[int]] = [[] for _ in ids]
-    running = list(range(len(ids)))
-    edits = first.edits
-    for step in range(max_new_tokens):
-        logits, prefix = model.decode(prefix, token, edits)
-        edits = later_edits  # the prompt's last token has passed; its keys and values stay edited in the cache
-        logits = logits[:, -1]
-        if step == 0 and first.on_logits is not None:
-            logits = first.on_logits(logits)
-        token = logits.argmax(-1, keepdim=True)
-        for place, i in enumerate(running):
-            made[i].append(int(token[place]))
-        still = [place for place, i in enumerate(running) if not ended(made[i])]
-        if not still:
-            break
-        if len(still) < len(running):
-            index = torch.tensor(still, device=model.device)
-            prefix, token = prefix.rows(index), token[index]
-            running = [running[place] for place in still]
-    return [row[:-1] if row and row[-1] == model.encoder.eos else row for row in made]

@@ -1,4 +1,4 @@
-"""Mixing a task embedding into head outputs."""
+"""Injection of a task embedding into head outputs."""
 
 from collections.abc import Callable
 

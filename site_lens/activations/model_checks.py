@@ -1,7 +1,8 @@
-"""The support card of a model: everything that the package builds on, measured on that model."""
+"""Checks of a model: everything that the package builds on, measured on that model."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,7 +39,7 @@ GRADIENT_TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.25, "float
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """A model and what is asked of it."""
+    """A model with the prompts and the embedding that it is checked with."""
 
     model: LensModel
     texts: tuple[str, ...]
@@ -46,22 +47,21 @@ class _Probe:
     batch: Batch
     clean: Float[Tensor, "row vocab"]
     embedding: Float[Tensor, "1 layer head d_head"]
-    longest: int
 
     @classmethod
-    def of(cls, model: LensModel, longest: int) -> "_Probe":
+    def of(cls, model: LensModel) -> "_Probe":
         # Behind each other's lengths, so that a batch of them is padded in the shortest of contexts, too.
         room = model.encoder.n_ctx - N_GENERATED
         texts = tuple(_end(model.encoder, text, room - i) for i, text in enumerate(PROMPTS))
         batch = Batch.of(model.encoder.encode(texts), pad=model.encoder.pad, device=model.device)
         if int(batch.lengths.min()) <= N_TAIL:
             raise InputError(
-                f"the prompts to examine a model with have {int(batch.lengths.min())} tokens in a context of "
+                f"the prompts to check a model with have {int(batch.lengths.min())} tokens in a context of "
                 f"{model.encoder.n_ctx}, and need {N_TAIL + 1}"
             )
         noise = torch.randn((1, *model.grid.shape, model.identity.d_head), generator=torch.Generator().manual_seed(0))
         embedding = noise.to(model.device) * model.last_z(batch).std()
-        return cls(model, texts, batch, model.forward(batch), embedding, longest)
+        return cls(model, texts, batch, model.forward(batch), embedding)
 
     def edits(self, alpha: float | Tensor, column: int = -1) -> list[Edit]:
         """Mix the probe's embedding into all heads."""
@@ -70,18 +70,24 @@ class _Probe:
         rows = torch.zeros(1, dtype=torch.long, device=self.model.device)
         return injection(gates[None], self.embedding, rows, heads_per_layer=grid.heads_per_layer, column=column)
 
-    def gap(self, one: Tensor, other: Tensor) -> float:
-        """Largest difference of logits, in units of their standard deviation."""
-        return float((one - other).abs().max()) / (float(self.clean.std()) or 1.0)
+    def gap(self, a: Tensor, b: Tensor) -> float:
+        """Return the largest difference of logits, in units of their standard deviation."""
+        return float((a - b).abs().max()) / (float(self.clean.std()) or 1.0)
+
+    def alone(self, row: int) -> Batch:
+        """Return one prompt without padding."""
+        length = int(self.batch.lengths[row])
+        return Batch(self.batch.tokens[row : row + 1, -length:], self.batch.lengths[row : row + 1])
+
+    def decode(self, batch: Batch, n_tail: int, edits: Sequence[Edit] = ()) -> Float[Tensor, "row vocab"]:
+        """Return the logits at the last token, with all but a tail from a cached prefix."""
+        prefix = self.model.prefill(batch.without_tail(n_tail))
+        return self.model.decode(prefix, batch.tokens[:, -n_tail:], edits)[0][:, -1]
 
 
 def _end(encoder: Encoder, text: str, most: int) -> str:
     """Return as much of the end of a text as makes no more tokens."""
     return next((text[i:] for i in range(len(text)) if len(encoder.ids([text[i:]])[0]) <= most), text[-1])
-
-
-Measure = Callable[[_Probe], float | str]
-"""Returns what was measured, or why it was not."""
 
 
 @on_model
@@ -91,7 +97,7 @@ def check_model(model: LensModel, *, longest: int = LONGEST) -> tuple[ModelCheck
     Takes about fifty forward passes over short prompts and four over a long one. The model is not changed.
 
     Args:
-        model: Load it with `check=False` to examine one that would be refused.
+        model: Load it with `check=False` to check one that would be refused.
         longest: Tokens of the long prompt; choose more than the model's sliding window, if it has one.
 
     Returns:
@@ -99,52 +105,39 @@ def check_model(model: LensModel, *, longest: int = LONGEST) -> tuple[ModelCheck
         largest entry.
     """
     check_sizes(longest=longest)
-    probe = _Probe.of(model, longest)
-    n_long = min(longest, model.encoder.n_ctx)
+    probe = _Probe.of(model)
+    gap, clean, forward = probe.gap, probe.clean, partial(model.forward, probe.batch)
     logits = TOLERANCE.get(precision(model.identity), 0.1)
     gradients = GRADIENT_TOLERANCE.get(precision(model.identity), 0.25)
-    battery: tuple[tuple[str, Measure, float, str], ...] = (
-        ("deterministic", _deterministic, logits, "logits of the same batch twice (dropout must be off)"),
-        ("bos", _leading_bos, 1, "BOS tokens at the beginning of a prompt or a chat"),
-        ("identity_edit", _identity_edit, logits, "logits with alpha 0 against the clean model"),
-        ("edit_has_effect", _edit_has_effect, logits, "logits with alpha 1, which must differ from the clean ones"),
-        ("embedding_in_z", _embedding_in_z, 0, "z with alpha 1 against the embedding"),
-        ("padding", _padding, logits, "logits of a left-padded row against the prompt alone"),
-        ("pad_token", _pad_token, logits, "logits when padding is BOS, EOS or another token"),
-        ("padded_tail", _padded_tail, logits, "logits of a tail with padding behind it"),
-        ("cached_equals_full", partial(_cached, 1), logits, "cached against full logits under injection"),
-        ("cached_tail", partial(_cached, N_TAIL), logits, f"the same with a tail of {N_TAIL} tokens"),
-        ("gradient", partial(_gradient, 1), gradients, "gradient of alpha, cached against full"),
-        ("gradient_tail", partial(_gradient, N_TAIL), gradients, f"the same with a tail of {N_TAIL} tokens"),
-        ("long_prompt", _long_prompt, logits, f"cached against full logits of a prompt of {n_long} tokens"),
-        ("generation", _generation, 0, "prompts whose greedy text under injection differs from that without a cache"),
-    )
+    n_long = min(longest, model.encoder.n_ctx)
     with hooking_errors(model.identity.name, model.identity.architecture):
-        measured = (judge(code, measure(probe), threshold, meaning) for code, measure, threshold, meaning in battery)
-        return same_as_transformers(model, (*COMPARED, longest)), *measured
-
-
-def _deterministic(probe: _Probe) -> float:
-    return probe.gap(probe.model.forward(probe.batch), probe.clean)
+        measured: tuple[tuple[str, float | str, float, str], ...] = (
+            ("deterministic", gap(forward(), clean), logits, "logits of the same batch twice (dropout must be off)"),
+            ("bos", _leading_bos(probe), 1, "BOS tokens at the beginning of a prompt or a chat"),
+            ("identity_edit", gap(forward(probe.edits(0.0)), clean), logits, "logits with alpha 0 against clean ones"),
+            ("edit_has_effect", gap(forward(probe.edits(1.0)), clean), logits, "the same with alpha 1: must differ"),
+            ("embedding_in_z", _embedding_in_z(probe), 0, "z with alpha 1 against the embedding"),
+            ("padding", _padding(probe), logits, "logits of a left-padded row against the prompt alone"),
+            ("pad_token", _pad_token(probe), logits, "logits when padding is BOS, EOS or another token"),
+            ("padded_tail", _padded_tail(probe), logits, "logits of a tail with padding behind it"),
+            ("cached_equals_full", _cached(probe, 1), logits, "cached against full logits under injection"),
+            ("cached_tail", _cached(probe, N_TAIL), logits, f"the same with a tail of {N_TAIL} tokens"),
+            ("gradient", _gradient(probe, 1), gradients, "gradient of alpha, cached against full"),
+            ("gradient_tail", _gradient(probe, N_TAIL), gradients, f"the same with a tail of {N_TAIL} tokens"),
+            ("long_prompt", _long_prompt(probe, n_long), logits, f"cached against full logits, {n_long} tokens"),
+            ("generation", _generation(probe), 0, "prompts whose greedy text differs without a cache"),
+        )
+        checks = [judge(code, value, threshold, meaning) for code, value, threshold, meaning in measured]
+        return same_as_transformers(model, (*COMPARED, longest)), *checks
 
 
 def _leading_bos(probe: _Probe) -> float:
     encoder = probe.model.encoder
     bos = encoder.tokenizer.bos_token_id
-    try:
-        chat = encoder.ids([chat_text(encoder, [("user", PROMPTS[0])], system=None, thinking=False)])
-    except InputError:  # there is no chat template, or none for such a turn: then no chat is rendered with it
-        chat = []
-    rows = [*encoder.encode(probe.texts), *chat]
+    rows = encoder.encode(probe.texts)
+    with suppress(InputError):  # there is no chat template, or none for such a turn: then no chat is rendered with it
+        rows += encoder.ids([chat_text(encoder, [("user", PROMPTS[0])], system=None, thinking=False)])
     return max(next((i for i, token in enumerate(row) if token != bos), len(row)) for row in rows)
-
-
-def _identity_edit(probe: _Probe) -> float:
-    return probe.gap(probe.model.forward(probe.batch, probe.edits(0.0)), probe.clean)
-
-
-def _edit_has_effect(probe: _Probe) -> float:
-    return probe.gap(probe.model.forward(probe.batch, probe.edits(1.0)), probe.clean)
 
 
 def _embedding_in_z(probe: _Probe) -> float:
@@ -160,13 +153,8 @@ def _embedding_in_z(probe: _Probe) -> float:
     return max(gaps, default=math.inf)
 
 
-def _alone(probe: _Probe, row: int) -> Batch:
-    length = int(probe.batch.lengths[row])
-    return Batch(probe.batch.tokens[row : row + 1, -length:], probe.batch.lengths[row : row + 1])
-
-
 def _padding(probe: _Probe) -> float:
-    alone = [probe.model.forward(_alone(probe, row))[0] for row in range(len(probe.batch))]
+    alone = [probe.model.forward(probe.alone(row))[0] for row in range(len(probe.batch))]
     return probe.gap(torch.stack(alone), probe.clean)
 
 
@@ -180,69 +168,59 @@ def _pad_token(probe: _Probe) -> float:
 
 
 def _padded_tail(probe: _Probe) -> float:
-    tail = probe.batch.tokens[:, -1:]
     prefix = probe.model.prefill(probe.batch.without_tail(1))
-    logits, _ = probe.model.decode(prefix, torch.cat([tail, tail, tail], dim=1))
+    logits, _ = probe.model.decode(prefix, probe.batch.tokens[:, -1:].repeat(1, 3))
     return probe.gap(logits[:, 0], probe.clean)
 
 
-def _cached(n_tail: int, probe: _Probe) -> float:
+def _cached(probe: _Probe, n_tail: int) -> float:
     edits = probe.edits(0.5, -n_tail)
-    prefix = probe.model.prefill(probe.batch.without_tail(n_tail))
-    logits, _ = probe.model.decode(prefix, probe.batch.tokens[:, -n_tail:], edits)
-    return probe.gap(logits[:, -1], probe.model.forward(probe.batch, edits))
+    return probe.gap(probe.decode(probe.batch, n_tail, edits), probe.model.forward(probe.batch, edits))
 
 
 @torch.enable_grad()
-def _gradient(n_tail: int, probe: _Probe) -> float:
-    prefix = probe.model.prefill(probe.batch.without_tail(n_tail))
-    found = []
+def _gradient(probe: _Probe, n_tail: int) -> float:
+    gradients = []
     for cached in (True, False):
         alpha = torch.full(probe.model.grid.shape, 0.5, device=probe.model.device, requires_grad=True)
         edits = probe.edits(alpha, -n_tail)
-        logits = (
-            probe.model.decode(prefix, probe.batch.tokens[:, -n_tail:], edits)[0][:, -1]
-            if cached
-            else probe.model.forward(probe.batch, edits)
-        )
+        logits = probe.decode(probe.batch, n_tail, edits) if cached else probe.model.forward(probe.batch, edits)
         # Every row weighs differently, so that rows that are mixed up do not add up to the same.
         weights = torch.arange(1.0, len(probe.batch) + 1, device=logits.device)
         loss = (logits.logsumexp(-1) - logits[:, int(probe.batch.tokens[0, -1])]) @ weights
         if not loss.requires_grad:
             return math.inf  # alpha never reached the logits
-        found.append(torch.autograd.grad(loss, alpha)[0])
-    gap, largest = float((found[0] - found[1]).abs().max()), float(found[1].abs().max())
+        gradients.append(torch.autograd.grad(loss, alpha)[0])
+    gap, largest = float((gradients[0] - gradients[1]).abs().max()), float(gradients[1].abs().max())
     if largest > 0:
         return gap / largest
     # Behind the last layer nothing reads earlier tokens: of one layer, all but the last token have no gradient.
     return gap if n_tail > 1 and probe.model.grid.n_layers == 1 else math.inf
 
 
-def _long_prompt(probe: _Probe) -> float | str:
+@torch.no_grad()
+def _long_prompt(probe: _Probe, length: int) -> float | str:
     ids = probe.model.encoder.ids(["\n\n".join(PROMPTS)])[0]
-    length = min(probe.longest, probe.model.encoder.n_ctx)
     if length <= int(probe.batch.lengths.max()):
         return f"{length} tokens are no longer than the short prompts"
     batch = Batch.of([(ids * (length // len(ids) + 1))[:length]], pad=0, device=probe.model.device)
-    with torch.no_grad():
-        logits, _ = probe.model.decode(probe.model.prefill(batch.without_tail(N_TAIL)), batch.tokens[:, -N_TAIL:])
-        return probe.gap(logits[:, -1], probe.model.forward(batch))
-
-
-def _generation(probe: _Probe) -> float | str:
-    model = probe.model
-    if precision(model.identity) not in ("float32", "float64"):
-        return f"greedy text in {precision(model.identity)} depends on the batch; examine the model in float32"
-    made = generate(model, probe.texts, probe.edits(0.5), max_new_tokens=N_GENERATED, stop_at="\0")
-    return sum(text != _greedy_without_cache(probe, row) for row, text in enumerate(made))
+    return probe.gap(probe.decode(batch, N_TAIL), probe.model.forward(batch))
 
 
 @torch.no_grad()
-def _greedy_without_cache(probe: _Probe, row: int) -> str:
-    batch, made = _alone(probe, row), []
-    for step in range(N_GENERATED):
-        made.append(int(probe.model.forward(batch, probe.edits(0.5, -1 - step)).argmax()))
-        if made[-1] == probe.model.encoder.eos:
-            break
-        batch = Batch(torch.cat([batch.tokens, batch.tokens.new_tensor([made[-1:]])], dim=1), batch.lengths + 1)
-    return probe.model.encoder.decode(made)
+def _generation(probe: _Probe) -> float | str:
+    model = probe.model
+    if precision(model.identity) not in ("float32", "float64"):
+        return f"greedy text in {precision(model.identity)} depends on the batch; check the model in float32"
+    texts = generate(model, probe.texts, probe.edits(0.5), max_new_tokens=N_GENERATED, stop_at="\0")
+    n_different = 0
+    for row, text in enumerate(texts):
+        batch = probe.alone(row)
+        new: list[int] = []
+        for step in range(N_GENERATED):
+            new.append(int(model.forward(batch, probe.edits(0.5, -1 - step)).argmax()))
+            if new[-1] == model.encoder.eos:
+                break
+            batch = Batch(torch.cat([batch.tokens, batch.tokens.new_tensor([new[-1:]])], dim=1), batch.lengths + 1)
+        n_different += text != model.encoder.decode(new)
+    return n_different

@@ -1,11 +1,11 @@
-"""Prompts as questions: their tokens, and the first tokens of the answers that count."""
+"""Queries: tokens of prompts, and the first tokens of their accepted answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from site_lens.models.base import LensModel
@@ -25,7 +25,7 @@ class Queries:
     accepted: list[list[int]]
     """First tokens of every accepted answer of each prompt; the first of them is the target."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of the answers."""
+    """Caveats of the answers."""
 
     @classmethod
     def of(cls, model: LensModel, prompts: Sequence[Prompt]) -> Self:
@@ -35,11 +35,12 @@ class Queries:
             InputError: A prompt exceeds the context.
         """
         pairs = [(prompt.text, answer) for prompt in prompts for answer in prompt.answers]
-        tokens, merged = model.encoder.answers([text for text, _ in pairs], [answer for _, answer in pairs])
-        firsts = iter(token[0] for token in tokens)
+        texts, answers = [text for text, _ in pairs], [answer for _, answer in pairs]
+        rows, tokens, merged = model.encoder.encode_answers(texts, answers)
+        firsts = iter(row[0] for row in tokens)
         accepted = [[next(firsts) for _ in prompt.answers] for prompt in prompts]
-        ids = model.encoder.encode([prompt.text for prompt in prompts])
-        return cls(ids, accepted, _notes(prompts, accepted, merged))
+        ids_of = dict(zip(texts, rows, strict=True))
+        return cls([ids_of[prompt.text] for prompt in prompts], accepted, _notes(prompts, accepted, merged))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,7 +51,7 @@ class Queries:
         return [len(row) for row in self.ids]
 
     def only(self, chosen: Sequence[int]) -> Self:
-        """Keep some of the questions, in the order given."""
+        """Keep some of the queries, in this order."""
         return type(self)([self.ids[i] for i in chosen], [self.accepted[i] for i in chosen], self.notes)
 
     def tail(self, device: torch.device) -> Int[Tensor, "row 1"]:
@@ -60,6 +61,13 @@ class Queries:
     def targets(self, device: torch.device) -> Int[Tensor, " row"]:
         """Return the first token of every target."""
         return torch.tensor([tokens[0] for tokens in self.accepted], device=device)
+
+    def right(self, logits: Float[Tensor, "*variant row vocab"]) -> Bool[Tensor, "*variant row"]:
+        """Tell of each row whether the most probable token begins an accepted answer."""
+        best = logits.argmax(-1)
+        width = max(map(len, self.accepted))
+        padded = [tokens + tokens[:1] * (width - len(tokens)) for tokens in self.accepted]
+        return (best[..., None] == torch.tensor(padded, device=logits.device)).any(-1)
 
 
 def first_tokens(model: LensModel, rows: Sequence[Example], template: PromptTemplate | None = None) -> FirstTokens:
@@ -81,9 +89,9 @@ def first_tokens(model: LensModel, rows: Sequence[Example], template: PromptTemp
         (9, 1, 1.0, False)
     """
     if not rows:
-        raise InputError("there are no rows whose first answer tokens could be measured; hand in those of a task")
-    asked = Queries.of(model, zero_shot_prompts(rows, template or PromptTemplate()))
-    return FirstTokens.of([row.output for row in rows], asked.accepted, lambda token: model.encoder.texts([token])[0])
+        raise InputError("rows is empty; give some rows of a task")
+    queries = Queries.of(model, zero_shot_prompts(rows, template or PromptTemplate()))
+    return FirstTokens.of([row.output for row in rows], queries.accepted, lambda token: model.encoder.texts([token])[0])
 
 
 def _notes(prompts: Sequence[Prompt], accepted: Sequence[Sequence[int]], merged: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The command line: parse, call, save, print."""
+"""Command line: runs the commands, and turns errors into one line and an exit code."""
 
 import contextlib
 import errno
@@ -18,44 +18,46 @@ MISTAKEN = 2
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends with exit code 2 and one line, an interruption with 130."""
     try:
-        from site_lens.cli.commands import app  # only here: whoever interrupts the start gets one line, too
+        from site_lens.cli.commands import app  # only here: an interrupted start prints one line, too
     except KeyboardInterrupt:
-        _say("interrupted")
+        _print_error("interrupted")
         sys.exit(INTERRUPTED)
+    import typer
+
     from site_lens.cli.output import show_line
     from site_lens.records.errors import SiteLensError
 
-    code = 0
+    usage_error: Any = typer.BadParameter.__base__  # of typer's click or of click itself, by version
     try:
         _check_surroundings()
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: show_line(f"warning: {message}", aside=True)
-            ended = app(arguments, prog_name="site-lens", standalone_mode=False)  # completion goes by this name
+            ended = app(arguments, prog_name="site-lens", standalone_mode=False)  # completion uses this name
         code = ended if isinstance(ended, int) else 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
     except SiteLensError as error:
         code = _complain(str(error))
-    except _usage_error() as error:
-        asked = "" if error.ctx is None else f"; see {error.ctx.command_path} --help"
-        code = _complain(error.format_message().rstrip(".") + asked)
+    except usage_error as error:
+        advice = "" if error.ctx is None else f"; see {error.ctx.command_path} --help"
+        code = _complain(error.format_message().rstrip(".") + advice)
     except OSError as error:
         code = _complain_of_system(error)
-    except KeyboardInterrupt:  # before a command was there to be interrupted
+    except KeyboardInterrupt:  # before a command was running
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _say("interrupted; what was saved before that can be loaded")
+        _print_error("interrupted; what was saved before that can be loaded")
     try:
         sys.stdout.flush()
     except OSError as error:
         code = _complain_of_system(error)
-        with contextlib.suppress(OSError):  # what is left is written when Python ends, and would complain again
+        with contextlib.suppress(OSError):  # the rest is written when Python ends, and would fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
 def _check_surroundings() -> None:
-    """Refuse to work where nothing can be said or found, and let no letter end a command that this terminal lacks."""
+    """Require an output and a working folder; escape characters that this terminal cannot show."""
     from site_lens.records.errors import InputError
 
     if sys.stdout is None:
@@ -67,37 +69,30 @@ def _check_surroundings() -> None:
     try:
         Path.cwd()
     except FileNotFoundError:
-        raise InputError("the working folder is gone; change to one that is there") from None
-
-
-def _usage_error() -> Any:
-    """Return what is raised at options and arguments that are wrong; it comes with typer, or with click, by version."""
-    import typer
-
-    return typer.BadParameter.__base__
+        raise InputError("the working folder is gone; change to one that exists") from None
 
 
 def _complain(message: str) -> int:
     from site_lens.records.terminal_escape import visible
 
-    _say(f"error: {visible(message, keep=chr(10))}")
+    _print_error(f"error: {visible(message, keep=chr(10))}")
     return MISTAKEN
 
 
 def _complain_of_system(error: OSError) -> int:
-    if error.errno == errno.EPIPE:  # whoever read the output has seen enough
+    if error.errno == errno.EPIPE:  # the reader of the output has closed it
         return 1
-    what = f"cannot use {error.filename}" if error.filename is not None else "cannot read or write"
-    return _complain(f"{what}: {error.strerror or error}")
+    action = f"cannot use {error.filename}" if error.filename is not None else "cannot read or write"
+    return _complain(f"{action}: {error.strerror or error}")
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # there is nowhere else to say it; the exit code does
+def _print_error(text: str) -> None:
+    with contextlib.suppress(OSError):  # without stderr the exit code is all there is
         print(text, file=sys.stderr)
 
 
 def __getattr__(name: str) -> Any:
-    """Load the commands when somebody asks for them (PEP 562)."""
+    """Load the commands when they are first used (PEP 562)."""
     if name != "app":
         raise AttributeError(f"module 'site_lens.cli' has no attribute {name!r}")
     from site_lens.cli.commands import app

@@ -1,11 +1,11 @@
-"""The commands, under one name."""
+"""Table of the commands of `site-lens`."""
 
 from pathlib import Path
 
 import typer
 
 from site_lens.cli import compare, doctor, explore, fit, reports, sweep, tasks
-from site_lens.cli.welcome import show_beginning
+from site_lens.cli.welcome import show_welcome
 from site_lens.records.study_registry import STUDIES, imported
 
 app = typer.Typer(
@@ -18,9 +18,9 @@ app = typer.Typer(
 
 @app.callback()
 def begin(context: typer.Context) -> None:
-    """Say what to do next where nothing is asked."""
+    """Show the welcome screen if there is no command."""
     if context.invoked_subcommand is None:
-        show_beginning(Path())
+        show_welcome(Path())
 
 
 for command in (

@@ -1,5 +1,6 @@
 """Comparison commands: SITE beside other methods, and beside other ways to select heads."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,9 +29,24 @@ if TYPE_CHECKING:
 
     from site_lens.models.base import LensModel
 
-Prompts = Annotated[int, typer.Option(**count("n_prompts"), help="M: few-shot prompts behind every mean output.")]
-Shots = Annotated[int, typer.Option(**count("n_shots"), help="N: demonstrations in each, and of few-shot prompting.")]
-Seed = Annotated[int, typer.Option(**count("seed"), help="Seed of every draw.")]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonOptions:
+    """Option group of the comparisons: prompts and seed that all methods or selectors share."""
+
+    n_prompts: Annotated[
+        int, typer.Option(**count("n_prompts"), help="M: few-shot prompts behind every mean output.")
+    ] = 50
+    n_shots: Annotated[
+        int, typer.Option(**count("n_shots"), help="N: demonstrations in each, and of few-shot prompting.")
+    ] = 10
+    chat: Chat = False
+    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of every draw.")] = 0
+
+    def config(self, model: "LensModel") -> "sl.ComparisonConfig":
+        """Return the settings of a comparison on a model."""
+        template = sl.chat_template(model) if self.chat else sl.PromptTemplate()
+        return sl.ComparisonConfig(n_prompts=self.n_prompts, n_shots=self.n_shots, seed=self.seed, template=template)
 
 
 @with_option_groups
@@ -38,6 +54,7 @@ def methods(
     files: TaskFiles,
     out: ResultsFolder,
     source: ModelSource,
+    options: ComparisonOptions,
     method: Annotated[
         list[str] | None, typer.Option(help="Compare this method; repeatable. All without extras by default.")
     ] = None,
@@ -46,12 +63,8 @@ def methods(
         int | None,
         typer.Option(**count("labelled_rows"), help="Equal data: labelled rows of each task, a fifth of them valid."),
     ] = None,
-    n_prompts: Prompts = 50,
-    n_shots: Shots = 10,
     max_queries: Queries = None,
     generate: Generate = False,
-    chat: Chat = False,
-    seed: Seed = 0,
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
@@ -59,13 +72,13 @@ def methods(
     keep_run(out, replace, files.tasks, source.model)
     tasks = files.load(task)
     if labelled_rows is not None:
-        tasks = {name: one.with_labelled(labelled_rows, seed=seed) for name, one in tasks.items()}
+        tasks = {name: t.with_labelled(labelled_rows, seed=options.seed) for name, t in tasks.items()}
     model = source.load()
     run = sl.run_methods(
         model,
         tasks,
         method,
-        config=_config(model, chat, n_prompts, n_shots, seed),
+        config=options.config(model),
         max_queries=max_queries,
         generated=generate,
         save_to=out,
@@ -82,12 +95,9 @@ def selectors(
     files: TaskFiles,
     out: ResultsFolder,
     source: ModelSource,
+    options: ComparisonOptions,
     selector: Annotated[list[str] | None, typer.Option(help="Use this selector; repeatable. All by default.")] = None,
     task: TaskNames = None,
-    n_prompts: Prompts = 50,
-    n_shots: Shots = 10,
-    chat: Chat = False,
-    seed: Seed = 0,
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
@@ -102,15 +112,10 @@ def selectors(
         tasks,
         (),
         selectors=tuple(dict.fromkeys(["site", *(SELECTORS if selector is None else selector)])),
-        config=_config(model, chat, n_prompts, n_shots, seed),
+        config=options.config(model),
         save_to=out,
     )
     _show(run, sl.compare_selectors(run.scores).frame(), out, as_json)
-
-
-def _config(model: "LensModel", chat: bool, n_prompts: int, n_shots: int, seed: int) -> "sl.ComparisonConfig":
-    template = sl.chat_template(model) if chat else sl.PromptTemplate()
-    return sl.ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, seed=seed, template=template)
 
 
 def _show(run: sl.Run, table: "pd.DataFrame", folder: Path, as_json: bool) -> None:

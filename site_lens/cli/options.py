@@ -29,19 +29,19 @@ SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet
 
 
 def not_empty(given: Any) -> str:
-    """Take a name that says something: an empty one, as an unset variable of a shell leaves it, is no folder."""
+    """Return a name unless it is empty, as an unset shell variable leaves it."""
     if not str(given).strip():
         raise typer.BadParameter("the name is empty; name a file or a folder")
     return str(given)
 
 
 def as_path(given: Any) -> Path:
-    """Take the name of a file or folder; see `not_empty`."""
+    """Return the name of a file or folder as a path; see `not_empty`."""
     return Path(not_empty(given))
 
 
 def count(name: str) -> dict[str, Any]:
-    """Return the bounds of a count as options have them."""
+    """Return the bounds of a count as options of typer."""
     return dict(zip(("min", "max"), BOUNDS[name], strict=True))
 
 
@@ -49,8 +49,8 @@ RunFolder = Annotated[Path, typer.Argument(parser=as_path, metavar="RUN", help="
 ResultsFolder = Annotated[
     Path, typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="Folder for the results; see --replace.")
 ]
-ReplaceFile = Annotated[bool, typer.Option("--replace", help="Write over files that site_lens did not write, too.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Write over the run that is in --out; refused otherwise.")]
+ReplaceFile = Annotated[bool, typer.Option("--replace", help="Overwrite files that site_lens did not write, too.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the run in --out; refused otherwise.")]
 Source = Annotated[str, typer.Argument(parser=not_empty, metavar="TASKS", help=SOURCES)]
 ModelName = Annotated[
     str,
@@ -84,7 +84,7 @@ Generate = Annotated[bool, typer.Option("--generate", help="Measure exact and pr
 
 
 def keep_run(folder: Path, replace: bool, *inputs: str) -> None:
-    """Refuse, before any work, to write over a run that nobody said may go, what is read, or files of others."""
+    """Refuse, before any work, to overwrite inputs and files of others, or a run without --replace."""
     check_apart(folder, files_among(inputs))
     if os.path.lexists(folder) and not is_folder(folder):
         raise sl.StorageError(f"cannot write to {folder}: it is no folder; choose another output folder")
@@ -93,33 +93,33 @@ def keep_run(folder: Path, replace: bool, *inputs: str) -> None:
     refuse_links(folder)
     if not replace:
         if is_run(folder) or has_list(folder / SAVED):
-            raise sl.InputError(f"{folder} holds a run; choose another --out, or give --replace to write over it")
-        if any(not one.name.startswith(".") for one in folder.iterdir()):
+            raise sl.InputError(f"{folder} holds a run; choose another --out, or overwrite it with --replace")
+        if any(not path.name.startswith(".") for path in folder.iterdir()):
             raise sl.InputError(
-                f"{folder} holds files that site_lens did not write; choose another --out, or give --replace to write "
-                "beside them"
+                f"{folder} holds files that site_lens did not write; choose another --out, or write beside "
+                "them with --replace"
             )
     refuse_strangers(folder, replaces=True)
 
 
 def keep_inputs(run: Path, *inputs: str) -> None:
-    """Refuse to read from a run what a command on that run writes."""
-    for one in files_among(inputs):
-        if is_within_part(Path(os.path.realpath(one)) / "x") or any(is_same(one, run / name) for name in PRODUCTS):
-            raise sl.InputError(f"{one} is read, and belongs to the run that is written; copy it out of {run} first")
+    """Refuse inputs that belong to the run that a command writes to."""
+    for path in files_among(inputs):
+        if is_within_part(Path(os.path.realpath(path)) / "x") or any(is_same(path, run / name) for name in PRODUCTS):
+            raise sl.InputError(f"{path} is read, and belongs to the run that is written; copy it out of {run} first")
 
 
 def files_among(inputs: Iterable[str]) -> list[Path]:
-    """Keep the inputs that are files or folders; `demo` is none, whatever lies here."""
-    return [Path(one) for one in inputs if one != "demo" and is_there(one)]
+    """Return the inputs that are files or folders; `demo` is neither, whatever the working folder holds."""
+    return [Path(name) for name in inputs if name != "demo" and is_there(name)]
 
 
 def use_notes(loaded: "LensModel", tasks: "dict[str, sl.Task]", fits: sl.SiteFits) -> list[str]:
-    """Say where the model or the rows are not those of the fits of a run."""
+    """Return notes on a model or rows that differ from those of the fits."""
     from site_lens.methods import method as methods
 
-    found = [note for fit in fits.values() for note in methods.use_notes(loaded, tasks[fit.task], fit)]
-    return list(dict.fromkeys(found))
+    notes = [note for fit in fits.values() for note in methods.use_notes(loaded, tasks[fit.task], fit)]
+    return list(dict.fromkeys(notes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
     An option that the command has itself stays where it is, and the group receives its value.
     """
     parameters = inspect.signature(command).parameters
-    groups = {name: one.annotation for name, one in parameters.items() if is_dataclass(one.annotation)}
+    groups: dict[str, Any] = {name: p.annotation for name, p in parameters.items() if is_dataclass(p.annotation)}
     options = {name: inspect.signature(group).parameters for name, group in groups.items()}
     shown: dict[str, inspect.Parameter] = {}
     for name, parameter in parameters.items():

@@ -43,15 +43,16 @@ def show_table(rows: "pd.DataFrame | Sequence[Mapping[str, Any]]", as_json: bool
     from rich.table import Table
     from rich.text import Text
 
-    if not isinstance(rows, Sequence):
-        rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    records: list[Any] = (
+        list(rows) if isinstance(rows, Sequence) else rows.astype(object).where(rows.notna(), None).to_dict("records")
+    )
     if as_json:
-        show_json(rows)
+        show_json(records)
         return
     table = Table()
-    for name in rows[0] if rows else ():
+    for name in records[0] if records else ():
         table.add_column(Text(visible(str(name))))  # a Text, not a string: rich reads markup in strings
-    for row in rows:
+    for row in records:
         table.add_row(*(Text(visible(_cell(value))) for value in row.values()))
     # A pipe has no width: a table gets all it needs there instead of being folded to 80 columns.
     Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -50,9 +50,9 @@ def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
         show_json({"ok": diagnosis.ok, "findings": findings})
     else:
         rows = [
-            {"task": one.task, "check": one.code, "state": one.state,
-             "finding": f"{one.meaning.rstrip('.')}. {one.advice}"}
-            for one in diagnosis.worst_first() if one.state in ("fail", "warn")
+            {"task": finding.task, "check": finding.code, "state": finding.state,
+             "finding": f"{finding.meaning.rstrip('.')}. {finding.advice}"}
+            for finding in diagnosis.worst_first() if finding.state in ("fail", "warn")
         ]  # fmt: skip
         show_table(rows)
         show_line(diagnosis.summary)
@@ -92,7 +92,11 @@ def compare(
     if first == second or is_same(first, second):
         raise sl.InputError(f"{first} would be compared with itself; name two")
     if out is not None:
-        inputs = [path for one in (first, second) for path in (one, *([] if is_folder(one) else record_paths(one)))]
+        inputs = [
+            first,
+            second,
+            *(file for path in (first, second) if not is_folder(path) for file in record_paths(path)),
+        ]
         output_path(out, is_page, inputs=inputs, replace=replace)
     overlap = sl.head_overlap(_head_maps(first) | _head_maps(second))
     show_notes(overlap.notes)
@@ -109,7 +113,7 @@ def _head_maps(path: Path) -> "dict[str, sl.SiteFit | sl.HeadScores]":
     """Read the head maps of a run or of a single record, under names that begin with their path."""
     if is_folder(path):
         return {f"{path}: {name}": fit for name, fit in sl.Run.load(path).fits.items()}
-    record = sl.load(path)
+    record: Any = sl.load(path)
     if not isinstance(record, sl.SiteFit | sl.HeadScores):
         raise sl.InputError(f"{path} holds a {record.kind}, not a fit or scores")
     return {str(path): record}

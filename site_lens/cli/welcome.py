@@ -1,4 +1,4 @@
-"""What `site-lens` says when nothing is asked: what lies here, and what to do next."""
+"""Welcome screen of `site-lens` without a command: runs in the working folder, and the next commands."""
 
 import shlex
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from site_lens.tasks.rows import is_table
 MOST_SHOWN = 5
 
 
-def show_beginning(folder: Path) -> None:
+def show_welcome(folder: Path) -> None:
     """Print the runs in a folder, and the commands that lead on from there."""
     print(f"site_lens {__version__}: which attention heads carry a task?\n")
     runs = runs_in(folder)
@@ -29,11 +29,9 @@ def show_beginning(folder: Path) -> None:
 
 def runs_in(folder: Path) -> list[Path]:
     """Find the runs in a folder and in its `runs/`, newest first, as paths from that folder."""
-    fits = [
-        found for pattern in ("*/fits", "runs/*/fits") for found in folder.glob(pattern) if any(found.glob("*.json"))
-    ]
-    fits.sort(key=lambda found: found.stat().st_mtime, reverse=True)
-    return [found.parent.relative_to(folder) for found in fits]
+    fits = [path for pattern in ("*/fits", "runs/*/fits") for path in folder.glob(pattern) if any(path.glob("*.json"))]
+    fits.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.parent.relative_to(folder) for path in fits]
 
 
 def _first(folder: Path) -> Iterator[tuple[str, str]]:

@@ -32,8 +32,8 @@ def head_facts(run: Run, key: str, head: Head, *, other_key: str | None = None) 
     facts = {"alpha" if other_key is None else f"alpha, {key}": _scored(fit.gates, head)}
     if other_key is not None:
         facts[f"alpha, {other_key}"] = _scored(run.fits[other_key].gates, head)
-    fits = [one for one in run.fits.values() if one.gates.grid == fit.gates.grid]
-    alphas = [one.gates[head] for one in fits if one.task == fit.task]
+    fits = [other for other in run.fits.values() if other.gates.grid == fit.gates.grid]
+    alphas = [other.gates[head] for other in fits if other.task == fit.task]
     if len(alphas) > 1:
         mean, n_open = sum(alphas) / len(alphas), sum(alpha > OPEN for alpha in alphas)
         facts[f"over {len(alphas)} seeds"] = (

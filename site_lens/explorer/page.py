@@ -50,8 +50,8 @@ def show_page(**source: Any) -> "Explorer | Complaint":
         tasks = None
         if page.tasks is not None:
             names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
-            columns = {"input_column": page.input_column, "output_column": page.output_column}
-            tasks = load_tasks(_beside(page.folder, page.tasks), names, **columns)
+            path = _beside(page.folder, page.tasks)
+            tasks = load_tasks(path, names, input_column=page.input_column, output_column=page.output_column)
         return explore(run, load_model(_beside(page.folder, page.model), **page.loading), tasks=tasks)
     except SiteLensError as error:
         return Complaint(str(error))

@@ -89,7 +89,7 @@ def import_path(strange: Sequence[str | Path]) -> list[str]:
 
 @contextmanager
 def _isolated(folder: Path, *, strange: Sequence[str]) -> Iterator[None]:
-    """Work in a folder of our own, with settings and an import path of our own, until the block ends."""
+    """Work in an empty folder, with settings and an import path of its own, until the block ends."""
     working, environment, imported = Path.cwd(), dict(os.environ), list(sys.path)
     sys.path[:] = import_path(strange)
     for name in OWN_FOLDERS:
@@ -161,5 +161,5 @@ def free_port(port: int | None) -> int:
             probe.bind((LOOPBACK, port or 0))
         except OSError as error:
             raise InputError(f"port {port} cannot be used ({error.strerror}); choose another one") from error
-        found: int = probe.getsockname()[1]
-        return found
+        free: int = probe.getsockname()[1]
+        return free

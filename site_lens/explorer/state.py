@@ -160,8 +160,8 @@ class Exploration:
         """Return test inputs of the task, from the model side or from the evaluations."""
         if self.live is not None and self.live.queries(self.fit):
             return self.live.queries(self.fit)
-        evaluations = self.run.evaluations or {}
-        return evaluations[self.fit.task].queries if self.fit.task in evaluations else ()
+        evaluations = self.run.evaluations
+        return () if evaluations is None or self.fit.task not in evaluations else evaluations[self.fit.task].queries
 
     def keep(self) -> str:
         """Add the head set to the basket and return its name there."""

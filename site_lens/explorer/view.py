@@ -63,12 +63,13 @@ class Explorer:
 
     def _act(self, change: Change, do: Callable[[], object]) -> None:
         self.message.value = ""
-        for step in (do, *(partial(panel.refresh, change) for panel in self._panels)):
+        steps: list[Callable[[], object]] = [do, *(partial(panel.refresh, change) for panel in self._panels)]
+        for step in steps:
             try:
                 step()
             except SiteLensError as error:
                 self.message.value = f'<p class="complaint" role="alert">{escape(str(error))}</p>'
-                if step is do:  # nothing was changed; the other panels have something to show all the same
+                if step is do:  # nothing was changed; after a panel the others have something to show all the same
                     return
 
     def _repr_mimebundle_(self, **options: Any) -> Mapping[str, Any]:

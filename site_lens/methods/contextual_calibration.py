@@ -34,15 +34,15 @@ def calibrated(context: ComparisonContext, task: str) -> Method:
     (`run_extraction.py`): W = 1 and b = -p_cf. Their W = diag(p_cf)^-1 is for a few labels; over a vocabulary it lifts
     the tokens that are never expected.
     """
-    config, one = context.config, context.tasks[task]
-    drawn = content_free_prompts(one, config)
+    config, of_task = context.config, context.tasks[task]
+    drawn = content_free_prompts(of_task, config)
     log_p = content_free_log_probs(context.model, drawn)
     return Method(
         CALIBRATED,
         n_shots=config.n_shots,
         on_logits=subtracting(log_p.exp()),
         # The demonstrations of a query may or may not be among the rows of the calibration: this counts the most.
-        n_labelled=min(len(one.train), len(drawn.labelled_rows) + config.n_shots),
+        n_labelled=min(len(of_task.train), len(drawn.labelled_rows) + config.n_shots),
         stored_bytes=log_p.numel() * 4,
     )
 
@@ -64,10 +64,10 @@ def content_free_prompts(task: Task, config: ComparisonConfig) -> PromptSet:
 def content_free_log_probs(model: LensModel, drawn: PromptSet) -> Float[Tensor, " vocab"]:
     """Return the logarithm of the mean probability of each token behind some prompts."""
     ids = model.encoder.encode([prompt.text for prompt in drawn.prompts])
-    found = []
+    log_probs = []
     for _, batch in prompt_batches(model, ids):
-        found.append(model.forward(batch).log_softmax(-1).logsumexp(0))
-    return torch.stack(found).logsumexp(0) - float(np.log(len(ids)))
+        log_probs.append(model.forward(batch).log_softmax(-1).logsumexp(0))
+    return torch.stack(log_probs).logsumexp(0) - float(np.log(len(ids)))
 
 
 def subtracting(p: Float[Tensor, " vocab"]) -> OnLogits:

@@ -1,4 +1,4 @@
-"""Every method on the same test queries of a task."""
+"""Evaluation of methods on the same test queries of a task."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,29 +9,26 @@ from site_lens.activations.generation import generate_answers
 from site_lens.activations.queries import Queries, first_tokens
 from site_lens.methods.evaluation import Evaluation, Evaluations, MethodCost
 from site_lens.methods.first_token_metrics import score_methods
-from site_lens.methods.method import Method, Pairs, fits_of, methods_for, parts
+from site_lens.methods.method import Method, Pairs, fits_of, methods_for
 from site_lens.methods.names import EvaluatedMethod
 from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
-from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
-from site_lens.site.fit import SiteFits
+from site_lens.site.fit import SiteFits, gates_and_embedding
 from site_lens.tasks.answer_matching import exact_match, prefix_match
 from site_lens.tasks.prompt_sampling import few_shot_prompts, sample_rows
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Example, Task, task_list
-
-NO_FITS = SiteFits([])
 
 
 @on_model
 def evaluate(
     model: LensModel,
     tasks: Task | Mapping[str, Task] | Iterable[Task],
-    fits: SiteFits | Pairs = NO_FITS,
+    fits: SiteFits | Pairs | None = None,
     *,
     controls: Mapping[str, SiteFits | Pairs] | None = None,
     n_shots: int = 10,
@@ -72,19 +69,16 @@ def evaluate(
     """
     wanted = task_list(tasks)
     check_sizes(n_shots=n_shots, max_queries=max_queries, seed=seed)
-    if not isinstance(fits, Mapping):
-        raise InputError(f"fits must be SiteFits or pairs, got a {type(fits).__name__}; without fits, leave them out")
-    given = None if fits is NO_FITS else fits
-    found = []
+    evaluations = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
-            own = [parts(fit)[1].template for fit in fits_of("site", task, given)]
-            chosen = template or next(iter(own), PromptTemplate())
-            methods = methods_for(model, task, given, controls or {}, n_shots=n_shots, template=chosen)
+            templates = [gates_and_embedding(fit)[1].template for fit in fits_of("site", task, fits)]
+            chosen = template or next(iter(templates), PromptTemplate())
+            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, template=chosen)
             settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
-            found.append(evaluate_methods(model, task, methods, settings))
+            evaluations.append(evaluate_methods(model, task, methods, settings))
             bar.update()
-    return Evaluations(found)
+    return Evaluations(evaluations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,37 +103,41 @@ def evaluate_methods(
     """Evaluate methods on the same test queries; those that show equally many demonstrations ask the same prompts."""
     rows = sample_rows(task.test, settings.max_queries)
     queries = [task.test[row] for row in rows]
-    found: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
+    metrics: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
     costs: dict[EvaluatedMethod, MethodCost] = {}
     notes: dict[str, None] = {}
-    broken: dict[tuple[int, ...], list[str]] = {}
+    nonfinite: dict[tuple[int, ...], list[str]] = {}
     for n_shots in dict.fromkeys(method.n_shots for method in methods):
         stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
         prompts = few_shot_prompts(task, queries, settings.template, n_shots=n_shots, stream=stream).prompts
-        asked = Queries.of(model, prompts)
-        notes |= dict.fromkeys(asked.notes)
-        for method, scores in score_methods(model, asked, [m for m in methods if m.n_shots == n_shots]):
-            found[method.evaluated] = scores.metrics
+        tokens = Queries.of(model, prompts)
+        notes |= dict.fromkeys(tokens.notes)
+        for method, scores in score_methods(model, tokens, [m for m in methods if m.n_shots == n_shots]):
+            metrics[method.evaluated] = scores.metrics
+            if settings.generated:
+                metrics[method.evaluated] |= _matches(model, prompts, method, task.name, queries, scores.nonfinite)
             costs[method.evaluated] = MethodCost(
                 n_trained=method.n_trained,
                 stored_bytes=method.stored_bytes,
                 fit_seconds=method.seconds,
                 query_seconds=scores.seconds / len(queries),
             )
-            if settings.generated:
-                matches = _matches(_generated(model, prompts, method), task.name, queries)
-                found[method.evaluated] |= {name: _without(scores.nonfinite, right) for name, right in matches.items()}
             notes |= dict.fromkeys(method.notes)
             if scores.nonfinite:
-                broken.setdefault(tuple(sorted(scores.nonfinite)), []).append(method.name)
-    notes |= dict.fromkeys(_nonfinite(broken, queries, model.identity.dtype))
-    metrics = next(iter(found.values()))
+                nonfinite.setdefault(tuple(sorted(scores.nonfinite)), []).append(method.name)
+    for places, names in nonfinite.items():
+        first = f"test row {places[0]} ({queries[places[0]].input!r})"
+        notes[
+            f"{len(places)} of {len(queries)} queries, the first of them {first}, got logits that are not finite in "
+            f"{model.identity.dtype} under {', '.join(names)}: counted as wrong"
+        ] = None
+    evaluated = tuple(method.evaluated for method in methods)
     return Evaluation(
         task=task.name,
-        evaluated=tuple(method.evaluated for method in methods),
-        **{metric: np.stack([found[method.evaluated][metric] for method in methods]) for metric in metrics},
+        evaluated=evaluated,
+        **{name: np.stack([metrics[method][name] for method in evaluated]) for name in metrics[evaluated[0]]},
         labelled_rows=tuple(method.n_labelled for method in methods),
-        costs=tuple(costs[method.evaluated] for method in methods) if settings.timed else (),
+        costs=tuple(costs[method] for method in evaluated) if settings.timed else (),
         queries=tuple(query.input for query in queries),
         targets=tuple(query.output for query in queries),
         n_shots=settings.n_shots,
@@ -155,30 +153,24 @@ def evaluate_methods(
     )
 
 
-def _nonfinite(broken: Mapping[tuple[int, ...], Sequence[str]], queries: Sequence[Example], dtype: str) -> list[str]:
-    """Say which queries, by place, had no finite logits under which methods."""
-    return [
-        f"{len(rows)} of {len(queries)} queries, the first of them test row {rows[0]} ({queries[rows[0]].input!r}), "
-        f"got logits that are not finite in {dtype} under {', '.join(names)}: counted as wrong"
-        for rows, names in broken.items()
-    ]
-
-
-def _without(rows: Sequence[int], right: np.ndarray) -> np.ndarray:
-    """Count what stands in some rows as wrong."""
-    return np.where(np.isin(np.arange(len(right)), rows), False, right)
-
-
-def _generated(model: LensModel, prompts: Sequence[Prompt], method: Method) -> list[str]:
+def _matches(
+    model: LensModel,
+    prompts: Sequence[Prompt],
+    method: Method,
+    task: str,
+    queries: Sequence[Example],
+    nonfinite: Sequence[int],
+) -> dict[str, np.ndarray]:
+    """Generate answers and match them; those of queries without finite logits are wrong."""
     with method.around(model):
-        return generate_answers(
+        texts = generate_answers(
             model, prompts, method.edits(model), every_step=method.every_step, on_logits=method.on_logits
         )
-
-
-def _matches(texts: Sequence[str], task: str, queries: Sequence[Example]) -> dict[str, np.ndarray]:
     pairs = list(zip(texts, queries, strict=True))
-    return {
+    matches = {
         "exact": np.array([exact_match(text, query.outputs) for text, query in pairs]),
         "prefix": np.array([prefix_match(text, query.output, task=task) for text, query in pairs]),
     }
+    for right in matches.values():
+        right[list(nonfinite)] = False
+    return matches

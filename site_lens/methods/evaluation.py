@@ -1,4 +1,4 @@
-"""How well methods do a task: one answer per method and test query, and the intervals around the means."""
+"""Evaluation records: one answer per method and test query, and the intervals around the means."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from site_lens.methods.names import PROMPTING, EvaluatedMethod, display_names
 from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Count, Float32, Frozen, Record
+from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.stats.intervals import Interval, mean_interval, wilson
@@ -43,12 +43,16 @@ class MethodCost(Frozen):
 
 
 class Evaluation(Record):
-    """What each method answered to the same test queries of one task."""
+    """Answers of each method to the same test queries of one task."""
 
     kind: ClassVar[str] = "evaluation"
     schema_version: ClassVar[int] = 2
     """2: kind, demonstrations and seed of each method are fields, which stood in its name in 1; the rows that were
     asked and the first tokens of their answers are known."""
+
+    lengths: ClassVar[Lengths] = {
+        "evaluated": "method", "labelled_rows": "method", "costs": "method", "targets": "query", "query_rows": "query",
+    }  # fmt: skip
 
     task: str
     evaluated: tuple[EvaluatedMethod, ...]
@@ -105,31 +109,14 @@ class Evaluation(Record):
     @property
     def reference(self) -> str | None:
         """The method that gains are measured against: prompting with `n_shots` demonstrations; None without it."""
-        found = [name for name, one in zip(self.methods, self.evaluated, strict=True) if self._is_reference(one)]
-        return found[0] if found else None
-
-    def _is_reference(self, one: EvaluatedMethod) -> bool:
-        return one.kind == PROMPTING and one.n_shots == self.n_shots
+        named = zip(self.methods, self.evaluated, strict=True)
+        return next((name for name, m in named if (m.kind, m.n_shots) == (PROMPTING, self.n_shots)), None)
 
     @model_validator(mode="after")
-    def _aligned(self) -> Self:
-        shape = (len(self.methods), len(self.queries))
-        arrays = {n: getattr(self, n) for n in (*MATCHES, "rank", "log_prob") if getattr(self, n) is not None}
-        wrong = {name: array.shape for name, array in arrays.items() if array.shape != shape}
-        if wrong:
-            raise ValueError(f"needs (method query) = {shape}, got {wrong}")
-        if not all(shape) or len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"needs at least one query and each method once, got {shape[1]} and {self.methods}")
-        if len(self.targets) != len(self.queries) or len(self.labelled_rows) != len(self.methods):
-            raise ValueError(
-                f"needs a target a query and labelled rows a method, got {len(self.targets)} targets of "
-                f"{len(self.queries)} queries and labelled rows {self.labelled_rows} of {self.methods}"
-            )
-        if self.query_rows is not None and len(self.query_rows) != len(self.queries):
-            raise ValueError(f"needs the row of every query, got {len(self.query_rows)} rows of {len(self.queries)}")
-        if len(self.costs) not in (0, len(self.methods)):
-            raise ValueError(f"needs the cost of every method or of none, got {len(self.costs)} of {self.methods}")
-        unclear = [n for n in MATCHES if n in arrays and not np.isin(arrays[n], (0, 1)).all()]
+    def _whole(self) -> Self:
+        if not self.queries or not self.evaluated or len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"needs at least one query and each method once, got {self.methods}")
+        unclear = [n for n in MATCHES if not np.isin(0 if getattr(self, n) is None else getattr(self, n), (0, 1)).all()]
         if unclear or self.rank.min() < 1:
             raise ValueError(f"needs 0 or 1 in {', '.join(MATCHES)} and ranks from 1, wrong in {unclear or 'rank'}")
         return self
@@ -230,11 +217,11 @@ class Evaluations(RecordSet[Evaluation]):
     @property
     def evaluated(self) -> dict[str, EvaluatedMethod]:
         """What each name of `methods` stands for, in order of first appearance, there."""
-        found: dict[str, EvaluatedMethod] = {}
-        for one in self.values():
-            for name, method in zip(one.methods, one.evaluated, strict=True):
-                found.setdefault(name, method)
-        return found
+        methods: dict[str, EvaluatedMethod] = {}
+        for evaluation in self.values():
+            for name, method in zip(evaluation.methods, evaluation.evaluated, strict=True):
+                methods.setdefault(name, method)
+        return methods
 
     @property
     def reference(self) -> str | None:
@@ -242,7 +229,7 @@ class Evaluations(RecordSet[Evaluation]):
 
         None where no task was evaluated with it, or tasks were with different numbers of demonstrations.
         """
-        names = {one.reference for one in self.values()} - {None}
+        names = {evaluation.reference for evaluation in self.values()} - {None}
         return names.pop() if len(names) == 1 else None
 
     def results(self) -> "pd.DataFrame":
@@ -261,15 +248,16 @@ class Evaluations(RecordSet[Evaluation]):
         """
         import pandas as pd
 
-        found = {
-            task: {method: one.accuracy(method, metric).value for method in one.methods} for task, one in self.items()
+        accuracies = {
+            task: {method: evaluation.accuracy(method, metric).value for method in evaluation.methods}
+            for task, evaluation in self.items()
         }
-        table = pd.DataFrame.from_dict(found, orient="index").reindex(columns=list(self.methods))
+        table = pd.DataFrame.from_dict(accuracies, orient="index").reindex(columns=list(self.methods))
         return table.rename_axis(index="task", columns="method")
 
     def having(self, *methods: str) -> "Evaluations":
         """Keep the tasks that were evaluated with all of these methods."""
-        return Evaluations(one for one in self.values() if set(methods) <= set(one.methods))
+        return Evaluations(evaluation for evaluation in self.values() if set(methods) <= set(evaluation.methods))
 
     def mean(self, method: str, metric: Match = "first_token") -> Interval:
         """Mean accuracy over the tasks that have the method, each counting once, with a 95% t interval over tasks.
@@ -279,8 +267,8 @@ class Evaluations(RecordSet[Evaluation]):
         Raises:
             InputError: No task has the method.
         """
-        each = [one.accuracy(method, metric) for one in self._need(method).values()]
-        return each[0] if len(each) == 1 else mean_interval([one.value for one in each], bounds=(0, 1))
+        each = [result.accuracy(method, metric) for result in self._need(method).values()]
+        return each[0] if len(each) == 1 else mean_interval([result.value for result in each], bounds=(0, 1))
 
     def mean_gain(self, method: str, over: str | None = None, metric: Match = "first_token") -> Interval:
         """Mean over the tasks that have both methods of their difference in accuracy; intervals as in `compare`."""
@@ -297,11 +285,11 @@ class Evaluations(RecordSet[Evaluation]):
         other = over or self.reference
         if other is None:
             raise InputError(f"tasks have no reference in common; name one of {', '.join(self.methods)} as over=...")
-        each = [one.compare(method, other, metric) for one in self._need(method, other).values()]
-        return each[0] if len(each) == 1 else Paired.of([one.estimate.value for one in each], over="tasks")
+        each = [result.compare(method, other, metric) for result in self._need(method, other).values()]
+        return each[0] if len(each) == 1 else Paired.of([result.estimate.value for result in each], over="tasks")
 
     def _need(self, *methods: str) -> "Evaluations":
-        found = self.having(*methods)
-        if not found:
+        shared = self.having(*methods)
+        if not shared:
             raise InputError(f"no task was evaluated with {' and '.join(methods)}; there are {', '.join(self.methods)}")
-        return found
+        return shared

@@ -47,29 +47,33 @@ class _Prepared:
 
 
 @torch.no_grad()
-def score_methods(model: LensModel, asked: Queries, methods: Sequence[Method]) -> Iterator[tuple[Method, Scores]]:
+def score_methods(model: LensModel, queries: Queries, methods: Sequence[Method]) -> Iterator[tuple[Method, Scores]]:
     """Score methods that ask the same prompts.
 
     A group of prompts is prefilled once for all methods that leave all tokens but the last as they are, and dropped
     before the next group; the others prefill it under their own edits.
     """
-    every = [_Prepared(m, m.edits(model), Scores({name: np.zeros(len(asked)) for name in METRICS})) for m in methods]
-    for group in length_batches(asked.lengths):
-        questions = asked.only(group)
+    all_prepared = [
+        _Prepared(m, m.edits(model), Scores({name: np.zeros(len(queries)) for name in METRICS})) for m in methods
+    ]
+    for group in length_batches(queries.lengths):
+        group_queries = queries.only(group)
         start = time.perf_counter()
-        shared = _prefix(model, questions) if any(not one.needs_own_prefix for one in every) else None
+        shared = (
+            _prefix(model, group_queries) if any(not prepared.needs_own_prefix for prepared in all_prepared) else None
+        )
         shared_seconds = time.perf_counter() - start
-        for one in every:
+        for prepared in all_prepared:
             start = time.perf_counter()
-            with one.method.around(model):
-                own = shared if shared is not None and not one.needs_own_prefix else None
-                prefix = own or _prefix(model, questions, of_all_tokens(one.edits))
-                logits = model.decode(prefix, questions.tail(model.device), one.edits)[0][:, -1]
-                if one.method.on_logits is not None:
-                    logits = one.method.on_logits(logits)
-                _take_down(one.scores, group, questions, logits)
-            one.scores.seconds += time.perf_counter() - start + (0.0 if own is None else shared_seconds)
-    return ((one.method, one.scores) for one in every)
+            with prepared.method.around(model):
+                clean = shared if shared is not None and not prepared.needs_own_prefix else None
+                prefix = clean or _prefix(model, group_queries, of_all_tokens(prepared.edits))
+                logits = model.decode(prefix, group_queries.tail(model.device), prepared.edits)[0][:, -1]
+                if prepared.method.on_logits is not None:
+                    logits = prepared.method.on_logits(logits)
+                _take_down(prepared.scores, group, group_queries, logits)
+            prepared.scores.seconds += time.perf_counter() - start + (0.0 if clean is None else shared_seconds)
+    return ((prepared.method, prepared.scores) for prepared in all_prepared)
 
 
 def _prefix(model: LensModel, questions: Queries, edits: Sequence[Edit] = ()) -> Prefix:
@@ -81,8 +85,7 @@ def _take_down(scores: Scores, group: Sequence[int], questions: Queries, logits:
     targets = questions.targets(logits.device)
     log_prob = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
     none = log_prob.isnan().cpu().numpy()  # of minus infinity, which calibration may give, the rank is known
-    best, rank = logits.argmax(-1).tolist(), target_rank(logits, targets).cpu().numpy()
-    right = [token in accepted for token, accepted in zip(best, questions.accepted, strict=True)]
+    right, rank = questions.right(logits).cpu().numpy(), target_rank(logits, targets).cpu().numpy()
     scores.metrics["first_token"][group] = np.where(none, False, right)
     scores.metrics["rank"][group] = np.where(none, logits.shape[1], rank)
     certain = torch.where(log_prob.isfinite(), log_prob, LEAST_LOG_PROB)
@@ -92,5 +95,5 @@ def _take_down(scores: Scores, group: Sequence[int], questions: Queries, logits:
 
 def target_rank(logits: Float[Tensor, "row vocab"], targets: Tensor) -> Tensor:
     """Return the rank of each row's target, 1 = most probable; equal logits count as better."""
-    own = logits.gather(1, targets[:, None])
-    return (logits >= own).sum(-1)
+    target_logits = logits.gather(1, targets[:, None])
+    return (logits >= target_logits).sum(-1)

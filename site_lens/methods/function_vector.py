@@ -19,7 +19,7 @@ def function_vector(context: ComparisonContext, task: str) -> Method:
     """Add the summed mean outputs of the heads that carry a task to the residual stream at the last prompt token.
 
     The heads are the `config.n_vector_heads` of highest average indirect effect, or all of a smaller model: on the task
-    itself, or, with `config.vector_heads="universal"`, on the mean over all tasks of the workbench, whose labels then
+    itself, or, with `config.vector_heads="universal"`, on the mean over all tasks of the context, whose labels then
     count, too. Their outputs are means over `config.effect_prompts` prompts. The layer is chosen on valid among all.
     Generated tokens are left alone.
 
@@ -47,7 +47,7 @@ def vector_heads(context: ComparisonContext, task: str) -> tuple[HeadSet, int]:
     if config.vector_heads == "own":
         others = []
     else:
-        ranking = ranking.replace(values=np.mean([one.values for one in effects.values()], axis=0))
+        ranking = ranking.replace(values=np.mean([scores.values for scores in effects.values()], axis=0))
     borrowed = sum(context.labelled("effects", "probes", task=other) for other in others)
     return ranking.top(min(config.n_vector_heads, len(context.model.grid))), borrowed
 

@@ -118,34 +118,34 @@ def calibrate(
         FitError: The loss became nonfinite at every rate.
     """
     model, config = context.model, context.config
-    asked = Queries.of(model, zero_shot_prompts(rows, config.template))
+    queries = Queries.of(model, zero_shot_prompts(rows, config.template))
     checked = valid_questions(context, task)
     stream = seed_stream(config.seed, context.tasks[task].digest, "context scalars")
     rates = config.rates(config.context_lr)
     noise = _noise(model, int(stream.integers(2**31)), len(rates))
     start = torch.tensor(START, device=model.device).repeat(len(vectors), len(HOOK_POINTS), 1)
     scalars = [start.clone().requires_grad_() for _ in rates]
-    groups = [{"params": [own], "lr": lr} for own, lr in zip(scalars, rates, strict=True)]
+    groups = [{"params": [of_rate], "lr": lr} for of_rate, lr in zip(scalars, rates, strict=True)]
     adam = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
-    steps_a_pass = math.ceil(len(asked) / ROWS_PER_STEP)
+    steps_a_pass = math.ceil(len(queries) / ROWS_PER_STEP)
     n_steps = config.context_epochs * steps_a_pass
     schedule = torch.optim.lr_scheduler.LambdaLR(adam, partial(share_of_rate, n_steps=n_steps))
-    found: dict[float, list[Checkpoint[Tensor]]] = {lr: [] for lr in rates}
+    checkpoints: dict[float, list[Checkpoint[Tensor]]] = {lr: [] for lr in rates}
     with progress_bar(n_steps, "I2CL scalars", unit="step", progress=context.progress) as bar:
         for step in range(n_steps + 1):
             if config.evaluates_at(step, n_steps):
-                states = [own.detach().clone() for own in scalars]
+                states = [of_rate.detach().clone() for of_rate in scalars]
                 losses = valid_losses(context, checked, [_mixed(vectors, state) for state in states])
                 for lr, loss, state in zip(rates, losses, states, strict=True):
-                    found[lr].append(Checkpoint(step, loss, state))
+                    checkpoints[lr].append(Checkpoint(step, loss, state))
             if step < n_steps:
                 if step % steps_a_pass == 0:
-                    order = stream.permutation(len(asked)).tolist()
+                    order = stream.permutation(len(queries)).tolist()
                 drawn = order[step % steps_a_pass * ROWS_PER_STEP :][:ROWS_PER_STEP]
-                _step(model, asked.only(drawn), vectors, scalars, noise, adam)
+                _step(model, queries.only(drawn), vectors, scalars, noise, adam)
                 schedule.step()
                 bar.update()
-    return choose_checkpoint(f"context_scalars of {task!r}", found, n_steps=n_steps)
+    return choose_checkpoint(f"context_scalars of {task!r}", checkpoints, n_steps=n_steps)
 
 
 def _mixed(vectors: Tensor, scalars: Tensor) -> Method:
@@ -170,10 +170,10 @@ def _step(
     adam.step()
 
 
-def first_token_losses(model: LensModel, asked: Queries, edits: Sequence[Edit]) -> Float[Tensor, " row"]:
+def first_token_losses(model: LensModel, queries: Queries, edits: Sequence[Edit]) -> Float[Tensor, " row"]:
     """Return the cross-entropy of the first answer tokens under edits, in nats; whole prompts, with gradients."""
-    batch = Batch.of(asked.ids, pad=model.encoder.pad, device=model.device)
-    return F.cross_entropy(model.forward(batch, edits), asked.targets(model.device), reduction="none")
+    batch = Batch.of(queries.ids, pad=model.encoder.pad, device=model.device)
+    return F.cross_entropy(model.forward(batch, edits), queries.targets(model.device), reduction="none")
 
 
 def share_of_rate(step: int, *, n_steps: int) -> float:
@@ -187,8 +187,8 @@ def _noise(model: LensModel, seed: int, n_rates: int) -> Callable[[Tensor], Tens
     generator = torch.Generator(model.device).manual_seed(seed)
 
     def noise(out: Tensor) -> Tensor:
-        own = (len(out) // n_rates, *out.shape[1:])
-        drawn = torch.randn(own, generator=generator, device=model.device).repeat(n_rates, 1, 1).to(out.device)
+        shape = (len(out) // n_rates, *out.shape[1:])
+        drawn = torch.randn(shape, generator=generator, device=model.device).repeat(n_rates, 1, 1).to(out.device)
         size: Tensor = NOISE * out.detach().norm(dim=-1, keepdim=True)
         return drawn * size
 

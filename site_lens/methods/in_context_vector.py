@@ -63,10 +63,12 @@ def demonstrations(context: ComparisonContext, task: str) -> tuple[Example, ...]
     Raises:
         InputError: The task has fewer.
     """
-    one, n = context.tasks[task], context.config.n_shots
-    need_rows(one, len(one.train), n)
-    drawn = seed_stream(context.config.seed, one.digest, "demonstrations").choice(len(one.train), n, replace=False)
-    return tuple(one.train[i] for i in drawn)
+    of_task, n = context.tasks[task], context.config.n_shots
+    need_rows(of_task, len(of_task.train), n)
+    drawn = seed_stream(context.config.seed, of_task.digest, "demonstrations").choice(
+        len(of_task.train), n, replace=False
+    )
+    return tuple(of_task.train[i] for i in drawn)
 
 
 def differences(context: ComparisonContext, rows: Sequence[Example]) -> Float[Tensor, "pair layer d_model"]:
@@ -112,7 +114,7 @@ def steer(
 
 
 def _edits(vector: Float[Tensor, "layer d_model"], strength: float, model: LensModel) -> list[Edit]:
-    def turning(one: Float[Tensor, " d_model"], states: Tensor) -> Tensor:
-        return steer(states, one.to(states.device), strength)
+    def turning(direction: Float[Tensor, " d_model"], states: Tensor) -> Tensor:
+        return steer(states, direction.to(states.device), strength)
 
-    return [Edit(layer, partial(turning, one), None, "mlp_out") for layer, one in enumerate(vector)]
+    return [Edit(layer, partial(turning, direction), None, "mlp_out") for layer, direction in enumerate(vector)]

@@ -1,4 +1,4 @@
-"""A model that answers while somebody looks: accuracy and answers under chosen gates, and attention to any text."""
+"""Live model of the explorer: accuracy and answers under chosen gates, and attention to any text."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,11 +110,11 @@ class LiveModel:
                 settings = EvaluationSettings(fit.template, max(n_shots, 1), self._n_queries, seed=self._seed)
                 measured = evaluate_methods(self._model, task, methods, settings)
                 self._prompted[fit] = {method: measured.accuracy(method) for method in measured.methods}
-            held = self._held_prompts(fit, task)
-            answered = held.answers(
+            queries = self._held_prompts(fit, task)
+            answers = queries.answers(
                 torch.tensor(gates.values)[None], torch.tensor(fit.embedding.mean)[None], rule=gates.mix
             )
-        return self._prompted[fit] | {INJECTED: wilson(int(answered.right.sum()), len(held))}
+        return self._prompted[fit] | {INJECTED: wilson(int(answers.right.sum()), len(queries))}
 
     def _held_prompts(self, fit: SiteFit, task: Task) -> CachedQueries:
         """Hold the queries of one fit at a time: prefixes of many tasks would fill the memory."""
@@ -132,20 +132,20 @@ class LiveModel:
         """
         if not query.strip():
             raise InputError("the query is blank; type an input of the task, such as one of its test rows")
-        asked = [Example(query, ("?",))]  # the answer is not known, and a prompt does not show it
-        found = {"zero_shot": zero_shot_prompts(asked, fit.template)[0].text}
+        query_rows = [Example(query, ("?",))]  # the answer is not known, and a prompt does not show it
+        prompts = {"zero_shot": zero_shot_prompts(query_rows, fit.template)[0].text}
         task = self._tasks.get(fit.task)
-        n_shots = 0 if task is None else self._n_shown(task, asked)
+        n_shots = 0 if task is None else self._n_shown(task, query_rows)
         if task is not None and n_shots:
             stream = seed_stream(self._seed, task.digest, "explorer", n_shots)
-            shown = few_shot_prompts(task, asked, fit.template, n_shots=n_shots, stream=stream)
-            found[few_shot_name(n_shots)] = shown.prompts[0].text
-        return found
+            shown = few_shot_prompts(task, query_rows, fit.template, n_shots=n_shots, stream=stream)
+            prompts[few_shot_name(n_shots)] = shown.prompts[0].text
+        return prompts
 
     def _n_shown(self, task: Task, queries: Sequence[Example]) -> int:
         """Return how many demonstrations a prompt can show: fewer than were asked for where train is short."""
-        own = Counter(row.input for row in task.train)
-        return min(self._n_shots, *(len(task.train) - own[query.input] for query in queries))
+        n_rows = Counter(row.input for row in task.train)
+        return min(self._n_shots, *(len(task.train) - n_rows[query.input] for query in queries))
 
     def answers(self, fit: SiteFit, query: str, gates: HeadGates) -> dict[str, str]:
         """Answer a query by prompting and under injection: the first line that is generated greedily.

@@ -40,8 +40,8 @@ def lora(context: ComparisonContext, task: str) -> Method:
     Reference: Hu et al., arXiv 2106.09685; rank 8 on queries and values as in Park and Rhee's comparison, whose other
     settings of LoRA are not known. Hu et al. let the rate rise and fall.
     """
-    config, one = context.config, context.tasks[task]
-    stream = seed_stream(config.seed, one.digest, "lora")
+    config, of_task = context.config, context.tasks[task]
+    stream = seed_stream(config.seed, of_task.digest, "lora")
     adapter = LoraAdapter(context.model, rank=config.lora_rank, stream=stream)
     training = Training(context, task, adapter, stream)
     runs = {lr: training.run(lr) for lr in config.rates(config.lora_lr)}
@@ -178,14 +178,14 @@ def _projections(model: LensModel) -> dict[str, Any]:
             "tensors; LoRA needs their modules, which a TransformerBridge (load_model) has"
         )
     blocks = enumerate(model.host.blocks)
-    found = {f"{kind}{layer}": getattr(block.attn, kind, None) for layer, block in blocks for kind in PROJECTIONS}
-    missing = [name for name, place in found.items() if place is None]
+    projections = {f"{kind}{layer}": getattr(block.attn, kind, None) for layer, block in blocks for kind in PROJECTIONS}
+    missing = [name for name, place in projections.items() if place is None]
     if missing:
         raise ModelError(
             f"{model.identity.name} has no query and value projections of its own ({', '.join(missing[:2])} are "
             "missing; latent attention?); LoRA on them is not supported"
         )
-    return found
+    return projections
 
 
 def _with_lora(bases: dict[str, nn.Module], rank: int, *, seed: int) -> dict[str, Any]:

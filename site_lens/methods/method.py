@@ -1,18 +1,17 @@
-"""A fitted way to do a task: how it renders the prompt, and what it changes inside the model."""
+"""Method: how it prompts the model, what it changes inside, and what it cost."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.generation import OnLogits
 from site_lens.activations.injection import injection_edits
 from site_lens.heads.scores import HeadGates
 from site_lens.methods.names import PROMPTING, EvaluatedMethod
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
-from site_lens.records.errors import InputError, MismatchError
-from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.records.errors import InputError
+from site_lens.site.fit import Pair, SiteFit, SiteFits, gates_and_embedding
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Example, Task
 
@@ -71,8 +70,6 @@ def prompting(n_shots: int) -> Method:
     return Method(PROMPTING, n_shots=n_shots, n_labelled=n_shots)
 
 
-Pair = tuple[HeadGates, TaskEmbedding]
-"""Gates and what they mix in, wherever the two come from."""
 Pairs = Mapping[str, Pair]
 """Pairs by task."""
 
@@ -83,7 +80,7 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
     `_hard` rounds alphas at 0.5; `_top_k` opens the k heads of highest alpha, k the rounded sum of all alphas, and
     closes the others. Of a pair only the labels that its embedding saw are known.
     """
-    gates, embedding = parts(fit)
+    gates, embedding = gates_and_embedding(fit)
     seed, n_labelled, n_trained = None, len(embedding.labelled_rows), len(gates.grid)
     if isinstance(fit, SiteFit):
         seed, n_labelled, notes = fit.seed, fit.n_labelled, fit.notes + notes
@@ -105,23 +102,6 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
     return {suffix: method(suffix, alphas) for suffix, alphas in variants.items()}
 
 
-def parts(fit: SiteFit | Pair) -> Pair:
-    """Return the gates and the embedding of a fit or a pair.
-
-    Raises:
-        InputError: It is neither.
-        MismatchError: The two stand over different grids.
-    """
-    if isinstance(fit, SiteFit):
-        return fit.gates, fit.embedding
-    if not (isinstance(fit, tuple) and list(map(type, fit)) == [HeadGates, TaskEmbedding]):
-        raise InputError(f"needs a SiteFit, or (HeadGates, TaskEmbedding), got a {type(fit).__name__}")
-    gates, embedding = fit
-    if gates.grid != embedding.model.grid:
-        raise MismatchError(f"gates over {gates.grid} do not fit an embedding over {embedding.model.grid}")
-    return gates, embedding
-
-
 def methods_for(
     model: LensModel,
     task: Task,
@@ -139,15 +119,13 @@ def methods_for(
         InputError: There are fits, but none of this task, or something else than fits and pairs.
         MismatchError: A fit belongs to another model.
     """
-    found = [prompting(0), prompting(n_shots)]
+    methods = [prompting(0), prompting(n_shots)]
     for fit in fits_of("site", task, fits):
-        found += site_methods("site", fit, use_notes(model, task, fit, template)).values()
+        methods += site_methods("site", fit, use_notes(model, task, fit, template)).values()
     for control, members in controls.items():
-        found += [
-            site_methods(control, fit, use_notes(model, task, fit, template))[""]
-            for fit in fits_of(control, task, members)
-        ]
-    return found
+        for fit in fits_of(control, task, members):
+            methods.append(site_methods(control, fit, use_notes(model, task, fit, template))[""])
+    return methods
 
 
 def fits_of(method: str, task: Task, fits: SiteFits | Pairs | None) -> Sequence[SiteFit | Pair]:
@@ -158,15 +136,13 @@ def fits_of(method: str, task: Task, fits: SiteFits | Pairs | None) -> Sequence[
     """
     if fits is None:
         return []
-    if not isinstance(fits, Mapping):
-        raise InputError(f"needs SiteFits, or (gates, embedding) by task, got a {type(fits).__name__}")
     if isinstance(fits, SiteFits):
-        found: list[SiteFit | Pair] = [*sorted(fits.of(task.name), key=lambda fit: fit.seed)]
+        of_task: list[SiteFit | Pair] = [*sorted(fits.of(task.name), key=lambda fit: fit.seed)]
     else:
-        found = [fits[task.name]] if task.name in fits else []
-    if not found:
+        of_task = [fits[task.name]] if task.name in fits else []
+    if not of_task:
         raise InputError(f"no fit of task {task.name!r} for {method}; there are fits of: {', '.join(fits)}")
-    return found
+    return of_task
 
 
 def use_notes(
@@ -177,20 +153,20 @@ def use_notes(
     Raises:
         MismatchError: The fit belongs to another model.
     """
-    _, embedding = parts(fit)
+    _, embedding = gates_and_embedding(fit)
     name, digest = (fit.task, fit.task_digest) if isinstance(fit, SiteFit) else (embedding.task, embedding.task_digest)
-    found = model.identity.check_use(embedding.model, f"the fit of {name!r}")
+    notes = model.identity.check_use(embedding.model, f"the fit of {name!r}")
     if digest != task.digest:
-        found += (
+        notes += (
             f"the fit of {name!r} was made on other rows or another split than it is evaluated on, or on rows that are "
             "not known: test queries may be rows that it was trained on",
         )
     if template is not None and template != embedding.template:
-        found += (
+        notes += (
             f"the fit of {name!r} was made with prompts such as {_shape(embedding.template)}, and is evaluated with "
             f"{_shape(template)}",
         )
-    return found
+    return notes
 
 
 def _shape(template: PromptTemplate) -> str:

@@ -1,4 +1,4 @@
-"""Many methods on many tasks: accuracies, exact paired tests, what each method used, and what it costs."""
+"""Method table: accuracies, exact paired tests, labelled rows and costs of many methods on many tasks."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
@@ -6,17 +6,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.methods.evaluation import Match
-from site_lens.records.base import Axes, Float32, Frozen, Record
+from site_lens.records.base import Axes, Float32, Frozen, Lengths, Record
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.stats.paired_tests import Drawn, Verdict, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TaskMethod = Annotated[Float32, Axes(("task", "method"))]
-ReferenceTaskMethod = Annotated[Float32, Axes(("reference", "task", "method"))]
-
 
 COUNTED = ("n_right", "n_queries", "labelled_rows")
 TESTED = ("n_compared", "only_method", "only_reference", "p_value", "q_value")
@@ -66,13 +62,14 @@ class MethodSummary(Frozen):
 
     def over(self, reference: str) -> MacroDifference | None:
         """Return the difference from a reference; None from itself."""
-        return next((one for one in self.differences if one.reference == reference), None)
+        return next((summary for summary in self.differences if summary.reference == reference), None)
 
 
 class MethodTable(Record):
     """Accuracies of many methods on many tasks, tested pair by pair against one or more references."""
 
     kind: ClassVar[str] = "method_table"
+    lengths: ClassVar[Lengths] = {"against": "reference"}
 
     metric: Match
     methods: tuple[str, ...]
@@ -103,17 +100,9 @@ class MethodTable(Record):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        cells = (len(self.tasks), len(self.methods))
-        shapes: dict[str, tuple[int, ...]] = {name: cells for name in COUNTED}
-        shapes |= {name: (len(self.against), *cells) for name in TESTED}
-        wrong = {
-            name: getattr(self, name).shape for name, shape in shapes.items() if getattr(self, name).shape != shape
-        }
-        if wrong:
-            raise ValueError(f"needs {cells} tasks and methods against {len(self.against)} references, got {wrong}")
         if not self.shared or not set(self.shared) <= set(self.tasks):
             raise ValueError(f"needs at least one shared task, and of its own tasks, got {self.shared}")
-        if tuple(one.method for one in self.summaries) != self.methods:
+        if tuple(summary.method for summary in self.summaries) != self.methods:
             raise ValueError(f"needs the summary of every method in order, got {[s.method for s in self.summaries]}")
         return self
 
@@ -136,11 +125,11 @@ class MethodTable(Record):
 
     def verdict(self, method: str, reference: str) -> Verdict | None:
         """Judge the difference of a method from a reference, at a false discovery rate of 0.05; None from itself."""
-        found = self.of(method).over(reference)
-        if found is None:
+        difference = self.of(method).over(reference)
+        if difference is None:
             return None
-        interval = Interval(found.value, found.low, found.high, self.n_drawn(method))
-        return verdict(interval, found.q_value, self.over)
+        interval = Interval(difference.value, difference.low, difference.high, self.n_drawn(method))
+        return verdict(interval, difference.q_value, self.over)
 
     def accuracy(self, task: str, method: str) -> Interval | None:
         """Share of right answers with Wilson's 95% interval; None where the task was not evaluated with the method."""
@@ -152,7 +141,7 @@ class MethodTable(Record):
 
     def ranked(self) -> tuple[MethodSummary, ...]:
         """Return the methods from the highest mean accuracy to the lowest; ties in their order."""
-        return tuple(sorted(self.summaries, key=lambda one: -one.value))
+        return tuple(sorted(self.summaries, key=lambda summary: -summary.value))
 
     def at_most(self, n_labelled: int) -> "MethodTable":
         """Keep the methods that used no more labelled rows on any shared task: a comparison on equal data.
@@ -162,9 +151,9 @@ class MethodTable(Record):
         Raises:
             InputError: Every method used more.
         """
-        kept = [i for i, one in enumerate(self.summaries) if one.most_rows <= n_labelled]
+        kept = [i for i, summary in enumerate(self.summaries) if summary.most_rows <= n_labelled]
         if not kept:
-            fewest = min(one.most_rows for one in self.summaries)
+            fewest = min(summary.most_rows for summary in self.summaries)
             raise InputError(f"no method used at most {n_labelled} labelled rows; the most frugal used {fewest}")
         return self.replace(
             methods=tuple(self.methods[i] for i in kept),
@@ -172,20 +161,13 @@ class MethodTable(Record):
             **{name: getattr(self, name)[..., kept] for name in (*COUNTED, *TESTED)},
         )
 
-    def by_labelled(self) -> dict[int, tuple[str, ...]]:
-        """Group the methods by the most labelled rows that they used for a task, fewest first."""
-        groups: dict[int, tuple[str, ...]] = {}
-        for one in sorted(self.summaries, key=lambda one: one.most_rows):
-            groups[one.most_rows] = (*groups.get(one.most_rows, ()), one.method)
-        return groups
-
     def frontier(self) -> tuple[MethodSummary, ...]:
         """Return the methods that none with as few labelled rows equals, from the fewest rows to the most."""
-        found: list[MethodSummary] = []
-        for one in sorted(self.summaries, key=lambda one: (one.most_rows, -one.value)):
-            if not found or one.value > found[-1].value:
-                found.append(one)
-        return tuple(found)
+        frontier: list[MethodSummary] = []
+        for summary in sorted(self.summaries, key=lambda summary: (summary.most_rows, -summary.value)):
+            if not frontier or summary.value > frontier[-1].value:
+                frontier.append(summary)
+        return tuple(frontier)
 
     def frame(self) -> "pd.DataFrame":
         """One row per task and method that it was evaluated with.
@@ -195,11 +177,11 @@ class MethodTable(Record):
         import pandas as pd
 
         rows = [
-            (task, method, task in self.shared, found.value, found.low, found.high, found.n,
+            (task, method, task in self.shared, share.value, share.low, share.high, share.n,
              int(self.labelled_rows[i, j]))
             for i, task in enumerate(self.tasks)
             for j, method in enumerate(self.methods)
-            if (found := self.accuracy(task, method)) is not None
+            if (share := self.accuracy(task, method)) is not None
         ]  # fmt: skip
         columns = ["task", "method", "shared", "accuracy", "low", "high", "n", "labelled_rows"]
         return pd.DataFrame(rows, columns=columns)
@@ -212,8 +194,8 @@ class MethodTable(Record):
         import pandas as pd
 
         places = np.nonzero(self.n_compared)
-        found = {name: getattr(self, name)[places] for name in TESTED}
-        counts = {name: found[name].astype(int) for name in ("n_compared", "only_method", "only_reference")}
+        arrays = {name: getattr(self, name)[places] for name in TESTED}
+        counts = {name: arrays[name].astype(int) for name in ("n_compared", "only_method", "only_reference")}
         return pd.DataFrame(
             {
                 "reference": np.array(self.against, dtype=object)[places[0]],
@@ -221,8 +203,8 @@ class MethodTable(Record):
                 "method": np.array(self.methods, dtype=object)[places[2]],
                 "difference": (counts["only_method"] - counts["only_reference"]) / counts["n_compared"],
                 **counts,
-                "p_value": found["p_value"],
-                "q_value": found["q_value"],
+                "p_value": arrays["p_value"],
+                "q_value": arrays["q_value"],
             }
         )
 
@@ -231,11 +213,11 @@ class MethodTable(Record):
         import pandas as pd
 
         rows = []
-        for one in self.ranked():
-            row = one.model_dump(exclude={"differences"}) | {"n_tasks": len(self.shared)}
+        for summary in self.ranked():
+            row = summary.model_dump(exclude={"differences"}) | {"n_tasks": len(self.shared)}
             for reference in self.against:
-                found = one.over(reference)
+                difference = summary.over(reference)
                 for name in ("value", "low", "high", "p_value", "q_value"):
-                    row[f"{name}_over_{reference}"] = None if found is None else getattr(found, name)
+                    row[f"{name}_over_{reference}"] = None if difference is None else getattr(difference, name)
             rows.append(row)
         return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Methods of an evaluation: kind, demonstrations and seed as fields, and the names that tables and figures show."""
+"""Evaluated methods: kind, demonstrations and seed as fields, and their display names."""
 
 import re
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ def few_shot_name(n_shots: int) -> str:
 def shots_of(name: str) -> int | None:
     """Return the number of demonstrations in a name of `few_shot_name`; None for any other name."""
     words = {few_shot_name(n_shots): n_shots for n_shots in SHOT_WORDS}
-    found = re.fullmatch(r"(0|[1-9]\d{0,8})_shot", name)
-    return words.get(name, None if found is None else int(found[1]))
+    match = re.fullmatch(r"(0|[1-9]\d{0,8})_shot", name)
+    return words.get(name, None if match is None else int(match[1]))
 
 
 def split_seed(name: str) -> tuple[str, int | None]:
     """Split the seed off a display name: `site#1_hard` is `site_hard` of seed 1; None where the name has no seed."""
-    found = re.fullmatch(r"(?P<name>.+)#(?P<seed>\d{1,18})(?P<variant>_.*)?", name)
-    if found is None:
+    match = re.fullmatch(r"(?P<name>.+)#(?P<seed>\d{1,18})(?P<variant>_.*)?", name)
+    if match is None:
         return name, None
-    return found["name"] + (found["variant"] or ""), int(found["seed"])
+    return match["name"] + (match["variant"] or ""), int(match["seed"])
 
 
 class EvaluatedMethod(Frozen):
@@ -64,13 +64,13 @@ class EvaluatedMethod(Frozen):
 
 def display_names(methods: Sequence[EvaluatedMethod]) -> tuple[str, ...]:
     """Return the display names of methods: the lowest seed has none in its name, seed 1 is `site#1_hard`."""
-    seeds = [-1 if one.seed is None else one.seed for one in methods]
+    seeds = [-1 if method.seed is None else method.seed for method in methods]
     lowest: dict[str, int] = {}
-    for one, seed in zip(methods, seeds, strict=True):
-        lowest[one.name] = min(seed, lowest.get(one.name, seed))
+    for method, seed in zip(methods, seeds, strict=True):
+        lowest[method.name] = min(seed, lowest.get(method.name, seed))
     return tuple(
-        one.name if seed == lowest[one.name] else _with_seed(one.name, seed)
-        for one, seed in zip(methods, seeds, strict=True)
+        method.name if seed == lowest[method.name] else _with_seed(method.name, seed)
+        for method, seed in zip(methods, seeds, strict=True)
     )
 
 

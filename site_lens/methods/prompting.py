@@ -37,8 +37,12 @@ def many_shot(context: ComparisonContext, task: str) -> Method:
     Raises:
         InputError: Not even one demonstration fits.
     """
-    one, template, encoder = context.tasks[task], context.config.template, context.model.encoder
-    bounds = {"the cap": MANY, "the train rows": _rows_to_show(one), "the context": _fitting(one, template, encoder)}
+    of_task, template, encoder = context.tasks[task], context.config.template, context.model.encoder
+    bounds = {
+        "the cap": MANY,
+        "the train rows": _rows_to_show(of_task),
+        "the context": _fitting(of_task, template, encoder),
+    }
     limit = min(bounds, key=lambda name: bounds[name])
     n_shots = bounds[limit]
     if n_shots < 1:

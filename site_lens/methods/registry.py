@@ -29,7 +29,8 @@ class MethodEntry:
     description: str
     """What it does, for readers of a report; `{n}` stands for the number of demonstrations."""
     fit: str | FitFunction | None = None
-    """The function that fits it, or its "module:function"; None for controls that only `fit_and_evaluate` fits."""
+    """The function that fits it, or its "module:function" in this folder; None for controls that only
+    `fit_and_evaluate` fits."""
     reference: str = ""
     look: int | None = None
     """Place in palette and symbols, the same in every figure; None for one that others leave free."""
@@ -43,7 +44,7 @@ class MethodEntry:
         """Fit it for a task."""
         if self.fit is None:
             raise InputError("this control is fitted beside SITE; pass it to fit_and_evaluate as controls=[...]")
-        function: FitFunction = resolve_name(self.fit) if isinstance(self.fit, str) else self.fit
+        function: FitFunction = resolve_name(f"{__package__}.{self.fit}") if isinstance(self.fit, str) else self.fit
         return function(context, task)
 
 
@@ -58,52 +59,38 @@ RANDOM_EMBEDDING = "site_random_embedding"
 METHODS: dict[str, MethodEntry] = {
     "zero_shot": MethodEntry(
         "The bare query, no demonstration, no edit: what the model does without being told the task.",
-        "site_lens.methods.prompting:zero_shot",
-        look=6,
+        "prompting:zero_shot", look=6,
     ),
     "few_shot": MethodEntry(
         "Few-shot prompting: {n} answered demonstrations from train before each query. Gains are measured against it.",
-        "site_lens.methods.prompting:few_shot",
-        "Brown et al., arXiv 2005.14165",
-        look=0,
+        "prompting:few_shot", "Brown et al., arXiv 2005.14165", look=0,
     ),
     "many_shot": MethodEntry(
         "Few-shot prompting with as many demonstrations as fit, 50 at most.",
-        "site_lens.methods.prompting:many_shot",
-        "Agarwal et al., arXiv 2404.11018",
+        "prompting:many_shot", "Agarwal et al., arXiv 2404.11018",
     ),
     "calibrated_few_shot": MethodEntry(
         "The same with {n} demonstrations, less the probabilities behind empty inputs (Zhao et al. 2021).",
-        "site_lens.methods.contextual_calibration:calibrated",
-        "Zhao et al., arXiv 2102.09690",
+        "contextual_calibration:calibrated", "Zhao et al., arXiv 2102.09690",
     ),
     "site": MethodEntry(
-        "The bare query; at its last token, every head's output is mixed with the task embedding in the share alpha "
-        "that the fit learned for that head.",
-        "site_lens.methods.site_variants:site",
-        SITE,
-        look=1,
+        "The bare query; at its last token, every head's output is mixed with the task embedding in the share alpha"
+        " that the fit learned for that head.",
+        "site_variants:site", SITE, look=1,
     ),
     "site_hard": MethodEntry(
         "As site, with every alpha rounded at 0.5: a head is replaced wholly or left alone.",
-        "site_lens.methods.site_variants:site_hard",
-        SITE,
-        look=4,
+        "site_variants:site_hard", SITE, look=4,
     ),
     "site_top_k": MethodEntry(
         "As site, with the k heads of highest alpha replaced wholly and all others left alone; k is the sum of the "
         "alphas, rounded.",
-        "site_lens.methods.site_variants:site_top_k",
-        SITE,
-        look=2,
+        "site_variants:site_top_k", SITE, look=2,
     ),
     ZERO_EMBEDDING: MethodEntry(
-        "Gates alone: alphas fitted in the same way, but mixing in zeros instead of the task embedding. It can only "
-        "weaken heads, so what it reaches is no effect of the embedding's content.",
-        "site_lens.methods.site_variants:site_zero_embedding",
-        "control: gates alone",
-        look=3,
-        control="embedding",
+        "Gates alone: alphas fitted in the same way, but mixing in zeros instead of the task embedding. It can only"
+        " weaken heads, so what it reaches is no effect of the embedding's content.",
+        "site_variants:site_zero_embedding", "control: gates alone", look=3, control="embedding",
     ),
     SHUFFLED_ANSWERS: MethodEntry(
         "Null: alphas fitted in the same way to queries with shuffled answers, where there is no task to learn.",
@@ -115,9 +102,7 @@ METHODS: dict[str, MethodEntry] = {
     ),
     TASK_AGNOSTIC: MethodEntry(
         "One alpha map fitted on all tasks together; each task mixes in its own embedding.",
-        "site_lens.methods.site_variants:site_task_agnostic",
-        SITE,
-        control="shared",
+        "site_variants:site_task_agnostic", SITE, control="shared",
     ),
     MEAN_EMBEDDING: MethodEntry(
         "Control: alphas fitted in the same way, but mixing in the mean embedding of all tasks.",
@@ -129,68 +114,55 @@ METHODS: dict[str, MethodEntry] = {
     ),
     "site_one_prompt": MethodEntry(
         "As site, with an embedding of a single few-shot prompt (M = 1).",
-        "site_lens.methods.site_variants:site_one_prompt",
-        SITE,
+        "site_variants:site_one_prompt", SITE,
     ),
     "site_equal_data": MethodEntry(
-        "As site, made of no more labelled rows than a few-shot prompt shows: embedding and training queries come from "
-        "the same few rows.",
-        "site_lens.methods.site_variants:site_equal_data",
-        SITE,
+        "As site, made of no more labelled rows than a few-shot prompt shows: embedding and training queries come "
+        "from the same few rows.",
+        "site_variants:site_equal_data", SITE,
     ),
     "site_random_heads": MethodEntry(
         "Control: as many heads as site opens, drawn at random, replaced wholly by the embedding.",
-        "site_lens.methods.site_variants:site_random_heads",
-        "control: as many heads as SITE opens, drawn at random",
+        "site_variants:site_random_heads", "control: as many heads as SITE opens, drawn at random",
     ),
     "all_heads_one": MethodEntry(
         "Control: every head replaced by the task embedding.",
-        "site_lens.methods.site_variants:all_heads_one",
-        "control: every head replaced by the embedding",
+        "site_variants:all_heads_one", "control: every head replaced by the embedding",
     ),
     "all_heads_half": MethodEntry(
         "Control: every head mixed half and half with the task embedding, where the fit starts.",
-        "site_lens.methods.site_variants:all_heads_half",
-        "control: every head mixed half and half, where SITE starts",
+        "site_variants:all_heads_half", "control: every head mixed half and half, where SITE starts",
     ),
     "function_vector": MethodEntry(
-        "The summed outputs of the heads of highest indirect effect, added behind one layer that was chosen on valid "
-        "(Todd et al. 2024).",
-        "site_lens.methods.function_vector:function_vector",
-        "Todd et al., arXiv 2310.15213",
+        "The summed outputs of the heads of highest indirect effect, added behind one layer that was chosen on "
+        "valid (Todd et al. 2024).",
+        "function_vector:function_vector", "Todd et al., arXiv 2310.15213",
     ),
     "task_vector": MethodEntry(
-        "The residual stream of few-shot prompts put in the place of the query's own behind one layer that was chosen "
-        "on valid (Hendel et al. 2023).",
-        "site_lens.methods.task_vector:task_vector",
-        "Hendel, Geva and Globerson, arXiv 2310.15916",
+        "The residual stream of few-shot prompts put in the place of the query's own behind one layer that was "
+        "chosen on valid (Hendel et al. 2023).",
+        "task_vector:task_vector", "Hendel, Geva and Globerson, arXiv 2310.15916",
     ),
     "in_context_vector": MethodEntry(
         "The principal difference between outputs and inputs, added at every layer and token (Liu et al. 2024).",
-        "site_lens.methods.in_context_vector:in_context_vector",
-        "Liu et al., arXiv 2311.06668",
+        "in_context_vector:in_context_vector", "Liu et al., arXiv 2311.06668",
     ),
     "context_scalars": MethodEntry(
         "I2CL: context vectors of single demonstrations mixed into both blocks of every layer by four calibrated "
         "numbers a layer (Li et al. 2025).",
-        "site_lens.methods.i2cl:context_scalars",
-        "I2CL: Li et al., arXiv 2405.14660",
+        "i2cl:context_scalars", "I2CL: Li et al., arXiv 2405.14660",
     ),
     "head_replacement": MethodEntry(
         "MTV: heads chosen by REINFORCE, replaced by their mean outputs at every generated token (Huang et al. 2024).",
-        "site_lens.methods.mtv:head_replacement",
-        "MTV: Huang et al., arXiv 2406.15334",
+        "mtv:head_replacement", "MTV: Huang et al., arXiv 2406.15334",
     ),
     "learned_task_vector": MethodEntry(
         "The task embedding added to every head in a learned amount of either sign (Saglam et al. 2025).",
-        "site_lens.methods.learned_task_vector:learned_task_vector",
-        "Saglam et al., arXiv 2502.05390",
+        "learned_task_vector:learned_task_vector", "Saglam et al., arXiv 2502.05390",
     ),
     "lora": MethodEntry(
         "LoRA on query and value projections; rate and checkpoint chosen on valid (Hu et al. 2021).",
-        "site_lens.methods.lora:lora",
-        "Hu et al., arXiv 2106.09685",
-        optional=True,
+        "lora:lora", "Hu et al., arXiv 2106.09685", optional=True,
     ),
 }  # fmt: skip
 """Every method by its name."""

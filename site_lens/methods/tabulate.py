@@ -1,4 +1,4 @@
-"""Many methods on many tasks: which are better, query by query and task by task, and at what price."""
+"""Comparison of many methods on many tasks: query by query, task by task, and by cost."""
 
 from collections.abc import Sequence
 
@@ -48,11 +48,11 @@ def method_table(
     against = default_references(evaluations) if against is None else against
     chosen = _chosen(evaluations, methods, against, metric)
     shared = _shared(evaluations, (*chosen, *against), n_methods=len(chosen))
-    answers = [_answers(one, chosen, metric) for one in evaluations.values()]
-    referred = [_answers(one, against, metric) for one in evaluations.values()]
-    asked = np.array([(~np.isnan(given)).sum(axis=1) for given in answers])
+    answers = [_answers(evaluation, chosen, metric) for evaluation in evaluations.values()]
+    reference_answers = [_answers(evaluation, against, metric) for evaluation in evaluations.values()]
+    n_asked = np.array([(~np.isnan(given)).sum(axis=1) for given in answers])
     same = np.array([[reference == method for method in chosen] for reference in against])
-    compared = np.stack([_compared(*pair) * ~same for pair in zip(answers, referred, strict=True)], axis=2)
+    compared = np.stack([_compared(*pair) * ~same for pair in zip(answers, reference_answers, strict=True)], axis=2)
     p_value = np.vectorize(mcnemar)(compared[1], compared[2])
     return MethodTable(
         metric=metric,
@@ -61,8 +61,8 @@ def method_table(
         shared=tuple(shared),
         against=tuple(against),
         n_right=[np.nansum(given, axis=1) for given in answers],
-        n_queries=asked,
-        labelled_rows=[[_rows(one, method) for method in chosen] for one in evaluations.values()],
+        n_queries=n_asked,
+        labelled_rows=[[_rows(evaluation, method) for method in chosen] for evaluation in evaluations.values()],
         n_compared=compared[0],
         only_method=compared[1],
         only_reference=compared[2],
@@ -81,7 +81,7 @@ def default_references(evaluations: Evaluations) -> tuple[str, ...]:
 def _chosen(
     evaluations: Evaluations, methods: Sequence[str] | None, against: Sequence[str], metric: Match
 ) -> tuple[str, ...]:
-    """Return the methods to compare, each once, after a look at whether all that is asked for is there."""
+    """Return the methods to compare, each once, after a check that all that is asked for was evaluated."""
     if not evaluations:
         raise InputError("there are no evaluations to compare; make some with evaluate(model, tasks, fits)")
     if not against:
@@ -90,8 +90,8 @@ def _chosen(
     for method in (*chosen, *against):
         if method not in evaluations.methods:
             raise unknown_name("method", method, evaluations.methods, "Choose it with methods=[...] and against=[...].")
-    for one in evaluations.values():
-        one.accuracy(one.methods[0], metric)  # refuses a metric that is unknown or was not measured
+    for evaluation in evaluations.values():
+        evaluation.accuracy(evaluation.methods[0], metric)  # refuses a metric that is unknown or was not measured
     return chosen
 
 
@@ -108,11 +108,13 @@ def _shared(evaluations: Evaluations, methods: Sequence[str], *, n_methods: int)
     return shared
 
 
-def _answers(one: Evaluation, methods: Sequence[str], metric: Match) -> Float64:
+def _answers(evaluation: Evaluation, methods: Sequence[str], metric: Match) -> Float64:
     """Return (method query): 1 for a right answer, 0 for another, NaN where the task lacks the method."""
-    measured = getattr(one, metric)
-    nothing = np.full(len(one.queries), np.nan)
-    return np.array([measured[one.methods.index(m)] if m in one.methods else nothing for m in methods], np.float64)
+    measured = getattr(evaluation, metric)
+    nothing = np.full(len(evaluation.queries), np.nan)
+    return np.array(
+        [measured[evaluation.methods.index(m)] if m in evaluation.methods else nothing for m in methods], np.float64
+    )
 
 
 def _compared(answers: Float64, referred: Float64) -> Float64:
@@ -123,8 +125,8 @@ def _compared(answers: Float64, referred: Float64) -> Float64:
     return counts
 
 
-def _rows(one: Evaluation, method: str) -> int:
-    return one.labelled_rows[one.methods.index(method)] if method in one.methods else 0
+def _rows(evaluation: Evaluation, method: str) -> int:
+    return evaluation.labelled_rows[evaluation.methods.index(method)] if method in evaluation.methods else 0
 
 
 def _summaries(
@@ -132,12 +134,11 @@ def _summaries(
 ) -> tuple[MethodSummary, ...]:
     differences = [_differences(shared, methods, reference, metric) for reference in against]
     unit = _mean_cost(shared, UNEDITED)["query_seconds"]
-    found = []
-    for place, method in enumerate(methods):
-        mean = shared.mean(method, metric)
-        rows, cost = [_rows(one, method) for one in shared.values()], _mean_cost(shared, method)
-        time = cost["query_seconds"]
-        found.append(
+    summaries = []
+    for i, method in enumerate(methods):
+        mean, cost = shared.mean(method, metric), _mean_cost(shared, method)
+        rows, seconds = [_rows(evaluation, method) for evaluation in shared.values()], cost["query_seconds"]
+        summaries.append(
             MethodSummary(
                 method=method,
                 value=mean.value,
@@ -145,44 +146,41 @@ def _summaries(
                 high=mean.high,
                 fewest_rows=min(rows),
                 most_rows=max(rows),
-                differences=tuple(of[place] for of in differences if of[place].reference != method),
-                relative_inference=None if time is None or not unit else time / unit,
+                differences=tuple(by_method[i] for by_method in differences if by_method[i].reference != method),
+                relative_inference=None if seconds is None or not unit else seconds / unit,
                 **cost,
             )
         )
-    return tuple(found)
+    return tuple(summaries)
 
 
 def _mean_cost(shared: Evaluations, method: str) -> dict[str, float | None]:
     """Return the mean of every cost over the tasks; None where one of them does not know it."""
-    costs = [
-        one.costs[one.methods.index(method)] if one.costs and method in one.methods else None for one in shared.values()
-    ]
-    found: dict[str, float | None] = {}
-    for name in MethodCost.model_fields:
-        known = [value for cost in costs if cost is not None and (value := getattr(cost, name)) is not None]
-        found[name] = float(np.mean(known)) if len(known) == len(costs) else None
-    return found
+    costs = [e.costs[e.methods.index(method)] for e in shared.values() if e.costs and method in e.methods]
+    values = {name: [getattr(cost, name) for cost in costs] for name in MethodCost.model_fields}
+    return {
+        name: float(np.mean(known)) if len(known) == len(shared) and None not in known else None
+        for name, known in values.items()
+    }
 
 
 def _differences(shared: Evaluations, methods: tuple[str, ...], reference: str, metric: Match) -> list[MacroDifference]:
     """Compare every method with a reference over tasks, itself as well, which counts for no test."""
     pairs = [shared.compare(method, reference, metric) for method in methods]
-    p_value = [pair.p_value for pair in pairs]
-    q_value = control_false_discoveries(p_value, [method != reference for method in methods])
-    found = []
-    for place, (method, pair) in enumerate(zip(methods, pairs, strict=True)):
-        gains = [one.gain(method, reference, metric).value for one in shared.values()]
-        found.append(
+    q_value = control_false_discoveries([pair.p_value for pair in pairs], [method != reference for method in methods])
+    differences = []
+    for method, pair, q in zip(methods, pairs, q_value, strict=True):
+        gains = np.array([evaluation.gain(method, reference, metric).value for evaluation in shared.values()])
+        differences.append(
             MacroDifference(
                 reference=reference,
                 value=pair.estimate.value,
                 low=pair.estimate.low,
                 high=pair.estimate.high,
-                n_above=sum(gain > 0 for gain in gains),
-                n_below=sum(gain < 0 for gain in gains),
-                p_value=p_value[place],
-                q_value=q_value[place],
+                n_above=int((gains > 0).sum()),
+                n_below=int((gains < 0).sum()),
+                p_value=pair.p_value,
+                q_value=q,
             )
         )
-    return found
+    return differences

@@ -1,4 +1,4 @@
-"""Choosing a layer, a strength or any other setting of a method on the queries of valid."""
+"""Choice of a layer, a strength or any other setting of a method on the queries of valid."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -36,10 +36,10 @@ def choose(context: ComparisonContext, task: str, candidates: Sequence[Method]) 
         raise InputError(
             f"candidates are asked without demonstrations, but {showing[0]!r} shows some; it cannot be chosen here"
         )
-    asked = valid_questions(context, task)
+    queries = valid_questions(context, task)
     scored = [
         (scores.metrics["first_token"].mean(), scores.metrics["log_prob"].mean())
-        for _, scores in score_methods(context.model, asked, candidates)
+        for _, scores in score_methods(context.model, queries, candidates)
     ]
     return candidates[scored.index(max(scored))]
 
@@ -49,14 +49,14 @@ def valid_questions(context: ComparisonContext, task: str) -> Queries:
     return Queries.of(context.model, zero_shot_prompts(context.valid_rows(task), context.config.template))
 
 
-def valid_losses(context: ComparisonContext, asked: Queries, methods: Sequence[Method]) -> list[float]:
+def valid_losses(context: ComparisonContext, queries: Queries, methods: Sequence[Method]) -> list[float]:
     """Return the mean cross-entropy of the first answer tokens under each method, in nats: the loss of checkpoints.
 
     It is NaN where the logits of a query are not finite.
     """
     return [
         float("nan") if scores.nonfinite else -float(scores.metrics["log_prob"].mean())
-        for _, scores in score_methods(context.model, asked, methods)
+        for _, scores in score_methods(context.model, queries, methods)
     ]
 
 

@@ -1,4 +1,4 @@
-"""HookedTransformer, which TransformerLens has up to 3.9, behind the protocol."""
+"""HookedTransformer, which TransformerLens has up to 3.9, as a host."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from site_lens.models.base import Call, LensModel
 
 
 class HookedTransformerModel(LensModel):
-    """A `HookedTransformer` that follows the protocol `LensModel`; make one with `wrap_model`."""
+    """A `HookedTransformer` as a host; make one with `wrap_model`."""
 
     def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
         weights = self.host.blocks[layer].attn.W_O
@@ -54,6 +55,10 @@ class _Cache:
         return torch.cat([self.mask, new], dim=1)
 
 
+CACHED_TO_TOKENS = "row head pos d_head -> row pos head d_head"
+TOKENS_TO_CACHED = "row pos head d_head -> row head pos d_head"
+
+
 @dataclass(frozen=True, slots=True)
 class _Layer:
     """One layer of it: keys and values are (row pos head d_head) here, (row head pos d_head) in the cache."""
@@ -62,12 +67,12 @@ class _Layer:
 
     @property
     def past_keys(self) -> Float[Tensor, "row pos head d_head"]:
-        keys: Tensor = self.layer.keys.transpose(1, 2)
+        keys: Tensor = rearrange(self.layer.keys, CACHED_TO_TOKENS)
         return keys
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        all_keys, all_values = self.layer.update(keys.transpose(1, 2), values.transpose(1, 2))
-        return all_keys.transpose(1, 2), all_values.transpose(1, 2)
+        all_keys, all_values = self.layer.update(rearrange(keys, TOKENS_TO_CACHED), rearrange(values, TOKENS_TO_CACHED))
+        return rearrange(all_keys, CACHED_TO_TOKENS), rearrange(all_values, CACHED_TO_TOKENS)
 
 
 @contextmanager

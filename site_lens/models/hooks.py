@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from site_lens.records.errors import InputError
@@ -74,7 +75,10 @@ def split_heads(z: Tensor, n_heads: int) -> Tensor:
 
     They are so already, but for multi-head latent attention: TransformerLens divides its width by the wrong d_head.
     """
-    return z if z.shape[-2] == n_heads else z.reshape(*z.shape[:-2], n_heads, -1)
+    if z.shape[-2] == n_heads:
+        return z
+    flat = rearrange(z, "... wrong_head wrong_d_head -> ... (wrong_head wrong_d_head)")
+    return rearrange(flat, "... (head d_head) -> ... head d_head", head=n_heads)
 
 
 def edit_hook(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""Lock of a model, and the look at its hooks, weights and modes that every call begins and ends with."""
+"""Lock of a model, and the check of its hooks, weights and modes that every call begins and ends with."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -82,10 +82,9 @@ def lock_of(point: nn.Module) -> "threading.RLock":
 
 
 class Guard:
-    """What a model was when it was wrapped.
+    """State of a model when it was wrapped, compared at the beginning and end of every call.
 
-    Looking at it takes 0.8 ms for the demo model; it grows with the number of modules, not with their
-    size.
+    A comparison takes 0.8 ms for the demo model; it grows with the number of modules, not with their size.
 
     Args:
         host: The TransformerLens model.
@@ -93,7 +92,7 @@ class Guard:
         name: What to call the model.
 
     Raises:
-        ModelError: Hooks of others hang on it, or its weights are computed from others (pruning, parametrization).
+        ModelError: Other hooks are on it, or its weights are computed from others (pruning, parametrization).
     """
 
     def __init__(self, host: nn.Module, point: nn.Module, name: str) -> None:
@@ -107,7 +106,6 @@ class Guard:
             )
         if any(weight.is_inference() for weight in host.parameters()):
             raise ModelError(f"{name} was loaded under torch.inference_mode; load it outside, or gradients do not pass")
-        self._children = [module._modules for module in self._modules.values()]
         self._hooks = [getattr(module, hooks) for module in self._modules.values() for hooks in HOOKS]
         self._hooks += [getattr(torch_module, hooks) for hooks in GLOBAL_HOOKS]
         self._known: set[int] = set()
@@ -117,15 +115,15 @@ class Guard:
             torch.randint(weight.numel(), (N_SAMPLED,), generator=draw, device="cpu").to(weight.device)
             for _, weight in self._weights()
         ]
-        self._structure, self._versions, self._numbers = self._built(), self._counted(), self._sampled()
+        self._before = [measure() for measure in (self._structure, self._versions, self._samples)]
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the model for this thread; others wait. In a call within a call nothing more happens.
 
         Raises:
-            ModelError: Hooks of others hang on the model, its weights or modules were changed since it was wrapped, or
-                it was switched to training mode: before the call or during it.
+            ModelError: Other hooks are on the model, its weights or modules were changed since it was wrapped, or it
+                was switched to training mode: before the call or during it.
             InputError: The default number format is not float32.
         """
         with self._lock:
@@ -144,47 +142,42 @@ class Guard:
     def _refuse_changes(self) -> None:
         if any(module.training for module in self._modules.values()):
             raise ModelError(f"{self._name} was switched to training mode, in which dropout acts; call .eval() on it")
-        if self._built() != self._structure:
-            raise ModelError(f"modules of {self._name} were replaced after it was wrapped; {self._again}")
         self._refuse_hooks()
-        versions = self._counted()
-        if versions != self._versions:
-            changed = [name for name, version in versions.items() if self._versions.get(name) != version]
+        # In this order: numbers are sampled at places of weights that are still there.
+        measures = zip((self._structure, self._versions, self._samples), self._before, strict=True)
+        if any(measure() != before for measure, before in measures):
             raise ModelError(
-                f"{len(changed) or 'some'} weights of {self._name} were changed, moved, cast or taken away after it "
-                f"was wrapped{''.join(f' ({name})' for name in changed[:1])}; {self._again}"
+                f"weights or modules of {self._name} were changed, replaced, moved or cast after it was wrapped; wrap "
+                "it again (wrap_model), so that records say what it is now, or load it anew"
             )
-        if self._sampled() != self._numbers:
-            raise ModelError(f"numbers in the weights of {self._name} were changed after it was wrapped; {self._again}")
-
-    _again = "wrap it again (wrap_model), so that records say what it is now, or load it anew"
 
     def _refuse_hooks(self) -> None:
         new = set(chain.from_iterable(self._hooks)) - self._known
         if not new:
             return
-        everywhere = [(getattr(module, "name", path) or path, module) for path, module in self._modules.items()]
-        found = [
+        owners = [(getattr(module, "name", path) or path, module, HOOKS) for path, module in self._modules.items()]
+        functions = [
             (path, _user_function(module, key, function))
-            for path, module, names in [*((p, m, HOOKS) for p, m in everywhere), ("all", torch_module, GLOBAL_HOOKS)]
+            for path, module, names in [*owners, ("all", torch_module, GLOBAL_HOOKS)]
             for name in names
             for key, function in getattr(module, name).items()
             if key in new
         ]
-        strangers = [(path, function) for path, function in found if not _is_of_the_model(function)]
-        if strangers:
-            path, function = strangers[0]
+        others = [(path, function) for path, function in functions if not _is_of_the_model(function)]
+        if others:
+            path, function = others[0]
             raise ModelError(
-                f"{len(strangers)} hooks of others hang on {self._name}, the first at {path} "
+                f"{len(others)} other hooks are on {self._name}, the first at {path} "
                 f"({getattr(function, '__qualname__', type(function).__name__)}), and would change what it computes; "
                 "take them off (handle.remove(), reset_hooks(), prune.remove(...))"
             )
         self._known |= new
 
-    def _built(self) -> list[int]:
-        """Say which modules stand in which, and whose forward was replaced."""
-        forwards = [id(module.__dict__.get("forward")) for module in self._modules.values()]
-        return [*map(id, chain.from_iterable(children.values() for children in self._children)), *forwards]
+    def _structure(self) -> list[int]:
+        """Return which modules stand in which, and whose forward was replaced."""
+        modules = self._modules.values()
+        children = chain.from_iterable(module._modules.values() for module in modules)
+        return [*map(id, children), *(id(module.__dict__.get("forward")) for module in modules)]
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:
         """Name every weight and buffer with numbers; frequencies of rotation may change with the length of a prompt."""
@@ -193,15 +186,17 @@ class Guard:
                 if weight is not None and not name.endswith("inv_freq") and weight.numel():
                     yield f"{path}.{name}", weight
 
-    def _counted(self) -> dict[str, tuple[int, int, int, torch.dtype]]:
-        return {name: (id(one), one.data_ptr(), one._version, one.dtype) for name, one in self._weights()}
+    def _versions(self) -> dict[str, tuple[int, int, int, torch.dtype]]:
+        return {
+            name: (id(weight), weight.data_ptr(), weight._version, weight.dtype) for name, weight in self._weights()
+        }
 
-    def _sampled(self) -> bytes:
-        picked = [
+    def _samples(self) -> bytes:
+        numbers = [
             torch.take(_as_numbers(weight.detach()), places).float().cpu()
             for (_, weight), places in zip(self._weights(), self._places, strict=True)
         ]
-        return torch.cat(picked).numpy().tobytes()  # as bytes: what is no number does not equal itself
+        return torch.cat(numbers).numpy().tobytes()  # as bytes: NaN does not equal itself
 
 
 def _as_numbers(weight: Tensor) -> Tensor:
@@ -210,9 +205,8 @@ def _as_numbers(weight: Tensor) -> Tensor:
 
 
 def _user_function(module: Any, key: int, function: Any) -> Any:
-    """Take what was handed in out of what TransformerLens, and functools, wrap it in."""
-    handles = [*getattr(module, "fwd_hooks", ()), *getattr(module, "bwd_hooks", ())]
-    for handle in handles:
+    """Return a user's function without the wrappers of TransformerLens and functools."""
+    for handle in (*getattr(module, "fwd_hooks", ()), *getattr(module, "bwd_hooks", ())):
         if handle.hook.id == key:
             function = getattr(handle, "user_hook", handle)
     while isinstance(function, partial):

@@ -1,6 +1,6 @@
 """Text to token ids under an explicit BOS policy, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,7 @@ class Encoder:
         self.n_ctx = self.context.n_ctx
         self.n_tokens = n_tokens
         if bos is None:
-            own = tokenizer("a").input_ids
-            bos = bool(own) and tokenizer.bos_token_id is not None and own[0] == tokenizer.bos_token_id
+            bos = tokenizer.bos_token_id is not None and tokenizer("a").input_ids[:1] == [tokenizer.bos_token_id]
         if bos and tokenizer.bos_token_id is None:
             raise InputError("bos=True, but this tokenizer has no BOS token; leave bos=None")
         self.bos = bos
@@ -92,11 +91,14 @@ class Encoder:
             InputError: A prompt is empty or longer than the context; nothing is ever cut off silently.
         """
         ids = self.ids(texts)
-        for text, row in zip(texts, ids, strict=True):
+        self._refuse_unfit(dict(zip(texts, ids, strict=True)), room=room)
+        return ids
+
+    def _refuse_unfit(self, ids_of: Mapping[str, Sequence[int]], *, room: int) -> None:
+        for text, row in ids_of.items():
             if not row:
                 raise InputError(f"the prompt {text!r} has no tokens")
             self.refuse_longer(len(row), room=room, text=f": {text[:60]!r}...")
-        return ids
 
     def refuse_longer(self, n_tokens: int, *, room: int = 0, text: str = "") -> None:
         """Check that a prompt fits into the context.
@@ -116,28 +118,38 @@ class Encoder:
                 f"{text}; use fewer or shorter demonstrations"
             )
 
-    def answers(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[list[list[int]], int]:
-        """Tokenise answers as they continue their prompts.
+    def encode_answers(
+        self, prompts: Sequence[str], answers: Sequence[str], *, whole: bool = False
+    ) -> tuple[list[list[int]], list[list[int]], int]:
+        """Tokenise prompts, and answers as they continue them.
+
+        Args:
+            prompts: The prompts.
+            answers: One answer for each.
+            whole: Whether the context must hold the longest answer behind each prompt.
 
         Returns:
-            The tokens of prompt + answer past the length of tokens(prompt), and how many prompts were not a prefix
-            of prompt + answer, because a token spans the boundary. Those answers are approximate, as in the
-            published code.
+            The tokens of the prompts, the tokens of prompt + answer past the length of tokens(prompt), and how many
+            prompts were not a prefix of prompt + answer, because a token spans the boundary. Those answers are
+            approximate, as in the published code.
 
         Raises:
-            InputError: An answer adds no token.
+            InputError: An answer adds no token, or a prompt is empty or longer than the context.
         """
-        alone = self.ids(prompts)
+        distinct = list(dict.fromkeys(prompts))
+        by_text = dict(zip(distinct, self.ids(distinct), strict=True))
+        ids = [by_text[prompt] for prompt in prompts]
         joined = self.ids([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
-        found = [both[len(prompt) :] for prompt, both in zip(alone, joined, strict=True)]
-        for answer, tokens in zip(answers, found, strict=True):
-            if not tokens:
+        tokens = [both[len(prompt) :] for prompt, both in zip(ids, joined, strict=True)]
+        for answer, row in zip(answers, tokens, strict=True):
+            if not row:
                 raise InputError(
                     f"the answer {answer!r} adds no token of its own to its prompt under this tokenizer; if it is a "
                     "number, try a template without the digit rule"
                 )
-        merged = sum(both[: len(prompt)] != prompt for prompt, both in zip(alone, joined, strict=True))
-        return found, merged
+        self._refuse_unfit(by_text, room=max(map(len, tokens), default=0) if whole else 0)
+        merged = sum(both[: len(prompt)] != prompt for prompt, both in zip(ids, joined, strict=True))
+        return ids, tokens, merged
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn token ids back into text, special tokens left out."""
@@ -146,26 +158,26 @@ class Encoder:
 
     def texts(self, ids: Sequence[int]) -> list[str]:
         """Turn each token id into its own text, special tokens included."""
-        return [str(self.tokenizer.decode([one])) for one in ids]
+        return [str(self.tokenizer.decode([token])) for token in ids]
 
 
-def as_tokenizer(given: Any) -> Any:
-    """Return a tokenizer, loaded if its name or folder was given.
+def as_tokenizer(tokenizer: Any) -> Any:
+    """Return a tokenizer; a name or folder is loaded.
 
     Raises:
         InputError: It is no tokenizer of transformers, and none can be loaded from it.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-    if isinstance(given, PreTrainedTokenizerBase):
-        return given
-    if not isinstance(given, str | Path):
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        return tokenizer
+    if not isinstance(tokenizer, str | Path):
         raise InputError(
-            f"tokenizer={type(given).__name__} is no tokenizer of transformers; of a processor pass .tokenizer, of a "
-            "tokenizers.Tokenizer PreTrainedTokenizerFast(tokenizer_object=...)"
+            f"tokenizer={type(tokenizer).__name__} is no tokenizer of transformers; of a processor pass .tokenizer, of "
+            "a tokenizers.Tokenizer PreTrainedTokenizerFast(tokenizer_object=...)"
         )
-    with translated_errors(lambda reason: InputError(f"cannot load a tokenizer from {str(given)!r}: {reason}")):
-        return AutoTokenizer.from_pretrained(str(given), trust_remote_code=False)
+    with translated_errors(lambda reason: InputError(f"cannot load a tokenizer from {str(tokenizer)!r}: {reason}")):
+        return AutoTokenizer.from_pretrained(str(tokenizer), trust_remote_code=False)
 
 
 def refuse_unfitting(tokenizer: Any, n_tokens: int) -> None:

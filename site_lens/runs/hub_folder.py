@@ -116,15 +116,11 @@ def _to_upload(folder: Path) -> list[str]:
         Evaluations.load(folder / "evaluations")
     if not (folder / CARD).is_file():
         raise StorageError(f"{folder} has no {CARD}; write it with save_for_hub")
-    records = [
-        path for part in ("fits", "evaluations") for one in manifests(folder / part) for path in record_paths(one)
-    ]
+    saved = [manifest for part in ("fits", "evaluations") for manifest in manifests(folder / part)]
+    records = [path for manifest in saved for path in record_paths(manifest)]
     files = sorted([folder / CARD, *records, *([folder / RESULTS] if (folder / RESULTS).exists() else [])])
-    for path in files:
-        if path.is_symlink():
-            raise StorageError(
-                f"{path} is a link, and what it leads to may be none of the hub's business; copy the file"
-            )
+    if links := [path for path in files if path.is_symlink()]:
+        raise StorageError(f"{links[0]} is a link, whose target may not belong on the hub; copy the file")
     return [escape(str(path.relative_to(folder))) for path in files]
 
 
@@ -146,14 +142,14 @@ def from_hub(source: str | Path, *, revision: str | None = None) -> SiteFits:
         from huggingface_hub import snapshot_download
 
         with _hub_errors(str(source)):
-            found = snapshot_download(
+            snapshot = snapshot_download(
                 str(source),
                 revision=revision,
                 allow_patterns=DOWNLOADED,
                 library_name="site_lens",
                 library_version=__version__,
             )
-        folder = Path(str(found))
+        folder = Path(str(snapshot))
     return SiteFits.load(whole(folder) / "fits")
 
 
@@ -192,7 +188,7 @@ def _card(
     from huggingface_hub import ModelCard, ModelCardData
 
     measured = Evaluations([]) if evaluations is None else evaluations
-    prompted = dict.fromkeys([PROMPTED, *(one.reference for one in measured.values())])
+    prompted = dict.fromkeys([PROMPTED, *(evaluation.reference for evaluation in measured.values())])
     methods = [name for name in (*prompted, *FITTED) if name in measured.methods]
     prompts = {fit.template.instruction + fit.template.query_text("...") for fit in fits.values()}
     fences = [len(run) for prompt in prompts for run in re.findall("~+", prompt)]
@@ -236,15 +232,9 @@ def _row(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], fits: 
     for method in methods:
         # Prompting has no seed, and files of site_lens 0.1 do not tell the lowest.
         seeds = (fit.seed, None) if is_lowest or method not in FITTED else (fit.seed,)
-        shares = (
-            [
-                evaluation.accuracy(name)
-                for name, one in zip(evaluation.methods, evaluation.evaluated, strict=True)
-                if one.name == method and one.seed in seeds
-            ]
-            if evaluation
-            else []
-        )
+        names = zip(evaluation.methods, evaluation.evaluated, strict=True) if evaluation else ()
+        matching = [name for name, way in names if way.name == method and way.seed in seeds]
+        shares = [evaluation.accuracy(name) for name in matching] if evaluation else []
         cells.append(" ".join(f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})" for share in shares))
     return [_cell(cell) for cell in cells]
 

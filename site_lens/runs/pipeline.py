@@ -1,4 +1,4 @@
-"""The whole way: embeddings, fits and their controls, evaluation; saved as it goes."""
+"""Pipeline of a study: embeddings, fits and their controls, evaluation; saved as it goes."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -169,17 +169,17 @@ def _fit_group(
     for config in configs:
         jobs += embedded_jobs(model, tasks, config, template=template, progress=progress)
     variants = {"site": jobs} | {name: _control(name, jobs, len(tasks)) for name in controls}
-    found = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
-    return Run(found["site"], {name: found[name] for name in controls})
+    fits = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
+    return Run(fits["site"], {name: fits[name] for name in controls})
 
 
 def _sampled(model: LensModel, tasks: Sequence[Task], fits: SiteFits, n_heads: int) -> AttentionSamples:
-    found = []
+    samples = []
     for task in tasks:
-        fit = min(fits.of(task.name), key=lambda one: one.seed)
+        fit = min(fits.of(task.name), key=lambda fit: fit.seed)
         heads = sorted(fit.gates.top(min(n_heads, len(model.grid))), key=lambda head: -fit.gates[head])
-        found.append(sample_attention(model, task, heads, template=fit.template, seed=fit.seed))
-    return AttentionSamples(found)
+        samples.append(sample_attention(model, task, heads, template=fit.template, seed=fit.seed))
+    return AttentionSamples(samples)
 
 
 def _control(name: str, jobs: Sequence[SiteJob], n_tasks: int) -> list[SiteJob]:

@@ -11,15 +11,16 @@ runs/demo/written.sha256: what was written there, by which it is known what may 
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.heads.scores import ScoresByTask
 from site_lens.methods.evaluation import Evaluations
 from site_lens.records.base import Record
-from site_lens.records.collections import file_name, manifests
+from site_lens.records.collections import RecordSet, file_name, manifests
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.limited_io import is_folder
 from site_lens.records.outputs import named, write_list
@@ -29,6 +30,8 @@ from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.type_checks import checked_methods
 from site_lens.runs.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
 from site_lens.site.fit import SiteFits
+
+R = TypeVar("R", bound=Record)
 
 
 @checked_methods
@@ -55,20 +58,13 @@ class Run:
     @classmethod
     def join(cls, parts: Sequence["Run"]) -> "Run":
         """Put runs of different tasks together."""
-        names = dict.fromkeys(name for part in parts for name in part.controls)
-        measured = [e for part in parts if part.evaluations is not None for e in part.evaluations.values()]
+        evaluations = [e for part in parts for e in (part.evaluations or {}).values()]
         return cls(
             fits=SiteFits([fit for part in parts for fit in part.fits.values()]),
-            controls={
-                n: SiteFits([fit for part in parts if n in part.controls for fit in part.controls[n].values()])
-                for n in names
-            },
-            evaluations=Evaluations(measured) if measured else None,
+            controls={n: SiteFits(fits) for n, fits in _by_name(part.controls for part in parts).items()},
+            evaluations=Evaluations(evaluations) if evaluations else None,
             attention=AttentionSamples([sample for part in parts for sample in part.attention.values()]),
-            scores={
-                n: ScoresByTask([one for part in parts if n in part.scores for one in part.scores[n].values()])
-                for n in dict.fromkeys(name for part in parts for name in part.scores)
-            },
+            scores={n: ScoresByTask(scores) for n, scores in _by_name(part.scores for part in parts).items()},
             studies={name: study for part in parts for name, study in part.studies.items()},
         )
 
@@ -81,16 +77,15 @@ class Run:
         """
         folder = whole(Path(folder))
         if not is_folder(folder / "fits"):
-            advice = did_you_mean_path(folder, lambda one: (one / "fits").is_dir()) + "make one with: site-lens fit"
+            advice = did_you_mean_path(folder, lambda near: (near / "fits").is_dir()) + "make one with: site-lens fit"
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); {advice}")
-        controls, measured = sorted((folder / "controls").glob("*")), folder / "evaluations"
-        sampled, scored = folder / "attention", sorted((folder / "scores").glob("*"))
+        evaluations, attention = folder / "evaluations", folder / "attention"
         return cls(
             fits=SiteFits.load(folder / "fits"),
-            controls={part.name: SiteFits.load(part) for part in controls if manifests(part)},
-            evaluations=Evaluations.load(measured) if manifests(measured) else None,
-            attention=AttentionSamples.load(sampled) if manifests(sampled) else AttentionSamples([]),
-            scores={part.name: ScoresByTask.load(part) for part in scored if manifests(part)},
+            controls={part.name: SiteFits.load(part) for part in _folders(folder / "controls")},
+            evaluations=Evaluations.load(evaluations) if manifests(evaluations) else None,
+            attention=AttentionSamples.load(attention) if manifests(attention) else AttentionSamples([]),
+            scores={part.name: ScoresByTask.load(part) for part in _folders(folder / "scores")},
             studies={path.stem: load(path) for path in sorted(manifests(folder / "studies"))},
         )
 
@@ -157,6 +152,20 @@ class Run:
             check_run_folder(folder)
             save(study, Path(folder) / "studies" / name)
         return run
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders of records in a folder, in order of their names."""
+    return [part for part in sorted(folder.glob("*")) if manifests(part)]
+
+
+def _by_name(parts: Iterable[Mapping[str, RecordSet[R]]]) -> dict[str, list[R]]:
+    """Collect the records of collections of the same name."""
+    records: dict[str, list[R]] = {}
+    for collections in parts:
+        for name, collection in collections.items():
+            records.setdefault(name, []).extend(collection.values())
+    return records
 
 
 def _check_folder(kind: str, name: str) -> None:

@@ -63,15 +63,15 @@ def read_mark(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     try:
-        said = parse_json(content)
+        mark = parse_json(content)
     except ValueError:
         return {"key": content}
-    return said if isinstance(said, dict) else {"key": content}
+    return mark if isinstance(mark, dict) else {"key": content}
 
 
-def write_mark(path: Path, key: str, **said: Any) -> None:
+def write_mark(path: Path, key: str, **details: Any) -> None:
     """Write a mark, over another mark only."""
-    write_output({path: json.dumps({"key": key, **said}).encode()}, _is_mark)
+    write_output({path: json.dumps({"key": key, **details}).encode()}, _is_mark)
 
 
 def _is_mark(path: Path) -> bool:
@@ -127,7 +127,7 @@ def settle(folder: Path) -> None:
     waiting = folder / SAVED
     if not has_list(waiting):
         return
-    new = {name: found for name, found in listed(waiting).items() if name.split("/")[0] in (*PARTS, *PRODUCTS)}
+    new = {name: digests for name, digests in listed(waiting).items() if name.split("/")[0] in (*PARTS, *PRODUCTS)}
     old = _written(folder)
     try:
         write_list(folder, {name: old.get(name, set()) | new.get(name, set()) for name in old | new})

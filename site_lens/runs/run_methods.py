@@ -145,30 +145,30 @@ def _evaluations(
     folder: str | Path | None,
     progress: bool | None,
 ) -> Evaluations:
-    found: list[Evaluation] = []
+    evaluations: list[Evaluation] = []
     with progress_bar(len(context.tasks), "methods", unit="task", progress=progress) as bar:
         for name, task in context.tasks.items():
             fitted_methods, left_out = _fitted(context, methods, name)
             measured = evaluate_methods(context.model, task, fitted_methods, settings)
-            found.append(measured.replace(notes=(*measured.notes, *left_out)))
+            evaluations.append(measured.replace(notes=(*measured.notes, *left_out)))
             if folder is not None:
-                Evaluations(found[-1:]).save(Path(folder) / "evaluations")
+                Evaluations(evaluations[-1:]).save(Path(folder) / "evaluations")
             bar.update()
-    return Evaluations(found)
+    return Evaluations(evaluations)
 
 
 def _fitted(context: ComparisonContext, methods: Sequence[str], task: str) -> tuple[list[Method], list[str]]:
     """Fit methods for a task; say which were left out, and why."""
-    found, left_out = [], []
+    made, left_out = [], []
     for method in methods:
         try:
-            found.append(fit_method(context, method, task))
+            made.append(fit_method(context, method, task))
         except LEFT_OUT as error:
             left_out.append(f"{method} was left out: {error}")
             _warn(f"{task}: {left_out[-1]}")
-    if not found:
+    if not made:
         raise FitError(f"no method of task {task!r} could be made: {'; '.join(left_out)}")
-    return found, left_out
+    return made, left_out
 
 
 def _warn(what: str) -> None:

@@ -1,4 +1,4 @@
-"""Knock-out: what a few-shot prompt loses when one head is taken away."""
+"""Ablation: the log-probability that a few-shot prompt loses when one head is replaced."""
 
 from collections.abc import Callable
 
@@ -45,26 +45,26 @@ def knock_out(
     prompt needs the head. `config.knock_out_at` says whether z is replaced at the last token or at every token.
     """
     grid, everywhere = context.model.grid, context.config.knock_out_at == "all"
-    found = {}
+    scores = {}
     for task in context.tasks:
-        held = context.probes(task)
-        clean = held.under([]).log_prob
-        put = value(task)
+        queries = context.probes(task)
+        clean = queries.under([]).log_prob
+        replacement = value(task)
         if everywhere:
-            lost = torch.stack([clean[0] - _without(context, held.asked, head, put) for head in grid])
+            lost = torch.stack([clean[0] - _without(context, queries.queries, head, replacement) for head in grid])
         else:
-            lost = clean - held.answers(one_head_each(grid), put[None]).log_prob
-        found[task] = HeadScores(
+            lost = clean - queries.answers(one_head_each(grid), replacement[None]).log_prob
+        scores[task] = HeadScores(
             grid=grid,
             values=on_grid(grid, lost.mean(1)),
             selector=name,
             meaning=f"nats that the answer loses when the head's output at {context.config.knock_out_at} prompt token"
             f"{'s' if everywhere else ''} is replaced by {what}; positive: the prompt needs the head",
             task=task,
-            n_forwards=len(held) * (len(grid) + 1) + (context.config.n_prompts if name == "mean_ablation" else 0),
+            n_forwards=len(queries) * (len(grid) + 1) + (context.config.n_prompts if name == "mean_ablation" else 0),
             n_labelled=context.labelled(*(["embedding"] if name == "mean_ablation" else []), "probes", task=task),
         )
-    return found
+    return scores
 
 
 def _zeros(context: ComparisonContext) -> Float[Tensor, "layer head d_head"]:
@@ -78,18 +78,18 @@ def uninformed_mean(context: ComparisonContext, task: str) -> Float[Tensor, "lay
 
 @torch.no_grad()
 def _without(
-    context: ComparisonContext, asked: Queries, head: Head, put: Float[Tensor, "layer head d_head"]
+    context: ComparisonContext, queries: Queries, head: Head, replacement: Float[Tensor, "layer head d_head"]
 ) -> Float[Tensor, " prompt"]:
     """Return the log-probability of every answer with one head replaced at every token: whole prompts, no prefix."""
 
     def replaced(z: Float[Tensor, "row pos head d_head"]) -> Tensor:
         changed = z.clone()
-        changed[:, :, head.head] = put[head.layer, head.head].to(z.device)
+        changed[:, :, head.head] = replacement[head.layer, head.head].to(z.device)
         return changed
 
-    found = torch.zeros(len(asked), device=context.model.device)
-    for group, batch in prompt_batches(context.model, asked.ids):
-        part = asked.only(group)
+    log_prob = torch.zeros(len(queries), device=context.model.device)
+    for group, batch in prompt_batches(context.model, queries.ids):
+        part = queries.only(group)
         logits = context.model.forward(batch, [Edit(head.layer, replaced, column=None)])
-        found[group] = logits.log_softmax(-1).gather(1, part.targets(logits.device)[:, None])[:, 0]
-    return found
+        log_prob[group] = logits.log_softmax(-1).gather(1, part.targets(logits.device)[:, None])[:, 0]
+    return log_prob

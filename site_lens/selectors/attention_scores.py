@@ -1,4 +1,4 @@
-"""What heads attend to on repeated random tokens: induction, previous-token and duplicate-token scores."""
+"""Attention scores on repeated random tokens: induction, previous-token and duplicate-token."""
 
 import numpy as np
 import torch

@@ -19,21 +19,21 @@ def attribution_patching(context: ComparisonContext) -> dict[str, HeadScores]:
     Reference: Nanda 2023 (attribution patching); Kramar et al., arXiv 2403.00745, eq. 4.
     """
     grid = context.model.grid
-    found = {}
+    scores = {}
     for task, embedding in mean_outputs(context):
-        held = context.probes(task, shuffled=True)
-        z, gradient = held.gradients(torch.exp)
-        found[task] = HeadScores(
+        queries = context.probes(task, shuffled=True)
+        z, gradient = queries.gradients(torch.exp)
+        scores[task] = HeadScores(
             grid=grid,
             values=((embedding - z) * gradient).sum(-1).mean(0).cpu().numpy(),
             selector="attribution_patching",
             meaning="first-order estimate of the indirect effect, a change of the answer's probability; positive: the "
             "head carries the task",
             task=task,
-            n_forwards=mean_prompts(context) + 2 * len(held),
+            n_forwards=mean_prompts(context) + 2 * len(queries),
             n_labelled=context.labelled("effects", "probes", task=task),
         )
-    return found
+    return scores
 
 
 @once
@@ -47,21 +47,21 @@ def gradient_importance(context: ComparisonContext) -> dict[str, HeadScores]:
     every token.
     """
     grid = context.model.grid
-    found = {}
+    scores = {}
     for task in context.tasks:
-        held = context.probes(task)
-        z, gradient = held.gradients(torch.neg)
+        queries = context.probes(task)
+        z, gradient = queries.gradients(torch.neg)
         raw = (z * gradient).sum(-1).abs().mean(0)
-        found[task] = HeadScores(
+        scores[task] = HeadScores(
             grid=grid,
             values=_normalised(raw).cpu().numpy(),
             selector="gradient_importance",
             meaning="size of the loss's slope in a gate on the head, as a share of its layer; without sign",
             task=task,
-            n_forwards=2 * len(held),
+            n_forwards=2 * len(queries),
             n_labelled=context.labelled("probes", task=task),
         )
-    return found
+    return scores
 
 
 def _normalised(raw: Float[Tensor, "layer head"]) -> Float[Tensor, "layer head"]:

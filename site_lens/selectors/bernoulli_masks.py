@@ -71,18 +71,18 @@ def bernoulli_masks(context: ComparisonContext) -> dict[str, HeadScores]:
     return {
         name: HeadScores(
             grid=grid,
-            values=found.probabilities.cpu().numpy() * grid.mask,
+            values=learned.probabilities.cpu().numpy() * grid.mask,
             selector="bernoulli_masks",
             meaning="probability with which the learned masks put the task embedding in the head's place; high: masks "
             "that hold the head lower the loss",
             task=name,
             n_forwards=n_prompts
             + len(config.rate_factors) * (n_masks + n_evaluated * N_CANDIDATES * len(context.valid_rows(name))),
-            n_labelled=len(found.rows | set(mask_embeddings(context)[name].labelled_rows))
+            n_labelled=len(learned.rows | set(mask_embeddings(context)[name].labelled_rows))
             + context.labelled("valid", task=name),
-            notes=found.notes,
+            notes=learned.notes,
         )
-        for name, found in _learned(context).items()
+        for name, learned in _learned(context).items()
     }
 
 
@@ -101,24 +101,24 @@ def best_masks(context: ComparisonContext) -> dict[str, HeadSet]:
 
     Which rows these are does not depend on the masks; `mask_labelled` counts them.
     """
-    grid, found = context.model.grid, {}
+    grid, best = context.model.grid, {}
     for name, learned in _learned(context).items():
         rows = judged_rows(context, name)
         train = context.tasks[name].train
-        held = CachedQueries(context.model, zero_shot_prompts([train[i] for i in rows], context.config.template))
+        queries = CachedQueries(context.model, zero_shot_prompts([train[i] for i in rows], context.config.template))
         stream = seed_stream(context.config.seed, context.tasks[name].digest, "candidate masks")
         masks = _masks_of(learned.probabilities.cpu(), torch.tensor(stream.random((N_CANDIDATES, *grid.shape)))).numpy()
         masks &= grid.mask
-        answers = held.answers(torch.tensor(masks, dtype=torch.float32), _mask_mean(context, name))
-        found[name] = HeadSet.from_mask(grid, masks[int(answers.log_prob.mean(1).argmax())])
-    return found
+        answers = queries.answers(torch.tensor(masks, dtype=torch.float32), _mask_mean(context, name))
+        best[name] = HeadSet.from_mask(grid, masks[int(answers.log_prob.mean(1).argmax())])
+    return best
 
 
 def judged_rows(context: ComparisonContext, task: str) -> list[int]:
     """Draw the rows of train on which the masks of a task are compared."""
-    one = context.tasks[task]
-    stream = seed_stream(context.config.seed, one.digest, "judged masks")
-    return sorted(stream.choice(len(one.train), min(N_JUDGED, len(one.train)), replace=False).tolist())
+    of_task = context.tasks[task]
+    stream = seed_stream(context.config.seed, of_task.digest, "judged masks")
+    return sorted(stream.choice(len(of_task.train), min(N_JUDGED, len(of_task.train)), replace=False).tolist())
 
 
 def mask_labelled(context: ComparisonContext, task: str) -> int:
@@ -137,23 +137,25 @@ def mask_notes(context: ComparisonContext, task: str) -> tuple[str, ...]:
 def _learned(context: ComparisonContext) -> dict[str, _Learned]:
     """Run REINFORCE for all tasks and learning rates side by side, and choose on valid."""
     config = context.config
-    asked = _Queries(context)
+    queries = _Queries(context)
     streams = [seed_stream(config.seed, task.digest, "masks") for task in context.tasks.values()]
     mask = torch.tensor(context.model.grid.mask)
     rates = config.rates(config.mask_lr)
-    found: dict[str, dict[float, list[Checkpoint[Tensor]]]] = {name: {lr: [] for lr in rates} for name in context.tasks}
+    checkpoints: dict[str, dict[float, list[Checkpoint[Tensor]]]] = {
+        name: {lr: [] for lr in rates} for name in context.tasks
+    }
     with progress_bar(config.mask_steps, "learning masks", unit="step", progress=context.progress) as bar:
 
         def losses(step: int, masks: Bool[Tensor, "task sample layer head"]) -> Float[Tensor, "task sample"]:
             bar.update()
-            return asked.losses(step, masks)
+            return queries.losses(step, masks)
 
         for step, reached in learn_probabilities(losses, streams, mask, config):
-            for (name, runs), of_rates in zip(found.items(), reached, strict=True):
+            for (name, runs), of_rates in zip(checkpoints.items(), reached, strict=True):
                 for lr, p, loss in zip(rates, of_rates, valid_losses(context, name, of_rates), strict=True):
                     runs[lr].append(Checkpoint(step, loss, p))
     learned = {}
-    for (name, runs), rows in zip(found.items(), asked.rows.T.tolist(), strict=True):
+    for (name, runs), rows in zip(checkpoints.items(), queries.rows.T.tolist(), strict=True):
         chosen = choose_checkpoint(f"masks of {name!r}", runs, n_steps=config.mask_steps)
         learned[name] = _Learned(chosen.state, frozenset(rows), chosen.notes)
     return learned
@@ -169,10 +171,10 @@ def valid_losses(context: ComparisonContext, task: str, probabilities: Float[Ten
     uniform = torch.tensor(stream.random((N_CANDIDATES, *grid.shape)))
     masks = _masks_of(probabilities[:, None], uniform) & torch.tensor(grid.mask)
     prompts = zero_shot_prompts(context.valid_rows(task), context.config.template)
-    held = CachedQueries(context.model, prompts, budget_bytes=context.budget_bytes)
-    answers = held.answers(masks.flatten(0, 1).float(), _mask_mean(context, task))
-    found: list[float] = (-answers.log_prob.view(len(probabilities), -1).mean(1)).tolist()
-    return found
+    queries = CachedQueries(context.model, prompts, budget_bytes=context.budget_bytes)
+    answers = queries.answers(masks.flatten(0, 1).float(), _mask_mean(context, task))
+    losses: list[float] = (-answers.log_prob.view(len(probabilities), -1).mean(1)).tolist()
+    return losses
 
 
 def learn_probabilities(
@@ -195,7 +197,7 @@ def learn_probabilities(
     """
     rates = config.rates(config.mask_lr)
     logits = [torch.full((len(streams), *mask.shape), FIRST_LOGIT) for _ in rates]
-    adam = torch.optim.Adam([{"params": [own], "lr": lr} for own, lr in zip(logits, rates, strict=True)])
+    adam = torch.optim.Adam([{"params": [logit], "lr": lr} for logit, lr in zip(logits, rates, strict=True)])
     shape = (config.masks_per_step, *mask.shape)
     for step in range(config.mask_steps + 1):
         p = torch.sigmoid(torch.stack(logits, 1))
@@ -205,12 +207,12 @@ def learn_probabilities(
             return
         uniform = torch.tensor(np.stack([stream.random(shape, dtype=np.float32) for stream in streams]))
         masks = _masks_of(p[:, :, None], uniform[:, None]) & mask
-        found = losses(step, masks.flatten(1, 2)).cpu()
-        if not bool(found.isfinite().all()):
+        by_mask = losses(step, masks.flatten(1, 2)).cpu()
+        if not bool(by_mask.isfinite().all()):
             raise FitError(f"the loss of a mask was not finite after {step} steps; use dtype='float32'")
-        for i, own in enumerate(logits):
-            of_rate = found.view(masks.shape[:3])[:, i]
-            own.grad = reinforce(own.flatten(1), masks[:, i].flatten(2), of_rate).view_as(own)
+        for i, logit in enumerate(logits):
+            of_rate = by_mask.view(masks.shape[:3])[:, i]
+            logit.grad = reinforce(logit.flatten(1), masks[:, i].flatten(2), of_rate).view_as(logit)
         adam.step()
 
 
@@ -251,7 +253,7 @@ class _Queries:
         prompts = [zero_shot_prompts(task.train, config.template) for task in tasks]
         firsts = np.cumsum([0] + [len(task.train) for task in tasks])[:-1]
         used, places = np.unique(self.rows + firsts, return_inverse=True)
-        every = [prompt for own in prompts for prompt in own]
+        every = [prompt for of_task in prompts for prompt in of_task]
         self._asked = Queries.of(context.model, [every[i] for i in used])
         self._tail, self._targets = self._asked.tail(context.model.device), self._asked.targets(context.model.device)
         # (step row): tasks one after the other, each with its masks of all learning rates.
@@ -267,7 +269,7 @@ class _Queries:
         device = self._model.device
         gates = masks.flatten(0, 1).to(device, torch.float32)
         owners = torch.arange(self._n_tasks, device=device).repeat_interleave(masks.shape[1])
-        found = torch.zeros(len(gates), device=device)
+        losses = torch.zeros(len(gates), device=device)
         for places, prefix in self._schedule.take(step):
             rows = torch.tensor(places, device=device)
             questions = torch.tensor(self._questions[step][places], device=device)
@@ -275,8 +277,8 @@ class _Queries:
                 gates[rows], self._embeddings, owners[rows], heads_per_layer=self._model.grid.heads_per_layer
             )
             logits = self._model.decode(prefix, self._tail[questions], edits)[0][:, -1]
-            found[rows] = F.cross_entropy(logits, self._targets[questions], reduction="none")
-        return found.view(masks.shape[:2])
+            losses[rows] = F.cross_entropy(logits, self._targets[questions], reduction="none")
+        return losses.view(masks.shape[:2])
 
 
 def _drawn_rows(task: Task, config: ComparisonConfig) -> Indices:

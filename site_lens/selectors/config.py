@@ -1,4 +1,4 @@
-"""The numbers of every way to find heads and to inject a task, in one place; defaults are those of the sources."""
+"""Settings of every selector and method, in one place; defaults are those of the sources."""
 
 from typing import Annotated, Literal
 
@@ -57,7 +57,7 @@ class ComparisonConfig(Frozen):
     """Heads summed up in a function vector (10: Todd et al. 2024, for GPT-J); all of a smaller model."""
     vector_heads: Literal["own", "universal"] = "own"
     """Which heads these are: those of highest indirect effect on the task itself (what the code of Todd et al. 2024
-    does unless told otherwise), or on the mean over all tasks of the workbench (their paper's)."""
+    does unless told otherwise), or on the mean over all tasks of the context (their paper's)."""
     vector_bias: bool = True
     """Add the bias of a layer's output projection once a head, where it has one (as their code does)."""
     effect_prompts: int | None = Field(100, ge=1)

@@ -1,4 +1,4 @@
-"""A model and some tasks under comparison, and what several methods need of them, made once."""
+"""Comparison context: a model, its tasks and settings, and the one cache of what several methods need."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
-from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.site.fit import SiteFits
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import (
@@ -54,7 +54,7 @@ class Stopwatch:
 
 
 class ComparisonContext:
-    """What every selector and every baseline is handed: the model, the tasks, and the settings.
+    """Comparison context: the model, the tasks and the settings that every selector and method is given.
 
     Mean outputs, fits and scores that several of them need are made when the first one asks, and kept.
 
@@ -96,8 +96,8 @@ class ComparisonContext:
                 self._running[-1].inside += watch.elapsed
         for outer in self._running:
             outer.needed |= {key} | self._parts[key]
-        found: T = self._made[key]
-        return found
+        value: T = self._made[key]
+        return value
 
     @contextmanager
     def stopwatch(self) -> "Iterator[Stopwatch]":
@@ -133,15 +133,14 @@ class ComparisonContext:
     def fits(self, **changes: Any) -> SiteFits:
         """Return a SITE fit of every task with some settings changed, such as `embedding="zero"`."""
         config = self.config.site_config(**changes)
-        return self.once((ComparisonContext.fits, config.digest), lambda: self._fitted(config))
 
-    def _fitted(self, config: SiteConfig) -> SiteFits:
-        embeddings = self.embeddings(config.n_prompts)
-        jobs = [SiteJob(task, config, embeddings[name]) for name, task in self.tasks.items()]
-        found = fit_variants(
-            self.model, {"fits": jobs}, budget_bytes=self.budget_bytes, throw=False, progress=self.progress
-        )
-        return found["fits"]
+        def fit() -> SiteFits:
+            embeddings = self.embeddings(config.n_prompts)
+            jobs = {"fits": [SiteJob(task, config, embeddings[name]) for name, task in self.tasks.items()]}
+            options: dict[str, Any] = {"budget_bytes": self.budget_bytes, "progress": self.progress}
+            return fit_variants(self.model, jobs, throw=False, **options)["fits"]
+
+        return self.once((ComparisonContext.fits, config.digest), fit)
 
     def embedding_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
         """Draw the prompts that a task's embedding is made of, or the same ones with their labels shuffled."""
@@ -167,31 +166,21 @@ class ComparisonContext:
 
     def probe_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
         """Draw the few-shot prompts on which causal selectors measure a task, the same for all of them."""
-        one, config = self.tasks[task], self.config
-        stream = seed_stream(config.seed, one.digest, "probes")
+        of_task, config = self.tasks[task], self.config
+        stream, n_shots = seed_stream(config.seed, of_task.digest, "probes"), config.n_shots
         if config.probe_queries == "train":
             return embedding_prompts(
-                one,
-                config.template,
-                n_prompts=config.n_probes,
-                n_shots=config.n_shots,
-                stream=stream,
-                shuffled=shuffled,
+                of_task, config.template, n_prompts=config.n_probes, n_shots=n_shots, stream=stream, shuffled=shuffled
             )
-        rows = sample_rows(one.valid, config.n_valid)
-        asked = [rows[i] for i in stream.integers(len(rows), size=config.n_probes)]
-        drawn = few_shot_prompts(
-            one,
-            [one.valid[i] for i in asked],
-            config.template,
-            n_shots=config.n_shots,
-            stream=stream,
-            shuffle=seed_stream(config.seed, one.digest, "shuffled probes") if shuffled else None,
-        )
-        return replace(drawn, queried_rows=frozenset(asked))
+        sample = sample_rows(of_task.valid, config.n_valid)
+        rows = [sample[i] for i in stream.integers(len(sample), size=config.n_probes)]
+        queries = [of_task.valid[row] for row in rows]
+        shuffle = seed_stream(config.seed, of_task.digest, "shuffled probes") if shuffled else None
+        prompts = few_shot_prompts(of_task, queries, config.template, n_shots=n_shots, stream=stream, shuffle=shuffle)
+        return replace(prompts, queried_rows=frozenset(rows))
 
     def probes(self, task: str, *, shuffled: bool = False) -> CachedQueries:
-        """Hold these prompts ready to be asked."""
+        """Return these prompts as queries with cached prefixes."""
         drawn = self.probe_set(task, shuffled=shuffled)
         return CachedQueries(self.model, drawn.prompts, budget_bytes=self.budget_bytes)
 
@@ -222,10 +211,10 @@ class ComparisonContext:
 
 
 def once(make: Callable[[ComparisonContext], T]) -> Callable[[ComparisonContext], T]:
-    """Let a function of a workbench run once on each; what it made is kept under the function itself, not its name."""
+    """Let a function of a context run once on each; what it made is kept under the function itself, not its name."""
 
     @wraps(make)
-    def found(context: ComparisonContext) -> T:
+    def made_once(context: ComparisonContext) -> T:
         return context.once((make,), lambda: make(context))
 
-    return found
+    return made_once

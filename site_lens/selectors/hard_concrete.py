@@ -23,20 +23,20 @@ def hard_concrete(context: ComparisonContext) -> dict[str, HeadScores]:
     checkpoint.
     """
     config = context.config
-    law = HardConcrete(config.l0_density)
-    found = learn_gates(context, law, name="hard_concrete", n_steps=config.l0_steps, lr=config.l0_lr)
+    parametrization = HardConcrete(config.l0_density)
+    learned = learn_gates(context, parametrization, name="hard_concrete", n_steps=config.l0_steps, lr=config.l0_lr)
     grid = context.model.grid
     return {
         name: HeadScores(
             grid=grid,
-            values=law.open_probability(one.raw).numpy() * grid.mask,
+            values=parametrization.open_probability(gates.raw).numpy() * grid.mask,
             selector="hard_concrete",
-            meaning=f"probability that the head's gate is open when {law.density:.0%} of the gates are expected to be; "
-            "high: the task embedding is wanted at this head",
+            meaning=f"probability that the head's gate is open when {config.l0_density:.0%} of the gates are expected "
+            "to be; high: the task embedding is wanted at this head",
             task=name,
-            n_forwards=one.n_forwards,
-            n_labelled=one.n_labelled,
-            notes=one.notes,
+            n_forwards=gates.n_forwards,
+            n_labelled=gates.n_labelled,
+            notes=gates.notes,
         )
-        for name, one in found.items()
+        for name, gates in learned.items()
     }

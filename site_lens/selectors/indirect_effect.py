@@ -27,22 +27,22 @@ def indirect_effect(context: ComparisonContext) -> dict[str, HeadScores]:
     and the means' prompts ask rows of train, whose answers nobody looks at.
     """
     grid = context.model.grid
-    found = {}
+    scores = {}
     for task, embedding in mean_outputs(context):
-        held = context.probes(task, shuffled=True)
-        clean = held.under([]).log_prob.exp()
-        patched = held.answers(one_head_each(grid), embedding[None]).log_prob.exp()
-        found[task] = HeadScores(
+        queries = context.probes(task, shuffled=True)
+        clean = queries.under([]).log_prob.exp()
+        patched = queries.answers(one_head_each(grid), embedding[None]).log_prob.exp()
+        scores[task] = HeadScores(
             grid=grid,
             values=on_grid(grid, (patched - clean).mean(1)),
             selector="indirect_effect",
             meaning="mean change of the answer's probability when the head's mean output is put into a prompt with "
             "shuffled labels; positive: the head carries the task",
             task=task,
-            n_forwards=mean_prompts(context) + len(held) * (len(grid) + 1),
+            n_forwards=mean_prompts(context) + len(queries) * (len(grid) + 1),
             n_labelled=context.labelled("effects", "probes", task=task),
         )
-    return found
+    return scores
 
 
 def mean_outputs(context: ComparisonContext) -> Iterator[tuple[str, Float[Tensor, "layer head d_head"]]]:

@@ -1,6 +1,6 @@
-"""Gates of any law, fitted for every task of a workbench in one loop: what the selectors besides SITE are made of."""
+"""Gates of any parametrization, fitted for every task of a context side by side: the trained selectors besides SITE."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from site_lens.records.base import Float32
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.validation import Checkpoint, choose_checkpoint
 from site_lens.site.gate_parametrization import GateParametrization
-from site_lens.site.optimizer import AlphaMapRun, SiteLoop
+from site_lens.site.optimizer import AlphaMapRun, JointOptimizer
 from site_lens.site.plan import SiteJob, make_plan
 
 
@@ -22,7 +22,7 @@ class LearnedGates:
     """What was fitted for one task, at the checkpoint and learning rate of lowest loss on valid."""
 
     gates: Float32
-    """(layer head): the settled gates of the law."""
+    """(layer head): the deterministic gates."""
     raw: Float[Tensor, "layer head"]
     """The parameter."""
     n_forwards: int
@@ -34,7 +34,7 @@ class LearnedGates:
 
 def learn_gates(
     context: ComparisonContext,
-    law: GateParametrization,
+    parametrization: GateParametrization,
     *,
     name: str,
     n_steps: int,
@@ -45,11 +45,11 @@ def learn_gates(
     """Fit a gate for every head of every task, with SITE's loss, queries and choice of the checkpoint.
 
     All tasks and all learning rates to try are fitted side by side; the rates of a task see the same queries. The
-    checkpoint of lowest loss on valid is kept, to which a law that costs something adds what it costs at the end.
+    checkpoint of lowest loss on valid is kept, to which a parametrization with a penalty adds its final penalty.
 
     Args:
         context: Model, tasks and settings.
-        law: How the parameter becomes a gate.
+        parametrization: How the parameter becomes a gate.
         name: What the notes call it.
         n_steps: Steps.
         lr: The learning rate that those to try are multiples of.
@@ -70,34 +70,41 @@ def learn_gates(
         for task in context.tasks.values()
         for rate in rates
     ]
-    plan = make_plan(context.model, jobs)
-    loop = SiteLoop(context.model, plan, budget_bytes=context.budget_bytes, law=law)
-    runs = iter(loop.run(progress=context.progress))
-    return {task: _learned(context, law, name, task, {rate: next(runs) for rate in rates}) for task in context.tasks}
-
-
-def _learned(
-    context: ComparisonContext, law: GateParametrization, name: str, task: str, runs: Mapping[float, AlphaMapRun]
-) -> LearnedGates:
-    """Choose among the runs of one task."""
-    unit = next(iter(runs.values())).unit
-    mask = torch.tensor(context.model.grid.mask)
-    found = {lr: _checkpoints(law, run, mask) for lr, run in runs.items()}
-    chosen = choose_checkpoint(f"{name} of {task!r}", found, n_steps=unit.config.n_steps)
-    gates, raw = chosen.state
-    n_valid = len(unit.valid_questions)
-    n_asked = sum(2 * run.unit.train_rows.size + len(run.eval_steps) * n_valid for run in runs.values())
-    rows = set(unit.train_rows.flat) | set(context.embeddings()[task].labelled_rows)
-    return LearnedGates(gates, torch.tensor(raw), context.config.n_prompts + n_asked, len(rows) + n_valid, chosen.notes)
+    optimizer = JointOptimizer(
+        context.model, make_plan(context.model, jobs), budget_bytes=context.budget_bytes, gates=parametrization
+    )
+    runs = iter(optimizer.run(progress=context.progress))
+    learned = {}
+    for task in context.tasks:
+        by_rate = {rate: next(runs) for rate in rates}
+        checkpoints = {
+            rate: _checkpoints(parametrization, run, torch.tensor(context.model.grid.mask))
+            for rate, run in by_rate.items()
+        }
+        chosen = choose_checkpoint(f"{name} of {task!r}", checkpoints, n_steps=n_steps)
+        alpha_map = by_rate[rates[0]].alpha_map
+        n_valid = len(alpha_map.valid_questions)
+        n_trained = sum(2 * run.alpha_map.train_rows.size for run in by_rate.values())
+        n_evaluated = sum(len(run.eval_steps) * n_valid for run in by_rate.values())
+        rows = set(alpha_map.train_rows.flat) | set(embeddings[task].labelled_rows)
+        gates, raw = chosen.state
+        learned[task] = LearnedGates(
+            gates,
+            torch.tensor(raw),
+            n_forwards=context.config.n_prompts + n_trained + n_evaluated,
+            n_labelled=len(rows) + n_valid,
+            notes=chosen.notes,
+        )
+    return learned
 
 
 def _checkpoints(
-    law: GateParametrization, run: AlphaMapRun, mask: Tensor
+    parametrization: GateParametrization, run: AlphaMapRun, mask: Tensor
 ) -> Iterator[Checkpoint[tuple[Float32, Float32]]]:
-    """Yield the evaluations of a run, settled gates and parameter; the last has no loss where the run broke off."""
+    """Yield the evaluations of a run, gates and parameter; the last has no loss where the run broke off."""
     raws = torch.tensor(np.array(run.raws))
-    cost = law.penalty(raws, torch.ones(len(raws)), mask) if len(raws) else None
-    losses = np.array(run.valid_loss) + (0 if cost is None else cost.numpy())
+    penalty = parametrization.penalty(raws, torch.ones(len(raws)), mask) if len(raws) else None
+    losses = np.array(run.valid_loss) + (0 if penalty is None else penalty.numpy())
     for step, loss, gates, raw in zip(run.eval_steps, losses, run.alphas, run.raws, strict=True):
         yield Checkpoint(step, float(loss), (gates, raw))
     if run.ended == "nonfinite":

@@ -20,7 +20,7 @@ def head_weights(context: ComparisonContext) -> dict[str, HeadScores]:
     takes about 10,000 examples at a rate of 5e-5; here the steps ask what SITE's do, at rates made for so few.
     """
     config = context.config
-    found = learn_gates(
+    learned = learn_gates(
         context,
         Unbounded(),
         name="head_weights",
@@ -32,14 +32,14 @@ def head_weights(context: ComparisonContext) -> dict[str, HeadScores]:
     return {
         name: HeadScores(
             grid=context.model.grid,
-            values=one.gates,
+            values=gates.gates,
             selector="head_weights",
             meaning="weight with which the head's mean output is added to its own; positive: adding it helps the task, "
             "negative: taking it away does",
             task=name,
-            n_forwards=one.n_forwards,
-            n_labelled=one.n_labelled,
-            notes=one.notes,
+            n_forwards=gates.n_forwards,
+            n_labelled=gates.n_labelled,
+            notes=gates.notes,
         )
-        for name, one in found.items()
+        for name, gates in learned.items()
     }

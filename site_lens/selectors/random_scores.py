@@ -1,4 +1,4 @@
-"""Random scores: what agreement and effect are worth by chance."""
+"""Random scores: the chance level of agreement and effect."""
 
 import numpy as np
 

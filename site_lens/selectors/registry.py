@@ -23,47 +23,40 @@ class Selector:
     """A way to score heads."""
 
     score: str | ScoreFunction
-    """The function, or its "module:function"."""
+    """The function, or its "module:function" in this folder."""
     causal: bool
     """Whether the score measures or estimates an effect of the head on the answer."""
     reference: str = ""
 
     def scores(self, context: "ComparisonContext") -> ScoresByTask:
         """Score the heads for every task of a context."""
-        function: ScoreFunction = resolve_name(self.score) if isinstance(self.score, str) else self.score
+        function: ScoreFunction = (
+            resolve_name(f"{__package__}.{self.score}") if isinstance(self.score, str) else self.score
+        )
         return ScoresByTask(function(context).values())
 
 
 MICHEL = "Michel, Levy and Neubig, arXiv 1905.10650"
 SELECTORS: dict[str, Selector] = {
-    "site": Selector("site_lens.selectors.site_alpha:site_alpha", True, "Park and Rhee, arXiv 2507.20906"),
-    "indirect_effect": Selector(
-        "site_lens.selectors.indirect_effect:indirect_effect", True, "Todd et al., arXiv 2310.15213"
-    ),
+    "site": Selector("site_alpha:site_alpha", True, "Park and Rhee, arXiv 2507.20906"),
+    "indirect_effect": Selector("indirect_effect:indirect_effect", True, "Todd et al., arXiv 2310.15213"),
     "attribution_patching": Selector(
-        "site_lens.selectors.attribution:attribution_patching", True, "Nanda 2023; Kramar et al., arXiv 2403.00745"
+        "attribution:attribution_patching", True, "Nanda 2023; Kramar et al., arXiv 2403.00745"
     ),
-    "zero_ablation": Selector("site_lens.selectors.ablation:zero_ablation", True, f"{MICHEL}, section 3"),
-    "mean_ablation": Selector("site_lens.selectors.ablation:mean_ablation", True, "Wang et al., arXiv 2211.00593"),
-    "gradient_importance": Selector("site_lens.selectors.attribution:gradient_importance", True, f"{MICHEL}, eq. 2"),
+    "zero_ablation": Selector("ablation:zero_ablation", True, f"{MICHEL}, section 3"),
+    "mean_ablation": Selector("ablation:mean_ablation", True, "Wang et al., arXiv 2211.00593"),
+    "gradient_importance": Selector("attribution:gradient_importance", True, f"{MICHEL}, eq. 2"),
     "hard_concrete": Selector(
-        "site_lens.selectors.hard_concrete:hard_concrete", True,
-        "Louizos et al., arXiv 1712.01312; Voita et al., 1905.09418",
+        "hard_concrete:hard_concrete", True, "Louizos et al., arXiv 1712.01312; Voita et al., 1905.09418"
     ),
-    "bernoulli_masks": Selector(
-        "site_lens.selectors.bernoulli_masks:bernoulli_masks", True, "Huang et al., arXiv 2406.15334"
-    ),
-    "head_weights": Selector(
-        "site_lens.selectors.learned_weights:head_weights", True, "Saglam et al., arXiv 2502.05390"
-    ),
-    "induction": Selector("site_lens.selectors.attention_scores:induction", False, "Olsson et al., arXiv 2209.11895"),
-    "previous_token": Selector("site_lens.selectors.attention_scores:previous_token", False, "Elhage et al. 2021"),
-    "duplicate_token": Selector(
-        "site_lens.selectors.attention_scores:duplicate_token", False, "Wang et al., arXiv 2211.00593"
-    ),
-    "random": Selector("site_lens.selectors.random_scores:random_scores", False),
-    "random_layer_matched": Selector("site_lens.selectors.random_scores:layer_matched", False),
-}  # fmt: skip
+    "bernoulli_masks": Selector("bernoulli_masks:bernoulli_masks", True, "Huang et al., arXiv 2406.15334"),
+    "head_weights": Selector("learned_weights:head_weights", True, "Saglam et al., arXiv 2502.05390"),
+    "induction": Selector("attention_scores:induction", False, "Olsson et al., arXiv 2209.11895"),
+    "previous_token": Selector("attention_scores:previous_token", False, "Elhage et al. 2021"),
+    "duplicate_token": Selector("attention_scores:duplicate_token", False, "Wang et al., arXiv 2211.00593"),
+    "random": Selector("random_scores:random_scores", False),
+    "random_layer_matched": Selector("random_scores:layer_matched", False),
+}
 """Every selector by its name."""
 
 

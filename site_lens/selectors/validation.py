@@ -1,4 +1,4 @@
-"""Checkpoint and learning rate of a trained method, chosen on valid by one rule for every rival of SITE."""
+"""Choice of checkpoint and learning rate on valid, by one rule for every trained rival of SITE."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -48,13 +48,15 @@ def choose_checkpoint(what: str, runs: Mapping[float, Iterable[Checkpoint[S]]], 
     best: dict[float, Checkpoint[S]] = {}
     left_out = []
     for lr, run in runs.items():
-        for one in run:
-            if not isfinite(one.loss):
-                left_out.append(f"the loss of {what} became nonfinite after {one.step} steps at learning rate {lr:g}")
+        for checkpoint in run:
+            if not isfinite(checkpoint.loss):
+                left_out.append(
+                    f"the loss of {what} became nonfinite after {checkpoint.step} steps at learning rate {lr:g}"
+                )
                 best.pop(lr, None)
                 break
-            if lr not in best or one.loss < best[lr].loss:
-                best[lr] = one
+            if lr not in best or checkpoint.loss < best[lr].loss:
+                best[lr] = checkpoint
     if not best:
         raise FitError(f"{left_out[0]}; use dtype='float32', or a smaller learning rate")
     kept = min(best, key=lambda lr: best[lr].loss)

@@ -1,4 +1,4 @@
-"""Embeddings that hold no task, or no single one: what controls mix in instead of the task's own."""
+"""Control embeddings: the mean of several tasks, or random directions, mixed in instead of the task's own."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ def mean_embedding(embeddings: Sequence[TaskEmbedding]) -> TaskEmbedding:
     Its rows are numbered through the train splits of all tasks, as far as prompts showed them.
     """
     rows, first = [], 0
-    for one in embeddings:
-        rows += [first + row for row in one.labelled_rows]
-        first += 1 + max(one.labelled_rows, default=-1)
+    for embedding in embeddings:
+        rows += [first + row for row in embedding.labelled_rows]
+        first += 1 + max(embedding.labelled_rows, default=-1)
     return embeddings[0].replace(
         task=f"mean of {len(embeddings)} tasks",
-        mean=np.mean([one.mean for one in embeddings], axis=0),
-        spread=np.sqrt(np.mean([one.spread**2 for one in embeddings], axis=0)),
-        n_prompts=sum(one.n_prompts for one in embeddings),
-        task_digest=digest_json([one.task_digest for one in embeddings]),
+        mean=np.mean([e.mean for e in embeddings], axis=0),
+        spread=np.sqrt(np.mean([e.spread**2 for e in embeddings], axis=0)),
+        n_prompts=sum(e.n_prompts for e in embeddings),
+        task_digest=digest_json([e.task_digest for e in embeddings]),
         labelled_rows=tuple(rows),
         seed=NO_SEED,
         prompt_rows=None,
@@ -37,7 +37,7 @@ def random_embedding(embedding: TaskEmbedding, *, seed: int) -> TaskEmbedding:
 
 def norm_matched(mean: np.ndarray, stream: np.random.Generator) -> np.ndarray:
     """Draw a random direction for every head, (layer head d_head), with the norm that the embedding has there."""
-    drawn = stream.normal(size=mean.shape)
-    length = np.linalg.norm(drawn, axis=-1, keepdims=True)
-    found: np.ndarray = (drawn / length * np.linalg.norm(mean, axis=-1, keepdims=True)).astype(np.float32)
-    return found
+    directions = stream.normal(size=mean.shape)
+    norms, lengths = (np.linalg.norm(vectors, axis=-1, keepdims=True) for vectors in (mean, directions))
+    matched: np.ndarray = (directions / lengths * norms).astype(np.float32)
+    return matched

@@ -1,4 +1,4 @@
-"""What a SITE fit was told to do, what it did, and what came out."""
+"""Configuration, training trace and result of a SITE fit."""
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -12,7 +12,7 @@ from site_lens.activations.prefix_settings import PrefixDType
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates
 from site_lens.heads.scores import MixRule as MixRule
-from site_lens.records.base import Axes, Count, Float32, Frozen, Record
+from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.bounds import MOST_ASKED, size
 from site_lens.records.collections import RecordSet
 from site_lens.records.errors import InputError, MismatchError
@@ -129,7 +129,9 @@ SETTINGS: dict[str, Callable[..., SiteConfig]] = {
 
 
 class SiteTrace(Frozen):
-    """What happened on the way: the training loss at every step, everything else at every evaluation."""
+    """Training trace: the training loss at every step, everything else at every evaluation."""
+
+    lengths: ClassVar[Lengths] = {"eval_steps": "evaluation"}
 
     loss: Annotated[Float32, Axes(("step",), 0)]
     """(step): training loss before the step, in nats."""
@@ -146,14 +148,9 @@ class SiteTrace(Frozen):
     """(evaluation layer head): alpha at each evaluation."""
 
     @model_validator(mode="after")
-    def _aligned(self) -> Self:
-        lengths = {len(self.eval_steps), len(self.valid_loss), len(self.valid_accuracy), len(self.alphas)}
-        if len(lengths) != 1:
-            raise ValueError(f"evaluations of different lengths: {sorted(lengths)}")
+    def _in_order(self) -> Self:
         if any(later <= step for step, later in pairwise(self.eval_steps)):
             raise ValueError(f"evaluations after {self.eval_steps} steps are not in order")
-        if len(self.loss) != len(self.train_rows):
-            raise ValueError(f"losses of {len(self.loss)} steps, rows of {len(self.train_rows)}")
         return self
 
 
@@ -237,6 +234,27 @@ class SiteFit(Record):
                 "undecided": np.mean((inside > 0.1) & (inside < 0.9), axis=1),
             }
         )
+
+
+Pair = tuple[HeadGates, TaskEmbedding]
+"""Gates and what they mix in, wherever the two come from."""
+
+
+def gates_and_embedding(fit: SiteFit | Pair) -> Pair:
+    """Return the gates and the embedding of a fit or a pair.
+
+    Raises:
+        InputError: It is neither.
+        MismatchError: The gates stand over other heads than the embedding.
+    """
+    if isinstance(fit, SiteFit):
+        return fit.gates, fit.embedding
+    if not (isinstance(fit, tuple) and list(map(type, fit)) == [HeadGates, TaskEmbedding]):
+        raise InputError(f"needs a SiteFit, or (HeadGates, TaskEmbedding), got a {type(fit).__name__}")
+    gates, embedding = fit
+    if gates.grid != embedding.model.grid:
+        raise MismatchError(f"gates over {gates.grid} do not fit an embedding over {embedding.model.grid}")
+    return gates, embedding
 
 
 class SiteFits(RecordSet[SiteFit]):

@@ -1,4 +1,4 @@
-"""SITE: learn one alpha in [0, 1] per head that mixes a task embedding into zero-shot runs."""
+"""Fits of SITE: one alpha in [0, 1] per head that mixes a task embedding into zero-shot runs."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from site_lens.activations.capture import ADVICE, capture_embeddings, captured
+from site_lens.activations.capture import ADVICE, captured
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.heads.scores import HeadGates
@@ -18,7 +18,7 @@ from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import FitError, InputError
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits, SiteTrace
-from site_lens.site.optimizer import AlphaMapRun, SiteLoop
+from site_lens.site.optimizer import AlphaMapRun, JointOptimizer
 from site_lens.site.plan import Plan, SiteJob, make_plan
 from site_lens.tasks.prompt_sampling import as_rows
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -83,24 +83,26 @@ def fit_site(
     config = config or SiteConfig()
     check_sizes(n_seeds=None if seeds is None else len(seeds))
     wanted = task_list(tasks)
-    if embeddings is not None and not isinstance(embeddings, Mapping):
-        raise InputError(f"embeddings are a mapping from task to TaskEmbedding, got a {type(embeddings).__name__}")
     if embeddings is not None and template is not None:
         raise InputError("a template was given beside embeddings, which bring their own; leave out one of the two")
-    runs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
-    if len({run.seed for run in runs}) < len(runs):
+    configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
+    if len(set(configs)) < len(configs):
         raise InputError(f"a seed comes twice: {seeds}")
     jobs: list[SiteJob] = []
-    for run in runs:
+    for settings in configs:
         if embeddings is None:
-            jobs += embedded_jobs(model, wanted, run, template=template, progress=progress)
+            jobs += embedded_jobs(model, wanted, settings, template=template, progress=progress)
         else:
-            jobs += [SiteJob(task, run, _of(embeddings, task.name, "embedding", TaskEmbedding)) for task in wanted]
+            jobs += [SiteJob(task, settings, _value_of(embeddings, task, "embeddings")) for task in wanted]
     if warm_starts is not None:
-        jobs = [replace(job, warm_start=_of(warm_starts, job.task.name, "warm start", HeadGates)) for job in jobs]
+        jobs = [replace(job, warm_start=_value_of(warm_starts, job.task, "warm_starts")) for job in jobs]
     if train_rows is not None:
-        jobs = [replace(job, train_rows=_rows_of(train_rows, job.task)) for job in jobs]
-    fits = SiteFits(_fit_all(model, jobs, [None] * len(jobs), budget_bytes=budget_bytes, progress=progress))
+        rows = {
+            task.name: as_rows(task, _value_of(train_rows, task, "train_rows"), "train_rows", "(step row)")
+            for task in wanted
+        }
+        jobs = [replace(job, train_rows=tuple(map(tuple, rows[job.task.name].tolist()))) for job in jobs]
+    fits = SiteFits(_fit_jobs(model, jobs, [None] * len(jobs), budget_bytes=budget_bytes, progress=progress))
     _check_finite(list(fits.values()), fits, throw)
     return fits
 
@@ -114,36 +116,11 @@ def embedded_jobs(
     progress: bool | None = None,
 ) -> list[SiteJob]:
     """Capture the embeddings that a config asks for and make a job of each; one that is not finite spoils no other."""
-    found, broken = captured(
-        model,
-        tasks,
-        n_prompts=config.n_prompts,
-        n_shots=config.n_shots,
-        seed=config.seed,
-        template=template,
+    embeddings, broken = captured(
+        model, tasks, n_prompts=config.n_prompts, n_shots=config.n_shots, seed=config.seed, template=template,
         progress=progress,
-    )
-    return [SiteJob(task, config, found[task.name], trouble=broken.get(task.name)) for task in tasks]
-
-
-def embed(
-    model: LensModel,
-    tasks: Sequence[Task],
-    config: SiteConfig,
-    *,
-    template: PromptTemplate | None = None,
-    progress: bool | None = None,
-) -> dict[str, TaskEmbedding]:
-    """Capture the task embeddings that a config asks for."""
-    return capture_embeddings(
-        model,
-        tasks,
-        n_prompts=config.n_prompts,
-        n_shots=config.n_shots,
-        seed=config.seed,
-        template=template,
-        progress=progress,
-    )
+    )  # fmt: skip
+    return [SiteJob(task, config, embeddings[task.name], trouble=broken.get(task.name)) for task in tasks]
 
 
 @on_model
@@ -164,26 +141,27 @@ def fit_variants(
     """
     jobs = [job for members in variants.values() for job in members]
     sets = [name for name, members in variants.items() for _ in members]
-    fits = iter(_fit_all(model, jobs, sets, budget_bytes=budget_bytes, progress=progress))
-    found = {name: SiteFits([next(fits) for _ in members]) for name, members in variants.items()}
-    _check_finite([fit for members in found.values() for fit in members.values()], found, throw)
-    return found
+    fits = iter(_fit_jobs(model, jobs, sets, budget_bytes=budget_bytes, progress=progress))
+    by_set = {name: SiteFits([next(fits) for _ in members]) for name, members in variants.items()}
+    _check_finite([fit for members in by_set.values() for fit in members.values()], by_set, throw)
+    return by_set
 
 
-def _fit_all(
+def _fit_jobs(
     model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object], *, budget_bytes: int, progress: bool | None
 ) -> list[SiteFit]:
     """Fit jobs, those that can share a batch in one; return the fits in the order of the jobs."""
     check_sizes(budget_bytes=budget_bytes)
+    batches: dict[tuple[str, str], list[int]] = {}
+    for i, job in enumerate(jobs):
+        batches.setdefault((job.config.mix, job.config.prefix_dtype), []).append(i)
     fits: dict[int, SiteFit] = {}
-    kinds = [(job.config.mix, job.config.prefix_dtype) for job in jobs]
     because: dict[str, None] = {}
-    for kind in dict.fromkeys(kinds):
-        chosen = [i for i, own in enumerate(kinds) if own == kind]
-        plan = make_plan(model, [jobs[i] for i in chosen], [sets[i] for i in chosen])
+    for members in batches.values():
+        plan = make_plan(model, [jobs[i] for i in members], [sets[i] for i in members])
         because |= dict.fromkeys(why for why in plan.whole_because if why is not None)
-        runs = SiteLoop(model, plan, budget_bytes=budget_bytes).run(progress=progress)
-        fits |= {chosen[job]: _fit(model, plan, run, job) for run in runs for job in run.unit.jobs}
+        runs = JointOptimizer(model, plan, budget_bytes=budget_bytes).run(progress=progress)
+        fits |= {members[job]: _fit(model, plan, run, job) for run in runs for job in run.alpha_map.jobs}
     if because:
         warnings.warn(f"{WHOLE_ANSWER}; {'; '.join(because)}", stacklevel=3)
     return [fits[i] for i in range(len(jobs))]
@@ -201,10 +179,10 @@ def _check_finite(fits: Sequence[SiteFit], everything: object, throw: bool) -> N
 
 
 def _fit(model: LensModel, plan: Plan, run: AlphaMapRun, job_index: int) -> SiteFit:
-    job, unit = plan.jobs[job_index], run.unit
+    job, alpha_map = plan.jobs[job_index], run.alpha_map
     kept = run.kept() if run.alphas else None
-    own, n_borrowed, n_valid = _labelled(plan, run, job_index)
-    elsewhere = [_labelled(plan, run, other) for other in unit.jobs if other != job_index]
+    labelled, n_borrowed, n_valid = _labelled(plan, run, job_index)
+    elsewhere = [_labelled(plan, run, other) for other in alpha_map.jobs if other != job_index]
     return SiteFit(
         task=job.task.name,
         config=job.config,
@@ -217,7 +195,7 @@ def _fit(model: LensModel, plan: Plan, run: AlphaMapRun, job_index: int) -> Site
         embedding=job.embedding.zeros() if job.config.embedding == "zero" else job.embedding,
         trace=SiteTrace(
             loss=run.loss,
-            train_rows=unit.rows_of(job_index)[: run.n_steps],
+            train_rows=alpha_map.rows_of(job_index)[: run.n_steps],
             eval_steps=tuple(run.eval_steps),
             valid_loss=run.valid_loss,
             valid_accuracy=run.valid_accuracy,
@@ -225,10 +203,10 @@ def _fit(model: LensModel, plan: Plan, run: AlphaMapRun, job_index: int) -> Site
         ),
         status=run.status(),
         kept_step=0 if kept is None else run.eval_steps[kept],
-        labelled_rows=tuple(sorted(own)),
+        labelled_rows=tuple(sorted(labelled)),
         n_labelled_elsewhere=n_borrowed + sum(len(rows) + n + valid for rows, n, valid in elsewhere),
         n_valid=n_valid,
-        shared_with=tuple(plan.jobs[other].task.name for other in unit.jobs if other != job_index),
+        shared_with=tuple(plan.jobs[other].task.name for other in alpha_map.jobs if other != job_index),
         task_digest=job.task.digest,
         template=job.embedding.template,
         family=job.task.family,
@@ -239,13 +217,13 @@ def _fit(model: LensModel, plan: Plan, run: AlphaMapRun, job_index: int) -> Site
 
 def _labelled(plan: Plan, run: AlphaMapRun, job_index: int) -> tuple[set[int], int, int]:
     """Return the rows of its own train that a job used, how many rows of another task's, and how many of valid."""
-    job, config = plan.jobs[job_index], run.unit.config
-    drawn = run.unit.rows_of(job_index)[: run.n_steps]
+    job, config = plan.jobs[job_index], run.alpha_map.config
+    drawn = run.alpha_map.rows_of(job_index)[: run.n_steps]
     rows = set(drawn[drawn >= 0].tolist())
     shown = set(job.embedding.labelled_rows) if config.embedding == "task" else set()
     is_own = job.embedding.task_digest == job.task.digest
     chooses = config.keep == "best" or config.patience is not None
-    n_valid = int((run.unit.valid_jobs == job_index).sum()) if chooses else 0
+    n_valid = int((run.alpha_map.valid_jobs == job_index).sum()) if chooses else 0
     return rows | shown if is_own else rows, 0 if is_own else len(shown), n_valid
 
 
@@ -263,15 +241,7 @@ def _notes(model: LensModel, plan: Plan, job_index: int) -> tuple[str, ...]:
     return notes
 
 
-def _rows_of(train_rows: Mapping[str, ArrayLike], task: Task) -> tuple[tuple[int, ...], ...]:
-    if task.name not in train_rows:
-        raise InputError(f"no train_rows of task {task.name!r}; there are rows of: {', '.join(train_rows)}")
-    return tuple(map(tuple, as_rows(task, train_rows[task.name], "train_rows", "(step row)").tolist()))
-
-
-def _of(found: Mapping[str, T], task: str, what: str, expected: type[T]) -> T:
-    if task not in found:
-        raise InputError(f"no {what} for task {task!r}; there are: {', '.join(found)}")
-    if not isinstance(found[task], expected):
-        raise InputError(f"the {what} of {task!r} must be a {expected.__name__}, got a {type(found[task]).__name__}")
-    return found[task]
+def _value_of(by_task: Mapping[str, T], task: Task, argument: str) -> T:
+    if task.name not in by_task:
+        raise InputError(f"no {argument} of task {task.name!r}; there are {argument} of: {', '.join(by_task)}")
+    return by_task[task.name]

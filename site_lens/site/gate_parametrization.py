@@ -1,4 +1,4 @@
-"""How a free parameter becomes a gate: within [0, 1], of any size, or open by chance."""
+"""Gate parametrizations: how a free parameter becomes a gate in [0, 1], of any size, or open at random."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -28,42 +28,42 @@ RAMP = 0.5
 
 
 class GateParametrization(ABC):
-    """What the joint loop has to know of gates: from what parameter they come, and what they cost.
+    """Parametrization of gates: from what parameter they come, and what is added to the loss.
 
-    Everything is done element by element, over any leading axes: the gates of a unit depend on its own parameter and
+    Everything is done element by element, over any leading axes: the gates of a map depend on its own parameter and
     draws alone, so that a joint fit follows the path of separate ones.
     """
 
     margin: ClassVar[float] = 0.0
     """How far from 0 and 1 a warm start is kept."""
-    by_chance: ClassVar[bool] = False
-    """Whether the gates of a training step are drawn; if not, they are the settled ones."""
+    stochastic: ClassVar[bool] = False
+    """Whether the gates of a training step are sampled; if not, they are the deterministic ones."""
 
     @abstractmethod
-    def raw(self, gates: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
-        """Return the parameter whose settled gates are `gates`."""
+    def raw(self, gates: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+        """Return the parameter whose deterministic gates are `gates`."""
 
     @abstractmethod
-    def settled(self, raw: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+    def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return the gates that are evaluated, recorded and kept."""
 
-    def drawn(
-        self, raw: Float[Tensor, "*unit layer head"], uniform: Float[Tensor, "*unit layer head"]
-    ) -> Float[Tensor, "*unit layer head"]:
+    def sample(
+        self, raw: Float[Tensor, "*map layer head"], uniform: Float[Tensor, "*map layer head"]
+    ) -> Float[Tensor, "*map layer head"]:
         """Return the gates of one training step, made of draws from [0, 1); differentiable in `raw`."""
-        return self.settled(raw)
+        return self.deterministic(raw)
 
     def penalty(
         self,
-        raw: Float[Tensor, "unit layer head"],
-        progress: Float[Tensor, " unit"],
+        raw: Float[Tensor, "map layer head"],
+        progress: Float[Tensor, " map"],
         mask: Bool[Tensor, "layer head"],
-    ) -> Float[Tensor, " unit"] | None:
-        """Return what is added to each unit's loss, in nats; None where nothing ever is.
+    ) -> Float[Tensor, " map"] | None:
+        """Return what is added to each map's loss, in nats; None where nothing ever is.
 
         Args:
             raw: The parameters.
-            progress: Share of its steps that each unit has taken.
+            progress: Share of its steps that each map has taken.
             mask: Where the grid has heads.
         """
         return None
@@ -78,11 +78,11 @@ class Sigmoid(GateParametrization):
 
     margin: ClassVar[float] = UNIT_MARGIN
 
-    def raw(self, gates: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+    def raw(self, gates: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return the logit of alpha."""
         return torch.logit(gates)
 
-    def settled(self, raw: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+    def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return alpha."""
         return torch.sigmoid(raw)
 
@@ -91,11 +91,11 @@ class Sigmoid(GateParametrization):
 class Unbounded(GateParametrization):
     """Weights of either sign and any size: the parameter itself. They are no alphas and belong to additive mixing."""
 
-    def raw(self, gates: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+    def raw(self, gates: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return the weights."""
         return gates
 
-    def settled(self, raw: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+    def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return the weights."""
         return raw
 
@@ -113,42 +113,42 @@ class HardConcrete(GateParametrization):
     Bhaskar et al., arXiv 2406.16778, section 3 (falling target density).
     """
 
-    by_chance: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = True
 
     density: float
     """Share of the heads to be open, in (0, 1)."""
 
-    def raw(self, gates: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+    def raw(self, gates: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return log alpha in the words of the source: the location of the concrete variable."""
         return torch.logit((gates - STRETCH_LOW) / (STRETCH_HIGH - STRETCH_LOW))
 
-    def settled(self, raw: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+    def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return the gates without noise, in [0, 1] (eq. 13)."""
         return _stretched(torch.sigmoid(raw))
 
-    def drawn(
-        self, raw: Float[Tensor, "*unit layer head"], uniform: Float[Tensor, "*unit layer head"]
-    ) -> Float[Tensor, "*unit layer head"]:
+    def sample(
+        self, raw: Float[Tensor, "*map layer head"], uniform: Float[Tensor, "*map layer head"]
+    ) -> Float[Tensor, "*map layer head"]:
         """Return gates drawn from the hard-concrete distribution (eq. 10 and 11)."""
         noise = torch.logit(uniform, eps=torch.finfo(uniform.dtype).eps)
         return _stretched(torch.sigmoid((noise + raw) / TEMPERATURE))
 
-    def open_probability(self, raw: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+    def open_probability(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return the probability that a drawn gate is not 0 (eq. 12)."""
         return torch.sigmoid(raw - TEMPERATURE * log(-STRETCH_LOW / STRETCH_HIGH))
 
     def penalty(
         self,
-        raw: Float[Tensor, "unit layer head"],
-        progress: Float[Tensor, " unit"],
+        raw: Float[Tensor, "map layer head"],
+        progress: Float[Tensor, " map"],
         mask: Bool[Tensor, "layer head"],
-    ) -> Float[Tensor, " unit"]:
+    ) -> Float[Tensor, " map"]:
         """Return the squared gap between the share of heads expected open and its target, at a growing price."""
         target = 1 - (1 - self.density) * (progress / RAMP).clamp(max=1)
         gap = self.open_probability(raw)[:, mask].mean(-1) - target
         return FIRST_PRICE * PRICE_GROWTH**progress * gap**2
 
 
-def _stretched(share: Float[Tensor, "*unit layer head"]) -> Float[Tensor, "*unit layer head"]:
+def _stretched(share: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
     """Stretch (0, 1) beyond its ends and cut it back to [0, 1]."""
     return (STRETCH_LOW + (STRETCH_HIGH - STRETCH_LOW) * share).clamp(0, 1)

@@ -1,7 +1,7 @@
-"""What a joint SITE fit will do: every question, every draw and every pass is known before the first step."""
+"""Plan of a joint SITE fit: every query, every draw and every batch is known before the first step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,12 +10,13 @@ from site_lens.activations.prefill import Indices as Indices
 from site_lens.activations.queries import first_tokens
 from site_lens.heads.scores import HeadGates
 from site_lens.models.base import LensModel
+from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.hashing import seed_stream
 from site_lens.records.type_checks import checked_methods
 from site_lens.site.fit import SiteConfig
 from site_lens.tasks.first_tokens import FirstTokens
-from site_lens.tasks.prompt_sampling import sampled, with_shuffled_answers, zero_shot_prompts
+from site_lens.tasks.prompt_sampling import sample_rows, with_shuffled_answers, zero_shot_prompts
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Task
 
@@ -38,19 +39,33 @@ class SiteJob:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Zero-shot queries of all jobs. Jobs that ask the same prompt share it, and so its prefix."""
+    """Zero-shot queries of all jobs, tokenised. Jobs that ask the same prompt share it, and so its prefix."""
 
-    prompts: list[list[int]]
+    prompts: list[list[int]] = field(default_factory=list)
     """Token ids of every distinct prompt."""
-    prompt_of: Indices
+    prompt_of: list[int] = field(default_factory=list)
     """(question): its prompt."""
-    answers: list[list[int]]
+    answers: list[list[int]] = field(default_factory=list)
     """(question): the tokens that the loss is taken on."""
+    _index: dict[tuple[int, ...], int] = field(default_factory=dict)
+
+    def add(self, encoder: Encoder, prompts: Sequence[Prompt], *, whole_answer: bool) -> tuple[Indices, int]:
+        """Add questions; return their numbers and how many first answer tokens span the end of the prompt."""
+        texts, targets = [prompt.text for prompt in prompts], [prompt.answer for prompt in prompts]
+        rows, answers, merged = encoder.encode_answers(texts, targets, whole=whole_answer)
+        first = len(self.answers)
+        for ids, answer in zip(rows, answers, strict=True):
+            if tuple(ids) not in self._index:
+                self._index[tuple(ids)] = len(self.prompts)
+                self.prompts.append(ids)
+            self.prompt_of.append(self._index[tuple(ids)])
+            self.answers.append(answer if whole_answer else answer[:1])
+        return np.arange(first, len(self.answers)), merged
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """One alpha map, and what it is trained on: one job, or all jobs that share it."""
+class AlphaMap:
+    """One alpha map to be learned, and what it is trained on: the queries of one job, or of all jobs that share it."""
 
     jobs: tuple[int, ...]
     config: SiteConfig
@@ -58,29 +73,34 @@ class Unit:
     """(step row): questions drawn for each step."""
     train_jobs: Indices
     """(step row): the job that each of them belongs to."""
-    valid_questions: Indices
-    valid_jobs: Indices
     train_rows: Indices
     """(step row): the row of train that each of them is."""
+    valid_questions: Indices
+    valid_jobs: Indices
+    valid_rows: Indices
+    """(row): the row of valid that each question is."""
 
     def rows_of(self, job: int) -> Indices:
         """(step row): the rows of train drawn for a job; -1 where a row of the batch belongs to another job."""
         return np.where(self.train_jobs == job, self.train_rows, -1)
 
     def evaluates_at(self, step: int) -> bool:
-        """Tell whether the unit is evaluated after `step` steps: before the first, regularly, and after the last."""
+        """Tell whether the map is evaluated after `step` steps: before the first, regularly, and after the last."""
         return step <= self.config.n_steps and (step % self.config.eval_every == 0 or step == self.config.n_steps)
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """One pass through the model: which questions, for which jobs and units."""
+class BatchStep:
+    """One training step, or one evaluation, of all alpha maps that take it; every array is over rows of the batch."""
 
     step: int
     training: bool
     questions: Indices
     jobs: Indices
-    units: Indices
+    rows: Indices
+    """The row of train or valid that each question is."""
+    maps: Indices
+    """The alpha map under which each question is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +109,8 @@ class Plan:
 
     jobs: Sequence[SiteJob]
     questions: Questions
-    units: tuple[Unit, ...]
-    passes: tuple[Pass, ...]
+    alpha_maps: tuple[AlphaMap, ...]
+    steps: tuple[BatchStep, ...]
     merged: tuple[int, ...]
     """(job): answers whose first token spans the end of the prompt."""
     whole_because: tuple[str | None, ...]
@@ -98,7 +118,7 @@ class Plan:
 
 
 def make_plan(model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object] | None = None) -> Plan:
-    """Lay out a joint fit: tokenise every question, draw every batch, list every pass.
+    """Lay out a joint fit: tokenise every query once, draw every batch, list every step.
 
     What a job draws depends on its own seed and task alone.
 
@@ -116,11 +136,11 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object] 
         model.identity.check_use(job.embedding.model, f"the embedding of {job.embedding.task!r}")
         if job.warm_start is not None and job.warm_start.grid != model.grid:
             raise MismatchError(f"the warm start is over {job.warm_start.grid}, the model has {model.grid}")
-    book = _QuestionBook(model)
-    pools = [_Pool.of(job, book) for job in jobs]
-    units = tuple(_unit(group, jobs, pools) for group in _groups(jobs, sets or [None] * len(jobs)))
+    questions = Questions()
+    pools = [_Pool.of(job, questions, model.encoder) for job in jobs]
+    alpha_maps = tuple(_alpha_map(group, jobs, pools) for group in _groups(jobs, sets or [None] * len(jobs)))
     merged = tuple(pool.merged for pool in pools)
-    return Plan(jobs, book.questions(), units, tuple(_passes(units)), merged, whole_because)
+    return Plan(jobs, questions, alpha_maps, tuple(_steps(alpha_maps)), merged, whole_because)
 
 
 def _with_losses(model: LensModel, jobs: Sequence[SiteJob]) -> tuple[list[SiteJob], tuple[str | None, ...]]:
@@ -130,153 +150,129 @@ def _with_losses(model: LensModel, jobs: Sequence[SiteJob]) -> tuple[list[SiteJo
     """
     measured: dict[tuple[str, PromptTemplate], FirstTokens] = {}
     whole: dict[object, str] = {}
-    for i, job in enumerate(jobs):
+    shares = [job.config if job.config.shared else i for i, job in enumerate(jobs)]
+    for share, job in zip(shares, jobs, strict=True):
         key = (job.task.digest, job.embedding.template)
         if job.config.loss == "auto" and key not in measured:
             measured[key] = first_tokens(model, job.task.train, job.embedding.template)
         if job.config.loss == "auto" and not measured[key].tell_apart:
-            why = f"first tokens do not tell the answers of {job.task.name!r} apart: {measured[key]}"
-            whole.setdefault(job.config if job.config.shared else i, why)
-    because = [whole.get(job.config if job.config.shared else i) for i, job in enumerate(jobs)]
-    return [
-        job if job.config.loss != "auto"
-        else replace(job, config=job.config.replace(loss="first_token" if why is None else "answer"))
-        for job, why in zip(jobs, because, strict=True)
-    ], tuple(because)  # fmt: skip
-
-
-class _QuestionBook:
-    """Collects questions, each distinct prompt once."""
-
-    def __init__(self, model: LensModel) -> None:
-        self._model = model
-        self._place: dict[tuple[int, ...], int] = {}
-        self._prompt_of: list[int] = []
-        self._answers: list[list[int]] = []
-
-    def add(self, prompts: Sequence[Prompt], *, whole_answer: bool) -> tuple[Indices, int]:
-        """Add questions; return their numbers and how many first answer tokens span the end of the prompt."""
-        encoder = self._model.encoder
-        answers, merged = encoder.answers([p.text for p in prompts], [p.answer for p in prompts])
-        room = max(map(len, answers)) if whole_answer else 0
-        ids = encoder.encode([p.text for p in prompts], room=room)
-        first = len(self._answers)
-        self._prompt_of += [self._place.setdefault(tuple(row), len(self._place)) for row in ids]
-        self._answers += answers if whole_answer else [answer[:1] for answer in answers]
-        return np.arange(first, len(self._answers)), merged
-
-    def questions(self) -> Questions:
-        return Questions([list(row) for row in self._place], np.array(self._prompt_of), self._answers)
+            whole.setdefault(share, f"first tokens do not tell the answers of {job.task.name!r} apart: {measured[key]}")
+    chosen = []
+    for share, job in zip(shares, jobs, strict=True):
+        if job.config.loss == "auto":
+            job = replace(job, config=job.config.replace(loss="answer" if share in whole else "first_token"))
+        chosen.append(job)
+    return chosen, tuple(whole.get(share) for share in shares)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """The questions a job draws from, and the rows of train they are."""
+    """The questions a job draws from and is evaluated on, and the rows they are."""
 
     train: Indices
     rows: Indices
     valid: Indices
+    valid_rows: Indices
     merged: int
 
     @classmethod
-    def of(cls, job: SiteJob, book: _QuestionBook) -> "_Pool":
+    def of(cls, job: SiteJob, questions: Questions, encoder: Encoder) -> "_Pool":
         config, task = job.config, job.task
         if job.train_rows is not None and config.n_queries is not None:
             raise InputError(f"train_rows of {task.name!r} came with n_queries, which draws rows; leave out one")
         stream = seed_stream(config.seed, task.digest, "queries")
         n = min(config.n_queries or len(task.train), len(task.train))
-        rows = np.sort(stream.choice(len(task.train), n, replace=False))
-        train, valid = [task.train[i] for i in rows], list(sampled(task.valid, config.n_valid))
+        rows = np.sort(stream.choice(len(task.train), n, replace=False)).astype(np.int64)
+        valid_rows = sample_rows(task.valid, config.n_valid)
+        splits = [[task.train[i] for i in rows], [task.valid[i] for i in valid_rows]]
         if config.null == "shuffled_answers":
-            train, valid = (with_shuffled_answers(split, stream) for split in (train, valid))
-        template, whole = job.embedding.template, config.loss == "answer"
-        asked, merged = book.add(zero_shot_prompts(train, template), whole_answer=whole)
-        checked, also_merged = book.add(zero_shot_prompts(valid, template), whole_answer=whole)
-        return cls(asked, rows.astype(np.int64), checked, merged + also_merged)
+            splits = [with_shuffled_answers(split, stream) for split in splits]
+        (train, n_merged), (valid, n_more) = (
+            questions.add(encoder, zero_shot_prompts(s, job.embedding.template), whole_answer=config.loss == "answer")
+            for s in splits
+        )
+        return cls(train, rows, valid, np.array(valid_rows, dtype=np.int64), n_merged + n_more)
 
 
 def _groups(jobs: Sequence[SiteJob], sets: Sequence[object]) -> list[tuple[int, ...]]:
     """Group the jobs that share an alpha map: those of a set with equal settings that say so; others stand alone."""
     shared: dict[tuple[object, SiteConfig], list[int]] = {}
-    groups: list[tuple[int, ...]] = []
-    for i, (job, own) in enumerate(zip(jobs, sets, strict=True)):
+    for i, (job, of_set) in enumerate(zip(jobs, sets, strict=True)):
         if job.config.shared:
-            shared.setdefault((own, job.config), []).append(i)
-        else:
-            groups.append((i,))
+            shared.setdefault((of_set, job.config), []).append(i)
     for members in shared.values():
         names = [jobs[i].task.name for i in members]
         if len(set(names)) < len(names):
             raise InputError(f"one shared alpha map was asked for, but a task comes twice: {names}")
         if len({jobs[i].warm_start for i in members}) > 1:
             raise InputError("one shared alpha map was asked for, but the tasks bring different warm starts; give one")
-    return groups + [tuple(members) for members in shared.values()]
+    return [(i,) for i, job in enumerate(jobs) if not job.config.shared] + [tuple(group) for group in shared.values()]
 
 
 def _drawn(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> list[Indices]:
-    """(step row) of each job of a unit: places in its pool, -1 where a row of the batch is another job's."""
+    """(step row) of each job of a map: places in its pool, -1 where a row of the batch is another job's."""
     config = jobs[group[0]].config
     shape = (config.n_steps, config.batch_size)
     stream = seed_stream(config.seed, *(jobs[i].task.digest for i in group), "batches")
     # Reference: one task a step at random when alphas are shared; here each row of a batch draws its own.
     member = stream.integers(len(group), size=shape) if len(group) > 1 else np.zeros(shape, dtype=np.int64)
-    drawn = stream.random(shape)
+    uniform = stream.random(shape)
     return [
-        np.where(member == place, (drawn * len(pools[job].train)).astype(np.int64), -1)
+        np.where(member == place, (uniform * len(pools[job].train)).astype(np.int64), -1)
         for place, job in enumerate(group)
     ]
 
 
 def _given(group: tuple[int, ...], jobs: Sequence[SiteJob]) -> list[Indices] | None:
-    """(step row) of each job of a unit: rows of train that were given, which are places in its pool; None of none."""
-    config, given = jobs[group[0]].config, [jobs[i].train_rows for i in group]
+    """(step row) of each job of a map: rows of train that were given, which are places in its pool; None of none."""
+    given = [jobs[i].train_rows for i in group]
     if all(rows is None for rows in given):
         return None
+    config, names = jobs[group[0]].config, ", ".join(jobs[i].task.name for i in group)
     shape = (config.n_steps, config.batch_size)
-    found = [np.array(rows if rows is not None else (), dtype=np.int64) for rows in given]
-    names = ", ".join(jobs[i].task.name for i in group)
-    if any(rows.shape != shape for rows in found):
+    places = [np.array(rows if rows is not None else (), dtype=np.int64) for rows in given]
+    if any(rows.shape != shape for rows in places):
         raise InputError(
-            f"train_rows of {names} must be (step row) = (n_steps, batch_size) = {shape}, got {found[0].shape}"
+            f"train_rows of {names} must be (step row) = (n_steps, batch_size) = {shape}, got {places[0].shape}"
         )
-    if not (np.sum([rows >= 0 for rows in found], axis=0) == 1).all():
+    if not (np.sum([rows >= 0 for rows in places], axis=0) == 1).all():
         raise InputError(f"every row of a step of train_rows must be a row of one task, of {names}, and -1 for others")
-    return found
+    return places
 
 
-def _unit(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> Unit:
+def _alpha_map(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> AlphaMap:
     config = jobs[group[0]].config
-    places = _given(group, jobs) or _drawn(group, jobs, pools)
     questions, rows, owners = (np.empty((config.n_steps, config.batch_size), dtype=np.int64) for _ in range(3))
-    for job, index in zip(group, places, strict=True):
-        mine = index >= 0
-        index = index[mine]
-        questions[mine], rows[mine], owners[mine] = pools[job].train[index], pools[job].rows[index], job
-    return Unit(
+    for job, places in zip(group, _given(group, jobs) or _drawn(group, jobs, pools), strict=True):
+        mine = places >= 0
+        questions[mine], rows[mine] = pools[job].train[places[mine]], pools[job].rows[places[mine]]
+        owners[mine] = job
+    return AlphaMap(
         jobs=group,
         config=config,
         train_questions=questions,
         train_jobs=owners,
-        valid_questions=np.concatenate([pools[job].valid for job in group]),
-        valid_jobs=np.concatenate([np.full(len(pools[job].valid), job) for job in group]),
         train_rows=rows,
+        valid_questions=np.concatenate([pools[job].valid for job in group]),
+        valid_jobs=np.repeat(group, [len(pools[job].valid) for job in group]),
+        valid_rows=np.concatenate([pools[job].valid_rows for job in group]),
     )
 
 
-def _passes(units: Sequence[Unit]) -> list[Pass]:
-    """List every pass: after each number of steps first the evaluations, then the next training step."""
-    passes = []
-    for step in range(max(unit.config.n_steps for unit in units) + 1):
-        for training in (False, True):
+def _steps(alpha_maps: Sequence[AlphaMap]) -> list[BatchStep]:
+    """List every step: after each number of training steps first the evaluations, then the next training step."""
+    steps = []
+    for step in range(max(m.config.n_steps for m in alpha_maps) + 1):
+        evaluated = [i for i, m in enumerate(alpha_maps) if m.evaluates_at(step)]
+        trained = [i for i, m in enumerate(alpha_maps) if step < m.config.n_steps]
+        for training, indices in ((False, evaluated), (True, trained)):
             parts = [
-                (unit.train_questions[step], unit.train_jobs[step], i)
-                if training
-                else (unit.valid_questions, unit.valid_jobs, i)
-                for i, unit in enumerate(units)
-                if (step < unit.config.n_steps if training else unit.evaluates_at(step))
-            ]
+                (m.train_questions[step], m.train_jobs[step], m.train_rows[step]) if training
+                else (m.valid_questions, m.valid_jobs, m.valid_rows)
+                for m in (alpha_maps[i] for i in indices)
+            ]  # fmt: skip
             if parts:
-                questions, jobs, owners = zip(*parts, strict=True)
-                whose = np.repeat(np.array(owners), [len(part) for part in questions])
-                passes.append(Pass(step, training, np.concatenate(questions), np.concatenate(jobs), whose))
-    return passes
+                questions, jobs, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+                maps = np.repeat(indices, [len(part[0]) for part in parts])
+                steps.append(BatchStep(step, training, questions, jobs, rows, maps))
+    return steps

@@ -64,9 +64,9 @@ def read_result(folder: Path, stored: StoredJob) -> Run:
         StorageError: It cannot be read, has a record that was added later, or is of another job than it says.
     """
     run = Run.load(folder)
-    records = [run.fits, *run.controls.values(), *([] if run.evaluations is None else [run.evaluations])]
+    n_records = len(run.fits) + len(run.evaluations or ()) + sum(len(fits) for fits in run.controls.values())
     n_stored = sum(name.endswith(".json") and name.split("/")[0] in JOB_PARTS for name in stored.files)
-    if sum(map(len, records)) != n_stored:
+    if n_records != n_stored:
         raise StorageError(f"{folder} has records that are not part of the result; move them elsewhere")
     job = (stored.name.task, stored.name.seed, stored.made_from.get("task"))
     if any((fit.task, fit.seed, fit.task_digest) != job for fit in run.fits.values()):

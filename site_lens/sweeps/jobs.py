@@ -129,8 +129,8 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
     models = [(model, model_parts(model)) for model in sweep.models]
     check_distinct("model", [model.label for model, _ in models], [digest_json(parts) for _, parts in models])
     return [
-        SweepJob(*model, task, template, config, seed, sweep.controls, sweep.evaluation)
-        for model, template, config, task, seed in product(
+        SweepJob(model, parts, task, template, config, seed, sweep.controls, sweep.evaluation)
+        for (model, parts), template, config, task, seed in product(
             models, sweep.templates, sweep.configs, tasks.values(), sweep.seeds
         )
     ]

@@ -153,7 +153,7 @@ class Sweep(Frozen):
         short = {"models": "name", "tasks": "source"}
         lists = {axis: [v] if isinstance(v := given[axis], str | dict) else v for axis in short if axis in given}
         return given | {
-            axis: [{short[axis]: one} if isinstance(one, str) else one for one in values]
+            axis: [{short[axis]: value} if isinstance(value, str) else value for value in values]
             for axis, values in lists.items() if isinstance(values, list | tuple)
         }  # fmt: skip
 
@@ -169,8 +169,8 @@ class Sweep(Frozen):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         check_distinct("model", [model.label for model in self.models])
-        check_distinct("config", [one.name for one in self.configs], [one.config for one in self.configs])
-        check_distinct("template", [one.name for one in self.templates], [one.template for one in self.templates])
+        check_distinct("config", [c.name for c in self.configs], [c.config for c in self.configs])
+        check_distinct("template", [t.name for t in self.templates], [t.template for t in self.templates])
         check_distinct("seed", self.seeds)
         check_distinct("control", self.controls)
         for control in self.controls:

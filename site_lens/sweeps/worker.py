@@ -190,7 +190,7 @@ def _with_notes(run: Run, notes: tuple[str, ...]) -> Run:
 
     if not notes:
         return run
-    evaluations = [one.replace(notes=one.notes + notes) for one in (run.evaluations or {}).values()]
+    evaluations = [e.replace(notes=e.notes + notes) for e in (run.evaluations or {}).values()]
     return replace(
         run,
         fits=noted(run.fits),

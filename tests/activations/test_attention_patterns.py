@@ -61,11 +61,7 @@ def test_the_table_shows_where_the_last_token_looks(demo: LensModel, demo_tasks:
     assert table.groupby("head")["attention"].sum().tolist() == pytest.approx([1, 1], abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("heads", "n_shots", "says"), [(["L9H0"], [0], "L9H0"), ([], [0], "one head"), (["L0H0"], [], "one prompt")]
-)
-def test_what_cannot_be_sampled_is_refused(
-    heads: list[str], n_shots: list[int], says: str, demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    with pytest.raises(sl.InputError, match=says):
-        sl.sample_attention(demo, demo_tasks["antonym"], heads, n_shots=n_shots)
+def test_unknown_heads_and_empty_samples_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    for heads, n_shots in ((["L9H0"], [0]), ([], [0]), (["L0H0"], [])):
+        with pytest.raises(sl.InputError):
+            sl.sample_attention(demo, demo_tasks["antonym"], heads, n_shots=n_shots)

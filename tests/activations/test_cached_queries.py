@@ -1,4 +1,4 @@
-"""Held prompts answer the same whatever the memory they may take."""
+"""Cached queries give the same answers whatever the memory they may take."""
 
 import pytest
 import torch
@@ -11,9 +11,10 @@ from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import few_shot_prompts
 
 
-def prompts_of(task: sl.Task) -> tuple[sl.Prompt, ...]:
-    template = sl.PromptTemplate()
-    return few_shot_prompts(task, task.test[:7], template, n_shots=3, stream=seed_stream("held")).prompts
+@pytest.fixture(scope="module")
+def prompts(demo_tasks: dict[str, sl.Task]) -> tuple[sl.Prompt, ...]:
+    task = demo_tasks["antonym"]
+    return few_shot_prompts(task, task.test[:7], sl.PromptTemplate(), n_shots=3, stream=seed_stream("held")).prompts
 
 
 @pytest.fixture(scope="module")
@@ -23,27 +24,23 @@ def variants(demo: LensModel) -> tuple[torch.Tensor, torch.Tensor]:
     return alphas, torch.randn(3, *demo.grid.shape, demo.identity.d_head, generator=draw)
 
 
-@pytest.mark.parametrize("budget", [1, 400_000])
 def test_a_small_budget_changes_no_answer(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], variants: tuple[torch.Tensor, torch.Tensor], budget: int
+    demo: LensModel, prompts: tuple[sl.Prompt, ...], variants: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    prompts, (alphas, embeddings) = prompts_of(demo_tasks["antonym"]), variants
-    whose = torch.tensor([0, 2, 1, 1, 0])
-    whole, part = CachedQueries(demo, prompts), CachedQueries(demo, prompts, budget_bytes=budget)
-    one, other = (held.answers(alphas, embeddings, whose) for held in (whole, part))
-    assert torch.allclose(one.log_prob, other.log_prob, atol=1e-4)
-    assert torch.equal(one.right, other.right)
-    assert torch.allclose(whole.under([]).log_prob, part.under([]).log_prob, atol=1e-4)
-    for expected, found in zip(whole.gradients(torch.exp), part.gradients(torch.exp), strict=True):
-        assert torch.allclose(expected, found, atol=1e-4)
+    owners, whole = torch.tensor([0, 2, 1, 1, 0]), CachedQueries(demo, prompts)
+    expected = whole.answers(*variants, owners)
+    for budget in (1, 400_000):
+        part = CachedQueries(demo, prompts, budget_bytes=budget)
+        answers = part.answers(*variants, owners)
+        assert torch.allclose(answers.log_prob, expected.log_prob, atol=1e-4)
+        assert torch.equal(answers.right, expected.right)
+        assert torch.allclose(whole.under([]).log_prob, part.under([]).log_prob, atol=1e-4)
+        for numbers, others in zip(whole.gradients(torch.exp), part.gradients(torch.exp), strict=True):
+            assert torch.allclose(numbers, others, atol=1e-4)
 
 
-def test_with_a_small_budget_prefixes_in_memory_at_a_time_stay_under_it(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    prompts = prompts_of(demo_tasks["antonym"])
-    whole = CachedQueries(demo, prompts)
-    ((_, prefix),) = whole._prefixes()
+def test_prefixes_in_memory_at_a_time_stay_under_the_budget(demo: LensModel, prompts: tuple[sl.Prompt, ...]) -> None:
+    ((_, prefix),) = CachedQueries(demo, prompts)._prefixes()
     budget = prefix.n_bytes // 2
     sizes = [part.n_bytes for _, part in CachedQueries(demo, prompts, budget_bytes=budget)._prefixes()]
     assert len(sizes) >= 2
@@ -51,19 +48,14 @@ def test_with_a_small_budget_prefixes_in_memory_at_a_time_stay_under_it(
 
 
 def test_every_prompt_may_mix_in_an_embedding_of_its_own(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], variants: tuple[torch.Tensor, torch.Tensor]
+    demo: LensModel, prompts: tuple[sl.Prompt, ...], variants: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    prompts, (alphas, embeddings) = prompts_of(demo_tasks["antonym"]), variants
-    whose = torch.tensor([[0, 1, 2, 0, 1, 2, 0], [2, 2, 2, 1, 1, 1, 0]])
-    found = CachedQueries(demo, prompts, budget_bytes=400_000).answers(alphas[:2], embeddings, whose)
+    alphas, embeddings = variants
+    owners = torch.tensor([[0, 1, 2, 0, 1, 2, 0], [2, 2, 2, 1, 1, 1, 0]])
+    answers = CachedQueries(demo, prompts, budget_bytes=400_000).answers(alphas[:2], embeddings, owners)
+    heads = demo.grid.heads_per_layer
     for i, prompt in enumerate(prompts):
         alone = CachedQueries(demo, [prompt])
         for v in range(2):
-            edits = injection(
-                alphas[v][None],
-                embeddings,
-                whose[v, i][None],
-                heads_per_layer=demo.grid.heads_per_layer,
-                column=0,
-            )
-            assert alone.under(edits).log_prob[0, 0] == pytest.approx(float(found.log_prob[v, i]), abs=1e-4)
+            edits = injection(alphas[v][None], embeddings, owners[v, i][None], heads_per_layer=heads, column=0)
+            assert alone.under(edits).log_prob[0, 0] == pytest.approx(float(answers.log_prob[v, i]), abs=1e-4)

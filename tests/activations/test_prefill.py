@@ -1,4 +1,4 @@
-"""Prefixes are served in any order, under a budget, each computed as rarely as the budget allows."""
+"""Prefill of prefixes in any order, under a budget, each computed as rarely as the budget allows."""
 
 import numpy as np
 import pytest

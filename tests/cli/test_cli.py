@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it leaves behind, and how it ends."""
+"""Command line: output, files and exit codes of fit, evaluate, report, diagnose, compare and tasks."""
 
 import json
 import shutil
@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +16,8 @@ from choreographer.browsers.chromium import Chromium
 import site_lens as sl
 from site_lens.cli import main
 from site_lens.diagnostics.checks import CHECKS
-from tests.tiny_models import save_tiny
 
+COLUMNS = ["--input-column", "word", "--output-column", "opposite"]
 FAST = ["--n-steps", "10", "--n-prompts", "4", "--n-shots", "3", "--max-queries", "8"]
 
 
@@ -52,8 +51,7 @@ def csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory, csv: Path) -> Path:
     """A run of the user's own CSV on the demo model."""
     out = tmp_path_factory.mktemp("runs") / "mine"
-    columns = ["--input-column", "word", "--output-column", "opposite"]
-    assert run("fit", str(csv), "--out", str(out), *columns, *FAST) == 0
+    assert run("fit", str(csv), "--out", str(out), *COLUMNS, *FAST) == 0
     return out
 
 
@@ -82,39 +80,26 @@ def test_the_figures_of_a_report_become_images(
     assert capsys.readouterr().out.splitlines() == [str(page), f"{len(drawn)} images in {images}"]
 
 
-def test_a_kind_of_images_without_a_folder_for_them_is_refused(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("report", str(finished), "--out", str(tmp_path / "r.html"), "--format", "png") == 2
-    assert "name their folder with --images" in capsys.readouterr().err
-    assert not (tmp_path / "r.html").exists()
-
-
-def test_without_a_browser_neither_images_nor_report_are_written(
+def test_nothing_is_written_where_images_cannot_be(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    arguments = ["report", str(finished), "--out", str(tmp_path / "r.html")]
+    assert "--images" in mistake(capsys, *arguments, "--format", "png")
     monkeypatch.setattr(Chromium, "find_browser", lambda **options: None)
-    page, images = tmp_path / "r.html", tmp_path / "images"
-    assert run("report", str(finished), "--out", str(page), "--images", str(images)) == 2
-    assert "apt-get install chromium" in capsys.readouterr().err
+    assert "apt-get install chromium" in mistake(capsys, *arguments, "--images", str(tmp_path / "images"))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "methods", "selectors"])
-def test_a_run_is_not_written_over_unasked(
-    command: str, finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]
+def test_a_run_is_overwritten_on_request_only(
+    finished: Path, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
-    source = [] if command == "demo" else [str(csv)]
-    assert run(command, *source, "--out", str(finished)) == 2
-    assert "holds a run; choose another --out, or give --replace" in capsys.readouterr().err
+    for command in ("demo", "fit", "methods", "selectors"):
+        source = [] if command == "demo" else [str(csv)]
+        assert "--replace" in mistake(capsys, command, *source, "--out", str(finished))
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
-
-
-def test_a_run_is_replaced_where_that_is_asked_for(csv: Path, tmp_path: Path) -> None:
-    columns = ["--input-column", "word", "--output-column", "opposite"]
     for seeds, expected in (("2", 2), ("1", 1)):
-        assert run("fit", str(csv), "--out", str(tmp_path), *columns, *FAST, "--seeds", seeds, "--replace") == 0
+        assert run("fit", str(csv), "--out", str(tmp_path), *COLUMNS, *FAST, "--seeds", seeds, "--replace") == 0
         assert len(sl.Run.load(tmp_path).fits) == expected
 
 
@@ -127,27 +112,18 @@ def test_methods_beside_site_are_not_lost_by_measuring_fits_again(
     (one,) = measured.values()
     renamed = tuple("function_vector" if name == "site_top_k" else name for name in one.methods)
     sl.Evaluations([one.replace(methods=renamed)]).save(copy / "evaluations")
-    columns = ["--input-column", "word", "--output-column", "opposite"]
-    assert run("evaluate", str(copy), str(csv), *columns) == 2
-    assert "holds evaluations of function_vector, which would be lost" in capsys.readouterr().err
+    assert "function_vector" in mistake(capsys, "evaluate", str(copy), str(csv), *COLUMNS)
 
 
-def test_a_fit_ends_with_what_its_checks_found(finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    columns = ["--input-column", "word", "--output-column", "opposite"]
-    assert run("evaluate", str(finished), str(csv), *columns, "--max-queries", "6") == 0
-    said = capsys.readouterr().out
-    found = sl.diagnose(sl.Run.load(finished))
-    assert f"checks:  {found.summary}: " in said
-    assert "few_queries" in said
-
-
-def test_evaluate_measures_saved_fits_again(finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    columns = ["--input-column", "word", "--output-column", "opposite"]
-    assert run("evaluate", str(finished), str(csv), *columns, "--json") == 0
-    found = json.loads(capsys.readouterr().out)["results"]
-    ten_shot = [row for row in found if row["method"] == "ten_shot" and row["metric"] == "first_token"]
-    assert ten_shot[0]["n"] == 6
-    assert ten_shot[0]["labelled_rows"] == 10
+def test_evaluate_measures_saved_fits_again_and_prints_failed_checks(
+    finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", str(finished), str(csv), *COLUMNS, "--max-queries", "5") == 0
+    assert f"checks:  {sl.diagnose(sl.Run.load(finished)).summary}: " in capsys.readouterr().out
+    assert run("evaluate", str(finished), str(csv), *COLUMNS, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["results"]
+    (row,) = [row for row in rows if (row["method"], row["metric"]) == ("ten_shot", "first_token")]
+    assert (row["n"], row["labelled_rows"]) == (6, 10)
 
 
 def test_studies_on_other_rows_say_so_on_the_terminal_in_the_record_and_in_the_checks(
@@ -156,8 +132,7 @@ def test_studies_on_other_rows_say_so_on_the_terminal_in_the_record_and_in_the_c
     copy = shutil.copytree(finished, tmp_path / "run")
     other = tmp_path / csv.name
     other.write_text("\n".join(csv.read_text().splitlines()[:28]) + "\n")
-    columns = ["--input-column", "word", "--output-column", "opposite"]
-    few = [str(copy), str(other), *columns, "--task", "opposites", "--n-fits", "3", "--max-queries", "4"]
+    few = [str(copy), str(other), *COLUMNS, "--task", "opposites", "--n-fits", "3", "--max-queries", "4"]
     for _ in range(2):  # measured, and read back
         assert run("landscape", *few) == 0
         assert "note: the fit of 'opposites' was made on other rows" in capsys.readouterr().err
@@ -165,7 +140,7 @@ def test_studies_on_other_rows_say_so_on_the_terminal_in_the_record_and_in_the_c
     assert run("diagnose", str(copy)) == 1
     assert "one_origin" in capsys.readouterr().out
     assert run("evaluate", str(copy), str(copy / "results.csv")) == 2  # what it would write over
-    assert run("evaluate", str(copy), str(other), *columns, "--max-queries", "4") == 0
+    assert run("evaluate", str(copy), str(other), *COLUMNS, "--max-queries", "4") == 0
     said = capsys.readouterr()
     assert "other rows" in said.err
     assert "one_origin" in said.out
@@ -217,37 +192,30 @@ def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(json.loads(capsys.readouterr().out)) >= 60
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["fit", "nowhere.csv", "-o", "OUT"], "no tasks at nowhere.csv"),
-        (["fit", "demo", "-t", "antonim", "-o", "OUT"], "did you mean 'antonym'"),
-        (["fit", "demo", "-t", "antonym", "-m", "./no-model", "-o", "OUT"], "no model folder ./no-model"),
-        (["fit", "demo", "-t", "antonym", "--lr", "-1", "-o", "OUT"], "lr: Input should be greater than 0"),
-        (["fit", "demo", "-t", "antonym", "--n-shots", "5000", "-o", "OUT"], "too few for 5000-shot prompts"),
-        (["fit", "demo", "-t", "antonym", "-o", "/proc/nope"], "cannot write to /proc/nope"),
-        (["fit", "demo", "-t", "antonym", "--device", "cuda", "-o", "OUT"], "unknown or missing device 'cuda'"),
-        (["fit", "demo", "-t", "antonym", "--n-eval-shots", "5000", "-o", "OUT"], "too few for 5000-shot prompts"),
-        (["demo", "--n-tasks", "9999", "-o", "OUT"], "cannot draw 9999 of"),
-        (["report", "OUT"], "holds no run"),
-        (["report", "OUT", "--images", "OUT"], "holds no run"),
-        (["evaluate", "OUT", "demo"], "holds no run"),
-        (["diagnose", "OUT"], "holds no run"),
-        (["compare", "OUT", "OUT"], "would be compared with itself"),
-        (["compare", "OUT", "nowhere.json"], "there is no record at"),
-        (["fit", "demo", "-t", "antonym", "--control", "zero", "-o", "OUT"], "unknown control 'zero'"),
-    ],
-)
 def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(
-    arguments: Sequence[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run(*[str(out) if word == "OUT" else word for word in arguments]) == 2
-    printed = capsys.readouterr()
-    assert says in printed.err
-    assert printed.err.startswith("error: ")
-    assert len(printed.err.strip().splitlines()) == 1
-    assert not [path for path in out.rglob("*") if path.is_file()]
+    fit = ["fit", "demo", "-t", "antonym", "-o", str(out)]
+    for message, arguments in (
+        ("nowhere.csv", ["fit", "nowhere.csv", "-o", str(out)]),
+        ("./no-model", [*fit, "-m", "./no-model"]),
+        ("lr", [*fit, "--lr", "-1"]),
+        ("5000", [*fit, "--n-shots", "5000"]),
+        ("/proc/nope", ["fit", "demo", "-t", "antonym", "-o", "/proc/nope"]),
+        ("'cuda'", [*fit, "--device", "cuda"]),
+        ("5000", [*fit, "--n-eval-shots", "5000"]),
+        ("'zero'", [*fit, "--control", "zero"]),
+        ("9999", ["demo", "--n-tasks", "9999", "-o", str(out)]),
+        ("holds no run", ["report", str(out)]),
+        ("holds no run", ["report", str(out), "--images", str(out)]),
+        ("holds no run", ["evaluate", str(out), "demo"]),
+        ("holds no run", ["diagnose", str(out)]),
+        ("compared with itself", ["compare", str(out), str(out)]),
+        ("nowhere.json", ["compare", str(out), "nowhere.json"]),
+    ):
+        assert message in mistake(capsys, *arguments)
+        assert not [path for path in out.rglob("*") if path.is_file()], arguments
 
 
 def test_runs_and_single_records_are_compared(
@@ -264,8 +232,7 @@ def test_runs_and_single_records_are_compared(
     (pair,) = json.loads(capsys.readouterr().out)
     assert (pair["jaccard"], pair["record"]) == (1, f"{finished}: {record.stem}")
     (evaluation,) = (finished / "evaluations").glob("*.json")
-    assert run("compare", str(finished), str(evaluation)) == 2
-    assert "not a fit or scores" in capsys.readouterr().err
+    assert "not a fit or scores" in mistake(capsys, "compare", str(finished), str(evaluation))
 
 
 def test_a_saved_run_is_diagnosed_and_the_exit_code_says_whether_a_check_failed(
@@ -300,56 +267,6 @@ def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(tmp_p
     run = sl.Run.load(tmp_path / "run")
     assert len(run.fits) >= 2
     assert not list((tmp_path / "run").rglob(".*"))
-
-
-def test_help_tells_where_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--help") == 0
-    assert "site-lens demo" in capsys.readouterr().out
-
-
-def test_doctor_prints_a_support_card(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("doctor", "demo", "--longest", "100") == 0
-    shown = capsys.readouterr().out
-    assert "6 layers x 8 heads" in shown
-    assert "cached_equals_full" in shown
-    assert run("doctor", "demo", "--longest", "100", "--json") == 0
-    card = json.loads(capsys.readouterr().out)
-    assert card["ok"] is True
-    assert {"code", "state", "value", "threshold"} <= set(card["checks"][0])
-
-
-def test_doctor_says_which_checks_a_model_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from safetensors.torch import load_file, save_file
-
-    save_tiny("llama", tmp_path)
-    weights = load_file(tmp_path / "model.safetensors")
-    weights["model.layers.0.self_attn.v_proj.weight"].fill_(float("nan"))
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    assert run("doctor", str(tmp_path), "--dtype", "float32", "--json") == 1
-    card = json.loads(capsys.readouterr().out)
-    assert card["ok"] is False
-    (padding,) = (check for check in card["checks"] if check["code"] == "padding")
-    assert (padding["state"], padding["value"]) == ("fail", None)  # a number that is none has no place in JSON
-
-
-def test_doctor_names_the_cache_when_that_is_what_cannot_be_used(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("site_lens.models.kv_cache.KNOWN_LAYERS", ())  # as if the model kept its past in another way
-    assert run("doctor", "demo", "--json") == 1
-    card = json.loads(capsys.readouterr().out)
-    assert [check["code"] for check in card["checks"]] == ["prefix_cache"]
-    assert "keeps its past in DynamicLayer" in card["checks"][0]["meaning"]
-    assert card["model"]["name"] == "demo"
-
-
-def test_doctor_says_why_a_model_without_attention_in_some_layers_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("doctor", str(save_tiny("lfm2", tmp_path)), "--json") == 1
-    (check,) = json.loads(capsys.readouterr().out)["checks"]
-    assert (check["code"], check["state"]) == ("hook_z", "fail")
-    assert "1 of the 2 layers" in check["meaning"]
 
 
 def test_answers_that_share_their_first_token_are_said_before_and_after_a_fit(

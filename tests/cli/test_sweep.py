@@ -81,9 +81,9 @@ def test_the_store_is_listed_shown_verified_cleaned_and_exported(
         ["show"],
         ["show", rows[1]["key"][:8]],
         ["gc"],
-        ["export", folder.parents[2]],
+        ["export", str(folder.parents[2])],
     ):
-        assert run("sweep", command, store, *map(str, arguments)) == 0
+        assert run("sweep", command, store, *arguments) == 0
         printed[command, len(arguments)] = capsys.readouterr().out
     assert "2 stored" in printed["list", 0]
     assert printed["show", 0].startswith("2 jobs: 2 stored\n") and "sweep_ended" in printed["show", 0]

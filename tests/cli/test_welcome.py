@@ -1,4 +1,4 @@
-"""The first minute at the command line: what to do next, completion, and what was meant."""
+"""Welcome screen, shell completion, and suggestions for misspelled names."""
 
 import os
 import re
@@ -9,22 +9,13 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.cli import main
-from site_lens.cli.welcome import runs_in
+from tests.cli.test_cli import mistake, run
 from tests.fakes import fake_fits
 
 
-def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the command line in this process and return what it printed."""
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    assert ended.value.code == 0
+def welcome(capsys: pytest.CaptureFixture[str]) -> str:
+    assert run() == 0
     return capsys.readouterr().out
-
-
-def commands_of(text: str) -> list[str]:
-    """List the commands that a text tells the reader to type."""
-    return re.findall(r"^  site-lens (\S+)", text, re.MULTILINE)
 
 
 @pytest.fixture
@@ -39,90 +30,59 @@ def save_run(folder: Path, *, age: int = 0) -> None:
     os.utime(folder / "fits", (then, then))
 
 
-def test_in_an_empty_folder_it_begins_with_the_demo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = shown(capsys)
-    assert commands_of(text)[0] == "demo"
-    assert "Runs here" not in text
-
-
-def test_a_table_that_lies_here_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_welcome_screen_names_the_next_commands_and_each_exists(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screens = [welcome(capsys)]
+    assert "Runs here" not in screens[0] and "site-lens demo " in screens[0]
     (here / "my pairs.csv").write_text("input,output\n")
-    assert "site-lens fit 'my pairs.csv' --out runs/mine" in shown(capsys)
-
-
-def test_a_run_without_a_report_is_to_get_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_run(here / "runs/mine")
-    text = shown(capsys)
-    assert "site-lens report runs/mine " in text
-    assert "compare" not in commands_of(text)
-
-
-def test_of_several_runs_the_newest_comes_first_and_is_compared(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    screens.append(welcome(capsys))
+    assert "site-lens fit 'my pairs.csv' --out runs/mine" in screens[1]
     save_run(here / "runs/old", age=100)
+    screens.append(welcome(capsys))
+    assert "site-lens report runs/old " in screens[2] and "site-lens compare" not in screens[2]
     save_run(here / "new")
     (here / "new/report.html").write_text("")
-    assert runs_in(here) == [Path("new"), Path("runs/old")]
-    text = shown(capsys)
-    assert "  new/report.html " in text
-    assert "site-lens compare new runs/old" in text
-    assert "report" not in commands_of(text)
+    screens.append(welcome(capsys))
+    assert "newest first: new, runs/old" in screens[3]
+    assert "  new/report.html " in screens[3] and "site-lens compare new runs/old" in screens[3]
+    for command in set(re.findall(r"^  site-lens (\S+)", "".join(screens), re.MULTILINE)):
+        assert run(command, "--help") == 0
+        assert command in capsys.readouterr().out
 
 
-def test_every_command_that_is_told_exists(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = set(commands_of(shown(capsys)))
-    save_run(here / "runs/mine")
-    save_run(here / "runs/other")
-    told |= set(commands_of(shown(capsys)))
-    for command in told:
-        assert command in shown(capsys, command, "--help")
-
-
-def complete(words: str) -> list[str]:
-    """Ask what bash would be offered for the last word."""
-    asked = {"COMP_WORDS": f"site-lens {words}", "COMP_CWORD": str(words.count(" ") + 1)}
-    environment = os.environ | asked | {"_SITE_LENS_COMPLETE": "complete_bash"}
+def completed(**variables: str) -> list[str]:
+    """Run the command line as bash does for completion, and return the words that it prints."""
     command = [sys.executable, "-m", "site_lens.cli"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    return subprocess.run(
+        command, env=os.environ | variables, capture_output=True, text=True, check=True
+    ).stdout.split()
 
 
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [
-        ("diag", ["diagnose"]),
-        ("fit demo --mod", ["--model"]),
-        ("fit demo --task english-f", ["english-french", "english-french_2"]),
-    ],
-)
-def test_commands_options_and_tasks_are_completed(words: str, offered: list[str]) -> None:
-    assert complete(words) == offered
+def test_commands_options_and_tasks_are_completed() -> None:
+    for words, offered in {
+        "diag": ["diagnose"],
+        "fit demo --mod": ["--model"],
+        "fit demo --task english-f": ["english-french", "english-french_2"],
+    }.items():
+        typed = {"COMP_WORDS": f"site-lens {words}", "COMP_CWORD": str(words.count(" ") + 1)}
+        assert completed(_SITE_LENS_COMPLETE="complete_bash", **typed) == offered
+    assert "complete" in completed(_SITE_LENS_COMPLETE="source_bash")
 
 
-def test_completion_can_be_installed() -> None:
-    environment = os.environ | {"_SITE_LENS_COMPLETE": "source_bash"}
-    command = [sys.executable, "-m", "site_lens.cli"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "complete" in done.stdout and "site-lens" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "meant"),
-    [
-        (["fitt", "demo"], "Did you mean 'fit'?"),
-        (["fit", "demo", "--task", "antonyms", "--out", "runs/x"], "did you mean 'antonym'"),
-        (["tasks", "list", "dem"], "did you mean 'demo'?"),
-        (["tasks", "list", "pair.csv"], "did you mean 'pairs.csv'?"),
-        (["report", "runs/mime"], "did you mean 'runs/mine'?"),
-        (["report", "mine"], "did you mean 'runs/mine'?"),
-        (["fit", "demo", "--model", "gpt-2", "--out", "runs/x"], "did you mean 'gpt2'"),
-        (["fit", "demo", "--model", "Demo", "--out", "runs/x"], "did you mean 'demo'"),
-    ],
-)
-def test_a_slip_is_answered_with_what_was_meant(
-    here: Path, arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+def test_misspelled_commands_tasks_paths_runs_and_models_get_a_suggestion(
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "pairs.csv").write_text("input,output\n")
     save_run(here / "runs/mine")
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
-    assert meant in capsys.readouterr().err
+    for suggestion, arguments in (
+        ("'fit'", ["fitt", "demo"]),
+        ("'antonym'", ["fit", "demo", "--task", "antonyms", "--out", "runs/x"]),
+        ("'demo'", ["tasks", "list", "dem"]),
+        ("'pairs.csv'", ["tasks", "list", "pair.csv"]),
+        ("'runs/mine'", ["report", "runs/mime"]),
+        ("'runs/mine'", ["report", "mine"]),
+        ("'gpt2'", ["fit", "demo", "--model", "gpt-2", "--out", "runs/x"]),
+        ("'demo'", ["fit", "demo", "--model", "Demo", "--out", "runs/x"]),
+    ):
+        assert f"did you mean {suggestion}" in mistake(capsys, *arguments).replace("Did", "did")

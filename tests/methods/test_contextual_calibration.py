@@ -53,15 +53,6 @@ def test_a_content_free_prompt_has_no_preference_once_calibrated_by_itself(demo:
     assert float(calibrated_logits.max()) < 0.05  # rounding is all that is left of a probability less itself
 
 
-def test_uniform_content_free_probabilities_change_no_ranking() -> None:
-    logits = torch.randn(20, 50, generator=torch.Generator().manual_seed(0))
-    less = subtracting(torch.full((50,), 1 / 50))(logits)
-    kept = logits.softmax(-1) > 1 / 50 + 1e-6
-    assert torch.equal(less.argmax(-1), logits.argmax(-1))
-    for row, own, above in zip(less, logits, kept, strict=True):
-        assert torch.equal(row[above].argsort(), own[above].argsort())
-
-
 def test_calibration_moves_few_shot_answers_and_nothing_else(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     task = demo_tasks["antonym"]
     method = calibrated(ComparisonContext(demo, task, SMALL, progress=False), "antonym")
@@ -80,10 +71,3 @@ def test_the_rows_of_the_calibration_are_counted_with_those_of_a_prompt(
     assert method.n_labelled == len(drawn.labelled_rows) + 4 <= 4 * 3 + 4
     few = sl.Task("antonym", task.train[:6], task.valid, task.test)
     assert calibrated(ComparisonContext(demo, few, SMALL, progress=False), "antonym").n_labelled == 6
-
-
-def test_of_ten_demonstrations_it_is_called_calibrated_ten_shot(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    context = ComparisonContext(demo, demo_tasks["antonym"], ComparisonConfig(n_probes=1), progress=False)
-    assert calibrated(context, "antonym").name == "calibrated_ten_shot"

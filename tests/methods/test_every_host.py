@@ -10,7 +10,7 @@ from site_lens.methods.registry import METHODS
 from site_lens.models.base import LensModel
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.registry import SELECTORS
-from tests.models.test_hosts import HOSTED
+from tests.hosts import HOSTED
 
 TINY = sl.ComparisonConfig(
     n_prompts=2, n_shots=2, n_probes=2, n_valid=3,

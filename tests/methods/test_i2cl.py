@@ -70,15 +70,6 @@ def test_every_output_becomes_b_out_plus_a_v_at_every_token(context: ComparisonC
         torch.testing.assert_close(edit.change(out), scalars[place][1] * out + scalars[place][0] * vectors[place])
 
 
-def test_every_prompt_may_have_scalars_of_its_own(context: ComparisonContext) -> None:
-    vectors, asked = context_vectors(context, demonstrations(context, "antonym")), asked_of(context)
-    several = torch.stack([scalars_of(vectors, 0.1 * i, 1 - 0.05 * i) for i in range(len(asked))])
-    together = first_token_losses(context.model, asked, mixing(vectors, several))
-    for i, own in enumerate(several):
-        alone = first_token_losses(context.model, asked.only([i]), mixing(vectors, own))
-        assert float(alone) == pytest.approx(float(together[i]), abs=1e-4)
-
-
 def test_context_vectors_are_means_over_demonstrations_run_alone(context: ComparisonContext) -> None:
     model, rows = context.model, demonstrations(context, "antonym")
     texts = [f"Q: {row.input}\nA: {row.output}\n\n" for row in rows]
@@ -106,18 +97,6 @@ def test_calibration_moves_every_scalar_and_lowers_the_loss_on_the_demonstration
     assert not scalars.requires_grad
 
 
-def test_the_same_seed_calibrates_the_same_and_no_global_state_is_touched(context: ComparisonContext) -> None:
-    rows = demonstrations(context, "antonym")
-    vectors = context_vectors(context, rows)
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
-    with torch.no_grad():
-        first, again = (calibrate(context, "antonym", rows, vectors).state for _ in range(2))
-        assert not torch.is_grad_enabled()
-    assert torch.equal(first, again)
-    assert torch.equal(before[0], torch.random.get_rng_state())
-    assert np.array_equal(before[1], np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
-
-
 def test_the_rate_rises_over_a_twentieth_of_the_steps_and_falls_to_nothing() -> None:
     shares = [share_of_rate(step, n_steps=200) for step in range(201)]
     assert shares[0] == pytest.approx(0.1)
@@ -125,17 +104,6 @@ def test_the_rate_rises_over_a_twentieth_of_the_steps_and_falls_to_nothing() -> 
     assert all(late < early for early, late in zip(shares[9:], shares[10:], strict=False))
     assert shares[200] == pytest.approx(0)
     assert share_of_rate(0, n_steps=1) == 1
-
-
-def test_a_calibration_that_diverges_is_an_error(context: ComparisonContext) -> None:
-    wild = ComparisonContext(
-        context.model,
-        context.tasks,
-        SMALL.replace(context_lr=1e30, context_epochs=2, rate_factors=(1.0,)),
-        progress=False,
-    )
-    with pytest.raises(sl.FitError, match="context_scalars of 'antonym' became nonfinite"):
-        context_scalars(wild, "antonym")
 
 
 def test_context_scalars_say_what_they_took(context: ComparisonContext) -> None:

@@ -11,7 +11,6 @@ from site_lens.activations.queries import Queries
 from site_lens.methods.first_token_metrics import Scores, score_methods
 from site_lens.methods.learned_task_vector import learned_task_vector
 from site_lens.methods.method import Method, prompting
-from site_lens.models.base import LensModel
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.learned_weights import head_weights
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
@@ -65,9 +64,3 @@ def test_learned_weights_bring_the_task_and_are_counted(planted_bench: Compariso
     assert plain.metrics["first_token"].mean() < 1 == found.metrics["first_token"].mean()
     assert method.n_trained == len(context.model.grid)
     assert 0 < method.n_labelled <= len(context.tasks[TASK].train) + len(context.tasks[TASK].valid)
-
-
-def test_it_is_refused_on_another_model(planted_bench: ComparisonContext, demo: LensModel) -> None:
-    method = with_weights(planted_bench, np.zeros(planted_bench.model.grid.shape))
-    with pytest.raises(sl.MismatchError):
-        method.edits(demo)

@@ -59,22 +59,6 @@ def test_answers_are_the_first_lines_that_the_model_generates(
     assert f"Q: {query}\nA: " not in shown  # its own row would give the answer away
 
 
-def test_a_row_of_the_task_is_expected_to_have_its_answers(
-    live: LiveModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
-) -> None:
-    row = demo_tasks["antonym"].train[3]
-    assert live.expected(fits["antonym"], row.input) == row.outputs
-    assert live.expected(fits["antonym"], "no such word") == ()
-    assert live.queries(fits["antonym"]) == tuple(row.input for row in demo_tasks["antonym"].test)
-
-
-def test_without_the_rows_of_a_task_there_is_still_an_answer(demo: LensModel, fits: sl.SiteFits) -> None:
-    live, fit = LiveModel(demo, fits.values(), {}), fits["antonym"]
-    assert live.accuracies(fit, fit.gates) == {}
-    assert set(live.answers(fit, "hot", fit.gates)) == {"zero_shot", "injected"}
-    assert (live.queries(fit), live.expected(fit, "hot")) == ((), ())
-
-
 def test_a_short_task_shows_the_rows_that_it_has(demo: LensModel, fits: sl.SiteFits) -> None:
     fit = fits["antonym"]
     rows = [sl.Example(word, (word[::-1],)) for word in ("hot", "big", "old", "wet")]

@@ -1,13 +1,11 @@
 """LoRA: it learns, it is gone outside its context, and it reaches every projection."""
 
-import sys
 from collections.abc import Callable
 
 import pytest
 import torch
 
 import site_lens as sl
-from site_lens.activations.generation import generate
 from site_lens.activations.queries import Queries
 from site_lens.methods.first_token_metrics import score_methods
 from site_lens.methods.lora import LoraAdapter, Training, lora
@@ -51,15 +49,6 @@ def test_the_model_is_the_same_to_the_bit_outside_the_context(demo: LensModel, d
     assert not any(weight.requires_grad for weight in demo.host.parameters())
 
 
-def test_an_error_inside_the_context_takes_the_adapter_off(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    batch = batch_of(demo, demo_tasks["antonym"])
-    before = demo.forward(batch)
-    method = lora(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False), "antonym")
-    with pytest.raises(ZeroDivisionError), method.around(demo):
-        raise ZeroDivisionError
-    assert torch.equal(demo.forward(batch), before)
-
-
 def test_adapters_of_several_tasks_stand_beside_each_other(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     context = ComparisonContext(demo, demo_tasks, SMALL, progress=False)
     batch = batch_of(demo, demo_tasks["antonym"])
@@ -75,18 +64,7 @@ def test_adapters_of_several_tasks_stand_beside_each_other(demo: LensModel, demo
         assert torch.equal(demo.forward(batch), alone)
 
 
-def test_the_same_seed_makes_the_same_adapter(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    task = demo_tasks["antonym"]
-    batch, found = batch_of(demo, task), []
-    for seed in (0, 0, 1):
-        method = lora(ComparisonContext(demo, task, SMALL.replace(seed=seed), progress=False), "antonym")
-        with method.around(demo):
-            found.append(demo.forward(batch))
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
-
-
-@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "llama", "qwen3", "gemma3", "falcon", "bloom", "phi"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "gemma3", "falcon"])
 def test_an_adapter_acts_alike_in_whole_and_cached_passes_of_every_architecture(
     tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task], kind: str
 ) -> None:
@@ -106,16 +84,6 @@ def test_an_adapter_acts_alike_in_whole_and_cached_passes_of_every_architecture(
     assert torch.equal(model.forward(batch), before)
 
 
-def test_an_untrained_adapter_changes_nothing(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    batch = batch_of(demo, demo_tasks["antonym"])
-    adapter = LoraAdapter(demo, rank=2, stream=seed_stream("adapter"))
-    with adapter.switched_on(demo):
-        inside = demo.forward(batch)
-    assert torch.equal(inside, demo.forward(batch))
-    with pytest.raises(sl.ModelError, match="without calling q0"):
-        adapter.check_reached()
-
-
 def test_rows_and_weights_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     task = demo_tasks["antonym"]
     few = sl.Task("antonym", task.train[:3], task.valid, task.test)
@@ -124,15 +92,6 @@ def test_rows_and_weights_are_counted(demo: LensModel, demo_tasks: dict[str, sl.
     assert method.n_trained == 6 * 2 * ((192 + 256) + (192 + 128))
     assert method.stored_bytes == 4 * method.n_trained
     assert method.n_labelled == 3 + len(task.valid)
-
-
-def test_answers_are_generated_under_the_adapter(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    task = demo_tasks["english-french"]
-    method = lora(ComparisonContext(demo, task, SMALL.replace(lora_steps=20), progress=False), task.name)
-    prompts = [prompt.text for prompt in zero_shot_prompts(task.train[:5], SMALL.template)]
-    plain = generate(demo, prompts, max_new_tokens=3)
-    with method.around(demo):
-        assert generate(demo, prompts, max_new_tokens=3) != plain
 
 
 def test_models_without_the_modules_are_refused(
@@ -146,20 +105,3 @@ def test_models_without_the_modules_are_refused(
     adapter = LoraAdapter(demo, rank=2, stream=seed_stream("adapter"))
     with pytest.raises(sl.MismatchError, match="changes modules of demo"), adapter.switched_on(tiny("llama")):
         pass
-
-
-def test_without_peft_the_error_says_how_to_install_it(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(sl.InputError, match=r'pip install "site_lens\[lora\]"'):
-        lora(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False), "antonym")
-
-
-def test_a_loss_that_is_no_number_ends_the_training(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    batch = batch_of(demo, demo_tasks["antonym"])
-    before = demo.forward(batch)
-    config = SMALL.replace(lora_lr=1e30, rate_factors=(1.0,))
-    with pytest.raises(sl.FitError, match="nonfinite"):
-        lora(ComparisonContext(demo, demo_tasks["antonym"], config, progress=False), "antonym")
-    assert torch.equal(demo.forward(batch), before)

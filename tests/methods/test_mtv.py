@@ -9,7 +9,7 @@ import site_lens as sl
 from site_lens.activations.generation import generate
 from site_lens.activations.queries import Queries
 from site_lens.methods.first_token_metrics import Scores, score_methods
-from site_lens.methods.method import Method, prompting
+from site_lens.methods.method import Method
 from site_lens.methods.mtv import head_replacement
 from site_lens.methods.site_variants import all_heads_one
 from site_lens.models.base import LensModel
@@ -37,12 +37,6 @@ def answers(context: ComparisonContext, *methods: Method) -> list[Scores]:
     task = next(iter(context.tasks.values()))
     asked = Queries.of(context.model, zero_shot_prompts(task.test[:10], context.config.template))
     return [scores for _, scores in score_methods(context.model, asked, methods)]
-
-
-def test_no_heads_are_zero_shot_prompting(context: ComparisonContext) -> None:
-    method = with_heads(context, sl.HeadSet.of(context.model.grid, []))
-    plain, found = answers(context, prompting(0), method)
-    assert np.array_equal(plain.metrics["log_prob"], found.metrics["log_prob"])
 
 
 def test_all_heads_are_alpha_one_at_every_head(context: ComparisonContext) -> None:

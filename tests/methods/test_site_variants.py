@@ -87,17 +87,6 @@ def _n_replaced(context: ComparisonContext) -> int:
     return sum(int(edit.change(zeros).any(-1).sum()) for edit in edits)
 
 
-def test_random_heads_are_drawn_by_the_seed(context: ComparisonContext) -> None:
-    gates = sl.HeadGates.of(sl.HeadSet.random(context.model.grid, 12, seed=1))
-    planted = with_gates(context, gates)
-    again = with_gates(context, gates)
-    one, other, true = log_probs(
-        context, site_random_heads(planted, "antonym"), site_random_heads(again, "antonym"), site(planted, "antonym")
-    )
-    assert np.array_equal(one, other)
-    assert not np.array_equal(one, true)
-
-
 def test_all_heads_open_forget_the_query_and_half_open_ones_do_not(context: ComparisonContext) -> None:
     rows = tuple(sl.Example(row.input, ("cold",)) for row in context.tasks["antonym"].test[:6])
     asked = Queries.of(context.model, zero_shot_prompts(rows, context.config.template))
@@ -151,9 +140,3 @@ def test_no_row_but_those_few_has_any_influence(context: ComparisonContext, touc
     before, after = log_probs(context, site_equal_data(context, "antonym"), site_equal_data(elsewhere, "antonym"))
     # A joint fit follows the path of a separate one up to rounding.
     assert (np.abs(before - after).max() < 1e-3) == (touch == "unused rows")
-
-
-def test_equal_data_on_a_single_row_is_refused(context: ComparisonContext) -> None:
-    single = ComparisonContext(context.model, context.tasks["antonym"], SMALL.replace(n_shots=1), progress=False)
-    with pytest.raises(sl.InputError, match="needs n_shots of at least 2"):
-        site_equal_data(single, "antonym")

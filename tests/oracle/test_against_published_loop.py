@@ -24,7 +24,7 @@ def bridge_of(model: LensModel) -> Any:
 def plain_alphas(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, config: sl.SiteConfig) -> np.ndarray:
     """Run the plain loop on the very queries, in the very order, that the joint loop draws."""
     plan = make_plan(model, [sl.SiteJob(task, config, embedding)])
-    order = plan.units[0].train_questions[:, 0]
+    order = plan.alpha_maps[0].train_questions[:, 0]
     queries = [(plan.questions.prompts[plan.questions.prompt_of[q]], plan.questions.answers[q][0]) for q in order]
     return published_loop.fit(bridge_of(model), queries, torch.tensor(embedding.mean), lr=config.lr).numpy()
 
@@ -79,7 +79,7 @@ def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_t
         query = task.test[row]
         prompt = sl.PromptTemplate().render([], query)
         ids = demo.encoder.encode([prompt.text])[0]
-        target = demo.encoder.answers([prompt.text], [prompt.answer])[0][0][0]
+        target = demo.encoder.encode_answers([prompt.text], [prompt.answer])[1][0][0]
         logits = published_loop.injected_logits(bridge_of(demo), ids, torch.tensor(gates.values), embedding)
         place = measured.methods.index("site")
         assert measured.log_prob[place, i] == pytest.approx(float(logits.log_softmax(-1)[target]), abs=1e-4)

@@ -23,7 +23,7 @@ def test_every_prompt_and_target_has_the_published_tokens(
     task, published, template = demo_tasks[name], golden(f"demo_{name}"), sl.PromptTemplate()
 
     def tokens(prompt: sl.Prompt) -> tuple[list[int], int]:
-        (answer,), _ = demo.encoder.answers([prompt.text], [prompt.answer])
+        _, (answer,), _ = demo.encoder.encode_answers([prompt.text], [prompt.answer])
         return demo.encoder.encode([prompt.text])[0], answer[0]
 
     for drawn in published["embedding_prompts"]:

@@ -1,7 +1,5 @@
 """A folder for the hub holds the fits and says what they are; only the hub itself is played here."""
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,18 +74,14 @@ def test_an_older_folder_is_replaced_not_mixed(tmp_path: Path) -> None:
 def test_what_does_not_belong_together_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     fits = fake_fits(["antonym"])
     other = sl.SiteFits([*fits.values(), fake_fit("plural", model=fake_identity("other"))])
-    cases: list[tuple[Callable[[], Path], type[Exception], str]] = [
-        (lambda: save_for_hub(sl.SiteFits([]), tmp_path / "x"), sl.InputError, "there are no fits"),
-        (lambda: save_for_hub(other, tmp_path / "x"), sl.MismatchError, r"fake-model and of other \(other weights\)"),
-        (
-            lambda: save_for_hub(fits, tmp_path / "x", evaluations=sl.Evaluations([fake_evaluation("plural")])),
-            sl.InputError,
-            "an evaluation of 'plural', but no fit of it",
-        ),
-    ]
-    for call, error, said in cases:
-        with pytest.raises(error, match=said):
-            call()
+    strange = sl.Evaluations([fake_evaluation("plural")])
+    for mixed, evaluations, error in (
+        (sl.SiteFits([]), None, sl.InputError),
+        (other, None, sl.MismatchError),
+        (fits, strange, sl.InputError),
+    ):
+        with pytest.raises(error):
+            save_for_hub(mixed, tmp_path / "x", evaluations=evaluations)
     assert not (tmp_path / "x").exists()
 
 
@@ -148,24 +142,12 @@ def test_fits_are_read_from_a_repository(tmp_path: Path, monkeypatch: pytest.Mon
     assert asked == [("me/fits", "v1")]
 
 
-def test_what_the_hub_refuses_is_said(tmp_path: Path) -> None:
+def test_an_error_of_the_hub_and_a_damaged_record_end_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(sl.StorageError, match="the hub did not serve 'me/fits': "):
         from_hub("me/fits")  # the tests are offline
     with pytest.raises(sl.InputError, match="is neither a folder nor the name of a repository"):
         from_hub(tmp_path / "nowhere" / "at" / "all")
-
-
-def test_a_damaged_record_of_a_repository_is_refused(tmp_path: Path) -> None:
-    save_for_hub(fake_fits(["antonym"]), tmp_path)
-    path = tmp_path / "fits" / "antonym.json"
+    path = save_for_hub(fake_fits(["antonym"]), tmp_path) / "fits" / "antonym.json"
     path.write_text(path.read_text().replace("converged", "step_limit"))
-    with pytest.raises(sl.StorageError, match="was edited after it was written"):
+    with pytest.raises(sl.StorageError, match="was edited"):
         from_hub(tmp_path)
-
-
-def test_the_card_parses_as_python_and_names_a_task(tmp_path: Path) -> None:
-    folder = save_for_hub(fake_fits(['a "quoted" task']), tmp_path)
-    block = text_of(folder).split("```python\n")[1].split("```")[0]
-    compile(block, "card", "exec")
-    assert "fits['a \"quoted\" task']" in block
-    assert "huggingface_hub" in sys.modules

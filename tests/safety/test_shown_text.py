@@ -1,5 +1,6 @@
 """Names and texts of others are shown, and do nothing: on a page, in a figure, on a card, on a terminal."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -95,46 +96,35 @@ def pages(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     }
 
 
-@pytest.mark.parametrize("name", ["report", "comparison"])
-def test_no_name_becomes_an_element_a_script_or_a_link_of_a_page(name: str, pages: dict[str, Path]) -> None:
-    tags = Tags(pages[name].read_text(encoding="utf-8")).found
-    assert {"img", "iframe", "object", "embed", "form", "base"}.isdisjoint(tag for tag, _ in tags)
-    assert all((attributes.get("href") or "#").startswith(("#", "data:,")) for _, attributes in tags)
-    assert not [key for _, attributes in tags for key in attributes if key.startswith("on")]
-    scripts = [attributes.get("type") for tag, attributes in tags if tag == "script"]
-    assert scripts.count(None) == (3 if name == "report" else 2)  # plotly.js, circuitsvis and our own
-    assert set(scripts) == {None, "application/json"}
-
-
-@pytest.mark.parametrize("name", ["report", "comparison"])
-def test_no_name_becomes_a_tag_in_a_figure(name: str, pages: dict[str, Path]) -> None:
-    page = pages[name].read_text(encoding="utf-8")
-    figures = re.findall(r'<script type="application/json" id="[^"]+-data">(.*?)</script>', page, flags=re.S)
-    assert len(figures) >= (20 if name == "report" else 3)
-    for figure in figures:
-        tagged = [text for text in texts_in(json.loads(figure)) if re.search(r"<[a-zA-Z/!]", OWN_TAGS.sub("", text))]
-        assert tagged == []
-
-
-@pytest.mark.parametrize("name", ["report", "comparison"])
-def test_no_name_turns_the_words_of_a_page_around_or_hides_in_it(name: str, pages: dict[str, Path]) -> None:
-    page = pages[name].read_text(encoding="utf-8")
-    data = re.findall(r'<script type="application/json"(?: id="[^"]+")?>(.*?)</script>', page, flags=re.S)
-    drawn = [text for part in data for text in texts_in(json.loads(part))]
-    words = re.sub(r"<script.*?</script>", "", page, flags=re.S).replace("\t", " ")
-    for text in (words, *(text.replace("\t", " ") for text in drawn)):
-        assert ACTING.search(text) is None, text[:200]
-    assert "<bdi>\\u202eevil\\u2066" in page
+def test_no_name_becomes_an_element_a_script_a_link_or_a_tag(pages: dict[str, Path]) -> None:
+    for name, path in pages.items():
+        page = path.read_text(encoding="utf-8")
+        tags = Tags(page).found
+        assert {"img", "iframe", "object", "embed", "form", "base"}.isdisjoint(tag for tag, _ in tags), name
+        assert all((attributes.get("href") or "#").startswith(("#", "data:,")) for _, attributes in tags), name
+        assert not [key for _, attributes in tags for key in attributes if key.startswith("on")], name
+        scripts = [attributes.get("type") for tag, attributes in tags if tag == "script"]
+        assert scripts.count(None) == (3 if name == "report" else 2), name  # plotly.js, circuitsvis and our own
+        assert set(scripts) == {None, "application/json"}, name
+        data = re.findall(r'<script type="application/json"(?: id="([^"]+)")?>(.*?)</script>', page, flags=re.S)
+        figures = [text for place, part in data if place.endswith("-data") for text in texts_in(json.loads(part))]
+        assert len([place for place, _ in data if place.endswith("-data")]) >= (20 if name == "report" else 3), name
+        assert not [text for text in figures if re.search(r"<[a-zA-Z/!]", OWN_TAGS.sub("", text))], name
+        drawn = [text for _, part in data for text in texts_in(json.loads(part))]
+        words = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+        for text in (words, *drawn):
+            assert ACTING.search(text.replace("\t", " ")) is None, (name, text[:200])
+        assert "<bdi>\\u202eevil\\u2066" in page, name
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH; apt-get install chromium")
-@pytest.mark.parametrize("name", ["report", "comparison"])
-def test_nothing_happens_when_the_page_is_opened(name: str, pages: dict[str, Path]) -> None:
-    document, console = opened(pages[name])
-    assert console == ""
-    assert "<title>owned" not in document
-    assert "<img" not in re.sub(r"<script.*?</script>", "", document, flags=re.S)
-    assert "javascript:" not in re.findall(r'href="([^"]*)"', document)
+def test_nothing_happens_when_a_page_is_opened(pages: dict[str, Path]) -> None:
+    for path in pages.values():
+        document, console = opened(path)
+        assert console == ""
+        assert "<title>owned" not in document
+        assert "<img" not in re.sub(r"<script.*?</script>", "", document, flags=re.S)
+        assert "javascript:" not in re.findall(r'href="([^"]*)"', document)
 
 
 # The card
@@ -169,19 +159,15 @@ def test_a_prompt_cannot_close_the_fence_it_stands_in(tmp_path: Path) -> None:
     assert "\n~~~~~~~text\n~~~~~~\n# A heading\n```\n" in card
 
 
-@pytest.mark.parametrize("dtype", ["float32); import os; (", "float32\n", "", "{{ 7 }}"])
-def test_the_number_format_of_a_model_is_no_code_in_the_card(dtype: str, tmp_path: Path) -> None:
-    sl.save_for_hub(sl.SiteFits([fake_fit("a", model=fake_identity(dtype=dtype))]), tmp_path)
-    assert 'from_pretrained(name, dtype="auto")' in (tmp_path / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", ['a "quoted" task', "it's", "emoji \N{GRINNING FACE}", "back\\slash", "\n"])
-def test_the_code_of_the_card_names_the_task_as_it_is(name: str, tmp_path: Path) -> None:
-    sl.save_for_hub(sl.SiteFits([fake_fit(name)]), tmp_path)
-    line = next(
-        one for one in (tmp_path / "README.md").read_text(encoding="utf-8").splitlines() if one[:11] == "fit = fits["
-    )
-    assert eval(line.removeprefix("fit = fits[").removesuffix("]")) == name  # noqa: S307  # what a reader would run
+def test_formats_and_names_of_tasks_are_no_code_in_the_card(tmp_path: Path) -> None:
+    for dtype in ("float32); import os; (", "float32\n", "", "{{ 7 }}"):
+        sl.save_for_hub(sl.SiteFits([fake_fit("a", model=fake_identity(dtype=dtype))]), tmp_path)
+        assert 'from_pretrained(name, dtype="auto")' in (tmp_path / "README.md").read_text(encoding="utf-8")
+    for name in ('a "quoted" task', "it's", "emoji \N{GRINNING FACE}", "back\\slash", "\n"):
+        sl.save_for_hub(sl.SiteFits([fake_fit(name)]), tmp_path)
+        card = (tmp_path / "README.md").read_text(encoding="utf-8")
+        (line,) = re.findall(r"^fit = fits\[(.*)\]$", card, flags=re.M)
+        assert ast.literal_eval(line) == name
 
 
 # The terminal
@@ -196,21 +182,19 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return out + err
 
 
-@pytest.mark.parametrize("as_json", [[], ["--json"]])
-def test_no_name_acts_on_the_terminal(
-    as_json: list[str], saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_name_acts_on_the_terminal(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"input": text, "output": text} for text in EVIL]
     (tmp_path / f"[red]{EVIL[3][:4]}.json").write_text(json.dumps(rows))
-    listed = printed(capsys, "tasks", "list", str(tmp_path), *as_json)
-    assert ("\\u001b[31" if as_json else "\\x1b[31") in listed
-    assert "[red]" in listed
-    printed(capsys, "tasks", "audit", str(tmp_path), *as_json)
-    assert ("\\u001b" if as_json else "\\x1b[31mred") in printed(capsys, "diagnose", str(saved), *as_json)
     out = str(tmp_path / "\x1b[2J.html")
-    printed(capsys, "compare", str(saved / "fits"), str(saved), "--out", out, *as_json)
-    compared = printed(capsys, "compare", str(next((saved / "fits").glob("*.json"))), str(saved), *as_json)
-    assert as_json or "[bold]" in compared.replace("\n", "")
+    for as_json in ([], ["--json"]):
+        listed = printed(capsys, "tasks", "list", str(tmp_path), *as_json)
+        assert ("\\u001b[31" if as_json else "\\x1b[31") in listed
+        assert "[red]" in listed
+        printed(capsys, "tasks", "audit", str(tmp_path), *as_json)
+        assert ("\\u001b" if as_json else "\\x1b[31mred") in printed(capsys, "diagnose", str(saved), *as_json)
+        printed(capsys, "compare", str(saved / "fits"), str(saved), "--out", out, *as_json)
+        compared = printed(capsys, "compare", str(next((saved / "fits").glob("*.json"))), str(saved), *as_json)
+        assert as_json or "[bold]" in compared.replace("\n", "")
     printed(capsys, "report", str(saved), "--out", out)
     assert "\\x1b[2J.html" in printed(capsys, "report", str(tmp_path / "\x1b[2J.html"))
 

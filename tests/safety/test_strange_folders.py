@@ -18,7 +18,7 @@ from site_lens.records.serialization import save
 from site_lens.runs.run_folder import read_mark, study_mark
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
 from tests.safety.mutations import damaged, texts
-from tests.safety.watching import only_our_errors, refused, watched
+from tests.safety.watching import only_our_errors, watched
 
 MODEL = fake_identity(grid=sl.HeadGrid.full(2, 2))
 
@@ -109,13 +109,6 @@ def test_folders_that_were_changed_are_read_or_refused_and_written_within(
 # Names
 
 
-@pytest.mark.parametrize("name", ["con", "CON", "nul", "Aux", "com1", "LPT9", "prn"])
-def test_names_of_devices_are_no_names_of_files(name: str) -> None:
-    assert file_name(name).startswith(f"{name}-")
-    with refused(sl.InputError, "cannot name a folder"):
-        sl.Run(fits=fake_fits(["a"]), controls={name: fake_fits(["a"])})
-
-
 @given(st.text(st.characters(), max_size=300))
 def test_every_name_even_of_no_characters_makes_a_file_below_its_folder(name: str) -> None:
     made = file_name(name)
@@ -124,46 +117,43 @@ def test_every_name_even_of_no_characters_makes_a_file_below_its_folder(name: st
     assert len(made) <= 80
 
 
-@pytest.mark.parametrize("path", ["a\0b", "\ud800", "x" * 300, "/dev/null", "/dev/zero", "", ".", "/"])
-def test_paths_that_are_none_are_refused_by_every_loader(path: str, tmp_path: Path) -> None:
+def test_paths_that_are_none_are_refused_by_every_loader_and_writer(tmp_path: Path) -> None:
     loaders: list[Callable[[str], Any]] = [
         sl.load, sl.load_task, sl.SiteFits.load, sl.Run.load, sl.from_hub,
-        lambda one: sl.read_published_alphas(one, MODEL.grid),
+        lambda path: sl.read_published_alphas(path, MODEL.grid),
     ]  # fmt: skip
-    for load in loaders:
-        with watched(), pytest.raises(sl.SiteLensError):
-            load(path)
-
-
-@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300])
-def test_names_that_no_file_has_cannot_be_written(name: str, tmp_path: Path) -> None:
-    with watched(writes_below=tmp_path), refused(sl.StorageError, "cannot write to .*; choose another output folder"):
-        save(fake_fit("antonym", model=MODEL), tmp_path / name)
+    for path in ("a\0b", "\ud800", "x" * 300, "/dev/null", "/dev/zero", "", ".", "/"):
+        for load in loaders:
+            with watched(), pytest.raises(sl.SiteLensError):
+                load(path)
+    for name in ("a\0b", "\ud800", "x" * 300):
+        with watched(writes_below=tmp_path), pytest.raises(sl.StorageError):
+            save(fake_fit("antonym", model=MODEL), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(sl.InputError):
+        sl.Run(fits=fake_fits(["a"]), controls={"con": fake_fits(["a"])})
 
 
 def test_a_task_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff.csv")).write_text("input,output\n" + "a,b\n" * 5)
-    with refused(sl.TaskFileError, "the name of a task must be text"):
+    with pytest.raises(sl.TaskFileError):
         sl.load_tasks(tmp_path)
 
 
 # Links
 
 
-@pytest.mark.parametrize("part", [*PARTS, "controls/site_zero_embedding", "scores/site"])
-def test_a_run_is_not_saved_cleared_or_added_to_through_a_link(part: str, honest: Path, tmp_path: Path) -> None:
-    folder, outside = tmp_path / "run", tmp_path / "outside"
-    shutil.copytree(honest, folder)
-    a_run().fits.save(outside)
-    before = contents(outside)
-    if (folder / part).exists():
-        shutil.rmtree(folder / part)
-    (folder / part).symlink_to(outside)
-    run = a_run()
-    for write in (run.save, run.add_to, lambda path: run.with_study("transfer", run.studies["transfer"], path)):
-        with refused(sl.StorageError, f"{part} is a link to {outside}, out of the run's folder; remove the link first"):
-            write(folder)
+def test_a_run_is_not_saved_or_added_to_through_a_link(honest: Path, tmp_path: Path) -> None:
+    outside = a_run().fits.save(tmp_path / "outside")
+    before, run = contents(outside), a_run()
+    for i, part in enumerate((*PARTS, "controls/site_zero_embedding", "scores/site")):
+        folder = Path(shutil.copytree(honest, tmp_path / str(i)))
+        if (folder / part).exists():
+            shutil.rmtree(folder / part)
+        (folder / part).symlink_to(outside)
+        for write in (run.save, run.add_to, lambda path: run.with_study("transfer", run.studies["transfer"], path)):
+            with pytest.raises(sl.StorageError, match=f"{part} is a link"):
+                write(folder)
     assert contents(outside) == before
 
 
@@ -171,7 +161,7 @@ def test_a_file_that_is_a_link_is_no_way_to_write_over_what_it_leads_to(tmp_path
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "antonym.json").symlink_to(tmp_path / "precious")
-    with refused(sl.StorageError, "antonym.json is there, and site_lens did not write it"):
+    with pytest.raises(sl.StorageError):
         save(fake_fit("antonym", model=MODEL), tmp_path / "run" / "antonym")
     save(fake_fit("antonym", model=MODEL), tmp_path / "run" / "antonym", replace=True)
     assert (tmp_path / "precious").read_text() == "mine"
@@ -181,7 +171,7 @@ def test_a_file_that_is_a_link_is_no_way_to_write_over_what_it_leads_to(tmp_path
 def test_folders_of_tasks_that_lead_to_each_other_end(tmp_path: Path) -> None:
     for i in range(20):  # 20 ways at each of 40 levels
         (tmp_path / f"{i}.json").symlink_to(tmp_path)
-    with watched(), refused(sl.TaskFileError, "holds no task"):
+    with watched(), pytest.raises(sl.TaskFileError):
         sl.load_tasks(tmp_path)
 
 
@@ -226,15 +216,13 @@ def test_strange_files_beside_the_records_are_not_uploaded(
     assert went == {"README.md", "results.csv"} | pairs
 
 
-@pytest.mark.parametrize("name", ["README.md", "results.csv", "fits/antonym.json", "fits/antonym.safetensors"])
-def test_what_a_link_leads_to_is_not_uploaded(
-    name: str, honest: Path, tmp_path: Path, uploaded: list[dict[str, Any]]
-) -> None:
-    folder = shutil.copytree(honest, tmp_path / "run")
-    shutil.move(folder / name, tmp_path / "elsewhere")
-    (folder / name).symlink_to(tmp_path / "elsewhere")
-    with refused(sl.StorageError, f"{name} is a link, and what it leads to may be none of the hub's business"):
-        sl.push_to_hub(folder, "me/fits")
+def test_the_target_of_a_link_is_not_uploaded(honest: Path, tmp_path: Path, uploaded: list[dict[str, Any]]) -> None:
+    for i, name in enumerate(("README.md", "results.csv", "fits/antonym.json", "fits/antonym.safetensors")):
+        folder = Path(shutil.copytree(honest, tmp_path / f"run{i}"))
+        shutil.move(folder / name, tmp_path / f"elsewhere{i}")
+        (folder / name).symlink_to(tmp_path / f"elsewhere{i}")
+        with pytest.raises(sl.StorageError):
+            sl.push_to_hub(folder, "me/fits")
     assert uploaded == []
 
 
@@ -243,14 +231,3 @@ def test_files_of_a_hub_cache_which_are_links_can_be_read(honest: Path, tmp_path
     for path in (honest / "fits").iterdir():
         (tmp_path / "snapshot" / "fits" / path.name).symlink_to(path)
     assert sl.from_hub(tmp_path / "snapshot") == a_run().fits
-
-
-# A mark that is none
-
-
-@pytest.mark.parametrize("mark", [b"", b"other", b"key\n", b"\xff\xfe", b"key" * 10**6])
-def test_a_mark_that_says_anything_else_is_no_mark(mark: bytes, honest: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(honest, tmp_path / "run")
-    assert read_mark(study_mark(folder, "transfer")).get("key") == "key"
-    study_mark(folder, "transfer").write_bytes(mark)
-    assert read_mark(study_mark(folder, "transfer")).get("key") != "key"

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import site_lens as sl
 
 MEMORY_BYTES = 512 * 2**20
@@ -105,9 +103,3 @@ class only_our_errors:  # noqa: N801  # reads as what it does, like pytest.raise
             return False
         assert not [letter for letter in str(error) if letter < " " and letter != "\n"]
         return True
-
-
-def refused(error: type[Exception], said: str) -> Any:
-    """Expect an error of ours that says so."""
-    assert issubclass(error, sl.SiteLensError)
-    return pytest.raises(error, match=said)

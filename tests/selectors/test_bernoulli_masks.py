@@ -67,21 +67,6 @@ def test_the_estimate_is_the_slope_of_the_expected_loss_found_by_enumeration() -
     assert torch.allclose(estimate, slope, atol=1e-5)
 
 
-def test_the_estimate_does_not_depend_on_the_level_of_the_losses_and_hardly_on_their_scale() -> None:
-    stream = torch.Generator().manual_seed(0)
-    masks, logits = torch.rand(32, 3, generator=stream) < 0.4, torch.tensor([-0.3, 0.1, -1.0])
-    losses = loss_of(masks)
-    assert torch.allclose(reinforce(logits, masks, losses + 5), reinforce(logits, masks, losses), atol=1e-5)
-    assert torch.allclose(reinforce(logits, masks, 3 * losses), reinforce(logits, masks, losses), rtol=0.01)
-
-
-def test_losses_that_are_all_alike_move_nothing_and_saturated_heads_stay() -> None:
-    masks = torch.tensor([[True, False, True], [False, True, True]])
-    logits = torch.tensor([0.0, -9.0, 9.0])
-    assert not reinforce(logits, masks, torch.ones(2)).any()
-    assert reinforce(logits, masks, torch.tensor([0.0, 1.0])).ne(0).tolist() == [True, False, False]
-
-
 def test_a_head_that_helps_is_learned_and_one_that_hurts_is_dropped() -> None:
     def losses(step: int, masks: Tensor) -> Tensor:
         noise = torch.tensor(seed_stream("noise", step).normal(0, 0.2, masks.shape[:2]), dtype=torch.float32)
@@ -103,16 +88,6 @@ def test_a_learning_rate_goes_its_own_way_whichever_others_are_tried() -> None:
     for i, factor in enumerate(config.rate_factors):
         alone = at_the_end(losses, [seed_stream("rates")], GRID, config.replace(rate_factors=(factor,)))
         assert torch.equal(alone[:, 0], searched[:, i])
-
-
-def test_what_one_task_learns_does_not_depend_on_the_others() -> None:
-    def losses(step: int, masks: Tensor) -> Tensor:
-        return loss_of(masks[:, :, 0])
-
-    config = QUICK.replace(mask_steps=20)
-    together = at_the_end(losses, [seed_stream(i) for i in range(3)], GRID, config)
-    (alone,) = at_the_end(losses, [seed_stream(1)], GRID, config)
-    assert torch.allclose(alone, together[1], atol=1e-6)
 
 
 def test_heads_that_a_ragged_grid_lacks_are_in_no_mask() -> None:
@@ -149,22 +124,6 @@ def test_a_task_learns_the_same_whoever_else_is_on_the_bench(demo: LensModel, de
     assert np.allclose(alone.values, together.values, atol=1e-4)
 
 
-def test_rows_of_test_are_not_asked(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench_of(demo, demo_tasks)
-    blind = bench_of(demo, {name: without_test_rows(task) for name, task in demo_tasks.items()})
-    for name, scores in bernoulli_masks(blind).items():
-        assert np.array_equal(scores.values, bernoulli_masks(context)[name].values)
-        assert best_masks(blind)[name] == best_masks(context)[name]
-
-
-def without_test_rows(task: sl.Task) -> sl.Task:
-    """Return a task that draws as the given one and has no rows of test."""
-    bare = sl.Task(task.name, task.train, task.valid, task.test, task.family)
-    assert bare.digest == task.digest  # kept from here on
-    object.__setattr__(bare, "test", ())
-    return bare
-
-
 def test_the_loss_of_a_checkpoint_is_that_of_its_masks_on_valid(
     demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
@@ -179,29 +138,12 @@ def test_the_loss_of_a_checkpoint_is_that_of_its_masks_on_valid(
     assert valid_losses(context, "antonym", certain[:1]) == pytest.approx(valid_losses(context, "antonym", certain)[:1])
 
 
-def test_the_embedding_of_masks_is_that_of_the_source_or_of_the_comparison(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    for changes, (n_prompts, n_shots) in (({}, (100, 4)), ({"mask_prompts": None, "mask_shots": None}, (8, 3))):
-        context = bench_of(demo, demo_tasks, SMALL.replace(n_shots=3, **changes))
-        for embedding in mask_embeddings(context).values():
-            assert (embedding.n_prompts, embedding.n_shots) == (n_prompts, n_shots)
-
-
 def test_the_best_mask_holds_the_planted_heads_and_not_the_one_that_works_against_them(planted: LensModel) -> None:
     config = ComparisonConfig(template=TEMPLATE, n_shots=8, mask_steps=250)
     context = ComparisonContext(planted, planted_tasks(), config, progress=False)
     for task, heads in best_masks(context).items():
         assert set(sl.HeadSet.of(planted.grid, CARRIERS[task[-1]])) <= set(heads)
         assert sl.Head.parse(COUNTER) not in heads
-
-
-def test_the_best_mask_is_drawn_from_the_probabilities(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench_of(demo, demo_tasks, SMALL.replace(mask_steps=1, mask_lr=50.0))  # one step to nearly 0 or 1
-    for task, heads in best_masks(context).items():
-        decided = bernoulli_masks(context)[task].values
-        assert set(np.unique(decided.round(3))) == {0.0, 1.0}
-        assert (heads.mask() == (decided > 0.5)).mean() > 0.95
 
 
 def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:

@@ -52,26 +52,3 @@ def test_added_with_their_weights_the_mean_outputs_make_the_answers_more_probabl
         plain, added, taken = held.answers(maps, context.mean_z(task)[None], rule="additive").log_prob.mean(1).tolist()
         assert added > plain + 0.5
         assert taken < plain
-
-
-def test_weights_may_have_either_sign_and_are_no_gates(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    scores = head_weights(bench_of(demo, demo_tasks))["antonym"]
-    assert scores.values.min() < 0 < scores.values.max()
-    assert not isinstance(scores, sl.HeadGates)
-    assert "negative" in scores.meaning
-
-
-def test_a_task_weighs_the_same_whoever_else_is_on_the_bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    together = head_weights(bench_of(demo, demo_tasks))["antonym"]
-    alone = head_weights(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False))["antonym"]
-    assert np.allclose(alone.values, together.values, atol=1e-4)
-
-
-def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench_of(demo, demo_tasks, weight_steps=2)
-    for task, scores in head_weights(context).items():
-        n_valid = min(64, len(context.tasks[task].valid))
-        assert scores.n_forwards == 8 + 3 * (2 * 2 * 4 + 3 * n_valid)
-        n_shown = len(context.embeddings()[task].labelled_rows)
-        assert scores.n_labelled is not None
-        assert n_shown <= scores.n_labelled - n_valid <= n_shown + 2 * 4

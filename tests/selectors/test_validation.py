@@ -1,7 +1,5 @@
 """The choice of checkpoint and learning rate: the lowest loss on valid, the same way for every rival."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -56,14 +54,6 @@ def test_a_rate_that_became_nonfinite_is_left_out_as_a_whole_and_said() -> None:
         choose_checkpoint("planted", {0.2: broken, 0.4: run(float("inf"))}, n_steps=10)
 
 
-def test_nothing_is_read_behind_a_loss_that_is_no_number() -> None:
-    def breaking() -> Iterator[Checkpoint[str]]:
-        yield Checkpoint(0, float("nan"), "")
-        raise AssertionError
-
-    assert chosen({0.1: run(1.0), 0.2: breaking()}) == "1 after 0"  # type: ignore[dict-item]
-
-
 @pytest.mark.parametrize("n_steps", [1, 12, 100, 200, 500, 600])
 def test_every_rival_has_as_many_checkpoints_as_site(n_steps: int) -> None:
     for site in (sl.SiteConfig(), sl.SiteConfig.quick(), sl.SiteConfig.paper()):
@@ -112,18 +102,6 @@ def test_a_training_that_only_harms_is_not_kept(demo: LensModel, demo_tasks: dic
     if name != "context_scalars":  # which begins with a tenth of its vectors
         plain, found = valid_losses(context, valid_questions(context, "antonym"), [prompting(0), method])
         assert found == pytest.approx(plain, abs=1e-5)
-
-
-def test_trained_selectors_say_which_rate_and_checkpoint_they_are_of(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    context = ComparisonContext(demo, demo_tasks["antonym"], SHORT, progress=False)
-    for name in ("head_weights", "hard_concrete", "bernoulli_masks"):
-        (note,) = registered_scores(context, name)["antonym"].notes
-        assert "of 12 steps" in note
-        assert "chosen on valid" in note
-    for name in TRAINED:
-        assert "chosen on valid" in METHODS[name].make(context, "antonym").notes[0]
 
 
 def test_a_law_that_costs_something_is_not_kept_before_it_is_met(

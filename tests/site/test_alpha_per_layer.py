@@ -29,16 +29,6 @@ def one_head(tmp_path_factory: pytest.TempPathFactory) -> LensModel:
     return sl.load_model(folder, dtype="float32", device="cpu")
 
 
-@pytest.mark.parametrize("init", [0.3, "random"])
-def test_heads_of_a_layer_have_the_same_alpha_and_layers_differ(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], init: float
-) -> None:
-    for fit in sl.fit_site(demo, demo_tasks, LAYERS.replace(init=init)).values():
-        assert (fit.trace.alphas == fit.trace.alphas[:, :, :1]).all()
-        assert fit.gates.values[:, 0].std() > 0.01
-        assert fit.trace.valid_loss.min() < fit.trace.valid_loss[0]
-
-
 @pytest.mark.parametrize("init", [0.5, "random"])
 def test_where_layers_have_one_head_both_are_the_same_fit(
     one_head: LensModel, demo_tasks: dict[str, sl.Task], init: float
@@ -48,16 +38,6 @@ def test_where_layers_have_one_head_both_are_the_same_fit(
     assert np.array_equal(each.trace.alphas, shared.trace.alphas)
     assert np.array_equal(each.trace.loss, shared.trace.loss)
     assert np.ptp(each.trace.alphas[-1] - each.trace.alphas[0]) > 0
-
-
-def test_fits_of_both_kinds_share_a_batch_and_stay_themselves(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    task = demo_tasks["antonym"]
-    embedding = sl.capture_embeddings(demo, [task], n_prompts=8, n_shots=4)["antonym"]
-    jobs = {name: [sl.SiteJob(task, config, embedding)] for name, config in (("heads", HEADS), ("layers", LAYERS))}
-    together = sl.fit_variants(demo, jobs)
-    for name, job in jobs.items():
-        alone = sl.fit_variants(demo, {name: job})[name]["antonym"]
-        assert np.abs(alone.trace.alphas - together[name]["antonym"].trace.alphas).max() < 1e-4
 
 
 def test_a_warm_start_gives_each_layer_the_mean_of_its_heads(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from site_lens.heads.head_set import HeadGrid
-from site_lens.heads.scores import HeadGates, MixRule
+from site_lens.heads.scores import MixRule
 from site_lens.records.base import join
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
-from tests.fakes import fake_alphas, fake_embedding, fake_fit, fake_fits, fake_identity, fake_trace
+from tests.fakes import fake_embedding, fake_fit, fake_fits, fake_identity, fake_trace
 from tests.samples import SMALL
 
 MODEL = fake_identity(grid=SMALL)
@@ -22,70 +22,25 @@ def test_the_published_settings_are_those_of_the_published_code() -> None:
     assert (paper.keep, paper.patience, paper.n_queries) == ("last", None, None)
 
 
-def test_published_settings_may_be_changed_one_by_one() -> None:
-    assert SiteConfig.paper(keep="best", seed=3) == SiteConfig.paper().replace(keep="best", seed=3)
-    assert SiteConfig.paper(n_steps=10).n_steps == 10
-
-
-def test_quick_settings_take_a_quarter_of_the_queries_and_change_nothing_about_the_method() -> None:
-    quick, default = SiteConfig.quick(seed=3), SiteConfig(seed=3)
-    assert quick.n_steps * quick.batch_size * 4 == default.n_steps * default.batch_size
-    kept = ("n_shots", "init", "mix", "loss", "keep", "alpha_per", "embedding", "seed")
-    assert all(getattr(quick, name) == getattr(default, name) for name in kept)
-    assert SiteConfig.quick(n_steps=10).n_steps == 10
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("n_prompts", 0),
-        ("n_shots", 0),
-        ("n_steps", -1),
-        ("batch_size", 0),
-        ("lr", 0.0),
-        ("lr", math.inf),
-        ("lr", math.nan),
-        ("n_queries", 0),
-        ("init", 0),
-        ("init", 1.0),
-        ("init", "half"),
-        ("mix", "concave"),
-        ("loss", "last_token"),
-        ("keep", "all"),
-        ("eval_every", 0),
-        ("n_valid", 0),
-        ("patience", 0),
-        ("embedding", "mean"),
-        ("null", "all"),
-        ("seed", -1),
-        ("learning_rate", 0.1),
-    ],
-)
-def test_a_setting_that_makes_no_sense_is_refused_by_name_and_value(field: str, value: Any) -> None:
-    with pytest.raises(InputError, match=rf"^SiteConfig: {field}.*got {value!r}"):
-        SiteConfig(**{field: value})
-
-
-@pytest.mark.parametrize("init", [0.5, 0.01, "random"])
-def test_gates_may_begin_inside_the_unit_interval_or_at_random(init: Any) -> None:
-    assert SiteConfig(init=init).init == init
-
-
-def test_a_trace_of_unequal_lengths_is_refused() -> None:
-    trace = fake_trace(fake_alphas("antonym"))
-    with pytest.raises(InputError, match=r"SiteTrace: evaluations of different lengths: \[10, 11\]"):
-        trace.replace(valid_loss=trace.valid_loss[:-1])
-
-
-def test_gates_embedding_and_trace_stand_on_one_grid() -> None:
-    other = HeadGrid.full(2, 2)
-    fit = fake_fit("antonym", model=MODEL)
-    with pytest.raises(InputError, match=r"gates over 2 layers x 2 heads, embedding over 3 layers x up to 3 heads"):
-        fit.replace(gates=HeadGates.constant(other, 0.5))
-    with pytest.raises(InputError, match=r"gates over 3 layers x up to 3 heads, embedding over 2 layers x 2 heads"):
-        fit.replace(embedding=fake_embedding("antonym", model=fake_identity(grid=other)))
-    with pytest.raises(InputError, match=r"gates over 3 layers x up to 3 heads, trace of alphas of shape \(11, 2, 2\)"):
-        fit.replace(trace=fake_trace(np.full((2, 2), 0.5)))
+def test_settings_fits_and_traces_that_make_no_sense_are_refused() -> None:
+    wrong: dict[str, Any] = {
+        "n_steps": -1, "batch_size": 0, "lr": math.nan, "init": 1.0, "mix": "concave", "learning_rate": 1,
+    }  # fmt: skip
+    for field, value in wrong.items():
+        with pytest.raises(InputError, match=field):
+            SiteConfig(**{field: value})
+    assert SiteConfig.quick(init="random", n_steps=10).n_steps == 10
+    fit, other = fake_fit("antonym", model=MODEL), fake_identity(grid=HeadGrid.full(2, 2))
+    changes: list[dict[str, Any]] = [
+        {"embedding": fake_embedding("antonym", model=other)}, {"trace": fake_trace(np.full((2, 2), 0.5))}
+    ]  # fmt: skip
+    for change in changes:
+        with pytest.raises(InputError):
+            fit.replace(**change)
+    with pytest.raises(InputError, match="evaluation"):
+        fit.trace.replace(valid_loss=fit.trace.valid_loss[:-1])
+    with pytest.raises(InputError):
+        fit.trace.replace(eval_steps=fit.trace.eval_steps[::-1])
 
 
 def test_the_frame_gives_alpha_and_rank_of_every_head() -> None:
@@ -106,33 +61,20 @@ def test_the_trace_frame_counts_undecided_heads_among_those_there_are() -> None:
     assert table["valid_loss"].is_monotonic_decreasing
 
 
-def test_labelled_rows_count_what_embedding_optimiser_and_checkpoint_saw() -> None:
-    assert fake_fit("antonym", labelled_rows=(1, 2, 5), n_valid=7).n_labelled == 10
-
-
-def test_fits_of_one_seed_go_by_task() -> None:
+def test_fits_go_by_task_and_seed() -> None:
     fits = fake_fits(["antonym", "synonym"], seed=3, model=MODEL)
     assert list(fits) == ["antonym", "synonym"]
-    assert fits["antonym"].seed == 3
-    assert fits["antonym", 3] == fits["antonym"]
-    assert fits.of("antonym") == [fits["antonym"]]
-    assert fits.of("nothing") == []
-
-
-def test_fits_of_several_seeds_go_by_task_and_seed() -> None:
+    assert fits["antonym", 3] == fits["antonym"] == fits.of("antonym")[0]
+    with pytest.raises(InputError, match="two fits"):
+        SiteFits([fits["antonym"], fits["antonym"]])
     several = SiteFits([fake_fit("antonym", seed, model=MODEL) for seed in (0, 4)])
     assert list(several) == ["antonym#0", "antonym#4"]
     assert several["antonym", 4].seed == several["antonym#4"].seed == 4
     assert [fit.seed for fit in several.of("antonym")] == [0, 4]
-    with pytest.raises(InputError, match=r"there are 2 fits of 'antonym'; pick one by seed, fits\['antonym', 0\]"):
+    with pytest.raises(InputError, match="2 fits"):
         several["antonym"]
-    with pytest.raises(InputError, match=r"no fit of 'antonym' with seed 2; seeds: \[0, 4\]"):
+    with pytest.raises(InputError, match="seed 2"):
         several["antonym", 2]
-
-
-def test_two_fits_of_one_task_and_seed_are_refused() -> None:
-    with pytest.raises(InputError, match="two fits of task 'antonym' with seed 0; keep them in separate sets"):
-        SiteFits([fake_fit("antonym"), fake_fit("antonym")])
 
 
 def test_gates_of_the_first_records_which_name_no_rule_get_that_of_their_fit() -> None:

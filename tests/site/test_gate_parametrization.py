@@ -1,4 +1,4 @@
-"""The laws of gates, and what the joint loop makes of them."""
+"""Gate parametrizations, and the joint fits under them."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,17 +12,17 @@ import site_lens as sl
 from site_lens.heads.scores import HeadGates
 from site_lens.models.base import LensModel
 from site_lens.site.gate_parametrization import GateParametrization, HardConcrete, Sigmoid, Unbounded
-from site_lens.site.optimizer import AlphaMapRun, SiteLoop
+from site_lens.site.optimizer import AlphaMapRun, JointOptimizer
 from site_lens.site.plan import SiteJob, make_plan
 
-LAWS: dict[str, tuple[GateParametrization, dict[str, object]]] = {
+PARAMETRIZATIONS: dict[str, tuple[GateParametrization, dict[str, object]]] = {
     "sigmoid": (Sigmoid(), {}),
     "unbounded": (Unbounded(), {"mix": "additive", "lr": 0.05}),
     "hard_concrete": (HardConcrete(0.25), {}),
 }
-"""Every law, and the settings it is used with."""
+"""Every parametrization, and the settings it is used with."""
 
-EVERY_LAW = pytest.mark.parametrize("name", LAWS)
+EVERY = pytest.mark.parametrize("name", PARAMETRIZATIONS)
 SMALL = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10, eval_every=10)
 ALL_HEADS = torch.ones(6, 8, dtype=torch.bool)
 
@@ -37,151 +37,125 @@ def jobs(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> list[SiteJob]:
 
 
 def run(
-    model: LensModel, jobs: list[SiteJob], law: GateParametrization, *, budget_bytes: int = 2**30
+    model: LensModel, jobs: list[SiteJob], gates: GateParametrization, *, budget_bytes: int = 2**30
 ) -> list[AlphaMapRun]:
-    return SiteLoop(model, make_plan(model, jobs), budget_bytes=budget_bytes, law=law).run(progress=False)
+    return JointOptimizer(model, make_plan(model, jobs), budget_bytes=budget_bytes, gates=gates).run(progress=False)
 
 
 def under(name: str, jobs: list[SiteJob]) -> list[SiteJob]:
-    """Give jobs the settings that a law is used with."""
-    return [SiteJob(job.task, job.config.replace(**LAWS[name][1]), job.embedding) for job in jobs]
+    """Give jobs the settings that a parametrization is used with."""
+    return [SiteJob(job.task, job.config.replace(**PARAMETRIZATIONS[name][1]), job.embedding) for job in jobs]
 
 
 def gap(one: AlphaMapRun, other: AlphaMapRun) -> float:
     return float(np.abs(np.array(one.alphas) - np.array(other.alphas)).max())
 
 
-@EVERY_LAW
-def test_the_start_of_a_law_is_the_parameter_of_its_gates(name: str) -> None:
-    law = LAWS[name][0]
+@EVERY
+def test_the_start_is_the_parameter_of_its_gates(name: str) -> None:
+    gates = PARAMETRIZATIONS[name][0]
     inside = torch.linspace(0.01, 0.99, 48).view(6, 8)
-    assert torch.allclose(law.settled(law.raw(inside)), inside, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["unbounded", "hard_concrete"])
-def test_gates_of_0_and_1_are_within_reach_where_no_margin_is_kept(name: str) -> None:
-    law, ends = LAWS[name][0], torch.tensor([[0.0, 1.0]])
-    assert law.margin == 0
-    assert torch.allclose(law.settled(law.raw(ends)), ends, atol=1e-6)
-
-
-def test_the_sigmoid_law_is_the_plain_sigmoid() -> None:
-    raw = torch.linspace(-9, 9, 48).view(6, 8)
-    assert torch.equal(Sigmoid().settled(raw), torch.sigmoid(raw))
-
-
-@pytest.mark.parametrize("name", ["sigmoid", "unbounded"])
-def test_a_law_without_chance_draws_its_settled_gates_and_costs_nothing(name: str) -> None:
-    law, raw = LAWS[name][0], torch.linspace(-3, 3, 48).view(1, 6, 8)
-    assert not law.by_chance
-    assert torch.equal(law.drawn(raw, torch.rand(1, 6, 8)), law.settled(raw))
-    assert law.penalty(raw, torch.zeros(1), ALL_HEADS) is None
+    assert torch.allclose(gates.deterministic(gates.raw(inside)), inside, atol=1e-6)
 
 
 @pytest.mark.parametrize("raw", [-4.0, -1.0, 0.0, 2.5])
 def test_the_probability_of_an_open_gate_is_the_share_of_draws_that_are_not_0(raw: float) -> None:
-    law, n = HardConcrete(0.25), 200_000
+    gates, n = HardConcrete(0.25), 200_000
     uniform = (torch.arange(n) + 0.5) / n  # every draw once: no noise is left
-    drawn = law.drawn(torch.tensor(raw), uniform)
-    assert float((drawn > 0).float().mean()) == pytest.approx(float(law.open_probability(torch.tensor(raw))), abs=1e-4)
+    sampled = gates.sample(torch.tensor(raw), uniform)
+    assert float((sampled > 0).float().mean()) == pytest.approx(
+        float(gates.open_probability(torch.tensor(raw))), abs=1e-4
+    )
     # The distribution is symmetric: as many gates are fully open at `raw` as are fully closed at `-raw`.
-    assert float((drawn == 1).float().mean()) == pytest.approx(
-        1 - float(law.open_probability(torch.tensor(-raw))), abs=1e-4
+    assert float((sampled == 1).float().mean()) == pytest.approx(
+        1 - float(gates.open_probability(torch.tensor(-raw))), abs=1e-4
     )
 
 
 def test_a_hard_concrete_gate_has_a_slope_between_its_ends_and_none_at_them() -> None:
-    law = HardConcrete(0.25)
+    gates = HardConcrete(0.25)
     uniform = torch.tensor([0.0, 0.001, 0.3, 0.5, 0.7, 0.999])
     raw = torch.zeros(6, requires_grad=True)
-    drawn = law.drawn(raw, uniform)
-    drawn.sum().backward()  # type: ignore[no-untyped-call]
+    sampled = gates.sample(raw, uniform)
+    sampled.sum().backward()  # type: ignore[no-untyped-call]
     assert raw.grad is not None
-    assert drawn.tolist() == sorted(drawn.tolist())
+    assert sampled.tolist() == sorted(sampled.tolist())
     assert (raw.grad > 0).tolist() == [False, False, True, True, True, False]
     step = 1e-3
-    moved = (law.drawn(torch.full((6,), step), uniform) - law.drawn(torch.full((6,), -step), uniform)) / (2 * step)
+    moved = (gates.sample(torch.full((6,), step), uniform) - gates.sample(torch.full((6,), -step), uniform)) / (
+        2 * step
+    )
     assert torch.allclose(raw.grad, moved, atol=1e-3)
 
 
 def test_the_penalty_vanishes_at_the_target_alone_and_its_price_grows() -> None:
-    law = HardConcrete(0.25)
+    gates = HardConcrete(0.25)
     raw = torch.linspace(-12, 12, 2001)[:, None, None].expand(-1, 6, 8)
     costs = {
-        progress: law.penalty(raw, torch.full((2001,), progress), ALL_HEADS) for progress in (0.0, 0.25, 0.5, 0.99)
+        progress: gates.penalty(raw, torch.full((2001,), progress), ALL_HEADS) for progress in (0.0, 0.25, 0.5, 0.99)
     }
-    at_least = {progress: float(law.open_probability(raw[cost.argmin(), 0, 0])) for progress, cost in costs.items()}
+    at_least = {progress: float(gates.open_probability(raw[cost.argmin(), 0, 0])) for progress, cost in costs.items()}
     assert at_least == pytest.approx({0.0: 1.0, 0.25: 0.625, 0.5: 0.25, 0.99: 0.25}, abs=0.01)
     assert costs[0.99][0] > 5 * costs[0.5][0]
 
 
 def test_heads_that_a_ragged_grid_lacks_do_not_count_in_the_density() -> None:
-    law, mask = HardConcrete(0.5), ALL_HEADS.clone()
+    gates, mask = HardConcrete(0.5), ALL_HEADS.clone()
     mask[3:] = False
     raw = torch.zeros(1, 6, 8)
     other = raw.clone()
     other[:, 3:] = 9.0
     half = torch.tensor([0.9])
-    assert torch.equal(law.penalty(raw, half, mask), law.penalty(other, half, mask))
-    assert not torch.equal(law.penalty(raw, half, ALL_HEADS), law.penalty(other, half, ALL_HEADS))
+    assert torch.equal(gates.penalty(raw, half, mask), gates.penalty(other, half, mask))
+    assert not torch.equal(gates.penalty(raw, half, ALL_HEADS), gates.penalty(other, half, ALL_HEADS))
 
 
-@EVERY_LAW
-def test_a_joint_fit_equals_the_separate_fits_under_every_law(demo: LensModel, jobs: list[SiteJob], name: str) -> None:
+@EVERY
+def test_a_joint_fit_equals_the_separate_fits_under_every_parametrization(
+    demo: LensModel, jobs: list[SiteJob], name: str
+) -> None:
     mine = under(name, jobs)
-    joint = run(demo, mine, LAWS[name][0])
+    joint = run(demo, mine, PARAMETRIZATIONS[name][0])
     for job, together in zip(mine, joint, strict=True):
-        (alone,) = run(demo, [job], LAWS[name][0])
+        (alone,) = run(demo, [job], PARAMETRIZATIONS[name][0])
         assert gap(alone, together) < 1e-4
         assert np.allclose(alone.raws, together.raws, atol=1e-3)
 
 
-def test_gates_are_drawn_once_a_pass_however_it_is_cut_into_chunks(demo: LensModel, jobs: list[SiteJob]) -> None:
-    law = HardConcrete(0.25)
-    for whole, cut in zip(run(demo, jobs, law), run(demo, jobs, law, budget_bytes=1_000_000), strict=True):
-        assert gap(whole, cut) < 1e-4
-
-
 def test_hard_concrete_draws_differ_by_seed_and_agree_for_one_seed(demo: LensModel, jobs: list[SiteJob]) -> None:
-    law, job = HardConcrete(0.25), jobs[1]
-    first, again = (run(demo, [job], law)[0] for _ in range(2))
+    gates, job = HardConcrete(0.25), jobs[1]
+    first, again = (run(demo, [job], gates)[0] for _ in range(2))
     assert np.array_equal(first.alphas, again.alphas)
     other = SiteJob(job.task, job.config.replace(seed=1), job.embedding)
-    assert gap(first, run(demo, [other], law)[0]) > 0.01
+    assert gap(first, run(demo, [other], gates)[0]) > 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class IdleChance(Sigmoid):
-    """The sigmoid, by the way of laws that draw and cost: the draws are not looked at, and the cost is 0."""
+class IdleNoise(Sigmoid):
+    """The sigmoid, made stochastic, with a penalty of 0: the samples are not used."""
 
-    by_chance: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = True
 
     def penalty(self, raw: Tensor, progress: Tensor, mask: Tensor) -> Tensor:
         return 0 * raw.sum((1, 2))
 
 
 def test_without_noise_and_without_penalty_a_fit_is_sites(demo: LensModel, jobs: list[SiteJob]) -> None:
-    for plain, idle in zip(run(demo, jobs, Sigmoid()), run(demo, jobs, IdleChance()), strict=True):
+    for plain, idle in zip(run(demo, jobs, Sigmoid()), run(demo, jobs, IdleNoise()), strict=True):
         assert np.array_equal(plain.alphas, idle.alphas)
         assert plain.loss == idle.loss
 
 
-def test_a_loop_without_a_law_is_that_of_the_sigmoid(demo: LensModel, jobs: list[SiteJob]) -> None:
-    plain = SiteLoop(demo, make_plan(demo, jobs), budget_bytes=2**30).run(progress=False)
-    for one, other in zip(plain, run(demo, jobs, Sigmoid()), strict=True):
-        assert np.array_equal(one.alphas, other.alphas)
-
-
-@EVERY_LAW
-def test_a_warm_start_keeps_the_laws_margin_from_0_and_1(demo: LensModel, jobs: list[SiteJob], name: str) -> None:
-    law, (job, _) = LAWS[name][0], under(name, jobs)
+@EVERY
+def test_a_warm_start_keeps_the_margin_from_0_and_1(demo: LensModel, jobs: list[SiteJob], name: str) -> None:
+    gates, (job, _) = PARAMETRIZATIONS[name][0], under(name, jobs)
     warm = HeadGates.constant(demo.grid, 0.0).replace(values=np.linspace(0, 1, 48).reshape(6, 8))
-    (found,) = run(demo, [SiteJob(job.task, job.config.replace(n_steps=1), job.embedding, warm)], law)
-    assert np.allclose(found.start, np.clip(warm.values, law.margin, 1 - law.margin), atol=1e-6)
+    (found,) = run(demo, [SiteJob(job.task, job.config.replace(n_steps=1), job.embedding, warm)], gates)
+    assert np.allclose(found.start, np.clip(warm.values, gates.margin, 1 - gates.margin), atol=1e-6)
     assert np.array_equal(found.start, found.alphas[0])
 
 
-def test_the_loss_taken_down_is_without_the_penalty(demo: LensModel, jobs: list[SiteJob]) -> None:
+def test_the_loss_recorded_is_without_the_penalty(demo: LensModel, jobs: list[SiteJob]) -> None:
     costly = type("Costly", (Sigmoid,), {"penalty": lambda self, raw, progress, mask: 100 + 0 * raw.sum((1, 2))})()
     for plain, other in zip(run(demo, jobs, Sigmoid()), run(demo, jobs, costly), strict=True):
         assert plain.loss == other.loss

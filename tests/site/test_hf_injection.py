@@ -1,21 +1,18 @@
-"""Fits at work in plain Hugging Face models do what they do in the toolkit."""
+"""Fits deployed in plain Hugging Face models do what they do in the toolkit."""
 
 import contextlib
 import copy
-import gc
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 
 import site_lens as sl
-from site_lens.heads.scores import MixRule
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
@@ -26,6 +23,7 @@ from tests.tiny_models import tiny_model
 KINDS = ["demo", "gpt2", "gpt_neox", "llama", "opt", "falcon", "bloom", "phi", "gemma3", "mixtral"]
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA:", "Q: dog, cat, red\nA:"]
 N_NEW = 6
+TOKENS = torch.tensor([[1, 5, 6]])
 
 
 def padded(ids: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -42,15 +40,20 @@ def plain(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
     """Return plain Hugging Face models by architecture, in float32."""
     import transformers
 
-    made: dict[str, Any] = {}
+    models: dict[str, Any] = {}
 
     def model(kind: str) -> Any:
-        if kind not in made:
+        if kind not in models:
             folder = DEMO_MODEL if kind == "demo" else tiny_folder(kind)
-            made[kind] = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        return made[kind]
+            models[kind] = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        return models[kind]
 
     return model
+
+
+@pytest.fixture(scope="module")
+def hf_demo(plain: Callable[[str], Any]) -> Any:
+    return plain("demo")
 
 
 @pytest.fixture(scope="module")
@@ -64,23 +67,22 @@ def strong_fit(task: str, model: LensModel, **options: Any) -> sl.SiteFit:
     return fake_fit(task, model=model.identity, embedding=embedding.replace(mean=40 * embedding.mean), **options)
 
 
-def new_tokens(hf_model: Any, inputs: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:
-    """Generate, greedily unless told otherwise, and return what is new (row token)."""
+def new_tokens(hf_model: Any, inputs: dict[str, torch.Tensor], **options: Any) -> list[list[int]]:
+    """Generate, greedily unless told otherwise, and return what is new (row token), padded with 0."""
     settings = {"max_new_tokens": N_NEW, "do_sample": False, "pad_token_id": 0, "eos_token_id": 2} | options
-    made: torch.Tensor = hf_model.generate(**inputs, **settings)
-    return made[:, inputs["input_ids"].shape[1] :]
+    new = hf_model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :]
+    padded_rows: list[list[int]] = torch.nn.functional.pad(new, (0, N_NEW - new.shape[1])).tolist()
+    return padded_rows
 
 
 def greedy_tokens(model: LensModel, prompt: str, fit: sl.SiteFit) -> list[int]:
     """What the toolkit generates from a prompt: each token from the whole sequence, edited at the last prompt token."""
     ids = model.encoder.encode([prompt])[0]
-    made: list[int] = []
-    for _ in range(N_NEW):
-        edits = sl.injection_edits(model, fit.gates, fit.embedding, rule=fit.config.mix, column=len(ids) - 1)
-        made.append(int(model.forward(Batch.of([ids + made], pad=0, device=model.device), edits)[0].argmax()))
-        if made[-1] == model.encoder.eos:
-            break
-    return made
+    new: list[int] = []
+    while len(new) < N_NEW and model.encoder.eos not in new:
+        edits = sl.injection_edits(model, fit.gates, fit.embedding, column=len(ids) - 1)
+        new.append(int(model.forward(Batch.of([ids + new], pad=0, device=model.device), edits)[0].argmax()))
+    return new + [0] * (N_NEW - len(new))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,9 @@ def demo_fits(demo: LensModel) -> list[sl.SiteFit]:
     return [strong_fit(task, demo) for task in ("antonym", "plural")]
 
 
-# The same as in the toolkit
+@pytest.fixture(scope="module")
+def demo_inputs(demo: LensModel) -> dict[str, torch.Tensor]:
+    return padded(demo.encoder.encode(PROMPTS))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,501 +100,260 @@ def test_a_plain_model_generates_what_the_toolkit_generates(
     kind: str, plain: Callable[[str], Any], lens: Callable[[str], LensModel]
 ) -> None:
     model, hf_model = lens(kind), plain(kind)
-    fit = strong_fit("antonym", model)
-    ids = model.encoder.encode(PROMPTS)
+    fit, inputs = strong_fit("antonym", model), padded(model.encoder.encode(PROMPTS))
+    attributes, before = dict(vars(hf_model)), new_tokens(hf_model, inputs)
     with deploy(hf_model, fit):
-        made = new_tokens(hf_model, padded(ids))
-    edits = sl.injection_edits(model, fit.gates, fit.embedding)
-    texts = sl.generate(model, PROMPTS, edits, max_new_tokens=N_NEW, stop_at="<never>")
-    assert [model.encoder.decode(row) for row in made.tolist()] == texts
-    for prompt, row in zip(PROMPTS, made.tolist(), strict=True):
-        expected = greedy_tokens(model, prompt, fit)
-        assert row == expected + [0] * (N_NEW - len(expected))
-    assert made.tolist() != new_tokens(hf_model, padded(ids)).tolist()
+        within = new_tokens(hf_model, inputs)
+    assert within == [greedy_tokens(model, prompt, fit) for prompt in PROMPTS] != before
+    assert new_tokens(hf_model, inputs) == before  # removal leaves the model as it was
+    assert vars(hf_model) == attributes
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in hf_model.modules())
 
 
-@pytest.mark.parametrize("kind", ["demo", "gpt2", "gpt_neox", "llama", "opt"])
-@pytest.mark.parametrize("rule", ["convex", "additive", "norm_preserving"])
 def test_the_logits_are_those_of_the_toolkit_under_every_mix_rule(
-    kind: str, rule: str, plain: Callable[[str], Any], lens: Callable[[str], LensModel]
+    plain: Callable[[str], Any], lens: Callable[[str], LensModel]
 ) -> None:
-    model, hf_model = lens(kind), plain(kind)
-    fit = strong_fit("antonym", model, config=sl.SiteConfig(mix=rule))
-    for prompt in ([5], *model.encoder.encode(PROMPTS[:2])):  # a prompt of one token, too
-        edits = sl.injection_edits(model, fit.gates, fit.embedding, rule=fit.config.mix, column=-1)
-        expected = model.forward(Batch.of([prompt], pad=0, device=model.device), edits)
-        with deploy(hf_model, fit), torch.no_grad():
-            found = hf_model(torch.tensor([prompt])).logits[:, -1]
-        assert torch.allclose(found, expected, atol=2e-4)
+    for kind in ("demo", "gpt2", "llama"):
+        model, hf_model = lens(kind), plain(kind)
+        for rule in ("convex", "additive", "norm_preserving"):
+            fit = strong_fit("antonym", model, config=sl.SiteConfig(mix=rule))
+            for prompt in ([5], *model.encoder.encode(PROMPTS[:2])):  # a prompt of one token, too
+                edits = sl.injection_edits(model, fit.gates, fit.embedding)
+                expected = model.forward(Batch.of([prompt], pad=0, device=model.device), edits)
+                for deployed in (fit, (fit.gates, fit.embedding)):
+                    with deploy(hf_model, deployed), torch.no_grad():
+                        logits = hf_model(torch.tensor([prompt])).logits[:, -1]
+                    assert torch.allclose(logits, expected, atol=2e-4), (kind, rule, prompt)
 
 
-def test_a_prompt_of_one_token_is_edited_once(plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]) -> None:
-    hf_model, inputs = plain("demo"), padded([[7]])
-    with deploy(hf_model, demo_fits[0]):
-        cached = new_tokens(hf_model, inputs)
-        assert new_tokens(hf_model, inputs, use_cache=False).tolist() == cached.tolist()
-    assert new_tokens(hf_model, inputs).tolist() != cached.tolist()
-
-
-@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"do_sample": True, "num_return_sequences": 2}])
-def test_cache_chunks_and_static_caches_change_nothing(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit], options: dict[str, Any]
+def test_cache_chunks_static_caches_and_guesses_change_nothing(
+    hf_demo: Any, demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
 ) -> None:
-    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS))
+    for options in ({}, {"num_beams": 3}, {"do_sample": True, "num_return_sequences": 2}):
+        generated = []
+        with deploy(hf_demo, [*demo_fits, None]):
+            for more in ({}, {"use_cache": False}, {"prefill_chunk_size": 4}, {"cache_implementation": "static"}):
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    generated.append(new_tokens(hf_demo, demo_inputs, **options, **more))
+        assert all(tokens == generated[0] for tokens in generated), options
+    one = {name: value[1:2] for name, value in demo_inputs.items()}
+    with deploy(hf_demo, demo_fits[0]):
+        assert new_tokens(hf_demo, one, prompt_lookup_num_tokens=3) == new_tokens(hf_demo, one)
 
-    def made(**more: Any) -> list[list[int]]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return new_tokens(hf_model, inputs, **options, **more).tolist()
 
-    with deploy(hf_model, [*demo_fits, None]):
-        cached = made()
-        assert made(use_cache=False) == cached
-        assert made(prefill_chunk_size=4) == cached
-        assert made(cache_implementation="static") == cached
-
-
-def test_continuations_by_hand_are_left_alone(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, ids = plain("demo"), demo.encoder.encode(PROMPTS[:1])
-    with deploy(hf_model, demo_fits[0]), torch.no_grad():
-        expected = new_tokens(hf_model, padded(ids))[0].tolist()
-        cache, made, tokens = None, [], torch.tensor(ids)
-        for _ in range(len(expected)):
-            out = hf_model(tokens, past_key_values=cache, use_cache=True)
+def test_continuations_by_hand_are_left_alone(hf_demo: Any, demo: LensModel, demo_fits: list[sl.SiteFit]) -> None:
+    ids = demo.encoder.encode(PROMPTS[:1])
+    with deploy(hf_demo, demo_fits[0]), torch.no_grad():
+        expected = new_tokens(hf_demo, padded(ids))[0]
+        cache, new, tokens = None, [], torch.tensor(ids)
+        for _ in expected:
+            out = hf_demo(tokens, past_key_values=cache, use_cache=True)
             cache, tokens = out.past_key_values, out.logits[:, -1:].argmax(-1)
-            made.append(int(tokens))
-    assert made == expected
-
-
-def test_decoding_that_guesses_ahead_makes_the_same_tokens(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS[1:2]))
-    with deploy(hf_model, demo_fits[0]):
-        expected = new_tokens(hf_model, inputs)
-        assert new_tokens(hf_model, inputs, prompt_lookup_num_tokens=3).tolist() == expected.tolist()
-    assert new_tokens(hf_model, inputs).tolist() != expected.tolist()
+            new.append(int(tokens))
+    assert new == expected
 
 
 @pytest.mark.parametrize("bos", [True, False])
-def test_a_tokenizer_of_the_same_bos_policy_makes_the_same_text_as_the_toolkit(
-    bos: bool, plain: Callable[[str], Any]
-) -> None:
+def test_a_tokenizer_of_the_same_bos_policy_makes_the_same_text_as_the_toolkit(bos: bool, hf_demo: Any) -> None:
     import transformers
 
     model = sl.load_model(DEMO_MODEL, dtype="float32", device="cpu", bos=bos)
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL, padding_side="left", add_bos_token=bos)
-    fit, hf_model = strong_fit("antonym", model), plain("demo")
+    fit = strong_fit("antonym", model)
     inputs = dict(tokenizer(PROMPTS, return_tensors="pt", padding=True, add_special_tokens=bos))
-    with deploy(hf_model, fit):
-        made = new_tokens(hf_model, {name: inputs[name] for name in ("input_ids", "attention_mask")})
-    texts = sl.generate(
-        model, PROMPTS, sl.injection_edits(model, fit.gates, fit.embedding), max_new_tokens=N_NEW, stop_at="<never>"
-    )
-    assert [model.encoder.decode(row) for row in made.tolist()] == texts
-    assert model.identity.bos is bos
+    with deploy(hf_demo, fit):
+        new = new_tokens(hf_demo, {name: inputs[name] for name in ("input_ids", "attention_mask")})
+    assert new == [greedy_tokens(model, prompt, fit) for prompt in PROMPTS]
 
 
 def test_a_saved_fit_does_its_task_in_a_pipeline_that_knows_nothing_of_it(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit], tmp_path: Path
+    hf_demo: Any, demo: LensModel, demo_fits: list[sl.SiteFit], tmp_path: Path
 ) -> None:
     import transformers
 
     fit = sl.load(sl.save(demo_fits[0], tmp_path / "antonym"), sl.SiteFit)
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL, padding_side="left")
-    ask = transformers.pipeline("text-generation", model=plain("demo"), tokenizer=tokenizer)
+    ask = transformers.pipeline("text-generation", model=hf_demo, tokenizer=tokenizer)
     end = tokenizer.eos_token_id  # alone: the model's own settings end at an empty line, too
-    options = {"max_new_tokens": N_NEW, "do_sample": False, "return_full_text": False, "eos_token_id": end}
-    with deploy(plain("demo"), fit, tokenizer=tokenizer):
-        (said,) = ask(PROMPTS[0], **options)
-    (plainly,) = ask(PROMPTS[0], **options)
+    with deploy(hf_demo, fit, tokenizer=tokenizer):
+        (answer,) = ask(PROMPTS[0], max_new_tokens=N_NEW, do_sample=False, return_full_text=False, eos_token_id=end)
     edits = sl.injection_edits(demo, fit.gates, fit.embedding)
     (expected,) = sl.generate(demo, PROMPTS[:1], edits, max_new_tokens=N_NEW, stop_at="<never>")
-    assert said["generated_text"].strip() == expected.strip()
-    assert plainly != said
-
-
-def test_sampled_rows_of_different_tasks_draw_what_each_would_draw_from_its_own_logits(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS))
-    options = {"do_sample": True, "output_scores": True, "return_dict_in_generate": True, "max_new_tokens": 1}
-    rows = [demo_fits[1], None, demo_fits[0]]
-    with deploy(hf_model, rows):
-        drawn = hf_model.generate(**inputs, pad_token_id=0, top_k=0, **options)
-    for i, fit in enumerate(rows):
-        one = {name: value[i : i + 1] for name, value in inputs.items()}
-        with torch.no_grad(), deploy(hf_model, fit) if fit else contextlib.nullcontext():
-            alone = hf_model(**one).logits[:, -1]
-        assert torch.allclose(drawn.scores[0][i], alone[0], atol=2e-4)
-
-
-# Different tasks in one batch
+    assert answer["generated_text"].strip() == expected.strip()
 
 
 @pytest.mark.parametrize("kind", ["demo", "gpt2"])
-@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"num_beams": 4, "num_return_sequences": 2}])
+@pytest.mark.parametrize("options", [{}, {"num_beams": 4, "num_return_sequences": 2}])
 def test_every_row_does_its_own_task_as_if_alone(
     kind: str, options: dict[str, Any], plain: Callable[[str], Any], lens: Callable[[str], LensModel]
 ) -> None:
     model, hf_model = lens(kind), plain(kind)
-    rules: list[Any] = ["convex", "additive"]
-    fits = [
-        strong_fit(task, model, config=sl.SiteConfig(mix=rule))
-        for task, rule in zip(("antonym", "plural"), rules, strict=True)
-    ]
+    fits = [strong_fit("antonym", model), strong_fit("plural", model, config=sl.SiteConfig(mix="additive"))]
     rows = [fits[1], None, fits[0]]
     ids = model.encoder.encode(PROMPTS)
     with deploy(hf_model, rows):
         together = new_tokens(hf_model, padded(ids), **options)
     alone = []
-    for fit, one in zip(rows, ids, strict=True):
-        if fit is None:
-            found = new_tokens(hf_model, padded([one]), **options)
-        else:
-            with deploy(hf_model, fit):
-                found = new_tokens(hf_model, padded([one]), **options)
-        width = N_NEW - found.shape[1]
-        alone.append(torch.nn.functional.pad(found, (0, width)))
-    assert torch.nn.functional.pad(together, (0, N_NEW - together.shape[1])).tolist() == torch.cat(alone).tolist()
+    for fit, row in zip(rows, ids, strict=True):
+        with deploy(hf_model, fit) if fit else contextlib.nullcontext():
+            alone += new_tokens(hf_model, padded([row]), **options)
+    assert together == alone
 
 
-def test_rows_without_a_fit_keep_their_logits_to_the_bit(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+def test_only_the_last_prompt_token_of_rows_with_a_fit_is_edited(
+    hf_demo: Any, demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
 ) -> None:
-    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS))
     with torch.no_grad():
-        before = hf_model(**inputs).logits
-        with deploy(hf_model, [demo_fits[0], None, None]):
-            within = hf_model(**inputs).logits
+        before = hf_demo(**demo_inputs).logits
+        with deploy(hf_demo, [demo_fits[0], None, None]):
+            within = hf_demo(**demo_inputs).logits
     assert torch.equal(within[1:], before[1:])
     assert not torch.allclose(within[0, -1], before[0, -1])
-    assert torch.equal(within[0, :-1], before[0, :-1])  # only the last prompt token is edited
-
-
-def test_gates_and_an_embedding_may_come_without_a_fit(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS))
-    hard = demo_fits[0].gates.hard()
-    with deploy(hf_model, (hard, demo_fits[0].embedding)):
-        pair = new_tokens(hf_model, inputs)
-    with deploy(hf_model, [demo_fits[0].replace(gates=hard)] * 3):
-        assert new_tokens(hf_model, inputs).tolist() == pair.tolist()
-
-
-@pytest.mark.parametrize("rule", get_args(MixRule))
-def test_a_pair_mixes_by_the_rule_of_the_fit_that_its_gates_come_from(
-    rule: MixRule, plain: Callable[[str], Any], demo: LensModel
-) -> None:
-    hf_model, inputs = plain("demo"), padded(demo.encoder.encode(PROMPTS))
-    fit = strong_fit("antonym", demo, config=sl.SiteConfig(mix=rule))
-    with torch.no_grad():
-        with deploy(hf_model, fit):
-            expected = hf_model(**inputs).logits
-        with deploy(hf_model, (fit.gates, fit.embedding)):
-            assert torch.equal(hf_model(**inputs).logits, expected)
+    assert torch.equal(within[0, :-1], before[0, :-1])
 
 
 def test_the_mix_is_made_in_float32_and_cast_back(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+    hf_demo: Any, demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
 ) -> None:
-    import copy
-
-    half = copy.deepcopy(plain("demo")).to(torch.bfloat16)
-    inputs = padded(demo.encoder.encode(PROMPTS))
-    seen: list[torch.Tensor] = []
-    with pytest.warns(UserWarning, match="dtype of .* differs"):
+    half = copy.deepcopy(hf_demo).to(torch.bfloat16)
+    with pytest.warns(UserWarning, match="dtype"):
         handle = attach(half, demo_fits[0])
-    hook = half.model.layers[0].self_attn.o_proj.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    z: list[torch.Tensor] = []
+    half.model.layers[0].self_attn.o_proj.register_forward_pre_hook(lambda module, args: z.append(args[0]))
     with torch.no_grad():
-        half(**inputs)
-    handle.remove()
-    plain_z: list[torch.Tensor] = []
-    hook.remove()
-    half.model.layers[0].self_attn.o_proj.register_forward_pre_hook(lambda module, args: plain_z.append(args[0]))
-    with torch.no_grad():
-        half(**inputs)
-    alpha = torch.tensor(demo_fits[0].gates.values[0])[:, None]
-    old = plain_z[0][:, -1].reshape(-1, 8, 32).float()
-    mixed = torch.lerp(old, torch.tensor(demo_fits[0].embedding.mean[0]).expand_as(old), alpha.expand_as(old))
-    assert seen[0].dtype == torch.bfloat16
-    assert torch.equal(seen[0][:, -1], mixed.to(torch.bfloat16).flatten(-2))
+        half(**demo_inputs)
+        handle.remove()
+        half(**demo_inputs)
+    edited, before = z[0][:, -1], z[1][:, -1].reshape(-1, 8, 32).float()
+    alpha = torch.tensor(demo_fits[0].gates.values[0])[:, None].expand_as(before)
+    mixed = torch.lerp(before, torch.tensor(demo_fits[0].embedding.mean[0]).expand_as(before), alpha)
+    assert torch.equal(edited, mixed.to(torch.bfloat16).flatten(-2))
 
 
-# Several threads
+def test_threads_get_what_each_gets_alone(hf_demo: Any, demo: LensModel, demo_fits: list[sl.SiteFit]) -> None:
+    ids = demo.encoder.encode(PROMPTS)
+    calls = [(padded(ids[i : i + 1] * 3), options) for i in range(3) for options in ({}, {"num_beams": 2})]
+    with deploy(hf_demo, [demo_fits[0], None, demo_fits[1]]), ThreadPoolExecutor(6) as pool:
+        alone = [new_tokens(hf_demo, inputs, **options) for inputs, options in calls]
+        futures = [pool.submit(new_tokens, hf_demo, inputs, **options) for inputs, options in calls * 3]
+        assert [future.result() for future in futures] == alone * 3
 
 
-def test_threads_get_what_each_gets_alone(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, ids = plain("demo"), demo.encoder.encode(PROMPTS)
-    calls = [
-        (padded(ids[i : i + 1] * 3), options)
-        for i in range(3)
-        for options in ({}, {"num_beams": 2}, {"use_cache": False})
-    ]
-    with deploy(hf_model, [demo_fits[0], None, demo_fits[1]]), ThreadPoolExecutor(6) as pool:
-        alone = [new_tokens(hf_model, inputs, **options).tolist() for inputs, options in calls]
-        for _ in range(3):
-            found = [pool.submit(new_tokens, hf_model, inputs, **options) for inputs, options in calls]
-            assert [one.result().tolist() for one in found] == alone
-
-
-def test_an_interrupted_call_of_one_thread_edits_no_later_one(
-    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, tokens = plain("demo"), torch.tensor([[1, 5, 6]])
-
+def test_a_call_that_fails_leaves_no_edit_waiting(hf_demo: Any, demo_fits: list[sl.SiteFit]) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt  # which hooks that are always called do not see
 
     with torch.no_grad():
-        filled = hf_model(tokens, use_cache=True).past_key_values
-        expected = hf_model(tokens, past_key_values=copy.deepcopy(filled)).logits
-        with deploy(hf_model, demo_fits[0]):
-            hook = hf_model.model.layers[0].mlp.register_forward_hook(interrupt)
+        before = hf_demo.model(TOKENS).last_hidden_state
+        filled = hf_demo(TOKENS, use_cache=True).past_key_values
+        expected = hf_demo(TOKENS, past_key_values=copy.deepcopy(filled)).logits
+        with deploy(hf_demo, demo_fits[0]):
+            with pytest.raises(IndexError):
+                hf_demo(TOKENS + 10**6)
+            assert torch.equal(hf_demo.model(TOKENS).last_hidden_state, before)
+            hook = hf_demo.model.layers[0].mlp.register_forward_hook(interrupt)
             with pytest.raises(KeyboardInterrupt):
-                hf_model(tokens)
+                hf_demo(TOKENS)
             hook.remove()
-            assert torch.equal(hf_model(tokens, past_key_values=filled).logits, expected)
+            assert torch.equal(hf_demo(TOKENS, past_key_values=filled).logits, expected)
 
 
 def test_a_deployment_made_in_inference_mode_lets_gradients_pass_later(
-    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
+    hf_demo: Any, demo_fits: list[sl.SiteFit]
 ) -> None:
-    hf_model = plain("demo")
     with torch.inference_mode():
-        handle = attach(hf_model, demo_fits[0])
-        hf_model(torch.tensor([[1, 5, 6]]))
-    hf_model(torch.tensor([[1, 5, 6]])).logits.sum().backward()
+        handle = attach(hf_demo, demo_fits[0])
+        hf_demo(TOKENS)
+    hf_demo(TOKENS).logits.sum().backward()
     handle.remove()
-    hf_model.zero_grad()
+    hf_demo.zero_grad()
 
 
-# Taking it away again
-
-
-@pytest.mark.parametrize("kind", ["demo", "gpt2", "gpt_neox", "llama", "opt"])
-def test_removal_leaves_the_model_as_it_was_to_the_bit(
-    kind: str, plain: Callable[[str], Any], lens: Callable[[str], LensModel]
-) -> None:
-    model, hf_model = lens(kind), plain(kind)
-    inputs, attributes = padded(model.encoder.encode(PROMPTS)), dict(vars(hf_model))
-    with torch.no_grad():
-        before = hf_model(**inputs).logits
-        handle = attach(hf_model, strong_fit("antonym", model))
-        assert not torch.equal(hf_model(**inputs).logits, before)
-        handle.remove()
-        handle.remove()
-        assert torch.equal(hf_model(**inputs).logits, before)
-    assert vars(hf_model) == attributes
-    assert not any(m._forward_pre_hooks or m._forward_hooks for m in hf_model.modules())
-
-
-def test_an_error_inside_the_context_removes_the_edit_too(
-    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model = plain("demo")
-    with pytest.raises(RuntimeError, match="mine"), deploy(hf_model, demo_fits[0]):
-        raise RuntimeError("mine")
-    assert not any(m._forward_pre_hooks or m._forward_hooks for m in hf_model.modules())
-
-
-def test_a_call_that_fails_leaves_no_edit_waiting(plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]) -> None:
-    hf_model = plain("demo")
-    tokens = torch.tensor([[1, 5, 6]])
-    with torch.no_grad():
-        before = hf_model.model(tokens).last_hidden_state
-        with deploy(hf_model, demo_fits[0]):
-            with pytest.raises(IndexError):
-                hf_model(tokens + 10**6)
-            assert torch.equal(hf_model.model(tokens).last_hidden_state, before)
-
-
-def test_a_handle_that_is_thrown_away_takes_the_edit_with_it_and_says_so(
-    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, tokens = plain("demo"), torch.tensor([[1, 5, 6]])
-    with torch.no_grad():
-        before = hf_model(tokens).logits
-        with pytest.warns(UserWarning, match="thrown away"):
-            attach(hf_model, demo_fits[0])
-            gc.collect()
-        assert torch.equal(hf_model(tokens).logits, before)
-    with deploy(hf_model, demo_fits[1]):  # and nothing stands in the way of another
-        pass
-
-
-def test_what_others_put_around_generate_is_left_to_them(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, inputs = copy.deepcopy(plain("demo")), padded(demo.encoder.encode(PROMPTS))
-    before = new_tokens(hf_model, inputs).tolist()
-    own = hf_model.generate
-    hf_model.generate = lambda *args, **kwargs: own(*args, **kwargs)
-    theirs = hf_model.generate
-    handle = attach(hf_model, demo_fits[0])
-    handle.remove()
-    assert hf_model.generate is theirs
-    handle = attach(hf_model, demo_fits[0])
-    inner = hf_model.generate
-    hf_model.generate = lambda *args, **kwargs: inner(*args, **kwargs)
-    handle.remove()
-    assert new_tokens(hf_model, inputs).tolist() == before
-
-
-def test_a_model_with_a_fit_at_work_is_saved_without_it_and_neither_copied_nor_pickled(
-    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit], tmp_path: Path
+def test_a_model_with_a_deployed_fit_is_saved_without_it_and_neither_copied_nor_pickled(
+    hf_demo: Any, demo_fits: list[sl.SiteFit], tmp_path: Path
 ) -> None:
     import transformers
 
-    hf_model, tokens = plain("demo"), torch.tensor([[1, 5, 6]])
     with torch.no_grad():
-        before = hf_model(tokens).logits
-        with deploy(hf_model, demo_fits[0]):
-            with pytest.raises(sl.InputError, match="copied"):
-                copy.deepcopy(hf_model)
-            with pytest.raises(sl.InputError, match="copied"):
-                torch.save(hf_model, tmp_path / "model.pt")
-            hf_model.save_pretrained(tmp_path / "saved")
-        copied = copy.deepcopy(hf_model)
+        before = hf_demo(TOKENS).logits
+        with deploy(hf_demo, demo_fits[0]):
+            for copying in (copy.deepcopy, lambda model: torch.save(model, tmp_path / "model.pt")):
+                with pytest.raises(sl.InputError, match="copied"):
+                    copying(hf_demo)
+            hf_demo.save_pretrained(tmp_path / "saved")
         saved = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
-        assert torch.equal(copied(tokens).logits, before)
-        assert torch.equal(saved(tokens).logits, before)
+        assert torch.equal(copy.deepcopy(hf_demo)(TOKENS).logits, before)
+        assert torch.equal(saved(TOKENS).logits, before)
 
 
-# What cannot be right is refused
+def test_other_models_are_refused_or_warned_of(
+    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+) -> None:
+    import transformers
 
-
-def test_a_model_of_other_heads_is_refused(plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]) -> None:
-    with pytest.raises(sl.MismatchError, match=r"made on .* and cannot be used on .*\(2 layers x 4 heads, d_head 8\)"):
-        attach(plain("llama"), demo_fits[0])
-    assert not any(m._forward_pre_hooks for m in plain("llama").modules())
-
-
-def test_folded_value_biases_are_refused_where_there_are_value_biases(plain: Callable[[str], Any]) -> None:
-    grid = sl.HeadGrid.full(2, 4)
-    folded = fake_fit("antonym", model=fake_identity(grid=grid, d_head=8, processing="folded"))
-    with pytest.raises(sl.MismatchError, match="was made on folded weights"):
-        attach(plain("gpt2"), folded)
-    handle = attach(plain("llama"), folded)
+    folded = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(2, 4), d_head=8, processing="folded"))
+    for kind, fit in (("llama", demo_fits[0]), ("gpt2", folded)):
+        with pytest.raises(sl.MismatchError):
+            attach(plain(kind), fit)
+    handle = attach(plain("llama"), folded)  # without value biases there is nothing to fold
     handle.remove()
     assert any("weights were not compared" in note for note in handle.uncompared)
-
-
-def test_other_weights_and_tokenizers_are_warned_of(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
-) -> None:
-    import transformers
-
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
     with deploy(plain("demo"), demo_fits[0], tokenizer=tokenizer) as handle:
         assert (handle.differences, handle.uncompared) == ((), ())
     other = fake_fit("antonym", model=demo.identity.replace(weights_digest="0", bos=not demo.identity.bos))
     with pytest.warns(UserWarning) as warned, deploy(plain("demo"), other, tokenizer=tokenizer) as handle:
         pass
-    assert [str(one.message) for one in warned] == list(handle.differences)
-    assert [re.sub(" of .*", "", note.split(": ")[1]) for note in handle.differences] == ["weights", "BOS"]
-
-
-@pytest.mark.parametrize("mask", [[[1, 1, 0], [1, 1, 1]]])
-def test_right_padding_is_refused(plain: Callable[[str], Any], demo_fits: list[sl.SiteFit], mask: Any) -> None:
-    hf_model, inputs = plain("demo"), {"input_ids": torch.ones(2, 3, dtype=torch.long)}
-    with deploy(hf_model, demo_fits[0]):
-        for call in (hf_model, hf_model.generate):
-            with pytest.raises(sl.InputError, match="padded on the right; pad on the left"):
-                call(**inputs, attention_mask=torch.tensor(mask))
-        with pytest.raises(sl.InputError, match=r"needs an attention mask \(row pos\)"):
-            hf_model(**inputs, attention_mask=torch.ones(2, 1, 3, 3, dtype=torch.bool))
-
-
-def test_as_many_fits_as_prompts_are_needed(plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]) -> None:
-    hf_model, inputs = plain("demo"), {"input_ids": torch.ones(4, 3, dtype=torch.long)}
-    with deploy(hf_model, demo_fits):
-        for call in (hf_model, lambda **given: new_tokens(hf_model, given)):
-            with pytest.raises(sl.InputError, match="2 fits are at work, one per prompt, but 4 prompts came in 4 rows"):
-                call(**inputs)
-
-
-@pytest.mark.parametrize(
-    ("fits", "said"),
-    [
-        ([], "there is no fit to put to work"),
-        ([None, None], "there is no fit to put to work"),
-        ("antonym", "cannot put a str to work"),
-        (3, "cannot put a int to work"),
-    ],
-)
-def test_what_is_no_fit_is_refused(plain: Callable[[str], Any], fits: Any, said: str) -> None:
-    with pytest.raises(sl.InputError, match=said):
-        attach(plain("demo"), fits)
-
-
-def test_two_deployments_at_once_are_refused(plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]) -> None:
-    with deploy(plain("demo"), demo_fits[0]), pytest.raises(sl.InputError, match="at work in this model already"):
-        attach(plain("demo"), demo_fits[1])
-
-
-def test_gates_over_other_heads_than_their_embedding_are_refused(
-    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
-) -> None:
-    gates = sl.HeadGates.constant(sl.HeadGrid.full(2, 4), 0.5)
-    with pytest.raises(sl.MismatchError, match="gates over 2 layers x 4 heads do not fit an embedding over 6 layers"):
-        attach(plain("demo"), (gates, demo_fits[0].embedding))
-
-
-def test_what_is_no_generating_transformers_model_is_refused(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
-) -> None:
+    assert [str(warning.message) for warning in warned] == list(handle.differences)
+    assert len(handle.differences) == 2  # weights and BOS
     for model in (demo, torch.nn.Linear(2, 2), plain("demo").model):
-        with pytest.raises(sl.InputError, match="needs a transformers model that generates, got a"):
+        with pytest.raises(sl.InputError):
             attach(model, demo_fits[0])
 
 
-def test_generation_without_prompts_or_past_them_is_refused(
-    plain: Callable[[str], Any], demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model, tokens = plain("demo"), torch.tensor([[1, 5, 6]])
-    cache = hf_model(torch.tensor([[1, 5, 6, 7]]), use_cache=True).past_key_values
-    with deploy(hf_model, demo_fits[0]):
-        with pytest.raises(sl.InputError, match="generate needs prompts here"):
-            hf_model.generate(max_new_tokens=1)
-        made = hf_model.generate(tokens, max_new_tokens=2, do_sample=False)  # prompts by position
-    assert made.tolist() == deployed(hf_model, demo_fits[0], tokens).tolist()
-    assert cache.get_seq_length() == 4
+def test_wrong_calls_are_refused(hf_demo: Any, demo_fits: list[sl.SiteFit]) -> None:
+    ids = torch.ones(2, 3, dtype=torch.long)
+    with deploy(hf_demo, demo_fits[0]):
+        for call in (hf_demo, hf_demo.generate):
+            with pytest.raises(sl.InputError, match="padded on the right"):
+                call(input_ids=ids, attention_mask=torch.tensor([[1, 1, 0], [1, 1, 1]]))
+        with pytest.raises(sl.InputError, match="attention mask"):
+            hf_demo(ids, attention_mask=torch.ones(2, 1, 3, 3, dtype=torch.bool))
+        with pytest.raises(sl.InputError, match="needs prompts"):
+            hf_demo.generate(max_new_tokens=1)
+        by_position = hf_demo.generate(TOKENS, max_new_tokens=2, do_sample=False)
+        assert torch.equal(by_position, hf_demo.generate(input_ids=TOKENS, max_new_tokens=2, do_sample=False))
+        with pytest.raises(sl.InputError, match="already"):
+            attach(hf_demo, demo_fits[1])
+    with deploy(hf_demo, demo_fits):
+        for call in (hf_demo, lambda **inputs: new_tokens(hf_demo, inputs)):
+            with pytest.raises(sl.InputError, match="2 fits .* 4 prompts"):
+                call(input_ids=torch.ones(4, 3, dtype=torch.long))
 
 
-def deployed(hf_model: Any, fit: sl.SiteFit, tokens: torch.Tensor) -> torch.Tensor:
-    with deploy(hf_model, fit):
-        made: torch.Tensor = hf_model.generate(input_ids=tokens, max_new_tokens=2, do_sample=False)
-    return made
+def test_what_is_no_fit_is_refused(hf_demo: Any, demo_fits: list[sl.SiteFit]) -> None:
+    wrong: list[Any] = [[], [None, None], "antonym", 3]
+    for fits in wrong:
+        with pytest.raises(sl.InputError):
+            attach(hf_demo, fits)
+    with pytest.raises(sl.MismatchError):
+        attach(hf_demo, (sl.HeadGates.constant(sl.HeadGrid.full(2, 4), 0.5), demo_fits[0].embedding))
 
 
-def test_an_unknown_projection_is_named(demo_fits: list[sl.SiteFit]) -> None:
+def test_projections_that_are_unknown_or_bypassed_are_errors_not_a_silent_pass(demo_fits: list[sl.SiteFit]) -> None:
     hf_model = tiny_model("llama", vocab_size=50)
     for layer in hf_model.model.layers:
         layer.self_attn.wo = layer.self_attn.o_proj
         del layer.self_attn.o_proj
-    with pytest.raises(sl.ModelError, match=r"cannot tell where the heads .* in layer 0: .*layers.0.self_attn.wo"):
+    with pytest.raises(sl.ModelError, match=r"layers.0.self_attn.wo"):
         attach(hf_model, demo_fits[0])
-
-
-def test_a_projection_that_is_bypassed_is_an_error_not_a_silent_pass() -> None:
     hf_model = tiny_model("llama", vocab_size=50)
     fit = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(2, 4), d_head=8, weights_digest="?"))
     projection = hf_model.model.layers[1].self_attn.o_proj
     projection.__class__ = type("Unhooked", (torch.nn.Linear,), {"__call__": torch.nn.Linear.forward})
-    with pytest.warns(UserWarning, match="weights of"):
-        handle = attach(hf_model, fit)
-    with pytest.raises(sl.ModelError, match=r"layers \[1\] computed attention without calling"):
-        hf_model(torch.tensor([[1, 2, 3]]))
-    handle.remove()
-
-
-# By itself
+    with pytest.warns(UserWarning), deploy(hf_model, fit), pytest.raises(sl.ModelError, match=r"layers \[1\]"):
+        hf_model(TOKENS)
 
 
 def test_transformer_lens_is_never_imported() -> None:

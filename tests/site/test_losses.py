@@ -10,10 +10,8 @@ from site_lens.models.base import LensModel
 SMALL = sl.SiteConfig(n_prompts=3, n_shots=2, n_steps=2, batch_size=2, n_valid=3)
 SHARED: dict[str, Callable[[int], str]] = {
     "dollars": lambda i: f"${i}",
-    "quoted": lambda i: f'"{"abcdefghijklmnop"[i]}"',
     "prefix": lambda i: f"the {i}",
     "CJK": lambda i: chr(0x4E00 + i),
-    "emoji": lambda i: chr(0x1F600 + i),
 }
 
 

@@ -36,17 +36,11 @@ def saved(content: Any, path: Path) -> Path:
 
 
 def test_a_tensor_as_the_published_code_saves_it_becomes_an_embedding(tmp_path: Path) -> None:
-    mean = torch.randn(6, 8, 1, 4, generator=torch.Generator().manual_seed(0))
-    embedding = read_published_embedding(saved(mean, tmp_path / "antonym.pt"), MODEL, task="antonym")
-    assert np.array_equal(embedding.mean, mean[:, :, 0].numpy())
-    assert (embedding.n_prompts, embedding.n_shots, embedding.labelled_rows) == (50, 10, ())
-    assert not embedding.spread.any()
-
-
-def test_numbers_of_a_half_precision_model_are_kept(tmp_path: Path) -> None:
-    mean = torch.randn(6, 8, 1, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    mean = torch.randn(6, 8, 1, 4, generator=torch.Generator().manual_seed(0)).bfloat16()  # as of a model in it
     embedding = read_published_embedding(saved(mean, tmp_path / "antonym.pt"), MODEL, task="antonym")
     assert np.array_equal(embedding.mean, mean[:, :, 0].float().numpy())
+    assert (embedding.n_prompts, embedding.n_shots, embedding.labelled_rows) == (50, 10, ())
+    assert not embedding.spread.any()
 
 
 def test_alphas_as_the_published_code_saves_them_become_gates(tmp_path: Path) -> None:
@@ -71,52 +65,33 @@ def test_a_file_with_code_is_refused_and_the_code_does_not_run(tmp_path: Path) -
     trap = tmp_path / "ran"
     path = saved(Touch(trap), tmp_path / "evil.pt")
     for read in (lambda: read_published_alphas(path, GRID), lambda: read_published_embedding(path, MODEL, task="x")):
-        with pytest.raises(sl.StorageError, match="refusing to unpickle"):
+        with pytest.raises(sl.StorageError, match="could execute code"):
             read()
     assert not trap.exists()
     torch.load(path, weights_only=False)  # the trap is a real one
     assert trap.exists()
 
 
-def test_files_too_large_are_refused_unread(tmp_path: Path) -> None:
-    path = saved(torch.zeros(1024, 1024), tmp_path / "large.pt")
-    with pytest.raises(sl.StorageError, match="is larger than 1048960 bytes"):
-        read_published_alphas(path, GRID)
-
-
-@pytest.mark.parametrize(
-    ("content", "error", "said"),
-    [
-        (torch.zeros(6, 7), sl.MismatchError, r"shape \(6, 7\); this model needs \(layer head\) = \(6, 8\)"),
-        (torch.zeros(6, 8, 1, 4), sl.MismatchError, r"shape \(6, 8, 1, 4\)"),
-        ({"alphas": torch.zeros(6, 8)}, sl.StorageError, "holds a dict, not a tensor"),
-        (torch.zeros(6, 8, dtype=torch.long), sl.StorageError, "holds a Tensor, not a tensor of numbers"),
-        (torch.full((6, 8), 1.5), sl.InputError, r"numbers from 1.5 to 1.5, but alphas lie in \[0, 1\]"),
-        (torch.full((6, 8), torch.nan), sl.InputError, "not finite"),
-    ],
-)
-def test_other_contents_are_refused(tmp_path: Path, content: Any, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
-        read_published_alphas(saved(content, tmp_path / "a.pt"), GRID)
-
-
-@pytest.mark.parametrize("content", [b"", b"no tensor at all", b"PK\x03\x04 cut off"])
-def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.pt").write_bytes(content)
-    with pytest.raises(sl.StorageError, match=r"a\.pt is (truncated or not a file|no plain tensor)"):
-        read_published_alphas(tmp_path / "a.pt", GRID)
-    with pytest.raises(sl.StorageError, match="cannot read .*: No such file"):
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    contents: list[tuple[Any, type[Exception]]] = [
+        (torch.zeros(6, 7), sl.MismatchError),
+        ({"alphas": torch.zeros(6, 8)}, sl.StorageError),
+        (torch.zeros(6, 8, dtype=torch.long), sl.StorageError),
+        (torch.zeros(1024, 1024), sl.StorageError),  # larger than what is read
+        (torch.full((6, 8), 1.5), sl.InputError),
+        (torch.full((6, 8), torch.nan), sl.InputError),
+    ]
+    for content, error in contents:
+        with pytest.raises(error):
+            read_published_alphas(saved(content, tmp_path / "a.pt"), GRID)
+    for damaged in (b"", b"no tensor at all", b"PK\x03\x04 cut off"):
+        (tmp_path / "a.pt").write_bytes(damaged)
+        with pytest.raises(sl.StorageError, match=r"a\.pt"):
+            read_published_alphas(tmp_path / "a.pt", GRID)
+    with pytest.raises(sl.StorageError, match="No such file"):
         read_published_alphas(tmp_path / "b.pt", GRID)
-
-
-def test_folded_models_cannot_take_published_embeddings(tmp_path: Path) -> None:
     path = write_published_embedding(fake_embedding("antonym"), tmp_path / "e.pt")
-    with pytest.raises(sl.MismatchError, match="published embeddings are of raw weights"):
+    with pytest.raises(sl.MismatchError, match="raw weights"):
         read_published_embedding(path, fake_identity(processing="folded"), task="antonym")
-
-
-def test_alphas_that_mix_by_another_rule_than_the_published_code_are_not_written(tmp_path: Path) -> None:
-    gates = fake_fit("antonym", config=sl.SiteConfig(mix="additive")).gates
     with pytest.raises(sl.InputError, match="additive"):
-        write_published_alphas(gates, tmp_path / "alphas.pt")
-    assert not list(tmp_path.iterdir())
+        write_published_alphas(fake_fit("antonym", config=sl.SiteConfig(mix="additive")).gates, tmp_path / "b.pt")

@@ -181,9 +181,9 @@ def test_a_sweep_must_be_named_where_there_are_several(store: RunStore, tmp_path
         store.plan()
     for name in ("one", "two"):
         store.write_plan(SweepPlan(sweep=name, jobs=()))
-    for name in (None, "three"):
+    for unclear in (None, "three"):
         with pytest.raises(sl.InputError):
-            store.plan(name)
+            store.plan(unclear)
     assert store.plan("two").jobs == ()
 
 

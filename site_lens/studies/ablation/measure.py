@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.generation import generate_answers
 from site_lens.activations.injection import injection_edits
 from site_lens.activations.prefill import prompt_batches
@@ -19,7 +20,7 @@ from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
-from site_lens.site.fitting import embed, fit_variants
+from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.ablation.result import Factor, FitAblation, Variant
 from site_lens.studies.measure import ask, asked_queries, common_fields, measure_tasks, zero_shot_queries
@@ -76,7 +77,15 @@ def ablate_fit(
     listed, default = task_list(tasks), config or SiteConfig()
     default = default if seed is None else default.replace(seed=seed)
     settings = _settings(default, inits, lrs)
-    embeddings = embed(model, listed, default, template=template, progress=progress)
+    embeddings = capture_embeddings(
+        model,
+        listed,
+        n_prompts=default.n_prompts,
+        n_shots=default.n_shots,
+        seed=default.seed,
+        template=template,
+        progress=progress,
+    )
     jobs = {
         variant.name: [SiteJob(task, changed, embeddings[task.name]) for task in listed]
         for variant, changed in settings.items()
@@ -176,8 +185,7 @@ def _at_last_tokens(model: LensModel, queries: Queries, edits: Sequence[Edit], n
         width = batch.tokens.shape[1]
         columns = [None] if n_tokens is None else range(-min(n_tokens, width), 0)
         placed = [replace(edit, column=column) for edit in edits for column in columns]
-        best = model.forward(batch, placed).argmax(-1).tolist()
-        right[group] = [token in queries.accepted[i] for token, i in zip(best, group, strict=True)]
+        right[group] = queries.only(group).right(model.forward(batch, placed)).cpu().numpy()
     return right
 
 

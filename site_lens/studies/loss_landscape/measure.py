@@ -5,6 +5,7 @@ from itertools import combinations, product
 
 import numpy as np
 
+from site_lens.activations.capture import capture_embeddings
 from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
@@ -13,7 +14,7 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.site.fit import SiteConfig, SiteFit
-from site_lens.site.fitting import embed, fit_variants
+from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape, LandscapeFit
 from site_lens.studies.measure import ask, zero_shot_queries
@@ -76,7 +77,15 @@ def fit_landscape(
     base, stream = (config or SiteConfig()).replace(seed=seed), seed_stream(seed, task.digest, "landscape")
     if base.shared or base.embedding != "task" or base.null != "none":
         raise InputError("a landscape is that of one task's own fit; leave shared, embedding and null as they are")
-    embedding = embed(model, [task], base, template=template, progress=progress)[task.name]
+    embedding = capture_embeddings(
+        model,
+        [task],
+        n_prompts=base.n_prompts,
+        n_shots=base.n_shots,
+        seed=base.seed,
+        template=template,
+        progress=progress,
+    )[task.name]
     configs = _configs(base, n_fits, [*constants, *["random"] * len(constants)], lrs, n_steps, stream)
     configs += [each.replace(null="shuffled_answers") for each in (configs * (1 + n_nulls // n_fits))[:n_nulls]]
     seeds = stream.choice(2**31, len(configs), replace=False)
