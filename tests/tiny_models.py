@@ -37,7 +37,7 @@ def tiny_config(kind: str, *, vocab_size: int, n_ctx: int = 128) -> Any:
         "gpt2": tokens | {"n_layer": 2, "n_head": 4, "n_embd": 32, "n_positions": n_ctx},
     }
     entry, given = CONFIGS[kind], {"VOCAB_SIZE": vocab_size, "N_CTX": n_ctx}
-    settings = {
+    settings: dict[str, Any] = {
         name: given.get(value, value) if isinstance(value, str) else value for name, value in entry["settings"].items()
     }
     if "text_base" in entry:
