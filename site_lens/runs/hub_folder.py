@@ -1,4 +1,4 @@
-"""Fits in a folder that others can use: the records, and a model card that says what they are.
+"""Hub folder: fits and evaluations as records, and a generated model card.
 
 <folder>/README.md
 <folder>/fits/<task>.json + .safetensors

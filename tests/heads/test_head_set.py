@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -99,12 +101,13 @@ def test_heads_grids_masks_and_draws_that_cannot_be_are_refused() -> None:
         with pytest.raises(InputError, match="a head grid"):
             HeadGrid(heads_per_layer)
     grid = HeadGrid.full(2, 2)
-    for call in (
+    calls: list[Callable[[], HeadSet]] = [
         lambda: HeadSet.of(grid, ["L0H0", "L2H0"]),
         lambda: HeadSet.from_mask(grid, np.ones((3, 2), dtype=np.bool_)),
         lambda: HeadSet.random(grid, -1, seed=0),
         lambda: HeadSet.random(grid, 5, seed=0),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(InputError, match="grid of"):
             call()
 
