@@ -64,8 +64,8 @@ test-oldest: .venv-oldest/.installed ## Run the tests with the oldest versions t
 test-newest: .venv-newest/.installed ## Run the tests with the newest versions that pyproject.toml allows
 	.venv-newest/bin/$(PYTEST)
 
-nightly: install ## Run every file loader on 5,000 random files, and the model tests on all architectures
-	$(BIN)/python -m pytest tests/safety tests/models --hypothesis-profile=nightly
+nightly: install ## Run the tests on every model host, and every file loader on 5,000 random files
+	$(BIN)/python -m pytest tests/safety tests/models tests/methods --hypothesis-profile=nightly
 
 format: install ## Format code and notebooks with ruff
 	$(BIN)/ruff check --fix .

@@ -142,7 +142,7 @@ WRONG = {
     "site_lens.selectors.planted": ("from site_lens.report.report import write_report",),
     "site_lens.plots.planted": ("from site_lens.report import facts",),
     "site_lens.diagnostics.planted": ("from site_lens.studies.transfer.measure import transfer_matrix",),
-    "site_lens.report.planted": ("from site_lens.cli import app", "from site_lens import plots, load_model"),
+    "site_lens.report.planted": ("from site_lens.cli import app", "from site_lens import explore"),
 }
 RIGHT = {
     "site_lens.heads.planted": (

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import model_validator
 
-from site_lens.heads.head_set import Head
 from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Count, Float32, Record
+from site_lens.records.base import Axes, Count, Float32, Lengths, Record
 from site_lens.records.collections import RecordSet
 from site_lens.records.errors import InputError
 
@@ -30,19 +29,13 @@ class AttentionSample(Record):
     patterns: Annotated[Float32, Axes(("prompt", "head", "query", "key"), 0, 1)]
     """(prompt head query key): attention after the softmax; 0 behind the end of a prompt."""
 
+    lengths: ClassVar[Lengths] = {"tokens": "prompt", "n_shots": "prompt", "query": "key"}
+
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _is_as_wide_as_its_prompts(self) -> Self:
         width = max(map(len, self.tokens), default=0)
-        if self.patterns.shape != (len(self.tokens), len(self.heads), width, width) or not width or not self.heads:
-            raise ValueError(
-                f"patterns of shape {self.patterns.shape} do not fit {len(self.tokens)} prompts of {width} tokens "
-                f"at most and {len(self.heads)} heads"
-            )
-        if len(self.n_shots) != len(self.tokens):
-            raise ValueError(f"{len(self.tokens)} prompts, but {len(self.n_shots)} numbers of shots")
-        unknown = [name for name in self.heads if Head.parse(name) not in self.model.grid]
-        if unknown:
-            raise ValueError(f"{unknown[0]} is not in a grid of {self.model.grid}")
+        if not self.heads or not width or self.patterns.shape[-1] != width:
+            raise ValueError(f"patterns of shape {self.patterns.shape} do not fit prompts of {width} tokens at most")
         return self
 
     def pattern(self, prompt: int) -> Float32:

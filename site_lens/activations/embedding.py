@@ -1,9 +1,9 @@
-"""Task embeddings: the mean head output of a task, and how much it varied."""
+"""Task embeddings: mean and spread of the head outputs of a task."""
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, LayerHeadD, Record
@@ -52,17 +52,6 @@ class TaskEmbedding(Record):
         """Leave out rows that are not known, so that the first records keep their digests."""
         fields: dict[str, Any] = write(self)
         return {name: value for name, value in fields.items() if value is not None or name != "prompt_rows"}
-
-    @model_validator(mode="after")
-    def _fits_model(self) -> Self:
-        expected = (*self.model.grid.shape, self.model.d_head)
-        for name in ("mean", "spread"):
-            if getattr(self, name).shape != expected:
-                raise ValueError(
-                    f"{name} of shape {getattr(self, name).shape} does not fit {self.model.name}, which needs "
-                    f"(layer head d_head) = {expected}"
-                )
-        return self
 
     def prompts(self, task: Task) -> tuple[Prompt, ...]:
         """Render the prompts whose mean z the embedding is, in their order.

@@ -35,10 +35,10 @@ class Head:
         Raises:
             InputError: The text is neither.
         """
-        found = re.fullmatch(r"L?(\d+)[H.](\d+)", text.strip())
-        if found is None:
+        name = re.fullmatch(r"L?(\d+)[H.](\d+)", text.strip())
+        if name is None:
             raise InputError(f"{text!r} names no head; write it as L3H7 (layer 3, head 7)")
-        return cls(int(found[1]), int(found[2]))
+        return cls(int(name[1]), int(name[2]))
 
 
 @checked_methods

@@ -1,4 +1,4 @@
-"""TransformerBridge, of TransformerLens 3.9 and 4, behind the protocol."""
+"""TransformerBridge, of TransformerLens 3.9 and 4, as a host."""
 
 import copy
 import inspect
@@ -28,7 +28,7 @@ from site_lens.records.errors import InputError, ModelError
 
 
 class BridgeModel(LensModel):
-    """A `TransformerBridge` that follows the protocol `LensModel`; make one with `load_model` or `wrap_model`."""
+    """A `TransformerBridge` as a host; make one with `load_model` or `wrap_model`."""
 
     def __init__(self, host: Any, encoder: Encoder, identity: ModelIdentity) -> None:
         super().__init__(host, encoder, identity)

@@ -1,4 +1,4 @@
-"""HookedTransformer, which TransformerLens has up to 3.9, behind the protocol."""
+"""HookedTransformer, which TransformerLens has up to 3.9, as a host."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from site_lens.models.base import Call, LensModel
 
 
 class HookedTransformerModel(LensModel):
-    """A `HookedTransformer` that follows the protocol `LensModel`; make one with `wrap_model`."""
+    """A `HookedTransformer` as a host; make one with `wrap_model`."""
 
     def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
         weights = self.host.blocks[layer].attn.W_O
@@ -67,7 +67,8 @@ class _Layer:
 
     @property
     def past_keys(self) -> Float[Tensor, "row pos head d_head"]:
-        return rearrange(self.layer.keys, CACHED_TO_TOKENS)
+        keys: Tensor = rearrange(self.layer.keys, CACHED_TO_TOKENS)
+        return keys
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         all_keys, all_values = self.layer.update(rearrange(keys, TOKENS_TO_CACHED), rearrange(values, TOKENS_TO_CACHED))

@@ -1,4 +1,4 @@
-"""What every record shares: frozen fields, read-only float32 arrays with named axes, a digest, a table."""
+"""Record base: frozen fields, read-only float32 arrays with named axes, a digest, a table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -164,11 +164,11 @@ class Frozen(BaseModel):
 @cache
 def array_axes(record_class: type[Frozen]) -> dict[str, tuple[str, ...]]:
     """Return the axis names of each array field of a record class, optional arrays included."""
-    found: dict[str, tuple[str, ...]] = {}
+    axes: dict[str, tuple[str, ...]] = {}
     for name, field in record_class.model_fields.items():
         options = [tuple(field.metadata), *(getattr(part, "__metadata__", ()) for part in get_args(field.annotation))]
-        found.update({name: mark.names for marks in options for mark in marks if isinstance(mark, Axes)})  # noqa: B035
-    return found
+        axes.update({name: mark.names for marks in options for mark in marks if isinstance(mark, Axes)})  # noqa: B035
+    return axes
 
 
 def plural(axis: str) -> str:

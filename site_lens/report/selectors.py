@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from site_lens import plots
-from site_lens.diagnostics.selector_agreement import SelectorAgreement, SelectorFacts, compare_selectors
+from site_lens.diagnostics.selector_agreement import SelectorAgreement, compare_selectors
 from site_lens.heads.scores import ScoresByTask
 from site_lens.plots.section import SectionFigure
 from site_lens.records.errors import InputError, MismatchError
@@ -23,24 +23,13 @@ RANDOM = ("random", "random_layer_matched")
 
 
 @dataclass(frozen=True, slots=True)
-class SelectorRow:
-    """One line of the table of selectors: what its scores are, and how they agree with SITE's."""
-
-    facts: SelectorFacts
-    spearman: float | None = None
-    jaccard: float | None = None
-    chance: float | None = None
-    beyond: float | None = None
-    """Share of the tasks in which the top sets share more heads than chance. None for SITE itself, or without it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Selectors:
     """The section on ways to find heads."""
 
     agreement: SelectorAgreement
     lines: list[str]
-    rows: list[SelectorRow]
+    with_site: list[dict[str, float] | None]
+    """Means of each selector's measures of agreement with SITE: None for SITE itself, and without it."""
     figure: SectionFigure
 
 
@@ -56,18 +45,17 @@ def selectors_section(scores: Mapping[str, ScoresByTask]) -> Selectors | str | N
     return Selectors(
         agreement=agreement,
         lines=_with_site(agreement) + _cautions(agreement),
-        rows=[_row(agreement, i) for i in range(len(agreement.selectors))],
+        with_site=[_agreement_with_site(agreement, name) for name in agreement.names],
         figure=SectionFigure("selector-agreement", plots.selector_agreement(agreement), agreement.frame()),
     )
 
 
-def _row(agreement: SelectorAgreement, i: int) -> SelectorRow:
-    facts = agreement.selectors[i]
-    if SITE not in agreement.names or facts.selector == SITE:
-        return SelectorRow(facts)
-    pair = i, agreement.names.index(SITE)
-    spearman, jaccard, chance = (float(agreement.mean(name)[pair]) for name in ("spearman", "jaccard", "chance"))
-    return SelectorRow(facts, spearman, jaccard, chance, float(agreement.beyond()[pair]))
+def _agreement_with_site(agreement: SelectorAgreement, name: str) -> dict[str, float] | None:
+    if SITE not in agreement.names or name == SITE:
+        return None
+    pair = agreement.names.index(name), agreement.names.index(SITE)
+    means = {measure: agreement.mean(measure)[pair] for measure in ("spearman", "jaccard", "chance")}
+    return means | {"beyond": agreement.beyond()[pair]}
 
 
 def _with_site(agreement: SelectorAgreement) -> list[str]:
@@ -116,19 +104,19 @@ def _cautions(agreement: SelectorAgreement) -> list[str]:
     if random and others:
         share = float(np.mean(agreement.beyond()[np.ix_(random, others)]))
         lines.append(f"False-positive rate with random scores: {share:.1%} of all pairs and tasks.")
-    signed = [one.selector for one in agreement.selectors if one.signed]
+    signed = [facts.selector for facts in agreement.selectors if facts.signed]
     if signed:
         lines.append(
             f"Ranks keep signs. {', '.join(signed)} {'has' if len(signed) == 1 else 'have'} scores below zero: heads "
             "that hurt rank last there, whereas a selector without signs puts whatever matters first. The rank "
             "correlation of sizes stands beside the other in the numbers behind the figure."
         )
-    same = [one.selector for one in agreement.selectors if one.same_for_all]
+    same = [facts.selector for facts in agreement.selectors if facts.same_for_all]
     if same:
         lines.append(
             f"The same for every task (asterisk): {', '.join(same)}. They say nothing of a task by themselves."
         )
-    tied = [f"{one.selector} ({one.tied:.0%} of the tasks)" for one in agreement.selectors if one.tied]
+    tied = [f"{facts.selector} ({facts.tied:.0%} of the tasks)" for facts in agreement.selectors if facts.tied]
     if tied:
         lines.append(
             f"Equal scores at the edge of the top {agreement.k}, which are then taken in order of layer and head: "

@@ -1,4 +1,4 @@
-"""Fits in a folder that others can use: the records, and a model card that says what they are.
+"""Hub folder: fits and evaluations as records, and a generated model card.
 
 <folder>/README.md
 <folder>/fits/<task>.json + .safetensors
@@ -233,7 +233,8 @@ def _row(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], fits: 
         # Prompting has no seed, and files of site_lens 0.1 do not tell the lowest.
         seeds = (fit.seed, None) if is_lowest or method not in FITTED else (fit.seed,)
         names = zip(evaluation.methods, evaluation.evaluated, strict=True) if evaluation else ()
-        shares = [evaluation.accuracy(name) for name, way in names if way.name == method and way.seed in seeds]
+        matching = [name for name, way in names if way.name == method and way.seed in seeds]
+        shares = [evaluation.accuracy(name) for name in matching] if evaluation else []
         cells.append(" ".join(f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})" for share in shares))
     return [_cell(cell) for cell in cells]
 

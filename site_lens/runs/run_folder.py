@@ -53,11 +53,6 @@ def study_pieces(folder: str | Path, name: str) -> Path:
     return Path(folder) / "studies" / f"{name}.pieces"
 
 
-def has_mark(folder: str | Path, name: str, key: str) -> bool:
-    """Tell whether the mark of a study says that it was made of exactly this; what cannot be read says nothing."""
-    return read_mark(study_mark(folder, name)).get("key") == key
-
-
 def read_mark(path: Path) -> dict[str, Any]:
     """Read a mark: under `key` what was marked is made of, and what else was said; empty if it cannot be read.
 

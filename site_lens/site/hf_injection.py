@@ -75,7 +75,7 @@ def deploy(
 
     Example:
         >>> import site_lens as sl
-        >>> from site_lens.tasks.demo_tasks import DEMO_MODEL
+        >>> from site_lens.records.assets import DEMO_MODEL
         >>> from transformers import AutoModelForCausalLM
         >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10)
         >>> fits = sl.fit_site(sl.load_model("demo", device="cpu"), sl.load_tasks("demo", ["antonym"]), config)

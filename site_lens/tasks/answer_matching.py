@@ -1,4 +1,4 @@
-"""When generated text counts as the answer."""
+"""Answer matching: exact and prefix match of generated text."""
 
 from collections.abc import Sequence
 

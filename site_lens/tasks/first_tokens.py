@@ -1,4 +1,4 @@
-"""First tokens of answers: whether they tell the answers apart, and what the best constant token scores."""
+"""First tokens of answers: whether they tell the answers apart, and the accuracy of the best constant token."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -243,7 +243,8 @@ def _from_split_folder(folder: Path, splits: Splits, columns: _Columns) -> Task:
         if not rows[split]:
             raise TaskFileError(f"{files[0]} is empty; every split needs at least one row")
     name = folder.name if folder.name not in ("", "..") else folder.resolve().name
-    return Task(name, *(tuple(rows[split]) for split in SPLITS))
+    train, valid, test = (tuple(rows[split]) for split in SPLITS)
+    return Task(name, train, valid, test)
 
 
 def _examples(path: Path, columns: _Columns) -> list[Example]:
@@ -277,7 +278,8 @@ def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task
             f"dataset {name!r} has the splits {', '.join(dataset)}; {', '.join(missing)} is missing. "
             "Hand in one split to have it divided 70/9/21"
         )
-    return Task(name, *(tuple(_dataset_examples(splits[split], name, columns)) for split in SPLITS))
+    train, valid, test = (tuple(_dataset_examples(splits[split], name, columns)) for split in SPLITS)
+    return Task(name, train, valid, test)
 
 
 def _dataset_examples(dataset: Any, name: str, columns: _Columns) -> Iterator[Example]:

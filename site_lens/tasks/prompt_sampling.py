@@ -1,4 +1,4 @@
-"""Which demonstrations and queries go into prompts: every draw comes from a stream that is handed in."""
+"""Prompt sampling: demonstrations and queries of prompts, drawn from a stream that the caller passes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -125,12 +125,12 @@ def as_rows(task: Task, rows: ArrayLike, what: str, axes: str) -> NDArray[np.int
         InputError: They are no whole numbers, have other axes, or name a row that train does not have.
     """
     try:
-        found = np.asarray(rows)
+        given = np.asarray(rows)
         with np.errstate(invalid="ignore"):  # what is not finite is no whole number, which is said below
-            whole = found.astype(np.int64)
+            whole = given.astype(np.int64)
     except (TypeError, ValueError):
-        found = whole = np.zeros(0, dtype=np.int64)
-    if found.ndim != 2 or not found.size or found.dtype.kind not in "iuf" or not (found == whole).all():
+        given = whole = np.zeros(0, dtype=np.int64)
+    if given.ndim != 2 or not given.size or given.dtype.kind not in "iuf" or not (given == whole).all():
         raise InputError(f"{what} of {task.name!r} must be whole numbers with axes {axes}, got {str(rows):.80}")
     if whole.min() < -1 or whole.max() >= len(task.train):
         raise InputError(

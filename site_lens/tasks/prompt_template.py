@@ -1,4 +1,4 @@
-"""Prompt templates as data, and the prompts that they make: text in, text out, nothing drawn at random."""
+"""Prompt templates as data, and prompts rendered from them, without any random draw."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

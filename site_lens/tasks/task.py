@@ -1,4 +1,4 @@
-"""Tasks: examples in train, valid and test splits, and what is wrong with them."""
+"""Tasks: examples in train, valid and test splits, and an audit of their leaks and ambiguities."""
 
 import unicodedata
 from collections import Counter
@@ -196,11 +196,11 @@ class Task:
 def _examples(rows: Iterable[Example], what: str) -> tuple[Example, ...]:
     """Return rows as a tuple; raises InputError if they are anything else than examples."""
     given: object = rows
-    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else None
-    strange = [given] if found is None else [row for row in found if not isinstance(row, Example)]
-    if found is None or strange:
+    examples = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else None
+    strange = [given] if examples is None else [row for row in examples if not isinstance(row, Example)]
+    if examples is None or strange:
         raise InputError(f'{what} must be Examples, such as Example("hot", ("cold",)), got {strange[0]!r:.60}')
-    return found
+    return examples
 
 
 def _alike(text: str) -> str:
@@ -239,10 +239,10 @@ class TaskAudit:
 def task_list(tasks: Task | Mapping[str, Task] | Iterable[Task]) -> list[Task]:
     """Turn one task, tasks by name or tasks into a list; raises InputError if there is none or a name comes twice."""
     given: Any = tasks.values() if isinstance(tasks, Mapping) else tasks
-    found: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    if strange := [one for one in found if not isinstance(one, Task)]:
+    listed: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    if strange := [task for task in listed if not isinstance(task, Task)]:
         raise InputError(f'tasks are Task objects, as sl.load_tasks("demo") gives them, got {strange[0]!r:.60}')
-    names = [task.name for task in found]
-    if not found or len(set(names)) < len(names):
+    names = [task.name for task in listed]
+    if not listed or len(set(names)) < len(names):
         raise InputError(f"needs at least one task and each once, got {names}")
-    return found
+    return listed

@@ -1,7 +1,6 @@
 """Greedy generation under injection."""
 
 import pytest
-import torch
 
 import site_lens as sl
 from site_lens.activations.generation import generate_answers
@@ -59,12 +58,6 @@ def test_rows_end_at_their_stop_text_independently(demo: LensModel) -> None:
 def test_a_continuation_that_would_not_fit_is_refused(demo: LensModel) -> None:
     with pytest.raises(sl.InputError, match="and 3000 to follow exceed"):
         sl.generate(demo, PROMPTS, max_new_tokens=3000)
-
-
-def test_generation_leaves_gradients_alone(demo: LensModel) -> None:
-    assert torch.is_grad_enabled()
-    sl.generate(demo, PROMPTS[:1], max_new_tokens=1)
-    assert torch.is_grad_enabled()
 
 
 def test_no_prompts_give_no_texts_and_a_bare_string_is_refused(demo: LensModel) -> None:

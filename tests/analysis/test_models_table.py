@@ -22,7 +22,7 @@ def test_memory_is_that_of_all_weights_under_a_bridge(kind: str, tiny_folder: Ca
     assert n_bytes(without_memory(config)) == held - added_bias(model)
 
 
-def added_bias(model: object) -> int:
+def added_bias(model: sl.LensModel) -> int:
     """TransformerLens 3.9 gives the unembedding a bias of zeros."""
     bias = getattr(model.host.unembed, "b_U", None)
     is_own = any(w is bias for w in model.host.parameters())

@@ -160,13 +160,15 @@ def test_the_number_of_clusters_is_that_of_the_highest_silhouette() -> None:
     assert again == pytest.approx(found.silhouettes["4"], abs=1e-5)
 
 
-@pytest.mark.parametrize("n_clusters", [1, 2, 5, 11, 12])
-def test_a_given_number_of_clusters_is_kept(n_clusters: int) -> None:
-    found = cluster_tasks(kin(3, 4), n_clusters=n_clusters, n_bootstrap=5)
-    assert found.n_clusters == n_clusters == len(set(found.labels))
-    assert (found.stability is None) == (n_clusters in (1, 12))
-    heads = cluster_heads(kin(3, 4), n_clusters=n_clusters)
-    assert heads.n_clusters == n_clusters == len(set(heads.labels))
+def test_a_given_number_of_clusters_is_kept() -> None:
+    for n_clusters in (1, 2, 11, 12):
+        found = cluster_tasks(kin(3, 4), n_clusters=n_clusters, n_bootstrap=5)
+        assert found.n_clusters == n_clusters == len(set(found.labels))
+        assert (found.stability is None) == (n_clusters in (1, 12)), n_clusters
+        assert cluster_heads(kin(3, 4), n_clusters=n_clusters).n_clusters == n_clusters
+    for n_clusters in (1, 2, 4):
+        both = cocluster(blocks(4, 3), n_clusters=n_clusters)
+        assert both.n_clusters == n_clusters == len(set(both.task_labels))
 
 
 def test_clusters_are_numbered_by_falling_size_and_equal_ones_by_first_item() -> None:
@@ -217,13 +219,6 @@ def test_distances_that_fit_a_plane_are_drawn_as_they_are() -> None:
     assert np.allclose(found.distance[~np.eye(3, dtype=bool)], 1.5)
 
 
-def test_families_lie_apart_in_the_plane() -> None:
-    found = cluster_tasks(kin(3, 4))
-    drawn = np.linalg.norm(found.mds[:, None] - found.mds[None], axis=-1)
-    alike = np.equal.outer(found.labels, found.labels)
-    assert drawn[alike].mean() < 0.3 * drawn[~alike].mean()
-
-
 # Same fits, same answer
 
 
@@ -240,13 +235,6 @@ def test_reordered_and_renamed_tasks_give_the_same_clusters() -> None:
     neighbours = [{frozenset(each.items[i] for i in pair) for pair in pairwise(each.order)} for each in (one, other)]
     named = {frozenset(one.items[int(name.split()[1])] for name in pair) for pair in neighbours[1]}
     assert named == neighbours[0]
-
-
-def test_the_order_of_fits_makes_no_difference_to_any_task() -> None:
-    fits = list(kin(3, 3, seeds=(0, 1)).values())
-    one, other = cluster_tasks(SiteFits(fits)), cluster_tasks(SiteFits(reversed(fits)))
-    assert adjusted_rand_score([label_of(one)[task] for task in other.items], other.labels) == 1
-    assert np.array_equal(one.alphas[::-1], other.alphas)
 
 
 @pytest.mark.parametrize(
@@ -296,24 +284,12 @@ def test_tasks_drawn_twice_do_not_agree_with_themselves() -> None:
     assert adjusted_rand(one, other, drawn).tolist() == [-0.5, -0.5]
 
 
-def test_items_without_a_cluster_share_none() -> None:
-    assert not together([-1, -1, 0, 1]).any()
-    assert together([-1, 0, 0, -1]).sum() == 2
-
-
 def test_tasks_of_unknown_family_do_not_count() -> None:
     fits = list(kin(3, 4).values())
     some = SiteFits(fit.replace(family=None) if i % 4 == 0 else fit for i, fit in enumerate(fits))
     found = cluster_tasks(some)
     assert estimate(found.family_agreement).value == 1
     assert found.families[:2] == (None, "family 0")
-
-
-@pytest.mark.parametrize("families", [[None] * 6, ["a"] * 6, ["a", "b", None, None, None, None], list("abcdef")])
-def test_families_that_cannot_agree_are_not_compared(families: list[str | None]) -> None:
-    fits = kin(2, 3).values()
-    labelled = SiteFits(fit.replace(family=family) for fit, family in zip(fits, families, strict=True))
-    assert cluster_tasks(labelled, n_bootstrap=2).family_agreement is None
 
 
 # Heads
@@ -345,12 +321,6 @@ def test_heads_at_the_floor_are_left_out_and_those_above_are_kept() -> None:
     assert cluster_heads(fits, min_alpha=0.6).items == ("L0H3",)
 
 
-def test_correlations_over_one_or_two_tasks_are_doubted() -> None:
-    note = "over fewer than three tasks the alphas of two heads can only correlate by 1, 0 or -1"
-    assert note in cluster_heads(kin(1, 2)).notes
-    assert note not in cluster_heads(kin(1, 3)).notes
-
-
 # Both at once
 
 
@@ -367,12 +337,6 @@ def test_blocks_of_different_size_are_numbered_by_their_tasks() -> None:
     fits = list(blocks(3, 3).values())
     found = cocluster(SiteFits([fits[0], *fits[1::3], *fits[2::3][:2]]), n_clusters=3)
     assert found.task_labels == (2, 0, 0, 0, 1, 1)
-
-
-@pytest.mark.parametrize("n_clusters", [1, 2, 4])
-def test_a_given_number_of_blocks_is_kept(n_clusters: int) -> None:
-    found = cocluster(blocks(4, 3), n_clusters=n_clusters)
-    assert found.n_clusters == n_clusters == len(set(found.task_labels))
 
 
 def test_a_task_that_opens_no_head_is_left_out_of_blocks_with_its_name() -> None:
@@ -463,52 +427,6 @@ def test_a_search_that_ends_at_its_limit_says_so() -> None:
     assert cluster_tasks(kin(14, 2), n_clusters=14, n_bootstrap=2).n_clusters == 14
 
 
-@pytest.mark.parametrize("read", [cluster_heads, cocluster])
-def test_where_no_head_is_open_there_is_nothing_to_group(read: Callable[[SiteFits], Record]) -> None:
-    with pytest.raises(InputError, match=r"no head exceeds an alpha of 0\.1 under any task; lower min_alpha"):
-        read(same(np.full(GRID.shape, 0.05), 3))
-
-
-@pytest.mark.parametrize("read", [cluster_tasks, cluster_heads, cocluster])
-def test_no_fits_are_refused(read: Callable[[SiteFits], Record]) -> None:
-    with pytest.raises(InputError, match="there are no fits; fit some tasks first"):
-        read(SiteFits([]))
-
-
-@pytest.mark.parametrize("read", [cluster_tasks, cluster_heads, cocluster])
-def test_fits_of_different_grids_are_refused_with_both(read: Callable[[SiteFits], Record]) -> None:
-    fits = [*chance(2, draw=0).values(), *fits_of({"other": fake_alphas("other", grid=RAGGED)}, grid=RAGGED)]
-    with pytest.raises(MismatchError, match="'task 0' was fitted over 6 layers x 8 heads, 'other' over 3 layers"):
-        read(SiteFits(fits))
-
-
-@pytest.mark.parametrize("n_clusters", [-1, 0, 7])
-def test_a_number_of_clusters_that_cannot_be_is_refused(n_clusters: int) -> None:
-    with pytest.raises(InputError, match=f"cannot make {n_clusters} clusters of 6 tasks"):
-        cluster_tasks(kin(2, 3), n_clusters=n_clusters)
-    with pytest.raises(InputError, match=f"cannot make {n_clusters} clusters of 6 tasks and .* heads"):
-        cocluster(kin(2, 3), n_clusters=n_clusters)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"method": "kmeans"}, "unknown clustering method 'kmeans'; known: agglomerative, hdbscan"),
-        ({"method": "hdbscan", "n_clusters": 2}, "HDBSCAN finds the number of clusters itself"),
-        ({"n_bootstrap": 0}, "at least one bootstrap, got n_bootstrap=0"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        cluster_tasks(kin(2, 3), **options)
-
-
-@pytest.mark.parametrize("min_alpha", [-0.1, 1.0, float("nan")])
-def test_a_floor_outside_the_range_of_alphas_is_refused(min_alpha: float) -> None:
-    with pytest.raises(InputError, match=r"min_alpha lies in \[0, 1\)"):
-        cluster_heads(kin(2, 3), min_alpha=min_alpha)
-
-
 def test_tasks_that_share_one_alpha_map_are_said_to_be_alike_by_construction() -> None:
     fits = fits_of({f"task {i}": fake_alphas("shared") for i in range(3)}, shared_with=("another",))
     assert any("share one alpha map by construction" in note for note in cluster_tasks(SiteFits(fits)).notes)
@@ -519,15 +437,47 @@ def test_fits_of_several_models_are_pointed_out() -> None:
     assert any("several models (model-0, model-1)" in note for note in cluster_tasks(SiteFits(fits)).notes)
 
 
+# What is refused
+
+
+def test_what_cannot_be_grouped_is_refused() -> None:
+    closed, fits = same(np.full(GRID.shape, 0.05), 3), kin(2, 3)
+    mixed = SiteFits([*chance(2, draw=0).values(), *fits_of({"o": fake_alphas("o", grid=RAGGED)}, grid=RAGGED)])
+    wrong: list[tuple[Callable[..., Record], SiteFits, dict[str, Any]]] = [
+        (cluster_heads, closed, {}),
+        (cocluster, closed, {}),
+        *((read, SiteFits([]), {}) for read in (cluster_tasks, cluster_heads, cocluster)),
+        *((read, fits, {"n_clusters": n}) for read in (cluster_tasks, cocluster) for n in (-1, 0, 7)),
+        (cluster_tasks, fits, {"method": "kmeans"}),
+        (cluster_tasks, fits, {"method": "hdbscan", "n_clusters": 2}),
+        (cluster_tasks, fits, {"n_bootstrap": 0}),
+        *((cluster_heads, fits, {"min_alpha": alpha}) for alpha in (-0.1, 1.0, float("nan"))),
+    ]
+    for read, fits_, options in wrong:
+        with pytest.raises(InputError):
+            pytest.fail(f"{read.__name__} took {options}: {read(fits_, **options)}")
+    for read in (cluster_tasks, cluster_heads, cocluster):
+        with pytest.raises(MismatchError):
+            read(mixed)
+
+
+def test_families_that_cannot_agree_are_not_compared() -> None:
+    for families in ([None] * 6, ["a"] * 6, ["a", "b", None, None, None, None], list("abcdef")):
+        fits = zip(kin(2, 3).values(), families, strict=True)
+        labelled = SiteFits(fit.replace(family=family) for fit, family in fits)
+        assert cluster_tasks(labelled, n_bootstrap=2).family_agreement is None
+
+
 # What a record refuses
 
 
-@pytest.fixture(scope="module")
-def tasks() -> TaskClusters:
-    return cluster_tasks(kin(3, 2), n_bootstrap=2)
-
-
-def test_parts_that_do_not_fit_each_other_are_refused(tasks: TaskClusters) -> None:
+def test_parts_that_do_not_fit_each_other_are_refused() -> None:
+    tasks = cluster_tasks(kin(3, 2), n_bootstrap=2)
+    assert tasks.cluster(-1) == ()
+    with pytest.raises(InputError):
+        tasks.cluster(3)
+    with pytest.raises(InputError):
+        Estimate(value=0.5, low=0.6, high=0.4)
     for changes in (
         {"labels": (0, 0, 1, 1, 2)},
         {"labels": (0, 0, 1, 1, 3, 3)},
@@ -543,13 +493,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(tasks: TaskClusters) -> No
         {"explained": (0.9, 0.2)},
     ):
         with pytest.raises(InputError):
-            pytest.fail(f"taken: {tasks.replace(**changes)}, {changes}")  # type: ignore[arg-type]
-
-
-def test_a_cluster_that_is_not_there_is_refused_with_their_number(tasks: TaskClusters) -> None:
-    assert tasks.cluster(-1) == ()
-    with pytest.raises(InputError, match="there is no cluster 3; there are 3, counted from 0"):
-        tasks.cluster(3)
+            pytest.fail(f"taken: {tasks.replace(**changes)}, {changes}")
 
 
 def test_heads_and_blocks_that_do_not_fit_are_refused() -> None:
@@ -563,19 +507,7 @@ def test_heads_and_blocks_that_do_not_fit_are_refused() -> None:
         (both, {"alphas": np.zeros((4, 3))}),
     ):
         with pytest.raises(InputError):
-            pytest.fail(f"taken: {record.replace(**changes)}, {changes}")  # type: ignore[arg-type]
-
-
-def test_an_empty_interval_is_refused() -> None:
-    with pytest.raises(InputError, match=r"an interval from 0\.6 to 0\.4 is empty"):
-        Estimate(value=0.5, low=0.6, high=0.4)
-    with pytest.raises(InputError, match="p_value"):
-        Estimate(value=0.5, low=0.4, high=0.6, p_value=0.0)
-
-
-def test_an_estimate_is_written_with_its_interval_and_its_p_value_if_it_has_one() -> None:
-    assert str(Estimate(value=0.5, low=0.4, high=0.6)) == "0.500 [0.400, 0.600]"
-    assert str(Estimate(value=0.5, low=0.4, high=0.6, p_value=0.02)) == "0.500 [0.400, 0.600], p = 0.02"
+            pytest.fail(f"taken: {record.replace(**changes)}, {changes}")
 
 
 # Size

@@ -1,12 +1,9 @@
 """Ways to find heads: identical ones agree, independent ones agree as chance says, repeated ones count once."""
 
-from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, spearmanr
 
@@ -16,9 +13,7 @@ from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.hashing import seed_stream
-from site_lens.stats.set_overlap import expected_jaccard, pair_by_chance
 from tests.fakes import GRID
-from tests.samples import laws
 
 TASKS = ("antonym", "synonym", "plural")
 RAGGED = HeadGrid((4, 0, 3))
@@ -72,22 +67,6 @@ def test_selectors_that_prefer_the_same_layers_agree_by_chance_only() -> None:
     assert pair(found, "jaccard") == pytest.approx(pair(found, "chance"), abs=0.06)
     assert pair(found, "chance") > 0.3  # half of the layer is in either set
     assert found.beyond()[0, 1] == 0
-
-
-@laws
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=3),
-)
-def test_the_index_to_expect_is_the_mean_over_all_layer_matched_sets(layers: list[tuple[int, int, int]]) -> None:
-    layers = [(max(n, a, b), a, b) for n, a, b in layers]
-    if not (sum(a for _, a, _ in layers) and sum(b for _, _, b in layers)):
-        return  # top sets are never empty
-    first = {(i, h) for i, (_, a, _) in enumerate(layers) for h in range(a)}
-    in_layer = [combinations([(i, h) for h in range(n)], b) for i, (n, _, b) in enumerate(layers)]
-    every = [{head for part in parts for head in part} for parts in product(*in_layer)]
-    expected = np.mean([len(first & one) / len(first | one) for one in every])
-    heads, a, b = map(tuple, zip(*layers, strict=True))
-    assert expected_jaccard(pair_by_chance(heads, a, b), sum(a), sum(b)) == pytest.approx(expected)
 
 
 def test_every_task_has_the_numbers_of_the_comparison_of_its_maps() -> None:

@@ -89,15 +89,6 @@ def test_a_model_of_another_dtype_is_noted(demo_tasks: dict[str, sl.Task], fits:
     assert any("dtype of demo differs" in note for note in measured.notes)
 
 
-def test_answers_that_begin_alike_are_counted(demo: LensModel) -> None:
-    rows = [sl.Example(word, (f"dog {word}",)) for word in ("hot", "big", "old", "red", "day", "man", "one", "two")]
-    task = sl.Task("alike", tuple(rows[:4]), tuple(rows[4:5]), tuple(rows[5:]))
-    measured = sl.evaluate(demo, task, n_shots=2)["alike"]
-    assert measured.notes == (
-        "3 answers begin with the token of a different answer: first_token takes one for the other",
-    )
-
-
 def test_queries_are_one_sample_of_test_whatever_is_measured_and_the_record_holds_its_rows(
     demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
 ) -> None:

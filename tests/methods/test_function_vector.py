@@ -91,14 +91,6 @@ def test_universal_heads_are_of_highest_effect_on_the_mean_over_tasks_and_cost_t
         assert function_vector(universal, task).n_labelled == function_vector(context, task).n_labelled + borrowed
 
 
-def test_a_model_with_fewer_heads_uses_all_of_them(context: ComparisonContext) -> None:
-    greedy = ComparisonContext(context.model, context.tasks, SMALL.replace(n_vector_heads=1000), progress=False)
-    (edit,) = function_vector(greedy, "country-capital").edits(context.model)
-    every = HeadSet(context.model.grid, frozenset(context.model.grid))
-    vector = written_by(context.model, every, context.mean_z("country-capital", 100))
-    torch.testing.assert_close(edit.change(torch.zeros(1, len(vector)))[0], vector)
-
-
 def test_a_function_vector_says_what_it_took_and_beats_asking_without_it(context: ComparisonContext) -> None:
     method = function_vector(context, "english-french")
     drawn, valid = context.probe_set("english-french"), len(context.tasks["english-french"].valid[:8])

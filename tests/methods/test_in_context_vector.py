@@ -76,19 +76,6 @@ def test_differences_are_those_of_bare_texts_run_alone(context: ComparisonContex
     torch.testing.assert_close(differences(context, rows), plain, atol=1e-4, rtol=1e-4)
 
 
-def test_demonstrations_are_distinct_rows_of_train_drawn_by_seed(context: ComparisonContext) -> None:
-    task = context.tasks["english-french"]
-    rows = demonstrations(context, task.name)
-    assert len(set(rows)) == 5
-    assert set(rows) <= set(task.train)
-    assert rows == demonstrations(context, task.name)
-    other = ComparisonContext(context.model, task, SMALL.replace(seed=1), progress=False)
-    assert rows != demonstrations(other, task.name)
-    greedy = ComparisonContext(context.model, task, SMALL.replace(n_shots=len(task.train) + 1), progress=False)
-    with pytest.raises(sl.InputError, match="too few for"):
-        demonstrations(greedy, task.name)
-
-
 def test_every_layer_and_every_token_is_turned_towards_the_vector_of_its_layer(context: ComparisonContext) -> None:
     model = context.model
     method = in_context_vector(context, "english-french")

@@ -59,13 +59,6 @@ def test_answers_are_the_first_lines_that_the_model_generates(
     assert f"Q: {query}\nA: " not in shown  # its own row would give the answer away
 
 
-def test_without_the_rows_of_a_task_there_is_still_an_answer(demo: LensModel, fits: sl.SiteFits) -> None:
-    live, fit = LiveModel(demo, fits.values(), {}), fits["antonym"]
-    assert live.accuracies(fit, fit.gates) == {}
-    assert set(live.answers(fit, "hot", fit.gates)) == {"zero_shot", "injected"}
-    assert (live.queries(fit), live.expected(fit, "hot")) == ((), ())
-
-
 def test_a_short_task_shows_the_rows_that_it_has(demo: LensModel, fits: sl.SiteFits) -> None:
     fit = fits["antonym"]
     rows = [sl.Example(word, (word[::-1],)) for word in ("hot", "big", "old", "wet")]

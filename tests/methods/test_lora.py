@@ -1,6 +1,5 @@
 """LoRA: it learns, it is gone outside its context, and it reaches every projection."""
 
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -106,20 +105,3 @@ def test_models_without_the_modules_are_refused(
     adapter = LoraAdapter(demo, rank=2, stream=seed_stream("adapter"))
     with pytest.raises(sl.MismatchError, match="changes modules of demo"), adapter.switched_on(tiny("llama")):
         pass
-
-
-def test_without_peft_the_error_says_how_to_install_it(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(sl.InputError, match=r'pip install "site_lens\[lora\]"'):
-        lora(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False), "antonym")
-
-
-def test_a_loss_that_is_no_number_ends_the_training(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    batch = batch_of(demo, demo_tasks["antonym"])
-    before = demo.forward(batch)
-    config = SMALL.replace(lora_lr=1e30, rate_factors=(1.0,))
-    with pytest.raises(sl.FitError, match="nonfinite"):
-        lora(ComparisonContext(demo, demo_tasks["antonym"], config, progress=False), "antonym")
-    assert torch.equal(demo.forward(batch), before)

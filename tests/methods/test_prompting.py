@@ -44,16 +44,6 @@ def test_many_shot_fills_the_context_and_leaves_room_for_an_answer(planted_bench
     assert measured.first_token.mean() == 1
 
 
-def test_many_shot_fits_even_where_the_longest_demonstrations_are_drawn(planted: LensModel) -> None:
-    short, long = rows(12), rows(4, start=20, words=5)
-    task = sl.Task("uneven", short + long, short[:1], rows(2, start=30))
-    n_shots = many_shot(bench_of(planted, task), "uneven").n_shots
-    text = TEMPLATE.render([*long, *short][:n_shots], task.test[0]).text
-    assert len(planted.encoder.encode([text], room=ANSWER_ROOM)[0]) <= planted.encoder.n_ctx - ANSWER_ROOM
-    with pytest.raises(sl.InputError, match="exceed"):
-        planted.encoder.encode([TEMPLATE.render([*long, *short][: n_shots + 1], task.test[0]).text], room=ANSWER_ROOM)
-
-
 def test_many_shot_is_bounded_by_the_rows_that_may_stand_beside_every_query(planted: LensModel) -> None:
     train = (*rows(6), *rows(2))  # the inputs u0 and u1 come twice
     method = many_shot(bench_of(planted, sl.Task("few", train, train[:1], rows(1))), "few")

@@ -1,7 +1,6 @@
 """Methods on tasks: numbers worked out by hand, laws of the tests, and words for what cannot be compared."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -118,16 +117,6 @@ def test_the_false_discovery_rate_keeps_the_order_of_the_p_values_and_lowers_non
     assert ordered["q_value"].is_monotonic_increasing
     assert (ordered["q_value"] >= ordered["p_value"]).all()
     assert (ordered["q_value"] <= 1).all()
-
-
-@laws
-@given(st.lists(st.integers(-10, 10), min_size=1, max_size=6))
-def test_the_sign_flip_test_is_the_share_of_all_flips_that_go_as_far(differences: list[int]) -> None:
-    by_task = np.array(differences) / 20
-    every = [
-        abs(np.dot(signs, differences)) >= abs(sum(differences)) for signs in product((1, -1), repeat=len(by_task))
-    ]
-    assert sign_flip_test(by_task.tolist()) == pytest.approx(np.mean(every))
 
 
 def test_drawn_flips_agree_with_scipy_and_are_never_zero() -> None:

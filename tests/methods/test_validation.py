@@ -11,7 +11,6 @@ from site_lens.methods.method import Method
 from site_lens.methods.validation import choose, choose_layer
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.task import Example, Task
@@ -72,16 +71,6 @@ def test_a_sample_of_valid_is_asked_and_not_its_first_rows(demo: LensModel) -> N
     task = Task("sorted", rows("cold"), valid, rows("red"))
     cold, red = (favouring(demo, answer, answer, 100.0) for answer in ("cold", "red"))
     assert choose(bench_of(demo, task, n_valid=6), "sorted", [cold, red]) is red
-
-
-def test_candidates_of_all_tokens_and_of_the_last_are_chosen_from_together(demo: LensModel) -> None:
-    """A zero edit of all columns takes the path of its own prefix, and must not lose for that."""
-    context = bench_of(demo, constant_task(valid="cold", test="red"))
-    best = favouring(demo, "best", "cold", 100.0)
-    everywhere = replace(best, edits=lambda model: [Edit(0, lambda out: 0 * out, None, "mlp_out")])
-    broken = replace(favouring(demo, "clean", "cold", 0.0), edits=everywhere.edits)
-    assert choose(context, "constant", [broken, best]) is best
-    assert choose(context, "constant", [favouring(demo, "clean", "cold", 0.0), everywhere]) is everywhere
 
 
 def test_a_layer_is_chosen_where_the_change_helps(demo: LensModel) -> None:

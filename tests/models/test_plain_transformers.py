@@ -112,19 +112,6 @@ def test_a_model_that_transformerlens_computes_otherwise_is_refused_with_the_gap
             assert check.value is not None and check.value > 3e-3
 
 
-def test_in_bfloat16_a_sound_model_passes(tiny_folder: Callable[[str], Path]) -> None:
-    for kind in ("OLMo-7B", "falcon", "llama"):  # the first two round the most
-        check = same_as_transformers(sl.load_model(tiny_folder(kind), dtype="bfloat16", device="cpu", check=False))
-        assert check.state == "ok", kind
-
-
-def test_a_hook_that_a_bridge_does_not_call_is_found() -> None:
-    hf_model = random_model(transformers.GPT2Config(**GPT2))
-    hf_model.transformer.h[0].attn.c_attn.register_forward_hook(lambda module, given, out: 1.5 * out)
-    with pytest.raises(sl.ModelError, match="hooks"):
-        wrap(hf_model)
-
-
 def test_a_bridge_that_is_handed_in_is_compared_with_the_modules_that_it_replaced(
     tiny_folder: Callable[[str], Path],
 ) -> None:

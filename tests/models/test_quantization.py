@@ -1,6 +1,5 @@
 """Quantised models: the same z as the plain quantised model, and gradients that pass."""
 
-import json
 import logging
 import shutil
 import sys
@@ -206,13 +205,3 @@ def test_int8_does_not_say_at_every_product_that_it_rounds(
     with caplog.at_level(logging.WARNING):
         model.forward(batch_of(model))
     assert not [record for record in caplog.records if "cast" in record.getMessage()]
-
-
-def test_the_settings_of_a_saved_model_name_its_quantisation(tmp_path: Path) -> None:
-    from site_lens.models.quantization import quantization_name
-
-    assert quantization_name(None) is None
-    assert quantization_name(bitsandbytes_settings("nf4", torch.float32)) == "nf4"
-    assert quantization_name(json.loads(bitsandbytes_settings("nf4", torch.float32).to_json_string())) == "nf4"
-    assert quantization_name({"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}) == "int8"
-    assert quantization_name({"quant_method": "gptq", "bits": 4}) == "gptq"

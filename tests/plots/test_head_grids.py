@@ -33,11 +33,12 @@ def test_a_head_map_shows_alphas_on_a_scale_from_0_to_1_with_the_ranks_of_the_ta
 
 
 def test_scores_get_a_scale_from_0_or_centred_on_it() -> None:
-    for values, ends in (
-        ([[0.5, -2.0, 0], [1, 0, 0]], (-2, 2)),
-        ([[0.5, 2, 0], [1, 0, 0]], (0, 2)),
+    planted: list[tuple[ArrayLike, tuple[int, int]]] = [
+        ([[0.5, -2.0, 0.0], [1.0, 0.0, 0.0]], (-2, 2)),
+        ([[0.5, 2.0, 0.0], [1.0, 0.0, 0.0]], (0, 2)),
         (np.zeros((2, 3)), (0, 1)),
-    ):
+    ]
+    for values, ends in planted:
         scale = plots.head_map(scores(values)).layout.coloraxis
         assert (scale.cmin, scale.cmax) == ends
     assert scale.colorbar.title.text.replace("<br>", " ") == EFFECT
@@ -71,7 +72,7 @@ def test_axes_are_named_and_ticked_at_few_integers_with_layer_0_at_the_bottom() 
 def test_every_figure_of_a_control_says_that_it_shows_one() -> None:
     for draw in (plots.head_map, plots.training, plots.alpha_paths, plots.alpha_histogram):
         for changes, words in (({"null": "shuffled_answers"}, "shuffled answers"), ({"embedding": "zero"}, "of zeros")):
-            control = fake_fit("antonym", config=SiteConfig(**changes))  # type: ignore[arg-type]
+            control = fake_fit("antonym", config=SiteConfig(**changes))
             assert words in draw(control).layout.title.subtitle.text
             assert words not in draw(fake_fit("antonym")).layout.title.subtitle.text
 
@@ -117,7 +118,7 @@ def test_maps_stand_in_rows_with_axes_named_along_the_edges_only() -> None:
     assert lefts[0] == lefts[2] == lefts[4] < lefts[1] == lefts[3]
     for options in ({"fits": SiteFits([])}, {"fits": fake_fits(["a"]), "columns": 0}):
         with pytest.raises(InputError):
-            plots.head_maps(**options)  # type: ignore[arg-type]
+            plots.head_maps(**options)
 
 
 def test_the_arrangement_for_narrow_pages_is_that_of_two_columns() -> None:

@@ -113,7 +113,7 @@ def agreement() -> SelectorAgreement:
 def test_selector_ranks_stand_below_the_diagonal_and_sets_less_chance_above(agreement: SelectorAgreement) -> None:
     lower, upper = np.tril_indices(3, k=-1), np.triu_indices(3, k=1)
     for ranks in ("spearman", "spearman_size"):
-        figure = plots.selector_agreement(agreement, ranks=ranks)  # type: ignore[arg-type]
+        figure = plots.selector_agreement(agreement, ranks=ranks)
         z = np.array(figure.data[0].z, dtype=float)
         np.testing.assert_allclose(z[lower], agreement.mean(ranks)[lower])
         np.testing.assert_allclose(z[upper], (agreement.mean("jaccard") - agreement.mean("chance"))[upper])
@@ -174,4 +174,4 @@ def test_transfer_has_references_and_null_on_top_of_the_sources_in_order() -> No
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 1)
     for wrong in ({"kind": "heads"}, {"order": (0, 0, 1, 2, 3)}):
         with pytest.raises(InputError):
-            plots.transfer(matrix, **wrong)  # type: ignore[arg-type]
+            plots.transfer(matrix, **wrong)

@@ -80,7 +80,7 @@ def test_points_are_the_coordinates_one_trace_a_cluster() -> None:
         assert figure.layout.yaxis.scaleanchor == "x"  # distances look alike in both directions
     for wrong in ({"record": fake_task_clusters(["a", "b"])}, {"record": record, "by": "pcs"}):
         with pytest.raises(InputError):
-            plots.task_map(**wrong)  # type: ignore[arg-type]
+            plots.task_map(**wrong)
 
 
 def test_colour_is_the_cluster_and_symbol_the_family() -> None:

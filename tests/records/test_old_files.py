@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import site_lens as sl
+from site_lens.records.base import Record
 
 FOLDER = Path(__file__).parent.parent / "old_files" / "v0_1_0"
 TASKS = ["antonym", "english-french"]
@@ -26,7 +27,7 @@ def numbers() -> dict[str, Any]:
 
 def test_every_kind_of_record_is_read_with_the_same_numbers(numbers: dict[str, Any]) -> None:
     for name, then in numbers["records"].items():
-        record = sl.load(FOLDER / name)
+        record: Record = sl.load(FOLDER / name)
         arrays, _ = record.parts()
         kept = then["arrays"] if record.schema_version == then["schema"] else then["arrays"].keys() & arrays.keys()
         assert record.kind == then["kind"]

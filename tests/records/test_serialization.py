@@ -173,7 +173,8 @@ def test_files_that_are_no_records_are_refused_by_name(saved: Pair) -> None:
 def test_newer_schemas_other_kinds_and_missing_files_end_in_one_line(saved: Pair, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="not a site_fit"):
         load(saved[1], SiteFit)
-    for changes in ({"record_schema": 2, "site_lens": "9.0.0"}, {"kind": "os.system", "record_schema": 1}):
+    newer: list[dict[str, Any]] = [{"record_schema": 2, "site_lens": "9.0.0"}, {"kind": "os.system"}]
+    for changes in newer:
         with pytest.raises(StorageError, match="upgrade"):
             load(rewrite(saved, **changes))
     saved[0].unlink()

@@ -114,6 +114,6 @@ def test_names_that_are_no_folder_and_parts_of_another_kind_are_refused() -> Non
     for name in ("../x", "a/b", "", "<script>", "x" * 300):
         for part in ({"controls": {name: SiteFits([])}}, {"scores": {name: ScoresByTask([])}}):
             with pytest.raises(InputError, match="cannot name a folder"):
-                Run(fits=SiteFits([]), **part)  # type: ignore[arg-type]  # of several types
+                Run(fits=SiteFits([]), **part)
     with pytest.raises(InputError, match="ScoresByTask"):
         Run(fits=SiteFits([]), scores={"site": SiteFits([])})  # type: ignore[dict-item]

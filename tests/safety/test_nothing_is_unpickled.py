@@ -4,15 +4,15 @@ import ast
 import pickle
 import re
 import shutil
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import site_lens as sl
 from site_lens.records.assets import DEMO_MODEL
-from tests.safety.test_strange_tensors import Touch
+from tests.safety.test_strange_tensors import GRID, Touch
 from tests.safety.watching import only_our_errors, watched
 from tests.samples import SAMPLES
 
@@ -123,13 +123,14 @@ def test_a_pickle_under_any_name_is_refused_by_every_loader_and_not_run(tmp_path
     for suffix in ("safetensors", "jsonl", "csv", "tsv", "parquet", "pt", "pkl", "npy", "npz", "bin", "json"):
         path = folder / f"antonym.{suffix}"
         path.write_bytes(pickle.dumps(Touch(trap)))
-        loaders = [sl.load, sl.load_tasks, lambda one: sl.read_published_alphas(one, sl.HeadGrid.full(6, 8))]
-        loads = [partial(load, path) for load in loaders]
-        loads += [partial(load, folder) for load in (sl.load_tasks, sl.SiteFits.load)]
-        loads += [partial(load, tmp_path / "run") for load in (sl.Run.load, sl.from_hub)]
-        for load in loads:
+        loads: list[tuple[Callable[[Path], Any], Path]] = [
+            (sl.load, path), (sl.load_tasks, path), (lambda file: sl.read_published_alphas(file, GRID), path),
+            (sl.load_tasks, folder), (sl.SiteFits.load, folder), (sl.Run.load, folder.parent),
+            (sl.from_hub, folder.parent),
+        ]  # fmt: skip
+        for load, source in loads:
             with watched(), pytest.raises(sl.SiteLensError):
-                load()
+                load(source)
     assert not trap.exists()
 
 

@@ -15,7 +15,7 @@ import site_lens as sl
 from site_lens.records.collections import file_name
 from site_lens.records.outputs import PARTS
 from site_lens.records.serialization import save
-from site_lens.runs.run_folder import has_mark, study_mark
+from site_lens.runs.run_folder import read_mark, study_mark
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
 from tests.safety.mutations import damaged, texts
 from tests.safety.watching import only_our_errors, watched
@@ -97,7 +97,7 @@ def test_folders_that_were_changed_are_read_or_refused_and_written_within(
     before = contents(outside)
     for _ in range(data.draw(st.integers(1, 2))):
         changed(data, folder, outside)
-    for read in (sl.Run.load, sl.from_hub, lambda path: has_mark(path, "transfer", "key")):
+    for read in (sl.Run.load, sl.from_hub, lambda path: read_mark(study_mark(path, "transfer"))):
         with watched(), only_our_errors():
             read(folder)
     with pytest.MonkeyPatch.context() as patched, watched(writes_below=folder), only_our_errors():

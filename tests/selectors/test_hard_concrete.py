@@ -5,14 +5,12 @@ import pytest
 
 import site_lens as sl
 from site_lens.models.base import LensModel
-from site_lens.models.bridge import BridgeModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.hard_concrete import hard_concrete
 from site_lens.selectors.learned_gates import learn_gates
 from site_lens.site.gate_parametrization import HardConcrete
 from tests.planted import CARRIERS, COUNTER
-from tests.site.test_fitting import Faulty
 
 SMALL = ComparisonConfig(n_prompts=8, n_shots=4, l0_steps=60, site=sl.SiteConfig(batch_size=4))
 BRIEF = SMALL.replace(l0_steps=15)
@@ -47,22 +45,3 @@ def test_the_planted_heads_are_open_and_the_one_that_works_against_the_task_is_c
     for task, scores in hard_concrete(planted_bench).items():
         assert min(scores[head] for head in CARRIERS[task[-1]]) > 0.9
         assert scores[COUNTER] < 0.1
-
-
-def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench_of(demo, demo_tasks, SMALL.replace(l0_steps=3))
-    for task, scores in hard_concrete(context).items():
-        n_valid = min(64, len(context.tasks[task].valid))
-        # The embedding, and for three rates three steps there and back, and four evaluations.
-        assert scores.n_forwards == 8 + 3 * (2 * 3 * 4 + 4 * n_valid)
-        shown = set(context.embeddings()[task].labelled_rows)
-        assert scores.n_labelled is not None
-        n_train = scores.n_labelled - n_valid
-        assert len(shown) <= n_train <= min(len(shown) + 3 * 4, len(context.tasks[task].train))
-    assert hard_concrete(context) is hard_concrete(context)
-
-
-def test_a_loss_that_is_not_a_number_is_an_error(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    assert isinstance(demo, BridgeModel)
-    with pytest.raises(sl.FitError, match="became nonfinite after 2 steps"):
-        hard_concrete(bench_of(Faulty(demo, after=3), demo_tasks))

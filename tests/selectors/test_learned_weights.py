@@ -52,13 +52,3 @@ def test_added_with_their_weights_the_mean_outputs_make_the_answers_more_probabl
         plain, added, taken = held.answers(maps, context.mean_z(task)[None], rule="additive").log_prob.mean(1).tolist()
         assert added > plain + 0.5
         assert taken < plain
-
-
-def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench_of(demo, demo_tasks, weight_steps=2)
-    for task, scores in head_weights(context).items():
-        n_valid = min(64, len(context.tasks[task].valid))
-        assert scores.n_forwards == 8 + 3 * (2 * 2 * 4 + 3 * n_valid)
-        n_shown = len(context.embeddings()[task].labelled_rows)
-        assert scores.n_labelled is not None
-        assert n_shown <= scores.n_labelled - n_valid <= n_shown + 2 * 4

@@ -270,24 +270,6 @@ def test_a_deployment_made_in_inference_mode_lets_gradients_pass_later(
     hf_demo.zero_grad()
 
 
-def test_what_others_put_around_generate_is_left_to_them(
-    hf_demo: Any, demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
-) -> None:
-    hf_model = copy.deepcopy(hf_demo)
-    before = new_tokens(hf_model, demo_inputs)
-    plain_generate = hf_model.generate
-    hf_model.generate = lambda *args, **kwargs: plain_generate(*args, **kwargs)
-    theirs = hf_model.generate
-    with deploy(hf_model, demo_fits[0]):
-        pass
-    assert hf_model.generate is theirs
-    handle = attach(hf_model, demo_fits[0])
-    deployed = hf_model.generate
-    hf_model.generate = lambda *args, **kwargs: deployed(*args, **kwargs)
-    handle.remove()
-    assert new_tokens(hf_model, demo_inputs) == before
-
-
 def test_a_model_with_a_deployed_fit_is_saved_without_it_and_neither_copied_nor_pickled(
     hf_demo: Any, demo_fits: list[sl.SiteFit], tmp_path: Path
 ) -> None:

@@ -28,20 +28,14 @@ def test_pieces_are_the_rendered_prompt() -> None:
 
 
 def test_tokens_are_those_of_the_prompt_and_parts_hold_their_words(demo: LensModel) -> None:
-    found = part_tokens(demo.encoder, prompt_pieces(sl.PromptTemplate(), SHOTS, QUERY))
-    (ids,) = demo.encoder.encode([sl.PromptTemplate().render(SHOTS, QUERY).text])
-    assert found.ids == ids
-    assert len(found.parts) == len(ids)
-    assert found.parts.count("begin") == len(demo.encoder.begin)
-
-    def text(part: str) -> list[str]:
-        tokens = [one for one, own in zip(found.ids, found.parts, strict=True) if own == part]
-        return demo.encoder.decode(tokens).split()
-
-    assert text("input") == ["hot", "big"]
-    assert text("query") == ["old"]
-    assert "".join(text("answer")) == "cold12"
-    assert found.parts[-1] == "frame"
+    prompt = part_tokens(demo.encoder, prompt_pieces(sl.PromptTemplate(), SHOTS, QUERY))
+    assert [prompt.ids] == demo.encoder.encode([sl.PromptTemplate().render(SHOTS, QUERY).text])
+    assert prompt.parts.count("begin") == len(demo.encoder.begin)
+    assert prompt.parts[-1] == "frame"
+    for name, words in (("input", ["hot", "big"]), ("query", ["old"]), ("answer", ["cold12"])):
+        tokens = [token for token, part in zip(prompt.ids, prompt.parts, strict=True) if part == name]
+        text = demo.encoder.decode(tokens).split()
+        assert (["".join(text)] if name == "answer" else text) == words, name
 
 
 def test_a_token_across_a_boundary_belongs_to_the_word_in_it(planted: LensModel) -> None:
@@ -72,11 +66,7 @@ class _Slow:
     bos_token_id = None
     eos_token_id = None
 
-    def __call__(self, text: str, **options: object) -> object:
-        raise AssertionError("was asked")
-
 
 def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_is_refused() -> None:
-    encoder = Encoder(_Slow(), bos=False, n_ctx=8)
     with pytest.raises(sl.InputError, match="_Slow does not say"):
-        part_tokens(encoder, prompt_pieces(TEMPLATE, (), QUERY))
+        part_tokens(Encoder(_Slow(), bos=False, n_ctx=8), prompt_pieces(TEMPLATE, (), QUERY))

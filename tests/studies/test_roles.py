@@ -8,7 +8,7 @@ import pytest
 import site_lens as sl
 from site_lens.records.hashing import digest_json, seed_stream
 from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
-from site_lens.studies.head_profiles.roles import FEWEST_TASKS, associate_roles
+from site_lens.studies.head_profiles.roles import associate_roles
 from site_lens.studies.transfer.result import TransferMatrix
 from tests.fakes import VERSIONS, fake_identity, fake_transfer
 
@@ -59,27 +59,18 @@ def transfer_between(kinds: Sequence[int], tasks: Sequence[str] = TASKS) -> Tran
 
 
 def test_transfer_between_tasks_of_like_roles_is_found_though_they_share_no_head() -> None:
-    kinds = (0, 1) * 4
-    found = associate_roles(transfer_between(kinds), planted_profiles(kinds), n_top=2)
-    assert found.roles.value > 0.7
-    assert found.roles.p_value < 0.05
-    assert found.roles.n_tasks == 8
-    assert found.heads.value == 0  # nobody shares a head
-    assert found.n_apart == 8 * 7
-    assert found.apart is not None
-    assert found.apart.value == pytest.approx(found.roles.value)
-    assert found.verdict == "same_role"
-    table = found.frame()
-    assert list(table["with"]) == ["roles", "shared heads", "roles, no head shared"]
-    assert table["p_value"][0] == found.roles.p_value
-
-
-def test_transfer_along_other_lines_is_not() -> None:
     kinds, others = (0, 1) * 4, (0, 0, 1, 1) * 2
-    found = associate_roles(transfer_between(others), planted_profiles(kinds), n_top=2)
-    assert found.roles.p_value > 0.1
-    assert abs(found.roles.value) < 0.4
-    assert found.verdict == "not_found"
+    profiles = planted_profiles(kinds)
+    association = associate_roles(transfer_between(kinds), profiles, n_top=2)
+    assert association.verdict == "same_role"
+    assert association.roles.value > 0.7 and association.roles.p_value < 0.05
+    assert (association.heads.value, association.n_apart) == (0, 8 * 7)  # no two tasks share a head
+    assert association.apart is not None and association.apart.value == pytest.approx(association.roles.value)
+    table = association.frame()
+    assert list(table["with"]) == ["roles", "shared heads", "roles, no head shared"]
+    assert table["correlation"][0] == association.roles.value
+    unrelated = associate_roles(transfer_between(others), profiles, n_top=2)
+    assert unrelated.verdict == "not_found" and abs(unrelated.roles.value) < 0.4
 
 
 def test_shared_heads_are_told_from_shared_roles() -> None:
@@ -87,35 +78,24 @@ def test_shared_heads_are_told_from_shared_roles() -> None:
     profiles = planted_profiles(kinds)
     alphas = profiles.alphas.copy()
     alphas[1::2] = alphas[::2]  # pairs of tasks use the same heads
-    found = associate_roles(transfer_between(kinds), profiles.replace(alphas=alphas), n_top=2)
-    assert found.heads.value > 0
-    assert found.n_apart == 8 * 6
-    assert found.apart is not None
-    assert found.roles.value > found.heads.value
+    association = associate_roles(transfer_between(kinds), profiles.replace(alphas=alphas), n_top=2)
+    assert association.roles.value > association.heads.value > 0
+    assert association.n_apart == 8 * 6
 
 
 def test_the_order_of_tasks_and_tasks_in_one_of_both_do_not_matter() -> None:
-    kinds = (0, 1) * 4
-    profiles = planted_profiles(kinds)
-    moved = [3, 1, 4, 0, 5, 2, 7, 6]
+    kinds, moved = (0, 1) * 4, [3, 1, 4, 0, 5, 2, 7, 6]
+    profiles, transfer = planted_profiles(kinds), transfer_between(kinds)
     turned = profiles.replace(
-        tasks=tuple(TASKS[i] for i in moved),
-        alphas=profiles.alphas[moved],
-        attention=profiles.attention[moved],
-        fit_digests=tuple(profiles.fit_digests[i] for i in moved),
+        tasks=tuple(TASKS[i] for i in moved), alphas=profiles.alphas[moved], attention=profiles.attention[moved]
     )
-    transfer = transfer_between(kinds)
     assert associate_roles(transfer, turned, n_top=2) == associate_roles(transfer, profiles, n_top=2)
-    fewer = associate_roles(transfer_between(kinds[:6], TASKS[:6]), profiles, n_top=2)
-    assert fewer.roles.n_tasks == 6
+    assert associate_roles(transfer_between(kinds[:6], TASKS[:6]), profiles, n_top=2).roles.n_tasks == 6
 
 
-def test_fewer_than_five_tasks_that_gain_are_refused() -> None:
-    kinds = (0, 1, 0, 1)
-    with pytest.raises(sl.InputError, match=f"needs {FEWEST_TASKS} tasks"):
-        associate_roles(transfer_between(kinds, TASKS[:4]), planted_profiles(kinds, TASKS[:4]))
-    flat = fake_transfer(TASKS, references=(0.9, 0.9, 0.9))
-    with pytest.raises(sl.InputError, match="got 0: none"):
-        associate_roles(flat, planted_profiles((0, 1) * 4))
-    with pytest.raises(sl.InputError, match="cannot take 17"):
-        associate_roles(transfer_between((0, 1) * 4), planted_profiles((0, 1) * 4), n_top=17)
+def test_too_few_tasks_that_gain_or_heads_are_refused() -> None:
+    kinds = (0, 1) * 4
+    profiles, flat = planted_profiles(kinds), fake_transfer(TASKS, references=(0.9, 0.9, 0.9))
+    for transfer, n_top in ((transfer_between(kinds[:4], TASKS[:4]), 2), (flat, 2), (transfer_between(kinds), 17)):
+        with pytest.raises(sl.InputError):
+            associate_roles(transfer, profiles, n_top=n_top)

@@ -35,7 +35,7 @@ FREE_SHARE = 0.8
 """Share of lines that must be free of a barrier in one basin: 16 fits without a barrier can show so much."""
 FEWEST_FITS, FEWEST_ROWS, FEWEST_LINES = 8, 16, 10
 """Fits that improved on their start, test rows, and lines, below which there is no verdict."""
-SMALLEST_GAIN = 0.1
+LEAST_DESCENT = 0.1
 """Gain in nats below which the optimiser found nothing to descend."""
 BINARY_SHARE = 0.3
 """A map is binary when at most this share of its heads has 0.1 < alpha < 0.9; the threshold of `not_binary`."""
@@ -135,7 +135,7 @@ class FitLandscape(ModelStudy):
         ends are drawn. It is widened to Wilson's interval of as many lines as fits, which has a width also where no
         line meets a barrier.
         """
-        if self.gain < SMALLEST_GAIN or not self.lines:
+        if self.gain < LEAST_DESCENT or not self.lines:
             return None
         joined, ends = np.unique(np.array(self.lines), return_inverse=True)
         ends, n = ends.reshape(-1, 2), len(joined)
@@ -153,7 +153,7 @@ class FitLandscape(ModelStudy):
         free, n_own = self.free, int((~self.null).sum())
         if n_own < FEWEST_FITS or self.n_rows < FEWEST_ROWS or len(self.lines) < FEWEST_LINES:
             return "too few"
-        if self.gain < SMALLEST_GAIN:
+        if self.gain < LEAST_DESCENT:
             return "no gain"
         if free is None or self.improved.sum() < FEWEST_FITS:
             return "too few"
@@ -211,7 +211,7 @@ class FitLandscape(ModelStudy):
         import pandas as pd
 
         first, second = np.array(self.lines, dtype=int).reshape(-1, 2).T
-        share = self.barriers / self.gain if self.gain >= SMALLEST_GAIN else np.full(len(first), np.nan)
+        share = self.barriers / self.gain if self.gain >= LEAST_DESCENT else np.full(len(first), np.nan)
         return pd.DataFrame(
             {
                 "first": first,
