@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_a_store_of_0_1_0_is_known_by_its_plan_and_then_marked(place: Path) -> N
         RunStore(folder)
 
 
-STAND_INS = {
+STAND_INS: dict[str, Callable[[Path, Path], object]] = {
     "file": lambda path, outside: path.write_text("a file"),
     "dangling link": lambda path, outside: path.symlink_to(outside / "nowhere"),
     "link": lambda path, outside: path.symlink_to(outside),

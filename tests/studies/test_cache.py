@@ -48,7 +48,8 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_result_is_measured_again_only_under_another_key_and_clears_the_checkpoints(tmp_path: Path) -> None:
     mark, folder = tmp_path / "study.key", tmp_path / "checkpoints"
     for key, measured in ((1, True), (1, False), (2, True)):
-        cache, calls = StudyCache(folder, key), []
+        cache = StudyCache(folder, key)
+        calls: list[str] = []
 
         def measure(cache: StudyCache = cache, calls: list[str] = calls) -> str:
             cache.arrays("a", Counted())

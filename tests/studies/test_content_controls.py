@@ -78,7 +78,7 @@ def test_a_share_is_the_gain_over_zero_shot_in_units_of_sites() -> None:
     for method, value in ((ZERO_EMBEDDING, (0.2 - 0.1) / (0.9 - 0.1)), ("zero_shot", 0), ("site", 1)):
         share = record.share(method)
         assert share is not None and share.low < share.value < share.high
-        assert (share.value, share.n) == (pytest.approx(value, abs=0.01), 120)
+        assert share.value == pytest.approx(value, abs=0.01) and share.n == 120
 
 
 def test_verdicts_stand_on_whole_intervals() -> None:

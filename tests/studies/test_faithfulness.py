@@ -260,7 +260,7 @@ def test_impossible_calls_are_refused(planted: LensModel, demo: LensModel, fits:
     )
     for options in ({"scores": {"site": scores}}, {"scores": {"x": fewer}}, {"ks": [19]}, {"n_random": 0}):
         with pytest.raises(sl.InputError):
-            faithfulness_curves(planted, tasks, fits, **options)  # type: ignore[arg-type]
+            faithfulness_curves(planted, tasks, fits, **options)
     with pytest.raises(sl.InputError, match="no fit of task"):
         faithfulness_curves(planted, tasks, sl.SiteFits([fits["direct_u"]]))
     with pytest.raises(sl.MismatchError):

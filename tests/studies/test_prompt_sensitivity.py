@@ -23,8 +23,10 @@ def measured(model: LensModel, *, config: sl.SiteConfig = CONFIG, **options: obj
 
 
 def capture(model: LensModel, task: sl.Task, n_prompts: int, seed: int = 0) -> sl.TaskEmbedding:
-    options = {"n_prompts": n_prompts, "n_shots": 8, "seed": seed}
-    return sl.capture_embeddings(model, task, **options, template=TEMPLATE, progress=False)[task.name]
+    embeddings = sl.capture_embeddings(
+        model, task, n_prompts=n_prompts, n_shots=8, seed=seed, template=TEMPLATE, progress=False
+    )
+    return embeddings[task.name]
 
 
 def parts(record: sl.PromptSensitivity, quantity: str, part: str, column: str) -> np.ndarray:

@@ -99,7 +99,7 @@ def test_a_table_has_a_row_for_every_cell() -> None:
     matrix = fake_transfer(rates={"both": np.arange(25).reshape(5, 5) / 25})
     table = matrix.frame().set_index(["kind", "source", "target"])
     assert len(table) == 3 * 5 * 5
-    row, cell = table.loc["both", "d", "b"], matrix.cell("both", "d", "b")
+    row, cell = table.xs(("both", "d", "b")), matrix.cell("both", "d", "b")
     assert (row.accuracy, row.low, row.high, row.n) == (cell.value, cell.low, cell.high, cell.n)
     assert row.normalised == pytest.approx(matrix.normalised("both")[3, 1])
     assert row.own == pytest.approx(0.9)

@@ -170,7 +170,12 @@ def test_no_word_is_in_two_categories() -> None:
 
 
 def test_spelling_tasks_follow_their_rule() -> None:
-    rules = {"first_letter": lambda x: x[0], "last_letter": lambda x: x[-1], "copy": str, "capitalize": str.title}
+    rules: dict[str, Callable[[str], str]] = {
+        "first_letter": lambda x: x[0],
+        "last_letter": lambda x: x[-1],
+        "copy": str,
+        "capitalize": str.title,
+    }
     for name, rule in rules.items():
         assert all(row.output == rule(row.input) for row in rows_of(TASKS[name])), name
 
