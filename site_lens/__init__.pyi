@@ -78,8 +78,11 @@ from site_lens.site.fit import SiteFits as SiteFits
 from site_lens.site.fit import SiteTrace as SiteTrace
 from site_lens.site.fitting import fit_site as fit_site
 from site_lens.site.fitting import fit_variants as fit_variants
+from site_lens.site.head_path import HeadPath as HeadPath
+from site_lens.site.head_path import HeadPaths as HeadPaths
 from site_lens.site.hf_injection import attach as attach
 from site_lens.site.hf_injection import deploy as deploy
+from site_lens.site.path_fitting import fit_path as fit_path
 from site_lens.site.plan import SiteJob as SiteJob
 from site_lens.site.published_files import read_published_alphas as read_published_alphas
 from site_lens.site.published_files import read_published_embedding as read_published_embedding

@@ -33,6 +33,7 @@ from tests.fakes import (
     fake_transfer,
 )
 from tests.plots.test_faithfulness_plot import fake_faithfulness
+from tests.site.test_head_path import fake_path
 from tests.studies.test_roles import planted_profiles
 
 laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -82,6 +83,7 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "head_gates": gates,
     "task_embedding": lambda: fake_embedding("antonym", model=fake_identity(grid=SMALL)),
     "site_fit": fit,
+    "head_path": lambda: fake_path(((4, 5), (2, 2), (1, 1)), ((0.5, 0.5), (0.5, 0.5), (1.5, 1.5))),
     "evaluation": evaluation,
     "attention_sample": lambda: fake_attention("antonym", heads=("L0H1", "L2H1"), model=fake_identity(grid=SMALL)),
     "convergence": lambda: check_convergence(small_fits()["antonym"]),

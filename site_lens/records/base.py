@@ -242,6 +242,9 @@ class Record(Frozen):
         short = [f"{name}={value!r}" for name, value in fields.items() if isinstance(value, str | int | float)]
         return f"{type(self).__name__}({', '.join(short)})"
 
+    def __str__(self) -> str:
+        return repr(self)  # pydantic's own text writes out every array
+
     def _repr_html_(self) -> str:
         """Show a record as its table in Jupyter."""
         return str(self.frame().to_html(max_rows=10, notebook=True))

@@ -30,6 +30,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "n_random": (1, 10_000),
     "n_draws": (1, 10_000),
     "n_fits": (3, 10_000),
+    "n_starts": (1, 1_000),
     "n_nulls": (0, 10_000),
     "max_lines": (1, 1_000_000),
     "n_resamples": (2, 10_000),

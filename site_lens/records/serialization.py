@@ -22,6 +22,7 @@ KINDS = {
     "head_gates": "site_lens.heads.scores:HeadGates",
     "task_embedding": "site_lens.activations.embedding:TaskEmbedding",
     "site_fit": "site_lens.site.fit:SiteFit",
+    "head_path": "site_lens.site.head_path:HeadPath",
     "evaluation": "site_lens.methods.evaluation:Evaluation",
     "attention_sample": "site_lens.activations.attention_sample:AttentionSample",
     "convergence": "site_lens.diagnostics.convergence:Convergence",

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefix_settings import PrefixDType
@@ -32,6 +32,10 @@ STATUSES: dict[Status, str] = {
     "step_limit": "All steps were taken and some alpha was still moving.",
 }
 """What each status means, in order of precedence: a fit has the first that holds."""
+
+
+MOST_PRICE = 10.0
+"""Largest price of a head, in nats, in either direction: hundreds of times those that make a difference."""
 
 
 class SiteConfig(Frozen):
@@ -64,7 +68,8 @@ class SiteConfig(Frozen):
     "auto" is the first token, but the whole answer where first tokens do not tell the answers of train apart (see
     `FirstTokens.tell_apart`); the config of a fit says what was taken."""
     keep: Literal["best", "last"] = "best"
-    """Which evaluated alphas to keep: those of lowest validation loss, or the last."""
+    """Which evaluated alphas to keep: those of lowest validation loss, or the last. With a price, the loss and the
+    price of the open heads together, and only after the price has risen."""
     eval_every: int = size("eval_every", 10)
     """Steps between evaluations on valid; the alphas are recorded there, too."""
     n_valid: int = size("n_valid", 64)
@@ -73,6 +78,9 @@ class SiteConfig(Frozen):
     """Stop after this many evaluations without a lower validation loss; never when None."""
     shared: bool = False
     """Learn one alpha map for all tasks of the call (task-agnostic) instead of one a task."""
+    head_price: float = Field(0.0, ge=-MOST_PRICE, le=MOST_PRICE)
+    """Price of an open head, in nats per unit of alpha, added to the loss; it rises from 0 over the first 30 % of the
+    steps. 0 is the paper's: nothing closes a head that does no harm. Below 0 heads stay open unless they do harm."""
     embedding: Literal["task", "zero"] = "task"
     """What alpha mixes in: the task embedding, or zeros (gates alone, the control that belongs beside every fit)."""
     null: Literal["none", "shuffled_answers"] = "none"
@@ -88,6 +96,12 @@ class SiteConfig(Frozen):
         if self.n_steps * self.batch_size > MOST_ASKED:
             raise ValueError(f"n_steps times batch_size is more than {MOST_ASKED}: no fit asks so many queries")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_a_price_of_0(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a price of 0, so that settings of before there were prices keep their digests."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("head_price", 0.0)}
 
     @classmethod
     def paper(cls, *, keep: Literal["best", "last"] = "last", **changes: Any) -> "SiteConfig":

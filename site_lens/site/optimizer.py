@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from site_lens.activations.capture import nonfinite_layers
@@ -33,6 +34,9 @@ from site_lens.site.plan import AlphaMap, BatchStep, Indices, Plan
 
 RANDOM_INIT_SD = 2.0
 """Standard deviation of a random start, before the sigmoid: alphas spread over all of (0, 1)."""
+
+PRICE_RAMP = 0.3
+"""Share of the steps over which the price of a head rises from 0: first the loss finds the heads that help."""
 
 CONVERGED_MOVE = 0.05
 """Largest change of any alpha over the last steps of a fit that counts as converged."""
@@ -82,15 +86,26 @@ class AlphaMapRun:
         if patience is not None and len(self.valid_loss) - 1 - int(np.argmin(self.valid_loss)) >= patience:
             self.ended = "early_stop"
 
+    def objectives(self) -> NDArray[np.float64]:
+        """(evaluation): validation loss and the price of the open heads, in nats."""
+        masses = np.array([alpha.sum(dtype=np.float64) for alpha in self.alphas])
+        return np.array(self.valid_loss) + self.alpha_map.config.head_price * masses
+
     def kept(self) -> int:
-        """Return which evaluation's alphas are kept."""
-        return int(np.argmin(self.valid_loss)) if self.alpha_map.config.keep == "best" else len(self.valid_loss) - 1
+        """Return which evaluation's alphas are kept: with a price, only those after it has risen can be."""
+        config, last = self.alpha_map.config, len(self.valid_loss) - 1
+        if config.keep == "last":
+            return last
+        risen = [i for i, step in enumerate(self.eval_steps) if step >= PRICE_RAMP * config.n_steps]
+        candidates = np.array((risen or [last]) if config.head_price else range(last + 1))
+        return int(candidates[np.argmin(self.objectives()[candidates])])
 
     def status(self) -> Status:
         """Return how the fit ended; see `Status`."""
         if self.ended == "nonfinite":
             return "nonfinite"
-        if len(self.alphas) > 1 and self.valid_loss[self.kept()] >= self.valid_loss[0]:
+        objectives = self.objectives()
+        if len(self.alphas) > 1 and objectives[self.kept()] >= objectives[0]:
             return "diverged"
         if self.ended is not None:
             return self.ended
@@ -220,9 +235,16 @@ class JointOptimizer:
 
     def _penalty(self, step: int, going: Indices) -> Float[Tensor, " map"] | None:
         """Return the penalties of the maps that go on."""
-        shares = [step / self.runs[i].alpha_map.config.n_steps for i in going]
+        configs = [self.runs[i].alpha_map.config for i in going]
         raw = torch.stack([self._by_head(int(i)) for i in going])
-        return self._gates.penalty(raw, torch.tensor(shares, device=self._model.device), self._mask)
+        shares = torch.tensor([step / config.n_steps for config in configs], device=self._model.device)
+        penalty = self._gates.penalty(raw, shares, self._mask)
+        prices = torch.tensor([config.head_price for config in configs], device=self._model.device)
+        if not prices.any():
+            return penalty
+        mass = self._gates.deterministic(raw)[:, self._mask].sum(-1)
+        cost = prices * (shares / PRICE_RAMP).clamp(max=1) * mass
+        return cost if penalty is None else cost + penalty
 
     def _forward(
         self, index: int, step: BatchStep, rows: Indices, noise: Float[Tensor, "map layer head"] | None = None
