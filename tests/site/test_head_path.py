@@ -32,7 +32,8 @@ def fake_path(
     spread = noise * np.sqrt(n_queries) * np.resize([1.0, -1.0], n_queries)
     loss = np.clip(np.array(losses)[None, ..., None] + spread, 0, None)
     return HeadPath(
-        task="antonym", prices=prices, contents=("task",), fits=tuple(PathFit(seed=i, init=0.5) for i in range(gates.shape[2])),
+        task="antonym", prices=prices, contents=("task",),
+        fits=tuple(PathFit(seed=i, init=0.5) for i in range(gates.shape[2])),
         gates=gates, loss=loss, right=(loss < 1).astype(np.float32), zero_shot_loss=np.full(n_queries, zero_shot),
         zero_shot_right=np.zeros(n_queries), config=CONFIG, template=TEMPLATE, task_digest="0" * 64,
         model=fake_identity(grid=GRID), versions={},
@@ -114,7 +115,7 @@ def test_prices_and_settings_that_make_no_path_are_refused(planted: sl.LensModel
             sl.fit_path(planted, task, CONFIG, prices=prices, template=TEMPLATE, progress=False)
     for options in ({"n_starts": 0}, {"contents": ("zero",)}, {"contents": ("task", "task")}):
         with pytest.raises(sl.InputError):
-            sl.fit_path(planted, task, CONFIG, template=TEMPLATE, progress=False, **options)  # type: ignore[arg-type]
+            sl.fit_path(planted, task, CONFIG, template=TEMPLATE, progress=False, **options)
     for changes in ({"head_price": 0.01}, {"shared": True}, {"embedding": "zero"}, {"null": "shuffled_answers"}):
         with pytest.raises(sl.InputError):
             sl.fit_path(planted, task, CONFIG.replace(**changes), template=TEMPLATE, progress=False)
