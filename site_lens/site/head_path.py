@@ -32,6 +32,9 @@ Kind = Literal["needed", "free", "harmful"]
 OPEN = 0.5
 """Alpha above which a head is open when gates are rounded."""
 
+KEPT = 0.95
+"""Share of the gain over zero-shot, in nats, that a set keeps which does as well as the best."""
+
 CORE_SHARE = 0.8
 """Share of the fits that must open a head of the core."""
 
@@ -54,6 +57,8 @@ class ChosenSet:
     loss: float
     """Mean loss on valid, in nats."""
     accuracy: float
+    kept: float
+    """Share of the gain over zero-shot, in nats, that is left of that at the best price; above 1 where it is larger."""
 
 
 class HeadPath(Record):
@@ -109,11 +114,12 @@ class HeadPath(Record):
     def chosen(self) -> ChosenSet | None:
         """The smallest set that does as well on valid as any, within one standard error; None where none is found.
 
-        First the price: of the prices of 0 and more whose loss, mean over the fits with the task embedding, is at most
-        one standard error above the lowest, the one with the fewest open heads (of equally few, the highest price).
-        Then, of the sets of its fits within the same bound, the smallest (of equally small ones, that of lowest loss).
-        The standard error is that of the lowest mean loss over the rows of valid. No set is found where the lowest
-        loss is not more than one standard error below zero-shot, or where it takes no head.
+        A loss does as well as the lowest where it is at most one standard error above it, or keeps 95 % of what the
+        lowest gains over zero-shot: of a task that is solved, the standard error is next to nothing. First the price:
+        of the prices of 0 and more whose loss, mean over the fits with the task embedding, does as well as that of any,
+        the one with the fewest open heads (of equally few, the highest price). Then, of the sets of its fits that do
+        as well, the smallest (of equally small ones, that of lowest loss). No set is found where the lowest loss is not
+        more than one standard error below zero-shot, or where every set that does as well is empty.
 
         Reference: the rule of one standard error, Breiman et al. 1984, section 3.4.3; `lambda.1se` of glmnet.
         """
@@ -121,9 +127,11 @@ class HeadPath(Record):
         losses = self.loss[self._task, priced].astype(np.float64)  # (price fit query)
         means, sizes = losses.mean(-1), self.n_open[self._task, priced]
         best = int(np.argmin(means.mean(-1)))
-        limit = means[best].mean() + _standard_error(losses[best].mean(0))
-        if limit >= self.zero_shot_loss.mean(dtype=np.float64):
+        lowest, error = means[best].mean(), _standard_error(losses[best].mean(0))
+        gain = self.zero_shot_loss.mean(dtype=np.float64) - lowest
+        if gain <= error:
             return None
+        limit = lowest + max(error, (1 - KEPT) * gain)
         good = [i for i in range(len(priced)) if means[i].mean() <= limit]
         price = min(good, key=lambda i: (sizes[i].mean(), -i))
         fits = [fit for fit in range(len(self.fits)) if means[price, fit] <= limit and sizes[price, fit]]
@@ -132,7 +140,9 @@ class HeadPath(Record):
         fit = min(fits, key=lambda fit: (sizes[price, fit], means[price, fit]))
         place = self._task, priced[price], fit
         heads = HeadSet.from_mask(self.model.grid, self.open[place])
-        return ChosenSet(heads, self.prices[place[1]], fit, float(means[price, fit]), float(self.right[place].mean()))
+        loss, accuracy = float(means[price, fit]), float(self.right[place].mean())
+        kept = float(1 - (loss - lowest) / gain)
+        return ChosenSet(heads, self.prices[place[1]], fit, loss, accuracy, kept)
 
     @property
     def _task(self) -> int:
@@ -246,13 +256,13 @@ class HeadPath(Record):
 
     @property
     def sentence(self) -> str:
-        """The answer in one line, such as "L3H2, L4H1 carry antonym (2 of 48 heads)"."""
+        """The answer in one line, such as "L3H2, L4H1 carry antonym (2 of 48 heads, 97% of the gain)"."""
         chosen, n = self.chosen, len(self.model.grid)
         if chosen is None:
             return f"no head set found for {self.task}: none lowers the loss on valid by more than a standard error"
         heads = ", ".join(map(str, chosen.heads))
         verb = "carries" if len(chosen.heads) == 1 else "carry"
-        return f"{heads} {verb} {self.task} ({len(chosen.heads)} of {n} heads)"
+        return f"{heads} {verb} {self.task} ({len(chosen.heads)} of {n} heads, {chosen.kept:.0%} of the gain)"
 
 
 def _standard_error(losses: ArrayLike) -> float:

@@ -56,7 +56,7 @@ def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_harmful(plant
         assert (path.n_open[0, rising] == len(carriers)).all() and (path.n_open[1, rising] == 0).all(), path.task
         frame = path.heads_frame()
         assert set(frame[frame.chosen]["head"]) == carriers and len(frame) == len(planted.grid)
-        assert path.sentence == f"{', '.join(sorted(carriers))} carry {path.task} (3 of 18 heads)"
+        assert path.sentence == f"{', '.join(sorted(carriers))} carry {path.task} (3 of 18 heads, 100% of the gain)"
 
 
 def test_a_price_of_0_changes_nothing_and_a_price_in_a_batch_is_that_alone(planted: sl.LensModel) -> None:
@@ -76,6 +76,14 @@ def test_settings_without_a_price_keep_their_digest_and_files(tmp_path: Path) ->
     assert SiteConfig().digest != SiteConfig(head_price=0.01).digest
     path = fake_path(((4,), (2,), (1,)), ((0.5,), (0.5,), (1.5,)))
     assert sl.load(sl.save(path, tmp_path / "path")) == path
+
+
+def test_the_smallest_set_that_keeps_95_percent_of_the_gain_is_chosen_whatever_the_standard_error() -> None:
+    losses = ((0.001, 0.001), (0.05, 0.05), (0.2, 0.2))
+    path = fake_path(((8, 8), (3, 4), (1, 1)), losses, noise=1e-4)
+    assert path.chosen is not None and len(path.chosen.heads) == 3 and 0.95 < path.chosen.kept < 1
+    large = fake_path(((8, 8), (3, 4), (1, 1)), losses, noise=1e-4, zero_shot=8.0)
+    assert large.chosen is not None and len(large.chosen.heads) == 1
 
 
 def test_the_smallest_set_within_one_standard_error_of_the_lowest_loss_is_chosen() -> None:
