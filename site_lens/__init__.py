@@ -22,7 +22,7 @@ def _leave_working_folder() -> None:
 
 _leave_working_folder()
 
-from site_lens._public import attach  # noqa: E402  # after the working folder has left the path
+from site_lens._public import lazy_names  # noqa: E402  # after the working folder has left the path
 
 _RENAMED = {
     "Check": "ModelCheck",
@@ -37,4 +37,4 @@ _RENAMED = {
 }
 """Names of 0.1, which go away with 0.3."""
 
-__getattr__, __dir__, __all__ = attach(__name__, __file__, renamed=_RENAMED)
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__, renamed=_RENAMED)

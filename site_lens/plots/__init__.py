@@ -3,6 +3,6 @@
 The plots and their modules are listed in `__init__.pyi`; each is imported when it is first used.
 """
 
-from site_lens._public import attach
+from site_lens._public import lazy_names
 
-__getattr__, __dir__, __all__ = attach(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

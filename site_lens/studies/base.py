@@ -54,17 +54,17 @@ class TaskStudy(Record):
         """
         return list(range(len(self.tasks))) if task is None else [index_of("task", task, self.tasks)]
 
-    def queries_of(self, values: Float32, task: str | None = None) -> Float32:
+    def _queries_of(self, values: Float32, task: str | None = None) -> Float32:
         """Return (... query) of (... task query): the queries of one task, or those of all tasks in a row."""
         indices = self.task_indices(task)
         selected: Float32 = values[..., indices, :][..., self.asked[indices] == 1]
         return selected
 
-    def weighted_queries_of(self, values: Float32, task: str | None = None) -> NDArray[np.float64]:
+    def _weighted_queries_of(self, values: Float32, task: str | None = None) -> NDArray[np.float64]:
         """Return the same, weighted such that the mean over queries is the mean over tasks."""
         counts = self.n_queries[self.task_indices(task)].astype(int)
         weights = np.repeat(counts.sum() / (len(counts) * counts), counts)
-        weighted: NDArray[np.float64] = self.queries_of(values, task).astype(np.float64) * weights
+        weighted: NDArray[np.float64] = self._queries_of(values, task).astype(np.float64) * weights
         return weighted
 
 

@@ -36,7 +36,7 @@ def fake_path(
         fits=tuple(PathFit(seed=i, init=0.5) for i in range(gates.shape[2])),
         gates=gates, loss=loss, right=(loss < 1).astype(np.float32), zero_shot_loss=np.full(n_queries, zero_shot),
         zero_shot_right=np.zeros(n_queries), config=CONFIG, template=TEMPLATE, task_digest="0" * 64,
-        model=fake_identity(grid=GRID), versions={},
+        model=fake_identity(grid=GRID), versions={"site_lens": "0.1.0"},
     )  # fmt: skip
 
 

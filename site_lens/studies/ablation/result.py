@@ -71,7 +71,7 @@ class FitAblation(TaskStudy, ModelStudy):
 
     def accuracy(self, name: str, task: str) -> Interval:
         """Share of right answers with Wilson's 95% interval."""
-        return proportion(self.queries_of(self._right(name), task))
+        return proportion(self._queries_of(self._right(name), task))
 
     def mean(self, name: str) -> Interval:
         """Mean accuracy over tasks, each counting once, with a 95% t interval over tasks; of one task, Wilson's."""
@@ -98,7 +98,7 @@ class FitAblation(TaskStudy, ModelStudy):
         against = self.variants[index_of("variant", name, self.names)].against
         if against is None:
             raise InputError(f"{name} is compared with none; ask for its accuracy")
-        right, other = (self.weighted_queries_of(self._right(variant), task) for variant in (name, against))
+        right, other = (self._weighted_queries_of(self._right(variant), task) for variant in (name, against))
         return Paired.of(right, other, over="queries")
 
     def n_tasks_differing(self, name: str) -> tuple[int, int]:

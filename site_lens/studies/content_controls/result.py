@@ -143,4 +143,4 @@ class ContentControls(TaskStudy):
 
     def _right(self, method: str, task: str | None) -> NDArray[np.float64]:
         """(query): right answers of one task, or of all tasks, so weighted that each task counts once."""
-        return self.weighted_queries_of(self.right[index_of("method", method, self.methods)], task)
+        return self._weighted_queries_of(self.right[index_of("method", method, self.methods)], task)

@@ -120,7 +120,7 @@ class Faithfulness(TaskStudy, ModelStudy):
         """Accuracy with the first k heads and its 95% interval: Wilson's, or over queries where there are draws."""
         if k not in self.ks:
             raise InputError(f"{k} heads were not measured; there are {', '.join(map(str, self.ks))}")
-        right = self.queries_of(self._right(direction, ordering)[:, :, self.ks.index(k)], task)  # (draw query)
+        right = self._queries_of(self._right(direction, ordering)[:, :, self.ks.index(k)], task)  # (draw query)
         return proportion(right[0]) if len(right) == 1 else paired_difference(right.mean(0))
 
     def areas(self, direction: Direction, ordering: str, metric: Metric = "accuracy") -> Float32:
@@ -230,5 +230,5 @@ class Faithfulness(TaskStudy, ModelStudy):
 
     def _estimate(self, by_query: Float32, task: str | None) -> Interval:
         if len(self.task_indices(task)) == 1:
-            return paired_difference(self.queries_of(by_query, task))
+            return paired_difference(self._queries_of(by_query, task))
         return mean_interval(by_query.sum(-1) / self.n_queries)

@@ -125,12 +125,12 @@ class PromptSensitivity(TaskStudy, ModelStudy):
     def _right(self, of: Condition | str, task: str | None) -> Float32:
         """(query): share of the prompt draws that are right, or whether a reference is."""
         if isinstance(of, Condition):
-            return self.queries_of(self._runs(of).mean(1), task)
-        return self.queries_of(self.references[index_of("reference", of, REFERENCES)], task)
+            return self._queries_of(self._runs(of).mean(1), task)
+        return self._queries_of(self.references[index_of("reference", of, REFERENCES)], task)
 
     def draws(self, of: Condition, task: str | None = None) -> Float32:
         """(draw): accuracy of every prompt set of a condition, over all queries of all tasks, or of one."""
-        accuracies: Float32 = self.queries_of(self._runs(of).swapaxes(0, 1), task).mean(-1)
+        accuracies: Float32 = self._queries_of(self._runs(of).swapaxes(0, 1), task).mean(-1)
         return accuracies
 
     def accuracy(self, of: Condition | str, task: str | None = None) -> Interval:

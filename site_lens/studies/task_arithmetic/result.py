@@ -122,11 +122,11 @@ class TaskArithmetic(TaskStudy, ModelStudy):
         if weight not in self.weights:
             raise InputError(f"weight {weight} was not measured; there are {', '.join(map(str, self.weights))}")
         cells = values[index_of("kind", kind, list(KINDS)), self.weights.index(weight)]
-        return self.queries_of(cells, task)
+        return self._queries_of(cells, task)
 
     def _reference(self, name: str, task: str) -> Float32:
         """(query)."""
-        return self.queries_of(self.references[index_of("reference", name, REFERENCES)], task)
+        return self._queries_of(self.references[index_of("reference", name, REFERENCES)], task)
 
     def frame(self) -> "pd.DataFrame":
         """One row per kind, weight and task: accuracy, difference to the own fit, intervals, verdict, references."""

@@ -72,12 +72,12 @@ class TransferMatrix(TaskStudy, ModelStudy):
 
     def cell(self, kind: TransferKind, source: str, target: str) -> Interval:
         """Accuracy of one cell with Wilson's 95% interval."""
-        return proportion(self.queries_of(self._under(kind, source), target))
+        return proportion(self._queries_of(self._under(kind, source), target))
 
     def difference(self, kind: TransferKind, source: str, target: str, over: str = "own") -> Interval:
         """Accuracy of one cell less that of a reference, or of another source's cell, on the same queries."""
         other = self._reference(over) if over in REFERENCES else self._under(kind, over)
-        return paired_difference(self.queries_of(self._under(kind, source), target), self.queries_of(other, target))
+        return paired_difference(self._queries_of(self._under(kind, source), target), self._queries_of(other, target))
 
     def asymmetry(self, kind: TransferKind) -> float:
         """Mean absolute difference between a cell and its mirror image, normalised; NaN where none can be compared."""
