@@ -248,7 +248,7 @@ class Cut(BaseException):
     """As if the machine stopped."""
 
 
-@pytest.mark.parametrize("with_list", [True, False])
+@pytest.mark.parametrize("with_list", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_whenever_saving_is_cut_off_the_folder_holds_one_of_the_two_runs(
     with_list: bool, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,8 +21,9 @@ from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.indirect_effect import indirect_effect, one_head_each
 from site_lens.selectors.registry import SELECTORS, registered_scores
 from site_lens.selectors.score_heads import score_heads
+from site_lens.site.fit import SiteConfig
 from site_lens.tasks.prompt_sampling import sample_rows
-from tests.planted import CARRIERS, COUNTER
+from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
 CAUSAL = [name for name, selector in SELECTORS.items() if selector.causal]
 
@@ -162,9 +163,14 @@ def test_score_heads_returns_scores_by_selector_and_task_with_their_cost(
         assert scores["antonym"].n_labelled is not None
 
 
-def test_the_table_names_every_selector_as_its_scores_do(planted_bench: ComparisonContext) -> None:
+def test_the_table_names_every_selector_as_its_scores_do(planted: LensModel) -> None:
+    config = ComparisonConfig(
+        template=TEMPLATE, n_prompts=4, n_shots=4, n_probes=2, mask_steps=2, l0_steps=5, weight_steps=5,
+        site=SiteConfig(n_steps=5),
+    )  # fmt: skip
+    context = ComparisonContext(planted, planted_tasks()["direct_u"], config, progress=False)
     for name in SELECTORS:
-        first = next(iter(registered_scores(planted_bench, name).values()))
+        (first,) = registered_scores(context, name).values()
         assert first.selector == name
         assert first.meaning
         assert first.n_forwards is not None
