@@ -14,6 +14,7 @@ from site_lens.plots._labelled_rows import labelled_rows as labelled_rows
 from site_lens.plots._layer_profile import layer_profile as layer_profile
 from site_lens.plots._method_means import method_means as method_means
 from site_lens.plots._overlap_counts import overlap_counts as overlap_counts
+from site_lens.plots._price_path import price_path as price_path
 from site_lens.plots._selector_agreement import selector_agreement as selector_agreement
 from site_lens.plots._similarity import similarity as similarity
 from site_lens.plots._task_map import task_map as task_map

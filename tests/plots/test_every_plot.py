@@ -16,6 +16,7 @@ from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fak
 from tests.fakes import fake_attention, fake_evaluation, fake_fit, fake_fits, fake_transfer
 from tests.plots.fakes import SCRIPT, SMALL, fake_co_clusters, fake_overlap, fake_task_clusters, names_of
 from tests.plots.test_faithfulness_plot import fake_faithfulness
+from tests.site.test_head_path import fake_path
 from tests.studies.test_roles import planted_profiles
 
 
@@ -49,6 +50,9 @@ PLOTS: dict[str, Callable[[], go.Figure]] = {
     "layer_profile": lambda: plots.layer_profile(fake_overlap([SCRIPT, *names_of(8), SCRIPT + "2"])),
     "method_means": lambda: plots.method_means(method_table(evaluations(), ["ten_shot"])),
     "overlap_counts": lambda: plots.overlap_counts(fake_overlap([SCRIPT, "b"], grid=HeadGrid((4, 0, 2)))),
+    "price_path": lambda: plots.price_path(
+        fake_path(((4,), (2,), (1,)), ((0.5,), (0.5,), (1.5,))).replace(task=SCRIPT)
+    ),
     "selector_agreement": lambda: plots.selector_agreement(
         compare_selectors({SCRIPT: by_selector(SCRIPT), "b": by_selector("b")})
     ),
