@@ -79,7 +79,7 @@ bench: install ## Benchmark against the published loop (10 minutes; needs the pa
 bench-full: install ## Run all benchmarks, the slow rows and the scaling of cost included
 	$(BENCH)
 
-studies: install ## Run all studies on the demo model and write docs/results (under 20 minutes; only what has changed)
+studies: install ## Run all studies on the demo model and write docs/results (23 minutes; only what has changed)
 	$(BIN)/python -m analysis.studies --pages
 
 notebooks: install ## Rebuild the .ipynb files from their .py pairs
