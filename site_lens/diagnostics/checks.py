@@ -10,7 +10,7 @@ from site_lens.methods.evaluation import Evaluation
 from site_lens.methods.registry import TASK_AGNOSTIC, ZERO_EMBEDDING
 from site_lens.site.fit import STATUSES, SiteFit
 from site_lens.stats.intervals import correlation_interval, wilson
-from site_lens.stats.paired_tests import Paired, describe
+from site_lens.stats.paired_tests import LEAST_GAIN, Paired, describe
 
 State = Literal["fail", "warn", "open", "ok", "not_applicable"]
 
@@ -27,8 +27,6 @@ GATES_SHARE = 0.8
 """Share of the gain over zero-shot that gates alone must reach to explain it."""
 AGNOSTIC_GAP = 0.02
 """Difference in accuracy up to which gates shared by all tasks are as good as the task's own."""
-SMALLEST_GAIN = 0.05
-"""Gain over zero-shot below which shares of it say nothing."""
 LEAST_AGREEMENT = 0.7
 """Correlation of two fits of a task below which a single map is underdetermined."""
 AGREEMENT_MARGIN = 0.1
@@ -146,10 +144,8 @@ def _gates_alone(case: Case) -> Reading:
     short = case.compare(ZERO_EMBEDDING, site=GATES_SHARE, zero_shot=1 - GATES_SHARE)
     if gain is None or short is None or content is None:
         return _missing("no zero-embedding control was evaluated beside the fit")
-    if gain.beyond(SMALLEST_GAIN).verdict != "above":
-        return _missing(
-            f"SITE's gain over zero-shot, {gain}, is not found to exceed {SMALLEST_GAIN}: nothing to explain"
-        )
+    if gain.beyond(LEAST_GAIN).verdict != "above":
+        return _missing(f"SITE's gain over zero-shot, {gain}, is not found to exceed {LEAST_GAIN}: nothing to explain")
     share = 1 - content.estimate.value / gain.estimate.value
     meaning = (
         f"gates with an embedding of zeros reach {share:.0%} of the gain over zero-shot; less {GATES_SHARE:.0%} of it "

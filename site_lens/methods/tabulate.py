@@ -30,7 +30,7 @@ def method_table(
     all tasks and methods of a reference. Over tasks, signs of the differences in accuracy are flipped
     (`sign_flip_test`). The null is that a task's difference is as likely to be up as down; n tasks cannot give a
     p-value below 2 / 2^n. With one task, tests and intervals are those of its queries. A difference is found where
-    test and interval both say so (`core.paired_tests.verdict`).
+    test and interval both say so (`stats.paired_tests.verdict`).
 
     Args:
         evaluations: Evaluations by task.

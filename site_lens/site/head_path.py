@@ -58,11 +58,11 @@ class ChosenSet:
     """Mean loss on valid, in nats."""
     accuracy: float
     kept: float
-    """Share of the gain over zero-shot, in nats, that is left of that at the best price; above 1 where it is larger."""
+    """Share of the lowest loss's gain over zero-shot, in nats, that the set keeps; above 1 where it gains more."""
 
 
 class HeadPath(Record):
-    """Gates of one task over prices, contents and fits, rounded and measured on valid; and the set chosen there."""
+    """Gates of one task under several prices, contents and starts, and their loss on valid when they are rounded."""
 
     kind: ClassVar[str] = "head_path"
 
@@ -99,7 +99,7 @@ class HeadPath(Record):
         return self
 
     @property
-    def open(self) -> NDArray[np.bool_]:
+    def is_open(self) -> NDArray[np.bool_]:
         """(content price fit layer head): whether the rounded gate is open."""
         rounded: NDArray[np.bool_] = self.gates > OPEN
         return rounded
@@ -107,7 +107,7 @@ class HeadPath(Record):
     @property
     def n_open(self) -> NDArray[np.int64]:
         """(content price fit): number of open heads."""
-        counts: NDArray[np.int64] = self.open.sum((-2, -1))
+        counts: NDArray[np.int64] = self.is_open.sum((-2, -1))
         return counts
 
     @cached_property
@@ -139,7 +139,7 @@ class HeadPath(Record):
             return None
         fit = min(fits, key=lambda fit: (sizes[price, fit], means[price, fit]))
         place = self._task, priced[price], fit
-        heads = HeadSet.from_mask(self.model.grid, self.open[place])
+        heads = HeadSet.from_mask(self.model.grid, self.is_open[place])
         loss, accuracy = float(means[price, fit]), float(self.right[place].mean())
         kept = float(1 - (loss - lowest) / gain)
         return ChosenSet(heads, self.prices[place[1]], fit, loss, accuracy, kept)
@@ -160,7 +160,7 @@ class HeadPath(Record):
         """(fit layer head): the rounded sets with the task embedding at the chosen price."""
         chosen = self.chosen
         price = self.prices.index(chosen.price) if chosen else len(self.prices) - 1
-        sets: NDArray[np.bool_] = self.open[self._task, price]
+        sets: NDArray[np.bool_] = self.is_open[self._task, price]
         return sets
 
     @property
@@ -196,16 +196,9 @@ class HeadPath(Record):
         """Kind of every head by name, by the majority of fits; None without a price below 0, or a chosen set."""
         if self.chosen is None or self.prices[0] >= 0:
             return None
-        needed = self._sets.mean(0) >= 0.5
-        harmful = self.open[self._task, 0].mean(0) < 0.5
-        return {
-            str(head): "needed"
-            if needed[head.layer, head.head]
-            else "harmful"
-            if harmful[head.layer, head.head]
-            else "free"
-            for head in self.model.grid
-        }
+        needed, harmful = self._sets.mean(0) >= 0.5, self.is_open[self._task, 0].mean(0) < 0.5
+        kinds = np.select([needed, harmful], ["needed", "harmful"], "free")
+        return {str(head): kinds[head.layer, head.head].item() for head in self.model.grid}
 
     def frame(self) -> "pd.DataFrame":
         """One row per content, price and fit: seed, init, open heads, loss and its standard error, accuracy, chosen."""
@@ -256,7 +249,7 @@ class HeadPath(Record):
 
     @property
     def sentence(self) -> str:
-        """The answer in one line, such as "L3H2, L4H1 carry antonym (2 of 48 heads, 97% of the gain)"."""
+        """Answer in one line, such as "L3H2, L4H1 carry antonym (2 of 48 heads, 97% of the gain)"."""
         chosen, n = self.chosen, len(self.model.grid)
         if chosen is None:
             return f"no head set found for {self.task}: none lowers the loss on valid by more than a standard error"

@@ -69,58 +69,68 @@ def fit_path(
     """
     base, listed = config or SiteConfig(n_steps=200), task_list(tasks)
     check_sizes(n_starts=n_starts, budget_bytes=budget_bytes)
-    if base.shared or base.embedding != "task" or base.null != "none" or base.head_price:
-        raise InputError("a path sets head_price and embedding itself; leave them, shared and null as they are")
-    if list(prices) != sorted(set(prices)) or not prices or prices[-1] < 0:
-        raise InputError(f"needs rising prices, the last of them 0 or more, got {tuple(prices)}")
-    if len(set(contents)) < len(contents) or "task" not in contents:
-        raise InputError(f"needs each content once, 'task' among them, got {tuple(contents)}")
-    fits = [PathFit(seed=base.seed + i, init=base.init if i == 0 else "random") for i in range(n_starts)]
-    cells = list(product(contents, prices, range(n_starts)))
-    jobs = {
-        f: embedded_jobs(
-            model, listed, base.replace(seed=fit.seed, init=fit.init), template=template, progress=progress
+    _check(base, prices, contents)
+    starts = [PathFit(seed=base.seed + i, init=base.init if i == 0 else "random") for i in range(n_starts)]
+    jobs = [
+        embedded_jobs(
+            model, listed, base.replace(seed=start.seed, init=start.init), template=template, progress=progress
         )
-        for f, fit in enumerate(fits)
-    }
+        for start in starts
+    ]
     variants = {
-        str(cell): [
-            replace(job, config=job.config.replace(embedding=content, head_price=float(price))) for job in jobs[f]
+        f"{content} {price} {start}": [
+            replace(job, config=job.config.replace(embedding=content, head_price=float(price))) for job in jobs[start]
         ]
-        for cell in cells
-        for content, price, f in (cell,)
+        for content, price, start in product(contents, prices, range(n_starts))
     }
     fitted = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
     paths = []
     for task in listed:
-        by_cell = [fitted[str(cell)][task.name] for cell in cells]
-        gates = np.stack([fit.gates.values for fit in by_cell])
-        loss, right = _measured(model, task, by_cell, gates > OPEN, base, budget_bytes)
+        fits = [by_task[task.name] for by_task in fitted.values()]
+        gates = np.stack([fit.gates.values for fit in fits])
+        loss, right = _rounded(model, task, fits, gates > OPEN, base, budget_bytes)
         shape = (len(contents), len(prices), n_starts)
         paths.append(
             HeadPath(
                 task=task.name,
                 prices=tuple(map(float, prices)),
                 contents=tuple(contents),
-                fits=tuple(fits),
+                fits=tuple(starts),
                 gates=gates.reshape(*shape, *model.grid.shape),
                 loss=loss[1:].reshape(*shape, -1),
                 right=right[1:].reshape(*shape, -1),
                 zero_shot_loss=loss[0],
                 zero_shot_right=right[0],
                 config=base,
-                template=by_cell[0].template,
+                template=fits[0].template,
                 task_digest=task.digest,
                 family=task.family,
                 model=model.identity,
                 versions=library_versions(),
-                notes=tuple(dict.fromkeys(note for fit in by_cell for note in fit.notes)),
+                notes=_notes(fits),
             )
         )
     return HeadPaths(paths)
 
 
-def _measured(
+def _check(config: SiteConfig, prices: Sequence[float], contents: Sequence[Content]) -> None:
+    if config.shared or config.embedding != "task" or config.null != "none" or config.head_price:
+        raise InputError("a path sets head_price and embedding itself; leave them, shared and null as they are")
+    if list(prices) != sorted(set(prices)) or not prices or prices[-1] < 0:
+        raise InputError(f"needs rising prices, the last of them 0 or more, got {tuple(prices)}")
+    if len(set(contents)) < len(contents) or "task" not in contents:
+        raise InputError(f"needs each content once, 'task' among them, got {tuple(contents)}")
+
+
+def _notes(fits: Sequence[SiteFit]) -> tuple[str, ...]:
+    """Return the notes of all fits, each once, and one where fits and the choice of a set look at different losses."""
+    notes = dict.fromkeys(note for fit in fits for note in fit.notes)
+    if fits[0].config.loss == "answer":
+        notes |= {"gates were fitted on the whole answer; the set was chosen by the loss of its first token": None}
+    return tuple(notes)
+
+
+def _rounded(
     model: LensModel,
     task: Task,
     fits: Sequence[SiteFit],

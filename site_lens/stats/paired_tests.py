@@ -27,7 +27,10 @@ FEWEST: dict[Drawn, int] = {"tasks": 6, "queries": 30}
 of fewer than 30 queries an accuracy of one half is known to .17 at best."""
 
 SMALLEST_GAIN = 0.1
-"""Gain in accuracy over zero-shot below which shares of it are not computed."""
+"""Gain in accuracy over zero-shot, as measured, below which shares of it are not computed."""
+
+LEAST_GAIN = 0.05
+"""Gain over zero-shot that must be exceeded beyond doubt, by interval or test, before a share of it gets a verdict."""
 
 N_FLIPS = 2**14
 """Sign flips of a test: all of them up to 14 differences, so many drawn at random beyond."""

@@ -1,7 +1,5 @@
 """I2CL: context vectors, four scalars a layer, and their calibration."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -29,15 +27,9 @@ from site_lens.tasks.prompt_sampling import zero_shot_prompts
 SMALL = ComparisonConfig(n_shots=5, context_epochs=8, context_lr=0.05)
 
 
-@pytest.fixture(params=["demo", "gpt2"])
-def context(
-    request: pytest.FixtureRequest,
-    demo: LensModel,
-    tiny: Callable[[str], LensModel],
-    demo_tasks: dict[str, sl.Task],
-) -> ComparisonContext:
-    model = demo if request.param == "demo" else tiny("gpt2")
-    return ComparisonContext(model, demo_tasks["antonym"], SMALL, progress=False)
+@pytest.fixture
+def context(small_host: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
+    return ComparisonContext(small_host, demo_tasks["antonym"], SMALL, progress=False)
 
 
 def asked_of(context: ComparisonContext) -> Queries:

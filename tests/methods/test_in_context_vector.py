@@ -1,6 +1,5 @@
 """In-context vectors: how they are made of pairs, and how they turn states without changing their norms."""
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -25,15 +24,9 @@ PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:"]
 SMALL = ComparisonConfig(n_shots=5, n_valid=6, context_strengths=(0.1, 0.4))
 
 
-@pytest.fixture(params=["demo", "gpt2"])
-def context(
-    request: pytest.FixtureRequest,
-    demo: LensModel,
-    tiny: Callable[[str], LensModel],
-    demo_tasks: dict[str, sl.Task],
-) -> ComparisonContext:
-    model = demo if request.param == "demo" else tiny("gpt2")
-    return ComparisonContext(model, demo_tasks["english-french"], SMALL, progress=False)
+@pytest.fixture
+def context(small_host: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
+    return ComparisonContext(small_host, demo_tasks["english-french"], SMALL, progress=False)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from site_lens.methods.registry import CONTENTS
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, paired_difference, paired_share, wilson
-from site_lens.stats.paired_tests import FEWEST, SMALLEST_GAIN, Paired
+from site_lens.stats.paired_tests import FEWEST, LEAST_GAIN, Paired
 from site_lens.studies.base import TaskStudy, index_of, interval_columns
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 PROMPTING = ("zero_shot", "few_shot")
 METHODS = (*PROMPTING, "site", *CONTENTS)
 
-LEAST_GAIN = SMALLEST_GAIN / 2
-"""Gain of SITE over zero-shot below which, at the lower end of its interval, shares of it say nothing."""
 HALF = 0.5
 
 ContentVerdict = Literal["most of the gain", "less than half", "not found", "nothing to share", "too few"]
