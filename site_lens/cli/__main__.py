@@ -1,4 +1,4 @@
-"""What `python -m site_lens.cli` runs."""
+"""Entry point of `python -m site_lens.cli`."""
 
 from site_lens.cli import main
 

@@ -166,7 +166,7 @@ class ModelSource:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What results depend on: the weights and their number format; not where they are stored or computed."""
+        """Key of the model in caches: weights and number format, not where they are stored or computed."""
         from site_lens.sweeps.fingerprints import source_parts  # not for commands that need no model
 
         read_as = {"dtype": self.dtype, "quantization": self.quantization}

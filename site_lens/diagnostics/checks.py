@@ -61,7 +61,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one check measured; advice is given only where something is the matter. Fields are those of a finding."""
+    """Measurement of one check, with advice only where something is the matter. Fields are those of a finding."""
 
     state: State
     meaning: str

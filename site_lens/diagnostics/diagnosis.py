@@ -62,7 +62,7 @@ class Diagnosis(Record):
 
     @property
     def summary(self) -> str:
-        """How many checks failed and warned, in words."""
+        """Number of checks that failed and warned, in words."""
         return f"{len(self.having('fail'))} of {len(self.findings)} checks failed, {len(self.having('warn'))} warned"
 
     def having(self, *states: State) -> tuple[Finding, ...]:

@@ -29,7 +29,7 @@ MEASURES = ("spearman", "spearman_size", "jaccard", "chance", "p_value", "q_valu
 
 
 class SelectorFacts(Frozen):
-    """What the scores of one selector are."""
+    """Facts about the scores of one selector."""
 
     selector: str
     meaning: str

@@ -83,7 +83,7 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
-    """How methods are evaluated."""
+    """Settings of an evaluation of methods."""
 
     template: PromptTemplate
     n_shots: int = 10

@@ -29,7 +29,7 @@ RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labe
 
 
 class MethodCost(Frozen):
-    """What a method took to make and takes to run."""
+    """Cost of making a method and of running it."""
 
     n_trained: int = Field(ge=0)
     """Numbers learned by an optimiser."""
@@ -216,7 +216,7 @@ class Evaluations(RecordSet[Evaluation]):
 
     @property
     def evaluated(self) -> dict[str, EvaluatedMethod]:
-        """What each name of `methods` stands for, in order of first appearance, there."""
+        """Evaluated method behind each name of `methods`, in order of first appearance."""
         methods: dict[str, EvaluatedMethod] = {}
         for evaluation in self.values():
             for name, method in zip(evaluation.methods, evaluation.evaluated, strict=True):

@@ -25,7 +25,7 @@ LEAST_LOG_PROB = float(np.log(np.finfo(np.float32).tiny))
 
 @dataclass
 class Scores:
-    """What one method answered."""
+    """First-token metrics of one method."""
 
     metrics: dict[str, np.ndarray]
     """By name, (query): whether the first token is right, its rank, and its log-probability in nats."""

@@ -114,11 +114,11 @@ class MethodTable(Record):
 
     @property
     def over(self) -> Drawn:
-        """What means and tests are taken over: the shared tasks; of a single one, its queries."""
+        """Unit of means and tests: the shared tasks, or the queries of a single one."""
         return "tasks" if len(self.shared) > 1 else "queries"
 
     def n_drawn(self, method: str) -> int:
-        """How many tasks, or queries of the single task, stand behind the mean of a method."""
+        """Number of tasks, or of queries of the single task, behind the mean of a method."""
         if self.over == "tasks":
             return len(self.shared)
         return int(self.n_queries[self.tasks.index(self.shared[0]), self.methods.index(method)])

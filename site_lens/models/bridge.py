@@ -156,7 +156,7 @@ def keep_dtype_of_rotated(bridge: Any) -> None:
 
 
 def _parameter_names(hf_model: Any) -> set[str] | None:
-    """What the model's forward takes by name (models with ALiBi have no positions); None when a wrapper hides it."""
+    """Parameters of the model's forward (models with ALiBi have no positions); None when a wrapper hides them."""
     parameters = inspect.signature(hf_model.forward).parameters
     hidden = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
     return None if hidden else set(parameters)

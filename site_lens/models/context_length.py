@@ -10,7 +10,7 @@ CHANGING = ("longrope", "su", "dynamic")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """How many tokens a prompt may have."""
+    """Context length: the number of tokens that a prompt may have."""
 
     n_ctx: int
     why: str = ""

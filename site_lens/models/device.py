@@ -15,7 +15,7 @@ SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 class Placement(TypedDict, total=False):
-    """Where weights go: one of the two."""
+    """Device placement of the weights: one of the two."""
 
     device: torch.device
     device_map: Any

@@ -1,4 +1,4 @@
-"""Which model this is, without hashing all of its weights."""
+"""Fingerprint of a model: its identity, without hashing all of its weights."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where a record came from: which model, in which state, and which versions."""
+"""Identity of the model behind a record: name, state of the weights, digests, and versions of libraries."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Self
@@ -25,7 +25,7 @@ FORMATS = ("dtype", "quantisation")
 
 
 class ModelIdentity(Frozen):
-    """Which model a record was made on, cheap to compute for 70B weights."""
+    """Identity of a model, cheap to compute for 70B weights."""
 
     name: str
     architecture: str

@@ -1,4 +1,4 @@
-"""What heads write, read off the weights: copying scores, and tokens behind the final norm and the unembedding."""
+"""Output of heads, read off the weights: copying scores, and tokens behind the final norm and the unembedding."""
 
 from collections.abc import Sequence
 from typing import Any

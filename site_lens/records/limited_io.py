@@ -18,7 +18,7 @@ from site_lens.records.type_checks import checked_methods
 @checked_methods
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a file may hold at most; larger ones are refused before they are read."""
+    """Size limits of files; larger files are refused before they are read."""
 
     record_json_bytes: int = 64 * 2**20
     """Bytes of the JSON file of a record."""

@@ -43,7 +43,7 @@ R = TypeVar("R", bound=Record)
 
 
 class Manifest(BaseModel):
-    """What the JSON file of a record says."""
+    """Manifest of a record: the content of its JSON file."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

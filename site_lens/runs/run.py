@@ -37,7 +37,7 @@ R = TypeVar("R", bound=Record)
 @checked_methods
 @dataclass(frozen=True)
 class Run:
-    """What was fitted and measured together."""
+    """Fits, controls, evaluations, scores and studies that were made together."""
 
     fits: SiteFits
     controls: dict[str, SiteFits] = field(default_factory=dict)

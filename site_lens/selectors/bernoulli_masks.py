@@ -43,7 +43,7 @@ checkpoint, too."""
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    """What REINFORCE found for one task."""
+    """Masks that REINFORCE learned for one task."""
 
     probabilities: Float[Tensor, "layer head"]
     rows: frozenset[int]

@@ -19,7 +19,7 @@ from site_lens.site.plan import SiteJob, make_plan
 
 @dataclass(frozen=True, slots=True)
 class LearnedGates:
-    """What was fitted for one task, at the checkpoint and learning rate of lowest loss on valid."""
+    """Gates fitted for one task, at the checkpoint and learning rate of lowest loss on valid."""
 
     gates: Float32
     """(layer head): the deterministic gates."""

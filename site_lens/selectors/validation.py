@@ -12,7 +12,7 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Generic[S]):
-    """What a training run had reached when it was evaluated on valid."""
+    """Checkpoint of a training run, evaluated on valid."""
 
     step: int
     """Steps taken before the evaluation; 0 is the start."""

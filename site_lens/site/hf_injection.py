@@ -228,7 +228,7 @@ class Deployment:
         call.waiting = set(call.edits)
 
     def _fit_of_row(self, n_rows: int) -> Int[Tensor, " #row"]:
-        """Which fit each row of a call uses; beams and several sequences a prompt stand below each other."""
+        """Index of the fit that each row of a call uses; beams and sequences of a prompt stand below each other."""
         if self._one_for_all:
             return self._fit_of_prompt
         n_fits, n_prompts = len(self._fit_of_prompt), n_rows if self._call.prompts is None else self._call.prompts[0]

@@ -86,7 +86,7 @@ class Paired:
 
     @property
     def n(self) -> int:
-        """How many tasks or queries there are."""
+        """Number of tasks or queries."""
         return len(self.differences)
 
     @cached_property
@@ -102,7 +102,7 @@ class Paired:
 
     @property
     def verdict(self) -> Verdict:
-        """What `verdict` says of this difference, tested alone."""
+        """Verdict on this difference, tested alone; see the function `verdict`."""
         return verdict(self.estimate, self.p_value, self.over)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""How alike rows of numbers are, every two of them at once."""
+"""Similarity of rows of numbers, every two of them at once: correlations, Jaccard index, overlap."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from site_lens.records.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What part of a variance each factor of a crossed design has; parts are variances in the square of the unit."""
+    """Variance components of a crossed design: the part of each factor, in the square of the unit."""
 
     first: float
     second: float

@@ -27,7 +27,7 @@ class Prompt:
 
 
 class PromptTemplate(Frozen):
-    r"""How examples become text; the defaults are the paper's template, "Q: {x}\nA: {y}\n\n".
+    r"""Prompt template: how examples become text; the defaults are the paper's template, "Q: {x}\nA: {y}\n\n".
 
     Reference: Soft_Injection's `preprocess.py`, after the `prefixes` and `separators` of Todd et al.
     """

@@ -43,7 +43,7 @@ FEWEST_GAINED = 20
 
 @dataclass(frozen=True, slots=True)
 class SmallestSet:
-    """How many heads it takes."""
+    """Size of the smallest sufficient or necessary set."""
 
     k: int | None = Field(ge=0)
     """Heads of the first measured set that reaches the threshold; None where there is no verdict."""

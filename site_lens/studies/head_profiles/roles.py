@@ -57,7 +57,7 @@ class RoleAssociation:
 
     @property
     def meaning(self) -> str:
-        """What the verdict says; where nothing was found, how large an association would have been."""
+        """Verdict in words; where nothing was found, the smallest association that would have been."""
         if self.verdict != "not_found":
             return VERDICTS[self.verdict]
         tested = self.roles if self.apart is None else self.apart

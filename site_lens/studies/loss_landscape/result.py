@@ -45,7 +45,7 @@ PLANE = tuple(float(x) for x in np.round(np.linspace(-0.2, 1.2, 15), 6))
 
 
 class LandscapeFit(Frozen):
-    """How one of the fits was made."""
+    """Settings of one of the fits."""
 
     start: float | Literal["random"]
     """Alpha of every head before the first step."""

@@ -32,7 +32,7 @@ Answer = Literal["yes", "no", "not found", "too few"]
 
 
 class Condition(Frozen):
-    """How an embedding was made."""
+    """Condition of an embedding: number of prompts and shots, template, label noise."""
 
     n_prompts: int = Field(ge=1)
     """M."""
