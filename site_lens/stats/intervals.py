@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from math import sqrt
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -151,6 +151,11 @@ def correlation_interval(value: float, n: int, *, confidence: float = 0.95) -> I
     middle = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
     reach = float(norm.ppf((1 + confidence) / 2)) / sqrt(n - 3)
     return Interval(value, float(np.tanh(middle - reach)), float(np.tanh(middle + reach)), n)
+
+
+def rounded_up(size: float, decimals: int) -> str:
+    """Write the smallest effect that would be found, rounded up: rounded down it would name one that was not found."""
+    return f"{ceil(size * 10**decimals) / 10**decimals:.{decimals}f}"
 
 
 def _need_observations(n: int) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
-from site_lens.stats.intervals import Interval, mean_interval, paired_difference
+from site_lens.stats.intervals import Interval, mean_interval, paired_difference, rounded_up
 
 Float64 = NDArray[np.float64]
 
@@ -134,7 +134,7 @@ def describe(estimate: Interval, over: Drawn) -> str:
 
 def smallest_found(estimate: Interval) -> str:
     """Say how large a difference, at the same spread, would have had an interval that leaves 0 out."""
-    return f"A difference of {estimate.reach:.3f} or more would have been found."
+    return f"A difference of {rounded_up(estimate.reach, 3)} or more would have been found."
 
 
 def sign_flip_test(differences: ArrayLike) -> float:

@@ -14,6 +14,7 @@ from site_lens.stats.intervals import (
     mean_interval,
     paired_difference,
     paired_share,
+    rounded_up,
     wilson,
 )
 from tests.samples import laws
@@ -129,3 +130,10 @@ def test_an_estimate_of_nothing_is_refused() -> None:
             estimate(np.zeros(0))
     with pytest.raises(InputError):
         wilson(0, 0)
+
+
+@laws
+@given(size=st.floats(0, 10), decimals=st.integers(1, 4))
+def test_the_smallest_effect_that_would_be_found_is_never_rounded_below_itself(size: float, decimals: int) -> None:
+    assert size <= float(rounded_up(size, decimals)) < size + 1.01 * 10**-decimals
+    assert rounded_up(0.1134, 3) == "0.114" and rounded_up(0.5, 3) == "0.500"

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from site_lens.records.errors import InputError
+from site_lens.stats.intervals import rounded_up
 from site_lens.stats.paired_tests import SIGNIFICANT
 from site_lens.stats.permutation_tests import Association, mantel
 from site_lens.stats.similarity import jaccard
@@ -63,7 +64,7 @@ class RoleAssociation:
         tested = self.roles if self.apart is None else self.apart
         return (
             f"{VERDICTS['not_found']} The rank correlation is {tested.value:+.2f} (p = {tested.p_value:.2g}); one "
-            f"above {tested.findable:+.2f} would have been found."
+            f"above +{rounded_up(tested.findable, 2)} would have been found."
         )
 
     def frame(self) -> "pd.DataFrame":
