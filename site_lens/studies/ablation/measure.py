@@ -56,7 +56,7 @@ def ablate_fit(
 
     Args:
         model: The model.
-        tasks: The tasks; queries are their first test rows.
+        tasks: The tasks; queries are the sample of their test rows that `evaluate` takes.
         config: Settings of the default; `SiteConfig()` when None.
         inits: Starts to compare.
         lrs: Learning rates to compare.

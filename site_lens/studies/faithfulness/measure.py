@@ -85,7 +85,7 @@ def faithfulness_curves(
 
     Args:
         model: The model that the fits were made on.
-        tasks: The tasks; queries are their first test rows.
+        tasks: The tasks; queries are the sample of their test rows that `evaluate` takes.
         fits: One fit a task; of several seeds the lowest counts.
         scores: Other orderings by name, such as selectors of `score_heads`; highest score first. SITE's alphas, the
             same reversed, and random orders are always there.

@@ -53,7 +53,7 @@ def transfer_matrix(
 
     Args:
         model: The model that the fits were made on.
-        tasks: The tasks; queries are their first test rows.
+        tasks: The tasks; queries are the sample of their test rows that `evaluate` takes.
         fits: One fit a task, at least two tasks; of several seeds the lowest counts.
         hard: Round alphas at 0.5. Heads that a source never needed may stay where they began, at 0.5, and mix half of
             the target's embedding in; rounding closes them.
