@@ -27,9 +27,10 @@ from site_lens.cli.options import (
 )
 from site_lens.cli.output import show_line, show_notes, show_run
 from site_lens.methods.names import PROMPTING
-from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS, ZERO_EMBEDDING
+from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS, SPARSE_METHODS, ZERO_EMBEDDING
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.fit import SETTINGS
+from site_lens.site.head_path import PRICES
 
 ATTENTION_HEADS = 4
 """Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
@@ -56,7 +57,8 @@ def demo(
         save_to=out,
     )
     report_path = sl.write_report(run, out / "report.html")
-    show_run(run, {"fits": out / "fits", "results": out / "results.csv", "report": report_path}, as_json)
+    written = {"fits": out / "fits", "results": out / "results.csv", "heads table": out / "heads.csv"}
+    show_run(run, written | {"report": report_path}, as_json)
 
 
 @with_option_groups
@@ -86,6 +88,13 @@ def fit(
     control: Annotated[
         list[str] | None,
         typer.Option(help=f"Fits to compare with, repeatable: {', '.join(CONTROLS)}; the first by default."),
+    ] = None,
+    price: Annotated[
+        list[float] | None,
+        typer.Option(help="Price of a head in nats, repeatable and rising, to choose few heads under; 0 alone: none."),
+    ] = None,
+    starts: Annotated[
+        int | None, typer.Option(**count("n_starts"), help="Fits at each price; 3, or 1 on models above 50M weights.")
     ] = None,
     tasks_at_once: Annotated[
         int, typer.Option(**count("tasks_at_once"), help="Tasks in one batch; each group is saved when done.")
@@ -118,6 +127,8 @@ def fit(
         save_to=out,
         seeds=range(seeds),
         controls=control or (ZERO_EMBEDDING,),
+        prices=PRICES if price is None else [] if price == [0] else price,
+        n_starts=starts,
         template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
         n_eval_shots=n_eval_shots,
         max_queries=max_queries,
@@ -125,7 +136,8 @@ def fit(
         tasks_at_once=tasks_at_once,
         n_attention_heads=ATTENTION_HEADS,
     )
-    show_run(run, {"fits": out / "fits", "results": out / "results.csv"}, as_json)
+    written = {"fits": out / "fits", "results": out / "results.csv"}
+    show_run(run, written | ({"heads table": out / "heads.csv"} if run.paths else {}), as_json)
     if not as_json:
         name = shlex.quote(str(out))
         show_line(f"next:    site-lens diagnose {name}; site-lens report {name}")
@@ -155,6 +167,7 @@ def evaluate(
         tasks,
         saved.fits,
         controls=saved.controls,
+        paths=saved.paths or None,
         n_shots=n_shots,
         max_queries=max_queries,
         generated=generate,
@@ -169,6 +182,8 @@ def evaluate(
 def _refuse_to_lose(saved: sl.Run) -> None:
     """Refuse to overwrite evaluations of methods beside SITE, which `evaluate` does not measure."""
     measured = {PROMPTING, *SITE_METHODS, *saved.controls}
+    if saved.paths:
+        measured |= SPARSE_METHODS
     evaluated = {} if saved.evaluations is None else saved.evaluations.evaluated
     lost = [name for name, method in evaluated.items() if method.kind not in measured]
     if lost:

@@ -80,7 +80,8 @@ def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
         for advice, tasks in failed.items():
             show_line(f"check failed for {', '.join(tasks)}: {advice}", aside=True)
         results = json.loads((run.evaluations or sl.Evaluations([])).results().to_json(orient="records"))
-        show_json({"paths": {name: str(path) for name, path in paths.items()}, "results": results})
+        chosen = {task: list(map(str, heads)) for task, heads in run.paths.chosen().items()}
+        show_json({"paths": {n: str(path) for n, path in paths.items()}, "heads": chosen, "results": results})
         return
     if run.evaluations is not None:
         _show_accuracies(run.evaluations)
@@ -88,6 +89,8 @@ def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
     print(f"checks:  {diagnosis.summary}" + (f": {codes}" if codes else ""))
     for advice, tasks in failed.items():
         show_line(f"failed:  {', '.join(tasks)}: {advice}")
+    for head_path in run.paths.values():
+        show_line(f"heads:   {head_path.sentence}")
     for name, path in paths.items():
         show_line(f"{name + ':':9}{path}")
 

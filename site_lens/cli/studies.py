@@ -39,6 +39,9 @@ class RunStudy:
     run: RunFolder
     files: TaskFiles
     source: ModelSource
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Analyse the soft fits, as published, instead of the chosen head sets.")
+    ] = False
     as_json: AsJson = False
 
     def checkpoint_dir(self, name: str) -> Path:
@@ -61,8 +64,9 @@ class RunStudy:
         keep_inputs(self.run, self.files.tasks, self.source.model)
         saved = sl.Run.load(self.run)
         check_run_folder(self.run)
-        tasks = self.files.load(fit.task for fit in saved.fits.values())
-        digests = [fit.digest for fit in saved.fits.values()] + [task.digest for task in tasks.values()]
+        fits = saved.fits if self.dense else saved.head_fits
+        tasks = self.files.load(fit.task for fit in fits.values())
+        digests = [fit.digest for fit in fits.values()] + [task.digest for task in tasks.values()]
         cache = StudyCache(self.checkpoint_dir(name), name, digests, self.source.content, settings, list(depends_on))
         mark = study_mark(self.run, name)
         if name not in saved.studies:
@@ -75,9 +79,9 @@ class RunStudy:
 
         def measured() -> Any:
             loaded = self.source.load()
-            notes = use_notes(loaded, tasks, saved.fits)
+            notes = use_notes(loaded, tasks, fits)
             show_notes(notes)
-            record = function(loaded, tasks, saved.fits, **settings)
+            record = function(loaded, tasks, fits, **settings)
             record = record.replace(notes=tuple(dict.fromkeys((*record.notes, *notes))))
             sl.write_report(saved.with_study(name, record, self.run), self.run / "report.html")
             return record

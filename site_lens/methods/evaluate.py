@@ -18,6 +18,7 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteFits, gates_and_embedding
+from site_lens.site.head_path import HeadPaths
 from site_lens.tasks.answer_matching import exact_match, prefix_match
 from site_lens.tasks.prompt_sampling import few_shot_prompts, sample_rows
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
@@ -31,6 +32,7 @@ def evaluate(
     fits: SiteFits | Pairs | None = None,
     *,
     controls: Mapping[str, SiteFits | Pairs] | None = None,
+    paths: HeadPaths | None = None,
     n_shots: int = 10,
     max_queries: int | None = None,
     generated: bool = False,
@@ -38,7 +40,7 @@ def evaluate(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Evaluations:
-    """Measure zero-shot, few-shot and SITE (soft, hard, controls) on the same test queries.
+    """Measure zero-shot, few-shot, SITE (soft, hard, controls) and chosen head sets on the same test queries.
 
     Args:
         model: The model.
@@ -46,6 +48,8 @@ def evaluate(
         fits: Fits by task, or `{task: (gates, embedding)}` of any origin, such as the published code's files; without
             them only prompting is measured.
         controls: Further fits by the name of their method, such as `{"site_zero_embedding": fits}`.
+        paths: Head paths of `fit_path`, whose chosen sets are measured as `site_sparse`, and without an embedding as
+            `gates_sparse`; a task without a chosen set has neither.
         n_shots: Demonstrations of few-shot prompting.
         max_queries: Test rows to ask, a random sample; all when None. The sample depends on the content of the rows
             alone, so that evaluations of other methods, seeds and runs ask the same; the record holds the rows.
@@ -74,7 +78,8 @@ def evaluate(
         for task in wanted:
             templates = [gates_and_embedding(fit)[1].template for fit in fits_of("site", task, fits)]
             chosen = template or next(iter(templates), PromptTemplate())
-            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, template=chosen)
+            path = None if paths is None else paths.get(task.name)
+            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, path=path, template=chosen)
             settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
             evaluations.append(evaluate_methods(model, task, methods, settings))
             bar.update()
@@ -137,6 +142,7 @@ def evaluate_methods(
         evaluated=evaluated,
         **{name: np.stack([metrics[method][name] for method in evaluated]) for name in metrics[evaluated[0]]},
         labelled_rows=tuple(method.n_labelled for method in methods),
+        n_heads=tuple(method.n_heads for method in methods),
         costs=tuple(costs[method] for method in evaluated) if settings.timed else (),
         queries=tuple(query.input for query in queries),
         targets=tuple(query.output for query in queries),

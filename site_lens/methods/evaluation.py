@@ -25,7 +25,7 @@ Match = Literal["first_token", "exact", "prefix"]
 MATCHES: tuple[Match, ...] = ("first_token", "exact", "prefix")
 """The metrics that count right answers."""
 
-RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
+RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows", "n_heads"]
 
 
 class MethodCost(Frozen):
@@ -51,7 +51,8 @@ class Evaluation(Record):
     asked and the first tokens of their answers are known."""
 
     lengths: ClassVar[Lengths] = {
-        "evaluated": "method", "labelled_rows": "method", "costs": "method", "targets": "query", "query_rows": "query",
+        "evaluated": "method", "labelled_rows": "method", "costs": "method", "n_heads": "method", "targets": "query",
+        "query_rows": "query",
     }  # fmt: skip
 
     task: str
@@ -70,6 +71,9 @@ class Evaluation(Record):
     target. Kept to compare with published numbers; a one-letter answer matches almost anything."""
     labelled_rows: tuple[Count, ...]
     """Labelled rows each method used, in the order of `methods`. For few-shot prompting: rows a prompt shows."""
+    n_heads: tuple[Count | None, ...] = ()
+    """Heads whose output each method replaces wholly, leaving all others alone, in the order of `methods`; None of
+    methods that do something else. Empty in files of site_lens 0.1."""
     costs: tuple[MethodCost, ...] = ()
     """What each method cost, in the order of `methods`; empty where it was not measured."""
     queries: tuple[str, ...]
@@ -177,7 +181,7 @@ class Evaluation(Record):
         return pd.DataFrame(table)
 
     def results(self) -> "pd.DataFrame":
-        """One row per method and metric: value, interval, queries, labelled rows.
+        """One row per method and metric: value, interval, queries, labelled rows, heads.
 
         `gain_over_ten_shot` (`gain_over_3_shot`, ...) is the paired difference in first_token from the reference;
         `log_prob` and `reciprocal_rank` are means with t intervals over queries.
@@ -196,7 +200,7 @@ class Evaluation(Record):
             for metric, estimate in measured.items():
                 rows.append(
                     (self.task, method, metric, estimate.value, estimate.low, estimate.high, estimate.n,
-                     self.labelled_rows[i])
+                     self.labelled_rows[i], self.n_heads[i] if self.n_heads else None)
                 )  # fmt: skip
         return pd.DataFrame(rows, columns=RESULT_COLUMNS)
 

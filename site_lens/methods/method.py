@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from site_lens.activations.generation import OnLogits
 from site_lens.activations.injection import injection_edits
@@ -12,6 +12,7 @@ from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
 from site_lens.records.errors import InputError
 from site_lens.site.fit import Pair, SiteFit, SiteFits, gates_and_embedding
+from site_lens.site.head_path import HeadPath
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Example, Task
 
@@ -44,6 +45,8 @@ class Method:
     """Numbers that were learned by an optimiser."""
     stored_bytes: int = 0
     """What must be kept of it, in float32."""
+    n_heads: int | None = None
+    """Heads whose output it replaces wholly, leaving all others alone; None of methods that do something else."""
     seconds: float | None = None
     """Time to make it, where it was measured."""
     notes: tuple[str, ...] = ()
@@ -93,6 +96,7 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
             n_labelled=n_labelled,
             n_trained=n_trained,
             stored_bytes=gates.values.nbytes + (embedding.mean.nbytes if embedding.mean.any() else 0),
+            n_heads=int(alphas.mass()) if suffix else None,
             edits=lambda model: injection_edits(model, alphas, embedding),
             notes=notes,
         )
@@ -102,6 +106,23 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
     return {suffix: method(suffix, alphas) for suffix, alphas in variants.items()}
 
 
+def sparse_methods(path: HeadPath, notes: tuple[str, ...] = ()) -> list[Method]:
+    """Return the chosen set of a path, and its control without an embedding; none where no set was found.
+
+    What must be kept is one vector of each open head's size, and nothing of the others.
+    """
+    fits = {"site_sparse": path.sparse, "gates_sparse": path.gates_alone}
+    return [
+        replace(
+            site_methods(name, fit, notes)[""],
+            seed=None, n_heads=(n_heads := int(fit.gates.mass())),
+            stored_bytes=n_heads * fit.embedding.model.d_head * 4 if fit.embedding.mean.any() else n_heads * 4,
+        )
+        for name, fit in fits.items()
+        if fit is not None
+    ]  # fmt: skip
+
+
 def methods_for(
     model: LensModel,
     task: Task,
@@ -109,9 +130,10 @@ def methods_for(
     controls: Mapping[str, SiteFits | Pairs],
     *,
     n_shots: int,
+    path: HeadPath | None = None,
     template: PromptTemplate | None = None,
 ) -> list[Method]:
-    """List what a task is evaluated with: prompting, its fits soft and hard, and its controls.
+    """List what a task is evaluated with: prompting, its chosen head set, its fits soft and hard, and its controls.
 
     Evaluations show the fit of the lowest seed as `site`, the others as `site#<seed>`; the same holds for controls.
 
@@ -122,6 +144,8 @@ def methods_for(
     methods = [prompting(0), prompting(n_shots)]
     for fit in fits_of("site", task, fits):
         methods += site_methods("site", fit, use_notes(model, task, fit, template)).values()
+    if path is not None:
+        methods += sparse_methods(path, use_notes(model, task, path.sparse, template) if path.sparse else ())
     for control, members in controls.items():
         for fit in fits_of(control, task, members):
             methods.append(site_methods(control, fit, use_notes(model, task, fit, template))[""])

@@ -78,6 +78,16 @@ METHODS: dict[str, MethodEntry] = {
         " that the fit learned for that head.",
         "site_variants:site", SITE, look=1,
     ),
+    "site_sparse": MethodEntry(
+        "The chosen head set: the few heads that do as well as any on valid are replaced wholly by the task embedding, "
+        "and all others left alone (fit_path).",
+        "site_variants:site_sparse", SITE, look=5,
+    ),
+    "gates_sparse": MethodEntry(
+        "The control of site_sparse: no more heads, chosen in the same way, silenced instead of replaced by the "
+        "embedding.",
+        "site_variants:gates_sparse", "control: gates alone",
+    ),
     "site_hard": MethodEntry(
         "As site, with every alpha rounded at 0.5: a head is replaced wholly or left alone.",
         "site_variants:site_hard", SITE, look=4,
@@ -167,6 +177,8 @@ METHODS: dict[str, MethodEntry] = {
 }  # fmt: skip
 """Every method by its name."""
 
+SPARSE_METHODS = frozenset({"site_sparse", "gates_sparse"})
+"""What is measured of a head path."""
 SITE_METHODS = ("site", "site_hard", "site_top_k")
 """What is measured of a fit; a control is measured under its own name alone."""
 CONTROLS = tuple(name for name, entry in METHODS.items() if entry.control)

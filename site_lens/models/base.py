@@ -79,6 +79,11 @@ class LensModel(ABC):
         """The heads of the model."""
         return self.identity.grid
 
+    @property
+    def n_weights(self) -> int:
+        """Number of weights, as they are stored."""
+        return sum(parameter.numel() for parameter in self.host.parameters())
+
     def locked(self) -> AbstractContextManager[None]:
         """Lock the model for this thread for as long as the context lasts; every method does so itself.
 

@@ -10,6 +10,7 @@ from site_lens.plots._head_difference import head_difference as head_difference
 from site_lens.plots._head_map import head_map as head_map
 from site_lens.plots._head_maps import head_maps as head_maps
 from site_lens.plots._head_paths import head_paths as head_paths
+from site_lens.plots._head_sets import head_sets as head_sets
 from site_lens.plots._labelled_rows import labelled_rows as labelled_rows
 from site_lens.plots._layer_profile import layer_profile as layer_profile
 from site_lens.plots._method_means import method_means as method_means

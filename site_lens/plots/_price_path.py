@@ -4,13 +4,15 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.plots.theme import INK, LEGEND, PALETTE, in_template, layout
-from site_lens.site.head_path import Content, HeadPath
+from site_lens.site.head_path import CONTENTS, Content, HeadPath
 
 LOWER, UPPER = 0.42, 0.52
 """Heights, from 0 to 1, at which the lower panel ends and the upper begins."""
 
-LABELS: dict[Content, str] = {"task": "task embedding", "zero": "zeros (gates alone)"}
-COLOURS: dict[Content, str] = {"task": PALETTE[1], "zero": PALETTE[6]}
+LABELS: dict[Content, str] = {
+    "task": "task embedding", "zero": "zeros (gates alone)", "shuffled": "shuffled answers (null)",
+}  # fmt: skip
+COLOURS: dict[Content, str] = {"task": PALETTE[1], "zero": PALETTE[6], "shuffled": PALETTE[3]}
 
 
 def price_path(path: HeadPath) -> go.Figure:
@@ -24,26 +26,30 @@ def price_path(path: HeadPath) -> go.Figure:
         number of open heads; a line for each content, the mean over fits, and a dot for each fit. Dotted lines are
         zero-shot and, where a set was chosen, its price.
     """
-    prices = [f"{price:g}" for price in path.prices]
+    prices = sorted({fit.price for fit in path.fits})
     traces: list[go.Scatter] = []
-    for c, content in enumerate(path.contents):
-        for panel, name, values in (("", "accuracy", path.right[c].mean(-1)), ("2", "open heads", path.n_open[c])):
+    for content in (content for content in CONTENTS if path.prices(content)):
+        members = [path.of(content, price) for price in path.prices(content)]
+        at = [f"{price:g}" for price in path.prices(content)]
+        for panel, name, values in (("", "accuracy", path.right.mean(-1)), ("2", "open heads", path.n_open)):
             look = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "showlegend": False}
             hover = f"price %{{x}}<br>{name} %{{y:.3~f}}<extra>{in_template(LABELS[content])}</extra>"
             traces.append(
                 go.Scatter(
-                    x=np.repeat(prices, len(path.fits)), y=values.ravel(), mode="markers", opacity=0.5,
-                    marker={"color": COLOURS[content], "size": 5}, hovertemplate=hover, **look,
+                    x=np.repeat(at, list(map(len, members))), y=np.concatenate([values[own] for own in members]),
+                    mode="markers", opacity=0.5, marker={"color": COLOURS[content], "size": 5}, hovertemplate=hover,
+                    **look,
                 )
             )  # fmt: skip
             traces.append(
                 go.Scatter(
-                    x=prices, y=values.mean(-1), mode="lines", name=LABELS[content], hovertemplate=hover,
-                    line={"color": COLOURS[content], "width": 2}, **look | {"showlegend": not panel},
+                    x=at, y=[values[own].mean() for own in members], mode="lines+markers", name=LABELS[content],
+                    line={"color": COLOURS[content], "width": 2}, hovertemplate=hover,
+                    **look | {"showlegend": not panel},
                 )
             )  # fmt: skip
     chosen = path.chosen
-    marks = [] if chosen is None else [path.prices.index(chosen.price)]
+    marks = [] if chosen is None else [prices.index(chosen.price)]
     line = {"type": "line", "line": {"color": INK, "width": 1, "dash": "dot"}}
     shapes = [
         line | {"x0": x, "x1": x, "xref": f"x{panel}", "y0": 0, "y1": 1, "yref": f"y{panel} domain"}
@@ -52,6 +58,7 @@ def price_path(path: HeadPath) -> go.Figure:
     ]
     zero_shot = float(path.zero_shot_right.mean())
     shapes.append(line | {"x0": 0, "x1": 1, "xref": "x domain", "y0": zero_shot, "y1": zero_shot, "yref": "y"})
+    order = {"categoryorder": "array", "categoryarray": [f"{price:g}" for price in prices]}
     return go.Figure(
         traces,
         layout(
@@ -60,9 +67,9 @@ def price_path(path: HeadPath) -> go.Figure:
             height=440,
             top=112,
             legend=LEGEND | {"y": 1.02},
-            xaxis={"anchor": "y", "type": "category", "showticklabels": False, "matches": "x2"},
+            xaxis={"anchor": "y", "type": "category", "showticklabels": False, "matches": "x2"} | order,
             yaxis={"anchor": "x", "domain": [UPPER, 1], "title": {"text": "valid rows right"}, "range": [-0.03, 1.03]},
-            xaxis2={"anchor": "y2", "type": "category", "title": {"text": "price (nats a head)"}},
+            xaxis2={"anchor": "y2", "type": "category", "title": {"text": "price (nats a head)"}} | order,
             yaxis2={"anchor": "x2", "domain": [0, LOWER], "title": {"text": "open heads"}, "rangemode": "tozero"},
             shapes=shapes,
         ),

@@ -19,7 +19,7 @@ LISTED = "written.sha256"
 """The list of a run's folder: a digest and a path in every line, as `sha256sum --check` reads them. Lines are added; a
 file may stand in several, of which one is what it holds now."""
 
-PARTS = ("fits", "controls", "scores", "evaluations", "attention", "studies")
+PARTS = ("fits", "controls", "paths", "scores", "evaluations", "attention", "studies")
 """Every part of a run's folder: what lies in them are records, and nothing else is written there."""
 
 MOST_BYTES = 2**30

@@ -16,6 +16,7 @@ from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError
 from site_lens.report import facts, wording
 from site_lens.report.across_tasks import across_tasks
+from site_lens.report.head_sets import head_sets_section
 from site_lens.report.headline import compare, interval_basis, method_means
 from site_lens.report.methods import Methods, methods_section
 from site_lens.report.page import write_page
@@ -92,7 +93,8 @@ def report_parts(run: Run) -> dict[str, Any]:
         **_diagnosis(run),
         "map_figure": SectionFigure("head-maps", plots.head_maps(run.fits), run.fits.frame()),
         "controls": [_control(name, fits) for name, fits in run.controls.items() if fits],
-        "across": across_tasks(run.fits),
+        "head_sets": head_sets_section(run),
+        "across": across_tasks(run.head_fits),
         "fit_figures": [_of_fit(i, fit, run.fits) for i, fit in enumerate(run.fits.values(), start=1)],
         "rivals": methods_section(run.evaluations),
         "ways": selectors_section(run.scores),
@@ -107,7 +109,9 @@ def report_figures(run: Run) -> dict[str, SectionFigure]:
         InputError: There are no fits.
     """
     parts = report_parts(run)
-    figures = [parts["accuracy_figure"], parts["map_figure"], *(control["figure"] for control in parts["controls"])]
+    sets = parts["head_sets"]
+    figures = [] if sets is None else [sets["figure"], *sets["paths"]]
+    figures += [parts["accuracy_figure"], parts["map_figure"], *(control["figure"] for control in parts["controls"])]
     figures += [figure for section in parts["across"] + parts["studies"] for figure in section.figures]
     figures += parts["rivals"].figures if isinstance(parts["rivals"], Methods) else ()
     figures += [parts["ways"].figure] if isinstance(parts["ways"], Selectors) else []

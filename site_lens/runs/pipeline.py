@@ -27,10 +27,12 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.runs.run import Run
-from site_lens.runs.run_folder import check_run_folder, write_results
+from site_lens.runs.run_folder import check_run_folder, write_heads, write_results
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
 from site_lens.site.fit import SiteConfig, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
+from site_lens.site.head_path import PRICES, Content, HeadPaths
+from site_lens.site.path_fitting import fit_path
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import need_rows
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -50,6 +52,8 @@ def fit_and_evaluate(
     save_to: str | Path | None = None,
     seeds: Sequence[int] | None = None,
     controls: Sequence[str] = (ZERO_EMBEDDING,),
+    prices: Sequence[float] = PRICES,
+    n_starts: int | None = None,
     n_eval_shots: int = 10,
     max_queries: int | None = None,
     generated: bool = False,
@@ -59,7 +63,7 @@ def fit_and_evaluate(
     budget_bytes: int = PREFIX_BUDGET,
     progress: bool | None = None,
 ) -> Run:
-    """Fit SITE and its controls on every task, and evaluate all of them beside zero- and 10-shot prompting.
+    """Fit SITE, its controls and a head path on every task, and evaluate them beside zero- and 10-shot prompting.
 
     Args:
         model: The model.
@@ -72,6 +76,9 @@ def fit_and_evaluate(
             `site_shuffled_answers` and `site_other_embedding` (that of the next task of the group),
             `site_task_agnostic` (one alpha map for all tasks), `site_mean_embedding` (that of all tasks), and
             `site_random_embedding` (random directions of the same lengths).
+        prices: Prices of a head under which SITE is fitted further, to choose the few heads that carry each task (see
+            `fit_path`); `()` for none. There are none where tasks share an alpha map.
+        n_starts: Fits at each of these prices; see `fit_path`.
         n_eval_shots: Demonstrations of the few-shot prompting that SITE is compared with.
         max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
         generated: Measure exact and prefix match, too.
@@ -92,8 +99,8 @@ def fit_and_evaluate(
         >>> import site_lens as sl
         >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10)
         >>> run = sl.fit_and_evaluate(sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), config, max_queries=8)
-        >>> run.evaluations.methods
-        ('zero_shot', 'ten_shot', 'site', 'site_hard', 'site_top_k', 'site_zero_embedding')
+        >>> run.evaluations.methods[:5]
+        ('zero_shot', 'ten_shot', 'site', 'site_hard', 'site_top_k')
     """
     config = config or SiteConfig()
     check_sizes(
@@ -110,6 +117,12 @@ def fit_and_evaluate(
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):
         fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
+        if prices and not config.shared:
+            paths = fit_path(
+                model, group, configs[0], prices=prices, n_starts=n_starts, fits=_by_content(fitted),
+                budget_bytes=budget_bytes, progress=progress,
+            )  # fmt: skip
+            fitted = replace(fitted, paths=paths)
         if n_attention_heads:
             fitted = replace(fitted, attention=_sampled(model, group, fitted.fits, n_attention_heads))
         if save_to is not None:
@@ -119,6 +132,7 @@ def fit_and_evaluate(
             group,
             fitted.fits,
             controls=fitted.controls,
+            paths=fitted.paths,
             n_shots=n_eval_shots,
             max_queries=max_queries,
             generated=generated,
@@ -128,6 +142,8 @@ def fit_and_evaluate(
         parts.append(replace(fitted, evaluations=measured))
         if save_to is not None:
             measured.save(Path(save_to) / "evaluations")
+            if fitted.paths:
+                write_heads(HeadPaths(path for part in parts for path in part.paths.values()), save_to)
             write_results(Evaluations(e for part in parts for e in (part.evaluations or {}).values()), save_to)
     return Run.join(parts)
 
@@ -171,6 +187,16 @@ def _fit_group(
     variants = {"site": jobs} | {name: _control(name, jobs, len(tasks)) for name in controls}
     fits = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
     return Run(fits["site"], {name: fits[name] for name in controls})
+
+
+def _by_content(run: Run) -> dict[Content, SiteFits]:
+    """Return the fits of a run that a head path can begin with."""
+    named: dict[Content, SiteFits | None] = {
+        "task": run.fits,
+        "zero": run.controls.get(ZERO_EMBEDDING),
+        "shuffled": run.controls.get(SHUFFLED_ANSWERS),
+    }
+    return {content: fits for content, fits in named.items() if fits is not None}
 
 
 def _sampled(model: LensModel, tasks: Sequence[Task], fits: SiteFits, n_heads: int) -> AttentionSamples:

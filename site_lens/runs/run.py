@@ -2,11 +2,13 @@
 
 runs/demo/fits/<task>.json + .safetensors
 runs/demo/controls/<method>/<task>.json + .safetensors
+runs/demo/paths/<task>.json + .safetensors
 runs/demo/scores/<selector>/<task>.json + .safetensors
 runs/demo/evaluations/<task>.json + .safetensors
 runs/demo/attention/<task>.json + .safetensors
 runs/demo/studies/<name>.json + .safetensors
 runs/demo/results.csv
+runs/demo/heads.csv
 runs/demo/written.sha256: what was written there, by which it is known what may be replaced
 """
 
@@ -28,8 +30,18 @@ from site_lens.records.serialization import load, save
 from site_lens.records.study_registry import STUDIES
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.type_checks import checked_methods
-from site_lens.runs.run_folder import SAVED, check_run_folder, is_new, remove_beside, settle, whole, write_results
+from site_lens.runs.run_folder import (
+    SAVED,
+    check_run_folder,
+    is_new,
+    remove_beside,
+    settle,
+    whole,
+    write_heads,
+    write_results,
+)
 from site_lens.site.fit import SiteFits
+from site_lens.site.head_path import HeadPaths
 
 R = TypeVar("R", bound=Record)
 
@@ -49,6 +61,8 @@ class Run:
     """What each selector that was compared with SITE gave the heads, by its name."""
     studies: dict[str, Record] = field(default_factory=dict)
     """What experiments on these fits found, such as a transfer matrix, by name."""
+    paths: HeadPaths = field(default_factory=lambda: HeadPaths([]))
+    """Head paths, each with the chosen set of its task, where they were fitted."""
 
     def __post_init__(self) -> None:
         for what, names in (("control", self.controls), ("selector", self.scores), ("study", self.studies)):
@@ -62,11 +76,20 @@ class Run:
         return cls(
             fits=SiteFits([fit for part in parts for fit in part.fits.values()]),
             controls={n: SiteFits(fits) for n, fits in _by_name(part.controls for part in parts).items()},
+            paths=HeadPaths([path for part in parts for path in part.paths.values()]),
             evaluations=Evaluations(evaluations) if evaluations else None,
             attention=AttentionSamples([sample for part in parts for sample in part.attention.values()]),
             scores={n: ScoresByTask(scores) for n, scores in _by_name(part.scores for part in parts).items()},
             studies={name: study for part in parts for name, study in part.studies.items()},
         )
+
+    @property
+    def head_fits(self) -> SiteFits:
+        """The fits that analyses of head sets take: the chosen sets, rounded, where there are paths; else all fits.
+
+        A task of which no set was found is then left out.
+        """
+        return self.paths.sparse_fits() or self.fits
 
     @classmethod
     def load(cls, folder: str | Path) -> "Run":
@@ -79,10 +102,11 @@ class Run:
         if not is_folder(folder / "fits"):
             advice = did_you_mean_path(folder, lambda near: (near / "fits").is_dir()) + "make one with: site-lens fit"
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); {advice}")
-        evaluations, attention = folder / "evaluations", folder / "attention"
+        evaluations, attention, paths = (folder / part for part in ("evaluations", "attention", "paths"))
         return cls(
             fits=SiteFits.load(folder / "fits"),
             controls={part.name: SiteFits.load(part) for part in _folders(folder / "controls")},
+            paths=HeadPaths.load(paths) if manifests(paths) else HeadPaths([]),
             evaluations=Evaluations.load(evaluations) if manifests(evaluations) else None,
             attention=AttentionSamples.load(attention) if manifests(attention) else AttentionSamples([]),
             scores={part.name: ScoresByTask.load(part) for part in _folders(folder / "scores")},
@@ -90,7 +114,7 @@ class Run:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write every record, and `results.csv` if there are evaluations, in place of a run that is there.
+        """Write every record and the tables of results and heads, in place of a run that is there.
 
         The run is written beside the other one, and then put in its place: whenever this is interrupted, the folder
         holds one of the two as a whole. Of the other run, what is in its list goes, and nothing else.
@@ -130,6 +154,9 @@ class Run:
             control.save(folder / "controls" / name)
         for name, scores in self.scores.items():
             scores.save(folder / "scores" / name)
+        self.paths.save(folder / "paths")
+        if self.paths:
+            write_heads(self.paths, folder)
         self.attention.save(folder / "attention")
         for name, study in self.studies.items():
             save(study, folder / "studies" / name)

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from site_lens.methods.evaluation import Evaluations
 from site_lens.records.errors import StorageError
@@ -30,12 +30,16 @@ from site_lens.records.outputs import (
     write_list,
     write_output,
 )
+from site_lens.site.head_path import HeadPaths
+
+if TYPE_CHECKING:
+    import pandas as pd
 from site_lens.records.serialization import holds_record
 
 SEVERAL = ("controls", "scores")
 """Parts of a run's folder that hold a folder for each control or selector."""
-RESULTS, REPORT = "results.csv", "report.html"
-PRODUCTS = (RESULTS, REPORT)
+RESULTS, HEADS, REPORT = "results.csv", "heads.csv", "report.html"
+PRODUCTS = (RESULTS, HEADS, REPORT)
 """What is made of the records of a run and stands beside them; it goes when the run is replaced."""
 SAVED = ".saved"
 """A whole run on its way into the folder that holds this one: it counts until all of its files are in their places."""
@@ -206,7 +210,11 @@ def _is_own(path: Path, folder: Path) -> bool:
         return False
     if path.suffix == ".key":
         return _is_mark(path)
-    begins = {RESULTS: rb"task,method,metric,value,", REPORT: rb'(?s:.*?)<meta name="generator" content="site_lens '}
+    begins = {
+        RESULTS: rb"task,method,metric,value,",
+        HEADS: rb"task,head,layer,chosen,",
+        REPORT: rb'(?s:.*?)<meta name="generator" content="site_lens ',
+    }
     return path.name in begins and re.match(begins[path.name], content) is not None
 
 
@@ -230,7 +238,18 @@ def write_results(evaluations: Evaluations, folder: str | Path) -> Path:
     Raises:
         StorageError: There is a file of that name that was not written with the run, or was changed since.
     """
-    path = Path(folder) / RESULTS
-    content = evaluations.results().to_csv(index=False).encode()
-    write_output({path: content}, lambda there: _is_own(there, there.parent))
+    return _write_table(evaluations.results(), Path(folder) / RESULTS)
+
+
+def write_heads(paths: HeadPaths, folder: str | Path) -> Path:
+    """Write `heads.csv`: one row per task and head, whether it was chosen, its stability, kind and alpha.
+
+    Raises:
+        StorageError: There is a file of that name that was not written with the run, or was changed since.
+    """
+    return _write_table(paths.heads_frame(), Path(folder) / HEADS)
+
+
+def _write_table(table: "pd.DataFrame", path: Path) -> Path:
+    write_output({path: table.to_csv(index=False).encode()}, lambda there: _is_own(there, there.parent))
     return path

@@ -103,6 +103,8 @@ def run_methods(
         fits=context.fits(),
         controls={ZERO_EMBEDDING: context.fits(embedding="zero")} if ZERO_EMBEDDING in methods else {},
     )
+    if {"site_sparse", "gates_sparse"} & set(methods) or "site_path" in selectors:
+        run = replace(run, paths=context.paths())
     if save_to is not None:
         run.save(save_to)
     for name in selectors:

@@ -24,6 +24,8 @@ from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.site.fit import SiteFits
 from site_lens.site.fitting import fit_variants
+from site_lens.site.head_path import Content, HeadPaths
+from site_lens.site.path_fitting import fit_path
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import (
     PromptSet,
@@ -141,6 +143,18 @@ class ComparisonContext:
             return fit_variants(self.model, jobs, throw=False, **options)["fits"]
 
         return self.once((ComparisonContext.fits, config.digest), fit)
+
+    def paths(self) -> HeadPaths:
+        """Return the head path of every task, begun at the fits of `fits`."""
+        config = self.config.site_config(shared=False)
+
+        def fit() -> HeadPaths:
+            given: dict[Content, SiteFits] = {"task": self.fits(shared=False)}
+            return fit_path(
+                self.model, self.tasks, config, fits=given, budget_bytes=self.budget_bytes, progress=self.progress
+            )
+
+        return self.once((ComparisonContext.paths, config.digest), fit)
 
     def embedding_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
         """Draw the prompts that a task's embedding is made of, or the same ones with their labels shuffled."""

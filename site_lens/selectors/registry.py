@@ -39,6 +39,7 @@ class Selector:
 MICHEL = "Michel, Levy and Neubig, arXiv 1905.10650"
 SELECTORS: dict[str, Selector] = {
     "site": Selector("site_alpha:site_alpha", True, "Park and Rhee, arXiv 2507.20906"),
+    "site_path": Selector("site_alpha:site_path", True, "Park and Rhee, arXiv 2507.20906, under a price per head"),
     "indirect_effect": Selector("indirect_effect:indirect_effect", True, "Todd et al., arXiv 2310.15213"),
     "attribution_patching": Selector(
         "attribution:attribution_patching", True, "Nanda 2023; Kramar et al., arXiv 2403.00745"

@@ -1,33 +1,37 @@
 """Path of head sets: which heads stay open as the price of a head rises, and the set that is chosen on valid."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import HeadSet
-from site_lens.heads.scores import HeadGates
 from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Count, Float32, Frozen, Record
+from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
-from site_lens.site.fit import SiteConfig
-from site_lens.stats.set_overlap import expected_jaccard, shared_by_chance
+from site_lens.records.hashing import seed_stream
+from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.stats.similarity import jaccard
 from site_lens.tasks.prompt_template import PromptTemplate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Content = Literal["task", "zero"]
-"""What open heads are replaced by: the task embedding, or zeros (gates alone)."""
+Content = Literal["task", "zero", "shuffled"]
+"""What a fit of a path is made of. `task`: the task embedding, as SITE. `zero`: zeros instead of it (gates alone).
+`shuffled`: the task embedding, but training queries with shuffled answers, a null that has no task to learn."""
+
+CONTENTS: tuple[Content, ...] = get_args(Content)
 
 Kind = Literal["needed", "free", "harmful"]
 """`needed`: open under the chosen price. `harmful`: closed even when open heads are paid for. `free`: neither."""
+
+PRICES = (-0.01, 0.0, 0.003, 0.01, 0.03, 0.06)
+"""Prices of a head by default, in nats: one at which open heads are paid for, the paper's 0, and four rising ones."""
 
 OPEN = 0.5
 """Alpha above which a head is open when gates are rounded."""
@@ -38,12 +42,19 @@ KEPT = 0.95
 CORE_SHARE = 0.8
 """Share of the fits that must open a head of the core."""
 
+NULL_DRAWS = 999
+"""Draws of layer-matched random sets that the agreement of fits is compared with."""
+
 
 class PathFit(Frozen):
-    """Seed and start of the fits at every price; the seed draws the embedding and the training queries, too."""
+    """One fit of a path; the seed draws the embedding and the training queries."""
 
+    content: Content = "task"
+    price: float
+    """Nats per unit of alpha."""
     seed: Count
     init: Annotated[float, Field(gt=0, lt=1)] | Literal["random"]
+    """Alphas at which its first price began; each further price began at the alphas of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +72,46 @@ class ChosenSet:
     """Share of the lowest loss's gain over zero-shot, in nats, that the set keeps; above 1 where it gains more."""
 
 
+@dataclass(frozen=True, slots=True)
+class SetAgreement:
+    """Agreement of the sets of several fits, beside that of random sets with as many heads in every layer."""
+
+    value: float
+    """Mean Jaccard index of two fits."""
+    by_chance: float
+    """The same of layer-matched random sets, mean over draws."""
+    p_value: float
+    """Share of the draws that agree as well, the measured sets counted as one of them."""
+
+
 class HeadPath(Record):
-    """Gates of one task under several prices, contents and starts, and their loss on valid when they are rounded."""
+    """Gates of one task under several prices, from several starts, and their loss on valid when they are rounded."""
 
     kind: ClassVar[str] = "head_path"
+    lengths: ClassVar[Lengths] = {"fits": "fit"}
 
     task: str
-    prices: tuple[float, ...]
-    """Nats per unit of alpha, rising."""
-    contents: tuple[Content, ...]
     fits: tuple[PathFit, ...]
-    gates: Annotated[Float32, Axes(("content", "price", "fit", "layer", "head"), 0, 1)]
-    """(content price fit layer head): alphas as they were fitted."""
-    loss: Annotated[Float32, Axes(("content", "price", "fit", "query"), 0)]
-    """(content price fit query): cross-entropy of the first answer token of each row of valid under the rounded gates,
-    in nats."""
-    right: Annotated[Float32, Axes(("content", "price", "fit", "query"), 0, 1)]
-    """(content price fit query): 1 where the first token was right."""
+    gates: Annotated[Float32, Axes(("fit", "layer", "head"), 0, 1)]
+    """(fit layer head): alphas as they were fitted."""
+    loss: Annotated[Float32, Axes(("fit", "query"), 0)]
+    """(fit query): cross-entropy of the first answer token of each row of valid under the rounded gates, in nats."""
+    right: Annotated[Float32, Axes(("fit", "query"), 0, 1)]
+    """(fit query): 1 where the first token was right."""
     zero_shot_loss: Annotated[Float32, Axes(("query",), 0)]
     """(query): the same loss without any edit."""
     zero_shot_right: Annotated[Float32, Axes(("query",), 0, 1)]
+    choice: Count | None
+    """Index of the fit whose rounded set was chosen (see `choose_fit`); None where no set was found."""
+    sparse: SiteFit | None = None
+    """That fit, its gates rounded: what `site_sparse` is in evaluations, and what analyses of head sets take."""
+    gates_alone: SiteFit | None = None
+    """The control of the chosen set: the fit with zeros under the same price, rounded, with no more heads."""
+    n_forwards: Count | None = None
+    """Prompts passed through the model for the fits with the task embedding, whole or from a prefix, backward passes
+    counted as one more each."""
     config: SiteConfig
-    """Settings of the fits, but for price, content, seed and start."""
+    """Settings of the first fits, but for content, seed and start."""
     template: PromptTemplate
     task_digest: str
     family: str | None = None
@@ -91,137 +120,119 @@ class HeadPath(Record):
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _prices_rise(self) -> Self:
-        if any(later <= price for price, later in zip(self.prices, self.prices[1:], strict=False)):
-            raise ValueError(f"needs rising prices, got {self.prices}")
-        if "task" not in self.contents or max(self.prices, default=-1.0) < 0:
-            raise ValueError(f"needs the task embedding and a price of 0 or more, got {self.contents}, {self.prices}")
+    def _choice_is_a_fit(self) -> Self:
+        if self.choice is not None and (
+            self.choice >= len(self.fits) or self.fits[self.choice].content != "task" or not self.n_open[self.choice]
+        ):
+            raise ValueError(f"fit {self.choice} is not among the fits with the task embedding, or opens no head")
         return self
 
     @property
     def is_open(self) -> NDArray[np.bool_]:
-        """(content price fit layer head): whether the rounded gate is open."""
+        """(fit layer head): whether the rounded gate is open."""
         rounded: NDArray[np.bool_] = self.gates > OPEN
         return rounded
 
     @property
     def n_open(self) -> NDArray[np.int64]:
-        """(content price fit): number of open heads."""
+        """(fit): number of open heads."""
         counts: NDArray[np.int64] = self.is_open.sum((-2, -1))
         return counts
 
+    def prices(self, content: Content = "task") -> tuple[float, ...]:
+        """Return the prices of the fits of a content, rising."""
+        return tuple(sorted({fit.price for fit in self.fits if fit.content == content}))
+
+    def of(self, content: Content, price: float | None) -> list[int]:
+        """Return the indices of the fits of a content under a price."""
+        return [i for i, fit in enumerate(self.fits) if (fit.content, fit.price) == (content, price)]
+
     @cached_property
     def chosen(self) -> ChosenSet | None:
-        """The smallest set that does as well on valid as any, within one standard error; None where none is found.
-
-        A loss does as well as the lowest where it is at most one standard error above it, or keeps 95 % of what the
-        lowest gains over zero-shot: of a task that is solved, the standard error is next to nothing. First the price:
-        of the prices of 0 and more whose loss, mean over the fits with the task embedding, does as well as that of any,
-        the one with the fewest open heads (of equally few, the highest price). Then, of the sets of its fits that do
-        as well, the smallest (of equally small ones, that of lowest loss). No set is found where the lowest loss is not
-        more than one standard error below zero-shot, or where every set that does as well is empty.
-
-        Reference: the rule of one standard error, Breiman et al. 1984, section 3.4.3; `lambda.1se` of glmnet.
-        """
-        priced = [i for i, price in enumerate(self.prices) if price >= 0]
-        losses = self.loss[self._task, priced].astype(np.float64)  # (price fit query)
-        means, sizes = losses.mean(-1), self.n_open[self._task, priced]
-        best = int(np.argmin(means.mean(-1)))
-        lowest, error = means[best].mean(), _standard_error(losses[best].mean(0))
-        gain = self.zero_shot_loss.mean(dtype=np.float64) - lowest
-        if gain <= error:
+        """The chosen set; None where none was found. `choose_fit` states the rule."""
+        if self.choice is None:
             return None
-        limit = lowest + max(error, (1 - KEPT) * gain)
-        good = [i for i in range(len(priced)) if means[i].mean() <= limit]
-        price = min(good, key=lambda i: (sizes[i].mean(), -i))
-        fits = [fit for fit in range(len(self.fits)) if means[price, fit] <= limit and sizes[price, fit]]
-        if not fits:
-            return None
-        fit = min(fits, key=lambda fit: (sizes[price, fit], means[price, fit]))
-        place = self._task, priced[price], fit
-        heads = HeadSet.from_mask(self.model.grid, self.is_open[place])
-        loss, accuracy = float(means[price, fit]), float(self.right[place].mean())
-        kept = float(1 - (loss - lowest) / gain)
-        return ChosenSet(heads, self.prices[place[1]], fit, loss, accuracy, kept)
+        means = self.loss.mean(-1, dtype=np.float64)
+        lowest = min(means[self.of("task", price)].mean() for price in self.prices() if price >= 0)
+        loss, zero_shot = float(means[self.choice]), float(self.zero_shot_loss.mean(dtype=np.float64))
+        return ChosenSet(
+            heads=HeadSet.from_mask(self.model.grid, self.is_open[self.choice]),
+            price=self.fits[self.choice].price,
+            fit=self.choice,
+            loss=loss,
+            accuracy=float(self.right[self.choice].mean()),
+            kept=float((zero_shot - loss) / (zero_shot - lowest)) if zero_shot > lowest else float("nan"),
+        )
 
     @property
-    def _task(self) -> int:
-        """Index of the task embedding among the contents."""
-        return self.contents.index("task")
+    def _alike(self) -> list[int]:
+        """Indices of the fits with the task embedding at the chosen price; none where no set was found."""
+        return self.of("task", self.chosen.price) if self.chosen else []
 
     @property
-    def gates_of_chosen(self) -> HeadGates | None:
-        """Binary gates of the chosen set."""
-        chosen = self.chosen
-        return None if chosen is None else HeadGates.of(chosen.heads, task=self.task, mix=self.config.mix)
-
-    @property
-    def _sets(self) -> NDArray[np.bool_]:
-        """(fit layer head): the rounded sets with the task embedding at the chosen price."""
-        chosen = self.chosen
-        price = self.prices.index(chosen.price) if chosen else len(self.prices) - 1
-        sets: NDArray[np.bool_] = self.is_open[self._task, price]
-        return sets
+    def sizes(self) -> tuple[int, ...]:
+        """Numbers of open heads of every fit at the chosen price."""
+        return tuple(self.n_open[self._alike].tolist())
 
     @property
     def stability(self) -> Float32:
-        """(layer head): share of the fits at the chosen price that open the head; NaN where no set is found."""
-        share: Float32 = self._sets.mean(0).astype(np.float32)
-        return share if self.chosen else np.full_like(share, np.nan)
+        """(layer head): share of the fits at the chosen price that open the head; NaN where no set was found."""
+        if self.chosen is None:
+            return np.full(self.model.grid.shape, np.nan, dtype=np.float32)
+        share: Float32 = self.is_open[self._alike].mean(0).astype(np.float32)
+        return share
 
     @property
     def core(self) -> HeadSet:
-        """Heads that at least 80 % of the fits at the chosen price open; empty where no set is found."""
-        stable = self.stability >= CORE_SHARE - 1e-6  # NaN compares as False
-        return HeadSet.from_mask(self.model.grid, stable & self.model.grid.mask)
+        """Heads that at least 80 % of the fits at the chosen price open; empty where no set was found."""
+        return HeadSet.from_mask(self.model.grid, self.stability >= CORE_SHARE - 1e-6)  # NaN compares as False
 
-    @property
-    def agreement(self) -> tuple[float, float] | None:
-        """Mean Jaccard index of the sets of two fits at the chosen price, and that of layer-matched random sets.
+    @cached_property
+    def agreement(self) -> SetAgreement | None:
+        """Agreement of the fits at the chosen price: other seeds, random starts and fresh embeddings.
 
-        None where no set is found, or there is one fit.
+        None where no set was found, or there is one fit.
         """
-        if self.chosen is None or len(self.fits) < 2:
+        sets = self.is_open[self._alike]
+        if len(sets) < 2:
             return None
-        sets, pairs = self._sets, list(combinations(range(len(self.fits)), 2))
-        measured = jaccard(sets.reshape(len(sets), -1))
-        chances, sizes = shared_by_chance(self.model.grid.heads_per_layer, sets), sets.sum((1, 2)).tolist()
-        by_chance = [
-            expected_jaccard(chances[i, j], sizes[i], sizes[j]) if sizes[i] + sizes[j] else 1.0 for i, j in pairs
-        ]
-        return float(np.mean([measured[pair] for pair in pairs])), float(np.mean(by_chance))
+        stream = seed_stream(0, self.task_digest, "layer-matched sets")
+        keys = np.where(self.model.grid.mask, stream.random((NULL_DRAWS, *sets.shape)), 2.0)
+        drawn = keys.argsort(-1).argsort(-1) < sets.sum(-1, keepdims=True)  # as many of every layer, the lowest keys
+        measured, by_chance = _mean_jaccard(sets), np.array([_mean_jaccard(draw) for draw in drawn])
+        as_good = int((by_chance >= measured - 1e-9).sum())
+        return SetAgreement(measured, float(by_chance.mean()), (1 + as_good) / (1 + NULL_DRAWS))
 
     @property
     def kinds(self) -> dict[str, Kind] | None:
         """Kind of every head by name, by the majority of fits; None without a price below 0, or a chosen set."""
-        if self.chosen is None or self.prices[0] >= 0:
+        paid = self.of("task", min(self.prices()))
+        if self.chosen is None or self.fits[paid[0]].price >= 0:
             return None
-        needed, harmful = self._sets.mean(0) >= 0.5, self.is_open[self._task, 0].mean(0) < 0.5
+        needed, harmful = self.stability >= 0.5, self.is_open[paid].mean(0) < 0.5
         kinds = np.select([needed, harmful], ["needed", "harmful"], "free")
         return {str(head): kinds[head.layer, head.head].item() for head in self.model.grid}
 
     def frame(self) -> "pd.DataFrame":
-        """One row per content, price and fit: seed, init, open heads, loss and its standard error, accuracy, chosen."""
+        """One row per fit: its fields, n_open, undecided, loss and its standard error on valid, accuracy, chosen.
+
+        `undecided` is the share of the heads with 0.1 < alpha < 0.9 before rounding.
+        """
         import pandas as pd
 
-        chosen = self.chosen
+        alphas = self.gates[:, self.model.grid.mask]
         rows = [
-            {
-                "task": self.task,
-                "content": content,
-                "price": price,
-                "seed": fit.seed,
+            {"task": self.task} | fit.model_dump() | {
                 "init": str(fit.init),
-                "n_open": int(self.n_open[c, p, f]),
-                "loss": float(self.loss[c, p, f].mean(dtype=np.float64)),
-                "standard_error": _standard_error(self.loss[c, p, f]),
-                "accuracy": float(self.right[c, p, f].mean()),
-                "chosen": chosen is not None and (content, price, f) == ("task", chosen.price, chosen.fit),
+                "n_open": int(self.n_open[i]),
+                "undecided": float(((alphas[i] > 0.1) & (alphas[i] < 0.9)).mean()),
+                "loss": float(self.loss[i].mean(dtype=np.float64)),
+                "standard_error": standard_error(self.loss[i]),
+                "accuracy": float(self.right[i].mean()),
+                "chosen": i == self.choice,
             }
-            for c, content in enumerate(self.contents)
-            for p, price in enumerate(self.prices)
-            for f, fit in enumerate(self.fits)
-        ]
+            for i, fit in enumerate(self.fits)
+        ]  # fmt: skip
         return pd.DataFrame(rows)
 
     def heads_frame(self) -> "pd.DataFrame":
@@ -229,7 +240,6 @@ class HeadPath(Record):
         import pandas as pd
 
         chosen, kinds, stability = self.chosen, self.kinds or {}, self.stability
-        place = (self._task, self.prices.index(chosen.price), chosen.fit) if chosen else None
         rows = [
             {
                 "task": self.task,
@@ -238,7 +248,7 @@ class HeadPath(Record):
                 "chosen": chosen is not None and head in chosen.heads,
                 "stability": float(stability[head.layer, head.head]),
                 "kind": kinds.get(str(head)),
-                "alpha": None if place is None else float(self.gates[(*place, head.layer, head.head)]),
+                "alpha": None if chosen is None else float(self.gates[chosen.fit, head.layer, head.head]),
             }
             for head in self.model.grid
         ]
@@ -252,16 +262,72 @@ class HeadPath(Record):
         """Answer in one line, such as "L3H2, L4H1 carry antonym (2 of 48 heads, 97% of the gain)"."""
         chosen, n = self.chosen, len(self.model.grid)
         if chosen is None:
-            return f"no head set found for {self.task}: none lowers the loss on valid by more than a standard error"
+            return f"no head set found for {self.task}: none does better than zero-shot on valid"
         heads = ", ".join(map(str, chosen.heads))
         verb = "carries" if len(chosen.heads) == 1 else "carry"
         return f"{heads} {verb} {self.task} ({len(chosen.heads)} of {n} heads, {chosen.kept:.0%} of the gain)"
 
 
-def _standard_error(losses: ArrayLike) -> float:
-    """Return the standard error of a mean over rows; infinite for a single row, of which nothing is known."""
-    values = np.asarray(losses, dtype=np.float64)
+def choose_fit(
+    fits: Sequence[PathFit],
+    sizes: Sequence[int],
+    loss: Float32,
+    right: Float32,
+    zero_shot_loss: Float32,
+    zero_shot_right: Float32,
+) -> int | None:
+    """Choose the price with the smallest sets that do as well on valid as any, and of its sets that of lowest loss.
+
+    Only fits with the task embedding and a price of 0 or more are asked, and losses are those of rounded gates. The
+    loss of a price is the mean over its fits. The best price is that of lowest loss. Another one does as well where
+    its loss is higher by at most one standard error of the difference, query by query, or where it keeps 95 % of the
+    best price's gain over zero-shot: of a task that is solved, the standard error is next to nothing. Of the prices
+    that do as well, the one with the fewest open heads is taken (of equally few, the highest).
+
+    Returns:
+        The index of the fit. None where the best price gains no more over zero-shot than one standard error, or every
+        set is empty, or the set is right on no more rows than zero-shot: no set is found then.
+
+    Args:
+        fits: What each fit is.
+        sizes: (fit): open heads.
+        loss: (fit query): loss on valid, in nats.
+        right: (fit query): 1 where right.
+        zero_shot_loss: (query): loss without an edit.
+        zero_shot_right: (query): 1 where right without an edit.
+
+    Reference: the rule of one standard error, Breiman et al. 1984, section 3.4.3; `lambda.1se` of glmnet.
+    """
+    at_price: dict[float, list[int]] = {}
+    for i, fit in enumerate(fits):
+        if fit.content == "task" and fit.price >= 0:
+            at_price.setdefault(fit.price, []).append(i)
+    losses = {price: loss[members].mean(0, dtype=np.float64) for price, members in at_price.items()}  # each (query)
+    best = min(losses, key=lambda price: (losses[price].mean(), -price))
+    gains = zero_shot_loss - losses[best]
+    if gains.mean() <= standard_error(gains):
+        return None
+
+    def as_good(price: float) -> bool:
+        behind = losses[price] - losses[best]
+        return bool(behind.mean() <= max(standard_error(behind), (1 - KEPT) * gains.mean()))
+
+    price = min(filter(as_good, losses), key=lambda price: (sum(sizes[i] for i in at_price[price]), -price))
+    filled = [i for i in at_price[price] if sizes[i]]
+    chosen = min(filled, key=lambda i: (loss[i].mean(dtype=np.float64), sizes[i]), default=None)
+    return None if chosen is None or right[chosen].mean() <= zero_shot_right.mean() else chosen
+
+
+def standard_error(values: ArrayLike) -> float:
+    """Return the standard error of a mean over queries; infinite for a single one, of which nothing is known."""
+    values = np.asarray(values, dtype=np.float64)
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
+
+
+def _mean_jaccard(sets: NDArray[np.bool_]) -> float:
+    """Return the mean Jaccard index of two of some sets (set layer head)."""
+    pairs = np.triu_indices(len(sets), k=1)
+    return float(jaccard(sets.reshape(len(sets), -1))[pairs].mean())
 
 
 class HeadPaths(RecordSet[HeadPath]):
@@ -275,3 +341,17 @@ class HeadPaths(RecordSet[HeadPath]):
     def chosen(self) -> dict[str, HeadSet]:
         """Return the chosen set of every task that has one."""
         return {task: path.chosen.heads for task, path in self.items() if path.chosen is not None}
+
+    def sparse_fits(self) -> SiteFits:
+        """Return the fits with rounded gates, of every task that has a chosen set."""
+        return SiteFits([path.sparse for path in self.values() if path.sparse is not None])
+
+    def without_set(self) -> tuple[str, ...]:
+        """Return the tasks of which no set was found."""
+        return tuple(task for task, path in self.items() if path.sparse is None)
+
+    def heads_frame(self) -> "pd.DataFrame":
+        """One row per task and head; see `HeadPath.heads_frame`."""
+        import pandas as pd
+
+        return pd.concat([path.heads_frame() for path in self.values()], ignore_index=True)

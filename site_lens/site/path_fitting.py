@@ -1,28 +1,65 @@
-"""Fitting of head paths: several prices, contents and starts of every task in one joint batch."""
+"""Fitting of head paths: SITE under rising prices of a head, each from the gates of the last one."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import product
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
+from site_lens.heads.head_set import HeadSet
+from site_lens.heads.scores import HeadGates
 from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
+from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
-from site_lens.site.fit import SiteConfig, SiteFit
+from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
-from site_lens.site.head_path import OPEN, Content, HeadPath, HeadPaths, PathFit
+from site_lens.site.head_path import CONTENTS, OPEN, PRICES, Content, HeadPath, HeadPaths, PathFit, choose_fit
+from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
-PRICES = (-0.01, 0.0, 0.003, 0.01, 0.03)
-"""Prices of a head by default, in nats: one at which open heads are paid for, the paper's 0, and three rising ones."""
+LARGE = 50_000_000
+"""Weights beyond which the default path is kept to about twice the cost of the fits that it begins with."""
+
+PRICE_BATCH = 8
+"""Training queries in each of these steps, at least: with the single one of the published loop the price, which has no
+noise, would win over the loss, which has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Fits of one task, content and start under several prices."""
+
+    content: Content
+    job: SiteJob
+    """What is fitted at price 0."""
+    fits: dict[float, SiteFit]
+    """Fits by price, that at 0 first."""
+
+    def at(self, price: float, n_steps: int) -> SiteJob:
+        """Return what is fitted at a further price: from the gates of the nearest price between it and 0."""
+        nearest = max((other for other in self.fits if other * price >= 0), key=abs)
+        config = self.fits[0.0].config.replace(
+            head_price=price, n_steps=n_steps, eval_every=n_steps, keep="last", patience=None,
+            batch_size=max(self.job.config.batch_size, PRICE_BATCH),
+        )  # fmt: skip
+        return replace(self.job, config=config, warm_start=self.fits[nearest].gates)
+
+    def listed(self) -> list[tuple[PathFit, SiteFit]]:
+        """Return every fit, and what it is."""
+        config, content = self.job.config, self.content
+        return [
+            (PathFit(content=content, price=price, seed=config.seed, init=config.init), fit)
+            for price, fit in self.fits.items()
+        ]
 
 
 @on_model
@@ -33,93 +70,222 @@ def fit_path(
     *,
     prices: Sequence[float] = PRICES,
     contents: Sequence[Content] = ("task", "zero"),
-    n_starts: int = 3,
+    n_starts: int | None = None,
+    n_price_steps: int | None = None,
+    full_grid: bool = False,
+    fits: Mapping[Content, SiteFits] | None = None,
     template: PromptTemplate | None = None,
     budget_bytes: int = PREFIX_BUDGET,
     progress: bool | None = None,
 ) -> HeadPaths:
     """Fit SITE under several prices of a head, and choose the smallest head set that does as well as any, on valid.
 
-    All tasks, prices, contents and fits share one batch. The first fit has the seed and start of `config`; each further
-    one the next seed, its own embedding and queries, and a random start, so that their agreement says how sure the set
-    is. Gates are rounded at 0.5 and measured on the rows of valid; `HeadPath.chosen` states the rule.
+    Every task is fitted at price 0, as by `fit_site`, and from there under one rising price after the other, each from
+    the gates of the last; prices below 0 fall from there in the same way. The first start has the seed and init of
+    `config`; each further one the next seed, its own embedding and queries, and a random init, so that their agreement
+    says how sure a set is. Gates are rounded at 0.5 and measured on the rows of valid; `choose_fit` states the rule of
+    choice. Controls are fitted once, at the chosen price. All fits that can go side by side share one batch.
 
     Args:
         model: The model.
         tasks: The tasks.
-        config: Settings of the fits, but for price, content, seed and start; `SiteConfig(n_steps=200)` when None.
-        prices: Nats per unit of alpha, rising; at least one of 0 or more.
-        contents: What open heads are replaced by; "task" and, as the control, "zero".
-        n_starts: Fits at every price.
-        template: How examples become text; the paper's when None.
+        config: Settings of the fits at price 0; the fast defaults when None. Further prices keep the last alphas.
+        prices: Nats per unit of alpha, rising, at least one above 0; 0 is always among them.
+        contents: "task", and the controls beside it: "zero" (gates alone) and "shuffled" (shuffled answers).
+        n_starts: Fits of every task at every price. When None, 3, or 1 on models of more than 50 million weights.
+        n_price_steps: Steps at each price but 0; when None, 60 % of those at 0, or 30 % on such models.
+        full_grid: Fit controls at every price of 0 or more instead of the chosen one alone.
+        fits: Fits at price 0 that were made before, by content, to begin with instead of making them again.
+        template: How examples become text; the paper's, or that of `fits`, when None.
         budget_bytes: Bytes of prefixes to hold at a time.
         progress: Show progress bars; on a terminal and in notebooks only when None.
 
+    Returns:
+        One path a task. A task with a fit that is not finite has none; read what `fit_site` says of it.
+
     Raises:
-        InputError: Prices do not rise, a count is out of its bounds, a task has too few rows, or the settings ask for a
-            control.
+        InputError: Prices do not rise, or none is above 0, a count is out of its bounds, a task has too few rows, the
+            settings ask for a control, or `fits` lack a task.
 
     Example:
         >>> import site_lens as sl
         >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym"])
         >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10)
-        >>> path = sl.fit_path(model, tasks, config, prices=(0, 0.01), n_starts=1)["antonym"]
-        >>> path.gates.shape
-        (2, 2, 1, 6, 8)
+        >>> path = sl.fit_path(model, tasks, config, prices=(0, 0.01), n_starts=1, n_price_steps=5)["antonym"]
+        >>> path.prices()
+        (0.0, 0.01)
     """
-    base, listed = config or SiteConfig(n_steps=200), task_list(tasks)
-    check_sizes(n_starts=n_starts, budget_bytes=budget_bytes)
+    base, listed = config or SiteConfig(), task_list(tasks)
+    check_sizes(n_starts=n_starts, n_steps=n_price_steps, budget_bytes=budget_bytes)
+    is_large = model.n_weights > LARGE
+    n_starts = n_starts or (1 if is_large else 3)
+    n_price_steps = n_price_steps or math.ceil(base.n_steps * (0.3 if is_large else 0.6))
     _check(base, prices, contents)
-    starts = [PathFit(seed=base.seed + i, init=base.init if i == 0 else "random") for i in range(n_starts)]
-    jobs = [
-        embedded_jobs(
-            model, listed, base.replace(seed=start.seed, init=start.init), template=template, progress=progress
-        )
-        for start in starts
-    ]
-    variants = {
-        f"{content} {price} {start}": [
-            replace(job, config=job.config.replace(embedding=content, head_price=float(price))) for job in jobs[start]
-        ]
-        for content, price, start in product(contents, prices, range(n_starts))
-    }
-    fitted = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
-    paths = []
+    options: dict[str, Any] = {"budget_bytes": budget_bytes, "progress": progress}
+    walks = _first_fits(model, listed, base, contents, n_starts, fits or {}, template, options)
+    further = [float(price) for price in prices if price]
+    own = [walk for walk in walks if walk.content == "task"]
+    _walk(model, [(walk, further) for walk in own], n_price_steps, options)
+    paths = {}
     for task in listed:
-        fits = [by_task[task.name] for by_task in fitted.values()]
-        gates = np.stack([fit.gates.values for fit in fits])
-        loss, right = _rounded(model, task, fits, gates > OPEN, base, budget_bytes)
-        shape = (len(contents), len(prices), n_starts)
-        paths.append(
-            HeadPath(
-                task=task.name,
-                prices=tuple(map(float, prices)),
-                contents=tuple(contents),
-                fits=tuple(starts),
-                gates=gates.reshape(*shape, *model.grid.shape),
-                loss=loss[1:].reshape(*shape, -1),
-                right=right[1:].reshape(*shape, -1),
-                zero_shot_loss=loss[0],
-                zero_shot_right=right[0],
-                config=base,
-                template=fits[0].template,
-                task_digest=task.digest,
-                family=task.family,
-                model=model.identity,
-                versions=library_versions(),
-                notes=_notes(fits),
-            )
-        )
-    return HeadPaths(paths)
+        fitted = [made for walk in own if walk.job.task is task for made in walk.listed()]
+        if all(fit.status != "nonfinite" for _, fit in fitted):
+            paths[task] = _chosen(model, task, base, fitted, budget_bytes)
+    controls = [walk for walk in walks if walk.content != "task" and walk.job.task in paths]
+    rising = [price for price in further if price > 0]
+    _walk(
+        model,
+        [(walk, rising if full_grid else _price_of_choice(paths[walk.job.task])) for walk in controls],
+        n_price_steps,
+        options,
+    )
+    for walk in controls:
+        task = walk.job.task
+        paths[task] = _with_control(model, paths[task], task, walk.listed(), budget_bytes)
+    return HeadPaths(paths.values())
 
 
 def _check(config: SiteConfig, prices: Sequence[float], contents: Sequence[Content]) -> None:
     if config.shared or config.embedding != "task" or config.null != "none" or config.head_price:
-        raise InputError("a path sets head_price and embedding itself; leave them, shared and null as they are")
-    if list(prices) != sorted(set(prices)) or not prices or prices[-1] < 0:
-        raise InputError(f"needs rising prices, the last of them 0 or more, got {tuple(prices)}")
-    if len(set(contents)) < len(contents) or "task" not in contents:
-        raise InputError(f"needs each content once, 'task' among them, got {tuple(contents)}")
+        raise InputError("a path sets head_price and controls itself; leave head_price, embedding, null, shared alone")
+    for price in prices:
+        config.replace(head_price=price)  # which has bounds
+    if list(prices) != sorted(set(prices)) or not prices or prices[-1] <= 0:
+        raise InputError(f"needs rising prices, at least one of them above 0, got {tuple(prices)}")
+    if len(set(contents)) < len(contents) or "task" not in contents or set(contents) - set(CONTENTS):
+        raise InputError(f"needs each content once, 'task' among them, of {CONTENTS}, got {tuple(contents)}")
+
+
+def _price_of_choice(path: HeadPath) -> list[float]:
+    """Return the price at which controls are fitted, if they need a further fit."""
+    return [path.chosen.price] if path.chosen is not None and path.chosen.price else []
+
+
+def _first_fits(
+    model: LensModel,
+    tasks: Sequence[Task],
+    config: SiteConfig,
+    contents: Sequence[Content],
+    n_starts: int,
+    given: Mapping[Content, SiteFits],
+    template: PromptTemplate | None,
+    options: Mapping[str, Any],
+) -> list[_Walk]:
+    """Make the fits at price 0 that were not given: of the task embedding from every start, of controls from one."""
+    jobs: list[list[SiteJob]] = []
+    if "task" in given:
+        first = [_first(given["task"], task) for task in tasks]
+        jobs.append([SiteJob(task, fit.config, fit.embedding) for task, fit in zip(tasks, first, strict=True)])
+        template = first[0].template
+    for i in range(len(jobs), n_starts):
+        settings = config.replace(seed=config.seed + i, init="random" if i else config.init)
+        jobs.append(embedded_jobs(model, tasks, settings, template=template, progress=options["progress"]))
+    wanted = [(content, i) for content in contents for i in range(n_starts if content == "task" else 1)]
+    variants = {
+        f"{content} {i}": [_with_content(job, content) for job in jobs[i]]
+        for content, i in wanted
+        if i or content not in given
+    }
+    made = fit_variants(model, variants, throw=False, **options) if variants else {}
+    return [
+        _Walk(
+            content, _with_content(job, content), {0.0: _first(made.get(f"{content} {i}") or given[content], job.task)}
+        )
+        for content, i in wanted
+        for job in jobs[i]
+    ]
+
+
+def _first(fits: SiteFits, task: Task) -> SiteFit:
+    """Return the fit of a task that has the lowest seed.
+
+    Raises:
+        InputError: There is none.
+    """
+    of_task = fits.of(task.name)
+    if not of_task:
+        raise InputError(f"no fit of task {task.name!r} to begin with; there are fits of: {', '.join(fits)}")
+    return min(of_task, key=lambda fit: fit.seed)
+
+
+def _with_content(job: SiteJob, content: Content) -> SiteJob:
+    if content == "zero":  # adding zeros, or scaling a head back to its own norm, would change nothing
+        return replace(job, config=job.config.replace(embedding="zero", mix="convex"))
+    return job if content == "task" else replace(job, config=job.config.replace(null="shuffled_answers"))
+
+
+def _walk(
+    model: LensModel, walks: Sequence[tuple[_Walk, Sequence[float]]], n_steps: int, options: Mapping[str, Any]
+) -> None:
+    """Fit walks under their prices, from 0 upwards and downwards, all walks side by side."""
+    going = [(walk, [p for p in prices if p > 0], [p for p in reversed(prices) if p < 0]) for walk, prices in walks]
+    for step in range(max((len(prices) for _, *ways in going for prices in ways), default=0)):
+        next_ones = [(walk, prices[step]) for walk, *ways in going for prices in ways if step < len(prices)]
+        variants = {str(i): [walk.at(price, n_steps)] for i, (walk, price) in enumerate(next_ones)}
+        made = fit_variants(model, variants, throw=False, **options)
+        for (walk, price), fits in zip(next_ones, made.values(), strict=True):
+            (walk.fits[price],) = fits.values()
+
+
+def _chosen(
+    model: LensModel, task: Task, config: SiteConfig, made: Sequence[tuple[PathFit, SiteFit]], budget_bytes: int
+) -> HeadPath:
+    """Measure the fits of a task, rounded, and choose a set."""
+    fits, site_fits = zip(*made, strict=True)
+    plain = site_fits[0].replace(gates=HeadGates.constant(model.grid, 0.0, mix=site_fits[0].config.mix))
+    loss, right = _rounded(model, task, [plain, *site_fits], config, budget_bytes)
+    gates = np.stack([fit.gates.values for fit in site_fits])
+    choice = choose_fit(fits, (gates > OPEN).sum((1, 2)).tolist(), loss[1:], right[1:], loss[0], right[0])
+    return HeadPath(
+        task=task.name,
+        fits=fits,
+        gates=gates,
+        loss=loss[1:],
+        right=right[1:],
+        zero_shot_loss=loss[0],
+        zero_shot_right=right[0],
+        choice=choice,
+        n_forwards=_n_forwards(site_fits, loss.shape[1], len({fit.seed for fit in fits})),
+        sparse=None if choice is None else _sparse(site_fits[choice], site_fits[choice].gates.above(OPEN)),
+        config=config,
+        template=plain.template,
+        task_digest=task.digest,
+        family=task.family,
+        model=model.identity,
+        versions=library_versions(),
+        notes=_notes(site_fits),
+    )
+
+
+def _n_forwards(fits: Sequence[SiteFit], n_valid: int, n_starts: int) -> int:
+    """Count the prompts passed: embeddings, training, evaluations of the fits, and the rounded gates on valid."""
+    evaluated = sum(len(fit.trace.eval_steps) + 1 for fit in fits) * n_valid
+    return n_starts * fits[0].config.n_prompts + 2 * sum(fit.trace.train_rows.size for fit in fits) + evaluated
+
+
+def _with_control(
+    model: LensModel, path: HeadPath, task: Task, made: Sequence[tuple[PathFit, SiteFit]], budget_bytes: int
+) -> HeadPath:
+    """Add the fits of a control to a path."""
+    fits, site_fits = zip(*made, strict=True)
+    loss, right = _rounded(model, task, site_fits, path.config, budget_bytes)
+    alone = path.gates_alone
+    if path.chosen is not None and fits[0].content == "zero":
+        at_choice = site_fits[[fit.price for fit in fits].index(path.chosen.price)]
+        n_heads = min(len(path.chosen.heads), len(at_choice.gates.above(OPEN)))
+        alone = _sparse(at_choice, at_choice.gates.top(n_heads))
+    return path.replace(
+        fits=path.fits + fits,
+        gates=np.concatenate([path.gates, [fit.gates.values for fit in site_fits]]),
+        loss=np.concatenate([path.loss, loss]),
+        right=np.concatenate([path.right, right]),
+        gates_alone=alone,
+    )
+
+
+def _sparse(fit: SiteFit, heads: HeadSet) -> SiteFit:
+    """Return a fit with its gates rounded: open at some heads, closed at all others."""
+    return fit.replace(gates=HeadGates.of(heads, task=fit.task, mix=fit.config.mix))
 
 
 def _notes(fits: Sequence[SiteFit]) -> tuple[str, ...]:
@@ -131,17 +297,12 @@ def _notes(fits: Sequence[SiteFit]) -> tuple[str, ...]:
 
 
 def _rounded(
-    model: LensModel,
-    task: Task,
-    fits: Sequence[SiteFit],
-    is_open: np.ndarray,
-    config: SiteConfig,
-    budget_bytes: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return losses and right answers on valid, (variant query) each: without any edit, then under rounded gates."""
+    model: LensModel, task: Task, fits: Sequence[SiteFit], config: SiteConfig, budget_bytes: int
+) -> tuple[Float32, Float32]:
+    """Return losses and right answers on valid, (fit query) each, under the rounded gates of fits of one content."""
     rows = sampled(task.valid, config.n_valid)
     queries = CachedQueries(model, zero_shot_prompts(rows, fits[0].template), budget_bytes=budget_bytes)
-    gates = np.concatenate([np.zeros_like(is_open[:1]), is_open]).astype(np.float32)
-    means = np.stack([fits[0].embedding.mean, *(fit.embedding.mean for fit in fits)])
-    answers = queries.answers(torch.tensor(gates), torch.tensor(means), torch.arange(len(gates)), rule=config.mix)
+    gates = torch.tensor(np.stack([fit.gates.hard(OPEN).values for fit in fits]))
+    means = torch.tensor(np.stack([fit.embedding.mean for fit in fits]))
+    answers = queries.answers(gates, means, torch.arange(len(fits)), rule=fits[0].config.mix)
     return -answers.log_prob.float().cpu().numpy(), answers.right.float().cpu().numpy()

@@ -43,6 +43,7 @@ class FitJobs:
             first.config.config.replace(seed=evaluation.seed),
             seeds=group.seeds,
             controls=first.controls,
+            prices=(),
             n_eval_shots=evaluation.n_shots,
             max_queries=evaluation.max_queries,
             generated=evaluation.generated,

@@ -12,6 +12,7 @@ from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores, ScoresByTask
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.tabulate import method_table
+from site_lens.site.head_path import HeadPaths
 from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import fake_attention, fake_evaluation, fake_fit, fake_fits, fake_transfer
 from tests.plots.fakes import SCRIPT, SMALL, fake_co_clusters, fake_overlap, fake_task_clusters, names_of
@@ -44,6 +45,14 @@ PLOTS: dict[str, Callable[[], go.Figure]] = {
     "head_map": lambda: plots.head_map(fake_fit(SCRIPT)),
     "head_maps": lambda: plots.head_maps(fake_fits([SCRIPT, "b", "c"])),
     "head_paths": lambda: plots.head_paths([fake_fit(SCRIPT), fake_fit("b")], "L0H0"),
+    "head_sets": lambda: plots.head_sets(
+        HeadPaths(
+            [
+                fake_path(((8, 8), (2, 3)), ((0.5, 0.5), (0.5, 0.5)), prices=(-0.01, 0.01)).replace(task=SCRIPT),
+                fake_path(((4,), (2,), (1,)), ((1.95,), (1.97,), (2.0,))),
+            ]
+        )
+    ),
     "labelled_rows": lambda: plots.labelled_rows(method_table(evaluations(), ["ten_shot"])),
     "landscape": lambda: plots.landscape(fake_landscape(task=SCRIPT)),
     "landscape_slice": lambda: plots.landscape_slice(fake_landscape(task=SCRIPT)),

@@ -1,6 +1,7 @@
 """Head paths: on the planted model the chosen set is the planted one; the rule and its limits on made-up numbers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import site_lens as sl
 from site_lens.heads.head_set import HeadGrid
 from site_lens.site.fit import SiteConfig
-from site_lens.site.head_path import HeadPath, PathFit
+from site_lens.site.head_path import HeadPath, PathFit, choose_fit
 from tests.fakes import fake_identity
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
@@ -23,52 +24,85 @@ def fake_path(
     *,
     prices: tuple[float, ...] = (0.0, 0.01, 0.03),
     zero_shot: float = 2.0,
-    noise: float = 0.1,
+    noise: float = 0.0,
+    shared_noise: float = 0.1,
     n_queries: int = 20,
 ) -> HeadPath:
-    """Make a path whose sets are the first heads of the grid, with the same noise over queries everywhere."""
+    """Make a path whose sets, (price fit), are the first heads of the grid.
+
+    Args:
+        sizes: (price fit): heads in each set.
+        losses: (price fit): mean loss of each.
+        prices: One a row of these.
+        zero_shot: Mean loss without an edit; of every fit the loss of a query is noisy around its mean.
+        noise: Standard error of the losses of queries that price 0 and further prices have in opposite directions.
+        shared_noise: Standard error of the losses of all queries that every set and zero-shot share.
+        n_queries: Rows of valid.
+    """
     order = np.arange(len(GRID)).reshape(GRID.shape)
-    gates = np.array([[[np.where(order < size, 0.9, 0.1) for size in fits] for fits in sizes]])
-    spread = noise * np.sqrt(n_queries) * np.resize([1.0, -1.0], n_queries)
-    loss = np.clip(np.array(losses)[None, ..., None] + spread, 0, None)
+    flat = [size for fits in sizes for size in fits]
+    fits = tuple(
+        PathFit(price=price, seed=f, init=0.5)
+        for price, row in zip(prices, sizes, strict=True)
+        for f in range(len(row))
+    )
+    sign = np.resize([1.0, -1.0], n_queries) * np.sqrt(max(n_queries - 1, 1))
+    own = np.array([noise * np.roll(sign, fit.price > 0) for fit in fits])
+    loss = np.clip(np.array(losses).reshape(-1, 1) + own + shared_noise * sign, 0, None).astype(np.float32)
+    plain = np.clip(zero_shot + shared_noise * sign, 0, None).astype(np.float32)
+    right = np.repeat(np.array(losses).reshape(-1, 1) < 1, n_queries, axis=1).astype(np.float32)
+    plain_right = np.zeros(n_queries, dtype=np.float32)
     return HeadPath(
-        task="antonym", prices=prices, contents=("task",),
-        fits=tuple(PathFit(seed=i, init=0.5) for i in range(gates.shape[2])),
-        gates=gates, loss=loss, right=(loss < 1).astype(np.float32), zero_shot_loss=np.full(n_queries, zero_shot),
-        zero_shot_right=np.zeros(n_queries), config=CONFIG, template=TEMPLATE, task_digest="0" * 64,
-        model=fake_identity(grid=GRID), versions={"site_lens": "0.1.0"},
+        task="antonym", fits=fits, gates=np.array([np.where(order < size, 0.9, 0.1) for size in flat]),
+        loss=loss, right=right, zero_shot_loss=plain, zero_shot_right=plain_right,
+        choice=choose_fit(fits, flat, loss, right, plain, plain_right), config=CONFIG, template=TEMPLATE,
+        task_digest="0" * 64, model=fake_identity(grid=GRID), versions={"site_lens": "0.1.0"},
     )  # fmt: skip
 
 
 def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_harmful(planted: sl.LensModel) -> None:
-    paths = sl.fit_path(planted, planted_tasks(), CONFIG, template=TEMPLATE, n_starts=2, progress=False)
+    contents = ("task", "zero", "shuffled")
+    paths = sl.fit_path(
+        planted, planted_tasks(), CONFIG, template=TEMPLATE, n_starts=2, contents=contents, full_grid=True,
+        progress=False,
+    )  # fmt: skip
     assert set(paths.chosen()) == set(planted_tasks())
     for path in paths.values():
         carriers = set(CARRIERS[path.task[-1]])
         assert path.chosen is not None and set(map(str, path.chosen.heads)) == carriers, path.task
-        assert path.core == path.chosen.heads
-        assert path.agreement is not None and path.agreement[0] == 1.0 > path.agreement[1]
+        assert path.core == path.chosen.heads and path.sizes == (3, 3)
+        assert path.agreement is not None and path.agreement.value == 1.0 > path.agreement.by_chance
+        assert path.agreement.p_value < 0.05, path.task
         kinds = path.kinds
         assert kinds is not None and {head for head, kind in kinds.items() if kind == "needed"} == carriers, path.task
         assert {head for head, kind in kinds.items() if kind == "harmful"} == {COUNTER}, path.task
-        # Every positive price finds the planted heads with the task embedding, and none with zeros.
-        rising = [i for i, price in enumerate(path.prices) if price > 0]
-        assert (path.n_open[0, rising] == len(carriers)).all() and (path.n_open[1, rising] == 0).all(), path.task
+        for price in filter(None, path.prices("zero")):  # at every positive price, the planted heads or none
+            assert (path.n_open[path.of("task", price)] == len(carriers)).all(), path.task
+            assert (path.n_open[path.of("zero", price)] == 0).all(), path.task
         frame = path.heads_frame()
         assert set(frame[frame.chosen]["head"]) == carriers and len(frame) == len(planted.grid)
         assert path.sentence == f"{', '.join(sorted(carriers))} carry {path.task} (3 of 18 heads, 100% of the gain)"
+        assert path.sparse is not None and set(map(str, path.sparse.gates.above(0.99))) == carriers
+        assert path.sparse.gates.mass() == 3 and path.sparse.embedding.mean.any()
+        assert path.gates_alone is not None and path.gates_alone.gates.mass() == 0
+        assert not path.gates_alone.embedding.mean.any()
 
 
-def test_a_price_of_0_changes_nothing_and_a_price_in_a_batch_is_that_alone(planted: sl.LensModel) -> None:
-    task = planted_tasks()["direct_u"]
-    alone = sl.fit_site(planted, task, CONFIG.replace(head_price=0.01), template=TEMPLATE, progress=False)["direct_u"]
-    path = sl.fit_path(
-        planted, task, CONFIG, prices=(0, 0.01), contents=("task",), n_starts=1, template=TEMPLATE, progress=False
-    )["direct_u"]
-    plain = sl.fit_site(planted, task, CONFIG, template=TEMPLATE, progress=False)["direct_u"]
-    assert np.abs(path.gates[0, 0, 0] - plain.gates.values).max() < 1e-5
-    assert np.abs(path.gates[0, 1, 0] - alone.gates.values).max() < 1e-4
-    assert alone.kept_step >= 30 and alone.status != "diverged"
+def test_a_path_begins_at_the_fits_of_fit_site_or_at_given_ones(planted: sl.LensModel) -> None:
+    tasks = {name: task for name, task in planted_tasks().items() if name.startswith("direct")}
+    plain = sl.fit_site(planted, tasks, CONFIG, template=TEMPLATE, progress=False)
+    alone = sl.fit_site(planted, tasks, CONFIG.replace(embedding="zero"), template=TEMPLATE, progress=False)
+    options: dict[str, Any] = {"prices": (0.01,), "n_starts": 1, "n_price_steps": 30, "progress": False}
+    paths = sl.fit_path(planted, tasks, CONFIG, template=TEMPLATE, **options)
+    given = sl.fit_path(planted, tasks, CONFIG, fits={"task": plain, "zero": alone}, **options)
+    for task, path in paths.items():
+        assert np.abs(path.gates[path.of("task", 0.0)[0]] - plain[task].gates.values).max() < 1e-5
+        assert np.abs(path.gates - given[task].gates).max() < 1e-4
+        assert path.fits == given[task].fits and path.choice == given[task].choice
+    one = sl.fit_path(planted, tasks["direct_u"], CONFIG, template=TEMPLATE, **options)["direct_u"]
+    assert np.abs(one.gates - paths["direct_u"].gates).max() < 1e-4  # alone and beside others
+    with pytest.raises(sl.InputError):
+        sl.fit_path(planted, planted_tasks(), CONFIG, fits={"task": plain}, progress=False)
 
 
 def test_settings_without_a_price_keep_their_digest_and_files(tmp_path: Path) -> None:
@@ -78,22 +112,36 @@ def test_settings_without_a_price_keep_their_digest_and_files(tmp_path: Path) ->
     assert sl.load(sl.save(path, tmp_path / "path")) == path
 
 
-def test_the_smallest_set_that_keeps_95_percent_of_the_gain_is_chosen_whatever_the_standard_error() -> None:
+def test_a_fit_under_a_price_from_the_start_finds_the_planted_heads_too(planted: sl.LensModel) -> None:
+    fit = sl.fit_site(
+        planted, planted_tasks()["direct_u"], CONFIG.replace(head_price=0.01), template=TEMPLATE, progress=False
+    )["direct_u"]
+    assert set(map(str, fit.gates.above(0.5))) == set(CARRIERS["u"])
+    assert fit.kept_step >= 30 and fit.status != "diverged"
+
+
+def test_a_price_that_keeps_95_percent_of_the_gain_does_as_well_whatever_the_standard_error() -> None:
     losses = ((0.001, 0.001), (0.05, 0.05), (0.2, 0.2))
-    path = fake_path(((8, 8), (3, 4), (1, 1)), losses, noise=1e-4)
+    path = fake_path(((8, 8), (3, 4), (1, 1)), losses, shared_noise=0)
     assert path.chosen is not None and len(path.chosen.heads) == 3 and 0.95 < path.chosen.kept < 1
-    large = fake_path(((8, 8), (3, 4), (1, 1)), losses, noise=1e-4, zero_shot=8.0)
+    large = fake_path(((8, 8), (3, 4), (1, 1)), losses, shared_noise=0, zero_shot=8.0)
     assert large.chosen is not None and len(large.chosen.heads) == 1
 
 
-def test_the_smallest_set_within_one_standard_error_of_the_lowest_loss_is_chosen() -> None:
-    path = fake_path(((8, 8), (3, 4), (1, 1)), ((0.50, 0.50), (0.55, 0.57), (0.9, 0.9)))
-    assert path.chosen is not None
-    assert (path.chosen.price, path.chosen.fit, len(path.chosen.heads)) == (0.01, 0, 3)
-    assert np.isclose(path.chosen.loss, 0.55) and path.frame().chosen.sum() == 1
-    assert np.isclose(path.stability.sum(), 3.5) and len(path.core) == 3
-    further = fake_path(((8, 8), (3, 4), (1, 1)), ((0.50, 0.50), (0.65, 0.67), (0.9, 0.9)))  # beyond the error of 0.1
-    assert further.chosen is not None and further.chosen.price == 0.0
+def test_a_price_within_one_standard_error_of_the_difference_does_as_well() -> None:
+    sizes = ((8, 8), (3, 4), (1, 1))
+    path = fake_path(sizes, ((0.50, 0.50), (0.58, 0.62), (1.9, 1.9)), noise=0.06, shared_noise=0)  # error of 0.12
+    assert path.chosen is not None and (path.chosen.price, path.chosen.fit) == (0.01, 2)
+    assert len(path.chosen.heads) == 3 and path.frame().chosen.sum() == 1
+    assert np.isclose(path.stability.sum(), 3.5) and len(path.core) == 3 and path.sizes == (3, 4)
+    # Noise that all sets share says nothing of their difference: it is as large, and the price is not taken.
+    shared = fake_path(sizes, ((0.50, 0.50), (0.58, 0.62), (1.9, 1.9)), shared_noise=0.11)
+    assert shared.chosen is not None and shared.chosen.price == 0.0
+
+
+def test_of_the_sets_at_the_chosen_price_that_of_lowest_loss_is_chosen() -> None:
+    path = fake_path(((8, 8), (3, 5)), ((0.5, 0.5), (0.52, 0.50)), prices=(0.0, 0.01))
+    assert path.chosen is not None and (path.chosen.fit, len(path.chosen.heads)) == (3, 5)
 
 
 def test_of_equally_small_sets_that_of_the_highest_price_is_chosen() -> None:
@@ -102,10 +150,11 @@ def test_of_equally_small_sets_that_of_the_highest_price_is_chosen() -> None:
 
 
 def test_no_set_is_found_where_none_beats_zero_shot_or_a_single_row_tells_nothing() -> None:
-    never = fake_path(((8,), (3,), (1,)), ((1.95,), (1.97,), (2.0,)))
+    never = fake_path(((8,), (3,), (1,)), ((1.95,), (1.97,), (2.0,)), noise=0.1)
     single = fake_path(((8,), (3,), (1,)), ((0.5,), (0.5,), (0.5,)), n_queries=1)
-    for path in (never, single):
-        assert path.chosen is None and path.gates_of_chosen is None and path.agreement is None and path.kinds is None
+    no_row_more = fake_path(((8,), (3,), (1,)), ((1.5,), (1.5,), (1.5,)))  # a lower loss, and no right answer
+    for path in (never, single, no_row_more):
+        assert path.chosen is None and path.sparse is None and path.agreement is None and path.kinds is None
         assert len(path.core) == 0 and not path.frame().chosen.any() and not path.heads_frame().chosen.any()
         assert np.isnan(path.stability).all() and path.sentence.startswith("no head set found for antonym")
 
@@ -118,10 +167,14 @@ def test_a_set_of_no_head_is_not_chosen_and_one_of_all_heads_can_be() -> None:
 
 def test_prices_and_settings_that_make_no_path_are_refused(planted: sl.LensModel) -> None:
     task = planted_tasks()["direct_u"]
-    for prices in ((), (0.01, 0.0), (0.01, 0.01), (-0.1,), (float("nan"),), (0.0, 100.0), (float("inf"),)):
+    for prices in ((), (0.03, 0.01), (0.01, 0.01), (-0.1,), (0.0,), (float("nan"),), (0.0, 100.0), (float("inf"),)):
         with pytest.raises(sl.InputError):
             sl.fit_path(planted, task, CONFIG, prices=prices, template=TEMPLATE, progress=False)
-    for options in ({"n_starts": 0}, {"contents": ("zero",)}, {"contents": ("task", "task")}):
+    bad: list[dict[str, Any]] = [
+        {"n_starts": 0}, {"n_price_steps": 0}, {"contents": ("zero",)}, {"contents": ("task", "task")},
+        {"contents": ("task", "other")},
+    ]  # fmt: skip
+    for options in bad:
         with pytest.raises(sl.InputError):
             sl.fit_path(planted, task, CONFIG, template=TEMPLATE, progress=False, **options)
     for changes in ({"head_price": 0.01}, {"shared": True}, {"embedding": "zero"}, {"null": "shuffled_answers"}):

@@ -58,6 +58,7 @@ def content_controls(
         (config or SiteConfig()).replace(seed=seed),
         save_to=save_to,
         controls=CONTENTS,
+        prices=(),
         n_eval_shots=n_eval_shots,
         max_queries=max_queries,
         template=template,

@@ -1,0 +1,75 @@
+"""Head sets: the chosen heads of every task outlined on small maps, coloured by needed, free and harmful."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from site_lens.plots.head_grid import axis_number, grid_traces
+from site_lens.plots.small_maps import BOTTOM, NARROW_COLUMNS, TOP, arrangement
+from site_lens.plots.theme import PALETTE, layout
+from site_lens.records.errors import InputError
+from site_lens.site.head_path import HeadPath, HeadPaths, Kind
+
+FREE = "rgba(128, 132, 140, 0.18)"
+COLOURS: dict[Kind, str] = {"harmful": PALETTE[3], "free": FREE, "needed": PALETTE[1]}
+"""Colour of each kind; pink and orange are told apart by every common kind of colour blindness, and by the outline."""
+
+
+def head_sets(paths: HeadPath | HeadPaths, *, columns: int = 4) -> go.Figure:
+    """Draw the chosen head set of every task: small maps whose chosen heads are outlined, coloured by kind.
+
+    Args:
+        paths: One path or several, drawn row by row in their order.
+        columns: Maps in a row; on narrow pages a report draws two in a row.
+
+    Returns:
+        A figure with one heat map (layer head) a path: 1 at heads needed, -1 at harmful ones, 0 at free ones. Without a
+        price below 0 in a path, none is called harmful. `layout.meta["narrow"]` holds the parts of the layout that
+        differ on narrow pages.
+
+    Raises:
+        InputError: There are no paths, or `columns` is not positive.
+    """
+    listed = {paths.task: paths} if isinstance(paths, HeadPath) else dict(paths)
+    if not listed or columns < 1:
+        raise InputError(f"needs at least one path and one column, got {len(listed)} paths, columns={columns}")
+    grids = {task: path.model.grid for task, path in listed.items()}
+    traces: list[Any] = []
+    for panel, path in enumerate(listed.values(), start=1):
+        kinds, stability = path.kinds or {}, np.nan_to_num(path.stability)
+        chosen = path.chosen.heads if path.chosen is not None else ()
+        values = np.zeros(path.model.grid.shape, dtype=np.float32)
+        words = np.full((*values.shape, 2), "", dtype=object)
+        for head in path.model.grid:
+            kind = kinds.get(str(head), "needed" if head in chosen else "free")
+            values[head.layer, head.head] = {"harmful": -1, "free": 0, "needed": 1}[kind]
+            words[head.layer, head.head] = kind, "chosen" if head in chosen else "not chosen"
+        lines = ["%{customdata[0]}, %{customdata[1]}", "open in %{text:.0%} of the fits"]
+        traces += grid_traces(values, path.model.grid, words, lines, panel=panel, text=stability, texttemplate="")
+        number = axis_number(panel)
+        traces.append(
+            go.Scatter(
+                x=[head.head for head in chosen], y=[head.layer for head in chosen], mode="markers",
+                marker={"symbol": "circle", "size": 5, "color": "white", "line": {"color": "black", "width": 1}},
+                xaxis=f"x{number}", yaxis=f"y{number}", hoverinfo="skip", name="chosen", legendgroup="chosen",
+                showlegend=panel == 1,
+            )
+        )  # fmt: skip
+    traces += [
+        go.Scatter(
+            x=[None], y=[None], mode="markers", name=kind, marker={"symbol": "square", "size": 10, "color": colour}
+        )
+        for kind, colour in reversed(COLOURS.items())
+    ]
+    steps = [step for i, colour in enumerate(COLOURS.values()) for step in ([i / 3, colour], [(i + 1) / 3, colour])]
+    scale = {"cmin": -1, "cmax": 1, "colorscale": steps, "showscale": False}
+    narrow = {"meta": {"narrow": arrangement(grids, NARROW_COLUMNS)}} if min(columns, len(grids)) > 2 else {}
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
+    return go.Figure(
+        traces,
+        layout(
+            "heads that carry each task", "dots: the chosen set", top=TOP, margin={"b": BOTTOM}, coloraxis=scale,
+            legend=legend, **arrangement(grids, columns) | narrow,
+        ),
+    )  # fmt: skip
