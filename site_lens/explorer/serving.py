@@ -12,9 +12,11 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +49,9 @@ OWN_FOLDERS = ("JUPYTER_PATH", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTE
 RUNS_CODE = ("JUPYTER_CONFIG_PATH", "PYTHONSTARTUP")
 """More such variables, and one that names a file to run."""
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that end the server: Ctrl-C, and the usual one of other programs."""
+
 PACKAGE_ROOT = Path(__file__).parent.parent.parent
 
 
@@ -64,16 +69,21 @@ def serve_page(
     Raises:
         InputError: The packages of the extra `notebook` are not installed, or the port is taken.
     """
-    with tempfile.TemporaryDirectory() as name, _isolated(Path(name), strange=[source.folder, source.run]):
+    strange = [source.folder, source.run]
+    with _signals_put_back(), tempfile.TemporaryDirectory() as name, _isolated(Path(name), strange=strange):
         need_notebook()
         chosen, token = free_port(port), secrets.token_hex(24)
         app = _server(source, Path(name), chosen, token)
         address = f"http://{LOOPBACK}:{chosen}/?token={token}"
+        _end_on_signals()
         announce(address)
         if browser:
             from tornado.ioloop import IOLoop
 
-            IOLoop.current().add_callback(webbrowser.open, _redirect(Path(name), address).as_uri())
+            # Some browsers are waited for until they are closed; neither an answer nor Ctrl-C is to wait with them.
+            page = _redirect(Path(name), address).as_uri()
+            opening = threading.Thread(target=webbrowser.open, args=[page], daemon=True)
+            IOLoop.current().add_callback(opening.start)
         app.start()
 
 
@@ -85,6 +95,37 @@ def import_path(strange: Sequence[str | Path]) -> list[str]:
     """
     refused = {Path(folder).resolve() for folder in strange} - {PACKAGE_ROOT.resolve()}
     return [folder for folder in sys.path if Path(folder).is_absolute() and Path(folder).resolve() not in refused]
+
+
+@contextmanager
+def _signals_put_back() -> Iterator[None]:
+    """Let the block change what the signals do that end the server."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_on_signals() -> None:
+    """Stop the event loop at the first signal that ends the server, and let no further one disturb the end.
+
+    The exception that Python raises on Ctrl-C would come up inside of whatever the loop does, such as starting a
+    kernel, which is then not known to anybody who could end it. It is never raised where Ctrl-C was ignored when this
+    process started, as it is in a background job of a script.
+    """
+    from tornado.ioloop import IOLoop
+
+    loop = IOLoop.current()
+
+    def end(*_: Any) -> None:
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
+        loop.asyncio_loop.call_soon_threadsafe(loop.stop)  # type: ignore[attr-defined]  # which wakes a loop that waits
+
+    for number in ENDING:
+        signal.signal(number, end)
 
 
 @contextmanager
@@ -117,6 +158,9 @@ def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
     except ImportError as error:
         raise InputError('a local page needs voila; install it with: pip install "site_lens[notebook]"') from error
     import nbformat
+    from tornado.ioloop import IOLoop
+
+    from site_lens.explorer.kernels import Kernels
 
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     launch = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -138,6 +182,9 @@ def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
     # A page of elsewhere whose name was made to lead here is refused by the name that it calls us.
     app.tornado_settings = {"headers": {"Content-Security-Policy": POLICY}, "allow_remote_access": False}
     app.voila_configuration.show_tracebacks = True
+    app.voila_configuration.multi_kernel_manager_class = Kernels
+    # Voila's own first removes the folder in which a kernel that is starting has its files; ours goes afterwards.
+    app.stop = lambda: IOLoop.current().run_sync(app.kernel_manager.shutdown_all)
     app.voila_configuration.extension_allowlist = list(EXTENSIONS)
     return app
 

@@ -1,5 +1,6 @@
 """Local page: it runs no planted file, answers to its own name alone, and leaves nothing behind."""
 
+import asyncio
 import http.client
 import os
 import re
@@ -91,6 +92,7 @@ def served(planted: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str
     with subprocess.Popen(
         [sys.executable, "-m", "site_lens.cli", "explore", "run"], cwd=planted, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a background job of a script has it
     ) as process:  # fmt: skip
         try:
             assert process.stdout is not None
@@ -124,6 +126,8 @@ def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_n
     token = address.split("=")[1]
     assert token not in (tmp_path / "called").read_text()  # what every user sees in the list of processes
     process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)  # which does not break off the ending of the kernel
     assert process.wait(60) == 0
     assert list((tmp_path / "private").iterdir()) == []
     assert not (tmp_path / "hit").exists(), (tmp_path / "hit").read_text()
@@ -140,6 +144,34 @@ def test_a_kernel_ends_soon_after_nobody_looks_at_its_page(tmp_path: Path) -> No
     manager = app.init_settings()["kernel_manager"]
     assert (manager.cull_idle_timeout, manager.cull_connected, manager.cull_busy) == (IDLE_SECONDS, False, False)
     assert 0 < manager.cull_interval < IDLE_SECONDS
+
+
+def test_a_kernel_that_is_starting_is_shut_down_and_none_starts_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = pytest.importorskip("site_lens.explorer.kernels")
+    did = []
+
+    async def start_kernel(self: object) -> str:
+        await asyncio.sleep(0.05)
+        did.append("started")
+        return "1"
+
+    async def shutdown_all(self: object, now: bool) -> None:
+        did.append("shut down")
+
+    async def ending() -> None:
+        manager = kernels.Kernels()
+        start = asyncio.ensure_future(manager.start_kernel())
+        await asyncio.sleep(0)
+        await manager.shutdown_all()
+        assert did == ["started", "shut down"]
+        assert await start == "1"
+        with pytest.raises(kernels.HTTPError):
+            await manager.start_kernel()
+
+    monkeypatch.setattr(kernels.AsyncMappingKernelManager, "start_kernel", start_kernel)
+    monkeypatch.setattr(kernels.AsyncMappingKernelManager, "shutdown_all", shutdown_all)
+    asyncio.run(ending())
+    assert did == ["started", "shut down"]
 
 
 def test_kernels_import_from_where_this_process_does_but_for_strange_and_relative_folders(
