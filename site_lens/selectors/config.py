@@ -6,7 +6,7 @@ from pydantic import Field, PositiveFloat
 
 from site_lens.records.base import Frozen
 from site_lens.records.bounds import size
-from site_lens.site.fit import SiteConfig
+from site_lens.site.fit import MOST_PRICE, SiteConfig
 from site_lens.tasks.prompt_template import PromptTemplate
 
 
@@ -49,6 +49,13 @@ class ComparisonConfig(Frozen):
     """Steps of hard-concrete gates."""
     l0_lr: float = Field(0.2, gt=0)
     """Learning rate of Adam there (0.2: SITE's)."""
+    gating_steps: int = size("n_steps", 50)
+    """Steps of each of the three fits of causal head gating (500 in the published code); whole prompts cost time."""
+    gating_lr: float = Field(0.4, gt=0)
+    """Learning rate of Adam there (0.4: that of `SiteConfig.quick`, which takes 50 steps, too; 1 in that code)."""
+    gating_price: float = Field(0.1, gt=0, le=MOST_PRICE)
+    """Nats per unit of the mean logit of the gates, which push one fit open and one closed (0.1: that code). The fewer
+    heads a model has, the more each of them pays; with dozens of heads, interfering ones need a lower price."""
     weight_steps: int = size("n_steps", 200)
     """Steps of the learnable task vector's head weights."""
     weight_lr: float = Field(0.05, gt=0)

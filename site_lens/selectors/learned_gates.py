@@ -1,7 +1,7 @@
 """Gates of any parametrization, fitted for every task of a context side by side: the trained selectors besides SITE."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,34 +64,58 @@ def learn_gates(
         eval_every=context.config.eval_every(n_steps),
     )  # fmt: skip
     warm = None if start is None else HeadGates.constant(context.model.grid, start)
-    embeddings, rates = context.embeddings(), context.config.rates(lr)
-    jobs = [
-        SiteJob(task, config.replace(lr=rate), embeddings[task.name], warm)
-        for task in context.tasks.values()
-        for rate in rates
-    ]
-    optimizer = JointOptimizer(
-        context.model, make_plan(context.model, jobs), budget_bytes=context.budget_bytes, gates=parametrization
-    )
-    runs = iter(optimizer.run(progress=context.progress))
+    embeddings = context.embeddings()
+    jobs = [SiteJob(task, config, embeddings[task.name], warm) for task in context.tasks.values()]
+    learned = learn_jobs(context, parametrization, jobs, name=name, lr=lr)
+    return {
+        task: replace(gates, n_forwards=gates.n_forwards + context.config.n_prompts) for task, gates in learned.items()
+    }
+
+
+def learn_jobs(
+    context: ComparisonContext,
+    parametrization: GateParametrization,
+    jobs: Sequence[SiteJob],
+    *,
+    name: str,
+    lr: float,
+    optimizer: type[JointOptimizer] = JointOptimizer,
+) -> dict[str, LearnedGates]:
+    """Fit the gates of jobs, one a task, at every learning rate to try; see `learn_gates`.
+
+    Passes of the embeddings are not counted.
+
+    Args:
+        context: Model and settings.
+        parametrization: How the parameter becomes a gate.
+        jobs: What to fit; their learning rates are not looked at.
+        name: What the notes call it.
+        lr: The learning rate that those to try are multiples of.
+        optimizer: What takes the steps.
+    """
+    rates = context.config.rates(lr)
+    by_rate = [replace(job, config=job.config.replace(lr=rate)) for job in jobs for rate in rates]
+    plan = make_plan(context.model, by_rate)
+    joint = optimizer(context.model, plan, budget_bytes=context.budget_bytes, gates=parametrization)
+    runs = iter(joint.run(progress=context.progress))
     learned = {}
-    for task in context.tasks:
-        by_rate = {rate: next(runs) for rate in rates}
+    for job in jobs:
+        task, of_rate = job.task.name, {rate: next(runs) for rate in rates}
         checkpoints = {
             rate: _checkpoints(parametrization, run, torch.tensor(context.model.grid.mask))
-            for rate, run in by_rate.items()
+            for rate, run in of_rate.items()
         }
-        chosen = choose_checkpoint(f"{name} of {task!r}", checkpoints, n_steps=n_steps)
-        alpha_map = by_rate[rates[0]].alpha_map
+        chosen = choose_checkpoint(f"{name} of {task!r}", checkpoints, n_steps=job.config.n_steps)
+        alpha_map = of_rate[rates[0]].alpha_map
         n_valid = len(alpha_map.valid_questions)
-        n_trained = sum(2 * run.alpha_map.train_rows.size for run in by_rate.values())
-        n_evaluated = sum(len(run.eval_steps) * n_valid for run in by_rate.values())
-        rows = set(alpha_map.train_rows.flat) | set(embeddings[task].labelled_rows)
+        n_trained = sum(2 * run.alpha_map.train_rows.size for run in of_rate.values())
+        n_evaluated = sum(len(run.eval_steps) * n_valid for run in of_rate.values())
+        rows = set(alpha_map.train_rows.flat) | set(job.embedding.labelled_rows)
         gates, raw = chosen.state
         learned[task] = LearnedGates(
             gates,
             torch.tensor(raw),
-            n_forwards=context.config.n_prompts + n_trained + n_evaluated,
+            n_forwards=n_trained + n_evaluated,
             n_labelled=len(rows) + n_valid,
             notes=chosen.notes,
         )

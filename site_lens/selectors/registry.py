@@ -37,6 +37,7 @@ class Selector:
 
 
 MICHEL = "Michel, Levy and Neubig, arXiv 1905.10650"
+NAM = "Nam et al., arXiv 2505.13737"
 SELECTORS: dict[str, Selector] = {
     "site": Selector("site_alpha:site_alpha", True, "Park and Rhee, arXiv 2507.20906"),
     "site_path": Selector("site_alpha:site_path", True, "Park and Rhee, arXiv 2507.20906, under a price per head"),
@@ -51,6 +52,8 @@ SELECTORS: dict[str, Selector] = {
         "hard_concrete:hard_concrete", True, "Louizos et al., arXiv 1712.01312; Voita et al., 1905.09418"
     ),
     "bernoulli_masks": Selector("bernoulli_masks:bernoulli_masks", True, "Huang et al., arXiv 2406.15334"),
+    "causal_head_gating": Selector("causal_head_gating:causal_head_gating", True, NAM),
+    "causal_head_gating_last": Selector("causal_head_gating:causal_head_gating_last", True, f"{NAM}; last token only"),
     "head_weights": Selector("learned_weights:head_weights", True, "Saglam et al., arXiv 2502.05390"),
     "induction": Selector("attention_scores:induction", False, "Olsson et al., arXiv 2209.11895"),
     "previous_token": Selector("attention_scores:previous_token", False, "Elhage et al. 2021"),

@@ -23,6 +23,9 @@ FIRST_PRICE, PRICE_GROWTH = 15.0, 100.0
 and at the end no loss is worth more than some thousandths of density. Fewer nats miss it, more from the start drown the
 loss in Adam's normalised steps."""
 
+LOGIT_LIMIT = 4.0
+"""A logit costs nothing more beyond this size (4: the published code of causal head gating)."""
+
 RAMP = 0.5
 """Share of the steps over which the target density falls from 1 to what was asked for."""
 
@@ -85,6 +88,30 @@ class Sigmoid(GateParametrization):
     def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
         """Return alpha."""
         return torch.sigmoid(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class PricedLogit(Sigmoid):
+    """Sigmoid gates in (0, 1) whose logit has a price: nats per unit of its mean over heads, between two limits.
+
+    A warm start is kept between these limits, so that every gate feels the price from its first step.
+
+    Reference: Nam et al., arXiv 2505.13737 (clipped inverse sigmoid in the objective).
+    """
+
+    margin: ClassVar[float] = 0.02
+
+    price: float
+    """Above 0 it closes gates, below 0 it opens them."""
+
+    def penalty(
+        self,
+        raw: Float[Tensor, "map layer head"],
+        progress: Float[Tensor, " map"],
+        mask: Bool[Tensor, "layer head"],
+    ) -> Float[Tensor, " map"]:
+        """Return the price of the mean logit, each cut to the limits."""
+        return self.price * raw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)[:, mask].mean(-1)
 
 
 @dataclass(frozen=True, slots=True)

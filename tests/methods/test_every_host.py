@@ -15,8 +15,8 @@ from tests.hosts import HOSTED
 TINY = sl.ComparisonConfig(
     n_prompts=2, n_shots=2, n_probes=2, n_valid=3,
     site=sl.SiteConfig(n_steps=2, batch_size=2, n_valid=3, loss="first_token"), mask_steps=2,
-    masks_per_step=4, l0_steps=2, weight_steps=2, context_epochs=1, context_strengths=(0.1,), lora_steps=2,
-    lora_batch=2, n_vector_heads=3, effect_prompts=2, mask_prompts=2, mask_shots=2,
+    masks_per_step=4, l0_steps=2, gating_steps=2, weight_steps=2, context_epochs=1, context_strengths=(0.1,),
+    lora_steps=2, lora_batch=2, n_vector_heads=3, effect_prompts=2, mask_prompts=2, mask_shots=2,
 )  # fmt: skip
 
 

@@ -11,12 +11,13 @@ from torch import Tensor
 import site_lens as sl
 from site_lens.heads.scores import HeadGates
 from site_lens.models.base import LensModel
-from site_lens.site.gate_parametrization import GateParametrization, HardConcrete, Sigmoid, Unbounded
+from site_lens.site.gate_parametrization import GateParametrization, HardConcrete, PricedLogit, Sigmoid, Unbounded
 from site_lens.site.optimizer import AlphaMapRun, JointOptimizer
 from site_lens.site.plan import SiteJob, make_plan
 
 PARAMETRIZATIONS: dict[str, tuple[GateParametrization, dict[str, object]]] = {
     "sigmoid": (Sigmoid(), {}),
+    "priced_logit": (PricedLogit(-0.1), {}),
     "unbounded": (Unbounded(), {"mix": "additive", "lr": 0.05}),
     "hard_concrete": (HardConcrete(0.25), {}),
 }
@@ -97,6 +98,16 @@ def test_the_penalty_vanishes_at_the_target_alone_and_its_price_grows() -> None:
     at_least = {progress: float(gates.open_probability(raw[cost.argmin(), 0, 0])) for progress, cost in costs.items()}
     assert at_least == pytest.approx({0.0: 1.0, 0.25: 0.625, 0.5: 0.25, 0.99: 0.25}, abs=0.01)
     assert costs[0.99][0] > 5 * costs[0.5][0]
+
+
+def test_the_price_of_a_logit_is_shared_by_the_heads_and_has_no_slope_beyond_its_limits() -> None:
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    raw = torch.tensor([[[-5.0, -3.9, 3.9], [5.0, 1.0, 9.0]]], requires_grad=True)
+    cost = PricedLogit(0.1).penalty(raw, torch.zeros(1), mask)
+    cost.sum().backward()  # type: ignore[no-untyped-call]
+    assert raw.grad is not None
+    assert cost.tolist() == pytest.approx([0.0], abs=1e-6)
+    assert torch.allclose(raw.grad, torch.tensor([[[0.0, 0.025, 0.025], [0.0, 0.0, 0.0]]]))
 
 
 def test_heads_that_a_ragged_grid_lacks_do_not_count_in_the_density() -> None:

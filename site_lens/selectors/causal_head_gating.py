@@ -1,0 +1,196 @@
+"""Causal head gating: a gate on every head's own output in few-shot prompts, pushed open in one fit, closed in another.
+
+No embedding is mixed in: a closed gate takes the head's output away. The gates act at all tokens of a prompt, as in the
+source, or at the last one alone, as SITE's do.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from site_lens.activations.embedding import TaskEmbedding
+from site_lens.activations.prefill import Indices, prompt_batches
+from site_lens.heads.scores import HeadGates, HeadScores
+from site_lens.models.hooks import Edit
+from site_lens.records.base import Float32
+from site_lens.records.hashing import seed_stream
+from site_lens.selectors.context import ComparisonContext, once
+from site_lens.selectors.learned_gates import LearnedGates, learn_jobs
+from site_lens.site.gate_parametrization import PricedLogit
+from site_lens.site.optimizer import JointOptimizer
+from site_lens.site.plan import BatchStep, SiteJob
+from site_lens.tasks.prompt_sampling import PromptSet, few_shot_prompts
+from site_lens.tasks.prompt_template import Prompt
+from site_lens.tasks.task import Example, Task
+
+
+@dataclass(frozen=True, slots=True)
+class HeadGating:
+    """Causal head gating of one task; every map is (layer head), in [0, 1], and 0 where the grid has no head."""
+
+    facilitating: Float32
+    """G-: the gate stays open although open gates cost."""
+    irrelevant: Float32
+    """G+ (1 - G-): the gate goes where it is pushed."""
+    interfering: Float32
+    """1 - G+: the gate stays closed although closed gates cost."""
+    n_forwards: int
+    n_labelled: int
+    notes: tuple[str, ...]
+
+
+@once
+def causal_head_gating(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Learn gates on the heads' outputs at all tokens of few-shot prompts; see `gatings_of_all_tokens`."""
+    return _scores(context, "causal_head_gating", "all prompt tokens", gatings_of_all_tokens(context))
+
+
+@once
+def causal_head_gating_last(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Learn gates on the heads' outputs at the last token of few-shot prompts; see `gatings_of_last_token`."""
+    return _scores(context, "causal_head_gating_last", "the last prompt token", gatings_of_last_token(context))
+
+
+@once
+def gatings_of_all_tokens(context: ComparisonContext) -> dict[str, HeadGating]:
+    """Learn a gate G in [0, 1] for every head, which its z is multiplied by at all tokens; whole prompts both ways.
+
+    Prompts are the M few-shot prompts of N demonstrations that the task embedding is made of, all over train. The loss
+    is the cross-entropy of the first answer token, minus `config.gating_price` times the mean logit of the gates, cut
+    at 4 either way. A first fit has no price and begins at 0.5. From its gates go G+, with the price, and G-, with
+    minus the price. Each takes `config.gating_steps` steps at multiples of `config.gating_lr`; rate and checkpoint are
+    chosen by the loss with the price on few-shot prompts that ask rows of valid.
+
+    Reference: Nam et al., arXiv 2505.13737 (objective and kinds of heads) and published code (nam-causal-head-gating).
+    The paper sums the logits, the code takes their mean. Theirs begins at random gates, several times, and predicts the
+    whole target; its 500 steps at rate 1 keep the last; and G+ and G- begin with logits as far out as they came, where
+    the price has no slope.
+    """
+    return _gatings(context, AllTokens, "causal_head_gating")
+
+
+@once
+def gatings_of_last_token(context: ComparisonContext) -> dict[str, HeadGating]:
+    """Learn the same with gates at the last token alone, over cached prefixes: SITE's mixing with zeros, alpha = 1 - G.
+
+    Prompts, loss, price and choices are those of `gatings_of_all_tokens`. What a head does at earlier tokens stays as
+    it is, so a head that prepares demonstrations is irrelevant here.
+    """
+    return _gatings(context, JointOptimizer, "causal_head_gating_last")
+
+
+class AllTokens(JointOptimizer):
+    """Optimizer of plans with embeddings of zeros and a loss of first tokens that gates z at all tokens of prompts."""
+
+    def _forward(
+        self, index: int, step: BatchStep, rows: Indices, noise: Float[Tensor, "map layer head"] | None = None
+    ) -> Iterator[tuple[Indices, Tensor, Tensor, Tensor]]:
+        model, asked = self._model, self._plan.questions
+        questions = step.questions[rows]
+        for group, batch in prompt_batches(model, [asked.prompts[asked.prompt_of[q]] for q in questions]):
+            maps = torch.tensor(step.maps[rows[group]], device=model.device)
+            raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
+            logits = model.forward(batch, gate_edits(1 - self._gates.deterministic(raw)[maps]))
+            targets = torch.tensor([asked.answers[q][0] for q in questions[group]], device=model.device)
+            losses = F.cross_entropy(logits, targets, reduction="none")
+            yield rows[group], maps, losses, logits.argmax(-1) == targets
+
+
+def gate_edits(gates: Float[Tensor, "row layer head"]) -> list[Edit]:
+    """Build the edits that multiply z by gates at all tokens, one map a row; one edit a layer."""
+
+    def gating(layer: int) -> Callable[[Tensor], Tensor]:
+        return lambda z: z * gates[:, None, layer, : z.shape[2], None].to(z.device)
+
+    return [Edit(layer, gating(layer), column=None) for layer in range(gates.shape[1])]
+
+
+def _gatings(context: ComparisonContext, optimizer: type[JointOptimizer], name: str) -> dict[str, HeadGating]:
+    """Fit without a price, and from there with the price and its negative."""
+    grid, price = context.model.grid, context.config.gating_price
+    drawn = {task: _prompts(context, task) for task in context.tasks}
+    jobs = [_job(context, task, *sets) for task, sets in drawn.items()]
+
+    def fit(which: str, price: float, jobs: list[SiteJob]) -> dict[str, LearnedGates]:
+        return learn_jobs(
+            context, PricedLogit(price), jobs, name=f"{which} of {name}", lr=context.config.gating_lr,
+            optimizer=optimizer,
+        )  # fmt: skip
+
+    first = fit("first fit", 0.0, jobs)
+    warm = [replace(job, warm_start=HeadGates(grid=grid, values=first[job.task.name].gates)) for job in jobs]
+    # The parameter is that of alpha = 1 - G: a price of its logit is paid for closed gates.
+    plus, minus = fit("G+", price, warm), fit("G-", -price, warm)
+    gatings = {}
+    for task, (asked, checked) in drawn.items():
+        fits = (first[task], plus[task], minus[task])
+        opened, closed = ((1 - fitted.gates) * grid.mask for fitted in fits[1:])
+        gatings[task] = HeadGating(
+            facilitating=closed,
+            irrelevant=opened * (1 - closed),
+            interfering=(1 - opened) * grid.mask,
+            n_forwards=sum(fitted.n_forwards for fitted in fits),
+            n_labelled=len(asked.labelled_rows | asked.queried_rows | checked.labelled_rows)
+            + context.labelled("valid", task=task),
+            notes=tuple(note for fitted in fits for note in fitted.notes),
+        )
+    return gatings
+
+
+def _prompts(context: ComparisonContext, task: str) -> tuple[PromptSet, PromptSet]:
+    """Return the few-shot prompts that gates are trained on, and those that rate and checkpoint are chosen on."""
+    config, of_task = context.config, context.tasks[task]
+    stream = seed_stream(config.seed, of_task.digest, "gating")
+    rows = context.valid_rows(task)
+    checked = few_shot_prompts(of_task, rows, config.template, n_shots=config.n_shots, stream=stream)
+    return context.embedding_set(task), checked
+
+
+def _job(context: ComparisonContext, task: str, asked: PromptSet, checked: PromptSet) -> SiteJob:
+    """Make a job that asks few-shot prompts: its rows are whole prompts, to which its template adds their end."""
+    config, grid, template = context.config, context.model.grid, context.config.template
+    end = template.input_separator + template.output_prefix + template.query_suffix
+    bare = template.replace(
+        instruction="", input_prefix="", space_before_input=False, space_before_output=False, digit_rule=False
+    )
+
+    def row(prompt: Prompt) -> Example:
+        return Example(prompt.text.removesuffix(end), prompt.answers)
+
+    train, valid = (tuple(map(row, drawn.prompts)) for drawn in (asked, checked))
+    zeros = np.zeros((*grid.shape, context.model.identity.d_head), dtype=np.float32)
+    prompts = Task(task, train, valid, train[:1])
+    embedding = TaskEmbedding(
+        task=task, mean=zeros, spread=zeros, n_prompts=len(train), n_shots=config.n_shots, seed=config.seed,
+        template=bare, task_digest=prompts.digest, labelled_rows=(), model=context.model.identity,
+    )  # fmt: skip
+    settings = config.site_config(
+        shared=False, embedding="zero", null="none", keep="best", patience=None, mix="convex", loss="first_token",
+        init=0.5, alpha_per="head", head_price=0.0, n_queries=None, n_steps=config.gating_steps,
+        eval_every=config.eval_every(config.gating_steps),
+    )  # fmt: skip
+    return SiteJob(prompts, settings, embedding)
+
+
+def _scores(
+    context: ComparisonContext, selector: str, where: str, gatings: dict[str, HeadGating]
+) -> dict[str, HeadScores]:
+    return {
+        task: HeadScores(
+            grid=context.model.grid,
+            values=gating.facilitating,
+            selector=selector,
+            meaning=f"gate on the head's output at {where} of few-shot prompts when open gates cost; high: the head "
+            "stays open because the answer needs it",
+            task=task,
+            n_forwards=gating.n_forwards,
+            n_labelled=gating.n_labelled,
+            notes=gating.notes,
+        )
+        for task, gating in gatings.items()
+    }
