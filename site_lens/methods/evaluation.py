@@ -202,7 +202,7 @@ class Evaluation(Record):
                     (self.task, method, metric, estimate.value, estimate.low, estimate.high, estimate.n,
                      self.labelled_rows[i], self.n_heads[i] if self.n_heads else None)
                 )  # fmt: skip
-        return pd.DataFrame(rows, columns=RESULT_COLUMNS)
+        return pd.DataFrame(rows, columns=RESULT_COLUMNS).astype({"n_heads": "float"})  # NaN where there is none
 
 
 class Evaluations(RecordSet[Evaluation]):

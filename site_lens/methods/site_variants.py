@@ -5,7 +5,7 @@ from site_lens.activations.injection import injection_edits
 from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import HeadGates
 from site_lens.methods.method import Method, site_methods, sparse_methods
-from site_lens.records.errors import FitError, InputError
+from site_lens.records.errors import FitError, InputError, NoHeadSetError
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.context import ComparisonContext, once
 from site_lens.site.fit import STATUSES, SiteFit, SiteFits
@@ -33,7 +33,8 @@ def site_sparse(context: ComparisonContext, task: str) -> Method:
     """The chosen head set of the task's path, replaced wholly by the embedding.
 
     Raises:
-        FitError: No set was found, or the fit of the task is not finite.
+        NoHeadSetError: No set was found.
+        FitError: A fit of the task is not finite.
     """
     return _sparse(context, task, "site_sparse")
 
@@ -42,16 +43,19 @@ def gates_sparse(context: ComparisonContext, task: str) -> Method:
     """No more heads than the chosen set has, chosen under the same price without an embedding, and silenced.
 
     Raises:
-        FitError: No set was found, or the fit of the task is not finite.
+        NoHeadSetError: No set was found.
+        FitError: A fit of the task is not finite.
     """
     return _sparse(context, task, "gates_sparse")
 
 
 def _sparse(context: ComparisonContext, task: str, name: str) -> Method:
     path = context.paths().get(task)
-    methods = {} if path is None else {method.kind: method for method in sparse_methods(path)}
+    if path is None:
+        raise FitError(f"a fit of {task!r} is not finite, so that there is no head path")
+    methods = {method.kind: method for method in sparse_methods(path)}
     if name not in methods:
-        raise FitError(f"no fit of {task!r} is finite" if path is None else path.sentence)
+        raise NoHeadSetError(path.sentence)
     return methods[name]
 
 

@@ -48,6 +48,10 @@ class FitError(SiteLensError, RuntimeError):
         self.fits = fits
 
 
+class NoHeadSetError(FitError):
+    """No head set does better than zero-shot on valid: an answer, which is noted where several methods are compared."""
+
+
 class UnknownNameError(InputError, KeyError):
     """A name that is not known; a KeyError, too, so that `get` and `in` of a mapping treat it as one."""
 

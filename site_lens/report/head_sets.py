@@ -67,9 +67,9 @@ def _lines(run: Run, evaluations: Evaluations) -> list[str]:
         chance = sum(agreement.by_chance for agreement in agreements) / len(agreements)
         n_fits = max(len(path.sizes) for path in run.paths.values())
         lines.append(
-            f"Fits from {n_fits} seeds, embeddings and starts choose sets of a task with a mean Jaccard index "
-            f"of {mean:.2f}; by chance, sets with as many heads in every layer have {chance:.2f}. Core heads are in at least "
-            f"{CORE_SHARE:.0%} of them."
+            f"Fits from {n_fits} seeds, embeddings and starts choose sets of a task with a mean Jaccard index of "
+            f"{mean:.2f}; by chance, sets with as many heads in every layer have {chance:.2f}. "
+            f"Core heads are in at least {CORE_SHARE:.0%} of them."
         )
     elif chosen:
         lines.append("One fit a task: how sure its set is, is not known. Fit with n_starts=3.")

@@ -21,7 +21,7 @@ from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
-from site_lens.records.errors import FitError, InputError, ModelError, unknown_name
+from site_lens.records.errors import FitError, InputError, ModelError, NoHeadSetError, unknown_name
 from site_lens.records.progress import progress_bar
 from site_lens.runs.run import Run
 from site_lens.runs.run_folder import check_run_folder, write_results
@@ -167,7 +167,8 @@ def _fitted(context: ComparisonContext, methods: Sequence[str], task: str) -> tu
             made.append(fit_method(context, method, task))
         except LEFT_OUT as error:
             left_out.append(f"{method} was left out: {error}")
-            _warn(f"{task}: {left_out[-1]}")
+            if not isinstance(error, NoHeadSetError):
+                _warn(f"{task}: {left_out[-1]}")
     if not made:
         raise FitError(f"no method of task {task!r} could be made: {'; '.join(left_out)}")
     return made, left_out

@@ -10,7 +10,7 @@ from site_lens.methods.registry import SITE_METHODS
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
 
-PER_METHOD = ("evaluated", "labelled_rows", "costs", *MATCHES, "rank", "log_prob")
+PER_METHOD = ("evaluated", "labelled_rows", "n_heads", "costs", *MATCHES, "rank", "log_prob")
 """Fields of an evaluation that have an entry for each method, unless they were not measured."""
 
 
@@ -66,7 +66,7 @@ def _with_seed(evaluation: Evaluation, fitted: Collection[str], seed: int) -> Ev
 
 def _concatenated(parts: Sequence[Evaluation]) -> Evaluation:
     """Concatenate the methods of evaluations on the same queries."""
-    fields: dict[str, Any] = {"costs": ()}
+    fields: dict[str, Any] = {"costs": (), "n_heads": ()}
     for name in PER_METHOD:
         values = [getattr(part, name) for part in parts]
         if all(value is not None and len(value) for value in values):

@@ -59,9 +59,12 @@ def test_a_users_csv_goes_from_fit_to_report(
     finished: Path, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = pd.read_csv(finished / "results.csv")
-    assert list(results) == ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows"]
+    assert list(results) == ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows", "n_heads"]
     methods = {"zero_shot", "ten_shot", "site", "site_hard", "site_top_k", "site_zero_embedding"}
-    assert set(results["method"]) == methods
+    assert set(results["method"]) == methods | {"site_sparse", "gates_sparse"}
+    heads = pd.read_csv(finished / "heads.csv")
+    assert list(heads) == ["task", "head", "layer", "chosen", "stability", "kind", "alpha"]
+    assert heads["chosen"].sum() == results[results["method"] == "site_sparse"]["n_heads"].iloc[0]
     assert sl.Run.load(finished).fits["opposites"].config.n_steps == 10
     assert run("report", str(finished), "--out", str(tmp_path / "r.html")) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "r.html")

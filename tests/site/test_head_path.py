@@ -9,7 +9,7 @@ import pytest
 import site_lens as sl
 from site_lens.heads.head_set import HeadGrid
 from site_lens.site.fit import SiteConfig
-from site_lens.site.head_path import HeadPath, PathFit, choose_fit
+from site_lens.site.head_path import CONTENTS, HeadPath, PathFit, choose_fit
 from tests.fakes import fake_identity
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
@@ -61,9 +61,8 @@ def fake_path(
 
 
 def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_harmful(planted: sl.LensModel) -> None:
-    contents = ("task", "zero", "shuffled")
     paths = sl.fit_path(
-        planted, planted_tasks(), CONFIG, template=TEMPLATE, n_starts=2, contents=contents, full_grid=True,
+        planted, planted_tasks(), CONFIG, template=TEMPLATE, n_starts=2, contents=CONTENTS, full_grid=True,
         progress=False,
     )  # fmt: skip
     assert set(paths.chosen()) == set(planted_tasks())
