@@ -30,8 +30,8 @@ CONTENTS: tuple[Content, ...] = get_args(Content)
 Kind = Literal["needed", "free", "harmful"]
 """`needed`: open under the chosen price. `harmful`: closed even when open heads are paid for. `free`: neither."""
 
-PRICES = (-0.01, 0.0, 0.003, 0.01, 0.03, 0.06)
-"""Prices of a head by default, in nats: one at which open heads are paid for, the paper's 0, and four rising ones."""
+PRICES = (-0.01, 0.0, 0.001, 0.003, 0.01, 0.03, 0.06)
+"""Prices of a head by default, in nats: one at which open heads are paid for, the paper's 0, and five rising ones."""
 
 OPEN = 0.5
 """Alpha above which a head is open when gates are rounded."""
