@@ -112,7 +112,7 @@ def compare(
 def _head_maps(path: Path) -> "dict[str, sl.SiteFit | sl.HeadScores]":
     """Read the head maps of a run or of a single record, under names that begin with their path."""
     if is_folder(path):
-        return {f"{path}: {name}": fit for name, fit in sl.Run.load(path).fits.items()}
+        return {f"{path}: {name}": fit for name, fit in sl.Run.load(path).head_fits.items()}
     record: Any = sl.load(path)
     if not isinstance(record, sl.SiteFit | sl.HeadScores):
         raise sl.InputError(f"{path} holds a {record.kind}, not a fit or scores")

@@ -21,6 +21,7 @@ from site_lens.cli.options import (
     with_option_groups,
 )
 from site_lens.cli.output import show_line, show_notes, show_table
+from site_lens.heads.scores import ScoresByTask
 from site_lens.records.collections import file_name
 from site_lens.records.errors import unknown_name
 from site_lens.runs.run_folder import check_run_folder, study_mark, study_pieces
@@ -40,7 +41,8 @@ class RunStudy:
     files: TaskFiles
     source: ModelSource
     dense: Annotated[
-        bool, typer.Option("--dense", help="Analyse the soft fits, as published, instead of the chosen head sets.")
+        bool,
+        typer.Option("--dense", help="Take the soft fits, as published, where the chosen head sets would be taken."),
     ] = False
     as_json: AsJson = False
 
@@ -48,7 +50,15 @@ class RunStudy:
         """Return the folder of the checkpoints of a study, from which an interrupted command goes on."""
         return study_pieces(self.run, name)
 
-    def measure(self, name: str, function: Callable[..., Any], depends_on: Iterable[Any] = (), **settings: Any) -> Any:
+    def measure(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        depends_on: Iterable[Any] = (),
+        *,
+        of_sets: bool = False,
+        **settings: Any,
+    ) -> Any:
         """Measure on the tasks of the run, save the record in it, and write its report.
 
         The record of an earlier command is returned as it is when nothing it depends on has changed: fits, tasks,
@@ -59,12 +69,15 @@ class RunStudy:
             name: Name of the study in the run.
             function: Function of model, tasks by name, fits and settings; returns the record.
             depends_on: JSON values that the result depends on beside all that.
+            of_sets: Whether it takes the chosen head sets of a run that has them, unless dense fits are asked for.
             settings: Settings of the study, as JSON values.
         """
         keep_inputs(self.run, self.files.tasks, self.source.model)
         saved = sl.Run.load(self.run)
         check_run_folder(self.run)
-        fits = saved.fits if self.dense else saved.head_fits
+        fits = saved.head_fits if of_sets and not self.dense else saved.fits
+        if fits is not saved.fits and (none := saved.paths.without_set()):
+            show_notes([f"no head set was found for {', '.join(none)}, left out here; --dense takes the soft fits"])
         tasks = self.files.load(fit.task for fit in fits.values())
         digests = [fit.digest for fit in fits.values()] + [task.digest for task in tasks.values()]
         cache = StudyCache(self.checkpoint_dir(name), name, digests, self.source.content, settings, list(depends_on))
@@ -114,7 +127,7 @@ def transfer(
     """Measure every task of a run under the alphas and embeddings of every other."""
     name = "transfer_hard" if hard else "transfer"
     function = functools.partial(sl.transfer_matrix, checkpoint_dir=study.checkpoint_dir(name))
-    matrix = study.measure(name, function, hard=hard, max_queries=max_queries, seed=seed)
+    matrix = study.measure(name, function, of_sets=True, hard=hard, max_queries=max_queries, seed=seed)
     show_table(sl.summarize_transfer(matrix).frame(), study.as_json)
 
 
@@ -126,7 +139,10 @@ def faithfulness(
     seed: Seed = 0,
 ) -> None:
     """Inject the first k heads alone, and take them out of few-shot prompts; also by the selectors of the run."""
-    scores = {name: rival for name, rival in sl.Run.load(study.run).scores.items() if name not in OWN_ORDERINGS}
+    saved = sl.Run.load(study.run)
+    scores = {name: rival for name, rival in saved.scores.items() if name not in OWN_ORDERINGS}
+    if saved.paths:
+        scores["site_path"] = ScoresByTask(path.scores for path in saved.paths.values())
     digests = [score.digest for rival in scores.values() for score in rival.values()]
     function = functools.partial(
         sl.faithfulness_curves, scores=scores, checkpoint_dir=study.checkpoint_dir("faithfulness")
@@ -175,7 +191,7 @@ def profile(
     seed: Seed = 0,
 ) -> None:
     """Say what the heads of highest alpha attend to, copy, and write."""
-    profiles = study.measure("profiles", sl.head_profiles, heads=head, seed=seed)
+    profiles = study.measure("profiles", sl.head_profiles, of_sets=True, heads=head, seed=seed)
     show_table(profiles.frame(), study.as_json)
 
 
@@ -201,7 +217,7 @@ def combine(
         return sl.combine_tasks(model, named(tasks, first), named(tasks, second), fits, **settings)
 
     combination = study.measure(
-        file_name(f"combine_{first}+{second}"), function, [first, second], max_queries=max_queries
+        file_name(f"combine_{first}+{second}"), function, [first, second], of_sets=True, max_queries=max_queries
     )
     show_table(combination.frame(), study.as_json)
 

@@ -6,6 +6,7 @@ from site_lens.heads.head_set import Head
 from site_lens.heads.scores import HeadScores
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.site.head_path import HeadPath
 from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
 
 OPEN = 0.5
@@ -25,8 +26,9 @@ def head_facts(run: Run, key: str, head: Head, *, other_key: str | None = None) 
         other_key: Key of a fit over the same grid that it is compared with.
 
     Returns:
-        Alpha and rank in the fit, its seeds and its controls; in how many tasks the head is open; the scores of other
-        selectors; and its profile, where a study made one. What the run does not hold is left out.
+        Alpha and rank in the fit, its seeds and its controls; whether it is in the chosen set of the task; in how many
+        tasks the head is open; the scores of other selectors; and its profile, where a study made one. What the run
+        does not hold is left out.
     """
     fit = run.fits[key]
     facts = {"alpha" if other_key is None else f"alpha, {key}": _scored(fit.gates, head)}
@@ -39,6 +41,9 @@ def head_facts(run: Run, key: str, head: Head, *, other_key: str | None = None) 
         facts[f"over {len(alphas)} seeds"] = (
             f"mean {mean:.3f}, {min(alphas):.3f} to {max(alphas):.3f}; open in {n_open}"
         )
+    path = run.paths.get(fit.task)
+    if path is not None and path.model.grid == fit.gates.grid:
+        facts["head set"] = _place_in_set(path, head)
     for name, controls in run.controls.items():
         for control in controls.of(fit.task):
             if control.seed == fit.seed and control.gates.grid == fit.gates.grid:
@@ -51,6 +56,14 @@ def head_facts(run: Run, key: str, head: Head, *, other_key: str | None = None) 
         if isinstance(study, HeadProfiles):
             facts |= dict(_profile_facts(study, fit, head))
     return facts
+
+
+def _place_in_set(path: HeadPath, head: Head) -> str:
+    """Say whether a head is in the chosen set, which kind it is, and how many fits at the chosen price open it."""
+    if path.chosen is None:
+        return "no set was found for the task"
+    words = ["chosen" if head in path.chosen.heads else "not chosen", *(path.kinds or {}).get(str(head), "").split()]
+    return f"{', '.join(words)}; open in {path.stability[head.layer, head.head]:.0%} of {len(path.sizes)} fits"
 
 
 def _task_facts(fits: SiteFits, head: Head) -> dict[str, str]:

@@ -45,6 +45,7 @@ class MapPanel(Panel):
 
         self.task = control(widgets.Dropdown, "task", options=list(state.run.fits))
         self.other = control(widgets.Dropdown, "compare with")
+        self.answer = widgets.HTML()
         self.figure: Any = Canvas()
         rules = [("alpha above", "threshold"), ("highest k", "top")]
         self.rule = widgets.ToggleButtons(options=rules, style={"button_width": "8rem"})
@@ -54,7 +55,8 @@ class MapPanel(Panel):
         self.head = control(widgets.Text, "head", continuous_update=False)
         self.summary = widgets.HTML()
         self.box.children = [
-            self.task, self.other, self.figure, self.rule, self.threshold, self.k, self.part, self.summary, self.head,
+            self.task, self.other, self.answer, self.figure, self.rule, self.threshold, self.k, self.part,
+            self.summary, self.head,
         ]  # fmt: skip
         self.when_set(self.task, "fit", state.select)
         self.when_set(self.other, "fit", lambda key: state.compare(key or None))  # no task has an empty name
@@ -71,6 +73,8 @@ class MapPanel(Panel):
             self.task.value = state.key
             self.other.options = [("nothing", ""), *((key, key) for key in state.comparable())]
             self.other.value = state.other_key or ""
+            path = state.run.paths.get(state.fit.task)
+            self.answer.value = "" if path is None else soft(path.sentence)
             self.k.max = len(state.fit.gates.grid)
             self._draw()
         if change in ("fit", "set"):

@@ -1,7 +1,5 @@
 """SITE's alphas, and how long heads stay open as their price rises, as head scores."""
 
-import numpy as np
-
 from site_lens.heads.scores import HeadScores
 from site_lens.selectors.context import ComparisonContext
 from site_lens.site.fit import SiteFit
@@ -21,22 +19,5 @@ def site_alpha(context: ComparisonContext) -> dict[str, HeadScores]:
 
 
 def site_path(context: ComparisonContext) -> dict[str, HeadScores]:
-    """Score each head by the share of fits under a positive price that open it; see `fit_path`.
-
-    A head that stays open under high prices, from every start, is near 1. Ties are broken by mean alpha there.
-    """
-    scored = {}
-    for name, path in context.paths().items():
-        priced = [i for price in path.prices() if price > 0 for i in path.of("task", price)]
-        share, alpha = path.is_open[priced].mean(0), path.gates[priced].mean(0, dtype=np.float64)
-        scored[name] = HeadScores(
-            grid=path.model.grid,
-            values=share + alpha / (2 * len(priced)),  # less than one more fit would add
-            selector="site_path",
-            meaning="share of the fits under a price that open the head; high: worth a high price",
-            task=name,
-            n_forwards=path.n_forwards,
-            n_labelled=path.sparse.n_labelled if path.sparse else None,
-            notes=path.notes,
-        )
-    return scored
+    """Return how long heads stay open as their price rises; see `HeadPath.scores`."""
+    return {name: path.scores for name, path in context.paths().items()}

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import HeadSet
+from site_lens.heads.scores import HeadScores
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
@@ -212,6 +213,25 @@ class HeadPath(Record):
         needed, harmful = self.stability >= 0.5, self.is_open[paid].mean(0) < 0.5
         kinds = np.select([needed, harmful], ["needed", "harmful"], "free")
         return {str(head): kinds[head.layer, head.head].item() for head in self.model.grid}
+
+    @property
+    def scores(self) -> HeadScores:
+        """Order of the heads: the share of the fits under a positive price that open each.
+
+        A head that stays open under high prices, from every start, is near 1. Ties are broken by mean alpha there.
+        """
+        priced = [i for price in self.prices() if price > 0 for i in self.of("task", price)]
+        share, alpha = self.is_open[priced].mean(0), self.gates[priced].mean(0, dtype=np.float64)
+        return HeadScores(
+            grid=self.model.grid,
+            values=share + alpha / (2 * len(priced)),  # less than one more fit would add
+            selector="site_path",
+            meaning="share of the fits under a price that open the head; high: worth a high price",
+            task=self.task,
+            n_forwards=self.n_forwards,
+            n_labelled=self.sparse.n_labelled if self.sparse else None,
+            notes=self.notes,
+        )
 
     def frame(self) -> "pd.DataFrame":
         """One row per fit: its fields, n_open, undecided, loss and its standard error on valid, accuracy, chosen.

@@ -38,7 +38,17 @@ def saved(tmp_path_factory: pytest.TempPathFactory, demo: LensModel, demo_tasks:
     tasks = {name: demo_tasks[name] for name in ("antonym", "country-capital")}
     folder = tmp_path_factory.mktemp("explored") / "run"
     config = sl.SiteConfig.quick()
-    sl.fit_and_evaluate(demo, tasks, config, save_to=folder, max_queries=8, n_attention_heads=2, progress=False)
+    sl.fit_and_evaluate(
+        demo,
+        tasks,
+        config,
+        save_to=folder,
+        prices=(0.01,),
+        n_starts=1,
+        max_queries=8,
+        n_attention_heads=2,
+        progress=False,
+    )
     return folder
 
 

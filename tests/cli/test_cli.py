@@ -102,7 +102,10 @@ def test_a_run_is_overwritten_on_request_only(
         assert "--replace" in mistake(capsys, command, *source, "--out", str(finished))
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
     for seeds, expected in (("2", 2), ("1", 1)):
-        assert run("fit", str(csv), "--out", str(tmp_path), *COLUMNS, *FAST, "--seeds", seeds, "--replace") == 0
+        assert (
+            run("fit", str(csv), "--out", str(tmp_path), *COLUMNS, *FAST, "--price", "0", "--seeds", seeds, "--replace")
+            == 0
+        )
         assert len(sl.Run.load(tmp_path).fits) == expected
 
 
@@ -285,7 +288,7 @@ def test_answers_that_share_their_first_token_are_said_before_and_after_a_fit(
     assert "first_tokens" not in json.loads(capsys.readouterr().out)[0]
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        assert run("fit", str(path), "--out", str(tmp_path / "run"), *FAST) == 0
+        assert run("fit", str(path), "--out", str(tmp_path / "run"), *FAST, "--price", "0") == 0
     said = capsys.readouterr()
     (line,) = [line for line in said.out.splitlines() if "first_tokens" in line and line.startswith("failed:")]
     assert 'loss="answer"' in line and "--generate" in line

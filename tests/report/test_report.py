@@ -16,8 +16,11 @@ from site_lens.methods.registry import SHUFFLED_ANSWERS, ZERO_EMBEDDING
 from site_lens.records.errors import InputError, StorageError
 from site_lens.report import write_report
 from site_lens.report.headline import Headline, compare
+from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteConfig, SiteFits, Status
+from site_lens.site.head_path import HeadPaths
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fit, fake_fits, fake_identity
+from tests.site.test_head_path import fake_path
 
 NAUGHTY = "<script>alert(1)</script>"
 TASKS = ["antonym", "synonym", NAUGHTY, "capitalize", "present-past", "plural", "capital", "sentiment"]
@@ -292,3 +295,19 @@ def test_plots_and_report_need_neither_torch_nor_a_model(tmp_path: Path) -> None
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", program, tmp_path / "r.html"], cwd=root, check=True, timeout=120)
     assert (tmp_path / "r.html").exists()
+
+
+def test_the_page_begins_with_the_heads_that_carry_each_task(tmp_path: Path) -> None:
+    found = fake_path(((8, 8), (2, 3)), ((0.5, 0.5), (0.5, 0.51)), prices=(-0.01, 0.01))
+    never = fake_path(((4,), (2,)), ((1.95,), (1.97,)), prices=(0.0, 0.01), noise=0.3, shared_noise=0.01)
+    paths = HeadPaths([found, never.replace(task="synonym")])
+    fits = fake_fits(["antonym", "synonym"], model=found.model)
+    page = write_report(Run(fits, paths=paths), tmp_path / "r.html").read_text(encoding="utf-8")
+    assert 0 < page.index('id="head-sets-section"') < page.index('id="summary"')
+    assert found.chosen is not None
+    text = words(page)
+    assert " ".join(map(str, found.chosen.heads)) in text and "no set found" in text
+    assert "No set does better than zero-shot on valid for synonym." in text
+    table = numbers(page, "head-sets")
+    assert sum(map(bool, table["chosen"])) == len(found.chosen.heads) and len(table["head"]) == 16
+    assert 'id="head-sets-section"' not in report(tmp_path, fits)

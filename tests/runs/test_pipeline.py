@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
@@ -13,33 +14,66 @@ from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from site_lens.runs import pipeline as study
 
+PRICES = (0.01, 0.03)
 SMALL = sl.SiteConfig(n_steps=10, n_prompts=4, n_shots=3, n_valid=6)
 
 
 def test_groups_give_the_run_that_one_batch_gives(
     demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
 ) -> None:
-    together = sl.fit_and_evaluate(demo, demo_tasks, SMALL, max_queries=5)
-    grouped = sl.fit_and_evaluate(demo, demo_tasks, SMALL, max_queries=5, tasks_at_once=1, save_to=tmp_path)
+    together = sl.fit_and_evaluate(demo, demo_tasks, SMALL, prices=PRICES, n_starts=1, max_queries=5)
+    grouped = sl.fit_and_evaluate(
+        demo, demo_tasks, SMALL, prices=PRICES, n_starts=1, max_queries=5, tasks_at_once=1, save_to=tmp_path
+    )
     for name in demo_tasks:
         one, other = together.fits[name], grouped.fits[name]
         assert np.abs(one.gates.values - other.gates.values).max() < 1e-4
+        assert np.abs(together.paths[name].gates - grouped.paths[name].gates).max() < 1e-3
     loaded = sl.Run.load(tmp_path)
     assert {name: fit.digest for name, fit in loaded.fits.items()} == {n: f.digest for n, f in grouped.fits.items()}
     assert set(loaded.controls) == {ZERO_EMBEDDING}
     assert loaded.evaluations is not None
     assert set(loaded.evaluations) == set(demo_tasks)
+    assert loaded.paths == grouped.paths
+    heads = pd.read_csv(tmp_path / "heads.csv")
+    for name, path in loaded.paths.items():
+        chosen = heads[(heads.task == name) & heads.chosen]["head"].tolist()
+        assert chosen == ([] if path.chosen is None else list(map(str, path.chosen.heads)))
+
+
+def test_a_path_begins_at_the_fits_of_the_run_and_its_set_is_what_is_evaluated(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    config = SMALL.replace(n_steps=60, n_valid=30)
+    run = sl.fit_and_evaluate(demo, demo_tasks, config, prices=PRICES, n_starts=1, max_queries=40)
+    assert run.evaluations is not None and run.paths.chosen()
+    assert set(run.head_fits) == set(run.paths.chosen())
+    for name, path in run.paths.items():
+        assert (path.gates[path.of("task", 0.0)[0]] == run.fits[name].gates.values).all()
+        assert (path.gates[path.of("zero", 0.0)[0]] == run.controls[ZERO_EMBEDDING][name].gates.values).all()
+        measured = run.evaluations[name]
+        if path.chosen is None:
+            assert "site_sparse" not in measured.methods
+            continue
+        gates, embedding = sl.HeadGates.of(path.chosen.heads, task=name), run.fits[name].embedding
+        by_hand = sl.evaluate(demo, demo_tasks[name], {name: (gates, embedding)}, max_queries=40)[name]
+        assert measured.accuracy("site_sparse") == by_hand.accuracy("site")
+        of_method = dict(zip(measured.methods, measured.n_heads, strict=True))
+        assert of_method["site_sparse"] == len(path.chosen.heads) >= (of_method["gates_sparse"] or 0)
+        assert of_method["site"] is None and of_method["site_hard"] == len(run.fits[name].gates.above(0.5))
+    without = sl.Run(run.fits)
+    assert without.head_fits == run.fits
 
 
 def test_one_shared_alpha_map_is_fitted_on_all_tasks_whatever_the_group_size(
     demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
-    run = sl.fit_and_evaluate(demo, demo_tasks, SMALL.replace(shared=True), max_queries=5, tasks_at_once=1)
+    run = sl.fit_and_evaluate(demo, demo_tasks, SMALL.replace(shared=True), prices=(), max_queries=5, tasks_at_once=1)
     assert len({fit.gates.values.tobytes() for fit in run.fits.values()}) == 1
 
 
 def test_the_control_lets_gates_act_alone_under_every_mix_rule(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    run = sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL.replace(mix="additive"), max_queries=5)
+    run = sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL.replace(mix="additive"), prices=(), max_queries=5)
     control = run.controls[ZERO_EMBEDDING]["antonym"]
     assert control.config.mix == "convex"
     assert np.abs(control.gates.values - 0.5).max() > 0.01
@@ -49,14 +83,14 @@ def test_an_interruption_before_the_second_evaluation_leaves_a_run_that_loads(
     demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = list(demo_tasks.values())[:2]
-    sl.fit_and_evaluate(demo, first, SMALL, max_queries=5, save_to=tmp_path)
+    sl.fit_and_evaluate(demo, first, SMALL, prices=(), max_queries=5, save_to=tmp_path)
 
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study, "evaluate", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        sl.fit_and_evaluate(demo, second, SMALL, save_to=tmp_path)
+        sl.fit_and_evaluate(demo, second, SMALL, prices=(), save_to=tmp_path)
     run = sl.Run.load(tmp_path)
     assert set(run.fits) == {second.name}
     assert run.evaluations is None
@@ -66,9 +100,9 @@ def test_too_few_rows_are_found_before_the_first_step(demo: LensModel, tmp_path:
     words = ("hot", "big", "old", "red", "day", "man", "one", "two", "dog", "sun", "car", "hat")
     task = sl.Task.from_examples("small", [sl.Example(word, (word,)) for word in words])
     with pytest.raises(sl.InputError, match="too few for 10-shot prompts"):
-        sl.fit_and_evaluate(demo, task, SMALL, save_to=tmp_path / "run")
+        sl.fit_and_evaluate(demo, task, SMALL, prices=(), save_to=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    run = sl.fit_and_evaluate(demo, task, SMALL, n_eval_shots=3, save_to=tmp_path / "run")
+    run = sl.fit_and_evaluate(demo, task, SMALL, prices=(), n_eval_shots=3, save_to=tmp_path / "run")
     assert run.evaluations is not None
     assert run.evaluations.methods[1] == "3_shot"
 
@@ -76,7 +110,7 @@ def test_too_few_rows_are_found_before_the_first_step(demo: LensModel, tmp_path:
 def test_several_seeds_are_fitted_and_the_lowest_stands_for_site(
     demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
-    run = sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL, seeds=[1, 0], max_queries=5)
+    run = sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL, seeds=[1, 0], prices=(), max_queries=5)
     assert set(run.fits) == {"antonym#0", "antonym#1"}
     assert run.evaluations is not None
     assert {"site", "site#1", ZERO_EMBEDDING} <= set(run.evaluations.methods)
@@ -86,7 +120,9 @@ def test_every_control_is_fitted_on_every_task_and_seed_and_evaluated(
     demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
 ) -> None:
     two = dict(list(demo_tasks.items())[:2])
-    run = sl.fit_and_evaluate(demo, two, SMALL, seeds=[0, 1], controls=CONTROLS, max_queries=5, save_to=tmp_path)
+    run = sl.fit_and_evaluate(
+        demo, two, SMALL, seeds=[0, 1], controls=CONTROLS, prices=(), max_queries=5, save_to=tmp_path
+    )
     assert run.evaluations is not None
     assert set(run.controls) == set(CONTROLS) <= set(run.evaluations.methods)
     for name, fits in run.controls.items():
@@ -105,7 +141,7 @@ def test_a_control_of_other_embeddings_never_leaves_a_task_alone_in_its_group(
     demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
     options = {"controls": [OTHER_EMBEDDING], "max_queries": 5, "tasks_at_once": 1}
-    run = sl.fit_and_evaluate(demo, demo_tasks, SMALL, **options)  # type: ignore[arg-type]  # of several types
+    run = sl.fit_and_evaluate(demo, demo_tasks, SMALL, prices=(), **options)  # type: ignore[arg-type]  # of several types
     for name, fit in run.controls[OTHER_EMBEDDING].items():
         assert fit.embedding.task != name
 

@@ -51,6 +51,7 @@ def test_a_sweep_gives_the_run_that_one_call_gives_and_a_job_alone_the_same(fill
         sl.load_tasks("demo", ["antonym", "english-french"]),
         SWEEP.configs[0].config,
         seeds=[0, 1],
+        prices=(),
         n_eval_shots=3,
         max_queries=6,
     )
