@@ -40,6 +40,9 @@ SELECTORS = (
     "causal_head_gating_last",
 )  # fmt: skip
 
+FAMILIES = ("translation", "choose_by_position", "pick_by_category", "morphology")
+"""Families of which four tasks each make a draw of its own: drawn evenly over all, most families have one or two."""
+
 PRICES = (0.003, 0.01, 0.03)
 DENSITIES = (0.3, 0.15, 0.08)
 COLD_STEPS = 160
@@ -87,11 +90,14 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="the page whose measured parts are to be replaced")
     chosen = parser.parse_args()
     model = sl.load_model("demo")
-    drawn = {seed: sl.sample_tasks(sl.load_tasks("demo").values(), chosen.n_tasks, seed=seed) for seed in chosen.draws}
+    every = sl.load_tasks("demo").values()
+    drawn = {f"draw {seed}": sl.sample_tasks(every, chosen.n_tasks, seed=seed) for seed in chosen.draws}
+    of_families = [[task for task in every if task.family == family] for family in FAMILIES]
+    related = {name: task for own in of_families for name, task in sl.sample_tasks(own, 4, seed=0).items()}
     parts: dict[str, Callable[[], str]] = {
-        "measured": partial(figures, model, drawn),
-        "ways": partial(ways, model, drawn[chosen.draws[0]]),
-        "curves": partial(curves, model, drawn[chosen.draws[0]]),
+        "measured": partial(figures, model, drawn | {"4 of 4 families": related}),
+        "ways": partial(ways, model, next(iter(drawn.values()))),
+        "curves": partial(curves, model, next(iter(drawn.values()))),
     }
     for name in chosen.part:
         text = parts[name]()
@@ -100,9 +106,9 @@ def main() -> None:
             put_into(chosen.page, text, part=name)
 
 
-def figures(model: LensModel, drawn: dict[int, dict[str, sl.Task]]) -> str:
+def figures(model: LensModel, drawn: dict[str, dict[str, sl.Task]]) -> str:
     """Measure paths on every draw of tasks, and say what was reached."""
-    columns = {f"draw {seed}": _figures(model, tasks) for seed, tasks in drawn.items()}
+    columns = {name: _figures(model, tasks) for name, tasks in drawn.items()}
     rows = [[name, *(column[name] for column in columns.values())] for name in next(iter(columns.values()))]
     return f"{machine()}\n\n{table(['', *columns], rows)}"
 

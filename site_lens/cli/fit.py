@@ -30,7 +30,6 @@ from site_lens.methods.names import PROMPTING
 from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS, SPARSE_METHODS, ZERO_EMBEDDING
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.fit import SETTINGS
-from site_lens.site.head_path import PRICES
 
 ATTENTION_HEADS = 4
 """Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
@@ -127,7 +126,7 @@ def fit(
         save_to=out,
         seeds=range(seeds),
         controls=control or (ZERO_EMBEDDING,),
-        prices=PRICES if price is None else [] if price == [0] else price,
+        prices=() if price == [0] else price,
         n_starts=starts,
         template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
         n_eval_shots=n_eval_shots,

@@ -31,7 +31,7 @@ from site_lens.runs.run_folder import check_run_folder, write_heads, write_resul
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
 from site_lens.site.fit import SiteConfig, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
-from site_lens.site.head_path import PRICES, Content, HeadPaths
+from site_lens.site.head_path import Content, HeadPaths
 from site_lens.site.path_fitting import fit_path
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import need_rows
@@ -52,7 +52,7 @@ def fit_and_evaluate(
     save_to: str | Path | None = None,
     seeds: Sequence[int] | None = None,
     controls: Sequence[str] = (ZERO_EMBEDDING,),
-    prices: Sequence[float] = PRICES,
+    prices: Sequence[float] | None = None,
     n_starts: int | None = None,
     n_eval_shots: int = 10,
     max_queries: int | None = None,
@@ -76,8 +76,8 @@ def fit_and_evaluate(
             `site_shuffled_answers` and `site_other_embedding` (that of the next task of the group),
             `site_task_agnostic` (one alpha map for all tasks), `site_mean_embedding` (that of all tasks), and
             `site_random_embedding` (random directions of the same lengths).
-        prices: Prices of a head under which SITE is fitted further, to choose the few heads that carry each task (see
-            `fit_path`); `()` for none. There are none where tasks share an alpha map.
+        prices: Prices of a head under which SITE is fitted further, to choose the few heads that carry each task; those
+            of `fit_path` when None, `()` for no path. There is none where tasks share an alpha map.
         n_starts: Fits at each of these prices; see `fit_path`.
         n_eval_shots: Demonstrations of the few-shot prompting that SITE is compared with.
         max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
@@ -117,7 +117,7 @@ def fit_and_evaluate(
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):
         fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
-        if prices and not config.shared:
+        if (prices is None or len(prices)) and not config.shared:
             paths = fit_path(
                 model, group, configs[0], prices=prices, n_starts=n_starts, fits=_by_content(fitted),
                 budget_bytes=budget_bytes, progress=progress,

@@ -34,6 +34,9 @@ Kind = Literal["needed", "free", "harmful"]
 PRICES = (-0.01, 0.0, 0.001, 0.003, 0.01, 0.03, 0.06)
 """Prices of a head by default, in nats: one at which open heads are paid for, the paper's 0, and five rising ones."""
 
+FEW_PRICES = (-0.01, 0.0, 0.003, 0.01, 0.03)
+"""Those on large models, where every price takes time."""
+
 OPEN = 0.5
 """Alpha above which a head is open when gates are rounded."""
 

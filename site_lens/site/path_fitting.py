@@ -20,14 +20,24 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
-from site_lens.site.head_path import CONTENTS, OPEN, PRICES, Content, HeadPath, HeadPaths, PathFit, choose_fit
+from site_lens.site.head_path import (
+    CONTENTS,
+    FEW_PRICES,
+    OPEN,
+    PRICES,
+    Content,
+    HeadPath,
+    HeadPaths,
+    PathFit,
+    choose_fit,
+)
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
 LARGE = 50_000_000
-"""Weights beyond which the default path is kept to about twice the cost of the fits that it begins with."""
+"""Weights beyond which the default path costs about as much as the fits that it begins with."""
 
 PRICE_BATCH = 8
 """Training queries in each of these steps, at least: with the single one of the published loop the price, which has no
@@ -68,7 +78,7 @@ def fit_path(
     tasks: Task | Mapping[str, Task] | Iterable[Task],
     config: SiteConfig | None = None,
     *,
-    prices: Sequence[float] = PRICES,
+    prices: Sequence[float] | None = None,
     contents: Sequence[Content] = ("task", "zero"),
     n_starts: int | None = None,
     n_price_steps: int | None = None,
@@ -90,9 +100,10 @@ def fit_path(
         model: The model.
         tasks: The tasks.
         config: Settings of the fits at price 0; the fast defaults when None. Further prices keep the last alphas.
-        prices: Nats per unit of alpha, rising, at least one above 0; 0 is always among them.
+        prices: Nats per unit of alpha, rising, at least one above 0; 0 is always among them. When None, `PRICES`, or
+            `FEW_PRICES` on models of more than 50 million weights.
         contents: "task", and the controls beside it: "zero" (gates alone) and "shuffled" (shuffled answers).
-        n_starts: Fits of every task at every price. When None, 3, or 1 on models of more than 50 million weights.
+        n_starts: Fits of every task at every price; when None, 3, or 1 on such models.
         n_price_steps: Steps at each price but 0; when None, 60 % of those at 0, or 30 % on such models.
         full_grid: Fit controls at every price of 0 or more instead of the chosen one alone.
         fits: Fits at price 0 that were made before, by content, to begin with instead of making them again.
@@ -118,6 +129,7 @@ def fit_path(
     base, listed = config or SiteConfig(), task_list(tasks)
     check_sizes(n_starts=n_starts, n_steps=n_price_steps, budget_bytes=budget_bytes)
     is_large = model.n_weights > LARGE
+    prices = (FEW_PRICES if is_large else PRICES) if prices is None else prices
     n_starts = n_starts or (1 if is_large else 3)
     n_price_steps = n_price_steps or math.ceil(base.n_steps * (0.3 if is_large else 0.6))
     _check(base, prices, contents)
