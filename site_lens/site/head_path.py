@@ -371,7 +371,7 @@ class HeadPaths(RecordSet[HeadPath]):
 
     def without_set(self) -> tuple[str, ...]:
         """Return the tasks of which no set was found."""
-        return tuple(task for task, path in self.items() if path.sparse is None)
+        return tuple(task for task, path in self.items() if path.choice is None)
 
     def heads_frame(self) -> "pd.DataFrame":
         """One row per task and head; see `HeadPath.heads_frame`."""
