@@ -27,6 +27,7 @@ from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import registered_scores
 from site_lens.site.fitting import embedded_jobs
 from site_lens.site.gate_parametrization import GateParametrization, HardConcrete, Sigmoid
+from site_lens.site.head_path import CONTENTS
 from site_lens.site.optimizer import JointOptimizer
 from site_lens.site.plan import make_plan
 from site_lens.stats.intervals import mean_interval
@@ -118,7 +119,7 @@ def _figures(model: LensModel, tasks: dict[str, sl.Task]) -> dict[str, str]:
     dense = sl.fit_site(model, tasks)
     dense_seconds = time.perf_counter() - start
     start = time.perf_counter()
-    paths = sl.fit_path(model, tasks, fits={"task": dense})
+    paths = sl.fit_path(model, tasks, fits={"task": dense}, contents=CONTENTS)
     seconds = time.perf_counter() - start
     start = time.perf_counter()
     sl.fit_path(model, tasks, prices=(0.003, 0.01, 0.03, 0.06), n_starts=1, full_grid=True)
@@ -162,8 +163,10 @@ def _figures(model: LensModel, tasks: dict[str, sl.Task]) -> dict[str, str]:
         "transfer within families less between": ""
         if transfer.family_gap is None
         else f"{transfer.family_gap:+.2f}, p = {transfer.family_p:.3f}",
+        "at the chosen price, open heads: task, null": f"{ended.n_open['task']:.1f}, {ended.n_open['shuffled']:.1f}",
+        "the same, undecided share: task, null": f"{ended.undecided['task']:.2f}, {ended.undecided['shuffled']:.2f}",
         "seconds: dense fits": f"{dense_seconds:.0f}",
-        "seconds: path, 7 prices, 3 starts, control": f"{seconds:.0f}",
+        "seconds: path, 7 prices, 3 starts, 2 controls": f"{seconds:.0f}",
         "seconds: path, 5 prices x 2 embeddings, 1 start": f"{grid_seconds:.0f}",
     }  # fmt: skip
 
