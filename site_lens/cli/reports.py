@@ -88,7 +88,10 @@ def compare(
     replace: ReplaceFile = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the heads of two runs, fits or sets of scores; needs no model."""
+    """Compare the heads of two runs, fits or sets of scores; needs no model.
+
+    Of two runs that both have chosen head sets these are compared, else the alphas of the fits.
+    """
     if first == second or is_same(first, second):
         raise sl.InputError(f"{first} would be compared with itself; name two")
     if out is not None:
@@ -98,7 +101,8 @@ def compare(
             *(file for path in (first, second) if not is_folder(path) for file in record_paths(path)),
         ]
         output_path(out, is_page, inputs=inputs, replace=replace)
-    overlap = sl.head_overlap(_head_maps(first) | _head_maps(second))
+    of_sets = all(is_folder(path) and sl.Run.load(path).paths.chosen() for path in (first, second))
+    overlap = sl.head_overlap(_head_maps(first, of_sets) | _head_maps(second, of_sets))
     show_notes(overlap.notes)
     table = overlap.frame()
     if not as_json:
@@ -109,10 +113,11 @@ def compare(
         show_line(str(sl.write_comparison(overlap, out, replace=replace)), aside=as_json)
 
 
-def _head_maps(path: Path) -> "dict[str, sl.SiteFit | sl.HeadScores]":
+def _head_maps(path: Path, of_sets: bool) -> "dict[str, sl.SiteFit | sl.HeadScores]":
     """Read the head maps of a run or of a single record, under names that begin with their path."""
     if is_folder(path):
-        return {f"{path}: {name}": fit for name, fit in sl.Run.load(path).head_fits.items()}
+        run = sl.Run.load(path)
+        return {f"{path}: {name}": fit for name, fit in (run.head_fits if of_sets else run.fits).items()}
     record: Any = sl.load(path)
     if not isinstance(record, sl.SiteFit | sl.HeadScores):
         raise sl.InputError(f"{path} holds a {record.kind}, not a fit or scores")

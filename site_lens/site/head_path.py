@@ -105,13 +105,13 @@ class HeadPath(Record):
     zero_shot_loss: Annotated[Float32, Axes(("query",), 0)]
     """(query): the same loss without any edit."""
     zero_shot_right: Annotated[Float32, Axes(("query",), 0, 1)]
-    choice: Count | None
+    choice: int | None = Field(ge=0)
     """Index of the fit whose rounded set was chosen (see `choose_fit`); None where no set was found."""
     sparse: SiteFit | None = None
     """That fit, its gates rounded: what `site_sparse` is in evaluations, and what analyses of head sets take."""
     gates_alone: SiteFit | None = None
     """The control of the chosen set: the fit with zeros under the same price, rounded, with no more heads."""
-    n_forwards: Count | None = None
+    n_forwards: int | None = Field(None, ge=0)
     """Prompts passed through the model for the fits with the task embedding, whole or from a prefix, backward passes
     counted as one more each."""
     config: SiteConfig

@@ -11,6 +11,7 @@ from site_lens.heads.scores import HeadScores
 from site_lens.records.base import Axes, Float32, Frozen, join
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_arrays
+from site_lens.site.fit import SiteFit
 from site_lens.tasks.first_tokens import FirstTokens
 from tests.fakes import fake_fit
 from tests.samples import SAMPLES, SMALL, gates, laws, scores
@@ -32,7 +33,9 @@ def other(value: Any, annotation: Any) -> Any:
     """Return a value of the same type that differs in as little as can be."""
     if value is None:
         tokens = FirstTokens(n_rows=2, n_answers=2, n_tokens=2, told_apart=1, constant=0.5, constant_token="a")
-        kinds = {float: 0.5, int: 1, str: "x", FirstTokens: tokens, tuple[int, ...]: (0,)}
+        kinds = {
+            float: 0.5, int: 1, str: "x", FirstTokens: tokens, SiteFit: fake_fit("antonym"), tuple[int, ...]: (0,),
+        }  # fmt: skip
         return next((kinds[kind] for kind in get_args(annotation) if kind in kinds), np.zeros((1, 1), dtype=np.float32))
     if isinstance(value, np.ndarray):
         return with_one_number_changed(value)
