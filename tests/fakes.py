@@ -140,6 +140,7 @@ def fake_evaluation(
         "rank": np.where(right == 1, 1, 7),
         "log_prob": np.where(right == 1, -0.2, -3.0),
         "labelled_rows": tuple({"zero_shot": 0, "ten_shot": 10}.get(method, 92) for method in planted),
+        "n_heads": (5,) * len(planted),
         "queries": tuple(f"query {i}" for i in range(n_queries)),
         "targets": tuple(f"target {i}" for i in range(n_queries)),
         "n_shots": 10,
