@@ -16,9 +16,11 @@ from site_lens.records.collections import file_name
 from site_lens.records.outputs import PARTS
 from site_lens.records.serialization import save
 from site_lens.runs.run_folder import read_mark, study_mark
+from site_lens.site.head_path import HeadPaths
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
 from tests.safety.mutations import damaged, texts
 from tests.safety.watching import only_our_errors, watched
+from tests.site.test_head_path import fake_path
 
 MODEL = fake_identity(grid=sl.HeadGrid.full(2, 2))
 
@@ -31,6 +33,7 @@ def a_run() -> sl.Run:
         evaluations=sl.Evaluations([fake_evaluation("antonym", model=MODEL)]),
         scores={"site": sl.ScoresByTask([fit.gates for fit in fits.values()])},
         studies={"transfer": fake_transfer("abcde", n_queries=4)},
+        paths=HeadPaths([fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))]),
     )
 
 
