@@ -21,10 +21,16 @@ FEWEST_TO_GROUP = 3
 """Tasks below which there are no groups to look for."""
 
 
-def across_tasks(fits: SiteFits) -> list[Section]:
-    """Return the sections across tasks."""
+def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]:
+    """Return the sections across tasks.
+
+    Args:
+        fits: What tasks are compared by: the chosen head sets, or all fits.
+        dense: The fits of all seeds, whose agreement is told; `fits` when None.
+    """
     n_tasks = len({fit.task for fit in fits.values()})
-    if len({fit.gates.grid for fit in fits.values()}) > 1:
+    every = fits if dense is None else dense
+    if len({fit.gates.grid for fit in (*fits.values(), *every.values())}) > 1:
         different = "The fits stand over different grids of heads; a head of one is none of the other."
         return [Section("Across tasks", [different])]
     if n_tasks < 2:
@@ -33,7 +39,7 @@ def across_tasks(fits: SiteFits) -> list[Section]:
     overlap = head_overlap(_mean_gates(agreement))
     layers = SectionFigure("layer-profile", plots.layer_profile(overlap), overlap.layer_frame())
     sections = [
-        _agreement(agreement),
+        _agreement(seed_agreement(every)),
         _overlap(overlap),
         Section("Where in the model", ["Mean alpha of the heads of each layer."], [layers]),
     ]
