@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument(
         "--part", choices=("measured", "ways", "curves"), nargs="+", default=["measured", "ways", "curves"]
     )
+    parser.add_argument("--selector", choices=SELECTORS, nargs="+", default=list(SELECTORS), help="of the curves")
     parser.add_argument("--page", type=Path, help="the page whose measured parts are to be replaced")
     chosen = parser.parse_args()
     model = sl.load_model("demo")
@@ -99,7 +100,7 @@ def main() -> None:
     parts: dict[str, Callable[[], str]] = {
         "measured": partial(figures, model, drawn | {"4 of 4 families": related}),
         "ways": partial(ways, model, next(iter(drawn.values()))),
-        "curves": partial(curves, model, next(iter(drawn.values()))),
+        "curves": partial(curves, model, next(iter(drawn.values())), chosen.selector),
     }
     for name in chosen.part:
         text = parts[name]()
@@ -209,14 +210,14 @@ def ways(model: LensModel, tasks: dict[str, sl.Task]) -> str:
     return table(["way: setting", "open heads", "accuracy, rounded"], rows)
 
 
-def curves(model: LensModel, tasks: dict[str, sl.Task]) -> str:
+def curves(model: LensModel, tasks: dict[str, sl.Task], selectors: Sequence[str]) -> str:
     """Measure accuracy with the first k heads of every selector, the area under it, and what the selector cost."""
     context = ComparisonContext(model, tasks)
-    scores: dict[str, ScoresByTask] = {name: registered_scores(context, name) for name in SELECTORS}
+    scores: dict[str, ScoresByTask] = {name: registered_scores(context, name) for name in selectors}
     rivals = {name: by_task for name, by_task in scores.items() if name != "site"}
     measured = sl.faithfulness_curves(model, tasks, context.fits(), scores=rivals, ks=KS, n_random=4)
     rows = []
-    for name in (*SELECTORS, "random_layer_matched"):
+    for name in (*selectors, "random_layer_matched"):
         cells: list[str] = []
         for k in KS:
             at_k = [measured.accuracy("sufficiency", name, k, task).value for task in measured.tasks]
