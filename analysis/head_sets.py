@@ -141,7 +141,7 @@ def _figures(model: LensModel, tasks: dict[str, sl.Task]) -> dict[str, str]:
     clusters = sl.cluster_tasks(fits)
     transfer = sl.summarize_transfer(sl.transfer_matrix(model, [tasks[name] for name in chosen], fits)).of("alphas")
     agreement = clusters.family_agreement
-    at_choice = [path.frame()[path.frame().price == path.chosen.price] for path in paths.values() if path.chosen]
+    at_choice = [path.frame().query(f"price == {path.chosen.price}") for path in paths.values() if path.chosen]
     ended = pd.concat(at_choice).groupby("content")[["n_open", "undecided"]].mean()
     families_of = (
         ""

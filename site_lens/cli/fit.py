@@ -56,7 +56,7 @@ def demo(
         save_to=out,
     )
     report_path = sl.write_report(run, out / "report.html")
-    written = {"fits": out / "fits", "results": out / "results.csv", "heads table": out / "heads.csv"}
+    written = {"fits": out / "fits", "results": out / "results.csv", "by head": out / "heads.csv"}
     show_run(run, written | {"report": report_path}, as_json)
 
 
@@ -136,7 +136,7 @@ def fit(
         n_attention_heads=ATTENTION_HEADS,
     )
     written = {"fits": out / "fits", "results": out / "results.csv"}
-    show_run(run, written | ({"heads table": out / "heads.csv"} if run.paths else {}), as_json)
+    show_run(run, written | ({"by head": out / "heads.csv"} if run.paths else {}), as_json)
     if not as_json:
         name = shlex.quote(str(out))
         show_line(f"next:    site-lens diagnose {name}; site-lens report {name}")

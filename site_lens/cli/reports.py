@@ -101,8 +101,11 @@ def compare(
             *(file for path in (first, second) if not is_folder(path) for file in record_paths(path)),
         ]
         output_path(out, is_page, inputs=inputs, replace=replace)
-    of_sets = all(is_folder(path) and sl.Run.load(path).paths.chosen() for path in (first, second))
-    overlap = sl.head_overlap(_head_maps(first, of_sets) | _head_maps(second, of_sets))
+    read: list[tuple[Path, Any]] = [(p, sl.Run.load(p) if is_folder(p) else sl.load(p)) for p in (first, second)]
+    of_sets = all(isinstance(source, sl.Run) and source.paths.chosen() for _, source in read)
+    overlap = sl.head_overlap(
+        {n: each for path, source in read for n, each in _head_maps(path, source, of_sets).items()}
+    )
     show_notes(overlap.notes)
     table = overlap.frame()
     if not as_json:
@@ -113,12 +116,10 @@ def compare(
         show_line(str(sl.write_comparison(overlap, out, replace=replace)), aside=as_json)
 
 
-def _head_maps(path: Path, of_sets: bool) -> "dict[str, sl.SiteFit | sl.HeadScores]":
-    """Read the head maps of a run or of a single record, under names that begin with their path."""
-    if is_folder(path):
-        run = sl.Run.load(path)
-        return {f"{path}: {name}": fit for name, fit in (run.head_fits if of_sets else run.fits).items()}
-    record: Any = sl.load(path)
-    if not isinstance(record, sl.SiteFit | sl.HeadScores):
-        raise sl.InputError(f"{path} holds a {record.kind}, not a fit or scores")
-    return {str(path): record}
+def _head_maps(path: Path, source: Any, of_sets: bool) -> "dict[str, sl.SiteFit | sl.HeadScores]":
+    """Return the head maps of a run or of a single record, under names that begin with their path."""
+    if isinstance(source, sl.Run):
+        return {f"{path}: {name}": fit for name, fit in (source.head_fits if of_sets else source.fits).items()}
+    if not isinstance(source, sl.SiteFit | sl.HeadScores):
+        raise sl.InputError(f"{path} holds a {source.kind}, not a fit or scores")
+    return {str(path): source}

@@ -62,8 +62,9 @@ def _place_in_set(path: HeadPath, head: Head) -> str:
     """Say whether a head is in the chosen set, which kind it is, and how many fits at the chosen price open it."""
     if path.chosen is None:
         return "no set was found for the task"
-    words = ["chosen" if head in path.chosen.heads else "not chosen", *(path.kinds or {}).get(str(head), "").split()]
-    return f"{', '.join(words)}; open in {path.stability[head.layer, head.head]:.0%} of {len(path.sizes)} fits"
+    place = "chosen" if head in path.chosen.heads else "not chosen"
+    kind = "" if path.kinds is None else f", {path.kinds[str(head)]}"
+    return f"{place}{kind}; open in {path.stability[head.layer, head.head]:.0%} of {len(path.sizes)} fits"
 
 
 def _task_facts(fits: SiteFits, head: Head) -> dict[str, str]:

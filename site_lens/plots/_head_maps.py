@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from site_lens.plots.head_grid import grid_traces, ranks
-from site_lens.plots.small_maps import BOTTOM, NARROW_COLUMNS, TOP, arrangement
+from site_lens.plots.small_maps import BOTTOM, TOP, arrangement
 from site_lens.plots.theme import GATE_SCALE, layout
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFits
@@ -35,11 +35,7 @@ def head_maps(fits: SiteFits, *, columns: int = 4) -> go.Figure:
            "x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "yref": "container", "ypad": 8,
            "title": {"text": "alpha&nbsp;", "side": "right"}}  # fmt: skip
     scale = {"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": bar}
-    grids = {key: fit.gates.grid for key, fit in fits.items()}
-    narrow = (
-        {"meta": {"narrow": arrangement(grids, NARROW_COLUMNS)}} if min(columns, len(fits)) > NARROW_COLUMNS else {}
-    )
-    parts = arrangement(grids, columns) | narrow
+    parts = arrangement({key: fit.gates.grid for key, fit in fits.items()}, columns)
     return go.Figure(
         traces,
         layout("alpha of every head", "each map: one fit, one seed", top=TOP, margin={"b": BOTTOM}, coloraxis=scale,

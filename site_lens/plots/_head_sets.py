@@ -1,4 +1,4 @@
-"""Head sets: the chosen heads of every task outlined on small maps, coloured by needed, free and harmful."""
+"""Head sets: small maps of every task, coloured by needed, free and harmful, with a dot on each chosen head."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.plots.head_grid import axis_number, grid_traces
-from site_lens.plots.small_maps import BOTTOM, NARROW_COLUMNS, TOP, arrangement
+from site_lens.plots.small_maps import BOTTOM, TOP, arrangement
 from site_lens.plots.theme import PALETTE, layout
 from site_lens.records.errors import InputError
 from site_lens.site.head_path import HeadPath, HeadPaths, Kind
 
 FREE = "rgba(128, 132, 140, 0.18)"
 COLOURS: dict[Kind, str] = {"harmful": PALETTE[3], "free": FREE, "needed": PALETTE[1]}
-"""Colour of each kind; pink and orange are told apart by every common kind of colour blindness, and by the outline."""
+"""Colour of each kind, of Okabe and Ito's palette, whose colours are told apart in colour blindness, too."""
 
 
 def head_sets(paths: HeadPath | HeadPaths, *, columns: int = 4) -> go.Figure:
-    """Draw the chosen head set of every task: small maps whose chosen heads are outlined, coloured by kind.
+    """Draw the chosen head set of every task: small maps coloured by kind, with a dot on each chosen head.
 
     Args:
         paths: One path or several, drawn row by row in their order.
@@ -64,12 +64,11 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int = 4) -> go.Figure:
     ]
     steps = [step for i, colour in enumerate(COLOURS.values()) for step in ([i / 3, colour], [(i + 1) / 3, colour])]
     scale = {"cmin": -1, "cmax": 1, "colorscale": steps, "showscale": False}
-    narrow = {"meta": {"narrow": arrangement(grids, NARROW_COLUMNS)}} if min(columns, len(grids)) > 2 else {}
     legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
     return go.Figure(
         traces,
         layout(
             "heads that carry each task", "dots: the chosen set", top=TOP, margin={"b": BOTTOM}, coloraxis=scale,
-            legend=legend, **arrangement(grids, columns) | narrow,
+            legend=legend, **arrangement(grids, columns),
         ),
     )  # fmt: skip

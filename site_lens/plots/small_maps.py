@@ -21,9 +21,18 @@ TOP, BOTTOM, GAP = 92, 52, 44
 """Pixels above, below and between the rows of maps."""
 
 
-# Plotly's own subplots take ten times as long: each call on a figure checks and copies all that is there.
 def arrangement(grids: Mapping[str, HeadGrid], columns: int) -> dict[str, Any]:
-    """Build the axes and names of small maps in so many columns, and the height of their figure."""
+    """Build the axes and names of small maps in so many columns, and the height of their figure.
+
+    Where there are more columns than fit on a phone, `meta["narrow"]` holds the same for narrow pages.
+    """
+    if min(columns, len(grids)) <= NARROW_COLUMNS:
+        return _arranged(grids, columns)
+    return _arranged(grids, columns) | {"meta": {"narrow": _arranged(grids, NARROW_COLUMNS)}}
+
+
+# Plotly's own subplots take ten times as long: each call on a figure checks and copies all that is there.
+def _arranged(grids: Mapping[str, HeadGrid], columns: int) -> dict[str, Any]:
     columns = min(columns, len(grids))
     n_rows = math.ceil(len(grids) / columns)
     row_height = min(max(16 * max(grid.n_layers for grid in grids.values()), 96), 200)

@@ -39,7 +39,7 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
     overlap = head_overlap(_mean_gates(agreement))
     layers = SectionFigure("layer-profile", plots.layer_profile(overlap), overlap.layer_frame())
     sections = [
-        _agreement(seed_agreement(every)),
+        _agreement(agreement if dense is None else seed_agreement(dense)),
         _overlap(overlap),
         Section("Where in the model", ["Mean alpha of the heads of each layer."], [layers]),
     ]

@@ -57,7 +57,7 @@ def _lines(run: Run, evaluations: Evaluations) -> list[str]:
         many = f"{min(n_heads)} to {max(n_heads)}" if min(n_heads) < max(n_heads) else str(n_heads[0])
         heads = "head" if max(n_heads) == 1 else "heads"
         lines.append(f"{many} {heads} of {len(grid)} carry a task: replacing them by the task embedding is enough.")
-    for other, name in (("site", "the dense fit"), ("gates_sparse", "the same number of heads without the embedding")):
+    for other, name in (("site", "the dense fit"), ("gates_sparse", "no more heads without the embedding")):
         if evaluations.having("site_sparse", other):
             compared = evaluations.compare("site_sparse", over=other)
             lines.append(f"Their accuracy less that of {name}: {with_interval(compared.estimate)}.")

@@ -27,11 +27,11 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.runs.run import Run
-from site_lens.runs.run_folder import check_run_folder, write_heads, write_results
+from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
 from site_lens.site.fit import SiteConfig, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
-from site_lens.site.head_path import Content, HeadPaths
+from site_lens.site.head_path import Content
 from site_lens.site.path_fitting import fit_path
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import need_rows
@@ -142,8 +142,6 @@ def fit_and_evaluate(
         parts.append(replace(fitted, evaluations=measured))
         if save_to is not None:
             measured.save(Path(save_to) / "evaluations")
-            if fitted.paths:
-                write_heads(HeadPaths(path for part in parts for path in part.paths.values()), save_to)
             write_results(Evaluations(e for part in parts for e in (part.evaluations or {}).values()), save_to)
     return Run.join(parts)
 

@@ -156,7 +156,7 @@ class Run:
             scores.save(folder / "scores" / name)
         self.paths.save(folder / "paths")
         if self.paths:
-            write_heads(self.paths, folder)
+            write_heads(HeadPaths.load(folder / "paths"), folder)  # those of earlier groups, too
         self.attention.save(folder / "attention")
         for name, study in self.studies.items():
             save(study, folder / "studies" / name)

@@ -145,11 +145,14 @@ class ComparisonContext:
         return self.once((ComparisonContext.fits, config.digest), fit)
 
     def paths(self) -> HeadPaths:
-        """Return the head path of every task, begun at the fits of `fits`."""
+        """Return the head path of every task, which begins at the fits of the context."""
         config = self.config.site_config(shared=False)
 
         def fit() -> HeadPaths:
-            given: dict[Content, SiteFits] = {"task": self.fits(shared=False)}
+            given: dict[Content, SiteFits] = {
+                "task": self.fits(shared=False),
+                "zero": self.fits(shared=False, embedding="zero", mix="convex"),
+            }
             return fit_path(
                 self.model, self.tasks, config, fits=given, budget_bytes=self.budget_bytes, progress=self.progress
             )

@@ -108,7 +108,8 @@ class HeadPath(Record):
     choice: int | None = Field(ge=0)
     """Index of the fit whose rounded set was chosen (see `choose_fit`); None where no set was found."""
     sparse: SiteFit | None = None
-    """That fit, its gates rounded: what `site_sparse` is in evaluations, and what analyses of head sets take."""
+    """That fit, its gates rounded: what `site_sparse` is in evaluations, and what analyses of head sets take. Its
+    labelled rows are those of all fits that were chosen from, and the rows of valid."""
     gates_alone: SiteFit | None = None
     """The control of the chosen set: the fit with zeros under the same price, rounded, with no more heads."""
     n_forwards: int | None = Field(None, ge=0)
@@ -147,7 +148,7 @@ class HeadPath(Record):
         """Return the prices of the fits of a content, rising."""
         return tuple(sorted({fit.price for fit in self.fits if fit.content == content}))
 
-    def of(self, content: Content, price: float | None) -> list[int]:
+    def of(self, content: Content, price: float) -> list[int]:
         """Return the indices of the fits of a content under a price."""
         return [i for i, fit in enumerate(self.fits) if (fit.content, fit.price) == (content, price)]
 

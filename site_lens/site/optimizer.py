@@ -243,6 +243,7 @@ class JointOptimizer:
         if not prices.any():
             return penalty
         mass = self._gates.deterministic(raw)[:, self._mask].sum(-1)
+        # A warm start has found its heads already: it pays the whole price from its first step.
         warm = [self._plan.jobs[self.runs[i].alpha_map.jobs[0]].warm_start is not None for i in going]
         ramp = (shares / PRICE_RAMP).clamp(max=1).maximum(torch.tensor(warm, device=self._model.device).float())
         cost = prices * ramp * mass

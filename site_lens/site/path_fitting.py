@@ -37,10 +37,10 @@ from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
 LARGE = 50_000_000
-"""Weights beyond which the default path costs about as much as the fits that it begins with."""
+"""Weights beyond which the default path has one start, fewer prices and fewer steps at each."""
 
 PRICE_BATCH = 8
-"""Training queries in each of these steps, at least: with the single one of the published loop the price, which has no
+"""Fewest training queries a step at each price but 0: with the single one of the published loop the price, which has no
 noise, would win over the loss, which has."""
 
 
@@ -258,7 +258,9 @@ def _chosen(
         zero_shot_right=right[0],
         choice=choice,
         n_forwards=_n_forwards(site_fits, loss.shape[1], len({fit.seed for fit in fits})),
-        sparse=None if choice is None else _sparse(site_fits[choice], site_fits[choice].gates.above(OPEN)),
+        sparse=None
+        if choice is None
+        else _sparse(site_fits[choice], site_fits[choice].gates.above(OPEN), loss.shape[1], site_fits),
         config=config,
         template=plain.template,
         task_digest=task.digest,
@@ -282,10 +284,10 @@ def _with_control(
     fits, site_fits = zip(*made, strict=True)
     loss, right = _rounded(model, task, site_fits, path.config, budget_bytes)
     alone = path.gates_alone
-    if path.chosen is not None and fits[0].content == "zero":
+    if path.chosen is not None and path.sparse is not None and fits[0].content == "zero":
         at_choice = site_fits[[fit.price for fit in fits].index(path.chosen.price)]
         n_heads = min(len(path.chosen.heads), len(at_choice.gates.above(OPEN)))
-        alone = _sparse(at_choice, at_choice.gates.top(n_heads))
+        alone = _sparse(at_choice, at_choice.gates.top(n_heads), loss.shape[1], [*site_fits, path.sparse])
     return path.replace(
         fits=path.fits + fits,
         gates=np.concatenate([path.gates, [fit.gates.values for fit in site_fits]]),
@@ -295,9 +297,14 @@ def _with_control(
     )
 
 
-def _sparse(fit: SiteFit, heads: HeadSet) -> SiteFit:
-    """Return a fit with its gates rounded: open at some heads, closed at all others."""
-    return fit.replace(gates=HeadGates.of(heads, task=fit.task, mix=fit.config.mix))
+def _sparse(fit: SiteFit, heads: HeadSet, n_valid: int, used: Iterable[SiteFit]) -> SiteFit:
+    """Return a fit with its gates rounded: open at some heads, closed at all others.
+
+    Its labelled rows are those of every fit that the choice was made from, and the rows of valid that it was made on.
+    """
+    rows = sorted({row for each in used for row in each.labelled_rows})
+    gates = HeadGates.of(heads, task=fit.task, mix=fit.config.mix)
+    return fit.replace(gates=gates, labelled_rows=tuple(rows), n_valid=n_valid)
 
 
 def _notes(fits: Sequence[SiteFit]) -> tuple[str, ...]:

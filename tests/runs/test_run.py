@@ -14,7 +14,9 @@ from site_lens.report.report import write_report
 from site_lens.runs.run import Run
 from site_lens.runs.run_folder import write_results
 from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.site.head_path import HeadPaths
 from tests.fakes import fake_evaluation, fake_fits, fake_identity
+from tests.site.test_head_path import fake_path
 
 MODEL = fake_identity(grid=HeadGrid.full(2, 2))
 
@@ -60,6 +62,16 @@ def test_the_csv_holds_the_results(tmp_path: Path) -> None:
     assert path == tmp_path / "results.csv"
     assert path.read_text().splitlines()[0] == ",".join(RESULT_COLUMNS)
     pd.testing.assert_frame_equal(pd.read_csv(path), run.evaluations.results(), check_dtype=False)
+
+
+def test_heads_of_runs_that_are_added_stand_beside_those_that_are_there(tmp_path: Path) -> None:
+    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    first = replace(run_of("antonym"), paths=HeadPaths([path]))
+    first.save(tmp_path)
+    replace(run_of("synonym"), paths=HeadPaths([path.replace(task="synonym")])).add_to(tmp_path)
+    assert set(pd.read_csv(tmp_path / "heads.csv")["task"]) == {"antonym", "synonym"}
+    run_of("antonym").save(tmp_path)
+    assert not (tmp_path / "heads.csv").exists() and not Run.load(tmp_path).paths
 
 
 def test_saving_a_run_replaces_the_one_that_is_there_and_leaves_other_files_alone(tmp_path: Path) -> None:

@@ -95,6 +95,9 @@ def test_a_path_begins_at_the_fits_of_fit_site_or_at_given_ones(planted: sl.Lens
     paths = sl.fit_path(planted, tasks, CONFIG, template=TEMPLATE, **options)
     given = sl.fit_path(planted, tasks, CONFIG, fits={"task": plain, "zero": alone}, **options)
     for task, path in paths.items():
+        for sparse in (path.sparse, path.gates_alone):  # the rows of all fits that were chosen from, and of valid
+            assert sparse is not None and sparse.n_valid == min(CONFIG.n_valid, len(tasks[task].valid))
+            assert set(sparse.labelled_rows) >= set(plain[task].labelled_rows)
         assert np.abs(path.gates[path.of("task", 0.0)[0]] - plain[task].gates.values).max() < 1e-5
         assert np.abs(path.gates - given[task].gates).max() < 1e-4
         assert path.fits == given[task].fits and path.choice == given[task].choice
