@@ -40,8 +40,8 @@ sl.plots.head_sets(run.paths)
 
 # %% [markdown]
 # Dots are the chosen set. *Needed* (orange): most fits open the head although every open head costs. *Harmful* (pink):
-# most fits close it even where open heads are paid for, so its mean over few-shot prompts does damage. *Free* (grey):
-# neither.
+# none does, and most close it even where open heads are paid for, so its mean over few-shot prompts does damage. *Free*
+# (grey): neither.
 #
 # ## How the set was chosen
 #

@@ -15,6 +15,9 @@ FREE = "rgba(128, 132, 140, 0.18)"
 COLOURS: dict[Kind, str] = {"harmful": PALETTE[3], "free": FREE, "needed": PALETTE[1]}
 """Colour of each kind, of Okabe and Ito's palette, whose colours are told apart in colour blindness, too."""
 
+LEGEND_FROM_TOP = 34
+"""Pixels from the top edge of the figure to its legend, below the title on pages of every width."""
+
 
 def head_sets(paths: HeadPath | HeadPaths, *, columns: int = 4) -> go.Figure:
     """Draw the chosen head set of every task: small maps coloured by kind, with a dot on each chosen head.
@@ -64,11 +67,13 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int = 4) -> go.Figure:
     ]
     steps = [step for i, colour in enumerate(COLOURS.values()) for step in ([i / 3, colour], [(i + 1) / 3, colour])]
     scale = {"cmin": -1, "cmax": 1, "colorscale": steps, "showscale": False}
-    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
+    parts = arrangement(grids, columns)
+    for laid_out in (parts, parts.get("meta", {}).get("narrow")):
+        if laid_out is not None:
+            laid_out["legend"] = {
+                "orientation": "h", "x": 0, "xref": "container", "yref": "container", "yanchor": "top",
+                "y": 1 - LEGEND_FROM_TOP / laid_out["height"],
+            }  # fmt: skip
     return go.Figure(
-        traces,
-        layout(
-            "heads that carry each task", "dots: the chosen set", top=TOP, margin={"b": BOTTOM}, coloraxis=scale,
-            legend=legend, **arrangement(grids, columns),
-        ),
-    )  # fmt: skip
+        traces, layout("heads that carry each task", top=TOP, margin={"b": BOTTOM}, coloraxis=scale, **parts)
+    )

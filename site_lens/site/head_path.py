@@ -29,7 +29,8 @@ Content = Literal["task", "zero", "shuffled"]
 CONTENTS: tuple[Content, ...] = get_args(Content)
 
 Kind = Literal["needed", "free", "harmful"]
-"""`needed`: open under the chosen price. `harmful`: closed even when open heads are paid for. `free`: neither."""
+"""`needed`: most fits open it at the chosen price. `harmful`: none does, and most close it even at the lowest price
+below 0, which pays for open heads. `free`: neither."""
 
 PRICES = (-0.01, 0.0, 0.001, 0.003, 0.01, 0.03, 0.06)
 """Prices of a head by default, in nats: one at which open heads are paid for, the paper's 0, and five rising ones."""
@@ -210,11 +211,12 @@ class HeadPath(Record):
 
     @property
     def kinds(self) -> dict[str, Kind] | None:
-        """Kind of every head by name, by the majority of fits; None without a price below 0, or a chosen set."""
+        """Kind of every head by name; None without a price below 0, or a chosen set."""
         paid = self.of("task", min(self.prices()))
         if self.chosen is None or self.fits[paid[0]].price >= 0:
             return None
-        needed, harmful = self.stability >= 0.5, self.is_open[paid].mean(0) < 0.5
+        needed = self.stability >= 0.5
+        harmful = (self.stability == 0) & (self.is_open[paid].mean(0) < 0.5)
         kinds = np.select([needed, harmful], ["needed", "harmful"], "free")
         return {str(head): kinds[head.layer, head.head].item() for head in self.model.grid}
 

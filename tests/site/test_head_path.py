@@ -161,6 +161,14 @@ def test_no_set_is_found_where_none_beats_zero_shot_or_a_single_row_tells_nothin
         assert np.isnan(path.stability).all() and path.sentence.startswith("no head set found for antonym")
 
 
+def test_a_head_that_a_fit_at_the_chosen_price_opens_is_not_harmful() -> None:
+    path = fake_path(((2, 2, 6), (8, 3, 2)), ((0.5,) * 3, (0.5, 0.6, 0.6)), prices=(-0.01, 0.01))
+    assert path.chosen is not None and len(path.chosen.heads) == 8  # of lowest loss; the others open 3 and 2
+    assert path.kinds is not None and set(path.kinds.values()) == {"needed", "free"}
+    closed = fake_path(((2, 2, 6), (3, 3, 2)), ((0.5,) * 3, (0.5, 0.6, 0.6)), prices=(-0.01, 0.01))
+    assert closed.kinds is not None and list(closed.kinds.values()) == ["needed"] * 3 + ["harmful"] * 5
+
+
 def test_a_set_of_no_head_is_not_chosen_and_one_of_all_heads_can_be() -> None:
     assert fake_path(((0,), (0,), (0,)), ((0.5,), (0.5,), (0.5,))).chosen is None
     everything = fake_path(((8,), (8,), (8,)), ((0.5,), (0.5,), (0.5,))).chosen
