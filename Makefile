@@ -5,7 +5,7 @@ PYTEST := python -m pytest -n 2 -m "not slow"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies notebooks docs reliability bench bench-full clean
+.PHONY: help install demo check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies studies-real notebooks docs reliability bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -81,6 +81,11 @@ bench-full: install ## Run all benchmarks, the slow rows and the scaling of cost
 
 studies: install ## Run all studies on the demo model and write docs/results (23 minutes; only what has changed)
 	$(BIN)/python -m analysis.studies --pages
+
+STUDIES_REAL = 01 02 05 06 09 10 11 12
+
+studies-real: install ## Run studies on SmolLM2, a real model, and write docs/results/smollm2.md (an hour; only what has changed)
+	$(BIN)/python -m analysis.studies --model smollm2 --tasks demo --settings analysis/studies_real.toml --only $(STUDIES_REAL) --pages
 
 notebooks: install ## Rebuild the .ipynb files from their .py pairs
 	$(BIN)/jupytext --update --to ipynb --update-metadata '{"kernelspec":{"name":"python3","display_name":"Python 3","language":"python"}}' notebooks/*.py

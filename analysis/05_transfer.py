@@ -43,16 +43,31 @@ def study(lab: Lab) -> Findings:
         claim("Other tasks' alphas cost a task more than other tasks' embeddings",
               _over_sources(embedding - alphas, dissimilar), "where matters more than what", above=0),
     ]  # fmt: skip
+    sets = measurements.transfer_of_sets(lab)
+    none = np.full(len(soft.tasks), np.nan)
+    along = none if sets is None else _nearness(sets)
+    claims.append(
+        over_tasks("Chosen heads of similar tasks do more than those of dissimilar ones", along,
+                   n_queries=soft.n_queries if sets is None else sets.n_queries, above=0,
+                   missing="too few tasks of a family have a head set"),
+    )  # fmt: skip
     columns = ["kind", "verdict", "mean", "mean_low", "mean_high", "above_null", "above_null_low", "above_null_high",
                "null", "overlap_correlation", "overlap_p", "family_gap", "family_p"]  # fmt: skip
-    readings = {name: sl.summarize_transfer(matrix) for name, matrix in (("soft", soft), ("rounded", hard))}
+    matrices = {"soft alphas": soft, "rounded alphas": hard} | ({} if sets is None else {"chosen heads": sets})
+    readings = {name: sl.summarize_transfer(matrix) for name, matrix in matrices.items()}
     tables = [
-        Table.of(f"Mean normalised score of other tasks' parts, {name} alphas:", reading.frame(), columns)
+        Table.of(f"Mean normalised score of other tasks' parts, {name}:", reading.frame(), columns)
         for name, reading in readings.items()
     ]
-    shown = sl.plots.transfer(soft, order=readings["soft"].order)
+    shown = sl.plots.transfer(soft, order=readings["soft alphas"].order)
     figure = ("Accuracy of every task (columns) under the alphas of every task (rows).", shown)
     return Findings(soft.tasks, claims, tables, {"alphas": figure})
+
+
+def _nearness(matrix: sl.TransferMatrix) -> np.ndarray:
+    """(target): mean normalised score under sources of its family, less that under sources of other ones."""
+    scores, (similar, dissimilar) = matrix.normalised("alphas"), measurements.kinship(matrix.families)
+    return np.asarray(_over_sources(scores, similar) - _over_sources(scores, dissimilar))
 
 
 def _over_sources(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:

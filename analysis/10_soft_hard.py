@@ -32,7 +32,12 @@ def study(lab: Lab) -> Findings:
         over_tasks("One map for all tasks is above 10-shot prompting",
                    measurements.gains(found, TASK_AGNOSTIC, "ten_shot"), n_queries=n_queries, above=0),
     ]  # fmt: skip
-    methods = ["zero_shot", "ten_shot", "site", "site_hard", "site_top_k", TASK_AGNOSTIC]
+    few, few_queries = measurements.of_chosen_sets(found, "site")
+    claims.append(
+        over_tasks(f"The chosen heads alone lose at most {limit:.0%} against soft alphas of all heads",
+                   [-gain for gain in few], n_queries=few_queries, at_most=limit, missing="no head set found"),
+    )  # fmt: skip
+    methods = ["zero_shot", "ten_shot", "site", "site_hard", "site_top_k", "site_sparse", "gates_sparse", TASK_AGNOSTIC]
     rows = tuple(
         (task, *(one.accuracy(name).value if name in one.methods else None for name in methods), len(one.queries))
         for task, one in found.items()

@@ -8,6 +8,7 @@ from analysis.claims import over_tasks
 from analysis.lab import Lab
 from analysis.results import Findings, Table
 from analysis.studies import run_this
+from site_lens.heads.scores import ScoresByTask
 from site_lens.studies.faithfulness.result import DIRECTIONS, LAYER_MATCHED, REVERSED, SITE, Direction
 
 QUESTION = "Are the heads of high alpha sufficient, and are they necessary?"
@@ -16,15 +17,20 @@ REPORTED = (
     "unstable. Necessity is not reported."
 )
 
+PATH = "site_path"
+"""Name of the order in which a price path keeps heads open."""
+
 
 def study(lab: Lab) -> Findings:
     """Measure curves over k; areas along log(1 + k) by task, intervals over tasks."""
     numbers, shared = lab.settings.faithfulness, lab.settings.shared
-    fits = measurements.fits(lab).fits
+    run = measurements.fits(lab)
+    fits, priced = run.fits, {PATH: ScoresByTask(path.scores for path in run.paths.values())}
     record = lab.record(
         measurements.FITS, "faithfulness",
         lambda: sl.faithfulness_curves(
-            lab.model, lab.tasks, fits, n_random=numbers.n_random, max_queries=shared.max_queries, seed=shared.seed
+            lab.model, lab.tasks, fits, scores=priced, n_random=numbers.n_random, max_queries=shared.max_queries,
+            seed=shared.seed,
         ),
         numbers.n_random, shared.max_queries, shared.seed,
     )  # fmt: skip
@@ -51,6 +57,8 @@ def study(lab: Lab) -> Findings:
                    half(REVERSED), n_queries=n_queries, at_most=numbers.collapsed, reported="collapse to 6.2"),
         over_tasks("Few-shot prompts lose more with high alphas first than with layer-matched random orders",
                    area("necessity", LAYER_MATCHED, SITE), n_queries=n_queries, above=0),
+        over_tasks("Heads in the order of the price path do more alone than high alphas first",
+                   area("sufficiency", PATH, SITE), n_queries=n_queries, above=0),
     ]  # fmt: skip
     summary = record.summary()
     columns = ["direction", "ordering", "area", "low", "high", "n_draws", "spread", "smallest", "reason"]

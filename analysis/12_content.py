@@ -40,6 +40,11 @@ def study(lab: Lab) -> Findings:
         over_tasks("Gates alone are above 10-shot prompting",
                    measurements.gains(run.evaluations, ZERO_EMBEDDING, "ten_shot"), n_queries=n_queries, above=0),
     ]  # fmt: skip
+    few, few_queries = measurements.of_chosen_sets(run.evaluations, "gates_sparse")
+    claims.append(
+        over_tasks("The chosen heads are above no more heads without the embedding, both rounded", few,
+                   n_queries=few_queries, above=0, missing="no head set found"),
+    )  # fmt: skip
     found = record.frame()
     columns = ["method", "accuracy", "low", "high", "gain", "share", "share_low", "share_high", "verdict", "n"]
     table = Table.of("Means over tasks, and shares of SITE's gain:", found[found["task"] == "mean"], columns)

@@ -76,8 +76,8 @@ class Lab:
     def tasks(self) -> dict[str, sl.Task]:
         """The sample that most studies share, drawn by the seed alone."""
         shared = self.settings.shared
-        n = min(shared.n_tasks, len(self.every_task))
-        return sl.sample_tasks(self.every_task.values(), n, seed=shared.seed)
+        drawn_from = [t for t in self.every_task.values() if not shared.of_families or t.family in shared.of_families]
+        return sl.sample_tasks(drawn_from, min(shared.n_tasks, len(drawn_from)), seed=shared.seed)
 
     def task(self, name: ByData) -> sl.Task:
         """Return one task by the name that it has in this data."""

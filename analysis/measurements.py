@@ -22,15 +22,18 @@ Numbers = NDArray[np.float64]
 
 def fits(lab: Lab) -> sl.Run:
     """Return one fit of every task of the sample, with all of its controls, evaluated on all test rows."""
-    config = lab.settings.shared.site.replace(seed=lab.settings.shared.seed)
+    shared = lab.settings.shared
+    config = shared.site.replace(seed=shared.seed)
     return lab.run(
         FITS,
         lambda folder: sl.fit_and_evaluate(
-            lab.model, lab.tasks, config, save_to=folder, controls=CONTROLS, tasks_at_once=len(lab.tasks)
+            lab.model, lab.tasks, config, save_to=folder, controls=CONTROLS, n_starts=shared.n_starts,
+            tasks_at_once=len(lab.tasks),
         ),
         lab.tasks,
         config,
-    )
+        shared.n_starts,
+    )  # fmt: skip
 
 
 def seeds(lab: Lab) -> sl.Run:
@@ -89,6 +92,24 @@ def transfer(lab: Lab, *, hard: bool = False) -> sl.TransferMatrix:
         numbers.n_draws,
         shared.max_queries,
     )
+
+
+def transfer_of_sets(lab: Lab) -> sl.TransferMatrix | None:
+    """Return every task that has a chosen head set under those of the others; None where fewer than two have one."""
+    shared, numbers, paths = lab.settings.shared, lab.settings.transfer, fits(lab).paths
+    sets = paths.sparse_fits()
+    if len(sets) < 2:
+        return None
+    return lab.record(
+        FITS,
+        "transfer_of_sets",
+        lambda: sl.transfer_matrix(
+            lab.model, [lab.tasks[fit.task] for fit in sets.values()], sets, max_queries=shared.max_queries,
+            n_draws=numbers.n_draws, seed=shared.seed,
+        ),
+        numbers.n_draws,
+        shared.max_queries,
+    )  # fmt: skip
 
 
 def landscape(lab: Lab, task: sl.Task) -> sl.FitLandscape:
@@ -181,6 +202,12 @@ def relative_times(evaluations: sl.Evaluations, method: str) -> list[float]:
 def accuracy_by_task(record: sl.PromptSensitivity, of: Condition | str) -> Numbers:
     """Return the accuracy under a condition, mean over its prompt sets, or a reference, one number a task."""
     return np.array([record.accuracy(of, task).value for task in record.tasks])
+
+
+def of_chosen_sets(evaluations: sl.Evaluations, over: str) -> tuple[list[float], list[int]]:
+    """Return what the chosen head set of each task gains over another method, and the queries behind it."""
+    found = evaluations.having("site_sparse", over)
+    return gains(found, "site_sparse", over), asked(found)
 
 
 def asked(evaluations: sl.Evaluations) -> list[int]:

@@ -1,7 +1,7 @@
 """Pages that say what came out of the studies: every table, verdict and figure in them is made from saved results."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from analysis.claims import VERDICTS, Claim
@@ -14,29 +14,47 @@ MOST_BYTES = 300_000
 
 NOT_RUN = "not run yet"
 
-BEGIN = f"""# What came out on the demo model
+DEMO_BEGIN = """# What came out on the demo model
 
 Written by `make studies` from the results of the studies in [analysis/](../../analysis); nothing here is
 typed.
 
 **This says nothing about large models.** The demo model has 3.2 million weights and was trained on the very tasks that
 it is asked here ([its page](../demo_model.md)). "Seen here, too" means that what the paper reports is found on it, "not
-seen here" that it is not; neither is evidence for or against the paper. The same studies run on a real model:
-`python -m analysis.studies --model MODEL --tasks FOLDER`.
+seen here" that it is not; neither is evidence for or against the paper. The same studies on a real model:
+[SmolLM2](smollm2.md), or `python -m analysis.studies --model MODEL --tasks FOLDER`.
+"""
 
-A verdict is computed from an exact paired test and a whole 95 % interval. A claim is *seen here, too* or *holds* where
-both put the number on its side of the threshold (p < {SIGNIFICANT}), *not seen here* or *does not hold* where they put
-it on the other, and *not testable at this size* where they do neither, or where fewer than {FEWEST["queries"]} queries
-or, for a claim on tasks in general, fewer than {FEWEST["tasks"]} tasks stand behind it. The first two words are kept
-for what the paper reports, the next two for open questions. Intervals are drawn over queries (they speak of other
-queries of these tasks), over tasks (of other tasks of the kind), or over fits. They are not corrected for the number of
-claims: of twenty, one may lie beside the truth.
-Accuracies count first answer tokens.
-
-Fits have the published settings (400 steps of batch 1, the last alphas kept;
+DEMO_SETTINGS = """Fits have the published settings (400 steps of batch 1, the last alphas kept;
 [studies.toml](../../analysis/studies.toml)) unless a study says otherwise. The defaults of `SiteConfig`, which the
 [comparison](../comparison.md) uses, keep the best of 100 steps of 8: their alphas are less binary, and rounding them
 costs more.
+"""
+
+REAL_BEGIN = """# What came out on {model}, a model that somebody else trained
+
+Written by `make studies-real` from the results of the studies in [analysis/](../../analysis); nothing here is
+typed. The same studies on the demo model: [results](README.md).
+
+SmolLM2-135M-Instruct has 135 million weights, 30 layers of 9 query heads (3 key-value heads), and was trained on web
+text. Its weights come from a GGUF file, Q4_1, dequantised ([how](../models.md)). Tasks are the demo tasks whose words
+are ordinary English, drawn from four families by the seed. It is a small model: "seen here, too" means that what the
+paper reports of models from 3 to 70 billion weights is found on it, "not seen here" that it is not.
+"""
+
+REAL_SETTINGS = """Settings are those of [studies_real.toml](../../analysis/studies_real.toml): fewer steps, prompts
+and draws than on the demo model, to fit into an hour on two cores. Few-shot prompts share ten sets of demonstrations:
+their intervals are over sets.
+"""
+
+VERDICT_RULE = f"""A verdict is computed from an exact paired test and a whole 95 % interval. A claim is *seen here,
+too* or *holds* where both put the number on its side of the threshold (p < {SIGNIFICANT}), *not seen here* or *does not
+hold* where they put it on the other, and *not testable at this size* where they do neither, or where fewer than
+{FEWEST["queries"]} queries or, for a claim on tasks in general, fewer than {FEWEST["tasks"]} tasks stand behind it. The
+first two words are kept for what the paper reports, the next two for open questions. Intervals are drawn over queries
+(they speak of other queries of these tasks), over tasks (of other tasks of the kind), or over fits. They are not
+corrected for the number of claims: of twenty, one may lie beside the truth.
+Accuracies count first answer tokens.
 """
 
 
@@ -44,21 +62,39 @@ def write_pages(results: Sequence[Result], figures: Path, folder: Path, readme: 
     """Write README.md and figures into a folder, and the table of the studies' own page.
 
     Args:
-        results: What every study found.
+        results: What every study found on the demo model.
         figures: Where the figures are.
         folder: Where the page goes.
         readme: A page with marks for the table.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("*.svg"):
+    _write_page(results, figures, folder / "README.md", "", [DEMO_BEGIN, VERDICT_RULE, DEMO_SETTINGS])
+    put_into(readme, overview(results))
+
+
+def write_real_page(results: Sequence[Result], figures: Path, folder: Path, model: str) -> None:
+    """Write the page of a real model, `<model>.md`, and its figures into a folder.
+
+    Args:
+        results: What every study found on it.
+        figures: Where the figures are.
+        folder: Where the page goes.
+        model: What it is called.
+    """
+    begin = REAL_BEGIN.format(model=model)
+    _write_page(results, figures, folder / f"{model}.md", f"{model}-", [begin, VERDICT_RULE, REAL_SETTINGS])
+
+
+def _write_page(results: Sequence[Result], figures: Path, page: Path, prefix: str, begin: Sequence[str]) -> None:
+    """Write a page; its figures stand beside it, `prefix` before their names."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    for stale in page.parent.glob(f"{prefix}[0-9][0-9]_*.svg"):
         stale.unlink()
     kept = smallest([figures / f"{name}.svg" for result in results for name in result.figures], MOST_BYTES)
     for path in kept:
-        shutil.copyfile(path, folder / path.name)
-    shown = {path.stem for path in kept}
-    parts = [BEGIN, summary(results), *(part for result in results for part in section(result, shown))]
-    (folder / "README.md").write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
-    put_into(readme, overview(results))
+        shutil.copyfile(path, page.parent / f"{prefix}{path.name}")
+    shown = {path.stem: f"{prefix}{path.name}" for path in kept}
+    parts = [*begin, summary(results), *(part for result in results for part in section(result, shown))]
+    page.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
 
 
 def smallest(paths: Sequence[Path], most_bytes: int) -> list[Path]:
@@ -83,7 +119,7 @@ def summary(results: Sequence[Result]) -> str:
     return f"## Verdicts\n\n{table(['study', 'question', *VERDICTS], rows)}\n\n{made}"
 
 
-def section(result: Result, shown: set[str]) -> Iterator[str]:
+def section(result: Result, shown: Mapping[str, str]) -> Iterator[str]:
     """Say what a study asked and found."""
     yield f"## {title(result)}"
     if not result.claims:
@@ -98,7 +134,7 @@ def section(result: Result, shown: set[str]) -> Iterator[str]:
         yield numbers.markdown()
     for name, caption in result.figures.items():
         if name in shown:
-            yield f"![{caption}]({name}.svg)"
+            yield f"![{caption}]({shown[name]})"
 
 
 def title(result: Result) -> str:

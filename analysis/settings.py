@@ -26,11 +26,15 @@ class Shared(Frozen):
 
     n_tasks: int = Field(ge=2)
     """Tasks, drawn evenly over the families by the seed."""
+    of_families: tuple[str, ...] = ()
+    """Families to draw them from; all when empty."""
     seed: int = Field(ge=0)
     max_queries: int = Field(ge=1)
     """Test rows a task at most, in experiments on fits; evaluations ask all."""
     n_seeds: int = Field(ge=2)
     """Fits of a task, each from random alphas of its own, behind what is said of several fits."""
+    n_starts: int | None = Field(None, ge=1)
+    """Fits at each price of the head paths; the default of `fit_path` when left out."""
     site: SiteConfig
     """Settings of SITE; the published ones."""
 

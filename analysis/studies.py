@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 
 import site_lens as sl
 from analysis.lab import DEMO, DType, Lab
-from analysis.result_pages import write_pages
+from analysis.result_pages import write_pages, write_real_page
 from analysis.results import Findings, Result
 from analysis.settings import STUDIES_TOML, Settings
 from site_lens.records.hashing import digest_bytes
@@ -54,12 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", choices=get_args(DType), help="the checkpoint's own when left out")
     parser.add_argument("--device")
     parser.add_argument("--no-figures", action="store_true", help="draw none, which takes a browser")
-    parser.add_argument("--pages", action="store_true", help="write docs/results and the table of analysis/README.md")
+    parser.add_argument("--pages", action="store_true", help="write what came out to docs/results")
     chosen = parser.parse_args(arguments)
     if chosen.tasks is None and chosen.model is not None:
         parser.error("--model needs --tasks, a folder of tasks for it, or --tasks demo")
-    if chosen.pages and chosen.model is not None:
-        parser.error("--pages writes what came out on the demo model; leave out --model")
     model = chosen.model or DEMO
     lab = Lab(
         Settings.read(chosen.settings),
@@ -75,13 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not chosen.no_figures:
             draw(figures, lab.out / "figures")
         show(found)
-    if chosen.pages:
-        write_pages(
-            [last_result(name, lab) for name in STUDIES],
-            lab.out / "figures",
-            Path("docs/results"),
-            Path("analysis/README.md"),
-        )
+    results, drawn = [last_result(name, lab) for name in STUDIES], lab.out / "figures"
+    if chosen.pages and model == DEMO:
+        write_pages(results, drawn, Path("docs/results"), Path("analysis/README.md"))
+    elif chosen.pages:
+        write_real_page([one for one in results if one.claims], drawn, Path("docs/results"), lab.out.name)
 
 
 def _study(name: str) -> str:

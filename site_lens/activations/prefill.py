@@ -24,13 +24,14 @@ Indices = NDArray[np.int64]
 
 
 def length_batches(
-    lengths: Sequence[int], *, max_tokens: int = TOKENS_PER_BATCH, equal: bool = False
+    lengths: Sequence[int], *, max_tokens: int = TOKENS_PER_BATCH, max_rows: int | None = None, equal: bool = False
 ) -> Iterator[list[int]]:
     """Group prompts of similar length, so that little of a batch is padding.
 
     Args:
         lengths: Tokens of each prompt.
         max_tokens: Tokens of a batch at most, padding included; a longer prompt is a batch of its own.
+        max_rows: Prompts of a batch at most.
         equal: Put prompts of different length into different batches.
 
     Yields:
@@ -39,7 +40,7 @@ def length_batches(
     group: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         differs = equal and group and lengths[group[0]] != lengths[i]
-        if group and (differs or (len(group) + 1) * lengths[i] > max_tokens):
+        if group and (differs or (len(group) + 1) * lengths[i] > max_tokens or len(group) == max_rows):
             yield group
             group = []
         group.append(i)
@@ -71,6 +72,8 @@ def prefill_prompts(
 ) -> tuple[Prefix, Indices]:
     """Compute the prefixes (all tokens but the last) of many prompts.
 
+    What several prompts begin with alike, such as the same demonstrations, is computed once (`shared_beginnings`).
+
     Args:
         model: The model.
         ids: Token ids of every prompt.
@@ -80,13 +83,61 @@ def prefill_prompts(
     Returns:
         The prefixes, and the row in which each prompt stands.
     """
+    prompts = [list(row[:-1]) for row in ids]
+    shared = shared_beginnings(prompts)
+    beginning_of = np.empty(len(ids), dtype=np.int64)
+    for beginning, (_, members) in enumerate(shared):
+        beginning_of[members] = beginning
+    beginnings = [prompts[members[0]][:length] for length, members in shared]
     # Under autocast a row of padding has no finite score left to attend to, and what comes out is no number.
-    groups = list(length_batches([len(row) for row in ids], equal=dtype != "model"))
-    batches = [Batch.of([ids[i][:-1] for i in group], pad=model.encoder.pad, device=model.device) for group in groups]
-    row_of = np.empty(len(ids), dtype=np.int64)
-    row_of[np.concatenate(groups)] = np.arange(len(ids))
+    groups = list(length_batches([len(row) for row in beginnings], equal=dtype != "model"))
+    batches = [Batch.of([beginnings[i] for i in group], pad=model.encoder.pad, device=model.device) for group in groups]
     with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-        return model.prefill(*batches, edits=edits), row_of
+        prefix, row_of = model.prefill(*batches, edits=edits), _places(groups)[beginning_of]
+        if len(shared) == len(ids):
+            return prefix, row_of
+        rests = [prompt[shared[i][0] :] for prompt, i in zip(prompts, beginning_of, strict=True)]
+        groups = list(length_batches([len(rest) for rest in rests], equal=True))
+        parts = []
+        for group in groups:
+            part = prefix.rows(torch.tensor(row_of[group], device=model.device))
+            if rests[group[0]]:
+                part = model.extend(part, torch.tensor([rests[i] for i in group], device=model.device), edits)
+            parts.append(part)
+        return Prefix.concat(parts), _places(groups)
+
+
+def _places(groups: Sequence[Sequence[int]]) -> Indices:
+    """Return the place of each index in the groups, counted through."""
+    order = np.concatenate(groups)
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    return places
+
+
+def shared_beginnings(prompts: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
+    """Group prompts that have at least half of their tokens, the first ones, in common.
+
+    Args:
+        prompts: Token ids of every prompt.
+
+    Returns:
+        Of each group how many tokens its prompts begin with alike, and their indices. A prompt that shares its
+        beginning with no other is a group by itself, with all of its tokens.
+    """
+    groups: list[tuple[int, list[int]]] = []
+    longest = 0
+    for i in sorted(range(len(prompts)), key=lambda i: tuple(prompts[i])):
+        if groups:
+            length, members = groups[-1]
+            pairs = zip(prompts[members[0]][:length], prompts[i], strict=False)
+            common = next((n for n, (one, other) in enumerate(pairs) if one != other), min(length, len(prompts[i])))
+            if 2 * common >= max(longest, len(prompts[i])):
+                groups[-1], longest = (common, [*members, i]), max(longest, len(prompts[i]))
+                continue
+        groups.append((len(prompts[i]), [i]))
+        longest = len(prompts[i])
+    return groups
 
 
 class PrefixSchedule:

@@ -15,6 +15,7 @@ from site_lens.cli.options import (
     Queries,
     Replace,
     ResultsFolder,
+    Sets,
     TaskFiles,
     TaskNames,
     count,
@@ -23,6 +24,7 @@ from site_lens.cli.options import (
 )
 from site_lens.cli.output import show_line, show_table
 from site_lens.methods.tabulate import default_references
+from site_lens.tasks.prompt_sampling import MAX_QUERIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +65,8 @@ def methods(
         int | None,
         typer.Option(**count("labelled_rows"), help="Equal data: labelled rows of each task, a fifth of them valid."),
     ] = None,
-    max_queries: Queries = None,
+    n_sets: Sets = None,
+    max_queries: Queries = MAX_QUERIES,
     generate: Generate = False,
     replace: Replace = False,
     as_json: AsJson = False,
@@ -79,6 +82,7 @@ def methods(
         tasks,
         method,
         config=options.config(model),
+        n_sets=n_sets,
         max_queries=max_queries,
         generated=generate,
         save_to=out,

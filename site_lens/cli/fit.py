@@ -17,6 +17,7 @@ from site_lens.cli.options import (
     Replace,
     ResultsFolder,
     RunFolder,
+    Sets,
     TaskFiles,
     TaskNames,
     count,
@@ -30,6 +31,7 @@ from site_lens.methods.names import PROMPTING
 from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS, SPARSE_METHODS, ZERO_EMBEDDING
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.fit import SETTINGS
+from site_lens.tasks.prompt_sampling import MAX_QUERIES
 
 ATTENTION_HEADS = 4
 """Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
@@ -101,7 +103,8 @@ def fit(
     n_eval_shots: Annotated[
         int, typer.Option(**count("n_eval_shots"), help="Demonstrations in prompts to compare with.")
     ] = 10,
-    max_queries: Queries = None,
+    n_sets: Sets = None,
+    max_queries: Queries = MAX_QUERIES,
     generate: Generate = False,
     chat: Chat = False,
     digit_rule: Annotated[bool, typer.Option(help="No space before outputs, and inputs asked for, of digits.")] = True,
@@ -130,6 +133,7 @@ def fit(
         n_starts=starts,
         template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
         n_eval_shots=n_eval_shots,
+        n_sets=n_sets,
         max_queries=max_queries,
         generated=generate,
         tasks_at_once=tasks_at_once,
@@ -148,7 +152,8 @@ def evaluate(
     files: TaskFiles,
     source: ModelSource,
     n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations of few-shot prompting.")] = 10,
-    max_queries: Queries = None,
+    n_sets: Sets = None,
+    max_queries: Queries = MAX_QUERIES,
     generate: Generate = False,
     seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the demonstrations.")] = 0,
     as_json: AsJson = False,
@@ -168,6 +173,7 @@ def evaluate(
         controls=saved.controls,
         paths=saved.paths or None,
         n_shots=n_shots,
+        n_sets=n_sets,
         max_queries=max_queries,
         generated=generate,
         seed=seed,

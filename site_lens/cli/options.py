@@ -79,7 +79,17 @@ RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run Pytho
 Chat = Annotated[
     bool, typer.Option("--chat", help="Render examples as turns of user and assistant, by the model's chat template.")
 ]
-Queries = Annotated[int | None, typer.Option(**count("max_queries"), help="Test rows to evaluate on; all by default.")]
+Queries = Annotated[
+    int, typer.Option(**count("max_queries"), help="Test rows to evaluate on, a random sample of them.")
+]
+Sets = Annotated[
+    int | None,
+    typer.Option(
+        **count("n_sets"),
+        help="Sets of demonstrations that queries share; 0 draws them anew for each query. "
+        "10 on models above 50M weights, else 0.",
+    ),
+]
 Generate = Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")]
 
 

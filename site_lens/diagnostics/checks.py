@@ -56,7 +56,8 @@ class Case:
         if self.evaluation is None or not {method, *shares} <= set(self.evaluation.methods):
             return None
         right = dict(zip(self.evaluation.methods, self.evaluation.first_token.astype(float), strict=True))
-        return Paired.of(right[method], sum(share * right[name] for name, share in shares.items()), over="queries")
+        other = sum(share * right[name] for name, share in shares.items())
+        return Paired.of(right[method], other, over="queries", clusters=self.evaluation.sets_of(method, *shares))
 
 
 @dataclass(frozen=True, slots=True)

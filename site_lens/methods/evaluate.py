@@ -1,6 +1,6 @@
 """Evaluation of methods on the same test queries of a task."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +15,21 @@ from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
+from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteFits, gates_and_embedding
 from site_lens.site.head_path import HeadPaths
 from site_lens.tasks.answer_matching import exact_match, prefix_match
-from site_lens.tasks.prompt_sampling import few_shot_prompts, sample_rows
+from site_lens.tasks.prompt_sampling import MAX_QUERIES, assign_sets, few_shot_prompts, sample_rows
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Example, Task, task_list
+
+N_SETS = 10
+"""Sets of demonstrations that queries share on large models, by default."""
+
+FEWEST_SETS = 5
+"""Sets below which an interval over sets does not cover what it says (`tests/stats/test_coverage.py`)."""
 
 
 @on_model
@@ -34,7 +41,8 @@ def evaluate(
     controls: Mapping[str, SiteFits | Pairs] | None = None,
     paths: HeadPaths | None = None,
     n_shots: int = 10,
-    max_queries: int | None = None,
+    n_sets: int | None = None,
+    max_queries: int | None = MAX_QUERIES,
     generated: bool = False,
     template: PromptTemplate | None = None,
     seed: int = 0,
@@ -51,6 +59,9 @@ def evaluate(
         paths: Head paths of `fit_path`, whose chosen sets are measured as `site_sparse`, and without an embedding as
             `gates_sparse`; a task without a chosen set has neither.
         n_shots: Demonstrations of few-shot prompting.
+        n_sets: Sets of demonstrations to draw, 5 or more. Queries share them, so that their prefix is computed once;
+            intervals and tests of few-shot prompting are then those of clusters. With 0 demonstrations are drawn anew
+            for each query, as in the paper. When None: 0, and 10 on models above 50 million weights.
         max_queries: Test rows to ask, a random sample; all when None. The sample depends on the content of the rows
             alone, so that evaluations of other methods, seeds and runs ask the same; the record holds the rows.
         generated: Generate answers too, for exact and prefix match; several times slower.
@@ -72,7 +83,7 @@ def evaluate(
         True
     """
     wanted = task_list(tasks)
-    check_sizes(n_shots=n_shots, max_queries=max_queries, seed=seed)
+    check_sizes(n_shots=n_shots, n_sets=n_sets, max_queries=max_queries, seed=seed)
     evaluations = []
     with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
         for task in wanted:
@@ -80,7 +91,7 @@ def evaluate(
             chosen = template or next(iter(templates), PromptTemplate())
             path = None if paths is None else paths.get(task.name)
             methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, path=path, template=chosen)
-            settings = EvaluationSettings(chosen, n_shots, max_queries, generated, seed=seed)
+            settings = EvaluationSettings(chosen, n_shots, max_queries, generated, n_sets=n_sets, seed=seed)
             evaluations.append(evaluate_methods(model, task, methods, settings))
             bar.update()
     return Evaluations(evaluations)
@@ -93,13 +104,23 @@ class EvaluationSettings:
     template: PromptTemplate
     n_shots: int = 10
     """Demonstrations of the prompting that is compared with."""
-    max_queries: int | None = None
+    max_queries: int | None = MAX_QUERIES
     """Test rows to ask, a sample (see `evaluate`); all when None."""
     generated: bool = False
     """Generate answers too."""
     timed: bool = False
     """Record what each method cost; such an evaluation differs from run to run."""
+    n_sets: int | None = None
+    """Sets of demonstrations that queries share; see `evaluate`."""
     seed: int = 0
+
+    def sets_of(self, model: LensModel, task: Task, n_queries: int) -> tuple[int, ...]:
+        """Return the set of demonstrations of each query; nothing where they are drawn anew for each."""
+        n_sets = (N_SETS if model.is_large else 0) if self.n_sets is None else self.n_sets
+        if 0 < n_sets < FEWEST_SETS:
+            raise InputError(f"n_sets must be 0, or {FEWEST_SETS} or more, for an interval over sets; got {n_sets}")
+        stream = seed_stream(self.seed, task.digest, "sets of demonstrations")
+        return assign_sets(n_queries, n_sets if n_sets < n_queries else 0, stream)
 
 
 def evaluate_methods(
@@ -108,13 +129,15 @@ def evaluate_methods(
     """Evaluate methods on the same test queries; those that show equally many demonstrations ask the same prompts."""
     rows = sample_rows(task.test, settings.max_queries)
     queries = [task.test[row] for row in rows]
+    sets = settings.sets_of(model, task, len(queries))
     metrics: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
     costs: dict[EvaluatedMethod, MethodCost] = {}
-    notes: dict[str, None] = {}
+    notes: dict[str, None] = dict.fromkeys(_sampling_notes(task, len(rows), sets))
     nonfinite: dict[tuple[int, ...], list[str]] = {}
     for n_shots in dict.fromkeys(method.n_shots for method in methods):
         stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
-        prompts = few_shot_prompts(task, queries, settings.template, n_shots=n_shots, stream=stream).prompts
+        drawn = few_shot_prompts(task, queries, settings.template, n_shots=n_shots, stream=stream, set_of=sets)
+        prompts = drawn.prompts
         tokens = Queries.of(model, prompts)
         notes |= dict.fromkeys(tokens.notes)
         for method, scores in score_methods(model, tokens, [m for m in methods if m.n_shots == n_shots]):
@@ -147,6 +170,7 @@ def evaluate_methods(
         queries=tuple(query.input for query in queries),
         targets=tuple(query.output for query in queries),
         n_shots=settings.n_shots,
+        set_of_query=sets,
         seed=settings.seed,
         template=settings.template,
         task_digest=task.digest,
@@ -157,6 +181,16 @@ def evaluate_methods(
         versions=library_versions(),
         notes=tuple(notes),
     )
+
+
+def _sampling_notes(task: Task, n_asked: int, sets: Sequence[int]) -> Iterator[str]:
+    if n_asked < len(task.test):
+        yield f"a random sample of {n_asked} of the {len(task.test)} test rows was asked"
+    if sets:
+        yield (
+            f"queries share {len(set(sets))} sets of demonstrations, where the paper draws them anew for each query; "
+            "intervals and tests of few-shot prompting are over sets"
+        )
 
 
 def _matches(

@@ -12,7 +12,7 @@ from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
 from site_lens.records.errors import InputError, unknown_name
-from site_lens.stats.intervals import Interval, mean_interval, wilson
+from site_lens.stats.intervals import Interval, clustered_proportion, mean_interval, wilson
 from site_lens.stats.paired_tests import Paired
 from site_lens.tasks.first_tokens import FirstTokens
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -52,7 +52,7 @@ class Evaluation(Record):
 
     lengths: ClassVar[Lengths] = {
         "evaluated": "method", "labelled_rows": "method", "costs": "method", "n_heads": "method", "targets": "query",
-        "query_rows": "query",
+        "query_rows": "query", "set_of_query": "query",
     }  # fmt: skip
 
     task: str
@@ -80,6 +80,8 @@ class Evaluation(Record):
     targets: tuple[str, ...]
     n_shots: Count
     """Demonstrations of the few-shot prompting that gains are measured against; see `reference`."""
+    set_of_query: tuple[Count, ...] = ()
+    """Set of demonstrations that each query was asked with; empty where they were drawn anew for each query."""
     seed: Count
     """Seed of the demonstrations."""
     template: PromptTemplate
@@ -118,6 +120,8 @@ class Evaluation(Record):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.set_of_query and len(set(self.set_of_query)) < 2:
+            raise ValueError("needs two sets of demonstrations at least, or none in set_of_query")
         if not self.queries or not self.evaluated or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"needs at least one query and each method once, got {self.methods}")
         unclear = [n for n in MATCHES if not np.isin(0 if getattr(self, n) is None else getattr(self, n), (0, 1)).all()]
@@ -137,9 +141,9 @@ class Evaluation(Record):
         return row
 
     def accuracy(self, method: str, metric: Match = "first_token") -> Interval:
-        """Share of right answers with Wilson's 95% interval."""
-        row = self._row(method, metric)
-        return wilson(int(row.sum()), len(row))
+        """Share of right answers with Wilson's 95% interval; over sets where queries share their demonstrations."""
+        row, sets = self._row(method, metric), self.sets_of(method)
+        return clustered_proportion(row, sets) if sets else wilson(int(row.sum()), len(row))
 
     def gain(self, method: str, over: str | None = None, metric: Match = "first_token") -> Interval:
         """Difference in accuracy of two methods on the same queries, with the paired 95% interval; see `compare`."""
@@ -162,7 +166,13 @@ class Evaluation(Record):
                 f"{self.task}: prompting with {self.n_shots} demonstrations was not evaluated here, and there is "
                 f"nothing to compare with; name one of {', '.join(self.methods)} as over=..."
             )
-        return Paired.of(self._row(method, metric), self._row(other, metric), over="queries")
+        one, reference = self._row(method, metric), self._row(other, metric)
+        return Paired.of(one, reference, over="queries", clusters=self.sets_of(method, other))
+
+    def sets_of(self, *methods: str) -> tuple[int, ...]:
+        """Return the set of each query, if one of these methods shows demonstrations that queries share."""
+        n_shots = dict(zip(self.methods, (one.n_shots for one in self.evaluated), strict=True))
+        return self.set_of_query if any(n_shots[method] for method in methods) else ()
 
     def frame(self) -> "pd.DataFrame":
         """One row per method and query: task, method, query, target, first_token, rank, log_prob, ..."""

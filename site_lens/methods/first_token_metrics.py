@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.activations.generation import of_all_tokens
-from site_lens.activations.prefill import length_batches, prefill_prompts
+from site_lens.activations.prefill import ROWS_PER_DECODE, bytes_per_token, length_batches, prefill_prompts
+from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries
 from site_lens.methods.method import Method
 from site_lens.models.base import LensModel
@@ -56,7 +57,8 @@ def score_methods(model: LensModel, queries: Queries, methods: Sequence[Method])
     all_prepared = [
         _Prepared(m, m.edits(model), Scores({name: np.zeros(len(queries)) for name in METRICS})) for m in methods
     ]
-    for group in length_batches(queries.lengths):
+    max_tokens = int(PREFIX_BUDGET / bytes_per_token(model, queries.ids))
+    for group in length_batches(queries.lengths, max_tokens=max_tokens, max_rows=ROWS_PER_DECODE):
         group_queries = queries.only(group)
         start = time.perf_counter()
         shared = (

@@ -14,7 +14,7 @@ from site_lens.stats.paired_tests import Drawn, Verdict, verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-COUNTED = ("n_right", "n_queries", "labelled_rows")
+COUNTED = ("n_right", "n_queries", "labelled_rows", "low", "high")
 TESTED = ("n_compared", "only_method", "only_reference", "p_value", "q_value")
 """Arrays of a table by task and method, and by reference, task and method."""
 
@@ -82,6 +82,10 @@ class MethodTable(Record):
     """(task method): queries answered right."""
     n_queries: Annotated[Float32, Axes(("task", "method"), 0)]
     """(task method): queries asked; 0 where the task was not evaluated with the method."""
+    low: Annotated[Float32, Axes(("task", "method"), 0, 1)] | None = None
+    high: Annotated[Float32, Axes(("task", "method"), 0, 1)] | None = None
+    """(task method): 95% interval of the accuracy; 0 where the task was not evaluated with the method. None in files of
+    site_lens 0.1, whose queries were independent."""
     labelled_rows: Annotated[Float32, Axes(("task", "method"), 0)]
     """(task method): labelled rows used; 0 where the task was not evaluated with the method."""
     n_compared: Annotated[Float32, Axes(("reference", "task", "method"), 0)]
@@ -91,8 +95,8 @@ class MethodTable(Record):
     only_reference: Annotated[Float32, Axes(("reference", "task", "method"), 0)]
     """(reference task method): queries that the reference has right and the method has not."""
     p_value: Annotated[Float32, Axes(("reference", "task", "method"), 0, 1)]
-    """Exact two-sided McNemar test: sign test on the queries that one of the two has right. 1 where there is nothing to
-    compare, and no smaller than 1e-38 (the end of float32)."""
+    """Of `Evaluation.compare`: the exact two-sided McNemar test where queries are independent. 1 where there is nothing
+    to compare, and no smaller than 1e-38 (the end of float32)."""
     q_value: Annotated[Float32, Axes(("reference", "task", "method"), 0, 1)]
     """The same with the false discovery rate controlled over all tasks and methods of a reference."""
     summaries: tuple[MethodSummary, ...]
@@ -132,12 +136,16 @@ class MethodTable(Record):
         return verdict(interval, difference.q_value, self.over)
 
     def accuracy(self, task: str, method: str) -> Interval | None:
-        """Share of right answers with Wilson's 95% interval; None where the task was not evaluated with the method."""
+        """Share of right answers with its 95% interval; None where the task was not evaluated with the method."""
         if task not in self.tasks:
             raise unknown_name("task", task, self.tasks)
         i, j = self.tasks.index(task), self.methods.index(self.of(method).method)
-        n = int(self.n_queries[i, j])
-        return wilson(int(self.n_right[i, j]), n) if n else None
+        n, n_right = int(self.n_queries[i, j]), int(self.n_right[i, j])
+        if not n:
+            return None
+        if self.low is None or self.high is None:
+            return wilson(n_right, n)
+        return Interval(n_right / n, float(self.low[i, j]), float(self.high[i, j]), n)
 
     def ranked(self) -> tuple[MethodSummary, ...]:
         """Return the methods from the highest mean accuracy to the lowest; ties in their order."""
@@ -158,7 +166,7 @@ class MethodTable(Record):
         return self.replace(
             methods=tuple(self.methods[i] for i in kept),
             summaries=tuple(self.summaries[i] for i in kept),
-            **{name: getattr(self, name)[..., kept] for name in (*COUNTED, *TESTED)},
+            **{name: getattr(self, name)[..., kept] for name in (*COUNTED, *TESTED) if getattr(self, name) is not None},
         )
 
     def frontier(self) -> tuple[MethodSummary, ...]:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from site_lens.methods.evaluation import Evaluation, Evaluations, Match, MethodCost
 from site_lens.methods.method_table import MacroDifference, MethodSummary, MethodTable
 from site_lens.records.errors import InputError, unknown_name
-from site_lens.stats.paired_tests import control_false_discoveries, mcnemar
+from site_lens.stats.intervals import Interval
+from site_lens.stats.paired_tests import control_false_discoveries
 
 Float64 = NDArray[np.float64]
 
@@ -26,8 +27,9 @@ def method_table(
     """Compare methods on the same queries: task by task, and over the tasks that all of them share.
 
     On one task a method is tested against a reference by the exact McNemar test: among the queries that one of the two
-    has right and the other has not, either is as likely under the null. The false discovery rate is controlled over
-    all tasks and methods of a reference. Over tasks, signs of the differences in accuracy are flipped
+    has right and the other has not, either is as likely under the null; where queries share demonstrations, by the
+    test of clusters (`Evaluation.compare`). The false discovery rate is controlled over all tasks and methods of a
+    reference. Over tasks, signs of the differences in accuracy are flipped
     (`sign_flip_test`). The null is that a task's difference is as likely to be up as down; n tasks cannot give a
     p-value below 2 / 2^n. With one task, tests and intervals are those of its queries. A difference is found where
     test and interval both say so (`stats.paired_tests.verdict`).
@@ -53,7 +55,11 @@ def method_table(
     n_asked = np.array([(~np.isnan(given)).sum(axis=1) for given in answers])
     same = np.array([[reference == method for method in chosen] for reference in against])
     compared = np.stack([_compared(*pair) * ~same for pair in zip(answers, reference_answers, strict=True)], axis=2)
-    p_value = np.vectorize(mcnemar)(compared[1], compared[2])
+    p_value = [
+        [[_p_value(e, method, reference, metric) for method in chosen] for e in evaluations.values()]
+        for reference in against
+    ]
+    shares = [[_accuracy(e, method, metric) for method in chosen] for e in evaluations.values()]
     return MethodTable(
         metric=metric,
         methods=chosen,
@@ -62,6 +68,8 @@ def method_table(
         against=tuple(against),
         n_right=[np.nansum(given, axis=1) for given in answers],
         n_queries=n_asked,
+        low=[[share.low for share in of_task] for of_task in shares],
+        high=[[share.high for share in of_task] for of_task in shares],
         labelled_rows=[[_rows(evaluation, method) for method in chosen] for evaluation in evaluations.values()],
         n_compared=compared[0],
         only_method=compared[1],
@@ -123,6 +131,18 @@ def _compared(answers: Float64, referred: Float64) -> Float64:
     both = ~np.isnan(reference) & ~np.isnan(method)
     counts: Float64 = np.stack([both, (method > reference), (method < reference)]).sum(axis=3).astype(np.float64)
     return counts
+
+
+def _p_value(evaluation: Evaluation, method: str, reference: str, metric: Match) -> float:
+    """Test a method against a reference on one task; 1 where there is nothing to compare."""
+    if method == reference or not {method, reference} <= set(evaluation.methods):
+        return 1.0
+    return evaluation.compare(method, reference, metric).p_value
+
+
+def _accuracy(evaluation: Evaluation, method: str, metric: Match) -> Interval:
+    """Return the accuracy of a method on one task; of no query where the task lacks it."""
+    return evaluation.accuracy(method, metric) if method in evaluation.methods else Interval(0.0, 0.0, 0.0, 0)
 
 
 def _rows(evaluation: Evaluation, method: str) -> int:

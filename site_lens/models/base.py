@@ -23,6 +23,9 @@ from site_lens.records.errors import InputError, ModelError
 PATTERN_HOOK = "blocks.{layer}.attn.hook_pattern"
 """Name of the hook point that carries attention after the softmax, (row head query key)."""
 
+LARGE = 50_000_000
+"""Weights beyond which defaults cost less: one start, fewer prices and steps of a path, shared demonstrations."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -83,6 +86,11 @@ class LensModel(ABC):
     def n_weights(self) -> int:
         """Number of weights, as they are stored."""
         return sum(parameter.numel() for parameter in self.host.parameters())
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has more than 50 million weights (`LARGE`), so that defaults are those that cost less."""
+        return self.n_weights > LARGE
 
     def locked(self) -> AbstractContextManager[None]:
         """Lock the model for this thread for as long as the context lasts; every method does so itself.
@@ -185,15 +193,27 @@ class LensModel(ABC):
     def _prefill(self, batch: Batch, edits: Sequence[Edit]) -> Prefix:
         if batch.tokens.shape[1] == 0:
             raise InputError("a prefix needs at least one token before the tail; these prompts are one token long")
+        return self._grown(Prefix(self._empty_cache(len(batch)), batch.lengths * 0, 0), batch, edits)
 
+    @on_model
+    @torch.no_grad()
+    def extend(self, prefix: Prefix, tokens: Int[Tensor, "row new"], edits: Sequence[Edit] = ()) -> Prefix:
+        """Compute keys and values of tokens that follow a prefix, without gradients and without logits.
+
+        No row is padded: padding may stand before the first token of a prompt only.
+        """
+        n_new = torch.full_like(prefix.lengths, tokens.shape[1])
+        return self._grown(prefix, Batch(tokens, n_new), edits)
+
+    def _grown(self, prefix: Prefix, new: Batch, edits: Sequence[Edit]) -> Prefix:
         def stop(z: Tensor) -> None:
             raise StopForward
 
-        cache = self._empty_cache(len(batch))
+        cache, lengths, width = prefix.view(), prefix.lengths + new.lengths, prefix.width + new.tokens.shape[1]
         last = (self._point("z", self.grid.n_layers - 1), stop)
         with hooked([*self._functions(edits), last]), suppress(StopForward):
-            self._run(batch.tokens, batch.lengths, cache)
-        return Prefix(cache, batch.lengths, batch.tokens.shape[1])
+            self._run(new.tokens, lengths, cache, n_old=prefix.width)
+        return Prefix(cache, lengths, width)
 
     @on_model
     def decode(

@@ -14,6 +14,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "n_steps": (1, 100_000),
     "n_prompts": (1, 10_000),
     "n_shots": (1, 10_000),
+    "n_sets": (0, 10_000),
     "n_eval_shots": (1, 10_000),
     "batch_size": (1, 10_000),
     "n_queries": (1, 1_000_000),

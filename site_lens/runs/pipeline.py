@@ -34,7 +34,7 @@ from site_lens.site.fitting import embedded_jobs, fit_variants
 from site_lens.site.head_path import Content
 from site_lens.site.path_fitting import fit_path
 from site_lens.site.plan import SiteJob
-from site_lens.tasks.prompt_sampling import need_rows
+from site_lens.tasks.prompt_sampling import MAX_QUERIES, need_rows
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
@@ -55,7 +55,8 @@ def fit_and_evaluate(
     prices: Sequence[float] | None = None,
     n_starts: int | None = None,
     n_eval_shots: int = 10,
-    max_queries: int | None = None,
+    n_sets: int | None = None,
+    max_queries: int | None = MAX_QUERIES,
     generated: bool = False,
     n_attention_heads: int = 0,
     template: PromptTemplate | None = None,
@@ -80,6 +81,7 @@ def fit_and_evaluate(
             of `fit_path` when None, `()` for no path. There is none where tasks share an alpha map.
         n_starts: Fits at each of these prices; see `fit_path`.
         n_eval_shots: Demonstrations of the few-shot prompting that SITE is compared with.
+        n_sets: Sets of demonstrations that queries share in few-shot prompting; see `evaluate`.
         max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
         generated: Measure exact and prefix match, too.
         n_attention_heads: Heads of highest alpha whose attention is sampled on a prompt of each task, for the report.
@@ -104,8 +106,8 @@ def fit_and_evaluate(
     """
     config = config or SiteConfig()
     check_sizes(
-        n_eval_shots=n_eval_shots, max_queries=max_queries, tasks_at_once=tasks_at_once, budget_bytes=budget_bytes,
-        n_attention_heads=n_attention_heads, n_seeds=None if seeds is None else len(seeds),
+        n_eval_shots=n_eval_shots, n_sets=n_sets, max_queries=max_queries, tasks_at_once=tasks_at_once,
+        budget_bytes=budget_bytes, n_attention_heads=n_attention_heads, n_seeds=None if seeds is None else len(seeds),
     )  # fmt: skip
     wanted = task_list(tasks)
     _check(config, controls, len(wanted))
@@ -134,6 +136,7 @@ def fit_and_evaluate(
             controls=fitted.controls,
             paths=fitted.paths,
             n_shots=n_eval_shots,
+            n_sets=n_sets,
             max_queries=max_queries,
             generated=generated,
             seed=config.seed,

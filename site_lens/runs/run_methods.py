@@ -28,7 +28,7 @@ from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import SELECTORS, registered_scores
-from site_lens.tasks.prompt_sampling import need_rows
+from site_lens.tasks.prompt_sampling import MAX_QUERIES, need_rows
 from site_lens.tasks.task import Task
 
 LEFT_OUT = (ModelError, FitError)
@@ -46,7 +46,8 @@ def run_methods(
     *,
     selectors: Sequence[str] = (),
     config: ComparisonConfig | None = None,
-    max_queries: int | None = None,
+    n_sets: int | None = None,
+    max_queries: int | None = MAX_QUERIES,
     generated: bool = False,
     save_to: str | Path | None = None,
     budget_bytes: int = PREFIX_BUDGET,
@@ -67,6 +68,7 @@ def run_methods(
             no optional package, but for one alpha map for all tasks where there is one task only. `()` asks for none.
         selectors: Names from `SELECTORS`.
         config: Settings; the defaults of the sources when None.
+        n_sets: Sets of demonstrations that queries share in few-shot prompting; see `evaluate`.
         max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
         generated: Generate answers too, for exact and prefix match.
         save_to: Where to save the run; scores are written selector by selector, evaluations task by task. Nothing is
@@ -90,7 +92,7 @@ def run_methods(
         >>> sl.method_table(run.evaluations, against=["zero_shot"]).methods
         ('zero_shot', 'site', 'task_vector')
     """
-    check_sizes(max_queries=max_queries)
+    check_sizes(n_sets=n_sets, max_queries=max_queries)
     context = ComparisonContext(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
     asked = _defaults(len(context.tasks)) if methods is None else methods
     methods = tuple(dict.fromkeys(registered_name(name, context.config.n_shots) for name in asked))
@@ -116,7 +118,13 @@ def run_methods(
         if save_to is not None:
             run.scores[name].save(Path(save_to) / "scores" / name)
     settings = EvaluationSettings(
-        context.config.template, context.config.n_shots, max_queries, generated, timed=True, seed=context.config.seed
+        context.config.template,
+        context.config.n_shots,
+        max_queries,
+        generated,
+        timed=True,
+        n_sets=n_sets,
+        seed=context.config.seed,
     )
     if not methods:
         return run

@@ -36,9 +36,6 @@ from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
-LARGE = 50_000_000
-"""Weights beyond which the default path has one start, fewer prices and fewer steps at each."""
-
 PRICE_BATCH = 8
 """Fewest training queries a step at each price but 0: with the single one of the published loop the price, which has no
 noise, would win over the loss, which has."""
@@ -128,7 +125,7 @@ def fit_path(
     """
     base, listed = config or SiteConfig(), task_list(tasks)
     check_sizes(n_starts=n_starts, n_steps=n_price_steps, budget_bytes=budget_bytes)
-    is_large = model.n_weights > LARGE
+    is_large = model.is_large
     prices = (FEW_PRICES if is_large else PRICES) if prices is None else prices
     n_starts = n_starts or (1 if is_large else 3)
     n_price_steps = n_price_steps or math.ceil(base.n_steps * (0.3 if is_large else 0.6))

@@ -1,5 +1,6 @@
 """Paired tests, the false discovery rate, and the one rule by which a difference gets a verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Literal
@@ -9,7 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
-from site_lens.stats.intervals import Interval, mean_interval, paired_difference, rounded_up
+from site_lens.stats.intervals import (
+    Interval,
+    cluster_deviation,
+    clustered_difference,
+    mean_interval,
+    paired_difference,
+    rounded_up,
+)
 
 Float64 = NDArray[np.float64]
 
@@ -63,10 +71,12 @@ class Paired:
 
     differences: tuple[float, ...]
     over: Drawn
+    clusters: tuple[int, ...] = ()
+    """Cluster of each query, such as the demonstrations shown with it; empty where queries are independent."""
 
     @classmethod
-    def of(cls, one: ArrayLike, other: ArrayLike = 0.0, *, over: Drawn) -> "Paired":
-        """Pair two conditions on the same tasks, or on the same queries.
+    def of(cls, one: ArrayLike, other: ArrayLike = 0.0, *, over: Drawn, clusters: Sequence[int] = ()) -> "Paired":
+        """Pair two conditions on the same tasks, or on the same queries, which may come in clusters.
 
         Raises:
             InputError: There is no task or query, or a difference is not finite.
@@ -74,15 +84,18 @@ class Paired:
         found = np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)
         if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
             raise InputError(f"a paired test needs one finite difference per {over[:-1]}, got {found!r}")
+        if len(clusters):
+            order = np.lexsort((np.asarray(clusters), found))
+            return cls(tuple(found[order].tolist()), over, tuple(clusters[i] for i in order))
         return cls(tuple(np.sort(found).tolist()), over)  # sorted: the order of tasks plays no part
 
     def beyond(self, threshold: float) -> "Paired":
         """Subtract a threshold, so that the verdict says on which side of it the mean difference lies."""
-        return Paired.of(self.differences, threshold, over=self.over)
+        return Paired.of(self.differences, threshold, over=self.over, clusters=self.clusters)
 
     def turned(self) -> "Paired":
         """Exchange the two conditions."""
-        return Paired.of(-np.array(self.differences), over=self.over)
+        return Paired.of(-np.array(self.differences), over=self.over, clusters=self.clusters)
 
     @property
     def n(self) -> int:
@@ -93,12 +106,18 @@ class Paired:
     def estimate(self) -> Interval:
         """The mean difference with its 95% interval."""
         found = self.differences
+        if self.clusters:
+            return clustered_difference(found, self.clusters)
         return mean_interval(found) if self.over == "tasks" else paired_difference(found)
 
     @cached_property
     def p_value(self) -> float:
-        """Of the two-sided sign-flip test; of right and wrong answers that is the exact McNemar test."""
-        return sign_flip_test(self.differences)
+        """Of the two-sided sign-flip test; of right and wrong answers that is the exact McNemar test.
+
+        Of clustered queries: the larger of it and of the t test over clusters.
+        """
+        p_value = sign_flip_test(self.differences)
+        return max(p_value, cluster_t_test(self.differences, self.clusters)) if self.clusters else p_value
 
     @property
     def verdict(self) -> Verdict:
@@ -164,6 +183,23 @@ def sign_flip_test(differences: ArrayLike) -> float:
         flips = seed_stream("sign flips", n).choice([-1.0, 1.0], (N_FLIPS, n))
     as_far = np.abs(flips @ values) >= abs(values.sum()) - ROUNDING
     return float(as_far.mean() if exact else (as_far.sum() + 1) / (N_FLIPS + 1))
+
+
+def cluster_t_test(differences: ArrayLike, clusters: ArrayLike) -> float:
+    """Test that the mean of clustered differences is 0: two-sided t test with as many degrees as clusters, less one.
+
+    Returns:
+        The p-value: 1 where no difference differs from 0.
+
+    Reference: Student 1908; see `cluster_deviation`.
+    """
+    from scipy.stats import t
+
+    mean = float(np.asarray(differences, dtype=np.float64).mean())
+    deviation, freedom = cluster_deviation(differences, clusters)
+    if not deviation:
+        return SMALLEST if mean else 1.0
+    return max(float(2 * t.sf(abs(mean) / deviation, freedom)), SMALLEST)
 
 
 @cache  # the same few counts come back over many tasks

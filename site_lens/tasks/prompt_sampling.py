@@ -12,6 +12,9 @@ from site_lens.records.hashing import digest_json, seed_stream
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Example, Task, task_list
 
+MAX_QUERIES = 200
+"""Test rows that a task is asked by default, a sample: enough to know an accuracy to .07 or better."""
+
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
@@ -162,21 +165,50 @@ def few_shot_prompts(
     n_shots: int,
     stream: np.random.Generator,
     shuffle: np.random.Generator | None = None,
+    set_of: Sequence[int] = (),
 ) -> PromptSet:
-    """Put n_shots rows of train, drawn anew for each query, before every query.
+    """Put n_shots rows of train before every query: drawn anew for each, or one set for all queries of a set.
 
-    A row with the query's own input is never shown: it would give the answer away. With `shuffle` the same rows are
-    shown with their outputs permuted among them.
+    A row with the query's own input is never shown: it would give the answer away, and gives way to another one. With
+    `shuffle` the same rows are shown with their outputs permuted among them.
+
+    Args:
+        task: The task.
+        queries: The queries.
+        template: How examples become text.
+        n_shots: Demonstrations of each prompt.
+        stream: Source of the draws.
+        shuffle: Source of the permutations.
+        set_of: Set of demonstrations of each query, see `assign_sets`; drawn anew for each query when empty.
     """
     prompts, labelled = [], set()
-    for query in queries:
+    sets: dict[int, list[int]] = {}
+    if n_shots:
+        for number in sorted(set(set_of)):
+            need_rows(task, len(task.train), n_shots)
+            sets[number] = stream.choice(len(task.train), n_shots, replace=False).tolist()
+    for place, query in enumerate(queries):
         allowed = [i for i, row in enumerate(task.train) if row.input != query.input]
         need_rows(task, len(allowed), n_shots)
-        shots = [allowed[i] for i in stream.choice(len(allowed), n_shots, replace=False)]
+        if sets:
+            shots = sets[set_of[place]]
+            spare = iter(stream.permutation([i for i in allowed if i not in shots]).tolist())
+            shots = [i if task.train[i].input != query.input else next(spare) for i in shots]
+        else:
+            shots = [allowed[i] for i in stream.choice(len(allowed), n_shots, replace=False)]
         shown = [task.train[i] for i in shots]
         prompts.append(template.render(shown if shuffle is None else with_shuffled_answers(shown, shuffle), query))
         labelled.update(shots)
     return PromptSet(tuple(prompts), frozenset(labelled))
+
+
+def assign_sets(n_queries: int, n_sets: int, stream: np.random.Generator) -> tuple[int, ...]:
+    """Assign queries to sets of demonstrations at random, so that sets have as many queries as each other, or one less.
+
+    Returns:
+        The set of each query, from 0; nothing where `n_sets` is 0.
+    """
+    return tuple((stream.permutation(n_queries) % n_sets).tolist()) if n_sets else ()
 
 
 def need_rows(task: Task, n_rows: int, n_shots: int) -> None:

@@ -1,14 +1,17 @@
 """Prefill of prefixes in any order, under a budget, each computed as rarely as the budget allows."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from site_lens.activations.prefill import PrefixSchedule, length_batches, prefill_prompts
+from site_lens.activations.prefill import PrefixSchedule, length_batches, prefill_prompts, shared_beginnings
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
+from tests.hosts import HOSTED
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 200))
@@ -41,6 +44,32 @@ def test_prefilled_prompts_stand_in_the_rows_that_are_told(demo: LensModel, ids:
         row = prefix.rows(torch.tensor([row_of[i]]))
         logits, _ = demo.decode(row, torch.tensor([[prompt[-1]]]))
         assert (logits[:, -1] - logits_of(demo, [prompt])).abs().max() < 1e-4
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=20))
+@settings(deadline=None, max_examples=100)
+def test_prompts_of_a_group_begin_alike_in_half_of_their_tokens_or_more(prompts: list[list[int]]) -> None:
+    groups = shared_beginnings(prompts)
+    assert sorted(i for _, members in groups for i in members) == list(range(len(prompts)))
+    for length, members in groups:
+        assert len({tuple(prompts[i][:length]) for i in members}) == 1
+        assert 2 * length >= max(len(prompts[i]) for i in members)
+
+
+@pytest.mark.parametrize("case", HOSTED)
+def test_a_beginning_that_prompts_share_is_computed_once_and_changes_nothing(
+    case: str, hosted: Callable[[str], LensModel]
+) -> None:
+    model, stream = hosted(case), np.random.default_rng(0)
+    first, second = (stream.integers(3, 30, n).tolist() for n in (9, 6))
+    ends = [[4], [5, 6, 7], [8, 9, 3], [7, 7]]
+    prompts = [*([*first, *end] for end in ends), *([*second, *end] for end in ends), [3, 4, 5], [*first, *ends[0]]]
+    assert [length for length, _ in shared_beginnings([row[:-1] for row in prompts])].count(9) == 1
+    prefix, row_of = prefill_prompts(model, prompts)
+    tail = torch.tensor([[row[-1]] for row in prompts], device=model.device)
+    logits, _ = model.decode(prefix.rows(torch.tensor(row_of)), tail)
+    for row, found in zip(prompts, logits[:, -1], strict=True):
+        assert (found - logits_of(model, [row])).abs().max() < 2e-4
 
 
 @pytest.mark.parametrize("budget", [1, 20_000, 2**30])

@@ -176,6 +176,17 @@ def test_pages_are_made_of_the_results(tmp_path: Path, monkeypatch: pytest.Monke
     assert table.startswith("before") and table.endswith("after")
 
 
+def test_the_page_of_a_real_model_stands_beside_that_of_the_demo_model(tmp_path: Path) -> None:
+    (tmp_path / "01_single_task-small.svg").write_text("x" * 80)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "01_single_task-small.svg").write_text("of the demo model")
+    result_pages.write_real_page([planted_result()], tmp_path, docs, "smollm2")
+    page = (docs / "smollm2.md").read_text(encoding="utf-8")
+    assert "somebody else trained" in page and "![Small.](smollm2-01_single_task-small.svg)" in page
+    assert (docs / "01_single_task-small.svg").read_text() == "of the demo model"
+
+
 def test_a_verdict_that_was_written_by_hand_is_refused(tmp_path: Path) -> None:
     path = planted_result().save(tmp_path / "result.json")
     path.write_text(path.read_text(encoding="utf-8").replace('"holds"', '"does not hold"'), encoding="utf-8")
@@ -193,7 +204,7 @@ def test_the_command_runs_a_study_by_the_beginning_of_its_name(
 
 
 def test_impossible_commands_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for line in ("--only 0", "--only 99", "--model x", "--model x --tasks demo --pages"):
+    for line in ("--only 0", "--only 99", "--model x"):
         with pytest.raises(SystemExit):
             studies.main(line.split())
         assert "error" in capsys.readouterr().err, line

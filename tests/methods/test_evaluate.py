@@ -10,6 +10,7 @@ import site_lens as sl
 from site_lens.methods.first_token_metrics import target_rank
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
+from site_lens.stats.intervals import clustered_proportion
 
 SMALL = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
 
@@ -37,6 +38,32 @@ def test_demonstrations_help_the_demo_model_and_so_does_site(
     measured = sl.evaluate(demo, demo_tasks, fits)
     assert measured.mean("ten_shot").value > measured.mean("zero_shot").value + 0.3
     assert measured.mean("site").value > measured.mean("zero_shot").value + 0.3
+
+
+def test_queries_that_share_demonstrations_are_a_sample_of_sets(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    task = demo_tasks["antonym"]
+    fresh = sl.evaluate(demo, task, fits, n_shots=4)[task.name]
+    shared = sl.evaluate(demo, task, fits, n_shots=4, n_sets=6)[task.name]
+    assert not fresh.set_of_query and len(set(shared.set_of_query)) == 6
+    for method in ("zero_shot", "site"):  # which show none
+        assert shared.accuracy(method) == fresh.accuracy(method)
+    right = shared.first_token[shared.methods.index("4_shot")]
+    assert shared.accuracy("4_shot") == clustered_proportion(right, shared.set_of_query)
+    assert shared.compare("site").clusters and not shared.compare("site", over="zero_shot").clusters
+    table = sl.method_table(sl.Evaluations([shared]), ["4_shot"])
+    assert str(table.accuracy(task.name, "4_shot")) == str(shared.accuracy("4_shot"))
+    assert table.p_value[0, 0, table.methods.index("site")] == pytest.approx(shared.compare("site").p_value)
+    assert any("6 sets" in note for note in shared.notes)
+    with pytest.raises(sl.InputError, match="n_sets"):
+        sl.evaluate(demo, task, n_shots=4, n_sets=2)
+
+
+def test_a_sample_of_the_test_rows_is_said(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task = demo_tasks["antonym"]
+    assert any("sample of 20 of the 42" in note for note in sl.evaluate(demo, task, max_queries=20)[task.name].notes)
+    assert not any("sample of" in note for note in sl.evaluate(demo, task)[task.name].notes)
 
 
 def test_any_accepted_answer_counts_as_right(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:

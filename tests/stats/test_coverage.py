@@ -2,8 +2,15 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from site_lens.stats.intervals import mean_interval, paired_difference, wilson
+from site_lens.stats.intervals import (
+    clustered_difference,
+    clustered_proportion,
+    mean_interval,
+    paired_difference,
+    wilson,
+)
 from site_lens.stats.paired_tests import Paired
 
 N_RUNS = 2000
@@ -50,6 +57,39 @@ def test_intervals_of_a_mean_gain_cover_also_where_most_tasks_gain_nothing() -> 
             truth = 0.1 * (1 - nothing)
             covered = np.mean([one.low <= truth <= one.high for one in map(mean_interval, gains)])
             assert covered >= LEAST, f"{n} tasks, {nothing:.0%} without a gain: {covered:.3f}"
+
+
+def test_intervals_over_sets_of_demonstrations_cover_and_those_of_independent_queries_do_not() -> None:
+    stream = np.random.default_rng(6)
+    for n_sets, n, middle, spread in (
+        (5, 100, 0.0, 1.0),
+        (10, 200, 2.0, 1.0),
+        (10, 30, -2.0, 0.5),
+        (10, 200, 4.0, 0.0),
+    ):
+        sets = np.arange(n) % n_sets
+        truth = float(expit(middle + spread * stream.normal(size=10**5)).mean())
+        chances = expit(middle + spread * stream.normal(size=(1000, n_sets)))[:, sets]
+        right, other = (stream.random((1000, n)) < chances).astype(float), stream.random((1000, n)) < 0.6
+        shares = [clustered_proportion(one, sets) for one in right]
+        covered = np.mean([one.low <= truth <= one.high for one in shares])
+        assert covered >= LEAST, f"{n_sets} sets of {n} queries: {covered:.3f}"
+        gains = [clustered_difference(one - two, sets) for one, two in zip(right, other, strict=True)]
+        assert np.mean([one.low <= truth - 0.6 <= one.high for one in gains]) >= LEAST
+        if spread == 1.0:
+            independent = [wilson(int(one.sum()), n) for one in right]
+            assert np.mean([one.low <= truth <= one.high for one in independent]) < 0.8
+
+
+def test_a_difference_over_sets_is_found_by_chance_in_one_of_twenty_at_most() -> None:
+    stream, sets = np.random.default_rng(7), np.arange(100) % 10
+    chances = expit(stream.normal(size=(1000, 10)))[:, sets]
+    right, other = (stream.random((1000, 100)) < chances).astype(float), stream.random((1000, 100)) < 0.5
+    pairs = list(zip(right, other, strict=True))
+    verdicts = [Paired.of(one, two, over="queries", clusters=sets.tolist()).verdict for one, two in pairs]
+    unclustered = [Paired.of(one, two, over="queries").verdict for one, two in pairs]
+    assert np.mean([found != "not found" for found in verdicts]) <= 0.06
+    assert np.mean([found != "not found" for found in unclustered]) > 0.1
 
 
 def test_paired_intervals_cover_over_queries() -> None:

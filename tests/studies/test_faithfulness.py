@@ -138,7 +138,7 @@ def test_all_heads_interchanged_is_the_prompt_with_shuffled_labels_itself(
     planted: LensModel, curves: Faithfulness
 ) -> None:
     task = balanced_tasks()["direct_u"]
-    streams = {name: seed_stream(0, task.digest, kind, 8) for name, kind in STREAMS.items()}
+    streams: dict[str, Any] = {name: seed_stream(0, task.digest, kind, 8) for name, kind in STREAMS.items()}
     queries = Queries.of(planted, few_shot_prompts(task, task.test, TEMPLATE, n_shots=8, **streams).prompts)
     logits = planted.forward(Batch.of(queries.ids, pad=0, device=planted.device))
     log_prob = logits.log_softmax(-1).gather(1, queries.targets(planted.device)[:, None]).mean()

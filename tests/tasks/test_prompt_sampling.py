@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import (
+    assign_sets,
     embedding_prompts,
     few_shot_prompts,
     sample_rows,
@@ -46,6 +47,24 @@ def test_embedding_prompts_show_distinct_rows_of_train_and_ask_another(seed: int
         assert prompt.answer == f" out {query}"
         labelled |= set(shots)
     assert drawn.labelled_rows == labelled
+
+
+@laws
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 10))
+def test_queries_of_a_set_show_the_same_rows_but_never_their_own(seed: int, n_sets: int, n_shots: int) -> None:
+    task, stream = task_of(), seed_stream(seed)
+    queries = (*task.train, *task.test)
+    sets = assign_sets(len(queries), n_sets, stream)
+    assert np.ptp(np.bincount(sets, minlength=n_sets)) <= 1
+    drawn = few_shot_prompts(task, queries, TEMPLATE, n_shots=n_shots, stream=stream, set_of=sets)
+    shown_by_set: dict[int, list[list[int]]] = {}
+    for of, prompt in zip(sets, drawn.prompts, strict=True):
+        shots, query = rows_shown(prompt.text)
+        assert len(set(shots)) == n_shots and query not in shots
+        shown_by_set.setdefault(of, []).append(shots)
+    for shown in shown_by_set.values():
+        # A query among them gave way to another row: two prompts differ in two places at most.
+        assert all(sum(a != b for a, b in zip(shown[0], one, strict=True)) <= 2 for one in shown)
 
 
 @laws

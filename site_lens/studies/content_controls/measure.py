@@ -12,6 +12,7 @@ from site_lens.records.errors import InputError
 from site_lens.runs.pipeline import fit_and_evaluate
 from site_lens.site.fit import SiteConfig
 from site_lens.studies.content_controls.result import ContentControls
+from site_lens.tasks.prompt_sampling import MAX_QUERIES
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
@@ -25,7 +26,7 @@ def content_controls(
     *,
     save_to: str | Path | None = None,
     n_eval_shots: int = 10,
-    max_queries: int | None = None,
+    max_queries: int | None = MAX_QUERIES,
     template: PromptTemplate | None = None,
     seed: int = 0,
     progress: bool | None = None,
