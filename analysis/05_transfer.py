@@ -44,8 +44,7 @@ def study(lab: Lab) -> Findings:
               _over_sources(embedding - alphas, dissimilar), "where matters more than what", above=0),
     ]  # fmt: skip
     sets = measurements.transfer_of_sets(lab)
-    none = np.full(len(soft.tasks), np.nan)
-    along = none if sets is None else _nearness(sets)
+    along = np.full(1, np.nan) if sets is None else _nearness(sets)
     claims.append(
         over_tasks("Chosen heads of similar tasks do more than those of dissimilar ones", along,
                    n_queries=soft.n_queries if sets is None else sets.n_queries, above=0,
