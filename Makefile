@@ -23,8 +23,9 @@ demo: install ## Fit and evaluate SITE on the embedded demo model; writes runs/d
 
 # Demo tasks that SmolLM2 does with ten examples, of different families.
 REAL_TASKS := antonym country-capital country-nationality present-past singular-plural capitalize word-twice choose_first_of_3
-REAL_ARGS ?= --max-queries 40
+REAL_ARGS ?= --settings quick --max-queries 20
 
+real: export OMP_NUM_THREADS = 2
 real: install ## Fit and evaluate SITE on SmolLM2, a real model; writes runs/smollm2/
 	$(BIN)/site-lens fit demo --model smollm2 $(addprefix --task ,$(REAL_TASKS)) $(REAL_ARGS) --out runs/smollm2 --replace
 	$(BIN)/site-lens report runs/smollm2
