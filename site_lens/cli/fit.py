@@ -112,7 +112,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
-    keep_run(out, replace, files.tasks, source.model)
+    keep_run(out, replace, files.tasks, *source.inputs)
     given = {
         "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
         "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
@@ -159,7 +159,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
-    keep_inputs(run, files.tasks, source.model)
+    keep_inputs(run, files.tasks, *source.inputs)
     saved = sl.Run.load(run)
     check_run_folder(run)
     _refuse_to_lose(saved)

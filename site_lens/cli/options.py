@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import site_lens as sl
+from site_lens.records.assets import MODEL_NAMES
 from site_lens.records.bounds import BOUNDS
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.outputs import check_apart, has_list, is_run, is_same, is_within_part
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from site_lens.models.base import LensModel
 
 SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
+MODELS = "'demo', 'smollm2', a Hugging Face folder, a GGUF file or a hub id."
 
 
 def not_empty(given: Any) -> str:
@@ -54,7 +56,7 @@ Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the run in -
 Source = Annotated[str, typer.Argument(parser=not_empty, metavar="TASKS", help=SOURCES)]
 ModelName = Annotated[
     str,
-    typer.Option("--model", "-m", parser=not_empty, metavar="TEXT", help="'demo', a Hugging Face folder or a hub id."),
+    typer.Option("--model", "-m", parser=not_empty, metavar="TEXT", help=MODELS),
 ]
 TaskNames = Annotated[
     list[str] | None,
@@ -74,6 +76,7 @@ DeviceMap = Annotated[
 Quantization = Annotated[
     Literal["nf4", "int8"] | None, typer.Option(help="Quantise weights while loading; needs the extra quantization.")
 ]
+GgufFile = Annotated[str | None, typer.Option(help="GGUF file of a folder or hub id, to be dequantised and loaded.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model of the hub.")]
 RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")]
 Chat = Annotated[
@@ -162,12 +165,18 @@ class ModelSource:
     device: Device = None
     device_map: DeviceMap = None
     quantization: Quantization = None
+    gguf_file: GgufFile = None
     revision: Revision = None
     trust_remote_code: RemoteCode = False
 
     def load(self, *, check: bool = True) -> "LensModel":
         """Load the model; see `load_model`."""
         return sl.load_model(self.model, **self.loading, check=check)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What is read, unless it is a model with a name of its own, whatever the working folder holds."""
+        return () if self.model in MODEL_NAMES else (self.model,)
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -180,7 +189,7 @@ class ModelSource:
         from site_lens.sweeps.fingerprints import source_parts  # not for commands that need no model
 
         read_as = {"dtype": self.dtype, "quantization": self.quantization}
-        return read_as | source_parts(self.model, self.revision)
+        return read_as | source_parts(self.model, self.revision, self.gguf_file)
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -72,7 +72,7 @@ class RunStudy:
             of_sets: Whether it takes the chosen head sets of a run that has them, unless dense fits are asked for.
             settings: Settings of the study, as JSON values.
         """
-        keep_inputs(self.run, self.files.tasks, self.source.model)
+        keep_inputs(self.run, self.files.tasks, *self.source.inputs)
         saved = sl.Run.load(self.run)
         check_run_folder(self.run)
         fits = saved.head_fits if of_sets and not self.dense else saved.fits

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from site_lens.explorer.opening import explore
-from site_lens.records.assets import asset
+from site_lens.records.assets import MODEL_NAMES, asset
 from site_lens.records.errors import SiteLensError
 from site_lens.records.limited_io import is_there
 from site_lens.runs.run import Run
@@ -71,4 +71,4 @@ class Complaint:
 def _beside(folder: str, name: str) -> str:
     """Return a name as a path in a folder if such a file or folder exists, else unchanged."""
     path = Path(folder) / name
-    return str(path) if name != "demo" and is_there(path) else name
+    return str(path) if name not in MODEL_NAMES and is_there(path) else name

@@ -8,10 +8,11 @@ from typing import Any, TypedDict
 
 import torch
 
+from site_lens.models.gguf_source import WEIGHTS, is_gguf, local_gguf
 from site_lens.models.library_errors import error_reason, translated_errors
 from site_lens.models.plain_transformers import is_multimodal
 from site_lens.models.quantization import Quantization
-from site_lens.records.assets import DEMO_MODEL
+from site_lens.records.assets import DEMO, DEMO_MODEL, MODEL_NAMES
 from site_lens.records.errors import AdapterError, InputError
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.suggestions import did_you_mean, did_you_mean_path
@@ -19,8 +20,8 @@ from site_lens.records.suggestions import did_you_mean, did_you_mean_path
 MAX_LAYERS = 10_000
 """Layers of a config at most: far above every model there is, and far below what takes minutes to build."""
 TOKENIZERS = ("token*", "vocab*", "merges*", "*.model", "*.tiktoken", "spiece*", "*.bpe")
-WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pt", "*.pth")
 HF_FORMAT = "give the checkpoint in Hugging Face's format (config.json and safetensors)"
+KNOWN_MODELS = ", ".join(map(repr, MODEL_NAMES))
 
 
 class HubOptions(TypedDict):
@@ -30,25 +31,31 @@ class HubOptions(TypedDict):
     trust_remote_code: bool
 
 
-def source_of(name: str | Path) -> str:
-    """Return the folder or hub id that a model is loaded from.
+def source_of(name: str | Path, gguf_file: str | None = None) -> str:
+    """Return the folder, GGUF file or hub id that a model is loaded from.
 
     Raises:
-        InputError: It is a file, there is no such folder, or it holds no checkpoint.
+        InputError: There is no such file or folder, or it holds no checkpoint.
     """
-    source = str(DEMO_MODEL if str(name) == "demo" else name)
+    gguf = local_gguf(name, gguf_file)
+    if gguf is not None:
+        return str(gguf)
+    source = str(DEMO_MODEL if str(name) == DEMO else name)
     path = Path(source)
     if not source:
-        raise InputError("no model is called ''; give 'demo', a folder, or a hub id")
+        raise InputError(f"no model is called ''; give {KNOWN_MODELS}, a folder, a GGUF file, or a hub id")
     if is_folder(source):
         _refuse_incomplete(path)
-    elif path.suffix == ".gguf":
-        raise InputError(f"{source!r} is a GGUF file, which cannot be loaded; {HF_FORMAT} that it was made from")
     elif is_there(source):
         raise InputError(f"{source!r} is a file; give the folder of the checkpoint, with config.json and weights")
+    elif is_gguf(path) and gguf_file is None:
+        hint = did_you_mean_path(path, is_gguf)
+        raise InputError(f"there is no GGUF file {source}; {hint}give a file that is there")
     elif source.startswith((".", "/", "~")) or len(path.parts) > 2:
         hint = did_you_mean_path(path, lambda folder: (folder / "config.json").is_file())
-        raise InputError(f"there is no model folder {source}; {hint}give 'demo', an existing folder, or a hub id")
+        raise InputError(
+            f"there is no model folder {source}; {hint}give {KNOWN_MODELS}, an existing folder, or a hub id"
+        )
     return source
 
 
@@ -56,7 +63,6 @@ def _refuse_incomplete(folder: Path) -> None:
     def has(*patterns: str) -> bool:
         return any(True for pattern in patterns for _ in folder.glob(pattern))
 
-    gguf = " (GGUF files cannot be loaded)" if has("*.gguf") else ""
     if not has("config.json"):
         if has("adapter_config.json"):
             raise AdapterError(
@@ -65,9 +71,9 @@ def _refuse_incomplete(folder: Path) -> None:
             )
         inner = sorted(config.parent for config in folder.glob("*/config.json"))
         advice = f"did you mean {str(inner[0])!r}?" if inner else HF_FORMAT
-        reason = f"it has no config.json{gguf}; {advice}"
+        reason = f"it has no config.json; {advice}"
     elif not has(*WEIGHTS):
-        reason = f"it has no weights{gguf}; {HF_FORMAT}"
+        reason = f"it has no weights; {HF_FORMAT}"
     elif not has(*TOKENIZERS):  # of nothing, transformers makes an empty one for some families
         reason = (
             "it has no tokenizer; save one there (tokenizer.save_pretrained), or load both with transformers and use "
@@ -98,13 +104,13 @@ def reading_errors(name: str, source: str) -> Iterator[None]:
         except (OSError, ValueError) as error:
             if "trust_remote_code" in str(error):
                 advice = "read it, and pass trust_remote_code=True if you trust it"
-            elif is_folder(source) or not isinstance(error, OSError | HFValidationError):
+            elif is_there(source) or not isinstance(error, OSError | HFValidationError):
                 raise
             else:
                 folders = [str(config.parent) for config in Path().glob("*/config.json")]
-                hint = did_you_mean(source, ["demo", *folders, *OFFICIAL_MODEL_NAMES])
+                hint = did_you_mean(source, [*MODEL_NAMES, *folders, *OFFICIAL_MODEL_NAMES])
                 hint = f"{hint} Or " if hint else ""
-                advice = f"{hint}give 'demo', a folder with config.json and safetensors weights, or a hub id"
+                advice = f"{hint}give {KNOWN_MODELS}, a folder with config.json and safetensors weights, or a hub id"
             raise refuse(f"{error_reason(error)}; {advice}") from error
 
 
@@ -119,11 +125,9 @@ def from_checkpoint(name: str, source: str, config: Any, **options: Any) -> Any:
 
     whole = is_multimodal(config) and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
     auto = transformers.AutoModelForImageTextToText if whole else transformers.AutoModelForCausalLM
-    n_layers = getattr(config.get_text_config(), "num_hidden_layers", 1)
-    if not isinstance(n_layers, int) or not 1 <= n_layers <= MAX_LAYERS:
-        raise InputError(f"the config.json of {name!r} says {n_layers} layers, which must be 1 to {MAX_LAYERS}")
+    refuse_strange_depth(config, name)
     try:
-        model, info = auto.from_pretrained(source, output_loading_info=True, **options)
+        model, info = auto.from_pretrained(source, config=config, output_loading_info=True, **options)
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
@@ -136,6 +140,13 @@ def from_checkpoint(name: str, source: str, config: Any, **options: Any) -> Any:
             f"{', '.join(missing[:3])}{more}; get the whole checkpoint"
         )
     return model
+
+
+def refuse_strange_depth(config: Any, name: str) -> None:
+    """Raise InputError if the number of layers in a config is none that a model has."""
+    n_layers = getattr(config.get_text_config(), "num_hidden_layers", 1)
+    if not isinstance(n_layers, int) or not 1 <= n_layers <= MAX_LAYERS:
+        raise InputError(f"the config of {name!r} says {n_layers} layers, which must be 1 to {MAX_LAYERS}")
 
 
 def refuse_too_large(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from site_lens.heads.head_set import HeadGrid
-from site_lens.models.identity import ModelIdentity, Processing
+from site_lens.models.identity import WEIGHTS_FROM, ModelIdentity, Processing
 from site_lens.models.quantization import quantization_of
 from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import ModelError
@@ -45,6 +45,7 @@ def identify(
     weights = original_weights(host)
     value_bias = _has_value_bias(host)
     grid = HeadGrid(tuple(shape[2] for shape in z_shapes))
+    original = getattr(host, "original_model", None)
     return ModelIdentity(
         name=name,
         architecture=str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture),
@@ -59,7 +60,8 @@ def identify(
         tokenizer_digest=encoder.digest,
         revision=revision,
         n_kv_heads=shared_kv_heads(host.cfg, grid),
-        quantization=quantization_of(getattr(host, "original_model", None)),
+        quantization=quantization_of(original),
+        weights_from=getattr(getattr(original, "config", None), WEIGHTS_FROM, None),
     )
 
 

@@ -14,8 +14,12 @@ Processing = Literal["raw", "folded"]
 HookedTransformer's default), whose value biases sit in b_O, so that z differs from the raw z by b_V."""
 
 
-YOUNGER = ("n_kv_heads", "quantization")
+YOUNGER = ("n_kv_heads", "quantization", "weights_from")
 """Fields of an identity that the first records do not have."""
+
+
+WEIGHTS_FROM = "site_lens_weights_from"
+"""Field of the config.json of a converted checkpoint that says what its weights were made from."""
 
 
 SMALL_PARTS = ("weights", "dtype", "quantisation", "tokenizer", "BOS")
@@ -51,6 +55,9 @@ class ModelIdentity(Frozen):
 
     quantization: str | None = None
     """How the weights are quantised (nf4, int8, gptq, ...); None if they are not. `dtype` is that of the rest."""
+
+    weights_from: str | None = None
+    """What the weights were made from, such as "GGUF (Q4_1, F32), dequantised"; None for a checkpoint's own weights."""
 
     @model_validator(mode="after")
     def _even_groups(self) -> Self:

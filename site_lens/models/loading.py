@@ -16,6 +16,7 @@ from site_lens.models.checks import quick_check, refuse_if_failed, same_as_trans
 from site_lens.models.context_length import Context
 from site_lens.models.device import DType, device_of, memory_of, number_format, placement
 from site_lens.models.fingerprint import identify
+from site_lens.models.gguf_conversion import as_folder_or_id
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooks import StopForward, hooked, split_heads
 from site_lens.models.library_errors import hooking_errors
@@ -23,6 +24,7 @@ from site_lens.models.locking import lock_of, torch_defaults
 from site_lens.models.plain_transformers import KnownLogits, is_multimodal, refuse_unless_decoder
 from site_lens.models.quantization import Quantization, bitsandbytes_settings, keep_gradients, quantization_name
 from site_lens.models.tokenization import Encoder, as_tokenizer, refuse_unfitting
+from site_lens.records.assets import DEMO
 from site_lens.records.errors import InputError, ModelError
 
 HOSTS: dict[str, type[LensModel]] = {"TransformerBridge": BridgeModel, "HookedTransformer": HookedTransformerModel}
@@ -38,6 +40,7 @@ def load_model(
     device_map: str | Mapping[str, str | int] | None = None,
     quantization: Quantization | None = None,
     bos: bool | None = None,
+    gguf_file: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
     check: bool = True,
@@ -45,7 +48,8 @@ def load_model(
     """Load a model as a TransformerBridge and check that its heads can be read and changed.
 
     Args:
-        name: "demo" for the embedded model, a folder in Hugging Face's format, or a hub id.
+        name: "demo" for the embedded model, "smollm2" for SmolLM2-135M-Instruct (a package of its own), a folder in
+            Hugging Face's format, a GGUF file or a folder that holds one, or a hub id.
         dtype: Number format of the weights. When None: float32 for the demo model and for float16 checkpoints on a
             CPU, else the checkpoint's own.
         device: Where to put the weights; an accelerator if there is one, when None.
@@ -54,13 +58,16 @@ def load_model(
         quantization: Quantise the linear maps while loading, through bitsandbytes: "nf4" (four bits) or "int8".
             Unembedding, embeddings, norms, and projections that TransformerBridge splits stay in `dtype`.
         bos: Whether prompts begin with BOS; what the checkpoint's own tokenizer does when None.
+        gguf_file: The GGUF file to load of a folder or hub id. GGUF files are dequantised, once, into the cache folder
+            of the user (XDG_CACHE_HOME or ~/.cache), which takes about two bytes a weight.
         revision: Branch, tag or commit of a hub checkpoint.
         trust_remote_code: Run Python code that comes with the checkpoint. Read it first.
         check: Whether to refuse a model that fails a quick check; `check_model` measures more.
 
     Raises:
         InputError: There is no such model, it cannot be loaded as asked, it is no decoder of text, its checkpoint lacks
-            weights or a tokenizer, or its weights cannot fit into memory.
+            weights or a tokenizer, its weights cannot fit into memory, or a GGUF file is damaged.
+        StorageError: A converted GGUF file cannot be written into the cache.
         ModelError: The model cannot be hooked; the message carries architecture and reason, or the measured gap.
 
     Example:
@@ -70,17 +77,18 @@ def load_model(
     """
     import transformers
 
-    source, label = source_of(name), str(name)
+    source, label = source_of(name, gguf_file), str(name)
     if device is not None and device_map is not None:
         raise InputError(f"device={device!r} and device_map={device_map!r} were both given; leave out one of them")
     hub: HubOptions = {"revision": revision, "trust_remote_code": trust_remote_code}
     target = device_of(device) if device_map is None else None
     with reading_errors(label, source), _no_progress_bar(transformers):
+        source = as_folder_or_id(source, label, gguf_file=gguf_file, revision=revision)
         refuse_adapter_files(source, label, revision)
         config = transformers.AutoConfig.from_pretrained(source, **hub)
         refuse_unless_decoder(config, label)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **hub)
-        weight_dtype = number_format(dtype, config, target, demo=label == "demo")
+        weight_dtype = number_format(dtype, config, target, demo=label == DEMO)
         stored = quantization_name(getattr(config, "quantization_config", None))
         if stored and quantization:
             raise InputError(f"{label!r} is quantised already ({stored}); leave out quantization={quantization!r}")
@@ -100,7 +108,8 @@ def load_model(
                 options["quantization_config"] = bitsandbytes_settings(quantization, weight_dtype)
             hf_model = from_checkpoint(label, source, config, **options)
             bridge, known = take_over(hf_model, tokenizer, label)
-    return _wrap(bridge, tokenizer, name=label, bos=bos, revision=revision, check=check, known=known)
+    own_name = label if gguf_file is None else f"{label}/{gguf_file}"
+    return _wrap(bridge, tokenizer, name=own_name, bos=bos, revision=revision, check=check, known=known)
 
 
 @torch_defaults()

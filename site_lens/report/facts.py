@@ -94,6 +94,7 @@ def model_facts(model: ModelIdentity) -> dict[str, str]:
         "heads": f"{model.grid}, d_head {model.d_head}",
         "dtype": model.dtype,
         "weights": f"{model.processing}{', with value bias' if model.value_bias else ''}",
+        "weights from": model.weights_from or "the checkpoint",
         "prompts begin with BOS": "yes" if model.bos else "no",
         "weights digest": model.weights_digest,
         "tokenizer digest": model.tokenizer_digest,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from site_lens.methods.registry import RANDOM_EMBEDDING, SHUFFLED_ANSWERS, ZERO_EMBEDDING
+from site_lens.records.assets import MODEL_NAMES
 from site_lens.records.base import Count, Frozen
 from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError, unknown_name
@@ -43,10 +44,11 @@ class ModelChoice(Frozen):
     """Model of a sweep; the fields are arguments of `load_model`."""
 
     name: str = Field(min_length=1)
-    """"demo", a folder in Hugging Face's format, or a hub id."""
+    """"demo", "smollm2", a folder in Hugging Face's format, a GGUF file, or a hub id."""
     label: Label = Field(default_factory=lambda fields: file_name(Path(fields["name"]).name))
     """Name in tables and folders; the last part of `name` unless given."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    gguf_file: str | None = None
     revision: str | None = None
     bos: bool | None = None
     quantization: Literal["nf4", "int8"] | None = None
@@ -216,4 +218,4 @@ def check_distinct(kind: str, names: Iterable[Any], contents: Iterable[object] =
 def _beside(path: Path, name: str) -> str:
     """Return a name as a path beside the sweep file if such a file or folder exists, else unchanged."""
     beside = path.parent / os.path.expanduser(name)  # noqa: PTH111  # Path.expanduser raises for an unknown user
-    return str(beside.resolve()) if name != "demo" and is_there(beside) else name
+    return str(beside.resolve()) if name not in MODEL_NAMES and is_there(beside) else name

@@ -47,10 +47,11 @@ def test_every_command_that_needs_a_model_takes_all_options_and_passes_them_on(
 
     monkeypatch.setattr(sl, "load_model", load, raising=False)
     options = ["--dtype", "bfloat16", "--device-map", "auto", "--quantization", "nf4", "--revision", "v1"]
+    options += ["--gguf-file", "a.gguf"]
     assert "far enough" in mistake(capsys, "doctor", "my/model", *options)
     assert loaded == {
         "name": "my/model", "dtype": "bfloat16", "device": None, "device_map": "auto", "quantization": "nf4",
-        "revision": "v1", "trust_remote_code": False, "check": False,
+        "gguf_file": "a.gguf", "revision": "v1", "trust_remote_code": False, "check": False,
     }  # fmt: skip
 
 

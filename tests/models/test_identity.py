@@ -61,8 +61,8 @@ def test_other_weight_processing_is_refused_where_there_are_value_biases() -> No
 
 def test_fields_that_older_records_lack_are_left_out_where_none_so_that_digests_stay(tmp_path: Path) -> None:
     _, fields = HERE.parts()
-    assert set(fields) == set(ModelIdentity.model_fields) - {"n_kv_heads", "quantization"}
-    known: dict[str, Any] = {"n_kv_heads": 4, "quantization": "nf4"}
+    assert set(fields) == set(ModelIdentity.model_fields) - {"n_kv_heads", "quantization", "weights_from"}
+    known: dict[str, Any] = {"n_kv_heads": 4, "quantization": "nf4", "weights_from": "GGUF (Q4_1), dequantised"}
     assert HERE.replace(**known).parts()[1] == fields | known
     for n_kv_heads in (None, 4):
         fit = fake_fit("antonym", model=HERE.replace(n_kv_heads=n_kv_heads))

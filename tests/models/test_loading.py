@@ -326,15 +326,11 @@ def test_a_folder_that_is_no_whole_checkpoint_is_refused_with_the_reason(tiny_fo
     cut = spoilt("cut")
     (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:1000])
     adapter = {"adapter_config_dot_json": '{"peft_type": "LORA"}', "adapter_model_dot_safetensors": "x"}
-    gguf = {"model_dot_gguf": "GGUF"}
     cases: dict[str, str | Path] = {
         "cannot load a model from .*cut": cut,
         "no tokenizer": spoilt("a", "token*"),
         "KeyError": spoilt("b", tokenizer_dot_json="{}"),
         "adapter": spoilt("c", "*", **adapter),
-        "GGUF": spoilt("e", "*", **gguf),
-        "no weights .*GGUF": spoilt("f", "*.safetensors", **gguf),
-        "is a GGUF file": tmp_path / "f" / "model.gguf",
         "is a file": tiny_folder("llama") / "model.safetensors",
         "no weights;": spoilt("g", "*.safetensors"),
         "no config.json; give": spoilt("h", "config.json"),
