@@ -40,7 +40,8 @@ SIZES: dict[str, Any] = {
     "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_d_ssm": 64, "mamba_n_groups": 1,
     "mamba_num_heads": 4, "mamba_head_dim": 16, "ssm_state_size": 8, "state_size": 8, "n_groups": 1,
     "global_head_dim": 16, "num_kv_shared_layers": 0, "hidden_size_per_layer_input": 0,
-    "query_pre_attn_scalar": 8, "use_mamba_kernels": False,
+    "query_pre_attn_scalar": 8, "use_mamba_kernels": False, "attn_layer_period": 2, "attn_layer_offset": 1,
+    "attn_layer_indices": [1, 3], "position_embedding_type": "rope",
     "bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 0,
 }  # fmt: skip
 """Sizes of every tiny model; a config takes those of its own fields."""
@@ -74,7 +75,7 @@ def main() -> None:
 
 def causal_models() -> dict[str, type]:
     """Return the config class of every causal language model of transformers, by the name of its class."""
-    found = {}
+    found: dict[str, type] = {}
     for config_class, classes in transformers.MODEL_FOR_CAUSAL_LM_MAPPING.items():
         found |= {cls.__name__: config_class for cls in (classes if isinstance(classes, tuple) else (classes,))}
     return found
@@ -116,6 +117,8 @@ def tiny_config(config_class: Any, vocab_size: int) -> Any:
     """Build a config of the small sizes that are fields of its class, or names that stand for them."""
     fields = {field.name for field in dataclasses.fields(config_class)} | set(config_class.attribute_map)
     sizes = SIZES | {"vocab_size": vocab_size, "vocab_size_per_layer_input": vocab_size}
+    if "kv_lora_rank" in fields:  # latent attention, whose heads have other widths
+        del sizes["head_dim"]
     return config_class(**{name: value for name, value in sizes.items() if name in fields})
 
 
