@@ -47,7 +47,8 @@ def main() -> None:
 def sizes(released: Released) -> tuple[str, ...]:
     """Return heads, alphas, bytes of an embedding, and memory for weights of the real model."""
     whole = without_memory(config_of(released))
-    grid, d_head = plain_grid(whole, find_projections(whole))
+    grid, widths = plain_grid(whole, find_projections(whole))
+    d_head = max(widths)
     embedding = len(grid) * d_head * FLOAT32_BYTES / 2**10
     packed = without_memory(config_of(released), "nf4")
     in_nf4 = f"{n_bytes(packed) / GIB:,.1f}" if any(map(is_packed, packed.modules())) else "–"

@@ -11,10 +11,11 @@ HOSTED = (*(f"bridge {kind}" for kind in (*ARCHITECTURES, *RELEASED, "demo")), *
 
 FEW_HOSTS = (
     "bridge demo", "bridge gpt2", "bridge bloom", "bridge deepseek_v3", "bridge Llama-3.1-8B", "bridge gemma-3-4b",
-    *HOOKED,
+    "bridge gemma4", "bridge qwen3_5", "bridge lfm2", *HOOKED,
 )  # fmt: skip
 """Tested on each push: learned positions and ALiBi, split projections, latent attention and experts, grouped heads and
-stretched rotary positions, images, sliding windows and norms behind attention. `make nightly` runs the others."""
+stretched rotary positions, images, sliding windows and norms behind attention, heads of two widths, recurrent states,
+convolutions. `make nightly` runs the others."""
 
 EVERY_HOST = [pytest.param(case, marks=[] if case in FEW_HOSTS else [pytest.mark.slow]) for case in HOSTED]
 """Parameters of a test that runs on all of them, the slow ones marked."""

@@ -9,7 +9,7 @@ from tests.tiny_tokenizers import tiny_tokenizer
 
 ARCHITECTURES = (
     "gpt2", "gpt_neox", "llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma2", "gemma3", "phi", "opt", "falcon",
-    "bloom", "deepseek_v2", "deepseek_v3",
+    "bloom", "deepseek_v2", "deepseek_v3", "gemma4", "qwen3_5", "qwen3_next", "olmo_hybrid", "lfm2",
 )  # fmt: skip
 """Architectures that must work through TransformerBridge."""
 

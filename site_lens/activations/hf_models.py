@@ -7,7 +7,7 @@ from torch import nn
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.models.fingerprint import weights_digest
-from site_lens.models.identity import ModelIdentity
+from site_lens.models.identity import ModelIdentity, widths_if_ragged
 from site_lens.models.plain_transformers import text_decoder
 from site_lens.models.quantization import quantization_of
 from site_lens.models.tokenization import Encoder
@@ -53,22 +53,22 @@ def find_projections(hf_model: Any) -> dict[int, nn.Module]:
     return next(iter(stacks.values()))
 
 
-def plain_grid(hf_model: Any, projections: dict[int, nn.Module]) -> tuple[HeadGrid, int]:
-    """Return the heads of a plain model and their width d_head, from its config and the width of its projections.
+def plain_grid(hf_model: Any, projections: dict[int, nn.Module]) -> tuple[HeadGrid, tuple[int, ...]]:
+    """Return the heads of a plain model and their width in each layer, from its config and its output projections.
 
     Raises:
         ModelError: Config and projections contradict each other.
     """
     config = hf_model.config.get_text_config()
     n_layers, n_heads = int(config.num_hidden_layers), int(config.num_attention_heads)
-    widths = {_width(module) for module in projections.values()}
-    width = widths.pop()
-    if widths or not width or width % n_heads or max(projections) >= n_layers:
+    widths = {layer: _width(module) for layer, module in projections.items()}
+    if max(projections) >= n_layers or not all(width and width % n_heads == 0 for width in widths.values()):
         raise ModelError(
             f"the config of {type(hf_model).__name__} says {n_layers} layers of {n_heads} heads, but its output "
-            f"projections stand in layers {sorted(projections)} and take {sorted({width, *widths}, key=str)} numbers"
+            f"projections stand in layers {sorted(projections)} and take {sorted({*widths.values()}, key=str)} numbers"
         )
-    return HeadGrid(tuple(n_heads if layer in projections else 0 for layer in range(n_layers))), width // n_heads
+    grid = HeadGrid(tuple(n_heads if layer in projections else 0 for layer in range(n_layers)))
+    return grid, tuple((widths.get(layer) or 0) // n_heads for layer in range(n_layers))
 
 
 def plain_identity(
@@ -85,7 +85,7 @@ def plain_identity(
     Returns:
         The identity, and what was not compared.
     """
-    grid, d_head = plain_grid(hf_model, projections)
+    grid, widths = plain_grid(hf_model, projections)
     weights = list(text_decoder(hf_model).parameters())
     dtype = str(hf_model.dtype).removeprefix("torch.")
     as_then = like.host == "TransformerBridge" and like.processing == "raw" and like.dtype == dtype
@@ -97,7 +97,8 @@ def plain_identity(
         architecture=type(hf_model).__name__,
         host=type(hf_model).__name__,
         grid=grid,
-        d_head=d_head,
+        d_head=max(widths),
+        d_head_per_layer=widths_if_ragged(widths),
         dtype=dtype,
         processing="raw",
         value_bias=_has_bias(hf_model, projections),

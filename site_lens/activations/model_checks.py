@@ -15,7 +15,15 @@ from site_lens.activations.injection import injection
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.chat_template import chat_text
-from site_lens.models.checks import COMPARED, TOLERANCE, ModelCheck, judge, precision, same_as_transformers
+from site_lens.models.checks import (
+    COMPARED,
+    GRADIENT_TOLERANCE,
+    TOLERANCE,
+    ModelCheck,
+    judge,
+    precision,
+    same_as_transformers,
+)
 from site_lens.models.hooks import Edit
 from site_lens.models.library_errors import hooking_errors
 from site_lens.models.locking import on_model
@@ -33,8 +41,6 @@ LONGEST = 1100
 """Tokens of the long prompt: longer than sliding windows of 512 and 1024."""
 N_TAIL = 5
 N_GENERATED = 6
-GRADIENT_TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.25, "float16": 0.05, "int8": 0.25}
-"""Largest gap between two ways to compute the gradient of alpha, in units of its largest entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class _Probe:
                 f"{model.encoder.n_ctx}, and need {N_TAIL + 1}"
             )
         noise = torch.randn((1, *model.grid.shape, model.identity.d_head), generator=torch.Generator().manual_seed(0))
-        embedding = noise.to(model.device) * model.last_z(batch).std()
+        embedding = (noise * torch.tensor(model.identity.z_mask)).to(model.device) * model.last_z(batch).std()
         return cls(model, texts, batch, model.forward(batch), embedding)
 
     def edits(self, alpha: float | Tensor, column: int = -1) -> list[Edit]:
@@ -194,8 +200,8 @@ def _gradient(probe: _Probe, n_tail: int) -> float:
     gap, largest = float((gradients[0] - gradients[1]).abs().max()), float(gradients[1].abs().max())
     if largest > 0:
         return gap / largest
-    # Behind the last layer nothing reads earlier tokens: of one layer, all but the last token have no gradient.
-    return gap if n_tail > 1 and probe.model.grid.n_layers == 1 else math.inf
+    # Behind the last layer nothing reads earlier tokens: of its heads, all but the last token have no gradient.
+    return gap if n_tail > 1 and not any(probe.model.grid.heads_per_layer[:-1]) else math.inf
 
 
 @torch.no_grad()

@@ -116,11 +116,16 @@ def sparse_methods(path: HeadPath, notes: tuple[str, ...] = ()) -> list[Method]:
         replace(
             site_methods(name, fit, notes)[""],
             seed=None, n_heads=(n_heads := int(fit.gates.mass())),
-            stored_bytes=n_heads * fit.embedding.model.d_head * 4 if fit.embedding.mean.any() else n_heads * 4,
+            stored_bytes=4 * (_n_numbers(fit) if fit.embedding.mean.any() else n_heads),
         )
         for name, fit in fits.items()
         if fit is not None
     ]  # fmt: skip
+
+
+def _n_numbers(fit: SiteFit) -> int:
+    """Count the numbers in the vectors of a fit's open heads."""
+    return sum(fit.embedding.model.widths[head.layer] for head in fit.gates.above(0.5))
 
 
 def methods_for(

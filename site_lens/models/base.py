@@ -22,6 +22,8 @@ from site_lens.records.errors import InputError, ModelError
 
 PATTERN_HOOK = "blocks.{layer}.attn.hook_pattern"
 """Name of the hook point that carries attention after the softmax, (row head query key)."""
+IN_PLACE_OF_ATTENTION = ("blocks.{layer}.linear_attn.hook_out", "blocks.{layer}.conv.hook_out")
+"""Names of the hook points that carry what a layer without attention adds in its place to the residual stream."""
 
 LARGE = 50_000_000
 """Weights beyond which defaults cost less: one start, fewer prices and steps of a path, shared demonstrations."""
@@ -62,8 +64,7 @@ class LensModel(ABC):
         self.identity = identity
         self.device: torch.device = next(host.parameters()).device
         self._hook_points: dict[str, Any] = dict(host.hook_dict)  # which the bridge builds anew at each look
-        points = z_points(host)  # refuses a model without heads in some layer
-        self._guard = Guard(host, points[0], identity.name)
+        self._guard = Guard(host, lock_point(host), identity.name)
 
     @abstractmethod
     def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
@@ -113,27 +114,35 @@ class LensModel(ABC):
     @on_model
     @torch.no_grad()
     def last_z(self, batch: Batch) -> Float[Tensor, "row layer head d_head"]:
-        """Return z of every head at the last prompt token, float32; computes no logits."""
-        heads = self.grid.heads_per_layer
-        return torch.stack(self._read(batch, "z", lambda z, layer: split_heads(z[:, -1], heads[layer])), dim=1)
+        """Return z of every head at the last prompt token, float32; computes no logits.
+
+        Zeros stand where a layer has no head, and beyond the width of its heads where layers differ.
+        """
+        outputs = self._read(batch, "z", lambda z, layer: split_heads(z[:, -1], self.grid.heads_per_layer[layer]))
+        z = torch.zeros(len(batch), *self.grid.shape, self.identity.d_head, device=self.device)
+        for layer, output in outputs.items():
+            z[:, layer, : output.shape[1], : output.shape[2]] = output
+        return z
 
     @on_model
     @torch.no_grad()
     def last_outputs(self, batch: Batch, hook_point: HookPoint) -> Float[Tensor, "row layer d_model"]:
         """Return the activation at a hook point other than z of every layer at the last prompt token, float32.
 
+        `attn_out` of a layer without attention is what stands in its place: a convolution or linear attention.
+
         Raises:
             ModelError: The model has no such hook point.
         """
         if hook_point == "z":
             raise InputError("z has heads; read it with last_z")
-        return torch.stack(self._read(batch, hook_point, lambda output, layer: output[:, -1]), dim=1)
+        return torch.stack([*self._read(batch, hook_point, lambda output, layer: output[:, -1]).values()], dim=1)
 
     def _read(
         self, batch: Batch, hook_point: HookPoint, part: Callable[[Tensor, int], Tensor]
-    ) -> list[Float[Tensor, "row ..."]]:
+    ) -> dict[int, Float[Tensor, "row ..."]]:
         """Run prompts, and return a part of what passes a hook point, by layer; the rest of the pass is left out."""
-        layers = range(self.grid.n_layers)
+        layers = [layer for layer, n in enumerate(self.grid.heads_per_layer) if n or hook_point != "z"]
         outputs: dict[int, Tensor] = {}
 
         def reading(layer: int) -> Function:
@@ -146,7 +155,7 @@ class LensModel(ABC):
 
         with hooked((self._point(hook_point, layer), reading(layer)) for layer in layers), suppress(StopForward):
             self._run(batch.tokens, batch.lengths, last_only=True)
-        return [outputs[layer] for layer in layers]
+        return outputs
 
     @on_model
     @torch.no_grad()
@@ -155,8 +164,10 @@ class LensModel(ABC):
     ) -> Float[Tensor, "row d_model"]:
         """Return what heads with these outputs write together, float32: z through W_O, with or without its bias.
 
+        Where layers differ in the width of their heads, what is beyond that of the layer is left out.
         Models that normalise behind attention (Gemma 2 and 3, OLMo 2) add something else to the residual stream.
         """
+        z = z[..., : self.identity.widths[layer]]
         # Zeros through W_O give the bias alone; this way quantised weights need not be read.
         written = self._write(layer, torch.cat([z, torch.zeros_like(z[:1])]).to(self.device)).float().to(self.device)
         return written[:-1] if bias else written[:-1] - written[-1]
@@ -206,11 +217,11 @@ class LensModel(ABC):
         return self._grown(prefix, Batch(tokens, n_new), edits)
 
     def _grown(self, prefix: Prefix, new: Batch, edits: Sequence[Edit]) -> Prefix:
-        def stop(z: Tensor) -> None:
+        def stop(activation: Tensor) -> None:
             raise StopForward
 
         cache, lengths, width = prefix.view(), prefix.lengths + new.lengths, prefix.width + new.tokens.shape[1]
-        last = (self._point("z", self.grid.n_layers - 1), stop)
+        last = (self._point("z" if self.grid.heads_per_layer[-1] else "residual", self.grid.n_layers - 1), stop)
         with hooked([*self._functions(edits), last]), suppress(StopForward):
             self._run(new.tokens, lengths, cache, n_old=prefix.width)
         return Prefix(cache, lengths, width)
@@ -222,10 +233,18 @@ class LensModel(ABC):
         """Run the tokens that follow a prefix, and return their logits (float32) and the grown prefix.
 
         A tail may be padded on the right: later tokens never change earlier logits.
+
+        Raises:
+            ModelError: The model's code writes into the states of the prefix.
         """
         cache, lengths = prefix.view(), prefix.lengths + tail.shape[1]
         with hooked(self._functions(edits)):
             logits = self._run(tail, lengths, cache, n_old=prefix.width)
+        if prefix.was_written_into():
+            raise ModelError(
+                f"{self.identity.name} keeps recurrent states that its own code ({self.identity.architecture}) changes "
+                "in place, which spoils cached prefixes and stops gradients; such models are not supported"
+            )
         return logits.float().to(self.device), Prefix(cache, lengths, prefix.width + tail.shape[1])
 
     @on_model
@@ -253,11 +272,15 @@ class LensModel(ABC):
         return self._logits(Call(tokens, left_mask(lengths, width), positions, cache, last_only))
 
     def _functions(self, edits: Sequence[Edit]) -> list[tuple[Any, Function]]:
-        heads = self.grid.heads_per_layer
-        return [(self._point(edit.hook_point, edit.layer), edit_hook(edit, heads[edit.layer])) for edit in edits]
+        heads, d_head = self.grid.heads_per_layer, self.identity.d_head
+        return [
+            (self._point(edit.hook_point, edit.layer), edit_hook(edit, heads[edit.layer], d_head)) for edit in edits
+        ]
 
     def _point(self, hook_point: HookPoint, layer: int) -> Any:
-        return self._hook_point(HOOK_NAMES[hook_point], layer, f"the {hook_point} of its layers")
+        names = [HOOK_NAMES[hook_point], *(IN_PLACE_OF_ATTENTION if hook_point == "attn_out" else ())]
+        name = next((name for name in names if name.format(layer=layer) in self._hook_points), names[0])
+        return self._hook_point(name, layer, f"the {hook_point} of layer {layer}")
 
     def _hook_point(self, name: str, layer: int, what: str) -> Any:
         name = name.format(layer=layer)
@@ -266,16 +289,24 @@ class LensModel(ABC):
         return self._hook_points[name]
 
 
-def z_points(host: Any) -> list[Any]:
-    """Return the hook points that carry z, by layer.
+def z_points(host: Any) -> dict[int, Any]:
+    """Return the hook points that carry z, by layer; layers without attention are left out.
 
     Raises:
-        ModelError: A layer has none.
+        ModelError: No layer has any, or a layer has attention whose z cannot be hooked.
     """
-    points, names = host.hook_dict, [HOOK_NAMES["z"].format(layer=i) for i in range(host.cfg.n_layers)]
-    if missing := [name for name in names if name not in points]:
+    points, layers = host.hook_dict, range(host.cfg.n_layers)
+    found = {i: points[name] for i in layers if (name := HOOK_NAMES["z"].format(layer=i)) in points}
+    attending = {i for i in layers if any(name.startswith(f"blocks.{i}.attn.") for name in points)}
+    if missing := sorted(attending - set(found)) or ([] if found else list(layers)):
         raise ModelError(
             f"{len(missing)} of the {host.cfg.n_layers} layers of {host.cfg.model_name} have no attention heads that "
-            f"{type(host).__name__} can hook ({missing[0]} is missing); such models are not supported"
+            f"{type(host).__name__} can hook ({HOOK_NAMES['z'].format(layer=missing[0])} is missing); such models are "
+            "not supported"
         )
-    return [points[name] for name in names]
+    return found
+
+
+def lock_point(host: Any) -> Any:
+    """Return the hook point that stands for a model where it is locked: that of its first z."""
+    return next(iter(z_points(host).values()))

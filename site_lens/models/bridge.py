@@ -23,6 +23,7 @@ from site_lens.models.plain_transformers import (
     text_decoder,
 )
 from site_lens.models.quantization import keep_gradients, refuse_packed_parts, refuse_unless_packed
+from site_lens.models.recurrent_cache import empty_cache
 from site_lens.models.tokenization import Encoder, refuse_unfitting
 from site_lens.records.errors import InputError, ModelError
 
@@ -57,9 +58,7 @@ class BridgeModel(LensModel):
         return written
 
     def _empty_cache(self, n_rows: int) -> Any:
-        from transformers import DynamicCache
-
-        return DynamicCache(config=self.host.original_model.config)
+        return empty_cache(self.host.original_model.config)
 
     def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
         # Positions are explicit: a mask alone is not enough for absolute positions under left padding

@@ -1,21 +1,26 @@
 """Quick checks of a model, measured on a few tokens before anything is built on it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.hooks import Edit
 from site_lens.models.identity import ModelIdentity
+from site_lens.models.kv_cache import Prefix
 from site_lens.records.errors import ModelError
 from site_lens.records.type_checks import checked_methods
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.1, "float16": 0.02, "int8": 0.1}
 """Largest gap between two ways to compute the same logits, in units of their standard deviation."""
+GRADIENT_TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.25, "float16": 0.05, "int8": 0.25}
+"""Largest gap between two ways to compute the gradient of gates, in units of its largest entry."""
 
 N_TOKENS = 4
 COMPARED = (3, 4, 40)
@@ -66,9 +71,13 @@ def quick_check(model: LensModel) -> tuple[ModelCheck, ...]:
 
     Returns:
         Checks `identity_edit` (an edit that changes nothing changes no logit), `edit_has_effect` (zeroing z changes
-        them), `cached_equals_full` (prefix and one token give what whole prompts give, edits included) and
-        `padding` (a left-padded row gives what it gives alone). Values are gaps in units of the logits' standard
-        deviation.
+        them), `cached_equals_full` (prefix and one token give what whole prompts give, edits included), `padding` (a
+        left-padded row gives what it gives alone) and `gradient` (that of a factor on z of each head is the same behind
+        a prefix and in whole prompts). Values are gaps in units of the logits' standard deviation, of the gradient in
+        units of its largest entry.
+
+    Raises:
+        ModelError: The model's code writes into the states of a cached prefix.
     """
     rows = synthetic_prompts(model.encoder.vocabulary, (N_TOKENS, N_TOKENS - 1))
     batch, short = (Batch.of(ids, pad=model.encoder.pad, device=model.device) for ids in (rows, rows[1:]))
@@ -78,20 +87,50 @@ def quick_check(model: LensModel) -> tuple[ModelCheck, ...]:
     def gap(a: Tensor, b: Tensor) -> float:
         return float((a - b).abs().max()) / unit
 
-    unchanged = [Edit(layer, torch.clone) for layer in range(model.grid.n_layers)]
-    zeroing = [Edit(layer, torch.zeros_like) for layer in range(model.grid.n_layers)]
+    attending = [layer for layer, n in enumerate(model.grid.heads_per_layer) if n]
+    unchanged = [Edit(layer, torch.clone) for layer in attending]
+    zeroing = [Edit(layer, torch.zeros_like) for layer in attending]
     zeroed = model.forward(batch, zeroing)
     prefix = model.prefill(batch.without_tail(1))
     cached, cached_zeroed = (model.decode(prefix, batch.tokens[:, -1:], edits)[0][:, -1] for edits in ([], zeroing))
     cached_gap = max(gap(cached, clean), gap(cached_zeroed, zeroed))
     tolerance = TOLERANCE.get(precision(model.identity), 0.1)
+    gradient_tolerance = GRADIENT_TOLERANCE.get(precision(model.identity), 0.25)
     measured = (
         ("identity_edit", gap(model.forward(batch, unchanged), clean), "logits after an edit that changes nothing"),
         ("cached_equals_full", cached_gap, "cached against full logits"),
         ("padding", gap(model.forward(short), clean[1:]), "logits of a left-padded row against the row alone"),
         ("edit_has_effect", gap(zeroed, clean), "logits after zeroing z, which must differ"),
     )
-    return tuple(judge(code, value, tolerance, meaning) for code, value, meaning in measured)
+    gradient = judge("gradient", _gradient_gap(model, batch, prefix), gradient_tolerance, "gradient, cached and full")
+    return *(judge(code, value, tolerance, meaning) for code, value, meaning in measured), gradient
+
+
+@torch.enable_grad()
+def _gradient_gap(model: LensModel, batch: Batch, prefix: Prefix) -> float:
+    """Compare the gradients of a factor on z of each head behind a prefix and in whole prompts.
+
+    They show what logits do not: packed weights, or states of a cache, through which no gradient passes.
+    """
+    gradients = []
+    for cached in (True, False):
+        factors = torch.ones(model.grid.shape, device=model.device, requires_grad=True)
+        edits = _scaling(factors, model.grid.heads_per_layer)
+        logits = model.decode(prefix, batch.tokens[:, -1:], edits)[0][:, -1] if cached else model.forward(batch, edits)
+        if not logits.requires_grad:
+            return math.inf  # the factors never reached the logits
+        gradients.append(torch.autograd.grad((logits.logsumexp(-1) - logits[:, 0]).sum(), factors)[0])
+    largest = float(gradients[1].abs().max())
+    return float((gradients[0] - gradients[1]).abs().max()) / largest if largest > 0 else math.inf
+
+
+def _scaling(factors: Float[Tensor, "layer head"], heads_per_layer: Sequence[int]) -> list[Edit]:
+    """Multiply z of every head by its factor."""
+
+    def change(layer: int, n: int) -> Callable[[Tensor], Tensor]:
+        return lambda z: z * factors[layer, :n, None].to(z.device)
+
+    return [Edit(layer, change(layer, n)) for layer, n in enumerate(heads_per_layer) if n]
 
 
 def same_as_transformers(model: LensModel, lengths: Sequence[int] = COMPARED) -> ModelCheck:
@@ -144,4 +183,5 @@ def refuse_if_failed(checks: Sequence[ModelCheck], name: str) -> None:
     failed = [check for check in checks if check.state == "fail"]
     if failed:
         gaps = "; ".join(f"{c.code}: {c.meaning}, gap {c.value:.3g}, threshold {c.threshold:.3g}" for c in failed)
-        raise ModelError(f"{name} cannot be used: {gaps} (in units of the logits' standard deviation)")
+        units = "logits in units of their standard deviation, gradients of the largest entry"
+        raise ModelError(f"{name} cannot be used: {gaps} ({units})")

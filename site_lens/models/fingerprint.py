@@ -1,6 +1,6 @@
 """Fingerprint of a model: its identity, without hashing all of its weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from site_lens.heads.head_set import HeadGrid
-from site_lens.models.identity import WEIGHTS_FROM, ModelIdentity, Processing
+from site_lens.models.identity import WEIGHTS_FROM, ModelIdentity, Processing, widths_if_ragged
 from site_lens.models.quantization import quantization_of
 from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import ModelError
@@ -22,36 +22,35 @@ N_SAMPLED = 4
 
 
 def identify(
-    host: Any, z_shapes: list[tuple[int, ...]], encoder: Encoder, *, name: str, revision: str | None
+    host: Any, z_shapes: Sequence[tuple[int, ...] | None], encoder: Encoder, *, name: str, revision: str | None
 ) -> ModelIdentity:
     """Describe a hooked model.
 
     Args:
         host: The TransformerLens model.
-        z_shapes: Shape of z of each layer, (row pos head d_head), as a probe run saw it.
+        z_shapes: Shape of z of each layer, (row pos head d_head), as a probe run saw it; None for one without heads.
         encoder: The tokenizer under its BOS policy.
         name: What to call the model.
         revision: Revision of the checkpoint, if one was asked for.
 
     Raises:
-        ModelError: z is not (row pos head d_head), or layers have heads of different width.
+        ModelError: z is not (row pos head d_head).
     """
-    wrong = [(layer, shape) for layer, shape in enumerate(z_shapes) if len(shape) != 4]
+    wrong = [(layer, shape) for layer, shape in enumerate(z_shapes) if shape and len(shape) != 4]
     if wrong:
         raise ModelError(f"z of layer {wrong[0][0]} has shape {wrong[0][1]}; needs (row pos head d_head)")
-    widths = sorted({shape[3] for shape in z_shapes})
-    if len(widths) > 1:
-        raise ModelError(f"heads of different width, d_head {widths}, are not supported")
+    widths = tuple(shape[3] if shape else 0 for shape in z_shapes)
     weights = original_weights(host)
     value_bias = _has_value_bias(host)
-    grid = HeadGrid(tuple(shape[2] for shape in z_shapes))
+    grid = HeadGrid(tuple(shape[2] if shape else 0 for shape in z_shapes))
     original = getattr(host, "original_model", None)
     return ModelIdentity(
         name=name,
         architecture=str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture),
         host=type(host).__name__,
         grid=grid,
-        d_head=widths[0],
+        d_head=max(widths),
+        d_head_per_layer=widths_if_ragged(widths),
         dtype=str(next(w.dtype for w in weights if w.is_floating_point())).removeprefix("torch."),
         processing=_processing(host, value_bias),
         value_bias=value_bias,

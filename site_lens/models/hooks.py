@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
@@ -30,7 +31,8 @@ class Edit:
 
     `change` takes and returns (row head d_head) at z and (row d_model) at the other hook points, with a `pos` axis
     behind `row` where all columns are changed; float32. It must be pure. The host slices the column out, casts, and
-    puts the result back out of place, which keeps autograd intact.
+    puts the result back out of place, which keeps autograd intact. Where the layers' heads differ in width, d_head is
+    that of the widest: narrower z is padded with zeros, and what is returned there is dropped.
     """
 
     layer: int
@@ -81,8 +83,19 @@ def split_heads(z: Tensor, n_heads: int) -> Tensor:
     return rearrange(flat, "... (head d_head) -> ... head d_head", head=n_heads)
 
 
-def edit_hook(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
-    """Return the hook of an edit: slice its column out, change it in float32, put it back out of place."""
+def widened(z: Tensor, d_head: int) -> Tensor:
+    """Pad the heads of a layer, (... head d_head), with zeros to the width of the model's widest."""
+    return z if z.shape[-1] == d_head else F.pad(z, (0, d_head - z.shape[-1]))
+
+
+def edit_hook(edit: Edit, n_heads: int, d_head: int) -> Callable[[Tensor], Tensor]:
+    """Return the hook of an edit: slice its column out, change it in float32, put it back out of place.
+
+    Args:
+        edit: The edit.
+        n_heads: Heads of its layer.
+        d_head: Width of the model's widest heads.
+    """
 
     def change(whole: Tensor) -> Tensor:
         width, column = whole.shape[1], edit.column
@@ -91,7 +104,8 @@ def edit_hook(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
                 raise InputError(f"an edit of column {column} of a call of {width} tokens")
             column %= width
         part = whole if column is None else whole[:, column]
-        old = split_heads(part, n_heads) if edit.hook_point == "z" else part
+        own = split_heads(part, n_heads) if edit.hook_point == "z" else part
+        old = widened(own, d_head) if edit.hook_point == "z" else own
         new = edit.change(old.float())
         if new.shape != old.shape:
             axes = ("row pos " if column is None else "row ") + ("head d_head" if edit.hook_point == "z" else "d_model")
@@ -99,7 +113,7 @@ def edit_hook(edit: Edit, n_heads: int) -> Callable[[Tensor], Tensor]:
                 f"an edit of layer {edit.layer} returned shape {tuple(new.shape)}; {edit.hook_point} here is "
                 f"({axes}) = {tuple(old.shape)}"
             )
-        new = new.to(whole.dtype).reshape(part.shape)
+        new = new[..., : own.shape[-1]].to(whole.dtype).reshape(part.shape)
         if column is None:
             return new
         new = new[:, None]

@@ -3,6 +3,8 @@
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from site_lens.heads.head_set import HeadGrid
@@ -14,7 +16,7 @@ Processing = Literal["raw", "folded"]
 HookedTransformer's default), whose value biases sit in b_O, so that z differs from the raw z by b_V."""
 
 
-YOUNGER = ("n_kv_heads", "quantization", "weights_from")
+YOUNGER = ("n_kv_heads", "d_head_per_layer", "quantization", "weights_from")
 """Fields of an identity that the first records do not have."""
 
 
@@ -28,6 +30,11 @@ FORMATS = ("dtype", "quantisation")
 """Parts that change the arithmetic, and not the model."""
 
 
+def widths_if_ragged(widths: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the width of the heads of each layer if there are several; layers without heads have 0."""
+    return widths if len({width for width in widths if width}) > 1 else None
+
+
 class ModelIdentity(Frozen):
     """Identity of a model, cheap to compute for 70B weights."""
 
@@ -37,7 +44,7 @@ class ModelIdentity(Frozen):
     """Class that was hooked, such as TransformerBridge."""
     grid: HeadGrid
     d_head: int
-    """Width of z a head."""
+    """Width of z a head; of the widest heads where layers differ."""
     dtype: str
     processing: Processing
     value_bias: bool
@@ -53,6 +60,10 @@ class ModelIdentity(Frozen):
     """Key-value heads of every layer with attention, where they are fewer than its heads: head h reads from number
     h // (n_heads / n_kv_heads). None where each head has its own, where layers differ, and where it is not known."""
 
+    d_head_per_layer: tuple[int, ...] | None = None
+    """Width of the heads of each layer, where layers differ (Gemma 4); 0 without heads. Arrays (layer head d_head) hold
+    zeros beyond it. None where all heads are `d_head` wide."""
+
     quantization: str | None = None
     """How the weights are quantised (nf4, int8, gptq, ...); None if they are not. `dtype` is that of the rest."""
 
@@ -66,6 +77,32 @@ class ModelIdentity(Frozen):
         if n is not None and (len(counts) != 1 or any(n_heads % n or n_heads == n for n_heads in counts)):
             raise ValueError(f"{n} key-value heads are not shared evenly by the heads of each layer of {self.grid}")
         return self
+
+    @model_validator(mode="after")
+    def _width_of_every_layer(self) -> Self:
+        widths = self.widths
+        if len(widths) != self.grid.n_layers or max(widths) != self.d_head:
+            raise ValueError(f"widths {widths} of heads do not fit {self.grid} with d_head {self.d_head}")
+        if any((width > 0) != (n > 0) for width, n in zip(widths, self.grid.heads_per_layer, strict=True)):
+            raise ValueError(f"widths {widths} of heads are not those of heads per layer {self.grid.heads_per_layer}")
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of the heads of each layer; 0 for a layer without heads."""
+        return self.d_head_per_layer or tuple(self.d_head if n else 0 for n in self.grid.heads_per_layer)
+
+    @property
+    def heads(self) -> str:
+        """The heads in words: how many, and how wide."""
+        narrowest = min(width for width in self.widths if width)
+        return f"{self.grid}, d_head {f'{narrowest} to ' if narrowest < self.d_head else ''}{self.d_head}"
+
+    @property
+    def z_mask(self) -> NDArray[np.bool_]:
+        """(layer head d_head), True where z has a number: False beyond the heads and the width of a layer."""
+        wide: NDArray[np.bool_] = np.arange(self.d_head)[None, :] < np.array(self.widths)[:, None]
+        return self.grid.mask[:, :, None] & wide[:, None, :]
 
     @model_serializer(mode="wrap")
     def _only_what_there_is(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -86,10 +123,10 @@ class ModelIdentity(Frozen):
         Raises:
             MismatchError: The heads, their width, or the weight processing differ, so that z means something else.
         """
-        if made_on.grid != self.grid or made_on.d_head != self.d_head:
+        if made_on.grid != self.grid or made_on.widths != self.widths:
             raise MismatchError(
-                f"{what} was made on {made_on.name} ({made_on.grid}, d_head {made_on.d_head}) and cannot be used on "
-                f"{self.name} ({self.grid}, d_head {self.d_head}); fit it again on {self.name}"
+                f"{what} was made on {made_on.name} ({made_on.heads}) and cannot be used on {self.name} "
+                f"({self.heads}); fit it again on {self.name}"
             )
         if made_on.processing != self.processing and (made_on.value_bias or self.value_bias):
             raise MismatchError(
@@ -106,7 +143,7 @@ class ModelIdentity(Frozen):
         """Name the parts in which two models differ, their names and hosts aside."""
         compared = {
             "heads": (self.grid, other.grid),
-            "width of heads": (self.d_head, other.d_head),
+            "width of heads": (self.widths, other.widths),
             "weight processing": (self.processing, other.processing),
             "weights": (self.weights_digest, other.weights_digest),
             "dtype": (self.dtype, other.dtype),

@@ -1,11 +1,12 @@
 """KV cache of prompt prefixes, in Hugging Face's cache objects.
 
-A cache layer grows by *replacing* its `keys` and `values` by longer ones, so a shallow copy of cache and layers is a
-view that grows without touching the original. Layers with a sliding window keep fewer columns than the prefix has.
+A cache layer grows by *replacing* its `keys` and `values`, or its recurrent and convolution states, so a shallow copy
+of cache and layers is a view that grows without touching the original. Layers with a sliding window keep fewer columns
+than the prefix has; states have none.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +16,13 @@ from torch import Tensor
 
 from site_lens.records.errors import ModelError
 
-KNOWN_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer")
-"""Cache layers of which we know that a shallow copy is a view."""
+KNOWN_LAYERS = (
+    "DynamicLayer", "DynamicSlidingWindowLayer", "RecurrentLayer", "RecurrentAttentionLayer", "DummyLayer",
+)  # fmt: skip
+"""Cache layers of which we know that a shallow copy is a view. DummyLayer holds nothing: its layer has no past, or
+reads the keys and values of an earlier one."""
+STATES = ("conv_states", "recurrent_states")
+"""What a layer without attention keeps: states by number, (row ...) each, some of which may be None."""
 
 
 class Prefix:
@@ -26,18 +32,26 @@ class Prefix:
         unknown = {type(layer).__name__ for layer in cache.layers} - set(KNOWN_LAYERS)
         if unknown:
             raise ModelError(
-                f"the model keeps its past in {', '.join(sorted(unknown))}, not in plain keys and values; "
-                "prefix caching is not supported for it"
+                f"the model keeps its past in {', '.join(sorted(unknown))}, neither in plain keys and values nor in "
+                "states that are replaced; prefix caching is not supported for it"
             )
         self._cache = cache
         self.lengths = lengths
         self.width = width
         """Columns, padding included."""
+        self._versions = self._state_versions()
+
+    def was_written_into(self) -> bool:
+        """Whether model code has changed recurrent or convolution states in place since this prefix was made."""
+        return self._state_versions() != self._versions
+
+    def _state_versions(self) -> list[int]:
+        return [part._version for layer in self._cache.layers for part in _states(layer)]
 
     @property
     def n_bytes(self) -> int:
-        """Memory of the keys and values."""
-        return sum(part.nbytes for layer in self._cache.layers for part in (layer.keys, layer.values))
+        """Memory of the keys and values, and of the states of layers without attention."""
+        return sum(part.nbytes for layer in self._cache.layers for part in _parts(layer))
 
     def view(self) -> Any:
         """Return a cache that may grow; this prefix stays as it is."""
@@ -48,34 +62,65 @@ class Prefix:
     def rows(self, index: Int[Tensor, " chosen"]) -> "Prefix":
         """Choose rows (with repetition, in any order); the padding that none of them needs is cut off."""
         lengths = self.lengths[index]
-        width = int(lengths.max())
-        cache = self.view()
-        for layer in cache.layers:
-            # First the columns, which is a view, then the rows: a tenth of the time of `keys[index]` and a cut.
-            layer.keys, layer.values = (
-                _resized(layer, part, width).index_select(0, index.to(part.device))
-                for part in (layer.keys, layer.values)
-            )
-        return Prefix(cache, lengths, width)._with_length()
+        # First the columns, which is a view, then the rows: a tenth of the time of `keys[index]` and a cut.
+        return self._joined([self], lengths, int(lengths.max()), lambda parts: _chosen(parts[0], index))
 
     @classmethod
     def concat(cls, prefixes: Sequence["Prefix"]) -> "Prefix":
         """Put the rows of several prefixes below each other, padded on the left to the widest."""
-        if len(prefixes) == 1 and not any(layer.is_sliding for layer in prefixes[0]._cache.layers):
+        if len(prefixes) == 1 and not any(_is_sliding(layer) for layer in prefixes[0]._cache.layers):
             return prefixes[0]  # as it is; a sliding layer is a view that would keep all of its columns alive
-        width = max(prefix.width for prefix in prefixes)
-        cache = prefixes[0].view()
-        for layer, *same in zip(cache.layers, *(prefix._cache.layers for prefix in prefixes), strict=True):
-            layer.keys = torch.cat([_resized(other, other.keys, width) for other in same])
-            layer.values = torch.cat([_resized(other, other.values, width) for other in same])
-        return cls(cache, torch.cat([prefix.lengths for prefix in prefixes]), width)._with_length()
+        lengths = torch.cat([prefix.lengths for prefix in prefixes])
+        return cls._joined(prefixes, lengths, max(prefix.width for prefix in prefixes), torch.cat)
 
-    def _with_length(self) -> "Prefix":
-        """Tell layers with a sliding window how many columns went by."""
-        for layer in self._cache.layers:
-            if layer.is_sliding:
-                layer.cumulative_length = self.width
-        return self
+    @classmethod
+    def _joined(cls, prefixes: Sequence["Prefix"], lengths: Tensor, width: int, join: "Join") -> "Prefix":
+        cache = prefixes[0].view()
+        cache.layers = [
+            _joined_layer(same, width, join)
+            for same in zip(*(prefix._cache.layers for prefix in prefixes), strict=True)
+        ]
+        return cls(cache, lengths, width)
+
+
+Join = Callable[[list[Tensor]], Tensor]
+"""Function from the same part of several prefixes, (row ...) each, to one with the rows of all or some."""
+
+
+def _joined_layer(same: Sequence[Any], width: int, join: Join) -> Any:
+    """Return a cache layer with the rows of the same layer of some prefixes, `width` columns wide."""
+    layer = copy.copy(same[0])
+    for name in STATES if hasattr(layer, STATES[0]) else ():
+        states = {
+            i: None if state is None else join([getattr(other, name)[i] for other in same])
+            for i, state in getattr(layer, name).items()
+        }
+        setattr(layer, name, states)
+    if getattr(layer, "keys", None) is not None:
+        layer.keys = join([_resized(other, other.keys, width) for other in same])
+        layer.values = join([_resized(other, other.values, width) for other in same])
+        if layer.is_sliding:
+            layer.cumulative_length = width  # how many columns went by
+    return layer
+
+
+def _parts(layer: Any) -> tuple[Tensor, ...]:
+    """Return the tensors of a cache layer."""
+    columns = (getattr(layer, "keys", None), getattr(layer, "values", None))
+    return (*_states(layer), *(part for part in columns if part is not None))
+
+
+def _states(layer: Any) -> tuple[Tensor, ...]:
+    """Return the recurrent and convolution states of a cache layer."""
+    return tuple(part for name in STATES for part in getattr(layer, name, {}).values() if part is not None)
+
+
+def _chosen(part: Tensor, index: Tensor) -> Tensor:
+    return part.index_select(0, index.to(part.device))
+
+
+def _is_sliding(layer: Any) -> bool:
+    return bool(getattr(layer, "is_sliding", False))
 
 
 def _resized(layer: Any, part: Tensor, width: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from site_lens.models.adapters import refuse_adapter_files, refuse_adapters
-from site_lens.models.base import LensModel, z_points
+from site_lens.models.base import LensModel, lock_point, z_points
 from site_lens.models.bridge import BridgeModel, boot, keep_dtype_of_rotated, take_over
 from site_lens.models.checkpoints import HubOptions, from_checkpoint, reading_errors, refuse_too_large, source_of
 from site_lens.models.checks import quick_check, refuse_if_failed, same_as_transformers
@@ -174,7 +175,7 @@ def _wrap(
     host: Any, tokenizer: Any, *, name: str, bos: bool | None, revision: str | None, check: bool, known: KnownLogits
 ) -> LensModel:
     architecture = str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture)
-    with hooking_errors(name, architecture), lock_of(z_points(host)[0]):
+    with hooking_errors(name, architecture), lock_of(lock_point(host)):
         host.eval()
         keep_gradients(host)
         keep_dtype_of_rotated(host)
@@ -199,26 +200,26 @@ def _wrap(
 
 
 @torch.no_grad()
-def _z_shapes(host: Any) -> list[tuple[int, ...]]:
-    """Shape of z of every layer on two tokens, (row pos head d_head)."""
+def _z_shapes(host: Any) -> list[tuple[int, ...] | None]:
+    """Shape of z of every layer on two tokens, (row pos head d_head); None for a layer without heads."""
     points = z_points(host)
-    shapes: list[tuple[int, ...]] = []
+    shapes: dict[int, tuple[int, ...]] = {}
     # Multi-head latent attention: TransformerLens cuts its z by another width than that of the heads.
     config = getattr(getattr(host, "original_model", None), "config", None)
     latent = getattr(config, "kv_lora_rank", None) is not None
 
-    def look(z: Tensor) -> None:
-        shapes.append(tuple((split_heads(z, host.cfg.n_heads) if latent else z).shape))
-        if len(shapes) == len(points):
+    def look(z: Tensor, layer: int) -> None:
+        shapes[layer] = tuple((split_heads(z, host.cfg.n_heads) if latent else z).shape)
+        if layer == max(points):
             raise StopForward
 
-    with hooked((point, look) for point in points), suppress(StopForward):
+    with hooked((point, partial(look, layer=layer)) for layer, point in points.items()), suppress(StopForward):
         host(torch.tensor([[1, 2]], device=next(host.parameters()).device))
-    if len(shapes) < len(points):
+    if missing := points.keys() - shapes:
         raise ModelError(
-            f"z of layer {len(points) - 1} was never computed; the model's attention does not pass through hook_z"
+            f"z of layer {min(missing)} was never computed; the model's attention does not pass through hook_z"
         )
-    return shapes
+    return [shapes.get(layer) for layer in range(host.cfg.n_layers)]
 
 
 @contextmanager

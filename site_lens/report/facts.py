@@ -91,7 +91,7 @@ def model_facts(model: ModelIdentity) -> dict[str, str]:
         "model": model.name,
         "revision": model.revision or "not recorded",
         "architecture": f"{model.architecture}, hooked as {model.host}",
-        "heads": f"{model.grid}, d_head {model.d_head}",
+        "heads": model.heads,
         "dtype": model.dtype,
         "weights": f"{model.processing}{', with value bias' if model.value_bias else ''}",
         "weights from": model.weights_from or "the checkpoint",

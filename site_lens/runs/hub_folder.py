@@ -215,7 +215,7 @@ def _model_facts(model: ModelIdentity) -> dict[str, str]:
     facts = {
         "model": model.name + (f", revision {model.revision}" if model.revision else ""),
         "architecture": model.architecture,
-        "heads": f"{model.grid}, d_head {model.d_head}",
+        "heads": model.heads,
         "number format": f"{model.dtype}, {model.processing} weights",
         "prompts begin with BOS": "yes" if model.bos else "no",
         "digest of the weights": model.weights_digest[:16],

@@ -32,12 +32,12 @@ def mean_embedding(embeddings: Sequence[TaskEmbedding]) -> TaskEmbedding:
 def random_embedding(embedding: TaskEmbedding, *, seed: int) -> TaskEmbedding:
     """Draw a random direction for every head, as long as what the embedding has there; rows and spread stay its own."""
     stream = seed_stream(seed, embedding.task_digest, "random embedding")
-    return embedding.replace(mean=norm_matched(embedding.mean, stream))
+    return embedding.replace(mean=norm_matched(embedding, stream))
 
 
-def norm_matched(mean: np.ndarray, stream: np.random.Generator) -> np.ndarray:
+def norm_matched(embedding: TaskEmbedding, stream: np.random.Generator) -> np.ndarray:
     """Draw a random direction for every head, (layer head d_head), with the norm that the embedding has there."""
-    directions = stream.normal(size=mean.shape)
-    norms, lengths = (np.linalg.norm(vectors, axis=-1, keepdims=True) for vectors in (mean, directions))
-    matched: np.ndarray = (directions / lengths * norms).astype(np.float32)
+    directions = stream.normal(size=embedding.mean.shape) * embedding.model.z_mask
+    norms, lengths = (np.linalg.norm(vectors, axis=-1, keepdims=True) for vectors in (embedding.mean, directions))
+    matched: np.ndarray = (directions / np.where(lengths > 0, lengths, 1) * norms).astype(np.float32)
     return matched

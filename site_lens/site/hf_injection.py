@@ -224,7 +224,8 @@ class Deployment:
                 alphas[rows], self._embeddings, rows, heads_per_layer=self._heads_per_layer, rule=rule, column=column
             )
             for edit in edits:
-                call.edits.setdefault(edit.layer, []).append(edit_hook(edit, self._heads_per_layer[edit.layer]))
+                hook = edit_hook(edit, self._heads_per_layer[edit.layer], self._embeddings.shape[-1])
+                call.edits.setdefault(edit.layer, []).append(hook)
         call.waiting = set(call.edits)
 
     def _fit_of_row(self, n_rows: int) -> Int[Tensor, " #row"]:

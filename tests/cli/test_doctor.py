@@ -85,8 +85,8 @@ def test_the_support_card_shows_failed_checks(
     checks = {check["code"]: check for check in card(capsys, 1, str(broken), "--dtype", "float32")["checks"]}
     assert (checks["padding"]["state"], checks["padding"]["value"]) == ("fail", None)  # JSON has no NaN
 
-    (check,) = card(capsys, 1, str(save_tiny("lfm2", tmp_path / "lfm2")))["checks"]
-    assert (check["code"], check["state"]) == ("hook_z", "fail")  # some layers have no attention
+    (check,) = card(capsys, 1, str(save_tiny("mamba", tmp_path / "mamba")))["checks"]
+    assert (check["code"], check["state"]) == ("hook_z", "fail")  # no layer has attention
 
     monkeypatch.setattr("site_lens.models.kv_cache.KNOWN_LAYERS", ())  # as if the model kept its past in another way
     printed_card = card(capsys, 1, "demo")

@@ -133,7 +133,7 @@ def _variants(
     opened = own.gates.above(0.5)
     drawn = [HeadSet.random_like(opened, seed=int(stream.integers(2**31))) for _ in range(n_draws)]
     shuffled = [shuffled_within_layers(own.gates, stream) for _ in range(n_draws)]
-    noise = [norm_matched(own.embedding.mean, stream) for _ in range(n_draws)]
+    noise = [norm_matched(own.embedding, stream) for _ in range(n_draws)]
     alphas = [*gates, *[gates[target]] * n, *gates]
     alphas += [*shuffled, *(heads.mask().astype(np.float32) for heads in drawn), *[gates[target]] * n_draws]
     embedding_of = [*[target] * n, *range(n), *range(n), *[target] * 2 * n_draws, *range(n, n + n_draws)]
