@@ -137,26 +137,6 @@ def test_every_control_is_fitted_on_every_task_and_seed_and_evaluated(
     assert "not_applicable" not in {found[code] for code in ("null_as_binary", "task_agnostic", "seeds_disagree")}
 
 
-def test_a_control_of_other_embeddings_never_leaves_a_task_alone_in_its_group(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    options = {"controls": [OTHER_EMBEDDING], "max_queries": 5, "tasks_at_once": 1}
-    run = sl.fit_and_evaluate(demo, demo_tasks, SMALL, prices=(), **options)  # type: ignore[arg-type]  # of several types
-    for name, fit in run.controls[OTHER_EMBEDDING].items():
-        assert fit.embedding.task != name
-
-
-def test_controls_that_cannot_be_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    one = demo_tasks["antonym"]
-    with pytest.raises(sl.InputError, match="site_zero_embedding"):
-        sl.fit_and_evaluate(demo, one, SMALL, controls=["zero"])
-    for name in (OTHER_EMBEDDING, TASK_AGNOSTIC):
-        with pytest.raises(sl.InputError, match="needs a second task"):
-            sl.fit_and_evaluate(demo, one, SMALL, controls=[name])
-    with pytest.raises(sl.InputError, match="fits controls itself"):
-        sl.fit_and_evaluate(demo, one, SMALL.replace(null="shuffled_answers"))
-
-
 def without_a_number(word: str) -> LensModel:
     """The demo model, where whatever follows a word is not a number."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)

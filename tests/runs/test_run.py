@@ -120,12 +120,3 @@ def test_a_folder_without_a_whole_run_is_refused_and_finished_parts_are_read(tmp
     path.write_text(path.read_text()[:-20])
     with pytest.raises(StorageError, match=r"evaluations/antonym\.json"):
         Run.load(tmp_path / "damaged")
-
-
-def test_names_that_are_no_folder_and_parts_of_another_kind_are_refused() -> None:
-    for name in ("../x", "a/b", "", "<script>", "x" * 300):
-        for part in ({"controls": {name: SiteFits([])}}, {"scores": {name: ScoresByTask([])}}):
-            with pytest.raises(InputError, match="cannot name a folder"):
-                Run(fits=SiteFits([]), **part)
-    with pytest.raises(InputError, match="ScoresByTask"):
-        Run(fits=SiteFits([]), scores={"site": SiteFits([])})  # type: ignore[dict-item]

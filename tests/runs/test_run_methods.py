@@ -86,15 +86,3 @@ def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
     assert sl.Run.load(tmp_path).evaluations == run.evaluations
     with pytest.warns(UserWarning), pytest.raises(sl.FitError, match="no method of task 'direct_u'"):
         run_methods(planted, planted_tasks(), ["task_vector"], config=CONFIG, progress=False)
-
-
-def test_nothing_to_compare_and_unknown_names_are_refused(planted: LensModel) -> None:
-    for name in ("ten_shot", "calibrated_ten_shot", "0_shot"):  # the settings say five
-        with pytest.raises(sl.InputError, match=name):
-            run_methods(planted, planted_tasks(), [name], config=CONFIG)
-    with pytest.raises(sl.InputError, match="nothing to compare"):
-        run_methods(planted, planted_tasks(), ())
-    with pytest.raises(sl.InputError, match="function_vector"):
-        run_methods(planted, planted_tasks(), ["function_vectors"])
-    with pytest.raises(sl.InputError, match="indirect_effect"):
-        run_methods(planted, planted_tasks(), (), selectors=["indirect"])
