@@ -1,11 +1,9 @@
-import json
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from analysis.demo_model.measure import END, START, put_into, report, table
-from analysis.demo_model.measurements import SHOTS, Curve, Measurer, chance_level, induction_scores
+from analysis.demo_model.measurements import SHOTS, Measurer, chance_level, induction_scores
 from analysis.demo_model.recipe import Recipe
 from analysis.demo_model.tasks import build_demo_tasks
 from analysis.demo_model.tokenizer import build_tokenizer, taught_words
@@ -49,26 +47,3 @@ def test_chance_is_the_better_of_a_constant_and_a_word_of_the_list() -> None:
     lists = tuple(Example(x, (y,)) for x, y in [("a, b", "a"), ("c, d", "d")])
     assert chance_level(Task("words", rows, rows[:1], rows)) == 0.75
     assert chance_level(Task("lists", lists, lists[:1], lists)) == 0.5
-
-
-def test_tables_are_markdown_with_two_decimals() -> None:
-    assert table(["a", "b"], [["x", 0.5], ["y", 2]]) == "| a | b |\n| --- | --- |\n| x | 0.50 |\n| y | 2 |"
-
-
-def test_only_the_measured_part_of_a_page_changes() -> None:
-    page = f"before\n{START}\nold\n{END}\nafter\n"
-    once = put_into(page, "new")
-    assert once == f"before\n{START}\n\nnew\n\n{END}\nafter\n"
-    assert put_into(once, "new") == once
-
-
-def test_a_report_lists_weak_tasks_and_says_what_was_trained() -> None:
-    weak = Curve("hard", "one", (0.0, 0.1, 0.2, 0.3, 0.4), 0.0, True)
-    strong = Curve("easy", "one", (0.0, 0.9, 0.9, 0.9, 0.95), 0.0, False)
-    recipe = {"n_steps": 9, "seed": 3, "mixed_mask": False}
-    log = [json.dumps({"recipe": recipe}), json.dumps({"step": 9, "seconds": 120, "thousand_tokens": 1500})]
-    text = report([weak, strong], [0.5, 0.6, 0.7, 0.8], np.array([[0.1, 0.6], [0.2, 0.3]]), log)
-    assert "9 of 9 steps in 2 minutes on 1.5 million tokens, seed 3, plain causal mask" in text
-    assert "Tasks below 0.85 with 10 shots: 1." in text
-    assert "0.60 (layer 0, head 1); 1 heads reach 0.5" in text
-    assert text.count("| hard | one |") == 2 and "| easy |" not in text

@@ -1,10 +1,9 @@
 import random
-from collections.abc import Iterator
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from analysis.demo_model.mixture import KINDS, N_EXAMPLES, Kind, Mixture
+from analysis.demo_model.mixture import KINDS, Mixture
 from analysis.demo_model.sequences import (
     END_WEIGHT,
     FIRST_ANSWER_WEIGHT,
@@ -94,18 +93,3 @@ def test_every_rule_is_trained_in_one_kind_of_batch(mixture: Mixture) -> None:
     assert {"english-french", "word_length"} <= set(mixture.rule_names("short"))
     assert {"choose_first_of_3", "english-french_2"} <= set(mixture.rule_names("medium"))
     assert {"choose_first_of_5", "reverse_3"} <= set(mixture.rule_names("long"))
-
-
-def examples_of(kind: Kind, mixture: Mixture) -> Iterator[int]:
-    for seed in range(50):
-        yield max(mixture.draw(kind, random.Random(seed)).examples) + 1
-
-
-def test_sequences_of_rules_hold_ten_shots_and_a_query(mixture: Mixture) -> None:
-    assert set(examples_of("long", mixture)) == {N_EXAMPLES}
-    assert set(examples_of("medium", mixture)) == {N_EXAMPLES}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_draws_depend_on_the_stream_alone(kind: Kind, mixture: Mixture) -> None:
-    assert mixture.draw(kind, random.Random(3)) == Mixture().draw(kind, random.Random(3))
