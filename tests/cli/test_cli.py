@@ -10,7 +10,7 @@ import pytest
 import site_lens as sl
 from site_lens.cli import main
 from site_lens.diagnostics.checks import CHECKS
-from site_lens.runs import pipeline
+from site_lens.methods.evaluate import evaluate
 
 COLUMNS = ["--input-column", "word", "--output-column", "opposite"]
 FAST = ["--n-steps", "10", "--n-prompts", "4", "--n-shots", "3", "--max-queries", "8"]
@@ -150,7 +150,7 @@ def test_a_saved_run_is_diagnosed_and_the_exit_code_says_whether_a_check_failed(
 def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    n_evaluated, evaluate = 0, pipeline.evaluate
+    n_evaluated = 0
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         nonlocal n_evaluated
@@ -159,7 +159,7 @@ def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(
             raise KeyboardInterrupt
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(pipeline, "evaluate", interrupted)
+    monkeypatch.setattr("site_lens.runs.pipeline.evaluate", interrupted)
     out = tmp_path / "run"
     assert run("fit", "demo", "--out", str(out), *FAST, "--price", "0", "--tasks-at-once", "1") == 130
     errors = capsys.readouterr().err

@@ -1,15 +1,12 @@
 """The commands that compare and experiment: what they print, and what they keep."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file, save_file
 
 import site_lens as sl
 from site_lens.cli import main
-from site_lens.records.assets import DEMO_MODEL
 from site_lens.records.collections import file_name
 from tests.cli.test_cli import FAST, run
 
@@ -73,15 +70,3 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
         main(["transfer", str(finished), "demo", "--max-queries", "5"])
     assert "are they necessary?" in page
-
-
-def test_a_study_is_made_anew_when_other_weights_lie_in_the_same_folder(finished: Path, tmp_path: Path) -> None:
-    copy, model = shutil.copytree(finished, tmp_path / "run"), shutil.copytree(DEMO_MODEL, tmp_path / "model")
-    asked = ["profile", str(copy), "demo", "--model", str(model), "--head", "L1H1"]
-    assert run(*asked) == 0
-    first = sl.Run.load(copy).studies["profiles"]
-    weights = load_file(model / "model.safetensors")
-    weights["model.layers.1.self_attn.o_proj.weight"] *= -1
-    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
-    assert run(*asked) == 0
-    assert sl.Run.load(copy).studies["profiles"] != first

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from shutil import copytree
 
 import pytest
 
@@ -30,11 +29,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study.toml").write_text(STUDY)
     assert run("sweep", "run", str(folder / "study.toml"), "--out", str(folder / "store"), "--device", "cpu") == 0
     return folder
-
-
-@pytest.fixture
-def copied(swept: Path, tmp_path: Path) -> Path:
-    return copytree(swept / "store", tmp_path / "store")
 
 
 def test_a_sweep_is_computed_once_and_the_name_of_0_1_still_works(
@@ -90,19 +84,6 @@ def test_the_store_is_listed_shown_verified_cleaned_and_exported(
     assert printed["export", 1] == f"{folder}\n"
     assert set(sl.Run.load(folder).fits) == {"antonym#0", "antonym#1"}
     assert run("report", str(folder)) == 0
-
-
-def test_damage_ends_with_exit_code_1_and_is_repaired(
-    swept: Path, copied: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = sorted(copied.rglob("fits/*.safetensors"))[0]
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
-    assert run("sweep", "verify", str(copied), "--json") == 1
-    assert len(json.loads(capsys.readouterr().out)["damaged"]) == 1
-    assert run("sweep", "gc", str(copied), "--damaged") == 0
-    assert run("sweep", "run", str(swept / "study.toml"), "--out", str(copied), "--device", "cpu", "--json") == 0
-    assert json.loads(capsys.readouterr().out.split("1 removed\n")[1])["computed"] == 1
-    assert run("sweep", "verify", str(copied)) == 0
 
 
 def test_a_failed_job_ends_with_exit_code_1_and_its_traceback_is_shown(

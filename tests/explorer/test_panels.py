@@ -48,17 +48,6 @@ def test_a_click_on_the_map_shows_the_head() -> None:
     np.testing.assert_array_equal(explorer.head.figure.data[0].y, alphas[:, 1, 4])
 
 
-def test_a_head_can_be_typed_and_a_mistake_is_said() -> None:
-    explorer = opened()
-    explorer.map.head.value = "L5H5"
-    assert str(explorer.state.head) == "L5H5"
-    explorer.map.head.value = "<b>"
-    assert "&lt;b&gt;" in explorer.message.value
-    assert str(explorer.state.head) == "L5H5"
-    explorer.map.head.value = "L0H0"
-    assert explorer.message.value == ""
-
-
 def test_sliders_outline_the_head_set() -> None:
     explorer = opened()
     gates = explorer.state.fit.gates

@@ -17,7 +17,6 @@ from transformers import AutoTokenizer
 import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.checks import quick_check
 from site_lens.records.assets import DEMO_MODEL
 from tests.tiny_models import MULTIMODAL, UNHOOKED, tiny_config, tiny_model
 from tests.tiny_tokenizers import tiny_tokenizer
@@ -157,12 +156,6 @@ def test_a_model_in_memory_gives_the_same_model_as_loading_its_folder(
     assert bridge.identity.replace(name="") == tiny("llama").identity.replace(name="")
 
 
-def test_a_map_of_devices_puts_every_part_where_it_says(tiny_folder: Folders, tiny: Callable[[str], LensModel]) -> None:
-    parts = ["model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm", "model.rotary_emb", "lm_head"]
-    model = sl.load_model(tiny_folder("llama"), dtype="float32", device_map=dict.fromkeys(parts, "cpu"))
-    assert model.identity.replace(name="") == tiny("llama").identity.replace(name="")
-
-
 # Wrapping
 
 
@@ -187,13 +180,6 @@ def test_what_cannot_be_wrapped_is_refused(tiny_folder: Folders, tokenizer: Any)
     for model, own, reason in cases:
         with pytest.raises((sl.InputError, sl.ModelError), match=reason):
             sl.wrap_model(model, tokenizer=own)
-
-
-def test_a_model_in_training_mode_is_put_into_eval_mode(tiny_folder: Folders) -> None:
-    bridge = boot(tiny_folder("gpt2"))  # has dropout of 0.1
-    bridge.train()
-    assert [check.state for check in quick_check(sl.wrap_model(bridge))] == ["ok"] * 4
-    assert not bridge.original_model.training
 
 
 def test_weights_that_are_not_numbers_are_refused_unless_unchecked(tiny_folder: Folders) -> None:

@@ -1,13 +1,11 @@
 """Head maps hold one number a head, over layers and heads: single maps, many, differences, spread over seeds."""
 
 import numpy as np
-import pytest
 from numpy.typing import ArrayLike
 
 from site_lens import plots
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores
-from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig, SiteFits
 from tests.fakes import fake_fit, fake_fits, fake_identity
 
@@ -56,17 +54,6 @@ def test_every_figure_of_a_control_says_that_it_shows_one() -> None:
 
 
 # Brackets of key-value heads
-
-
-def test_brackets_group_the_query_heads_of_one_key_value_head() -> None:
-    figure = plots.head_map(fake_fit("a", model=fake_identity(n_kv_heads=2)))
-    lines = [(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.x0 != shape.x1]
-    assert [(round(left), round(right)) for left, right in lines] == [(0, 3), (4, 7)]
-    assert figure.data[0].text[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert not plots.head_map(fake_fit("a")).layout.shapes
-    for record, groups in ((fake_fit("a"), 3), (fake_fit("a"), 0), (scores(RAGGED.mask * 1.0, RAGGED), 2)):
-        with pytest.raises(InputError):
-            plots.head_map(record, kv_groups=groups)
 
 
 # Many maps

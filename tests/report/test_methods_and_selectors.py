@@ -102,9 +102,3 @@ def test_the_closest_selectors_and_those_that_share_heads_are_named() -> None:
     assert "more of SITE's top 5 heads than chance, in at least half of the tasks taken one by one" in text
     assert "near (100%)" in text
     assert found.agreement.names[0] == "site"
-
-
-def test_no_selector_that_shares_more_than_chance_is_said() -> None:
-    found = selectors_section({"site": site_scores(), "far": scored("far", noise=50)})
-    assert isinstance(found, Selectors)
-    assert "No selector was found to share more of SITE's top 5 heads than chance" in " ".join(found.lines)

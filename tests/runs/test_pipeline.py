@@ -12,7 +12,6 @@ import site_lens as sl
 from site_lens.methods.registry import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWERS, TASK_AGNOSTIC, ZERO_EMBEDDING
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
-from site_lens.runs import pipeline as study
 
 PRICES = (0.01, 0.03)
 SMALL = sl.SiteConfig(n_steps=10, n_prompts=4, n_shots=3, n_valid=6)
@@ -79,23 +78,6 @@ def test_the_control_lets_gates_act_alone_under_every_mix_rule(demo: LensModel, 
     assert np.abs(control.gates.values - 0.5).max() > 0.01
 
 
-def test_an_interruption_before_the_second_evaluation_leaves_a_run_that_loads(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second = list(demo_tasks.values())[:2]
-    sl.fit_and_evaluate(demo, first, SMALL, prices=(), max_queries=5, save_to=tmp_path)
-
-    def interrupt(*args: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(study, "evaluate", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        sl.fit_and_evaluate(demo, second, SMALL, prices=(), save_to=tmp_path)
-    run = sl.Run.load(tmp_path)
-    assert set(run.fits) == {second.name}
-    assert run.evaluations is None
-
-
 def test_too_few_rows_are_found_before_the_first_step(demo: LensModel, tmp_path: Path) -> None:
     words = ("hot", "big", "old", "red", "day", "man", "one", "two", "dog", "sun", "car", "hat")
     task = sl.Task.from_examples("small", [sl.Example(word, (word,)) for word in words])
@@ -105,15 +87,6 @@ def test_too_few_rows_are_found_before_the_first_step(demo: LensModel, tmp_path:
     run = sl.fit_and_evaluate(demo, task, SMALL, prices=(), n_eval_shots=3, save_to=tmp_path / "run")
     assert run.evaluations is not None
     assert run.evaluations.methods[1] == "3_shot"
-
-
-def test_several_seeds_are_fitted_and_the_lowest_stands_for_site(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    run = sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL, seeds=[1, 0], prices=(), max_queries=5)
-    assert set(run.fits) == {"antonym#0", "antonym#1"}
-    assert run.evaluations is not None
-    assert {"site", "site#1", ZERO_EMBEDDING} <= set(run.evaluations.methods)
 
 
 def test_every_control_is_fitted_on_every_task_and_seed_and_evaluated(
