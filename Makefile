@@ -1,7 +1,8 @@
 # Targets run in .venv, built from pyproject.toml with the versions pinned in constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PYTEST := python -m pytest -n 2 -m "not slow"
+# A file's tests stay in one process, so that its fixtures (fits, loaded models) are made once.
+PYTEST := python -m pytest -n 2 --dist loadfile -m "not slow"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
@@ -65,8 +66,14 @@ test-full: install ## Run all tests, the slow ones included
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c $< -e '.[test]'
 	@touch $@
 
-test-tl3: .venv-tl3/.installed ## Run the tests of models and fits with TransformerLens 3.9
-	.venv-tl3/bin/$(PYTEST) tests/models tests/oracle tests/activations tests/site tests/selectors tests/methods
+# What depends on the class that hosts a model: hooks, loading, checks, weights, one fit, every method once.
+HOST_TESTS := $(addprefix tests/,models/test_hosts.py models/test_hooked_transformer.py models/test_loading.py \
+  models/test_plain_transformers.py models/test_weights.py models/test_locking.py activations/test_model_checks.py \
+  activations/test_injection.py activations/test_attention_patterns.py oracle/test_reproduction.py \
+  methods/test_every_host.py)
+
+test-tl3: .venv-tl3/.installed ## Run the tests that depend on the host of a model with TransformerLens 3.9
+	.venv-tl3/bin/$(PYTEST) $(HOST_TESTS)
 
 test-oldest: .venv-oldest/.installed ## Run the tests with the oldest versions that pyproject.toml allows
 	.venv-oldest/bin/$(PYTEST)

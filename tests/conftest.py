@@ -21,7 +21,7 @@ from tests.planted import TEMPLATE, planted_tasks, save_planted
 from tests.tiny_models import save_tiny
 
 # How many files every loader is tried on (tests/safety): --hypothesis-profile=nightly, or the environment variable.
-for profile, n_cases in {"normal": 100, "nightly": 5000}.items():
+for profile, n_cases in {"normal": 40, "nightly": 5000}.items():
     settings.register_profile(
         profile,
         max_examples=n_cases,

@@ -36,7 +36,7 @@ from tests.plots.test_faithfulness_plot import fake_faithfulness
 from tests.site.test_head_path import fake_path
 from tests.studies.test_roles import planted_profiles
 
-laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+laws = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 """Decorates every test of a law: no deadline, for machines that are shared."""
 
 SMALL = HeadGrid((2, 0, 3))

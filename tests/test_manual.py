@@ -1,12 +1,10 @@
 """The manual: it builds without a warning, loads nothing from the network, and documents each public name once."""
 
-import importlib.util
 import re
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -75,30 +73,3 @@ def documented() -> Counter[str]:
 def test_every_public_name_is_documented_exactly_once() -> None:
     public = [f"site_lens.{name}" for name in dir(sl)] + [f"site_lens.plots.{name}" for name in dir(sl.plots)]
     assert documented() == Counter(public)
-
-
-@pytest.fixture(scope="module")
-def floors() -> Any:
-    """The script that draws the picture of the floors."""
-    spec = importlib.util.spec_from_file_location("floors", DOCS / "floors.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_rooms_stand_above_what_they_import_and_arrows_leave_out_what_is_implied(floors: Any) -> None:
-    imports = {
-        "roof": {"house.middle", "house.ground.door", "torch"},
-        "middle": floors.imported_modules("def f():\n    from house.ground import door"),
-        "ground": floors.imported_modules("import numpy\nfrom house._version import __version__"),
-    }
-    rooms = floors.imports_between_rooms(imports, "house")
-    assert floors.floor_numbers(rooms) == {"ground": 0, "middle": 1, "roof": 2}
-    assert floors.arrows(rooms) == [("middle", "ground"), ("roof", "middle")]
-    with pytest.raises(ValueError, match="circle"):
-        floors.floor_numbers({**rooms, "ground": frozenset({"roof"})})
-
-
-def test_the_picture_of_the_report_is_small() -> None:
-    assert (DOCS / "images/report.png").stat().st_size < 250_000

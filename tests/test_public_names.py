@@ -74,16 +74,12 @@ def test_an_unknown_name_is_an_attribute_error_that_says_it() -> None:
     assert not hasattr(sl, "utils")
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert loaded_after("import site_lens; site_lens.__version__; dir(site_lens)") == set()
-
-
 def test_the_lowest_rooms_load_nothing_heavy() -> None:
     assert loaded_after(modules_without_torch("records", "stats", "heads", "tasks")) == set()
 
 
 def test_rooms_that_read_records_load_no_torch() -> None:
-    rooms = ("runs", "diagnostics", "plots", "studies", "report", "explorer")
+    rooms = ("runs", "diagnostics", "plots", "studies", "report", "explorer", "sweeps")
     assert not loaded_after(modules_without_torch(*rooms)) & {"torch", "transformer_lens", "transformers"}
 
 

@@ -1,7 +1,6 @@
 """Attention samples hold what the model's heads attend to, as the plain module computes it."""
 
 import numpy as np
-import pytest
 import torch
 
 import site_lens as sl
@@ -45,23 +44,3 @@ def test_a_padded_batch_shows_the_attention_of_each_row_in_its_last_columns(demo
     alone = demo.attention(Batch.of(ids[1:], pad=demo.encoder.pad, device=demo.device), head)
     n = len(ids[1])
     assert (both[1, 0, -n:, -n:] - alone[0, 0]).abs().max() < 1e-5
-
-
-def test_samples_do_not_depend_on_what_was_sampled_before(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    task = demo_tasks["antonym"]
-    first = sl.sample_attention(demo, task, ["L1H1"])
-    assert first == sl.sample_attention(demo, task, ["L1H1"])
-    assert first.tokens != sl.sample_attention(demo, task, ["L1H1"], seed=1).tokens
-
-
-def test_the_table_shows_where_the_last_token_looks(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    sample = sl.sample_attention(demo, demo_tasks["antonym"], ["L1H1", "L2H2"], n_shots=[0])
-    table = sample.frame()
-    assert len(table) == 2 * len(sample.tokens[0])
-    assert table.groupby("head")["attention"].sum().tolist() == pytest.approx([1, 1], abs=1e-4)
-
-
-def test_unknown_heads_and_empty_samples_are_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    for heads, n_shots in ((["L9H0"], [0]), ([], [0]), (["L0H0"], [])):
-        with pytest.raises(sl.InputError):
-            sl.sample_attention(demo, demo_tasks["antonym"], heads, n_shots=n_shots)

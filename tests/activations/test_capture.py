@@ -1,9 +1,6 @@
 """Capture of task embeddings: mean and spread over exactly the prompts of a task."""
 
-from collections.abc import Callable
-
 import numpy as np
-import pytest
 
 import site_lens as sl
 from site_lens.models.base import LensModel
@@ -33,15 +30,3 @@ def test_an_embedding_depends_on_task_and_seed_only(demo: LensModel, demo_tasks:
     other = sl.capture_embeddings(demo, task, n_prompts=5, n_shots=3, seed=1)["antonym"]
     assert other.labelled_rows != together["antonym"].labelled_rows
     assert not sl.capture_embeddings(demo, task, n_prompts=1, n_shots=2)["antonym"].spread.any()
-
-
-def test_prompts_that_cannot_be_made_are_refused(
-    demo: LensModel, tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task]
-) -> None:
-    small = sl.Task.from_examples("small", [sl.Example(f"w{i}", ("x",)) for i in range(10)])
-    with pytest.raises(sl.InputError, match=r"'small' has 7 train rows, too few for 10-shot prompts"):
-        sl.capture_embeddings(demo, [small])
-    with pytest.raises(sl.InputError, match="exceed the model's context of 128"):
-        sl.capture_embeddings(tiny("llama"), [demo_tasks["choose_last_of_3"]], n_prompts=1, n_shots=40)
-    with pytest.raises(sl.InputError, match="n_prompts"):
-        sl.capture_embeddings(demo, demo_tasks["antonym"], n_prompts=0)

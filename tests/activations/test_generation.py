@@ -55,17 +55,6 @@ def test_rows_end_at_their_stop_text_independently(demo: LensModel) -> None:
     assert [text.startswith(s) for text, s in zip(whole, stopped, strict=True)] == [True] * 3
 
 
-def test_a_continuation_that_would_not_fit_is_refused(demo: LensModel) -> None:
-    with pytest.raises(sl.InputError, match="and 3000 to follow exceed"):
-        sl.generate(demo, PROMPTS, max_new_tokens=3000)
-
-
-def test_no_prompts_give_no_texts_and_a_bare_string_is_refused(demo: LensModel) -> None:
-    assert sl.generate(demo, []) == []
-    with pytest.raises(sl.InputError, match="prompts"):
-        sl.generate(demo, PROMPTS[0])
-
-
 def test_rows_end_once_they_hold_their_stop_text_so_often(demo: LensModel) -> None:
     (one,) = sl.generate(demo, PROMPTS[:1], max_new_tokens=12)
     (three,) = sl.generate(demo, PROMPTS[:1], max_new_tokens=12, n_stops=3)

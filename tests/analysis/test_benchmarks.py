@@ -2,24 +2,19 @@
 
 import json
 import random
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
 import site_lens as sl
-from analysis.benchmarks import alpha_step, inference, memory, prompt_pool, transfer
-from analysis.benchmarks.measuring import alone, compare, interleaved, peak_bytes
+from analysis.benchmarks import alpha_step, inference
+from analysis.benchmarks.measuring import compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
-from analysis.benchmarks.run import read, table_of, write
 from analysis.benchmarks.settings import Settings
-from analysis.pages import END, START
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from tests.oracle import published_loop
-
-DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +53,6 @@ def test_a_ratio_is_the_median_over_pairs_with_its_spread() -> None:
     assert compare(1, "q", "s", [1.0], [1.0], 4.5).met is False
 
 
-def test_a_figure_that_stands_alone_must_stay_under_its_target() -> None:
-    assert alone(8, "q", "s", [0.1, 0.3, 0.2], 0.2).met is True
-    assert alone(8, "q", "s", [0.3], 0.2).met is False
-    assert alone(8, "q", "s", [0.3]).met is None
-
-
 def test_sides_are_timed_in_turn_after_a_warm_up() -> None:
     calls: list[str] = []
     times = interleaved(lambda: calls.append("a"), lambda: calls.append("b"), n=2)
@@ -79,18 +68,6 @@ def test_peak_memory_counts_what_is_held_at_one_time() -> None:
     assert 3 * 2**20 <= peak_bytes(call, torch.device("cpu")) < 4 * 2**20
 
 
-def test_the_table_has_a_line_a_result_and_says_what_was_missed() -> None:
-    shown = table_of([compare(1, "step", "s", [1.0], [1.0], 4.5), alone(8, "import", "s", [0.1], 0.2)]).splitlines()
-    assert len(shown) == 4
-    assert "**no**" in shown[2]
-    assert "yes" in shown[3]
-
-
-def test_the_page_has_a_place_for_the_table() -> None:
-    page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
-    assert page.index(START) < page.index(END)
-
-
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A model of two layers, and news of random words."""
@@ -104,12 +81,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(ag_news=folder, size="tiny", pairs=2)
 
 
-@pytest.mark.parametrize("row", [alpha_step, prompt_pool, memory, inference])
+@pytest.mark.parametrize("row", [alpha_step, inference])
 def test_rows_on_the_random_llama_run_through(
     row: ModuleType, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompt_pool, "N_STEPS", 12)
-    monkeypatch.setattr(prompt_pool, "N_FITS", 2)
     monkeypatch.setattr(inference, "N_QUERIES", 16)
     lines = row.measure(settings)
     assert all(line.ours > 0 and line.low <= line.high for line in lines)
@@ -119,34 +94,3 @@ def test_rows_on_the_random_llama_run_through(
         assert len(line.timings["rival"]) == len(line.timings["ours"])
         pairs = zip(line.timings["rival"], line.timings["ours"], strict=True)
         assert line.low == min(theirs / mine for theirs, mine in pairs)
-
-
-def test_a_transfer_matrix_is_timed_on_both_sides(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "N_TASKS", 3)
-    monkeypatch.setattr(transfer, "N_QUERIES", 4)
-    monkeypatch.setattr(transfer, "N_TIMED", 2)
-    (line,) = transfer.on_news(settings)
-    assert line.rival is not None
-    assert line.rival > 0 and line.ours > 0
-    assert len(line.timings["rival"]) == len(line.timings["ours"]) == transfer.PAIRS
-
-
-def test_the_cells_of_both_sides_are_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(transfer, "N_TASKS", 2)
-    monkeypatch.setattr(transfer, "N_QUERIES", 6)
-    _, gap = transfer.on_demo(Settings(ag_news=tmp_path))
-    assert gap.ours == 0
-
-
-def test_summary_timings_and_table_are_written(tmp_path: Path) -> None:
-    write(tmp_path, [compare(1, "step", "s", [4.0, 6.0], [1.0, 2.0], 5.0)], "page\n")
-    (line,) = json.loads((tmp_path / "summary.json").read_text())
-    assert line == {
-        "row": 1, "question": "step", "unit": "s", "rival": 5.0, "ours": 1.5, "ratio": 3.5, "low": 3.0, "high": 4.0,
-        "target": 5.0,
-    }  # fmt: skip
-    (timings,) = json.loads((tmp_path / "timings.json").read_text())
-    assert timings == {"row": 1, "question": "step", "unit": "s", "rival": [4.0, 6.0], "ours": [1.0, 2.0]}
-    assert (tmp_path / "table.md").read_text() == "page\n"
-    (again,) = read(tmp_path)
-    assert (again.timings, again.ratio, again.met) == ({"rival": [4.0, 6.0], "ours": [1.0, 2.0]}, 3.5, False)

@@ -9,7 +9,6 @@ from analysis.claims import (
     Claim,
     correlation_above_zero,
     jackknife,
-    over_fits,
     over_queries,
     over_tasks,
 )
@@ -68,12 +67,6 @@ def test_tasks_without_a_number_do_not_count() -> None:
     assert (fewer.n_tasks, fewer.verdict) == (5, OPEN)
 
 
-def test_without_any_number_it_is_said_why() -> None:
-    claim = over_tasks("x", [float("nan")], n_queries=[50], above=0, missing="no two tasks of one family")
-    assert (claim.value, claim.n_queries, claim.verdict) == (None, 0, OPEN)
-    assert claim.open_because == "no two tasks of one family"
-
-
 def test_tasks_that_all_agree_do_not_make_a_claim_certain() -> None:
     assert over_tasks("x", [0.3] * 8, n_queries=800, above=0.25).verdict == OPEN
 
@@ -91,17 +84,6 @@ def test_a_claim_needs_the_exact_test_beside_the_interval() -> None:
 
 def test_an_interval_without_width_is_not_believed() -> None:
     assert over_queries("x", Interval(1.0, 1.0, 1.0, 500), above=1, p_value=0.01).verdict == OPEN
-
-
-def test_fits_of_one_task_need_no_other_tasks() -> None:
-    assert over_fits("x", Interval(0.95, 0.92, 0.99, 100), n_queries=40, above=0.9).verdict == "holds"
-    assert over_fits("x", None, n_queries=40, above=0.9, missing="no gain").open_because == "no gain"
-
-
-def test_a_claim_needs_one_side() -> None:
-    for sides in ({}, {"above": 0.0, "at_most": 0.0}):
-        with pytest.raises(InputError, match="one of above and at_most"):
-            over_queries("x", None, **sides)  # type: ignore[arg-type]
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:

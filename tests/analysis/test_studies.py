@@ -1,6 +1,5 @@
 """Every study runs through; nothing is measured twice; pages say what was found and nothing else."""
 
-import json
 import re
 from functools import cached_property
 from pathlib import Path
@@ -82,28 +81,6 @@ def test_every_file_is_a_study_that_is_run() -> None:
     assert tuple(sorted(path.stem for path in ANALYSIS.glob("[0-9][0-9]_*.py"))) == studies.STUDIES
 
 
-def test_every_study_is_short_and_has_its_row_in_the_table() -> None:
-    page = (ANALYSIS / "README.md").read_text(encoding="utf-8")
-    between = page[page.index(START) : page.index(END)]
-    for name in studies.STUDIES:
-        assert len((ANALYSIS / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 80
-        assert f"`{name}.py`" in between
-
-
-def test_tasks_are_found_by_the_name_they_have_in_the_data(tmp_path: Path) -> None:
-    rows = [{"input": f"w{i}", "output": f"v{i % 7}"} for i in range(60)]
-    for name in ("capitalize", "word_length", "ag_news"):
-        (tmp_path / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
-    settings = Settings.read(TINY)
-    lab = Lab(settings, tasks=str(tmp_path), out=tmp_path / "out")
-    assert lab.task(settings.single_task.task).name == "ag_news"
-    assert {name: task.family for name, task in lab.every_task.items()} == {
-        "capitalize": "letters", "word_length": "letters", "ag_news": None,
-    }  # fmt: skip
-    with pytest.raises(sl.InputError, match="verb_v_adjective_5"):
-        lab.task(settings.swap.alphas)
-
-
 def test_kin_are_known_families_only() -> None:
     same, different = measurements.kinship(("a", "a", "b", None))
     assert np.argwhere(same == 1).tolist() == [[0, 1], [1, 0]]
@@ -122,14 +99,6 @@ def test_a_task_left_out_is_gone_as_source_and_as_target() -> None:
 def test_the_numbers_of_the_repository_are_valid_and_publish_the_papers_settings() -> None:
     site = Settings.read().shared.site
     assert site == sl.SiteConfig.paper(n_prompts=50, n_shots=10)
-
-
-def test_a_settings_file_with_a_wrong_number_or_no_toml_is_refused(tmp_path: Path) -> None:
-    path, tiny = tmp_path / "studies.toml", TINY.read_text(encoding="utf-8")
-    for text in (tiny.replace("n_tasks = 2", "", 1), tiny.replace("[soft_hard]", "", 1), "= 3"):
-        path.write_text(text, encoding="utf-8")
-        with pytest.raises(sl.InputError):
-            Settings.read(path)
 
 
 def planted_result(study: str = "01_single_task") -> Result:
@@ -192,33 +161,3 @@ def test_a_verdict_that_was_written_by_hand_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace('"holds"', '"does not hold"'), encoding="utf-8")
     with pytest.raises(sl.StorageError, match="It is so"):
         Result.load(path)
-
-
-def test_the_command_runs_a_study_by_the_beginning_of_its_name(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    studies.main(["--only", "03", "--settings", str(TINY), "--out", str(folder.parent), "--no-figures"])
-    said = capsys.readouterr().out
-    assert "03_swapped_alphas" in said and "object-category" in said
-    assert Result.load(folder / "results/03_swapped_alphas.json").model == "demo"
-
-
-def test_impossible_commands_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for line in ("--only 0", "--only 99", "--model x"):
-        with pytest.raises(SystemExit):
-            studies.main(line.split())
-        assert "error" in capsys.readouterr().err, line
-
-
-def test_a_figure_that_has_not_changed_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Path] = []
-
-    def write(figure: go.Figure, path: Path) -> None:
-        drawn.append(path)
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-
-    monkeypatch.setattr(sl, "write_image", write)
-    for title in ("one", "one", "two"):
-        studies.draw({"x": go.Figure(layout={"title": title})}, tmp_path)
-    assert drawn == [tmp_path / "x.svg"] * 2

@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import nbformat
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import site_lens as sl
-from site_lens.explorer.serving import free_port
 from site_lens.methods.live import LiveModel
 from site_lens.models.base import LensModel
 
@@ -103,20 +101,6 @@ def server(command: list[str], folder: Path, environment: dict[str, str], patter
 
 
 @pytest.fixture
-def lab(saved: Path, tmp_path: Path, surroundings: dict[str, str]) -> Iterator[str]:
-    """Start JupyterLab with a notebook that shows the explorer; the address that opens it."""
-    cell = f"import site_lens as sl\nsl.explore(sl.Run.load({str(saved)!r}), sl.load_model('demo', device='cpu'))"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, tmp_path / "look.ipynb")
-    options = ["--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={free_port(None)}",
-               "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
-    pattern = r"http://127\.0\.0\.1:\d+/lab\?token=\w+"
-    with server(["jupyterlab", *options], tmp_path, surroundings, pattern) as address:
-        yield address.replace("/lab?", "/lab/tree/look.ipynb?")
-
-
-@pytest.fixture
 def local_page(saved: Path, surroundings: dict[str, str]) -> Iterator[str]:
     """Start `site-lens explore`; the address that it prints."""
     command = ["site_lens.cli", "explore", saved.name, "--model", "demo", "--device", "cpu", "--no-browser"]
@@ -186,15 +170,6 @@ def use(page: Page, run: sl.Run, query: str, tmp_path: Path) -> None:
 def need_loopback_only(reached: list[str]) -> None:
     hosts = {urlsplit(address).hostname for address in reached if urlsplit(address).scheme in ("http", "https", "ws")}
     assert hosts == {"127.0.0.1"}
-
-
-def test_it_is_used_in_jupyterlab(lab: str, browser: Browser, saved: Path, query: str, tmp_path: Path) -> None:
-    page, reached = watched(browser)
-    page.goto(lab, wait_until="commit")
-    page.locator(".jp-Notebook .jp-CodeCell").first.click()
-    page.keyboard.press("Shift+Enter")
-    use(page, sl.Run.load(saved), query, tmp_path)
-    need_loopback_only(reached)
 
 
 def test_it_is_used_as_a_local_page(local_page: str, browser: Browser, saved: Path, query: str, tmp_path: Path) -> None:

@@ -98,57 +98,11 @@ def test_attention_is_drawn_in_an_opened_section_with_its_tokens(written: Path) 
     assert page.count("var CircuitsVis") <= 1
 
 
-def with_script(written: Path, name: str, script: str) -> Path:
-    """Copy a page so that it runs a script when all is drawn."""
-    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", written.read_text(encoding="utf-8"))
-    copy = written.with_name(name)
-    copy.write_text(page.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
-    return copy
-
-
-def test_the_numbers_behind_a_figure_open_as_a_table_with_a_file_to_download(written: Path) -> None:
-    opening = "for (const d of document.querySelectorAll('details.numbers')) d.open = true"
-    document, console = opened(with_script(written, "numbers.html", opening))
-    assert console == ""
-    section = document[document.index('data-of="similarity"') :].split("</details>")[0]
-    assert 'download="similarity.csv"' in section
-    assert "blob:" in section
-    assert section.count("<tr>") == 1 + 3  # three tasks make three pairs
-    assert "<td>antonym</td>" in section
-
-
-def test_the_filter_hides_tasks_that_do_not_match(written: Path) -> None:
-    typing = "const f = document.getElementById('filter'); f.value = 'ANTO'; f.dispatchEvent(new Event('input'))"
-    document, console = opened(with_script(written, "filtered.html", typing))
-    assert console == ""
-    hidden = re.findall(r'<details class="fit" id="fit-(\d)"( hidden="")?', document)
-    assert hidden == [("1", ""), ("2", ' hidden=""'), ("3", ' hidden=""')]
-
-
 def test_the_comparison_page_draws_all_figures(tmp_path: Path) -> None:
     path = write_comparison(head_overlap(fake_fits(TASKS[:2])), tmp_path / "compare.html")
     document, console = opened(path)
     assert console == ""
     assert drawn(document) == {"difference", "similarity", "layer-profile", "overlap-counts"}
-
-
-def test_hovering_a_head_names_layer_head_alpha_and_rank(written: Path) -> None:
-    page = written.read_text(encoding="utf-8")
-    copy = written.with_name("hover.html")
-    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)  # lets the test's own script run
-    page = page.replace('<details class="fit"', '<details open class="fit"')
-    hover = "Plotly.Fx.hover('head-map-1', {xval: 3, yval: 2})"
-    copy.write_text(
-        page.replace("</body>", f"<script>setTimeout(() => {hover}, 500)</script></body>"), encoding="utf-8"
-    )
-    document, console = opened(copy)
-    assert console == ""
-    gates = fake_fits(TASKS)["antonym"].gates
-    rank = gates.frame().query("layer == 2 and head == 3")["rank"].item()
-    label = document[document.index('class="hovertext"') :][:3000]
-    text = re.sub(r"<[^>]*>", " ", label)
-    for expected in ("L2H3", "layer 2, head 3", f"alpha {gates['L2H3']:.3f}", f"rank {rank} of 48"):
-        assert expected in text
 
 
 def test_a_script_that_is_not_the_reports_own_is_refused(written: Path) -> None:

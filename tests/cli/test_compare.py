@@ -1,15 +1,12 @@
 """The commands that compare and experiment: what they print, and what they keep."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file, save_file
 
 import site_lens as sl
 from site_lens.cli import main
-from site_lens.records.assets import DEMO_MODEL
 from site_lens.records.collections import file_name
 from tests.cli.test_cli import FAST, run
 
@@ -34,14 +31,6 @@ def test_methods_prints_every_method_and_writes_a_report(tmp_path: Path, capsys:
     assert saved.evaluations["antonym"].methods == tuple(methods)
     assert len(saved.evaluations["antonym"].costs) == 3
     assert (tmp_path / "report.html").exists()
-
-
-def test_labelled_rows_bound_what_every_method_may_use(tmp_path: Path) -> None:
-    asked = ["--method", "site", "--method", "many_shot", "--labelled-rows", "15"]
-    assert run("methods", "demo", "--out", str(tmp_path), *SMALL, *asked, "--max-queries", "4") == 0
-    measured = sl.Run.load(tmp_path).evaluations
-    assert measured is not None
-    assert max(max(one.labelled_rows) for one in measured.values()) <= 15
 
 
 def test_selectors_are_compared_with_site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,58 +70,3 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
         main(["transfer", str(finished), "demo", "--max-queries", "5"])
     assert "are they necessary?" in page
-
-
-def test_a_study_that_is_interrupted_before_its_end_is_not_taken_for_the_one_before(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = shutil.copytree(finished, tmp_path / "run")
-
-    def n_queries(asked: int) -> int:
-        assert run("transfer", str(copy), "demo", "--max-queries", str(asked), "--json") == 0
-        return int(sl.Run.load(copy).studies["transfer"].right.shape[-1])  # type: ignore[attr-defined]
-
-    assert n_queries(6) == 6
-    with monkeypatch.context() as patched:
-        patched.setattr(sl, "write_report", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert run("transfer", str(copy), "demo", "--max-queries", "4") == 130
-    assert n_queries(6) == 6
-
-
-def test_a_study_is_made_anew_when_other_weights_lie_in_the_same_folder(finished: Path, tmp_path: Path) -> None:
-    copy, model = shutil.copytree(finished, tmp_path / "run"), shutil.copytree(DEMO_MODEL, tmp_path / "model")
-    asked = ["profile", str(copy), "demo", "--model", str(model), "--head", "L1H1"]
-    assert run(*asked) == 0
-    first = sl.Run.load(copy).studies["profiles"]
-    weights = load_file(model / "model.safetensors")
-    weights["model.layers.1.self_attn.o_proj.weight"] *= -1
-    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
-    assert run(*asked) == 0
-    assert sl.Run.load(copy).studies["profiles"] != first
-
-
-def test_pairs_of_tasks_whose_names_run_into_each_other_are_two_studies(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tasks, out = tmp_path / "tasks", tmp_path / "run"
-    tasks.mkdir()
-    rows = sl.load_tasks("demo", ["antonym"])["antonym"].train[:30]
-    for name in ("a", "b_c", "a_b", "c"):
-        (tasks / f"{name}.csv").write_text("input,output\n" + "".join(f"{row.input},{row.output}\n" for row in rows))
-    assert run("fit", str(tasks), "--out", str(out), *FAST) == 0
-    for first, second in (("a", "b_c"), ("a_b", "c")):
-        capsys.readouterr()
-        asked = ["--first", first, "--second", second, "--max-queries", "4", "--json"]
-        assert run("combine", str(out), str(tasks), *asked) == 0
-        assert {row["task"] for row in json.loads(capsys.readouterr().out)} == {first, second}
-    assert len(sl.Run.load(out).studies) == 2
-
-
-def test_an_unknown_method_ends_with_the_nearest_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("methods", "demo", "--out", str(tmp_path), *SMALL, "--method", "function_vectr") == 2
-    assert "function_vector" in capsys.readouterr().err
-
-
-def test_a_task_that_the_run_does_not_have_is_named(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("landscape", str(finished), "demo", "--task", "plural", "--max-queries", "6") == 2
-    assert "plural" in capsys.readouterr().err

@@ -2,8 +2,6 @@
 
 import inspect
 import json
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import site_lens as sl
 from site_lens.cli import app
 from site_lens.cli.options import ModelSource
-from tests.cli.test_cli import FAST, mistake, run
+from tests.cli.test_cli import mistake, run
 from tests.tiny_models import save_tiny
 
 WITH_MODEL = (
@@ -55,20 +53,6 @@ def test_every_command_that_needs_a_model_takes_all_options_and_passes_them_on(
     }  # fmt: skip
 
 
-def test_examples_are_rendered_as_chats_and_the_run_records_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = save_tiny("Qwen3-8B", tmp_path / "model", n_ctx=512)
-    out = tmp_path / "run"
-    few = ["--n-steps", "2", "--n-prompts", "2", "--n-shots", "1", "--n-eval-shots", "1", "--max-queries", "4"]
-    assert run("fit", "demo", "-t", "antonym", "-m", str(folder), "--out", str(out), "--chat", *few) == 0
-    (fit,) = sl.Run.load(out).fits.values()
-    assert fit.template == sl.chat_template(sl.load_model(folder, device="cpu"))
-    assert run("evaluate", str(out), "demo", "-m", str(folder), "--max-queries", "4", "--n-shots", "1") == 0
-    assert sl.Run.load(out).evaluations["antonym"].template == fit.template  # type: ignore[index]
-    mistake(capsys, "fit", "demo", "-t", "antonym", "--out", str(tmp_path / "other"), "--chat", *FAST)
-
-
 def test_the_support_card_shows_failed_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,19 +76,3 @@ def test_the_support_card_shows_failed_checks(
     printed_card = card(capsys, 1, "demo")
     assert [check["code"] for check in printed_card["checks"]] == ["prefix_cache"]
     assert printed_card["model"]["name"] == "demo"
-
-
-@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
-def test_the_support_card_of_a_quantised_model_shows_the_quantization(
-    tiny_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--quantization", "nf4", "--longest", "100", "--device", "cpu"]
-    assert card(capsys, 0, str(tiny_folder("Llama-3.1-8B")), *options)["model"]["quantization"] == "nf4"
-
-
-def test_an_error_of_transformer_lens_is_one_line_with_the_architecture(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for kind in ("falcon-40b", "gpt_neox without biases"):
-        folder = str(save_tiny(kind, tmp_path / kind))
-        assert "ForCausalLM" in mistake(capsys, "doctor", folder)

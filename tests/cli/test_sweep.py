@@ -1,10 +1,7 @@
 """Sweep commands: a dry run, the real one, and what the store is asked afterwards."""
 
-import builtins
 import json
 from pathlib import Path
-from shutil import copytree, rmtree
-from typing import Any
 
 import pytest
 
@@ -32,11 +29,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "study.toml").write_text(STUDY)
     assert run("sweep", "run", str(folder / "study.toml"), "--out", str(folder / "store"), "--device", "cpu") == 0
     return folder
-
-
-@pytest.fixture
-def copied(swept: Path, tmp_path: Path) -> Path:
-    return copytree(swept / "store", tmp_path / "store")
 
 
 def test_a_sweep_is_computed_once_and_the_name_of_0_1_still_works(
@@ -94,31 +86,6 @@ def test_the_store_is_listed_shown_verified_cleaned_and_exported(
     assert run("report", str(folder)) == 0
 
 
-def test_damage_ends_with_exit_code_1_and_is_repaired(
-    swept: Path, copied: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = sorted(copied.rglob("fits/*.safetensors"))[0]
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
-    assert run("sweep", "verify", str(copied), "--json") == 1
-    assert len(json.loads(capsys.readouterr().out)["damaged"]) == 1
-    assert run("sweep", "gc", str(copied), "--damaged") == 0
-    assert run("sweep", "run", str(swept / "study.toml"), "--out", str(copied), "--device", "cpu", "--json") == 0
-    assert json.loads(capsys.readouterr().out.split("1 removed\n")[1])["computed"] == 1
-    assert run("sweep", "verify", str(copied)) == 0
-
-
-def test_an_export_names_missing_jobs_and_stops_at_damage(
-    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first, second = sorted((copied / "results").iterdir())
-    rmtree(first)
-    assert run("sweep", "export", str(copied), str(tmp_path / "runs")) == 0
-    assert capsys.readouterr().err == "1 of 2 jobs left out: 1 missing\n"
-    (second / "results.csv").write_text("cut short")
-    assert "is damaged: " in mistake(capsys, "sweep", "export", str(copied), str(tmp_path / "more"))
-    assert not (tmp_path / "more").exists()
-
-
 def test_a_failed_job_ends_with_exit_code_1_and_its_traceback_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,21 +98,6 @@ def test_a_failed_job_ends_with_exit_code_1_and_its_traceback_is_shown(
     assert row["state"] == "failed"
     assert run("sweep", "show", store, row["key"][:12]) == 0
     assert "Traceback" in capsys.readouterr().out
-
-
-def test_no_text_of_a_store_acts_on_the_terminal(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    acts = "\x1b]0;mine\x07\x1b[2J"
-    store = sl.RunStore(copied)
-    name, other = store.plan().jobs
-    rmtree(store.result_folder(name.key))
-    store.fail(name, f"Odd{acts}", f"no{acts}", f"Traceback\n  first{acts}\n  second\n")
-    store.event_log().write("job_failed", {"key": name.key, "job": acts, "message": acts})
-    (store.result_folder(other.key) / "job.json").write_text(json.dumps({"digest": acts, acts: acts}))
-    for command, *arguments in (["list"], ["show"], ["verify"], ["show", name.key[:12]]):
-        run("sweep", command, str(copied), *arguments)
-        captured = capsys.readouterr()
-        assert not {"\x1b", "\x07"} & set(captured.out + captured.err), command
-    assert "\nTraceback\n  first\\x1b]0;mine\\x07\\x1b[2J\n  second\n" in captured.out
 
 
 def test_a_mistake_ends_with_exit_code_2_and_one_line(
@@ -161,18 +113,3 @@ def test_a_mistake_ends_with_exit_code_2_and_one_line(
         "need --engine ray": ["run", study, "--gpus-per-job", "0"],
     }.items():
         assert message in mistake(capsys, "sweep", *arguments)
-
-
-def test_an_interruption_while_the_command_line_is_loaded_prints_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plain = builtins.__import__
-
-    def interrupted(name: str, *rest: Any, **options: Any) -> Any:
-        if name == "site_lens.cli.commands":
-            raise KeyboardInterrupt
-        return plain(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", interrupted)
-    assert run("sweep", "run", "study.toml") == 130
-    assert capsys.readouterr().err == "interrupted\n"

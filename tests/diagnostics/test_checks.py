@@ -10,7 +10,6 @@ from site_lens.diagnostics.checks import CHECKS, State
 from site_lens.diagnostics.diagnosis import Finding, diagnose
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import SHUFFLED_ANSWERS, TASK_AGNOSTIC
-from site_lens.records.errors import InputError
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.tasks.first_tokens import FirstTokens
@@ -133,19 +132,6 @@ def test_seeds_that_disagree_as_much_as_tasks_do_fail() -> None:
     assert finding("seeds_disagree").state == "not_applicable"
 
 
-def test_without_evaluations_what_needs_them_is_not_applicable_and_says_why() -> None:
-    found = {one.code: one for one in diagnose(fake_fits(["antonym"])).findings}
-    for code in ("soft_hard_gap", "gates_alone", "task_agnostic", "few_queries"):
-        assert found[code].state == "not_applicable"
-        assert found[code].meaning
-        assert not found[code].advice
-
-
-def test_the_fit_of_the_lowest_seed_is_diagnosed() -> None:
-    fits = SiteFits([fake_fit("antonym", 3), fake_fit("antonym", 1, status="nonfinite")])
-    assert diagnose(fits).of("antonym")[0].state == "fail"
-
-
 def test_failures_come_first_and_every_finding_names_its_documentation() -> None:
     fits = SiteFits([fake_fit("a", config=SiteConfig()), fake_fit("b", status="nonfinite")])
     found = diagnose(fits)
@@ -201,17 +187,3 @@ def test_first_tokens_are_no_longer_a_failure_where_whole_answers_were_fitted_an
         run = Run(SiteFits([fit]), {}, Evaluations([one.replace(exact=exact)]))
         (found,) = [each for each in diagnose(run).of("antonym") if each.code == "first_tokens"]
         assert found.state == state
-
-
-def test_evaluations_without_first_tokens_say_what_is_missing() -> None:
-    found = finding("first_tokens", accuracies={})
-    assert found.state == "not_applicable"
-    assert "evaluate again" in found.meaning
-
-
-def test_what_a_run_brings_itself_is_not_taken_beside_it() -> None:
-    run = Run(fake_fits(["antonym"]))
-    with pytest.raises(InputError):
-        diagnose(run, evaluations=Evaluations([fake_evaluation("antonym")]))
-    with pytest.raises(InputError):
-        diagnose(run, controls={})

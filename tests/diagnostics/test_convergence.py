@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-import site_lens as sl
 from site_lens.diagnostics.convergence import bimodality, check_convergence
 from site_lens.heads.head_set import HeadGrid
 from site_lens.site.fit import SiteConfig, SiteFit, SiteTrace
@@ -63,10 +62,6 @@ def test_bimodality_of_gates_half_open_is_below_one_by_the_number_of_heads() -> 
     assert bimodality(np.array([[0.0, 1.0] * 24]))[0] == pytest.approx(0.90, abs=0.005)
 
 
-def test_equal_alphas_have_no_shape() -> None:
-    assert check_convergence(fit_of(PATHS)).bimodality[0] == 0
-
-
 def test_a_fit_that_was_stopped_early_is_measured_over_its_own_steps() -> None:
     found = check_convergence(fit_of(PATHS[:3], n_steps=400))
     assert not found.whole
@@ -87,23 +82,3 @@ def test_places_without_a_head_do_not_count() -> None:
     found = check_convergence(fit_of(paths, n_steps=10, grid=ragged))
     assert found.n_heads == 6
     np.testing.assert_allclose(found.undecided, 1)
-
-
-def test_a_fit_without_an_evaluation_is_refused() -> None:
-    fit = fit_of(PATHS)
-    empty = fit.trace.replace(
-        eval_steps=(),
-        valid_loss=[],
-        valid_accuracy=[],
-        alphas=np.zeros((0, 1, 4)),
-        loss=[],
-        train_rows=np.zeros((0, 1)),
-    )
-    with pytest.raises(sl.InputError, match="not finite from the start"):
-        check_convergence(fit.replace(trace=empty))
-
-
-def test_the_table_has_a_row_an_evaluation() -> None:
-    table = check_convergence(fit_of(PATHS)).frame()
-    assert list(table["step"]) == [0, 10, 20, 30, 40]
-    assert list(table["flips"]) == [0, 2, 2, 0, 1]

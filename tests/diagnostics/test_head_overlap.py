@@ -1,8 +1,6 @@
 from collections.abc import Iterable
 from itertools import combinations, product
-from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +13,8 @@ from site_lens.diagnostics.head_overlap import MEASURES, Overlap, head_overlap
 from site_lens.heads.head_set import Head, HeadGrid, HeadSet
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.records.base import Float32
-from site_lens.records.errors import InputError, MismatchError
-from site_lens.records.serialization import load, save
-from tests.fakes import GRID, fake_alphas, fake_fit, fake_fits, fake_identity
+from site_lens.records.errors import InputError
+from tests.fakes import GRID, fake_alphas
 from tests.samples import laws
 
 RAGGED = HeadGrid((4, 0, 2))
@@ -215,12 +212,6 @@ def test_a_pair_that_shares_its_heads_is_found_among_records_of_chance() -> None
     assert hit[["record", "other"]].to_numpy().tolist() == [["r7", "twin"]]
 
 
-def test_a_p_value_below_what_can_be_stored_is_small_but_not_0() -> None:
-    grid = HeadGrid.full(32, 32)
-    half = HeadGates.of(HeadSet.of(grid, [Head(layer, head) for layer in range(32) for head in range(16)]))
-    assert head_overlap(half, half).p_value[0, 1] == np.finfo(np.float32).tiny
-
-
 def test_a_reversed_ranking_overlaps_less_than_the_same_one_and_early_disagreement_costs_more_than_late() -> None:
     grid = HeadGrid.full(4, 10)
     ranking: Float32 = np.linspace(1, 0.1, 40, dtype=np.float32)
@@ -262,17 +253,6 @@ def test_the_head_that_one_task_alone_opens_is_specific_to_it() -> None:
 
 
 # Edges
-
-
-def test_one_record_is_compared_with_itself_alone() -> None:
-    found = head_overlap(fake_fit("antonym"))
-    assert found.names == ("antonym",)
-    for measure in MEASURES:
-        assert getattr(found, measure) == pytest.approx(np.ones((1, 1)))
-    assert not found.specificity.any()
-    assert found.only("antonym") == found.shared() == fake_fit("antonym").gates.above(0.5)
-    assert list(found.frame().columns[:5]) == ["record", "other", "n_shared", "n_record", "n_other"]
-    assert len(found.frame()) == 0
 
 
 def test_closed_gates_are_empty_sets_that_show_nothing() -> None:
@@ -325,44 +305,6 @@ def test_the_top_sets_have_the_median_size_of_the_sets_unless_k_is_given() -> No
 # What comes in and goes out
 
 
-def test_fits_go_in_as_a_set_a_list_or_one_by_one() -> None:
-    fits = fake_fits(["antonym", "capital"])
-    found = head_overlap(fits)
-    assert found.names == ("antonym", "capital") and found.gates and found.threshold == 0.5
-    assert found == head_overlap(list(fits.values())) == head_overlap(*fits.values()) == head_overlap(dict(fits))
-    assert found == head_overlap({task: fit.gates for task, fit in fits.items()})
-
-
-def test_records_of_one_task_are_told_apart_by_seed_selector_or_number() -> None:
-    site, again, other = fake_fit("antonym", 0), fake_fit("antonym", 3), fake_fit("capital", 0)
-    cie = scores_of(np.ones(GRID.shape, dtype=np.float32), grid=GRID, selector="cie").replace(task="antonym")
-    assert head_overlap(site, other, again).names == ("antonym#0", "capital", "antonym#3")
-    assert head_overlap(site, cie).names == ("antonym#0", "antonym (cie)")
-    assert head_overlap(site, site, again).names == ("antonym#0 [1]", "antonym#0 [2]", "antonym#3")
-    assert head_overlap(cie.replace(task=None), other).names == ("cie", "capital")
-
-
-def test_what_cannot_be_compared_is_refused() -> None:
-    fit, fits = fake_fit("antonym"), fake_fits(["antonym"])
-    wrong: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
-        ((), {}),
-        (((),), {}),
-        (({},), {}),
-        (({"antonym": fake_alphas("antonym")},), {}),
-        ((fits, fake_fits(["capital"])), {}),
-        ((3,), {}),
-        *(((fit,), {"k": k}) for k in (0, 49)),
-        *(((fit,), {"threshold": threshold}) for threshold in (-0.5, 1.0, float("nan"))),
-    ]
-    for records, options in wrong:
-        with pytest.raises(InputError):
-            pytest.fail(f"taken: {head_overlap(*records, **options)}, {records}, {options}")
-    with pytest.raises(InputError, match="did you mean 'antonym'"):
-        head_overlap(fits).heads_of("antonyms")
-    with pytest.raises(MismatchError, match="antonym has 6 layers x 8 heads, capital has 3 layers"):
-        head_overlap(fit, fake_fit("capital", model=fake_identity(grid=RAGGED)))
-
-
 def test_the_frame_has_one_row_a_pair_with_every_measure() -> None:
     found = head_overlap({"a": gates_of("L0H0", "L0H1"), "b": gates_of("L0H0"), "c": gates_of("L1H0", "L1H1")})
     table = found.frame()
@@ -372,31 +314,3 @@ def test_the_frame_has_one_row_a_pair_with_every_measure() -> None:
     assert table["jaccard"].tolist() == [0.5, 0, 0]
     assert table["p_value"].tolist() == [0.5, 1, 1]
     assert table["q_value"].tolist() == [1, 1, 1]
-
-
-def test_the_tables_of_heads_and_layers_leave_out_what_the_grid_lacks() -> None:
-    found = head_overlap({"b": gates_of("L0H1", "L2H0", grid=RAGGED), "a": gates_of("L0H1", grid=RAGGED)})
-    heads, layers = found.heads_frame(), found.layer_frame()
-    assert list(heads.columns) == ["record", "layer", "head", "score", "in_set", "specificity"]
-    assert heads["record"].tolist() == ["b"] * 6 + ["a"] * 6
-    assert heads["layer"].tolist() == [0, 0, 0, 0, 2, 2] * 2
-    assert heads["head"].tolist() == [0, 1, 2, 3, 0, 1] * 2
-    assert heads["score"].tolist() == [0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0]
-    assert heads["in_set"].tolist() == [score > 0.5 for score in heads["score"]]
-    assert heads["specificity"].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, -1, 0]
-    assert list(layers.columns) == ["record", "layer", "mean_score", "n_in_set"]
-    assert layers.to_numpy().tolist() == [["b", 0, 0.25, 1], ["b", 2, 0.5, 1], ["a", 0, 0.25, 1], ["a", 2, 0.0, 0]]
-
-
-def test_a_comparison_is_saved_and_loaded(tmp_path: Path) -> None:
-    found = head_overlap(fake_fits(["antonym", "capital", "plural"]))
-    loaded = load(save(found, tmp_path / "overlap"), Overlap)
-    assert loaded == found
-    assert loaded.heads_of("plural") == found.heads_of("plural")
-
-
-def test_a_comparison_whose_matrices_do_not_fit_its_records_is_refused() -> None:
-    found = head_overlap(fake_fits(["antonym", "capital"]))
-    for changes in ({"spearman": np.ones((3, 3))}, {"scores": found.scores[:1]}, {"names": ("antonym", "antonym")}):
-        with pytest.raises(InputError):
-            found.replace(**changes)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import site_lens as sl
 from site_lens.diagnostics.diagnosis import Finding
-from tests.fake_studies import fake_landscape, fake_sensitivity
-from tests.fakes import fake_attention, fake_evaluation, fake_fit, fake_identity, fake_transfer
+from tests.fake_studies import fake_sensitivity
+from tests.fakes import fake_evaluation, fake_fit, fake_identity, fake_transfer
 
 HERE, OTHER = fake_identity(), fake_identity("other-model")
 HALF = HERE.replace(dtype="bfloat16")
@@ -29,9 +29,6 @@ def origin(run: sl.Run) -> Finding:
 
 
 STRANGE: dict[str, Callable[[sl.Run], sl.Run]] = {
-    "evaluation on another model": lambda run: replace(
-        run, evaluations=sl.Evaluations([fake_evaluation("antonym", model=OTHER)])
-    ),
     "evaluation on other weights of the same name": lambda run: replace(
         run, evaluations=sl.Evaluations([fake_evaluation("antonym", model=HERE.replace(weights_digest=ROWS))])
     ),
@@ -41,26 +38,14 @@ STRANGE: dict[str, Callable[[sl.Run], sl.Run]] = {
     "fits of two models": lambda run: replace(
         run, fits=sl.SiteFits([fake_fit("plural", model=OTHER), *run.fits.values()])
     ),
-    "fits of two sets of rows": lambda run: replace(
-        run, fits=sl.SiteFits([*run.fits.values(), fake_fit("antonym", 1, model=HERE, task_digest=ROWS)])
-    ),
-    "control of another model": lambda run: replace(
-        run, controls={"site_zero_embedding": sl.SiteFits([fake_fit("antonym", model=OTHER)])}
-    ),
     "control of other rows": lambda run: replace(
         run, controls={"site_zero_embedding": sl.SiteFits([fake_fit("antonym", model=HERE, task_digest=ROWS)])}
-    ),
-    "attention of another model": lambda run: replace(
-        run, attention=sl.AttentionSamples([fake_attention("antonym", model=OTHER)])
     ),
     "study of another model": lambda run: run.with_study(
         "transfer", fake_transfer(["antonym", "plural"], n_queries=4, model=OTHER)
     ),
     "study of other rows": lambda run: run.with_study(
         "sensitivity", fake_sensitivity(tasks=("antonym", "plural"), n_queries=20).replace(task_digests=(ROWS, ROWS))
-    ),
-    "landscape of other rows": lambda run: run.with_study(
-        "landscape", fake_landscape(task="antonym").replace(task_digest=ROWS)
     ),
 }
 
@@ -80,12 +65,3 @@ def test_another_number_format_is_a_warning() -> None:
 
 def test_a_run_of_one_piece_passes() -> None:
     assert origin(run_of()).state == "ok"
-
-
-def test_a_comparison_of_two_models_says_so(tmp_path: Path) -> None:
-    one, other = fake_fit("antonym", model=HERE), fake_fit("antonym", model=OTHER)
-    mixed = sl.head_overlap({"one": one, "other": other})
-    assert any("other-model" in note for note in mixed.notes)
-    assert "other-model" in sl.write_comparison(mixed, tmp_path / "c.html").read_text(encoding="utf-8")
-    assert sl.head_overlap({"one": one, "other": fake_fit("plural", model=HERE)}).notes == ()
-    assert sl.head_overlap({"one": one, "other": fake_fit("antonym", model=HERE, task_digest=ROWS)}).notes

@@ -5,9 +5,8 @@ import pytest
 
 import site_lens as sl
 from site_lens.diagnostics.seed_agreement import seed_agreement
-from site_lens.heads.head_set import HeadGrid
-from site_lens.site.fit import SiteConfig, SiteFits
-from tests.fakes import GRID, fake_alphas, fake_fit, fake_fits, fake_identity, fake_trace
+from site_lens.site.fit import SiteFits
+from tests.fakes import GRID, fake_alphas, fake_fit, fake_fits, fake_trace
 
 
 def several(task: str, *, noise: float, n: int = 4, starts: str = "alike") -> list[sl.SiteFit]:
@@ -67,23 +66,3 @@ def test_a_single_fit_has_no_agreement_and_no_spread() -> None:
     assert not found.spread.any()
     assert found.frame().loc[0, "n_fits"] == 1
     assert len(found.heads_frame()) == len(GRID)
-
-
-def test_no_fits_and_fits_of_different_grids_are_refused() -> None:
-    with pytest.raises(sl.InputError, match="no fits"):
-        seed_agreement(SiteFits([]))
-    other = fake_fit("plural", model=fake_identity(grid=HeadGrid.full(2, 3)))
-    with pytest.raises(sl.MismatchError, match="2 layers x 3 heads"):
-        seed_agreement(SiteFits([fake_fit("antonym"), other]))
-    with pytest.raises(sl.InputError, match="task"):
-        seed_agreement(fake_fits(["antonym"])).of("antonim")
-
-
-def test_the_config_tells_starts_apart_where_nothing_was_evaluated() -> None:
-    fits = [
-        fit.replace(
-            trace=fit.trace.replace(eval_steps=(), valid_loss=[], valid_accuracy=[], alphas=np.zeros((0, *GRID.shape)))
-        )
-        for fit in (fake_fit("a", seed, config=SiteConfig(init="random")) for seed in range(2))
-    ]
-    assert seed_agreement(SiteFits(fits)).of("a").sampling is None

@@ -11,7 +11,6 @@ from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.diagnostics.selector_agreement import SelectorAgreement, compare_selectors
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
-from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.hashing import seed_stream
 from tests.fakes import GRID
 
@@ -133,12 +132,6 @@ def test_scores_that_are_the_same_for_all_tasks_are_marked_and_count_once() -> N
     np.testing.assert_allclose(found.q_value[:, 1, 2], by_hand[4:], rtol=1e-5)
 
 
-def test_one_task_cannot_tell_whether_scores_belong_to_the_model() -> None:
-    found = compare_selectors({"a": drawn("a", n=1), "b": drawn("b", n=1)})
-    assert not any(facts.same_for_all for facts in found.selectors)
-    assert not found.spread("jaccard").any()
-
-
 def test_a_top_set_that_depends_on_the_order_of_equal_scores_is_marked() -> None:
     flat = np.zeros(GRID.shape)
     clear = flat.copy()
@@ -152,48 +145,9 @@ def drawn_for(tasks: tuple[str, ...]) -> ScoresByTask:
     return scored("b", *seed_stream("b").random((len(tasks), *GRID.shape)), tasks=tasks)
 
 
-def test_forwards_and_rows_are_means_and_none_where_one_was_not_counted() -> None:
-    counted = [one.replace(n_forwards=n, n_labelled=n) for n, one in zip((1, 2, 6), drawn("a").values(), strict=True)]
-    half = [counted[0], *list(drawn("a").values())[1:]]
-    found = compare_selectors({"a": ScoresByTask(counted), "b": ScoresByTask(half)})
-    assert (found.of("a").n_forwards, found.of("a").n_labelled) == (3, 3)
-    assert found.of("b").n_forwards is None
-
-
 # Tasks, grids, bad input
 
 
 def test_tasks_that_a_selector_lacks_are_left_out_and_named() -> None:
     found = compare_selectors({"a": drawn("a", n=3), "b": drawn("b", n=2)})
     assert (found.tasks, found.left_out) == (("task0", "task1"), ("task2",))
-
-
-def test_what_cannot_be_compared_is_refused_in_words() -> None:
-    with pytest.raises(InputError, match="needs two selectors or more, got a"):
-        compare_selectors({"a": drawn("a")})
-    with pytest.raises(InputError, match="needs two selectors or more, got none"):
-        compare_selectors({})
-    with pytest.raises(InputError, match=r"no task was scored by every selector \(tasks: a 3, b 3\)"):
-        compare_selectors({"a": drawn("a"), "b": drawn_for(TASKS)})
-    with pytest.raises(InputError, match="cannot compare the top 49 of 48 heads"):
-        compare_selectors({"a": drawn("a"), "b": drawn("b")}, k=49)
-
-
-def test_scores_of_different_grids_are_refused_with_both() -> None:
-    with pytest.raises(
-        MismatchError,
-        match="a on task0 has 6 layers x 8 heads, b on task0 has 3 layers .*; compare scores of one model",
-    ):
-        compare_selectors({"a": drawn("a"), "b": drawn("b", grid=RAGGED)})
-
-
-def test_unknown_names_are_refused() -> None:
-    found = compare_selectors({"a": drawn("a"), "b": drawn("b")})
-    with pytest.raises(InputError, match="unknown selector 'c'"):
-        found.of("c")
-    with pytest.raises(InputError, match="unknown measure 'jacard'; did you mean 'jaccard'"):
-        found.mean("jacard")
-    with pytest.raises(InputError):
-        found.replace(chance=np.zeros((3, 1, 2)))
-    with pytest.raises(InputError, match="needs two or more selectors, each once"):
-        found.replace(selectors=(found.of("a"), found.of("a")))

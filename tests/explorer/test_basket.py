@@ -3,11 +3,8 @@
 import ast
 import json
 
-import pytest
-
 from site_lens.explorer.basket import Basket
 from site_lens.heads.head_set import HeadGrid, HeadSet
-from site_lens.records.errors import InputError
 from tests.fakes import GRID, fake_identity
 
 ONE, TWO = HeadSet.of(GRID, ["L3H7", "L0H1"]), HeadSet.of(GRID, ["L5H5"])
@@ -24,14 +21,3 @@ def test_sets_are_read_back_from_json_and_python() -> None:
     assert (first["model"], first["weights_digest"]) == ("fake-model", fake_identity().weights_digest)
     read = ast.literal_eval(basket.to_python())
     assert {name: HeadSet.of(GRID, heads) for name, heads in read.items()} == dict(basket)
-
-
-def test_a_set_is_kept_once_another_of_its_name_beside_it_and_removed_by_name() -> None:
-    basket = Basket()
-    names = [basket.add("a", heads, fake_identity()) for heads in (ONE, ONE, TWO, TWO, ONE)]
-    assert names == ["a", "a", "a (2)", "a (2)", "a"]
-    assert dict(basket) == {"a": ONE, "a (2)": TWO}
-    basket.remove("a")
-    assert list(basket) == ["a (2)"]
-    with pytest.raises(InputError):
-        basket.remove("a")

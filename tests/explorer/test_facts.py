@@ -24,16 +24,6 @@ def test_alpha_seeds_and_tasks_are_those_of_the_fits() -> None:
     assert facts(run, "antonym#0", "L0H1")["open in 0 of 2"] == "no task"
 
 
-def test_comparisons_controls_and_other_selectors_stand_beside_the_fit() -> None:
-    run = fake_run()
-    assert facts(run, "antonym", "L0H0")["site_zero_embedding"] == "0.250, rank 1 of 48"
-    assert facts(run, "antonym", "L0H0")["mask"] == "0.000, rank 48 of 48"
-    assert "mask" not in facts(run, "synonym", "L0H0")  # which was not scored
-    compared = facts(run, "antonym", "L1H1", other_key="synonym")
-    assert list(compared)[:2] == ["alpha, antonym", "alpha, synonym"]
-    assert compared["alpha, synonym"].startswith(f"{run.fits['synonym'].gates['L1H1']:.3f}, rank")
-
-
 def test_a_profile_tells_attention_copying_and_answer_gain() -> None:
     profiled = facts(fake_run(), "antonym", "L2H1")
     expected = {

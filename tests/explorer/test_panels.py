@@ -10,11 +10,10 @@ from plotly.callbacks import InputDeviceState, Points
 
 from site_lens.explorer.state import Exploration
 from site_lens.explorer.view import Explorer
-from site_lens.heads.head_set import HeadGrid, HeadSet
+from site_lens.heads.head_set import HeadSet
 from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFits
 from tests.explorer.looking import FakeLive, fake_run
-from tests.fakes import GRID, fake_fit, fake_fits, fake_identity
+from tests.fakes import GRID
 
 
 def opened(run: Run | None = None, live: FakeLive | None = None) -> Explorer:
@@ -47,17 +46,6 @@ def test_a_click_on_the_map_shows_the_head() -> None:
     click(explorer, 1, 4)
     alphas = explorer.state.run.fits["synonym"].trace.alphas
     np.testing.assert_array_equal(explorer.head.figure.data[0].y, alphas[:, 1, 4])
-
-
-def test_a_head_can_be_typed_and_a_mistake_is_said() -> None:
-    explorer = opened()
-    explorer.map.head.value = "L5H5"
-    assert str(explorer.state.head) == "L5H5"
-    explorer.map.head.value = "<b>"
-    assert "&lt;b&gt;" in explorer.message.value
-    assert str(explorer.state.head) == "L5H5"
-    explorer.map.head.value = "L0H0"
-    assert explorer.message.value == ""
 
 
 def test_sliders_outline_the_head_set() -> None:
@@ -94,53 +82,6 @@ def test_a_comparison_draws_the_difference_and_offers_parts() -> None:
     np.testing.assert_array_equal(explorer.map.figure.data[0].z, first.values)
 
 
-def test_brackets_of_key_value_heads_stand_below_differences_too() -> None:
-    explorer = opened(Run(fake_fits(["antonym", "synonym"], model=fake_identity(n_kv_heads=2))))
-    layout = explorer.map.figure.layout
-    before = (layout.shapes, layout.xaxis.title.text)
-    assert len(layout.shapes) == 6
-    explorer.map.other.value = "synonym"
-    layout = explorer.map.figure.layout
-    assert (layout.shapes, layout.xaxis.title.text) == before
-
-
-def test_outlines_of_a_large_map_leave_its_cells_to_be_seen_and_the_slider_in_view() -> None:
-    small = opened().map.figure
-    large = opened(Run(fake_fits(["antonym"], model=fake_identity(grid=HeadGrid.full(80, 64))))).map.figure
-    widths = [{trace.name: trace.line.width for trace in figure.data[-3:]} for figure in (small, large)]
-    assert widths[1]["set"] < widths[0]["set"] / 2
-    assert widths[1]["chosen"] == widths[0]["chosen"]
-    assert large.layout.height == 600
-
-
-def test_fits_of_another_grid_can_be_selected_but_not_compared() -> None:
-    small = fake_fit("small", model=fake_identity(grid=HeadGrid((2, 0, 1))))
-    explorer = opened(Run(SiteFits([*fake_fits(["one", "two"]).values(), small])))
-    explorer.map.other.value = "two"
-    explorer.map.task.value = "small"
-    assert explorer.message.value == ""
-    assert explorer.map.other.options == (("nothing", ""),)
-    assert explorer.map.k.max == 3
-    assert [trace.name for trace in explorer.map.figure.data][-3:] == ["halo", "set", "chosen"]
-
-
-def test_without_a_model_there_is_nothing_to_ask_and_saved_attention_is_shown() -> None:
-    explorer = opened()
-    assert "sl.explore(run, model)" in explorer.live.results.value
-    click(explorer, 2, 1)
-    shown = explorer.attention.view.properties
-    assert "L2H1 on a saved prompt" in explorer.attention.note.value
-    assert shown["tokens"][0] == "<s>"
-    assert len(shown["tokens"]) == 4
-    explorer.attention.sample.value = 1
-    assert len(explorer.attention.view.properties["tokens"]) == 5
-    click(explorer, 5, 5)
-    assert explorer.attention.view.properties == {}
-    assert "saved for L0H1, L2H1 alone" in explorer.attention.note.value
-    explorer.map.task.value = "synonym"
-    assert "No attention was saved" in explorer.attention.note.value
-
-
 def test_with_a_model_the_table_shows_accuracy_and_answers() -> None:
     live = FakeLive()
     explorer = opened(live=live)
@@ -169,34 +110,6 @@ def test_the_answer_follows_the_slider_the_query_and_the_rounding() -> None:
     assert live.asked[-2:] == [("antonym", "big", 2), ("synonym", "hot", 2)]
 
 
-def test_the_model_is_asked_once_a_change_and_not_about_clicks() -> None:
-    live = FakeLive()
-    explorer = opened(live=live)
-    asked = len(live.asked)
-    click(explorer, 0, 0)
-    explorer.kept.add.click()
-    assert len(live.asked) == asked
-    explorer.map.threshold.value = 0.3
-    assert len(live.asked) == asked + 1
-    explorer.map.task.value = "synonym"
-    assert len(live.asked) == asked + 2
-
-
-def test_attention_is_shown_in_any_text_that_is_typed() -> None:
-    explorer = opened(live=FakeLive())
-    assert explorer.attention.text.value == "Q: hot\nA:"
-    explorer.attention.text.value = "any text here"
-    assert explorer.attention.view.properties["tokens"] == ["any", "text", "here"]
-    assert explorer.attention.view.properties["attention"] == np.eye(3).tolist()
-    click(explorer, 1, 1)
-    assert explorer.attention.text.value == "any text here"
-    assert "L1H1 on 3 tokens" in explorer.attention.note.value
-    explorer.attention.fill.children[1].click()
-    assert explorer.attention.view.properties["tokens"][:2] == ["Q:", "x"]
-    explorer.attention.text.value = " "
-    assert explorer.attention.view.properties == {}
-
-
 def test_what_is_kept_can_be_taken_along_and_out() -> None:
     explorer = opened()
     assert explorer.kept.kept.layout.display == "none"
@@ -216,16 +129,3 @@ def test_what_is_kept_can_be_taken_along_and_out() -> None:
     explorer.kept.sets.value = name
     explorer.kept.remove.click()
     assert list(explorer.basket) == [str(explorer.state.head)]
-
-
-def test_a_notebook_shows_it_and_browsers_find_its_figures_as_they_are() -> None:
-    explorer = opened()
-    assert "application/vnd.jupyter.widget-view+json" in explorer._repr_mimebundle_()
-    explorer.map.threshold.value = 0.9
-    click(explorer, 3, 3)
-    for figure in (explorer.map.figure, explorer.head.figure):
-        handed = figure._widget_data
-        assert [one.get("name") for one in handed] == [one.name for one in figure.data]
-        assert figure._widget_layout["title"]["text"] == figure.layout.title.text
-    (outline,) = [one for one in explorer.map.figure._widget_data if one.get("name") == "set"]
-    assert len(outline["x"]) == 6 * len(explorer.head_set)

@@ -1,6 +1,5 @@
 """Local page: it runs no planted file, answers to its own name alone, and leaves nothing behind."""
 
-import asyncio
 import http.client
 import os
 import re
@@ -144,34 +143,6 @@ def test_a_kernel_ends_soon_after_nobody_looks_at_its_page(tmp_path: Path) -> No
     manager = app.init_settings()["kernel_manager"]
     assert (manager.cull_idle_timeout, manager.cull_connected, manager.cull_busy) == (IDLE_SECONDS, False, False)
     assert 0 < manager.cull_interval < IDLE_SECONDS
-
-
-def test_a_kernel_that_is_starting_is_shut_down_and_none_starts_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels = pytest.importorskip("site_lens.explorer.kernels")
-    did = []
-
-    async def start_kernel(self: object) -> str:
-        await asyncio.sleep(0.05)
-        did.append("started")
-        return "1"
-
-    async def shutdown_all(self: object, now: bool) -> None:
-        did.append("shut down")
-
-    async def ending() -> None:
-        manager = kernels.Kernels()
-        start = asyncio.ensure_future(manager.start_kernel())
-        await asyncio.sleep(0)
-        await manager.shutdown_all()
-        assert did == ["started", "shut down"]
-        assert await start == "1"
-        with pytest.raises(kernels.HTTPError):
-            await manager.start_kernel()
-
-    monkeypatch.setattr(kernels.AsyncMappingKernelManager, "start_kernel", start_kernel)
-    monkeypatch.setattr(kernels.AsyncMappingKernelManager, "shutdown_all", shutdown_all)
-    asyncio.run(ending())
-    assert did == ["started", "shut down"]
 
 
 def test_kernels_import_from_where_this_process_does_but_for_strange_and_relative_folders(

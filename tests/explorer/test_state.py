@@ -1,18 +1,13 @@
 """State of the explorer: the chosen fit, heads, parts of comparisons, gates to inject."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 
 from site_lens.explorer.state import PARTS, Cut, Exploration
-from site_lens.heads.head_set import Head, HeadGrid, HeadSet
-from site_lens.records.errors import InputError
+from site_lens.heads.head_set import Head, HeadSet
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
-from tests.explorer.looking import FakeLive, fake_run
-from tests.fakes import GRID, fake_fit, fake_identity
+from tests.fakes import GRID, fake_fit
 
 
 def planted(first: list[str], second: list[str]) -> Exploration:
@@ -66,42 +61,3 @@ def test_gates_are_the_fitted_alphas_of_the_set_or_ones() -> None:
     assert state.gates()["L4H4"] == 0
     state.rounded = True
     assert (state.gates()["L0H2"], state.gates().mass()) == (1, 2)
-
-
-def test_selecting_a_fit_keeps_comparison_and_head_only_on_the_same_grid() -> None:
-    small = fake_fit("small", model=fake_identity(grid=HeadGrid.full(2, 2)))
-    state = Exploration(Run(SiteFits([fake_fit("one"), fake_fit("two"), small])))
-    state.choose("L5H7")
-    state.compare("two")
-    assert state.comparable() == ["two"]
-    state.select("small")
-    assert (state.other_key, state.comparable()) == (None, [])
-    assert state.head in small.gates.grid
-    state.select("one")
-    state.compare("two")
-    state.select("two")
-    assert state.other_key is None  # a fit is not compared with itself
-
-
-def test_queries_come_from_the_model_side_else_from_the_evaluations() -> None:
-    run = fake_run()
-    queries = [Exploration(run).query, Exploration(run, FakeLive()).query, Exploration(Run(run.fits)).query]  # type: ignore[arg-type]
-    assert queries == ["query 0", "hot", ""]
-
-
-def test_a_mistake_is_an_error_that_changes_nothing() -> None:
-    state = planted(["L0H0"], ["L1H1"])
-    before = vars(state).copy()
-    mistakes: list[tuple[Callable[[Any], None], str]] = [
-        (state.select, "tow"), (state.compare, "one"), (state.compare, "tow"), (state.choose, "L9H9"),
-        (state.choose, "seven"), (state.choose_part, "third"), (state.choose_part, "both"),
-    ]  # fmt: skip
-    for mistake, argument in mistakes:
-        with pytest.raises(InputError):
-            mistake(argument)
-    for change in ({"threshold": 1.5}, {"rule": "best"}, {"k": -1}):
-        with pytest.raises(InputError):
-            state.recut(**change)
-    assert vars(state) == before
-    with pytest.raises(InputError):
-        Exploration(Run(SiteFits([])))

@@ -100,42 +100,6 @@ def test_equal_scores_are_taken_in_order_of_layer_then_head() -> None:
     assert str(scores_of(np.ones(GRID.shape, dtype=np.float32)).top(4)) == "{L0H0, L0H1, L0H2, L2H0}"
 
 
-def test_a_score_is_found_by_head_and_by_name() -> None:
-    values = np.zeros(GRID.shape)
-    values[2, 3] = 0.25
-    found = scores_of(values.astype(np.float32))
-    assert found["L2H3"] == found[Head(2, 3)] == 0.25
-
-
-@pytest.mark.parametrize("name", ["L0H3", "L1H0", "L9H0"])
-def test_a_head_that_the_grid_lacks_has_no_score(name: str) -> None:
-    with pytest.raises(InputError, match=f"{name} is not in a grid of 4 layers x up to 4 heads"):
-        HeadGates.constant(GRID, 0.5)[name]
-
-
-def test_the_frame_has_one_row_a_head_and_none_where_there_is_no_head() -> None:
-    table = HeadGates.constant(GRID, 0.5).frame()
-    assert list(table.columns) == ["layer", "head", "value", "rank"]
-    assert len(table) == len(GRID)
-    assert sorted(table["rank"]) == list(range(1, len(GRID) + 1))
-
-
-@pytest.mark.parametrize("k", [-1, len(GRID) + 1])
-def test_more_top_heads_than_there_are_cannot_be_taken(k: int) -> None:
-    with pytest.raises(InputError, match=f"cannot take the top {k} of 9 heads"):
-        HeadGates.constant(GRID, 0.5).top(k)
-
-
-def test_scores_of_another_shape_are_refused_with_both_shapes() -> None:
-    with pytest.raises(InputError, match="HeadScores: values has 3 along head, grid has 4"):
-        HeadScores(grid=GRID, values=np.zeros((4, 3)), selector="test", meaning="planted")
-
-
-def test_a_score_where_the_grid_has_no_head_is_refused() -> None:
-    with pytest.raises(InputError, match="a score stands where the grid has no head"):
-        HeadScores(grid=GRID, values=np.ones(GRID.shape), selector="test", meaning="planted")
-
-
 @pytest.mark.parametrize("alpha", [-0.25, 1.5])
 def test_gates_outside_the_unit_interval_are_refused_with_their_range(alpha: float) -> None:
     with pytest.raises(InputError, match=rf"gates lie in \[0, 1\], got .*{alpha}"):

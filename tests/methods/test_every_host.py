@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.methods.registry import METHODS
 from site_lens.models.base import LensModel
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.registry import SELECTORS
-from tests.hosts import HOSTED
+from tests.hosts import EVERY_HOST
 
 TINY = sl.ComparisonConfig(
     n_prompts=2, n_shots=2, n_probes=2, n_valid=3,
@@ -26,7 +25,7 @@ def pair() -> list[sl.Task]:
     return [sl.Task.from_examples(name, rows, seed=i) for i, name in enumerate(("one", "two"))]
 
 
-@pytest.mark.parametrize("case", HOSTED)
+@pytest.mark.parametrize("case", EVERY_HOST)
 def test_all_methods_and_selectors_run_on_a_host(
     case: str, hosted: Callable[[str], LensModel], pair: list[sl.Task]
 ) -> None:
@@ -40,10 +39,3 @@ def test_all_methods_and_selectors_run_on_a_host(
         assert len(one.methods) == len(methods) - no_set and no_set in (0, 2)
         assert np.isfinite(one.log_prob).all()
     assert set(run.scores) == set(SELECTORS)
-
-
-@pytest.mark.parametrize("case", [case for case in HOSTED if case.startswith("hooked") or "deepseek" in case])
-def test_lora_says_where_it_cannot_be(case: str, hosted: Callable[[str], LensModel], pair: list[sl.Task]) -> None:
-    assert METHODS["lora"].optional
-    with pytest.warns(UserWarning, match="lora was left out"), pytest.raises(sl.FitError, match="LoRA|lora"):
-        run_methods(hosted(case), pair, ["lora"], config=TINY, max_queries=2, progress=False)

@@ -63,18 +63,6 @@ def test_the_vector_is_what_the_heads_of_highest_indirect_effect_write_on_averag
         torch.testing.assert_close(edit.change(torch.ones(2, len(vector))), 1 + vector.expand(2, -1))
 
 
-def test_the_bias_of_a_layer_is_added_once_for_each_of_its_heads_or_not_at_all(model: LensModel) -> None:
-    z = model.last_z(batch_of(model))[0]
-    nothing = torch.zeros_like(z)
-    for names in (["L0H0"], ["L0H0", "L0H1", "L1H0"]):
-        heads = HeadSet.of(model.grid, names)
-        each = [written_by(model, HeadSet.of(model.grid, [name]), nothing, bias=True) for name in names]
-        biases = torch.stack(each).sum(0)
-        plain, with_bias = (written_by(model, heads, z, bias=bias) for bias in (False, True))
-        torch.testing.assert_close(with_bias - plain, biases, atol=1e-5, rtol=0)
-        assert bool(biases.any()) == (not model.identity.architecture.startswith("Llama"))
-
-
 def test_universal_heads_are_of_highest_effect_on_the_mean_over_tasks_and_cost_the_labels_of_all(
     context: ComparisonContext,
 ) -> None:

@@ -12,7 +12,6 @@ from site_lens.methods.lora import LoraAdapter, Training, lora
 from site_lens.methods.method import prompting
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
@@ -49,21 +48,6 @@ def test_the_model_is_the_same_to_the_bit_outside_the_context(demo: LensModel, d
     assert not any(weight.requires_grad for weight in demo.host.parameters())
 
 
-def test_adapters_of_several_tasks_stand_beside_each_other(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = ComparisonContext(demo, demo_tasks, SMALL, progress=False)
-    batch = batch_of(demo, demo_tasks["antonym"])
-    one = lora(context, "antonym")
-    with one.around(demo):
-        alone = demo.forward(batch)
-    other = lora(context, "english-french")
-    with other.around(demo):
-        assert not torch.allclose(demo.forward(batch), alone, atol=0.01)
-        with pytest.raises(sl.InputError, match="another adapter is switched on"), one.around(demo):
-            pass
-    with one.around(demo):
-        assert torch.equal(demo.forward(batch), alone)
-
-
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "gemma3", "falcon"])
 def test_an_adapter_acts_alike_in_whole_and_cached_passes_of_every_architecture(
     tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task], kind: str
@@ -92,16 +76,3 @@ def test_rows_and_weights_are_counted(demo: LensModel, demo_tasks: dict[str, sl.
     assert method.n_trained == 6 * 2 * ((192 + 256) + (192 + 128))
     assert method.stored_bytes == 4 * method.n_trained
     assert method.n_labelled == 3 + len(task.valid)
-
-
-def test_models_without_the_modules_are_refused(
-    demo: LensModel, tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task]
-) -> None:
-    hooked = object.__new__(HookedTransformerModel)  # TransformerLens 4 cannot build one
-    hooked.identity = demo.identity.replace(host="HookedTransformer")
-    for model, reason in ((hooked, "bare tensors"), (tiny("deepseek_v2"), "latent attention")):
-        with pytest.raises(sl.ModelError, match=reason):
-            LoraAdapter(model, rank=2, stream=seed_stream("adapter"))
-    adapter = LoraAdapter(demo, rank=2, stream=seed_stream("adapter"))
-    with pytest.raises(sl.MismatchError, match="changes modules of demo"), adapter.switched_on(tiny("llama")):
-        pass

@@ -1,6 +1,6 @@
 """Display names are made of fields, and names of old files come apart into them."""
 
-from site_lens.methods.names import EvaluatedMethod, display_names, few_shot_name, shots_of, split_seed
+from site_lens.methods.names import EvaluatedMethod, display_names, few_shot_name, shots_of
 
 
 def test_the_number_of_demonstrations_comes_back_out_of_a_name() -> None:
@@ -23,11 +23,3 @@ def test_the_lowest_seed_has_none_in_its_name_whatever_the_order() -> None:
     seeds = (5, 3, 8)
     methods = [EvaluatedMethod(kind=kind, n_shots=0, seed=seed) for seed in seeds for kind in ("site", "site_hard")]
     assert display_names(methods) == ("site#5", "site#5_hard", "site", "site_hard", "site#8", "site#8_hard")
-
-
-def test_a_seed_is_split_off_a_name() -> None:
-    expected = {
-        "site": ("site", None), "site#12": ("site", 12), "site#1_top_k": ("site_top_k", 1), "C#": ("C#", None),
-        "site_zero_embedding#3": ("site_zero_embedding", 3), "#1": ("#1", None), "a#b": ("a#b", None),
-    }  # fmt: skip
-    assert {name: split_seed(name) for name in expected} == expected

@@ -1,7 +1,5 @@
 """Plain prompting: how many demonstrations are shown, and that they fit."""
 
-import pytest
-
 import site_lens as sl
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.prompting import ANSWER_ROOM, few_shot, many_shot, zero_shot
@@ -49,9 +47,3 @@ def test_many_shot_is_bounded_by_the_rows_that_may_stand_beside_every_query(plan
     method = many_shot(bench_of(planted, sl.Task("few", train, train[:1], rows(1))), "few")
     assert method.n_shots == 6
     assert "the bound is the train rows" in method.notes[0]
-
-
-def test_a_query_that_fills_the_context_alone_is_refused(planted: LensModel) -> None:
-    task = sl.Task("long", rows(5), rows(1), rows(1, start=8, words=planted.encoder.n_ctx - ANSWER_ROOM))
-    with pytest.raises(sl.InputError, match="no room for a demonstration, by the bound of the context"):
-        many_shot(bench_of(planted, task), "long")

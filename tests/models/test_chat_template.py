@@ -1,14 +1,11 @@
 """Chat templates become prompt templates that make the same texts, with exactly one BOS."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tokenizers.processors import TemplateProcessing
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.chat_template import chat_template
 from site_lens.models.tokenization import Encoder
 from site_lens.studies.head_profiles.prompt_parts import part_tokens, prompt_pieces
@@ -70,18 +67,6 @@ def test_prompts_are_the_texts_and_tokens_that_the_chat_template_makes_of_the_tu
             assert ids == own["input_ids"], chat
 
 
-def test_a_line_break_that_opens_answers_but_is_not_asked_for_stands_before_the_answer() -> None:
-    model = talking("zephyr")
-    tokenizer = model.encoder.tokenizer
-    tokenizer.chat_template = (
-        "{% for m in messages %}{{ m['role'] ~ ':\n' ~ m['content'] ~ '\n' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
-    )
-    prompt = chat_template(model).render(SHOTS, QUERY)
-    assert own_text(model, SHOTS).endswith("up\nassistant:")
-    assert prompt.text == own_text(model, SHOTS) + "\n"
-
-
 def test_a_system_message_comes_where_the_chat_template_puts_it() -> None:
     for chat in CHATS.keys() - {"mistral", "llama2"}:
         model = talking(chat)
@@ -132,28 +117,6 @@ def test_templates_without_a_query_suffix_keep_the_fields_and_so_the_digest_of_o
     assert sl.PromptTemplate(query_suffix="x").parts()[1] == fields | {"query_suffix": "x"}
 
 
-REFUSED: dict[str, Any] = {
-    "use a PromptTemplate": None,
-    "cannot be said as prefixes and separators": (
-        "{% for m in messages %}{{ loop.index ~ m['role'] ~ ': ' ~ m['content'] ~ '\\n' }}{% endfor %}assistant: "
-    ),
-    "system role not supported": "{{ raise_exception('system role not supported') }}",
-    "can only concatenate str": "{{ 'a' + 1 }}",
-    "refuses": "{{ 1 // 0 }}",
-    "no default": {"short": "{{ messages }}", "long": "{{ messages }}"},
-}
-
-
-def test_a_chat_template_that_cannot_be_used_is_refused_with_its_reason() -> None:
-    for reason, template in REFUSED.items():
-        model = talking("zephyr")
-        model.encoder.tokenizer.chat_template = template
-        with pytest.raises(sl.InputError, match=reason):
-            chat_template(model)
-    with pytest.raises(sl.InputError):  # the system message moves with the query
-        chat_template(talking("mistral"), system="Answer in one word.")
-
-
 def test_chats_work_in_embeddings_fits_evaluation_and_records(tmp_path: Path, demo_tasks: dict[str, sl.Task]) -> None:
     model = sl.load_model(save_tiny("Llama-3.1-8B", tmp_path / "model", n_ctx=512), device="cpu")
     task = demo_tasks["antonym"]
@@ -163,16 +126,3 @@ def test_chats_work_in_embeddings_fits_evaluation_and_records(tmp_path: Path, de
     assert measured[task.name].template == fits["antonym"].embedding.template == template
     path = sl.save(fits["antonym"], tmp_path / "fit")
     assert sl.load(path, sl.SiteFit).template == template
-
-
-def test_the_check_of_bos_counts_the_bos_of_chats(tiny: Callable[[str], LensModel]) -> None:
-    class TwoBos(Encoder):
-        def missing_begin(self, ids: Any) -> list[int]:
-            return self.begin  # whether or not the text brings its own
-
-    model = tiny("Llama-3.1-8B")
-    results = []
-    for encoder in (model.encoder, TwoBos(model.encoder.tokenizer, bos=True, n_ctx=model.encoder.n_ctx)):
-        checks = sl.check_model(type(model)(model.host, encoder, model.identity), longest=100)
-        results += [(check.state, check.value) for check in checks if check.code == "bos"]
-    assert results == [("ok", 1), ("fail", 2)]

@@ -71,16 +71,6 @@ def test_fields_that_older_records_lack_are_left_out_where_none_so_that_digests_
         assert sl.load(path, sl.SiteFit) == fit
 
 
-def test_identities_that_make_no_sense_are_refused() -> None:
-    for changes in (
-        {"processing": "cooked"}, {"n_kv_heads": 3}, {"n_kv_heads": 8}, {"n_kv_heads": 16}, {"n_kv_heads": 0},
-        {"grid": HeadGrid((8, 4)), "n_kv_heads": 2},
-    ):  # fmt: skip
-        with pytest.raises(sl.InputError):
-            HERE.replace(**changes)
-    assert HERE.replace(grid=HeadGrid((8, 0, 8)), n_kv_heads=2).n_kv_heads == 2
-
-
 def test_versions_name_the_libraries_whose_numbers_go_into_a_record() -> None:
     versions = library_versions()
     assert set(versions) == {"site_lens", "torch", "transformer-lens", "transformers"}

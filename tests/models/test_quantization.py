@@ -1,8 +1,6 @@
 """Quantised models: the same z as the plain quantised model, and gradients that pass."""
 
-import logging
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from site_lens.activations.hf_models import find_projections
 from site_lens.activations.model_checks import PROMPTS
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.quantization import KEPT, Quantization, bitsandbytes_settings
+from site_lens.models.quantization import Quantization, bitsandbytes_settings
 from site_lens.models.weights import copying_scores, direct_logits
 from tests.real_configs import RELEASED
 
@@ -106,21 +104,6 @@ def test_a_fit_moves_alphas_and_is_recorded_as_of_a_quantised_model(
     assert [what.split(" of ")[0] for what in differences] == ["the fit: weights", "the fit: quantisation"]
 
 
-def test_a_quantised_plain_model_runs_a_fit_of_the_quantised_toolkit_without_a_warning(
-    quantised: Quantised, demo_tasks: dict[str, sl.Task], tiny_folder: Callable[[str], Path]
-) -> None:
-    model, hf_model = quantised("Llama-3.1-8B", "nf4"), plain(tiny_folder("Llama-3.1-8B"), "nf4")
-    fit = sl.fit_site(model, demo_tasks["antonym"], sl.SiteConfig(n_prompts=2, n_shots=1, n_steps=2))["antonym"]
-    with sl.deploy(hf_model, fit, tokenizer=model.encoder.tokenizer) as handle:
-        assert (handle.differences, handle.uncompared) == ((), ())
-        ids = torch.tensor([model.encoder.encode(PROMPTS[:1])[0]])
-        made = hf_model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
-    edits = sl.injection_edits(model, fit.gates, fit.embedding)
-    assert sl.generate(model, PROMPTS[:1], edits, max_new_tokens=4, stop_at="\0") == [
-        model.encoder.decode(made[0, ids.shape[1] :].tolist())
-    ]
-
-
 def test_projecting_goes_through_the_dequantised_weights(quantised: Quantised) -> None:
     model = quantised("Qwen3-8B", "nf4")
     weight = model.host.blocks[0].attn.o.original_component.weight
@@ -149,59 +132,3 @@ def test_a_checkpoint_that_was_saved_quantised_is_loaded_as_it_is(
     assert (model.forward(batch_of(model)) - now.forward(batch_of(now))).abs().max() < 1e-3
     with pytest.raises(sl.InputError, match="is quantised already"):
         sl.load_model(tmp_path, quantization="nf4")
-
-
-def test_a_quantised_model_in_memory_is_wrapped_as_it_is(
-    quantised: Quantised, tiny_folder: Callable[[str], Path]
-) -> None:
-    hf_model, now = plain(tiny_folder("Llama-3.1-8B"), "nf4"), quantised("Llama-3.1-8B", "nf4")
-    model = sl.wrap_model(hf_model, tokenizer=now.encoder.tokenizer)
-    assert model.identity.replace(name="") == now.identity.replace(name="")
-    assert torch.equal(model.forward(batch_of(model)), now.forward(batch_of(now)))
-
-
-@pytest.mark.parametrize("kind", ["GPT-2", "Phi-3-mini", "falcon"])
-def test_a_model_that_a_user_quantised_is_refused_where_its_projections_are_split(
-    kind: str, tiny_folder: Callable[[str], Path]
-) -> None:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_folder(kind))
-
-    def in_memory(way: str, skipped: list[str] | None) -> Any:
-        settings = transformers.BitsAndBytesConfig(**{way: True}, llm_int8_skip_modules=skipped)
-        return transformers.AutoModelForCausalLM.from_pretrained(
-            tiny_folder(kind), quantization_config=settings, device_map={"": "cpu"}, dtype=torch.float32
-        )
-
-    for way, name in (("load_in_8bit", "int8"), ("load_in_4bit", "fp4")):
-        with pytest.raises(sl.ModelError):
-            sl.wrap_model(in_memory(way, None), tokenizer=tokenizer)
-        if kind != "falcon":  # of which nothing is quantised: the record would say that it was
-            assert sl.wrap_model(in_memory(way, list(KEPT)), tokenizer=tokenizer).identity.quantization == name
-
-
-def test_weights_that_were_packed_for_inference_are_refused_because_gradients_do_not_pass(
-    tiny_folder: Callable[[str], Path],
-) -> None:
-    hf_model = plain(tiny_folder("Llama-3.1-8B"), "nf4")
-    hf_model.model.layers[0].mlp.up_proj.weight.quant_state.packing_format_for_cpu = True  # what bitsandbytes sets
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_folder("Llama-3.1-8B"))
-    with pytest.raises(sl.ModelError, match="packed for inference at its first call"):
-        sl.wrap_model(hf_model, tokenizer=tokenizer)
-
-
-def test_without_bitsandbytes_the_extra_is_quantization_name(
-    tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    monkeypatch.setattr("site_lens.models.quantization.find_spec", lambda name: None)
-    with pytest.raises(sl.InputError, match=r'pip install "site_lens\[quantization\]"'):
-        sl.load_model(tiny_folder("llama"), quantization="nf4")
-
-
-def test_int8_does_not_say_at_every_product_that_it_rounds(
-    quantised: Quantised, caplog: pytest.LogCaptureFixture
-) -> None:
-    model = quantised("Llama-3.1-8B", "int8")
-    with caplog.at_level(logging.WARNING):
-        model.forward(batch_of(model))
-    assert not [record for record in caplog.records if "cast" in record.getMessage()]

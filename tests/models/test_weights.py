@@ -100,11 +100,3 @@ def test_latent_attention_has_no_values_to_read_and_says_so(tiny: Callable[[str]
     with pytest.raises(sl.ModelError, match="W_V cannot be read"):
         copying_scores(model, [Head(0, 0)])
     assert direct_logits(model, 0, torch.ones(1, 4, model.identity.d_head)).isfinite().all()
-
-
-def test_quantised_weights_are_refused(tiny: Callable[[str], LensModel], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny("llama")
-    attention = type(model.host.blocks[0].attn)
-    monkeypatch.setattr(attention, "W_O", property(lambda self: torch.zeros(4, 8, 32, dtype=torch.int8)))
-    with pytest.raises(sl.ModelError, match="quantised"):
-        copying_scores(model, [Head(0, 0)])

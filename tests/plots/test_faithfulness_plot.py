@@ -62,28 +62,3 @@ def test_what_is_below_a_line_is_its_area() -> None:
     trace = sl.plots.faithfulness(record).data[0]
     area = np.trapezoid(trace.y, trace.x) / trace.x[-1]
     assert area == pytest.approx(record.area("sufficiency", "site").value, abs=1e-6)
-
-
-def test_references_are_dotted_lines() -> None:
-    figure = sl.plots.faithfulness(fake_faithfulness())
-    assert [shape.y0 for shape in figure.layout.shapes] == pytest.approx([0.1, 0.8, 0.9])
-    assert [note.text for note in figure.layout.annotations] == ["zero-shot", "few-shot", "own fit"]
-    alike = fake_faithfulness(references=np.ones((3, 2, 30)))
-    places = [note.yanchor for note in sl.plots.faithfulness(alike).layout.annotations]
-    assert len(set(places)) == 3  # names of equal references do not cover each other
-
-
-def test_every_line_has_a_look_of_its_own_and_names_are_escaped() -> None:
-    figure = sl.plots.faithfulness(fake_faithfulness(), task="<b>")
-    lines = [trace for trace in figure.data if trace.fill is None]
-    assert len({(trace.line.color, trace.line.dash) for trace in lines}) == len(lines) == 5
-    assert "<script>" not in lines[1].name
-    assert "%{x}" not in lines[1].hovertemplate
-    assert "<b>" not in figure.layout.title.subtitle.text
-
-
-def test_an_unknown_direction_or_task_is_refused() -> None:
-    with pytest.raises(sl.InputError, match="necessity"):
-        sl.plots.faithfulness(fake_faithfulness(), direction="both")  # type: ignore[arg-type]
-    with pytest.raises(sl.InputError, match="unknown task"):
-        sl.plots.faithfulness(fake_faithfulness(), task="c")

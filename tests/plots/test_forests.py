@@ -8,7 +8,6 @@ from site_lens import plots
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.tabulate import method_table
 from site_lens.plots.theme import INK, PALETTE
-from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.studies.ablation.plot import COLORS
 from tests.fake_studies import fake_ablation, fake_content
@@ -25,10 +24,6 @@ def need_estimates(trace: go.Scatter, expected: list[Interval]) -> None:
     assert np.subtract(trace.x, trace.error_x.arrayminus) == pytest.approx([estimate.low for estimate in expected])
 
 
-def look(trace: go.Scatter) -> tuple[str, str]:
-    return trace.marker.color, trace.marker.symbol
-
-
 def test_accuracies_are_dots_with_wilson_intervals_in_the_row_of_their_task() -> None:
     figure = plots.accuracy(EVALUATIONS)
     traces = {trace.name or trace.legendgroup: trace for trace in figure.data}
@@ -39,35 +34,6 @@ def test_accuracies_are_dots_with_wilson_intervals_in_the_row_of_their_task() ->
     assert tuple(figure.layout.yaxis.range) == (2, 0)  # first task on top
     rows = {method: np.floor(trace.y).tolist() for method, trace in traces.items()}
     assert rows == dict.fromkeys(ACCURACIES, [0]) | {"ten_shot": [0, 1], "odd": [1]}
-
-
-def test_every_method_has_a_look_of_its_own_whatever_else_is_drawn() -> None:
-    traces = plots.accuracy(EVALUATIONS).data
-    assert len({trace.marker.color for trace in traces}) == len({trace.marker.symbol for trace in traces}) == 6
-    alone = plots.accuracy(Evaluations([fake_evaluation("a", {"site": 0.5})])).data[0]
-    assert look(alone) == next(look(trace) for trace in traces if trace.name == "site")
-
-
-def test_further_seeds_stand_beside_the_lowest_in_its_look_and_not_in_the_legend() -> None:
-    accuracies = {"zero_shot": 0.1, "site": 0.5, "site_hard": 0.4, "site#1": 0.6, "site#1_hard": 0.3}
-    figure = plots.accuracy(Evaluations([fake_evaluation("antonym", accuracies)]))
-    _, *lowest = figure.data[:3]
-    for further, first in zip(figure.data[3:], lowest, strict=True):
-        assert (further.y, look(further)) == (first.y, look(first))
-        assert further.marker.size < first.marker.size
-        assert further.error_x.array is None
-    assert [trace.name for trace in figure.data if trace.showlegend] == ["zero_shot", "site", "site_hard"]
-    assert "further seeds" in figure.layout.title.subtitle.text
-    assert "further seeds" not in plots.accuracy(EVALUATIONS).layout.title.subtitle.text
-
-
-def test_another_metric_is_drawn_when_it_was_measured() -> None:
-    evaluation = fake_evaluation("a", {"site": 0.5})
-    exact = Evaluations([evaluation.replace(exact=np.zeros_like(evaluation.first_token))])
-    assert plots.accuracy(exact, metric="exact").data[0].x == (0,)
-    for missing in (Evaluations([evaluation]), Evaluations([])):
-        with pytest.raises(InputError):
-            plots.accuracy(missing, metric="exact")
 
 
 def test_means_of_methods_stand_in_falling_order_over_the_dots_of_their_tasks() -> None:

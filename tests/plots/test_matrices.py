@@ -4,14 +4,13 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from scipy.cluster.hierarchy import dendrogram
 
 from site_lens import plots
 from site_lens.diagnostics.selector_agreement import SelectorAgreement, compare_selectors
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores, ScoresByTask
 from site_lens.plots._similarity import Measure
-from site_lens.plots.theme import least_width, short
+from site_lens.plots.theme import short
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from tests.fakes import fake_attention, fake_transfer
@@ -37,12 +36,6 @@ def test_similarity_is_the_measure_of_every_pair_in_order_of_the_records() -> No
         plots.similarity(record, measure="jacard")  # type: ignore[arg-type]
 
 
-def test_dots_mark_the_pairs_below_a_false_discovery_rate_of_5_percent() -> None:
-    q = [[0, 0.049, 0.05], [0.049, 0, 0.001], [0.05, 0.001, 0]]
-    dots = plots.similarity(fake_overlap(NAMES, q_value=q)).data[1]
-    assert {(int(y), int(x)) for y, x in zip(dots.y, dots.x, strict=True)} == {(0, 1), (1, 0), (1, 2), (2, 1)}
-
-
 def test_clusters_stand_in_leaf_order_and_show_correlations() -> None:
     for record in (fake_task_clusters(names_of(6)), fake_head_clusters(HeadGrid((4, 0, 2)))):
         figure = plots.similarity(record)
@@ -52,46 +45,6 @@ def test_clusters_stand_in_leaf_order_and_show_correlations() -> None:
         np.testing.assert_array_equal(figure.data[0].customdata[..., 0], np.broadcast_to(labels[:, None], (6, 6)))
         assert list(figure.layout.yaxis.ticktext) == [short(record.items[i]) for i in order]
         assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
-
-
-def _sorted(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order brackets (bracket corner) by height, and each from left to right."""
-    rows, columns = np.argsort(y[:, 1])[:, None], np.argsort(x, axis=1, kind="stable")
-    x, y = np.take_along_axis(x, columns, axis=1), np.take_along_axis(y, columns, axis=1)
-    lower = [y[:, [0, 1]].min(axis=1), y[:, [2, 3]].min(axis=1)]  # where its two feet stand
-    return x[rows[:, 0]], np.stack([*lower, y.max(axis=1)], axis=1)[rows[:, 0]]
-
-
-@pytest.mark.parametrize("n", [2, 57])
-def test_the_tree_is_the_one_that_scipy_draws(n: int) -> None:
-    record = fake_task_clusters(names_of(n))
-    figure = plots.similarity(record)
-    lines = figure.data[1]
-    expected = dendrogram(record.linkage.astype(np.float64), no_plot=True)
-    assert expected["leaves"] == list(record.order)
-    drawn = [np.append(values, np.nan).reshape(-1, 5)[:, :4] for values in (lines.x, lines.y)]
-    planned = [(np.array(expected["icoord"]) - 5) / 10, np.array(expected["dcoord"])]
-    for ours, theirs in zip(_sorted(*drawn), _sorted(*planned), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    assert (lines.xaxis, figure.layout.xaxis2.matches) == ("x2", "x")  # each leaf stands over its column
-    assert figure.layout.yaxis.domain[1] < figure.layout.yaxis2.domain[0]
-
-
-def test_names_are_shortened_then_scrolled_then_hidden_as_records_grow() -> None:
-    long = ["country-capital_language", "country-capital_continent", "country-capital_continent#1", "short"]
-    ticks = plots.similarity(fake_overlap(long)).layout.yaxis.ticktext
-    assert len(set(ticks)) == 4
-    assert [len(tick) for tick in ticks] == [18, 18, 18, 5]
-    for n in (1, 20, 57, 61):
-        for record in (fake_overlap(names_of(n)), fake_task_clusters(names_of(n))):
-            figure = plots.similarity(record)
-            assert figure.data[0].z.shape == (n, n)
-            assert (least_width(figure) is not None) == (n == 57), n
-            assert figure.layout.yaxis.showticklabels == (n <= 60)
-            hidden = figure.data[0].text is None  # then hover labels read the full names off the axes
-            assert hidden == (n > 60)
-            assert not hidden or set(figure.layout.xaxis.ticktext) == set(names_of(n))
-    assert (least_width(plots.similarity(fake_overlap(names_of(57)))) or 0) > 57 * 11
 
 
 @pytest.fixture(scope="module")

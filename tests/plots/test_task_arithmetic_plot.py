@@ -21,10 +21,3 @@ def test_every_panel_has_both_tasks_over_the_weights() -> None:
 def test_dotted_lines_stand_at_the_own_fit_and_at_zero_shot() -> None:
     figure = sl.plots.task_arithmetic(fake_arithmetic([0.5], [0.5], weights=[0.5]))
     assert [line.y0 for line in figure.layout.shapes[:4]] == pytest.approx([0.9, 0.1, 0.9, 0.1])
-
-
-def test_few_queries_are_said_and_names_are_escaped() -> None:
-    figure = sl.plots.task_arithmetic(fake_arithmetic([0.5], [0.5], weights=[0], n_queries=10, tasks=("<b>", "<i>")))
-    assert "10 and 10 queries; too few" in figure.layout.title.subtitle.text
-    assert figure.data[0].name == "&lt;b&gt;"
-    assert "<i>" not in figure.layout.xaxis3.title.text

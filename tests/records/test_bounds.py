@@ -7,24 +7,20 @@ import pytest
 
 import site_lens as sl
 from site_lens.records.base import Record
-from site_lens.records.bounds import BOUNDS, check_sizes
+from site_lens.records.bounds import BOUNDS
 from site_lens.records.errors import InputError
-from tests.fakes import fake_embedding, fake_evaluation, fake_fit, fake_fits, fake_identity, fake_trace, fake_transfer
+from tests.fakes import fake_embedding, fake_evaluation, fake_fit, fake_fits, fake_trace, fake_transfer
 
 FIT = fake_fit("antonym")
 
 WRONG: list[tuple[Record, dict[str, Any]]] = [
-    (FIT, {"kept_step": -1}), (FIT, {"kept_step": True}), (FIT, {"kept_step": "10"}), (FIT, {"kept_step": 10.0}),
-    (FIT, {"n_valid": -1}), (FIT, {"labelled_rows": (1, -2)}), (FIT, {"labelled_rows": (1, 2.0)}),
-    (FIT, {"task": b"antonym"}), (FIT, {"notes": (1,)}), (FIT, {"versions": {"torch": 2}}),
+    (FIT, {"kept_step": -1}), (FIT, {"labelled_rows": (1, -2)}), (FIT, {"task": b"antonym"}),
     (fake_evaluation("antonym"), {"n_shots": -1}), (fake_evaluation("antonym"), {"seed": -1}),
     (fake_evaluation("antonym"), {"log_prob": np.full((5, 40), 0.5)}),
     (fake_evaluation("antonym"), {"labelled_rows": (0, 10, -1, 5, 5)}),
     (fake_embedding("antonym"), {"spread": -fake_embedding("antonym").spread}),
-    (fake_embedding("antonym"), {"seed": -2}),
     (fake_transfer("abc", n_queries=4), {"alphas": fake_transfer("abc", n_queries=4).alphas + 7}),
     (fake_transfer("abc", n_queries=4), {"right": fake_transfer("abc", n_queries=4).right + 1}),
-    (fake_transfer("abc", n_queries=4), {"hard": 1}),
     (sl.head_overlap(fake_fits(["a", "b"])), {"jaccard": np.full((2, 2), 1.5)}),
     (sl.head_overlap(fake_fits(["a", "b"])), {"spearman": np.full((2, 2), -1.5)}),
     (sl.head_overlap(fake_fits(["a", "b"])), {"p_value": np.full((2, 2), -0.1)}),
@@ -65,27 +61,3 @@ def test_settings_of_another_type_or_size_are_refused() -> None:
         sl.SiteConfig(n_steps=BOUNDS["n_steps"][1], batch_size=BOUNDS["batch_size"][1])
     with pytest.raises(InputError):
         sl.ComparisonConfig(lora_steps=10**9)
-
-
-def test_every_bound_holds_on_both_sides() -> None:
-    for name, (least, most) in BOUNDS.items():
-        check_sizes(**{name: least})
-        check_sizes(**{name: most})
-        check_sizes(**{name: None})
-        wrong: list[Any] = [least - 1, most + 1, True, 1.0, "1"]
-        for value in wrong:
-            with pytest.raises(InputError):
-                check_sizes(**{name: value})
-
-
-def test_a_run_is_made_of_what_a_run_is_made_of() -> None:
-    fits = fake_fits(["antonym"], model=fake_identity())
-    wrong: list[dict[str, Any]] = [
-        {"fits": {}}, {"fits": None}, {"fits": [FIT]}, {"fits": fits, "controls": {"c": {}}},
-        {"fits": fits, "evaluations": {"antonym": 1}}, {"fits": fits, "attention": {}},
-        {"fits": fits, "scores": {"s": fits}}, {"fits": fits, "studies": {"t": None}},
-    ]  # fmt: skip
-    for parts in wrong:
-        with pytest.raises(InputError):
-            sl.Run(**parts)
-            pytest.fail(str(parts))

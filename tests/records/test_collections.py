@@ -61,30 +61,6 @@ def test_different_keys_make_different_file_names(keys: set[str]) -> None:
     assert len({file_name(key) for key in keys}) == len(keys)
 
 
-def test_a_set_reads_like_a_mapping_in_the_order_given() -> None:
-    fits = fake_fits(["synonym", "antonym"], model=TINY)
-    assert list(fits) == ["synonym", "antonym"]
-    assert len(fits) == 2
-    assert "antonym" in fits
-    assert fits["antonym"].task == "antonym"
-    assert fits.get("nothing") is None
-    assert ("nothing", fits["antonym"]) not in fits.items()
-    assert repr(fits) == "SiteFits(synonym, antonym)"
-
-
-def test_an_unknown_name_brings_the_nearest_known_ones() -> None:
-    fits = fake_fits(["synonym", "antonym"], model=TINY)
-    with pytest.raises(InputError, match="^unknown site fit 'antonyms'; did you mean 'antonym' or 'synonym'"):
-        fits["antonyms"]
-
-
-def test_the_tables_stand_below_each_other_under_their_keys() -> None:
-    table = fake_fits(["a", "b"], model=TINY).frame()
-    assert list(table["key"]) == ["a", "a", "b", "b"]
-    assert len(SiteFits([]).frame()) == 0
-    assert "key" in SiteFits([]).frame()
-
-
 def test_two_records_of_one_name_are_refused_not_dropped() -> None:
     with pytest.raises(InputError, match="two records called 'antonym'; keep them in separate sets"):
         Evaluations([fake_evaluation("antonym"), fake_evaluation("antonym", seed=1)])

@@ -1,9 +1,7 @@
 """Image files: what is drawn, under which names, and what is said where it cannot be drawn."""
 
-import builtins
 import re
 import struct
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ from site_lens import plots
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.plots.theme import at_least
-from site_lens.records.errors import InputError, StorageError
 from site_lens.report import write_image, write_images
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
@@ -33,16 +30,6 @@ def test_a_figure_becomes_an_image_of_the_kind_that_the_path_says(tmp_path: Path
         assert path.read_bytes().startswith(begins)
         assert holds in path.read_bytes()
         assert list(path.parent.iterdir()) == [path]
-
-
-@drawing
-def test_the_same_figure_is_the_same_svg(tmp_path: Path) -> None:
-    for draw in (plots.head_map, plots.training):
-        figures = [draw(fake_fit(task)) for task in ("antonym", "antonym", "synonym")]
-        first, second, other = (
-            write_image(figure, tmp_path / f"{i}.svg", replace=True).read_bytes() for i, figure in enumerate(figures)
-        )
-        assert first == second != other
 
 
 @drawing
@@ -71,51 +58,3 @@ def test_every_figure_of_the_report_is_drawn_once(tmp_path: Path) -> None:
     assert of_fits[0].startswith("fits/a_task_with_odd_signs-")
     assert sum(bool(re.search(r"-map\.svg$", name)) for name in of_fits) == 3
     assert sum("spread" in name for name in of_fits) == 1
-
-
-def test_a_path_that_names_no_kind_of_image_is_refused(tmp_path: Path) -> None:
-    for name in ("map", "map.jpg", "map.html"):
-        with pytest.raises(InputError):
-            write_image(go.Figure(), tmp_path / name)
-    with pytest.raises(InputError):
-        write_images(Run(fake_fits(["a"])), tmp_path, format="jpg")  # type: ignore[arg-type]
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_kaleido_what_to_install_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = builtins.__import__
-
-    def missing(name: str, *arguments: Any, **options: Any) -> Any:
-        if name.split(".")[0] == "kaleido":
-            raise ImportError(f"No module named {name!r}")
-        return found(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(InputError, match=r'install it with: pip install "site_lens\[images\]"'):
-        write_image(go.Figure(), tmp_path / "f.png")
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_a_browser_what_to_install_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Chromium, "find_browser", lambda **options: None)
-    with pytest.raises(InputError, match="none was found; install one .*apt-get install chromium.*BROWSER_PATH"):
-        write_image(go.Figure(), tmp_path / "f.png")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_browser_that_ends_at_once_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "browser"
-    program.write_text(f"#!{sys.executable}\nraise SystemExit(3)\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(Chromium, "find_browser", lambda **options: str(program))
-    with pytest.raises(StorageError, match="the browser ended before the images were drawn"):
-        write_image(go.Figure(), tmp_path / "f.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["browser"]
-
-
-def test_a_folder_that_cannot_be_written_is_said_before_anything_is_drawn(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="choose another output folder"):
-        write_images(Run(fake_fits(["a"])), tmp_path / "file" / "images")
-    with pytest.raises(StorageError, match="choose another output folder"):
-        write_image(go.Figure(), tmp_path / "file" / "f.png")

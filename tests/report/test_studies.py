@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import site_lens as sl
 from site_lens.records.base import Record
 from site_lens.records.study_registry import STUDIES, imported
@@ -55,8 +53,3 @@ def test_roles_are_held_against_transfer_where_a_run_has_both() -> None:
     assert "rank correlation" in " ".join(roles.lines) and "p = " in " ".join(roles.lines)
     _, few, _ = study_sections({"profiles": planted_profiles((0, 1), "ab"), "transfer": transfer_between((0, 1), "ab")})
     assert few.lines[0].startswith("Not tested: needs 5 tasks")
-
-
-def test_a_record_that_is_no_study_is_refused_by_its_kind() -> None:
-    with pytest.raises(sl.InputError, match="holds a site_fit, which the report does not show"):
-        study_sections({"mine": fake_fits("a")["a"]})

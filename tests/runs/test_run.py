@@ -10,7 +10,6 @@ from site_lens.heads.scores import HeadGates, ScoresByTask
 from site_lens.methods.evaluation import RESULT_COLUMNS, Evaluations
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.records.errors import InputError, StorageError
-from site_lens.report.report import write_report
 from site_lens.runs.run import Run
 from site_lens.runs.run_folder import write_results
 from site_lens.site.fit import SiteConfig, SiteFits
@@ -74,17 +73,6 @@ def test_heads_of_runs_that_are_added_stand_beside_those_that_are_there(tmp_path
     assert not (tmp_path / "heads.csv").exists() and not Run.load(tmp_path).paths
 
 
-def test_saving_a_run_replaces_the_one_that_is_there_and_leaves_other_files_alone(tmp_path: Path) -> None:
-    scored(run_of("antonym", "synonym"), "site", "random").save(tmp_path)
-    write_report(Run.load(tmp_path), tmp_path / "report.html")
-    (tmp_path / "fits" / "notes.txt").write_text("{}")
-    (tmp_path / "mine.txt").write_text("kept")
-    scored(run_of("synonym", "capitalize", evaluated=False), "site").save(tmp_path)
-    assert not files_below(tmp_path) & {"results.csv", "report.html", "fits/antonym.json", "evaluations/synonym.json"}
-    assert {"mine.txt", "fits/notes.txt", "fits/capitalize.json"} <= files_below(tmp_path)
-    assert not (tmp_path / "scores" / "random").exists()
-
-
 def test_a_part_may_be_added_to_a_saved_run(tmp_path: Path) -> None:
     scored(run_of("antonym"), "site").save(tmp_path)
     scored(run_of("synonym"), "site", "random").add_to(tmp_path)
@@ -120,12 +108,3 @@ def test_a_folder_without_a_whole_run_is_refused_and_finished_parts_are_read(tmp
     path.write_text(path.read_text()[:-20])
     with pytest.raises(StorageError, match=r"evaluations/antonym\.json"):
         Run.load(tmp_path / "damaged")
-
-
-def test_names_that_are_no_folder_and_parts_of_another_kind_are_refused() -> None:
-    for name in ("../x", "a/b", "", "<script>", "x" * 300):
-        for part in ({"controls": {name: SiteFits([])}}, {"scores": {name: ScoresByTask([])}}):
-            with pytest.raises(InputError, match="cannot name a folder"):
-                Run(fits=SiteFits([]), **part)
-    with pytest.raises(InputError, match="ScoresByTask"):
-        Run(fits=SiteFits([]), scores={"site": SiteFits([])})  # type: ignore[dict-item]

@@ -1,10 +1,8 @@
 """Names and texts of others are shown, and do nothing: on a page, in a figure, on a card, on a terminal."""
 
-import ast
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from hypothesis import strategies as st
 import site_lens as sl
 from site_lens.cli import main
 from site_lens.records.terminal_escape import visible
-from tests.browser.test_report_in_chromium import CHROMIUM, opened
 from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
 from tests.fakes import ACCURACIES, fake_attention, fake_evaluation, fake_fit, fake_identity, fake_transfer
 from tests.report.test_report import Tags
@@ -117,16 +114,6 @@ def test_no_name_becomes_an_element_a_script_a_link_or_a_tag(pages: dict[str, Pa
         assert "<bdi>\\u202eevil\\u2066" in page, name
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH; apt-get install chromium")
-def test_nothing_happens_when_a_page_is_opened(pages: dict[str, Path]) -> None:
-    for path in pages.values():
-        document, console = opened(path)
-        assert console == ""
-        assert "<title>owned" not in document
-        assert "<img" not in re.sub(r"<script.*?</script>", "", document, flags=re.S)
-        assert "javascript:" not in re.findall(r'href="([^"]*)"', document)
-
-
 # The card
 
 
@@ -150,24 +137,6 @@ def test_no_name_acts_in_the_card(tmp_path: Path) -> None:
     compile(code[1], "card", "exec")
     names = {line.count(" | ") for line in text.splitlines() if line.startswith("| \\") or line.startswith("| \\x1b")}
     assert len(names) == 1  # as many cells in every row
-
-
-def test_a_prompt_cannot_close_the_fence_it_stands_in(tmp_path: Path) -> None:
-    template = sl.PromptTemplate(instruction="~~~~~~\n# A heading\n```\n")
-    sl.save_for_hub(sl.SiteFits([fake_fit("a", template=template)]), tmp_path)
-    card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    assert "\n~~~~~~~text\n~~~~~~\n# A heading\n```\n" in card
-
-
-def test_formats_and_names_of_tasks_are_no_code_in_the_card(tmp_path: Path) -> None:
-    for dtype in ("float32); import os; (", "float32\n", "", "{{ 7 }}"):
-        sl.save_for_hub(sl.SiteFits([fake_fit("a", model=fake_identity(dtype=dtype))]), tmp_path)
-        assert 'from_pretrained(name, dtype="auto")' in (tmp_path / "README.md").read_text(encoding="utf-8")
-    for name in ('a "quoted" task', "it's", "emoji \N{GRINNING FACE}", "back\\slash", "\n"):
-        sl.save_for_hub(sl.SiteFits([fake_fit(name)]), tmp_path)
-        card = (tmp_path / "README.md").read_text(encoding="utf-8")
-        (line,) = re.findall(r"^fit = fits\[(.*)\]$", card, flags=re.M)
-        assert ast.literal_eval(line) == name
 
 
 # The terminal
@@ -197,27 +166,6 @@ def test_no_name_acts_on_the_terminal(saved: Path, tmp_path: Path, capsys: pytes
         assert as_json or "[bold]" in compared.replace("\n", "")
     printed(capsys, "report", str(saved), "--out", out)
     assert "\\x1b[2J.html" in printed(capsys, "report", str(tmp_path / "\x1b[2J.html"))
-
-
-def test_tables_of_accuracies_show_methods_of_any_name(capsys: pytest.CaptureFixture[str]) -> None:
-    from site_lens.cli.output import show_run
-
-    run = evil_run()
-    show_run(replace(run, fits=sl.SiteFits([next(iter(run.fits.values())).replace(status="nonfinite")])), {}, False)
-    out, err = capsys.readouterr()
-    assert ACTING.search(out + err) is None
-    assert "[bold]x[/bold]" in out
-    assert "<script>" in err
-
-
-def test_messages_and_names_of_sets_are_shown_as_what_they_are() -> None:
-    text = EVIL[3]
-    assert str(sl.InputError(f"no {text}")) == r"no \x1b[31mred\x1b[0m\x1b]0;title\x07\x9b2J\r\x08\x00"
-    assert ACTING.search(repr(sl.SiteFits([fake_fit(text)]))) is None
-    with pytest.raises(sl.InputError) as raised:
-        sl.SiteFits([fake_fit("a")])[text]
-    assert ACTING.search(str(raised.value)) is None
-    assert isinstance(raised.value, KeyError)
 
 
 @given(st.text(st.characters()))

@@ -2,22 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import site_lens as sl
-from site_lens.records.collections import file_name
 from site_lens.records.outputs import PARTS
-from site_lens.records.serialization import save
 from site_lens.runs.run_folder import read_mark, study_mark
 from site_lens.site.head_path import HeadPaths
-from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity, fake_transfer
+from tests.fakes import fake_evaluation, fake_fits, fake_identity, fake_transfer
 from tests.safety.mutations import damaged, texts
 from tests.safety.watching import only_our_errors, watched
 from tests.site.test_head_path import fake_path
@@ -112,37 +107,6 @@ def test_folders_that_were_changed_are_read_or_refused_and_written_within(
 # Names
 
 
-@given(st.text(st.characters(), max_size=300))
-def test_every_name_even_of_no_characters_makes_a_file_below_its_folder(name: str) -> None:
-    made = file_name(name)
-    assert Path("folder", made).parent == Path("folder")
-    assert made.isascii()
-    assert len(made) <= 80
-
-
-def test_paths_that_are_none_are_refused_by_every_loader_and_writer(tmp_path: Path) -> None:
-    loaders: list[Callable[[str], Any]] = [
-        sl.load, sl.load_task, sl.SiteFits.load, sl.Run.load, sl.from_hub,
-        lambda path: sl.read_published_alphas(path, MODEL.grid),
-    ]  # fmt: skip
-    for path in ("a\0b", "\ud800", "x" * 300, "/dev/null", "/dev/zero", "", ".", "/"):
-        for load in loaders:
-            with watched(), pytest.raises(sl.SiteLensError):
-                load(path)
-    for name in ("a\0b", "\ud800", "x" * 300):
-        with watched(writes_below=tmp_path), pytest.raises(sl.StorageError):
-            save(fake_fit("antonym", model=MODEL), tmp_path / name)
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(sl.InputError):
-        sl.Run(fits=fake_fits(["a"]), controls={"con": fake_fits(["a"])})
-
-
-def test_a_task_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / os.fsdecode(b"\xff.csv")).write_text("input,output\n" + "a,b\n" * 5)
-    with pytest.raises(sl.TaskFileError):
-        sl.load_tasks(tmp_path)
-
-
 # Links
 
 
@@ -160,15 +124,7 @@ def test_a_run_is_not_saved_or_added_to_through_a_link(honest: Path, tmp_path: P
     assert contents(outside) == before
 
 
-def test_a_file_that_is_a_link_is_no_way_to_write_over_what_it_leads_to(tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("mine")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "antonym.json").symlink_to(tmp_path / "precious")
-    with pytest.raises(sl.StorageError):
-        save(fake_fit("antonym", model=MODEL), tmp_path / "run" / "antonym")
-    save(fake_fit("antonym", model=MODEL), tmp_path / "run" / "antonym", replace=True)
-    assert (tmp_path / "precious").read_text() == "mine"
-    assert not (tmp_path / "run" / "antonym.json").is_symlink()
+# What goes to the hub
 
 
 def test_folders_of_tasks_that_lead_to_each_other_end(tmp_path: Path) -> None:
@@ -176,61 +132,3 @@ def test_folders_of_tasks_that_lead_to_each_other_end(tmp_path: Path) -> None:
         (tmp_path / f"{i}.json").symlink_to(tmp_path)
     with watched(), pytest.raises(sl.TaskFileError):
         sl.load_tasks(tmp_path)
-
-
-# What goes to the hub
-
-
-@pytest.fixture
-def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What reaches the hub's client, which is played."""
-    calls: list[dict[str, Any]] = []
-
-    class Api:
-        def __init__(self, **options: Any) -> None: ...
-
-        def create_repo(self, *arguments: Any, **options: Any) -> None: ...
-
-        def upload_folder(self, **options: Any) -> SimpleNamespace:
-            calls.append(options)
-            return SimpleNamespace(commit_url="")
-
-    monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    return calls
-
-
-def test_strange_files_beside_the_records_are_not_uploaded(
-    honest: Path, tmp_path: Path, uploaded: list[dict[str, Any]]
-) -> None:
-    from huggingface_hub.utils._paths import filter_repo_objects
-
-    folder = shutil.copytree(honest, tmp_path / "run")
-    for name in ("fits/id_rsa", "fits/.env", "fits/deep/antonym.txt", "evaluations/notes.md", "secret.json"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text("secret")
-    sl.push_to_hub(folder, "me/fits")
-    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    went = set(filter_repo_objects(names, allow_patterns=uploaded[0]["allow_patterns"]))
-    pairs = {
-        f"{one}.{end}"
-        for one in ("fits/antonym", "fits/plural", "evaluations/antonym")
-        for end in ("json", "safetensors")
-    }
-    assert went == {"README.md", "results.csv"} | pairs
-
-
-def test_the_target_of_a_link_is_not_uploaded(honest: Path, tmp_path: Path, uploaded: list[dict[str, Any]]) -> None:
-    for i, name in enumerate(("README.md", "results.csv", "fits/antonym.json", "fits/antonym.safetensors")):
-        folder = Path(shutil.copytree(honest, tmp_path / f"run{i}"))
-        shutil.move(folder / name, tmp_path / f"elsewhere{i}")
-        (folder / name).symlink_to(tmp_path / f"elsewhere{i}")
-        with pytest.raises(sl.StorageError):
-            sl.push_to_hub(folder, "me/fits")
-    assert uploaded == []
-
-
-def test_files_of_a_hub_cache_which_are_links_can_be_read(honest: Path, tmp_path: Path) -> None:
-    (tmp_path / "snapshot" / "fits").mkdir(parents=True)
-    for path in (honest / "fits").iterdir():
-        (tmp_path / "snapshot" / "fits" / path.name).symlink_to(path)
-    assert sl.from_hub(tmp_path / "snapshot") == a_run().fits

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import site_lens as sl
 from site_lens.tasks.task import SPLITS
-from tests.safety.mutations import damaged, json_values, texts, with_a_change
+from tests.safety.mutations import damaged, with_a_change
 from tests.safety.watching import only_our_errors, watched
 
 ROWS = [{"input": f"in {i}", "output": ["out", "other"] if i == 3 else f"out {i}"} for i in range(6)]
@@ -72,19 +72,6 @@ def test_rows_of_anything_are_read_or_refused(rows: Any, suffix: str, tmp_path: 
     read(path)
 
 
-cells = texts.filter(lambda text: "\ud800" not in text) | st.integers().map(str)
-
-
-@given(header=st.lists(st.sampled_from(["input", "output"]) | cells, max_size=4), data=st.data())
-def test_tables_of_anything_are_read_or_refused(header: list[str], data: st.DataObject, tmp_path: Path) -> None:
-    suffix, separator = data.draw(st.sampled_from([(".csv", ","), (".tsv", "\t")]))
-    rows = data.draw(st.lists(st.lists(cells, max_size=len(header) + 1), max_size=5))
-    text = "".join(separator.join(line) + "\n" for line in [header, *rows])
-    path = tmp_path / f"t{suffix}"
-    path.write_bytes(data.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + text.encode())
-    read(path)
-
-
 columns = st.sampled_from(["input", "output", "input", "id", "\x1b[2J"])
 arrow_types = st.sampled_from([
     pa.string(), pa.large_string(), pa.binary(), pa.int64(), pa.float32(), pa.bool_(), pa.null(), pa.timestamp("s"),
@@ -105,25 +92,3 @@ def test_parquet_files_of_any_columns_are_read_or_refused(
     path = tmp_path / "t.parquet"
     path.write_bytes(parquet(pa.Table.from_arrays(arrays, names=[name for name, _ in fields])))
     read(path)
-
-
-@given(data=st.data())
-def test_folders_of_anything_are_read_or_refused(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("tasks")
-    names = st.sampled_from(["train.json", "valid.json", "test.json", "a.csv", "b.json", "c.parquet", "é.tsv", "x.txt"])
-    for name in data.draw(st.lists(names, unique=True, max_size=6)):
-        path = folder / name
-        match data.draw(st.sampled_from(["file", "file", "values", "folder", "loop", "nowhere", "endless"])):
-            case "file":
-                path.write_bytes(data.draw(damaged(VALID.get(path.suffix, [b"x"])[0])))
-            case "values":
-                path.write_text(json.dumps(data.draw(json_values)), encoding="utf-8")
-            case "folder":
-                path.mkdir()
-            case "loop":
-                path.symlink_to(folder)
-            case "nowhere":
-                path.symlink_to(folder / "nowhere")
-            case "endless":
-                path.symlink_to("/dev/zero")
-    read(folder)

@@ -48,21 +48,6 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_a_working_folder_that_is_gone_is_said(saved: Path, tmp_path: Path) -> None:
-    for command in ("", f"diagnose {saved}"):
-        done = shell(f"mkdir gone; cd gone; rmdir ../gone; site-lens {command}", tmp_path)
-        assert done.returncode == 2, command
-        assert done.stderr.startswith(b"error: the working folder is gone")
-
-
-def test_a_terminal_without_these_letters_shows_their_escapes(saved: Path, tmp_path: Path) -> None:
-    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = shell(f"site-lens diagnose '{saved}'; site-lens report '{saved}' --out x.html", tmp_path, **ascii_only)
-    assert done.stderr == b""
-    assert rb"citt\xe0" in done.stdout
-    assert "città" in (tmp_path / "x.html").read_text(encoding="utf-8")
-
-
 # In this process
 
 
@@ -75,32 +60,13 @@ def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 
 
 MISTAKES: list[Sequence[str]] = [
-    *(["fit", "demo", "--out", "OUT", option, value]
-      for option in ("--n-steps", "--n-prompts", "--n-shots", "--seeds", "--tasks-at-once", "--n-eval-shots",
-                     "--max-queries")
-      for value in (str(10**20), "0", "-1", "1.5", "x")),
-    *(["evaluate", "RUN", "demo", option, value]
-      for option in ("--seed", "--n-shots") for value in ("-1", str(10**20))),
-    *([command, "RUN", "demo", "--max-queries", str(10**20)] for command in ("transfer", "sensitivity", "ablate")),
-    ["faithfulness", "RUN", "demo", "--n-random", str(10**9)],
-    ["landscape", "RUN", "demo", "--task", "x", "--n-fits", str(10**9)],
-    ["roles", "RUN", "--n-top", str(10**20)],
-    ["demo", "--n-tasks", str(10**20), "--out", "OUT"],
+    *(["fit", "demo", "--out", "OUT", "--n-steps", value] for value in (str(10**20), "0", "1.5", "x")),
+    ["transfer", "RUN", "demo", "--max-queries", str(10**20)],
     ["demo", "--seed", "-1", "--out", "OUT"],
-    ["methods", "demo", "--out", "OUT", "--labelled-rows", str(10**20)],
-    ["doctor", "demo", "--longest", str(10**12)],
-    *([command, *more, "--out", name]
-      for command, more in (("fit", ["demo"]), ("demo", []), ("methods", ["demo"]), ("report", ["RUN"]),
-                            ("compare", ["RUN", "RUN2"]))
-      for name in ("", " ", LOOP, LONG)),
-    *([command, name, *more]
-      for command, more in (("report", []), ("diagnose", []), ("roles", []), ("evaluate", ["demo"]),
-                            ("transfer", ["demo"]), ("compare", ["RUN"]), ("fit", ["--out", "OUT"]))
-      for name in ("", LOOP, LONG, "\x1b[31m")),
-    ["report", "RUN", "--images", ""],
-    ["fit", "demo", "--out", "OUT", "--model", ""],
+    *(["report", "RUN", "--out", name] for name in ("", LOOP, LONG)),
+    *(["diagnose", name] for name in ("", LOOP, LONG, "\x1b[31m")),
+    ["compare", "RUN", "RUN2", "--out", LOOP],
     ["\x1b[31mnothing"],
-    ["fit", "demo", "--out", "OUT", "--settings", "\x1b[31m"],
 ]  # fmt: skip
 
 
@@ -119,19 +85,3 @@ def test_sizes_and_names_that_cannot_be_end_with_2_and_one_line(
         assert err.count("\n") == 1, (what, err[:400])
         assert "\x1b" not in err, what
     assert sorted(path.name for path in tmp_path.iterdir()) == [LOOP, "run2"]
-
-
-def test_a_path_that_would_act_on_the_terminal_is_shown_with_its_escapes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    rows = sl.load_tasks("demo", ["antonym"])["antonym"].train[:30]
-    Path("pairs.csv").write_text("input,output\n" + "".join(f"{row.input},{row.output}\n" for row in rows))
-    fast = ["--n-steps", "2", "--n-prompts", "2", "--n-shots", "2", "--max-queries", "4", "--n-eval-shots", "2"]
-    code, out, err = ended(capsys, "fit", "pairs.csv", "--out", "runs/\x1b[31m\u202e$(x)", *fast)
-    assert code == 0
-    assert "next:" in out
-    assert not {"\x1b", "\u202e"} & set(out + err)
-    code, out, err = ended(capsys)
-    assert "Runs here" in out
-    assert not {"\x1b", "\u202e"} & set(out + err)

@@ -11,7 +11,6 @@ from torch import Tensor
 import site_lens as sl
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.models.base import LensModel
-from site_lens.models.bridge import BridgeModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.bernoulli_masks import (
     LEAST,
@@ -29,7 +28,6 @@ from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
-from tests.site.test_fitting import Faulty
 
 SMALL = ComparisonConfig(n_prompts=8, n_shots=4, mask_steps=10)
 QUICK = ComparisonConfig(mask_steps=200, masks_per_step=16)
@@ -77,17 +75,6 @@ def test_a_head_that_helps_is_learned_and_one_that_hurts_is_dropped() -> None:
     assert helps > 0.95
     assert joins > 0.95
     assert hurts < 0.05
-
-
-def test_a_learning_rate_goes_its_own_way_whichever_others_are_tried() -> None:
-    def losses(step: int, masks: Tensor) -> Tensor:
-        return loss_of(masks[:, :, 0])
-
-    config = QUICK.replace(mask_steps=30)
-    searched = at_the_end(losses, [seed_stream("rates")], GRID, config)
-    for i, factor in enumerate(config.rate_factors):
-        alone = at_the_end(losses, [seed_stream("rates")], GRID, config.replace(rate_factors=(factor,)))
-        assert torch.equal(alone[:, 0], searched[:, i])
 
 
 def test_heads_that_a_ragged_grid_lacks_are_in_no_mask() -> None:
@@ -160,9 +147,3 @@ def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dic
         n_rows = mask_labelled(context, task) - n_valid
         assert max(len(shown | judged), scores.n_labelled - n_valid) <= n_rows <= len(shown | judged) + 10
     assert bernoulli_masks(context) is bernoulli_masks(context)
-
-
-def test_a_loss_that_is_not_a_number_is_an_error(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    assert isinstance(demo, BridgeModel)
-    with pytest.raises(sl.ModelError, match="not finite"):
-        bernoulli_masks(bench_of(Faulty(demo, after=2), demo_tasks))

@@ -143,12 +143,3 @@ def test_scores_say_where_the_gates_act_and_what_they_cost(
     rows = asked.labelled_rows | asked.queried_rows | checked.labelled_rows
     assert scores.n_labelled == len(rows) + 5
     assert len(scores.notes) == 3
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [{"gating_steps": 0}, {"gating_lr": 0.0}, {"gating_price": 0.0}, {"gating_price": -0.1}, {"gating_price": 99}],
-)
-def test_settings_without_a_sense_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(sl.InputError):
-        sl.ComparisonConfig(**bad)

@@ -1,6 +1,5 @@
 """Causal selectors find what was planted, and agree with one another where theory says that they must."""
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +19,6 @@ from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.indirect_effect import indirect_effect, one_head_each
 from site_lens.selectors.registry import SELECTORS, registered_scores
-from site_lens.selectors.score_heads import score_heads
 from site_lens.site.fit import SiteConfig
 from site_lens.tasks.prompt_sampling import sample_rows
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
@@ -151,21 +149,6 @@ def test_probes_ask_rows_of_valid_or_of_train_behind_demonstrations_of_train(con
         assert counted == 5 + len(drawn.labelled_rows | (asked if split == "train" else set()))
 
 
-def test_score_heads_returns_scores_by_selector_and_task_with_their_cost(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    config = ComparisonConfig(n_prompts=4, n_shots=2, n_probes=3, effect_prompts=9)
-    names = ["indirect_effect", "attribution_patching", "zero_ablation", "induction", "random"]
-    found = score_heads(demo, demo_tasks["antonym"], names, config, progress=False)
-    assert list(found) == names
-    costs = {name: scores["antonym"].n_forwards for name, scores in found.items()}
-    assert costs == {"indirect_effect": 9 + 3 * 49, "attribution_patching": 9 + 6, "zero_ablation": 3 * 49,
-                     "induction": 32, "random": 0}  # fmt: skip
-    for name, scores in found.items():
-        assert scores["antonym"].selector == name
-        assert scores["antonym"].n_labelled is not None
-
-
 def test_the_table_names_every_selector_as_its_scores_do(planted: LensModel) -> None:
     config = ComparisonConfig(
         template=TEMPLATE, n_prompts=4, n_shots=4, n_probes=2, mask_steps=2, l0_steps=5, weight_steps=5,
@@ -177,26 +160,3 @@ def test_the_table_names_every_selector_as_its_scores_do(planted: LensModel) -> 
         assert first.selector == name
         assert first.meaning
         assert first.n_forwards is not None
-
-
-def test_a_stopwatch_counts_its_share_of_what_is_made_for_all_tasks(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    context = ComparisonContext(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]])
-
-    def part() -> None:
-        time.sleep(0.1)
-
-    def whole() -> None:
-        time.sleep(0.1)
-        context.once(("part",), part)
-
-    found = []
-    for first in (True, False):  # whoever made it
-        with context.stopwatch() as watch:
-            context.once(("whole",), whole)
-            context.once(("part",), part)
-            time.sleep(0.02)
-        assert watch.elapsed >= (0.22 if first else 0.02)
-        found.append(watch.seconds)
-    assert found == pytest.approx([0.12, 0.12], abs=0.03)

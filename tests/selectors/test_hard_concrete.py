@@ -13,7 +13,6 @@ from site_lens.site.gate_parametrization import HardConcrete
 from tests.planted import CARRIERS, COUNTER
 
 SMALL = ComparisonConfig(n_prompts=8, n_shots=4, l0_steps=60, site=sl.SiteConfig(batch_size=4))
-BRIEF = SMALL.replace(l0_steps=15)
 
 
 def bench_of(model: LensModel, tasks: dict[str, sl.Task], config: ComparisonConfig = SMALL) -> ComparisonContext:

@@ -25,10 +25,6 @@ def run(*losses: float) -> list[Checkpoint[str]]:
     return [Checkpoint(10 * i, loss, f"{loss:g} after {10 * i}") for i, loss in enumerate(losses)]
 
 
-def chosen(runs: dict[float, list[Checkpoint[str]]]) -> str:
-    return choose_checkpoint("planted", runs, n_steps=20).state
-
-
 def test_the_planted_lowest_loss_is_kept_wherever_it_stands() -> None:
     for rate in (0.1, 0.2, 0.4):
         for step in range(3):
@@ -38,10 +34,6 @@ def test_the_planted_lowest_loss_is_kept_wherever_it_stands() -> None:
             assert found.state == f"1 after {10 * step}"
             (note,) = found.notes
             assert all(part in note for part in (f"after {10 * step} of 20", f"rate {rate:g},", "0.1, 0.2, 0.4"))
-
-
-def test_of_equal_losses_the_earlier_rate_and_step_are_kept() -> None:
-    assert chosen({0.1: run(3, 2, 2), 0.2: run(2, 2, 2)}) == "2 after 10"
 
 
 def test_a_rate_that_became_nonfinite_is_left_out_as_a_whole_and_said() -> None:

@@ -1,6 +1,6 @@
 """The laws of the joint fit, and what happens when something goes wrong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,12 +82,10 @@ def test_fits_of_different_settings_share_a_batch_and_stay_themselves(
     assert (together["layers"]["antonym"].trace.alphas == together["layers"]["antonym"].trace.alphas[:, :, :1]).all()
 
 
-def test_a_tight_budget_changes_memory_not_the_fit(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
-) -> None:
-    few = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]]
-    tight = sl.fit_site(demo, few, SMALL, budget_bytes=200_000)
-    assert all(gap(fit, joint[name]) < 1e-4 for name, fit in tight.items())
+def test_a_tight_budget_changes_memory_not_the_fit(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    few, config = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]], SMALL.replace(n_steps=6, eval_every=6)
+    roomy, tight = (sl.fit_site(demo, few, config, budget_bytes=budget) for budget in (2**30, 200_000))
+    assert all(gap(fit, roomy[name]) < 1e-4 for name, fit in tight.items())
 
 
 def test_validation_loss_falls_and_the_best_evaluation_is_kept(joint: sl.SiteFits) -> None:
@@ -143,10 +141,11 @@ def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: 
     fits = sl.fit_site(demo, demo_tasks, config)
     stopped = [fit for fit in fits.values() if fit.status == "early_stop"]
     assert stopped
+    full_fits = sl.fit_site(demo, [demo_tasks[fit.task] for fit in stopped], config.replace(patience=None))
     for fit in stopped:
         assert len(fit.trace.loss) < 60
         assert len(fit.trace.valid_loss) - 1 - int(np.argmin(fit.trace.valid_loss)) == 1
-        full = sl.fit_site(demo, demo_tasks[fit.task], config.replace(patience=None))[fit.task]
+        full = full_fits[fit.task]
         assert np.abs(full.trace.alphas[: len(fit.trace.alphas)] - fit.trace.alphas).max() < 1e-4
 
 
@@ -277,26 +276,6 @@ def test_a_fit_says_which_rows_it_asked_so_that_other_code_can_follow_it(
     asked_again = sl.Task("antonym", task.train, task.valid, tuple(rows))
     measured = sl.evaluate(demo, asked_again, half, n_shots=1)["antonym"]
     assert -measured.log_prob[measured.methods.index("site")].mean() == pytest.approx(fit.trace.loss[0], abs=1e-4)
-
-
-def test_what_cannot_be_fitted_is_refused(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    task, shared = demo_tasks["antonym"], SMALL.replace(shared=True)
-    captured = sl.capture_embeddings(demo, task, n_prompts=2, n_shots=2)
-    starts = {name: HeadGates.constant(demo.grid, 0.1 + 0.2 * i) for i, name in enumerate(demo_tasks)}
-    calls: list[Callable[[], object]] = [
-        lambda: sl.fit_site(demo, []),
-        lambda: sl.fit_site(demo, task, SMALL, seeds=[1, 1]),
-        lambda: sl.fit_site(demo, task, SMALL, embeddings={}),
-        lambda: sl.fit_site(demo, task, SMALL, embeddings={"antonym": np.zeros((6, 8, 32))}),  # type: ignore[dict-item]
-        lambda: sl.fit_site(demo, task, SMALL, embeddings=captured["antonym"]),  # type: ignore[arg-type]
-        lambda: sl.fit_site(demo, task, SMALL, embeddings=captured, template=sl.PromptTemplate()),
-        lambda: sl.fit_site(demo, demo_tasks, shared, warm_starts=starts),
-        lambda: sl.SiteConfig(embedding="zero", mix="additive"),
-    ]
-    for i, call in enumerate(calls):
-        with pytest.raises(sl.InputError):
-            call()
-            pytest.fail(f"call {i} was not refused")
 
 
 def test_tails_padded_beyond_the_context_do_no_harm(tmp_path: Path) -> None:

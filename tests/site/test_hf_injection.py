@@ -2,10 +2,7 @@
 
 import contextlib
 import copy
-import subprocess
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from site_lens.site.hf_injection import attach, deploy
 from tests.fakes import fake_embedding, fake_fit, fake_identity
 from tests.tiny_models import tiny_model
 
-KINDS = ["demo", "gpt2", "gpt_neox", "llama", "opt", "falcon", "bloom", "phi", "gemma3", "mixtral"]
+KINDS = ["demo", "gpt2", "falcon", "gemma3", "mixtral"]
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA:", "Q: dog, cat, red\nA:"]
 N_NEW = 6
 TOKENS = torch.tensor([[1, 5, 6]])
@@ -142,18 +139,6 @@ def test_cache_chunks_static_caches_and_guesses_change_nothing(
         assert new_tokens(hf_demo, one, prompt_lookup_num_tokens=3) == new_tokens(hf_demo, one)
 
 
-def test_continuations_by_hand_are_left_alone(hf_demo: Any, demo: LensModel, demo_fits: list[sl.SiteFit]) -> None:
-    ids = demo.encoder.encode(PROMPTS[:1])
-    with deploy(hf_demo, demo_fits[0]), torch.no_grad():
-        expected = new_tokens(hf_demo, padded(ids))[0]
-        cache, new, tokens = None, [], torch.tensor(ids)
-        for _ in expected:
-            out = hf_demo(tokens, past_key_values=cache, use_cache=True)
-            cache, tokens = out.past_key_values, out.logits[:, -1:].argmax(-1)
-            new.append(int(tokens))
-    assert new == expected
-
-
 @pytest.mark.parametrize("bos", [True, False])
 def test_a_tokenizer_of_the_same_bos_policy_makes_the_same_text_as_the_toolkit(bos: bool, hf_demo: Any) -> None:
     import transformers
@@ -231,62 +216,6 @@ def test_the_mix_is_made_in_float32_and_cast_back(
     assert torch.equal(edited, mixed.to(torch.bfloat16).flatten(-2))
 
 
-def test_threads_get_what_each_gets_alone(hf_demo: Any, demo: LensModel, demo_fits: list[sl.SiteFit]) -> None:
-    ids = demo.encoder.encode(PROMPTS)
-    calls = [(padded(ids[i : i + 1] * 3), options) for i in range(3) for options in ({}, {"num_beams": 2})]
-    with deploy(hf_demo, [demo_fits[0], None, demo_fits[1]]), ThreadPoolExecutor(6) as pool:
-        alone = [new_tokens(hf_demo, inputs, **options) for inputs, options in calls]
-        futures = [pool.submit(new_tokens, hf_demo, inputs, **options) for inputs, options in calls * 3]
-        assert [future.result() for future in futures] == alone * 3
-
-
-def test_a_call_that_fails_leaves_no_edit_waiting(hf_demo: Any, demo_fits: list[sl.SiteFit]) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt  # which hooks that are always called do not see
-
-    with torch.no_grad():
-        before = hf_demo.model(TOKENS).last_hidden_state
-        filled = hf_demo(TOKENS, use_cache=True).past_key_values
-        expected = hf_demo(TOKENS, past_key_values=copy.deepcopy(filled)).logits
-        with deploy(hf_demo, demo_fits[0]):
-            with pytest.raises(IndexError):
-                hf_demo(TOKENS + 10**6)
-            assert torch.equal(hf_demo.model(TOKENS).last_hidden_state, before)
-            hook = hf_demo.model.layers[0].mlp.register_forward_hook(interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                hf_demo(TOKENS)
-            hook.remove()
-            assert torch.equal(hf_demo(TOKENS, past_key_values=filled).logits, expected)
-
-
-def test_a_deployment_made_in_inference_mode_lets_gradients_pass_later(
-    hf_demo: Any, demo_fits: list[sl.SiteFit]
-) -> None:
-    with torch.inference_mode():
-        handle = attach(hf_demo, demo_fits[0])
-        hf_demo(TOKENS)
-    hf_demo(TOKENS).logits.sum().backward()
-    handle.remove()
-    hf_demo.zero_grad()
-
-
-def test_a_model_with_a_deployed_fit_is_saved_without_it_and_neither_copied_nor_pickled(
-    hf_demo: Any, demo_fits: list[sl.SiteFit], tmp_path: Path
-) -> None:
-    import transformers
-
-    with torch.no_grad():
-        before = hf_demo(TOKENS).logits
-        with deploy(hf_demo, demo_fits[0]):
-            for copying in (copy.deepcopy, lambda model: torch.save(model, tmp_path / "model.pt")):
-                with pytest.raises(sl.InputError, match="copied"):
-                    copying(hf_demo)
-            hf_demo.save_pretrained(tmp_path / "saved")
-        saved = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
-        assert torch.equal(copy.deepcopy(hf_demo)(TOKENS).logits, before)
-        assert torch.equal(saved(TOKENS).logits, before)
-
-
 def test_other_models_are_refused_or_warned_of(
     plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
 ) -> None:
@@ -312,35 +241,6 @@ def test_other_models_are_refused_or_warned_of(
             attach(model, demo_fits[0])
 
 
-def test_wrong_calls_are_refused(hf_demo: Any, demo_fits: list[sl.SiteFit]) -> None:
-    ids = torch.ones(2, 3, dtype=torch.long)
-    with deploy(hf_demo, demo_fits[0]):
-        for call in (hf_demo, hf_demo.generate):
-            with pytest.raises(sl.InputError, match="padded on the right"):
-                call(input_ids=ids, attention_mask=torch.tensor([[1, 1, 0], [1, 1, 1]]))
-        with pytest.raises(sl.InputError, match="attention mask"):
-            hf_demo(ids, attention_mask=torch.ones(2, 1, 3, 3, dtype=torch.bool))
-        with pytest.raises(sl.InputError, match="needs prompts"):
-            hf_demo.generate(max_new_tokens=1)
-        by_position = hf_demo.generate(TOKENS, max_new_tokens=2, do_sample=False)
-        assert torch.equal(by_position, hf_demo.generate(input_ids=TOKENS, max_new_tokens=2, do_sample=False))
-        with pytest.raises(sl.InputError, match="already"):
-            attach(hf_demo, demo_fits[1])
-    with deploy(hf_demo, demo_fits):
-        for call in (hf_demo, lambda **inputs: new_tokens(hf_demo, inputs)):
-            with pytest.raises(sl.InputError, match="2 fits .* 4 prompts"):
-                call(input_ids=torch.ones(4, 3, dtype=torch.long))
-
-
-def test_what_is_no_fit_is_refused(hf_demo: Any, demo_fits: list[sl.SiteFit]) -> None:
-    wrong: list[Any] = [[], [None, None], "antonym", 3]
-    for fits in wrong:
-        with pytest.raises(sl.InputError):
-            attach(hf_demo, fits)
-    with pytest.raises(sl.MismatchError):
-        attach(hf_demo, (sl.HeadGates.constant(sl.HeadGrid.full(2, 4), 0.5), demo_fits[0].embedding))
-
-
 def test_projections_that_are_unknown_or_bypassed_are_errors_not_a_silent_pass(demo_fits: list[sl.SiteFit]) -> None:
     hf_model = tiny_model("llama", vocab_size=50)
     for layer in hf_model.model.layers:
@@ -354,19 +254,3 @@ def test_projections_that_are_unknown_or_bypassed_are_errors_not_a_silent_pass(d
     projection.__class__ = type("Unhooked", (torch.nn.Linear,), {"__call__": torch.nn.Linear.forward})
     with pytest.warns(UserWarning), deploy(hf_model, fit), pytest.raises(sl.ModelError, match=r"layers \[1\]"):
         hf_model(TOKENS)
-
-
-def test_transformer_lens_is_never_imported() -> None:
-    code = f"""
-import sys, torch, transformers
-import site_lens as sl
-from tests.fakes import fake_fit, fake_identity
-hf_model = transformers.AutoModelForCausalLM.from_pretrained({str(DEMO_MODEL)!r}, dtype=torch.float32)
-fit = fake_fit("antonym", model=fake_identity(d_head=32, host="x"))
-with sl.deploy(hf_model, fit):
-    hf_model.generate(torch.tensor([[1, 5, 6]]), max_new_tokens=2)
-print("transformer_lens" in sys.modules)
-"""
-    root = Path(sl.__file__).parent.parent
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

@@ -101,14 +101,6 @@ def test_last_tokens_are_injected_as_in_each_prompt_alone(
     assert not np.array_equal(row(ablation, "all_prompt_tokens"), row(ablation, "default"))
 
 
-def test_more_last_tokens_than_a_prompt_has_are_all_of_them(
-    ablation: FitAblation, planted_ablation: FitAblation
-) -> None:
-    for record in (ablation, planted_ablation):
-        for task in record.tasks:
-            assert np.array_equal(row(record, "last_99", task), row(record, "all_prompt_tokens", task))
-
-
 def test_generated_tokens_are_injected_at_every_step(
     demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
 ) -> None:
@@ -117,17 +109,6 @@ def test_generated_tokens_are_injected_at_every_step(
     texts = sl.generate(demo, prompts, sl.injection_edits(demo, fit.gates, fit.embedding), every_step=True)
     right = [text.strip().split("\n")[0] in query.outputs for text, query in zip(texts, queries, strict=True)]
     assert row(ablation, "every_step").tolist() == right
-
-
-def test_gates_alone_have_no_other_mixing_rule_and_impossible_settings_are_refused(planted: LensModel) -> None:
-    config = CONFIG.replace(embedding="zero", n_steps=2)
-    ablation = sl.ablate_fit(planted, TASKS["direct_u"], config, inits=[], lrs=[], template=TEMPLATE, seed=3)
-    assert not [name for name in ablation.names if name.startswith("mix")]
-    assert ablation.config.seed == 3
-    with pytest.raises(sl.InputError, match="last tokens"):
-        sl.ablate_fit(planted, TASKS, CONFIG, last_k=[0])
-    with pytest.raises(sl.InputError, match="init"):
-        sl.ablate_fit(planted, TASKS, CONFIG, inits=[1.5])
 
 
 def test_variants_are_better_worse_or_not_told_apart() -> None:
@@ -156,18 +137,3 @@ def test_each_task_counts_once_however_many_queries_it_has() -> None:
     assert record.difference("up").value == pytest.approx((0 + 0.5) / 2)
     assert record.difference("up", "b").n == 12
     assert record.n_tasks_differing("up") == (1, 0)
-
-
-def test_tables_hold_every_variant_and_shares_of_heads() -> None:
-    alphas = np.zeros((4, 2, 6, 8))
-    alphas[1, 0, :3] = 0.7
-    record = fake_ablation(RATES, alphas=alphas)
-    table, means = record.frame(), record.means_frame().set_index("variant")
-    assert len(table) == 4 * 2
-    assert table[table.variant == "default"].difference.isna().all()
-    assert means.share_open.tolist() == means.undecided.tolist() == [0, 0.25, 0, 0]
-    assert {"accuracy", "low", "high", "difference", "q_value", "verdict"} <= set(means)
-    with pytest.raises(sl.InputError, match="compared with none"):
-        record.difference("default")
-    with pytest.raises(sl.InputError, match="unknown variant"):
-        record.accuracy("upp", "a")

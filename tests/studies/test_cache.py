@@ -61,15 +61,6 @@ def test_a_result_is_measured_again_only_under_another_key_and_clears_the_checkp
         assert not folder.exists()
 
 
-def test_clearing_leaves_files_that_are_no_checkpoints(tmp_path: Path) -> None:
-    cache, notes = StudyCache(tmp_path / "folder", "study"), tmp_path / "folder/notes.txt"
-    cache.clear()  # no folder, nothing to do
-    cache.arrays("a", Counted())
-    notes.write_text("mine")
-    cache.clear()
-    assert list(notes.parent.iterdir()) == [notes]
-
-
 def test_tasks_with_fewer_queries_are_filled_up_with_zeros() -> None:
     stacked = stack([np.ones((2, 3), np.float32), np.full((2, 1), 5, np.float32)], axis=1)
     assert np.array_equal(stacked, [[[1, 1, 1], [5, 0, 0]]] * 2)

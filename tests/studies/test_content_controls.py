@@ -8,7 +8,6 @@ from site_lens.methods.registry import CONTENTS, MEAN_EMBEDDING, OTHER_EMBEDDING
 from site_lens.models.base import LensModel
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
 from tests.fake_studies import fake_content
-from tests.fakes import ACCURACIES, fake_evaluation
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks
 
 CONFIG = sl.SiteConfig(n_prompts=20, n_shots=8)
@@ -65,14 +64,6 @@ def test_random_embeddings_keep_lengths_and_mean_embeddings_count_the_rows_of_al
     assert joint.n_prompts == 80
 
 
-def test_a_mean_embedding_is_that_of_all_tasks_whatever_the_group_size(planted: LensModel) -> None:
-    run = sl.fit_and_evaluate(
-        planted, TASKS, CONFIG.replace(n_steps=2), controls=[MEAN_EMBEDDING], n_eval_shots=2, template=TEMPLATE,
-        tasks_at_once=1, progress=False,
-    )  # fmt: skip
-    assert len({fit.embedding.digest for fit in run.controls[MEAN_EMBEDDING].values()}) == 1
-
-
 def test_a_share_is_the_gain_over_zero_shot_in_units_of_sites() -> None:
     record = fake_content()
     for method, value in ((ZERO_EMBEDDING, (0.2 - 0.1) / (0.9 - 0.1)), ("zero_shot", 0), ("site", 1)):
@@ -88,22 +79,3 @@ def test_verdicts_stand_on_whole_intervals() -> None:
     flat = fake_content((0.9,) * 7)
     assert flat.verdict(ZERO_EMBEDDING) == "nothing to share"
     assert flat.frame()["share"].isna().all()
-
-
-def test_evaluations_of_tasks_of_any_size_are_read() -> None:
-    record = sl.ContentControls.of(
-        sl.Evaluations([fake_evaluation("a", n_queries=30), fake_evaluation("b", n_queries=50)])
-    )
-    assert record.controls == (ZERO_EMBEDDING,)
-    for method in ("zero_shot", "site", ZERO_EMBEDDING):
-        assert record.accuracy(method, "b").value == pytest.approx(ACCURACIES[method], abs=0.02)
-    assert (record.accuracy("site", "a").n, record.accuracy("site").n) == (30, 80)
-
-
-def test_too_little_to_compare_is_refused(planted: LensModel) -> None:
-    with pytest.raises(sl.InputError, match="at least two tasks"):
-        sl.content_controls(planted, TASKS[0], template=TEMPLATE)
-    plain = fake_evaluation("a", {"zero_shot": 0.1, "ten_shot": 0.5, "site": 0.9})
-    for evaluations in ([plain], []):
-        with pytest.raises(sl.InputError):
-            sl.ContentControls.of(sl.Evaluations(evaluations))

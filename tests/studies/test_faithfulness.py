@@ -217,27 +217,6 @@ def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: Faithfulness) -> N
     assert curves.area_difference("sufficiency", SITE, SITE).value == 0
 
 
-def test_tables_have_a_row_for_everything(curves: Faithfulness) -> None:
-    table, summary = curves.frame(), curves.summary()
-    assert len(table) == 3 * 13 * 4 * len(curves.ks)
-    row = table[(table.direction == "sufficiency") & (table.ordering == RANDOM) & (table.draw == 2) & (table.k == 5)]
-    drawn = [curves.draws("sufficiency", RANDOM, task)[2, 5] for task in curves.tasks]
-    assert row.accuracy.tolist() == pytest.approx(drawn)
-    assert len(summary) == 3 * 5 * (1 + 4)
-    assert summary.spread[summary.n_draws == 1].eq(0).all()
-    assert (summary.spread[summary.n_draws == 5] > 0).any()
-
-
-def test_tasks_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:
-    whole = balanced_tasks()["direct_u"]
-    chosen = [sl.Task("direct_u", whole.train, whole.valid, whole.test[:3], "u"), balanced_tasks()["direct_v"]]
-    found = faithfulness_curves(planted, chosen, fits, ks=[2], n_random=1, max_queries=5, n_shots=8, progress=False)
-    assert found.ks == (0, 2, 18)
-    assert found.n_queries.tolist() == [3, 5]
-    assert not found.right[..., 0, :, 3:].any()
-    assert found.accuracy("sufficiency", SITE, 2, "direct_u").n == 3
-
-
 def test_a_tasks_draws_do_not_depend_on_the_other_tasks(
     planted: LensModel, fits: sl.SiteFits, curves: Faithfulness
 ) -> None:
@@ -250,20 +229,3 @@ def test_ranks_keep_equal_scores_in_order_and_leave_out_where_no_head_is() -> No
     mask = sl.HeadGrid((2, 0, 3)).mask
     values = np.array([[0.5, 0.9, 0], [0, 0, 0], [0.5, 0.1, 0.9]], dtype=np.float32)
     assert rank_heads(values, mask).tolist() == [[3, 1, 0], [0, 0, 0], [4, 5, 2]]
-
-
-def test_impossible_calls_are_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
-    tasks, scores = balanced_tasks(), carriers_first(planted.grid)
-    fewer = ScoresByTask(score for score in scores.values() if score.task != "swapped_v")
-    one_layer = HeadScores(
-        grid=sl.HeadGrid.full(1, 2), values=np.ones((1, 2)), selector="x", meaning="x", task="direct_u"
-    )
-    for options in ({"scores": {"site": scores}}, {"scores": {"x": fewer}}, {"ks": [19]}, {"n_random": 0}):
-        with pytest.raises(sl.InputError):
-            faithfulness_curves(planted, tasks, fits, **options)
-    with pytest.raises(sl.InputError, match="no fit of task"):
-        faithfulness_curves(planted, tasks, sl.SiteFits([fits["direct_u"]]))
-    with pytest.raises(sl.MismatchError):
-        faithfulness_curves(demo, tasks, fits)
-    with pytest.raises(sl.MismatchError, match="score this model's heads"):
-        faithfulness_curves(planted, tasks["direct_u"], fits, scores={"x": ScoresByTask([one_layer])})

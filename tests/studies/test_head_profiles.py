@@ -11,10 +11,9 @@ from site_lens.heads.head_set import Head
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.hashing import seed_stream
-from site_lens.studies.head_profiles.measure import MOST, TOP, head_profiles, leading_heads
+from site_lens.studies.head_profiles.measure import head_profiles, leading_heads
 from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
 from tests.planted import CARRIERS, COUNTER, LABELS, TEMPLATE, planted_tasks
-from tests.tiny_models import random_model, tiny_config
 
 PREVIOUS, IDLE = "L0H0", "L2H4"
 HEADS = (PREVIOUS, *CARRIERS["u"], *CARRIERS["v"], COUNTER, IDLE)
@@ -121,61 +120,9 @@ def test_the_leading_heads_are_those_of_every_task_and_no_more_than_asked(fits: 
     assert len(leading_heads(list(fits.values()), top=3, most=2)) == 2
 
 
-def test_a_model_of_fewer_heads_than_are_asked_for_is_profiled_whole(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    config = tiny_config("llama", vocab_size=len(demo.encoder.tokenizer))
-    for name in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads"):
-        setattr(config, name, 1)
-    model = sl.wrap_model(random_model(config), tokenizer=demo.encoder.tokenizer)
-    quick = sl.SiteConfig(n_steps=2, n_prompts=2, n_shots=1)
-    fits = sl.fit_site(model, demo_tasks["antonym"], quick, progress=False)
-    found = head_profiles(model, demo_tasks["antonym"], fits, n_prompts=2, n_shots=1, progress=False)
-    assert found.heads == ("L0H0",)
-
-
-def test_profiles_have_a_row_for_every_task_and_head(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], demo_fits: sl.SiteFits
-) -> None:
-    found = head_profiles(demo, demo_tasks, demo_fits, n_prompts=3, n_shots=2, progress=False)
-    assert TOP <= len(found.heads) <= min(MOST, TOP * len(demo_tasks))
-    for name, fit in demo_fits.items():
-        assert {str(head) for head in fit.gates.top(TOP)} <= set(found.heads)
-        assert found.alphas[found.tasks.index(name)] == pytest.approx([fit.gates[head] for head in found.heads])
-    table = found.frame()
-    assert len(table) == len(found.heads) * len(demo_tasks)
-    shares = table[[f"to_{name}" for name in PARTS]].sum(axis=1)
-    assert shares.to_numpy() == pytest.approx(np.ones(len(table)), abs=1e-5)
-    assert table.copying.between(-1, 1).all()
-    assert (np.diff(found.promoted, axis=-1) <= 0).all()
-
-
 def test_a_tasks_profile_does_not_depend_on_the_other_tasks(
     planted: LensModel, fits: sl.SiteFits, profiles: HeadProfiles
 ) -> None:
     task = planted_tasks()["swapped_v"]
     alone = head_profiles(planted, task, fits, heads=HEADS, n_prompts=8, progress=False)
     assert np.allclose(alone.answer_gain[0], profiles.answer_gain[profiles.tasks.index("swapped_v")], atol=1e-6)
-
-
-def test_weights_that_cannot_be_read_leave_no_copying_score(
-    planted: LensModel, fits: sl.SiteFits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(model: LensModel, heads: object) -> list[float]:
-        raise sl.ModelError("W_V cannot be read: latent")
-
-    monkeypatch.setattr("site_lens.studies.head_profiles.measure.copying_scores", refuse)
-    profiles = head_profiles(planted, planted_tasks()["direct_u"], fits, heads=["L1H1"], n_prompts=2, progress=False)
-    assert (profiles.copying, profiles.copying_missing) == (None, "W_V cannot be read: latent")
-    assert profiles.frame().copying.isna().all()
-
-
-def test_impossible_calls_are_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
-    tasks = planted_tasks()
-    for heads in (["L9H0"], []):
-        with pytest.raises(sl.InputError):
-            head_profiles(planted, tasks, fits, heads=heads)
-    with pytest.raises(sl.InputError, match="no fit of task"):
-        head_profiles(planted, tasks, sl.SiteFits([fits["direct_u"]]))
-    with pytest.raises(sl.MismatchError):
-        head_profiles(demo, tasks, fits)

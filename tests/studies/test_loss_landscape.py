@@ -60,30 +60,12 @@ def test_a_fit_is_the_same_fit_on_its_own(planted: LensModel, landscape: sl.FitL
     assert np.abs(fit.gates.values - landscape.alphas[0]).max() < 1e-4
 
 
-def test_starts_and_settings_are_spread_evenly(landscape: sl.FitLandscape) -> None:
-    own = [fit for fit in landscape.fits if not fit.null]
-    starts = [fit.start for fit in own]
-    assert starts.count("random") == 9
-    assert len({fit.seed for fit in landscape.fits}) == len(landscape.fits)
-    for start in (0.1, 0.5, 0.9):
-        assert starts.count(start) == len({(fit.lr, fit.n_steps) for fit in own if fit.start == start}) == 3
-
-
 def test_the_same_seed_gives_the_same_landscape_and_another_one_does_not(planted: LensModel) -> None:
     small = {"n_fits": 4, "n_nulls": 0, "n_steps": (10,)}
     first, same, other = (measured(planted, seed=seed, **small) for seed in (0, 0, 1))
     assert first == same
     assert first.verdict == "too few"
     assert not np.array_equal(first.alphas, other.alphas)
-
-
-def test_impossible_landscapes_are_refused(planted: LensModel) -> None:
-    with pytest.raises(sl.InputError, match="at least 3"):
-        measured(planted, n_fits=2)
-    with pytest.raises(sl.InputError, match="one task's own fit"):
-        sl.fit_landscape(planted, planted_tasks()["direct_u"], CONFIG.replace(shared=True), template=TEMPLATE)
-    with pytest.raises(sl.InputError):
-        fake_landscape(lines=((0, 99), *fake_landscape().lines[1:]))
 
 
 def test_a_barrier_is_the_rise_above_the_higher_end_in_units_of_the_gain() -> None:
@@ -120,9 +102,3 @@ def test_agreement_is_1_with_itself_and_a_flat_map_has_no_order() -> None:
     assert not changed.ranks()[1].any()
     first, second = landscape.alphas[:2] > 0.5
     assert landscape.jaccard()[0, 1] == pytest.approx((first & second).sum() / (first | second).sum())
-
-
-def test_tables_have_a_row_a_fit_and_a_row_a_line() -> None:
-    landscape = fake_landscape()
-    assert landscape.frame()["null"].tolist() == [False] * 10 + [True] * 2
-    assert len(landscape.lines_frame()) == 45

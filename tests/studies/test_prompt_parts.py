@@ -1,10 +1,7 @@
 """Every token of a few-shot prompt belongs to one part, and to the right one."""
 
-import pytest
-
 import site_lens as sl
 from site_lens.models.base import LensModel
-from site_lens.models.tokenization import Encoder
 from site_lens.records.hashing import seed_stream
 from site_lens.studies.head_profiles.prompt_parts import part_tokens, parted_prompts, prompt_pieces
 from tests.planted import TEMPLATE, planted_tasks
@@ -58,15 +55,3 @@ def test_the_query_is_never_shown_and_draws_follow_the_stream(planted: LensModel
         words = planted.encoder.texts(prompt.ids)
         assert words.count(f"{query.input}:") == 1
         assert prompt.parts.count("answer") == prompt.parts.count("input") == 8
-
-
-class _Slow:
-    """A tokenizer that knows no characters."""
-
-    bos_token_id = None
-    eos_token_id = None
-
-
-def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_is_refused() -> None:
-    with pytest.raises(sl.InputError, match="_Slow does not say"):
-        part_tokens(Encoder(_Slow(), bos=False, n_ctx=8), prompt_pieces(TEMPLATE, (), QUERY))

@@ -117,13 +117,6 @@ def test_seeds_reproduce_and_tasks_of_different_size_are_padded(planted: LensMod
     assert not record.right[0, :, :, 3:].any()
 
 
-def test_too_few_resamples_or_rows_are_refused(planted: LensModel) -> None:
-    with pytest.raises(sl.InputError, match="at least 2"):
-        measured(planted, n_resamples=1)
-    with pytest.raises(sl.InputError, match="too few for 40-shot prompts"):
-        measured(planted, n_shots=(40,))
-
-
 def test_checks_answer_where_test_and_interval_do() -> None:
     found = answers(fake_sensitivity())
     assert (found["M=10 does as well as M=50"], found["M=1 does as well as M=50"]) == ("yes", "no")
@@ -169,16 +162,3 @@ def test_variances_are_split_into_parts_and_tasks_that_vary_most_come_first() ->
     assert variance["b", "accuracy", "fit seed"] == variance["b", "accuracy", "rest"] == pytest.approx(0, abs=1e-9)
     shares = whole.variance_frame().groupby(["task", "quantity"])["share"].sum()
     assert np.allclose(shares[:, "accuracy"], 1) and np.allclose(shares[:, "alphas"], 0)
-
-
-def test_queries_that_a_task_lacks_do_not_count_and_strange_conditions_are_refused() -> None:
-    whole = fake_sensitivity()
-    asked = whole.asked.copy()
-    asked[0, 100:] = 0
-    short = whole.replace(asked=asked)
-    assert short.accuracy(BASE, "a").value == 1
-    assert short.accuracy(BASE).n == 300
-    with pytest.raises(sl.InputError, match="one setting"):
-        whole.replace(conditions=(*whole.conditions[:3], BASE.replace(n_shots=1, n_prompts=1)))
-    with pytest.raises(sl.InputError, match="no runs under"):
-        whole.accuracy(BASE.replace(n_shots=7))

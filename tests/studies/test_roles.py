@@ -91,11 +91,3 @@ def test_the_order_of_tasks_and_tasks_in_one_of_both_do_not_matter() -> None:
     )
     assert associate_roles(transfer, turned, n_top=2) == associate_roles(transfer, profiles, n_top=2)
     assert associate_roles(transfer_between(kinds[:6], TASKS[:6]), profiles, n_top=2).roles.n_tasks == 6
-
-
-def test_too_few_tasks_that_gain_or_heads_are_refused() -> None:
-    kinds = (0, 1) * 4
-    profiles, flat = planted_profiles(kinds), fake_transfer(TASKS, references=(0.9, 0.9, 0.9))
-    for transfer, n_top in ((transfer_between(kinds[:4], TASKS[:4]), 2), (flat, 2), (transfer_between(kinds), 17)):
-        with pytest.raises(sl.InputError):
-            associate_roles(transfer, profiles, n_top=n_top)

@@ -65,29 +65,6 @@ def test_tasks_in_the_other_order_under_the_other_weight_answer_alike(
     assert np.allclose(turned.log_prob[:, ::-1, ::-1], together.log_prob, atol=1e-4)
 
 
-def test_tasks_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:
-    whole = TASKS["direct_u"]
-    short = sl.Task("direct_u", whole.train, whole.valid, whole.test[:3], "u")
-    combination = sl.combine_tasks(planted, short, TASKS["swapped_v"], fits, weights=[0.5])
-    assert combination.n_queries.tolist() == [3, 8]
-    assert combination.accuracy("union", 0.5, "direct_u").n == 3
-    assert not combination.right[:, :, 0, 3:].any()
-
-
-def test_impossible_combinations_are_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
-    direct, swapped = TASKS["direct_u"], TASKS["swapped_u"]
-    added = fits["swapped_u"].replace(config=fits["swapped_u"].config.replace(mix="additive"))
-    with pytest.raises(sl.InputError, match="two different tasks"):
-        sl.combine_tasks(planted, direct, direct, fits)
-    with pytest.raises(sl.InputError, match=r"lie in \[0, 1\]"):
-        sl.combine_tasks(planted, direct, swapped, fits, weights=[0, 2])
-    for chosen in ([fits["direct_u"]], [fits["direct_u"], added]):
-        with pytest.raises(sl.InputError):
-            sl.combine_tasks(planted, direct, swapped, sl.SiteFits(chosen))
-    with pytest.raises(sl.MismatchError):
-        sl.combine_tasks(demo, direct, swapped, fits)
-
-
 def test_a_verdict_says_which_tasks_keep_their_gain() -> None:
     combination = fake_arithmetic([0.95, 0.95, 0.1, 0.1], [0.1, 0.95, 0.95, 0.1], weights=[0, 0.2, 0.8, 1])
     verdicts = [combination.verdict("union", weight) for weight in combination.weights]

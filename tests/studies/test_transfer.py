@@ -69,40 +69,12 @@ def test_cells_equal_an_evaluation_of_the_swapped_fit(
     assert np.array_equal(soft.references[:2, 0], evaluation.first_token[:2])
 
 
-def test_targets_may_have_test_splits_of_different_size(planted: LensModel, fits: sl.SiteFits) -> None:
-    whole = TASKS["direct_u"]
-    short = sl.Task("direct_u", whole.train, whole.valid, whole.test[:3], "u")
-    matrix = sl.transfer_matrix(planted, [short, TASKS["swapped_u"]], fits, **OPTIONS)  # type: ignore[arg-type]
-    assert matrix.n_queries.tolist() == [3, 8]
-    assert matrix.cell("both", "swapped_u", "direct_u").n == 3
-    assert not matrix.right[:, :, 0, 3:].any()
-
-
-def test_impossible_calls_are_refused(planted: LensModel, demo: LensModel, fits: sl.SiteFits) -> None:
-    with pytest.raises(sl.InputError, match="at least two tasks"):
-        sl.transfer_matrix(planted, TASKS["direct_u"], fits)
-    with pytest.raises(sl.InputError, match="no fit of task"):
-        sl.transfer_matrix(planted, TASKS, sl.SiteFits([fits["direct_u"]]))
-    with pytest.raises(sl.MismatchError):
-        sl.transfer_matrix(demo, TASKS, fits)
-
-
 def test_a_target_that_gains_nothing_has_no_normalised_score() -> None:
     matrix = fake_transfer()
     references = matrix.references.copy()
     references[0, 0] = references[2, 0]
     scores = matrix.replace(references=references).normalised("alphas")
     assert np.isnan(scores[:, 0]).all() and np.isfinite(scores[:, 1:]).all()
-
-
-def test_a_table_has_a_row_for_every_cell() -> None:
-    matrix = fake_transfer(rates={"both": np.arange(25).reshape(5, 5) / 25})
-    table = matrix.frame().set_index(["kind", "source", "target"])
-    assert len(table) == 3 * 5 * 5
-    row, cell = table.xs(("both", "d", "b")), matrix.cell("both", "d", "b")
-    assert (row.accuracy, row.low, row.high, row.n) == (cell.value, cell.low, cell.high, cell.n)
-    assert row.normalised == pytest.approx(matrix.normalised("both")[3, 1])
-    assert row.own == pytest.approx(0.9)
 
 
 def test_differences_are_paired_with_references_and_other_sources() -> None:

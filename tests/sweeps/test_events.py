@@ -1,12 +1,8 @@
 """Event log: appended line by line, readable whatever happened to it."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
-import site_lens as sl
 from site_lens.sweeps.events import EventLog, read_events
 
 
@@ -29,13 +25,3 @@ def test_lines_that_cannot_be_read_are_counted_and_the_rest_is_read(tmp_path: Pa
     for junk in (b'{"kind": "job_st', b"\xff\xfe", b"[1]", b'{"kind": "nonsense"}', b"[" * 10000):
         (tmp_path / "other.jsonl").write_bytes(junk)
         assert read_events(tmp_path) == ([event], 1), junk[:20]
-
-
-def test_a_log_that_cannot_be_written_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(sl.StorageError):
-        EventLog(tmp_path / "nowhere").write("sweep_started", {})
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[:5]))
-    with pytest.raises(sl.StorageError, match="the disk is full"):
-        EventLog(tmp_path).write("sweep_started", {})
-    assert read_events(tmp_path) == ([], 1)

@@ -37,9 +37,3 @@ def test_stored_and_failed_jobs_are_logged_and_the_run_is_closed(
     tracker = Tracker("wandb", project="sizes", config={"n": 2})
     sl.run_sweep(small_sweep(tmp_path, 2), store, worker=worker, watchers=[tracker])
     assert calls == [{"project": "sizes", "config": {"n": 2}}, (1, 0, 0.75), (1, 1, None), "finished"]
-
-
-def test_a_service_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "trackio", None)
-    with pytest.raises(sl.InputError, match="pip install trackio"):
-        Tracker("trackio", project="x")

@@ -77,12 +77,6 @@ def test_a_fit_that_runs_out_of_memory_goes_on_with_half(store: RunStore, monkey
     assert all("memory ran out" in fit.notes[-1] for fit in store.runs()["demo/paper/few"].fits.values())
 
 
-def test_a_model_that_is_not_there_fails_every_job(store: RunStore) -> None:
-    outcome = sl.run_sweep(SWEEP.replace(models=["./nowhere"]), store.folder, worker=Worker(store.folder, CPU))
-    assert len(outcome.failed) == 4
-    assert all("./nowhere" in message for message in outcome.failed.values())
-
-
 def test_a_model_is_loaded_as_the_sweep_says_and_does_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: dict[str, object] = {}
 

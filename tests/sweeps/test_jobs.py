@@ -10,8 +10,8 @@ import site_lens as sl
 from site_lens.records.hashing import code_version
 from site_lens.sweeps import jobs as jobs_module
 from site_lens.sweeps.fingerprints import folder_digest
-from site_lens.sweeps.jobs import JobGroup, group_jobs, jobs_of
-from tests.sweeps.faulty import CONFIG, small_sweep, write_tasks
+from site_lens.sweeps.jobs import JobGroup, jobs_of
+from tests.sweeps.faulty import CONFIG, small_sweep
 from tests.test_public_names import PACKAGE
 
 
@@ -92,28 +92,6 @@ def test_a_model_folder_is_known_by_its_content(tmp_path: Path) -> None:
     edited[123_456] ^= 1
     (tmp_path / "copy" / "model.safetensors").write_bytes(edited)
     assert folder_digest(tmp_path / "copy") != before
-
-
-def test_duplicate_models_tasks_and_too_many_jobs_are_refused(tmp_path: Path) -> None:
-    twins = [{"name": "nobody/a", "label": "one"}, {"name": "nobody/a", "label": "two", "device_map": "auto"}]
-    sources = [str(write_tasks(tmp_path / name, 1)) for name in ("one", "two")]
-    sweep = small_sweep(tmp_path, 2)
-    for wrong in (sweep.replace(models=twins), sweep.replace(tasks=sources), sweep.replace(seeds=range(500_001))):
-        with pytest.raises(sl.InputError):
-            jobs_of(wrong)
-
-
-def test_groups_hold_each_job_once_and_share_all_but_task_and_seed(tmp_path: Path) -> None:
-    jobs = jobs_of(small_sweep(tmp_path, 5, n_seeds=2, models=("nobody/a", "nobody/b")))
-    groups = list(group_jobs(jobs, tasks_at_once=2))
-    assert sorted(key for group in groups for key in group.keys) == sorted(job.key for job in jobs)
-    assert [({job.model.label for job in group.jobs}, len(group.tasks), group.seeds) for group in groups] == [
-        ({label}, n, (0, 1)) for label in ("a", "b") for n in (2, 2, 1)
-    ]
-    missing = [job for job in jobs if (job.model.label, job.task.name, job.seed) != ("b", "task_1", 0)]
-    *_, others, lacking = group_jobs(missing, tasks_at_once=16)  # only missing seeds are computed
-    assert (len(others.tasks), others.seeds) == (4, (0, 1))
-    assert ([task.name for task in lacking.tasks], lacking.seeds) == (["task_1"], (1,))
 
 
 def test_halving_ends_at_single_jobs_and_loses_none(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from site_lens.sweeps.ray_engine import RayEngine
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep, tally
 from tests.sweeps.ray_session import ray_session
-from tests.sweeps.scenarios import driver, finish, interrupt, n_results, on_ray, wait_for
+from tests.sweeps.scenarios import driver, finish, n_results, on_ray, wait_for
 from tests.sweeps.test_fit_jobs import SWEEP, assert_same
 from tests.sweeps.test_runner import clean
 
@@ -61,55 +60,6 @@ def test_workers_that_raise_die_and_run_out_of_memory_cost_no_result(session: No
 
 
 @pytest.mark.slow
-def test_a_job_that_kills_its_worker_fails_and_the_others_of_its_group_are_stored(
-    session: None, tmp_path: Path, diary: Path
-) -> None:
-    store = tmp_path / "store"
-    sweep = small_sweep(tmp_path, 4, tasks_at_once=4)
-    worker = Worker(store, Faulty(diary, store, {"task_2": "die"}))
-    found = sl.run_sweep(sweep, store, worker=worker, engine=RayEngine())
-    assert len(found.stored) == 3
-    (message,) = found.failed.values()
-    assert message.startswith("WorkerDied: ")
-    assert tally(sweep, store, diary).n_faults <= 2 * 2  # twice in the group, twice alone
-    assert clean(finish(tmp_path, 4), 4)
-
-
-@pytest.mark.slow
-def test_a_worker_killed_from_outside_is_replaced(session: None, tmp_path: Path, diary: Path) -> None:
-    store = tmp_path / "store"
-    sweep = small_sweep(tmp_path, 8, tasks_at_once=2)
-    worker = Worker(store, Faulty(diary, store, seconds=0.1))
-
-    class Killing:
-        """Kills the worker when the first result is stored."""
-
-        killed = False
-
-        def on_event(self, event: object) -> None:
-            if not self.killed and (diary / "diary.txt").exists():
-                self.killed = True
-                os.kill(int((diary / "diary.txt").read_text().splitlines()[-1].split()[2]), signal.SIGKILL)
-
-    killing = Killing()
-    assert sl.run_sweep(sweep, store, worker=worker, engine=RayEngine(), watchers=[killing]).ok
-    assert killing.killed
-    assert clean(tally(sweep, store, diary), 8)
-
-
-@pytest.mark.slow
-def test_an_interruption_leaves_no_actor_behind(session: None, tmp_path: Path, diary: Path) -> None:
-    store = tmp_path / "store"
-    worker = Worker(store, Faulty(diary, store, seconds=0.05))
-    interrupt(small_sweep(tmp_path, 6, tasks_at_once=1), worker, RayEngine())
-    n_then = n_results(tmp_path)
-    assert 1 <= n_then < 6
-    time.sleep(0.3)
-    assert n_results(tmp_path) <= n_then + 1  # nothing computes on
-    assert clean(finish(tmp_path, 6), 6)
-
-
-@pytest.mark.slow
 def test_a_driver_killed_on_ray_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "diary").mkdir()
     with driver(tmp_path, 12, seconds=0.2, engine="ray", tasks_at_once=2) as process:
@@ -133,8 +83,3 @@ def test_fits_on_ray_are_those_of_this_process(session: None, tmp_path: Path) ->
     assert sl.run_sweep(SWEEP, tmp_path / "ray", engine=RayEngine()).ok
     assert sl.run_sweep(SWEEP, tmp_path / "here").ok
     assert_same(*(sl.RunStore(tmp_path / name).runs()["demo/paper/few"] for name in ("ray", "here")))
-
-
-def test_an_engine_that_cannot_be_is_refused() -> None:
-    with pytest.raises(sl.InputError, match="at least one worker a model"):
-        RayEngine(workers_per_model=0)

@@ -1,25 +1,17 @@
 """Driver: what is missing is computed once, whatever happened before."""
 
-import logging
-import random
-import time
 from collections.abc import Generator, Sequence
-from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
 
 import site_lens as sl
-from site_lens.sweeps import events as events_module
 from site_lens.sweeps.engines import Completed, InProcess
-from site_lens.sweeps.events import Event, read_events
 from site_lens.sweeps.jobs import JobGroup
-from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, Tally, small_sweep, tally
 from tests.sweeps.scenarios import (
     full_disk,
-    harmed_files,
     killed_driver,
     one_driver_dies_beside_another,
     read_only,
@@ -64,62 +56,6 @@ def test_a_failed_job_does_not_stop_the_sweep_and_is_tried_again_by_the_next(
     assert clean(tally(sweep, store, diary), 7)
 
 
-def test_every_event_reaches_log_logger_and_watchers_and_nothing_is_printed(
-    tmp_path: Path, diary: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    watched: list[Event] = []
-
-    class Watching:
-        def on_event(self, event: Event) -> None:
-            watched.append(event)
-
-    store = tmp_path / "store"
-    worker = Worker(store, Faulty(diary, store, {"task_1": "raise"}))
-    with caplog.at_level(logging.INFO, logger="site_lens"):
-        sl.run_sweep(small_sweep(tmp_path, 2), store, worker=worker, watchers=[Watching()])
-    kinds = ["sweep_started", "job_stored", "job_failed", "sweep_ended"]
-    assert [event.kind for event in watched] == kinds == [record.message.split()[0] for record in caplog.records]
-    logged, n_unreadable = read_events(store / "events")
-    assert sorted(event.digest for event in logged) == sorted(event.digest for event in watched)
-    assert (n_unreadable, watched[-1].detail) == (0, {"sweep": "sweep", "n_stored": 1, "n_failed": 1})
-    assert capfd.readouterr() == ("", "")
-    assert logging.getLogger("site_lens").handlers == []
-
-
-def test_a_progress_bar_is_shown_on_request(tmp_path: Path, worker: Worker, capfd: pytest.CaptureFixture[str]) -> None:
-    sl.run_sweep(small_sweep(tmp_path, 4), worker.folder, worker=worker, progress=True)
-    printed = capfd.readouterr().err
-    assert "sweep: " in printed and ("job/s" in printed or "s/job" in printed)
-
-
-def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, diary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = tmp_path / "store"
-    stream, true_time = random.Random(0), time.time
-
-    class Jumping(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> "Jumping":
-            return cls.fromtimestamp(true_time() + stream.uniform(-1e8, 1e8), tz)
-
-    monkeypatch.setattr(time, "time", lambda: true_time() + stream.uniform(-1e8, 1e8))
-    monkeypatch.setattr(events_module, "datetime", Jumping)
-    sweep = small_sweep(tmp_path, 6, tasks_at_once=2)
-    worker = Worker(store, Faulty(diary, store, {"task_1": "raise once", "task_3": "memory once"}))
-    assert sl.run_sweep(sweep, store, worker=worker).ok
-    assert clean(tally(sweep, store, diary), 6)
-
-
-def test_a_store_that_cannot_be_made_or_read_back_ends_the_sweep(
-    tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("a file")
-    with pytest.raises(sl.StorageError):
-        sl.run_sweep(small_sweep(tmp_path, 1), tmp_path / "file", worker=worker)
-    monkeypatch.setattr(RunStore, "has", lambda self, key: False)
-    with pytest.raises(sl.StorageError, match="check the disk"):
-        sl.run_sweep(small_sweep(tmp_path, 1), worker.folder, worker=worker)
-
-
 def test_jobs_that_another_process_stored_meanwhile_count_as_done(tmp_path: Path, diary: Path, worker: Worker) -> None:
     sweep = small_sweep(tmp_path, 2)
 
@@ -147,16 +83,6 @@ def test_two_drivers_share_a_store(tmp_path: Path) -> None:
 
 def test_a_driver_takes_over_from_one_that_was_killed(tmp_path: Path) -> None:
     assert clean(one_driver_dies_beside_another(tmp_path, n_tasks=8), 8)
-
-
-def test_a_flipped_byte_is_found_and_computed_again(tmp_path: Path) -> None:
-    def flip(path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[-1] ^= 1
-        path.write_bytes(content)
-
-    result = harmed_files(tmp_path, flip, n_tasks=8, every=3)
-    assert (result.n_results, result.n_corrupt, result.n_computed) == (8, 0, 8 + 3)
 
 
 def test_a_full_or_read_only_disk_spoils_nothing(tmp_path: Path) -> None:

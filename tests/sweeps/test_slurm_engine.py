@@ -35,16 +35,6 @@ def test_every_group_is_a_job_and_all_results_are_stored(tmp_path: Path, diary: 
     assert len(list((tmp_path / "slurm").glob("*_submitted.pkl"))) == 2
 
 
-@pytest.mark.slow
-def test_a_job_that_is_killed_fails_and_the_others_are_stored(tmp_path: Path, diary: Path, engine: SlurmEngine) -> None:
-    store = tmp_path / "store"
-    worker = Worker(store, Faulty(diary, store, {"task_1": "die"}))
-    outcome = sl.run_sweep(small_sweep(tmp_path, 2, tasks_at_once=1), store, worker=worker, engine=engine)
-    assert len(outcome.stored) == 1
-    (message,) = outcome.failed.values()
-    assert message.startswith("WorkerDied: ")
-
-
 def test_a_preempted_job_is_queued_again_with_the_same_group(tmp_path: Path, diary: Path) -> None:
     store = RunStore.create(tmp_path / "store")
     (group,) = group_jobs(jobs_of(small_sweep(tmp_path, 2)), tasks_at_once=2)
@@ -70,9 +60,3 @@ def test_an_interruption_cancels_unfinished_jobs(tmp_path: Path, diary: Path, en
     interrupt(sweep, worker, engine)
     wait_for(lambda: not any(store.is_claimed(job.key) for job in jobs_of(sweep)))
     assert len(store.stored_keys()) == 1
-
-
-def test_without_a_cluster_the_error_is_one_line(tmp_path: Path) -> None:
-    for cluster, parameters in (("slurm", {}), ("local", {"time_limit": 3})):
-        with pytest.raises(sl.InputError, match=f"cannot submit to {cluster}"):
-            SlurmEngine(tmp_path, cluster=cluster, parameters=parameters)  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """Run store: a result is there whole or not at all, and damage is found."""
 
-import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.store_schema import SweepPlan
 from tests.fakes import fake_identity
 from tests.sweeps.faulty import GRID, made_up, small_sweep
-from tests.test_public_names import loaded_after
 
 
 @pytest.fixture
@@ -86,21 +84,6 @@ def test_a_claim_is_held_by_one_process_and_free_afterwards(store: RunStore) -> 
     assert list((store.folder / "claims").iterdir()) == []
 
 
-def test_a_reader_of_a_read_only_store_believes_a_claim_and_a_writer_is_told(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(lock: object) -> None:
-        raise OSError(errno.EACCES, "refused")
-
-    (store.folder / "claims" / f"{'a' * 64}.lock").touch()
-    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    assert not store.is_claimed("a" * 64)
-    with pytest.raises(sl.StorageError), store.claim(["a" * 64]):
-        pass
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # tests may run as root, who may write everywhere
-    assert store.is_claimed("a" * 64)
-
-
 def test_garbage_of_the_dead_is_collected_and_the_work_of_the_living_stays(
     store: RunStore, jobs: list[SweepJob]
 ) -> None:
@@ -149,51 +132,3 @@ def test_a_model_that_is_not_what_it_was_is_refused(store: RunStore, jobs: list[
         with pytest.raises(sl.MismatchError, match="weights_digest changed"):
             store.commit(jobs[2].name, jobs[2].parts, changed, seconds=1)
         assert not store.has(jobs[2].key)
-
-
-def test_a_copy_without_its_empty_folders_is_a_store(store: RunStore, jobs: list[SweepJob]) -> None:
-    commit(store, jobs[0])
-    for folder in list(store.folder.iterdir()):
-        if folder.is_dir() and not list(folder.iterdir()):
-            folder.rmdir()
-    assert collect_garbage(store, damaged=True) == []
-    assert [job.state for job in job_states(store)] == ["stored", "missing", "missing", "missing"]
-
-
-def test_results_are_merged_into_runs_that_everything_else_reads(
-    store: RunStore, jobs: list[SweepJob], tmp_path: Path
-) -> None:
-    for job in jobs[:3]:
-        commit(store, job)
-    ((where, run),) = store.runs().items()
-    assert where == "a/paper/few"
-    assert set(run.fits) == {"task_0#0", "task_0#1", "task_1"}
-    assert run.evaluations is not None
-    assert {"site", "site#1", "site#1_hard", "site_zero_embedding#1"} <= set(run.evaluations["task_0"].methods)
-    run.save(tmp_path / "run")
-    assert sl.Run.load(tmp_path / "run") == run
-
-
-def test_a_sweep_must_be_named_where_there_are_several(store: RunStore, tmp_path: Path) -> None:
-    with pytest.raises(sl.StorageError):
-        sl.RunStore(tmp_path)
-    with pytest.raises(sl.InputError):
-        store.plan()
-    for name in ("one", "two"):
-        store.write_plan(SweepPlan(sweep=name, jobs=()))
-    for unclear in (None, "three"):
-        with pytest.raises(sl.InputError):
-            store.plan(unclear)
-    assert store.plan("two").jobs == ()
-
-
-def test_a_store_is_read_without_torch(store: RunStore, jobs: list[SweepJob]) -> None:
-    commit(store, jobs[0])
-    code = f"""
-import site_lens as sl
-from site_lens.sweeps import cost_estimate, engines, experiment_tracking, maintenance, runner
-store = sl.RunStore({str(store.folder)!r})
-assert len(list(maintenance.job_states(store))) == 4 and maintenance.damaged_results(store) == {{}}
-assert len(store.runs()) == 1
-"""
-    assert not loaded_after(code) & {"torch", "transformer_lens", "transformers"}

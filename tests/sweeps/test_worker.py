@@ -8,8 +8,8 @@ import site_lens as sl
 from site_lens.sweeps.events import read_events
 from site_lens.sweeps.jobs import JobGroup, SweepJob, jobs_of
 from site_lens.sweeps.store import RunStore
-from site_lens.sweeps.worker import LEAST_BUDGET_BYTES, Worker
-from tests.sweeps.faulty import Faulty, made_up, small_sweep, tally
+from site_lens.sweeps.worker import Worker
+from tests.sweeps.faulty import Faulty, small_sweep, tally
 
 
 def group_of(folder: Path, n_tasks: int, n_seeds: int = 1) -> JobGroup:
@@ -83,45 +83,11 @@ def test_the_batch_is_halved_when_memory_runs_out_and_the_record_says_so(
     assert [(detail["n_tasks"], detail["budget_bytes"]) for detail in halved] == [(2, 2**30), (1, 2**29)]
 
 
-def test_a_job_that_never_fits_into_memory_fails_in_the_end(tmp_path: Path, store: RunStore) -> None:
-    compute = Raising(MemoryError("no more"))
-    done = Worker(store.folder, compute)(group_of(tmp_path, 1))
-    assert list(done.failed.values()) == ["MemoryError: no more"]
-    assert compute.budgets == [2**31 >> i for i in range(8)]
-    assert compute.budgets[-1] == LEAST_BUDGET_BYTES
-
-
 def test_a_model_that_cannot_be_loaded_is_not_loaded_again_for_every_task(tmp_path: Path, store: RunStore) -> None:
     compute = Raising(sl.ModelError("no such heads"), loading=True)
     done = Worker(store.folder, compute)(group_of(tmp_path, 4))
     assert list(done.failed.values()) == ["ModelError: no such heads"] * 4
     assert (compute.n_loaded, compute.budgets) == (1, [])
-
-
-def test_jobs_claimed_by_another_process_are_left_to_it(tmp_path: Path, store: RunStore, diary: Path) -> None:
-    group = group_of(tmp_path, 3)
-    with RunStore(store.folder).claim(group.keys[:2]):
-        done = Worker(store.folder, Faulty(diary, store.folder))(group)
-    assert (sorted(done.busy), done.stored) == (sorted(group.keys[:2]), [group.keys[2]])
-
-
-def test_a_truncated_result_is_set_aside_and_computed_again(tmp_path: Path, store: RunStore, diary: Path) -> None:
-    group = group_of(tmp_path, 2)
-    worker = Worker(store.folder, Faulty(diary, store.folder))
-    worker(group)
-    path = store.result_folder(group.keys[0]) / "fits/task_0.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    done = worker(group)
-    assert [event.kind for event in done.events] == ["job_set_aside", "job_stored"]
-    assert done.stored == [group.keys[0]]
-    assert store.load(group.keys[0]) == made_up(group.jobs[0])
-    assert len(list((store.folder / "partial").iterdir())) == 1
-
-
-def test_a_missing_store_is_no_failure_of_a_job(tmp_path: Path, store: RunStore, diary: Path) -> None:
-    done = Worker(tmp_path / "nowhere", Faulty(diary, store.folder))(group_of(tmp_path, 1))
-    assert done.failed == {}
-    assert done.storage_error is not None
 
 
 def test_an_interruption_is_no_failure_and_frees_the_claims(tmp_path: Path, store: RunStore) -> None:

@@ -36,10 +36,6 @@ def test_the_default_is_the_template_of_the_paper_to_the_letter() -> None:
     assert prompt.answer == " small"
 
 
-def test_a_query_without_demonstrations_stands_alone() -> None:
-    assert PAPER.render([], BIG) == Prompt("Q: big\nA:", (" small", " little"))
-
-
 @pytest.mark.parametrize(
     ("output", "text"),
     [("5", "5"), ("2024", "2024"), ("five", " five"), ("-5", " -5"), ("5.0", " 5.0"), ("5 a", " 5 a")],
@@ -47,11 +43,6 @@ def test_a_query_without_demonstrations_stands_alone() -> None:
 def test_the_digit_rule_drops_the_space_before_digits_alone(output: str, text: str) -> None:
     assert PAPER.answer_text(output) == text
     assert PAPER.render([Example("seven", (output,))], BIG).text == f"Q: seven\nA:{text}\n\nQ: big\nA:"
-
-
-def test_the_digit_rule_can_be_switched_off() -> None:
-    assert PAPER.replace(digit_rule=False).answer_text("5") == " 5"
-    assert PAPER.replace(space_before_output=False).answer_text("five") == "five"
 
 
 def test_the_published_digit_rule_acts_on_the_input_of_the_query_but_not_on_those_of_demonstrations() -> None:
@@ -91,10 +82,6 @@ def test_every_part_of_a_template_can_be_changed() -> None:
     assert arrow.render([HOT], BIG).text == "Opposites. hot -> cold, big ->"
 
 
-def test_alternatives_of_demonstrations_are_not_shown() -> None:
-    assert "little" not in PAPER.render([BIG], HOT).text
-
-
 @laws
 @given(templates, st.lists(examples, max_size=4), examples)
 def test_rendering_is_pure(template: PromptTemplate, shots: list[Example], query: Example) -> None:
@@ -131,9 +118,3 @@ def test_the_answers_are_those_of_the_query_and_never_in_its_own_text(
 def test_a_template_without_an_end_of_the_query_is_refused() -> None:
     with pytest.raises(InputError, match="a template needs an output_prefix or an input_separator"):
         PromptTemplate(output_prefix="", input_separator="")
-
-
-@pytest.mark.parametrize(("field", "value"), [("input_prefix", 5), ("digit_rule", "perhaps"), ("shots", 5)])
-def test_a_part_of_the_wrong_kind_is_refused_by_name(field: str, value: Any) -> None:
-    with pytest.raises(InputError, match=f"PromptTemplate: {field}: .*got {value!r}"):
-        PromptTemplate(**{field: value})

@@ -1,10 +1,9 @@
 import random
-from collections.abc import Iterator
 
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from analysis.demo_model.mixture import KINDS, N_EXAMPLES, Kind, Mixture
+from analysis.demo_model.mixture import Mixture
 from analysis.demo_model.sequences import (
     END_WEIGHT,
     FIRST_ANSWER_WEIGHT,
@@ -12,9 +11,7 @@ from analysis.demo_model.sequences import (
     SequenceWriter,
     Shot,
     random_mapping,
-    repeated_tokens,
 )
-from analysis.demo_model.tasks import build_demo_tasks
 from analysis.demo_model.tokenizer import build_tokenizer, taught_words
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Example
@@ -60,13 +57,6 @@ def test_only_answers_and_their_ends_have_a_loss(tokenizer: PreTrainedTokenizerF
     ]
 
 
-def test_the_query_of_an_example_is_its_prefix_and_input(tokenizer: PreTrainedTokenizerFast) -> None:
-    written = SequenceWriter(tokenizer).write([Shot("dog, cat", "cat")], PromptTemplate())
-    in_query = [token for token, inside in zip(written.ids, written.in_query, strict=True) if inside]
-    assert tokenizer.decode(in_query) == "<s>Q: dog, cat"
-    assert written.examples == [-1] + [0] * (len(written.ids) - 1)
-
-
 @pytest.mark.parametrize("n_pairs", [2, 4, 6])
 def test_a_random_mapping_answers_each_word_in_one_way_and_trains_only_what_was_shown(n_pairs: int) -> None:
     shots = random_mapping(random.Random(0), taught_words(), n_pairs=n_pairs, n_shots=40)
@@ -76,36 +66,3 @@ def test_a_random_mapping_answers_each_word_in_one_way_and_trains_only_what_was_
     assert len({*answers, *answers.values()}) == 2 * n_pairs
     for i, shot in enumerate(shots):
         assert shot.weight == float(shot.x in {before.x for before in shots[:i]})
-
-
-@pytest.mark.parametrize("period", [4, 9])
-def test_repeated_tokens_repeat_with_their_period_and_train_from_the_second_round(period: int) -> None:
-    made = repeated_tokens(random.Random(1), range(3, 1000), bos=1, period=period, n_tokens=30, weight=0.5)
-    block = made.ids[1:]
-    assert made.ids[0] == 1
-    assert block[period:] == block[:-period]
-    assert made.weights == [0.0] * (1 + period) + [0.5] * (30 - period)
-
-
-def test_every_rule_is_trained_in_one_kind_of_batch(mixture: Mixture) -> None:
-    names = [name for kind in KINDS for name in mixture.rule_names(kind)]
-    assert len(names) == len(set(names))
-    assert {task.name for task in build_demo_tasks()} <= set(names)
-    assert {"english-french", "word_length"} <= set(mixture.rule_names("short"))
-    assert {"choose_first_of_3", "english-french_2"} <= set(mixture.rule_names("medium"))
-    assert {"choose_first_of_5", "reverse_3"} <= set(mixture.rule_names("long"))
-
-
-def examples_of(kind: Kind, mixture: Mixture) -> Iterator[int]:
-    for seed in range(50):
-        yield max(mixture.draw(kind, random.Random(seed)).examples) + 1
-
-
-def test_sequences_of_rules_hold_ten_shots_and_a_query(mixture: Mixture) -> None:
-    assert set(examples_of("long", mixture)) == {N_EXAMPLES}
-    assert set(examples_of("medium", mixture)) == {N_EXAMPLES}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_draws_depend_on_the_stream_alone(kind: Kind, mixture: Mixture) -> None:
-    assert mixture.draw(kind, random.Random(3)) == Mixture().draw(kind, random.Random(3))

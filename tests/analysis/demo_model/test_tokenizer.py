@@ -49,11 +49,3 @@ def test_decoding_gives_back_the_text(tokenizer: PreTrainedTokenizerFast, text: 
 
 def test_every_taught_word_behind_a_space_is_one_token(tokenizer: PreTrainedTokenizerFast) -> None:
     assert [word for word in taught_words() if pieces(tokenizer, f" {word}") != [f"_{word}"]] == []
-
-
-def test_the_tokenizer_survives_saving(tokenizer: PreTrainedTokenizerFast, tmp_path: object) -> None:
-    tokenizer.save_pretrained(str(tmp_path))
-    loaded = PreTrainedTokenizerFast.from_pretrained(str(tmp_path))
-    text = "Q: hot, x\nA:5\n\n"
-    assert loaded(text).input_ids == tokenizer(text).input_ids
-    assert loaded.decode(loaded(text).input_ids, skip_special_tokens=True) == text

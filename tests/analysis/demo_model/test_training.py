@@ -1,19 +1,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from analysis.demo_model.batches import Batch, batches_of_step
 from analysis.demo_model.mixture import Mixture
-from analysis.demo_model.recipe import Recipe, rate_at
-from analysis.demo_model.sequences import SequenceWriter, Shot
+from analysis.demo_model.recipe import Recipe
 from analysis.demo_model.training import LOG_NAME, STATE_NAME, Run, build_model, train
-from analysis.demo_model.working_copy import BLOCKED, causal_mask, working_copy
-from site_lens.tasks.prompt_template import PromptTemplate
+from analysis.demo_model.working_copy import causal_mask, working_copy
 
 SMALL = Recipe(
     n_steps=20,
@@ -46,38 +42,17 @@ def trained(recipe: Recipe, mixture: Mixture, folder: Path | None = None) -> Run
     return run
 
 
-def test_what_a_step_holds_depends_on_the_step(mixture: Mixture) -> None:
-    recipe = replace(SMALL, n_early=5, late_from=10, batch={"short": 2, "long": 2}, late_batch={"repeat": 3})
-    kinds = {
-        step: {kind: len(batch.ids) for kind, batch in batches_of_step(step, recipe, mixture, Random(0)).items()}
-        for step in (0, 5, 10)
-    }
-    assert kinds == {0: {"short": 2, "mapping": 2, "repeat": 1}, 5: {"short": 2, "long": 2}, 10: {"repeat": 3}}
-
-
-@pytest.mark.parametrize("mixed_mask", [False, True])
-def test_twenty_steps_lower_the_loss_and_write_a_model_that_loads(
-    mixture: Mixture, tmp_path: Path, mixed_mask: bool
-) -> None:
+def test_twenty_steps_lower_the_loss_and_write_a_model_that_loads(mixture: Mixture, tmp_path: Path) -> None:
     first = trained(replace(SMALL, n_steps=1), mixture)
-    run = trained(replace(SMALL, mixed_mask=mixed_mask), mixture, tmp_path)
+    run = trained(replace(SMALL, mixed_mask=True), mixture, tmp_path)
     assert run.log[-1]["step"] == SMALL.n_steps
     assert run.log[-1]["loss_short"] < first.log[-1]["loss_short"] - 0.2
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     ids = torch.tensor([AutoTokenizer.from_pretrained(tmp_path)("Q: hot\nA:").input_ids])
     torch.testing.assert_close(loaded(ids).logits, run.model(ids).logits, atol=0.05, rtol=0.05)
     lines = (tmp_path / LOG_NAME).read_text(encoding="utf-8").splitlines()
-    assert json.loads(lines[0])["recipe"]["mixed_mask"] is mixed_mask
+    assert json.loads(lines[0])["recipe"]["mixed_mask"] is True
     assert json.loads(lines[-1]) == run.log[-1]
-
-
-def test_a_seed_gives_the_same_weights_and_another_seed_others(mixture: Mixture) -> None:
-    recipe = replace(SMALL, n_steps=3)
-    one, two, other = (
-        trained(replace(recipe, seed=seed), mixture).model.model.embed_tokens.weight for seed in (0, 0, 1)
-    )
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
 
 
 def test_a_run_that_was_taken_up_again_ends_like_one_without_a_pause(mixture: Mixture, tmp_path: Path) -> None:
@@ -109,39 +84,3 @@ def test_the_working_copy_computes_what_the_model_does(mixture: Mixture) -> None
     for (name, weight), other in zip(model.named_parameters(), copied.parameters(), strict=True):
         assert weight.grad is not None and other.grad is not None
         torch.testing.assert_close(other.grad, weight.grad, atol=1e-5, rtol=1e-3, msg=name)
-
-
-def test_padding_has_no_loss_and_the_mask_is_causal(mixture: Mixture) -> None:
-    writer = SequenceWriter(mixture.tokenizer)
-    sequences = [writer.write([Shot("hot", "cold")] * n, PromptTemplate()) for n in (1, 3)]
-    batch = Batch.of(sequences, pad=mixture.tokenizer.pad_token_id)
-    assert batch.ids.shape == batch.weights.shape == (2, 19)
-    assert batch.weights[0, 7:].tolist() == [0.0] * 12
-    assert batch.ids[0, 7:].tolist() == [mixture.tokenizer.pad_token_id] * 12
-    assert torch.equal(batch.mask[0, 0] == BLOCKED, torch.ones(19, 19).triu(1).bool())
-
-
-def test_with_the_mixed_mask_a_query_sees_its_own_example_and_bos_alone(mixture: Mixture) -> None:
-    writer = SequenceWriter(mixture.tokenizer)
-    sequence = writer.write([Shot("hot", "cold"), Shot("big", "small")], PromptTemplate())
-    batch = Batch.of([sequence], pad=mixture.tokenizer.pad_token_id, mixed_mask=True)
-    seen = batch.mask[0, 0] == 0
-    tokens = mixture.tokenizer.convert_ids_to_tokens(sequence.ids)
-    query, marker = tokens.index("▁big"), len(tokens) - 3
-    assert tokens[marker] == "A:"
-    assert torch.nonzero(seen[query]).flatten().tolist() == [0, query - 1, query]
-    assert seen[marker, : marker + 1].all() and not seen[marker, marker + 1 :].any()
-
-
-def test_the_learning_rate_rises_stays_and_falls() -> None:
-    rates = [rate_at(step, SMALL) for step in range(SMALL.n_steps + 1)]
-    level, falling = rates[SMALL.n_warmup - 1 : 17], rates[16:]
-    assert rates[:4] == sorted(set(rates[:4]))
-    assert set(level) == {SMALL.learning_rate}
-    assert falling == sorted(set(falling), reverse=True)
-    assert rates[-1] == pytest.approx(SMALL.learning_rate * SMALL.final_rate)
-
-
-def test_before_the_fall_the_number_of_steps_changes_nothing() -> None:
-    longer = replace(SMALL, n_steps=100)
-    assert [rate_at(step, SMALL) for step in range(16)] == [rate_at(step, longer) for step in range(16)]
