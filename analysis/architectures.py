@@ -117,8 +117,8 @@ def tiny_config(config_class: Any, vocab_size: int) -> Any:
     """Build a config of the small sizes that are fields of its class, or names that stand for them."""
     fields = {field.name for field in dataclasses.fields(config_class)} | set(config_class.attribute_map)
     sizes = SIZES | {"vocab_size": vocab_size, "vocab_size_per_layer_input": vocab_size}
-    if "kv_lora_rank" in fields:  # latent attention, whose heads have other widths
-        del sizes["head_dim"]
+    if "kv_lora_rank" in fields:  # latent attention: every head has keys and values, of widths of their own
+        fields -= {"head_dim", "num_key_value_heads"}
     return config_class(**{name: value for name, value in sizes.items() if name in fields})
 
 
