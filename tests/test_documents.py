@@ -14,9 +14,9 @@ from typer.main import get_command
 
 import site_lens as sl
 from site_lens.cli.commands import app
+from site_lens.models import base
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
-from site_lens.site import path_fitting
 from tests import documents
 from tests.documents import DOCS, PAGES, ROOT, RUN, blocks, links, prose, run_page
 
@@ -42,8 +42,8 @@ def other_run(tmp_path_factory: pytest.TempPathFactory, demo: LensModel) -> Path
 
 @pytest.fixture
 def short_paths(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Head paths of fewer prices, starts and steps: those of large models, where a page does not say how many."""
-    monkeypatch.setattr(path_fitting, "LARGE", 0)
+    """Defaults of large models: head paths of fewer prices, starts and steps, and shared demonstrations."""
+    monkeypatch.setattr(base, "LARGE", 0)
 
 
 @pytest.fixture
