@@ -166,7 +166,12 @@ class LensModel(ABC):
 
         Where layers differ in the width of their heads, what is beyond that of the layer is left out.
         Models that normalise behind attention (Gemma 2 and 3, OLMo 2) add something else to the residual stream.
+
+        Raises:
+            InputError: The layer has no heads.
         """
+        if not self.grid.heads_per_layer[layer]:
+            raise InputError(f"layer {layer} of {self.identity.name} has no attention heads")
         z = z[..., : self.identity.widths[layer]]
         # Zeros through W_O give the bias alone; this way quantised weights need not be read.
         written = self._write(layer, torch.cat([z, torch.zeros_like(z[:1])]).to(self.device)).float().to(self.device)

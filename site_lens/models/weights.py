@@ -27,7 +27,8 @@ def copying_scores(model: LensModel, heads: Sequence[Head]) -> list[float]:
     the embedding, so a low score does not say that a head copies nothing.
 
     Raises:
-        ModelError: The weights cannot be read: they are quantised, or attention is latent (MLA).
+        ModelError: The weights cannot be read: they are quantised, attention is latent (MLA), or layers differ in the
+            width of their heads (Gemma 4), where TransformerLens does not cut weights into heads.
 
     Reference: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits", copying heads.
     """
@@ -84,7 +85,7 @@ def direct_logits(model: LensModel, layer: int, z: Float[Tensor, "row head d_hea
 def _readable(module: Any, name: str) -> Tensor:
     try:
         weight = getattr(module, name)
-    except (AttributeError, NotImplementedError) as error:
+    except (AttributeError, NotImplementedError, ValueError) as error:
         raise ModelError(f"{name} cannot be read: {error}") from error
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
         raise ModelError(f"{name} cannot be read: its numbers are quantised")
