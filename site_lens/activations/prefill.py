@@ -90,7 +90,7 @@ def prefill_prompts(
         beginning_of[members] = beginning
     beginnings = [prompts[members[0]][:length] for length, members in shared]
     # Under autocast a row of padding has no finite score left to attend to, and what comes out is no number.
-    groups = list(length_batches([len(row) for row in beginnings], equal=dtype != "model"))
+    groups = list(length_batches([len(row) + 1 for row in beginnings], equal=dtype != "model"))
     batches = [Batch.of([beginnings[i] for i in group], pad=model.encoder.pad, device=model.device) for group in groups]
     with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         prefix, row_of = model.prefill(*batches, edits=edits), _places(groups)[beginning_of]
@@ -123,7 +123,8 @@ def shared_beginnings(prompts: Sequence[Sequence[int]]) -> list[tuple[int, list[
 
     Returns:
         Of each group how many tokens its prompts begin with alike, and their indices. A prompt that shares its
-        beginning with no other is a group by itself, with all of its tokens.
+        beginning with no other is a group by itself, with all of its tokens; so is every prompt where sharing would
+        save less than half of all tokens, and rounding would change for little.
     """
     groups: list[tuple[int, list[int]]] = []
     longest = 0
@@ -137,7 +138,9 @@ def shared_beginnings(prompts: Sequence[Sequence[int]]) -> list[tuple[int, list[
                 continue
         groups.append((len(prompts[i]), [i]))
         longest = len(prompts[i])
-    return groups
+    n_saved = sum(length * (len(members) - 1) for length, members in groups)
+    alone = [(len(prompt), [i]) for i, prompt in enumerate(prompts)]
+    return groups if 2 * n_saved >= sum(map(len, prompts)) else alone
 
 
 class PrefixSchedule:

@@ -177,8 +177,10 @@ def _projections(model: LensModel) -> dict[str, Any]:
             f"{model.identity.name} is hosted by {model.identity.host}, which keeps query and value weights as bare "
             "tensors; LoRA needs their modules, which a TransformerBridge (load_model) has"
         )
-    blocks = enumerate(model.host.blocks)
-    projections = {f"{kind}{layer}": getattr(block.attn, kind, None) for layer, block in blocks for kind in PROJECTIONS}
+    layers = [layer for layer, n_heads in enumerate(model.grid.heads_per_layer) if n_heads]
+    projections = {
+        f"{kind}{layer}": getattr(model.host.blocks[layer].attn, kind, None) for layer in layers for kind in PROJECTIONS
+    }
     missing = [name for name, place in projections.items() if place is None]
     if missing:
         raise ModelError(

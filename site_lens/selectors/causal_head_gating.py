@@ -4,7 +4,7 @@ No embedding is mixed in: a closed gate takes the head's output away. The gates 
 source, or at the last one alone, as SITE's do.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,19 +95,20 @@ class AllTokens(JointOptimizer):
         for group, batch in prompt_batches(model, [asked.prompts[asked.prompt_of[q]] for q in questions]):
             maps = torch.tensor(step.maps[rows[group]], device=model.device)
             raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
-            logits = model.forward(batch, gate_edits(1 - self._gates.deterministic(raw)[maps]))
+            gates = 1 - self._gates.deterministic(raw)[maps]
+            logits = model.forward(batch, gate_edits(gates, model.grid.heads_per_layer))
             targets = torch.tensor([asked.answers[q][0] for q in questions[group]], device=model.device)
             losses = F.cross_entropy(logits, targets, reduction="none")
             yield rows[group], maps, losses, logits.argmax(-1) == targets
 
 
-def gate_edits(gates: Float[Tensor, "row layer head"]) -> list[Edit]:
-    """Build the edits that multiply z by gates at all tokens, one map a row; one edit a layer."""
+def gate_edits(gates: Float[Tensor, "row layer head"], heads_per_layer: Sequence[int]) -> list[Edit]:
+    """Build the edits that multiply z by gates at all tokens, one map a row; one edit a layer that has heads."""
 
-    def gating(layer: int) -> Callable[[Tensor], Tensor]:
-        return lambda z: z * gates[:, None, layer, : z.shape[2], None].to(z.device)
+    def gating(layer: int, n: int) -> Callable[[Tensor], Tensor]:
+        return lambda z: z * gates[:, None, layer, :n, None].to(z.device)
 
-    return [Edit(layer, gating(layer), column=None) for layer in range(gates.shape[1])]
+    return [Edit(layer, gating(layer, n), column=None) for layer, n in enumerate(heads_per_layer) if n]
 
 
 def _gatings(context: ComparisonContext, optimizer: type[JointOptimizer], name: str) -> dict[str, HeadGating]:

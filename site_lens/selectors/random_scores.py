@@ -48,5 +48,5 @@ def shuffled_within_layers(scores: HeadScores, stream: np.random.Generator) -> n
     """Permute the scores of each layer among its heads, (layer head)."""
     values = np.zeros(scores.grid.shape, dtype=np.float32)
     for layer, n in enumerate(scores.grid.heads_per_layer):
-        values[layer, :n] = stream.permutation(scores.values[layer, :n])
+        values[layer, :n] = scores.values[layer, stream.permutation(n)]
     return values

@@ -58,9 +58,11 @@ def test_losses_and_alphas_of_given_rows_are_the_published_ones(demo: LensModel,
     name = published.task.name
     embedding = embedding_of(demo, published).replace(mean=published.mean)  # so that steps alone are compared
     fit = sl.fit_site(demo, published.task, CONFIG, embeddings={name: embedding}, train_rows=published.train_rows)[name]
-    assert np.abs(fit.trace.loss - published.said["loss_per_step"]).max() < 7e-6
+    # Rounding alone, over 100 steps of Adam: on a processor with AVX-512 losses differ by 7e-6 nats and alphas by 5e-6
+    # at most, on one without by 1.2e-5 and 6.3e-5.
+    assert np.abs(fit.trace.loss - published.said["loss_per_step"]).max() < 2e-5
     alphas = np.array(published.said["alphas_layer_head"])
-    assert np.abs(fit.gates.values - alphas).max() < 5e-6
+    assert np.abs(fit.gates.values - alphas).max() < 1e-4
     assert ((fit.gates.values > 0.5) == (alphas > 0.5)).all()
     assert fit.trace.train_rows.tolist() == published.train_rows[name]
 

@@ -45,7 +45,13 @@ def other(value: Any, annotation: Any) -> Any:
     if isinstance(value, tuple) and value:
         return (other(value[0], next(iter(get_args(annotation)), None)), *value[1:])
     if isinstance(value, tuple | dict):
-        return type(value)() if value else {"x": 0.5} if isinstance(value, dict) else ("x",)
+        return (
+            type(value)()
+            if value
+            else {"x": 0.5}
+            if isinstance(value, dict)
+            else (1 if "int" in str(annotation) else "x",)
+        )
     return not value if isinstance(value, bool) else value + ("x" if isinstance(value, str) else 1)
 
 

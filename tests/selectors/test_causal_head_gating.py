@@ -83,7 +83,7 @@ def test_gates_multiply_z_at_every_token_of_their_row(demo: LensModel, demo_task
     gates = torch.ones(3, *demo.grid.shape)
     gates[1] = 0
     with torch.no_grad():
-        plain, gated = demo.forward(batch), demo.forward(batch, gate_edits(gates))
+        plain, gated = demo.forward(batch), demo.forward(batch, gate_edits(gates, demo.grid.heads_per_layer))
         zeros = [sl.Edit(layer, torch.zeros_like, column=None) for layer in range(demo.grid.n_layers)]
         without = demo.forward(batch, zeros)
     assert torch.allclose(gated[[0, 2]], plain[[0, 2]], atol=1e-4)
