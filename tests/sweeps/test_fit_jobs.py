@@ -89,7 +89,8 @@ def test_a_model_is_loaded_as_the_sweep_says_and_does_not_travel(monkeypatch: py
     job = jobs_of(SWEEP.replace(models=[choice]))[0]
     compute = FitJobs(device="cpu")
     compute.prepare(job)
-    assert loaded == choice | {"bos": None, "device": None}  # a map says where weights go; a device would say so, too
+    # A map says where weights go; a device would say so, too.
+    assert loaded == choice | {"bos": None, "device": None, "gguf_file": None}
     assert isinstance(pickle.loads(pickle.dumps(compute)), FitJobs)
     for change, same_key in (({"device_map": None}, True), ({"quantization": None}, False)):
         assert (jobs_of(SWEEP.replace(models=[choice | change]))[0].key == job.key) is same_key
