@@ -43,8 +43,8 @@ paper reports of models from 3 to 70 billion weights is found on it, "not seen h
 """
 
 REAL_SETTINGS = """Settings are those of [studies_real.toml](../../analysis/studies_real.toml): fewer steps, prompts
-and draws than on the demo model, to fit into an hour on two cores. Few-shot prompts share ten sets of demonstrations:
-their intervals are over sets.
+and draws than on the demo model. Few-shot prompts share ten sets of demonstrations: their intervals are over sets. The
+minutes were measured beside other work.
 """
 
 VERDICT_RULE = f"""A verdict is computed from an exact paired test and a whole 95 % interval. A claim is *seen here,
