@@ -1,5 +1,6 @@
 """A watch over code that reads files of others: what it writes, unpickles and starts, and how much memory it takes."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -57,13 +58,15 @@ sys.addaudithook(_hear)  # for as long as the process lives; it hears nothing wi
 def watched(*, writes_below: Path | None = None) -> Iterator[Seen]:
     """Let nothing be started or unpickled here, nothing written but below a folder, and memory stay bounded."""
     seen, caching = Seen(), sys.dont_write_bytecode
-    _watches.append(seen)
     sys.dont_write_bytecode = True  # what is imported on the way is no work of the file
+    gc.disable()  # nor is what others left behind, such as a temporary folder that goes with its last reference
+    _watches.append(seen)
     try:
         with limited_memory():
             yield seen
     finally:
         _watches.pop()
+        gc.enable()
         sys.dont_write_bytecode = caching
     assert seen.started == [], seen.started
     outside = [path for path in seen.written if writes_below is None or not _is_below(path, writes_below)]
