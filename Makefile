@@ -22,7 +22,7 @@ install: .venv/.installed ## Build .venv
 demo: install ## Fit and evaluate SITE on the embedded demo model; writes runs/demo/
 	$(BIN)/site-lens demo --out runs/demo --replace
 
-# Demo tasks of four families that SmolLM2 does with ten examples, and whose prompts are short.
+# Demo tasks of five families that SmolLM2 does with ten examples, and whose prompts are short.
 REAL_TASKS := antonym country-capital country-nationality present-past singular-plural capitalize word-twice plural-singular
 REAL_ARGS ?= --settings quick --max-queries 20
 

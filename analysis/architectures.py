@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 from transformers import AutoTokenizer
 
@@ -46,6 +47,12 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 """Sizes of every tiny model; a config takes those of its own fields."""
 
+
+UNFIT = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError,
+    StrictDataclassError,
+)  # fmt: skip
+"""What code of transformers raises for sizes that it was not made for."""
 
 MOST_WEIGHTS = 4_000_000
 """Weights of the largest model that is tried."""
@@ -102,7 +109,7 @@ def tried(name: str, config_class: Any, tokenizer: Any) -> Outcome:
         hf_model = random_model(config).float().eval()
         with torch.no_grad():
             hf_model(torch.tensor([[3, 4, 5, 6]]))
-    except Exception as error:  # whatever a config class makes of sizes that it was not made for
+    except UNFIT as error:
         return Outcome(name, "not tried", f"transformers: {short(error_reason(error))}")
     if type(hf_model).__name__ != name:
         return Outcome(name, "not tried", f"its config makes a {type(hf_model).__name__}")

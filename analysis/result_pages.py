@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.claims import VERDICTS, Claim
 from analysis.pages import put_into, table
 from analysis.results import Result
+from site_lens.records.assets import SMOLLM2
 from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT
 
 MOST_BYTES = 300_000
@@ -31,7 +32,7 @@ DEMO_SETTINGS = """Fits have the published settings (400 steps of batch 1, the l
 costs more.
 """
 
-REAL_BEGIN = """# What came out on {model}, a model that somebody else trained
+SMOLLM2_BEGIN = """# What came out on SmolLM2, a model that somebody else trained
 
 Written by `make studies-real` from the results of the studies in [analysis/](../../analysis); nothing here is
 typed. The same studies on the demo model: [results](README.md).
@@ -42,7 +43,7 @@ are ordinary English, drawn from four families by the seed. It is a small model:
 paper reports of models from 3 to 70 billion weights is found on it, "not seen here" that it is not.
 """
 
-REAL_SETTINGS = """Settings are those of [studies_real.toml](../../analysis/studies_real.toml): fewer steps, prompts
+SMOLLM2_SETTINGS = """Settings are those of [studies_real.toml](../../analysis/studies_real.toml): fewer steps, prompts
 and draws than on the demo model. Few-shot prompts share ten sets of demonstrations: their intervals are over sets. The
 minutes were measured beside other work.
 """
@@ -71,17 +72,16 @@ def write_pages(results: Sequence[Result], figures: Path, folder: Path, readme: 
     put_into(readme, overview(results))
 
 
-def write_real_page(results: Sequence[Result], figures: Path, folder: Path, model: str) -> None:
-    """Write the page of a real model, `<model>.md`, and its figures into a folder.
+def write_smollm2_page(results: Sequence[Result], figures: Path, folder: Path) -> None:
+    """Write smollm2.md and its figures into a folder.
 
     Args:
-        results: What every study found on it.
+        results: What every study found on SmolLM2.
         figures: Where the figures are.
         folder: Where the page goes.
-        model: What it is called.
     """
-    begin = REAL_BEGIN.format(model=model)
-    _write_page(results, figures, folder / f"{model}.md", f"{model}-", [begin, VERDICT_RULE, REAL_SETTINGS])
+    begin = [SMOLLM2_BEGIN, VERDICT_RULE, SMOLLM2_SETTINGS]
+    _write_page(results, figures, folder / f"{SMOLLM2}.md", f"{SMOLLM2}-", begin)
 
 
 def _write_page(results: Sequence[Result], figures: Path, page: Path, prefix: str, begin: Sequence[str]) -> None:

@@ -20,10 +20,10 @@ import plotly.graph_objects as go
 
 import site_lens as sl
 from analysis.lab import DType, Lab
-from analysis.result_pages import write_pages, write_real_page
+from analysis.result_pages import write_pages, write_smollm2_page
 from analysis.results import Findings, Result
 from analysis.settings import STUDIES_TOML, Settings
-from site_lens.records.assets import DEMO
+from site_lens.records.assets import DEMO, MODEL_NAMES
 from site_lens.records.hashing import digest_bytes
 from site_lens.records.outputs import write_whole
 
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.tasks is None and chosen.model is not None:
         parser.error("--model needs --tasks, a folder of tasks for it, or --tasks demo")
     model = chosen.model or DEMO
+    if chosen.pages and model not in MODEL_NAMES:
+        parser.error(f"--pages writes what came out on {' or '.join(MODEL_NAMES)}; leave it out with --model {model}")
     lab = Lab(
         Settings.read(chosen.settings),
         model=model,
@@ -78,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.pages and model == DEMO:
         write_pages(results, drawn, Path("docs/results"), Path("analysis/README.md"))
     elif chosen.pages:
-        write_real_page([one for one in results if one.claims], drawn, Path("docs/results"), lab.out.name)
+        write_smollm2_page([one for one in results if one.claims], drawn, Path("docs/results"))
 
 
 def _study(name: str) -> str:

@@ -83,7 +83,10 @@ Chat = Annotated[
     bool, typer.Option("--chat", help="Render examples as turns of user and assistant, by the model's chat template.")
 ]
 Queries = Annotated[
-    int, typer.Option(**count("max_queries"), help="Test rows to evaluate on, a random sample of them.")
+    int,
+    typer.Option(
+        **count("max_queries"), help="Test rows to evaluate on at most; a random sample where there are more."
+    ),
 ]
 Sets = Annotated[
     int | None,

@@ -217,6 +217,9 @@ class LensModel(ABC):
         """Compute keys and values of tokens that follow a prefix, without gradients and without logits.
 
         No row is padded: padding may stand before the first token of a prompt only.
+
+        Raises:
+            ModelError: The model's code writes into the states of the prefix.
         """
         n_new = torch.full_like(prefix.lengths, tokens.shape[1])
         return self._grown(prefix, Batch(tokens, n_new), edits)
@@ -229,7 +232,15 @@ class LensModel(ABC):
         last = (self._point("z" if self.grid.heads_per_layer[-1] else "residual", self.grid.n_layers - 1), stop)
         with hooked([*self._functions(edits), last]), suppress(StopForward):
             self._run(new.tokens, lengths, cache, n_old=prefix.width)
+        self._refuse_if_written(prefix)
         return Prefix(cache, lengths, width)
+
+    def _refuse_if_written(self, prefix: Prefix) -> None:
+        if prefix.was_written_into():
+            raise ModelError(
+                f"{self.identity.name} keeps recurrent states that its own code ({self.identity.architecture}) changes "
+                "in place, which spoils cached prefixes and stops gradients; such models are not supported"
+            )
 
     @on_model
     def decode(
@@ -245,11 +256,7 @@ class LensModel(ABC):
         cache, lengths = prefix.view(), prefix.lengths + tail.shape[1]
         with hooked(self._functions(edits)):
             logits = self._run(tail, lengths, cache, n_old=prefix.width)
-        if prefix.was_written_into():
-            raise ModelError(
-                f"{self.identity.name} keeps recurrent states that its own code ({self.identity.architecture}) changes "
-                "in place, which spoils cached prefixes and stops gradients; such models are not supported"
-            )
+        self._refuse_if_written(prefix)
         return logits.float().to(self.device), Prefix(cache, lengths, prefix.width + tail.shape[1])
 
     @on_model

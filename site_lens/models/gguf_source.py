@@ -37,7 +37,7 @@ def local_gguf(name: str | Path, gguf_file: str | None = None) -> Path | None:
     if is_one and gguf_file is not None:
         raise InputError(f"{str(name)!r} is one model by itself; leave out gguf_file={gguf_file!r}")
     if str(name) in MODEL_NAMES:
-        return _smollm2() if name == SMOLLM2 else None
+        return _smollm2() if str(name) == SMOLLM2 else None
     if is_one:
         return path
     if not is_folder(path):

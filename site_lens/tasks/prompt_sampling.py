@@ -182,11 +182,9 @@ def few_shot_prompts(
         set_of: Set of demonstrations of each query, see `assign_sets`; drawn anew for each query when empty.
     """
     prompts, labelled = [], set()
-    sets: dict[int, list[int]] = {}
-    if n_shots:
-        for number in sorted(set(set_of)):
-            need_rows(task, len(task.train), n_shots)
-            sets[number] = stream.choice(len(task.train), n_shots, replace=False).tolist()
+    need_rows(task, len(task.train), n_shots)
+    numbers = sorted(set(set_of)) if n_shots else []
+    sets = {number: stream.choice(len(task.train), n_shots, replace=False).tolist() for number in numbers}
     for place, query in enumerate(queries):
         allowed = [i for i, row in enumerate(task.train) if row.input != query.input]
         need_rows(task, len(allowed), n_shots)

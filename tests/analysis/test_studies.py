@@ -150,10 +150,16 @@ def test_the_page_of_a_real_model_stands_beside_that_of_the_demo_model(tmp_path:
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "01_single_task-small.svg").write_text("of the demo model")
-    result_pages.write_real_page([planted_result()], tmp_path, docs, "smollm2")
+    result_pages.write_smollm2_page([planted_result()], tmp_path, docs)
     page = (docs / "smollm2.md").read_text(encoding="utf-8")
     assert "somebody else trained" in page and "![Small.](smollm2-01_single_task-small.svg)" in page
     assert (docs / "01_single_task-small.svg").read_text() == "of the demo model"
+
+
+def test_pages_are_written_of_no_model_whose_page_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        studies.main(["--model", "x", "--tasks", "demo", "--pages"])
+    assert "--pages" in capsys.readouterr().err
 
 
 def test_a_verdict_that_was_written_by_hand_is_refused(tmp_path: Path) -> None:
