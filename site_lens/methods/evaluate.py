@@ -131,6 +131,9 @@ def evaluate_methods(
     queries = [task.test[row] for row in rows]
     sets = settings.sets_of(model, task, len(queries))
     metrics: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
+    top_tokens: dict[EvaluatedMethod, tuple[str, ...]] = {}
+    texts: dict[EvaluatedMethod, tuple[str, ...]] = {}
+    shown = ""
     costs: dict[EvaluatedMethod, MethodCost] = {}
     notes: dict[str, None] = dict.fromkeys(_sampling_notes(task, len(rows), sets))
     nonfinite: dict[tuple[int, ...], list[str]] = {}
@@ -138,12 +141,19 @@ def evaluate_methods(
         stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
         drawn = few_shot_prompts(task, queries, settings.template, n_shots=n_shots, stream=stream, set_of=sets)
         prompts = drawn.prompts
+        shown = prompts[0].text if n_shots == settings.n_shots else shown
         tokens = Queries.of(model, prompts)
         notes |= dict.fromkeys(tokens.notes)
         for method, scores in score_methods(model, tokens, [m for m in methods if m.n_shots == n_shots]):
             metrics[method.evaluated] = scores.metrics
+            tokens_of_method = model.encoder.texts(scores.top_tokens.tolist())
+            top_tokens[method.evaluated] = tuple(
+                "" if i in scores.nonfinite else text for i, text in enumerate(tokens_of_method)
+            )
             if settings.generated:
-                metrics[method.evaluated] |= _matches(model, prompts, method, task.name, queries, scores.nonfinite)
+                answers = _generated(model, prompts, method)
+                texts[method.evaluated] = tuple(answer.strip().partition("\n")[0] for answer in answers)
+                metrics[method.evaluated] |= _matches(answers, task.name, queries, scores.nonfinite)
             costs[method.evaluated] = MethodCost(
                 n_trained=method.n_trained,
                 stored_bytes=method.stored_bytes,
@@ -164,6 +174,9 @@ def evaluate_methods(
         task=task.name,
         evaluated=evaluated,
         **{name: np.stack([metrics[method][name] for method in evaluated]) for name in metrics[evaluated[0]]},
+        top_tokens=tuple(top_tokens[method] for method in evaluated),
+        texts=tuple(texts[method] for method in evaluated if texts),
+        prompt=shown,
         labelled_rows=tuple(method.n_labelled for method in methods),
         n_heads=tuple(method.n_heads for method in methods),
         costs=tuple(costs[method] for method in evaluated) if settings.timed else (),
@@ -193,19 +206,17 @@ def _sampling_notes(task: Task, n_asked: int, sets: Sequence[int]) -> Iterator[s
         )
 
 
-def _matches(
-    model: LensModel,
-    prompts: Sequence[Prompt],
-    method: Method,
-    task: str,
-    queries: Sequence[Example],
-    nonfinite: Sequence[int],
-) -> dict[str, np.ndarray]:
-    """Generate answers and match them; those of queries without finite logits are wrong."""
+def _generated(model: LensModel, prompts: Sequence[Prompt], method: Method) -> list[str]:
     with method.around(model):
-        texts = generate_answers(
+        return generate_answers(
             model, prompts, method.edits(model), every_step=method.every_step, on_logits=method.on_logits
         )
+
+
+def _matches(
+    texts: Sequence[str], task: str, queries: Sequence[Example], nonfinite: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Match generated answers; those of queries without finite logits are wrong."""
     pairs = list(zip(texts, queries, strict=True))
     matches = {
         "exact": np.array([exact_match(text, query.outputs) for text, query in pairs]),

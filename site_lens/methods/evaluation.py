@@ -1,6 +1,6 @@
 """Evaluation records: one answer per method and test query, and the intervals around the means."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -46,13 +46,13 @@ class Evaluation(Record):
     """Answers of each method to the same test queries of one task."""
 
     kind: ClassVar[str] = "evaluation"
-    schema_version: ClassVar[int] = 2
+    schema_version: ClassVar[int] = 3
     """2: kind, demonstrations and seed of each method are fields, which stood in its name in 1; the rows that were
-    asked and the first tokens of their answers are known."""
+    asked and the first tokens of their answers are known. 3: what each method answers, and one prompt."""
 
     lengths: ClassVar[Lengths] = {
         "evaluated": "method", "labelled_rows": "method", "costs": "method", "n_heads": "method", "targets": "query",
-        "query_rows": "query", "set_of_query": "query",
+        "query_rows": "query", "set_of_query": "query", "top_tokens": "method", "texts": "method",
     }  # fmt: skip
 
     task: str
@@ -69,6 +69,14 @@ class Evaluation(Record):
     prefix: Annotated[Float32, Axes(("method", "query"), 0, 1)] | None = None
     """(method query): 1 where the published code's "exact match" would count it: generated text begins with the
     target. Kept to compare with published numbers; a one-letter answer matches almost anything."""
+    top_tokens: tuple[tuple[str, ...], ...] = ()
+    """(method query): text of the most probable next token, U+FFFD for a part of a character, nothing where logits
+    were not finite. No rows in files of site_lens 0.1."""
+    texts: tuple[tuple[str, ...], ...] = ()
+    """(method query): the generated answer up to the end of its line; empty where none was generated."""
+    prompt: str = ""
+    """Few-shot prompt of the first query, as the model is shown it; empty where none was asked, and in files of
+    site_lens 0.1."""
     labelled_rows: tuple[Count, ...]
     """Labelled rows each method used, in the order of `methods`. For few-shot prompting: rows a prompt shows."""
     n_heads: tuple[Count | None, ...] = ()
@@ -124,6 +132,9 @@ class Evaluation(Record):
             raise ValueError("needs two sets of demonstrations at least, or none in set_of_query")
         if not self.queries or not self.evaluated or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"needs at least one query and each method once, got {self.methods}")
+        short = [n for n in ("top_tokens", "texts") if {len(row) for row in getattr(self, n)} - {len(self.queries)}]
+        if short:
+            raise ValueError(f"needs an answer a query from every method, wrong in {' and '.join(short)}")
         unclear = [n for n in MATCHES if not np.isin(0 if getattr(self, n) is None else getattr(self, n), (0, 1)).all()]
         if unclear or self.rank.min() < 1:
             raise ValueError(f"needs 0 or 1 in {', '.join(MATCHES)} and ranks from 1, wrong in {unclear or 'rank'}")
@@ -188,7 +199,35 @@ class Evaluation(Record):
         for name in ("first_token", "rank", "log_prob", "exact", "prefix"):
             if getattr(self, name) is not None:
                 table[name] = getattr(self, name).reshape(-1)
+        for name in ("top_tokens", "texts"):
+            if getattr(self, name):
+                table[name.removesuffix("s")] = [text for row in getattr(self, name) for text in row]
         return pd.DataFrame(table)
+
+    @property
+    def answers(self) -> tuple[tuple[str, ...], ...]:
+        """(method query): generated answers where there are any, else the most probable first tokens."""
+        return self.texts or self.top_tokens
+
+    def examples(self, n: int = 8, methods: Sequence[str] | None = None) -> "pd.DataFrame":
+        """One row per query, of the first `n` that were asked: query, target, and what each method answers.
+
+        Args:
+            n: Queries at most.
+            methods: Methods to show, all when None.
+
+        Raises:
+            InputError: Answers were not kept (files of site_lens 0.1), or a method was not evaluated.
+        """
+        import pandas as pd
+
+        if not self.answers:
+            raise InputError(f"{self.task}: answers were not kept in this evaluation; evaluate again to see them")
+        shown = self.methods if methods is None else methods
+        for method in shown:
+            self._row(method, "first_token")
+        answers = {method: self.answers[self.methods.index(method)][:n] for method in shown}
+        return pd.DataFrame({"query": self.queries[:n], "target": self.targets[:n]} | answers)
 
     def results(self) -> "pd.DataFrame":
         """One row per method and metric: value, interval, queries, labelled rows, heads.

@@ -30,6 +30,8 @@ class Scores:
 
     metrics: dict[str, np.ndarray]
     """By name, (query): whether the first token is right, its rank, and its log-probability in nats."""
+    top_tokens: np.ndarray
+    """(query): the most probable token."""
     seconds: float = 0.0
     """Time of prefill and decode together; a prefix that methods share counts for each of them."""
     nonfinite: list[int] = field(default_factory=list)
@@ -54,8 +56,10 @@ def score_methods(model: LensModel, queries: Queries, methods: Sequence[Method])
     A group of prompts is prefilled once for all methods that leave all tokens but the last as they are, and dropped
     before the next group; the others prefill it under their own edits.
     """
+    n = len(queries)
     all_prepared = [
-        _Prepared(m, m.edits(model), Scores({name: np.zeros(len(queries)) for name in METRICS})) for m in methods
+        _Prepared(m, m.edits(model), Scores({name: np.zeros(n) for name in METRICS}, np.zeros(n, dtype=np.int64)))
+        for m in methods
     ]
     max_tokens = int(PREFIX_BUDGET / bytes_per_token(model, queries.ids))
     for group in length_batches(queries.lengths, max_tokens=max_tokens, max_rows=ROWS_PER_DECODE):
@@ -92,6 +96,7 @@ def _take_down(scores: Scores, group: Sequence[int], questions: Queries, logits:
     scores.metrics["rank"][group] = np.where(none, logits.shape[1], rank)
     certain = torch.where(log_prob.isfinite(), log_prob, LEAST_LOG_PROB)
     scores.metrics["log_prob"][group] = certain.cpu().numpy()
+    scores.top_tokens[group] = logits.argmax(-1).cpu().numpy()
     scores.nonfinite += [query for query, broken in zip(group, none, strict=True) if broken]
 
 

@@ -1,5 +1,9 @@
 """Sections across tasks: shared heads, layers, groups of tasks; or a word on why there are none."""
 
+from functools import reduce
+from itertools import combinations
+from operator import and_
+
 import numpy as np
 import pandas as pd
 
@@ -9,16 +13,20 @@ from site_lens.diagnostics.co_clusters import cocluster
 from site_lens.diagnostics.head_overlap import Overlap, head_overlap
 from site_lens.diagnostics.seed_agreement import Agreement, seed_agreement
 from site_lens.diagnostics.task_clusters import TaskClusters, cluster_tasks
+from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import HeadGates
 from site_lens.plots.section import Section, SectionFigure, signed
+from site_lens.report.facts import spread_table
 from site_lens.site.fit import SiteFits
 from site_lens.stats.paired_tests import SIGNIFICANT
 
 MIN_ALPHA = 0.1
 """Heads that no task opens further are left out of the blocks of tasks and heads."""
 
-FEWEST_TO_GROUP = 3
-"""Tasks below which there are no groups to look for."""
+FEWEST_TO_GROUP = 8
+"""Tasks below which sentences stand in place of matrices and groups."""
+MOST_NAMED = 12
+"""Heads that a sentence names."""
 
 
 def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]:
@@ -33,19 +41,20 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
     if len({fit.gates.grid for fit in (*fits.values(), *every.values())}) > 1:
         different = "The fits stand over different grids of heads; a head of one is none of the other."
         return [Section("Across tasks", [different])]
+    agreement, seeds = seed_agreement(fits), seed_agreement(every)
+    sections = [_seeds(every, seeds)]
     if n_tasks < 2:
-        return [Section("Across tasks", ["One task only: there is nothing to compare it with."])]
-    agreement = seed_agreement(fits)
+        return [*sections, Section("Across tasks", ["One task only: there is nothing to compare it with."])]
     overlap = head_overlap(_mean_gates(agreement))
+    if n_tasks < FEWEST_TO_GROUP:
+        few = f"Matrices, maps and groups of tasks are drawn from {FEWEST_TO_GROUP} tasks on; here are {n_tasks}."
+        return [*sections, Section("Which tasks share heads", [*_overlap_lines(overlap), *_shared(overlap), few])]
     layers = SectionFigure("layer-profile", plots.layer_profile(overlap), overlap.layer_frame())
-    sections = [
-        _agreement(agreement if dense is None else seed_agreement(dense)),
+    sections += [
         _overlap(overlap),
         Section("Where in the model", ["Mean alpha of the heads of each layer."], [layers]),
+        _groups(cluster_tasks(fits)),
     ]
-    if n_tasks < FEWEST_TO_GROUP:
-        return [*sections, Section("Groups of tasks", [f"{n_tasks} tasks only: there are no groups to look for."])]
-    sections.append(_groups(cluster_tasks(fits)))
     if agreement.mean.max() <= MIN_ALPHA:
         return [*sections, Section("Tasks with their heads", ["No head is open in any task."])]
     blocks = cocluster(fits, min_alpha=MIN_ALPHA)
@@ -61,10 +70,12 @@ def _mean_gates(agreement: Agreement) -> dict[str, HeadGates]:
     }
 
 
-def _agreement(agreement: Agreement) -> Section:
-    within = [task.own for task in agreement.tasks if task.own is not None]
+def _seeds(fits: SiteFits, agreement: Agreement) -> Section:
+    """Say how far the dense fits of a task agree, and which heads are open in all of them."""
+    several = [task for task in agreement.tasks if task.n_fits > 1]
     between = [task.elsewhere for task in agreement.tasks if task.elsewhere is not None]
-    lines = [f"Maps of different tasks correlate {signed(float(np.mean(between)))} on average."]
+    within = [task.own for task in several if task.own is not None]
+    lines = []
     if within:
         lines.append(
             f"Maps of the same task from different seeds correlate {signed(float(np.mean(within)))} on average, "
@@ -72,19 +83,37 @@ def _agreement(agreement: Agreement) -> Section:
         )
     else:
         lines.append(
-            "Every task was fitted once: how much of a map is chance is not known. Fit with several seeds "
+            "Every task has one dense fit: how much of its alpha map is chance is not known. Fit with several seeds "
             'and init="random" before you read a single map as the truth.'
         )
-    return Section("Are the maps the tasks' own?", lines)
+    if between:
+        lines.append(f"Maps of different tasks correlate {signed(float(np.mean(between)))} on average.")
+    for task in several[:MOST_NAMED]:
+        open_in_all = reduce(and_, (fit.gates.above(0.5) for fit in fits.of(task.task)))
+        lines.append(f"{task.task}: {_named(open_in_all, 'open in all', task.n_fits)}")
+    figures = []
+    if len(agreement.tasks) == 1 and several:  # of more tasks, it stands in the section of each
+        own = list(fits.values())
+        figures.append(SectionFigure("seeds", plots.alpha_spread(own), spread_table(own)))
+    return Section("How far do the seeds agree?", lines, figures)
 
 
-def _overlap(overlap: Overlap) -> Section:
+def _named(heads: HeadSet, where: str, n: int) -> str:
+    if not heads:
+        return f"no head is {where} {n} fits."
+    names = list(map(str, heads))
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    verb = "head is" if len(names) == 1 else "heads are"
+    return f"{len(names)} {verb} {where} {n} fits: {', '.join(names[:MOST_NAMED])}{more}."
+
+
+def _overlap_lines(overlap: Overlap) -> list[str]:
     table = overlap.frame()
     n_significant = int((table["q_value"] < SIGNIFICANT).sum())
     testable = table["findable"] <= table[["n_record", "n_other"]].min(axis=1)
     lines = [
         f"{n_significant} of {len(table)} pairs of tasks share more heads with alpha above 0.5 than sets with as many "
-        "heads in each layer do by chance (false discovery rate below 0.05; dots)."
+        "heads in each layer do by chance (false discovery rate below 0.05)."
     ]
     if testable.any() and n_significant < len(table):
         lines.append(
@@ -94,12 +123,26 @@ def _overlap(overlap: Overlap) -> Section:
     elif table["findable"].notna().any() and n_significant < len(table):
         lines.append("No overlap could have been found in any pair.")
     lines.append(f"{len(overlap.shared())} of {len(overlap.grid)} heads are open in every task.")
+    return lines
+
+
+def _shared(overlap: Overlap) -> list[str]:
+    """Name the heads that every two of a few tasks share, and those of one task alone."""
+    lines = []
+    for first, second in combinations(overlap.names, 2):
+        names = list(map(str, overlap.shared(first, second)))
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        lines.append(f"{first} and {second} share {', '.join(names[:MOST_NAMED]) or 'no head'}{more}.")
+    return lines
+
+
+def _overlap(overlap: Overlap) -> Section:
     per_head = overlap.heads_frame().groupby(["layer", "head"], sort=False)["in_set"].sum()
     figures = [
-        SectionFigure("similarity", plots.similarity(overlap), table),
+        SectionFigure("similarity", plots.similarity(overlap), overlap.frame()),
         SectionFigure("overlap-counts", plots.overlap_counts(overlap), per_head.rename("n_tasks").reset_index()),
     ]
-    return Section("Which tasks share heads", lines, figures)
+    return Section("Which tasks share heads", _overlap_lines(overlap), figures)
 
 
 def _groups(clusters: TaskClusters) -> Section:

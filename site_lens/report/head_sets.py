@@ -1,29 +1,72 @@
-"""Section of chosen head sets: which heads carry which task, how sure that is, and what they reach."""
+"""Section of chosen head sets, the first of the page: which heads carry which task, and is it better than prompting."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from site_lens import plots
-from site_lens.methods.evaluation import Evaluations
-from site_lens.plots.section import SectionFigure, with_interval
+from site_lens.diagnostics.diagnosis import Finding
+from site_lens.methods.evaluation import Evaluation, Evaluations
+from site_lens.plots.section import SectionFigure
+from site_lens.report.headline import SILENCED, SITE, SPARSE, in_words, judged, plain_names
 from site_lens.runs.run import Run
 from site_lens.site.head_path import CORE_SHARE, HeadPath
+from site_lens.stats.intervals import Interval
 
-MOST_NAMED = 12
-"""Heads of a set that are named in the table; the others are counted."""
+MOST_NAMED = 8
+"""Heads of a set that are named on its card; the others are counted."""
+MOST_CARDS = 16
+"""Tasks with a card; the maps of all tasks stand below."""
 
 
-def head_sets_section(run: Run) -> dict[str, Any] | None:
-    """Return the rows, sentences and figures of the chosen sets; None where no path was fitted."""
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Share of the queries that a method is right on."""
+
+    label: str
+    accuracy: Interval
+    is_ours: bool
+    """Whether it is that of the chosen heads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One task: a small head map, the names of its heads, and how often the model is right with them."""
+
+    path: HeadPath
+    fit_number: int | None
+    """Place of its fit among the sections of fits, from 1."""
+    heads: list[str]
+    n_more: int
+    """Chosen heads that are not named."""
+    cells: dict[str, list[tuple[int, int, str]]]
+    """Kind (chosen, needed, harmful): column, row from the top, and name of each head."""
+    sureness: str
+    bars: list[Bar]
+    failed: list[Finding]
+
+
+def head_sets_section(run: Run, failed: Mapping[str, list[Finding]] | None = None) -> dict[str, Any] | None:
+    """Return the cards, sentences and figures of the chosen sets; None where no path was fitted.
+
+    Args:
+        run: The run.
+        failed: Failed checks by task.
+    """
     if not run.paths:
         return None
     evaluations = run.evaluations or Evaluations([])
-    reference = evaluations.reference
-    columns = [name for name in ("zero_shot", reference, "site", "site_sparse", "gates_sparse") if name is not None]
-    methods = [name for name in columns if name in evaluations.methods]
+    numbers = {fit.task: number for number, fit in reversed(list(enumerate(run.fits.values(), start=1)))}
+    cards = [
+        _card(path, evaluations.get(path.task), numbers.get(path.task), (failed or {}).get(path.task, []))
+        for path in run.paths.values()
+    ]
     return {
-        "methods": methods,
-        "rows": [_row(path, evaluations, methods) for path in run.paths.values()],
-        "lines": _lines(run, evaluations),
+        "lead": _lead(run, evaluations),
+        "cards": cards[:MOST_CARDS],
+        "n_more": max(0, len(cards) - MOST_CARDS),
+        "rows": cards,
+        "lines": _how_sure(run, evaluations),
         "figure": SectionFigure("head-sets", plots.head_sets(run.paths), run.paths.heads_frame()),
         "paths": [
             SectionFigure(f"price-path-{i}", plots.price_path(path), path.frame())
@@ -32,35 +75,76 @@ def head_sets_section(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _row(path: HeadPath, evaluations: Evaluations, methods: list[str]) -> dict[str, Any]:
-    evaluation = evaluations.get(path.task)
+def _card(path: HeadPath, evaluation: Evaluation | None, number: int | None, failed: list[Finding]) -> Card:
     heads = list(map(str, path.chosen.heads)) if path.chosen is not None else []
-    measured = set() if evaluation is None else set(evaluation.methods)
-    return {
-        "path": path,
-        "heads": heads[:MOST_NAMED],
-        "n_more": max(0, len(heads) - MOST_NAMED),
-        "n_core": len(path.core),
-        "accuracies": [
-            evaluation.accuracy(name) if evaluation is not None and name in measured else None for name in methods
-        ],
-    }
+    bars = []
+    if evaluation is not None:
+        names = plain_names(evaluation.reference, evaluation.n_shots, "these heads")
+        bars = [
+            Bar(label, evaluation.accuracy(method), method == SPARSE)
+            for method, label in names.items()
+            if method in evaluation.methods
+        ]
+    return Card(
+        path=path,
+        fit_number=number,
+        heads=heads[:MOST_NAMED],
+        n_more=max(0, len(heads) - MOST_NAMED),
+        cells=_cells(path),
+        sureness=_sureness(path),
+        bars=bars,
+        failed=failed,
+    )
 
 
-def _lines(run: Run, evaluations: Evaluations) -> list[str]:
-    """Say how many heads the sets have, what they reach, and how far the fits behind them agree."""
+def _cells(path: HeadPath) -> dict[str, list[tuple[int, int, str]]]:
+    kinds, chosen = path.kinds or {}, path.chosen.heads if path.chosen is not None else ()
+    cells: dict[str, list[tuple[int, int, str]]] = {"harmful": [], "needed": [], "chosen": []}
+    for head in path.model.grid:
+        kind = "chosen" if head in chosen else kinds.get(str(head), "free")
+        if kind in cells:
+            cells[kind].append((head.head, path.model.grid.shape[0] - 1 - head.layer, str(head)))
+    return cells
+
+
+def _sureness(path: HeadPath) -> str:
+    """Say in how many fits the heads of a set are the same."""
+    if path.chosen is None:
+        return ""
+    n_fits, n = len(path.sizes), len(path.chosen.heads)
+    if n_fits < 2:
+        return f"{path.chosen.kept:.0%} of the gain; one fit: how sure is not known"
+    n_core = len(path.core & path.chosen.heads)
+    shared = "all" if n_core == n else f"{n_core} of them"
+    return f"{path.chosen.kept:.0%} of the gain; {shared} in {CORE_SHARE:.0%} or more of {n_fits} fits"
+
+
+def _lead(run: Run, evaluations: Evaluations) -> list[str]:
+    """Answer in words: how many heads, how often right with them, and whether that is better than prompting."""
     chosen, none = run.paths.chosen(), run.paths.without_set()
+    if not chosen:
+        return [f"No head set was found: none does better than zero-shot on valid for {', '.join(none)}."]
+    n_heads = [len(heads) for heads in chosen.values()]
+    n = len(next(iter(run.paths.values())).model.grid)
+    many = f"{min(n_heads)} to {max(n_heads)}" if min(n_heads) < max(n_heads) else str(n_heads[0])
+    verb = "carries" if max(n_heads) == 1 else "carry"
+    lines = [f"{many} of {n} heads {verb} {next(iter(chosen)) if len(chosen) == 1 else 'a task'}."]
+    having = evaluations.having(SPARSE)
+    if having:
+        lines += [in_words(having)]
+        if having.reference is not None and (both := having.having(having.reference)):
+            lines.append(judged(both, SPARSE, having.reference, "these heads", "prompting with examples"))
+    if none:
+        lines.append(f"No set does better than zero-shot on valid for {', '.join(none)}.")
+    return lines
+
+
+def _how_sure(run: Run, evaluations: Evaluations) -> list[str]:
+    """Say how far the fits behind the sets agree, and what other maps reach."""
     lines = []
-    if chosen:
-        n_heads = [len(heads) for heads in chosen.values()]
-        grid = next(iter(run.paths.values())).model.grid
-        many = f"{min(n_heads)} to {max(n_heads)}" if min(n_heads) < max(n_heads) else str(n_heads[0])
-        heads = "head" if max(n_heads) == 1 else "heads"
-        lines.append(f"{many} {heads} of {len(grid)} carry a task: replacing them by the task embedding is enough.")
-    for other, name in (("site", "the dense fit"), ("gates_sparse", "no more heads without the embedding")):
-        if evaluations.having("site_sparse", other):
-            compared = evaluations.compare("site_sparse", over=other)
-            lines.append(f"Their accuracy less that of {name}: {with_interval(compared.estimate)}.")
+    for other, name in ((SITE, "SITE with all heads"), (SILENCED, "no more heads silenced")):
+        if both := evaluations.having(SPARSE, other):
+            lines.append(judged(both, SPARSE, other, "these heads", name))
     agreements = [path.agreement for path in run.paths.values() if path.agreement is not None]
     if agreements:
         mean = sum(agreement.value for agreement in agreements) / len(agreements)
@@ -71,8 +155,6 @@ def _lines(run: Run, evaluations: Evaluations) -> list[str]:
             f"{mean:.2f}; by chance, sets with as many heads in every layer have {chance:.2f}. "
             f"Core heads are in at least {CORE_SHARE:.0%} of them."
         )
-    elif chosen:
+    elif run.paths.chosen():
         lines.append("One fit a task: how sure its set is, is not known. Fit with n_starts=3.")
-    if none:
-        lines.append(f"No set does better than zero-shot on valid for {', '.join(none)}.")
     return lines

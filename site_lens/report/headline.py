@@ -6,8 +6,77 @@ from typing import Any
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.stats.intervals import Interval
+from site_lens.stats.paired_tests import FEWEST, Verdict, control_false_discoveries, verdict
 
 SITE = "site"
+SPARSE = "site_sparse"
+SILENCED = "gates_sparse"
+
+
+def plain_names(reference: str | None, n_shots: int, sparse: str) -> dict[str, str]:
+    """Return plain words for the methods of the first screen, by name, in the order in which they are told."""
+    names = {SPARSE: sparse, SITE: "SITE, all heads", SILENCED: "heads silenced", "zero_shot": "no example"}
+    if reference is None:
+        return names
+    shots = f"{n_shots} example{'s' if n_shots != 1 else ''}"
+    return {SPARSE: sparse, SITE: names[SITE], reference: shots} | names
+
+
+def in_words(evaluations: Evaluations) -> str:
+    """Say how often the model is right with the chosen heads, after examples, with the heads silenced, and alone."""
+    n_shots = next(iter(evaluations.values())).n_shots
+    ways = [
+        (SPARSE, "With the task embedding in their place the model is right"),
+        (evaluations.reference, f"after {n_shots} examples"),
+        (SILENCED, "with no more heads silenced"),
+        ("zero_shot", "without an example"),
+    ]
+    parts = []
+    for method, words in ways:
+        if method is not None and len(evaluations.having(method)) == len(evaluations):
+            mean = evaluations.mean(method)
+            share = f"{mean.value * mean.n:.0f} of {mean.n} queries" if len(evaluations) == 1 else f"{mean.value:.0%}"
+            parts.append(f"{words} on {share}")
+    over = "" if len(evaluations) == 1 else f" (means of {len(evaluations)} tasks)"
+    return f"{', '.join(parts)}{over}."
+
+
+def judged(
+    evaluations: Evaluations,
+    method: str,
+    over: str,
+    one: str,
+    other: str,
+    *,
+    above: str = "",
+    below: str = "",
+    metric: Match = "first_token",
+) -> str:
+    """Compare two methods in a sentence: over tasks, or task by task where tasks are too few for a verdict over them.
+
+    Verdicts task by task are over queries, with the false discovery rate controlled over the tasks.
+    """
+    over_tasks = evaluations.compare(method, over, metric)
+    if len(evaluations) == 1 or over_tasks.verdict != "too few":
+        return over_tasks.sentence(one, other, above=above, below=below)
+    compared = {task: each.compare(method, over, metric) for task, each in evaluations.items()}
+    q_values = control_false_discoveries([paired.p_value for paired in compared.values()])
+    tasks: dict[Verdict, list[str]] = {}
+    for (task, paired), q_value in zip(compared.items(), q_values, strict=True):
+        tasks.setdefault(verdict(paired.estimate, float(q_value), paired.over), []).append(task)
+    words: dict[Verdict, str] = {
+        "above": f"{one} better than {other}",
+        "below": f"{one} worse than {other}",
+        "not found": f"no difference found between {one} and {other}",
+        "too few": f"no verdict, which takes {FEWEST['queries']} queries,",
+    }
+    told = [
+        f"{text} in {len(tasks[found])} of {len(compared)} tasks ({', '.join(tasks[found])})"
+        for found, text in words.items()
+        if found in tasks
+    ]
+    sentence = "; ".join(told)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +144,7 @@ def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
     }
     contrasts = [
         Contrast(
-            verdict=together.compare(SITE, method, metric).sentence("SITE", name, above=above, below=below),
+            verdict=judged(together, SITE, method, "SITE", name, above=above, below=below, metric=metric),
             means={each: together.mean(each, metric) for each in (SITE, method)},
         )
         for method, (name, above, below) in meanings.items()

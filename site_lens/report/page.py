@@ -59,6 +59,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "isolated": _isolated,
         "breakable": lambda name: Markup(_isolated(name).replace("_", Markup("_<wbr>"))),
+        "answer": lambda text: _isolated(text.strip() or repr(text)),
         "number": lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}"),
         "signed": lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"),
         "figure_json": figure_json,

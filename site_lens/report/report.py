@@ -7,7 +7,7 @@ from typing import Any
 
 from site_lens import plots
 from site_lens.diagnostics.convergence import check_convergence
-from site_lens.diagnostics.diagnosis import Diagnosis, diagnose
+from site_lens.diagnostics.diagnosis import Diagnosis, Finding, diagnose
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import CONTENTS
 from site_lens.plots.section import SectionFigure
@@ -16,6 +16,7 @@ from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError
 from site_lens.report import facts, wording
 from site_lens.report.across_tasks import across_tasks
+from site_lens.report.examples import examples
 from site_lens.report.head_sets import head_sets_section
 from site_lens.report.headline import compare, interval_basis, method_means
 from site_lens.report.methods import Methods, methods_section
@@ -79,6 +80,10 @@ def report_parts(run: Run) -> dict[str, Any]:
     if not run.fits:
         raise InputError("there are no fits to report; fit some tasks first, for example with fit_site(model, tasks)")
     evaluations = run.evaluations or Evaluations([])
+    diagnosis = _diagnosis(run)
+    failed: dict[str, list[Finding]] = {}
+    for finding in diagnosis["failed"]:
+        failed.setdefault(finding.task, []).append(finding)
     return {
         "samples": {task: (i, sample) for i, (task, sample) in enumerate(run.attention.items(), start=1)},
         **_accuracies(evaluations),
@@ -90,10 +95,11 @@ def report_parts(run: Run) -> dict[str, Any]:
         "notes": dict.fromkeys(f"{task}: {note}" for task, each in evaluations.items() for note in each.notes),
         "words": wording,
         "statuses": STATUSES,
-        **_diagnosis(run),
+        **diagnosis,
         "map_figure": SectionFigure("head-maps", plots.head_maps(run.fits), run.fits.frame()),
         "controls": [_control(name, fits) for name, fits in run.controls.items() if fits],
-        "head_sets": head_sets_section(run),
+        "head_sets": head_sets_section(run, failed),
+        "examples": examples(evaluations),
         "across": across_tasks(run.head_fits, run.fits),
         "of_sets": bool(run.paths.chosen()),
         "fit_figures": [_of_fit(i, fit, run.fits) for i, fit in enumerate(run.fits.values(), start=1)],

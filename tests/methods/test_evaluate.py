@@ -150,3 +150,28 @@ def test_the_first_tokens_of_the_targets_are_recorded(demo: LensModel, demo_task
     assert run["alike"].first_tokens is not None
     assert not run["alike"].first_tokens.tell_apart
     assert run["alike"].first_tokens.constant == 1
+
+
+def test_what_every_method_answers_is_kept_beside_the_query(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+) -> None:
+    task = demo_tasks["antonym"]
+    found = sl.evaluate(demo, task, fits, n_shots=4, max_queries=10, generated=True)[task.name]
+    assert found.query_rows is not None and found.exact is not None
+    accepted = [task.test[row].outputs for row in found.query_rows]
+    for right, tokens in zip(found.first_token, found.top_tokens, strict=True):
+        begins = [
+            any(f" {o}".startswith(token) for o in outputs) for token, outputs in zip(tokens, accepted, strict=True)
+        ]
+        assert np.array(begins)[right == 1].all()
+    for exact, texts in zip(found.exact, found.texts, strict=True):
+        assert [text in outputs for text, outputs in zip(texts, accepted, strict=True)] == (exact == 1).tolist()
+    bare = sl.PromptTemplate().render([], task.test[found.query_rows[0]]).text
+    assert found.prompt.endswith(bare) and found.prompt.count("Q:") == 5
+    shown = found.examples(3, ["site"])
+    assert list(shown.columns) == ["query", "target", "site"] and shown["query"].tolist() == list(found.queries[:3])
+    assert found.frame()["text"].tolist() == [text for texts in found.texts for text in texts]
+    with pytest.raises(sl.InputError):
+        found.replace(top_tokens=(), texts=()).examples()
+    with pytest.raises(sl.InputError):
+        found.replace(top_tokens=found.top_tokens[:-1])

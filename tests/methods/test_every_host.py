@@ -9,7 +9,7 @@ import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.registry import SELECTORS
-from tests.hosts import EVERY_HOST
+from tests.hosts import HOSTED
 
 TINY = sl.ComparisonConfig(
     n_prompts=2, n_shots=2, n_probes=2, n_valid=3,
@@ -19,13 +19,19 @@ TINY = sl.ComparisonConfig(
 )  # fmt: skip
 
 
+ON_EACH_PUSH = ("bridge Llama-3.1-8B", "bridge lfm2", "hooked gpt2")
+"""Grouped heads; layers without heads; the class of TransformerLens 3.9. Every method runs on the demo model in the
+studies and in the commands, and on the other hosts in `make nightly`."""
+CASES = [pytest.param(case, marks=[] if case in ON_EACH_PUSH else [pytest.mark.slow]) for case in HOSTED]
+
+
 @pytest.fixture(scope="module")
 def pair() -> list[sl.Task]:
     rows = [sl.Example(f"w{i}", (f"v{i}",)) for i in range(24)]
     return [sl.Task.from_examples(name, rows, seed=i) for i, name in enumerate(("one", "two"))]
 
 
-@pytest.mark.parametrize("case", EVERY_HOST)
+@pytest.mark.parametrize("case", CASES)
 def test_all_methods_and_selectors_run_on_a_host(
     case: str, hosted: Callable[[str], LensModel], pair: list[sl.Task]
 ) -> None:

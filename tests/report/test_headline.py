@@ -6,7 +6,7 @@ import site_lens as sl
 from site_lens.cli.output import show_run
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.names import few_shot_name
-from site_lens.report.headline import Headline, compare
+from site_lens.report.headline import Headline, compare, judged
 from site_lens.report.methods import Methods, methods_section
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fits
 
@@ -42,3 +42,16 @@ def test_no_mean_gain_is_shown_over_different_numbers_of_demonstrations(capsys: 
     assert "3, 10" in headline
     show_run(sl.Run(fake_fits(TASKS), evaluations=mixed), {}, as_json=False)
     assert "site - " not in capsys.readouterr().out
+
+
+def test_two_to_five_tasks_get_a_verdict_each() -> None:
+    shares = {"up": (0.9, 0.3), "down": (0.2, 0.8), "same": (0.5, 0.5)}
+    measured = Evaluations(
+        fake_evaluation(task, {"ten_shot": ten, "site": site}) for task, (site, ten) in shares.items()
+    )
+    sentence = judged(measured, "site", "ten_shot", "SITE", "prompting")
+    parts = dict(zip(("better", "worse", "no difference"), sentence.split("; "), strict=True))
+    for (word, part), task in zip(parts.items(), shares, strict=True):
+        assert word in part and part.removesuffix(".").endswith(f"1 of 3 tasks ({task})")
+    few = Evaluations(fake_evaluation(task, {"ten_shot": 0, "site": 1}, n_queries=20) for task in shares)
+    assert "30 queries" in judged(few, "site", "ten_shot", "SITE", "prompting")

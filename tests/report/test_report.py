@@ -133,18 +133,54 @@ def test_every_task_has_a_section_with_heads_state_settings_and_provenance(page:
         assert expected in text
 
 
-def test_the_page_begins_with_the_heads_that_carry_each_task(tmp_path: Path) -> None:
+def test_the_page_begins_with_the_heads_that_carry_each_task_and_what_they_reach(tmp_path: Path) -> None:
     found = fake_path(((8, 8), (2, 3)), ((0.5, 0.5), (0.5, 0.51)), prices=(-0.01, 0.01))
     never = fake_path(((4,), (2,)), ((1.95,), (1.97,)), prices=(0.0, 0.01), noise=0.3, shared_noise=0.01)
     paths = HeadPaths([found, never.replace(task="synonym")])
     fits = fake_fits(["antonym", "synonym"], model=found.model)
-    page = write_report(Run(fits, paths=paths), tmp_path / "r.html").read_text(encoding="utf-8")
-    assert 0 < page.index('id="head-sets-section"') < page.index('id="summary"')
+    measured = fake_evaluation("antonym", {"zero_shot": 0.1, "ten_shot": 0.2, "site": 0.85, "site_sparse": 0.8})
+    run = Run(fits, paths=paths, evaluations=Evaluations([measured]))
+    page = write_report(run, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert 0 < page.index('id="head-sets-section"') < page.index('id="how-sure"') < page.index('id="summary"')
     assert found.chosen is not None
-    text = words(page)
-    assert " ".join(map(str, found.chosen.heads)) in text and "no set found" in text
-    assert "No set does better than zero-shot on valid for synonym." in text
+    first_screen = page[page.index('id="head-sets-section"') : page.index('id="how-sure"')]
+    text = words(first_screen)
+    assert " ".join(map(str, found.chosen.heads)) in text and "No head set found" in text
+    assert "2 of 8 heads carry antonym." in text
+    assert "right on 32 of 40 queries, after 10 examples on 8 of 40 queries, without an example on 4 of 40" in text
+    cells = re.findall(r'<path class="chosen" d="([^"]*)"', first_screen)
+    assert [len(re.findall("M", drawn)) for drawn in cells] == [len(found.chosen.heads)]
     table = numbers(page, "head-sets")
     chosen = [row[table["columns"].index("chosen")] for row in table["rows"]]
     assert chosen.count(True) == len(found.chosen.heads) and len(chosen) == 16
     assert 'id="head-sets-section"' not in report(tmp_path, fits)
+
+
+def test_the_page_shows_what_the_model_says(tmp_path: Path) -> None:
+    measured = fake_evaluation("antonym", {"zero_shot": 0.0, "site": 1.0}, n_queries=30)
+    said = tuple(tuple(f" {name}{i} {NAUGHTY}" for i in range(30)) for name in ("wrong", "right"))
+    kept = Evaluations([measured.replace(top_tokens=said, prompt="Q: hot\nA: cold")])
+    page = report(tmp_path, fake_fits(["antonym"]), evaluations=kept)
+    section = page[page.index('id="examples"') : page.index('id="summary"')]
+    assert NAUGHTY not in section and "Q: hot" in section
+    right = re.findall(r'<td class="right">(.*?)</td>', section)
+    assert right and all("right" in answer for answer in right) and "wrong0" in words(section)
+    assert 'id="examples"' not in report(tmp_path, fake_fits(["antonym"]), evaluations=Evaluations([measured]))
+
+
+def test_matrices_and_groups_of_tasks_come_with_eight_tasks(tmp_path: Path, page: str) -> None:
+    few = report(tmp_path, fake_fits(TASKS[:2]))
+    assert 'id="similarity"' not in few and 'id="task-tree"' not in few
+    first, second = (fake_fit(task).gates.above(0.5) for task in TASKS[:2])
+    assert f"antonym and synonym share {', '.join(map(str, first & second)) or 'no head'}." in words(few)
+    assert 'id="similarity"' in page and 'id="task-tree"' in page
+
+
+def test_heads_open_in_the_fits_of_all_seeds_are_named(tmp_path: Path) -> None:
+    alphas = fake_fit("antonym").gates.values
+    other = alphas.copy()
+    other[:5] = 1 - other[:5]
+    page = report(tmp_path, SiteFits([fake_fit("antonym", 0, alphas), fake_fit("antonym", 1, other)]))
+    in_both = [head for head in fake_fit("antonym").gates.above(0.5) if head.layer == 5]
+    assert 'id="seeds"' in page and in_both
+    assert f"open in all 2 fits: {', '.join(map(str, in_both))}." in words(page)

@@ -1,0 +1,47 @@
+"""Section of examples: what the model says to some queries under each method, and one whole prompt."""
+
+from dataclasses import dataclass
+
+from site_lens.methods.evaluation import Evaluation, Evaluations
+from site_lens.report.headline import plain_names
+
+N_EXAMPLES = 6
+"""Queries of each task that are shown: the first of the random sample that was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Answers to some queries of one task."""
+
+    task: str
+    methods: list[str]
+    """What was done, in plain words where there are some."""
+    rows: list[tuple[str, str, list[tuple[str, bool]]]]
+    """Query, expected answer, and of each method its answer and whether it counts as right."""
+    prompt: str
+    n_shots: int
+    is_generated: bool
+    """Whether answers are generated texts; else they are the most probable first tokens."""
+
+
+def examples(evaluations: Evaluations) -> list[Examples]:
+    """Return the examples of every task whose answers were kept."""
+    return [_of(evaluation) for evaluation in evaluations.values() if evaluation.answers]
+
+
+def _of(evaluation: Evaluation) -> Examples:
+    names = plain_names(evaluation.reference, evaluation.n_shots, "chosen heads")
+    methods = [name for name in names if name in evaluation.methods]
+    metric, right = ("exact", evaluation.exact) if evaluation.texts else ("first_token", evaluation.first_token)
+    assert right is not None, metric  # answers are generated together with their matches
+    places = [evaluation.methods.index(name) for name in methods]
+    rows = [
+        (query, target, [(evaluation.answers[place][i], bool(right[place, i])) for place in places])
+        for i, (query, target) in enumerate(
+            zip(evaluation.queries[:N_EXAMPLES], evaluation.targets[:N_EXAMPLES], strict=True)
+        )
+    ]
+    return Examples(
+        evaluation.task, [names[name] for name in methods], rows, evaluation.prompt, evaluation.n_shots,
+        bool(evaluation.texts),
+    )  # fmt: skip
