@@ -37,6 +37,7 @@ class Card:
     fit_number: int | None
     """Place of its fit among the sections of fits, from 1."""
     heads: list[str]
+    """Names of chosen heads, those that gain most alone first."""
     n_more: int
     """Chosen heads that are not named."""
     cells: dict[str, list[tuple[int, int, str]]]
@@ -76,7 +77,7 @@ def head_sets_section(run: Run, failed: Mapping[str, list[Finding]] | None = Non
 
 
 def _card(path: HeadPath, evaluation: Evaluation | None, number: int | None, failed: list[Finding]) -> Card:
-    heads = list(map(str, path.chosen.heads)) if path.chosen is not None else []
+    heads = list(map(str, path.ranked))
     bars = []
     if evaluation is not None:
         names = plain_names(evaluation.reference, evaluation.n_shots, "these heads")
@@ -91,7 +92,7 @@ def _card(path: HeadPath, evaluation: Evaluation | None, number: int | None, fai
         heads=heads[:MOST_NAMED],
         n_more=max(0, len(heads) - MOST_NAMED),
         cells=_cells(path),
-        sureness=_sureness(path),
+        sureness=f"{path.chosen.kept:.0%} of the gain, {path.sureness}" if path.chosen is not None else "",
         bars=bars,
         failed=failed,
     )
@@ -105,18 +106,6 @@ def _cells(path: HeadPath) -> dict[str, list[tuple[int, int, str]]]:
         if kind in cells:
             cells[kind].append((head.head, path.model.grid.shape[0] - 1 - head.layer, str(head)))
     return cells
-
-
-def _sureness(path: HeadPath) -> str:
-    """Say in how many fits the heads of a set are the same."""
-    if path.chosen is None:
-        return ""
-    n_fits, n = len(path.sizes), len(path.chosen.heads)
-    if n_fits < 2:
-        return f"{path.chosen.kept:.0%} of the gain; one fit: how sure is not known"
-    n_core = len(path.core & path.chosen.heads)
-    shared = "all" if n_core == n else f"{n_core} of them"
-    return f"{path.chosen.kept:.0%} of the gain; {shared} in {CORE_SHARE:.0%} or more of {n_fits} fits"
 
 
 def _lead(run: Run, evaluations: Evaluations) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from site_lens.heads.head_set import HeadSet
+from site_lens.heads.head_set import Head, HeadSet
 from site_lens.heads.scores import HeadScores
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
@@ -44,6 +44,8 @@ OPEN = 0.5
 KEPT = 0.95
 """Share of the gain over zero-shot, in nats, that a set keeps which does as well as the best."""
 
+MOST_NAMED = 12
+"""Heads of a set that its sentence names; the others are counted."""
 CORE_SHARE = 0.8
 """Share of the fits that must open a head of the core."""
 
@@ -111,6 +113,9 @@ class HeadPath(Record):
     sparse: SiteFit | None = None
     """That fit, its gates rounded: what `site_sparse` is in evaluations, and what analyses of head sets take. Its
     labelled rows are those of all fits that were chosen from, and the rows of valid."""
+    gain_alone: tuple[float, ...] = ()
+    """Of each head of the chosen set, in the order of the grid: loss on valid without any edit less the loss where this
+    head alone is replaced by the embedding, in nats. Empty where no set was found."""
     gates_alone: SiteFit | None = None
     """The control of the chosen set: the fit with zeros under the same price, rounded, with no more heads."""
     n_forwards: int | None = Field(None, ge=0)
@@ -127,6 +132,8 @@ class HeadPath(Record):
 
     @model_validator(mode="after")
     def _choice_is_a_fit(self) -> Self:
+        if len(self.gain_alone) not in (0, self.n_open[self.choice] if self.choice is not None else 0):
+            raise ValueError(f"needs a gain for each chosen head, got {len(self.gain_alone)}")
         if self.choice is not None and (
             self.choice >= len(self.fits) or self.fits[self.choice].content != "task" or not self.n_open[self.choice]
         ):
@@ -169,6 +176,20 @@ class HeadPath(Record):
             accuracy=float(self.right[self.choice].mean()),
             kept=float((zero_shot - loss) / (zero_shot - lowest)) if zero_shot > lowest else float("nan"),
         )
+
+    @property
+    def ranked(self) -> dict[Head, float | None]:
+        """Chosen heads and what each gains alone, in nats on valid, highest first; None where it was not measured.
+
+        Heads that do little alone can still be needed together. Empty where no set was found.
+        """
+        if self.chosen is None:
+            return {}
+        heads = list(self.chosen.heads)
+        if not self.gain_alone:
+            return dict.fromkeys(heads)
+        order = sorted(range(len(heads)), key=lambda i: -self.gain_alone[i])
+        return {heads[i]: self.gain_alone[i] for i in order}
 
     @property
     def _alike(self) -> list[int]:
@@ -262,10 +283,10 @@ class HeadPath(Record):
         return pd.DataFrame(rows)
 
     def heads_frame(self) -> "pd.DataFrame":
-        """One row per head: task, head, layer, chosen, stability, kind, and alpha of the fit behind the chosen set."""
+        """One row per head: task, head, layer, chosen, stability, kind, alpha of the fit behind the set, gain_alone."""
         import pandas as pd
 
-        chosen, kinds, stability = self.chosen, self.kinds or {}, self.stability
+        chosen, kinds, stability, gains = self.chosen, self.kinds or {}, self.stability, self.ranked
         rows = [
             {
                 "task": self.task,
@@ -275,6 +296,7 @@ class HeadPath(Record):
                 "stability": float(stability[head.layer, head.head]),
                 "kind": kinds.get(str(head)),
                 "alpha": None if chosen is None else float(self.gates[chosen.fit, head.layer, head.head]),
+                "gain_alone": gains.get(head),
             }
             for head in self.model.grid
         ]
@@ -285,13 +307,33 @@ class HeadPath(Record):
 
     @property
     def sentence(self) -> str:
-        """Answer in one line, such as "L3H2, L4H1 carry antonym (2 of 48 heads, 97% of the gain)"."""
+        """Answer in one line: how many heads, their names in the order of what each gains alone, and how sure.
+
+        Such as "antonym: 2 of 48 heads carry it (L3H2, L4H1), 97% of the gain, the same in 3 of 3 fits".
+        """
         chosen, n = self.chosen, len(self.model.grid)
         if chosen is None:
-            return f"no head set found for {self.task}: none does better than zero-shot on valid"
-        heads = ", ".join(map(str, chosen.heads))
-        verb = "carries" if len(chosen.heads) == 1 else "carry"
-        return f"{heads} {verb} {self.task} ({len(chosen.heads)} of {n} heads, {chosen.kept:.0%} of the gain)"
+            return f"{self.task}: no head set found; none does better than zero-shot on valid"
+        names = list(map(str, self.ranked))
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        verb = "head carries" if len(names) == 1 else "heads carry"
+        return (
+            f"{self.task}: {len(names)} of {n} {verb} it ({', '.join(names[:MOST_NAMED])}{more}), "
+            f"{chosen.kept:.0%} of the gain, {self.sureness}"
+        )
+
+    @property
+    def sureness(self) -> str:
+        """Say in how many of the fits at the chosen price the set is the same, or how many of its heads are."""
+        if self.chosen is None:
+            return ""
+        if len(self._alike) < 2:
+            return "one fit: how sure is not known"
+        n_same = int((self.is_open[self._alike] == self.is_open[self.chosen.fit]).all((1, 2)).sum())
+        n_core, n = len(self.core & self.chosen.heads), len(self.chosen.heads)
+        if n_same == len(self._alike):
+            return f"the same in {n_same} of {n_same} fits"
+        return f"{n_core} of {n} in {CORE_SHARE:.0%} or more of {len(self._alike)} fits"
 
 
 def choose_fit(

@@ -245,6 +245,12 @@ def _chosen(
     loss, right = _rounded(model, task, [plain, *site_fits], config, budget_bytes)
     gates = np.stack([fit.gates.values for fit in site_fits])
     choice = choose_fit(fits, (gates > OPEN).sum((1, 2)).tolist(), loss[1:], right[1:], loss[0], right[0])
+    sparse = (
+        None
+        if choice is None
+        else _sparse(site_fits[choice], site_fits[choice].gates.above(OPEN), loss.shape[1], site_fits)
+    )
+    gain_alone = () if sparse is None else _gain_alone(model, task, sparse, loss[0], config, budget_bytes)
     return HeadPath(
         task=task.name,
         fits=fits,
@@ -255,9 +261,8 @@ def _chosen(
         zero_shot_right=right[0],
         choice=choice,
         n_forwards=_n_forwards(site_fits, loss.shape[1], len({fit.seed for fit in fits})),
-        sparse=None
-        if choice is None
-        else _sparse(site_fits[choice], site_fits[choice].gates.above(OPEN), loss.shape[1], site_fits),
+        sparse=sparse,
+        gain_alone=gain_alone,
         config=config,
         template=plain.template,
         task_digest=task.digest,
@@ -266,6 +271,19 @@ def _chosen(
         versions=library_versions(),
         notes=_notes(site_fits),
     )
+
+
+def _gain_alone(
+    model: LensModel, task: Task, sparse: SiteFit, zero_shot: Float32, config: SiteConfig, budget_bytes: int
+) -> tuple[float, ...]:
+    """Return what each head of a set gains over zero-shot when it alone is replaced, in nats on valid."""
+    heads = list(sparse.gates.above(OPEN))
+    each = [
+        sparse.replace(gates=HeadGates.of(HeadSet.of(model.grid, [head]), task=task.name, mix=sparse.gates.mix))
+        for head in heads
+    ]
+    loss, _ = _rounded(model, task, each, config, budget_bytes)
+    return tuple(float(zero_shot.mean(dtype=np.float64) - row.mean(dtype=np.float64)) for row in loss)
 
 
 def _n_forwards(fits: Sequence[SiteFit], n_valid: int, n_starts: int) -> int:

@@ -1,5 +1,6 @@
 """Head paths: on the planted model the chosen set is the planted one; the rule and its limits on made-up numbers."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,29 @@ def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_harmful(plant
             assert (path.n_open[path.of("zero", price)] == 0).all(), path.task
         frame = path.heads_frame()
         assert set(frame[frame.chosen]["head"]) == carriers and len(frame) == len(planted.grid)
-        assert path.sentence == f"{', '.join(sorted(carriers))} carry {path.task} (3 of 18 heads, 100% of the gain)"
+        for part in (path.task, "3 of 18 heads", "100%", "2 of 2 fits", *carriers):
+            assert part in path.sentence
         assert path.sparse is not None and set(map(str, path.sparse.gates.above(0.99))) == carriers
         assert path.sparse.gates.mass() == 3 and path.sparse.embedding.mean.any()
         assert path.gates_alone is not None and path.gates_alone.gates.mass() == 0
         assert not path.gates_alone.embedding.mean.any()
+
+
+def test_what_a_head_gains_alone_is_what_an_evaluation_with_it_alone_says(planted: sl.LensModel) -> None:
+    task = next(task for name, task in planted_tasks().items() if name.startswith("direct"))
+    options: dict[str, Any] = {"prices": (0.01,), "n_starts": 1, "progress": False}
+    path = sl.fit_path(planted, task, CONFIG.replace(n_valid=len(task.valid)), template=TEMPLATE, **options)[task.name]
+    assert path.sparse is not None and len(path.gain_alone) == 3
+    asked = dataclasses.replace(task, test=task.valid)
+    gains = []
+    for head in path.sparse.gates.above(0.5):
+        gates = sl.HeadGates.of(sl.HeadSet.of(planted.grid, [head]), task=task.name)
+        pair = {task.name: (gates, path.sparse.embedding)}
+        found = sl.evaluate(planted, asked, pair, n_shots=2, template=TEMPLATE, progress=False)[task.name]
+        site, zero_shot = (found.log_prob[found.methods.index(name)].mean() for name in ("site", "zero_shot"))
+        gains.append(site - zero_shot)
+    assert np.allclose(gains, path.gain_alone, atol=1e-4)
+    assert list(path.ranked.values()) == sorted(path.gain_alone, reverse=True)
 
 
 def test_a_path_begins_at_the_fits_of_fit_site_or_at_given_ones(planted: sl.LensModel) -> None:
@@ -157,7 +176,7 @@ def test_no_set_is_found_where_none_beats_zero_shot_or_a_single_row_tells_nothin
     for path in (never, single, no_row_more):
         assert path.chosen is None and path.sparse is None and path.agreement is None and path.kinds is None
         assert len(path.core) == 0 and not path.frame().chosen.any() and not path.heads_frame().chosen.any()
-        assert np.isnan(path.stability).all() and path.sentence.startswith("no head set found for antonym")
+        assert np.isnan(path.stability).all() and "no head set" in path.sentence and not path.ranked
 
 
 def test_a_head_that_a_fit_at_the_chosen_price_opens_is_not_harmful() -> None:
