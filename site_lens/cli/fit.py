@@ -32,6 +32,7 @@ from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS,
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.fit import SETTINGS
 from site_lens.tasks.prompt_sampling import MAX_QUERIES
+from site_lens.tasks.task import few_rows
 
 ATTENTION_HEADS = 4
 """Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
@@ -49,6 +50,7 @@ def demo(
     """Fit and evaluate SITE on the embedded demo model, and write a report."""
     keep_run(out, replace)
     tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
+    show_notes(few_rows(tasks.values()))
     run = sl.fit_and_evaluate(
         sl.load_model("demo"),
         tasks,
@@ -120,6 +122,7 @@ def fit(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = SETTINGS[settings](**changes)
     tasks = files.load(task)
+    show_notes(few_rows(tasks.values()))
     model = source.load()
     plain = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
     run = sl.fit_and_evaluate(

@@ -7,7 +7,8 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, ModelSource, TaskFilesOrDemo, with_option_groups
-from site_lens.cli.output import show_table
+from site_lens.cli.output import show_notes, show_table
+from site_lens.tasks.task import few_rows
 
 if TYPE_CHECKING:
     from site_lens.models.base import LensModel
@@ -48,6 +49,7 @@ def tasks_audit(
     tasks = files.load().values()
     loaded = None if model is None else source.load()
     show_table([asdict(task.audit()) | _first_tokens(loaded, task) for task in tasks], as_json)
+    show_notes(few_rows(tasks))
 
 
 def _first_tokens(model: "LensModel | None", task: sl.Task) -> dict[str, object]:

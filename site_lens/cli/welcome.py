@@ -6,6 +6,7 @@ from pathlib import Path
 
 from site_lens._version import __version__
 from site_lens.cli.output import show_line
+from site_lens.records.wording import listed
 from site_lens.tasks.rows import is_table
 
 MOST_SHOWN = 5
@@ -16,8 +17,7 @@ def show_welcome(folder: Path) -> None:
     print(f"site_lens {__version__}: which attention heads carry a task?\n")
     runs = runs_in(folder)
     if runs:
-        more = f" and {len(runs) - MOST_SHOWN} more" if len(runs) > MOST_SHOWN else ""
-        show_line(f"Runs here, newest first: {', '.join(map(str, runs[:MOST_SHOWN]))}{more}")
+        show_line(f"Runs here, newest first: {listed(runs, MOST_SHOWN)}")
         print()
     print("Next:")
     steps = list(_after(runs, folder) if runs else _first(folder))

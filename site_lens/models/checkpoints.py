@@ -16,6 +16,7 @@ from site_lens.records.assets import DEMO, DEMO_MODEL, MODEL_NAMES
 from site_lens.records.errors import AdapterError, InputError
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.suggestions import did_you_mean, did_you_mean_path
+from site_lens.records.wording import listed
 
 MAX_LAYERS = 10_000
 """Layers of a config at most: far above every model there is, and far below what takes minutes to build."""
@@ -134,10 +135,9 @@ def from_checkpoint(name: str, source: str, config: Any, **options: Any) -> Any:
         raise InputError(f"the weights of {name!r} have other shapes than its config says") from error
     missing = sorted(info["missing_keys"])
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(
             f"{name!r} lacks weights that its config asks for, and they would be drawn at random: "
-            f"{', '.join(missing[:3])}{more}; get the whole checkpoint"
+            f"{listed(missing, 3)}; get the whole checkpoint"
         )
     return model
 

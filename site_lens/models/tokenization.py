@@ -8,6 +8,7 @@ from site_lens.models.context_length import Context
 from site_lens.models.library_errors import translated_errors
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_json
+from site_lens.records.wording import listed
 
 PROBE_TEXT = "Q: hot\nA: cold 12, l'été\n\nQ:"
 """What a tokenizer makes of this text stands for the tokenizer in records."""
@@ -200,9 +201,8 @@ def refuse_unfitting(tokenizer: Any, n_tokens: int) -> None:
 
 
 def _without_embedding(tokens: Sequence[str], n_tokens: int) -> InputError:
-    more = f" and {len(tokens) - 3} more" if len(tokens) > 3 else ""
     return InputError(
-        f"the model has an embedding for {n_tokens} tokens, and none for {', '.join(map(repr, tokens[:3]))}{more} of "
+        f"the model has an embedding for {n_tokens} tokens, and none for {listed(map(repr, tokens), 3)} of "
         "the tokenizer; if they were added, call model.resize_token_embeddings(len(tokenizer)) and train them, or else "
         "give the model its own tokenizer"
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from site_lens.records.suggestions import did_you_mean
 from site_lens.records.terminal_escape import visible
+from site_lens.records.wording import listed
 
 
 class SiteLensError(Exception):
@@ -68,6 +69,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], advice: str = "") -
         advice: A closing sentence on what to do.
     """
     names = sorted(known)
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    hint = did_you_mean(name, names) or f"known: {', '.join(names[:12])}{more}"
+    hint = did_you_mean(name, names) or f"known: {listed(names)}"
     return UnknownNameError(f"unknown {kind} {name!r}; {hint} {advice}".rstrip())

@@ -16,6 +16,7 @@ from site_lens.diagnostics.task_clusters import TaskClusters, cluster_tasks
 from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import HeadGates
 from site_lens.plots.section import Section, SectionFigure, signed
+from site_lens.records.wording import listed
 from site_lens.report.facts import spread_table
 from site_lens.site.fit import SiteFits
 from site_lens.stats.paired_tests import SIGNIFICANT
@@ -25,8 +26,8 @@ MIN_ALPHA = 0.1
 
 FEWEST_TO_GROUP = 8
 """Tasks below which sentences stand in place of matrices and groups."""
-MOST_NAMED = 12
-"""Heads that a sentence names."""
+MOST_TASKS = 12
+"""Tasks whose heads are named, those that are open in the fits of all seeds."""
 
 
 def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]:
@@ -88,7 +89,7 @@ def _seeds(fits: SiteFits, agreement: Agreement) -> Section:
         )
     if between:
         lines.append(f"Maps of different tasks correlate {signed(float(np.mean(between)))} on average.")
-    for task in several[:MOST_NAMED]:
+    for task in several[:MOST_TASKS]:
         open_in_all = reduce(and_, (fit.gates.above(0.5) for fit in fits.of(task.task)))
         lines.append(f"{task.task}: {_named(open_in_all, 'open in all', task.n_fits)}")
     figures = []
@@ -101,10 +102,8 @@ def _seeds(fits: SiteFits, agreement: Agreement) -> Section:
 def _named(heads: HeadSet, where: str, n: int) -> str:
     if not heads:
         return f"no head is {where} {n} fits."
-    names = list(map(str, heads))
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    verb = "head is" if len(names) == 1 else "heads are"
-    return f"{len(names)} {verb} {where} {n} fits: {', '.join(names[:MOST_NAMED])}{more}."
+    verb = "head is" if len(heads) == 1 else "heads are"
+    return f"{len(heads)} {verb} {where} {n} fits: {listed(heads)}."
 
 
 def _overlap_lines(overlap: Overlap) -> list[str]:
@@ -127,13 +126,11 @@ def _overlap_lines(overlap: Overlap) -> list[str]:
 
 
 def _shared(overlap: Overlap) -> list[str]:
-    """Name the heads that every two of a few tasks share, and those of one task alone."""
-    lines = []
-    for first, second in combinations(overlap.names, 2):
-        names = list(map(str, overlap.shared(first, second)))
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        lines.append(f"{first} and {second} share {', '.join(names[:MOST_NAMED]) or 'no head'}{more}.")
-    return lines
+    """Name the heads that every two of a few tasks share."""
+    return [
+        f"{first} and {second} share {listed(overlap.shared(first, second)) or 'no head'}."
+        for first, second in combinations(overlap.names, 2)
+    ]
 
 
 def _overlap(overlap: Overlap) -> Section:

@@ -15,6 +15,7 @@ from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
 from site_lens.records.hashing import seed_stream
+from site_lens.records.wording import listed
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.stats.similarity import jaccard
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -44,8 +45,6 @@ OPEN = 0.5
 KEPT = 0.95
 """Share of the gain over zero-shot, in nats, that a set keeps which does as well as the best."""
 
-MOST_NAMED = 12
-"""Heads of a set that its sentence names; the others are counted."""
 CORE_SHARE = 0.8
 """Share of the fits that must open a head of the core."""
 
@@ -314,11 +313,9 @@ class HeadPath(Record):
         chosen, n = self.chosen, len(self.model.grid)
         if chosen is None:
             return f"{self.task}: no head set found; none does better than zero-shot on valid"
-        names = list(map(str, self.ranked))
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        verb = "head carries" if len(names) == 1 else "heads carry"
+        verb = "head carries" if len(chosen.heads) == 1 else "heads carry"
         return (
-            f"{self.task}: {len(names)} of {n} {verb} it ({', '.join(names[:MOST_NAMED])}{more}), "
+            f"{self.task}: {len(chosen.heads)} of {n} {verb} it ({listed(self.ranked)}), "
             f"{chosen.kept:.0%} of the gain, {self.sureness}"
         )
 

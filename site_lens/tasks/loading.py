@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Union
 from site_lens.records.errors import InputError, TaskFileError, unknown_name
 from site_lens.records.limited_io import current_limits, is_there
 from site_lens.records.suggestions import did_you_mean_path
+from site_lens.records.wording import listed
 from site_lens.tasks.demo_tasks import demo_tasks
 from site_lens.tasks.rows import (
     READERS,
@@ -207,8 +208,7 @@ def _files(splits: Splits) -> list[Path]:
 
 
 def _names(paths: Iterable[Path]) -> str:
-    names = sorted(path.name for path in paths)
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return listed(sorted(path.name for path in paths), 4)
 
 
 def _refuse_large(folder: Path, files: Iterable[Path]) -> None:

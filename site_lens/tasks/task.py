@@ -12,11 +12,16 @@ import numpy as np
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_json, seed_stream
 from site_lens.records.type_checks import checked_methods
+from site_lens.records.wording import listed
+from site_lens.stats.paired_tests import FEWEST
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "valid", "test")
+
+FEWEST_VALID = 20
+"""Rows of valid below which one row more or less decides which step or head set is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +198,19 @@ class Task:
         )
 
 
+def few_rows(tasks: Iterable[Task]) -> list[str]:
+    """Return notes on tasks whose valid or test has too few rows for what is chosen or read there; one a split."""
+    every, notes = list(tasks), []
+    for split, fewest, why in (
+        ("valid", FEWEST_VALID, "steps, head sets and prices are chosen on it"),
+        ("test", FEWEST["queries"], "there is no verdict on accuracies from so few"),
+    ):
+        few = [f"{task.name} ({len(getattr(task, split))})" for task in every if len(getattr(task, split)) < fewest]
+        if few:
+            notes.append(f"{split} has fewer than {fewest} rows in {listed(few, 4)}; {why}")
+    return notes
+
+
 def _examples(rows: Iterable[Example], what: str) -> tuple[Example, ...]:
     """Return rows as a tuple; raises InputError if they are anything else than examples."""
     given: object = rows
@@ -239,10 +257,10 @@ class TaskAudit:
 def task_list(tasks: Task | Mapping[str, Task] | Iterable[Task]) -> list[Task]:
     """Turn one task, tasks by name or tasks into a list; raises InputError if there is none or a name comes twice."""
     given: Any = tasks.values() if isinstance(tasks, Mapping) else tasks
-    listed: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    if strange := [task for task in listed if not isinstance(task, Task)]:
+    every: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    if strange := [task for task in every if not isinstance(task, Task)]:
         raise InputError(f'tasks are Task objects, as sl.load_tasks("demo") gives them, got {strange[0]!r:.60}')
-    names = [task.name for task in listed]
-    if not listed or len(set(names)) < len(names):
+    names = [task.name for task in every]
+    if not every or len(set(names)) < len(names):
         raise InputError(f"needs at least one task and each once, got {names}")
-    return listed
+    return every

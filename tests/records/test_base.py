@@ -32,7 +32,7 @@ def other(value: Any, annotation: Any) -> Any:
     if value is None:
         tokens = FirstTokens(n_rows=2, n_answers=2, n_tokens=2, told_apart=1, constant=0.5, constant_token="a")
         kinds = {
-            float: 0.5, int: 1, str: "x", FirstTokens: tokens, SiteFit: fake_fit("antonym"), tuple[int, ...]: (0,),
+            float: 0.5, int: 1, str: "x", FirstTokens: tokens, SiteFit: fake_fit("antonym"), tuple[int, ...]: (0,), tuple[float, ...]: (0.5,),
         }  # fmt: skip
         return next((kinds[kind] for kind in get_args(annotation) if kind in kinds), np.zeros((1, 1), dtype=np.float32))
     if isinstance(value, np.ndarray):

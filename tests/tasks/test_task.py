@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from site_lens.records.errors import InputError
-from site_lens.tasks.task import SPLITS, Example, Task, TaskAudit, task_list
+from site_lens.tasks.task import SPLITS, Example, Task, TaskAudit, few_rows, task_list
 from tests.samples import laws
 
 HOT, BIG, UP = Example("hot", ("cold",)), Example("big", ("small",)), Example("up", ("down",))
@@ -166,3 +167,11 @@ def test_a_task_cut_to_some_labelled_rows_keeps_its_test_split() -> None:
     for n_rows in wrong:
         with pytest.raises(InputError):
             raise AssertionError(f"{n_rows!r} gave {task.with_labelled(n_rows, seed=0)}")
+
+
+def test_tasks_with_few_rows_to_choose_or_judge_on_are_named() -> None:
+    large = Task("large", tuple(numbered(40)), tuple(numbered(20)), tuple(numbered(30)))
+    few_valid, few_test = replace(large, name="few valid", valid=(HOT,)), replace(large, name="few test", test=(HOT,))
+    notes = few_rows([large, few_valid, few_test])
+    assert len(notes) == 2 and "few valid (1)" in notes[0] and "few test (1)" in notes[1]
+    assert not any("large (" in note for note in notes) and not few_rows([large])
