@@ -1,4 +1,4 @@
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def other(value: Any, annotation: Any) -> Any:
     if value is None:
         tokens = FirstTokens(n_rows=2, n_answers=2, n_tokens=2, told_apart=1, constant=0.5, constant_token="a")
         kinds = {
-            float: 0.5, int: 1, str: "x", FirstTokens: tokens, SiteFit: fake_fit("antonym"), tuple[int, ...]: (0,), tuple[float, ...]: (0.5,),
+            float: 0.5, int: 1, str: "x", FirstTokens: tokens, SiteFit: fake_fit("antonym"), tuple[int, ...]: (0,),
         }  # fmt: skip
         return next((kinds[kind] for kind in get_args(annotation) if kind in kinds), np.zeros((1, 1), dtype=np.float32))
     if isinstance(value, np.ndarray):
@@ -44,14 +44,12 @@ def other(value: Any, annotation: Any) -> Any:
         return with_field(value, name, other(getattr(value, name), field.annotation))
     if isinstance(value, tuple) and value:
         return (other(value[0], next(iter(get_args(annotation)), None)), *value[1:])
-    if isinstance(value, tuple | dict):
-        return (
-            type(value)()
-            if value
-            else {"x": 0.5}
-            if isinstance(value, dict)
-            else (1 if "int" in str(annotation) else "x",)
-        )
+    if isinstance(value, tuple):
+        kind = next(iter(get_args(annotation)), str)
+        least = 1 if "int" in str(kind) else 0.5 if "float" in str(kind) else "x"
+        return (other((), kind) if get_origin(kind) is tuple else least,)
+    if isinstance(value, dict):
+        return {} if value else {"x": 0.5}
     return not value if isinstance(value, bool) else value + ("x" if isinstance(value, str) else 1)
 
 
