@@ -14,7 +14,9 @@
 # **Question:** a model shown ten examples of a task does the task. Which of its attention heads carry it?
 #
 # We use the small model that comes with the package. It has 6 layers of 8 heads and has learned about a hundred word
-# tasks *in context*: it is never told which task to do, it sees examples.
+# tasks *in context*: it is never told which task to do, it sees examples. Three of our tasks ask about the same words:
+# `Q: dog` may ask for the French word, the Spanish word, or the category. Without examples the model can only guess
+# which; with three it knows.
 
 # %%
 import tempfile
@@ -22,75 +24,70 @@ import tempfile
 import site_lens as sl
 
 model = sl.load_model("demo")
-tasks = sl.load_tasks("demo", ["antonym", "english-french", "country-language", "choose_last_of_3", "pick_animal_3"])
-antonym = tasks["antonym"]
-print(model.grid, model.identity.architecture)
-antonym.audit()
+tasks = sl.load_tasks("demo", ["english-french", "english-spanish", "object-category", "antonym"])
+template, dog = sl.PromptTemplate(), sl.Example("dog", ("chien",))
+zero_shot = template.render([], dog).text
+prompts = {"no example": zero_shot} | {
+    name: template.render([row for row in task.train if row.input != "dog"][:3], dog).text
+    for name, task in tasks.items()
+    if name != "antonym"
+}
+print(prompts["english-french"])
+dict(zip(prompts, sl.generate(model, list(prompts.values()), max_new_tokens=1), strict=True))
 
 # %% [markdown]
-# A prompt is text. Without examples the model can only guess which task is meant; with three it knows.
-
-# %%
-template = sl.PromptTemplate()
-zero_shot = template.render([], antonym.test[0])
-three_shot = template.render(antonym.train[:3], antonym.test[0])
-print(three_shot.text, "->", antonym.test[0].output)
-sl.generate(model, [zero_shot.text, three_shot.text], max_new_tokens=1)
-
-# %% [markdown]
-# ## Fit
+# ## Which heads carry the task?
 #
-# SITE averages each head's output over many ten-shot prompts, then learns one *alpha* per head: how much of that
-# average to mix into a run *without* examples. All tasks are fitted in one batch. Every fit gets a control: the same
-# loop with an embedding of zeros, so that the gates act alone.
+# SITE averages each head's output over many ten-shot prompts into a *task embedding*, then learns one *alpha* per head:
+# how much of that average to mix into a run *without* examples. A small price per open head leaves the few that are
+# enough. All tasks are fitted in one batch, several times each, and every fit gets a control: the same loop with an
+# embedding of zeros, so that the gates act alone.
 
 # %%
 run = sl.fit_and_evaluate(model, tasks, max_queries=50)
-run.fits["antonym"].frame().sort_values("alpha", ascending=False).head()
+for path in run.paths.values():
+    print(path.sentence)
+
+# %%
+sl.plots.head_sets(run.paths)
 
 # %% [markdown]
-# ## Head map
+# Dots are the chosen heads. *Needed* (orange): most fits open the head although every open head costs. *Harmful*
+# (pink): none does. *Free* (grey): neither.
 #
-# A head map shows one number per head. Yellow heads are replaced by the task's average, dark heads are left alone. It
-# is *one seed*: read it as one draw.
+# ## What does the model say?
+#
+# Now the prompt without any example, with the *French* heads replaced. Their task embedding says what is done.
 
 # %%
-sl.plots.head_map(run.fits["antonym"])
-
-# %%
-sl.plots.head_maps(run.fits)
+heads = run.paths["english-french"].sparse.gates
+for name in ("english-french", "english-spanish", "object-category"):
+    edits = sl.injection_edits(model, heads, run.fits[name].embedding)
+    print(f"{name} embedding:", sl.generate(model, [zero_shot], edits, max_new_tokens=1))
+run.evaluations["english-french"].examples(5, ["zero_shot", "ten_shot", "site_sparse", "gates_sparse"])
 
 # %% [markdown]
-# ## Does it do the task?
+# ## How often is it right?
 #
-# First-token accuracy on test queries, with 95% intervals, and paired differences averaged over tasks. Look at
-# `site_zero_embedding` before you admire `site`: where gates alone do as well, the embedding adds nothing.
+# First-token accuracy on test queries, and paired differences averaged over tasks with 95% intervals. `site_sparse` is
+# the chosen heads, `gates_sparse` no more heads, silenced instead of replaced: what it lacks is what the embedding
+# says. `site` mixes the embedding into every head by its alpha.
 
 # %%
-for other in ("ten_shot", "site_zero_embedding"):
-    print(f"SITE minus {other}: {run.evaluations.mean_gain('site', over=other)}")
-run.evaluations.accuracies().round(3)
-
-# %%
+for other in ("ten_shot", "gates_sparse"):
+    print(f"site_sparse minus {other}: {run.evaluations.mean_gain('site_sparse', over=other)}")
 sl.plots.accuracy(run.evaluations)
 
 # %% [markdown]
 # ## The same heads?
 #
-# Heads above 0.5 form a set, and sets can be compared. Heads of any task gather in some layers, so two sets share some
-# heads by chance: `p_value` is how often random sets with as many heads in every layer share as many. Then three seeds
-# of one task show how stable such a set is: mean alpha on the left, standard deviation on the right.
+# Heads of any task gather in some layers, so two sets share some heads by chance: `p_value` is how often random sets
+# with as many heads in every layer share as many.
 
 # %%
-columns = ["record", "other", "n_shared", "n_record", "n_other", "jaccard", "p_value"]
-overlap = sl.head_overlap(run.fits)
-print("open in all five tasks:", overlap.shared())
-overlap.frame()[columns].round(3)
-
-# %%
-seeds = sl.fit_site(model, antonym, seeds=[0, 1, 2])
-print(sl.head_overlap(seeds).frame()[columns].round(3).to_string(index=False))
-sl.plots.alpha_spread(seeds)
+overlap = sl.head_overlap(run.head_fits)
+print("in the sets of all tasks:", overlap.shared())
+overlap.frame()[["record", "other", "n_shared", "n_record", "n_other", "jaccard", "p_value"]].round(3)
 
 # %% [markdown]
 # ## Save
@@ -104,11 +101,10 @@ sl.write_report(run, f"{folder}/report.html")
 sl.Run.load(folder).fits["antonym"] == run.fits["antonym"]
 
 # %% [markdown]
-# **What we learned:** one alpha per head, learned in seconds, makes the model do most of these tasks without examples
-# about as well as ten examples do, or better. **What we did not learn:** that the embedding matters (compare the
-# control, task by task), that the map is unique (compare seeds), or anything about large models: this one was trained
-# on such tasks, and is weak where a word is chosen by its position.
+# **What we learned:** a few heads, found in a minute, make the model do these tasks without examples about as well as
+# ten examples do. The heads say *where* a task can be injected, the embedding says *which*. **What we did not learn:**
+# that the sets are unique (compare fits), that the model cannot do without them, or anything about large models: this
+# one was trained on such tasks ([a real model](../docs/results/smollm2.md)).
 #
-# Next: [reading a head map](02_head_map.ipynb), [your own task and model](03_your_own.ipynb),
-# [transfer](04_transfer.ipynb), [convergence](05_convergence.ipynb), [rival methods](06_rival_methods.ipynb), [what a
-# head does](07_head_roles.ipynb).
+# Next: [which heads](02_head_map.ipynb), [your own task and model](03_your_own.ipynb), [transfer](04_transfer.ipynb),
+# [convergence](05_convergence.ipynb), [rival methods](06_rival_methods.ipynb), [what a head does](07_head_roles.ipynb).

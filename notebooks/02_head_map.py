@@ -82,18 +82,12 @@ run.evaluations.accuracies()[methods].round(2)
 #
 # Analyses of head sets take the chosen sets: `run.head_fits`. A dot marks pairs that share more heads than random sets
 # with as many heads *in each layer*.
-
-# %%
-overlap = sl.head_overlap(run.head_fits)
-sl.plots.similarity(overlap)
-
-# %% [markdown]
-# ## The dense map
 #
-# The published method's alphas, for comparison. Alpha near 0.5 means little: every gate starts there, and a gate
-# without gradient stays there. Brackets join heads that share keys and values.
+# Below it is the dense map, the alphas of the published method. Alpha near 0.5 means little: every gate starts there,
+# and a gate without gradient stays there. Brackets join heads that share keys and values.
 
 # %%
+sl.plots.similarity(sl.head_overlap(run.head_fits)).show()
 sl.plots.head_map(run.fits["antonym"])
 
 # %% [markdown]

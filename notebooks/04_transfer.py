@@ -17,6 +17,7 @@
 # different tasks tests more than similarity of maps: maps may be alike by chance, and unlike maps may do the same.
 
 # %%
+import pandas as pd
 import site_lens as sl
 
 model = sl.load_model("demo")
@@ -34,9 +35,7 @@ fits = sl.fit_site(model, tasks, sl.SiteConfig.quick(), seeds=range(2))
 # seed of each task.
 
 # %%
-sl.plots.similarity(sl.head_overlap([fit for name in tasks for fit in fits.of(name)]))
-
-# %%
+sl.plots.similarity(sl.head_overlap([fit for name in tasks for fit in fits.of(name)])).show()
 sl.plots.layer_profile(sl.head_overlap({name: fits[name, 0] for name in tasks}))
 
 # %% [markdown]
@@ -70,11 +69,8 @@ sl.plots.transfer(matrix, kind="embedding")
 # %%
 columns = ["kind", "verdict", "mean", "above_null", "above_null_low", "above_null_high", "overlap_p", "family_p"]
 summary = sl.summarize_transfer(matrix)
-summary.frame()[columns].round(2)
-
-# %%
 rounded = sl.summarize_transfer(sl.transfer_matrix(model, tasks, fits, hard=True, max_queries=24))
-rounded.frame()[columns].round(2)
+pd.concat({"soft": summary.frame()[columns], "rounded": rounded.frame()[columns]}).round(2)
 
 # %% [markdown]
 # ## Groups of tasks
@@ -84,9 +80,7 @@ rounded.frame()[columns].round(2)
 
 # %%
 clusters = sl.cluster_tasks(fits)
-sl.plots.similarity(clusters)
-
-# %%
+sl.plots.similarity(clusters).show()
 sl.plots.co_clusters(sl.cocluster(fits))
 
 # %%

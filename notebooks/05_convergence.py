@@ -35,9 +35,7 @@ fit, null = run.fits["antonym"], run.controls[shuffled]["antonym"]
 # heads with 0.1 < alpha < 0.9.
 
 # %%
-sl.plots.training(fit)
-
-# %%
+sl.plots.training(fit).show()
 sl.plots.alpha_paths(fit)
 
 # %% [markdown]
@@ -50,9 +48,7 @@ sl.plots.alpha_paths(fit)
 convergence = sl.check_convergence(fit)
 print(f"status: {fit.status}; nine heads of ten decided from step: {convergence.settled_step or 'never'}")
 print(f"crossings of 0.5 in the last quarter of the steps: {convergence.late_flips}")
-convergence.frame().iloc[::4].round(2)
-
-# %%
+print(convergence.frame().iloc[::4].round(2).to_string(index=False))
 sl.plots.alpha_histogram(fit)
 
 # %% [markdown]
@@ -63,9 +59,7 @@ sl.plots.alpha_histogram(fit)
 # best are often early ones, near the start, where every head is mixed half and half, which alone does some of a task.)
 
 # %%
-sl.plots.alpha_histogram(null)
-
-# %%
+sl.plots.alpha_histogram(null).show()
 last_steps = {
     (kind, task): sl.check_convergence(task_fit).frame().iloc[-1][["undecided", "entropy", "bimodality"]]
     for kind, fits in {"fit": run.fits, "null": run.controls[shuffled]}.items()
@@ -102,9 +96,7 @@ landscape.frame().groupby(["null", "lr", "n_steps"])[["undecided", "loss", "accu
 # that are furthest from it.
 
 # %%
-sl.plots.landscape(landscape)
-
-# %%
+sl.plots.landscape(landscape).show()
 sl.plots.landscape_slice(landscape)
 
 # %%

@@ -17,6 +17,7 @@
 # Three tasks share the same queries: `Q: dog` may ask for the French word, the Spanish word, or the category.
 
 # %%
+import pandas as pd
 import site_lens as sl
 
 model = sl.load_model("demo")
@@ -42,7 +43,7 @@ for name, fit in fits.items():
 # So the embedding says *what*. Which heads carry it? `head_profiles` injects one head at a time, with alpha 1 and all
 # others left alone. `answer_gain`: nats that the right answer gains. `promoted`: tokens whose logits rise most.
 # `written`: the share's direct effect through the unembedding, without later layers. `copying` is above 0 where a head
-# makes the tokens it attends to more probable. The second table has the same heads on another task, to separate head
+# makes the tokens it attends to more probable. The lower half has the same heads on another task, to separate head
 # from task.
 
 # %%
@@ -54,11 +55,9 @@ def top_tokens(heads):
 
 
 strongest = profiles.frame().query("task == 'english-french'").nlargest(6, "answer_gain")
-strongest[["head", "alpha", "answer_gain", "to_answer", "induction", "copying"]].round(2).join(top_tokens(strongest))
-
-# %%
 on_category = profiles.frame().query("task == 'object-category' and head in @strongest['head']")
-on_category[["head", "alpha", "answer_gain", "to_answer"]].round(2).join(top_tokens(on_category))
+columns = ["task", "head", "alpha", "answer_gain", "to_answer", "induction", "copying"]
+pd.concat([heads[columns].round(2).join(top_tokens(heads)) for heads in (strongest, on_category)])
 
 # %% [markdown]
 # ## Attention
@@ -68,9 +67,7 @@ on_category[["head", "alpha", "answer_gain", "to_answer"]].round(2).join(top_tok
 
 # %%
 sample = sl.sample_attention(model, tasks["english-french"], strongest["head"], n_shots=[3])
-sl.plots.attention(sample)
-
-# %%
+sl.plots.attention(sample).show()
 highest = sl.head_profiles(model, tasks, fits, n_prompts=8)
 sl.plots.attention_shares(highest, task="english-french")
 
@@ -95,9 +92,7 @@ sl.plots.head_map(ablation["english-french"])
 curves = sl.faithfulness_curves(
     model, tasks, fits, scores={"mean_ablation": ablation}, ks=[1, 2, 4, 8, 16, 32], n_random=3, max_queries=24
 )
-sl.plots.faithfulness(curves)
-
-# %%
+sl.plots.faithfulness(curves).show()
 sl.plots.faithfulness(curves, direction="necessity")
 
 # %%

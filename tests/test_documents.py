@@ -122,7 +122,7 @@ def test_notebooks_equal_their_pairs_and_keep_no_outputs() -> None:
         sources = [[(cell.cell_type, cell.source) for cell in cells] for cells in (notebook.cells, pair.cells)]
         assert sources[0] == sources[1], f"{path.name}: run `make notebooks`"
         assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells), path.name
-        assert len(notebook.cells) <= 18, path.name
+        assert len(notebook.cells) <= 14, path.name
 
 
 def test_notebooks_begin_with_a_question_and_end_with_what_was_learned() -> None:
