@@ -5,6 +5,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 from site_lens.explorer.panel import Act, Change, Panel, heading, soft, table, wide
 from site_lens.explorer.state import Exploration
 from site_lens.records.errors import SiteLensError
+from site_lens.report.examples import examples
 
 
 class LivePanel(Panel):
@@ -19,15 +20,18 @@ class LivePanel(Panel):
             style={"description_width": "4rem"},
         )  # fmt: skip
         self.rounded = widgets.Checkbox(description="replace these heads wholly (alpha 1)", indent=False)
-        self.results = widgets.HTML(soft("Without a model there are no answers; pass one: sl.explore(run, model)."))
+        self.results = widgets.HTML()
         controls = [] if state.live is None else [self.query, self.rounded]
-        self.box.children = [heading("Ask the model"), *controls, self.results]
+        title = "What the model said" if state.live is None else "Ask the model"
+        self.box.children = [heading(title), *controls, self.results]
         self.when_set(self.query, "query", lambda query: setattr(state, "query", query))
         self.when_set(self.rounded, "set", lambda rounded: setattr(state, "rounded", rounded))
 
     def show(self, change: Change) -> None:
-        """Ask again for another fit, head set or query."""
+        """Ask again for another fit, head set or query; without a model, show the answers that were kept."""
         if self.state.live is None:
+            if change == "fit":
+                self.results.value = self._kept()
             return
         if change == "fit":
             self.query.options = self.state.queries()
@@ -38,6 +42,20 @@ class LivePanel(Panel):
         except SiteLensError:
             self.results.value = soft("No answer.")  # the message is shown on top
             raise
+
+    def _kept(self) -> str:
+        evaluation = (self.state.run.evaluations or {}).get(self.state.fit.task)
+        advice = soft(
+            "For other queries and heads, pass a model: sl.explore(run, model), or --model."
+        )
+        if evaluation is None or not evaluation.answers:
+            return soft("No answers were kept.") + advice
+        (shown,) = examples([evaluation])
+        rows = [
+            (query, target, *(f"{answer} \N{CHECK MARK}" if right else answer for answer, right in answers))
+            for query, target, answers in shown.rows
+        ]
+        return table(rows, header=("query", "expected", *shown.methods)) + advice
 
     def _results(self) -> str:
         state, live = self.state, self.state.live

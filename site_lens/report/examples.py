@@ -1,8 +1,9 @@
 """Section of examples: what the model says to some queries under each method, and one whole prompt."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from site_lens.methods.evaluation import Evaluation, Evaluations
+from site_lens.methods.evaluation import Evaluation
 from site_lens.report.headline import plain_names
 
 N_EXAMPLES = 6
@@ -24,9 +25,9 @@ class Examples:
     """Whether answers are generated texts; else they are the most probable first tokens."""
 
 
-def examples(evaluations: Evaluations) -> list[Examples]:
+def examples(evaluations: Iterable[Evaluation]) -> list[Examples]:
     """Return the examples of every task whose answers were kept."""
-    return [_of(evaluation) for evaluation in evaluations.values() if evaluation.answers]
+    return [_of(evaluation) for evaluation in evaluations if evaluation.answers]
 
 
 def _of(evaluation: Evaluation) -> Examples:

@@ -99,7 +99,7 @@ def report_parts(run: Run) -> dict[str, Any]:
         "map_figure": SectionFigure("head-maps", plots.head_maps(run.fits), run.fits.frame()),
         "controls": [_control(name, fits) for name, fits in run.controls.items() if fits],
         "head_sets": head_sets_section(run, failed),
-        "examples": examples(evaluations),
+        "examples": examples(evaluations.values()),
         "across": across_tasks(run.head_fits, run.fits),
         "of_sets": bool(run.paths.chosen()),
         "fit_figures": [_of_fit(i, fit, run.fits) for i, fit in enumerate(run.fits.values(), start=1)],

@@ -4,6 +4,7 @@ import ast
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 from plotly.callbacks import InputDeviceState, Points
@@ -11,6 +12,7 @@ from plotly.callbacks import InputDeviceState, Points
 from site_lens.explorer.state import Exploration
 from site_lens.explorer.view import Explorer
 from site_lens.heads.head_set import HeadSet
+from site_lens.methods.evaluation import Evaluations
 from site_lens.runs.run import Run
 from tests.explorer.looking import FakeLive, fake_run
 from tests.fakes import GRID
@@ -94,6 +96,16 @@ def test_with_a_model_the_table_shows_accuracy_and_answers() -> None:
     assert "expected: cold or cool" in text
     assert "on 20 test queries" in text
     assert "weights &lt;differ&gt;" in explorer.box.children[0].value
+
+
+def test_without_a_model_the_answers_that_were_kept_are_shown() -> None:
+    run = fake_run()
+    assert run.evaluations is not None
+    said = tuple(tuple(f"{name} <{i}>" for i in range(40)) for name in run.evaluations["antonym"].methods)
+    kept = Evaluations([run.evaluations["antonym"].replace(top_tokens=said), run.evaluations["synonym"]])
+    shown = opened(replace(run, evaluations=kept)).live.results.value
+    assert "site &lt;0&gt;" in shown and "query 0" in shown and "<0>" not in shown
+    assert "No answers" in opened(run).live.results.value
 
 
 def test_the_answer_follows_the_slider_the_query_and_the_rounding() -> None:
