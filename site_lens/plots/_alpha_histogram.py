@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from site_lens.plots._training import kept_mark
 from site_lens.plots.head_grid import colorbar
-from site_lens.plots.theme import GATE_SCALE, layout
+from site_lens.plots.theme import DENSITY_SCALE, TITLE, layout
 from site_lens.site.fit import SiteFit
 
 N_BINS = 20
@@ -38,13 +38,13 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
     return go.Figure(
         [cells],
         layout(
-            f"alphas of {fit.task}",
+            f"Alphas of {fit.task}",
             f"{fit.origin}, {n_heads} heads, {fit.status}",
             height=400,
-            top=84,
-            coloraxis={"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": colorbar("share of heads")},
-            xaxis={"title": {"text": "step"}, "showgrid": False},
-            yaxis={"title": {"text": "alpha"}, "range": [0, 1], "dtick": 0.25},
+            top=TITLE + 24,
+            coloraxis={"cmin": 0, "cmax": 1, "colorscale": DENSITY_SCALE, "colorbar": colorbar("Share of heads")},
+            xaxis={"title": {"text": "Step"}, "showgrid": False},
+            yaxis={"title": {"text": "Alpha"}, "range": [0, 1], "dtick": 0.25},
             **kept_mark(fit),
         ),
     )

@@ -53,12 +53,12 @@ def head_paths(fits: Sequence[SiteFit], head: Head | str) -> go.Figure:
     return go.Figure(
         lines,
         layout(
-            f"alpha of {head} over the steps",
+            f"Alpha of {head} over the steps",
             f"{', '.join(tasks)}; seeds: {', '.join(map(str, seeds))}; large dot: kept step",
             height=280,
             showlegend=len(fits) > 1,
             legend=LEGEND | {"y": -0.25, "yanchor": "top"},
-            xaxis={"title": {"text": "step"}},
-            yaxis={"title": {"text": "alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
+            xaxis={"title": {"text": "Step"}},
+            yaxis={"title": {"text": "Alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
         ),
     )

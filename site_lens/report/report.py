@@ -1,6 +1,6 @@
 """The report: fits and evaluations as one offline HTML file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def report_parts(run: Run) -> dict[str, Any]:
         "head_sets": head_sets_section(run),
         "across": across_tasks(run.head_fits, run.fits),
         "of_sets": bool(run.paths.chosen()),
-        "fit_figures": [_of_fit(i, fit, run.fits) for i, fit in enumerate(run.fits.values(), start=1)],
+        "fit_figures": [_of_fit(i, fit, run) for i, fit in enumerate(run.fits.values(), start=1)],
         "rivals": methods_section(run.evaluations),
         "ways": selectors_section(run.scores),
         "studies": study_sections(_with_content(run)),
@@ -119,9 +119,18 @@ def report_figures(run: Run) -> dict[str, SectionFigure]:
     of_fits = {
         f"fits/{file_name(key)}-{name}": figure
         for key, figures_of_fit in zip(run.fits, parts["fit_figures"], strict=True)
-        for name, figure in figures_of_fit.items()
+        for name, figure in _each(figures_of_fit)
     }
     return {figure.name: figure for figure in figures if figure is not None} | of_fits
+
+
+def _each(figures: Mapping[str, Any]) -> Iterator[tuple[str, SectionFigure]]:
+    """Yield every figure of a fit with its name; there is one of attention for each prompt."""
+    for name, figure in figures.items():
+        if isinstance(figure, SectionFigure):
+            yield name, figure
+        else:
+            yield from ((f"{name}-{i}", one) for i, one in enumerate(figure, start=1))
 
 
 def _with_content(run: Run) -> dict[str, Record]:
@@ -173,9 +182,9 @@ def _control(name: str, fits: SiteFits) -> dict[str, Any]:
     }
 
 
-def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, SectionFigure]:
-    """Return the figures of one fit; the spread over seeds stands with the first fit of a task and settings."""
-    seeds = [other for other in fits.of(fit.task) if _same_but_seed(other, fit)]
+def _of_fit(i: int, fit: SiteFit, run: Run) -> dict[str, Any]:
+    """Return the figures of one fit; what is the same for all fits of a task stands with the first."""
+    seeds = [other for other in run.fits.of(fit.task) if _same_but_seed(other, fit)]
     drawn = {
         "map": ("head-map", plots.head_map(fit), fit.frame()),
         "training": ("training", plots.training(fit), fit.trace_frame()),
@@ -185,7 +194,16 @@ def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, SectionFigure]:
         drawn["histogram"] = "histogram", plots.alpha_histogram(fit), check_convergence(fit).frame()
     if len(seeds) > 1 and seeds[0] is fit:
         drawn["spread"] = "spread", plots.alpha_spread(seeds), facts.spread_table(seeds)
-    return {key: SectionFigure(f"{name}-{i}", figure, table) for key, (name, figure, table) in drawn.items()}
+    figures: dict[str, Any] = {
+        key: SectionFigure(f"{name}-{i}", figure, table) for key, (name, figure, table) in drawn.items()
+    }
+    sample = run.attention.get(fit.task)
+    if sample is not None and run.fits.of(fit.task)[0] is fit:
+        figures["attention"] = [
+            SectionFigure(f"last-token-{i}-{prompt}", plots.attention(sample, prompt=prompt))
+            for prompt in range(len(sample.tokens))
+        ]
+    return figures
 
 
 def _same_but_seed(fit: SiteFit, other: SiteFit) -> bool:

@@ -26,7 +26,7 @@ def test_similarity_is_the_measure_of_every_pair_in_order_of_the_records() -> No
         figure = plots.similarity(record, measure=measure)
         np.testing.assert_array_equal(figure.data[0].z, getattr(record, measure))
         scale = figure.layout.coloraxis
-        assert scale.colorbar.title.text == f"{measure}&nbsp;"
+        assert scale.colorbar.title.text == f"{measure.replace('_', ' ').capitalize()}&nbsp;"
         assert (scale.cmin, scale.cmax) == (-1 if measure == "spearman" else 0, 1)
     assert list(figure.layout.yaxis.ticktext) == list(figure.layout.xaxis.ticktext) == NAMES
     assert tuple(figure.layout.yaxis.range) == (2.5, -0.5)  # first record on top

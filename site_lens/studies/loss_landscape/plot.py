@@ -33,7 +33,7 @@ def landscape(record: FitLandscape) -> go.Figure:
     verdict = record.verdict if free is None else f"{record.verdict}: {free.value:.0%} of {free.n} lines free"
     figure.update_layout(
         layout(
-            f"landscape of {record.task}",
+            f"Landscape of {record.task}",
             f"{n_own} fits{nulls}; {verdict}",
             height=height,
             top=TOP,
@@ -44,13 +44,13 @@ def landscape(record: FitLandscape) -> go.Figure:
     )
     bare = {"showticklabels": False, "showgrid": False, "row": 1, "col": 1}
     figure.update_xaxes(range=[-0.5, len(order) - 0.5], **bare)
-    figure.update_yaxes(range=[len(order) - 0.5, -0.5], title={"text": "fit"}, **bare)
+    figure.update_yaxes(range=[len(order) - 0.5, -0.5], title={"text": "Fit"}, **bare)
     if nulls:
         line = {"line": {"color": "#ffffff", "width": 2}, "row": 1, "col": 1}
         figure.add_vline(n_own - 0.5, **line)
         figure.add_hline(n_own - 0.5, **line)
-    figure.update_xaxes(title={"text": "way from one fit to the other"}, dtick=0.25, row=2, col=1)
-    figure.update_yaxes(title={"text": "rise in nats"}, row=2, col=1)
+    figure.update_xaxes(title={"text": "Way from one fit to the other"}, dtick=0.25, row=2, col=1)
+    figure.update_yaxes(title={"text": "Rise in nats"}, row=2, col=1)
     return figure
 
 

@@ -44,13 +44,13 @@ def landscape_slice(record: FitLandscape) -> go.Figure:
     return go.Figure(
         [cells, fits],
         layout(
-            f"loss of {record.task}",
-            "plane through three fits",
+            f"Loss of {record.task}",
+            "Plane through three fits",
             height=HEIGHT,
             top=TOP,
             showlegend=False,
             coloraxis=colors | {"colorbar": bar_on_top("loss in nats", HEIGHT, ticks=[low, high])},
-            xaxis=axis | {"title": {"text": "towards the furthest fit"}},
-            yaxis=axis | {"title": {"text": "towards the third"}},
+            xaxis=axis | {"title": {"text": "Towards the furthest fit"}},
+            yaxis=axis | {"title": {"text": "Towards the third"}},
         ),
     )
