@@ -12,6 +12,7 @@
   const template = JSON.parse(document.getElementById("figure-template").textContent);
   const read = (holder) => JSON.parse(document.getElementById(`${holder.id}-data`).textContent);
   const arranged = ({ layout }) => {
+    template.layout.font.color = getComputedStyle(document.body).color; // of the light or the dark page
     const all = { template, ...layout, ...(narrow.matches ? layout.meta?.narrow : {}) };
     delete all.width; // the place has the width of the figure, or less
     return all;
@@ -44,10 +45,10 @@
     }
   }
 
-  function rearrange() {
+  function redraw() {
     for (const holder of drawn()) {
       const figure = read(holder);
-      if (figure.layout.meta?.narrow) Plotly.react(holder, figure.data, arranged(figure), config);
+      Plotly.react(holder, figure.data, arranged(figure), config);
     }
   }
 
@@ -136,7 +137,8 @@
   document.addEventListener("toggle", drawAttention, true);
   document.addEventListener("toggle", tabulate, true);
   document.getElementById("filter")?.addEventListener("input", filterTasks);
-  narrow.addEventListener("change", rearrange);
+  narrow.addEventListener("change", redraw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   window.addEventListener("resize", () => requestAnimationFrame(draw));
   window.addEventListener("hashchange", openTarget);
   window.addEventListener("beforeprint", () => {

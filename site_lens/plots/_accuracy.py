@@ -59,7 +59,7 @@ def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match
         marker={"color": color, "symbol": symbol, "size": 8 if is_lowest else 5},
         lane=names.index(name),
         name=method_label(method) if is_lowest else None,
-        group=name,
+        group=name if len(evaluations.methods) > len(names) else None,
         bars={"thickness": 1.2} if is_lowest else None,
     )
 

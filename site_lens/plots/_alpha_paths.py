@@ -59,7 +59,6 @@ def alpha_paths(fit: SiteFit, *, most: int = 6) -> go.Figure:
             height=380,
             top=TITLE + 24,
             entries=[trace.name for trace in coloured],
-            legend={"y": 1.06},
             xaxis={"title": {"text": "Step"}},
             yaxis={"title": {"text": "Alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
             **kept_mark(fit),

@@ -52,7 +52,6 @@ def training(fit: SiteFit) -> go.Figure:
             height=370,
             top=TITLE + 24,
             entries=[name for name, *_ in lines],
-            legend={"y": 1.06},
             xaxis={"anchor": "y", "matches": "x2", "showticklabels": False},
             yaxis={"anchor": "x", "domain": [UPPER, 1], "title": {"text": "Loss (nats)"}},
             xaxis2={"anchor": "y2", "title": {"text": "Step"}, "rangemode": "tozero"},

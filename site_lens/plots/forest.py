@@ -36,7 +36,7 @@ class Dots:
     name: str | None = None
     """Entry in the legend; a trace without a name has none."""
     group: str | None = None
-    """Legend entry with which the trace is shown and hidden; its own when None."""
+    """Traces of one group are shown and hidden together; None for a trace that stands alone."""
     bars: Mapping[str, Any] | None = None
     """Look of the error bars; no bars when None."""
 
@@ -104,10 +104,9 @@ def forest(
 
 
 def _scatter(trace: Dots, offset: float) -> go.Scatter:
-    label = trace.name if trace.group is None else trace.group
     return go.Scatter(
         name=plain(trace.name or ""),
-        legendgroup=plain(label or ""),
+        legendgroup=None if trace.group is None else plain(trace.group),
         showlegend=trace.name is not None,
         mode="markers",
         x=[estimate.value for estimate in trace.estimates],

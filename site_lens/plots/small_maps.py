@@ -14,7 +14,7 @@ TITLE_WIDTH = 22
 NARROW_COLUMNS = 2
 """Maps in a row on a phone."""
 
-TOP, BOTTOM, GAP = TITLE + 52, 52, 44
+TOP, BOTTOM, GAP = TITLE + 60, 52, 44
 """Pixels above all maps, where a legend or colour bar stands; below; and between the rows of maps."""
 
 PAGE, SIDE, MARGINS = 1060, 36, 72

@@ -36,20 +36,24 @@ PALETTE = ("#1783C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
 
-LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 11}}
-"""A legend in lines between the title and the plot."""
+LEGEND = {"orientation": "h", "x": 0, "xref": "container", "yanchor": "top", "yref": "container", "tracegroupgap": 0,
+          "font": {"size": 11}}  # fmt: skip
+"""A legend in lines that hang from the title and run over the whole width; `y` depends on the height."""
+
+LEGEND_BELOW = {"orientation": "h", "x": 0, "yanchor": "top", "font": {"size": 11}}
+"""A legend in lines below the plot."""
 
 NAME_WIDTH = 18
 """Characters of a name on an axis; hover labels have the full one."""
 
-TITLE = 48
+TITLE = 58
 """Pixels that title and subtitle take at the top edge of a figure; `untitled` takes them away."""
 
 BAR_FROM_TOP, TOP = TITLE + 6, TITLE + 42
 """Pixels from the top edge of a figure to a colour bar that lies on top, and to the plot below it."""
 
-LINE, WIDE, NARROW = 20, 700, 330
-"""Pixels of a line of a legend, and of the plots for which its lines are counted on wide and on narrow pages."""
+LINE, WIDE, NARROW = 20, 700, 350
+"""Pixels of a line of a legend, and of the figures for which its lines are counted on wide and on narrow pages."""
 
 NARROW_PAGE = 720
 """Pixels below which a page or image is narrow, and takes the parts of the layout in `meta["narrow"]`."""
@@ -105,40 +109,52 @@ def layout(
     built = {"template": TEMPLATE, "title": titled(title, subtitle), "height": height, "margin": margin} | parts
     if not entries:
         return built
-    lines = {width: _legend_lines(entries, width) for width in (WIDE, NARROW)}
-    wide, narrow = (
-        {"height": height + LINE * n_lines, "margin": margin | {"t": margin["t"] + LINE * n_lines}}
-        for n_lines in lines.values()
-    )
+    wide, narrow = (_with_legend(built, LINE * _legend_lines(entries, width)) for width in (WIDE, NARROW))
     meta = {"meta": built.get("meta", {}) | {"narrow": narrow}} if narrow != wide else {}
-    return built | {"showlegend": True, "legend": LEGEND | parts.get("legend", {})} | wide | meta
+    return built | {"showlegend": True} | wide | meta
+
+
+def _with_legend(parts: Mapping[str, Any], room: int) -> dict[str, Any]:
+    """Return what a legend of so many pixels below the title changes in a layout."""
+    height, margin = parts["height"] + room, parts["margin"]
+    place = {"y": 1 - (TITLE + 2) / height}
+    return {
+        "height": height,
+        "margin": margin | {"t": margin["t"] + room},
+        "legend": LEGEND | place | parts.get("legend", {}),
+    }
 
 
 def _legend_lines(entries: Sequence[str], width: int) -> int:
     """Return the lines of a legend: entries stand side by side, each as wide as the longest."""
-    in_a_line = max(1, width // (44 + 6.2 * max(map(len, entries))))
+    in_a_line = max(1, width // (46 + 6.4 * max(map(len, entries))))
     return math.ceil(len(entries) / in_a_line)
 
 
 def untitled(parts: Mapping[str, Any]) -> dict[str, Any]:
     """Return a layout without title and subtitle, less high by the room that they took."""
-    old, new = parts["height"], parts["height"] - TITLE
-    kept = {name: part for name, part in parts.items() if name != "title"} | {"height": new}
+    kept = {name: part for name, part in parts.items() if name != "title"}
     kept["margin"] = parts["margin"] | {"t": parts["margin"]["t"] - TITLE}
+    kept = resized(kept, parts["height"] - TITLE, cut=TITLE)
+    if (narrow := parts.get("meta", {}).get("narrow")) is not None:
+        kept["meta"] = parts["meta"] | {"narrow": untitled({"margin": parts["margin"]} | narrow)}
+    return kept
+
+
+def resized(parts: Mapping[str, Any], height: int, *, cut: int = 0) -> dict[str, Any]:
+    """Return a layout of another height; what hangs from the upper edge keeps its pixels from there, less `cut`."""
 
     def moved(part: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep the distance from the new upper edge of what hangs from the edge of the figure."""
         if part.get("yref") != "container":
             return dict(part)
-        return {**part, "y": 1 - max(0, (1 - part["y"]) * old - TITLE) / new}
+        return {**part, "y": 1 - max(0, (1 - part["y"]) * parts["height"] - cut) / height}
 
-    for name, part in kept.items():
+    kept = {**parts, "height": height}
+    for name, part in parts.items():
         if name == "legend":
             kept[name] = moved(part)
         elif name.startswith("coloraxis") and "colorbar" in part:
             kept[name] = part | {"colorbar": moved(part["colorbar"])}
-    if (narrow := parts.get("meta", {}).get("narrow")) is not None:
-        kept["meta"] = parts["meta"] | {"narrow": untitled({"margin": parts["margin"]} | narrow)}
     return kept
 
 

@@ -16,8 +16,10 @@ from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError
 from site_lens.report import facts, wording
 from site_lens.report.across_tasks import across_tasks
+from site_lens.report.citation import BIBTEX
 from site_lens.report.head_sets import head_sets_section
 from site_lens.report.headline import compare, interval_basis, method_means
+from site_lens.report.method_text import method_text
 from site_lens.report.methods import Methods, methods_section
 from site_lens.report.page import write_page
 from site_lens.report.selectors import Selectors, selectors_section
@@ -100,6 +102,8 @@ def report_parts(run: Run) -> dict[str, Any]:
         "rivals": methods_section(run.evaluations),
         "ways": selectors_section(run.scores),
         "studies": study_sections(_with_content(run)),
+        "method_text": method_text(run),
+        "bibtex": BIBTEX,
     }
 
 

@@ -29,14 +29,14 @@ def need_estimates(trace: go.Scatter, expected: list[Interval]) -> None:
 
 def test_accuracies_are_dots_with_wilson_intervals_in_the_row_of_their_task() -> None:
     figure = plots.accuracy(EVALUATIONS)
-    traces = {trace.legendgroup: trace for trace in figure.data}
+    traces = {trace.name: trace for trace in figure.data}
     for method, share in ACCURACIES.items():
         first = {"ten_shot": [wilson(28, 40), wilson(20, 40)]}.get(method, [wilson(round(40 * share), 40)])
-        need_estimates(traces[method], first)
+        need_estimates(traces[method_label(method)], first)
     assert (figure.layout.yaxis.ticktext, figure.layout.yaxis.tickvals) == (("antonym", "synonym"), (0.5, 1.5))
     assert tuple(figure.layout.yaxis.range) == (2, 0)  # first task on top
-    rows = {method: np.floor(trace.y).tolist() for method, trace in traces.items()}
-    assert rows == dict.fromkeys(ACCURACIES, [0]) | {"ten_shot": [0, 1], "odd": [1]}
+    rows = {name: np.floor(trace.y).tolist() for name, trace in traces.items()}
+    assert rows == dict.fromkeys(map(method_label, ACCURACIES), [0]) | {"10-shot": [0, 1], "odd": [1]}
 
 
 def test_every_method_has_a_label_and_a_look_that_no_other_method_of_the_figure_has() -> None:

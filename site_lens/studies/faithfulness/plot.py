@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from site_lens.plots.theme import GREY, LEGEND, PALETTE, in_template, layout, plain
+from site_lens.plots.theme import GREY, LEGEND_BELOW, PALETTE, in_template, layout, plain
 from site_lens.studies.faithfulness.result import LAYER_MATCHED, RANDOM, REVERSED, SITE, Direction, Faithfulness
 
 TITLES: dict[Direction, tuple[str, str]] = {
@@ -68,7 +68,7 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
             f"{subtitle}; {f'mean of {len(record.tasks)} tasks' if task is None else task}",
             height=420,
             margin={"b": 110, "r": 64},
-            legend=LEGEND | {"y": -0.2, "yanchor": "top"},
+            legend=LEGEND_BELOW | {"y": -0.2},
             xaxis={
                 "title": {"text": "Number of heads"},
                 "tickvals": np.log1p(ticks),

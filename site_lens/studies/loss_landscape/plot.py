@@ -8,6 +8,9 @@ from plotly.subplots import make_subplots
 from site_lens.plots.theme import PALETTE, TOP, color_axis, layout
 from site_lens.studies.loss_landscape.result import FitLandscape
 
+WIDTH = 560
+"""Pixels from side to side, for which a fit of the map is about as wide as high."""
+
 MAP, GAP, LINES, BOTTOM = 300, 70, 220, 56
 """Pixels of the map, between both panels, of the lines, and below them."""
 
@@ -36,6 +39,7 @@ def landscape(record: FitLandscape) -> go.Figure:
             f"Landscape of {record.task}",
             f"{n_own} fits{nulls}; {verdict}",
             height=height,
+            width=WIDTH,
             top=TOP,
             margin={"b": BOTTOM},
             legend={"orientation": "h", "x": 0, "y": (LINES + GAP / 2) / inner, "yanchor": "middle"},

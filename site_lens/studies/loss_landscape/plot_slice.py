@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from site_lens.plots.theme import GATE_SCALE, TOP, bar_on_top, layout
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape
 
-HEIGHT = 440
+WIDTH, HEIGHT = 480, 480
 
 
 def landscape_slice(record: FitLandscape) -> go.Figure:
@@ -47,6 +47,7 @@ def landscape_slice(record: FitLandscape) -> go.Figure:
             f"Loss of {record.task}",
             "Plane through three fits",
             height=HEIGHT,
+            width=WIDTH,
             top=TOP,
             showlegend=False,
             coloraxis=colors | {"colorbar": bar_on_top("loss in nats", HEIGHT, ticks=[low, high])},
