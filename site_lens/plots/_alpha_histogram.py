@@ -29,11 +29,11 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
         x=np.array(fit.trace.eval_steps),
         y=(edges[:-1] + edges[1:]) / 2,
         z=np.where(counts > 0, counts / n_heads, np.nan),
-        customdata=np.stack(np.broadcast_arrays(counts, edges[:-1, None], edges[1:, None]), axis=2),
+        customdata=counts,
         coloraxis="coloraxis",
         hoverongaps=False,
-        hovertemplate="step %{x}<br>alpha %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
-        f"share of heads %{{z:.3f}} (%{{customdata[0]}} of {n_heads})<extra></extra>",
+        hovertemplate="step %{x}<br>alpha around %{y:.3f}<br>"
+        f"share of heads %{{z:.3f}} (%{{customdata}} of {n_heads})<extra></extra>",
     )
     return go.Figure(
         [cells],

@@ -27,9 +27,8 @@ def co_clusters(record: CoClusters) -> go.Figure:
         title="Tasks and heads that go together",
         subtitle=f"{record.n_clusters} clusters, {len(columns)} heads",
         unit="Mean alpha",
-        hover=f"<br>mean alpha %{{z:.3f}}<br>rank %{{customdata[0]}} of the {len(columns)} heads here"
-        "<br>clusters: task %{customdata[1]}, head %{customdata[2]}",
-        numbers=np.stack(np.broadcast_arrays(rank, row_labels[:, None], column_labels), axis=2),
+        hover=f"<br>mean alpha %{{z:.3f}}<br>rank %{{customdata}} of the {len(columns)} heads here",
+        numbers=rank,
         breaks=(np.flatnonzero(np.diff(row_labels)) + 1, np.flatnonzero(np.diff(column_labels)) + 1),
         most_columns=MOST_COLUMNS_NAMED,
         xaxis={"title": {"text": "Head"}},

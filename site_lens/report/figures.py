@@ -82,11 +82,11 @@ def template_json() -> Markup:
 
 
 def _shortened(value: Any) -> Any:
-    """Shorten the numbers of a figure: arrays to float32 and the smallest integers, others to five digits."""
+    """Shorten the numbers of a figure: arrays to the smallest integers or to float32, others to five digits."""
     if isinstance(value, dict):
         if {"bdata", "dtype"} <= value.keys():
             numbers = np.frombuffer(base64.b64decode(value["bdata"]), dtype=value["dtype"])
-            kind = np.float32 if numbers.dtype.kind == "f" else _smallest(numbers)
+            kind = _smallest(numbers)
             return value | {"dtype": np.dtype(kind).str[1:], "bdata": _base64(numbers.astype(kind).tobytes())}
         return {key: _shortened(part) for key, part in value.items() if part is not None}
     if isinstance(value, np.ndarray | np.generic):
@@ -97,7 +97,9 @@ def _shortened(value: Any) -> Any:
 
 
 def _smallest(numbers: NDArray[Any]) -> Any:
-    """Return the smallest integer type that holds all numbers; plotly.js knows none of 64 bits."""
+    """Return the smallest integer type that holds all numbers, float32 for others; plotly.js knows no int64."""
+    if not np.array_equal(numbers, np.round(numbers)) or np.abs(numbers).max(initial=0) >= 2**31:
+        return np.float32  # NaN equals nothing, and infinity is no index
     low, high = (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
     kinds = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
     return next(kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)

@@ -35,8 +35,8 @@ def _fits(fits: SiteFits) -> list[str]:
         f"The task embedding of each task is the mean output of every head at the last token of {each('n_prompts')} "
         f"prompts with {each('n_shots')} demonstrations each.",
         f"Alphas, one a {each('alpha_per')}, began {start} and were trained with Adam (learning rate {each('lr')}) in "
-        f"up to {each('n_steps')} steps of {each('batch_size')} queries on the cross-entropy of {losses}; of the alphas "
-        f"evaluated every {each('eval_every')} steps on up to {each('n_valid')} rows of the validation split, "
+        f"up to {each('n_steps')} steps of {each('batch_size')} queries on the cross-entropy of {losses}; of the "
+        f"alphas evaluated every {each('eval_every')} steps on up to {each('n_valid')} rows of the validation split, "
         f"{_listed(kept[config.keep] for config in configs)} were kept.",
     ]
 
@@ -48,9 +48,11 @@ def _heads(run: Run) -> list[str]:
     prices = sorted({fit.price for path in run.paths.values() for fit in path.fits})
     n_starts = max(len(path.sizes) for path in run.paths.values())
     return [
-        f"Heads were chosen by fits under a price of {_listed(f'{price:g}' for price in prices)} nats per unit of "
-        f"alpha, from {_count(n_starts, 'start')}: the smallest rounded set whose loss on the validation split is as "
-        f"low as any was taken. A set was found for {len(chosen)} of {_count(len(run.paths), 'task')}."
+        f"Heads were chosen by fits under prices of {_listed(f'{price:g}' for price in prices)} nats per unit of "
+        f"alpha, {_count(n_starts, 'fit')} a task and price, with alphas rounded: of the prices of 0 or more whose "
+        "loss on the validation split is within one standard error of the lowest, or keeps 95% of its gain over "
+        f"zero-shot, the one with the fewest open heads. A set was found for {len(chosen)} of "
+        f"{_count(len(run.paths), 'task')}."
     ]
 
 

@@ -189,8 +189,8 @@ def _control(name: str, fits: SiteFits) -> dict[str, Any]:
 def _of_fit(i: int, fit: SiteFit, run: Run) -> dict[str, Any]:
     """Return the figures of one fit; what is the same for all fits of a task stands with the first."""
     seeds = [other for other in run.fits.of(fit.task) if _same_but_seed(other, fit)]
-    drawn = {
-        "map": ("head-map", plots.head_map(fit), fit.frame()),
+    drawn: dict[str, tuple[str, Any, Any]] = {
+        "map": ("head-map", plots.head_map(fit), None),  # its numbers are in the table of all maps
         "training": ("training", plots.training(fit), fit.trace_frame()),
     }
     if fit.trace.eval_steps:
