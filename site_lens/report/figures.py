@@ -99,7 +99,7 @@ def _shortened(value: Any) -> Any:
 def _smallest(numbers: NDArray[Any]) -> Any:
     """Return the smallest integer type that holds all numbers, float32 for others; plotly.js knows no int64."""
     if not np.array_equal(numbers, np.round(numbers)) or np.abs(numbers).max(initial=0) >= 2**31:
-        return np.float32  # NaN equals nothing, and infinity is no index
+        return np.float32  # NaN equals nothing, and infinity is too large
     low, high = (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
     kinds = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
     return next(kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
