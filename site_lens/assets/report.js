@@ -101,16 +101,38 @@
     document.getElementById("no-task").hidden = sections.some((section) => !section.hidden);
   }
 
+  // One pattern at a time, with a button for each head: the selector of circuitsvis takes the width of the window.
+  function drawHeads(holder, { attentionHeadNames, attention, ...properties }) {
+    const view = document.createElement("div");
+    view.id = `${holder.id}-view`;
+    const buttons = attentionHeadNames.map((name, i) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = name;
+      button.addEventListener("click", () => show(i));
+      return button;
+    });
+    function show(chosen) {
+      const canvas = document.createElement("div");
+      canvas.id = `${holder.id}-pattern`;
+      view.replaceChildren(...buttons, canvas);
+      for (const [i, button] of buttons.entries()) button.setAttribute("aria-pressed", i === chosen);
+      CircuitsVis.render(canvas.id, CircuitsVis.AttentionPattern, {
+        zoomed: true,
+        ...properties,
+        attention: attention[chosen],
+      });
+    }
+    holder.append(view);
+    show(0);
+  }
+
   async function drawAttention() {
     for (const holder of document.querySelectorAll(".attention")) {
       if (holder.dataset.drawn || !shown(holder)) continue;
       holder.dataset.drawn = "yes";
       await load("circuitsvis");
-      const canvas = document.createElement("div");
-      canvas.id = `${holder.id}-view`;
-      holder.append(canvas);
-      const properties = JSON.parse(await unpack(holder.querySelector("script")));
-      CircuitsVis.render(canvas.id, CircuitsVis.AttentionHeads, properties);
+      drawHeads(holder, JSON.parse(await unpack(holder.querySelector("script"))));
     }
   }
 

@@ -53,7 +53,7 @@ def report(
 ) -> None:
     """Write the report of a saved run as one offline HTML file; needs no model."""
     look = {"format": format, "width": width, "height": height, "font_size": font_size, "font": font, "titles": titles}
-    given = {name: value for name, value in look.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in look.items() if value is not None}
     if given and images is None:
         option = next(iter(given)).replace("_", "-")
         raise sl.InputError(f"--{option} is for images; name their folder with --images, or leave it out")

@@ -38,7 +38,7 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
     return go.Figure(
         [cells],
         layout(
-            f"Alphas of {fit.task}",
+            f"Distribution of the alphas of {fit.task}",
             f"{fit.origin}, {n_heads} heads, {fit.status}",
             height=400,
             top=TITLE + 24,

@@ -21,8 +21,8 @@ HAIRLINE = "rgba(128, 132, 140, 0.25)"
 NO_HEAD = "rgba(128, 132, 140, 0.35)"
 """Fill where the grid has no head: a grey that neither of the colour scales below contains."""
 
-DENSITY_SCALE = [[0, "rgba(23, 131, 196, 0)"], [0.02, "rgba(23, 131, 196, 0.2)"], [0.1, "rgba(20, 110, 170, 0.5)"],
-                 [0.4, "rgba(14, 80, 130, 0.85)"], [1, "rgba(6, 40, 75, 1)"]]  # fmt: skip
+DENSITY_SCALE = [[0, "rgba(23, 131, 196, 0)"], [0.02, "rgba(23, 131, 196, 0.2)"], [0.1, "rgba(20, 115, 180, 0.5)"],
+                 [0.4, "rgba(15, 100, 165, 0.85)"], [1, "rgba(8, 80, 140, 1)"]]  # fmt: skip
 """For shares of a whole: 0 is the background, and a few in a hundred can be seen."""
 
 GATE_SCALE = "Viridis"

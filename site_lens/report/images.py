@@ -172,8 +172,13 @@ class _Look:
             raise InputError(f"font_size must be 2 to 72 points, got {font_size:g}")
         if font is not None and not font.strip():
             raise InputError("the name of the font is empty; leave it out for the default one")
-        lengths = (None if length is None else pixels_of(length) for length in (width, height))
-        return cls(*lengths, 1 if font_size is None else font_size * PIXELS["pt"] / FONT_SIZE, font, titles)
+        return cls(
+            width=None if width is None else pixels_of(width),
+            height=None if height is None else pixels_of(height),
+            scale=1 if font_size is None else font_size * PIXELS["pt"] / FONT_SIZE,
+            font=font,
+            titles=titles,
+        )
 
     def drawing(self, figure: go.Figure) -> _Drawing:
         """Arrange a figure for the size, on narrow images as on a phone."""

@@ -40,7 +40,7 @@ def test_tables_hold_accuracies_and_chosen_heads_with_escaped_names(tmp_path: Pa
     assert write_tables(run, tmp_path) == paths  # over its own
     for wrong in ({"run": Run(fake_fits(["a"]))}, {"run": run, "formats": ()}):
         with pytest.raises(InputError):
-            write_tables(folder=tmp_path, **wrong)  # type: ignore[arg-type]
+            write_tables(folder=tmp_path, **wrong)
 
 
 def test_the_paragraph_on_the_method_has_the_settings_of_the_run() -> None:

@@ -78,10 +78,17 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
         ),
     )
     levels = [record.reference(name, task) for name, _ in REFERENCES]
-    for (_, label), level, place in zip(REFERENCES, levels, _apart(levels), strict=True):
+    for (_, label), level, height in zip(REFERENCES, levels, _apart(levels), strict=True):
         figure.add_hline(y=level, line={"color": GREY, "width": 1, "dash": "dot"})
         figure.add_annotation(
-            text=label, font={"size": 10}, showarrow=False, x=1, xref="paper", xanchor="left", y=place, yanchor="middle"
+            text=label,
+            font={"size": 10},
+            showarrow=False,
+            x=1,
+            xref="paper",
+            xanchor="left",
+            y=height,
+            yanchor="middle",
         )
     return figure
 
