@@ -122,7 +122,7 @@ def _base64(data: bytes) -> str:
 
 
 def attention_json(sample: AttentionSample, prompt: int) -> Markup:
-    """Write the names of the heads and their attention on a prompt, as properties of circuitsvis' components; packed."""
+    """Write the names of the heads and their attention on a prompt, as properties of circuitsvis; packed."""
     fields = attention_properties(sample.tokens[prompt], sample.pattern(prompt))
     return packed(json.dumps(fields | {"attentionHeadNames": list(sample.heads)}, separators=(",", ":")))
 
