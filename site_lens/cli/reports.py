@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count
+from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count, not_empty
 from site_lens.cli.output import show_json, show_line, show_notes, show_table
 from site_lens.records.limited_io import is_folder
 from site_lens.records.outputs import is_same, output_path
@@ -28,18 +28,45 @@ def report(
     format: Annotated[
         Literal["png", "svg", "pdf"] | None, typer.Option(help="Format of the images; svg by default.")
     ] = None,
+    width: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="Width of the images, as 3.3in, 84mm, 8.4cm, 240pt or 900px.")
+    ] = None,
+    height: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="Height of the images; each figure's own by default.")
+    ] = None,
+    font_size: Annotated[
+        float | None, typer.Option(metavar="POINTS", help="Size of ordinary text in the images; 9 by default.")
+    ] = None,
+    font: Annotated[
+        str | None, typer.Option(parser=not_empty, metavar="NAME", help="Font of the images, as 'Times New Roman'.")
+    ] = None,
+    titles: Annotated[
+        bool | None, typer.Option("--titles/--no-titles", help="Draw title and subtitle into the images, or not.")
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            parser=as_path, metavar="PATH", help="Write accuracies and chosen heads as LaTeX and Markdown here, too."
+        ),
+    ] = None,
     replace: ReplaceFile = False,
 ) -> None:
     """Write the report of a saved run as one offline HTML file; needs no model."""
-    if format is not None and images is None:
-        raise sl.InputError(f"--format {format} is for images; name their folder with --images, or leave it out")
+    look = {"format": format, "width": width, "height": height, "font_size": font_size, "font": font, "titles": titles}
+    given: dict[str, Any] = {name: value for name, value in look.items() if value is not None}
+    if given and images is None:
+        option = next(iter(given)).replace("_", "-")
+        raise sl.InputError(f"--{option} is for images; name their folder with --images, or leave it out")
     saved = sl.Run.load(run)
     out = out or run / "report.html"
     output_path(out, is_page, inputs=[run], replace=replace)
-    exported = [] if images is None else sl.write_images(saved, images, format=format or "svg", replace=replace)
+    exported = [] if images is None else sl.write_images(saved, images, replace=replace, **given)
+    written = [] if tables is None else sl.write_tables(saved, tables, replace=replace)
     show_line(str(sl.write_report(saved, out, replace=replace)))
     if images is not None:
         show_line(f"{len(exported)} images in {images}")
+    if tables is not None:
+        show_line(f"{len(written)} tables in {tables}")
 
 
 def diagnose(run: RunFolder, as_json: AsJson = False) -> None:

@@ -46,9 +46,7 @@ class LivePanel(Panel):
     def _kept(self) -> str:
         evaluations = self.state.run.evaluations
         evaluation = None if evaluations is None else evaluations.get(self.state.fit.task)
-        advice = soft(
-            "For other queries and heads, pass a model: sl.explore(run, model), or --model."
-        )
+        advice = soft("For other queries and heads, pass a model: sl.explore(run, model), or --model.")
         if evaluation is None or not evaluation.answers:
             return soft("No answers were kept.") + advice
         (shown,) = examples([evaluation])

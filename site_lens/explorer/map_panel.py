@@ -90,7 +90,7 @@ class MapPanel(Panel):
             shapes, standoff, title = figure.layout.shapes, axis.ticklabelstandoff, axis.title.text
             figure = plots.head_difference(fit, other)
             figure.update_layout(shapes=shapes, xaxis={"ticklabelstandoff": standoff, "title": {"text": title}})
-        figure.layout.height = min(figure.layout.height, MOST_HEIGHT)
+        figure.layout.height, figure.layout.width = min(figure.layout.height, MOST_HEIGHT), None
         thin = min(1, 20 / max(fit.gates.grid.shape))  # else outlines would cover the cells of a large map
         for name, colour, width in (("halo", HALO, 4.5 * thin), ("set", OUTLINE, 2 * thin), ("chosen", CHOSEN, 3.5)):
             figure.add_trace(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from site_lens.methods.names import CALIBRATED, PROMPTING, EvaluatedMethod
+from site_lens.methods.names import CALIBRATED, PROMPTING, EvaluatedMethod, split_seed
 from site_lens.records.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -177,6 +177,19 @@ METHODS: dict[str, MethodEntry] = {
 }  # fmt: skip
 """Every method by its name."""
 
+LABELS = {
+    "zero_shot": "zero-shot", "few_shot": "{n}-shot", "many_shot": "many-shot",
+    "calibrated_few_shot": "{n}-shot, calibrated", "site": "SITE", "site_sparse": "SITE, head set",
+    "gates_sparse": "gates alone, head set", "site_hard": "SITE, rounded", "site_top_k": "SITE, top k",
+    ZERO_EMBEDDING: "gates alone", SHUFFLED_ANSWERS: "SITE, shuffled answers", OTHER_EMBEDDING: "SITE, other task",
+    TASK_AGNOSTIC: "SITE, one map", MEAN_EMBEDDING: "SITE, mean of tasks", RANDOM_EMBEDDING: "SITE, random vector",
+    "site_one_prompt": "SITE, one prompt", "site_equal_data": "SITE, equal data",
+    "site_random_heads": "SITE, random heads", "all_heads_one": "all heads at 1", "all_heads_half": "all heads at 0.5",
+    "function_vector": "function vector", "task_vector": "task vector", "in_context_vector": "in-context vector",
+    "context_scalars": "I2CL", "head_replacement": "MTV", "learned_task_vector": "learned task vector", "lora": "LoRA",
+}  # fmt: skip
+"""Names of the methods in figures and tables for readers; `{n}` stands for the number of demonstrations."""
+
 SPARSE_METHODS = frozenset({"site_sparse", "gates_sparse"})
 """What is measured of a head path."""
 SITE_METHODS = ("site", "site_hard", "site_top_k")
@@ -233,6 +246,15 @@ def method_look(name: str) -> int | None:
     """Return the place in palette and symbols of a method, by its display name; None of one without a fixed place."""
     entry = entry_of(name)
     return None if entry is None else entry.look
+
+
+def method_label(name: str) -> str:
+    """Return the name of a method in figures, by its display name: `site#1_hard` is "SITE, rounded (seed 1)"."""
+    method, (plain, seed) = EvaluatedMethod.parse(name), split_seed(name)
+    n_shots = "N" if method.n_shots is None else str(method.n_shots)
+    key = {PROMPTING: "few_shot" if method.n_shots else "zero_shot", CALIBRATED: "calibrated_few_shot"}.get(method.kind)
+    label = LABELS[key].format(n=n_shots) if key else LABELS.get(method.kind, plain)
+    return label if seed is None else f"{label} (seed {seed})"
 
 
 def describe_method(name: str) -> str:

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.names import shots_of
-from site_lens.methods.registry import method_look
+from site_lens.methods.registry import method_label, method_look
 from site_lens.plots.forest import Dots, forest
 from site_lens.plots.theme import PALETTE, SYMBOLS
 from site_lens.records.errors import InputError
@@ -32,11 +32,11 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
     return forest(
         list(evaluations),
         [_dots(evaluations, method, names, metric) for method in evaluations.methods],
-        title=f"accuracy ({metric})",
-        subtitle=f"dots with 95% Wilson intervals{small}",
-        xaxis={"title": {"text": "share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
+        title=f"Accuracy ({metric.replace('_', ' ')})",
+        subtitle=f"Dots with 95% Wilson intervals{small}",
+        xaxis={"title": {"text": "Share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
         n_lanes=len(names),
-        lane_height=10,
+        lane_height=9,
     )
 
 
@@ -48,27 +48,31 @@ def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match
         for row, (task, evaluation) in enumerate(evaluations.items())
         if method in evaluation.methods
     }
-    look = _look(name, names, evaluations.reference)
+    color, symbol = _look(name, names, evaluations.reference)
     return Dots(
         rows=[row for row, _ in estimates],
         estimates=list(estimates.values()),
-        hover=[(task, method, str(estimate), f"{estimate.n} queries") for (_, task), estimate in estimates.items()],
-        marker={"color": PALETTE[look], "symbol": SYMBOLS[look], "size": 8 if is_lowest else 5},
+        hover=[
+            (task, method_label(method), str(estimate), f"{estimate.n} queries")
+            for (_, task), estimate in estimates.items()
+        ],
+        marker={"color": color, "symbol": symbol, "size": 8 if is_lowest else 5},
         lane=names.index(name),
-        name=method if is_lowest else None,
-        group=name,
+        name=method_label(method) if is_lowest else None,
+        group=name if len(evaluations.methods) > len(names) else None,
         bars={"thickness": 1.2} if is_lowest else None,
     )
 
 
-def _look(name: str, names: list[str], reference: str | None) -> int:
-    """Return the place in palette and symbols of a method: its own, or one that none of those drawn has."""
+def _look(name: str, names: list[str], reference: str | None) -> tuple[str, str]:
+    """Return colour and symbol of a method: its own, or those that none of the others drawn has."""
     # Of few-shot prompting only the reference has its colour: there may be others of other numbers of demonstrations.
     fixed = [other for other in names if not shots_of(other) or other == reference]
     known = {other: look for other in fixed if (look := method_look(other)) is not None}
-    if name in known:
-        return known[name]
-    taken = {known[other] for other in names if other in known}
-    free = [index for index in range(len(PALETTE)) if index not in taken] or list(range(len(PALETTE)))
+    free = [look for look in range(len(PALETTE)) if look not in known.values()]
     others = [other for other in names if other not in known]
-    return free[others.index(name) % len(free)]
+    if name in known or others.index(name) < len(free):
+        look = known[name] if name in known else free[others.index(name)]
+        return PALETTE[look], SYMBOLS[look]
+    look = (others.index(name) - len(free)) % len(PALETTE)  # more than there are colours
+    return PALETTE[look], f"{SYMBOLS[look]}-open"

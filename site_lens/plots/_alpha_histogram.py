@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from site_lens.plots._training import kept_mark
 from site_lens.plots.head_grid import colorbar
-from site_lens.plots.theme import GATE_SCALE, layout
+from site_lens.plots.theme import DENSITY_SCALE, TITLE, layout
 from site_lens.site.fit import SiteFit
 
 N_BINS = 20
@@ -29,22 +29,22 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
         x=np.array(fit.trace.eval_steps),
         y=(edges[:-1] + edges[1:]) / 2,
         z=np.where(counts > 0, counts / n_heads, np.nan),
-        customdata=np.stack(np.broadcast_arrays(counts, edges[:-1, None], edges[1:, None]), axis=2),
+        customdata=counts,
         coloraxis="coloraxis",
         hoverongaps=False,
-        hovertemplate="step %{x}<br>alpha %{customdata[1]:.2f} to %{customdata[2]:.2f}<br>"
-        f"share of heads %{{z:.3f}} (%{{customdata[0]}} of {n_heads})<extra></extra>",
+        hovertemplate="step %{x}<br>alpha around %{y:.3f}<br>"
+        f"share of heads %{{z:.3f}} (%{{customdata}} of {n_heads})<extra></extra>",
     )
     return go.Figure(
         [cells],
         layout(
-            f"alphas of {fit.task}",
+            f"Distribution of the alphas of {fit.task}",
             f"{fit.origin}, {n_heads} heads, {fit.status}",
             height=400,
-            top=84,
-            coloraxis={"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": colorbar("share of heads")},
-            xaxis={"title": {"text": "step"}, "showgrid": False},
-            yaxis={"title": {"text": "alpha"}, "range": [0, 1], "dtick": 0.25},
+            top=TITLE + 24,
+            coloraxis={"cmin": 0, "cmax": 1, "colorscale": DENSITY_SCALE, "colorbar": colorbar("Share of heads")},
+            xaxis={"title": {"text": "Step"}, "showgrid": False},
+            yaxis={"title": {"text": "Alpha"}, "range": [0, 1], "dtick": 0.25},
             **kept_mark(fit),
         ),
     )

@@ -1,69 +1,108 @@
-"""Alpha paths: how the alpha of every head went over the steps of a fit."""
-
-from typing import Any
+"""Alpha paths: how the alphas of all heads went over the steps of a fit, and which heads changed sides."""
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from site_lens.plots._training import kept_mark
-from site_lens.plots.theme import NO_HEAD, PALETTE, layout
+from site_lens.plots.theme import GREY, PALETTE, SYMBOLS, TITLE, layout
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit
 
+BANDS = ((0, 1, 0.14), (0.1, 0.9, 0.2), (0.25, 0.75, 0.3))
+"""Lower and upper quantile, and opacity, of the fan."""
 
-def alpha_paths(fit: SiteFit, *, most: int = 12) -> go.Figure:
-    """Draw the alpha of every head over the steps: the highest in colour, the others as faint lines.
 
-    The highest are those of the gates that the fit kept, so that ranks are those of its head map.
+def alpha_paths(fit: SiteFit, *, most: int = 6) -> go.Figure:
+    """Draw the alphas of all heads as a fan of quantiles, and in colour the heads that changed sides.
+
+    A head changed sides where its alpha crossed 0.5 after the first evaluation, at which most fits stand near 0.5. Of
+    more than `most` heads, those that went furthest to both sides are drawn.
 
     Args:
         fit: The fit whose trace is drawn.
-        most: Heads of highest kept alpha to draw in colour; all heads if there are fewer.
+        most: Heads to draw in colour.
 
     Returns:
-        A figure whose first trace holds the paths of all heads in order of rank, NaN between them; then follows one
-        trace a head drawn in colour, in order of rank.
+        A figure whose first traces are the fan: bands from the lowest to the highest alpha, from the 10th to the 90th
+        percentile and between the quartiles, and the median; then follows one trace a head that changed sides.
 
     Raises:
-        InputError: `most` is not positive.
+        InputError: `most` is negative.
     """
-    if most < 1:
-        raise InputError(f"most must be at least 1, got {most}")
+    if most < 0:
+        raise InputError(f"most cannot be negative, got {most}")
     heads = fit.frame().sort_values("rank")[["layer", "head", "rank"]].to_numpy()
-    paths = fit.trace.alphas[:, heads[:, 0], heads[:, 1]].T
-    most = min(most, len(heads))
-    every = _line(fit, heads, paths, name="all heads", mode="lines", line={"color": NO_HEAD, "width": 1})
+    alphas = fit.trace.alphas[:, heads[:, 0], heads[:, 1]]
+    changed = _changed(alphas)
+    steps = np.array(fit.trace.eval_steps)
     coloured = [
-        _line(fit, head[None], path[None], name=f"L{head[0]}H{head[1]}", mode="lines+markers", marker={"size": 4},
-              line={"color": PALETTE[index % 6], "width": 1.8})  # the seventh colour is grey
-        for index, (head, path) in enumerate(zip(heads[:most], paths, strict=False))
-    ]  # fmt: skip
+        go.Scatter(
+            name=f"L{layer}H{head}",
+            x=steps,
+            y=alphas[:, i],
+            mode="lines+markers",
+            marker={"size": 5, "symbol": SYMBOLS[place % len(SYMBOLS)]},
+            line={"color": PALETTE[place % 6], "width": 1.8},  # the seventh colour is grey
+            hovertemplate=f"L{layer}H{head}<br>step %{{x}}<br>alpha %{{y:.3f}}<br>"
+            f"rank {rank} of {len(heads)}<extra></extra>",
+        )
+        for place, i in enumerate(changed[:most])
+        for layer, head, rank in [heads[i]]
+    ]
     return go.Figure(
-        [every, *coloured],
+        [*_fan(steps, alphas), *coloured],
         layout(
-            f"alpha of {fit.task}",
-            f"{fit.origin}; coloured: the {most} highest of {len(heads)}",
-            height=400,
-            top=84,
-            showlegend=False,
-            xaxis={"title": {"text": "step"}},
-            yaxis={"title": {"text": "alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
+            f"Alphas of {fit.task} over the steps",
+            f"{fit.origin}; grey: quantiles of {len(heads)} heads; {_how_many(len(changed), len(coloured))}",
+            height=380,
+            top=TITLE + 24,
+            entries=[trace.name for trace in coloured],
+            xaxis={"title": {"text": "Step"}},
+            yaxis={"title": {"text": "Alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
             **kept_mark(fit),
         ),
     )
 
 
-def _line(fit: SiteFit, heads: NDArray[np.int64], paths: Float32, **look: Any) -> go.Scatter:
-    """Build one trace of the paths (head evaluation) of some heads (head, (layer, head, rank))."""
-    gap = np.full((len(paths), 1), np.nan)
-    steps = np.broadcast_to(np.array(fit.trace.eval_steps), paths.shape)
-    return go.Scatter(
-        x=np.hstack([steps, gap]).ravel()[:-1],
-        y=np.hstack([paths, gap]).ravel()[:-1],
-        customdata=np.repeat(heads, paths.shape[1] + 1, axis=0)[:-1],
-        hovertemplate="L%{customdata[0]}H%{customdata[1]}<br>layer %{customdata[0]}, head %{customdata[1]}<br>"
-        f"step %{{x}}<br>alpha %{{y:.3f}}<br>rank %{{customdata[2]}} of {len(fit.gates.grid)}<extra></extra>",
-        **look,
+def _changed(alphas: Float32) -> list[int]:
+    """Return the heads that changed sides, in falling order of the way that they went to the nearer side."""
+    later = alphas[1:]
+    if not len(later):
+        return []
+    way = np.minimum(later.max(axis=0) - 0.5, 0.5 - later.min(axis=0))
+    return [int(i) for i in np.argsort(-way, kind="stable") if way[i] > 0]
+
+
+def _how_many(n_changed: int, n_drawn: int) -> str:
+    if n_changed == n_drawn:
+        return f"{n_changed} changed sides"
+    return f"{n_changed} changed sides, {n_drawn} of them in colour"
+
+
+def _fan(steps: NDArray[np.int64], alphas: Float32) -> list[go.Scatter]:
+    bands = [
+        go.Scatter(
+            x=np.concatenate([steps, steps[::-1]]),
+            y=np.concatenate([np.quantile(alphas, high, axis=1), np.quantile(alphas, low, axis=1)[::-1]]),
+            fill="toself",
+            fillcolor=GREY,
+            opacity=opacity,
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        for low, high, opacity in BANDS
+    ]
+    median = go.Scatter(
+        name="median",
+        x=steps,
+        y=np.median(alphas, axis=1),
+        mode="lines",
+        line={"color": GREY, "width": 1.5},
+        hovertemplate="step %{x}<br>median alpha %{y:.3f}<extra></extra>",
+        showlegend=False,
     )
+    return [*bands, median]

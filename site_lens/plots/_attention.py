@@ -29,9 +29,9 @@ def attention(sample: AttentionSample, *, prompt: int = -1) -> go.Figure:
         sample.pattern(prompt % n_prompts)[:, -1],
         sample.heads,
         tokens,
-        title=f"last token of a prompt of {sample.task}",
+        title=f"Attention of the last token of a prompt of {sample.task}",
         subtitle=f"{sample.n_shots[prompt]} demonstrations, no edit",
-        unit="attention",
+        unit="Attention",
         hover="<br>attention %{z:.3f}",
         text=[
             [f"{plain(head)} to {plain(token)} (token {i})" for i, token in enumerate(tokens)] for head in sample.heads

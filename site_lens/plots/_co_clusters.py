@@ -24,13 +24,12 @@ def co_clusters(record: CoClusters) -> go.Figure:
         alphas,
         [record.tasks[i] for i in rows],
         [record.heads[i] for i in columns],
-        title="tasks and heads that go together",
+        title="Tasks and heads that go together",
         subtitle=f"{record.n_clusters} clusters, {len(columns)} heads",
-        unit="mean alpha",
-        hover=f"<br>mean alpha %{{z:.3f}}<br>rank %{{customdata[0]}} of the {len(columns)} heads here"
-        "<br>clusters: task %{customdata[1]}, head %{customdata[2]}",
-        numbers=np.stack(np.broadcast_arrays(rank, row_labels[:, None], column_labels), axis=2),
+        unit="Mean alpha",
+        hover=f"<br>mean alpha %{{z:.3f}}<br>rank %{{customdata}} of the {len(columns)} heads here",
+        numbers=rank,
         breaks=(np.flatnonzero(np.diff(row_labels)) + 1, np.flatnonzero(np.diff(column_labels)) + 1),
         most_columns=MOST_COLUMNS_NAMED,
-        xaxis={"title": {"text": "head"}},
+        xaxis={"title": {"text": "Head"}},
     )

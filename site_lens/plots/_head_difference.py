@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.heads.scores import HeadGates, HeadScores
-from site_lens.plots.head_grid import colorbar, grid_axes, grid_traces, map_height, ranks
+from site_lens.plots.head_grid import colorbar, grid_axes, grid_traces, map_size, ranks
 from site_lens.plots.theme import SIGNED_SCALE, in_template, layout, short
 from site_lens.records.errors import MismatchError
 from site_lens.site.fit import SiteFit
@@ -39,14 +39,17 @@ def head_difference(
         for i, name in zip((0, 2), names, strict=True)
     ]
     numbers = np.stack([minuend.values, ranks(minuend), subtrahend.values, ranks(subtrahend)], axis=2)
+    width, height = map_size(grid)
+    unit = "" if is_gates else f"; {minuend.meaning}"
     return go.Figure(
         grid_traces(difference, grid, numbers, lines),
         layout(
             title if title is not None else " minus ".join(map(short, names)),
-            "red: higher in the first, blue: in the second",
-            height=map_height(grid.n_layers),
+            f"Red: higher in the first, blue: in the second{unit}",
+            width=width,
+            height=height,
             coloraxis={"cmin": -limit, "cmax": limit, "colorscale": SIGNED_SCALE,
-                       "colorbar": colorbar(f"difference of {'alpha' if is_gates else minuend.meaning}")},
+                       "colorbar": colorbar("Difference of alpha" if is_gates else "Difference")},
             **grid_axes(grid),
         ),
     )  # fmt: skip

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores
-from site_lens.plots.head_grid import colorbar, grid_axes, grid_traces, map_height, ranks
-from site_lens.plots.theme import GATE_SCALE, INK, SIGNED_SCALE, layout
+from site_lens.plots.head_grid import colorbar, grid_axes, grid_traces, map_size, ranks
+from site_lens.plots.theme import GATE_SCALE, GREY, SIGNED_SCALE, layout
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit
 
@@ -36,6 +36,8 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
         InputError: The heads of a layer do not divide into `kv_groups` groups, or layers differ in their heads.
     """
     scores, subtitle = (record, record.selector) if isinstance(record, HeadScores) else (record.gates, "")
+    if isinstance(record, HeadScores) and not isinstance(record, HeadGates):
+        subtitle = f"{record.selector}: {record.meaning}"
     if isinstance(record, SiteFit):
         subtitle = f"{scores.selector}, {record.origin}"
         kv_groups = record.embedding.model.n_kv_heads if kv_groups is None else kv_groups
@@ -48,23 +50,24 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
         lines.append("key-value head %{text}")
         groups = {"text": np.tile(np.arange(grid.n_heads) // (grid.n_heads // kv_groups), (grid.n_layers, 1))}
         parts["shapes"] = _brackets(grid.n_heads, kv_groups)
-        parts["xaxis"] |= {"ticklabelstandoff": BRACKET, "title": {"text": "head (brackets: one key-value head each)"}}
+        parts["xaxis"] |= {"ticklabelstandoff": BRACKET, "title": {"text": "Head (brackets: one key-value head each)"}}
     name = title if title is not None else scores.task or scores.selector
+    width, height = map_size(grid)
     return go.Figure(
         grid_traces(scores.values, grid, ranks(scores), lines, **groups),
-        layout(name, subtitle, height=map_height(grid.n_layers), **parts),
+        layout(name, subtitle, width=width, height=height, **parts),
     )
 
 
 def _color_axis(scores: HeadScores) -> dict[str, Any]:
     if isinstance(scores, HeadGates):
-        return {"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": colorbar("alpha")}
+        return {"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": colorbar("Alpha")}
     limit, is_signed = float(np.abs(scores.values).max()) or 1.0, bool((scores.values < 0).any())
     return {
         "cmin": -limit if is_signed else 0,
         "cmax": limit,
         "colorscale": SIGNED_SCALE if is_signed else GATE_SCALE,
-        "colorbar": colorbar(scores.meaning),
+        "colorbar": colorbar("Score"),
     }
 
 
@@ -84,7 +87,7 @@ def _need_even_groups(grid: HeadGrid, kv_groups: int) -> None:
 def _brackets(n_heads: int, kv_groups: int) -> list[dict[str, Any]]:
     """Build one bracket a group: three lines hung below the map in pixels, so that they fit a map of any height."""
     size = n_heads // kv_groups
-    line = {"type": "line", "yref": "paper", "ysizemode": "pixel", "yanchor": 0, "line": {"color": INK, "width": 1}}
+    line = {"type": "line", "yref": "paper", "ysizemode": "pixel", "yanchor": 0, "line": {"color": GREY, "width": 1}}
     edges = [(group * size - 0.38, (group + 1) * size - 0.62) for group in range(kv_groups)]
     return [
         {**line, "x0": x0, "y0": y0, "x1": x1, "y1": -8}

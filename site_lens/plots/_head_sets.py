@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from site_lens.plots.head_grid import axis_number, grid_traces
 from site_lens.plots.small_maps import BOTTOM, TOP, arrangement
-from site_lens.plots.theme import PALETTE, layout
+from site_lens.plots.theme import PALETTE, TITLE, layout
 from site_lens.records.errors import InputError
 from site_lens.site.head_path import HeadPath, HeadPaths, Kind
 
@@ -15,16 +15,16 @@ FREE = "rgba(128, 132, 140, 0.18)"
 COLOURS: dict[Kind, str] = {"harmful": PALETTE[3], "free": FREE, "needed": PALETTE[1]}
 """Colour of each kind, of Okabe and Ito's palette, whose colours are told apart in colour blindness, too."""
 
-LEGEND_FROM_TOP = 34
+LEGEND_FROM_TOP = TITLE + 2
 """Pixels from the top edge of the figure to its legend, below the title on pages of every width."""
 
 
-def head_sets(paths: HeadPath | HeadPaths, *, columns: int = 4) -> go.Figure:
+def head_sets(paths: HeadPath | HeadPaths, *, columns: int | None = None) -> go.Figure:
     """Draw the chosen head set of every task: small maps coloured by kind, with a dot on each chosen head.
 
     Args:
         paths: One path or several, drawn row by row in their order.
-        columns: Maps in a row; on narrow pages a report draws two in a row.
+        columns: Maps in a row, as many as a page holds when None; on narrow pages a report draws two in a row.
 
     Returns:
         A figure with one heat map (layer head) a path: 1 at heads needed, -1 at harmful ones, 0 at free ones. Without a
@@ -35,7 +35,7 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int = 4) -> go.Figure:
         InputError: There are no paths, or `columns` is not positive.
     """
     listed = {paths.task: paths} if isinstance(paths, HeadPath) else dict(paths)
-    if not listed or columns < 1:
+    if not listed or (columns is not None and columns < 1):
         raise InputError(f"needs at least one path and one column, got {len(listed)} paths, columns={columns}")
     grids = {task: path.model.grid for task, path in listed.items()}
     traces: list[Any] = []
@@ -75,5 +75,5 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int = 4) -> go.Figure:
                 "y": 1 - LEGEND_FROM_TOP / laid_out["height"],
             }  # fmt: skip
     return go.Figure(
-        traces, layout("heads that carry each task", top=TOP, margin={"b": BOTTOM}, coloraxis=scale, **parts)
+        traces, layout("Heads that carry each task", top=TOP, margin={"b": BOTTOM}, coloraxis=scale, **parts)
     )

@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.methods.method_table import MethodSummary, MethodTable
-from site_lens.methods.registry import method_look
-from site_lens.plots.theme import INK, PALETTE, error_bars, layout, plain
+from site_lens.methods.registry import method_label, method_look
+from site_lens.plots.theme import GREY, PALETTE, error_bars, layout, plain
 from site_lens.stats.intervals import Interval
 
 NAME_WIDTH = 22
@@ -34,22 +34,22 @@ def labelled_rows(record: MethodTable) -> go.Figure:
         mode="lines",
         x=[*map(_place, stair), end],
         y=[*(method.value for method in stair), stair[-1].value],
-        line={"color": INK, "width": 1, "shape": "hv"},
+        line={"color": GREY, "width": 1, "shape": "hv"},
         hoverinfo="skip",
     )
     return go.Figure(
         [line, _dots(record, end)],
         layout(
-            "accuracy and labelled rows",
-            "line: the best with so many labelled rows or fewer",
+            "Accuracy and labelled rows",
+            "Line: the best with so many labelled rows or fewer",
             height=420,
-            top=72,
             margin={"b": 56, "l": 48},
             showlegend=False,
-            xaxis={"title": {"text": "labelled rows used for a task"}, "tickmode": "array",
+            xaxis={"title": {"text": "Labelled rows used for a task"}, "tickmode": "array",
                    "tickvals": np.log10(1 + np.array(ticks)), "ticktext": [f"{tick:,}" for tick in ticks],
                    "range": [-0.04 * end, 1.04 * end]},
-            yaxis={"title": {"text": f"mean accuracy ({record.metric})"}, "range": [-0.02, 1.06], "dtick": 0.25},
+            yaxis={"title": {"text": f"Mean accuracy ({record.metric.replace('_', ' ')})"}, "range": [-0.02, 1.06],
+                   "dtick": 0.25},
         ),
     )  # fmt: skip
 
@@ -66,8 +66,8 @@ def _dots(record: MethodTable, end: float) -> go.Scatter:
         x=[_place(method) for method in methods],
         y=[mean.value for mean in means],
         # a colour of their own: plotly takes the dots' only where all have the same
-        error_y=error_bars(means, color=INK, thickness=0.8),
-        text=[plain(method.method, width=NAME_WIDTH) if method in named else "" for method in methods],
+        error_y=error_bars(means, color=GREY, thickness=0.8),
+        text=[plain(method_label(method.method), width=NAME_WIDTH) if method in named else "" for method in methods],
         textposition=[
             f"{'top' if method in stair else 'bottom'} {'left' if _place(method) > 0.5 * end else 'right'}"
             for method in methods
@@ -77,12 +77,12 @@ def _dots(record: MethodTable, end: float) -> go.Scatter:
         marker={
             "size": 9,
             "color": [
-                PALETTE[method_look(method.method) or 0] if method.method in record.against else INK
+                PALETTE[method_look(method.method) or 0] if method.method in record.against else GREY
                 for method in methods
             ],
         },
         customdata=[
-            f"{plain(method.method)}<br>{method.most_rows} labelled rows<br>{mean}"
+            f"{plain(method_label(method.method))}<br>{method.most_rows} labelled rows<br>{mean}"
             for method, mean in zip(methods, means, strict=True)
         ],
         hovertemplate="%{customdata}<extra></extra>",

@@ -1,12 +1,10 @@
 """Layer profile: in which layers the heads of some records lie."""
 
-import math
-
 import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.diagnostics.head_overlap import Overlap
-from site_lens.plots.theme import LEGEND, NO_HEAD, PALETTE, SYMBOLS, in_template, index_axis, layout, plain, short
+from site_lens.plots.theme import NO_HEAD, PALETTE, SYMBOLS, TITLE, in_template, index_axis, layout, plain, short
 from site_lens.records.base import Float32
 
 MOST_NAMED, LEGEND_WIDTH = 8, 16
@@ -41,18 +39,15 @@ def layer_profile(record: Overlap) -> go.Figure:
         for index, (name, mean) in enumerate(zip(record.names[:MOST_NAMED], means, strict=False))
     ]
     others = [_others(record.names[MOST_NAMED:], means[MOST_NAMED:], hover)] if len(means) > MOST_NAMED else []
-    top = 60 + 20 * math.ceil(len(others + named) / 2)
     return go.Figure(
         others + named,
         layout(
-            f"mean {unit} by layer",
+            f"Mean {unit} by layer",
             f"{len(record.names)} records, {len(record.grid)} heads",
-            height=320 + top,
-            top=top,
-            showlegend=True,
-            legend=LEGEND,
-            xaxis={"title": {"text": "layer"}, **index_axis(record.grid.n_layers)},
-            yaxis={"title": {"text": f"mean {unit}"}, "rangemode": "tozero"},
+            height=320 + TITLE + 8,
+            entries=[trace.name for trace in others + named],
+            xaxis={"title": {"text": "Layer"}, **index_axis(record.grid.n_layers)},
+            yaxis={"title": {"text": f"Mean {unit}"}, "rangemode": "tozero"},
         ),
     )
 

@@ -3,9 +3,9 @@
 import plotly.graph_objects as go
 
 from site_lens.methods.method_table import MethodSummary, MethodTable
-from site_lens.methods.registry import method_look
+from site_lens.methods.registry import method_label, method_look
 from site_lens.plots.forest import FAINT, Dots, forest
-from site_lens.plots.theme import INK, PALETTE
+from site_lens.plots.theme import GREY, INK, PALETTE
 from site_lens.stats.intervals import Interval
 
 
@@ -31,25 +31,25 @@ def method_means(record: MethodTable) -> go.Figure:
     single = Dots(
         rows=[row for row, _, _ in tasks],
         estimates=list(tasks.values()),
-        hover=[(task, method, f"{accuracy.value:.3f}") for (_, method, task), accuracy in tasks.items()],
+        hover=[(task, method_label(method), f"{accuracy.value:.3f}") for (_, method, task), accuracy in tasks.items()],
         marker=FAINT,
     )
     over_tasks = Dots(
         rows=range(len(ranked)),
         estimates=means,
         hover=[
-            (method.method, str(mean), f"{_rows(method)} labelled rows")
+            (method_label(method.method), str(mean), f"{_rows(method)} labelled rows")
             for method, mean in zip(ranked, means, strict=True)
         ],
-        marker={"color": colors, "symbol": "diamond", "size": 10},
-        bars={"thickness": 2, "color": INK},
+        marker={"color": [GREY if color == INK else color for color in colors], "symbol": "diamond", "size": 10},
+        bars={"thickness": 2, "color": GREY},
     )
     return forest(
-        [method.method for method in ranked],
+        [method_label(method.method) for method in ranked],
         [single, over_tasks],
-        title=f"mean accuracy ({record.metric})",
-        subtitle="one task, 95% Wilson intervals" if n == 1 else f"{n} tasks, 95% t intervals over tasks",
-        xaxis={"title": {"text": "share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
+        title=f"Mean accuracy ({record.metric.replace('_', ' ')})",
+        subtitle="One task, 95% Wilson intervals" if n == 1 else f"{n} tasks, 95% t intervals over tasks",
+        xaxis={"title": {"text": "Share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
         colors=colors,
         marks={m.value: color for m, color in zip(ranked, colors, strict=True) if m.method in record.against},
     )

@@ -38,14 +38,14 @@ def overlap_counts(record: Overlap) -> go.Figure:
     return go.Figure(
         [bars],
         layout(
-            "heads by number of sharing records",
-            f"sets: {sets}; {counts[0]} of {sum(counts)} in none",
+            "Heads by number of sharing records",
+            f"Sets: {sets}; {counts[0]} of {sum(counts)} in none",
             height=340,
-            top=84,
+            width=min(max(420, 72 * n), 900),
             bargap=0.25,
-            xaxis={"title": {"text": f"sets (of {n}) that hold the head"}, "showgrid": False, "range": [0.4, n + 0.6],
+            xaxis={"title": {"text": f"Sets (of {n}) that hold the head"}, "showgrid": False, "range": [0.4, n + 0.6],
                    "tickmode": "linear", "tick0": 1, "dtick": max(1, round(n / 12)), "tickformat": "d"},
-            yaxis={"title": {"text": "heads"}, "rangemode": "tozero", "tickformat": "d"},
+            yaxis={"title": {"text": "Heads"}, "rangemode": "tozero", "tickformat": "d"},
         ),
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import INK, LEGEND, PALETTE, in_template, layout
+from site_lens.plots.theme import GREY, PALETTE, in_template, layout
 from site_lens.site.head_path import CONTENTS, Content, HeadPath
 
 LOWER, UPPER = 0.42, 0.52
@@ -50,7 +50,7 @@ def price_path(path: HeadPath) -> go.Figure:
             )  # fmt: skip
     chosen = path.chosen
     marks = [] if chosen is None else [prices.index(chosen.price)]
-    line = {"type": "line", "line": {"color": INK, "width": 1, "dash": "dot"}}
+    line = {"type": "line", "line": {"color": GREY, "width": 1, "dash": "dot"}}
     shapes = [
         line | {"x0": x, "x1": x, "xref": f"x{panel}", "y0": 0, "y1": 1, "yref": f"y{panel} domain"}
         for x in marks
@@ -62,15 +62,14 @@ def price_path(path: HeadPath) -> go.Figure:
     return go.Figure(
         traces,
         layout(
-            f"heads of {path.task} under a price",
-            "no set found" if chosen is None else f"chosen: {len(chosen.heads)} of {len(path.model.grid)} heads",
-            height=440,
-            top=112,
-            legend=LEGEND | {"y": 1.02},
+            f"Heads of {path.task} under a price",
+            "No set found" if chosen is None else f"Chosen: {len(chosen.heads)} of {len(path.model.grid)} heads",
+            height=400,
+            entries=[LABELS[content] for content in CONTENTS if path.prices(content)],
             xaxis={"anchor": "y", "type": "category", "showticklabels": False, "matches": "x2"} | order,
-            yaxis={"anchor": "x", "domain": [UPPER, 1], "title": {"text": "valid rows right"}, "range": [-0.03, 1.03]},
-            xaxis2={"anchor": "y2", "type": "category", "title": {"text": "price (nats a head)"}} | order,
-            yaxis2={"anchor": "x2", "domain": [0, LOWER], "title": {"text": "open heads"}, "rangemode": "tozero"},
+            yaxis={"anchor": "x", "domain": [UPPER, 1], "title": {"text": "Valid rows right"}, "range": [-0.03, 1.03]},
+            xaxis2={"anchor": "y2", "type": "category", "title": {"text": "Price (nats a head)"}} | order,
+            yaxis2={"anchor": "x2", "domain": [0, LOWER], "title": {"text": "Open heads"}, "rangemode": "tozero"},
             shapes=shapes,
         ),
     )

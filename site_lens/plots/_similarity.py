@@ -9,7 +9,7 @@ from site_lens.diagnostics.head_clusters import HeadClusters
 from site_lens.diagnostics.head_overlap import Overlap
 from site_lens.diagnostics.task_clusters import TaskClusters
 from site_lens.plots.matrix import matrix
-from site_lens.plots.theme import INK
+from site_lens.plots.theme import GREY
 from site_lens.records.errors import unknown_name
 from site_lens.stats.paired_tests import SIGNIFICANT
 
@@ -46,9 +46,9 @@ def similarity(record: Overlap | TaskClusters | HeadClusters, *, measure: Measur
         getattr(record, measure),
         record.names,
         record.names,
-        title="similarity of head maps",
-        subtitle=f"dots: sets ({sets}) share more than chance, q < {SIGNIFICANT}",
-        unit=measure,
+        title="Similarity of head maps",
+        subtitle=f"Dots: sets ({sets}) share more than chance, q < {SIGNIFICANT}",
+        unit=measure.replace("_", " ").capitalize(),
         hover=f"<br>{measure} %{{z:.3f}}<br>p %{{customdata[0]:.3g}}, q %{{customdata[1]:.3g}}",
         numbers=np.stack([record.p_value, record.q_value], axis=2),
         low=-1 if measure == "spearman" else 0,
@@ -64,10 +64,10 @@ def _of_clusters(record: TaskClusters | HeadClusters) -> go.Figure:
         1 - record.distance[np.ix_(record.order, record.order)],
         names,
         names,
-        title=f"similarity of {what}",
-        subtitle="neighbours are alike; "
+        title=f"Similarity of {what}",
+        subtitle="Neighbours are alike; "
         + ("one seed a task" if record.n_seeds == 1 else f"{record.n_seeds} seeds a task or more"),
-        unit="correlation of alphas",
+        unit="Correlation of alphas",
         hover="<br>correlation %{z:.3f}<br>clusters %{customdata[0]} and %{customdata[1]}",
         numbers=np.stack(np.broadcast_arrays(labels[:, None], labels[None, :]), axis=2),
         low=-1,
@@ -78,7 +78,7 @@ def _of_clusters(record: TaskClusters | HeadClusters) -> go.Figure:
     return figure.update_layout(
         xaxis2={"matches": "x", "anchor": "y2", "showticklabels": False, "showgrid": False},
         yaxis2={"domain": [1 - (1 - top_of_matrix) * TREE / (TREE + GAP), 1], "anchor": "x2", "rangemode": "tozero",
-                "title": {"text": "distance"}, "nticks": 3, "showgrid": False},
+                "title": {"text": "Distance"}, "nticks": 3, "showgrid": False},
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _tree(record: TaskClusters | HeadClusters) -> go.Scatter:
         xaxis="x2",
         yaxis="y2",
         mode="lines",
-        line={"color": INK, "width": 1},
+        line={"color": GREY, "width": 1},
         hovertemplate="distance %{y:.3f}<extra></extra>",
         showlegend=False,
     )

@@ -1,6 +1,5 @@
 """Task map: tasks as points of a plane, near each other where their heads are alike."""
 
-import math
 from itertools import product
 from typing import Literal, get_args
 
@@ -8,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.diagnostics.task_clusters import TaskClusters
-from site_lens.plots.theme import INK, LEGEND, PALETTE, SYMBOLS, layout, plain, short
+from site_lens.plots.theme import GREY, PALETTE, SYMBOLS, TITLE, layout, plain, short
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError, unknown_name
 
@@ -22,6 +21,9 @@ LEGEND_WIDTH = 16
 MAP_WIDTH, MAP_HEIGHT, INNER = 324, 420, 0.84
 """Pixels of the map on a phone, and the share of them that the points take: names are placed so that they stay apart
 there; on wider pages they do all the more."""
+
+MOST_WIDE = 760
+"""Pixels from side to side, more than which would be left empty."""
 
 LETTER, LINE, POINT = 6.2, 13, 12
 """Pixels of a letter's width, a line's height, and a point with the gap around it."""
@@ -63,21 +65,21 @@ def task_map(record: TaskClusters, *, by: Layout = "pca") -> go.Figure:
     families = dict.fromkeys(family for family in record.families if family is not None)
     shapes = {family: SHAPES[i % len(SHAPES)] for i, family in enumerate(families)}
     entries = [(f"{_name(label)} ({record.labels.count(label)})", _color(label), SYMBOLS[0]) for label in labels]
-    entries += [(family, INK, shape) for family, shape in shapes.items()]
-    entries += [("family unknown", INK, SYMBOLS[0])] * (bool(shapes) and None in record.families)
-    top = 64 + 20 * math.ceil(len(entries) / 2)
-    titles = ["dimension 1 (1 - correlation)", "dimension 2 (1 - correlation)"]
+    entries += [(family, GREY, shape) for family, shape in shapes.items()]
+    entries += [("family unknown", GREY, SYMBOLS[0])] * (bool(shapes) and None in record.families)
+    titles = ["Dimension 1 (1 - correlation)", "Dimension 2 (1 - correlation)"]
     if by == "pca":
-        titles = [f"component {i} ({100 * share:.1f}% of variance)" for i, share in enumerate(record.explained, 1)]
+        titles = [f"Component {i} ({100 * share:.1f}% of variance)" for i, share in enumerate(record.explained, 1)]
     (x_title, y_title), (x_range, y_range) = titles, (_padded(values) for values in xy.T)
     return go.Figure(
         [_points(record, xy, label, sides, shapes) for label in labels] + [_legend_entry(*entry) for entry in entries],
         layout(
-            "tasks by their heads",
+            "Tasks by their heads",
             _subtitle(record),
-            height=MAP_HEIGHT + top + 50,
-            top=top,
-            legend=LEGEND | {"itemclick": False, "itemdoubleclick": False},
+            height=MAP_HEIGHT + TITLE + 8 + 50,
+            width=MOST_WIDE,
+            entries=[short(name, width=LEGEND_WIDTH) for name, *_ in entries],
+            legend={"itemclick": False, "itemdoubleclick": False},
             xaxis={"title": {"text": x_title}, "range": x_range, "nticks": 6, "constrain": "domain",
                    "constraintoward": "left"},
             yaxis={"title": {"text": y_title}, "range": y_range, "scaleanchor": "x"},
@@ -158,7 +160,7 @@ def _padded(values: Float32) -> list[float]:
 
 
 def _subtitle(record: TaskClusters) -> str:
-    parts = ["one seed a task" if record.n_seeds == 1 else f"{record.n_seeds} seeds"]
+    parts = ["One seed a task" if record.n_seeds == 1 else f"{record.n_seeds} seeds"]
     if record.stability is not None:
         parts.append(f"stability {record.stability.value:.2f}")
     if record.family_agreement is not None:

@@ -1,23 +1,23 @@
 """Forest plot: rows of estimates with intervals, below each other; every figure of this kind is drawn here."""
 
-import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import HAIRLINE, INK, LEGEND, error_bars, layout, plain
+from site_lens.plots.theme import GREY, HAIRLINE, INK, TITLE, error_bars, layout, plain, short
+from site_lens.records.terminal_escape import visible
 from site_lens.stats.intervals import Interval
 
-NAME_HEIGHT, SPACE, BOTTOM = 18, 4, 56
-"""Pixels of a row's name, which stands inside the plot above the dots so that long names leave these their full width
-on a phone; of the space below the dots; and below all rows."""
+SPACE, NAME_LINE, BOTTOM = 8, 14, 56
+"""Pixels between two rows, of a line of a row's name, and below all rows."""
 
-LEGEND_WIDTH = 20
-"""Characters of a legend entry up to which two entries stand side by side on a phone."""
+NAME_WIDTH = 22
+"""Characters of a line of a row's name, which stands beside the row and leaves the dots their width on a phone."""
 
-FAINT = {"color": INK, "size": 5, "opacity": 0.35}
+FAINT = {"color": GREY, "size": 5, "opacity": 0.35}
 """Look of single observations beside their mean."""
 
 
@@ -36,7 +36,7 @@ class Dots:
     name: str | None = None
     """Entry in the legend; a trace without a name has none."""
     group: str | None = None
-    """Legend entry with which the trace is shown and hidden; its own when None."""
+    """Traces of one group are shown and hidden together; None for a trace that stands alone."""
     bars: Mapping[str, Any] | None = None
     """Look of the error bars; no bars when None."""
 
@@ -69,14 +69,14 @@ def forest(
     Returns:
         A figure with a trace for each of `traces`.
     """
-    row_height = NAME_HEIGHT + lane_height * n_lanes + SPACE
-    named = [len(trace.name) for trace in traces if trace.name is not None]
-    columns = 2 if max(named, default=0) <= LEGEND_WIDTH else 1
-    top = 60 + 20 * math.ceil(len(named) / columns) if named else 72
-    names = [
-        {"text": plain(row, width=40), "xref": "paper", "x": 0, "xanchor": "left", "y": i, "yanchor": "top",
-         "showarrow": False, "font": {"color": INK if colors is None else colors[i]}} for i, row in enumerate(rows)
-    ]  # fmt: skip
+    wrapped = [textwrap.wrap(short(visible(row), width=2 * NAME_WIDTH), NAME_WIDTH) or [""] for row in rows]
+    row_height = SPACE + max(lane_height * n_lanes, NAME_LINE * max(map(len, wrapped), default=1))
+    names = ["<br>".join(map(plain, lines)) for lines in wrapped]
+    if colors is not None:
+        names = [
+            name if color == INK else f'<span style="color:{color}">{name}</span>'  # a page has a colour of its own
+            for name, color in zip(names, colors, strict=True)
+        ]
     between = [
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": i, "y1": i, "line": {"color": HAIRLINE, "width": 1}}
         for i in range(len(rows))
@@ -85,29 +85,28 @@ def forest(
         {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "layer": "below",
          "line": {"color": color, "width": 1, "dash": "dot"}} for x, color in (marks or {}).items()
     ]  # fmt: skip
+    height = row_height - SPACE
     return go.Figure(
-        [_scatter(trace, (NAME_HEIGHT + lane_height * (trace.lane + 0.5)) / row_height) for trace in traces],
+        [_scatter(trace, (SPACE / 2 + height * (trace.lane + 0.5) / n_lanes) / row_height) for trace in traces],
         layout(
             title,
             subtitle,
-            height=len(rows) * row_height + top + BOTTOM,
-            top=top,
+            height=len(rows) * row_height + TITLE + 8 + BOTTOM,
+            entries=[trace.name for trace in traces if trace.name is not None],
             margin={"b": BOTTOM, "l": 12},
-            showlegend=bool(named),
-            legend=LEGEND,
+            showlegend=False,
             xaxis=dict(xaxis),
-            yaxis={"range": [len(rows), 0], "showgrid": False, "showticklabels": False},
-            annotations=names,
+            yaxis={"range": [len(rows), 0], "showgrid": False, "tickmode": "array", "ticktext": names,
+                   "tickvals": [i + 0.5 for i in range(len(rows))]},
             shapes=between + vertical,
         ),
-    )
+    )  # fmt: skip
 
 
 def _scatter(trace: Dots, offset: float) -> go.Scatter:
-    label = trace.name if trace.group is None else trace.group
     return go.Scatter(
         name=plain(trace.name or ""),
-        legendgroup=plain(label or ""),
+        legendgroup=None if trace.group is None else plain(trace.group),
         showlegend=trace.name is not None,
         mode="markers",
         x=[estimate.value for estimate in trace.estimates],

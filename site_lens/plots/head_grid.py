@@ -1,6 +1,5 @@
 """Head grid: the heat map over layers and heads that all figures of head maps are made of."""
 
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -66,7 +65,7 @@ def grid_axes(
         titles: Whether the axes of heads and of layers are named.
     """
     number = axis_number(panel)
-    sides = zip("xy", "yx", ("head", "layer"), grid.shape[::-1], (x, y), most_ticks, titles, strict=True)
+    sides = zip("xy", "yx", ("Head", "Layer"), grid.shape[::-1], (x, y), most_ticks, titles, strict=True)
     return {
         f"{side}axis{number}": index_axis(n, most_ticks=most)
         | {"domain": list(domain), "anchor": f"{other}{number}"}
@@ -81,8 +80,8 @@ def axis_number(panel: int) -> str:
 
 
 def colorbar(unit: str) -> dict[str, Any]:
-    """Build the colour bar beside a map: its unit runs along it, in as many lines as it needs."""
-    return {"title": {"text": "<br>".join(map(plain, textwrap.wrap(unit, 32))), "side": "right"}}
+    """Build the colour bar beside a map; its unit runs along it."""
+    return {"title": {"text": plain(unit), "side": "right"}}
 
 
 def ranks(scores: HeadScores) -> Float32:
@@ -93,6 +92,11 @@ def ranks(scores: HeadScores) -> Float32:
     return by_place
 
 
-def map_height(n_layers: int) -> int:
-    """Return the pixels that a map of so many layers is high, title and axis included."""
-    return min(max(24 * n_layers + 130, 340), 760)
+def map_size(grid: HeadGrid, *, n_maps: int = 1) -> tuple[int, int]:
+    """Return width and height in pixels of a figure of maps side by side, with cells at most twice as wide as high.
+
+    Axes, title and colour bar are included.
+    """
+    cell_height = min(max(400 / grid.n_layers, 9), 26)
+    width = min(max(520 / grid.n_heads, 9), 1.6 * cell_height) * grid.n_heads
+    return max(420, round(n_maps * (max(width, 160) + 72)) + 80), round(max(cell_height * grid.n_layers, 160)) + 112

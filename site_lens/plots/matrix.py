@@ -77,6 +77,7 @@ def matrix(
     inner = _height(len(rows)) + above
     height = inner + TOP + (COLUMN_NAMES if is_named[0] else 36)
     scrolls = is_named[0] and len(columns) > MOST_COLUMNS_NAMED
+    least = COLUMN * len(columns) + ROW_NAMES
     shapes = [
         {"type": "line", f"{along}0": at - 0.5, f"{along}1": at - 0.5, f"{across}ref": "paper", f"{across}0": 0,
          f"{across}1": 1, "line": {"color": "#ffffff", "width": 2}}
@@ -87,6 +88,7 @@ def matrix(
         layout(
             title,
             subtitle,
+            width=max(420, ROW_NAMES + min(max(40 * len(columns), 200), 700), least if scrolls else 0),
             height=height,
             top=TOP,
             margin={"b": 24, "l": 12},
@@ -96,7 +98,7 @@ def matrix(
             | {"range": [len(rows) - 0.5, -0.5], "domain": [0, 1 - above / inner]}
             | dict(yaxis or {}),
             shapes=shapes,
-            **at_least(COLUMN * len(columns) + ROW_NAMES) if scrolls else {},
+            **at_least(least) if scrolls else {},
         ),
     )
 

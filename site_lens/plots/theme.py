@@ -1,6 +1,7 @@
 """Theme of all figures: colours that work on light and dark pages, layout, axes, error bars, escaped names."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -9,12 +10,20 @@ import plotly.graph_objects as go
 from site_lens.records.terminal_escape import visible
 from site_lens.stats.intervals import Interval
 
-INK = "#757b85"
-"""Text: readable (more than 4:1) on white and on near-black, since a figure does not know its page."""
+INK, PAPER = "#1d2026", "#ffffff"
+"""Text and background. A figure brings its own background, since it does not know its page; a report takes it away and
+gives the text the colour of its own."""
+
+GREY = "#757b85"
+"""Lines and dots that belong to nothing in particular: they show on white and on near-black."""
 
 HAIRLINE = "rgba(128, 132, 140, 0.25)"
 NO_HEAD = "rgba(128, 132, 140, 0.35)"
 """Fill where the grid has no head: a grey that neither of the colour scales below contains."""
+
+DENSITY_SCALE = [[0, "rgba(23, 131, 196, 0)"], [0.02, "rgba(23, 131, 196, 0.2)"], [0.1, "rgba(20, 115, 180, 0.5)"],
+                 [0.4, "rgba(15, 100, 165, 0.85)"], [1, "rgba(8, 80, 140, 1)"]]  # fmt: skip
+"""For shares of a whole: 0 is the background, and a few in a hundred can be seen."""
 
 GATE_SCALE = "Viridis"
 """For [0, 1] and other one-sided numbers: even in lightness, safe for colour-blind readers, free of grey."""
@@ -27,14 +36,30 @@ PALETTE = ("#1783C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star")
 
-LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "font": {"size": 11}}
-"""A legend in lines between the title and the plot."""
+LEGEND = {"orientation": "h", "x": 0, "xref": "container", "yanchor": "top", "yref": "container", "tracegroupgap": 0,
+          "font": {"size": 11}}  # fmt: skip
+"""A legend in lines that hang from the title and run over the whole width; `y` depends on the height."""
+
+LEGEND_BELOW = {"orientation": "h", "x": 0, "yanchor": "top", "font": {"size": 11}}
+"""A legend in lines below the plot."""
 
 NAME_WIDTH = 18
 """Characters of a name on an axis; hover labels have the full one."""
 
-BAR_FROM_TOP, TOP = 66, 106
+TITLE = 58
+"""Pixels that title and subtitle take at the top edge of a figure; `untitled` takes them away."""
+
+BAR_FROM_TOP, TOP = TITLE + 6, TITLE + 42
 """Pixels from the top edge of a figure to a colour bar that lies on top, and to the plot below it."""
+
+LINE, WIDE, NARROW = 20, 700, 350
+"""Pixels of a line of a legend, and of the figures for which its lines are counted on wide and on narrow pages."""
+
+NARROW_PAGE = 720
+"""Pixels below which a page or image is narrow, and takes the parts of the layout in `meta["narrow"]`."""
+
+FONT_SIZE = 12
+"""Pixels of the font that most text of a figure has."""
 
 _AXIS = {
     "gridcolor": HAIRLINE,
@@ -45,14 +70,16 @@ _AXIS = {
     "title": {"standoff": 8},
 }
 
+MARGIN = {"l": 56, "r": 16, "t": TITLE + 8, "b": 48}
+
 TEMPLATE = go.layout.Template(
     layout={
-        "paper_bgcolor": "rgba(0, 0, 0, 0)",
-        "plot_bgcolor": "rgba(0, 0, 0, 0)",
-        "font": {"color": INK, "size": 12, "family": "system-ui, 'Segoe UI', Helvetica, Arial, sans-serif"},
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+        "font": {"color": INK, "size": FONT_SIZE, "family": "system-ui, 'Segoe UI', Helvetica, Arial, sans-serif"},
         "title": {"x": 0, "xref": "container", "xanchor": "left", "yref": "container", "yanchor": "top", "y": 1,
                   "pad": {"t": 10, "l": 10}, "font": {"size": 14}, "subtitle": {"font": {"size": 12}}},
-        "margin": {"l": 56, "r": 16, "t": 64, "b": 48},
+        "margin": MARGIN,
         "hoverlabel": {"bgcolor": "#20242b", "bordercolor": "#20242b", "font": {"color": "#ffffff", "size": 12},
                        "align": "left"},
         "xaxis": _AXIS,
@@ -64,10 +91,73 @@ TEMPLATE = go.layout.Template(
 """Template of every figure, so that a session's own default template changes none of them."""
 
 
-def layout(title: str, subtitle: str = "", *, height: int, top: int = 64, **parts: Any) -> dict[str, Any]:
-    """Build the layout of a figure: template, escaped title, pixels of height and of the margin on top, other parts."""
-    margin = {"t": top} | parts.pop("margin", {})
-    return {"template": TEMPLATE, "title": titled(title, subtitle), "height": height, "margin": margin, **parts}
+def layout(
+    title: str, subtitle: str = "", *, height: int, top: int = TITLE + 8, entries: Sequence[str] = (), **parts: Any
+) -> dict[str, Any]:
+    """Build the layout of a figure.
+
+    Args:
+        title: Title; escaped here.
+        subtitle: Line below it; escaped here.
+        height: Pixels from top to bottom, without the legend on top.
+        top: Pixels above the plot, without the legend on top.
+        entries: Names in a legend on top. Its lines are added to height and top; `meta["narrow"]` holds what differs
+            on narrow pages.
+        parts: Other parts of the layout.
+    """
+    margin = MARGIN | {"t": top} | parts.pop("margin", {})
+    built = {"template": TEMPLATE, "title": titled(title, subtitle), "height": height, "margin": margin} | parts
+    if not entries:
+        return built
+    wide, narrow = (_with_legend(built, LINE * _legend_lines(entries, width)) for width in (WIDE, NARROW))
+    meta = {"meta": built.get("meta", {}) | {"narrow": narrow}} if narrow != wide else {}
+    return built | {"showlegend": True} | wide | meta
+
+
+def _with_legend(parts: Mapping[str, Any], room: int) -> dict[str, Any]:
+    """Return what a legend of so many pixels below the title changes in a layout."""
+    height, margin = parts["height"] + room, parts["margin"]
+    place = {"y": 1 - (TITLE + 2) / height}
+    return {
+        "height": height,
+        "margin": margin | {"t": margin["t"] + room},
+        "legend": LEGEND | place | parts.get("legend", {}),
+    }
+
+
+def _legend_lines(entries: Sequence[str], width: int) -> int:
+    """Return the lines of a legend: entries stand side by side, each as wide as the longest."""
+    in_a_line = max(1, width // (46 + 6.4 * max(map(len, entries))))
+    return math.ceil(len(entries) / in_a_line)
+
+
+def untitled(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a layout without title and subtitle, less high by the room that they took."""
+    kept = {name: part for name, part in parts.items() if name != "title"}
+    if not {"height", "margin"} <= kept.keys():
+        return kept  # a figure of others: nothing is known of its room
+    kept["margin"] = parts["margin"] | {"t": parts["margin"]["t"] - TITLE}
+    kept = resized(kept, parts["height"] - TITLE, cut=TITLE)
+    if (narrow := parts.get("meta", {}).get("narrow")) is not None:
+        kept["meta"] = parts["meta"] | {"narrow": untitled({"margin": parts["margin"]} | narrow)}
+    return kept
+
+
+def resized(parts: Mapping[str, Any], height: int, *, cut: int = 0) -> dict[str, Any]:
+    """Return a layout of another height; what hangs from the upper edge keeps its pixels from there, less `cut`."""
+
+    def moved(part: Mapping[str, Any]) -> dict[str, Any]:
+        if part.get("yref") != "container":
+            return dict(part)
+        return {**part, "y": 1 - max(0, (1 - part["y"]) * parts["height"] - cut) / height}
+
+    kept = {**parts, "height": height}
+    for name, part in parts.items():
+        if name == "legend":
+            kept[name] = moved(part)
+        elif name.startswith("coloraxis") and "colorbar" in part:
+            kept[name] = part | {"colorbar": moved(part["colorbar"])}
+    return kept
 
 
 def titled(title: str, subtitle: str = "") -> dict[str, Any]:

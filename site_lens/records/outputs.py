@@ -183,7 +183,7 @@ def has_list(folder: Path) -> bool:
 
 # What the toolkit wrote.
 
-SEALS = {".png": "{}", ".pdf": "% {}", ".md": "[//]: # ({})"}
+SEALS = {".png": "{}", ".pdf": "% {}", ".md": "[//]: # ({})", ".tex": "% {}"}
 """How the last line of a file is written so that programs pass over it; elsewhere it is an HTML comment."""
 
 _SEAL = re.compile(rb"\n[^\n]*site_lens sha256 ([0-9a-f]{64})[^\n]*\n?\Z")

@@ -1,15 +1,22 @@
 """Embedding of figures, tables and attention in a page, as JSON that its scripts draw; used as filters of templates."""
 
+import base64
+import gzip
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from site_lens.activations.attention_sample import AttentionSample
+from site_lens.plots.theme import TEMPLATE, least_width, untitled
 from site_lens.records.base import Float32
+from site_lens.records.errors import InputError
 from site_lens.records.terminal_escape import visible
 
 if TYPE_CHECKING:
@@ -18,26 +25,106 @@ if TYPE_CHECKING:
 DIGITS = 5
 """Significant digits of the numbers behind a figure: more than a figure shows, few enough to keep the page small."""
 
+CLEAR = "rgba(0, 0, 0, 0)"
+
 ATTENTION_DECIMALS = 3
 
 
-def figure_json(figure: go.Figure) -> Markup:
-    """Write a figure as JSON for a script element."""
-    return in_script(str(figure.to_json()))
+TRACE_TYPES = ("bar", "box", "contour", "heatmap", "histogram", "histogram2d", "histogram2dcontour", "image", "pie",
+               "scatter", "scatterternary", "violin")  # fmt: skip
+"""Traces that the cartesian bundle of plotly.js in the assets draws; the whole of plotly.js is three times as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageFigure:
+    """A figure as it stands on a page: title and subtitle are text of the page, the rest is JSON."""
+
+    title: str
+    subtitle: str
+    height: int | None
+    """Pixels."""
+    width: int | None
+    """Pixels at most; as wide as the page when None."""
+    least_width: int | None
+    """Pixels at least, for which a narrow page scrolls it."""
+    json: Markup
+
+
+def on_page(figure: go.Figure) -> PageFigure:
+    """Prepare a figure for a page: numbers as short as they can be, without title and the common template.
+
+    Raises:
+        InputError: A trace is of a type that a page cannot draw.
+    """
+    unknown = sorted({trace.type for trace in figure.data} - set(TRACE_TYPES))
+    if unknown:
+        raise InputError(f"a page draws no traces of type {', '.join(unknown)}; it draws {', '.join(TRACE_TYPES)}")
+    fields = figure.to_dict()
+    if figure.layout.template == TEMPLATE:
+        fields["layout"] = untitled(fields["layout"])
+        del fields["layout"]["template"]  # once a page is enough
+    width = fields["layout"].pop("width", None)
+    return PageFigure(
+        title=unescape(figure.layout.title.text or ""),
+        subtitle=unescape(figure.layout.title.subtitle.text or ""),
+        height=fields["layout"].get("height"),
+        width=width,
+        least_width=least_width(figure),
+        json=in_script(json.dumps(_shortened(fields), separators=(",", ":"))),
+    )
+
+
+def template_json() -> Markup:
+    """Write the template of all figures as JSON for a script element."""
+    template = TEMPLATE.to_plotly_json()
+    clear = {"paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR}  # the page has a background of its own
+    return in_script(json.dumps(template | {"layout": template["layout"] | clear}, separators=(",", ":")))
+
+
+def _shortened(value: Any) -> Any:
+    """Shorten the numbers of a figure: arrays to the smallest integers or to float32, others to five digits."""
+    if isinstance(value, dict):
+        if {"bdata", "dtype"} <= value.keys():
+            numbers = np.frombuffer(base64.b64decode(value["bdata"]), dtype=value["dtype"])
+            kind = _smallest(numbers)
+            return value | {"dtype": np.dtype(kind).str[1:], "bdata": _base64(numbers.astype(kind).tobytes())}
+        return {key: _shortened(part) for key, part in value.items() if part is not None}
+    if isinstance(value, np.ndarray | np.generic):
+        return _shortened(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_shortened(part) for part in value]
+    return _cell(value) if isinstance(value, float) else value
+
+
+def _smallest(numbers: NDArray[Any]) -> Any:
+    """Return the smallest integer type that holds all numbers, float32 for others; plotly.js knows no int64."""
+    if not np.array_equal(numbers, np.round(numbers)) or np.abs(numbers).max(initial=0) >= 2**31:
+        return np.float32  # NaN equals nothing, and infinity is too large
+    low, high = (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
+    kinds = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
+    return next(kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
 
 
 def table_json(table: "pd.DataFrame") -> Markup:
-    """Write a table as columns and rows, numbers rounded to five significant digits, nothing as null."""
+    """Write a table as columns and rows, numbers rounded to five significant digits, nothing as null; packed."""
     columns = [[_cell(value) for value in table[name].tolist()] for name in table.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
-    fields = {"columns": [visible(str(name)) for name in table.columns], "rows": rows}
-    return in_script(json.dumps(fields, separators=(",", ":")))
+    return packed(json.dumps({"columns": [visible(str(name)) for name in table.columns], "rows": rows}))
+
+
+def packed(text: str) -> Markup:
+    """Compress a text that a page needs only after a click, for a script element of type application/gzip."""
+    return Markup(_base64(gzip.compress(text.encode(), mtime=0)))
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def attention_json(sample: AttentionSample, prompt: int) -> Markup:
-    """Write the attention on one prompt of a sample as the properties of circuitsvis' `AttentionHeads`."""
+    """Write the names of the heads and their attention on a prompt, as properties of circuitsvis; packed."""
     fields = attention_properties(sample.tokens[prompt], sample.pattern(prompt))
-    return in_script(json.dumps(fields | {"attentionHeadNames": list(sample.heads)}, separators=(",", ":")))
+    return packed(json.dumps(fields | {"attentionHeadNames": list(sample.heads)}, separators=(",", ":")))
 
 
 def attention_properties(tokens: Sequence[str], pattern: Float32) -> dict[str, Any]:

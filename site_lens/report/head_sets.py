@@ -122,10 +122,16 @@ def _lead(run: Run, evaluations: Evaluations) -> list[str]:
     if having:
         lines += [in_words(having)]
         if having.reference is not None and (both := having.having(having.reference)):
-            lines.append(judged(both, SPARSE, having.reference, "these heads", "prompting with examples"))
+            lines.append(_judged(both, having.reference, "prompting with examples"))
     if none:
         lines.append(f"No set does better than zero-shot on valid for {', '.join(none)}.")
     return lines
+
+
+def _judged(evaluations: Evaluations, over: str, other: str) -> str:
+    ours = "the chosen heads"
+    better, worse = (f"The chosen heads do {word} than {other}" for word in ("better", "worse"))
+    return judged(evaluations, SPARSE, over, ours, other, above=better, below=worse)
 
 
 def _how_sure(run: Run, evaluations: Evaluations) -> list[str]:
@@ -133,7 +139,7 @@ def _how_sure(run: Run, evaluations: Evaluations) -> list[str]:
     lines = []
     for other, name in ((SITE, "SITE with all heads"), (SILENCED, "no more heads silenced")):
         if both := evaluations.having(SPARSE, other):
-            lines.append(judged(both, SPARSE, other, "these heads", name))
+            lines.append(_judged(both, other, name))
     agreements = [path.agreement for path in run.paths.values() if path.agreement is not None]
     if agreements:
         mean = sum(agreement.value for agreement in agreements) / len(agreements)

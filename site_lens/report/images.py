@@ -3,12 +3,13 @@
 import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import least_width
+from site_lens.plots.theme import FONT_SIZE, NARROW_PAGE, TEMPLATE, least_width, resized, untitled
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_bytes
 from site_lens.records.outputs import check_writable, is_sealed, named, output_path, sealed, write_output
@@ -23,33 +24,72 @@ WIDTH = 900
 PNG_SCALE = 2
 """Dots a pixel of a PNG: 190 to the inch on paper, where a pixel is 1/96 of one."""
 
+PIXELS = {"px": 1.0, "pt": 96 / 72, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
+"""Pixels of each unit of length."""
 
-def write_image(figure: go.Figure, path: str | Path, *, width: int | None = None, replace: bool = False) -> Path:
-    """Draw a figure into a file; its background is transparent unless its layout says otherwise.
+SMALLEST, LARGEST = 50, 10_000
+"""Pixels from side to side of an image."""
+
+
+def write_image(
+    figure: go.Figure,
+    path: str | Path,
+    *,
+    width: float | str | None = None,
+    height: float | str | None = None,
+    font_size: float | None = None,
+    font: str | None = None,
+    titles: bool = True,
+    replace: bool = False,
+) -> Path:
+    """Draw a figure into a file.
 
     Args:
         figure: Any plotly figure. TeX in it is not set, for that would load MathJax from the network.
         path: The file, ending in .png, .svg or .pdf; its folder is made if need be.
-        width: Pixels from side to side; the figure's own when None, else 900 or what its names take.
+        width: From side to side: pixels of 1/96 inch, or a text with a unit, such as `"3.3in"`, `"84mm"`, `"8.4cm"` or
+            `"240pt"`. The figure's own when None, else 900 pixels or what its names take.
+        height: From top to bottom, in the same way; the figure's own when None.
+        font_size: Points of ordinary text; lines, markers and margins grow and shrink with it. 9 when None.
+        font: Family of the font, such as `"Times New Roman"`; the browser takes another where it has none of that name.
+        titles: Whether title and subtitle are drawn; a paper has them in its caption.
         replace: Write over any file that is there, not over an earlier image only.
 
     Returns:
         The path of the file.
 
     Raises:
-        InputError: The path ends otherwise, or kaleido or a browser is not installed.
+        InputError: The path ends otherwise, a length cannot be read or is too small or large, or kaleido or a browser
+            is not installed.
         StorageError: The file cannot be written, there is one that is no image of the toolkit, or was changed since,
             or the browser gave up.
+
+    Example:
+        >>> from site_lens.report.images import pixels_of
+        >>> pixels_of("3.3in"), pixels_of("2.54 cm"), pixels_of(300)
+        (316.8, 96.0, 300.0)
     """
     path = named(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in get_args(ImageFormat):
         raise InputError(f"{path} ends in none of .png, .svg and .pdf, the kinds of image that can be drawn")
-    _draw({path: (figure, int(width or figure.layout.width or _width(least_width(figure))))}, replace=replace)
+    look = _Look.of(width, height, font_size, font, titles)
+    _draw({path: look.drawing(figure)}, replace=replace)
     return path
 
 
-def write_images(run: Run, folder: str | Path, *, format: ImageFormat = "svg", replace: bool = False) -> list[Path]:
+def write_images(
+    run: Run,
+    folder: str | Path,
+    *,
+    format: ImageFormat = "svg",
+    width: float | str | None = None,
+    height: float | str | None = None,
+    font_size: float | None = None,
+    font: str | None = None,
+    titles: bool = True,
+    replace: bool = False,
+) -> list[Path]:
     """Draw every figure of a run's report into a file of its own.
 
     Figures across tasks are called as in the report, those of one fit `fits/<fit>-<figure>`.
@@ -58,30 +98,114 @@ def write_images(run: Run, folder: str | Path, *, format: ImageFormat = "svg", r
         run: The run.
         folder: Where the files go; it is made if need be, and earlier images of the same names are replaced.
         format: `png`, `svg` or `pdf`.
+        width: See `write_image`.
+        height: See `write_image`.
+        font_size: See `write_image`.
+        font: See `write_image`.
+        titles: See `write_image`.
         replace: Write over any files of those names, not over earlier images only.
 
     Returns:
         The paths of the files.
 
     Raises:
-        InputError: There are no fits, there is no such format, or kaleido or a browser is not installed.
+        InputError: There are no fits, there is no such format, a length cannot be read or is too small or large, or
+            kaleido or a browser is not installed.
         StorageError: The folder cannot be written, holds a file of the name of an image that is none of the toolkit,
             or the browser gave up.
     """
     if format not in get_args(ImageFormat):
         raise InputError(f"unknown image format {format!r}; choose one of {', '.join(get_args(ImageFormat))}")
-    folder = named(folder)
+    look, folder = _Look.of(width, height, font_size, font, titles), named(folder)
     figures = {folder / f"{name}.{format}": part.figure for name, part in report_figures(run).items()}
-    _draw({path: (figure, _width(least_width(figure))) for path, figure in figures.items()}, replace=replace)
+    _draw({path: look.drawing(figure) for path, figure in figures.items()}, replace=replace)
     return list(figures)
 
 
-def _width(least: int | None) -> int:
-    return max(WIDTH, least or 0)
+def pixels_of(length: float | str) -> float:
+    """Return the pixels, of 1/96 inch, of a length: a number of pixels, or a text with a unit.
+
+    Raises:
+        InputError: The text is no length, or it is too small or too large for an image.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(px|pt|in|cm|mm)?\s*", str(length))
+    pixels = 0.0 if found is None else float(found[1]) * PIXELS[found[2] or "px"]
+    if not SMALLEST <= pixels <= LARGEST:
+        raise InputError(
+            f"{length!r} is no width or height of an image; give a number with px, pt, in, cm or mm, such as 3.3in, "
+            f"from {SMALLEST} to {LARGEST} pixels of 1/96 inch"
+        )
+    return pixels
 
 
-def _draw(drawings: Mapping[Path, tuple[go.Figure, int]], *, replace: bool) -> None:
-    """Draw all figures, each with its width, in one browser, then put every file in its place.
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """A figure as plotly draws it, and how much the whole is then enlarged."""
+
+    figure: dict[str, Any]
+    width: float
+    """Pixels before it is enlarged."""
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Size and type of images; lengths are pixels."""
+
+    width: float | None
+    height: float | None
+    scale: float
+    font: str | None
+    titles: bool
+
+    @classmethod
+    def of(
+        cls,
+        width: float | str | None,
+        height: float | str | None,
+        font_size: float | None,
+        font: str | None,
+        titles: bool,
+    ) -> "_Look":
+        """Read lengths and the size of the font, which says how much a figure is enlarged."""
+        if font_size is not None and not 2 <= font_size <= 72:
+            raise InputError(f"font_size must be 2 to 72 points, got {font_size:g}")
+        if font is not None and not font.strip():
+            raise InputError("the name of the font is empty; leave it out for the default one")
+        return cls(
+            width=None if width is None else pixels_of(width),
+            height=None if height is None else pixels_of(height),
+            scale=1 if font_size is None else font_size * PIXELS["pt"] / FONT_SIZE,
+            font=font,
+            titles=titles,
+        )
+
+    def drawing(self, figure: go.Figure) -> _Drawing:
+        """Arrange a figure for the size, on narrow images as on a phone."""
+        fields = figure.to_dict()
+        layout = fields["layout"]
+        is_ours = figure.layout.template == TEMPLATE
+        if self.width is None:
+            width = float(figure.layout.width or max(WIDTH, least_width(figure) or 0))
+        else:
+            width = self.width / self.scale
+        if is_ours and not self.titles:
+            layout = untitled(layout)
+        narrow = layout.get("meta", {}).get("narrow") if is_ours else None
+        if narrow is not None and width < NARROW_PAGE:
+            layout = layout | narrow
+        if not self.titles:
+            layout.pop("title", None)
+        if self.height is not None:
+            height = round(self.height / self.scale)
+            layout = resized(layout, height) if "height" in layout else layout | {"height": height}
+        if self.font is not None:
+            layout["font"] = layout.get("font", {}) | {"family": self.font}
+        return _Drawing(fields | {"layout": layout}, width, self.scale)
+
+
+def _draw(drawings: Mapping[Path, _Drawing], *, replace: bool) -> None:
+    """Draw all figures in one browser, then put every file in its place.
 
     Whether the files may go there is asked first.
     """
@@ -97,9 +221,10 @@ def _draw(drawings: Mapping[Path, tuple[go.Figure, int]], *, replace: bool) -> N
         kinds = {path: path.suffix.lower().removeprefix(".") for path in drawings}
         places = {path: Path(scratch) / f"{i}.{kind}" for i, (path, kind) in enumerate(kinds.items())}
         jobs = [
-            {"fig": figure.to_dict(), "path": places[path],
-             "opts": {"format": kinds[path], "width": width, "scale": PNG_SCALE if kinds[path] == "png" else 1}}
-            for path, (figure, width) in drawings.items()
+            {"fig": drawn.figure, "path": places[path],
+             "opts": {"format": kinds[path], "width": drawn.width,
+                      "scale": drawn.scale * (PNG_SCALE if kinds[path] == "png" else 1)}}
+            for path, drawn in drawings.items()
         ]  # fmt: skip
         try:
             # MathJax alone would come from the network; none of our figures uses it.

@@ -8,15 +8,13 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from site_lens._version import __version__
-from site_lens.plots.theme import least_width
 from site_lens.records.assets import ASSETS, asset
 from site_lens.records.errors import InputError
 from site_lens.records.outputs import is_sealed, output_path, sealed, write_output
 from site_lens.records.terminal_escape import visible
-from site_lens.report.figures import attention_json, figure_json, table_json
+from site_lens.report.figures import attention_json, on_page, packed, table_json, template_json
 from site_lens.runs.run_folder import is_report
 
 
@@ -62,10 +60,9 @@ def _environment() -> jinja2.Environment:
         "answer": lambda text: _isolated(text.strip() or repr(text)),
         "number": lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}"),
         "signed": lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"),
-        "figure_json": figure_json,
+        "on_page": on_page,
         "table_json": table_json,
         "attention_json": attention_json,
-        "least_width": least_width,
     }
     return environment
 
@@ -95,12 +92,20 @@ def circuitsvis_bundle() -> str:
 
 def _page_parts(attention: bool) -> dict[str, Any]:
     """Return style and scripts, and the policy that lets the page run these scripts and load nothing."""
+    libraries = {"plotly": asset("plotly-cartesian.min.js")}
+    if attention:
+        libraries["circuitsvis"] = circuitsvis_bundle()
     script = asset("report.js")
-    scripts = [get_plotlyjs(), *([circuitsvis_bundle()] if attention else []), script]
-    allowed = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    allowed = " ".join(_digest(source) for source in (*libraries.values(), script))
     return {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
         "style": Markup(asset("report.css")),
-        "scripts": [Markup(one) for one in scripts],
+        "figure_template": template_json(),
+        "libraries": {name: packed(source) for name, source in libraries.items()},
+        "script": Markup(script),
         "version": __version__,
     }
+
+
+def _digest(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,6 +1,6 @@
 """The report: fits and evaluations as one offline HTML file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError
 from site_lens.report import facts, wording
 from site_lens.report.across_tasks import across_tasks
+from site_lens.report.citation import BIBTEX
 from site_lens.report.examples import examples
 from site_lens.report.head_sets import head_sets_section
 from site_lens.report.headline import compare, interval_basis, method_means
+from site_lens.report.method_text import method_text
 from site_lens.report.methods import Methods, methods_section
 from site_lens.report.page import write_page
 from site_lens.report.selectors import Selectors, selectors_section
@@ -102,10 +104,12 @@ def report_parts(run: Run) -> dict[str, Any]:
         "examples": examples(evaluations.values()),
         "across": across_tasks(run.head_fits, run.fits),
         "of_sets": bool(run.paths.chosen()),
-        "fit_figures": [_of_fit(i, fit, run.fits) for i, fit in enumerate(run.fits.values(), start=1)],
+        "fit_figures": [_of_fit(i, fit, run) for i, fit in enumerate(run.fits.values(), start=1)],
         "rivals": methods_section(run.evaluations),
         "ways": selectors_section(run.scores),
         "studies": study_sections(_with_content(run)),
+        "method_text": method_text(run),
+        "bibtex": BIBTEX,
     }
 
 
@@ -125,9 +129,18 @@ def report_figures(run: Run) -> dict[str, SectionFigure]:
     of_fits = {
         f"fits/{file_name(key)}-{name}": figure
         for key, figures_of_fit in zip(run.fits, parts["fit_figures"], strict=True)
-        for name, figure in figures_of_fit.items()
+        for name, figure in _each(figures_of_fit)
     }
     return {figure.name: figure for figure in figures if figure is not None} | of_fits
+
+
+def _each(figures: Mapping[str, Any]) -> Iterator[tuple[str, SectionFigure]]:
+    """Yield every figure of a fit with its name; there is one of attention for each prompt."""
+    for name, figure in figures.items():
+        if isinstance(figure, SectionFigure):
+            yield name, figure
+        else:
+            yield from ((f"{name}-{i}", one) for i, one in enumerate(figure, start=1))
 
 
 def _with_content(run: Run) -> dict[str, Record]:
@@ -179,11 +192,11 @@ def _control(name: str, fits: SiteFits) -> dict[str, Any]:
     }
 
 
-def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, SectionFigure]:
-    """Return the figures of one fit; the spread over seeds stands with the first fit of a task and settings."""
-    seeds = [other for other in fits.of(fit.task) if _same_but_seed(other, fit)]
-    drawn = {
-        "map": ("head-map", plots.head_map(fit), fit.frame()),
+def _of_fit(i: int, fit: SiteFit, run: Run) -> dict[str, Any]:
+    """Return the figures of one fit; what is the same for all fits of a task stands with the first."""
+    seeds = [other for other in run.fits.of(fit.task) if _same_but_seed(other, fit)]
+    drawn: dict[str, tuple[str, Any, Any]] = {
+        "map": ("head-map", plots.head_map(fit), None),  # its numbers are in the table of all maps
         "training": ("training", plots.training(fit), fit.trace_frame()),
     }
     if fit.trace.eval_steps:
@@ -191,7 +204,16 @@ def _of_fit(i: int, fit: SiteFit, fits: SiteFits) -> dict[str, SectionFigure]:
         drawn["histogram"] = "histogram", plots.alpha_histogram(fit), check_convergence(fit).frame()
     if len(seeds) > 1 and seeds[0] is fit:
         drawn["spread"] = "spread", plots.alpha_spread(seeds), facts.spread_table(seeds)
-    return {key: SectionFigure(f"{name}-{i}", figure, table) for key, (name, figure, table) in drawn.items()}
+    figures: dict[str, Any] = {
+        key: SectionFigure(f"{name}-{i}", figure, table) for key, (name, figure, table) in drawn.items()
+    }
+    sample = run.attention.get(fit.task)
+    if sample is not None and run.fits.of(fit.task)[0] is fit:
+        figures["attention"] = [
+            SectionFigure(f"last-token-{i}-{prompt}", plots.attention(sample, prompt=prompt))
+            for prompt in range(len(sample.tokens))
+        ]
+    return figures
 
 
 def _same_but_seed(fit: SiteFit, other: SiteFit) -> bool:

@@ -39,5 +39,26 @@ def test_the_histogram_holds_the_shares_of_heads_by_bin_and_blanks_empty_bins() 
     np.testing.assert_array_equal(cells.z, expected)
     np.testing.assert_array_equal(cells.x, [0, 10])
     np.testing.assert_allclose(cells.y, np.arange(20) / 20 + 0.025)
-    np.testing.assert_allclose(cells.customdata[0, 1], [3, 0, 0.05])
-    np.testing.assert_allclose(cells.customdata[19, 1], [1, 0.95, 1])
+    assert (cells.customdata[0, 1], cells.customdata[19, 1]) == (3, 1)
+
+
+def planted_paths(alphas: list[list[float]]) -> SiteTrace:
+    """Plant the alphas (evaluation head) of two heads."""
+    n = len(alphas)
+    return SiteTrace(
+        loss=[1] * 10 * (n - 1), train_rows=[[0]] * 10 * (n - 1), eval_steps=tuple(range(0, 10 * n, 10)),
+        valid_loss=[1] * n, valid_accuracy=[1] * n, alphas=np.array(alphas)[:, None],
+    )  # fmt: skip
+
+
+def test_paths_are_a_fan_of_quantiles_and_the_heads_that_changed_sides() -> None:
+    fit = fake_fit("antonym", model=fake_identity(grid=HeadGrid.full(1, 2)), kept_step=0)
+    changed = fit.replace(trace=planted_paths([[0.5, 0.5], [0.4, 0.7], [0.9, 0.8]]))
+    *fan, line = plots.alpha_paths(changed).data
+    assert line.name == "L0H0"
+    np.testing.assert_allclose(line.y, [0.5, 0.4, 0.9], rtol=1e-6)
+    np.testing.assert_allclose(fan[0].y, [0.5, 0.7, 0.9, 0.8, 0.4, 0.5], rtol=1e-6)  # highest, then lowest back
+    np.testing.assert_allclose(fan[-1].y, [0.5, 0.55, 0.85], rtol=1e-6)
+    assert len(plots.alpha_paths(changed, most=0).data) == len(fan)
+    stayed = fit.replace(trace=planted_paths([[0.5, 0.5], [0.4, 0.7], [0.1, 0.8]]))
+    assert len(plots.alpha_paths(stayed).data) == len(fan)

@@ -26,7 +26,7 @@ def test_similarity_is_the_measure_of_every_pair_in_order_of_the_records() -> No
         figure = plots.similarity(record, measure=measure)
         np.testing.assert_array_equal(figure.data[0].z, getattr(record, measure))
         scale = figure.layout.coloraxis
-        assert scale.colorbar.title.text == f"{measure}&nbsp;"
+        assert scale.colorbar.title.text == f"{measure.replace('_', ' ').capitalize()}&nbsp;"
         assert (scale.cmin, scale.cmax) == (-1 if measure == "spearman" else 0, 1)
     assert list(figure.layout.yaxis.ticktext) == list(figure.layout.xaxis.ticktext) == NAMES
     assert tuple(figure.layout.yaxis.range) == (2.5, -0.5)  # first record on top
@@ -93,7 +93,7 @@ def test_co_clusters_are_sorted_by_cluster_with_lines_between_the_blocks() -> No
     assert (rows.y0, rows.y1, rows.xref) == (1.5, 1.5, "paper")
     assert (columns.x0, columns.x1, columns.yref) == (1.5, 1.5, "paper")
     assert figure.data[0].text[1][0] == "c<br>L0H1"
-    assert figure.data[0].customdata[1].tolist() == [[1, 0, 0], [2, 0, 0], [3, 0, 1]]  # rank, clusters
+    assert figure.data[0].customdata[1].tolist() == [1, 2, 3]  # ranks
     single = record.replace(task_labels=(0, 0, 0), head_labels=(0, 0, 0), n_clusters=1)
     assert len(plots.co_clusters(single).layout.shapes) == 0
     many = fake_co_clusters(names_of(57), [f"L{i // 16}H{i % 16}" for i in range(300)], np.zeros((57, 300)))

@@ -24,7 +24,7 @@ def test_lines_are_means_over_the_heads_of_each_layer_and_break_where_it_has_non
     ragged = fake_overlap(["a"], grid=RAGGED, scores=np.where(RAGGED.mask, 0.5, 0)[None], gates=False)
     figure = plots.layer_profile(ragged)
     np.testing.assert_array_equal(figure.data[0].y, [0.5, np.nan, 0.5])
-    assert figure.layout.yaxis.title.text == "mean score"
+    assert figure.layout.yaxis.title.text == "Mean score"
 
 
 # Shared heads
@@ -35,7 +35,7 @@ def test_bars_count_the_heads_in_exactly_1_2_and_3_sets() -> None:
     (bars,) = figure.data
     assert (list(bars.x), list(bars.y), list(bars.text)) == ([1, 2, 3], [1, 1, 1], ["1", "1", "1"])
     assert list(bars.customdata) == ["L0H1", "L1H1", "L0H0"]
-    assert figure.layout.title.subtitle.text == "sets: heads above 0.5; 3 of 6 in none"
+    assert figure.layout.title.subtitle.text == "Sets: heads above 0.5; 3 of 6 in none"
     top = plots.overlap_counts(fake_overlap(["a", "b", "c"], scores=SCORES, threshold=None, k=1))
     assert list(top.data[0].y) == [0, 0, 1]
     ragged = plots.overlap_counts(fake_overlap(["a"], grid=RAGGED, scores=np.where(RAGGED.mask, 0.9, 0)[None]))
@@ -50,7 +50,7 @@ def test_bars_count_the_heads_in_exactly_1_2_and_3_sets() -> None:
 
 def test_points_are_the_coordinates_one_trace_a_cluster() -> None:
     record = fake_task_clusters(NAMES)
-    for by, title in (("pca", "component 1 (42.0% of variance)"), ("mds", "dimension 1 (1 - correlation)")):
+    for by, title in (("pca", "Component 1 (42.0% of variance)"), ("mds", "Dimension 1 (1 - correlation)")):
         figure = plots.task_map(record, by=by)  # type: ignore[arg-type]
         xy = getattr(record, by)
         for trace, rows in zip(figure.data[:2], ([0, 1], [2, 3]), strict=True):

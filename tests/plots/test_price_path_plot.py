@@ -23,7 +23,7 @@ def test_the_chosen_price_is_marked_and_where_there_is_none_the_subtitle_says_so
     marked = [shape for shape in plots.price_path(PATH).layout.shapes if shape.x0 == shape.x1]
     assert PATH.chosen is not None and {shape.x0 for shape in marked} == {PATH.prices().index(PATH.chosen.price)}
     never = plots.price_path(fake_path(((8,), (3,), (1,)), ((1.95,), (1.97,), (2.0,))))
-    assert never.layout.title.subtitle.text == "no set found"
+    assert never.layout.title.subtitle.text == "No set found"
     assert not [shape for shape in never.layout.shapes if shape.x0 == shape.x1]
 
 

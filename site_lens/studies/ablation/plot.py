@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from site_lens.plots.forest import FAINT, Dots, forest
-from site_lens.plots.theme import INK, PALETTE
+from site_lens.plots.theme import GREY, PALETTE
 from site_lens.stats.paired_tests import FEWEST, Verdict
 from site_lens.studies.ablation.result import FitAblation
 
@@ -43,17 +43,17 @@ def fit_ablation(record: FitAblation) -> go.Figure:
                 estimates=[record.difference(row.name) for row in rows],
                 hover=[_hover(record, row.name, verdicts[row.name]) for row in rows],
                 marker={
-                    "color": [COLORS.get(verdicts[row.name], INK) for row in rows],
+                    "color": [COLORS.get(verdicts[row.name], GREY) for row in rows],
                     "symbol": "diamond",
                     "size": 10,
                 },
-                bars={"thickness": 2, "color": INK},
+                bars={"thickness": 2, "color": GREY},
             ),
         ],
-        title="one choice changed at a time",
+        title="One choice changed at a time",
         subtitle=size if n_queries >= FEWEST["queries"] else f"{size}: too few for a verdict",
-        xaxis={"title": {"text": "difference in accuracy"}},
-        marks={0: INK},
+        xaxis={"title": {"text": "Difference in accuracy"}},
+        marks={0: GREY},
     )
 
 

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from site_lens.plots.forest import Dots, forest
-from site_lens.plots.theme import INK, PALETTE, SYMBOLS
+from site_lens.plots.theme import GREY, PALETTE, SYMBOLS
 from site_lens.studies.content_controls.result import ContentControls
 
 LABELS = {
@@ -28,12 +28,12 @@ def content_shares(record: ContentControls) -> go.Figure:
     return forest(
         [task or "mean over tasks" for task in rows],
         [_dots(record, method, rows, lane) for lane, method in enumerate(methods)],
-        title="what other contents reach",
-        subtitle="share of SITE's gain, 95% intervals over queries",
-        xaxis={"title": {"text": "share of SITE's gain over zero-shot"}, "dtick": 0.5},
+        title="What other contents reach",
+        subtitle="Share of SITE's gain, 95% intervals over queries",
+        xaxis={"title": {"text": "Share of SITE's gain over zero-shot"}, "dtick": 0.5},
         n_lanes=len(methods),
         lane_height=14,
-        marks={0: INK, 1: INK},
+        marks={0: GREY, 1: GREY},
     )
 
 

@@ -1,18 +1,20 @@
 """Faithfulness: accuracy against the number of heads, one line an ordering, bands for random ones."""
 
+from itertools import pairwise
+
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from site_lens.plots.theme import INK, LEGEND, PALETTE, in_template, layout, plain
+from site_lens.plots.theme import GREY, LEGEND_BELOW, PALETTE, in_template, layout, plain
 from site_lens.studies.faithfulness.result import LAYER_MATCHED, RANDOM, REVERSED, SITE, Direction, Faithfulness
 
 TITLES: dict[Direction, tuple[str, str]] = {
-    "sufficiency": ("heads that carry the task alone", "the first k heads injected into zero-shot queries"),
-    "necessity": ("heads that the task cannot do without", "the first k heads of few-shot prompts ablated"),
+    "sufficiency": ("Heads that carry the task alone", "The first k heads injected into zero-shot queries"),
+    "necessity": ("Heads that the task cannot do without", "The first k heads of few-shot prompts ablated"),
     "interchange": (
-        "heads that learn from demonstrations",
-        "the first k heads of few-shot prompts as behind shuffled labels",
+        "Heads that learn from demonstrations",
+        "The first k heads of few-shot prompts as behind shuffled labels",
     ),
 }
 LABELS = {
@@ -25,6 +27,9 @@ COLOURS = {SITE: PALETTE[1], REVERSED: PALETTE[0], RANDOM: PALETTE[6], LAYER_MAT
 OTHERS = (PALETTE[2], PALETTE[3], PALETTE[5])
 DASHES = ("solid", "dash", "dot", "dashdot")
 REFERENCES = (("zero_shot", "zero-shot"), ("few_shot", "few-shot"), ("own", "own fit"))
+
+NAME_HEIGHT = 0.055
+"""Height of a reference's name beside the plot, as an accuracy."""
 
 TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -63,26 +68,38 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
             f"{subtitle}; {f'mean of {len(record.tasks)} tasks' if task is None else task}",
             height=420,
             margin={"b": 110, "r": 64},
-            legend=LEGEND | {"y": -0.2, "yanchor": "top"},
+            legend=LEGEND_BELOW | {"y": -0.2},
             xaxis={
-                "title": {"text": "number of heads"},
+                "title": {"text": "Number of heads"},
                 "tickvals": np.log1p(ticks),
                 "ticktext": list(map(str, ticks)),
             },
-            yaxis={"title": {"text": "share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
+            yaxis={"title": {"text": "Share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
         ),
     )
-    # Names of references stand below, on and above their lines in rising order, so that near ones can be read.
     levels = [record.reference(name, task) for name, _ in REFERENCES]
-    for place, i in enumerate(np.argsort(levels, kind="stable")):
-        figure.add_hline(
-            y=levels[i],
-            line={"color": INK, "width": 1, "dash": "dot"},
-            annotation={"text": REFERENCES[i][1], "font": {"size": 10, "color": INK}, "xanchor": "left",
-                        "showarrow": False, "yanchor": ("top", "middle", "bottom")[place]},
-            annotation_position="right",
-        )  # fmt: skip
+    for (_, label), level, height in zip(REFERENCES, levels, _apart(levels), strict=True):
+        figure.add_hline(y=level, line={"color": GREY, "width": 1, "dash": "dot"})
+        figure.add_annotation(
+            text=label,
+            font={"size": 10},
+            showarrow=False,
+            x=1,
+            xref="paper",
+            xanchor="left",
+            y=height,
+            yanchor="middle",
+        )
     return figure
+
+
+def _apart(levels: list[float]) -> list[float]:
+    """Move the heights of names so far apart that near ones can be read."""
+    order = np.argsort(levels, kind="stable")
+    places = np.array(levels, dtype=float)
+    for below, i in pairwise(order):
+        places[i] = max(places[i], places[below] + NAME_HEIGHT)
+    return list(places - max(0, places.max() - 1))
 
 
 def _line(ks: tuple[int, ...], values: NDArray[np.float32], label: str, colour: str, dash: str) -> go.Scatter:

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import LEGEND, PALETTE, layout
+from site_lens.plots.theme import PALETTE, TITLE, layout
 from site_lens.studies.head_profiles.result import PARTS, HeadProfiles, Part
 
 LOOKS: dict[Part, tuple[str, str]] = {
@@ -14,8 +14,8 @@ LOOKS: dict[Part, tuple[str, str]] = {
 }
 """Label and colour of each part, in the order in which they stand in a bar."""
 
-ROW, TOP, BOTTOM = 22, 92, 56
-"""Pixels of a head's row, above and below the rows."""
+ROW, BOTTOM = 22, 56
+"""Pixels of a head's row, and below the rows."""
 
 
 def attention_shares(record: HeadProfiles, *, task: str | None = None) -> go.Figure:
@@ -46,15 +46,15 @@ def attention_shares(record: HeadProfiles, *, task: str | None = None) -> go.Fig
     return go.Figure(
         bars,
         layout(
-            "attention of the last token",
+            "Attention of the last token",
             f"mean of {len(record.tasks)} tasks" if task is None else task,
-            height=ROW * len(record.heads) + TOP + BOTTOM,
-            top=TOP,
+            height=ROW * len(record.heads) + TITLE + 8 + BOTTOM,
+            entries=[label for label, _ in LOOKS.values()],
             margin={"b": BOTTOM, "l": 12},
             barmode="stack",
             bargap=0.2,
-            legend=LEGEND | {"traceorder": "normal"},
-            xaxis={"title": {"text": "share of attention"}, "range": [0, 1], "dtick": 0.25},
+            legend={"traceorder": "normal"},
+            xaxis={"title": {"text": "Share of attention"}, "range": [0, 1], "dtick": 0.25},
             yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
         ),
     )

@@ -8,6 +8,9 @@ from plotly.subplots import make_subplots
 from site_lens.plots.theme import PALETTE, TOP, color_axis, layout
 from site_lens.studies.loss_landscape.result import FitLandscape
 
+WIDTH = 560
+"""Pixels from side to side, for which a fit of the map is about as wide as high."""
+
 MAP, GAP, LINES, BOTTOM = 300, 70, 220, 56
 """Pixels of the map, between both panels, of the lines, and below them."""
 
@@ -33,9 +36,10 @@ def landscape(record: FitLandscape) -> go.Figure:
     verdict = record.verdict if free is None else f"{record.verdict}: {free.value:.0%} of {free.n} lines free"
     figure.update_layout(
         layout(
-            f"landscape of {record.task}",
+            f"Landscape of {record.task}",
             f"{n_own} fits{nulls}; {verdict}",
             height=height,
+            width=WIDTH,
             top=TOP,
             margin={"b": BOTTOM},
             legend={"orientation": "h", "x": 0, "y": (LINES + GAP / 2) / inner, "yanchor": "middle"},
@@ -44,13 +48,13 @@ def landscape(record: FitLandscape) -> go.Figure:
     )
     bare = {"showticklabels": False, "showgrid": False, "row": 1, "col": 1}
     figure.update_xaxes(range=[-0.5, len(order) - 0.5], **bare)
-    figure.update_yaxes(range=[len(order) - 0.5, -0.5], title={"text": "fit"}, **bare)
+    figure.update_yaxes(range=[len(order) - 0.5, -0.5], title={"text": "Fit"}, **bare)
     if nulls:
         line = {"line": {"color": "#ffffff", "width": 2}, "row": 1, "col": 1}
         figure.add_vline(n_own - 0.5, **line)
         figure.add_hline(n_own - 0.5, **line)
-    figure.update_xaxes(title={"text": "way from one fit to the other"}, dtick=0.25, row=2, col=1)
-    figure.update_yaxes(title={"text": "rise in nats"}, row=2, col=1)
+    figure.update_xaxes(title={"text": "Way from one fit to the other"}, dtick=0.25, row=2, col=1)
+    figure.update_yaxes(title={"text": "Rise in nats"}, row=2, col=1)
     return figure
 
 

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from site_lens.plots.theme import GATE_SCALE, TOP, bar_on_top, layout
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape
 
-HEIGHT = 440
+WIDTH, HEIGHT = 480, 480
 
 
 def landscape_slice(record: FitLandscape) -> go.Figure:
@@ -44,13 +44,14 @@ def landscape_slice(record: FitLandscape) -> go.Figure:
     return go.Figure(
         [cells, fits],
         layout(
-            f"loss of {record.task}",
-            "plane through three fits",
+            f"Loss of {record.task}",
+            "Plane through three fits",
             height=HEIGHT,
+            width=WIDTH,
             top=TOP,
             showlegend=False,
             coloraxis=colors | {"colorbar": bar_on_top("loss in nats", HEIGHT, ticks=[low, high])},
-            xaxis=axis | {"title": {"text": "towards the furthest fit"}},
-            yaxis=axis | {"title": {"text": "towards the third"}},
+            xaxis=axis | {"title": {"text": "Towards the furthest fit"}},
+            yaxis=axis | {"title": {"text": "Towards the third"}},
         ),
     )

@@ -7,14 +7,16 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from site_lens.plots.theme import INK, LEGEND, PALETTE, error_bars, layout
+from site_lens.plots.theme import GREY, PALETTE, TITLE, error_bars, layout
 from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensitivity
 
-TOP, PANEL, GAP, BOTTOM = 96, 220, 76, 56
+PANEL, GAP, BOTTOM = 220, 76, 56
+
+MEANS, SINGLE = "mean over prompt sets", "one prompt set"
 
 PANELS: dict[Literal["n_prompts", "n_shots"], str] = {
-    "n_prompts": "prompts of an embedding (M)",
-    "n_shots": "demonstrations of a prompt (N)",
+    "n_prompts": "Prompts of an embedding (M)",
+    "n_shots": "Demonstrations of a prompt (N)",
 }
 
 
@@ -40,7 +42,7 @@ def sensitivity(record: PromptSensitivity, *, task: str | None = None) -> go.Fig
         for trace in _traces(record, conditions, sizes, task):
             figure.add_trace(trace.update(showlegend=row == 1), row=row, col=1)
         figure.update_xaxes(type="log", tickvals=sizes, title={"text": label}, showgrid=False, row=row, col=1)
-        figure.update_yaxes(title={"text": "accuracy"}, range=[-0.02, 1.02], dtick=0.25, row=row, col=1)
+        figure.update_yaxes(title={"text": "Accuracy"}, range=[-0.02, 1.02], dtick=0.25, row=row, col=1)
     for name, label, color in (
         ("few_shot", f"{record.n_reference_shots}-shot", PALETTE[0]),
         ("zero_shot", "zero-shot", PALETTE[6]),
@@ -49,15 +51,15 @@ def sensitivity(record: PromptSensitivity, *, task: str | None = None) -> go.Fig
             record.accuracy(name, task).value, line={"color": color, "width": 1, "dash": "dot"}, row="all", col=1,
             annotation={"text": label, "font": {"color": color, "size": 11}},
         )  # fmt: skip
-    over = f"{len(record.tasks)} tasks" if task is None else "one task"
+    over = f"{len(record.tasks)} tasks" if task is None else "One task"
     return figure.update_layout(
         layout(
-            "prompt sensitivity" if task is None else f"prompt sensitivity of {task}",
+            "Prompt sensitivity" if task is None else f"Prompt sensitivity of {task}",
             f"{over}, {record.right.shape[2]} prompt sets each, 95% intervals over queries",
-            height=inner + TOP + BOTTOM,
-            top=TOP,
+            height=inner + TITLE + 20 + BOTTOM,
+            top=TITLE + 20,
+            entries=[MEANS, SINGLE],
             margin={"b": BOTTOM},
-            legend=LEGEND,
         )
     )
 
@@ -68,7 +70,7 @@ def _traces(
     accuracies = [record.accuracy(condition, task) for condition in conditions]
     draws = np.stack([record.draws(condition, task) for condition in conditions])
     means = go.Scatter(
-        name="mean over prompt sets",
+        name=MEANS,
         x=sizes,
         y=[accuracy.value for accuracy in accuracies],
         error_y=error_bars(accuracies, thickness=1.5),
@@ -79,11 +81,11 @@ def _traces(
         hovertemplate="%{x}<br>%{text}<extra></extra>",
     )
     single = go.Scatter(
-        name="one prompt set",
+        name=SINGLE,
         x=np.repeat(sizes, draws.shape[1]),
         y=draws.ravel(),
         mode="markers",
-        marker={"color": INK, "size": 5, "opacity": 0.5},
+        marker={"color": GREY, "size": 5, "opacity": 0.5},
         hovertemplate="%{x}<br>%{y:.3f}<extra></extra>",
     )
     return means, single

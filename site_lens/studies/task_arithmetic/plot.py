@@ -3,15 +3,15 @@
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from site_lens.plots.theme import PALETTE, SYMBOLS, error_bars, layout, plain
+from site_lens.plots.theme import PALETTE, SYMBOLS, TITLE, error_bars, layout, plain
 from site_lens.studies.task_arithmetic.result import KINDS, CombineKind, TaskArithmetic
 
 TITLES: dict[CombineKind, str] = {
-    "union": "heads of both, each with its task's embedding",
-    "embeddings": "heads of both, one mixed embedding",
-    "alphas_and_embeddings": "mixed alphas, one mixed embedding",
+    "union": "Heads of both, each with its task's embedding",
+    "embeddings": "Heads of both, one mixed embedding",
+    "alphas_and_embeddings": "Mixed alphas, one mixed embedding",
 }
-PANEL, TOP, BOTTOM, LEGEND = 190, 118, 56, 62
+PANEL, TOP, BOTTOM, LEGEND = 190, TITLE + 54, 56, TITLE + 4
 """Pixels of a panel, above and below all of them, and from the upper edge to the legend."""
 
 
@@ -39,7 +39,7 @@ def task_arithmetic(record: TaskArithmetic) -> go.Figure:
     height = PANEL * len(KINDS) + TOP + BOTTOM
     figure.update_layout(
         layout(
-            "two tasks at once",
+            "Two tasks at once",
             f"{' and '.join(f'{n:g}' for n in record.n_queries)} queries; {legend}",
             height=height,
             top=TOP,
@@ -48,8 +48,8 @@ def task_arithmetic(record: TaskArithmetic) -> go.Figure:
         )
     )
     figure.update_annotations(x=0, xanchor="left", font={"size": 12})
-    figure.update_yaxes(range=[-0.04, 1.04], dtick=0.5, title={"text": "accuracy"})
-    figure.update_xaxes(title={"text": f"weight of {plain(record.tasks[1], width=30)}"}, row=len(KINDS), col=1)
+    figure.update_yaxes(range=[-0.04, 1.04], dtick=0.5, title={"text": "Accuracy"})
+    figure.update_xaxes(title={"text": f"Weight of {plain(record.tasks[1], width=30)}"}, row=len(KINDS), col=1)
     return figure
 
 

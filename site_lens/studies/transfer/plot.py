@@ -9,9 +9,9 @@ from site_lens.records.errors import InputError
 from site_lens.studies.transfer.result import TransferKind, TransferMatrix
 
 TITLES: dict[TransferKind, str] = {
-    "alphas": "alphas of the source, embedding of the target",
-    "embedding": "embedding of the source, alphas of the target",
-    "both": "alphas and embedding of the source",
+    "alphas": "Alphas of the source, embedding of the target",
+    "embedding": "Embedding of the source, alphas of the target",
+    "both": "Alphas and embedding of the source",
 }
 REFERENCE_ROWS = (("zero_shot", "zero-shot"), ("few_shot", "few-shot"), ("own", "own fit"))
 NULL_ROWS: dict[TransferKind, tuple[str, str]] = {
@@ -51,12 +51,12 @@ def transfer(
         values,
         rows,
         tasks,
-        title="transfer between tasks",
+        title="Transfer between tasks",
         subtitle=f"{TITLES[kind]} ({'rounded alphas' if record.hard else 'alphas as fitted'})",
-        unit="accuracy",
+        unit="Accuracy",
         hover="<br>accuracy %{z:.3f} of %{customdata} queries",
         numbers=np.broadcast_to(record.n_queries[places].astype(int), values.shape),
         text=[[f"{plain(row)} on {plain(task)}" for task in tasks] for row in rows],
-        xaxis={"title": {"text": "target"}},
-        yaxis={"title": {"text": "source"}},
+        xaxis={"title": {"text": "Target"}},
+        yaxis={"title": {"text": "Source"}},
     )
