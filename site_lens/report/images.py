@@ -66,8 +66,8 @@ def write_image(
 
     Example:
         >>> from site_lens.report.images import pixels_of
-        >>> pixels_of("3.3in"), pixels_of("2.54 cm"), pixels_of(300)
-        (316.8, 96.0, 300.0)
+        >>> pixels_of("3in"), pixels_of("72 pt"), pixels_of(300)
+        (288.0, 96.0, 300.0)
     """
     path = named(path)
     kind = path.suffix.lower().removeprefix(".")
