@@ -1,6 +1,6 @@
 """Path of head sets: which heads stay open as the price of a head rises, and the set that is chosen on valid."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
@@ -14,6 +14,7 @@ from site_lens.heads.scores import HeadScores
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
+from site_lens.records.display import CellMap, listed
 from site_lens.records.hashing import seed_stream
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.stats.similarity import jaccard
@@ -280,8 +281,25 @@ class HeadPath(Record):
         ]
         return pd.DataFrame(rows)
 
-    def __repr__(self) -> str:
-        return f"HeadPath({self.sentence})"
+    def _facts(self) -> Mapping[str, object]:
+        chosen, facts = self.chosen, {"task": self.task, "model": self.model.name, "fits": len(self.fits)}
+        if chosen is None:
+            return facts | {"chosen": "no set found: none does better than zero-shot on valid"}
+        return facts | {
+            "chosen": f"{len(chosen.heads)} of {len(self.model.grid)} heads: {listed(list(chosen.heads), 8)}",
+            "price": chosen.price,
+            "gain kept": f"{chosen.kept:.0%}",
+            "accuracy on valid": chosen.accuracy,
+        }
+
+    def _brief(self) -> str:
+        return "no set" if self.chosen is None else listed(list(self.chosen.heads), 3)
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        return {} if self.chosen is None else {f"{self.task}: chosen set": self.chosen.heads._maps()["in the set"]}
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"fits by price": self.frame, "heads": self.heads_frame}
 
     @property
     def sentence(self) -> str:
@@ -363,6 +381,10 @@ class HeadPaths(RecordSet[HeadPath]):
 
     def _keyed(self, records: list[HeadPath]) -> Iterator[tuple[str, HeadPath]]:
         return ((path.task, path) for path in records)
+
+    def _facts(self) -> Mapping[str, object]:
+        facts: dict[str, object] = {"paths": len(self), "with a chosen set": len(self.chosen())}
+        return facts | ({"without": listed(self.without_set())} if self.without_set() else {})
 
     def chosen(self) -> dict[str, HeadSet]:
         """Return the chosen set of every task that has one."""

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from site_lens.heads.head_set import HeadSet
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.hashing import seed_stream
-from site_lens.site.fit import Status
+from site_lens.site.fit import FAILED, Status
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.stats.similarity import jaccard, rank_correlation
 from site_lens.studies.base import ModelStudy
@@ -107,7 +107,7 @@ class FitLandscape(ModelStudy):
     @property
     def improved(self) -> np.ndarray:
         """(fit): whether it is a fit of the task that is better than its start, on the rows that chose it."""
-        return np.array([not fit.null and fit.status not in ("diverged", "nonfinite") for fit in self.fits])
+        return np.array([not fit.null and fit.status not in FAILED for fit in self.fits])
 
     @property
     def gain(self) -> float:
