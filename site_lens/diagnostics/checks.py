@@ -92,9 +92,7 @@ def _ended(case: Case) -> Reading:
         if case.fit.kept_start
         else "Use dtype='float32', a smaller lr, or more steps, and look at the losses."
     )
-    return Reading(
-        "fail" if status in FAILED else "ok", f"{status}: {STATUSES[status]}", advice=advice
-    )
+    return Reading("fail" if status in FAILED else "ok", f"{status}: {STATUSES[status]}", advice=advice)
 
 
 def _not_binary(case: Case) -> Reading:

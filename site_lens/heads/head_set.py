@@ -208,7 +208,11 @@ class HeadSet(Displayed):
         return "{" + ", ".join(map(str, self)) + "}"
 
     def _facts(self) -> Mapping[str, object]:
-        return {"heads": f"{len(self)} of {len(self.grid)} heads", "grid": str(self.grid), "names": listed(list(self), 24)}
+        return {
+            "heads": f"{len(self)} of {len(self.grid)} heads",
+            "grid": str(self.grid),
+            "names": listed(list(self), 24),
+        }
 
     def _line(self) -> str:
         return f"{len(self)} of {len(self.grid)} heads: {listed(list(self), 12)}" if self else "no heads"

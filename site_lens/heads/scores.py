@@ -93,7 +93,6 @@ class HeadScores(Record):
         table["rank"] = table["value"].rank(ascending=False, method="min").astype(int)
         return table
 
-
     def _facts(self) -> Mapping[str, object]:
         facts = {"task": self.task, "selector": self.selector, "meaning": self.meaning, "grid": str(self.grid)}
         return {name: value for name, value in facts.items() if value} | {"highest": self._brief()}

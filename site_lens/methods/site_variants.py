@@ -147,7 +147,10 @@ def cut_to_rows(task: Task, n_rows: int, *, seed: int) -> Task:
 def _fitted(name: str, fit: SiteFit, *notes: str, variant: str = "") -> Method:
     if fit.status in FAILED:
         notes += (f"{name}: {STATUSES[fit.status]}",)
-    return site_methods(name, fit, notes)[variant]
+    ways = site_methods(name, fit, notes)
+    if variant not in ways:
+        raise NoHeadSetError(f"{fit.task}: all alphas are alike, there is nothing to round")
+    return ways[variant]
 
 
 def _everywhere(name: str, context: ComparisonContext, task: str, alpha: float) -> Method:

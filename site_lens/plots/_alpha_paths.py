@@ -31,7 +31,7 @@ def alpha_paths(fit: SiteFit, *, most: int = 12) -> go.Figure:
     """
     if most < 1:
         raise InputError(f"most must be at least 1, got {most}")
-    heads = fit.frame().sort_values("rank")[["layer", "head", "rank"]].to_numpy()
+    heads = fit.frame().sort_values("rank", kind="stable")[["layer", "head", "rank"]].to_numpy()
     paths = fit.trace.alphas[:, heads[:, 0], heads[:, 1]].T
     most = min(most, len(heads))
     every = _line(fit, heads, paths, name="all heads", mode="lines", line={"color": NO_HEAD, "width": 1})

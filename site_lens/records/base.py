@@ -39,9 +39,11 @@ class Axes:
     names: tuple[str, ...]
     least: float | None = None
     most: float | None = None
+    missing: bool = False
+    """Whether NaN is allowed, where there was nothing to measure."""
 
     def check(self, value: object) -> Float32:
-        """Turn `value` into a finite, read-only float32 array with these axes."""
+        """Turn `value` into a read-only float32 array with these axes."""
         try:
             with np.errstate(over="ignore"):  # too large for float32 is not finite, which is said below
                 array = np.array(value, dtype=np.float32, order="C")  # files hold the bytes in this order
@@ -49,11 +51,12 @@ class Axes:
             raise ValueError(f"needs numbers with axes ({' '.join(self.names)}): {error}") from None
         if array.ndim != len(self.names):
             raise ValueError(f"needs axes ({' '.join(self.names)}), got an array of shape {array.shape}")
-        if not np.isfinite(array).all():
+        known = array[~np.isnan(array)] if self.missing else array
+        if not np.isfinite(known).all():
             raise ValueError("holds numbers that are not finite")
-        low, high = (array.min(), array.max()) if array.size else (0.0, 0.0)
+        low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
         least, most = (-np.inf if self.least is None else self.least), (np.inf if self.most is None else self.most)
-        if array.size and not (least - SLACK <= low and high <= most + SLACK):
+        if known.size and not (least - SLACK <= low and high <= most + SLACK):
             raise ValueError(
                 f"holds numbers from {low:g} to {high:g}; they can only lie between {least:g} and {most:g}"
             )
@@ -274,7 +277,9 @@ class Record(Displayed, Frozen):
             named = [field for field, axis in self.lengths.items() if axis == axes[0]]
             places = next((v for f in (plural(axes[0]), *named) if _are_texts(v := getattr(self, f, None))), None)
             captions = places or [f"{axes[0]} {i}" for i in range(len(values))]
-            return {f"{caption}: {name}": CellMap(one, grid.mask) for caption, one in zip(captions, values, strict=True)}
+            return {
+                f"{caption}: {name}": CellMap(one, grid.mask) for caption, one in zip(captions, values, strict=True)
+            }
         return {}
 
     def _brief(self) -> str:

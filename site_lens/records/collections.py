@@ -107,7 +107,7 @@ class RecordSet(Displayed, Mapping[str, R], Generic[R]):
 
     def _line(self) -> str:
         """Name the records, each with the little that tells it from the others."""
-        named = [": ".join(filter(None, (key, record._brief()))) for key, record in islice(self.items(), MOST_LISTED)]
+        named = [" ".join(filter(None, (key, record._brief()))) for key, record in islice(self.items(), MOST_LISTED)]
         return "; ".join(named if len(self) <= MOST_LISTED else [*named, f"+{len(self) - MOST_LISTED}"])
 
     def _maps(self) -> Mapping[str, CellMap]:

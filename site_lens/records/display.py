@@ -56,6 +56,7 @@ MAP = Markup(
     'role="img" aria-label="head map of {name}">{frames}{cells}</svg>'
     '<figcaption style="font-size:12px">{name}<br><span style="opacity:.65">{caption}</span></figcaption></figure>'
 )
+MAP_LINE = "Maps: a row is a layer, layer 0 at the bottom; a cell is a head, the more opaque, the larger its value."
 FRAME = Markup('<rect x="0" y="{}" width="{}" height="0.92" fill="currentColor" fill-opacity="0.07"/>')
 CELL = Markup('<path d="M{} {}h.92v.92h-.92z" fill="{}" fill-opacity="{:.2g}">{}</path>')
 TITLE = Markup("<title>L{}H{} {:.4g}</title>")
@@ -85,7 +86,7 @@ class Displayed:
 
     def _line(self) -> str:
         """Return what stands between the brackets of `repr`."""
-        return ", ".join(f"{name}={shown(value)}" for name, value in self._facts().items())
+        return "; ".join(f"{name}: {shown(value)}" for name, value in self._facts().items())
 
     def _maps(self) -> Mapping[str, CellMap]:
         """Return head maps by their caption."""
@@ -105,13 +106,16 @@ class Displayed:
         """Show header, head maps and tables in Jupyter."""
         maps, tables = self._maps(), {name: build() for name, build in self._tables().items()}
         n_maps = _most_maps(list(maps.values()))
-        more = f"{len(maps) - n_maps} more maps are not shown" if len(maps) > n_maps else ""
+        lines = [MAP_LINE] if n_maps else []
+        lines += [f"{len(maps) - n_maps} more maps are not shown"] if len(maps) > n_maps else []
         page = PAGE.format(
             name=type(self).__name__,
             facts=_joined(FACT.format(name, shown(value)) for name, value in self._facts().items()),
             notes=_joined(SMALL.format(f"note: {note}") for note in getattr(self, "notes", ())),
-            maps=_joined(_map(name, drawn, titled=n_maps <= MOST_TITLED) for name, drawn in list(maps.items())[:n_maps]),
-            more=SMALL.format(more) if more else "",
+            maps=_joined(
+                _map(name, drawn, titled=n_maps <= MOST_TITLED) for name, drawn in list(maps.items())[:n_maps]
+            ),
+            more=_joined(SMALL.format(line) for line in lines),
             tables=_joined(
                 TABLE.format(Markup(" open") if i == 0 and not maps else "", name, len(table), _table(table))
                 for i, (name, table) in enumerate(tables.items())
@@ -164,14 +168,13 @@ def _map(name: str, drawn: CellMap, *, titled: bool) -> Markup:
     largest = drawn.full or float(np.abs(values).max(initial=0)) or 1.0
     share = np.minimum(np.abs(values) / largest, 1)
     pixels = min(LARGEST_CELL, MAP_WIDTH / n_heads, MAP_HEIGHT / n_layers)
-    scale = f"{'-' if values.min(initial=0) < 0 else ''}{largest:.3g}"
     return MAP.format(
         name=name,
         width=n_heads * pixels,
         height=n_layers * pixels,
         n_heads=n_heads,
         n_layers=n_layers,
-        caption=f"{n_layers} layers x {n_heads} heads, layer 0 below; full colour: {scale.replace('-', '±')}",
+        caption="" if drawn.full else f"to {largest:.3g}, red below 0" if values.min() < 0 else f"to {largest:.3g}",
         frames=_joined(FRAME.format(n_layers - 1 - i, int(n)) for i, n in enumerate(drawn.mask.sum(1)) if n),
         cells=_joined(
             CELL.format(

@@ -87,7 +87,7 @@ class Run(Displayed):
         return facts
 
     def _line(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self._facts().items())
+        return "; ".join(f"{name}: {value}" for name, value in self._facts().items())  # no part of it is cut
 
     def _maps(self) -> Mapping[str, CellMap]:
         """Return the chosen sets, or the gates of tasks without a path."""

@@ -15,7 +15,7 @@ from site_lens.heads.scores import MixRule as MixRule
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.bounds import MOST_ASKED, size
 from site_lens.records.collections import RecordSet
-from site_lens.records.display import CellMap, listed
+from site_lens.records.display import CellMap, Displayed, listed
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.tasks.prompt_template import PromptTemplate
 
@@ -224,12 +224,13 @@ class SiteFit(Record):
 
     @property
     def origin(self) -> str:
-        """Say under a figure what it shows: one seed, and what makes the fit a control."""
+        """Say under a figure what it shows: one seed, what makes the fit a control, and whether there is a map."""
         return ", ".join(
             [
                 f"one seed ({self.seed})",
                 *(["embedding of zeros"] if self.config.embedding == "zero" else []),
                 *(["shuffled answers"] if self.config.null == "shuffled_answers" else []),
+                *(["start kept: no map"] if self.kept_start else []),
             ]
         )
 
@@ -253,7 +254,8 @@ class SiteFit(Record):
         return "start kept" if self.kept_start else f"{len(self.gates.above(0.5))} open"
 
     def _maps(self) -> Mapping[str, CellMap]:
-        return {f"{self.task}: start kept, no map" if self.kept_start else self.task: self.gates._maps().popitem()[1]}
+        caption = f"{self.task}: start kept, no map" if self.kept_start else self.task
+        return {caption: CellMap(self.gates.values, self.gates.grid.mask, full=1)}
 
     def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
         return {"alphas, highest first": self._ranked_frame, "training": self.trace_frame}
@@ -346,7 +348,7 @@ class SiteFits(RecordSet[SiteFit]):
         }
 
     def _line(self) -> str:
-        return f"{super()._line()}; {', '.join(f'{name}={value}' for name, value in self._facts().items())}"
+        return f"{Displayed._line(self)}; {super()._line()}"
 
     def of(self, task: str) -> list[SiteFit]:
         """Return every fit of a task, one a seed."""

@@ -369,9 +369,9 @@ def standard_error(values: ArrayLike) -> float:
 
 
 def _mean_jaccard(sets: NDArray[np.bool_]) -> float:
-    """Return the mean Jaccard index of two of some sets (set layer head)."""
+    """Return the mean Jaccard index of two of some sets (set layer head); two empty ones are left out."""
     pairs = np.triu_indices(len(sets), k=1)
-    return float(jaccard(sets.reshape(len(sets), -1))[pairs].mean())
+    return float(np.nanmean(jaccard(sets.reshape(len(sets), -1))[pairs]))
 
 
 class HeadPaths(RecordSet[HeadPath]):

@@ -172,7 +172,11 @@ class Task(Displayed):
         return pd.DataFrame(rows, columns=["task", "split", "input", "output", "alternatives"])
 
     def _facts(self) -> Mapping[str, object]:
-        facts = {"name": self.name, "family": self.family, "first row": f"{self.train[0].input!r} -> {self.train[0].output!r}"}
+        facts = {
+            "name": self.name,
+            "family": self.family,
+            "first row": f"{self.train[0].input!r} -> {self.train[0].output!r}",
+        }
         counts = {split: len(getattr(self, split)) for split in SPLITS}
         return {name: value for name, value in facts.items() if value} | counts
 
