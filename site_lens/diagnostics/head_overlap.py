@@ -18,7 +18,7 @@ from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit
 from site_lens.stats.paired_tests import SIGNIFICANT, SMALLEST, control_false_discoveries
 from site_lens.stats.set_overlap import fewest_findable, shared_by_chance, symmetric
-from site_lens.stats.similarity import is_constant, jaccard, n_shared, overlap_coefficient, rank_correlation
+from site_lens.stats.similarity import jaccard, n_shared, overlap_coefficient, rank_correlation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,8 +180,9 @@ def head_overlap(
 
     Args:
         records: Fits, gates or scores over one grid: one mapping from name to record (`SiteFits` is one), one
-            sequence, or one argument each; or a run, which stands for its `head_fits`. Without a mapping a record is called by its task, or by its selector if it
-            has none; where two would share the name, by `task#seed` (fits) or `task (selector)`, numbered if need be.
+            sequence, or one argument each; or a run, which stands for its `head_fits`. Without a mapping a record is
+            called by its task, or by its selector if it has none; where two would share the name, by `task#seed` (fits)
+            or `task (selector)`, numbered if need be.
         threshold: A head is in a record's set when its gate is above it, in [0, 1); None takes the top k. "auto" is 0.5
             where all records are gates, else None, for other scores know no common threshold.
         k: Size of the top sets. When None, the median size of the sets above the threshold; where there is no
@@ -219,7 +220,8 @@ def head_overlap(
     sets = np.stack([_set_of(each, threshold, k).mask() for each in scores])
     flat, top = sets[:, grid.mask], np.stack([each.top(k).mask() for each in scores])[:, grid.mask]
     values = np.stack([each.values for each in scores])
-    flat_maps = np.array([each.is_flat for each in scores])
+    is_flat = np.array([each.is_flat for each in scores])
+    unranked = is_flat[:, None] | is_flat
     chances, shared, n = shared_by_chance(grid.heads_per_layer, sets), n_shared(flat), len(sets)
     p_value = symmetric({pair: chances[pair][shared[pair] :].sum() for pair in chances}, n, diagonal=1).clip(
         SMALLEST, 1
@@ -234,10 +236,10 @@ def head_overlap(
         threshold=threshold,
         k=k,
         jaccard=jaccard(flat),
-        jaccard_top=np.where(flat_maps[:, None] | flat_maps, np.nan, jaccard(top)),
+        jaccard_top=np.where(unranked, np.nan, jaccard(top)),
         overlap_coefficient=overlap_coefficient(flat),
         spearman=rank_correlation(values[:, grid.mask]),
-        rank_biased=_rank_biased(scores),
+        rank_biased=np.where(unranked, np.nan, _rank_biased(scores)),
         p_value=p_value,
         q_value=np.minimum(q_value, q_value.T),
         findable=symmetric(findable, n),
@@ -324,5 +326,4 @@ def _rank_biased(scores: list[HeadScores]) -> NDArray[np.float64]:
     weight = np.cumsum(at_depth[::-1])[::-1]
     met = np.stack([weight[np.maximum(row, ranks) - 1].sum(axis=1) for row in ranks])
     beyond: float = PERSISTENCE ** ranks.shape[1]
-    flat = is_constant(values)
-    return np.where(flat[:, None] | flat, np.nan, met + beyond)
+    return met + beyond

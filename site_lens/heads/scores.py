@@ -11,7 +11,6 @@ from site_lens.records.base import Float32, LayerHead, Record
 from site_lens.records.collections import RecordSet
 from site_lens.records.display import CellMap
 from site_lens.records.errors import InputError, MismatchError
-from site_lens.stats.similarity import is_constant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +57,7 @@ class HeadScores(Record):
     @property
     def is_flat(self) -> bool:
         """Whether all heads have one score, as those of a fit that kept its start: no head is above another then."""
-        return bool(is_constant(self.values[self.grid.mask][None])[0])
+        return bool(np.ptp(self.values[self.grid.mask]) == 0)
 
     def top(self, k: int) -> TopHeads:
         """Return the k heads of highest score, highest first, with their scores.

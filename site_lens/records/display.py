@@ -54,7 +54,7 @@ TABLE = Markup(
 MAP = Markup(
     '<figure style="margin:4px 0"><svg width="{width:g}" height="{height:g}" viewBox="0 0 {n_heads} {n_layers}" '
     'role="img" aria-label="head map of {name}">{frames}{cells}</svg>'
-    '<figcaption style="font-size:12px">{name}<br><span style="opacity:.65">{caption}</span></figcaption></figure>'
+    '<figcaption style="font-size:12px">{name}<br/><span style="opacity:.65">{caption}</span></figcaption></figure>'
 )
 MAP_LINE = "Maps: a row is a layer, layer 0 at the bottom; a cell is a head, the more opaque, the larger its value."
 FRAME = Markup('<rect x="0" y="{}" width="{}" height="0.92" fill="currentColor" fill-opacity="0.07"/>')
@@ -117,7 +117,7 @@ class Displayed:
             ),
             more=_joined(SMALL.format(line) for line in lines),
             tables=_joined(
-                TABLE.format(Markup(" open") if i == 0 and not maps else "", name, len(table), _table(table))
+                TABLE.format(Markup(' open=""') if i == 0 and not maps else "", name, len(table), _table(table))
                 for i, (name, table) in enumerate(tables.items())
             ),
         )

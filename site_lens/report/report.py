@@ -54,7 +54,8 @@ def write_report(
 
     Raises:
         InputError: There are no fits, or the path is empty or lies among the records of a run.
-        StorageError: The folder holds no run, the file cannot be written, or there is one that is no page of the toolkit, or was changed since.
+        StorageError: The folder holds no run, the file cannot be written, or there is one that is no page of the
+            toolkit, or was changed since.
 
     Example:
         >>> import site_lens as sl
