@@ -31,8 +31,8 @@ MOST_TITLED = 2
 MOST_CELLS = 2_500
 """Heads of all maps of one display together; a single map may have four times as many, a larger one is not drawn."""
 
-LONGEST_TEXT = 100
-"""Letters of a text that a line or a header shows."""
+LONGEST_TEXT, LONGEST_IN_HEADER = 100, 400
+"""Letters of a text that a line and a header show."""
 
 MAP_WIDTH, MAP_HEIGHT, LARGEST_CELL = 240, 180, 16
 """Pixels of a head map at most, and of one cell of it."""
@@ -110,7 +110,7 @@ class Displayed:
         lines += [f"{len(maps) - n_maps} more maps are not shown"] if len(maps) > n_maps else []
         page = PAGE.format(
             name=type(self).__name__,
-            facts=_joined(FACT.format(name, shown(value)) for name, value in self._facts().items()),
+            facts=_joined(FACT.format(name, shown(value, LONGEST_IN_HEADER)) for name, value in self._facts().items()),
             notes=_joined(SMALL.format(f"note: {note}") for note in getattr(self, "notes", ())),
             maps=_joined(
                 _map(name, drawn, titled=n_maps <= MOST_TITLED) for name, drawn in list(maps.items())[:n_maps]
@@ -124,13 +124,13 @@ class Displayed:
         return visible(page, keep="\n")
 
 
-def shown(value: object) -> str:
+def shown(value: object, most: int = LONGEST_TEXT) -> str:
     """Write a value as a line or a header shows it: four digits of a number, a few of many names, never a long text."""
     if isinstance(value, float | np.floating):
         return f"{float(value):.4g}"
     if isinstance(value, list | tuple):
         return listed([shown(part) for part in value])
-    return shortened(str(value))
+    return shortened(str(value), most)
 
 
 def shortened(text: str, most: int = LONGEST_TEXT) -> str:
