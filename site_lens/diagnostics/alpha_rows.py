@@ -10,6 +10,7 @@ from site_lens.heads.head_set import HeadGrid
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.stats.similarity import is_constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,29 @@ class AlphaRows:
 
     @classmethod
     def of(cls, fits: SiteFits) -> Self:
-        """Read the alphas of fits over one grid."""
+        """Read the alphas of fits over one grid; tasks whose alphas are all alike have no map, and are left out.
+
+        Raises:
+            InputError: There are no fits, or no task has a map.
+            MismatchError: The fits are over different grids.
+        """
         grid = fits.one_grid()
         # by seed, so that the order in which fits came makes no difference to sums
         tasks = dict.fromkeys(fit.task for fit in fits.values())
         by_task = {task: sorted(fits.of(task), key=lambda fit: fit.seed) for task in tasks}
         fitted = {task: np.stack([fit.gates.values[grid.mask] for fit in seeds]) for task, seeds in by_task.items()}
         means = np.stack([alphas.mean(axis=0, dtype=np.float64) for alphas in fitted.values()]).astype(np.float32)
+        flat = [task for task, constant in zip(fitted, is_constant(means), strict=True) if constant]
+        if len(flat) == len(fitted):
+            raise InputError("all heads of every task have one alpha, as those of fits that kept their start: no map")
+        notes = _notes(list(fits.values()), [len(a) for a in fitted.values()])
+        if flat:
+            notes += (f"{len(flat)} of {len(fitted)} tasks left out, whose alphas are all alike: {', '.join(flat)}",)
+            means = np.stack([mean for mean, task in zip(means, fitted, strict=True) if task not in flat])
+            by_task = {task: seeds for task, seeds in by_task.items() if task not in flat}
+            fitted = {task: alphas for task, alphas in fitted.items() if task not in flat}
         families = tuple(next((f.family for f in seeds if f.family is not None), None) for seeds in by_task.values())
-        return cls(grid, fitted, means, families, _notes(list(fits.values()), [len(a) for a in fitted.values()]))
+        return cls(grid, fitted, means, families, notes)
 
     @property
     def n_seeds(self) -> int:

@@ -8,7 +8,7 @@ from site_lens.diagnostics.convergence import Convergence
 from site_lens.diagnostics.seed_agreement import TaskAgreement
 from site_lens.methods.evaluation import Evaluation
 from site_lens.methods.registry import TASK_AGNOSTIC, ZERO_EMBEDDING
-from site_lens.site.fit import STATUSES, SiteFit
+from site_lens.site.fit import FAILED, STATUSES, SiteFit
 from site_lens.stats.intervals import correlation_interval, wilson
 from site_lens.stats.paired_tests import LEAST_GAIN, Paired, describe
 
@@ -83,16 +83,16 @@ def _state(difference: Paired, *, above: State, below: State) -> State:
 
 def _ended(case: Case) -> Reading:
     status = case.fit.status
-    start_was_best = status == "diverged" and case.fit.kept_step == 0
+    if status == "step_limit":
+        advice = "The map may still change: take more steps (n_steps) before you read single heads off it."
+        return Reading("warn", f"{status}: did not converge. {STATUSES[status]}", advice=advice)
     advice = (
         "The start was the best map met: mixing the embedding in everywhere did the task already. Read the accuracy, "
         "not the map, and do not round it; or fit with a lower lr or another init."
-        if start_was_best
+        if case.fit.kept_start
         else "Use dtype='float32', a smaller lr, or more steps, and look at the losses."
     )
-    return Reading(
-        "fail" if status in ("nonfinite", "diverged") else "ok", f"{status}: {STATUSES[status]}", advice=advice
-    )
+    return Reading("fail" if status in FAILED else "ok", f"{status}: {STATUSES[status]}", advice=advice)
 
 
 def _not_binary(case: Case) -> Reading:

@@ -1,5 +1,6 @@
 """Convergence to binary: how the alphas of a fit went from the middle to the ends."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -46,6 +47,16 @@ class Convergence(Record):
     def whole(self) -> bool:
         """Whether the fit took every scheduled step."""
         return self.steps[-1] >= self.n_steps
+
+    def _facts(self) -> Mapping[str, object]:
+        settled = "never" if self.settled_step is None else f"step {self.settled_step}"
+        return {
+            "task": self.task,
+            "seed": self.seed,
+            "steps": f"{self.steps[-1]} of {self.n_steps}",
+            "undecided at the end": float(self.undecided[-1]),
+            "settled": settled,
+        }
 
     def frame(self) -> "pd.DataFrame":
         """One row per evaluation: task, seed, step, undecided, entropy, bimodality, flips."""

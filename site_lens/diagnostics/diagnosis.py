@@ -1,6 +1,6 @@
 """Diagnosis of a run: coded findings task by task, each with what was measured and what to do about it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from site_lens.diagnostics.checks import CHECKS, Case, State
@@ -10,6 +10,7 @@ from site_lens.diagnostics.seed_agreement import TaskAgreement, seed_agreement
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import NULLS
 from site_lens.records.base import Frozen, Record
+from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit, SiteFits
@@ -64,6 +65,21 @@ class Diagnosis(Record):
     def summary(self) -> str:
         """Number of checks that failed and warned, in words."""
         return f"{len(self.having('fail'))} of {len(self.findings)} checks failed, {len(self.having('warn'))} warned"
+
+    def _facts(self) -> Mapping[str, object]:
+        """Return the number of findings in each state, and which they are where something is the matter."""
+        by_state = {state: self.having(state) for state in STATES}
+        named = {state: few([f"{each.task} {each.code}" for each in by_state[state]]) for state in ("fail", "warn")}
+        return {
+            "tasks": len({finding.task for finding in self.findings}),
+            **{
+                state: f"{len(found)} ({named[state]})" if found and state in named else len(found)
+                for state, found in by_state.items()
+            },
+        }
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"findings, worst first": lambda: self.replace(findings=self.worst_first()).frame()}
 
     def having(self, *states: State) -> tuple[Finding, ...]:
         """Return the findings in these states."""

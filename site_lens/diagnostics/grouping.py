@@ -1,6 +1,6 @@
 """Grouping of rows of alphas by correlation: distances, their tree, where to cut it, maps of the rows in a plane."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from site_lens.records.base import Axes, Count, Float32, Lengths, Record
+from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.stats.similarity import correlation, is_constant
 
@@ -65,6 +66,15 @@ class Clusters(Record):
         if -1 in self.labels and self.method != "hdbscan":
             raise ValueError("only HDBSCAN leaves items without a cluster")
         return self
+
+    def _facts(self) -> Mapping[str, object]:
+        sizes = [self.labels.count(label) for label in range(self.n_clusters)]
+        return {
+            "items": f"{len(self.items)} ({few(self.items)})",
+            "clusters": f"{self.n_clusters}, of {' and '.join(map(str, sizes[:6]))}{' and more' if sizes[6:] else ''}",
+            "method": self.method,
+            "seeds": self.n_seeds,
+        }
 
     @property
     def n_clusters(self) -> int:

@@ -1,6 +1,6 @@
 """Overlap of head maps of tasks, seeds or selectors: as sets, as rankings, and beyond chance."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeAlias
@@ -12,9 +12,11 @@ from pydantic import Field, model_validator
 from site_lens.heads.head_set import HeadGrid, HeadSet
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.records.base import Axes, Float32, Lengths, Record
+from site_lens.records.display import few
 from site_lens.records.errors import InputError, MismatchError, unknown_name
+from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit
-from site_lens.stats.paired_tests import SMALLEST, control_false_discoveries
+from site_lens.stats.paired_tests import SIGNIFICANT, SMALLEST, control_false_discoveries
 from site_lens.stats.set_overlap import fewest_findable, shared_by_chance, symmetric
 from site_lens.stats.similarity import jaccard, n_shared, overlap_coefficient, rank_correlation
 
@@ -30,6 +32,9 @@ MEASURES = ("jaccard", "jaccard_top", "overlap_coefficient", "spearman", "rank_b
 PERSISTENCE = 0.9
 """p of rank-biased overlap: under it the first ten ranks carry 86 percent of the weight."""
 
+Similar = Annotated[Float32, Axes(("record", "other"), 0, 1, missing=True)]
+"""(record other): the same, NaN for pairs that cannot be compared."""
+
 Share = Annotated[Float32, Axes(("record", "other"), 0, 1)]
 """(record other): a number in [0, 1] for each pair, symmetric."""
 
@@ -39,6 +44,7 @@ class Overlap(Record):
 
     kind: ClassVar[str] = "overlap"
     schema_version: ClassVar[int] = 2
+    """2: similarities of empty sets, and of rankings of equal scores, are NaN; they were 1 in 1."""
     lengths: ClassVar[Lengths] = {"names": "record", "other": "record"}
 
     names: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -52,17 +58,18 @@ class Overlap(Record):
     k: int = Field(ge=1)
     """Size of the top sets; equal scores are taken in order of layer, then head, in every record, so that a `k` beyond
     the heads that differ makes sets agree."""
-    jaccard: Share
-    """Heads in both sets over heads in either; 1 where both sets are empty."""
-    jaccard_top: Share
-    """The same of the top-k sets."""
-    overlap_coefficient: Share
-    """Heads in both sets over the size of the smaller; 1 where the smaller is empty."""
+    jaccard: Similar
+    """Heads in both sets over heads in either; NaN where both sets are empty."""
+    jaccard_top: Similar
+    """The same of the top-k sets; NaN with a record whose scores are all alike, which has no top."""
+    overlap_coefficient: Similar
+    """Heads in both sets over the size of the smaller; NaN where the smaller is empty."""
     spearman: Annotated[Float32, Axes(("record", "other"), -1, 1)]
     """Rank correlation over all heads; 0 where a record is constant."""
-    rank_biased: Annotated[Float32, Axes(("record", "other"))]
+    rank_biased: Annotated[Float32, Axes(("record", "other"), missing=True)]
     """Rank-biased overlap of the rankings (Webber, Moffat and Zobel 2010, extrapolated, p = 0.9), in [0, 1].
-    Equal scores rank in order of layer, then head, here too: what is tied in both counts as agreement."""
+    Equal scores rank in order of layer, then head, here too: what is tied in both counts as agreement. NaN with a
+    record whose scores are all alike, which ranks nothing."""
     p_value: Share
     """Chance that two random sets, each with as many heads in every layer as its record's, share as many heads or
     more: exact, no smaller than 1e-38 (the end of float32), and 1 on the diagonal."""
@@ -81,6 +88,20 @@ class Overlap(Record):
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"needs each record once, got {self.names}")
         return self
+
+    def _facts(self) -> Mapping[str, object]:
+        sizes, pairs = self._sets().sum((1, 2)), self.frame()
+        return {
+            "records": f"{len(self.names)} ({few(self.names)})",
+            "sets": f"top {self.k}" if self.threshold is None else f"above {self.threshold:g}",
+            "heads in a set": f"{sizes.min()} to {sizes.max()} of {len(self.grid)}",
+            **({"empty sets": int((sizes == 0).sum())} if (sizes == 0).any() else {}),
+            "mean Jaccard": float(pairs["jaccard"].mean()),
+            "pairs beyond chance": f"{(pairs['q_value'] < SIGNIFICANT).sum()} of {len(pairs)}",
+        }
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"pairs": self.frame, "heads": self.heads_frame}
 
     def heads_of(self, name: str) -> HeadSet:
         """Return the set of a record: its heads above the threshold, or its top k."""
@@ -146,7 +167,7 @@ class Overlap(Record):
 
 
 def head_overlap(
-    *records: Scored | Mapping[str, Scored] | Iterable[Scored],
+    *records: Scored | Mapping[str, Scored] | Iterable[Scored] | Run,
     threshold: float | Literal["auto"] | None = "auto",
     k: int | None = None,
 ) -> Overlap:
@@ -159,8 +180,9 @@ def head_overlap(
 
     Args:
         records: Fits, gates or scores over one grid: one mapping from name to record (`SiteFits` is one), one
-            sequence, or one argument each. Without a mapping a record is called by its task, or by its selector if it
-            has none; where two would share the name, by `task#seed` (fits) or `task (selector)`, numbered if need be.
+            sequence, or one argument each; or a run, which stands for its `head_fits`. Without a mapping a record is
+            called by its task, or by its selector if it has none; where two would share the name, by `task#seed` (fits)
+            or `task (selector)`, numbered if need be.
         threshold: A head is in a record's set when its gate is above it, in [0, 1); None takes the top k. "auto" is 0.5
             where all records are gates, else None, for other scores know no common threshold.
         k: Size of the top sets. When None, the median size of the sets above the threshold; where there is no
@@ -198,6 +220,8 @@ def head_overlap(
     sets = np.stack([_set_of(each, threshold, k).mask() for each in scores])
     flat, top = sets[:, grid.mask], np.stack([each.top(k).mask() for each in scores])[:, grid.mask]
     values = np.stack([each.values for each in scores])
+    is_flat = np.array([each.is_flat for each in scores])
+    unranked = is_flat[:, None] | is_flat
     chances, shared, n = shared_by_chance(grid.heads_per_layer, sets), n_shared(flat), len(sets)
     p_value = symmetric({pair: chances[pair][shared[pair] :].sum() for pair in chances}, n, diagonal=1).clip(
         SMALLEST, 1
@@ -212,10 +236,10 @@ def head_overlap(
         threshold=threshold,
         k=k,
         jaccard=jaccard(flat),
-        jaccard_top=jaccard(top),
+        jaccard_top=np.where(unranked, np.nan, jaccard(top)),
         overlap_coefficient=overlap_coefficient(flat),
         spearman=rank_correlation(values[:, grid.mask]),
-        rank_biased=_rank_biased(scores),
+        rank_biased=np.where(unranked, np.nan, _rank_biased(scores)),
         p_value=p_value,
         q_value=np.minimum(q_value, q_value.T),
         findable=symmetric(findable, n),
@@ -228,9 +252,11 @@ def _set_of(scores: HeadScores, threshold: float | None, k: int) -> HeadSet:
     return scores.top(k) if threshold is None else scores.above(threshold)
 
 
-def _named(given: tuple[Scored | Mapping[str, Scored] | Iterable[Scored], ...]) -> dict[str, Scored]:
+def _named(given: tuple[Scored | Mapping[str, Scored] | Iterable[Scored] | Run, ...]) -> dict[str, Scored]:
     """Return the records by name, however they were handed in."""
     single: object = given[0] if len(given) == 1 and not isinstance(given[0], Scored) else given
+    if isinstance(single, Run):
+        single = single.head_fits
     values = single.values() if isinstance(single, Mapping) else single
     records = list(values if isinstance(values, Iterable) else given)
     wrong = [type(record).__name__ for record in records if not isinstance(record, Scored)]
@@ -293,7 +319,8 @@ def _rank_biased(scores: list[HeadScores]) -> NDArray[np.float64]:
     A head that one record ranks r-th and another s-th counts at every depth from max(r, s) on. The sum over depths is
     therefore a sum over heads of a weight that depends on the larger rank alone. A(n) is 1, as each ranks all heads.
     """
-    ranks = np.stack([each.frame()["rank"].to_numpy() for each in scores])
+    values = np.stack([each.values[each.grid.mask] for each in scores])
+    ranks = 1 + np.argsort(np.argsort(-values, axis=1, kind="stable"), axis=1)
     depth = np.arange(1, ranks.shape[1] + 1)
     at_depth = (1 - PERSISTENCE) / PERSISTENCE * PERSISTENCE**depth / depth
     weight = np.cumsum(at_depth[::-1])[::-1]

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.records.base import SLACK, Axes, Float32, Frozen, Record
+from site_lens.records.display import CellMap, few
 from site_lens.records.errors import unknown_name
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.stats.similarity import correlation, jaccard, rank_correlation
@@ -32,7 +33,7 @@ class TaskAgreement(Frozen):
     lowest: Correlation
     """Lowest correlation of any two fits."""
     jaccard: float | None = Field(ge=0, le=1 + SLACK)
-    """Mean Jaccard index of the heads above 0.5 in two fits."""
+    """Mean Jaccard index of the heads above 0.5 in two fits, over the pairs of which one has such a head."""
     ranks: Correlation
     """Mean rank correlation (Spearman) of two fits."""
     elsewhere: Correlation
@@ -56,6 +57,23 @@ class Agreement(Record):
     """(task layer head): mean alpha over the fits of a task."""
     spread: Annotated[Float32, Axes(("task", "layer", "head"), 0)]
     """(task layer head): standard deviation of alpha over the fits of a task, at most 0.5; 0 of one."""
+
+    def _facts(self) -> Mapping[str, object]:
+        tasks, n_fits = [task.task for task in self.tasks], [task.n_fits for task in self.tasks]
+        own = [task.own for task in self.tasks if task.own is not None]
+        elsewhere = [task.elsewhere for task in self.tasks if task.elsewhere is not None]
+        return {
+            "tasks": f"{len(tasks)} ({few(tasks)})",
+            "fits of a task": f"{min(n_fits)} to {max(n_fits)}",
+            "correlation within tasks": float(np.mean(own)) if own else "one fit a task",
+            **({"with other tasks": float(np.mean(elsewhere))} if elsewhere else {}),
+        }
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        return {
+            f"{task.task}: mean alpha": CellMap(mean, self.grid.mask, full=1)
+            for task, mean in zip(self.tasks, self.mean, strict=True)
+        }
 
     def of(self, task: str) -> TaskAgreement:
         """Return the agreement of one task."""
@@ -146,4 +164,5 @@ def _start_alike(one: SiteFit, other: SiteFit) -> bool:
 
 
 def _mean(values: NDArray[np.float64], pairs: Sequence[tuple[int, int]]) -> float | None:
-    return float(np.mean([values[pair] for pair in pairs])) if pairs else None
+    known = [value for value in (float(values[pair]) for pair in pairs) if not np.isnan(value)]
+    return float(np.mean(known)) if known else None

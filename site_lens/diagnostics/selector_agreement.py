@@ -1,6 +1,7 @@
 """Ways to score heads compared with each other: whether they find the same heads, and more so than chance."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores, ScoresByTask
 from site_lens.records.base import Axes, Float32, Frozen, Lengths, Record
+from site_lens.records.display import few
 from site_lens.records.errors import InputError, MismatchError, unknown_name
 from site_lens.stats.paired_tests import SIGNIFICANT, control_false_discoveries
 from site_lens.stats.set_overlap import expected_jaccard, fewest_findable, shared_by_chance, symmetric
@@ -65,7 +67,7 @@ class SelectorAgreement(Record):
     """Rank correlation of the scores over all heads, signs kept; 0 where one is constant."""
     spearman_size: Annotated[Float32, Axes(PAIRS, -1, 1)]
     """The same of their absolute values: the number to read where only one of the two has signs."""
-    jaccard: Annotated[Float32, Axes(PAIRS, 0, 1)]
+    jaccard: Annotated[Float32, Axes(PAIRS, 0, 1, missing=True)]
     """Heads in both top-k sets over heads in either."""
     chance: Annotated[Float32, Axes(PAIRS, 0, 1)]
     """The Jaccard index to expect of two random sets with as many heads in every layer as the two have (exact)."""
@@ -84,6 +86,15 @@ class SelectorAgreement(Record):
             raise ValueError(f"needs two or more selectors, each once, and a task, got {self.names} on {self.tasks}")
         return self
 
+    def _facts(self) -> Mapping[str, object]:
+        pairs = np.triu_indices(len(self.selectors), k=1)
+        return {
+            "selectors": f"{len(self.names)} ({few(self.names)})",
+            "tasks": f"{len(self.tasks)} ({few(self.tasks)})",
+            "sets": f"top {self.k} of {len(self.grid)} heads",
+            "mean Spearman": float(np.mean(self.mean("spearman")[pairs])),
+        }
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the selectors."""
@@ -96,13 +107,13 @@ class SelectorAgreement(Record):
         return self.selectors[self.names.index(selector)]
 
     def mean(self, measure: str) -> Float64:
-        """Mean of a measure over tasks, (selector other)."""
-        return np.asarray(self._values(measure).mean(axis=0))
+        """Mean of a measure over the tasks that have it, (selector other); NaN where none has."""
+        return over_tasks(np.ma.mean, self._values(measure))
 
     def spread(self, measure: str) -> Float64:
         """Sample standard deviation of a measure over tasks, (selector other); 0 of one task."""
         values = self._values(measure)
-        return np.asarray(values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:]))
+        return over_tasks(partial(np.ma.std, ddof=1), values) if len(values) > 1 else np.zeros(values.shape[1:])
 
     def beyond(self) -> Float64:
         """Share of the tasks in which two selectors share more heads than chance, q < 0.05, (selector other)."""
@@ -154,6 +165,11 @@ class SelectorAgreement(Record):
         if measure not in MEASURES:
             raise unknown_name("measure", measure, MEASURES)
         return np.asarray(getattr(self, measure), dtype=np.float64)
+
+
+def over_tasks(statistic: Callable[..., Any], values: Float64) -> Float64:
+    """Apply a statistic along the first axis to what is not NaN; NaN where nothing is left."""
+    return np.asarray(np.ma.filled(statistic(np.ma.masked_invalid(values), axis=0), np.nan), dtype=np.float64)
 
 
 def compare_selectors(scores: Mapping[str, ScoresByTask], k: int | None = None) -> SelectorAgreement:

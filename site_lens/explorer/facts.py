@@ -101,6 +101,8 @@ def _profile_facts(profiles: HeadProfiles, fit: SiteFit, head: Head) -> Iterator
 
 
 def _scored(scores: HeadScores, head: Head) -> str:
-    """Write a score with its rank."""
+    """Write a score with its rank, which heads of equal scores do not have."""
+    if scores.is_flat:
+        return f"{scores[head]:.3f}, as all {len(scores.grid)} heads"
     rank = scores.frame().set_index(["layer", "head"])["rank"][head.layer, head.head]
     return f"{scores[head]:.3f}, rank {rank} of {len(scores.grid)}"

@@ -126,7 +126,8 @@ class MapPanel(Panel):
             widget.layout.display = "" if is_shown else "none"
         heads = self.state.head_set()
         named = ", ".join(map(str, list(heads)[:MOST_NAMED])) + (", ..." if len(heads) > MOST_NAMED else "")
-        self.summary.value = soft(f"{len(heads)} of {len(heads.grid)} heads outlined: {named or 'none'}")
+        start = "start kept, no map: all alphas are alike. " if self.state.fit.gates.is_flat else ""
+        self.summary.value = soft(f"{start}{len(heads)} of {len(heads.grid)} heads outlined: {named or 'none'}")
 
 
 def outlines(heads: Iterable[Head]) -> tuple[list[float | None], list[float | None]]:

@@ -82,7 +82,7 @@ class Exploration:
         self.key = next(iter(run.fits))
         """Key of the fit that is shown."""
         self.cut = Cut(k=max(1, round(self.fit.gates.mass())))
-        (self.head,) = self.fit.gates.top(1)
+        self.head = _first(self.fit)
         self.query = next(iter(self.queries()), "")
 
     @property
@@ -102,7 +102,7 @@ class Exploration:
         if self.other_key not in self.comparable():
             self.compare(None)
         if self.head not in fit.gates.grid:
-            (self.head,) = fit.gates.top(1)
+            self.head = _first(fit)
         self.query = next(iter(self.queries()), "")
 
     def comparable(self) -> list[str]:
@@ -171,3 +171,8 @@ class Exploration:
         """Add the head alone to the basket and return its name there."""
         alone = HeadSet.of(self.fit.gates.grid, [self.head])
         return self.basket.add(str(self.head), alone, self.fit.embedding.model)
+
+
+def _first(fit: SiteFit) -> Head:
+    """Return the head that is shown first: that of highest alpha, the grid's first where all are alike."""
+    return next(iter(fit.gates.top(1)), next(iter(fit.gates.grid)))

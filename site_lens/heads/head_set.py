@@ -1,13 +1,14 @@
 """Heads of a model: the grid they stand in, one head, and sets of heads."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.type_checks import checked, checked_methods
 
@@ -111,8 +112,8 @@ class HeadGrid:
 
 
 @checked_methods
-@dataclass(frozen=True)
-class HeadSet:
+@dataclass(frozen=True, repr=False)
+class HeadSet(Displayed):
     """A set of heads of one grid, with set algebra (`|`, `&`, `-`, `^`, `~`)."""
 
     grid: HeadGrid
@@ -196,8 +197,69 @@ class HeadSet:
     def __contains__(self, head: object) -> bool:
         return (Head.parse(head) if isinstance(head, str) else head) in self.heads
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether two sets hold the same heads; the order of `TopHeads` makes no difference."""
+        return isinstance(other, HeadSet) and (self.grid, self.heads) == (other.grid, other.heads)
+
+    def __hash__(self) -> int:
+        return hash((self.grid, self.heads))
+
     def __str__(self) -> str:
         return "{" + ", ".join(map(str, self)) + "}"
 
-    def __repr__(self) -> str:
-        return f"HeadSet({self})"
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "heads": f"{len(self)} of {len(self.grid)} heads",
+            "grid": str(self.grid),
+            "names": few(list(self), 24),
+        }
+
+    def _line(self) -> str:
+        return f"{len(self)} of {len(self.grid)} heads: {few(list(self), 12)}" if self else "no heads"
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        return {"in the set": CellMap(self.mask().astype(np.float32), self.grid.mask, full=1)}
+
+
+@checked_methods
+@dataclass(frozen=True, repr=False, eq=False)
+class TopHeads(HeadSet):
+    """The heads of highest score: a set that goes through its heads highest first, and knows their scores."""
+
+    ranked: tuple[tuple[Head, float], ...] = ()
+    """Heads and scores, highest first; equal scores in order of layer, then head."""
+    n_tied: int = 0
+    """Heads outside the set whose score is that of the last head in it: which of them are in it says nothing."""
+    reason: str = ""
+    """Why there are no heads, where some were asked for."""
+
+    def __iter__(self) -> Iterator[Head]:
+        return (head for head, _ in self.ranked)
+
+    def _facts(self) -> Mapping[str, object]:
+        facts: dict[str, object] = {"heads": f"{len(self)} of {len(self.grid)} heads"}
+        if self.ranked:
+            facts["highest first"] = self._with_scores()
+        if self._remark:
+            facts["note"] = self._remark
+        return facts
+
+    def _line(self) -> str:
+        return "; ".join(filter(None, (self._with_scores(), self._remark)))
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        if not self.ranked:
+            return {}
+        values = np.zeros(self.grid.shape, dtype=np.float32)
+        for head, score in self.ranked:
+            values[head.layer, head.head] = score
+        return {"scores of the set": CellMap(values, self.grid.mask)}
+
+    def _with_scores(self) -> str:
+        return ", ".join(f"{head} {score:.3f}" for head, score in self.ranked)
+
+    @property
+    def _remark(self) -> str:
+        if not self.n_tied:
+            return self.reason
+        return f"tied at the cut with {self.n_tied} others at {self.ranked[-1][1]:.3f}"

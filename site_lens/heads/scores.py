@@ -1,14 +1,15 @@
 """One number per head: scores of any selector, and gates, which are scores in [0, 1]."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from site_lens.heads.head_set import Head, HeadGrid, HeadSet
+from site_lens.heads.head_set import Head, HeadGrid, HeadSet, TopHeads
 from site_lens.records.base import Float32, LayerHead, Record
 from site_lens.records.collections import RecordSet
+from site_lens.records.display import CellMap
 from site_lens.records.errors import InputError, MismatchError
 
 if TYPE_CHECKING:
@@ -53,26 +54,55 @@ class HeadScores(Record):
             raise InputError(f"{head} is not in a grid of {self.grid}")
         return float(self.values[head.layer, head.head])
 
-    def top(self, k: int) -> HeadSet:
-        """Return the k heads of highest score; equal scores are taken in order of layer, then head."""
-        if not 0 <= k <= len(self.grid):
-            raise InputError(f"cannot take the top {k} of {len(self.grid)} heads")
-        heads = np.argwhere(self.grid.mask)[np.argsort(-self.values[self.grid.mask], kind="stable")[:k]]
-        return HeadSet(self.grid, frozenset(Head(int(layer), int(head)) for layer, head in heads))
+    @property
+    def is_flat(self) -> bool:
+        """Whether all heads have one score, as those of a fit that kept its start: no head is above another then."""
+        return bool(np.ptp(self.values[self.grid.mask]) == 0)
+
+    def top(self, k: int) -> TopHeads:
+        """Return the k heads of highest score, highest first, with their scores.
+
+        Equal scores are taken in order of layer, then head; `TopHeads.n_tied` counts those that the cut left out. Where
+        all heads have one score and `k` is less than their number, no head is returned, and `TopHeads.reason` says why.
+        """
+        n = len(self.grid)
+        if not 0 <= k <= n:
+            raise InputError(f"cannot take the top {k} of {n} heads")
+        if self.is_flat and 0 < k < n:
+            value = float(self.values[self.grid.mask][0])
+            return TopHeads(self.grid, frozenset(), reason=f"there is no top: all {n} heads have {value:.3f}")
+        values = self.values[self.grid.mask]
+        order = np.argsort(-values, kind="stable")
+        places = np.argwhere(self.grid.mask)[order[:k]].tolist()
+        ranked = tuple((Head(*place), float(self.values[tuple(place)])) for place in places)
+        n_tied = int((values[order[k:]] == values[order[k - 1]]).sum()) if k else 0
+        return TopHeads(self.grid, frozenset(head for head, _ in ranked), ranked, n_tied)
 
     def above(self, threshold: float) -> HeadSet:
         """Return the heads whose score is greater than `threshold`."""
         return HeadSet.from_mask(self.grid, (self.values > threshold) & self.grid.mask)
 
     def frame(self) -> "pd.DataFrame":
-        """One row per head: layer, head, value, rank (1 = highest)."""
+        """One row per head: layer, head, value, rank (1 = highest; equal scores share the best rank of them)."""
         import pandas as pd
 
         layer, head = np.nonzero(self.grid.mask)
         values = self.values[layer, head].astype(np.float64)
         table = pd.DataFrame({"layer": layer, "head": head, "value": values})
-        table["rank"] = table["value"].rank(ascending=False, method="first").astype(int)
+        table["rank"] = table["value"].rank(ascending=False, method="min").astype(int)
         return table
+
+    def _facts(self) -> Mapping[str, object]:
+        facts = {"task": self.task, "selector": self.selector, "meaning": self.meaning, "grid": str(self.grid)}
+        return {name: value for name, value in facts.items() if value} | {"highest": self._brief()}
+
+    def _brief(self) -> str:
+        """Name the highest heads, with their scores."""
+        top = self.top(min(3, len(self.grid)))
+        return top.reason or ", ".join(f"{head} {score:.3f}" for head, score in top.ranked)
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        return {self.task or self.selector: CellMap(self.values, self.grid.mask)}
 
 
 class ScoresByTask(RecordSet[HeadScores]):
@@ -128,6 +158,20 @@ class HeadGates(HeadScores):
         if heads.grid != self.grid:
             raise MismatchError(f"gates over {self.grid} cannot be kept by a head set over {heads.grid}")
         return self.replace(values=np.where(heads.mask(), self.values, 0.0))
+
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            **({"task": self.task} if self.task else {}),
+            "open": f"{len(self.above(0.5))} of {len(self.grid)} heads above 0.5",
+            "highest": self._brief(),
+            "mass": self.mass(),
+            "undecided": self.undecided(),
+            "mix": self.mix,
+            "grid": str(self.grid),
+        }
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        return {self.task or self.selector: CellMap(self.values, self.grid.mask, full=1)}
 
     def mass(self) -> float:
         """Sum of all gates: the effective number of heads that carry the task."""

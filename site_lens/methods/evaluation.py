@@ -1,6 +1,6 @@
 """Evaluation records: one answer per method and test query, and the intervals around the means."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -11,6 +11,7 @@ from site_lens.methods.names import PROMPTING, EvaluatedMethod, display_names
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
+from site_lens.records.display import Displayed, few
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.stats.intervals import Interval, clustered_proportion, mean_interval, wilson
 from site_lens.stats.paired_tests import Paired
@@ -24,6 +25,9 @@ MethodQuery = Annotated[Float32, Axes(("method", "query"))]
 Match = Literal["first_token", "exact", "prefix"]
 MATCHES: tuple[Match, ...] = ("first_token", "exact", "prefix")
 """The metrics that count right answers."""
+
+MOST_METHODS = 8
+"""Methods whose accuracy a line or a header shows."""
 
 RESULT_COLUMNS = ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows", "n_heads"]
 
@@ -151,6 +155,16 @@ class Evaluation(Record):
         row: Float32 = values[self.methods.index(method)]
         return row
 
+    def _facts(self) -> Mapping[str, object]:
+        facts = {"task": self.task, "model": self.model.name, "queries": len(self.queries)}
+        return facts | {method: self.accuracy(method).value for method in self.methods[:MOST_METHODS]}
+
+    def _brief(self) -> str:
+        return ", ".join(f"{method} {self.accuracy(method).value:.2f}" for method in self.methods[:3])
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"results": self.results, "answers": self.frame}
+
     def accuracy(self, method: str, metric: Match = "first_token") -> Interval:
         """Share of right answers with Wilson's 95% interval; over sets where queries share their demonstrations."""
         row, sets = self._row(method, metric), self.sets_of(method)
@@ -261,6 +275,21 @@ class Evaluations(RecordSet[Evaluation]):
 
     def _keyed(self, records: list[Evaluation]) -> Iterator[tuple[str, Evaluation]]:
         return ((evaluation.task, evaluation) for evaluation in records)
+
+    def _facts(self) -> Mapping[str, object]:
+        """Return the mean accuracy of the first methods, with the number of tasks that have the method."""
+        each = {method: self.mean(method) for method in self.methods[:MOST_METHODS]}
+        n_tasks = {method: len(self.having(method)) for method in each}
+        return {"tasks": f"{len(self)} ({few(list(self))})"} | {
+            method: f"{mean.value:.3f}{'' if n_tasks[method] == len(self) else f' of {n_tasks[method]} tasks'}"
+            for method, mean in each.items()
+        }
+
+    def _line(self) -> str:
+        return Displayed._line(self)
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"accuracies": self.accuracies, "results": self.results}
 
     @property
     def methods(self) -> tuple[str, ...]:

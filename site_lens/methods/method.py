@@ -81,7 +81,8 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
     """Return SITE as fitted and in two ways to make its alphas binary, by what is added to `name`.
 
     `_hard` rounds alphas at 0.5; `_top_k` opens the k heads of highest alpha, k the rounded sum of all alphas, and
-    closes the others. Of a pair only the labels that its embedding saw are known.
+    closes the others. Gates that are all alike, strictly between 0 and 1, have no binary ways: they are left out, and a
+    note says so. Of a pair only the labels that its embedding saw are known.
     """
     gates, embedding = gates_and_embedding(fit)
     seed, n_labelled, n_trained = None, len(embedding.labelled_rows), len(gates.grid)
@@ -101,6 +102,10 @@ def site_methods(name: str, fit: SiteFit | Pair, notes: tuple[str, ...] = ()) ->
             notes=notes,
         )
 
+    if gates.is_flat and gates.undecided(0, 1):
+        alpha = gates.mass() / len(gates.grid)
+        notes += (f"{name}_hard and {name}_top_k are left out: every alpha is {alpha:.3f}, there is nothing to round",)
+        return {"": method("", gates)}
     top = HeadGates.of(gates.top(round(gates.mass())), task=embedding.task, mix=gates.mix)
     variants = {"": gates, "_hard": gates.hard(), "_top_k": top}
     return {suffix: method(suffix, alphas) for suffix, alphas in variants.items()}

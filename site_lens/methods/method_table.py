@@ -1,5 +1,6 @@
 """Method table: accuracies, exact paired tests, labelled rows and costs of many methods on many tasks."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import numpy as np
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 
 from site_lens.methods.evaluation import Match
 from site_lens.records.base import Axes, Float32, Frozen, Lengths, Record
+from site_lens.records.display import MOST_LISTED
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.stats.paired_tests import Drawn, Verdict, verdict
@@ -109,6 +111,10 @@ class MethodTable(Record):
         if tuple(summary.method for summary in self.summaries) != self.methods:
             raise ValueError(f"needs the summary of every method in order, got {[s.method for s in self.summaries]}")
         return self
+
+    def _facts(self) -> Mapping[str, object]:
+        means = {summary.method: f"{summary.value:.3f}" for summary in self.ranked()[:MOST_LISTED]}
+        return {"metric": self.metric, "methods": len(self.methods), "shared tasks": len(self.shared)} | means
 
     def of(self, method: str) -> MethodSummary:
         """Return one method over the shared tasks."""

@@ -8,7 +8,7 @@ from site_lens.methods.method import Method, site_methods, sparse_methods
 from site_lens.records.errors import FitError, InputError, NoHeadSetError
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.context import ComparisonContext, once
-from site_lens.site.fit import STATUSES, SiteFit, SiteFits
+from site_lens.site.fit import FAILED, STATUSES, SiteFit, SiteFits
 from site_lens.site.fitting import fit_site
 from site_lens.tasks.prompt_sampling import need_rows
 from site_lens.tasks.task import Task
@@ -145,9 +145,12 @@ def cut_to_rows(task: Task, n_rows: int, *, seed: int) -> Task:
 
 
 def _fitted(name: str, fit: SiteFit, *notes: str, variant: str = "") -> Method:
-    if fit.status in ("nonfinite", "diverged"):
+    if fit.status in FAILED:
         notes += (f"{name}: {STATUSES[fit.status]}",)
-    return site_methods(name, fit, notes)[variant]
+    ways = site_methods(name, fit, notes)
+    if variant not in ways:
+        raise NoHeadSetError(f"{fit.task}: all alphas are alike, there is nothing to round")
+    return ways[variant]
 
 
 def _everywhere(name: str, context: ComparisonContext, task: str, alpha: float) -> Method:

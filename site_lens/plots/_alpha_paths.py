@@ -33,7 +33,7 @@ def alpha_paths(fit: SiteFit, *, most: int = 6) -> go.Figure:
     """
     if most < 0:
         raise InputError(f"most cannot be negative, got {most}")
-    heads = fit.frame().sort_values("rank")[["layer", "head", "rank"]].to_numpy()
+    heads = fit.frame().sort_values("rank", kind="stable")[["layer", "head", "rank"]].to_numpy()
     alphas = fit.trace.alphas[:, heads[:, 0], heads[:, 1]]
     changed = _changed(alphas)
     steps = np.array(fit.trace.eval_steps)

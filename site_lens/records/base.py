@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_arrays, digest_json
 from site_lens.records.type_checks import checked_methods
@@ -38,9 +39,11 @@ class Axes:
     names: tuple[str, ...]
     least: float | None = None
     most: float | None = None
+    missing: bool = False
+    """Whether NaN is allowed, where there was nothing to measure."""
 
     def check(self, value: object) -> Float32:
-        """Turn `value` into a finite, read-only float32 array with these axes."""
+        """Turn `value` into a read-only float32 array with these axes."""
         try:
             with np.errstate(over="ignore"):  # too large for float32 is not finite, which is said below
                 array = np.array(value, dtype=np.float32, order="C")  # files hold the bytes in this order
@@ -48,11 +51,12 @@ class Axes:
             raise ValueError(f"needs numbers with axes ({' '.join(self.names)}): {error}") from None
         if array.ndim != len(self.names):
             raise ValueError(f"needs axes ({' '.join(self.names)}), got an array of shape {array.shape}")
-        if not np.isfinite(array).all():
+        known = array[~np.isnan(array)] if self.missing else array
+        if not np.isfinite(known).all():
             raise ValueError("holds numbers that are not finite")
-        low, high = (array.min(), array.max()) if array.size else (0.0, 0.0)
+        low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
         least, most = (-np.inf if self.least is None else self.least), (np.inf if self.most is None else self.most)
-        if array.size and not (least - SLACK <= low and high <= most + SLACK):
+        if known.size and not (least - SLACK <= low and high <= most + SLACK):
             raise ValueError(
                 f"holds numbers from {low:g} to {high:g}; they can only lie between {least:g} and {most:g}"
             )
@@ -101,6 +105,10 @@ def _of_python(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
+_OF_PYDANTIC = frozenset(name for name in dir(BaseModel) if not name.startswith("_"))
+"""Names that every pydantic model has."""
+
+
 class Frozen(BaseModel):
     """A value checked on creation that never changes; use `replace` for a changed copy."""
 
@@ -131,6 +139,10 @@ class Frozen(BaseModel):
     def _axes_agree(self) -> Self:
         check_axes(self)
         return self
+
+    def __dir__(self) -> list[str]:
+        """Offer our own names to tab completion; those of pydantic work, and are not offered."""
+        return sorted(set(super().__dir__()) - _OF_PYDANTIC)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new one."""
@@ -223,7 +235,7 @@ def check_axes(record: Frozen) -> None:
                 raise ValueError(f"{head} is not in a grid of {grid}")
 
 
-class Record(Frozen):
+class Record(Displayed, Frozen):
     """A result at rest: it saves to `<name>.safetensors` + `<name>.json` and loads without torch."""
 
     kind: ClassVar[str]
@@ -236,21 +248,53 @@ class Record(Frozen):
         """Return the record as a tidy table, one row per observation."""
         raise NotImplementedError(f"{type(self).__name__} has no table")
 
-    def __repr__(self) -> str:
-        """Name what fits a line; arrays and nested values would fill a screen."""
-        fields = {name: getattr(self, name) for name in type(self).model_fields if not name.endswith("digest")}
-        short = [f"{name}={value!r}" for name, value in fields.items() if isinstance(value, str | int | float)]
-        return f"{type(self).__name__}({', '.join(short)})"
+    def _facts(self) -> Mapping[str, object]:
+        """Return the fields that fit a header: numbers, texts, names of places, grid and model; no digests."""
+        facts: dict[str, object] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name.endswith(("digest", "digests")) or name in ("versions", "notes") or value is None:
+                continue
+            if name == "model":
+                facts[name] = value.name
+            elif isinstance(value, str | int | float):
+                facts[name] = value
+            elif name == "grid":
+                facts[name] = str(value)
+            elif _are_texts(value):
+                facts[name] = f"{len(value)} ({few(value)})"
+        return facts
 
-    def __str__(self) -> str:
-        return repr(self)  # pydantic's own text writes out every array
+    def _maps(self) -> Mapping[str, CellMap]:
+        """Return the first field that is a map of all heads, or one map for each place of its other axis."""
+        grid = getattr(self, "grid", getattr(getattr(self, "model", None), "grid", None))
+        for name, axes in array_axes(type(self)).items():
+            values = getattr(self, name)
+            if grid is None or values is None or axes[-2:] != ("layer", "head") or len(axes) > 3:
+                continue
+            if len(axes) == 2:
+                return {name: CellMap(values, grid.mask)}
+            named = [field for field, axis in self.lengths.items() if axis == axes[0]]
+            places = next((v for f in (plural(axes[0]), *named) if _are_texts(v := getattr(self, f, None))), None)
+            captions = places or [f"{axes[0]} {i}" for i in range(len(values))]
+            return {
+                f"{caption}: {name}": CellMap(one, grid.mask) for caption, one in zip(captions, values, strict=True)
+            }
+        return {}
 
-    def _repr_html_(self) -> str:
-        """Show a record as its table in Jupyter."""
-        return str(self.frame().to_html(max_rows=10, notebook=True))
+    def _brief(self) -> str:
+        """Return what a collection shows of the record beside its name, in a few words."""
+        return ""
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"table": self.frame}
 
     def _digested(self) -> tuple[str | int, ...]:
         return (self.kind, self.schema_version)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(part, str) for part in value)
 
 
 def split(value: Any, path: tuple[str, ...], arrays: dict[str, Float32]) -> Any:

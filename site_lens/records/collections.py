@@ -1,17 +1,17 @@
 """Collections of records of one kind by name, kept in one folder, one pair of files each."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from site_lens.records.base import Record
+from site_lens.records.display import MOST_LISTED, CellMap, Displayed, shown
 from site_lens.records.errors import InputError, StorageError, unknown_name
 from site_lens.records.hashing import digest_json
 from site_lens.records.limited_io import current_limits, is_hidden
 from site_lens.records.serialization import load, save
-from site_lens.records.terminal_escape import visible
 from site_lens.records.type_checks import checked_methods
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def manifests(folder: str | Path) -> list[Path]:
 
 
 @checked_methods
-class RecordSet(Mapping[str, R], Generic[R]):
+class RecordSet(Displayed, Mapping[str, R], Generic[R]):
     """A read-only mapping from a name to a record, in the order in which the records came."""
 
     record_class: ClassVar[type[Record]]
@@ -102,8 +102,27 @@ class RecordSet(Mapping[str, R], Generic[R]):
     def __len__(self) -> int:
         return len(self._records)
 
-    def __repr__(self) -> str:
-        return visible(f"{type(self).__name__}({', '.join(self)})")
+    def _facts(self) -> Mapping[str, object]:
+        return {f"{self.record_class.__name__} records": len(self), "names": tuple(self)}
+
+    def _line(self) -> str:
+        """Name the records, each with the little that tells it from the others."""
+        named = [" ".join(filter(None, (key, record._brief()))) for key, record in islice(self.items(), MOST_LISTED)]
+        return "; ".join(named if len(self) <= MOST_LISTED else [*named, f"+{len(self) - MOST_LISTED}"])
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        """Return the first map of every record that has one."""
+        return {key: drawn for key, record in self.items() for drawn in list(record._maps().values())[:1]}
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"records": self._facts_frame}
+
+    def _facts_frame(self) -> "pd.DataFrame":
+        """One row per record: its header."""
+        import pandas as pd
+
+        rows = [{name: shown(value) for name, value in record._facts().items()} for record in self.values()]
+        return pd.DataFrame(rows, index=list(self))
 
     def frame(self) -> "pd.DataFrame":
         """Return the tables of all records below each other, with the key in front; an empty table of none."""

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import fields, is_dataclass
 from functools import cache, wraps
 from numbers import Integral, Real
 from os import PathLike
@@ -133,4 +134,16 @@ def _refusal(name: str, value: object, hint: object) -> InputError:
     wanted = re.sub(r"[a-z_]\w*\.", "", str(hint) if get_args(hint) else getattr(hint, "__name__", str(hint)))
     first = re.split(r"\W", wanted)[0]
     came = f"{type(value).__name__} {value!r:.60}" if isinstance(value, SHOWN) else type(value).__name__
-    return InputError(f"{name} must be {wanted}, got {came}{ADVICE.get(first, '')}")
+    return InputError(f"{name} must be {wanted}, got {came}{_part_that_suits(value, hint) or ADVICE.get(first, '')}")
+
+
+def _part_that_suits(value: object, hint: object) -> str:
+    """Name the part of a collection, or of a run, that would have been taken; empty where there is none."""
+    if isinstance(value, Mapping):
+        return next((f"; hand in one of them, such as [{key!r}]" for key in value if suits(value[key], hint)), "")
+    if not is_dataclass(value):
+        return ""
+    parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    whole = (f"; hand in its {name}" for name, part in parts.items() if suits(part, hint))
+    members = (f"{inner}, of its {name}" for name, part in parts.items() if (inner := _part_that_suits(part, hint)))
+    return next(whole, "") or next(members, "")

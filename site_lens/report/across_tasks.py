@@ -54,8 +54,12 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
     sections += [
         _overlap(overlap),
         Section("Where in the model", ["Mean alpha of the heads of each layer."], [layers]),
-        _groups(cluster_tasks(fits)),
     ]
+    n_maps = sum(not gates.is_flat for gates in _mean_gates(agreement).values())
+    if n_maps < FEWEST_TO_GROUP:
+        line = f"{n_maps} tasks only{' have a map' if n_maps < n_tasks else ''}: there are no groups to look for."
+        return [*sections, Section("Groups of tasks", [line])]
+    sections.append(_groups(cluster_tasks(fits)))
     if agreement.mean.max() <= MIN_ALPHA:
         return [*sections, Section("Tasks with their heads", ["No head is open in any task."])]
     blocks = cocluster(fits, min_alpha=MIN_ALPHA)
@@ -107,13 +111,16 @@ def _named(heads: HeadSet, where: str, n: int) -> str:
 
 
 def _overlap_lines(overlap: Overlap) -> list[str]:
-    table = overlap.frame()
+    every = overlap.frame()
+    table = every[(every["n_record"] > 0) & (every["n_other"] > 0)]
     n_significant = int((table["q_value"] < SIGNIFICANT).sum())
     testable = table["findable"] <= table[["n_record", "n_other"]].min(axis=1)
     lines = [
         f"{n_significant} of {len(table)} pairs of tasks share more heads with alpha above 0.5 than sets with as many "
         "heads in each layer do by chance (false discovery rate below 0.05)."
     ]
+    if len(table) < len(every):
+        lines.append(f"{len(every) - len(table)} pairs with a task of which no head is open are left out.")
     if testable.any() and n_significant < len(table):
         lines.append(
             f"Some overlap could have been found in {int(testable.sum())} of {len(table)} pairs; there, "

@@ -36,13 +36,15 @@ def measured_metrics(evaluations: Evaluations) -> list[Match]:
 
 def fit_facts(key: str, fit: SiteFit) -> dict[str, Any]:
     """Return a fit with its key, its heads of highest alpha (rank, head, alpha), settings and provenance."""
-    top = [(rank, str(head), fit.gates[head]) for rank, head in enumerate(_ranked(fit), start=1)]
+    found = fit.gates.top(min(N_TOP, len(fit.gates.grid)))
+    top = [(rank, str(head), alpha) for rank, (head, alpha) in enumerate(found.ranked, start=1)]
     template = fit.template
     text = template.query_text("{input}") + template.answer_text("{output}") + template.output_separator
     return {
         "key": key,
         "fit": fit,
         "top": top,
+        "no_top": found.reason,
         "settings": _settings(fit.config) | {"template": repr(template.instruction + text)},
         "provenance": model_facts(fit.embedding.model)
         | {

@@ -31,7 +31,7 @@ from site_lens.studies.content_controls.result import ContentControls
 
 
 def write_report(
-    run: Run | SiteFits,
+    run: Run | SiteFits | str | Path,
     path: str | Path,
     *,
     evaluations: Evaluations | None = None,
@@ -44,7 +44,8 @@ def write_report(
     The same input gives the same bytes.
 
     Args:
-        run: A run; or its fits alone, in the order in which they shall appear, with what else is known beside them.
+        run: A run, or the folder where it is saved; or its fits alone, in the order in which they shall appear, with
+            what else is known beside them.
         path: The file to write; its folder is made if need be.
         evaluations: Accuracies by task; without them the report says that nothing was evaluated.
         controls: Control fits by method, such as `{"site_zero_embedding": fits}`.
@@ -56,7 +57,8 @@ def write_report(
 
     Raises:
         InputError: There are no fits, or the path is empty or lies among the records of a run.
-        StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
+        StorageError: The folder holds no run, the file cannot be written, or there is one that is no page of the
+            toolkit, or was changed since.
 
     Example:
         >>> import site_lens as sl
@@ -65,6 +67,8 @@ def write_report(
         >>> sl.write_report(fits, "report.html").name
         'report.html'
     """
+    if isinstance(run, str | Path):
+        run = Run.load(run)
     if isinstance(run, SiteFits):
         run = Run(run, dict(controls or {}), evaluations or None)
     elif evaluations is not None or controls is not None:

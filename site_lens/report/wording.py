@@ -3,9 +3,7 @@
 from site_lens.diagnostics.checks import CHECKS as CHECKS
 from site_lens.methods.registry import METHODS as METHODS
 from site_lens.methods.registry import describe_method as describe_method
-
-BROKEN = ("nonfinite", "diverged")
-"""States after which a head map must not be read as a result."""
+from site_lens.site.fit import FAILED as FAILED
 
 TERMS = {
     "alpha": "Gate of one head, from 0 to 1: the share of its output that is replaced by the task embedding.",

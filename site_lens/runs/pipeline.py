@@ -204,7 +204,9 @@ def _sampled(model: LensModel, tasks: Sequence[Task], fits: SiteFits, n_heads: i
     samples = []
     for task in tasks:
         fit = min(fits.of(task.name), key=lambda fit: fit.seed)
-        heads = sorted(fit.gates.top(min(n_heads, len(model.grid))), key=lambda head: -fit.gates[head])
+        heads = list(fit.gates.top(min(n_heads, len(model.grid))))
+        if not heads:  # all alphas are alike: no head is worth a look before the others
+            continue
         samples.append(sample_attention(model, task, heads, template=fit.template, seed=fit.seed))
     return AttentionSamples(samples)
 

@@ -13,16 +13,17 @@ runs/demo/written.sha256: what was written there, by which it is known what may 
 """
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.heads.scores import ScoresByTask
 from site_lens.methods.evaluation import Evaluations
 from site_lens.records.base import Record
 from site_lens.records.collections import RecordSet, file_name, manifests
+from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.limited_io import is_folder
 from site_lens.records.outputs import named, write_list
@@ -43,12 +44,15 @@ from site_lens.runs.run_folder import (
 from site_lens.site.fit import SiteFits
 from site_lens.site.head_path import HeadPaths
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 R = TypeVar("R", bound=Record)
 
 
 @checked_methods
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Displayed):
     """Fits, controls, evaluations, scores and studies that were made together."""
 
     fits: SiteFits
@@ -68,6 +72,32 @@ class Run:
         for what, names in (("control", self.controls), ("selector", self.scores), ("study", self.studies)):
             for each in names:
                 _check_folder(what, each)
+
+    def _facts(self) -> Mapping[str, object]:
+        facts = dict(self.fits._facts())
+        if self.controls:
+            facts["controls"] = few(list(self.controls))
+        if self.evaluations:
+            named = {name: value for name, value in self.evaluations._facts().items() if name != "tasks"}
+            facts["mean accuracy"] = ", ".join(f"{name} {value}" for name, value in named.items())
+        if self.paths:
+            facts["chosen heads"] = self.paths._line()
+        if self.studies:
+            facts["studies"] = few(list(self.studies))
+        return facts
+
+    def _line(self) -> str:
+        return "; ".join(f"{name}: {value}" for name, value in self._facts().items())  # no part of it is cut
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        """Return the chosen sets, or the gates of tasks without a path."""
+        return self.paths._maps() or self.fits._maps()
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        tables: dict[str, Callable[[], pd.DataFrame]] = {"fits": self.fits._facts_frame}
+        if self.paths:
+            tables = {"chosen heads": self.paths._facts_frame} | tables
+        return tables if self.evaluations is None else {"accuracies": self.evaluations.accuracies} | tables
 
     @classmethod
     def join(cls, parts: Sequence["Run"]) -> "Run":

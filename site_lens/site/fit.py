@@ -1,11 +1,11 @@
 """Configuration, training trace and result of a SITE fit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefix_settings import PrefixDType
@@ -15,23 +15,33 @@ from site_lens.heads.scores import MixRule as MixRule
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.bounds import MOST_ASKED, size
 from site_lens.records.collections import RecordSet
+from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.tasks.prompt_template import PromptTemplate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Status = Literal["nonfinite", "diverged", "early_stop", "converged", "step_limit"]
+OLD_STATUSES = {"diverged": "no_improvement"}
+"""Names of statuses in older files: what was called diverged had finite losses, and had kept its start."""
+
+Status = Annotated[
+    Literal["nonfinite", "no_improvement", "early_stop", "converged", "step_limit"],
+    BeforeValidator(lambda word: OLD_STATUSES.get(word, word) if isinstance(word, str) else word),
+]
 """How a fit ended; see `STATUSES`."""
 
 STATUSES: dict[Status, str] = {
     "nonfinite": "An embedding, loss or gradient was not finite; the gates are the best ones before that.",
-    "diverged": "The kept alphas are no better on valid than those before the first step.",
+    "no_improvement": "The kept alphas are no better on valid than those before the first step.",
     "early_stop": "Validation loss did not improve for as many evaluations as the patience allows.",
     "converged": "Over the last ten steps or more no alpha moved by more than 0.05.",
     "step_limit": "All steps were taken and some alpha was still moving.",
 }
 """What each status means, in order of precedence: a fit has the first that holds."""
+
+FAILED: tuple[Status, ...] = ("nonfinite", "no_improvement")
+"""Statuses under which the gates are no result."""
 
 
 MOST_PRICE = 10.0
@@ -214,14 +224,44 @@ class SiteFit(Record):
 
     @property
     def origin(self) -> str:
-        """Say under a figure what it shows: one seed, and what makes the fit a control."""
+        """Say under a figure what it shows: one seed, what makes the fit a control, and whether there is a map."""
         return ", ".join(
             [
                 f"one seed ({self.seed})",
                 *(["embedding of zeros"] if self.config.embedding == "zero" else []),
                 *(["shuffled answers"] if self.config.null == "shuffled_answers" else []),
+                *(["start kept: no map"] if self.kept_start else []),
             ]
         )
+
+    @property
+    def kept_start(self) -> bool:
+        """Whether no step improved on the alphas before the first one, which were kept: there is no map then."""
+        return self.status == "no_improvement" and self.kept_step == 0
+
+    def _facts(self) -> Mapping[str, object]:
+        ended = f"start kept ({self.status})" if self.kept_start else f"{self.status}, kept step {self.kept_step}"
+        return {
+            "task": self.task,
+            "model": self.embedding.model.name,
+            "seed": self.seed,
+            "status": ended,
+            "open": f"{len(self.gates.above(0.5))} of {len(self.gates.grid)} heads above 0.5",
+            **({} if self.kept_start else {"highest": self.gates._brief()}),
+        }
+
+    def _brief(self) -> str:
+        return "start kept" if self.kept_start else f"{len(self.gates.above(0.5))} open"
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        caption = f"{self.task}: start kept, no map" if self.kept_start else self.task
+        return {caption: CellMap(self.gates.values, self.gates.grid.mask, full=1)}
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"alphas, highest first": self._ranked_frame, "training": self.trace_frame}
+
+    def _ranked_frame(self) -> "pd.DataFrame":
+        return self.frame().sort_values("alpha", ascending=False, kind="stable", ignore_index=True)
 
     @property
     def n_labelled(self) -> int:
@@ -298,6 +338,17 @@ class SiteFits(RecordSet[SiteFit]):
                 f"there are {len(several)} fits of {key!r}; pick one by seed, fits[{key!r}, {several[0].seed}]"
             )
         return super().__getitem__(key)
+
+    def _facts(self) -> Mapping[str, object]:
+        fits, start = list(self.values()), [key for key, fit in self.items() if fit.kept_start]
+        return {
+            "fits": f"{len(fits)} of {len({fit.task for fit in fits})} tasks",
+            "model": few(list(dict.fromkeys(fit.embedding.model.name for fit in fits))),
+            **({"start kept": f"{len(start)} ({few(start)})"} if start else {}),
+        }
+
+    def _line(self) -> str:
+        return f"{Displayed._line(self)}; {super()._line()}"
 
     def of(self, task: str) -> list[SiteFit]:
         """Return every fit of a task, one a seed."""

@@ -1,6 +1,6 @@
 """Path of head sets: which heads stay open as the price of a head rises, and the set that is chosen on valid."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
@@ -14,6 +14,7 @@ from site_lens.heads.scores import HeadScores
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
+from site_lens.records.display import CellMap, few
 from site_lens.records.hashing import seed_stream
 from site_lens.records.wording import listed
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
@@ -44,6 +45,9 @@ OPEN = 0.5
 
 KEPT = 0.95
 """Share of the gain over zero-shot, in nats, that a set keeps which does as well as the best."""
+
+MOST_NAMED = 12
+"""Heads of a chosen set up to which one line names them all."""
 
 CORE_SHARE = 0.8
 """Share of the fits that must open a head of the core."""
@@ -301,8 +305,29 @@ class HeadPath(Record):
         ]
         return pd.DataFrame(rows)
 
-    def __repr__(self) -> str:
-        return f"HeadPath({self.sentence})"
+    def _facts(self) -> Mapping[str, object]:
+        chosen, facts = self.chosen, {"task": self.task, "model": self.model.name, "fits": len(self.fits)}
+        if chosen is None:
+            return facts | {"chosen": "no set found: none does better than zero-shot on valid"}
+        return facts | {
+            "chosen": f"{len(chosen.heads)} of {len(self.model.grid)} heads: {few(list(chosen.heads), 8)}",
+            "price": chosen.price,
+            "gain kept": f"{chosen.kept:.0%}",
+            "accuracy on valid": chosen.accuracy,
+        }
+
+    def _line(self) -> str:
+        is_long = self.chosen is not None and len(self.chosen.heads) > MOST_NAMED
+        return super()._line() if is_long else self.sentence
+
+    def _brief(self) -> str:
+        return "no set" if self.chosen is None else few(list(self.chosen.heads), 3)
+
+    def _maps(self) -> Mapping[str, CellMap]:
+        return {} if self.chosen is None else {f"{self.task}: chosen set": self.chosen.heads._maps()["in the set"]}
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"fits by price": self.frame, "heads": self.heads_frame}
 
     @property
     def sentence(self) -> str:
@@ -390,9 +415,9 @@ def standard_error(values: ArrayLike) -> float:
 
 
 def _mean_jaccard(sets: NDArray[np.bool_]) -> float:
-    """Return the mean Jaccard index of two of some sets (set layer head)."""
+    """Return the mean Jaccard index of two of some sets (set layer head); two empty ones are left out."""
     pairs = np.triu_indices(len(sets), k=1)
-    return float(jaccard(sets.reshape(len(sets), -1))[pairs].mean())
+    return float(np.nanmean(jaccard(sets.reshape(len(sets), -1))[pairs]))
 
 
 class HeadPaths(RecordSet[HeadPath]):
@@ -402,6 +427,10 @@ class HeadPaths(RecordSet[HeadPath]):
 
     def _keyed(self, records: list[HeadPath]) -> Iterator[tuple[str, HeadPath]]:
         return ((path.task, path) for path in records)
+
+    def _facts(self) -> Mapping[str, object]:
+        facts: dict[str, object] = {"paths": len(self), "with a chosen set": len(self.chosen())}
+        return facts | ({"without": few(self.without_set())} if self.without_set() else {})
 
     def chosen(self) -> dict[str, HeadSet]:
         """Return the chosen set of every task that has one."""

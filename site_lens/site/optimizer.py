@@ -106,7 +106,7 @@ class AlphaMapRun:
             return "nonfinite"
         objectives = self.objectives()
         if len(self.alphas) > 1 and objectives[self.kept()] >= objectives[0]:
-            return "diverged"
+            return "no_improvement"
         if self.ended is not None:
             return self.ended
         n_earlier = sum(step <= self.n_steps - SETTLED_STEPS for step in self.eval_steps)

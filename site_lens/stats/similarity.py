@@ -40,19 +40,19 @@ def n_shared(sets: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def jaccard(sets: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Members of both sets over members of either, every two of them; 1 where both are empty."""
+    """Members of both sets over members of either, every two of them; NaN where both are empty."""
     shared = n_shared(sets)
     sizes = np.diag(shared)
     return share(shared, sizes[:, None] + sizes[None, :] - shared)
 
 
 def overlap_coefficient(sets: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Members of both sets over the size of the smaller, every two of them; 1 where the smaller is empty."""
+    """Members of both sets over the size of the smaller, every two of them; NaN where the smaller is empty."""
     shared = n_shared(sets)
     sizes = np.diag(shared)
     return share(shared, np.minimum(sizes[:, None], sizes[None, :]))
 
 
 def share(shared: NDArray[np.int64], possible: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Divide; where nothing can be shared, nothing is missing, and the share is 1."""
-    return np.where(possible == 0, 1.0, shared / np.maximum(possible, 1))
+    """Divide; NaN where nothing can be shared: empty sets are neither alike nor different."""
+    return np.where(possible == 0, np.nan, shared / np.maximum(possible, 1))

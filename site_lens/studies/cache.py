@@ -53,6 +53,9 @@ class StudyPiece(Record):
         """Return the arrays in their shapes."""
         return {name: array.reshape(self.shapes[name]) for name, array in self.arrays.items()}
 
+    def _facts(self) -> Mapping[str, object]:
+        return {name: f"array of shape {shape}" for name, shape in self.shapes.items()}
+
     def frame(self) -> "pd.DataFrame":
         """One row a number: array, place in it when laid out flat, value."""
         import pandas as pd

@@ -2,13 +2,14 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from site_lens.records.display import Displayed, shortened
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_json, seed_stream
 from site_lens.records.type_checks import checked_methods
@@ -22,6 +23,8 @@ SPLITS = ("train", "valid", "test")
 
 FEWEST_VALID = 20
 """Rows of valid below which one row more or less decides which step or head set is chosen."""
+SHOWN_ROWS = 3
+"""Rows that the display of a task shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,8 @@ def half_character(text: str) -> bool:
 
 
 @checked_methods
-@dataclass(frozen=True)
-class Task:
+@dataclass(frozen=True, repr=False)
+class Task(Displayed):
     """A task: a name and three splits of examples.
 
     Embeddings and alphas are made from train, checkpoints chosen on valid, accuracy measured on test.
@@ -171,6 +174,24 @@ class Task:
             for row in getattr(self, split)
         ]
         return pd.DataFrame(rows, columns=["task", "split", "input", "output", "alternatives"])
+
+    def _facts(self) -> Mapping[str, object]:
+        facts = {
+            "name": self.name,
+            "family": self.family,
+            "first row": f"{self.train[0].input!r} -> {self.train[0].output!r}",
+        }
+        counts = {split: len(getattr(self, split)) for split in SPLITS}
+        return {name: value for name, value in facts.items() if value} | counts
+
+    def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
+        return {"first rows of train": self._first_rows}
+
+    def _first_rows(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        rows = [(shortened(row.input), shortened(row.output)) for row in self.train[:SHOWN_ROWS]]
+        return pd.DataFrame(rows, columns=["input", "output"])
 
     def audit(self) -> "TaskAudit":
         """Count what makes an accuracy on this task hard to believe; see `TaskAudit`."""

@@ -18,7 +18,8 @@ from site_lens.diagnostics.grouping import MOST_ORDERED, Clustering, correlation
 from site_lens.diagnostics.head_clusters import cluster_heads
 from site_lens.diagnostics.task_clusters import cluster_tasks
 from site_lens.heads.head_set import Head, HeadGrid
-from site_lens.records.base import Float32, Record
+from site_lens.records.base import Record
+from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.records.serialization import load, save
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
@@ -134,11 +135,15 @@ def test_distances_are_one_less_the_correlation_of_alphas_over_the_heads_of_the_
     assert not np.diag(found.distance).any()
 
 
-def test_a_task_of_constant_alphas_is_at_distance_one_of_all_others() -> None:
-    maps = {"flat": np.full(GRID.shape, 0.3), "closed": np.zeros(GRID.shape), "task": fake_alphas("task")}
-    found = cluster_tasks(SiteFits(fits_of(maps)))
-    assert np.array_equal(found.distance, 1 - np.eye(3))
-    assert "2 of 3 tasks with one and the same alpha: they correlate with nothing" in found.notes
+def test_tasks_whose_alphas_are_all_alike_are_left_out_of_all_groups() -> None:
+    flat = {"flat": np.full(GRID.shape, 0.3), "closed": np.zeros(GRID.shape)}
+    maps = flat | {task: fake_alphas(task) for task in ("a", "b", "c")}
+    fits = SiteFits(fits_of(maps))
+    found = cluster_tasks(fits)
+    assert found.items == cluster_heads(fits).tasks == cocluster(fits).tasks == ("a", "b", "c")
+    assert any("2 of 5 tasks left out" in note and "flat, closed" in note for note in found.notes)
+    with pytest.raises(InputError):
+        cluster_tasks(SiteFits(fits_of(flat)))
 
 
 def test_the_number_of_clusters_is_that_of_the_highest_silhouette() -> None:
@@ -310,9 +315,8 @@ def test_one_or_two_tasks_stand_for_themselves(n_tasks: int, method: Clustering)
     assert cocluster(chance(n_tasks, draw=0)).n_clusters == n_tasks
 
 
-@pytest.mark.parametrize("alphas", [np.zeros(GRID.shape), np.full(GRID.shape, 0.5), fake_alphas("task")])
-def test_tasks_that_do_not_differ_are_left_in_one_cluster(alphas: Float32) -> None:
-    found = cluster_tasks(same(alphas, 5))
+def test_tasks_that_do_not_differ_are_left_in_one_cluster() -> None:
+    found = cluster_tasks(same(fake_alphas("task"), 5))
     assert found.labels == (0,) * 5
     assert found.stability is None
     assert sum(found.explained) == 0

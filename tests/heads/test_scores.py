@@ -29,17 +29,21 @@ gates = numbers(0, 1).map(lambda values: HeadGates(grid=GRID, values=values * GR
 @given(scores, st.integers(0, len(GRID)))
 def test_the_top_k_heads_are_k_and_none_outside_scores_higher(found: HeadScores, k: int) -> None:
     top = found.top(k)
-    assert len(top) == k
+    assert len(top) == (0 if found.is_flat and k < len(GRID) else k)
+    assert [head for head, _ in top.ranked] == list(top) == sorted(top, key=lambda head: (-found[head], head))
+    assert top == HeadSet.of(GRID, list(top)) and top | ~top == HeadSet(GRID, frozenset(GRID))
     assert all(found[inside] >= found[outside] for inside in top for outside in ~top)
 
 
 @laws
 @given(scores, st.integers(0, len(GRID) - 1))
 def test_top_sets_grow_by_one_head_at_a_time_in_order_of_rank(found: HeadScores, k: int) -> None:
-    assert found.top(k) <= found.top(k + 1)
+    top = found.top(k)
+    assert top <= found.top(k + 1)
     table = found.frame()
     ranked = {Head(int(row["layer"]), int(row["head"])) for _, row in table[table["rank"] <= k].iterrows()}
-    assert ranked == found.top(k).heads
+    assert top.heads <= ranked
+    assert found.is_flat or len(ranked) == (k + top.n_tied if k else 0)
 
 
 @laws
@@ -96,8 +100,21 @@ def test_constant_gates_leave_places_without_a_head_closed() -> None:
     assert half.values[1].tolist() == [0, 0, 0, 0]
 
 
-def test_equal_scores_are_taken_in_order_of_layer_then_head() -> None:
-    assert str(scores_of(np.ones(GRID.shape, dtype=np.float32)).top(4)) == "{L0H0, L0H1, L0H2, L2H0}"
+def test_heads_that_tie_at_the_cut_are_taken_in_order_and_counted() -> None:
+    values = np.ones(GRID.shape, dtype=np.float32)
+    values[3, 1] = 2
+    top = scores_of(values).top(4)
+    assert str(top) == "{L3H1, L0H0, L0H1, L0H2}"
+    assert top.n_tied == 5
+    assert "L3H1 2.000" in repr(top) and "5 others" in repr(top)
+
+
+def test_scores_that_are_all_alike_have_no_top_and_say_why() -> None:
+    flat = HeadGates.constant(GRID, 0.5)
+    top = flat.top(3)
+    assert not top and top.reason and top.reason in repr(top) and top.reason in top._repr_html_()
+    assert set(flat.frame()["rank"]) == {1}
+    assert flat.top(len(GRID)) == HeadSet(GRID, frozenset(GRID))
 
 
 @pytest.mark.parametrize("alpha", [-0.25, 1.5])

@@ -115,7 +115,7 @@ def test_the_spread_is_mean_and_standard_deviation_over_seeds_on_fixed_scales() 
     np.testing.assert_array_equal(mean.z, [[0.5, 0.5]])
     np.testing.assert_array_equal(spread.z, [[0.5, 0.25]])
     assert (mean.coloraxis, spread.coloraxis, spread.xaxis) == ("coloraxis", "coloraxis2", "x2")
-    np.testing.assert_array_equal(spread.customdata, [[[0.5, 0.5, 1], [0.5, 0.25, 2]]])
+    np.testing.assert_array_equal(spread.customdata, [[[0.5, 0.5, 1], [0.5, 0.25, 1]]])
     scales = figure.layout.coloraxis, figure.layout.coloraxis2
     assert [(scale.cmin, scale.cmax) for scale in scales] == [(0, 1), (0, 0.5)]
     assert plots.alpha_spread(SiteFits(two)).to_json() == figure.to_json()

@@ -19,9 +19,9 @@ def test_correlations_are_those_of_numpy_and_scipy_and_0_with_a_constant_row() -
         np.testing.assert_array_equal(found, found.T)
 
 
-def test_shares_of_sets_are_those_of_set_algebra_and_1_where_nothing_can_be_shared() -> None:
+def test_shares_of_sets_are_those_of_set_algebra_and_unknown_where_nothing_can_be_shared() -> None:
     sets = np.array([[1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]], dtype=bool)
     assert jaccard(sets)[0, 1] == pytest.approx(1 / 4)
     assert overlap_coefficient(sets)[0, 1] == pytest.approx(1 / 2)
-    assert jaccard(sets)[2].tolist() == [0, 0, 1]
-    assert overlap_coefficient(sets)[2].tolist() == [1, 1, 1]
+    np.testing.assert_array_equal(jaccard(sets)[2], [0, 0, np.nan])
+    np.testing.assert_array_equal(overlap_coefficient(sets)[2], [np.nan] * 3)

@@ -19,7 +19,7 @@ from site_lens.models.locking import on_model
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
-from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
+from site_lens.site.fit import FAILED, SiteConfig, SiteFit, SiteFits
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.ablation.result import Factor, FitAblation, Variant
@@ -194,5 +194,5 @@ def _notes(fits: Mapping[str, SiteFits]) -> tuple[str, ...]:
         f"the fit of {fit.task!r} under {name} is {fit.status}"
         for name, by_task in fits.items()
         for fit in by_task.values()
-        if fit.status in ("diverged", "nonfinite")
+        if fit.status in FAILED
     )

@@ -1,10 +1,12 @@
 """Fit ablation: each choice of a SITE fit changed alone, every variant on the same test queries."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from site_lens.records.base import Axes, Float32, Frozen
+from site_lens.records.display import MOST_LISTED, few
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig
 from site_lens.stats.intervals import Interval, mean_interval
@@ -68,6 +70,10 @@ class FitAblation(TaskStudy, ModelStudy):
     def compared(self) -> tuple[Variant, ...]:
         """The variants that are compared with another one."""
         return tuple(variant for variant in self.variants if variant.against is not None)
+
+    def _facts(self) -> Mapping[str, object]:
+        means = {name: self.mean(name).value for name in self.names[:MOST_LISTED]}
+        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means
 
     def accuracy(self, name: str, task: str) -> Interval:
         """Share of right answers with Wilson's 95% interval."""

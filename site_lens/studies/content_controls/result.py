@@ -1,5 +1,6 @@
 """Content controls: how much of SITE's gain is reached without the task's own embedding, alphas retrained each time."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydantic import model_validator
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import CONTENTS
 from site_lens.records.base import Axes, Count, Float32, Lengths
+from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, paired_difference, paired_share, wilson
 from site_lens.stats.paired_tests import FEWEST, LEAST_GAIN, Paired
@@ -88,6 +90,10 @@ class ContentControls(TaskStudy):
     def controls(self) -> tuple[str, ...]:
         """The methods that mix in something else than the task's embedding."""
         return tuple(name for name in self.methods if name in CONTENTS)
+
+    def _facts(self) -> Mapping[str, object]:
+        means = {method: self.accuracy(method).value for method in self.methods}
+        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means
 
     def accuracy(self, method: str, task: str | None = None) -> Interval:
         """Accuracy of a method, mean over tasks or of one; interval as in `share`, and of one task Wilson's."""

@@ -69,8 +69,8 @@ def head_profiles(
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Raises:
-        InputError: A task has no fit or too few rows, a head is not the model's, or the tokenizer does not say which
-            characters its tokens stand for.
+        InputError: A task has no fit or too few rows, no fit has a map to choose heads from, a head is not the model's,
+            or the tokenizer does not say which characters its tokens stand for.
         MismatchError: A fit belongs to another model.
         ModelError: The model does not show its attention.
 
@@ -86,7 +86,7 @@ def head_profiles(
     chosen, notes = first_fits(model, listed, fits)
     described = _requested(model, heads) if heads is not None else leading_heads(chosen)
     if not described:
-        raise InputError("needs a head at least, got none")
+        raise InputError("needs a head at least, got none; fits whose alphas are all alike name none: hand in heads")
     copying, missing = _copying(model, described)
     attention, gains, promoted, written = [], [], [], []
     with progress_bar(len(listed), "profiles", unit="task", progress=progress) as bar:

@@ -13,7 +13,7 @@ from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
-from site_lens.site.fit import SiteConfig, SiteFit
+from site_lens.site.fit import FAILED, SiteConfig, SiteFit
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape, LandscapeFit
@@ -103,7 +103,7 @@ def fit_landscape(
 
     losses, right = answers(alphas)
     own = [i for i, fit in enumerate(fits) if fit.config.null == "none"]
-    improved = [i for i in own if fits[i].status not in ("diverged", "nonfinite")]
+    improved = [i for i in own if fits[i].status not in FAILED]
     lines = _lines(improved, losses, max_lines, stream)
     way = np.linspace(0, 1, N_POINTS)[:, None, None]
     plane = _furthest(improved if len(improved) >= 3 else own, losses, alphas)

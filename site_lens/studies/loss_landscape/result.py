@@ -1,5 +1,6 @@
 """Loss landscape of one task: where many fits ended, and the losses on lines and in a plane between them."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -9,7 +10,7 @@ from pydantic import Field, model_validator
 from site_lens.heads.head_set import HeadSet
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.hashing import seed_stream
-from site_lens.site.fit import Status
+from site_lens.site.fit import FAILED, Status
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.stats.similarity import jaccard, rank_correlation
 from site_lens.studies.base import ModelStudy
@@ -104,10 +105,19 @@ class FitLandscape(ModelStudy):
         """(fit): whether it was fitted to shuffled answers."""
         return np.array([fit.null for fit in self.fits])
 
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "task": self.task,
+            "model": self.model.name,
+            "fits": f"{int((~self.null).sum())}, {int(self.null.sum())} null fits",
+            "gain in nats": self.gain,
+            "verdict": self.verdict,
+        }
+
     @property
     def improved(self) -> np.ndarray:
         """(fit): whether it is a fit of the task that is better than its start, on the rows that chose it."""
-        return np.array([not fit.null and fit.status not in ("diverged", "nonfinite") for fit in self.fits])
+        return np.array([not fit.null and fit.status not in FAILED for fit in self.fits])
 
     @property
     def gain(self) -> float:
@@ -176,7 +186,7 @@ class FitLandscape(ModelStudy):
         return wilson(int((undecided <= BINARY_SHARE).sum()), len(undecided)) if len(undecided) else None
 
     def jaccard(self) -> Float32:
-        """(fit fit): Jaccard index of the heads above 0.5; 1 where both have none."""
+        """(fit fit): Jaccard index of the heads above 0.5; NaN where both have none."""
         return jaccard(self._flat > 0.5).astype(np.float32)
 
     def ranks(self) -> Float32:
@@ -203,7 +213,7 @@ class FitLandscape(ModelStudy):
             accuracy=self.right.mean(1),
             n_open=(self._flat > 0.5).sum(1),
             undecided=self.undecided,
-            **{name: np.nanmean(values, axis=1) for name, values in measured.items()},
+            **{name: np.ma.masked_invalid(v).mean(axis=1).filled(np.nan) for name, v in measured.items()},
         )
 
     def lines_frame(self) -> "pd.DataFrame":

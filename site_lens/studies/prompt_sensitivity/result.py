@@ -1,5 +1,6 @@
 """Prompt sensitivity: how much embedding, alphas and accuracy depend on the prompts, their number and their shots."""
 
+from collections.abc import Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -7,6 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
+from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, paired_difference
 from site_lens.stats.paired_tests import Paired, Verdict
@@ -108,6 +110,14 @@ class PromptSensitivity(TaskStudy, ModelStudy):
     def base(self) -> Condition:
         """The condition that the others are variations of."""
         return self.conditions[0]
+
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "model": self.model.name,
+            "tasks": f"{len(self.tasks)} ({few(self.tasks)})",
+            "conditions": len(self.conditions),
+            "accuracy at the base": self.accuracy(self.base).value,
+        }
 
     def along(self, setting: Setting) -> tuple[Condition, ...]:
         """Return the base and the conditions that differ from it in one setting alone, numbers in rising order."""

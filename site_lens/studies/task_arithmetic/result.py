@@ -1,5 +1,6 @@
 """Task arithmetic: what heads and embeddings of two tasks do when they are injected at once."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -84,6 +85,11 @@ class TaskArithmetic(TaskStudy, ModelStudy):
         """Return the heads of both tasks: those with alpha above 0.5."""
         first, second = (HeadSet.from_mask(self.model.grid, alphas > 0.5) for alphas in self.alphas)
         return first, second
+
+    def _facts(self) -> Mapping[str, object]:
+        shares = {f"heads of {task}": len(heads) for task, heads in zip(self.tasks, self.heads(), strict=True)}
+        both = {"shared heads": len(self.heads()[0] & self.heads()[1]), "weights": self.weights}
+        return {"model": self.model.name, "tasks": " and ".join(self.tasks)} | shares | both
 
     def accuracy(self, kind: CombineKind, weight: float, task: str) -> Interval:
         """Share of a task's queries right under a combination, with Wilson's 95% interval."""

@@ -1,10 +1,12 @@
 """Transfer matrix: what alphas and embeddings of one task do for another, query by query."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
 from site_lens.records.base import Axes, Count, Float32, Lengths
+from site_lens.records.display import few
 from site_lens.stats.intervals import Interval, paired_difference
 from site_lens.stats.paired_tests import SMALLEST_GAIN
 from site_lens.studies.base import ModelStudy, TaskStudy, accuracy_columns, index_of, proportion, tidy
@@ -49,6 +51,12 @@ class TransferMatrix(TaskStudy, ModelStudy):
     """Whether the gates were rounded at 0.5."""
     seed: Count
     fit_digests: tuple[str, ...]
+
+    def _facts(self) -> Mapping[str, object]:
+        means = {name: float(self.reference(name).mean()) for name in ("zero_shot", "own")}
+        others = ~np.eye(len(self.tasks), dtype=bool)
+        moved = {f"other's {kind}": float(self.accuracies(kind)[others].mean()) for kind in KINDS if others.any()}
+        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means | moved
 
     def accuracies(self, kind: TransferKind) -> Float32:
         """(source target): accuracy of every target under every source."""

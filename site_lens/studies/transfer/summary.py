@@ -1,5 +1,6 @@
 """Transfer summary: means over targets, nulls, and associations with shared heads and families."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -7,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from site_lens.diagnostics.grouping import average_tree
 from site_lens.records.base import SLACK, Count, Float32, Frozen, Record
+from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Paired
@@ -67,6 +69,11 @@ class TransferSummary(Record):
     order: tuple[Count, ...]
     """Order in which tasks that transfer alike stand beside each other, by the tree of the rows of `alphas`."""
     notes: tuple[str, ...] = ()
+
+    def _facts(self) -> Mapping[str, object]:
+        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | {
+            kind.transferred: kind.verdict + (f", {kind.mean}" if kind.mean else "") for kind in self.kinds
+        }
 
     def of(self, kind: TransferKind) -> KindSummary:
         """Return the summary of one kind."""
