@@ -156,6 +156,13 @@ class HeadSet:
         )
         return cls(other.grid, frozenset(drawn))
 
+    def listed(self, most: int = 12) -> str:
+        """Return the names of the heads, by layer; beyond so many they are counted."""
+        names = list(map(str, self))
+        return (
+            f"{', '.join(names[:most])}{f' and {len(names) - most} more' if names[most:] else ''}" if names else "none"
+        )
+
     def mask(self) -> NDArray[np.bool_]:
         """(layer head), True for the heads of the set."""
         mask = np.zeros(self.grid.shape, dtype=np.bool_)

@@ -39,6 +39,8 @@ class MethodEntry:
     task that cannot be learned; `shared` is one alpha map for all tasks."""
     optional: bool = False
     """Whether it needs a package that does not come with site_lens."""
+    short: str = ""
+    """Name in narrow tables, `{n}` as in the description; its own name where this is empty."""
 
     def make(self, context: "ComparisonContext", task: str) -> "Method":
         """Fit it for a task."""
@@ -59,11 +61,11 @@ RANDOM_EMBEDDING = "site_random_embedding"
 METHODS: dict[str, MethodEntry] = {
     "zero_shot": MethodEntry(
         "The bare query, no demonstration, no edit: what the model does without being told the task.",
-        "prompting:zero_shot", look=6,
+        "prompting:zero_shot", look=6, short="zero-shot",
     ),
     "few_shot": MethodEntry(
         "Few-shot prompting: {n} answered demonstrations from train before each query. Gains are measured against it.",
-        "prompting:few_shot", "Brown et al., arXiv 2005.14165", look=0,
+        "prompting:few_shot", "Brown et al., arXiv 2005.14165", look=0, short="{n}-shot",
     ),
     "many_shot": MethodEntry(
         "Few-shot prompting with as many demonstrations as fit, 50 at most.",
@@ -71,56 +73,56 @@ METHODS: dict[str, MethodEntry] = {
     ),
     "calibrated_few_shot": MethodEntry(
         "The same with {n} demonstrations, less the probabilities behind empty inputs (Zhao et al. 2021).",
-        "contextual_calibration:calibrated", "Zhao et al., arXiv 2102.09690",
+        "contextual_calibration:calibrated", "Zhao et al., arXiv 2102.09690", short="calibrated {n}-shot",
     ),
     "site": MethodEntry(
         "The bare query; at its last token, every head's output is mixed with the task embedding in the share alpha"
         " that the fit learned for that head.",
-        "site_variants:site", SITE, look=1,
+        "site_variants:site", SITE, look=1, short="SITE",
     ),
     "site_sparse": MethodEntry(
         "The chosen head set: the few heads that do as well as any on valid are replaced wholly by the task embedding, "
         "and all others left alone (fit_path).",
-        "site_variants:site_sparse", SITE, look=5,
+        "site_variants:site_sparse", SITE, look=5, short="head set",
     ),
     "gates_sparse": MethodEntry(
         "The control of site_sparse: no more heads, chosen in the same way, silenced instead of replaced by the "
         "embedding.",
-        "site_variants:gates_sparse", "control: gates alone",
+        "site_variants:gates_sparse", "control: gates alone", short="set, gates only",
     ),
     "site_hard": MethodEntry(
         "As site, with every alpha rounded at 0.5: a head is replaced wholly or left alone.",
-        "site_variants:site_hard", SITE, look=4,
+        "site_variants:site_hard", SITE, look=4, short="rounded",
     ),
     "site_top_k": MethodEntry(
         "As site, with the k heads of highest alpha replaced wholly and all others left alone; k is the sum of the "
         "alphas, rounded.",
-        "site_variants:site_top_k", SITE, look=2,
+        "site_variants:site_top_k", SITE, look=2, short="top-k",
     ),
     ZERO_EMBEDDING: MethodEntry(
         "Gates alone: alphas fitted in the same way, but mixing in zeros instead of the task embedding. It can only"
         " weaken heads, so what it reaches is no effect of the embedding's content.",
-        "site_variants:site_zero_embedding", "control: gates alone", look=3, control="embedding",
+        "site_variants:site_zero_embedding", "control: gates alone", look=3, control="embedding", short="gates only",
     ),
     SHUFFLED_ANSWERS: MethodEntry(
         "Null: alphas fitted in the same way to queries with shuffled answers, where there is no task to learn.",
-        control="null",
+        control="null", short="shuffled",
     ),
     OTHER_EMBEDDING: MethodEntry(
         "Null: alphas fitted in the same way, but mixing in the embedding of another task.",
-        control="embedding",
+        control="embedding", short="other task's",
     ),
     TASK_AGNOSTIC: MethodEntry(
         "One alpha map fitted on all tasks together; each task mixes in its own embedding.",
-        "site_variants:site_task_agnostic", SITE, control="shared",
+        "site_variants:site_task_agnostic", SITE, control="shared", short="one map",
     ),
     MEAN_EMBEDDING: MethodEntry(
         "Control: alphas fitted in the same way, but mixing in the mean embedding of all tasks.",
-        control="embedding",
+        control="embedding", short="mean emb.",
     ),
     RANDOM_EMBEDDING: MethodEntry(
         "Control: alphas fitted in the same way, but mixing in random directions as long as the task embedding's.",
-        control="embedding",
+        control="embedding", short="random emb.",
     ),
     "site_one_prompt": MethodEntry(
         "As site, with an embedding of a single few-shot prompt (M = 1).",
@@ -233,6 +235,14 @@ def method_look(name: str) -> int | None:
     """Return the place in palette and symbols of a method, by its display name; None of one without a fixed place."""
     entry = entry_of(name)
     return None if entry is None else entry.look
+
+
+def short_name(name: str) -> str:
+    """Return the name of a method for a narrow table, from its display name: `10-shot`, `rounded`, `SITE #1`."""
+    entry, method = entry_of(name), EvaluatedMethod.parse(name)
+    if entry is None or not entry.short:
+        return name
+    return entry.short.format(n=method.n_shots) + ("" if method.seed is None else f" #{method.seed}")
 
 
 def describe_method(name: str) -> str:

@@ -285,13 +285,21 @@ class HeadPath(Record):
 
     @property
     def sentence(self) -> str:
-        """Answer in one line, such as "L3H2, L4H1 carry antonym (2 of 48 heads, 97% of the gain)"."""
+        """Answer in one line, such as "antonym: 2 of 48 heads carry it (L3H2, L4H1), 97% of the gain, ...".
+
+        It ends with how many of the fits at the chosen price open all of these heads, if there are several.
+        """
         chosen, n = self.chosen, len(self.model.grid)
         if chosen is None:
             return f"no head set found for {self.task}: none does better than zero-shot on valid"
-        heads = ", ".join(map(str, chosen.heads))
         verb = "carries" if len(chosen.heads) == 1 else "carry"
-        return f"{heads} {verb} {self.task} ({len(chosen.heads)} of {n} heads, {chosen.kept:.0%} of the gain)"
+        sets = self.is_open[self._alike]
+        n_whole = int(sets[:, chosen.heads.mask()].all(axis=1).sum())
+        sure = f", all of them open in {n_whole} of {len(sets)} fits" if len(sets) > 1 else ""
+        return (
+            f"{self.task}: {len(chosen.heads)} of {n} heads {verb} it ({chosen.heads.listed()}), "
+            f"{chosen.kept:.0%} of the gain{sure}"
+        )
 
 
 def choose_fit(

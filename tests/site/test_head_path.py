@@ -79,7 +79,8 @@ def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_harmful(plant
             assert (path.n_open[path.of("zero", price)] == 0).all(), path.task
         frame = path.heads_frame()
         assert set(frame[frame.chosen]["head"]) == carriers and len(frame) == len(planted.grid)
-        assert path.sentence == f"{', '.join(sorted(carriers))} carry {path.task} (3 of 18 heads, 100% of the gain)"
+        said = f"{path.task}: 3 of 18 heads carry it ({', '.join(sorted(carriers))}), 100% of the gain"
+        assert path.sentence.startswith(said)
         assert path.sparse is not None and set(map(str, path.sparse.gates.above(0.99))) == carriers
         assert path.sparse.gates.mass() == 3 and path.sparse.embedding.mean.any()
         assert path.gates_alone is not None and path.gates_alone.gates.mass() == 0
