@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def show_line(text: str, *, aside: bool = False) -> None:
     """Print a line with its control characters escaped, so that no name can act on the terminal; `aside`: to stderr."""
-    print(visible(text), file=sys.stderr if aside else sys.stdout)
+    print(visible(text), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def show_notes(notes: Iterable[str]) -> None:

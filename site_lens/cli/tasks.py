@@ -71,7 +71,8 @@ def tasks_show(
         show_line(f"The first prompt of its embedding, with {n_shots} demonstrations, {len(prompt.text)} characters:")
         for line in prompt.text.split("\n"):
             show_line(f"  | {line}")
-        show_line(f"Right answers, as they continue it: {', '.join(map(repr, prompt.answers))}\n")
+        show_line(f"Right answers, as they continue it: {', '.join(map(repr, prompt.answers))}")
+        print()
 
 
 @app.command("audit")
