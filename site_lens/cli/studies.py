@@ -27,6 +27,7 @@ from site_lens.records.collections import file_name
 from site_lens.runs.run_folder import check_run_folder, study_mark, study_pieces
 from site_lens.studies.cache import StudyCache
 from site_lens.studies.faithfulness.result import OWN_ORDERINGS
+from site_lens.studies.head_profiles.result import PARTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,11 +206,10 @@ def profile(
 
 def _brief(profiles: "pd.DataFrame") -> "pd.DataFrame":
     """Shorten a table of profiles to a terminal: the part most attended to, and the first tokens that rise."""
-    to = [name for name in profiles if name.startswith("to_")]
-    most = profiles[to].idxmax(axis=1).str.removeprefix("to_")
-    brief = profiles[["task", "head", "alpha"]].assign(
-        looks_at=most + profiles[to].max(axis=1).map(" {:.2f}".format), answer_gain=profiles["answer_gain"]
-    )
+    to = [f"to_{part}" for part in PARTS]
+    most = profiles[to].to_numpy()
+    looks_at = [f"{PARTS[i]} {share:.2f}" for i, share in zip(most.argmax(axis=1), most.max(axis=1), strict=True)]
+    brief = profiles[["task", "head", "alpha"]].assign(looks_at=looks_at, answer_gain=profiles["answer_gain"])
     return brief.assign(promoted=[" ".join(map(repr, tokens[:N_PROMOTED])) for tokens in profiles["promoted"]])
 
 
