@@ -18,7 +18,7 @@ class LoggedProgress(tqdm):  # type: ignore[type-arg]  # generic in its stubs al
         pace: dict[str, Any] = dict.fromkeys(("delay", "mininterval", "maxinterval"), LOG_SECONDS)
         super().__init__(**settings, **pace, file=StringIO())  # what tqdm itself writes moves the cursor of a terminal
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # noqa: ARG002  # a line has no place
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002  # a line has no place
         """Print what is done and the time left as a line; tqdm clears a bar by an empty message."""
         if msg is None:
             state = self.format_dict
@@ -27,7 +27,6 @@ class LoggedProgress(tqdm):  # type: ignore[type-arg]  # generic in its stubs al
             took = self.format_interval(state["elapsed"])
             sys.stderr.write(f"{self.desc}: {self.n} of {self.total} {self.unit}, {took}{known}\n")
             sys.stderr.flush()
-        return True
 
 
 def progress_bar(total: int, what: str, *, unit: str, progress: bool | None) -> "tqdm[Any]":
