@@ -67,6 +67,7 @@ from site_lens.report.tables import write_tables as write_tables
 from site_lens.runs.hub_folder import from_hub as from_hub
 from site_lens.runs.hub_folder import push_to_hub as push_to_hub
 from site_lens.runs.hub_folder import save_for_hub as save_for_hub
+from site_lens.runs.inputs import RunInputs as RunInputs
 from site_lens.runs.pipeline import fit_and_evaluate as fit_and_evaluate
 from site_lens.runs.run import Run as Run
 from site_lens.runs.run_methods import run_methods as run_methods

@@ -1,7 +1,7 @@
 """Checks of a model: everything that the package builds on, measured on that model."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from site_lens.models.checks import (
     precision,
     same_as_transformers,
 )
+from site_lens.models.context_length import attention_window
 from site_lens.models.hooks import Edit
 from site_lens.models.library_errors import hooking_errors
 from site_lens.models.locking import on_model
@@ -38,7 +39,9 @@ PROMPTS = (
 )
 """Of different lengths: two of them are padded in a batch, and the last is longer than a sliding window of 8."""
 LONGEST = 1100
-"""Tokens of the long prompt: longer than sliding windows of 512 and 1024."""
+"""Tokens of the long prompt of a model without a config: longer than sliding windows of 512 and 1024."""
+SHORT, PAST_WINDOW = 256, 76
+"""Tokens of the long prompt of a model whose attention has no window; beyond the window of one that has."""
 N_TAIL = 5
 N_GENERATED = 6
 
@@ -97,14 +100,18 @@ def _end(encoder: Encoder, text: str, most: int) -> str:
 
 
 @on_model
-def check_model(model: LensModel, *, longest: int = LONGEST) -> tuple[ModelCheck, ...]:
+def check_model(
+    model: LensModel, *, longest: int | None = None, each: Callable[[ModelCheck], None] | None = None
+) -> tuple[ModelCheck, ...]:
     """Measure on a model everything that fits, injections and evaluations rely on.
 
     Takes about fifty forward passes over short prompts and four over a long one. The model is not changed.
 
     Args:
         model: Load it with `check=False` to check one that would be refused.
-        longest: Tokens of the long prompt; choose more than the model's sliding window, if it has one.
+        longest: Tokens of the long prompt, at most the context. When None, 256, or more than the window of the model's
+            attention: where a config says none, no part of it depends on a longer prompt. 1100 without a config.
+        each: Told every check as it ends.
 
     Returns:
         One check for each property; logits are compared in units of their standard deviation, gradients in units of the
@@ -115,26 +122,41 @@ def check_model(model: LensModel, *, longest: int = LONGEST) -> tuple[ModelCheck
     gap, clean, forward = probe.gap, probe.clean, partial(model.forward, probe.batch)
     logits = TOLERANCE.get(precision(model.identity), 0.1)
     gradients = GRADIENT_TOLERANCE.get(precision(model.identity), 0.25)
+    longest = _longest(model) if longest is None else longest
     n_long = min(longest, model.encoder.n_ctx)
+    checks: list[ModelCheck] = []
+
+    def add(check: ModelCheck) -> None:
+        checks.append(check)
+        if each is not None:
+            each(check)
+
     with hooking_errors(model.identity.name, model.identity.architecture):
-        measured: tuple[tuple[str, float | str, float, str], ...] = (
-            ("deterministic", gap(forward(), clean), logits, "logits of the same batch twice (dropout must be off)"),
-            ("bos", _leading_bos(probe), 1, "BOS tokens at the beginning of a prompt or a chat"),
-            ("identity_edit", gap(forward(probe.edits(0.0)), clean), logits, "logits with alpha 0 against clean ones"),
-            ("edit_has_effect", gap(forward(probe.edits(1.0)), clean), logits, "the same with alpha 1: must differ"),
-            ("embedding_in_z", _embedding_in_z(probe), 0, "z with alpha 1 against the embedding"),
-            ("padding", _padding(probe), logits, "logits of a left-padded row against the prompt alone"),
-            ("pad_token", _pad_token(probe), logits, "logits when padding is BOS, EOS or another token"),
-            ("padded_tail", _padded_tail(probe), logits, "logits of a tail with padding behind it"),
-            ("cached_equals_full", _cached(probe, 1), logits, "cached against full logits under injection"),
-            ("cached_tail", _cached(probe, N_TAIL), logits, f"the same with a tail of {N_TAIL} tokens"),
-            ("gradient", _gradient(probe, 1), gradients, "gradient of alpha, cached against full"),
-            ("gradient_tail", _gradient(probe, N_TAIL), gradients, f"the same with a tail of {N_TAIL} tokens"),
-            ("long_prompt", _long_prompt(probe, n_long), logits, f"cached against full logits, {n_long} tokens"),
-            ("generation", _generation(probe), 0, "prompts whose greedy text differs without a cache"),
+        measures: tuple[tuple[str, Callable[[], float | str], float, str], ...] = (
+            ("deterministic", lambda: gap(forward(), clean), logits, "logits of the same batch twice (no dropout)"),
+            ("bos", lambda: _leading_bos(probe), 1, "BOS tokens at the beginning of a prompt or a chat"),
+            ("identity_edit", lambda: gap(forward(probe.edits(0.0)), clean), logits, "alpha 0: logits against clean"),
+            ("edit_has_effect", lambda: gap(forward(probe.edits(1.0)), clean), logits, "alpha 1: they must differ"),
+            ("embedding_in_z", lambda: _embedding_in_z(probe), 0, "z with alpha 1 against the embedding"),
+            ("padding", lambda: _padding(probe), logits, "logits of a left-padded row against the prompt alone"),
+            ("pad_token", lambda: _pad_token(probe), logits, "logits when padding is BOS, EOS or another token"),
+            ("padded_tail", lambda: _padded_tail(probe), logits, "logits of a tail with padding behind it"),
+            ("cached_equals_full", lambda: _cached(probe, 1), logits, "cached against full logits under injection"),
+            ("cached_tail", lambda: _cached(probe, N_TAIL), logits, f"the same with a tail of {N_TAIL} tokens"),
+            ("gradient", lambda: _gradient(probe, 1), gradients, "gradient of alpha, cached against full"),
+            ("gradient_tail", lambda: _gradient(probe, N_TAIL), gradients, f"the same with a tail of {N_TAIL} tokens"),
+            ("long_prompt", lambda: _long_prompt(probe, n_long), logits, f"cached against full, {n_long} tokens"),
+            ("generation", lambda: _generation(probe), 0, "prompts whose greedy text differs without a cache"),
         )
-        checks = [judge(code, value, threshold, meaning) for code, value, threshold, meaning in measured]
-        return same_as_transformers(model, (*COMPARED, longest)), *checks
+        add(same_as_transformers(model, (*COMPARED, longest)))
+        for code, measure, threshold, meaning in measures:
+            add(judge(code, measure(), threshold, meaning))
+    return tuple(checks)
+
+
+def _longest(model: LensModel) -> int:
+    config = getattr(getattr(model.host, "original_model", None), "config", None)
+    return LONGEST if config is None else max(SHORT, attention_window(config) + PAST_WINDOW)
 
 
 def _leading_bos(probe: _Probe) -> float:

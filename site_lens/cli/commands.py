@@ -1,9 +1,11 @@
 """Table of the commands of `site-lens`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from site_lens._version import __version__
 from site_lens.cli import compare, doctor, explore, fit, reports, sweep, tasks
 from site_lens.cli.welcome import show_welcome
 from site_lens.records.study_registry import STUDIES, imported
@@ -17,8 +19,14 @@ app = typer.Typer(
 
 
 @app.callback()
-def begin(context: typer.Context) -> None:
+def begin(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     """Show the welcome screen if there is no command."""
+    if version:
+        print(f"site_lens {__version__}")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         show_welcome(Path())
 

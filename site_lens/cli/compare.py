@@ -19,10 +19,12 @@ from site_lens.cli.options import (
     TaskFiles,
     TaskNames,
     count,
+    inputs_of,
     keep_run,
     with_option_groups,
 )
 from site_lens.cli.output import show_line, show_table
+from site_lens.methods.registry import method_label
 from site_lens.methods.tabulate import default_references
 from site_lens.tasks.prompt_sampling import MAX_QUERIES
 
@@ -72,7 +74,7 @@ def methods(
     as_json: AsJson = False,
 ) -> None:
     """Fit rival methods beside SITE, evaluate all of them on the same rows, and write a report."""
-    keep_run(out, replace, files.tasks, *source.inputs)
+    keep_run(out, replace, *files.tasks, *source.inputs)
     tasks = files.load(task)
     if labelled_rows is not None:
         tasks = {name: t.with_labelled(labelled_rows, seed=options.seed) for name, t in tasks.items()}
@@ -86,12 +88,14 @@ def methods(
         max_queries=max_queries,
         generated=generate,
         save_to=out,
+        inputs=inputs_of(files, source),
     )
     assert run.evaluations is not None  # run_methods was called with methods
     table = sl.method_table(run.evaluations, default_references(run.evaluations) or [run.evaluations.methods[0]])
     columns = ["method", "value", "low", "high", "most_rows", "fit_seconds", "relative_inference"]
     columns += [f"{name}_over_{reference}" for reference in table.against for name in ("value", "q_value")]
-    _show(run, table.means_frame()[columns], out, as_json)
+    frame = table.means_frame()[columns]
+    _show(frame if as_json else _short(frame), out, as_json)
 
 
 @with_option_groups
@@ -106,7 +110,7 @@ def selectors(
     as_json: AsJson = False,
 ) -> None:
     """Score heads by every selector, and print their agreement with SITE's alphas and with one another."""
-    keep_run(out, replace, files.tasks, *source.inputs)
+    keep_run(out, replace, *files.tasks, *source.inputs)
     from site_lens.selectors.registry import SELECTORS
 
     tasks = files.load(task)
@@ -118,12 +122,28 @@ def selectors(
         selectors=tuple(dict.fromkeys(["site", *(SELECTORS if selector is None else selector)])),
         config=options.config(model),
         save_to=out,
+        inputs=inputs_of(files, source),
     )
-    _show(run, sl.compare_selectors(run.scores).frame(), out, as_json)
+    _show(sl.compare_selectors(run.scores).frame(), out, as_json)
 
 
-def _show(run: sl.Run, table: "pd.DataFrame", folder: Path, as_json: bool) -> None:
-    report = sl.write_report(run, folder / "report.html")
+def _short(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Shorten names of methods and columns to the width of a terminal."""
+    shorter = {"most_rows": "rows", "fit_seconds": "fit s", "relative_inference": "time"}
+
+    def column(name: str) -> str:
+        part, _, reference = name.partition("_over_")
+        return (
+            shorter.get(name, name)
+            if not reference
+            else f"{'q' if part == 'q_value' else ''} - {method_label(reference)}"
+        )
+
+    return frame.assign(method=frame["method"].map(method_label)).rename(columns=column)
+
+
+def _show(table: "pd.DataFrame", folder: Path, as_json: bool) -> None:
+    report = sl.write_report(sl.Run.load(folder), folder / "report.html")  # in the order of later reports
     show_table(table, as_json)
     if not as_json:
         show_line(f"report:  {report}")

@@ -12,6 +12,7 @@ from site_lens.cli.options import (
     AsJson,
     Chat,
     Generate,
+    ModelOfRun,
     ModelSource,
     Queries,
     Replace,
@@ -19,14 +20,16 @@ from site_lens.cli.options import (
     RunFolder,
     Sets,
     TaskFiles,
+    TaskFilesOfRun,
     TaskNames,
     count,
+    inputs_of,
     keep_inputs,
     keep_run,
     use_notes,
     with_option_groups,
 )
-from site_lens.cli.output import show_line, show_notes, show_run
+from site_lens.cli.output import show_notes, show_run
 from site_lens.methods.names import PROMPTING
 from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS, SPARSE_METHODS, ZERO_EMBEDDING
 from site_lens.runs.run_folder import check_run_folder, write_results
@@ -34,6 +37,8 @@ from site_lens.site.fit import SETTINGS
 from site_lens.tasks.prompt_sampling import MAX_QUERIES
 from site_lens.tasks.task import few_rows
 
+NO_CONTROL = "none"
+"""Name under which no control is asked for."""
 ATTENTION_HEADS = 4
 """Heads of a task whose attention is kept for the report: 57 tasks then add a few megabytes to it."""
 
@@ -51,17 +56,16 @@ def demo(
     keep_run(out, replace)
     tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
     show_notes(few_rows(tasks.values()))
-    run = sl.fit_and_evaluate(
+    sl.fit_and_evaluate(
         sl.load_model("demo"),
         tasks,
         sl.SiteConfig(seed=seed),
         controls=(ZERO_EMBEDDING, SHUFFLED_ANSWERS),
         n_attention_heads=ATTENTION_HEADS,
         save_to=out,
+        inputs=sl.RunInputs(tasks=("demo",), model="demo"),
     )
-    report_path = sl.write_report(run, out / "report.html")
-    written = {"fits": out / "fits", "results": out / "results.csv", "by head": out / "heads.csv"}
-    show_run(run, written | {"report": report_path}, as_json)
+    _show_saved(out, as_json, report=True)
 
 
 @with_option_groups
@@ -90,7 +94,9 @@ def fit(
     random_init: Annotated[bool, typer.Option("--random-init", help="Start every fit at random alphas.")] = False,
     control: Annotated[
         list[str] | None,
-        typer.Option(help=f"Fits to compare with, repeatable: {', '.join(CONTROLS)}; the first by default."),
+        typer.Option(
+            help=f"Fit this beside {CONTROLS[0]}, repeatable: {', '.join(CONTROLS[1:])}. {NO_CONTROL} alone: nothing."
+        ),
     ] = None,
     price: Annotated[
         list[float] | None,
@@ -109,12 +115,13 @@ def fit(
     max_queries: Queries = MAX_QUERIES,
     generate: Generate = False,
     chat: Chat = False,
+    report: Annotated[bool, typer.Option("--report", help="Write the report, too.")] = False,
     digit_rule: Annotated[bool, typer.Option(help="No space before outputs, and inputs asked for, of digits.")] = True,
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
-    keep_run(out, replace, files.tasks, *source.inputs)
+    keep_run(out, replace, *files.tasks, *source.inputs)
     given = {
         "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
         "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
@@ -125,13 +132,14 @@ def fit(
     show_notes(few_rows(tasks.values()))
     model = source.load()
     plain = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
-    run = sl.fit_and_evaluate(
+    sl.fit_and_evaluate(
         model,
         tasks,
         config,
         save_to=out,
+        inputs=inputs_of(files, source),
         seeds=range(seeds),
-        controls=control or (ZERO_EMBEDDING,),
+        controls=() if control == [NO_CONTROL] else tuple(dict.fromkeys((ZERO_EMBEDDING, *(control or ())))),
         prices=() if price == [0] else price,
         n_starts=starts,
         template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
@@ -142,18 +150,26 @@ def fit(
         tasks_at_once=tasks_at_once,
         n_attention_heads=ATTENTION_HEADS,
     )
+    _show_saved(out, as_json, report=report)
+
+
+def _show_saved(out: Path, as_json: bool, *, report: bool) -> None:
+    """Print a run as it was saved, and write its report: its tasks are in the order that later commands find, too."""
+    run, name = sl.Run.load(out), shlex.quote(str(out))
     written = {"fits": out / "fits", "results": out / "results.csv"}
-    show_run(run, written | ({"by head": out / "heads.csv"} if run.paths else {}), as_json)
-    if not as_json:
-        name = shlex.quote(str(out))
-        show_line(f"next:    site-lens diagnose {name}; site-lens report {name}")
+    if run.paths:
+        written["by head"] = out / "heads.csv"
+    if report:
+        written["report"] = sl.write_report(run, out / "report.html")
+    then = f"site-lens diagnose {name}" + ("" if report else f"; site-lens report {name}")
+    show_run(run, written, as_json, then=then)
 
 
 @with_option_groups
 def evaluate(
     run: RunFolder,
-    files: TaskFiles,
-    source: ModelSource,
+    files: TaskFilesOfRun,
+    source: ModelOfRun,
     n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations of few-shot prompting.")] = 10,
     n_sets: Sets = None,
     max_queries: Queries = MAX_QUERIES,
@@ -162,12 +178,13 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
-    keep_inputs(run, files.tasks, *source.inputs)
     saved = sl.Run.load(run)
+    named, where = files.of(run, saved.inputs), source.of(run, saved)
+    keep_inputs(run, *named.tasks, *where.inputs)
     check_run_folder(run)
     _refuse_to_lose(saved)
-    tasks = files.load(fit.task for fit in saved.fits.values())
-    model = source.load()
+    tasks = named.load(fit.task for fit in saved.fits.values())
+    model = where.load()
     show_notes(use_notes(model, tasks, saved.fits))
     evaluations = sl.evaluate(
         model,

@@ -4,7 +4,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ import typer
 import site_lens as sl
 from site_lens.records.assets import MODEL_NAMES
 from site_lens.records.bounds import BOUNDS
+from site_lens.records.errors import unknown_name
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.outputs import check_apart, has_list, is_run, is_same, is_within_part
 from site_lens.runs.run_folder import PRODUCTS, SAVED, refuse_links, refuse_strangers
@@ -53,14 +54,25 @@ ResultsFolder = Annotated[
 ]
 ReplaceFile = Annotated[bool, typer.Option("--replace", help="Overwrite files that site_lens did not write, too.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the run in --out; refused otherwise.")]
-Source = Annotated[str, typer.Argument(parser=not_empty, metavar="TASKS", help=SOURCES)]
+Sources = Annotated[list[str], typer.Argument(parser=not_empty, metavar="TASKS", help=SOURCES)]
+SourcesOfRun = Annotated[
+    list[str] | None,
+    typer.Argument(parser=not_empty, metavar="TASKS", help=f"{SOURCES} Those of the run by default."),
+]
 ModelName = Annotated[
     str,
     typer.Option("--model", "-m", parser=not_empty, metavar="TEXT", help=MODELS),
 ]
+ModelNameOfRun = Annotated[
+    str | None,
+    typer.Option("--model", "-m", parser=not_empty, metavar="TEXT", help=f"{MODELS} That of the run by default."),
+]
+ShownName = Annotated[
+    str | None, typer.Option("--name", help="What to call the model in records and reports; else as it is given.")
+]
 TaskNames = Annotated[
     list[str] | None,
-    typer.Option("--task", "-t", help="Keep this task; may be repeated.", autocompletion=complete_tasks),
+    typer.Option("--task", "-t", help="Keep these tasks: A,B or repeated.", autocompletion=complete_tasks),
 ]
 InputColumn = Annotated[str, typer.Option(help="Column or key of the input.")]
 OutputColumn = Annotated[str, typer.Option(help="Column or key of the output.")]
@@ -142,28 +154,62 @@ def use_notes(loaded: "LensModel", tasks: "dict[str, sl.Task]", fits: sl.SiteFit
 class TaskFiles:
     """Option group of a command: where its tasks are, and the columns of input and output."""
 
-    tasks: Source
+    tasks: Sources
     input_column: InputColumn = "input"
     output_column: OutputColumn = "output"
 
     def load(self, names: Iterable[str] | None = None) -> "dict[str, sl.Task]":
-        """Load the tasks of these names, all when None; see `load_tasks`."""
-        wanted = None if names is None else list(dict.fromkeys(names))
-        return sl.load_tasks(self.tasks, wanted, input_column=self.input_column, output_column=self.output_column)
+        """Load the tasks of these names, or of lists of names with commas, all when None; see `load_tasks`."""
+        sources = list(dict.fromkeys(self.tasks))
+        tasks = sl.load_tasks(sources, input_column=self.input_column, output_column=self.output_column)
+        if names is None:
+            return tasks
+        wanted = [name for given in names for name in ([given] if given in tasks else given.split(","))]
+        return {name: named(tasks, name) for name in wanted}
+
+
+def named(tasks: "dict[str, sl.Task]", name: str) -> "sl.Task":
+    """Return a task by its name."""
+    if name not in tasks:
+        raise unknown_name("task", name, tasks)
+    return tasks[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilesOrDemo(TaskFiles):
     """Option group of a command that reads the demo tasks unless others are named."""
 
-    tasks: Source = "demo"
+    tasks: Sources = ("demo",)  # type: ignore[assignment]  # a list is no default of a dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSource:
-    """Option group of a command: which model it uses, and how the model is loaded."""
+class TaskFilesOfRun:
+    """Option group of a command on a run: its own tasks unless others are named."""
 
-    model: ModelName = "demo"
+    tasks: SourcesOfRun = None
+    input_column: Annotated[str | None, typer.Option(help="Column or key of the input.")] = None
+    output_column: Annotated[str | None, typer.Option(help="Column or key of the output.")] = None
+
+    def of(self, run: Path, inputs: sl.RunInputs | None) -> TaskFiles:
+        """Return the tasks that were named, else those that the run was made with.
+
+        Raises:
+            InputError: It does not say, or they are gone.
+        """
+        columns = {name: v for name in ("input_column", "output_column") if (v := getattr(self, name)) is not None}
+        if self.tasks:
+            return TaskFiles(tasks=self.tasks, **columns)
+        if inputs is None:
+            raise sl.InputError(f"{run} does not say which tasks it was made with; name them behind the run")
+        inputs.check(*inputs.tasks)
+        own = {"input_column": inputs.input_column, "output_column": inputs.output_column}
+        return TaskFiles(tasks=list(inputs.tasks), **own | columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """Option group of a command: how its model is loaded."""
+
     dtype: DType = None
     device: Device = None
     device_map: DeviceMap = None
@@ -171,6 +217,19 @@ class ModelSource:
     gguf_file: GgufFile = None
     revision: Revision = None
     trust_remote_code: RemoteCode = False
+    label: ShownName = None
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """Arguments of `load_model` beside the name of the model."""
+        return {option.name: getattr(self, option.name) for option in fields(Loading)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource(Loading):
+    """Option group of a command: which model it uses, and how the model is loaded."""
+
+    model: ModelName = "demo"
 
     def load(self, *, check: bool = True) -> "LensModel":
         """Load the model; see `load_model`."""
@@ -182,17 +241,53 @@ class ModelSource:
         return () if self.model in MODEL_NAMES else (self.model,)
 
     @property
-    def loading(self) -> dict[str, Any]:
-        """Arguments of `load_model` beside the name of the model."""
-        return {name: value for name, value in asdict(self).items() if name != "model"}
-
-    @property
     def content(self) -> dict[str, Any]:
         """Key of the model in caches: weights and number format, not where they are stored or computed."""
         from site_lens.sweeps.fingerprints import source_parts  # not for commands that need no model
 
         read_as = {"dtype": self.dtype, "quantization": self.quantization}
         return read_as | source_parts(self.model, self.revision, self.gguf_file)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOfRun(Loading):
+    """Option group of a command on a run: its own model unless another is named."""
+
+    model: ModelNameOfRun = None
+
+    def of(self, run: Path, saved: sl.Run) -> ModelSource:
+        """Return the model that was named, else that of the run, loaded as then but for what is given now.
+
+        Raises:
+            InputError: The run does not say which it was, or it is gone.
+        """
+        given = {option.name: v for option in fields(Loading) if (v := getattr(self, option.name))}
+        if self.model is not None:
+            return ModelSource(model=self.model, **given)
+        inputs, made_on = saved.inputs, next(iter(saved.fits.values())).embedding.model.name
+        if inputs is None and made_on not in MODEL_NAMES:
+            raise sl.InputError(f"{run} does not say where its model is ({made_on}); give it with --model")
+        if inputs is None:
+            return ModelSource(model=made_on, **given)
+        inputs.check(inputs.model)
+        return ModelSource(model=inputs.model, **inputs.loading | given)
+
+
+def inputs_of(files: TaskFiles, source: ModelSource) -> sl.RunInputs:
+    """Return what a run remembers of its tasks and its model."""
+    loading = {name: value for name, value in source.loading.items() if name in sl.RunInputs.model_fields}
+    return sl.RunInputs(
+        tasks=tuple(_lasting(name) for name in files.tasks),
+        input_column=files.input_column,
+        output_column=files.output_column,
+        model=source.model if source.model in MODEL_NAMES else _lasting(source.model),
+        **loading,
+    )
+
+
+def _lasting(name: str) -> str:
+    """Return the absolute path of a file or folder, and any other name as it is."""
+    return str(Path(name).absolute()) if files_among([name]) else name
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,12 +3,15 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import site_lens as sl
-from site_lens.methods.registry import ZERO_EMBEDDING
+from site_lens.methods.registry import ZERO_EMBEDDING, method_label
 from site_lens.records.terminal_escape import visible
+from site_lens.stats.intervals import Interval
+from site_lens.stats.paired_tests import FEWEST, Paired
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 def show_line(text: str, *, aside: bool = False) -> None:
     """Print a line with its control characters escaped, so that no name can act on the terminal; `aside`: to stderr."""
-    print(visible(text), file=sys.stderr if aside else sys.stdout)
+    print(visible(text), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def show_notes(notes: Iterable[str]) -> None:
@@ -66,8 +69,17 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.1e}"
 
 
-def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
-    """Print the accuracies, failed checks and files of a run; fits that became nonfinite are named on stderr."""
+def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool, *, then: str = "") -> None:
+    """Print accuracies, failed checks and files of a run, and the heads of each task as the last lines.
+
+    Fits that became nonfinite are named on stderr.
+
+    Args:
+        run: The run.
+        paths: Files that were written, by name.
+        as_json: Print the results as JSON.
+        then: Commands that lead on from there.
+    """
     for key, fit in run.fits.items():
         if fit.status == "nonfinite":
             reason = "".join(f" ({note})" for note in fit.notes[-1:])
@@ -89,21 +101,56 @@ def show_run(run: sl.Run, paths: dict[str, Path], as_json: bool) -> None:
     print(f"checks:  {diagnosis.summary}" + (f": {codes}" if codes else ""))
     for advice, tasks in failed.items():
         show_line(f"failed:  {', '.join(tasks)}: {advice}")
-    for head_path in run.paths.values():
-        show_line(f"heads:   {head_path.sentence}")
     for name, path in paths.items():
         show_line(f"{name + ':':9}{path}")
+    if then:
+        show_line(f"next:    {then}")
+    show_answers(run)
+
+
+def show_answers(run: sl.Run) -> None:
+    """Print which heads carry each task of a run that has head paths."""
+    for head_path in run.paths.values():
+        show_line(f"heads:   {head_path.sentence}")
 
 
 def _show_accuracies(evaluations: "Evaluations") -> None:
     methods = [name for name, method in evaluations.evaluated.items() if name == method.name]  # others: results.csv
-    accuracies = evaluations.accuracies()[methods].reset_index()
+    accuracies = evaluations.accuracies()[methods].rename(columns=method_label).reset_index()
+    print("First-token accuracy")
     show_table(accuracies.assign(n=[len(evaluation.queries) for evaluation in evaluations.values()]))
-    print("First-token accuracy. Means over tasks, with 95% intervals:")
+    shown = _Shown(len(evaluations))
+    print(shown.heading)
     for method in methods:
-        show_line(f"  {method:32}{evaluations.mean(method)}")
+        show_line(f"  {method_label(method):24}{shown.mean(evaluations.mean(method))}")
     # Never the gain over few-shot prompting without the gain over gates alone.
     reference = evaluations.reference
     if reference is not None and evaluations.having("site", reference, ZERO_EMBEDDING):
         for other in (reference, ZERO_EMBEDDING):
-            print(f"  {'site - ' + other:32}{evaluations.compare('site', over=other)}")
+            difference = evaluations.compare("site", over=other)
+            print(f"  {'SITE - ' + method_label(other):24}{shown.difference(difference)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Words for means over so many tasks: intervals over few of them say nothing and are left out."""
+
+    n_tasks: int
+
+    @property
+    def bare(self) -> bool:
+        return 1 < self.n_tasks < FEWEST["tasks"]
+
+    @property
+    def heading(self) -> str:
+        if self.n_tasks == 1:
+            return "With 95% intervals over queries:"
+        if self.bare:
+            return f"Means over {self.n_tasks} tasks (an interval over tasks takes {FEWEST['tasks']}):"
+        return f"Means over {self.n_tasks} tasks, with 95% intervals:"
+
+    def mean(self, mean: Interval) -> str:
+        return f"{mean.value:.3f}" if self.bare else str(mean)
+
+    def difference(self, difference: Paired) -> str:
+        return f"{difference.estimate.value:+.3f}" if self.bare else str(difference)

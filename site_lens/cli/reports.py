@@ -1,6 +1,7 @@
 """Report commands: report, diagnose, compare and roles read saved runs; they need neither a model nor torch."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,11 +9,22 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count, not_empty
-from site_lens.cli.output import show_json, show_line, show_notes, show_table
-from site_lens.records.limited_io import is_folder
+from site_lens.cli.output import show_answers, show_json, show_line, show_notes, show_table
+from site_lens.records.errors import unknown_name
+from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.outputs import is_same, output_path
 from site_lens.records.serialization import record_paths
+from site_lens.report.comparison import MOST_SENTENCES
 from site_lens.report.page import is_page
+
+COLUMNS = {
+    "record": "record", "other": "other", "n_record": "heads", "n_other": "heads ", "n_shared": "shared",
+    "by_chance": "by chance", "jaccard": "Jaccard", "p_value": "p", "q_value": "q",
+}  # fmt: skip
+"""Columns of the table of pairs that a terminal shows, and their names there."""
+
+HeadMaps = dict[str, sl.SiteFit | sl.HeadScores]
+"""Head maps by the name under which they are compared."""
 
 
 def report(
@@ -71,18 +83,19 @@ def report(
 
 def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
     """Check every fit of a saved run for the known ways in which a fit misleads; exit code 1 if a check failed."""
-    diagnosis = sl.diagnose(sl.Run.load(run))
+    saved = sl.Run.load(run)
+    diagnosis = sl.diagnose(saved)
     if as_json:
         findings = [finding.model_dump(mode="json") for finding in diagnosis.findings]
         show_json({"ok": diagnosis.ok, "findings": findings})
     else:
-        rows = [
-            {"task": finding.task, "check": finding.code, "state": finding.state,
-             "finding": f"{finding.meaning.rstrip('.')}. {finding.advice}"}
-            for finding in diagnosis.worst_first() if finding.state in ("fail", "warn")
-        ]  # fmt: skip
-        show_table(rows)
+        found = [finding for finding in diagnosis.worst_first() if finding.state in ("fail", "warn")]
+        if found:
+            show_table([{"task": f.task, "check": f.code, "state": f.state, "finding": f.meaning} for f in found])
+        for code, advice in dict.fromkeys((finding.code, finding.advice) for finding in found):
+            show_line(f"{code}: {advice}")
         show_line(diagnosis.summary)
+        show_answers(saved)
     sys.exit(0 if diagnosis.ok else 1)
 
 
@@ -106,47 +119,85 @@ def compare(
     first: Annotated[
         Path, typer.Argument(parser=as_path, metavar="FIRST", help="A run, or a saved fit or scores (its .json).")
     ],
-    second: Annotated[
-        Path, typer.Argument(parser=as_path, metavar="SECOND", help="Another one over the same grid of heads.")
-    ],
+    others: Annotated[
+        list[str] | None,
+        typer.Argument(
+            parser=not_empty,
+            metavar="[SECOND|TASK...]",
+            help="Another one over the same grid of heads; or tasks of the run, all of them by default.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="Write the comparison page here.")
     ] = None,
     replace: ReplaceFile = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the heads of two runs, fits or sets of scores; needs no model.
+    """Compare the heads of tasks of a run, or of two runs, fits or sets of scores; needs no model.
 
-    Of two runs that both have chosen head sets these are compared, else the alphas of the fits.
+    Where all have chosen head sets these are compared, else the alphas of the fits.
     """
-    if first == second or is_same(first, second):
+    given = list(others or ())
+    of_run = is_folder(first) and not (len(given) == 1 and is_there(given[0]))
+    paths = [first] if of_run else [first, *map(Path, given)]
+    if not of_run and len(paths) != 2:
+        raise sl.InputError("name two runs or records, or a run and tasks of it")
+    if not of_run and (paths[0] == paths[1] or is_same(*paths)):
         raise sl.InputError(f"{first} would be compared with itself; name two")
     if out is not None:
-        inputs = [
-            first,
-            second,
-            *(file for path in (first, second) if not is_folder(path) for file in record_paths(path)),
-        ]
+        inputs = [*paths, *(file for path in paths if not is_folder(path) for file in record_paths(path))]
         output_path(out, is_page, inputs=inputs, replace=replace)
-    read: list[tuple[Path, Any]] = [(p, sl.Run.load(p) if is_folder(p) else sl.load(p)) for p in (first, second)]
-    of_sets = all(isinstance(source, sl.Run) and source.paths.chosen() for _, source in read)
-    overlap = sl.head_overlap(
-        {n: each for path, source in read for n, each in _head_maps(path, source, of_sets).items()}
-    )
+    maps = _of_tasks(sl.Run.load(first), given) if of_run else _of_paths(paths)
+    if len(maps) < 2:
+        raise sl.InputError(f"{first} would be compared with itself; name two")
+    overlap = sl.head_overlap(maps)
     show_notes(overlap.notes)
     table = overlap.frame()
     if not as_json:
-        columns = ["record", "other", "n_record", "n_other", "n_shared", "jaccard", "spearman", "p_value", "q_value"]
-        table = table.sort_values("jaccard", ascending=False, kind="stable")[columns]
-    show_table(table, as_json)
+        table = table.sort_values("jaccard", ascending=False, kind="stable")
+        pairs = list(zip(table["record"], table["other"], strict=True))
+        table = table.assign(by_chance=[f"{overlap.by_chance(*pair):.1f}" for pair in pairs]).rename(columns=COLUMNS)
+    show_table(table if as_json else table[[*COLUMNS.values()]], as_json)
     if out is not None:
         show_line(str(sl.write_comparison(overlap, out, replace=replace)), aside=as_json)
+    if not as_json:
+        for pair in pairs[:MOST_SENTENCES]:
+            show_line(overlap.sentence(*pair))
 
 
-def _head_maps(path: Path, source: Any, of_sets: bool) -> "dict[str, sl.SiteFit | sl.HeadScores]":
-    """Return the head maps of a run or of a single record, under names that begin with their path."""
+def _of_tasks(run: sl.Run, tasks: list[str]) -> HeadMaps:
+    """Return the chosen sets of some tasks of a run, or the fits of their lowest seeds where one has no chosen set."""
+    known = {fit.task: run.fits.of(fit.task)[0] for fit in run.fits.values()}
+    wanted = list(dict.fromkeys(name for given in tasks for name in ([given] if given in known else given.split(","))))
+    for name in wanted:
+        if name not in known:
+            raise unknown_name("task", name, known, "Or name another run, fit or scores that is there.")
+    if len(wanted) == 1:
+        raise sl.InputError(f"{wanted[0]} would be compared with itself; name two")
+    chosen = run.paths.chosen()
+    of_sets = bool(chosen) and set(wanted) <= chosen.keys()
+    fits = run.paths.sparse_fits() if of_sets else known
+    return {name: fits[name] for name in wanted or fits}
+
+
+def _of_paths(paths: list[Path]) -> HeadMaps:
+    """Return the head maps of two runs or records, by task where that tells all apart, else by path, too."""
+    read: list[tuple[Path, Any]] = [(p, sl.Run.load(p) if is_folder(p) else sl.load(p)) for p in paths]
+    of_sets = all(isinstance(source, sl.Run) and source.paths.chosen() for _, source in read)
+    maps = [(path, name, record) for path, s in read for name, record in _head_maps(path, s, of_sets).items()]
+    ways: tuple[Callable[[Path, str], str], ...] = (
+        lambda path, name: name,
+        lambda path, name: f"{path.name}: {name}" if is_folder(path) else str(path),
+        lambda path, name: f"{path}: {name}",
+    )
+    labelled = ({label(path, name): record for path, name, record in maps} for label in ways)
+    return next(named for named in labelled if len(named) == len(maps))
+
+
+def _head_maps(path: Path, source: Any, of_sets: bool) -> HeadMaps:
+    """Return the head maps of a run or of a single record."""
     if isinstance(source, sl.Run):
-        return {f"{path}: {name}": fit for name, fit in (source.head_fits if of_sets else source.fits).items()}
+        return dict(source.head_fits if of_sets else source.fits)
     if not isinstance(source, sl.SiteFit | sl.HeadScores):
         raise sl.InputError(f"{path} holds a {source.kind}, not a fit or scores")
-    return {str(path): source}
+    return {path.stem: source}

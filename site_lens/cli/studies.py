@@ -5,31 +5,37 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import site_lens as sl
 from site_lens.cli.options import (
     AsJson,
-    ModelSource,
+    ModelOfRun,
     RunFolder,
-    TaskFiles,
+    TaskFilesOfRun,
     count,
     keep_inputs,
+    named,
     use_notes,
     with_option_groups,
 )
 from site_lens.cli.output import show_line, show_notes, show_table
 from site_lens.heads.scores import ScoresByTask
 from site_lens.records.collections import file_name
-from site_lens.records.errors import unknown_name
 from site_lens.runs.run_folder import check_run_folder, study_mark, study_pieces
 from site_lens.studies.cache import StudyCache
 from site_lens.studies.faithfulness.result import OWN_ORDERINGS
+from site_lens.studies.head_profiles.result import PARTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MaxQueries = Annotated[int, typer.Option(**count("max_queries"), help="Test rows a task at most.")]
 Seed = Annotated[int, typer.Option(**count("seed"), help="Seed of every draw.")]
+N_PROMOTED = 3
+"""Promoted tokens that a line of the table of profiles shows."""
 TaskOfRun = Annotated[str, typer.Option("--task", "-t", help="The task, one of the run.")]
 
 
@@ -38,8 +44,8 @@ class RunStudy:
     """A saved run, its tasks and the model to measure on: arguments and options that all commands here have."""
 
     run: RunFolder
-    files: TaskFiles
-    source: ModelSource
+    files: TaskFilesOfRun
+    source: ModelOfRun
     dense: Annotated[
         bool,
         typer.Option("--dense", help="Take the soft fits, as published, where the chosen head sets would be taken."),
@@ -72,15 +78,16 @@ class RunStudy:
             of_sets: Whether it takes the chosen head sets of a run that has them, unless dense fits are asked for.
             settings: Settings of the study, as JSON values.
         """
-        keep_inputs(self.run, self.files.tasks, *self.source.inputs)
         saved = sl.Run.load(self.run)
+        files, source = self.files.of(self.run, saved.inputs), self.source.of(self.run, saved)
+        keep_inputs(self.run, *files.tasks, *source.inputs)
         check_run_folder(self.run)
         fits = saved.head_fits if of_sets and not self.dense else saved.fits
         if fits is not saved.fits and (none := saved.paths.without_set()):
             show_notes([f"no head set was found for {', '.join(none)}, left out here; --dense takes the soft fits"])
-        tasks = self.files.load(fit.task for fit in fits.values())
+        tasks = files.load(fit.task for fit in fits.values())
         digests = [fit.digest for fit in fits.values()] + [task.digest for task in tasks.values()]
-        cache = StudyCache(self.checkpoint_dir(name), name, digests, self.source.content, settings, list(depends_on))
+        cache = StudyCache(self.checkpoint_dir(name), name, digests, source.content, settings, list(depends_on))
         mark = study_mark(self.run, name)
         if name not in saved.studies:
             mark.unlink(missing_ok=True)
@@ -91,7 +98,7 @@ class RunStudy:
             return record
 
         def measured() -> Any:
-            loaded = self.source.load()
+            loaded = source.load()
             notes = use_notes(loaded, tasks, fits)
             show_notes(notes)
             record = function(loaded, tasks, fits, **settings)
@@ -189,10 +196,21 @@ def profile(
     study: RunStudy,
     head: Annotated[list[str] | None, typer.Option(help="Profile this head, such as L3H7; repeatable.")] = None,
     seed: Seed = 0,
+    all_columns: Annotated[bool, typer.Option("--all", help="Print every column.")] = False,
 ) -> None:
     """Say what the heads of highest alpha attend to, copy, and write."""
     profiles = study.measure("profiles", sl.head_profiles, of_sets=True, heads=head, seed=seed)
-    show_table(profiles.frame(), study.as_json)
+    frame = profiles.frame()
+    show_table(frame if all_columns or study.as_json else _brief(frame), study.as_json)
+
+
+def _brief(profiles: "pd.DataFrame") -> "pd.DataFrame":
+    """Shorten a table of profiles to a terminal: the part most attended to, and the first tokens that rise."""
+    to = [f"to_{part}" for part in PARTS]
+    most = profiles[to].to_numpy()
+    looks_at = [f"{PARTS[i]} {share:.2f}" for i, share in zip(most.argmax(axis=1), most.max(axis=1), strict=True)]
+    brief = profiles[["task", "head", "alpha"]].assign(looks_at=looks_at, answer_gain=profiles["answer_gain"])
+    return brief.assign(promoted=[" ".join(map(repr, tokens[:N_PROMOTED])) for tokens in profiles["promoted"]])
 
 
 @study_command
@@ -230,10 +248,3 @@ def as_fitted(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(model, tasks, first.config, template=first.template, **settings)
 
     return measure
-
-
-def named(tasks: dict[str, sl.Task], name: str) -> sl.Task:
-    """Return a task of the run by its name."""
-    if name not in tasks:
-        raise unknown_name("task", name, tasks)
-    return tasks[name]

@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ModelSource, TaskFilesOrDemo, with_option_groups
-from site_lens.cli.output import show_notes, show_table
-from site_lens.tasks.task import few_rows
+from site_lens.cli.options import AsJson, ModelSource, TaskFilesOrDemo, TaskNames, count, with_option_groups
+from site_lens.cli.output import show_line, show_notes, show_table
+from site_lens.tasks.prompt_sampling import prompts_of_embedding
+from site_lens.tasks.task import SPLITS, few_rows
 
 if TYPE_CHECKING:
     from site_lens.models.base import LensModel
+
+N_ROWS = 3
+"""Rows of each split that `tasks show` prints."""
+WIDEST = 60
+"""Letters of an example in a table; longer ones are cut."""
 
 app = typer.Typer(help="Look at tasks before fitting them.", no_args_is_help=True)
 
@@ -20,6 +26,7 @@ app = typer.Typer(help="Look at tasks before fitting them.", no_args_is_help=Tru
 @with_option_groups
 def tasks_list(files: TaskFilesOrDemo, as_json: AsJson = False) -> None:
     """List tasks: rows in each split, family, and an example."""
+    tasks = list(files.load().values())
     rows = [
         {
             "task": task.name,
@@ -29,9 +36,43 @@ def tasks_list(files: TaskFilesOrDemo, as_json: AsJson = False) -> None:
             "n_test": len(task.test),
             "example": f"{task.train[0].input} -> {task.train[0].output}",
         }
-        for task in files.load().values()
+        for task in tasks
     ]
+    if not as_json:
+        hidden = set() if any(task.family for task in tasks) else {"family"}
+        rows = [
+            {k: v for k, v in row.items() if k not in hidden} | {"example": _cut(str(row["example"]))} for row in rows
+        ]
     show_table(rows, as_json)
+
+
+@app.command("show")
+@with_option_groups
+def tasks_show(
+    files: TaskFilesOrDemo,
+    task: TaskNames = None,
+    n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations in the prompt.")] = 10,
+    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the draw.")] = 0,
+    digit_rule: Annotated[bool, typer.Option(help="No space before outputs, and inputs asked for, of digits.")] = True,
+) -> None:
+    """Show rows of tasks, and one whole few-shot prompt as a model reads it without --chat; needs no model."""
+    template = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
+    for shown in files.load(task).values():
+        rows = {split: getattr(shown, split) for split in SPLITS}
+        show_line(f"{shown.name}: {', '.join(f'{len(examples)} {split}' for split, examples in rows.items())}")
+        show_table(
+            [
+                {"split": split, "input": _cut(row.input), "output": _cut(" | ".join(row.outputs))}
+                for split, examples in rows.items()
+                for row in examples[:N_ROWS]
+            ]
+        )
+        (prompt,) = prompts_of_embedding(shown, template, n_prompts=1, n_shots=n_shots, seed=seed).prompts
+        show_line(f"The first prompt of its embedding, with {n_shots} demonstrations, {len(prompt.text)} characters:")
+        for line in prompt.text.split("\n"):
+            show_line(f"  | {line}")
+        show_line(f"Right answers, as they continue it: {', '.join(map(repr, prompt.answers))}")
+        print()
 
 
 @app.command("audit")
@@ -64,3 +105,7 @@ def _first_tokens(model: "LensModel | None", task: sl.Task) -> dict[str, object]
         "constant_rate": tokens.constant,
         "first_token_loss": "ok" if tokens.tell_apart else "fail",
     }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."

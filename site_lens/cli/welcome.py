@@ -54,7 +54,7 @@ def _after(runs: list[Path], folder: Path) -> Iterator[tuple[str, str]]:
     else:
         yield f"site-lens report {run}", "write its report: one page, no network"
     yield f"site-lens diagnose {run}", "what could mislead in it"
-    yield f"site-lens faithfulness {run} TASKS", "are the heads sufficient, and are they necessary?"
+    yield f"site-lens faithfulness {run}", "are the heads sufficient, and are they necessary?"
     if len(runs) > 1:
         yield f"site-lens compare {run} {shlex.quote(str(runs[1]))}", "are they the same heads?"
     else:

@@ -84,7 +84,9 @@ def _notes(fits: list[SiteFit], n_seeds: list[int]) -> tuple[str, ...]:
         notes.append(f"one seed only for {n_seeds.count(1)} of {len(n_seeds)} tasks")
     if any(fit.shared_with for fit in fits):
         notes.append("some tasks share one alpha map by construction; that they are alike is no finding")
-    models = dict.fromkeys(fit.embedding.model.name for fit in fits)
+    models = {fit.embedding.model.name: fit.embedding.model.short_name for fit in fits}
     if len(models) > 1:
-        notes.append(f"fits of several models ({', '.join(models)}): a head of one is not the same head of another")
+        notes.append(
+            f"fits of several models ({', '.join(models.values())}): a head of one is not the same head of another"
+        )
     return tuple(notes)

@@ -14,6 +14,7 @@ from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.records.base import Axes, Float32, Lengths, Record
 from site_lens.records.display import few
 from site_lens.records.errors import InputError, MismatchError, unknown_name
+from site_lens.records.wording import listed
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit
 from site_lens.stats.paired_tests import SIGNIFICANT, SMALLEST, control_false_discoveries
@@ -119,6 +120,23 @@ class Overlap(Record):
         """Return the heads that lie in the set of one record and in no other's."""
         others = (self.heads_of(other) for other in self.names if other != name)
         return reduce(lambda left, taken: left - taken, others, self.heads_of(name))
+
+    def by_chance(self, name: str, other: str) -> float:
+        """Return how many heads two random sets share on average, each with as many in every layer as its record's."""
+        counts = tuple(self.heads_of(each).mask().sum(axis=1) for each in (name, other))
+        return float((counts[0] * counts[1] / np.maximum(self.grid.heads_per_layer, 1)).sum())
+
+    def sentence(self, name: str, other: str) -> str:
+        """Say which heads two records share, how many chance would give, and which are those of one alone."""
+        p_value = float(self.p_value[self.names.index(name), self.names.index(other)])
+        p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+        one, two = self.heads_of(name), self.heads_of(other)
+        heads = "head" if len(one & two) == 1 else "heads"
+        both, first, second = (listed(part) or "none" for part in (one & two, one - two, two - one))
+        return (
+            f"{name} and {other} share {len(one & two)} {heads} ({self.by_chance(name, other):.1f} expected by chance, "
+            f"{p}): {both}; {name} alone: {first}; {other} alone: {second}"
+        )
 
     def frame(self) -> "pd.DataFrame":
         """One row per pair of records: record, other, n_shared, n_record, n_other, findable, and every measure."""
@@ -282,7 +300,7 @@ def _full_name(record: Scored) -> str:
 def _notes(named: Mapping[str, Scored]) -> tuple[str, ...]:
     """Say whether the maps are of one model, and those of a task of the same rows."""
     fits = [record for record in named.values() if isinstance(record, SiteFit)]
-    models = {fit.embedding.model.weights_digest: fit.embedding.model.name for fit in fits}
+    models = {fit.embedding.model.weights_digest: fit.embedding.model.short_name for fit in fits}
     notes = []
     if len(models) > 1:
         notes.append(

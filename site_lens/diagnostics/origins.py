@@ -27,7 +27,7 @@ def foreign_records(run: Run, task: str) -> tuple[list[str], list[str]]:
         parts = (first.embedding.model if what == "the fit" else own.embedding.model).differing(model)
         foreign = [part for part in parts if part not in FORMATS]
         if foreign:
-            others.append(f"{what} was made on {model.name}: other {', '.join(foreign)}")
+            others.append(f"{what} was made on {model.short_name}: other {', '.join(foreign)}")
         elif parts:
             formats.append(f"{what} was made in {model.quantization or model.dtype}: other {', '.join(parts)}")
         if digest is not None and digest != own.task_digest:

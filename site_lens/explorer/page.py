@@ -26,8 +26,8 @@ class PageSource:
     """Where relative paths begin."""
     model: str | None = None
     """Name or folder of the model; none is loaded when None."""
-    tasks: str | None = None
-    """Where the tasks are; the package's own when None."""
+    tasks: tuple[str, ...] = ()
+    """Where the tasks are; the package's own when there are none."""
     input_column: str = "input"
     output_column: str = "output"
     loading: dict[str, Any] = field(default_factory=dict)
@@ -48,10 +48,10 @@ def show_page(**source: Any) -> "Explorer | Complaint":
         from site_lens.models.loading import load_model  # needs torch
 
         tasks = None
-        if page.tasks is not None:
+        if page.tasks:
             names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
-            path = _beside(page.folder, page.tasks)
-            tasks = load_tasks(path, names, input_column=page.input_column, output_column=page.output_column)
+            sources = [_beside(page.folder, name) for name in page.tasks]
+            tasks = load_tasks(sources, names, input_column=page.input_column, output_column=page.output_column)
         return explore(run, load_model(_beside(page.folder, page.model), **page.loading), tasks=tasks)
     except SiteLensError as error:
         return Complaint(str(error))

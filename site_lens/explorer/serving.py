@@ -52,6 +52,9 @@ RUNS_CODE = ("JUPYTER_CONFIG_PATH", "PYTHONSTARTUP")
 ENDING = (signal.SIGINT, signal.SIGTERM)
 """Signals that end the server: Ctrl-C, and the usual one of other programs."""
 
+QUIET = "--IPKernelApp.log_level=40"
+"""Errors of a kernel alone: it warns at each start that its sockets, on the loopback address, are not encrypted."""
+
 PACKAGE_ROOT = Path(__file__).parent.parent.parent
 
 
@@ -163,7 +166,7 @@ def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
     from site_lens.explorer.kernels import Kernels
 
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    launch = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    launch = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}", QUIET]
     kernel = folder / "JUPYTER_PATH" / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
     kernel.write_text(json.dumps(spec | {"argv": launch}), encoding="utf-8")

@@ -80,7 +80,7 @@ class Explorer:
 def _header(state: Exploration) -> Any:
     """Name the model, and list what makes results hard to believe."""
     model = state.fit.embedding.model
-    facts = f"{len(state.run.fits)} fits on {model.name}, {model.grid}; "
+    facts = f"{len(state.run.fits)} fits on {model.short_name}, {model.grid}; "
     facts += "no model loaded" if state.live is None else "the model is loaded"
     notes = "" if state.live is None else "".join(f"<li>{escape(note)}</li>" for note in state.live.notes)
     title = f"<style>{asset('explorer.css')}</style><h2>Which heads carry the task?</h2>{soft(facts)}"

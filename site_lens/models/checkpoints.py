@@ -20,6 +20,8 @@ from site_lens.records.wording import listed
 
 MAX_LAYERS = 10_000
 """Layers of a config at most: far above every model there is, and far below what takes minutes to build."""
+UNREACHED = "couldn't connect"
+"""Words of transformers where the hub cannot be reached."""
 TOKENIZERS = ("token*", "vocab*", "merges*", "*.model", "*.tiktoken", "spiece*", "*.bpe")
 HF_FORMAT = "give the checkpoint in Hugging Face's format (config.json and safetensors)"
 KNOWN_MODELS = ", ".join(map(repr, MODEL_NAMES))
@@ -109,9 +111,15 @@ def reading_errors(name: str, source: str) -> Iterator[None]:
                 raise
             else:
                 folders = [str(config.parent) for config in Path().glob("*/config.json")]
-                hint = did_you_mean(source, [*MODEL_NAMES, *folders, *OFFICIAL_MODEL_NAMES])
+                known = [*MODEL_NAMES, *folders, *OFFICIAL_MODEL_NAMES]
+                hint = "" if source in known else did_you_mean(source, known)
                 hint = f"{hint} Or " if hint else ""
                 advice = f"{hint}give {KNOWN_MODELS}, a folder with config.json and safetensors weights, or a hub id"
+                if source in known and UNREACHED in str(error):
+                    raise refuse(
+                        f"no network, and it is not in the cache; give {KNOWN_MODELS} or a folder, or fill the cache "
+                        f"where there is a network: hf download {source}"
+                    ) from error
             raise refuse(f"{error_reason(error)}; {advice}") from error
 
 

@@ -8,6 +8,10 @@ CHANGING = ("longrope", "su", "dynamic")
 """Rotary positions whose frequencies, those of all tokens, depend on how long the longest prompt of a call is."""
 
 
+WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "attention_window_size")
+"""Fields of configs that hold the width of local attention (Mistral, GPT-Neo, Llama 4, RecurrentGemma)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Context length: the number of tokens that a prompt may have."""
@@ -60,3 +64,9 @@ def _original(settings: dict[str, Any], text: Any) -> int | None:
 
 def _switch(settings: dict[str, Any], text: Any) -> int:
     return int(_original(settings, text) or text.max_position_embeddings)
+
+
+def attention_window(config: Any) -> int:
+    """Return how many tokens the widest window of local attention of a Hugging Face config has; 0 without one."""
+    text = config.get_text_config()
+    return max(size for name in WINDOWS if isinstance(size := getattr(text, name, None) or 0, int))

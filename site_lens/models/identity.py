@@ -1,6 +1,7 @@
 """Identity of the model behind a record: name, state of the weights, digests, and versions of libraries."""
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -88,6 +89,13 @@ class ModelIdentity(Frozen):
         return self
 
     @property
+    def short_name(self) -> str:
+        """The name to show: of a local path its last part, which names no folder of a user."""
+        path = PurePath(self.name)
+        is_path = path.is_absolute() or self.name.startswith(("~", ".")) or len(path.parts) > 2
+        return path.name if is_path and path.name else self.name
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """Width of the heads of each layer; 0 for a layer without heads."""
         return self.d_head_per_layer or tuple(self.d_head if n else 0 for n in self.grid.heads_per_layer)
@@ -125,16 +133,17 @@ class ModelIdentity(Frozen):
         """
         if made_on.grid != self.grid or made_on.widths != self.widths:
             raise MismatchError(
-                f"{what} was made on {made_on.name} ({made_on.heads}) and cannot be used on {self.name} "
-                f"({self.heads}); fit it again on {self.name}"
+                f"{what} was made on {made_on.short_name} ({made_on.heads}) and cannot be used on {self.short_name} "
+                f"({self.heads}); load {made_on.short_name}, or fit it again on {self.short_name}"
             )
         if made_on.processing != self.processing and (made_on.value_bias or self.value_bias):
             raise MismatchError(
-                f"{what} was made on {made_on.processing} weights and {self.name} now has {self.processing} weights; "
-                "with value biases z differs between them: load the model the same way as then"
+                f"{what} was made on {made_on.processing} weights and {self.short_name} now has "
+                f"{self.processing} weights; with value biases z differs between them: load the model the same way as "
+                "then"
             )
         return tuple(
-            f"{what}: {part} of {self.name} differs from {made_on.name}, on which it was made"
+            f"{what}: {part} of {self.short_name} differs from {made_on.short_name}, on which it was made"
             for part in self.differing(made_on)
             if part in SMALL_PARTS
         )

@@ -41,6 +41,7 @@ def load_model(
     device_map: str | Mapping[str, str | int] | None = None,
     quantization: Quantization | None = None,
     bos: bool | None = None,
+    label: str | None = None,
     gguf_file: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
@@ -59,6 +60,7 @@ def load_model(
         quantization: Quantise the linear maps while loading, through bitsandbytes: "nf4" (four bits) or "int8".
             Unembedding, embeddings, norms, and projections that TransformerBridge splits stay in `dtype`.
         bos: Whether prompts begin with BOS; what the checkpoint's own tokenizer does when None.
+        label: What to call the model in records; its name, or path, when None.
         gguf_file: The GGUF file to load of a folder or hub id. GGUF files are dequantised, once, into the cache folder
             of the user (XDG_CACHE_HOME or ~/.cache), which takes about two bytes a weight.
         revision: Branch, tag or commit of a hub checkpoint.
@@ -78,25 +80,25 @@ def load_model(
     """
     import transformers
 
-    source, label = source_of(name, gguf_file), str(name)
+    source, given = source_of(name, gguf_file), str(name)
     if device is not None and device_map is not None:
         raise InputError(f"device={device!r} and device_map={device_map!r} were both given; leave out one of them")
     hub: HubOptions = {"revision": revision, "trust_remote_code": trust_remote_code}
     target = device_of(device) if device_map is None else None
-    with reading_errors(label, source), _no_progress_bar(transformers):
-        source = as_folder_or_id(source, label, gguf_file=gguf_file, revision=revision)
-        refuse_adapter_files(source, label, revision)
+    with reading_errors(given, source), _no_progress_bar(transformers):
+        source = as_folder_or_id(source, given, gguf_file=gguf_file, revision=revision)
+        refuse_adapter_files(source, given, revision)
         config = transformers.AutoConfig.from_pretrained(source, **hub)
-        refuse_unless_decoder(config, label)
+        refuse_unless_decoder(config, given)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **hub)
-        weight_dtype = number_format(dtype, config, target, demo=label == DEMO)
+        weight_dtype = number_format(dtype, config, target, demo=given == DEMO)
         stored = quantization_name(getattr(config, "quantization_config", None))
         if stored and quantization:
-            raise InputError(f"{label!r} is quantised already ({stored}); leave out quantization={quantization!r}")
+            raise InputError(f"{given!r} is quantised already ({stored}); leave out quantization={quantization!r}")
         own_code = trust_remote_code and bool(getattr(config, "auto_map", None))
         if not (stored or own_code):  # third-party code need not run without numbers
-            shapes = from_checkpoint(label, source, config, dtype=weight_dtype, device_map="meta", **hub)
-            refuse_too_large(shapes, label, weight_dtype, quantization, memory_of(target))
+            shapes = from_checkpoint(given, source, config, dtype=weight_dtype, device_map="meta", **hub)
+            refuse_too_large(shapes, given, weight_dtype, quantization, memory_of(target))
         if own_code and not (stored or quantization or is_multimodal(config)):
             # TransformerLens mends third-party code before it runs.
             where = placement(target, device_map, as_map=False)
@@ -107,9 +109,9 @@ def load_model(
             options |= placement(target, device_map, as_map=True)
             if quantization is not None:
                 options["quantization_config"] = bitsandbytes_settings(quantization, weight_dtype)
-            hf_model = from_checkpoint(label, source, config, **options)
-            bridge, known = take_over(hf_model, tokenizer, label)
-    own_name = label if gguf_file is None else f"{label}/{gguf_file}"
+            hf_model = from_checkpoint(given, source, config, **options)
+            bridge, known = take_over(hf_model, tokenizer, given)
+    own_name = label or (given if gguf_file is None else f"{given}/{gguf_file}")
     return _wrap(bridge, tokenizer, name=own_name, bos=bos, revision=revision, check=check, known=known)
 
 

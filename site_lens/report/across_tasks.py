@@ -48,8 +48,9 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
         return [*sections, Section("Across tasks", ["One task only: there is nothing to compare it with."])]
     overlap = head_overlap(_mean_gates(agreement))
     if n_tasks < FEWEST_TO_GROUP:
+        pairs = [f"{overlap.sentence(*names)}." for names in combinations(overlap.names, 2)]
         few = f"Matrices, maps and groups of tasks are drawn from {FEWEST_TO_GROUP} tasks on; here are {n_tasks}."
-        return [*sections, Section("Which tasks share heads", [*_overlap_lines(overlap), *_shared(overlap), few])]
+        return [*sections, Section("Which tasks share heads", [*_overlap_lines(overlap), *pairs, few])]
     layers = SectionFigure("layer-profile", plots.layer_profile(overlap), overlap.layer_frame())
     sections += [
         _overlap(overlap),
@@ -130,14 +131,6 @@ def _overlap_lines(overlap: Overlap) -> list[str]:
         lines.append("No overlap could have been found in any pair.")
     lines.append(f"{len(overlap.shared())} of {len(overlap.grid)} heads are open in every task.")
     return lines
-
-
-def _shared(overlap: Overlap) -> list[str]:
-    """Name the heads that every two of a few tasks share."""
-    return [
-        f"{first} and {second} share {listed(overlap.shared(first, second)) or 'no head'}."
-        for first, second in combinations(overlap.names, 2)
-    ]
 
 
 def _overlap(overlap: Overlap) -> Section:

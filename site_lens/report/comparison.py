@@ -8,6 +8,8 @@ from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.plots.section import SectionFigure
 from site_lens.report.page import write_page
 
+MOST_SENTENCES = 10
+"""Pairs whose heads are named on the page, those of highest Jaccard index."""
 MOST_PAIRS = 100
 """Pairs in the table of the page."""
 
@@ -38,9 +40,10 @@ def write_comparison(
         difference = plots.head_difference(first, second, title=" minus ".join(overlap.names))
         figures.insert(0, SectionFigure("difference", difference))
     pairs = table.sort_values("jaccard", ascending=False, kind="stable").to_dict("records")
+    sentences = [overlap.sentence(pair["record"], pair["other"]) for pair in pairs[:MOST_SENTENCES]]
     return write_page(
         "comparison.html.j2", path, replace=replace, title=title, overlap=overlap, pairs=pairs, shown=MOST_PAIRS,
-        figures=figures,
+        sentences=sentences, figures=figures,
     )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def models(fits: SiteFits) -> list[dict[str, str]]:
 def model_facts(model: ModelIdentity) -> dict[str, str]:
     """Return the identity of a model as words."""
     return {
-        "model": model.name,
+        "model": model.short_name,
         "revision": model.revision or "not recorded",
         "architecture": f"{model.architecture}, hooked as {model.host}",
         "heads": model.heads,
@@ -114,7 +114,9 @@ def cautions(fits: SiteFits, evaluations: Evaluations) -> list[str]:
         if task not in tasks:
             lines.append(f"{task} was evaluated, but there is no fit of it here.")
         if evaluation.model.weights_digest not in weights:
-            lines.append(f"{task} was evaluated on other weights ({evaluation.model.name}) than any fit was made on.")
+            lines.append(
+                f"{task} was evaluated on other weights ({evaluation.model.short_name}) than any fit was made on."
+            )
     n_shots = sorted({evaluation.n_shots for evaluation in evaluations.values()})
     if len(n_shots) > 1:
         lines.append(

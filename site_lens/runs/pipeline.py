@@ -26,6 +26,7 @@ from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError, unknown_name
+from site_lens.runs.inputs import RunInputs
 from site_lens.runs.run import Run
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
@@ -61,6 +62,7 @@ def fit_and_evaluate(
     n_attention_heads: int = 0,
     template: PromptTemplate | None = None,
     tasks_at_once: int = TASKS_AT_ONCE,
+    inputs: RunInputs | None = None,
     budget_bytes: int = PREFIX_BUDGET,
     progress: bool | None = None,
 ) -> Run:
@@ -87,6 +89,7 @@ def fit_and_evaluate(
         n_attention_heads: Heads of highest alpha whose attention is sampled on a prompt of each task, for the report.
         template: How examples become text; the paper's when None.
         tasks_at_once: Tasks in one batch; all of them where they share one alpha map or the mean embedding.
+        inputs: Where the model and the tasks are, kept with the run, so that commands on it need not be told again.
         budget_bytes: Bytes of prefixes to hold at a time.
         progress: Show progress bars; on a terminal and in notebooks only when None.
 
@@ -119,6 +122,7 @@ def fit_and_evaluate(
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):
         fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
+        fitted = replace(fitted, inputs=inputs)
         if (prices is None or len(prices)) and not config.shared:
             paths = fit_path(
                 model, group, configs[0], prices=prices, n_starts=n_starts, fits=_by_content(fitted),

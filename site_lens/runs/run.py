@@ -9,6 +9,7 @@ runs/demo/attention/<task>.json + .safetensors
 runs/demo/studies/<name>.json + .safetensors
 runs/demo/results.csv
 runs/demo/heads.csv
+runs/demo/inputs.json: the model and the tasks that it was made with
 runs/demo/written.sha256: what was written there, by which it is known what may be replaced
 """
 
@@ -31,7 +32,9 @@ from site_lens.records.serialization import load, save
 from site_lens.records.study_registry import STUDIES
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.type_checks import checked_methods
+from site_lens.runs.inputs import RunInputs
 from site_lens.runs.run_folder import (
+    INPUTS,
     SAVED,
     check_run_folder,
     is_new,
@@ -39,6 +42,7 @@ from site_lens.runs.run_folder import (
     settle,
     whole,
     write_heads,
+    write_inputs,
     write_results,
 )
 from site_lens.site.fit import SiteFits
@@ -67,6 +71,8 @@ class Run(Displayed):
     """What experiments on these fits found, such as a transfer matrix, by name."""
     paths: HeadPaths = field(default_factory=lambda: HeadPaths([]))
     """Head paths, each with the chosen set of its task, where they were fitted."""
+    inputs: RunInputs | None = None
+    """Where its model and tasks are, for later commands on it; None where that was not said."""
 
     def __post_init__(self) -> None:
         for what, names in (("control", self.controls), ("selector", self.scores), ("study", self.studies)):
@@ -111,6 +117,7 @@ class Run(Displayed):
             attention=AttentionSamples([sample for part in parts for sample in part.attention.values()]),
             scores={n: ScoresByTask(scores) for n, scores in _by_name(part.scores for part in parts).items()},
             studies={name: study for part in parts for name, study in part.studies.items()},
+            inputs=next((part.inputs for part in parts if part.inputs is not None), None),
         )
 
     @property
@@ -141,6 +148,7 @@ class Run(Displayed):
             attention=AttentionSamples.load(attention) if manifests(attention) else AttentionSamples([]),
             scores={part.name: ScoresByTask.load(part) for part in _folders(folder / "scores")},
             studies={path.stem: load(path) for path in sorted(manifests(folder / "studies"))},
+            inputs=RunInputs.read(folder / INPUTS),
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -180,6 +188,8 @@ class Run(Displayed):
 
     def _write(self, folder: Path) -> None:
         self.fits.save(folder / "fits")
+        if self.inputs is not None:
+            write_inputs(self.inputs, folder)
         for name, control in self.controls.items():
             control.save(folder / "controls" / name)
         for name, scores in self.scores.items():

@@ -30,6 +30,7 @@ from site_lens.records.outputs import (
     write_list,
     write_output,
 )
+from site_lens.runs.inputs import RunInputs
 from site_lens.site.head_path import HeadPaths
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ from site_lens.records.serialization import holds_record
 
 SEVERAL = ("controls", "scores")
 """Parts of a run's folder that hold a folder for each control or selector."""
-RESULTS, HEADS, REPORT = "results.csv", "heads.csv", "report.html"
-PRODUCTS = (RESULTS, HEADS, REPORT)
-"""What is made of the records of a run and stands beside them; it goes when the run is replaced."""
+RESULTS, HEADS, REPORT, INPUTS = "results.csv", "heads.csv", "report.html", "inputs.json"
+PRODUCTS = (RESULTS, HEADS, REPORT, INPUTS)
+"""What stands beside the records of a run; it goes when the run is replaced."""
 SAVED = ".saved"
 """A whole run on its way into the folder that holds this one: it counts until all of its files are in their places."""
 MARK_BYTES = 2**16
@@ -214,6 +215,7 @@ def _is_own(path: Path, folder: Path) -> bool:
         RESULTS: rb"task,method,metric,value,",
         HEADS: rb"task,head,layer,chosen,",
         REPORT: rb'(?s:.*?)<meta name="generator" content="site_lens ',
+        INPUTS: rb'\{\s*"kind": "run_inputs"',
     }
     return path.name in begins and re.match(begins[path.name], content) is not None
 
@@ -250,6 +252,19 @@ def write_heads(paths: HeadPaths, folder: str | Path) -> Path:
     return _write_table(paths.heads_frame(), Path(folder) / HEADS)
 
 
+def write_inputs(inputs: RunInputs, folder: str | Path) -> Path:
+    """Write `inputs.json`: the model and the tasks that the run was made with.
+
+    Raises:
+        StorageError: There is a file of that name that was not written with the run, or was changed since.
+    """
+    return _write_product(inputs.write(), Path(folder) / INPUTS)
+
+
 def _write_table(table: "pd.DataFrame", path: Path) -> Path:
-    write_output({path: table.to_csv(index=False).encode()}, lambda there: _is_own(there, there.parent))
+    return _write_product(table.to_csv(index=False).encode(), path)
+
+
+def _write_product(content: bytes, path: Path) -> Path:
+    write_output({path: content}, lambda there: _is_own(there, there.parent))
     return path

@@ -23,6 +23,7 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import FitError, InputError, ModelError, NoHeadSetError, unknown_name
 from site_lens.records.progress import progress_bar
+from site_lens.runs.inputs import RunInputs
 from site_lens.runs.run import Run
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.selectors.config import ComparisonConfig
@@ -50,6 +51,7 @@ def run_methods(
     max_queries: int | None = MAX_QUERIES,
     generated: bool = False,
     save_to: str | Path | None = None,
+    inputs: RunInputs | None = None,
     budget_bytes: int = PREFIX_BUDGET,
     progress: bool | None = None,
 ) -> Run:
@@ -73,6 +75,7 @@ def run_methods(
         generated: Generate answers too, for exact and prefix match.
         save_to: Where to save the run; scores are written selector by selector, evaluations task by task. Nothing is
             saved when None.
+        inputs: Where the model and the tasks are, kept with the run, so that commands on it need not be told again.
         budget_bytes: Bytes of prefixes to hold at a time in fits.
         progress: Show progress bars; on a terminal and in notebooks only when None.
 
@@ -104,6 +107,7 @@ def run_methods(
     run = Run(
         fits=context.fits(),
         controls={ZERO_EMBEDDING: context.fits(embedding="zero")} if ZERO_EMBEDDING in methods else {},
+        inputs=inputs,
     )
     if {"site_sparse", "gates_sparse"} & set(methods) or "site_path" in selectors:
         run = replace(run, paths=context.paths())

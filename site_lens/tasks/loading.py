@@ -40,7 +40,7 @@ SHARD = re.compile(r"-\d{5}-of-(\d{5})$")
 
 
 def load_tasks(
-    source: Union[str, Path, "Dataset", "DatasetDict"],
+    source: Union[str, Path, "Dataset", "DatasetDict", Sequence[str | Path]],
     names: str | Sequence[str] | None = None,
     *,
     input_column: str = "input",
@@ -54,8 +54,9 @@ def load_tasks(
         source: "demo" for the demo tasks; "hub:user/name" (or "hub:user/name:configuration") for a dataset of the
             Hugging Face hub; one file (.json in the Function-Vectors format, .jsonl, .csv, .tsv,
             .parquet); a folder of such files that are called train, valid (or validation, val, dev) and test, which is
-            one task with its own splits; a folder of such folders and files; or a `datasets` dataset. Rows without
-            splits are split 70/9/21, the paper's shares. Hidden files are passed over.
+            one task with its own splits; a folder of such folders and files; a `datasets` dataset; or a list of
+            names of files and folders. Rows without splits are split 70/9/21, the paper's shares. Hidden files are
+            passed over.
         names: The tasks to keep, in this order, or the name of one; all when None.
         input_column: Column, or JSON key, of the input.
         output_column: Column, or JSON key, of the output. A list means accepted alternatives, the first of which is
@@ -74,7 +75,12 @@ def load_tasks(
         ('relations', 103)
     """
     columns = _Columns(input_column, output_column)
-    if not isinstance(source, str | PathLike):
+    if isinstance(source, list | tuple):
+        options: dict[str, Any] = {"input_column": input_column, "output_column": output_column}
+        tasks = [t for one in source for t in load_tasks(one, **options, split_seed=split_seed).values()]
+        if twice := [task.name for task in tasks if [other.name for other in tasks].count(task.name) > 1]:
+            raise InputError(f"several of {', '.join(map(str, source))} hold a task called {twice[0]!r}; rename one")
+    elif not isinstance(source, str | PathLike):
         tasks = [_from_dataset(source, "dataset" if name is None else name, columns, split_seed)]
     elif not str(source):
         raise InputError("the source of tasks is empty; give a file, a folder, or 'demo' for the demo tasks")

@@ -49,7 +49,7 @@ def test_every_command_that_needs_a_model_takes_all_options_and_passes_them_on(
     assert "far enough" in mistake(capsys, "doctor", "my/model", *options)
     assert loaded == {
         "name": "my/model", "dtype": "bfloat16", "device": None, "device_map": "auto", "quantization": "nf4",
-        "gguf_file": "a.gguf", "revision": "v1", "trust_remote_code": False, "check": False,
+        "gguf_file": "a.gguf", "revision": "v1", "trust_remote_code": False, "label": None, "check": False,
     }  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def test_the_support_card_shows_failed_checks(
     assert run("doctor", "demo", "--longest", "100") == 0
     printed = capsys.readouterr().out
     assert "6 layers x 8 heads" in printed and "cached_equals_full" in printed
+    assert printed.splitlines()[-1] == "15 of 15 checks pass: this model can be used"
     assert {"code", "state", "value", "threshold"} <= set(card(capsys, 0, "demo", "--longest", "100")["checks"][0])
 
     broken = tmp_path / "llama"

@@ -1,0 +1,81 @@
+"""Inputs of a run: the model and the tasks that it was made with, kept in its folder for later commands on it."""
+
+import json
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError
+
+from site_lens.records.base import Frozen, readable
+from site_lens.records.errors import InputError, StorageError
+from site_lens.records.limited_io import is_there, parse_json, read_file
+
+MOST_BYTES = 2**20
+"""A larger file holds no inputs."""
+
+
+class RunInputs(Frozen):
+    """Names under which `load_model` and `load_tasks` find the model and the tasks of a run again.
+
+    Whether to run code that comes with a model is not among them: a run may come from somebody else.
+    """
+
+    tasks: tuple[str, ...]
+    """Sources of tasks, see `load_tasks`; files and folders as absolute paths."""
+    input_column: str = "input"
+    output_column: str = "output"
+    model: str
+    """A folder or file as an absolute path, or a name."""
+    dtype: str | None = None
+    device_map: str | None = None
+    quantization: str | None = None
+    gguf_file: str | None = None
+    revision: str | None = None
+    label: str | None = None
+    """What the model is called in records."""
+
+    @property
+    def loading(self) -> dict[str, str | None]:
+        """Arguments of `load_model` beside the name of the model."""
+        return self.model_dump(exclude={"tasks", "input_column", "output_column", "model"})
+
+    def write(self) -> bytes:
+        """Return the content of the file; see `read`."""
+        return json.dumps({"kind": "run_inputs", "record_schema": 1, "fields": self.model_dump()}, indent=1).encode()
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Read the file of a run; None where there is none, as in runs of site_lens 0.1 and those made in Python.
+
+        Raises:
+            StorageError: It is damaged, or of a later version.
+        """
+        if not is_there(path):
+            return None
+        try:
+            content = parse_json(read_file(path, MOST_BYTES))
+            if not isinstance(content, dict) or (content.get("kind"), content.get("record_schema")) != (
+                "run_inputs",
+                1,
+            ):
+                raise ValueError("it is no list of inputs that this version knows")
+            return cls.model_validate(content.get("fields"))
+        except ValidationError as error:
+            raise _damaged(path, readable(error)) from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise _damaged(path, str(reason)) from error
+
+    def check(self, *names: str) -> None:
+        """Check that files and folders of the run are still where they were.
+
+        Raises:
+            InputError: One of these names is a path that leads nowhere.
+        """
+        for name in names:
+            if Path(name).is_absolute() and not is_there(name):
+                raise InputError(f"{name}, with which the run was made, is gone; say where it is now")
+
+
+def _damaged(path: Path, reason: str) -> StorageError:
+    return StorageError(f"cannot read {path}: {reason}; remove it, and name tasks and --model when you use the run")
