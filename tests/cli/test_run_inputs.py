@@ -89,19 +89,12 @@ def test_a_prompt_is_shown_as_the_model_reads_it(capsys: pytest.CaptureFixture[s
     assert len([line for line in shown if line.startswith("Q: ")]) == 3 and shown[-1] == "A:"
 
 
-def test_short_names_keep_shots_and_seeds_apart() -> None:
+def test_labels_of_methods_keep_shots_and_seeds_apart() -> None:
     names = (
-        "zero_shot",
-        "ten_shot",
-        "3_shot",
-        "site",
-        "site#1",
-        "site_hard",
-        "site#1_hard",
-        "site_zero_embedding",
-        "x",
-    )
+        "zero_shot", "ten_shot", "3_shot", "site", "site#1", "site_hard", "site#1_hard", "site_zero_embedding", "x",
+    )  # fmt: skip
     shown = [method_label(name) for name in names]
     assert shown == [
-        "zero-shot", "10-shot", "3-shot", "SITE", "SITE #1", "rounded", "rounded #1", "gates only", "x",
+        "zero-shot", "10-shot", "3-shot", "SITE", "SITE (seed 1)", "SITE, rounded", "SITE, rounded (seed 1)",
+        "gates alone", "x",
     ]  # fmt: skip
