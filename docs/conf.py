@@ -1,5 +1,6 @@
 """Configuration of the Sphinx build, which needs no network; `make docs` runs it."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,21 @@ def _draw_floors(app: Sphinx) -> None:
     (HERE / "images/floors.svg").write_text(floors.draw_package(floors.PACKAGE), encoding="utf-8")
 
 
+def command_line() -> str:
+    """Return the page of all commands and options, which typer writes; `runs`, the old name of `sweep`, is left out."""
+    title = ["--name", "site-lens", "--title", "Command line"]
+    typer = [sys.executable, "-m", "typer", "site_lens.cli.commands", "utils", "docs", *title]
+    page = subprocess.run(typer, check=True, capture_output=True, text=True).stdout
+    page = page.replace("```console", "```text")
+    lines = page.partition("## `site-lens runs`")[0].rstrip().splitlines()
+    return "".join(f"{line}\n" for line in lines if not line.startswith("* `runs`"))
+
+
+def _write_command_line(app: Sphinx) -> None:
+    """Write the page of the command line."""
+    (HERE / "cli.md").write_text(command_line(), encoding="utf-8")
+
+
 def _without_empty_globs(app: Sphinx, page: str, source: list[str]) -> None:
     """Drop glob patterns of the table of contents that match no page, of which Sphinx would warn."""
     if page == "index":
@@ -85,6 +101,7 @@ def _show_colons(app: Sphinx, what: str, name: str, member: Any, options: object
 def setup(app: Sphinx) -> None:
     """Register the changes to the build."""
     app.connect("builder-inited", _draw_floors)
+    app.connect("builder-inited", _write_command_line)
     app.connect("source-read", _without_empty_globs)
     app.connect("doctree-read", _without_folders)
     app.connect("autodoc-process-signature", _without_fields)

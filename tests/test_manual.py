@@ -19,6 +19,10 @@ FETCHED = re.compile(r"""(?:url\(|@import\s+)["']?(?:https?:)?//[^)"']*""")
 DIRECTIVE = re.compile(r"^\.\. (currentmodule|autofunction|autoclass|autoexception|automodule|py:data):: (\S+)", re.M)
 
 
+COMMAND_LINE = (DOCS / "cli.md").read_text(encoding="utf-8")
+"""The page of the command line, before a build writes it."""
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages as HTML."""
@@ -36,6 +40,11 @@ def test_every_page_is_built(built: Path) -> None:
     assert (built / "_images/report.png").exists()
     picture = (built / "_images/floors.svg").read_text(encoding="utf-8")
     assert all(f">{room}</text>" in picture for room in ("records", "models", "cli"))
+
+
+@pytest.mark.usefixtures("built")
+def test_the_page_of_the_command_line_is_that_of_the_code() -> None:
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == COMMAND_LINE, "run `make docs` and commit docs/cli.md"
 
 
 def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
