@@ -25,6 +25,11 @@ README = ROOT / "README.md"
 RUNNABLE = [
     page for page in PAGES if page != README and any(b.not_run is None and b.language in RUN for b in blocks(page))
 ]
+SLOW_PAGES = (
+    "did-it-converge", "how-sure", "better-than-prompting", "does-it-transfer", "are-they-necessary",
+    "what-do-they-do", "same-heads", "experiments", "diagnosis", "choosing",
+)  # fmt: skip
+"""Pages whose code takes a quarter of all tests' time; `make test-full` runs it."""
 CHANGELOG = ROOT / "CHANGELOG.md"
 """The only page that names what is gone."""
 MODULE = re.compile(r"`((?:[\w.-]+/)+[\w-]+\.py)(?::\w+)?`")
@@ -56,7 +61,13 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path, sho
     return tmp_path
 
 
-@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=pytest.mark.slow if page.stem in SLOW_PAGES else ())
+        for page in RUNNABLE
+    ],
+)
 def test_the_code_of_a_page_runs(page: Path, reader: Path) -> None:
     run_page(page)
 

@@ -24,6 +24,8 @@ from site_lens.tasks.prompt_sampling import sample_rows
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
 CAUSAL = [name for name, selector in SELECTORS.items() if selector.causal]
+SLOW = ("bernoulli_masks", "causal_head_gating_last")
+"""Those that take a minute to find; `make test-full` asks them."""
 
 
 def auc(scores: HeadScores, carriers: tuple[str, ...]) -> float:
@@ -32,7 +34,9 @@ def auc(scores: HeadScores, carriers: tuple[str, ...]) -> float:
     return float(roc_auc_score(truth[scores.grid.mask], scores.values[scores.grid.mask]))
 
 
-@pytest.mark.parametrize("selector", CAUSAL)
+@pytest.mark.parametrize(
+    "selector", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CAUSAL]
+)
 def test_every_causal_selector_ranks_the_planted_heads_first(planted_bench: ComparisonContext, selector: str) -> None:
     found = registered_scores(planted_bench, selector)
     for task, scores in found.items():
