@@ -74,7 +74,7 @@ def test_the_code_of_a_page_runs(page: Path, reader: Path) -> None:
 
 def test_the_python_of_the_readme_runs(reader: Path) -> None:
     run_page(README, ["python"])
-    assert (reader / "runs/three-tasks/report.html").stat().st_size > 1e6
+    assert (reader / "runs/three-tasks/report.html").stat().st_size > 500_000  # with plotly.js and circuitsvis in it
     assert (reader / "runs/three-tasks/results.csv").exists()
 
 

@@ -129,8 +129,8 @@ def fit(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = SETTINGS[settings](**changes)
     tasks = files.load(task)
-    show_notes(few_rows(tasks.values()))
     model = source.load()
+    show_notes(few_rows(tasks.values()))
     plain = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
     sl.fit_and_evaluate(
         model,

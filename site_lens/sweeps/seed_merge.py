@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from site_lens.methods.evaluation import MATCHES, Evaluation, Evaluations
+from site_lens.methods.evaluation import Evaluation, Evaluations
 from site_lens.methods.registry import SITE_METHODS
+from site_lens.records.base import array_axes
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
 
-PER_METHOD = ("evaluated", "labelled_rows", "n_heads", "costs", *MATCHES, "rank", "log_prob")
+PER_METHOD = (
+    *(name for name, axis in Evaluation.lengths.items() if axis == "method"),
+    *(name for name, axes in array_axes(Evaluation).items() if axes[0] == "method"),
+)
 """Fields of an evaluation that have an entry for each method, unless they were not measured."""
 
 
@@ -66,10 +70,12 @@ def _with_seed(evaluation: Evaluation, fitted: Collection[str], seed: int) -> Ev
 
 def _concatenated(parts: Sequence[Evaluation]) -> Evaluation:
     """Concatenate the methods of evaluations on the same queries."""
-    fields: dict[str, Any] = {"costs": (), "n_heads": ()}
+    fields: dict[str, Any] = {}
     for name in PER_METHOD:
         values = [getattr(part, name) for part in parts]
-        if all(value is not None and len(value) for value in values):
+        if any(value is None or not len(value) for value in values):  # not measured in every part
+            fields[name] = Evaluation.model_fields[name].default
+        else:
             fields[name] = np.concatenate(values) if isinstance(values[0], np.ndarray) else sum(values, ())
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
     return parts[0].replace(**fields, notes=notes)

@@ -33,13 +33,16 @@ def opened(path: Path, *, width: int = 1600) -> tuple[str, str]:
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
+def report_of(tasks: list[str], folder: Path) -> Path:
+    evaluations = Evaluations(fake_evaluation(task) for task in tasks)
+    samples = AttentionSamples(fake_attention(task) for task in tasks)
+    run = Run(fake_fits(tasks), {ZERO_EMBEDDING: fake_fits(tasks)}, evaluations, samples)
+    return write_report(run, folder / "report.html")
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    evaluations = Evaluations(fake_evaluation(task) for task in TASKS)
-    folder = tmp_path_factory.mktemp("browser")
-    samples = AttentionSamples(fake_attention(task) for task in TASKS)
-    run = Run(fake_fits(TASKS), {ZERO_EMBEDDING: fake_fits(TASKS)}, evaluations, samples)
-    return write_report(run, folder / "report.html")
+    return report_of(TASKS, tmp_path_factory.mktemp("browser"))
 
 
 def drawn(document: str) -> set[str]:
@@ -52,8 +55,8 @@ def drawn(document: str) -> set[str]:
     return found
 
 
-def test_the_figures_on_top_are_drawn_and_closed_sections_wait(written: Path) -> None:
-    document, console = opened(written)
+def test_the_figures_on_top_are_drawn_and_closed_sections_wait(tmp_path: Path) -> None:
+    document, console = opened(report_of([*TASKS, *"abcde"], tmp_path))
     assert console == ""
     across = {"similarity", "overlap-counts", "layer-profile", "task-tree", "task-map", "co-clusters"}
     methods = {"method-means", "labelled-rows"}

@@ -28,9 +28,9 @@ def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run a command line that holds a mistake, check that it ends with 2 and one line, and return the line."""
     capsys.readouterr()
     assert run(*arguments) == 2, arguments
-    printed = capsys.readouterr()
-    assert printed.err.startswith("error: ") and len(printed.err.splitlines()) == 1, printed.err
-    return printed.err
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
+    assert len(lines) == 1 and lines[0].startswith("error: "), lines
+    return lines[0]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,8 @@ def test_a_users_csv_goes_from_fit_to_report(
     methods = {"zero_shot", "ten_shot", "site", "site_hard", "site_top_k", "site_zero_embedding"}
     assert set(results["method"]) == methods | {"site_sparse", "gates_sparse"}
     heads = pd.read_csv(finished / "heads.csv")
-    assert list(heads) == ["task", "head", "layer", "chosen", "stability", "kind", "alpha"]
+    assert list(heads) == ["task", "head", "layer", "chosen", "stability", "kind", "alpha", "gain_alone"]
+    assert heads["gain_alone"].notna().equals(heads["chosen"])
     assert heads["chosen"].sum() == results[results["method"] == "site_sparse"]["n_heads"].iloc[0]
     assert sl.Run.load(finished).fits["opposites"].config.n_steps == 10
     assert run("report", str(finished), "--out", str(tmp_path / "r.html")) == 0
