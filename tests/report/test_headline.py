@@ -32,7 +32,7 @@ def test_the_comparison_stands_whatever_the_number_of_demonstrations(capsys: pyt
         assert [list(contrast.means.values()) for contrast in headline.contrasts] == expected
         assert methods.table.against == (name, "site")
         show_run(sl.Run(fake_fits(TASKS), evaluations=measured), {}, as_json=False)
-        assert f"site - {name} " in capsys.readouterr().out
+        assert f"SITE - {n_shots}-shot " in capsys.readouterr().out
 
 
 def test_no_mean_gain_is_shown_over_different_numbers_of_demonstrations(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +41,7 @@ def test_no_mean_gain_is_shown_over_different_numbers_of_demonstrations(capsys: 
     assert isinstance(headline, str)
     assert "3, 10" in headline
     show_run(sl.Run(fake_fits(TASKS), evaluations=mixed), {}, as_json=False)
-    assert "site - " not in capsys.readouterr().out
+    assert "SITE - " not in capsys.readouterr().out
 
 
 def test_two_to_five_tasks_get_a_verdict_each() -> None:
