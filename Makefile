@@ -24,10 +24,10 @@ demo: install ## Fit and evaluate SITE on the embedded demo model; writes runs/d
 
 # Demo tasks of five families that SmolLM2 does with ten examples, and whose prompts are short.
 REAL_TASKS := antonym country-capital country-nationality present-past singular-plural capitalize word-twice plural-singular
-REAL_ARGS ?= --settings quick --max-queries 20
+REAL_ARGS ?= --settings quick --max-queries 30 --starts 2
 
 real: export OMP_NUM_THREADS = 2
-real: install ## Fit and evaluate SITE on SmolLM2, a real model; writes runs/smollm2/
+real: install ## Fit and evaluate SITE on SmolLM2, a real model; writes runs/smollm2/ (6 minutes)
 	$(BIN)/site-lens fit demo --model smollm2 $(addprefix --task ,$(REAL_TASKS)) $(REAL_ARGS) --out runs/smollm2 --replace
 	$(BIN)/site-lens report runs/smollm2
 

@@ -355,7 +355,9 @@ class HeadPath(Record):
         n_core, n = len(self.core & self.chosen.heads), len(self.chosen.heads)
         if n_same == len(self._alike):
             return f"the same in {n_same} of {n_same} fits"
-        return f"{n_core} of {n} in {CORE_SHARE:.0%} or more of {len(self._alike)} fits"
+        n_fits = len(self._alike)
+        share = f"all {n_fits}" if CORE_SHARE * n_fits > n_fits - 1 else f"{CORE_SHARE:.0%} or more of {n_fits}"
+        return f"{n_core} of {n} heads in {'both' if n_fits == 2 else share} fits"
 
 
 def choose_fit(
