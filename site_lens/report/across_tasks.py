@@ -49,7 +49,10 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
     overlap = head_overlap(_mean_gates(agreement))
     if n_tasks < FEWEST_TO_GROUP:
         pairs = [f"{overlap.sentence(*names)}." for names in combinations(overlap.names, 2)]
-        few = f"Matrices, maps and groups of tasks are drawn from {FEWEST_TO_GROUP} tasks on; here are {n_tasks}."
+        few = (
+            "Each p-value stands for its pair alone. Matrices, maps and groups of tasks are drawn from "
+            f"{FEWEST_TO_GROUP} tasks on; here are {n_tasks}."
+        )
         return [*sections, Section("Which tasks share heads", [*_overlap_lines(overlap), *pairs, few])]
     layers = SectionFigure("layer-profile", plots.layer_profile(overlap), overlap.layer_frame())
     sections += [
@@ -58,7 +61,7 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
     ]
     n_maps = sum(not gates.is_flat for gates in _mean_gates(agreement).values())
     if n_maps < FEWEST_TO_GROUP:
-        line = f"{n_maps} tasks only{' have a map' if n_maps < n_tasks else ''}: there are no groups to look for."
+        line = f"Of {n_tasks} tasks {n_maps} have a map: groups are looked for from {FEWEST_TO_GROUP} on."
         return [*sections, Section("Groups of tasks", [line])]
     sections.append(_groups(cluster_tasks(fits)))
     if agreement.mean.max() <= MIN_ALPHA:
@@ -125,7 +128,7 @@ def _overlap_lines(overlap: Overlap) -> list[str]:
     if testable.any() and n_significant < len(table):
         lines.append(
             f"Some overlap could have been found in {int(testable.sum())} of {len(table)} pairs; there, "
-            f"{table['findable'][testable].median():.0f} shared heads or more (median) would have been."
+            f"{table['findable'][testable].median():.0f} shared heads or more (median) would have been found."
         )
     elif table["findable"].notna().any() and n_significant < len(table):
         lines.append("No overlap could have been found in any pair.")

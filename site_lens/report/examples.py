@@ -21,8 +21,6 @@ class Examples:
     """Query, expected answer, and of each method its answer and whether it counts as right."""
     prompt: str
     n_shots: int
-    is_generated: bool
-    """Whether answers are generated texts; else they are the most probable first tokens."""
 
 
 def examples(evaluations: Iterable[Evaluation]) -> list[Examples]:
@@ -33,8 +31,8 @@ def examples(evaluations: Iterable[Evaluation]) -> list[Examples]:
 def _of(evaluation: Evaluation) -> Examples:
     names = plain_names(evaluation.reference, evaluation.n_shots, "chosen heads")
     methods = [name for name in names if name in evaluation.methods]
-    metric, right = ("exact", evaluation.exact) if evaluation.texts else ("first_token", evaluation.first_token)
-    assert right is not None, metric  # answers are generated together with their matches
+    right = evaluation.exact if evaluation.texts else evaluation.first_token
+    assert right is not None  # answers are generated together with their matches
     places = [evaluation.methods.index(name) for name in methods]
     rows = [
         (query, target, [(evaluation.answers[place][i], bool(right[place, i])) for place in places])
@@ -42,7 +40,4 @@ def _of(evaluation: Evaluation) -> Examples:
             zip(evaluation.queries[:N_EXAMPLES], evaluation.targets[:N_EXAMPLES], strict=True)
         )
     ]
-    return Examples(
-        evaluation.task, [names[name] for name in methods], rows, evaluation.prompt, evaluation.n_shots,
-        bool(evaluation.texts),
-    )  # fmt: skip
+    return Examples(evaluation.task, [names[name] for name in methods], rows, evaluation.prompt, evaluation.n_shots)

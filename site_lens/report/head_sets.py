@@ -8,6 +8,7 @@ from site_lens import plots
 from site_lens.diagnostics.diagnosis import Finding
 from site_lens.methods.evaluation import Evaluation, Evaluations
 from site_lens.plots.section import SectionFigure
+from site_lens.records.wording import listed
 from site_lens.report.headline import SILENCED, SITE, SPARSE, in_words, judged, plain_names
 from site_lens.runs.run import Run
 from site_lens.site.head_path import CORE_SHARE, HeadPath
@@ -57,7 +58,9 @@ def head_sets_section(run: Run, failed: Mapping[str, list[Finding]] | None = Non
     if not run.paths:
         return None
     evaluations = run.evaluations or Evaluations([])
-    numbers = {fit.task: number for number, fit in reversed(list(enumerate(run.fits.values(), start=1)))}
+    numbers: dict[str, int] = {}
+    for number, fit in enumerate(run.fits.values(), start=1):
+        numbers.setdefault(fit.task, number)
     cards = [
         _card(path, evaluations.get(path.task), numbers.get(path.task), (failed or {}).get(path.task, []))
         for path in run.paths.values()
@@ -92,7 +95,7 @@ def _card(path: HeadPath, evaluation: Evaluation | None, number: int | None, fai
         heads=heads[:MOST_NAMED],
         n_more=max(0, len(heads) - MOST_NAMED),
         cells=_cells(path),
-        sureness=f"{path.chosen.kept:.0%} of the gain, {path.sureness}" if path.chosen is not None else "",
+        sureness=f"{path.chosen.kept:.0%} of the gain on valid, {path.sureness}" if path.chosen is not None else "",
         bars=bars,
         failed=failed,
     )
@@ -110,46 +113,53 @@ def _cells(path: HeadPath) -> dict[str, list[tuple[int, int, str]]]:
 
 def _lead(run: Run, evaluations: Evaluations) -> list[str]:
     """Answer in words: how many heads, how often right with them, and whether that is better than prompting."""
-    chosen, none = run.paths.chosen(), run.paths.without_set()
-    if not chosen:
-        return [f"No head set was found: none does better than zero-shot on valid for {', '.join(none)}."]
-    n_heads = [len(heads) for heads in chosen.values()]
-    n = len(next(iter(run.paths.values())).model.grid)
-    many = f"{min(n_heads)} to {max(n_heads)}" if min(n_heads) < max(n_heads) else str(n_heads[0])
-    verb = "carries" if max(n_heads) == 1 else "carry"
-    lines = [f"{many} of {n} heads {verb} {next(iter(chosen)) if len(chosen) == 1 else 'a task'}."]
+    sizes, none = {task: len(heads) for task, heads in run.paths.chosen().items()}, run.paths.without_set()
+    lines = [_how_many(run, sizes)] if sizes else []
     having = evaluations.having(SPARSE)
     if having:
-        lines += [in_words(having)]
+        lines.append(in_words(having))
         if having.reference is not None and (both := having.having(having.reference)):
             lines.append(_judged(both, having.reference, "prompting with examples"))
+        if both := having.having(SILENCED):
+            lines.append(_judged(both, SILENCED, "silencing alone"))
     if none:
-        lines.append(f"No set does better than zero-shot on valid for {', '.join(none)}.")
+        lines.append(
+            f"No set was found for {listed(none)}: none beats zero-shot on valid by more than one standard error."
+        )
     return lines
+
+
+def _how_many(run: Run, sizes: dict[str, int]) -> str:
+    grids = {len(run.paths[task].model.grid) for task in sizes}
+    of = f" of {grids.pop()}" if len(grids) == 1 else ""
+    fewest, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+    verb = "head is" if sizes[most] == 1 else "heads are"
+    if sizes[fewest] == sizes[most]:
+        return f"{sizes[most]}{of} {verb} enough for {'each task' if len(sizes) > 1 else most}."
+    return f"{sizes[fewest]} ({fewest}) to {sizes[most]} ({most}){of} heads are enough for a task."
 
 
 def _judged(evaluations: Evaluations, over: str, other: str) -> str:
     ours = "the chosen heads"
-    better, worse = (f"The chosen heads do {word} than {other}" for word in ("better", "worse"))
+    better, worse = (f"{ours} do {word} than {other}" for word in ("better", "worse"))
     return judged(evaluations, SPARSE, over, ours, other, above=better, below=worse)
 
 
 def _how_sure(run: Run, evaluations: Evaluations) -> list[str]:
-    """Say how far the fits behind the sets agree, and what other maps reach."""
+    """Say how far the fits behind the sets agree, and whether the sets do as well as the soft gates."""
     lines = []
-    for other, name in ((SITE, "SITE with all heads"), (SILENCED, "no more heads silenced")):
-        if both := evaluations.having(SPARSE, other):
-            lines.append(_judged(both, other, name))
-    agreements = [path.agreement for path in run.paths.values() if path.agreement is not None]
-    if agreements:
-        mean = sum(agreement.value for agreement in agreements) / len(agreements)
-        chance = sum(agreement.by_chance for agreement in agreements) / len(agreements)
-        n_fits = max(len(path.sizes) for path in run.paths.values())
+    agreeing = [(path, path.agreement) for path in run.paths.values() if path.agreement is not None]
+    if agreeing:
+        mean = sum(agreement.value for _, agreement in agreeing) / len(agreeing)
+        chance = sum(agreement.by_chance for _, agreement in agreeing) / len(agreeing)
+        n_fits = max(len(path.sizes) for path, _ in agreeing)
         lines.append(
-            f"Fits from {n_fits} seeds, embeddings and starts choose sets of a task with a mean Jaccard index of "
-            f"{mean:.2f}; by chance, sets with as many heads in every layer have {chance:.2f}. "
-            f"Core heads are in at least {CORE_SHARE:.0%} of them."
+            f"Every task was fitted {n_fits} times, from other seeds, demonstrations and starts. The sets of two fits "
+            f"have a mean Jaccard index of {mean:.2f} (1: the same); random sets with as many heads in every layer "
+            f"have {chance:.2f}. Core heads are open in at least {CORE_SHARE:.0%} of the fits."
         )
     elif run.paths.chosen():
-        lines.append("One fit a task: how sure its set is, is not known. Fit with n_starts=3.")
+        lines.append("Every task was fitted once: how far fits agree is not known. Fit with n_starts=3 (--starts 3).")
+    if both := evaluations.having(SPARSE, SITE):
+        lines.append(_judged(both, SITE, "SITE's soft gates of all heads"))
     return lines

@@ -15,21 +15,25 @@ SILENCED = "gates_sparse"
 
 def plain_names(reference: str | None, n_shots: int, sparse: str) -> dict[str, str]:
     """Return plain words for the methods of the first screen, by name, in the order in which they are told."""
-    names = {SPARSE: sparse, SITE: "SITE, all heads", SILENCED: "heads silenced", "zero_shot": "no example"}
-    if reference is None:
-        return names
-    shots = f"{n_shots} example{'s' if n_shots != 1 else ''}"
-    return {SPARSE: sparse, SITE: names[SITE], reference: shots} | names
+    names = [
+        (SPARSE, sparse), (SITE, "SITE, soft gates"), (reference, examples_shown(n_shots)),
+        (SILENCED, "silencing alone"), (ZERO_EMBEDDING, "soft gates alone"), ("zero_shot", "no example"),
+    ]  # fmt: skip
+    return {name: words for name, words in names if name is not None}
+
+
+def examples_shown(n_shots: int) -> str:
+    """Return how many demonstrations a prompt shows."""
+    return f"{n_shots} example{'s' if n_shots != 1 else ''}"
 
 
 def in_words(evaluations: Evaluations) -> str:
-    """Say how often the model is right with the chosen heads, after examples, with the heads silenced, and alone."""
-    n_shots = next(iter(evaluations.values())).n_shots
+    """Say how often the model is right with the chosen heads, after examples, by silencing alone, and by itself."""
     ways = [
-        (SPARSE, "With the task embedding in their place the model is right"),
-        (evaluations.reference, f"after {n_shots} examples"),
-        (SILENCED, "with no more heads silenced"),
-        ("zero_shot", "without an example"),
+        (SPARSE, "With the task embedding there instead the model is right"),
+        (evaluations.reference, f"after {examples_shown(next(iter(evaluations.values())).n_shots)}"),
+        (SILENCED, "by silencing as many heads, chosen for that,"),
+        ("zero_shot", "without any of this"),
     ]
     parts = []
     for method, words in ways:
@@ -58,25 +62,27 @@ def judged(
     """
     over_tasks = evaluations.compare(method, over, metric)
     if len(evaluations) == 1 or over_tasks.verdict != "too few":
-        return over_tasks.sentence(one, other, above=above, below=below)
+        return _capitalised(over_tasks.sentence(one, other, above=above, below=below))
     compared = {task: each.compare(method, over, metric) for task, each in evaluations.items()}
-    q_values = control_false_discoveries([paired.p_value for paired in compared.values()])
+    enough = [paired.n >= FEWEST[paired.over] for paired in compared.values()]
+    q_values = control_false_discoveries([paired.p_value for paired in compared.values()], enough)
     tasks: dict[Verdict, list[str]] = {}
     for (task, paired), q_value in zip(compared.items(), q_values, strict=True):
         tasks.setdefault(verdict(paired.estimate, float(q_value), paired.over), []).append(task)
     words: dict[Verdict, str] = {
-        "above": f"{one} better than {other}",
-        "below": f"{one} worse than {other}",
-        "not found": f"no difference found between {one} and {other}",
-        "too few": f"no verdict, which takes {FEWEST['queries']} queries,",
+        "above": "better",
+        "below": "worse",
+        "not found": "no difference found",
+        "too few": f"too few queries for a verdict (under {FEWEST['queries']})",
     }
     told = [
-        f"{text} in {len(tasks[found])} of {len(compared)} tasks ({', '.join(tasks[found])})"
-        for found, text in words.items()
-        if found in tasks
+        f"{text} in {len(tasks[found])} ({', '.join(tasks[found])})" for found, text in words.items() if found in tasks
     ]
-    sentence = "; ".join(told)
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return _capitalised(f"{one} against {other}: of {len(compared)} tasks, {'; '.join(told)}.")
+
+
+def _capitalised(sentence: str) -> str:
+    return f"{sentence[0].upper()}{sentence[1:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,11 @@ def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
     reference = evaluations.reference
     if reference is None:
         n_shots = sorted({evaluation.n_shots for evaluation in evaluations.values()})
-        why = "it was not evaluated" if len(n_shots) == 1 else f"tasks were evaluated with {n_shots} demonstrations"
+        why = (
+            "it was not evaluated"
+            if len(n_shots) == 1
+            else f"tasks were evaluated with {', '.join(map(str, n_shots))} demonstrations"
+        )
         return (
             f"SITE is not compared with few-shot prompting here: {why}. Evaluate every task with prompts of equally "
             "many demonstrations (n_eval_shots)."
@@ -129,7 +139,8 @@ def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
     together = evaluations.having(SITE, reference, ZERO_EMBEDDING)
     if not together:
         missing = [name for name in (SITE, reference, ZERO_EMBEDDING) if name not in evaluations.methods]
-        what = f"{' and '.join(missing)} was not evaluated" if missing else "no task was evaluated with all three"
+        were = "was" if len(missing) == 1 else "were"
+        what = f"{' and '.join(missing)} {were} not evaluated" if missing else "no task was evaluated with all three"
         return (
             f"SITE is not compared with {prompting} here: {what}. The comparison needs {SITE}, {reference} and, "
             f"beside them, {ZERO_EMBEDDING} (gates alone); fit with SiteConfig(embedding='zero') and evaluate again."

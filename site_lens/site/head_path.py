@@ -239,7 +239,7 @@ class HeadPath(Record):
         paid = self.of("task", min(self.prices()))
         if self.chosen is None or self.fits[paid[0]].price >= 0:
             return None
-        needed = self.stability >= 0.5
+        needed = self.stability > 0.5  # most of the fits: of two, both
         harmful = (self.stability == 0) & (self.is_open[paid].mean(0) < 0.5)
         kinds = np.select([needed, harmful], ["needed", "harmful"], "free")
         return {str(head): kinds[head.layer, head.head].item() for head in self.model.grid}

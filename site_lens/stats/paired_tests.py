@@ -16,7 +16,6 @@ from site_lens.stats.intervals import (
     clustered_difference,
     mean_interval,
     paired_difference,
-    rounded_up,
 )
 
 Float64 = NDArray[np.float64]
@@ -128,7 +127,7 @@ class Paired:
         return f"{describe(self.estimate, self.over)}, p = {self.p_value:.2g}"
 
     def sentence(self, one: str, other: str, *, above: str = "", below: str = "") -> str:
-        """Say in a sentence what was found; where nothing was, how large a difference would have been.
+        """Say in a sentence what was found; where nothing was, which differences are not ruled out.
 
         Args:
             one: Name of the first condition.
@@ -140,7 +139,7 @@ class Paired:
         if found == "too few":
             return f"{one} minus {other}: {self}. No verdict: it takes {FEWEST[self.over]} {self.over}."
         if found == "not found":
-            return f"No difference found between {one} and {other}: {self}. {smallest_found(self.estimate)}"
+            return f"No difference found between {one} and {other}: {self}. {not_ruled_out(self.estimate)}"
         meaning = (above or f"{one} is above {other}") if found == "above" else (below or f"{one} is below {other}")
         return f"{meaning}: {self}."
 
@@ -151,9 +150,9 @@ def describe(estimate: Interval, over: Drawn) -> str:
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}] over {n}"
 
 
-def smallest_found(estimate: Interval) -> str:
-    """Say how large a difference, at the same spread, would have had an interval that leaves 0 out."""
-    return f"A difference of {rounded_up(estimate.reach, 3)} or more would have been found."
+def not_ruled_out(estimate: Interval) -> str:
+    """Say which differences are compatible with the data: those within the interval."""
+    return f"Differences from {estimate.low:+.3f} to {estimate.high:+.3f} are not ruled out."
 
 
 def sign_flip_test(differences: ArrayLike) -> float:

@@ -50,8 +50,8 @@ def test_two_to_five_tasks_get_a_verdict_each() -> None:
         fake_evaluation(task, {"ten_shot": ten, "site": site}) for task, (site, ten) in shares.items()
     )
     sentence = judged(measured, "site", "ten_shot", "SITE", "prompting")
-    parts = dict(zip(("better", "worse", "no difference"), sentence.split("; "), strict=True))
-    for (word, part), task in zip(parts.items(), shares, strict=True):
-        assert word in part and part.removesuffix(".").endswith(f"1 of 3 tasks ({task})")
+    assert "of 3 tasks" in sentence
+    for word, part, task in zip(("better", "worse", "no difference"), sentence.split("; "), shares, strict=True):
+        assert word in part and part.removesuffix(".").endswith(f"in 1 ({task})")
     few = Evaluations(fake_evaluation(task, {"ten_shot": 0, "site": 1}, n_queries=20) for task in shares)
-    assert "30 queries" in judged(few, "site", "ten_shot", "SITE", "prompting")
+    assert "under 30" in judged(few, "site", "ten_shot", "SITE", "prompting")

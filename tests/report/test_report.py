@@ -152,9 +152,9 @@ def test_the_page_begins_with_the_heads_that_carry_each_task_and_what_they_reach
     assert found.chosen is not None
     first_screen = page[page.index('id="head-sets-section"') : page.index('id="how-sure"')]
     text = words(first_screen)
-    assert " ".join(map(str, found.chosen.heads)) in text and "No head set found" in text
-    assert "2 of 8 heads carry antonym." in text
-    assert "right on 32 of 40 queries, after 10 examples on 8 of 40 queries, without an example on 4 of 40" in text
+    assert " ".join(map(str, found.chosen.heads)) in text and "No set was found for synonym" in text
+    assert "2 of 8 heads are enough for antonym." in text
+    assert "right on 32 of 40 queries, after 10 examples on 8 of 40 queries, without any of this on 4 of 40" in text
     cells = re.findall(r'<path class="chosen" d="([^"]*)"', first_screen)
     assert [len(re.findall("M", drawn)) for drawn in cells] == [len(found.chosen.heads)]
     table = numbers(page, "head-sets")

@@ -22,6 +22,7 @@ LABELS = {
     REVERSED: "low alphas first",
     RANDOM: "random",
     LAYER_MATCHED: "random, same layers",
+    "site_path": "open at the highest price first",
 }
 COLOURS = {SITE: PALETTE[1], REVERSED: PALETTE[0], RANDOM: PALETTE[6], LAYER_MATCHED: PALETTE[4]}
 OTHERS = (PALETTE[2], PALETTE[3], PALETTE[5])
@@ -49,7 +50,7 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
     Raises:
         InputError: There is no such direction or task.
     """
-    strangers = [name for name in record.names if name not in LABELS]
+    strangers = [name for name in record.names if name not in COLOURS]
     traces = []
     for name in record.names:
         draws = record.draws(direction, name, task)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from site_lens.plots.section import Section, SectionFigure, signed, with_interval
 from site_lens.records.base import Record
-from site_lens.stats.intervals import rounded_up
 from site_lens.studies.transfer.plot import transfer
 from site_lens.studies.transfer.result import KINDS, TransferKind, TransferMatrix
 from site_lens.studies.transfer.summary import VERDICTS, KindSummary, summarize_transfer
@@ -43,8 +42,6 @@ def _sentences(kind: KindSummary) -> str:
     if kind.above_null is not None:
         null = kind.null.replace("_", " ")
         parts.append(f"accuracy above that of the null ({null}) {with_interval(kind.above_null)}")
-        if kind.verdict == "not found":
-            parts.append(f"{rounded_up(kind.above_null.reach, 2)} or more would have been found")
     if kind.overlap_p is not None and kind.overlap_correlation is not None:
         correlation = signed(kind.overlap_correlation)
         parts.append(f"rank correlation with shared heads {correlation}, p = {kind.overlap_p:.2g}")
