@@ -3,7 +3,9 @@
 import ast
 import fnmatch
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import jupytext
 import nbformat
@@ -14,9 +16,12 @@ from typer.main import get_command
 
 import site_lens as sl
 from site_lens.cli.commands import app
+from site_lens.methods.registry import METHODS
 from site_lens.models import base
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
+from site_lens.records.study_registry import STUDIES
+from site_lens.selectors.registry import SELECTORS
 from tests import documents
 from tests.documents import DOCS, PAGES, ROOT, RUN, blocks, links, prose, run_page
 
@@ -52,13 +57,14 @@ def short_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path, short_paths: None) -> Path:
-    """The folder of somebody who follows a page."""
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path, short_paths: None) -> Iterator[Path]:
+    """The folder of somebody who follows a page; what the page registers goes with it."""
     pairs = sl.load_tasks("demo", ["antonym"])["antonym"].train[:40]
     table = "word,opposite\n" + "".join(f"{row.input},{row.output}\n" for row in pairs)
     documents.prepare(tmp_path, DEMO_MODEL, table, other_run)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with patch.dict(METHODS), patch.dict(SELECTORS), patch.dict(STUDIES):
+        yield tmp_path
 
 
 @pytest.mark.parametrize(
