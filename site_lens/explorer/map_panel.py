@@ -11,6 +11,7 @@ from site_lens.explorer.late_widgets import Canvas
 from site_lens.explorer.panel import Act, Change, Panel, soft, wide
 from site_lens.explorer.state import Exploration, Part
 from site_lens.heads.head_set import Head
+from site_lens.records.wording import listed
 
 PART_LABELS: dict[str, Part] = {
     "of the first": "first",
@@ -125,7 +126,7 @@ class MapPanel(Panel):
         ):  # fmt: skip
             widget.layout.display = "" if is_shown else "none"
         heads = self.state.head_set()
-        named = ", ".join(map(str, list(heads)[:MOST_NAMED])) + (", ..." if len(heads) > MOST_NAMED else "")
+        named = listed(heads, MOST_NAMED)
         start = "start kept, no map: all alphas are alike. " if self.state.fit.gates.is_flat else ""
         self.summary.value = soft(f"{start}{len(heads)} of {len(heads.grid)} heads outlined: {named or 'none'}")
 

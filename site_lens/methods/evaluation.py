@@ -139,6 +139,8 @@ class Evaluation(Record):
         short = [n for n in ("top_tokens", "texts") if {len(row) for row in getattr(self, n)} - {len(self.queries)}]
         if short:
             raise ValueError(f"needs an answer a query from every method, wrong in {' and '.join(short)}")
+        if self.texts and self.exact is None:
+            raise ValueError("needs exact matches beside generated texts")
         unclear = [n for n in MATCHES if not np.isin(0 if getattr(self, n) is None else getattr(self, n), (0, 1)).all()]
         if unclear or self.rank.min() < 1:
             raise ValueError(f"needs 0 or 1 in {', '.join(MATCHES)} and ranks from 1, wrong in {unclear or 'rank'}")
@@ -222,6 +224,11 @@ class Evaluation(Record):
     def answers(self) -> tuple[tuple[str, ...], ...]:
         """(method query): generated answers where there are any, else the most probable first tokens."""
         return self.texts or self.top_tokens
+
+    @property
+    def answers_right(self) -> Float32:
+        """(method query): 1 where an answer of `answers` is right: by exact match if generated, else by first token."""
+        return self.exact if self.texts and self.exact is not None else self.first_token
 
     def examples(self, n: int = 8, methods: Sequence[str] | None = None) -> "pd.DataFrame":
         """One row per query, of the first `n` that were asked: query, target, and what each method answers.

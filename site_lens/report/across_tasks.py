@@ -13,7 +13,6 @@ from site_lens.diagnostics.co_clusters import cocluster
 from site_lens.diagnostics.head_overlap import Overlap, head_overlap
 from site_lens.diagnostics.seed_agreement import Agreement, seed_agreement
 from site_lens.diagnostics.task_clusters import TaskClusters, cluster_tasks
-from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import HeadGates
 from site_lens.plots.section import Section, SectionFigure, signed
 from site_lens.records.wording import listed
@@ -99,19 +98,15 @@ def _seeds(fits: SiteFits, agreement: Agreement) -> Section:
         lines.append(f"Maps of different tasks correlate {signed(float(np.mean(between)))} on average.")
     for task in several[:MOST_TASKS]:
         open_in_all = reduce(and_, (fit.gates.above(0.5) for fit in fits.of(task.task)))
-        lines.append(f"{task.task}: {_named(open_in_all, 'open in all', task.n_fits)}")
+        verb = "is" if len(open_in_all) == 1 else "are"
+        which = f": {listed(open_in_all)}" if open_in_all else ""
+        n = len(fits.one_grid())
+        lines.append(f"{task.task}: {len(open_in_all)} of {n} heads {verb} open in all {task.n_fits} fits{which}.")
     figures = []
     if len(agreement.tasks) == 1 and several:  # of more tasks, it stands in the section of each
         own = list(fits.values())
         figures.append(SectionFigure("seeds", plots.alpha_spread(own), spread_table(own)))
     return Section("How far do the seeds agree?", lines, figures)
-
-
-def _named(heads: HeadSet, where: str, n: int) -> str:
-    if not heads:
-        return f"no head is {where} {n} fits."
-    verb = "head is" if len(heads) == 1 else "heads are"
-    return f"{len(heads)} {verb} {where} {n} fits: {listed(heads)}."
 
 
 def _overlap_lines(overlap: Overlap) -> list[str]:

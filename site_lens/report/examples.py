@@ -31,11 +31,9 @@ def examples(evaluations: Iterable[Evaluation]) -> list[Examples]:
 def _of(evaluation: Evaluation) -> Examples:
     names = plain_names(evaluation.reference, evaluation.n_shots, "chosen heads")
     methods = [name for name in names if name in evaluation.methods]
-    right = evaluation.exact if evaluation.texts else evaluation.first_token
-    assert right is not None  # answers are generated together with their matches
     places = [evaluation.methods.index(name) for name in methods]
     rows = [
-        (query, target, [(evaluation.answers[place][i], bool(right[place, i])) for place in places])
+        (query, target, [(evaluation.answers[place][i], bool(evaluation.answers_right[place, i])) for place in places])
         for i, (query, target) in enumerate(
             zip(evaluation.queries[:N_EXAMPLES], evaluation.targets[:N_EXAMPLES], strict=True)
         )

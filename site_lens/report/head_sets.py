@@ -41,8 +41,8 @@ class Card:
     """Names of chosen heads, those that gain most alone first."""
     n_more: int
     """Chosen heads that are not named."""
-    cells: dict[str, list[tuple[int, int, str]]]
-    """Kind (chosen, needed, harmful): column, row from the top, and name of each head."""
+    cells: dict[str, str]
+    """SVG path of the cells of each kind: chosen, needed, harmful."""
     sureness: str
     bars: list[Bar]
     failed: list[Finding]
@@ -101,13 +101,14 @@ def _card(path: HeadPath, evaluation: Evaluation | None, number: int | None, fai
     )
 
 
-def _cells(path: HeadPath) -> dict[str, list[tuple[int, int, str]]]:
+def _cells(path: HeadPath) -> dict[str, str]:
+    """Draw a square for each head, layer 0 at the bottom."""
     kinds, chosen = path.kinds or {}, path.chosen.heads if path.chosen is not None else ()
-    cells: dict[str, list[tuple[int, int, str]]] = {"harmful": [], "needed": [], "chosen": []}
+    cells = {"harmful": "", "needed": "", "chosen": ""}
     for head in path.model.grid:
         kind = "chosen" if head in chosen else kinds.get(str(head), "free")
         if kind in cells:
-            cells[kind].append((head.head, path.model.grid.shape[0] - 1 - head.layer, str(head)))
+            cells[kind] += f"M{head.head} {path.model.grid.n_layers - 1 - head.layer}h1v1h-1z"
     return cells
 
 

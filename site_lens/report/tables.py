@@ -8,6 +8,7 @@ from site_lens.methods.registry import method_label
 from site_lens.records.errors import InputError
 from site_lens.records.outputs import is_sealed, named, output_path, sealed, write_output
 from site_lens.records.terminal_escape import visible
+from site_lens.report.facts import accuracy_table
 from site_lens.runs.run import Run
 from site_lens.stats.intervals import Interval
 
@@ -72,11 +73,9 @@ def _accuracies(run: Run) -> list[list[Cell]] | None:
         return None
     methods = evaluations.methods
     rows = [[("Task", False), *((method_label(method), False) for method in methods), ("Queries", False)]]
-    for task, evaluation in evaluations.items():
-        measured = {method: evaluation.accuracy(method) for method in evaluation.methods}
-        best = max(accuracy.value for accuracy in measured.values())
-        cells = [_interval(measured[m], measured[m].value == best) if m in measured else ("", False) for m in methods]
-        rows.append([(task, False), *cells, (str(len(evaluation.queries)), False)])
+    for task, measured in accuracy_table(evaluations, "first_token").items():
+        cells = [("", False) if cell is None else _interval(*cell) for cell in measured]
+        rows.append([(task, False), *cells, (str(len(evaluations[task].queries)), False)])
     if len(evaluations) > 1:
         everywhere = {method for method in methods if len(evaluations.having(method)) == len(evaluations)}
         means = [_interval(evaluations.mean(m), False) if m in everywhere else ("", False) for m in methods]

@@ -46,9 +46,6 @@ OPEN = 0.5
 KEPT = 0.95
 """Share of the gain over zero-shot, in nats, that a set keeps which does as well as the best."""
 
-MOST_NAMED = 12
-"""Heads of a chosen set up to which one line names them all."""
-
 CORE_SHARE = 0.8
 """Share of the fits that must open a head of the core."""
 
@@ -317,8 +314,7 @@ class HeadPath(Record):
         }
 
     def _line(self) -> str:
-        is_long = self.chosen is not None and len(self.chosen.heads) > MOST_NAMED
-        return super()._line() if is_long else self.sentence
+        return self.sentence
 
     def _brief(self) -> str:
         return "no set" if self.chosen is None else few(list(self.chosen.heads), 3)

@@ -31,11 +31,6 @@ class Interval:
     def __repr__(self) -> str:
         return f"Interval({self}, n={self.n})"
 
-    @property
-    def reach(self) -> float:
-        """Half the width: the smallest difference, at this spread, whose interval would leave 0 out."""
-        return (self.high - self.low) / 2
-
 
 @cache  # a report asks for the same few hundred over and over, and scipy takes half a millisecond for each
 def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:

@@ -127,7 +127,7 @@ class Paired:
         return f"{describe(self.estimate, self.over)}, p = {self.p_value:.2g}"
 
     def sentence(self, one: str, other: str, *, above: str = "", below: str = "") -> str:
-        """Say in a sentence what was found; where nothing was, which differences are not ruled out.
+        """Say in a sentence what was found; where nothing was, that differences within the interval are not ruled out.
 
         Args:
             one: Name of the first condition.
@@ -139,7 +139,7 @@ class Paired:
         if found == "too few":
             return f"{one} minus {other}: {self}. No verdict: it takes {FEWEST[self.over]} {self.over}."
         if found == "not found":
-            return f"No difference found between {one} and {other}: {self}. {not_ruled_out(self.estimate)}"
+            return f"No difference found between {one} and {other}: {self}. Differences within it are not ruled out."
         meaning = (above or f"{one} is above {other}") if found == "above" else (below or f"{one} is below {other}")
         return f"{meaning}: {self}."
 
@@ -148,11 +148,6 @@ def describe(estimate: Interval, over: Drawn) -> str:
     """Write a difference with its sign, its interval, and what it is taken over."""
     n = f"{estimate.n} {over}" if estimate.n > 1 else {"tasks": "one task", "queries": "one query"}[over]
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}] over {n}"
-
-
-def not_ruled_out(estimate: Interval) -> str:
-    """Say which differences are compatible with the data: those within the interval."""
-    return f"Differences from {estimate.low:+.3f} to {estimate.high:+.3f} are not ruled out."
 
 
 def sign_flip_test(differences: ArrayLike) -> float:

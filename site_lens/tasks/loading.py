@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -78,7 +79,7 @@ def load_tasks(
     if isinstance(source, list | tuple):
         options: dict[str, Any] = {"input_column": input_column, "output_column": output_column}
         tasks = [t for one in source for t in load_tasks(one, **options, split_seed=split_seed).values()]
-        if twice := [task.name for task in tasks if [other.name for other in tasks].count(task.name) > 1]:
+        if twice := [name for name, n in Counter(task.name for task in tasks).items() if n > 1]:
             raise InputError(f"several of {', '.join(map(str, source))} hold a task called {twice[0]!r}; rename one")
     elif not isinstance(source, str | PathLike):
         tasks = [_from_dataset(source, "dataset" if name is None else name, columns, split_seed)]
