@@ -3,7 +3,7 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -164,8 +164,20 @@ class TaskFiles:
         tasks = sl.load_tasks(sources, input_column=self.input_column, output_column=self.output_column)
         if names is None:
             return tasks
-        wanted = [name for given in names for name in ([given] if given in tasks else given.split(","))]
-        return {name: named(tasks, name) for name in wanted}
+        return {name: tasks[name] for name in split_names(names, tasks)}
+
+
+def split_names(given: Iterable[str], known: Collection[str], advice: str = "") -> list[str]:
+    """Return names of tasks, each once; one text may hold several with commas, unless a task is called so.
+
+    Raises:
+        InputError: A name is not known.
+    """
+    names = dict.fromkeys(name for text in given for name in ([text] if text in known else text.split(",")))
+    for name in names:
+        if name not in known:
+            raise unknown_name("task", name, known, advice)
+    return list(names)
 
 
 def named(tasks: "dict[str, sl.Task]", name: str) -> "sl.Task":

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count, not_empty
+from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count, not_empty, split_names
 from site_lens.cli.output import show_answers, show_json, show_line, show_notes, show_table
-from site_lens.records.errors import unknown_name
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.outputs import is_same, output_path
 from site_lens.records.serialization import record_paths
@@ -168,10 +167,7 @@ def compare(
 def _of_tasks(run: sl.Run, tasks: list[str]) -> HeadMaps:
     """Return the chosen sets of some tasks of a run, or the fits of their lowest seeds where one has no chosen set."""
     known = {fit.task: run.fits.of(fit.task)[0] for fit in run.fits.values()}
-    wanted = list(dict.fromkeys(name for given in tasks for name in ([given] if given in known else given.split(","))))
-    for name in wanted:
-        if name not in known:
-            raise unknown_name("task", name, known, "Or name another run, fit or scores that is there.")
+    wanted = split_names(tasks, known, "Or name another run, fit or scores that is there.")
     if len(wanted) == 1:
         raise sl.InputError(f"{wanted[0]} would be compared with itself; name two")
     chosen = run.paths.chosen()
