@@ -139,7 +139,7 @@ class Paired:
         if found == "too few":
             return f"{one} minus {other}: {self}. No verdict: it takes {FEWEST[self.over]} {self.over}."
         if found == "not found":
-            return f"No difference found between {one} and {other}: {self}. Differences within it are not ruled out."
+            return f"No difference found between {one} and {other}: {self}. Differences within this interval are not ruled out."
         meaning = (above or f"{one} is above {other}") if found == "above" else (below or f"{one} is below {other}")
         return f"{meaning}: {self}."
 
