@@ -64,6 +64,9 @@ def verdict(estimate: Interval, p_value: float, over: Drawn) -> Verdict:
     return "above" if estimate.value > 0 else "below"
 
 
+NOT_RULED_OUT = "Differences within this interval are not ruled out."
+
+
 @dataclass(frozen=True)
 class Paired:
     """Differences between two conditions, one for each task or query: their mean, its interval, test and verdict."""
@@ -139,7 +142,7 @@ class Paired:
         if found == "too few":
             return f"{one} minus {other}: {self}. No verdict: it takes {FEWEST[self.over]} {self.over}."
         if found == "not found":
-            return f"No difference found between {one} and {other}: {self}. Differences within this interval are not ruled out."
+            return f"No difference found between {one} and {other}: {self}. {NOT_RULED_OUT}"
         meaning = (above or f"{one} is above {other}") if found == "above" else (below or f"{one} is below {other}")
         return f"{meaning}: {self}."
 
