@@ -7,18 +7,20 @@ from site_lens.plots.small_maps import BOTTOM, TOP, arrangement
 from site_lens.plots.theme import color_axis, layout
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFits
+from site_lens.site.head_path import HeadPath, HeadPaths
 
 
-def head_maps(fits: SiteFits, *, columns: int | None = None) -> go.Figure:
+def head_maps(fits: SiteFits | HeadPaths, *, columns: int | None = None) -> go.Figure:
     """Draw the gates of every fit as small head maps that share one scale from 0 to 1.
 
     Args:
-        fits: The fits, drawn row by row in their order; each map is one fit of one seed.
+        fits: The fits, drawn row by row in their order, each map one fit of one seed; or paths, each map the mean over
+            the fits of a task without a price, from all seeds and starts.
         columns: Maps in a row, as many as a page holds when None; on narrow pages a report draws two in a row.
 
     Returns:
-        A figure with one heat map (layer head) a fit, in the order of `fits`. `layout.meta["narrow"]` holds the parts
-        of the layout that differ on narrow pages.
+        A figure with one heat map (layer head) a fit or path, in the order of `fits`. `layout.meta["narrow"]` holds the
+        parts of the layout that differ on narrow pages.
 
     Raises:
         InputError: There are no fits, or `columns` is not positive.
@@ -27,13 +29,17 @@ def head_maps(fits: SiteFits, *, columns: int | None = None) -> go.Figure:
         raise InputError("there are no fits to draw; fit some tasks first, for example with fit_site(model, tasks)")
     if columns is not None and columns < 1:
         raise InputError(f"columns must be at least 1, got {columns}")
+    maps = {key: one.mean_gates if isinstance(one, HeadPath) else one.gates for key, one in fits.items()}
     traces = []
-    for panel, fit in enumerate(fits.values(), start=1):
-        lines = ["alpha %{z:.3f}", f"rank %{{customdata}} of {len(fit.gates.grid)}"]
-        traces += grid_traces(fit.gates.values, fit.gates.grid, ranks(fit.gates), lines, panel=panel)
-    parts = arrangement({key: fit.gates.grid for key, fit in fits.items()}, columns)
+    for panel, (one, gates) in enumerate(zip(fits.values(), maps.values(), strict=True), start=1):
+        n_fits = len(one.of("task", 0.0)) if isinstance(one, HeadPath) else 1
+        what = f"mean alpha of {n_fits} fits" if n_fits > 1 else "alpha"
+        lines = [f"{what} %{{z:.3f}}", f"rank %{{customdata}} of {len(gates.grid)}"]
+        traces += grid_traces(gates.values, gates.grid, ranks(gates), lines, panel=panel)
+    parts = arrangement({key: gates.grid for key, gates in maps.items()}, columns)
     for laid_out in (parts, parts.get("meta", {}).get("narrow")):
         if laid_out is not None:
             laid_out["coloraxis"] = color_axis("Alpha", laid_out["height"])
-    title, subtitle = "Alpha of every head", "Each map: one fit, one seed"
-    return go.Figure(traces, layout(title, subtitle, top=TOP, margin={"b": BOTTOM}, **parts))
+    of_paths = any(isinstance(one, HeadPath) for one in fits.values())
+    each = "mean over the fits of a task, from other seeds and starts" if of_paths else "one fit, one seed"
+    return go.Figure(traces, layout("Alpha of every head", f"Each map: {each}", top=TOP, margin={"b": BOTTOM}, **parts))

@@ -27,6 +27,7 @@ from site_lens.report.selectors import Selectors, selectors_section
 from site_lens.report.studies import study_sections
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFit, SiteFits
+from site_lens.site.head_path import HeadPaths
 from site_lens.studies.content_controls.result import ContentControls
 
 
@@ -102,7 +103,7 @@ def report_parts(run: Run) -> dict[str, Any]:
         "words": wording,
         "statuses": STATUSES,
         **diagnosis,
-        "map_figure": SectionFigure("head-maps", plots.head_maps(run.fits), run.fits.frame()),
+        "map_figure": SectionFigure("head-maps", plots.head_maps(_mapped(run)), run.fits.frame()),
         "controls": [_control(name, fits) for name, fits in run.controls.items() if fits],
         "head_sets": head_sets_section(run, failed),
         "examples": examples(evaluations.values()),
@@ -186,6 +187,11 @@ def _diagnosis(run: Run) -> dict[str, Any]:
     for finding in diagnosis.having("warn"):
         warned.setdefault(finding.code, []).append(finding.task)
     return {"failed": diagnosis.having("fail"), "warned": warned, "diagnosis": diagnosis}
+
+
+def _mapped(run: Run) -> SiteFits | HeadPaths:
+    """Return what is drawn as maps: paths, which have the mean over all starts, where each stands for one fit."""
+    return run.paths if list(run.paths) == [fit.task for fit in run.fits.values()] else run.fits
 
 
 def _control(name: str, fits: SiteFits) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import Head, HeadSet
-from site_lens.heads.scores import HeadScores
+from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
@@ -176,6 +176,12 @@ class HeadPath(Record):
             accuracy=float(self.right[self.choice].mean()),
             kept=float((zero_shot - loss) / (zero_shot - lowest)) if zero_shot > lowest else float("nan"),
         )
+
+    @property
+    def mean_gates(self) -> HeadGates:
+        """Alphas of the fits without a price, averaged over their seeds and starts."""
+        mean = self.gates[self.of("task", 0.0)].mean(0, dtype=np.float64).astype(np.float32)
+        return HeadGates(grid=self.model.grid, values=mean, task=self.task)
 
     @property
     def ranked(self) -> dict[Head, float | None]:

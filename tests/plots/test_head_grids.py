@@ -7,7 +7,9 @@ from site_lens import plots
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.site.head_path import HeadPaths
 from tests.fakes import fake_fit, fake_fits, fake_identity
+from tests.site.test_head_path import fake_path
 
 SMALL, RAGGED = HeadGrid.full(2, 3), HeadGrid((4, 0, 2))
 TASKS = ["antonym", "synonym", "capital", "plural", "past"]
@@ -83,6 +85,14 @@ def test_every_fit_has_its_map_in_order_on_one_scale() -> None:
     assert [name.text for name in seeds.layout.annotations] == ["antonym#0", "antonym#1"]
     different = SiteFits([fake_fit("a"), fake_fit("b", model=fake_identity(grid=HeadGrid((2, 0))))])
     assert [len(trace.z) for trace in plots.head_maps(different).data if trace.coloraxis] == [6, 2]
+
+
+def test_the_map_of_a_path_is_the_mean_over_its_fits_without_a_price() -> None:
+    path = fake_path(((1, 2, 4), (1, 1, 1), (1, 1, 1)), ((0.5,) * 3,) * 3)
+    (cells,) = plots.head_maps(HeadPaths([path])).data
+    np.testing.assert_allclose(cells.z[0], [0.9, (0.1 + 2 * 0.9) / 3, *[(2 * 0.1 + 0.9) / 3] * 2], rtol=1e-6)
+    np.testing.assert_allclose(cells.z[1], 0.1, rtol=1e-6)
+    assert "mean alpha of 3 fits" in cells.hovertemplate
 
 
 # Differences
