@@ -141,7 +141,7 @@ def test_every_task_has_a_section_with_heads_state_settings_and_provenance(page:
 
 
 def test_the_page_begins_with_the_heads_that_carry_each_task_and_what_they_reach(tmp_path: Path) -> None:
-    found = fake_path(((8, 8), (2, 3)), ((0.5, 0.5), (0.5, 0.51)), prices=(-0.01, 0.01))
+    found = fake_path(((8, 8), (4, 4), (2, 3)), ((0.5, 0.5), (0.5, 0.5), (0.5, 0.51)), prices=(-0.01, 0.0, 0.01))
     never = fake_path(((4,), (2,)), ((1.95,), (1.97,)), prices=(0.0, 0.01), noise=0.3, shared_noise=0.01)
     paths = HeadPaths([found, never.replace(task="synonym")])
     fits = fake_fits(["antonym", "synonym"], model=found.model)
