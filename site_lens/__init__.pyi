@@ -64,6 +64,8 @@ from site_lens.report.images import write_image as write_image
 from site_lens.report.images import write_images as write_images
 from site_lens.report.report import write_report as write_report
 from site_lens.report.tables import write_tables as write_tables
+from site_lens.runs.forecast import Forecast as Forecast
+from site_lens.runs.forecast import forecast as forecast
 from site_lens.runs.hub_folder import from_hub as from_hub
 from site_lens.runs.hub_folder import push_to_hub as push_to_hub
 from site_lens.runs.hub_folder import save_for_hub as save_for_hub

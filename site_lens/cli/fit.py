@@ -29,7 +29,7 @@ from site_lens.cli.options import (
     use_notes,
     with_option_groups,
 )
-from site_lens.cli.output import show_notes, show_run
+from site_lens.cli.output import show_line, show_notes, show_run
 from site_lens.methods.names import PROMPTING
 from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS, SPARSE_METHODS, ZERO_EMBEDDING
 from site_lens.runs.run_folder import check_run_folder, write_results
@@ -56,11 +56,13 @@ def demo(
     keep_run(out, replace)
     tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
     show_notes(few_rows(tasks.values()))
+    model, config, controls = sl.load_model("demo"), sl.SiteConfig(seed=seed), (ZERO_EMBEDDING, SHUFFLED_ANSWERS)
+    show_line(str(sl.forecast(model, tasks, config, controls=controls)), aside=True)
     sl.fit_and_evaluate(
-        sl.load_model("demo"),
+        model,
         tasks,
-        sl.SiteConfig(seed=seed),
-        controls=(ZERO_EMBEDDING, SHUFFLED_ANSWERS),
+        config,
+        controls=controls,
         n_attention_heads=ATTENTION_HEADS,
         save_to=out,
         inputs=sl.RunInputs(tasks=("demo",), model="demo"),
@@ -132,23 +134,27 @@ def fit(
     model = source.load()
     show_notes(few_rows(tasks.values()))
     plain = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
+    study: dict[str, Any] = {
+        "seeds": range(seeds),
+        "controls": () if control == [NO_CONTROL] else tuple(dict.fromkeys((ZERO_EMBEDDING, *(control or ())))),
+        "prices": () if price == [0] else price,
+        "n_starts": starts,
+        "template": sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
+        "n_eval_shots": n_eval_shots,
+        "n_sets": n_sets,
+        "max_queries": max_queries,
+    }
+    show_line(str(sl.forecast(model, tasks, config, **study)), aside=True)
     sl.fit_and_evaluate(
         model,
         tasks,
         config,
         save_to=out,
         inputs=inputs_of(files, source),
-        seeds=range(seeds),
-        controls=() if control == [NO_CONTROL] else tuple(dict.fromkeys((ZERO_EMBEDDING, *(control or ())))),
-        prices=() if price == [0] else price,
-        n_starts=starts,
-        template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
-        n_eval_shots=n_eval_shots,
-        n_sets=n_sets,
-        max_queries=max_queries,
         generated=generate,
         tasks_at_once=tasks_at_once,
         n_attention_heads=ATTENTION_HEADS,
+        **study,
     )
     _show_saved(out, as_json, report=report)
 

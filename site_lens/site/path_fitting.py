@@ -42,6 +42,33 @@ noise, would win over the loss, which has."""
 
 
 @dataclass(frozen=True, slots=True)
+class PathSettings:
+    """Prices, starts and steps of a path, where None leaves them to the size of the model."""
+
+    prices: tuple[float, ...]
+    n_starts: int
+    n_steps: int
+    """Steps at each price but 0."""
+
+    @classmethod
+    def of(
+        cls,
+        model: LensModel,
+        config: SiteConfig,
+        prices: Sequence[float] | None,
+        n_starts: int | None,
+        n_price_steps: int | None,
+    ) -> "PathSettings":
+        """Fill in what was left open; see `fit_path`."""
+        is_large = model.is_large
+        return cls(
+            prices=tuple((FEW_PRICES if is_large else PRICES) if prices is None else prices),
+            n_starts=n_starts or (1 if is_large else 3),
+            n_steps=n_price_steps or math.ceil(config.n_steps * (0.3 if is_large else 0.6)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Walk:
     """Fits of one task, content and start under several prices."""
 
@@ -125,16 +152,13 @@ def fit_path(
     """
     base, listed = config or SiteConfig(), task_list(tasks)
     check_sizes(n_starts=n_starts, n_steps=n_price_steps, budget_bytes=budget_bytes)
-    is_large = model.is_large
-    prices = (FEW_PRICES if is_large else PRICES) if prices is None else prices
-    n_starts = n_starts or (1 if is_large else 3)
-    n_price_steps = n_price_steps or math.ceil(base.n_steps * (0.3 if is_large else 0.6))
-    _check(base, prices, contents)
+    settings = PathSettings.of(model, base, prices, n_starts, n_price_steps)
+    _check(base, settings.prices, contents)
     options: dict[str, Any] = {"budget_bytes": budget_bytes, "progress": progress}
-    walks = _first_fits(model, listed, base, contents, n_starts, fits or {}, template, options)
-    further = [float(price) for price in prices if price]
+    walks = _first_fits(model, listed, base, contents, settings.n_starts, fits or {}, template, options)
+    further = [float(price) for price in settings.prices if price]
     own = [walk for walk in walks if walk.content == "task"]
-    _walk(model, [(walk, further) for walk in own], n_price_steps, options)
+    _walk(model, [(walk, further) for walk in own], settings.n_steps, options)
     paths = {}
     for task in listed:
         fitted = [made for walk in own if walk.job.task is task for made in walk.listed()]
@@ -145,7 +169,7 @@ def fit_path(
     _walk(
         model,
         [(walk, rising if full_grid else _price_of_choice(paths[walk.job.task])) for walk in controls],
-        n_price_steps,
+        settings.n_steps,
         options,
     )
     for walk in controls:

@@ -1,0 +1,158 @@
+"""Forecast of a study: what `fit_and_evaluate` has to do, and how long that takes on this machine."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from site_lens.activations.cached_queries import CachedQueries
+from site_lens.activations.capture import last_z_of
+from site_lens.activations.prefill import ROWS_PER_DECODE
+from site_lens.methods.evaluate import shared_sets
+from site_lens.methods.registry import ZERO_EMBEDDING
+from site_lens.models.base import LensModel
+from site_lens.models.locking import on_model
+from site_lens.site.fit import SiteConfig
+from site_lens.site.path_fitting import PRICE_BATCH, PathSettings
+from site_lens.tasks.prompt_sampling import MAX_QUERIES, need_rows, prompts_of_embedding, sampled, zero_shot_prompts
+from site_lens.tasks.prompt_template import Prompt, PromptTemplate
+from site_lens.tasks.task import Task, task_list
+
+PROBED = 4
+"""Tasks on whose prompts the speed is measured."""
+FEW_ROWS, MANY_ROWS = 8, 64
+"""Rows of the two steps that are timed: the time of a step is taken as a straight line through them."""
+FORWARD = 0.4
+"""Time of a step without gradients, as a share of one with them."""
+SHARE_CHOSEN = 1 / 8
+"""Share of the heads that a chosen set is taken to have: each of them is tried alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Work of a study, and the time that it takes."""
+
+    n_tasks: int
+    n_fits: int
+    n_queries: int
+    """Test queries of all tasks."""
+    n_methods: int
+    seconds: float
+    """Seconds on this machine: within a factor of 2 where it does nothing else meanwhile."""
+
+    def __str__(self) -> str:
+        minutes = self.seconds / 60
+        takes = "less than a minute" if minutes < 1 else f"about {_rounded(minutes, 'minute')}"
+        takes = f"about {_rounded(minutes / 60, 'hour')}" if minutes >= 90 else takes
+        tasks = f"{self.n_tasks} task{'s' if self.n_tasks > 1 else ''}"
+        return f"{tasks}, {self.n_fits} fits, {self.n_queries} queries x {self.n_methods} methods: {takes}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    """Measured seconds: of a token of a prompt, and of a step with gradients, by call and by row."""
+
+    token: float
+    call: float
+    row: float
+
+    def step(self, n_rows: float) -> float:
+        """Return the seconds of one training step of so many rows."""
+        return math.ceil(n_rows / ROWS_PER_DECODE) * self.call + n_rows * self.row
+
+
+@on_model
+def forecast(
+    model: LensModel,
+    tasks: Task | Mapping[str, Task] | Iterable[Task],
+    config: SiteConfig | None = None,
+    *,
+    seeds: Sequence[int] | None = None,
+    controls: Sequence[str] = (ZERO_EMBEDDING,),
+    prices: Sequence[float] | None = None,
+    n_starts: int | None = None,
+    n_eval_shots: int = 10,
+    n_sets: int | None = None,
+    max_queries: int | None = MAX_QUERIES,
+    template: PromptTemplate | None = None,
+) -> Forecast:
+    """Forecast what `fit_and_evaluate` does with these arguments, from the speed of a few prompts and two steps.
+
+    Generated answers are not counted.
+
+    Raises:
+        InputError: A task has too few rows for its prompts.
+    """
+    config, listed, template = config or SiteConfig(), task_list(tasks), template or PromptTemplate()
+    for task in listed:
+        need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
+    path = PathSettings.of(model, config, prices, n_starts, None)
+    n_priced = 0 if (prices is not None and not len(prices)) or config.shared else len(path.prices) - 1
+    n_starts, n_seeds, n_tasks = path.n_starts if n_priced else 0, len(seeds or (0,)), len(listed)
+
+    asked = [prompt for task in listed for prompt in zero_shot_prompts(task.train[:FEW_ROWS], template)]
+    shown = [
+        prompt
+        for task in listed[:PROBED]
+        for prompt in prompts_of_embedding(task, template, n_prompts=1, n_shots=config.n_shots, seed=0).prompts
+    ]
+    speed = _measured(model, shown, (asked * MANY_ROWS)[:MANY_ROWS])
+    query, few_shot = _mean_tokens(model, asked), _mean_tokens(model, shown)
+    demonstration = (few_shot - query) / config.n_shots
+
+    n_dense = n_tasks * (n_seeds * (1 + len(controls)) + max(0, n_starts - 1))  # the path begins with a dense fit
+    n_walks, n_valid = n_tasks * n_starts, min(config.n_valid, max(len(task.valid) for task in listed))
+    n_fits = n_dense + n_walks * n_priced + (n_tasks if n_priced else 0)
+    n_asked = config.n_steps * config.batch_size
+    batch = max(config.batch_size, PRICE_BATCH)
+    tokens = n_tasks * max(n_seeds, n_starts) * (
+        config.n_prompts * few_shot + sum(min(len(task.train), n_asked) + n_valid for task in listed) / n_tasks * query
+    )  # fmt: skip
+    tokens += n_walks * n_priced * min(max(len(task.train) for task in listed), path.n_steps * batch) * query
+    seconds = config.n_steps * speed.step(n_dense * config.batch_size)
+    seconds += path.n_steps * (
+        n_priced * speed.step(n_walks * batch) + speed.step((n_tasks if n_priced else 0) * batch)
+    )
+    n_evaluated = n_dense * (config.n_steps // config.eval_every + 1) + 3 * (n_fits - n_dense)
+    n_evaluated += int(n_tasks * SHARE_CHOSEN * len(model.grid)) if n_priced else 0
+
+    n_queries = sum(len(sampled(task.test, max_queries)) for task in listed)
+    n_methods = 2 + n_seeds * (3 + len(controls)) + (2 if n_priced else 0)
+    n_shared = n_tasks * shared_sets(model, n_sets)
+    tokens += n_queries * 2 * query + (n_shared or n_queries) * n_eval_shots * demonstration
+    n_rows = n_evaluated * n_valid + n_queries * n_methods
+    seconds += FORWARD * speed.step(n_rows) + tokens * speed.token
+    return Forecast(n_tasks, n_fits, n_queries, n_methods, seconds)
+
+
+def _measured(model: LensModel, shown: Sequence[Prompt], asked: Sequence[Prompt]) -> _Speed:
+    """Time prompts with demonstrations, and steps of few and of many queries."""
+    last_z_of(model, shown[:1])  # the first call of a model does what no other does again
+    token = _seconds(model, lambda: last_z_of(model, shown)) / (_mean_tokens(model, shown) * len(shown))
+    few, many = (CachedQueries(model, asked[:n]) for n in (FEW_ROWS, MANY_ROWS))
+    few.gradients(torch.Tensor.clone)
+    short = _seconds(model, lambda: few.gradients(torch.Tensor.clone))
+    long = _seconds(model, lambda: many.gradients(torch.Tensor.clone))
+    row = max(0.0, long - short) / (MANY_ROWS - FEW_ROWS)
+    return _Speed(token, max(0.0, short - FEW_ROWS * row), row)
+
+
+def _seconds(model: LensModel, work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    return time.perf_counter() - start
+
+
+def _mean_tokens(model: LensModel, prompts: Sequence[Prompt]) -> float:
+    ids = model.encoder.encode([prompt.text for prompt in prompts])
+    return sum(map(len, ids)) / len(ids)
+
+
+def _rounded(number: float, unit: str) -> str:
+    """Round to one digit below 10 hours or minutes, as the forecast knows no better."""
+    n = max(1, round(number))
+    return f"{n} {unit}{'s' if n > 1 else ''}"
