@@ -20,7 +20,7 @@ ROOF = ("explorer", "cli")
 WITH_TORCH = ("models", "activations", "site", "selectors", "methods")
 """Rooms whose modules may import torch; elsewhere only what measures may, see `may_import_torch`."""
 MEASURING = (
-    "site_lens.runs.pipeline", "site_lens.runs.run_methods", "site_lens.studies.measure",
+    "site_lens.runs.forecast", "site_lens.runs.pipeline", "site_lens.runs.run_methods", "site_lens.studies.measure",
     "site_lens.studies.head_profiles.prompt_parts", "site_lens.sweeps.fit_jobs",
 )  # fmt: skip
 
