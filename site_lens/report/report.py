@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from site_lens import plots
 from site_lens.diagnostics.convergence import check_convergence
 from site_lens.diagnostics.diagnosis import Diagnosis, Finding, diagnose
@@ -27,7 +29,6 @@ from site_lens.report.selectors import Selectors, selectors_section
 from site_lens.report.studies import study_sections
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFit, SiteFits
-from site_lens.site.head_path import HeadPaths
 from site_lens.studies.content_controls.result import ContentControls
 
 
@@ -103,7 +104,7 @@ def report_parts(run: Run) -> dict[str, Any]:
         "words": wording,
         "statuses": STATUSES,
         **diagnosis,
-        "map_figure": SectionFigure("head-maps", plots.head_maps(_mapped(run)), run.fits.frame()),
+        "map_figure": _map_figure(run),
         "controls": [_control(name, fits) for name, fits in run.controls.items() if fits],
         "head_sets": head_sets_section(run, failed),
         "examples": examples(evaluations.values()),
@@ -189,9 +190,13 @@ def _diagnosis(run: Run) -> dict[str, Any]:
     return {"failed": diagnosis.having("fail"), "warned": warned, "diagnosis": diagnosis}
 
 
-def _mapped(run: Run) -> SiteFits | HeadPaths:
-    """Return what is drawn as maps: paths, which have the mean over all starts, where each stands for one fit."""
-    return run.paths if list(run.paths) == [fit.task for fit in run.fits.values()] else run.fits
+def _map_figure(run: Run) -> SectionFigure:
+    """Draw a map a task, the mean over all starts where every fit has a path, with the numbers of maps and fits."""
+    table = run.fits.frame()
+    if list(run.paths) != [fit.task for fit in run.fits.values()]:
+        return SectionFigure("head-maps", plots.head_maps(run.fits), table)
+    means = [path.mean_gates.values[path.model.grid.mask] for path in run.paths.values()]
+    return SectionFigure("head-maps", plots.head_maps(run.paths), table.assign(mean_alpha=np.concatenate(means)))
 
 
 def _control(name: str, fits: SiteFits) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.site.fit import SiteConfig
 from site_lens.site.path_fitting import PRICE_BATCH, PathSettings
-from site_lens.tasks.prompt_sampling import MAX_QUERIES, need_rows, prompts_of_embedding, sampled, zero_shot_prompts
+from site_lens.tasks.prompt_sampling import MAX_QUERIES, need_rows, prompts_of_embedding, sample_rows, zero_shot_prompts
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
@@ -36,6 +36,7 @@ class Forecast:
 
     n_tasks: int
     n_fits: int
+    """Fits with controls, and those of the path; one a task fewer where the chosen price is 0."""
     n_queries: int
     """Test queries of all tasks."""
     n_methods: int
@@ -78,20 +79,23 @@ def forecast(
     max_queries: int | None = MAX_QUERIES,
     template: PromptTemplate | None = None,
 ) -> Forecast:
-    """Forecast what `fit_and_evaluate` does with these arguments, from the speed of a few prompts and two steps.
+    """Forecast how long `fit_and_evaluate` takes with these arguments, from the speed of a few prompts and two steps.
 
-    Generated answers are not counted.
+    The arguments are those of `fit_and_evaluate`. Generated answers are not counted.
 
     Raises:
-        InputError: A task has too few rows for its prompts.
+        InputError: A task has too few rows for its prompts, or a prompt exceeds the context.
+
+    Example:
+        >>> import site_lens as sl
+        >>> config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=10)
+        >>> work = sl.forecast(sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), config, max_queries=8)
+        >>> work.n_queries, work.n_methods
+        (8, 8)
     """
     config, listed, template = config or SiteConfig(), task_list(tasks), template or PromptTemplate()
     for task in listed:
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
-    path = PathSettings.of(model, config, prices, n_starts, None)
-    n_priced = 0 if (prices is not None and not len(prices)) or config.shared else len(path.prices) - 1
-    n_starts, n_seeds, n_tasks = path.n_starts if n_priced else 0, len(seeds or (0,)), len(listed)
-
     asked = [prompt for task in listed for prompt in zero_shot_prompts(task.train[:FEW_ROWS], template)]
     shown = [
         prompt
@@ -102,29 +106,34 @@ def forecast(
     query, few_shot = _mean_tokens(model, asked), _mean_tokens(model, shown)
     demonstration = (few_shot - query) / config.n_shots
 
-    n_dense = n_tasks * (n_seeds * (1 + len(controls)) + max(0, n_starts - 1))  # the path begins with a dense fit
-    n_walks, n_valid = n_tasks * n_starts, min(config.n_valid, max(len(task.valid) for task in listed))
-    n_fits = n_dense + n_walks * n_priced + (n_tasks if n_priced else 0)
-    n_asked = config.n_steps * config.batch_size
-    batch = max(config.batch_size, PRICE_BATCH)
-    tokens = n_tasks * max(n_seeds, n_starts) * (
-        config.n_prompts * few_shot + sum(min(len(task.train), n_asked) + n_valid for task in listed) / n_tasks * query
-    )  # fmt: skip
-    tokens += n_walks * n_priced * min(max(len(task.train) for task in listed), path.n_steps * batch) * query
+    # Fits without a price: those asked for, and what the path adds to them, further starts and gates alone.
+    path = PathSettings.of(model, config, prices, n_starts, None)
+    n_prices = 0 if config.shared else sum(price != 0 for price in path.prices)
+    n_tasks, n_seeds, n_starts = len(listed), len(seeds or (0,)), path.n_starts if n_prices else 1
+    n_dense = n_tasks * (n_seeds * (1 + len(controls)) + n_starts - 1)
+    n_dense += n_tasks * (n_prices > 0 and ZERO_EMBEDDING not in controls)
     seconds = config.n_steps * speed.step(n_dense * config.batch_size)
-    seconds += path.n_steps * (
-        n_priced * speed.step(n_walks * batch) + speed.step((n_tasks if n_priced else 0) * batch)
-    )
-    n_evaluated = n_dense * (config.n_steps // config.eval_every + 1) + 3 * (n_fits - n_dense)
-    n_evaluated += int(n_tasks * SHARE_CHOSEN * len(model.grid)) if n_priced else 0
-
-    n_queries = sum(len(sampled(task.test, max_queries)) for task in listed)
-    n_methods = 2 + n_seeds * (3 + len(controls)) + (2 if n_priced else 0)
-    n_shared = n_tasks * shared_sets(model, n_sets)
-    tokens += n_queries * 2 * query + (n_shared or n_queries) * n_eval_shots * demonstration
-    n_rows = n_evaluated * n_valid + n_queries * n_methods
+    # Fits under prices, all starts side by side, and their control at the chosen price.
+    n_walks, n_controlled, batch = n_tasks * n_starts, n_tasks * (n_prices > 0), max(config.batch_size, PRICE_BATCH)
+    n_priced = n_walks * n_prices + n_controlled
+    seconds += path.n_steps * (n_prices * speed.step(n_walks * batch) + speed.step(n_controlled * batch))
+    # Evaluations on valid: during the dense fits, at the begin and the end of the others, of each, rounded, at last.
+    n_evaluated = n_dense * (config.n_steps // config.eval_every + 1) + 3 * n_priced
+    n_evaluated += int(n_controlled * SHARE_CHOSEN * len(model.grid))
+    n_rows = n_evaluated * min(config.n_valid, max(len(task.valid) for task in listed))
+    # Test queries under every method: their last tokens.
+    n_queries = sum(len(sample_rows(task.test, max_queries)) for task in listed)
+    n_methods = 2 + n_seeds * (3 + len(controls)) + 2 * (n_prices > 0)
+    n_rows += n_queries * n_methods
+    # Tokens that are passed before all that: prompts of embeddings, and prefixes of queries.
+    n_train = sum(min(len(task.train), config.n_steps * config.batch_size) + len(task.valid) for task in listed)
+    n_train_priced = sum(min(len(task.train), path.n_steps * batch) for task in listed)
+    tokens = max(n_seeds, n_starts) * (n_tasks * config.n_prompts * few_shot + n_train * query)
+    tokens += n_starts * n_prices * n_train_priced * query
+    n_sets = n_tasks * shared_sets(model, n_sets) or n_queries
+    tokens += n_queries * 2 * query + n_sets * n_eval_shots * demonstration
     seconds += FORWARD * speed.step(n_rows) + tokens * speed.token
-    return Forecast(n_tasks, n_fits, n_queries, n_methods, seconds)
+    return Forecast(n_tasks, n_dense + n_priced, n_queries, n_methods, seconds)
 
 
 def _measured(model: LensModel, shown: Sequence[Prompt], asked: Sequence[Prompt]) -> _Speed:
@@ -153,6 +162,6 @@ def _mean_tokens(model: LensModel, prompts: Sequence[Prompt]) -> float:
 
 
 def _rounded(number: float, unit: str) -> str:
-    """Round to one digit below 10 hours or minutes, as the forecast knows no better."""
+    """Write a duration in whole minutes or hours, at least one."""
     n = max(1, round(number))
     return f"{n} {unit}{'s' if n > 1 else ''}"

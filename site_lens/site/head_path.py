@@ -181,7 +181,7 @@ class HeadPath(Record):
     def mean_gates(self) -> HeadGates:
         """Alphas of the fits without a price, averaged over their seeds and starts."""
         mean = self.gates[self.of("task", 0.0)].mean(0, dtype=np.float64).astype(np.float32)
-        return HeadGates(grid=self.model.grid, values=mean, task=self.task)
+        return HeadGates(grid=self.model.grid, values=mean, task=self.task, mix=self.config.mix)
 
     @property
     def ranked(self) -> dict[Head, float | None]:

@@ -7,12 +7,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.methods.evaluation import Evaluations
 from site_lens.report import write_report
 from site_lens.report.headline import Headline, compare
+from site_lens.report.report import report_parts
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFits
 from site_lens.site.head_path import HeadPaths
@@ -147,6 +149,9 @@ def test_the_page_begins_with_the_heads_that_carry_each_task_and_what_they_reach
     fits = fake_fits(["antonym", "synonym"], model=found.model)
     measured = fake_evaluation("antonym", {"zero_shot": 0.1, "ten_shot": 0.2, "site": 0.85, "site_sparse": 0.8})
     run = Run(fits, paths=paths, evaluations=Evaluations([measured]))
+    table = report_parts(run)["map_figure"].table
+    means = np.concatenate([path.mean_gates.values[path.model.grid.mask] for path in paths.values()])
+    np.testing.assert_array_equal(table["mean_alpha"], means)  # the numbers of the maps, beside those of the fits
     page = write_report(run, tmp_path / "r.html").read_text(encoding="utf-8")
     assert 0 < page.index('id="head-sets-section"') < page.index('id="how-sure"') < page.index('id="summary"')
     assert found.chosen is not None
