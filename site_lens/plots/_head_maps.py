@@ -29,10 +29,11 @@ def head_maps(fits: SiteFits | HeadPaths, *, columns: int | None = None) -> go.F
         raise InputError("there are no fits to draw; fit some tasks first, for example with fit_site(model, tasks)")
     if columns is not None and columns < 1:
         raise InputError(f"columns must be at least 1, got {columns}")
-    maps = {key: one.mean_gates if isinstance(one, HeadPath) else one.gates for key, one in fits.items()}
+    maps, averaged = {}, False
     traces = []
-    for panel, (one, gates) in enumerate(zip(fits.values(), maps.values(), strict=True), start=1):
-        n_fits = len(one.of("task", 0.0)) if isinstance(one, HeadPath) else 1
+    for panel, (key, one) in enumerate(fits.items(), start=1):
+        gates, n_fits = (one.mean_gates, len(one.of("task", 0.0))) if isinstance(one, HeadPath) else (one.gates, 1)
+        maps[key], averaged = gates, averaged or n_fits > 1
         what = f"mean alpha of {n_fits} fits" if n_fits > 1 else "alpha"
         lines = [f"{what} %{{z:.3f}}", f"rank %{{customdata}} of {len(gates.grid)}"]
         traces += grid_traces(gates.values, gates.grid, ranks(gates), lines, panel=panel)
@@ -40,6 +41,5 @@ def head_maps(fits: SiteFits | HeadPaths, *, columns: int | None = None) -> go.F
     for laid_out in (parts, parts.get("meta", {}).get("narrow")):
         if laid_out is not None:
             laid_out["coloraxis"] = color_axis("Alpha", laid_out["height"])
-    of_paths = any(isinstance(one, HeadPath) for one in fits.values())
-    each = "mean over the fits of a task, from other seeds and starts" if of_paths else "one fit, one seed"
+    each = "mean over the fits of a task, from other seeds and starts" if averaged else "one fit, one seed"
     return go.Figure(traces, layout("Alpha of every head", f"Each map: {each}", top=TOP, margin={"b": BOTTOM}, **parts))

@@ -89,10 +89,13 @@ def test_every_fit_has_its_map_in_order_on_one_scale() -> None:
 
 def test_the_map_of_a_path_is_the_mean_over_its_fits_without_a_price() -> None:
     path = fake_path(((1, 2, 4), (1, 1, 1), (1, 1, 1)), ((0.5,) * 3,) * 3)
-    (cells,) = plots.head_maps(HeadPaths([path])).data
+    figure = plots.head_maps(HeadPaths([path]))
+    (cells,) = figure.data
     np.testing.assert_allclose(cells.z[0], [0.9, (0.1 + 2 * 0.9) / 3, *[(2 * 0.1 + 0.9) / 3] * 2], rtol=1e-6)
     np.testing.assert_allclose(cells.z[1], 0.1, rtol=1e-6)
-    assert "mean alpha of 3 fits" in cells.hovertemplate
+    assert "mean alpha of 3 fits" in cells.hovertemplate and "mean" in figure.layout.title.subtitle.text
+    alone = plots.head_maps(HeadPaths([fake_path(((4,), (2,), (1,)), ((0.5,),) * 3)]))
+    assert "mean" not in alone.data[0].hovertemplate and "one fit" in alone.layout.title.subtitle.text
 
 
 # Differences
