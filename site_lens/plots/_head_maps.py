@@ -7,7 +7,7 @@ from site_lens.plots.small_maps import BOTTOM, TOP, arrangement
 from site_lens.plots.theme import color_axis, layout
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFits
-from site_lens.site.head_path import HeadPath, HeadPaths
+from site_lens.site.head_path import HeadPaths
 
 
 def head_maps(fits: SiteFits | HeadPaths, *, columns: int | None = None) -> go.Figure:
@@ -29,17 +29,19 @@ def head_maps(fits: SiteFits | HeadPaths, *, columns: int | None = None) -> go.F
         raise InputError("there are no fits to draw; fit some tasks first, for example with fit_site(model, tasks)")
     if columns is not None and columns < 1:
         raise InputError(f"columns must be at least 1, got {columns}")
-    maps, averaged = {}, False
+    if isinstance(fits, HeadPaths):
+        maps = {task: (path.mean_gates, len(path.of("task", 0.0))) for task, path in fits.items()}
+    else:
+        maps = {key: (fit.gates, 1) for key, fit in fits.items()}
     traces = []
-    for panel, (key, one) in enumerate(fits.items(), start=1):
-        gates, n_fits = (one.mean_gates, len(one.of("task", 0.0))) if isinstance(one, HeadPath) else (one.gates, 1)
-        maps[key], averaged = gates, averaged or n_fits > 1
+    for panel, (gates, n_fits) in enumerate(maps.values(), start=1):
         what = f"mean alpha of {n_fits} fits" if n_fits > 1 else "alpha"
         lines = [f"{what} %{{z:.3f}}", f"rank %{{customdata}} of {len(gates.grid)}"]
         traces += grid_traces(gates.values, gates.grid, ranks(gates), lines, panel=panel)
-    parts = arrangement({key: gates.grid for key, gates in maps.items()}, columns)
+    parts = arrangement({key: gates.grid for key, (gates, _) in maps.items()}, columns)
     for laid_out in (parts, parts.get("meta", {}).get("narrow")):
         if laid_out is not None:
             laid_out["coloraxis"] = color_axis("Alpha", laid_out["height"])
+    averaged = any(n_fits > 1 for _, n_fits in maps.values())
     each = "mean over the fits of a task, from other seeds and starts" if averaged else "one fit, one seed"
     return go.Figure(traces, layout("Alpha of every head", f"Each map: {each}", top=TOP, margin={"b": BOTTOM}, **parts))
