@@ -195,7 +195,11 @@ def _map_figure(run: Run) -> SectionFigure:
     table = run.fits.frame()
     if list(run.paths) != [fit.task for fit in run.fits.values()]:
         return SectionFigure("head-maps", plots.head_maps(run.fits), table)
-    means = [path.mean_gates.values[path.model.grid.mask] for path in run.paths.values()]
+    means = [
+        np.full(len(path.model.grid), np.nan) if gates is None else gates.values[gates.grid.mask]
+        for path in run.paths.values()
+        for gates in [path.mean_gates]
+    ]
     return SectionFigure("head-maps", plots.head_maps(run.paths), table.assign(mean_alpha=np.concatenate(means)))
 
 

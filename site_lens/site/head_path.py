@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from site_lens.heads.head_set import Head, HeadSet
 from site_lens.heads.scores import HeadGates, HeadScores
@@ -62,6 +62,14 @@ class PathFit(Frozen):
     seed: Count
     init: Annotated[float, Field(gt=0, lt=1)] | Literal["random"]
     """Alphas at which its first price began; each further price began at the alphas of the one before."""
+    kept_start: bool = False
+    """Whether no alphas did better on valid than those at which it began, which are kept: they say nothing of heads."""
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out that it moved, so that the first records, which do not say so, keep their digests."""
+        fields: dict[str, Any] = write(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("kept_start", False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +186,16 @@ class HeadPath(Record):
         )
 
     @property
-    def mean_gates(self) -> HeadGates:
-        """Alphas of the fits without a price, averaged over their seeds and starts."""
-        mean = self.gates[self.of("task", 0.0)].mean(0, dtype=np.float64).astype(np.float32)
+    def moved(self) -> list[int]:
+        """Indices of the fits with the task embedding and without a price that did not keep their start."""
+        return [i for i in self.of("task", 0.0) if not self.fits[i].kept_start]
+
+    @property
+    def mean_gates(self) -> HeadGates | None:
+        """Alphas of the fits without a price, averaged over seeds and starts; None where each kept its start."""
+        if not self.moved:
+            return None
+        mean = self.gates[self.moved].mean(0, dtype=np.float64).astype(np.float32)
         return HeadGates(grid=self.model.grid, values=mean, task=self.task, mix=self.config.mix)
 
     @property

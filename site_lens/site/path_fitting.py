@@ -91,7 +91,7 @@ class _Walk:
         """Return every fit, and what it is."""
         config, content = self.job.config, self.content
         return [
-            (PathFit(content=content, price=price, seed=config.seed, init=config.init), fit)
+            (PathFit(content=content, price=price, seed=config.seed, init=config.init, kept_start=fit.kept_start), fit)
             for price, fit in self.fits.items()
         ]
 

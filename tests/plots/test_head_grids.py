@@ -7,7 +7,7 @@ from site_lens import plots
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.site.fit import SiteConfig, SiteFits
-from site_lens.site.head_path import HeadPaths
+from site_lens.site.head_path import HeadPath, HeadPaths
 from tests.fakes import fake_fit, fake_fits, fake_identity
 from tests.site.test_head_path import fake_path
 
@@ -96,6 +96,24 @@ def test_the_map_of_a_path_is_the_mean_over_its_fits_without_a_price() -> None:
     assert "mean alpha of 3 fits" in cells.hovertemplate and "mean" in figure.layout.title.subtitle.text
     alone = plots.head_maps(HeadPaths([fake_path(((4,), (2,), (1,)), ((0.5,),) * 3)]))
     assert "mean" not in alone.data[0].hovertemplate and "one fit" in alone.layout.title.subtitle.text
+
+
+def test_starts_that_were_kept_are_in_no_mean_and_a_task_of_such_alone_has_no_map() -> None:
+    path = fake_path(((1, 2, 4), (1, 1, 1), (1, 1, 1)), ((0.5,) * 3,) * 3)
+
+    def keeping(*kept: int) -> HeadPath:
+        fits = tuple(fit.replace(kept_start=i in kept) for i, fit in enumerate(path.fits))
+        return path.replace(fits=fits)
+
+    (cells,) = plots.head_maps(HeadPaths([keeping(2)])).data
+    np.testing.assert_allclose(cells.z[0], [0.9, 0.5, 0.1, 0.1], rtol=1e-6)
+    assert "mean alpha of 2 fits" in cells.hovertemplate
+    unmoved = fake_fit("antonym", model=path.model).replace(status="no_improvement", kept_step=0)
+    assert unmoved.kept_start
+    for none in (HeadPaths([keeping(0, 1, 2)]), SiteFits([unmoved])):
+        figure = plots.head_maps(none)
+        assert np.isnan(figure.data[0].z).all()
+        assert [note.text for note in figure.layout.annotations] == ["antonym", "start kept:<br>no map"]
 
 
 # Differences

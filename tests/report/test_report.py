@@ -150,7 +150,7 @@ def test_the_page_begins_with_the_heads_that_carry_each_task_and_what_they_reach
     measured = fake_evaluation("antonym", {"zero_shot": 0.1, "ten_shot": 0.2, "site": 0.85, "site_sparse": 0.8})
     run = Run(fits, paths=paths, evaluations=Evaluations([measured]))
     table = report_parts(run)["map_figure"].table
-    means = np.concatenate([path.mean_gates.values[path.model.grid.mask] for path in paths.values()])
+    means = np.concatenate([gates.values[gates.grid.mask] for path in paths.values() if (gates := path.mean_gates)])
     np.testing.assert_array_equal(table["mean_alpha"], means)  # the numbers of the maps, beside those of the fits
     page = write_report(run, tmp_path / "r.html").read_text(encoding="utf-8")
     assert 0 < page.index('id="head-sets-section"') < page.index('id="how-sure"') < page.index('id="summary"')
