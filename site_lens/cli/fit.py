@@ -56,16 +56,15 @@ def demo(
     keep_run(out, replace)
     tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
     show_notes(few_rows(tasks.values()))
-    model, config, controls = sl.load_model("demo"), sl.SiteConfig(seed=seed), (ZERO_EMBEDDING, SHUFFLED_ANSWERS)
-    show_line(str(sl.forecast(model, tasks, config, controls=controls)), aside=True)
     sl.fit_and_evaluate(
-        model,
+        sl.load_model("demo"),
         tasks,
-        config,
-        controls=controls,
+        sl.SiteConfig(seed=seed),
+        controls=(ZERO_EMBEDDING, SHUFFLED_ANSWERS),
         n_attention_heads=ATTENTION_HEADS,
         save_to=out,
         inputs=sl.RunInputs(tasks=("demo",), model="demo"),
+        announce=_announce,
     )
     _show_saved(out, as_json, report=True)
 
@@ -134,29 +133,30 @@ def fit(
     model = source.load()
     show_notes(few_rows(tasks.values()))
     plain = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
-    study: dict[str, Any] = {
-        "seeds": range(seeds),
-        "controls": () if control == [NO_CONTROL] else tuple(dict.fromkeys((ZERO_EMBEDDING, *(control or ())))),
-        "prices": () if price == [0] else price,
-        "n_starts": starts,
-        "template": sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
-        "n_eval_shots": n_eval_shots,
-        "n_sets": n_sets,
-        "max_queries": max_queries,
-    }
-    show_line(str(sl.forecast(model, tasks, config, **study)), aside=True)
     sl.fit_and_evaluate(
         model,
         tasks,
         config,
         save_to=out,
         inputs=inputs_of(files, source),
+        seeds=range(seeds),
+        controls=() if control == [NO_CONTROL] else tuple(dict.fromkeys((ZERO_EMBEDDING, *(control or ())))),
+        prices=() if price == [0] else price,
+        n_starts=starts,
+        template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
+        n_eval_shots=n_eval_shots,
+        n_sets=n_sets,
+        max_queries=max_queries,
         generated=generate,
         tasks_at_once=tasks_at_once,
         n_attention_heads=ATTENTION_HEADS,
-        **study,
+        announce=_announce,
     )
     _show_saved(out, as_json, report=report)
+
+
+def _announce(work: sl.Forecast) -> None:
+    show_line(str(work), aside=True)
 
 
 def _show_saved(out: Path, as_json: bool, *, report: bool) -> None:

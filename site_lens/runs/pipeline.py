@@ -1,7 +1,7 @@
 """Pipeline of a study: embeddings, fits and their controls, evaluation; saved as it goes."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError, unknown_name
+from site_lens.runs.forecast import Forecast, forecast
 from site_lens.runs.inputs import RunInputs
 from site_lens.runs.run import Run
 from site_lens.runs.run_folder import check_run_folder, write_results
@@ -65,6 +66,7 @@ def fit_and_evaluate(
     inputs: RunInputs | None = None,
     budget_bytes: int = PREFIX_BUDGET,
     progress: bool | None = None,
+    announce: Callable[[Forecast], None] | None = None,
 ) -> Run:
     """Fit SITE, its controls and a head path on every task, and evaluate them beside zero- and 10-shot prompting.
 
@@ -92,6 +94,7 @@ def fit_and_evaluate(
         inputs: Where the model and the tasks are, kept with the run, so that commands on it need not be told again.
         budget_bytes: Bytes of prefixes to hold at a time.
         progress: Show progress bars; on a terminal and in notebooks only when None.
+        announce: Called with the forecast before the first step, when all arguments were checked; such as `print`.
 
     A fit whose embedding or loss is not finite is kept with that status and a note of where; the others go on.
 
@@ -118,6 +121,12 @@ def fit_and_evaluate(
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
     if save_to is not None:
         check_run_folder(save_to, replaces=True)
+    if announce is not None:
+        work = forecast(
+            model, wanted, config, seeds=seeds, controls=controls, prices=prices, n_starts=n_starts,
+            n_eval_shots=n_eval_shots, n_sets=n_sets, max_queries=max_queries, template=template,
+        )  # fmt: skip
+        announce(work)
     configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):

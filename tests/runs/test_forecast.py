@@ -20,8 +20,11 @@ CONFIG = sl.SiteConfig(n_prompts=2, n_shots=2, n_steps=4, batch_size=2, eval_eve
 )
 def test_a_forecast_counts_the_fits_queries_and_methods_of_the_study(asked: dict[str, object]) -> None:
     model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["antonym", "english-french"])
-    work = sl.forecast(model, tasks, CONFIG, max_queries=5, **asked)  # type: ignore[arg-type]
-    run = sl.fit_and_evaluate(model, tasks, CONFIG, max_queries=5, progress=False, **asked)  # type: ignore[arg-type]
+    announced: list[Forecast] = []
+    run = sl.fit_and_evaluate(
+        model, tasks, CONFIG, max_queries=5, progress=False, announce=announced.append, **asked,  # type: ignore[arg-type]
+    )  # fmt: skip
+    (work,) = announced
     assert run.evaluations is not None
     assert work.n_queries == sum(len(evaluation.queries) for evaluation in run.evaluations.values())
     shared = {"site_sparse", "gates_sparse"} if run.paths else set()  # which a task without a set lacks
@@ -32,6 +35,16 @@ def test_a_forecast_counts_the_fits_queries_and_methods_of_the_study(asked: dict
         chosen_free = path.chosen is None or path.chosen.price == 0  # then no control needs a further fit
         n_fits += len(path.fits) - begun_with + chosen_free
     assert work.n_fits == n_fits
+
+
+def test_nothing_is_announced_of_a_study_that_cannot_begin() -> None:
+    announced: list[Forecast] = []
+    with pytest.raises(sl.InputError):
+        sl.fit_and_evaluate(
+            sl.load_model("demo"), sl.load_tasks("demo", ["antonym"]), CONFIG, controls=("no_such_control",),
+            announce=announced.append,
+        )  # fmt: skip
+    assert announced == []
 
 
 def test_more_steps_take_longer() -> None:
