@@ -77,7 +77,7 @@ class Overlap(Record):
     q_value: Share
     """p-values with the false discovery rate controlled over all pairs (Benjamini and Hochberg); 1 on the diagonal."""
     findable: Annotated[Float32, Axes(("record", "other"))] | None = None
-    """Fewest shared heads that would have been found, alone among all pairs, at q < 0.05; where that is more than the
+    """Fewest shared heads that are told from chance, alone among all pairs, at q < 0.05; where that is more than the
     smaller set has, no overlap could be found. None in files of version 0.1.0."""
     specificity: Annotated[Float32, Axes(("record", "layer", "head"))]
     """(record layer head): the record's score less the mean of the others', 0 with a single record."""

@@ -77,7 +77,7 @@ class SelectorAgreement(Record):
     """The same with the false discovery rate controlled over all pairs and tasks. A pair of selectors that both are
     the same for all tasks counts once."""
     findable: Annotated[Float32, Axes(PAIRS)] | None = None
-    """Fewest shared heads that would have been found, alone among all pairs and tasks, at q < 0.05; where that is more
+    """Fewest shared heads that are told from chance, alone among all pairs and tasks, at q < 0.05; where that is more
     than k, no overlap could be found. None in files of version 0.1.0."""
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Head sets: small maps of every task, coloured by needed, free and harmful, with a dot on each chosen head."""
+"""Head sets: small maps of every task, coloured by kind, with a dot on each chosen head."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from site_lens.records.errors import InputError
 from site_lens.site.head_path import HeadPath, HeadPaths, Kind
 
 FREE = "rgba(128, 132, 140, 0.18)"
-COLOURS: dict[Kind, str] = {"harmful": PALETTE[3], "free": FREE, "needed": PALETTE[1]}
+COLOURS: dict[Kind, str] = {"closed": PALETTE[3], "free": FREE, "open": PALETTE[1]}
 """Colour of each kind, of Okabe and Ito's palette, whose colours are told apart in colour blindness, too."""
 
 LEGEND_FROM_TOP = TITLE + 2
@@ -27,8 +27,8 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int | None = None) -> go.
         columns: Maps in a row, as many as a page holds when None; on narrow pages a report draws two in a row.
 
     Returns:
-        A figure with one heat map (layer head) a path: 1 at heads needed, -1 at harmful ones, 0 at free ones. Without a
-        price below 0 in a path, none is called harmful. `layout.meta["narrow"]` holds the parts of the layout that
+        A figure with one heat map (layer head) a path: 1 at open heads, -1 at closed ones, 0 at free ones. Without a
+        price below 0 in a path, none is called closed. `layout.meta["narrow"]` holds the parts of the layout that
         differ on narrow pages.
 
     Raises:
@@ -45,8 +45,8 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int | None = None) -> go.
         values = np.zeros(path.model.grid.shape, dtype=np.float32)
         words = np.full((*values.shape, 2), "", dtype=object)
         for head in path.model.grid:
-            kind = kinds.get(str(head), "needed" if head in chosen else "free")
-            values[head.layer, head.head] = {"harmful": -1, "free": 0, "needed": 1}[kind]
+            kind = kinds.get(str(head), "open" if head in chosen else "free")
+            values[head.layer, head.head] = {"closed": -1, "free": 0, "open": 1}[kind]
             words[head.layer, head.head] = kind, "chosen" if head in chosen else "not chosen"
         lines = ["%{customdata[0]}, %{customdata[1]}", "open in %{text:.0%} of the fits"]
         traces += grid_traces(values, path.model.grid, words, lines, panel=panel, text=stability, texttemplate="")

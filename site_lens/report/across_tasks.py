@@ -122,11 +122,11 @@ def _overlap_lines(overlap: Overlap) -> list[str]:
         lines.append(f"{len(every) - len(table)} pairs with a task of which no head is open are left out.")
     if testable.any() and n_significant < len(table):
         lines.append(
-            f"Some overlap could have been found in {int(testable.sum())} of {len(table)} pairs; there, "
-            f"{table['findable'][testable].median():.0f} shared heads or more (median) would have been found."
+            f"{int(testable.sum())} of {len(table)} pairs have enough open heads to be told from chance at all; there, "
+            f"it takes {table['findable'][testable].median():.0f} shared heads (median)."
         )
     elif table["findable"].notna().any() and n_significant < len(table):
-        lines.append("No overlap could have been found in any pair.")
+        lines.append("No pair has enough open heads to be told from chance.")
     lines.append(f"{len(overlap.shared())} of {len(overlap.grid)} heads are open in every task.")
     return lines
 

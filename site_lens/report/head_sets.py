@@ -42,7 +42,7 @@ class Card:
     n_more: int
     """Chosen heads that are not named."""
     cells: dict[str, str]
-    """SVG path of the cells of each kind: chosen, needed, harmful."""
+    """SVG path of the cells of each kind: chosen, open, closed."""
     sureness: str
     bars: list[Bar]
     failed: list[Finding]
@@ -104,7 +104,7 @@ def _card(path: HeadPath, evaluation: Evaluation | None, number: int | None, fai
 def _cells(path: HeadPath) -> dict[str, str]:
     """Draw a square for each head, layer 0 at the bottom."""
     kinds, chosen = path.kinds or {}, path.chosen.heads if path.chosen is not None else ()
-    cells = {"harmful": "", "needed": "", "chosen": ""}
+    cells = {"closed": "", "open": "", "chosen": ""}
     for head in path.model.grid:
         kind = "chosen" if head in chosen else kinds.get(str(head), "free")
         if kind in cells:

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from site_lens._version import __version__
+from site_lens.methods.registry import method_label
 from site_lens.records.assets import ASSETS, asset
 from site_lens.records.errors import InputError
 from site_lens.records.outputs import is_sealed, output_path, sealed, write_output
@@ -57,6 +58,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "isolated": _isolated,
         "breakable": lambda name: Markup(_isolated(name).replace("_", Markup("_<wbr>"))),
+        "method": lambda name: _isolated(method_label(name)),
         "answer": lambda text: _isolated(text.strip() or repr(text)),
         "number": lambda value: f"{value:.3f}".replace("-", "\N{MINUS SIGN}"),
         "signed": lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"),

@@ -88,11 +88,11 @@ def _power(agreement: SelectorAgreement) -> str:
     others = [i for i in range(len(agreement.names)) if i != site]
     share = float(testable[site, others].mean())
     if not share:
-        return f"No overlap of sets of {agreement.k} heads could have been found among so many tests."
+        return f"Among so many tests no sets of {agreement.k} heads can be told from chance."
     fewest = agreement.findable[:, site, others]
     return (
-        f"Some overlap of {agreement.k} heads could have been found in {share:.0%} of the pairs and tasks; there, "
-        f"{np.median(fewest[fewest <= agreement.k]):.0f} shared heads or more (median) would have been."
+        f"Sets of {agreement.k} heads can be told from chance in {share:.0%} of the pairs and tasks; there, it takes "
+        f"{np.median(fewest[fewest <= agreement.k]):.0f} shared heads (median)."
     )
 
 

@@ -30,8 +30,8 @@ Content = Literal["task", "zero", "shuffled"]
 
 CONTENTS: tuple[Content, ...] = get_args(Content)
 
-Kind = Literal["needed", "free", "harmful"]
-"""`needed`: most fits open it at the chosen price. `harmful`: none does, and most close it even at the lowest price
+Kind = Literal["open", "free", "closed"]
+"""`open`: most fits open the head at the chosen price. `closed`: none does, and most close it even at the lowest price
 below 0, which pays for open heads. `free`: neither."""
 
 PRICES = (-0.01, 0.0, 0.001, 0.003, 0.01, 0.03, 0.06)
@@ -84,7 +84,8 @@ class ChosenSet:
     """Mean loss on valid, in nats."""
     accuracy: float
     kept: float
-    """Share of the lowest loss's gain over zero-shot, in nats, that the set keeps; above 1 where it gains more."""
+    """Share of the largest gain over zero-shot, in nats, that the set keeps; at most 1. The largest is that of any fit
+    with the task embedding and a price of 0 or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class HeadPath(Record):
         if self.choice is None:
             return None
         means = self.loss.mean(-1, dtype=np.float64)
-        lowest = min(means[self.of("task", price)].mean() for price in self.prices() if price >= 0)
+        lowest = min(means[i] for price in self.prices() if price >= 0 for i in self.of("task", price))
         loss, zero_shot = float(means[self.choice]), float(self.zero_shot_loss.mean(dtype=np.float64))
         return ChosenSet(
             heads=HeadSet.from_mask(self.model.grid, self.is_open[self.choice]),
@@ -257,9 +258,9 @@ class HeadPath(Record):
         paid = self.of("task", min(self.prices()))
         if self.chosen is None or self.fits[paid[0]].price >= 0:
             return None
-        needed = self.stability > 0.5  # most of the fits: of two, both
-        harmful = (self.stability == 0) & (self.is_open[paid].mean(0) < 0.5)
-        kinds = np.select([needed, harmful], ["needed", "harmful"], "free")
+        mostly_open = self.stability > 0.5  # most of the fits: of two, both
+        always_closed = (self.stability == 0) & (self.is_open[paid].mean(0) < 0.5)
+        kinds = np.select([mostly_open, always_closed], ["open", "closed"], "free")
         return {str(head): kinds[head.layer, head.head].item() for head in self.model.grid}
 
     @property

@@ -132,6 +132,8 @@ class Paired:
     def sentence(self, one: str, other: str, *, above: str = "", below: str = "") -> str:
         """Say in a sentence what was found; where nothing was, that differences within the interval are not ruled out.
 
+        Where the interval leaves 0 out and the test finds nothing, or the other way round, the sentence says so.
+
         Args:
             one: Name of the first condition.
             other: Name of the second.
@@ -142,7 +144,9 @@ class Paired:
         if found == "too few":
             return f"{one} minus {other}: {self}. No verdict: it takes {FEWEST[self.over]} {self.over}."
         if found == "not found":
-            return f"No difference found between {one} and {other}: {self}. {NOT_RULED_OUT}"
+            split = (self.p_value < SIGNIFICANT) == (self.estimate.low <= 0 <= self.estimate.high)
+            why = " Interval and test disagree, and a verdict takes both." if split else ""
+            return f"No difference found between {one} and {other}: {self}.{why} {NOT_RULED_OUT}"
         meaning = (above or f"{one} is above {other}") if found == "above" else (below or f"{one} is below {other}")
         return f"{meaning}: {self}."
 

@@ -34,7 +34,7 @@ def test_small_maps_show_the_kinds_of_heads_and_dots_on_the_chosen_set_alone() -
     assert never.chosen is None
     maps = [trace for trace in plots.head_sets(HeadPaths([path, never.replace(task="b")])).data if trace.x != (None,)]
     (drawn, dots, empty, no_dots) = maps
-    values = {"needed": 1, "free": 0, "harmful": -1}
+    values = {"open": 1, "free": 0, "closed": -1}
     for head, kind in path.kinds.items():
         place = sl.Head.parse(head)
         assert drawn.z[place.layer][place.head] == values[kind], head

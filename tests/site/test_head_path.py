@@ -60,7 +60,7 @@ def fake_path(
     )  # fmt: skip
 
 
-def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_harmful(planted: sl.LensModel) -> None:
+def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_closed(planted: sl.LensModel) -> None:
     paths = sl.fit_path(
         planted, planted_tasks(), CONFIG, template=TEMPLATE, n_starts=2, contents=CONTENTS, full_grid=True,
         progress=False,
@@ -73,8 +73,8 @@ def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_harmful(plant
         assert path.agreement is not None and path.agreement.value == 1.0 > path.agreement.by_chance
         assert path.agreement.p_value < 0.05, path.task
         kinds = path.kinds
-        assert kinds is not None and {head for head, kind in kinds.items() if kind == "needed"} == carriers, path.task
-        assert {head for head, kind in kinds.items() if kind == "harmful"} == {COUNTER}, path.task
+        assert kinds is not None and {head for head, kind in kinds.items() if kind == "open"} == carriers, path.task
+        assert {head for head, kind in kinds.items() if kind == "closed"} == {COUNTER}, path.task
         for price in filter(None, path.prices("zero")):  # at every positive price, the planted heads or none
             assert (path.n_open[path.of("task", price)] == len(carriers)).all(), path.task
             assert (path.n_open[path.of("zero", price)] == 0).all(), path.task
@@ -179,12 +179,19 @@ def test_no_set_is_found_where_none_beats_zero_shot_or_a_single_row_tells_nothin
         assert np.isnan(path.stability).all() and "no head set" in path.sentence and not path.ranked
 
 
-def test_a_head_that_a_fit_at_the_chosen_price_opens_is_not_harmful() -> None:
+def test_a_head_that_a_fit_at_the_chosen_price_opens_is_not_closed() -> None:
     path = fake_path(((2, 2, 6), (8, 3, 2)), ((0.5,) * 3, (0.5, 0.6, 0.6)), prices=(-0.01, 0.01))
     assert path.chosen is not None and len(path.chosen.heads) == 8  # of lowest loss; the others open 3 and 2
-    assert path.kinds is not None and set(path.kinds.values()) == {"needed", "free"}
+    assert path.kinds is not None and set(path.kinds.values()) == {"open", "free"}
     closed = fake_path(((2, 2, 6), (3, 3, 2)), ((0.5,) * 3, (0.5, 0.6, 0.6)), prices=(-0.01, 0.01))
-    assert closed.kinds is not None and list(closed.kinds.values()) == ["needed"] * 3 + ["harmful"] * 5
+    assert closed.kinds is not None and list(closed.kinds.values()) == ["open"] * 3 + ["closed"] * 5
+
+
+def test_no_set_keeps_more_than_the_whole_gain() -> None:
+    best = fake_path(((8, 8), (3, 3)), ((0.5, 0.9), (0.45, 0.9)), prices=(0.0, 0.01))
+    assert best.chosen is not None and best.chosen.fit == 2 and best.chosen.kept == 1
+    behind = fake_path(((8, 8), (3, 3)), ((0.45, 0.9), (0.5, 0.9)), prices=(0.0, 0.01))
+    assert behind.chosen is not None and behind.chosen.fit == 2 and np.isclose(behind.chosen.kept, 1.5 / 1.55)
 
 
 def test_a_set_of_no_head_is_not_chosen_and_one_of_all_heads_can_be() -> None:

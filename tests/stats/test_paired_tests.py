@@ -70,6 +70,13 @@ def test_no_difference_found_does_not_rule_out_those_within_the_interval() -> No
     assert all(f"{end:+.3f}" in said for end in (found.estimate.low, found.estimate.high))
 
 
+def test_a_sentence_says_where_interval_and_test_disagree() -> None:
+    uneven = Paired.of([0.9, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01], over="tasks")  # all up, one of them far
+    assert uneven.p_value < 0.05 and uneven.estimate.low < 0 and uneven.verdict == "not found"
+    assert "disagree" in uneven.sentence("SITE", "prompting")
+    assert "disagree" not in Paired.of([0.01, -0.02, 0.0, 0.03, -0.01, 0.02, 0.0], over="tasks").sentence("a", "b")
+
+
 def test_differences_that_are_no_numbers_are_refused() -> None:
     for wrong in ([], [np.nan], [[1.0]]):
         with pytest.raises(InputError):

@@ -58,13 +58,13 @@ class RoleAssociation:
 
     @property
     def meaning(self) -> str:
-        """Verdict in words; where nothing was found, the smallest association that would have been."""
+        """Verdict in words; where nothing was found, the association that a verdict takes."""
         if self.verdict != "not_found":
             return VERDICTS[self.verdict]
         tested = self.roles if self.apart is None else self.apart
         return (
-            f"{VERDICTS['not_found']} The rank correlation is {tested.value:+.2f} (p = {tested.p_value:.2g}); one "
-            f"above +{rounded_up(tested.findable, 2)} would have been found."
+            f"{VERDICTS['not_found']} The rank correlation is {tested.value:+.2f} (p = {tested.p_value:.2g}); a "
+            f"verdict takes one above +{rounded_up(tested.findable, 2)}."
         )
 
     def frame(self) -> "pd.DataFrame":
