@@ -45,7 +45,8 @@ class CachedQueries:
     Args:
         model: The model.
         prompts: The prompts.
-        budget_bytes: Bytes of cached keys and values, and as many again for copies for several variants at a time.
+        budget_bytes: Bytes of cached keys and values, which variants share; as many again where attention concatenates
+            them.
     """
 
     def __init__(self, model: LensModel, prompts: Sequence[Prompt], *, budget_bytes: int = PREFIX_BUDGET) -> None:
@@ -83,10 +84,8 @@ class CachedQueries:
         answers = self._no_answers(len(alphas))
         for group, prefix in self._prefixes():
             at_once = max(1, min(ROWS_PER_DECODE // len(group), self._budget // max(prefix.n_bytes, 1)))
-            repeated = _repeated(prefix, min(at_once, len(alphas)))
             for start in range(0, len(alphas), at_once):
                 chunk, owner = alphas[start : start + at_once], owners[start : start + at_once, group]
-                rows = repeated if len(repeated.lengths) == owner.numel() else _repeated(prefix, len(chunk))
                 edits = injection(
                     chunk.repeat_interleave(len(group), 0),
                     embeddings,
@@ -94,7 +93,7 @@ class CachedQueries:
                     heads_per_layer=self._model.grid.heads_per_layer,
                     rule=rule,
                 )
-                self._judge(group, self._decode(group, rows, edits), answers, start)
+                self._judge(group, self._decode(group, prefix.repeated(len(chunk)), edits), answers, start)
         return answers
 
     @torch.no_grad()
@@ -164,8 +163,3 @@ class CachedQueries:
             )
         answers.log_prob[first : first + n, group] = log_prob
         answers.right[first : first + n, group] = self.queries.only(group).right(logits.view(n, len(group), -1))
-
-
-def _repeated(prefix: Prefix, times: int) -> Prefix:
-    rows = torch.arange(len(prefix.lengths), device=prefix.lengths.device)
-    return prefix if times == 1 else prefix.rows(rows.repeat(times))

@@ -29,6 +29,7 @@ from site_lens.models.hooks import Edit
 from site_lens.models.library_errors import hooking_errors
 from site_lens.models.locking import on_model
 from site_lens.models.tokenization import Encoder
+from site_lens.models.two_part import watching_joins
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 
@@ -145,6 +146,7 @@ def check_model(
             ("cached_tail", lambda: _cached(probe, N_TAIL), logits, f"the same with a tail of {N_TAIL} tokens"),
             ("gradient", lambda: _gradient(probe, 1), gradients, "gradient of alpha, cached against full"),
             ("gradient_tail", lambda: _gradient(probe, N_TAIL), gradients, f"the same with a tail of {N_TAIL} tokens"),
+            ("two_parts", lambda: _two_parts(probe), 0, "calls that concatenate keys and values of a cached prefix"),
             ("long_prompt", lambda: _long_prompt(probe, n_long), logits, f"cached against full, {n_long} tokens"),
             ("generation", lambda: _generation(probe), 0, "prompts whose greedy text differs without a cache"),
         )
@@ -199,6 +201,12 @@ def _padded_tail(probe: _Probe) -> float:
     prefix = probe.model.prefill(probe.batch.without_tail(1))
     logits, _ = probe.model.decode(prefix, probe.batch.tokens[:, -1:].repeat(1, 3))
     return probe.gap(logits[:, 0], probe.clean)
+
+
+def _two_parts(probe: _Probe) -> float | str:
+    with watching_joins() as joins:
+        probe.decode(probe.batch, 1)
+    return f"attention concatenates keys and values ({', '.join(sorted(joins))}): exact, and slower" if joins else 0
 
 
 def _cached(probe: _Probe, n_tail: int) -> float:

@@ -143,6 +143,17 @@ def shared_beginnings(prompts: Sequence[Sequence[int]]) -> list[tuple[int, list[
     return groups if 2 * n_saved >= sum(map(len, prompts)) else alone
 
 
+def _rounds(places: Indices, prompts: Indices) -> NDArray[np.int64]:
+    """Sort places into rounds, (round prompt), that ask the same prompts in the same order.
+
+    One round, in the given order, where some prompt is asked more often than another.
+    """
+    _, place_of, counts = np.unique(prompts, return_inverse=True, return_counts=True)
+    if set(counts.tolist()) <= {1} or (counts != counts[0]).any():
+        return places[None]
+    return places[np.argsort(place_of, kind="stable")].reshape(len(counts), -1).T
+
+
 class PrefixSchedule:
     """Serves the prefixes of a known sequence of accesses, computing each window of accesses at once.
 
@@ -179,6 +190,8 @@ class PrefixSchedule:
     def take(self, access: int, chosen: Indices | None = None) -> Iterator[tuple[Indices, Prefix]]:
         """Yield the prefixes of an access in chunks small enough to decode.
 
+        Where every prompt of an access is asked equally often, its rows share one prefix; see `Prefix.repeated`.
+
         Args:
             access: Which access; accesses are taken in order.
             chosen: Places within the access to keep; all when None.
@@ -187,20 +200,24 @@ class PrefixSchedule:
             Places within the access, and the prefix whose rows stand in the same order.
         """
         places = np.arange(len(self._accesses[access])) if chosen is None else chosen
+        rounds = _rounds(places, self._accesses[access][places])
         # A chunk is a copy of its rows: it may take half as much again as the budget, but not more.
         n_rows = max(1, min(ROWS_PER_DECODE, int(self._budget / 2 / self._bytes(self._accesses[access], 1))))
         whole = self._bytes(self._accesses[access], len(set(self._accesses[access].tolist()))) <= self._budget
         held = self._load(access) if whole else None
-        for start in range(0, len(places), n_rows):
-            part = places[start : start + n_rows]
-            prompts = self._accesses[access][part].tolist()
+        rounds = rounds if len(rounds) <= n_rows else places[None]
+        n_prompts = n_rows // len(rounds)
+        for start in range(0, rounds.shape[1], n_prompts):
+            part = rounds[:, start : start + n_prompts]
+            prompts = self._accesses[access][part[0]].tolist()
             if held is not None:
                 rows = [self._row_of[prompt] for prompt in prompts]
-                yield part, held.rows(torch.tensor(rows, device=self._model.device))
+                prefix = held.rows(torch.tensor(rows, device=self._model.device))
             else:  # an access that exceeds the budget by itself is computed chunk by chunk, and nothing is kept
-                prefix, row_of = prefill_prompts(self._model, [self._ids[i] for i in prompts], dtype=self._dtype)
+                computed, row_of = prefill_prompts(self._model, [self._ids[i] for i in prompts], dtype=self._dtype)
                 self.n_prefilled += len(prompts)
-                yield part, prefix.rows(torch.tensor(row_of, device=self._model.device))
+                prefix = computed.rows(torch.tensor(row_of, device=self._model.device))
+            yield part.flatten(), prefix.repeated(len(part))
 
     def _bytes(self, prompts: Iterable[int], n_rows: int) -> float:
         """Bytes of `n_rows` rows as wide as the widest of some prompts: rows of one prefix are padded to it."""

@@ -253,7 +253,7 @@ class LensModel(ABC):
         Raises:
             ModelError: The model's code writes into the states of the prefix.
         """
-        cache, lengths = prefix.view(), prefix.lengths + tail.shape[1]
+        cache, lengths = prefix.two_part_view(), prefix.lengths + tail.shape[1]
         with hooked(self._functions(edits)):
             logits = self._run(tail, lengths, cache, n_old=prefix.width)
         self._refuse_if_written(prefix)

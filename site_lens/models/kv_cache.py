@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
+from site_lens.models.two_part import TwoPart
 from site_lens.records.errors import ModelError
 
 KNOWN_LAYERS = (
@@ -58,6 +59,26 @@ class Prefix:
         cache = copy.copy(self._cache)
         cache.layers = [copy.copy(layer) for layer in self._cache.layers]
         return cache
+
+    def two_part_view(self) -> Any:
+        """Return a cache that may grow, whose keys and values are not copied when it does; see `TwoPart`."""
+        cache = self.view()
+        for layer in cache.layers:
+            if _has_columns(layer):
+                layer.keys, layer.values = _two_part(layer.keys), _two_part(layer.values)
+        return cache
+
+    def repeated(self, times: int) -> "Prefix":
+        """Return the rows so many times over, one round below the other; the rounds share their keys and values."""
+        if times == 1:
+            return self
+        if any(_states(layer) for layer in self._cache.layers):
+            return self.rows(torch.arange(len(self.lengths), device=self.lengths.device).repeat(times))
+        cache = self.view()
+        for layer in cache.layers:
+            if _has_columns(layer):
+                layer.keys, layer.values = (TwoPart(part, times=times) for part in (layer.keys, layer.values))
+        return Prefix(cache, self.lengths.repeat(times), self.width)
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "Prefix":
         """Choose rows (with repetition, in any order); the padding that none of them needs is cut off."""
@@ -104,10 +125,21 @@ def _joined_layer(same: Sequence[Any], width: int, join: Join) -> Any:
     return layer
 
 
+def _has_columns(layer: Any) -> bool:
+    """Whether a cache layer holds keys and values of a token or more."""
+    keys = getattr(layer, "keys", None)
+    return keys is not None and keys.ndim == 4 and keys.shape[-2] > 0
+
+
+def _two_part(part: Tensor) -> TwoPart:
+    return part if isinstance(part, TwoPart) else TwoPart(part)
+
+
 def _parts(layer: Any) -> tuple[Tensor, ...]:
     """Return the tensors of a cache layer."""
-    columns = (getattr(layer, "keys", None), getattr(layer, "values", None))
-    return (*_states(layer), *(part for part in columns if part is not None))
+    columns = [getattr(layer, "keys", None), getattr(layer, "values", None)]
+    parts = [part for whole in columns for part in (whole.parts if isinstance(whole, TwoPart) else [whole])]
+    return (*_states(layer), *(part for part in parts if part is not None))
 
 
 def _states(layer: Any) -> tuple[Tensor, ...]:

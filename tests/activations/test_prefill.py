@@ -86,6 +86,22 @@ def test_every_access_gets_its_prompts_whatever_the_budget(demo: LensModel, ids:
         assert served == list(range(len(wanted)))
 
 
+@pytest.mark.parametrize("budget", [1, 2**30])
+def test_prompts_that_are_asked_equally_often_share_their_prefixes(
+    demo: LensModel, ids: list[list[int]], budget: int
+) -> None:
+    wanted = np.array([0, 2, 2, 4, 0, 4])
+    schedule = PrefixSchedule(demo, ids, [wanted], budget_bytes=budget)
+    served: list[int] = []
+    for places, prefix in schedule.take(0):
+        served += places.tolist()
+        prompts = [ids[p] for p in wanted[places]]
+        logits, _ = demo.decode(prefix, torch.tensor([[prompt[-1]] for prompt in prompts]))
+        assert (logits[:, -1] - logits_of(demo, prompts)).abs().max() < 1e-4
+        assert budget == 1 or prefix.n_bytes == prefix.rows(torch.tensor([0, 1, 2])).n_bytes
+    assert sorted(served) == list(range(len(wanted)))
+
+
 def test_with_room_for_everything_each_prompt_is_computed_once(demo: LensModel, ids: list[list[int]]) -> None:
     accesses = [np.array([0, 1]), np.array([1, 2]), np.array([0, 4])] * 10
     schedule = PrefixSchedule(demo, ids, accesses, budget_bytes=2**30)

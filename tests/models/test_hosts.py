@@ -24,6 +24,7 @@ from site_lens.models.checks import same_as_transformers
 from site_lens.models.fingerprint import weights_digest
 from site_lens.models.hooks import HOOK_NAMES, Edit, HookPoint
 from site_lens.models.plain_transformers import text_decoder
+from site_lens.models.two_part import watching_joins
 from site_lens.records.assets import DEMO_MODEL
 from tests.hosts import EVERY_HOST
 from tests.tiny_models import tiny_config
@@ -116,6 +117,30 @@ def dropout_is_off_and_no_weight_is_trained(model: LensModel) -> None:
     assert not any(module.training for module in model.host.modules())
     assert not any(weight.requires_grad for weight in model.host.parameters())
     assert torch.equal(model.forward(batch_of(model)), model.forward(batch_of(model)))
+
+
+@law
+def rows_that_share_a_prefix_give_what_copies_of_it_give(model: LensModel) -> None:
+    batch = batch_of(model)
+    prefix, tail = model.prefill(batch.without_tail(1)), batch.tokens[:, -1:].repeat(2, 1)
+    copies = prefix.rows(torch.arange(len(batch)).repeat(2))
+    alpha = torch.full(model.grid.shape, 0.3, requires_grad=True)
+    results = []
+    for shared in (prefix.repeated(2), copies):
+        logits = model.decode(shared, tail, random_edits(model, alpha, column=0))[0][:, -1]
+        results.append((logits.detach(), *torch.autograd.grad(logits.logsumexp(-1).sum(), alpha)))
+    (logits, gradient), (of_copies, gradient_of_copies) = results
+    assert gap(logits, of_copies) < 1e-5
+    assert (gradient - gradient_of_copies).abs().max() / gradient_of_copies.abs().max() < 1e-5
+
+
+@law
+def attention_takes_keys_in_two_parts_but_for_bloom(model: LensModel) -> None:
+    batch = batch_of(model)
+    with watching_joins() as joins:
+        model.decode(model.prefill(batch.without_tail(1)), batch.tokens[:, -1:])
+    rotates_behind_the_cache = type(model.host).__name__ == "HookedTransformer" and model.host.cfg.rotary_dim
+    assert bool(joins) == bool(model.identity.architecture == "BloomForCausalLM" or rotates_behind_the_cache)
 
 
 @law

@@ -174,7 +174,8 @@ def injected_alone(
         the vocabulary.
     """
     prompts = Queries.of(model, zero_shot_prompts(queries, fit.template))
-    prefix, row_of = prefill_prompts(model, prompts.ids)
+    computed, row_of = prefill_prompts(model, prompts.ids)
+    prefix = computed.rows(torch.tensor(row_of, device=model.device))
     targets = prompts.targets(model.device)
     embedding = torch.tensor(fit.embedding.mean, device=model.device)[None]
 
@@ -188,8 +189,7 @@ def injected_alone(
             heads_per_layer=model.grid.heads_per_layer,
             rule=fit.config.mix,
         )
-        rows = torch.tensor(row_of, device=model.device).repeat(n)
-        logits = model.decode(prefix.rows(rows), prompts.tail(model.device).repeat(n, 1), edits)[0][:, -1]
+        logits = model.decode(prefix.repeated(n), prompts.tail(model.device).repeat(n, 1), edits)[0][:, -1]
         log_prob = logits.log_softmax(-1).gather(1, targets.repeat(n)[:, None])
         centred = logits - logits.mean(-1, keepdim=True)
         return log_prob.view(n, -1).mean(1), centred.view(n, len(prompts), -1).mean(1)
