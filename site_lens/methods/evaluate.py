@@ -1,6 +1,6 @@
 """Evaluation of methods on the same test queries of a task."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,17 +84,17 @@ def evaluate(
     """
     wanted = task_list(tasks)
     check_sizes(n_shots=n_shots, n_sets=n_sets, max_queries=max_queries, seed=seed)
-    evaluations = []
-    with progress_bar(len(wanted), "evaluating", unit="task", progress=progress) as bar:
-        for task in wanted:
-            templates = [gates_and_embedding(fit)[1].template for fit in fits_of("site", task, fits)]
-            chosen = template or next(iter(templates), PromptTemplate())
-            path = None if paths is None else paths.get(task.name)
-            methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, path=path, template=chosen)
-            settings = EvaluationSettings(chosen, n_shots, max_queries, generated, n_sets=n_sets, seed=seed)
-            evaluations.append(evaluate_methods(model, task, methods, settings))
-            bar.update()
-    return Evaluations(evaluations)
+    asked = []
+    for task in wanted:
+        templates = [gates_and_embedding(fit)[1].template for fit in fits_of("site", task, fits)]
+        chosen = template or next(iter(templates), PromptTemplate())
+        path = None if paths is None else paths.get(task.name)
+        methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, path=path, template=chosen)
+        settings = EvaluationSettings(chosen, n_shots, max_queries, generated, n_sets=n_sets, seed=seed)
+        asked.append((task, methods, settings))
+    n_answers = sum(min(max_queries or len(task.test), len(task.test)) * len(methods) for task, methods, _ in asked)
+    with progress_bar(n_answers, "evaluating", unit="answer", progress=progress) as bar:
+        return Evaluations([evaluate_methods(model, *of_task, answered=bar.update) for of_task in asked])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,22 @@ def shared_sets(model: LensModel, n_sets: int | None) -> int:
 
 
 def evaluate_methods(
-    model: LensModel, task: Task, methods: Sequence[Method], settings: EvaluationSettings
+    model: LensModel,
+    task: Task,
+    methods: Sequence[Method],
+    settings: EvaluationSettings,
+    *,
+    answered: Callable[[int], object] | None = None,
 ) -> Evaluation:
-    """Evaluate methods on the same test queries; those that show equally many demonstrations ask the same prompts."""
+    """Evaluate methods on the same test queries; those that show equally many demonstrations ask the same prompts.
+
+    Args:
+        model: The model.
+        task: The task.
+        methods: The methods.
+        settings: Settings of the evaluation.
+        answered: Told how many first tokens came in, again and again.
+    """
     rows = sample_rows(task.test, settings.max_queries)
     queries = [task.test[row] for row in rows]
     sets = settings.sets_of(model, task, len(queries))
@@ -149,7 +162,8 @@ def evaluate_methods(
         shown = prompts[0].text if n_shots == settings.n_shots else shown
         tokens = Queries.of(model, prompts)
         notes |= dict.fromkeys(tokens.notes)
-        for method, scores in score_methods(model, tokens, [m for m in methods if m.n_shots == n_shots]):
+        same_prompts = [method for method in methods if method.n_shots == n_shots]
+        for method, scores in score_methods(model, tokens, same_prompts, answered=answered):
             metrics[method.evaluated] = scores.metrics
             tokens_of_method = model.encoder.texts(scores.top_tokens.tolist())
             top_tokens[method.evaluated] = tuple(

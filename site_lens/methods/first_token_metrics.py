@@ -1,7 +1,7 @@
 """First-token metrics of methods that ask the same prompts."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,7 +50,13 @@ class _Prepared:
 
 
 @torch.no_grad()
-def score_methods(model: LensModel, queries: Queries, methods: Sequence[Method]) -> Iterator[tuple[Method, Scores]]:
+def score_methods(
+    model: LensModel,
+    queries: Queries,
+    methods: Sequence[Method],
+    *,
+    answered: Callable[[int], object] | None = None,
+) -> Iterator[tuple[Method, Scores]]:
     """Score methods that ask the same prompts.
 
     A group of prompts is prefilled once for all methods that leave all tokens but the last as they are, and dropped
@@ -78,6 +84,8 @@ def score_methods(model: LensModel, queries: Queries, methods: Sequence[Method])
                 if prepared.method.on_logits is not None:
                     logits = prepared.method.on_logits(logits)
                 _take_down(prepared.scores, group, group_queries, logits)
+            if answered is not None:
+                answered(len(group))
             prepared.scores.seconds += time.perf_counter() - start + (0.0 if clean is None else shared_seconds)
     return ((prepared.method, prepared.scores) for prepared in all_prepared)
 

@@ -47,3 +47,11 @@ def test_many_shot_is_bounded_by_the_rows_that_may_stand_beside_every_query(plan
     method = many_shot(bench_of(planted, sl.Task("few", train, train[:1], rows(1))), "few")
     assert method.n_shots == 6
     assert "the bound is the train rows" in method.notes[0]
+
+
+def test_progress_counts_the_answers_of_all_methods(planted_bench: ComparisonContext) -> None:
+    task = next(iter(planted_bench.tasks.values()))
+    methods, counts = [zero_shot(planted_bench, task.name), few_shot(planted_bench, task.name)], list[int]()
+    settings = EvaluationSettings(TEMPLATE, n_shots=2, max_queries=3)
+    evaluate_methods(planted_bench.model, task, methods, settings, answered=counts.append)
+    assert sum(counts) == 3 * len(methods)
