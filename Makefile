@@ -6,7 +6,7 @@ PYTEST := python -m pytest -n 2 --dist loadfile -m "not slow"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo real check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies studies-real notebooks docs reliability bench bench-full clean
+.PHONY: help install demo real check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies studies-real notebooks docs docs-notebooks reliability bench bench-full clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -113,6 +113,10 @@ reliability: install ## Inject faults into sweeps and write docs/reliability.md
 docs: install ## Build the manual into build/docs; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo build/docs/index.html
+
+docs-notebooks: install ## Execute the notebooks that have changed, and build the manual with their outputs (9 minutes)
+	$(BIN)/python docs/notebook_pages.py
+	$(MAKE) docs
 
 clean: ## Remove the environments and all caches and builds
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

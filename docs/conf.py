@@ -23,7 +23,7 @@ project = "site_lens"
 author = "the site_lens developers"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["notebook_pages", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["README.md"]  # index.md includes it
 
 html_theme = "furo"
@@ -31,8 +31,11 @@ html_title = f"site_lens {__version__}"
 html_show_sphinx = False
 html_show_copyright = False
 copybutton_prompt_text = ">>> "
+copybutton_selector = ".highlight:not(.output .highlight) pre"
 
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # `make docs-notebooks` executes them
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # scripts from elsewhere
 
 default_role = "literal"  # docstrings mark names with single backquotes
 autodoc_member_order = "bysource"

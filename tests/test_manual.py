@@ -35,7 +35,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_page_is_built(built: Path) -> None:
     pages = {page.relative_to(DOCS).with_suffix(".html") for page in DOCS.rglob("*.md")}
-    assert pages - {page.relative_to(built) for page in built.rglob("*.html")} == {Path("README.html")}
+    notebooks = {Path("notebooks") / f"{path.stem}.html" for path in (ROOT / "notebooks").glob("*.py")}
+    assert (pages | notebooks) - {page.relative_to(built) for page in built.rglob("*.html")} == {Path("README.html")}
     assert "Which heads carry the task?" in (built / "index.html").read_text(encoding="utf-8")
     assert (built / "_images/report.png").exists()
     picture = (built / "_images/floors.svg").read_text(encoding="utf-8")
