@@ -23,6 +23,7 @@ from analysis.benchmarks import (
     prompt_pool,
     startup,
     transfer,
+    two_parts,
 )
 from analysis.benchmarks.measuring import Result
 from analysis.benchmarks.settings import Settings
@@ -39,6 +40,7 @@ ROWS: dict[int, Callable[[Settings], list[Result]]] = {
     7: inference.measure,
     8: startup.measure,
     9: growth.measure,
+    10: two_parts.measure,
 }
 
 

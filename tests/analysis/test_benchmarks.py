@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from analysis.benchmarks import alpha_step, inference
+from analysis.benchmarks import alpha_step, inference, two_parts
 from analysis.benchmarks.measuring import compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
 from analysis.benchmarks.settings import Settings
@@ -81,7 +81,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(ag_news=folder, size="tiny", pairs=2)
 
 
-@pytest.mark.parametrize("row", [alpha_step, inference])
+@pytest.mark.parametrize("row", [alpha_step, inference, two_parts])
 def test_rows_on_the_random_llama_run_through(
     row: ModuleType, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
