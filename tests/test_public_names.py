@@ -78,8 +78,8 @@ def test_the_lowest_rooms_load_nothing_heavy() -> None:
     assert loaded_after(modules_without_torch("records", "stats", "heads", "tasks")) == set()
 
 
-def test_rooms_that_read_records_load_no_torch() -> None:
-    rooms = ("runs", "diagnostics", "plots", "studies", "report", "explorer", "sweeps")
+def test_rooms_that_read_records_and_the_command_line_load_no_torch() -> None:
+    rooms = ("runs", "diagnostics", "plots", "studies", "report", "explorer", "sweeps", "cli")
     assert not loaded_after(modules_without_torch(*rooms)) & {"torch", "transformer_lens", "transformers"}
 
 

@@ -71,6 +71,6 @@ def _show_facts(identity: dict[str, Any]) -> None:
     print(f"{'heads:':14}{sl.HeadGrid(tuple(identity['grid']['heads_per_layer']))}\n", flush=True)
 
 
-def _show_check(check: sl.ModelCheck) -> None:
+def _show_check(check: "sl.ModelCheck") -> None:
     value = "" if check.value is None else f"{check.value:.2g} (at {BOUND.get(check.code, 'most')} {check.threshold:g})"
     show_line(f"{check.state:8}{check.code:21}{value:26}{check.meaning}")

@@ -155,7 +155,7 @@ def fit(
     _show_saved(out, as_json, report=report)
 
 
-def _announce(work: sl.Forecast) -> None:
+def _announce(work: "sl.Forecast") -> None:
     show_line(str(work), aside=True)
 
 
