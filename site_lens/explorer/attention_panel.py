@@ -16,7 +16,7 @@ READING = "without any edit: each row is what one token attends to."
 class AttentionPanel(Panel):
     """A prompt, and the attention of the chosen head in it."""
 
-    concerns = ("fit", "head", "query", "prompt")
+    concerns = ("fit", "head", "query", "prompt", "model")
 
     def __init__(self, state: Exploration, act: Act) -> None:
         super().__init__(state, act)
@@ -28,13 +28,14 @@ class AttentionPanel(Panel):
         self.view: Any = AttentionView()
         self.view.add_class("attention")
         self.note = widgets.HTML()
-        chooser: list[Any] = [self.sample] if state.live is None else [self.text, self.fill]
-        self.box.children = [heading("Attention"), *chooser, self.note, self.view]
         self.when_set(self.text, "prompt", lambda _: None)
         self.when_set(self.sample, "prompt", lambda _: None)
 
     def show(self, change: Change) -> None:
         """Show the attention of another head, or in another prompt."""
+        if change in ("fit", "model"):
+            chooser: list[Any] = [self.sample] if self.state.live is None else [self.text, self.fill]
+            self.box.children = [heading("Attention"), *chooser, self.note, self.view]
         if self.state.live is None:
             self.note.value, self.view.properties = self._of_sample(change)
         else:
@@ -43,7 +44,7 @@ class AttentionPanel(Panel):
     def _of_text(self, change: Change) -> tuple[str, dict[str, Any]]:
         live, head = self.state.live, self.state.head
         assert live is not None
-        if change in ("fit", "query") and self.state.query.strip():
+        if change in ("fit", "query", "model") and self.state.query.strip():
             prompts = live.prompts(self.state.fit, self.state.query)
             self.fill.children = [self._prompt_button(name, text) for name, text in prompts.items()]
             self.text.value = prompts["zero_shot"]

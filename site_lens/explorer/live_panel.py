@@ -11,7 +11,7 @@ from site_lens.report.examples import examples
 class LivePanel(Panel):
     """A query, and a table of each method's answer to it and accuracy."""
 
-    concerns = ("fit", "set", "query")
+    concerns = ("fit", "set", "query", "model")
 
     def __init__(self, state: Exploration, act: Act) -> None:
         super().__init__(state, act)
@@ -21,19 +21,18 @@ class LivePanel(Panel):
         )  # fmt: skip
         self.rounded = widgets.Checkbox(description="replace these heads wholly (alpha 1)", indent=False)
         self.results = widgets.HTML()
-        controls = [] if state.live is None else [self.query, self.rounded]
-        title = "What the model said" if state.live is None else "Ask the model"
-        self.box.children = [heading(title), *controls, self.results]
         self.when_set(self.query, "query", lambda query: setattr(state, "query", query))
         self.when_set(self.rounded, "set", lambda rounded: setattr(state, "rounded", rounded))
 
     def show(self, change: Change) -> None:
         """Ask again for another fit, head set or query; without a model, show the answers that were kept."""
         if self.state.live is None:
-            if change == "fit":
+            if change in ("fit", "model"):
+                self.box.children = [heading("What the model said"), self.results]
                 self.results.value = self._kept()
             return
-        if change == "fit":
+        if change in ("fit", "model"):
+            self.box.children = [heading("Ask the model"), self.query, self.rounded, self.results]
             self.query.options = self.state.queries()
         self.query.value, self.rounded.value = self.state.query, self.state.rounded
         self.results.value = soft("Asking ...")
@@ -46,7 +45,11 @@ class LivePanel(Panel):
     def _kept(self) -> str:
         evaluations = self.state.run.evaluations
         evaluation = None if evaluations is None else evaluations.get(self.state.fit.task)
-        advice = soft("For other queries and heads, pass a model: sl.explore(run, model), or --model.")
+        advice = soft(
+            "For other queries and heads, pass a model: sl.explore(run, model), or --model."
+            if self.state.awaited is None
+            else f"Other queries and heads can be asked as soon as {self.state.awaited} is loaded."
+        )
         if evaluation is None or not evaluation.answers:
             return soft("No answers were kept.") + advice
         (shown,) = examples([evaluation])

@@ -1,6 +1,7 @@
 """Opening the explorer: the records of a run and, if there is one, the model that answers."""
 
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from site_lens.explorer.state import Exploration
@@ -12,6 +13,7 @@ from site_lens.tasks.task import Task, task_list
 
 if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer
+    from site_lens.methods.live import LiveModel
     from site_lens.models.base import LensModel
 
 N_QUERIES = 32
@@ -52,24 +54,29 @@ def explore(
     if model is None and (tasks is not None or n_queries != N_QUERIES):
         raise InputError("tasks and n_queries are for the answers of a model; hand in the model, or leave them out")
     whole = Run(run) if isinstance(run, SiteFits) else run
-    live = None
-    if model is not None:
-        from site_lens.methods.live import LiveModel  # needs torch, which a model has loaded already
-
-        known = _demo_tasks(whole.fits) if tasks is None else {task.name: task for task in task_list(tasks)}
-        live = LiveModel(model, whole.fits.values(), known, n_queries=n_queries)
+    live = None if model is None else live_model(whole, model, tasks, n_queries=n_queries)
     return Explorer(Exploration(whole, live))
+
+
+def live_model(
+    run: Run,
+    model: "LensModel",
+    tasks: Task | Mapping[str, Task] | Iterable[Task] | None = None,
+    *,
+    n_queries: int = N_QUERIES,
+) -> "LiveModel":
+    """Return the model side of an explorer; arguments and errors are those of `explore`."""
+    from site_lens.methods.live import LiveModel  # needs torch, which a model has loaded already
+
+    known = _demo_tasks(run.fits) if tasks is None else {task.name: task for task in task_list(tasks)}
+    return LiveModel(model, run.fits.values(), known, n_queries=n_queries)
 
 
 def need_notebook() -> None:
     """Raise InputError unless the packages of the extra `notebook` are installed."""
-    try:
-        import anywidget  # noqa: F401
-        import ipywidgets  # type: ignore[import-untyped]  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f'the explorer needs {error.name}; install it with: pip install "site_lens[notebook]"'
-        ) from error
+    for name in ("anywidget", "ipywidgets"):
+        if find_spec(name) is None:
+            raise InputError(f'the explorer needs {name}; install it with: pip install "site_lens[notebook]"')
 
 
 def _demo_tasks(fits: SiteFits) -> dict[str, Task]:

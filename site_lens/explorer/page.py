@@ -1,11 +1,12 @@
-"""Cell of the local page: load the records and the model, and show the explorer or the error."""
+"""Cell of the local page: show the explorer of the records, or the error, and load the model behind it."""
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from site_lens.explorer.opening import explore
+from site_lens.explorer.opening import explore, live_model
 from site_lens.records.assets import MODEL_NAMES, asset
 from site_lens.records.errors import SiteLensError
 from site_lens.records.limited_io import is_there
@@ -14,6 +15,7 @@ from site_lens.tasks.loading import load_tasks
 
 if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer
+    from site_lens.methods.live import LiveModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +41,31 @@ class PageSource:
 
 
 def show_page(**source: Any) -> "Explorer | Complaint":
-    """Build the explorer of a page, or the message of a user's mistake. Arguments are those of `PageSource`."""
+    """Build the explorer of a page, or the message of a user's mistake; a model comes in once it is loaded.
+
+    Arguments are those of `PageSource`.
+    """
     page = PageSource(**source)
     try:
         run = Run.load(Path(page.folder) / page.run)
-        if page.model is None:
-            return explore(run)
-        from site_lens.models.loading import load_model  # needs torch
-
-        tasks = None
-        if page.tasks:
-            names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
-            sources = [_beside(page.folder, name) for name in page.tasks]
-            tasks = load_tasks(sources, names, input_column=page.input_column, output_column=page.output_column)
-        return explore(run, load_model(_beside(page.folder, page.model), **page.loading), tasks=tasks)
+        explorer = explore(run)
+        if page.model is not None:
+            explorer.await_model(page.model, partial(_load, page, page.model, run))
+        return explorer
     except SiteLensError as error:
         return Complaint(str(error))
+
+
+def _load(page: PageSource, name: str, run: Run) -> "LiveModel":
+    """Load the model of a page, and its tasks."""
+    from site_lens.models.loading import load_model  # needs torch
+
+    tasks = None
+    if page.tasks:
+        names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
+        sources = [_beside(page.folder, source) for source in page.tasks]
+        tasks = load_tasks(sources, names, input_column=page.input_column, output_column=page.output_column)
+    return live_model(run, load_model(_beside(page.folder, name), **page.loading), tasks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from site_lens.explorer.state import Exploration
 
-Change = Literal["fit", "head", "set", "query", "prompt", "basket"]
-"""What a user changed: fit or comparison, head, head set, query, prompt to see attention in, basket."""
+Change = Literal["fit", "head", "set", "query", "prompt", "basket", "model"]
+"""What was changed: fit or comparison, head, head set, query, prompt to see attention in, basket; the model came in."""
 
 Act = Callable[[Change, Callable[[], object]], None]
 """Change the state, then show it; a user's mistake is shown instead of raised."""

@@ -20,9 +20,11 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from site_lens.explorer import page_kernel
 from site_lens.explorer.opening import need_notebook
 from site_lens.explorer.page import PageSource
 from site_lens.records.errors import InputError
@@ -65,7 +67,7 @@ def serve_page(
 
     Args:
         source: What to show.
-        announce: Told the address just before the page can be opened there.
+        announce: Told the address as soon as the page can be opened there.
         port: Port of the loopback address; a free one when None.
         browser: Open the page in a browser.
 
@@ -73,20 +75,32 @@ def serve_page(
         InputError: The packages of the extra `notebook` are not installed, or the port is taken.
     """
     strange = [source.folder, source.run]
-    with _signals_put_back(), tempfile.TemporaryDirectory() as name, _isolated(Path(name), strange=strange):
-        need_notebook()
-        chosen, token = free_port(port), secrets.token_hex(24)
+    need_notebook()
+    if find_spec("voila") is None:
+        raise InputError('a local page needs voila; install it with: pip install "site_lens[notebook]"')
+    chosen, token = free_port(port), secrets.token_hex(24)
+    with (
+        _signals_put_back(),
+        tempfile.TemporaryDirectory() as name,
+        _isolated(Path(name), strange=strange),
+        page_kernel.warm_kernel() as waiting,
+    ):
         app = _server(source, Path(name), chosen, token)
+        from site_lens.explorer.kernels import Provisioner
+
+        Provisioner.offer(waiting)
         address = f"http://{LOOPBACK}:{chosen}/?token={token}"
         _end_on_signals()
-        announce(address)
-        if browser:
-            from tornado.ioloop import IOLoop
+        from tornado.ioloop import IOLoop
 
-            # Some browsers are waited for until they are closed; neither an answer nor Ctrl-C is to wait with them.
-            page = _redirect(Path(name), address).as_uri()
-            opening = threading.Thread(target=webbrowser.open, args=[page], daemon=True)
-            IOLoop.current().add_callback(opening.start)
+        def begin() -> None:
+            announce(address)
+            if browser:
+                # Some browsers are waited for until they are closed; neither an answer nor Ctrl-C is to wait with them.
+                page = _redirect(Path(name), address).as_uri()
+                threading.Thread(target=webbrowser.open, args=[page], daemon=True).start()
+
+        IOLoop.current().add_callback(begin)
         app.start()
 
 
@@ -156,20 +170,19 @@ def _isolated(folder: Path, *, strange: Sequence[str]) -> Iterator[None]:
 
 def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
     """Set up voila over a notebook that shows a page, with a kernel of this Python."""
-    try:
-        from voila.app import Voila  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise InputError('a local page needs voila; install it with: pip install "site_lens[notebook]"') from error
+    page_kernel.skip_iri_grammar()
     import nbformat
     from tornado.ioloop import IOLoop
+    from voila.app import Voila  # type: ignore[import-untyped]
 
-    from site_lens.explorer.kernels import Kernels
+    from site_lens.explorer.kernels import PROVISIONER, Kernels
 
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    launch = [sys.executable, "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}", QUIET]
+    launch = [*page_kernel.COMMAND, "-f", "{connection_file}", QUIET]
+    start = {"argv": launch, "metadata": {"kernel_provisioner": {"provisioner_name": PROVISIONER}}}
     kernel = folder / "JUPYTER_PATH" / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
-    kernel.write_text(json.dumps(spec | {"argv": launch}), encoding="utf-8")
+    kernel.write_text(json.dumps(spec | start), encoding="utf-8")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.code())])
     notebook.metadata.kernelspec = spec
     path = folder / "work" / "explorer.ipynb"

@@ -72,6 +72,8 @@ class Exploration:
         if not run.fits:
             raise InputError("there are no fits to explore; fit some tasks first, with fit_site(model, tasks)")
         self.run, self.live = run, live
+        self.awaited: str | None = None
+        """Name of the model that is being loaded."""
         self.basket = Basket()
         self.other_key: str | None = None
         """Key of the fit that the first one is compared with."""
@@ -83,6 +85,11 @@ class Exploration:
         """Key of the fit that is shown."""
         self.cut = Cut(k=max(1, round(self.fit.gates.mass())))
         self.head = _first(self.fit)
+        self.query = next(iter(self.queries()), "")
+
+    def attach(self, live: "LiveModel") -> None:
+        """Let a model answer from now on."""
+        self.live, self.awaited = live, None
         self.query = next(iter(self.queries()), "")
 
     @property

@@ -1,9 +1,10 @@
 """Explorer widget: its panels, and the one place where a change is made and shown."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
@@ -18,6 +19,9 @@ from site_lens.explorer.state import Exploration
 from site_lens.heads.head_set import HeadSet
 from site_lens.records.assets import asset
 from site_lens.records.errors import SiteLensError
+
+if TYPE_CHECKING:
+    from site_lens.methods.live import LiveModel
 
 
 class Explorer:
@@ -43,7 +47,9 @@ class Explorer:
         )  # fmt: skip
         pairs = ((self.map, self.head), (self.live, self.attention))
         rows = [widgets.GridBox([panel.box for panel in pair], layout=beside) for pair in pairs]
-        self.box: Any = widgets.VBox([_header(state), self.message, *rows, self.kept.box])
+        self.header = widgets.HTML()
+        """Name of the model, and what makes results hard to believe."""
+        self.box: Any = widgets.VBox([self.header, self.message, *rows, self.kept.box])
         self.box.add_class("site-lens")
         self.refresh()
 
@@ -61,27 +67,60 @@ class Explorer:
         """Show the state as it is."""
         self._act("fit", lambda: None)
 
+    def await_model(self, name: str, load: Callable[[], "LiveModel"]) -> None:
+        """Load a model in a thread, with the records to look at meanwhile, and let it answer when it is there.
+
+        Needs the event loop of a kernel. What goes wrong is shown as the message, and the records stay.
+
+        Args:
+            name: Name of the model, which is shown.
+            load: Loads the model.
+        """
+        self.state.awaited = name
+        self._act("model", lambda: None)
+        asyncio.get_running_loop().run_in_executor(None, load).add_done_callback(self._model_came)
+
+    def _model_came(self, loading: "asyncio.Future[LiveModel]") -> None:
+        self.state.awaited = None
+        error = loading.exception()
+        if error is None:
+            self._act("model", lambda: self.state.attach(loading.result()))
+            return
+        self._act("model", lambda: None)
+        if isinstance(error, SiteLensError):
+            self._complain(str(error))
+        else:
+            self._complain(f"{type(error).__name__}: {error}")
+            raise error  # for the log of the event loop, with the place
+
+    def _complain(self, text: str) -> None:
+        self.message.value = f'<p class="complaint" role="alert">{escape(text)}</p>'
+
     def _act(self, change: Change, do: Callable[[], object]) -> None:
         self.message.value = ""
-        steps: list[Callable[[], object]] = [do, *(partial(panel.refresh, change) for panel in self._panels)]
+        panels = (partial(panel.refresh, change) for panel in self._panels)
+        steps: list[Callable[[], object]] = [do, partial(self._show_header, change), *panels]
         for step in steps:
             try:
                 step()
             except SiteLensError as error:
-                self.message.value = f'<p class="complaint" role="alert">{escape(str(error))}</p>'
+                self._complain(str(error))
                 if step is do:  # nothing was changed; after a panel the others have something to show all the same
                     return
+
+    def _show_header(self, change: Change) -> None:
+        if change not in ("fit", "model"):
+            return
+        state, model = self.state, self.state.fit.embedding.model
+        facts = f"{len(state.run.fits)} fits on {model.short_name}, {model.grid}; "
+        if state.live is not None:
+            facts += "the model is loaded"
+        else:
+            facts += "no model loaded" if state.awaited is None else f"loading {state.awaited} ..."
+        notes = "" if state.live is None else "".join(f"<li>{escape(note)}</li>" for note in state.live.notes)
+        title = f"<style>{asset('explorer.css')}</style><h2>Which heads carry the task?</h2>{soft(facts)}"
+        self.header.value = title + (f"<ul>{notes}</ul>" if notes else "")
 
     def _repr_mimebundle_(self, **options: Any) -> Mapping[str, Any]:
         bundle: Mapping[str, Any] = self.box._repr_mimebundle_(**options)
         return bundle
-
-
-def _header(state: Exploration) -> Any:
-    """Name the model, and list what makes results hard to believe."""
-    model = state.fit.embedding.model
-    facts = f"{len(state.run.fits)} fits on {model.short_name}, {model.grid}; "
-    facts += "no model loaded" if state.live is None else "the model is loaded"
-    notes = "" if state.live is None else "".join(f"<li>{escape(note)}</li>" for note in state.live.notes)
-    title = f"<style>{asset('explorer.css')}</style><h2>Which heads carry the task?</h2>{soft(facts)}"
-    return widgets.HTML(title + (f"<ul>{notes}</ul>" if notes else ""))

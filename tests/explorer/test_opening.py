@@ -1,5 +1,6 @@
 """Opening the explorer: with records alone, with a model, and refusals."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -39,12 +40,23 @@ def test_a_model_answers_on_the_packages_own_rows(demo: LensModel, fitted: sl.Si
     assert explorer.attention.view.properties["tokens"]
 
 
-def test_a_page_shows_the_explorer_of_a_folder(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_shows_the_records_of_a_folder_at_once_and_answers_when_the_model_is_loaded(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(saved)  # which is put back afterwards
     names: dict[str, object] = {}
     code = PageSource(run=saved.name, folder=str(saved.parent), model="demo", loading={"device": "cpu"}).code()
     first, last = code.split("\n")
     exec(first, names)
-    shown = eval(last, names)
-    assert isinstance(shown, Explorer)
+
+    async def opened() -> Explorer:
+        explorer: Explorer = eval(last, names)
+        assert explorer.map.figure.data
+        assert "loading demo ..." in explorer.header.value
+        while explorer.state.awaited:
+            await asyncio.sleep(0.05)
+        return explorer
+
+    shown = asyncio.run(opened())
+    assert "the model is loaded" in shown.header.value
     assert "expected:" in shown.live.results.value

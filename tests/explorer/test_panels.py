@@ -1,18 +1,23 @@
 """Panels of the explorer: they show the state and change it; no browser is needed to test that."""
 
 import ast
+import asyncio
 import base64
 import json
 import re
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from plotly.callbacks import InputDeviceState, Points
 
 from site_lens.explorer.state import Exploration
 from site_lens.explorer.view import Explorer
 from site_lens.heads.head_set import HeadSet
 from site_lens.methods.evaluation import Evaluations
+from site_lens.records.errors import InputError
 from site_lens.runs.run import Run
 from tests.explorer.looking import FakeLive, fake_run
 from tests.fakes import GRID
@@ -141,3 +146,59 @@ def test_what_is_kept_can_be_taken_along_and_out() -> None:
     explorer.kept.sets.value = name
     explorer.kept.remove.click()
     assert list(explorer.basket) == [str(explorer.state.head)]
+
+
+def awaited(load: Callable[[], FakeLive], meanwhile: Callable[[Explorer], None]) -> Explorer:
+    """Open an explorer, use it while a model is being loaded, and return it after the model has come or failed."""
+    go_on = threading.Event()
+
+    def loading() -> FakeLive:
+        assert go_on.wait(30)
+        return load()
+
+    async def used() -> Explorer:
+        explorer = opened()
+        explorer.await_model("slow model", loading)  # type: ignore[arg-type]
+        meanwhile(explorer)
+        go_on.set()
+        while explorer.state.awaited:
+            await asyncio.sleep(0.01)
+        return explorer
+
+    return asyncio.run(used())
+
+
+def test_records_can_be_clicked_while_the_model_is_loaded_and_it_answers_when_it_is_there() -> None:
+    def meanwhile(explorer: Explorer) -> None:
+        assert "loading slow model" in explorer.header.value
+        assert "as soon as slow model is loaded" in explorer.live.results.value
+        assert explorer.live.query not in explorer.live.box.children
+        click(explorer, 2, 1)
+        assert explorer.head.title.value == "<h3>L2H1: layer 2, head 1</h3>"
+
+    live = FakeLive()
+    explorer = awaited(lambda: live, meanwhile)
+    assert id(explorer.state.live) == id(live)  # a stand-in of another class
+    assert "the model is loaded" in explorer.header.value
+    assert explorer.message.value == ""
+    assert {explorer.live.query, explorer.live.rounded} <= set(explorer.live.box.children)
+    assert explorer.attention.text in explorer.attention.box.children
+    assert explorer.live.results.value == opened(live=FakeLive()).live.results.value
+    assert str(explorer.state.head) == "L2H1"  # what was chosen meanwhile
+
+
+@pytest.mark.parametrize("error", [InputError("no <such> model"), MemoryError("too large")])
+def test_a_model_that_cannot_be_loaded_is_a_message_and_the_records_stay(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> FakeLive:
+        raise error
+
+    explorer = awaited(fail, lambda explorer: None)
+    assert 'role="alert"' in explorer.message.value
+    assert "no &lt;such&gt; model" in explorer.message.value or "MemoryError: too large" in explorer.message.value
+    assert explorer.state.live is None
+    assert "no model loaded" in explorer.header.value
+    assert explorer.map.figure.data
+    unexpected = [record for record in caplog.records if record.exc_info and record.exc_info[1] is error]
+    assert bool(unexpected) == isinstance(error, MemoryError)  # with the place, in the log
