@@ -104,5 +104,5 @@ def _scored(scores: HeadScores, head: Head) -> str:
     """Write a score with its rank, which heads of equal scores do not have."""
     if scores.is_flat:
         return f"{scores[head]:.3f}, as all {len(scores.grid)} heads"
-    rank = scores.frame().set_index(["layer", "head"])["rank"][head.layer, head.head]
+    rank = scores.ranks()[head.layer, head.head]
     return f"{scores[head]:.3f}, rank {rank} of {len(scores.grid)}"

@@ -27,6 +27,7 @@ from typing import Any
 from site_lens.explorer import page_kernel
 from site_lens.explorer.opening import need_notebook
 from site_lens.explorer.page import PageSource
+from site_lens.records.assets import asset
 from site_lens.records.errors import InputError
 
 LOOPBACK = "127.0.0.1"
@@ -42,6 +43,9 @@ POLICY = "; ".join(
 
 EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager", "anywidget")
 """What the widgets need; other extensions of JupyterLab that are installed may not fit voila's version of it."""
+
+TEMPLATE = "site_lens"
+"""Template of the page: voila's own, which says what is loaded and loads its scripts at once."""
 
 IDLE_SECONDS = 60
 """Time after which a kernel ends that no page is connected to."""
@@ -172,6 +176,7 @@ def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
     """Set up voila over a notebook that shows a page, with a kernel of this Python."""
     page_kernel.skip_iri_grammar()
     import nbformat
+    from nbformat.sign import NotebookNotary
     from tornado.ioloop import IOLoop
     from voila.app import Voila  # type: ignore[import-untyped]
 
@@ -187,16 +192,28 @@ def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
     notebook.metadata.kernelspec = spec
     path = folder / "work" / "explorer.ipynb"
     nbformat.write(notebook, path)
+    notary = NotebookNotary(data_dir=str(folder))
+    notary.sign(notebook)  # else the server warns of it
+    notary.store.close()
+    template = folder / "JUPYTER_PATH" / "voila" / "templates" / TEMPLATE
+    template.mkdir(parents=True)
+    (template / "conf.json").write_text('{"base_template": "lab"}', encoding="utf-8")
+    (template / "index.html.j2").write_text(asset("explorer_page.html.j2"), encoding="utf-8")
 
     app = Voila(config_file_paths=[])
-    app.initialize([str(path)])
+    app.initialize([f"--template={TEMPLATE}", str(path)])
+    app.config.NotebookNotary.data_dir = str(folder)
     app.config.MappingKernelManager.cull_idle_timeout = IDLE_SECONDS
     app.config.MappingKernelManager.cull_interval = IDLE_SECONDS // 4
     app.ip, app.port, app.port_retries = LOOPBACK, port, 0
     app.token, app.open_browser, app.log_level = token, False, logging.WARNING
     app.connection_dir_root = str(folder)
     # A page of elsewhere whose name was made to lead here is refused by the name that it calls us.
-    app.tornado_settings = {"headers": {"Content-Security-Policy": POLICY}, "allow_remote_access": False}
+    app.tornado_settings = {
+        "headers": {"Content-Security-Policy": POLICY},
+        "allow_remote_access": False,
+        "ws_ping_interval": 0,  # the loopback needs none, and of Jupyter's own interval tornado warns
+    }
     app.voila_configuration.show_tracebacks = True
     app.voila_configuration.multi_kernel_manager_class = Kernels
     # Voila's own first removes the folder in which a kernel that is starting has its files; ours goes afterwards.

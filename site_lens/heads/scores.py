@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from site_lens.heads.head_set import Head, HeadGrid, HeadSet, TopHeads
@@ -88,9 +89,14 @@ class HeadScores(Record):
 
         layer, head = np.nonzero(self.grid.mask)
         values = self.values[layer, head].astype(np.float64)
-        table = pd.DataFrame({"layer": layer, "head": head, "value": values})
-        table["rank"] = table["value"].rank(ascending=False, method="min").astype(int)
-        return table
+        return pd.DataFrame({"layer": layer, "head": head, "value": values, "rank": self.ranks()[layer, head]})
+
+    def ranks(self) -> NDArray[np.int64]:
+        """Return (layer head): rank of each head, 1 = highest; equal scores share the best rank; 0 where no head is."""
+        by_place = np.zeros(self.grid.shape, dtype=np.int64)
+        values = self.values[self.grid.mask]
+        by_place[self.grid.mask] = len(values) + 1 - np.searchsorted(np.sort(values), values, side="right")
+        return by_place
 
     def _facts(self) -> Mapping[str, object]:
         facts = {"task": self.task, "selector": self.selector, "meaning": self.meaning, "grid": str(self.grid)}

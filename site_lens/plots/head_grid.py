@@ -86,10 +86,7 @@ def colorbar(unit: str) -> dict[str, Any]:
 
 def ranks(scores: HeadScores) -> Float32:
     """Return (layer head): rank of each head by score, 1 = highest; 0 where there is no head."""
-    table = scores.frame()
-    by_place = np.zeros(scores.grid.shape, dtype=np.float32)
-    by_place[table["layer"], table["head"]] = table["rank"]
-    return by_place
+    return scores.ranks().astype(np.float32)
 
 
 def map_size(grid: HeadGrid, *, n_maps: int = 1) -> tuple[int, int]:

@@ -84,3 +84,14 @@ with warm_kernel() as waiting:
 print(waiting.wait(60) is not None)
 """
     assert said_by(code).split() == ["True", "False", "True"]
+
+
+def test_the_first_page_needs_neither_pandas_nor_torch() -> None:
+    code = """
+import sys
+import site_lens as sl
+from tests.fakes import fake_fits
+assert sl.explore(fake_fits(["a"])).map.figure.data
+print({"pandas", "torch"} & set(sys.modules))
+"""
+    assert said_by(code) == "set()"

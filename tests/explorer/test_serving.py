@@ -117,6 +117,7 @@ def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_n
     assert status == 200
     assert "application/vnd.jupyter.widget-view" in page  # the kernel has shown the explorer
     assert 'class="complaint"' not in page and "planted" not in page
+    assert "Loading the run and its figures" in page.split("cell-index")[0]  # before the kernel was asked
     for host in ("pages.example", f"pages.example:{urlsplit(address).port}", "127.0.0.1.pages.example"):
         assert ask(address, host)[0] == 403, host
     assert ask(address.split("?")[0])[0] == 302  # without the token, to a page that asks for it
@@ -128,6 +129,10 @@ def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_n
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)  # which does not break off the ending of the kernel
     assert process.wait(60) == 0
+    assert process.stdout is not None
+    refusals = re.compile("403 |Blocking request")
+    said = [line for line in process.stdout.read().splitlines() if not refusals.match(line)]
+    assert said == ["Ctrl-C ends it."]  # no warnings of Jupyter's
     assert list((tmp_path / "private").iterdir()) == []
     assert not (tmp_path / "hit").exists(), (tmp_path / "hit").read_text()
 
@@ -143,6 +148,7 @@ def test_a_kernel_ends_soon_after_nobody_looks_at_its_page(tmp_path: Path) -> No
     manager = app.init_settings()["kernel_manager"]
     assert (manager.cull_idle_timeout, manager.cull_connected, manager.cull_busy) == (IDLE_SECONDS, False, False)
     assert 0 < manager.cull_interval < IDLE_SECONDS
+    assert app.tornado_settings["ws_ping_interval"] == 0
 
 
 def test_kernels_import_from_where_this_process_does_but_for_strange_and_relative_folders(

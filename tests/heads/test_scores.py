@@ -127,3 +127,11 @@ def test_gates_cannot_be_kept_by_a_head_set_of_another_grid() -> None:
     one_layer = HeadSet.of(HeadGrid.full(1, 4), ["L0H0"])  # its mask would broadcast
     with pytest.raises(MismatchError, match=r"4 layers x up to 4 heads cannot be kept by a head set over 1 layers x 4"):
         HeadGates.constant(GRID, 0.5).only(one_layer)
+
+
+def test_a_rank_is_one_more_than_the_number_of_higher_heads() -> None:
+    values = np.array([[0.5, 0.9, 0, 0], [0, 0, 0, 0], [0.9, 0.1, 0.5, 0.5], [1, 0.1, 0, 0]])
+    scores = HeadScores(grid=GRID, values=values, selector="mask", meaning="effect")
+    expected = [[4, 2, 9, 0], [0, 0, 0, 0], [2, 7, 4, 4], [1, 7, 0, 0]]  # 0 where the grid has no head
+    np.testing.assert_array_equal(scores.ranks(), expected)
+    assert list(scores.frame()["rank"]) == [4, 2, 9, 2, 7, 4, 4, 1, 7]
