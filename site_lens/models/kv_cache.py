@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
-from site_lens.models.two_part import TwoPart
+from site_lens.models.two_part import TwoPart, joined
 from site_lens.records.errors import ModelError
 
 KNOWN_LAYERS = (
@@ -77,7 +77,7 @@ class Prefix:
         cache = self.view()
         for layer in cache.layers:
             if _has_columns(layer):
-                layer.keys, layer.values = (TwoPart(part, times=times) for part in (layer.keys, layer.values))
+                layer.keys, layer.values = (TwoPart(joined(part), times=times) for part in (layer.keys, layer.values))
         return Prefix(cache, self.lengths.repeat(times), self.width)
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "Prefix":

@@ -35,7 +35,7 @@ def watching_joins() -> Iterator[set[str]]:
     try:
         yield seen
     finally:
-        _watching.remove(seen)
+        _watching[:] = [each for each in _watching if each is not seen]  # `remove` would take an equal one
 
 
 class TwoPart(Tensor):
@@ -124,11 +124,12 @@ class TwoPart(Tensor):
         """Call a function that knows no parts with the concatenated tensor."""
         for seen in _watching:
             seen.add(getattr(func, "__name__", str(func)))
-        args, kwargs = tree_map(_plain, (args, kwargs or {}))
+        args, kwargs = tree_map(joined, (args, kwargs or {}))
         return func(*args, **kwargs)
 
 
-def _plain(value: Any) -> Any:
+def joined(value: Any) -> Any:
+    """Return the concatenated tensor of a `TwoPart`; any other value as it is."""
     return value.joined() if isinstance(value, TwoPart) else value
 
 

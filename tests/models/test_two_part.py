@@ -119,3 +119,12 @@ def test_a_prefix_in_fewer_digits_is_promoted_as_by_concatenation() -> None:
     frozen, new, queries = tensors(2, 1, 1, 1)
     half = frozen.bfloat16()
     assert (like_llama(TwoPart(half), new, queries) - like_llama(half, new, queries)).abs().max() < 1e-6
+
+
+def test_each_watcher_is_told_of_what_happens_while_it_watches() -> None:
+    frozen, _, _ = tensors(2, 1, 1, 1)
+    with watching_joins() as outer:
+        with watching_joins() as inner:
+            pass
+        TwoPart(frozen) * 2
+    assert outer and not inner

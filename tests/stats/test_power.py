@@ -27,7 +27,7 @@ def test_sharing_the_findable_number_of_heads_is_found_and_one_head_fewer_is_not
     assert at_least[fewest] <= 0.05 < at_least[fewest - 1]
 
 
-def test_equal_top_sets_that_no_test_could_have_found_are_said_to_be_so() -> None:
+def test_equal_top_sets_that_no_test_tells_from_chance_are_said_to_be_so() -> None:
     grid = HeadGrid((2, 2))
     stream = np.random.default_rng(0)
     scores = {
@@ -39,7 +39,7 @@ def test_equal_top_sets_that_no_test_could_have_found_are_said_to_be_so() -> Non
     }
     found = compare_selectors(scores, k=1)
     assert (found.testable() == 0)[0, 1]  # type: ignore[index]
-    assert _power(found).startswith("No overlap")
+    assert _power(found).startswith("Among so many tests no sets")
 
 
 def test_a_correlation_above_the_findable_one_is_significant() -> None:
