@@ -143,7 +143,7 @@ def shared_beginnings(prompts: Sequence[Sequence[int]]) -> list[tuple[int, list[
     return groups if 2 * n_saved >= sum(map(len, prompts)) else alone
 
 
-def _rounds(places: Indices, prompts: Indices) -> NDArray[np.int64]:
+def _rounds(places: Indices, prompts: Indices) -> Indices:
     """Sort places into rounds, (round prompt), that ask the same prompts in the same order.
 
     One round, in the given order, where some prompt is asked more often than another.
@@ -201,7 +201,7 @@ class PrefixSchedule:
         """
         places = np.arange(len(self._accesses[access])) if chosen is None else chosen
         rounds = _rounds(places, self._accesses[access][places])
-        # A chunk is a copy of its rows: it may take half as much again as the budget, but not more.
+        # A chunk is a copy of its prefixes: it may take half as much again as the budget, but not more.
         n_rows = max(1, min(ROWS_PER_DECODE, int(self._budget / 2 / self._bytes(self._accesses[access], 1))))
         whole = self._bytes(self._accesses[access], len(set(self._accesses[access].tolist()))) <= self._budget
         held = self._load(access) if whole else None

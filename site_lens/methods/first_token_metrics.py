@@ -84,9 +84,9 @@ def score_methods(
                 if prepared.method.on_logits is not None:
                     logits = prepared.method.on_logits(logits)
                 _take_down(prepared.scores, group, group_queries, logits)
+            prepared.scores.seconds += time.perf_counter() - start + (0.0 if clean is None else shared_seconds)
             if answered is not None:
                 answered(len(group))
-            prepared.scores.seconds += time.perf_counter() - start + (0.0 if clean is None else shared_seconds)
     return ((prepared.method, prepared.scores) for prepared in all_prepared)
 
 

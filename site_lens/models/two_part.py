@@ -111,7 +111,7 @@ class TwoPart(Tensor):
         if func in _DESCRIBING:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs or {})
-        known = _KNOWN.get(func)
+        known = _KNOWN.get(func) if (kwargs or {}).keys() <= _NAMED else None
         found = NotImplemented if known is None else known(*args, **kwargs or {})
         if found is not NotImplemented:
             return found
@@ -164,7 +164,7 @@ def _matmul(one: Tensor, other: Tensor) -> Any:
 def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     """Put new tokens behind a prefix."""
     first, *rest = tensors
-    if not isinstance(first, TwoPart) or not first.is_plain or dim not in (-2, 2):
+    if not isinstance(first, TwoPart) or not rest or not first.is_plain or dim not in (-2, 2):
         return NotImplemented
     if any(isinstance(part, TwoPart) or part.shape[0] != first.shape[0] for part in rest):
         return NotImplemented
@@ -175,11 +175,13 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Any:
 
 def _getitem(keys: TwoPart, index: Any) -> Any:
     """Make room for grouped query heads, or take the last columns, as a sliding window does."""
-    if not isinstance(keys, TwoPart) or not keys.is_plain:
+    if not isinstance(keys, TwoPart) or not keys.is_plain or not isinstance(index, tuple):
+        return NotImplemented
+    if not all(part is None or isinstance(part, slice) for part in index):  # arrays are not compared as a whole
         return NotImplemented
     if index == SHARED:
         return keys.changed(unsqueezed=True)
-    if isinstance(index, tuple) and len(index) == 4 and isinstance(index[2], slice):
+    if len(index) == 4 and index[2] is not None:
         others, last = (index[0], index[1], index[3]), index[2]
         if others == (slice(None),) * 3 and last.stop is None and last.step is None and (last.start or 0) < 0:
             n_frozen = min(-last.start, keys.shape[2]) - (0 if keys.tail is None else keys.tail.shape[2])
@@ -222,9 +224,9 @@ def _transpose(keys: TwoPart, dim0: int, dim1: int) -> Any:
     return keys.changed(order=tuple(order))
 
 
-def _repeat_interleave(keys: TwoPart, repeats: Any, dim: int | None = None, **options: Any) -> Any:
+def _repeat_interleave(keys: TwoPart, repeats: Any, dim: int | None = None) -> Any:
     repeats_heads = isinstance(repeats, int) and dim is not None and not keys.unsqueezed and keys.order[dim] == 1
-    return keys.changed(groups=repeats) if repeats_heads and keys.groups == 1 and not options else NotImplemented
+    return keys.changed(groups=repeats) if repeats_heads and keys.groups == 1 else NotImplemented
 
 
 _KNOWN: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -234,6 +236,9 @@ _KNOWN: dict[Callable[..., Any], Callable[..., Any]] = {
     Tensor.repeat_interleave: _repeat_interleave, torch.repeat_interleave: _repeat_interleave,
 }  # fmt: skip
 """What attention code does with keys and values, and how two parts do the same; NotImplemented where they cannot."""
+
+_NAMED = {"dim", "repeats"}
+"""Arguments that these know by name; a call that names others goes to the concatenated tensor."""
 
 _DESCRIBING = {
     *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda")),

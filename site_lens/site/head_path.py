@@ -259,8 +259,8 @@ class HeadPath(Record):
         if self.chosen is None or self.fits[paid[0]].price >= 0:
             return None
         mostly_open = self.stability > 0.5  # most of the fits: of two, both
-        always_closed = (self.stability == 0) & (self.is_open[paid].mean(0) < 0.5)
-        kinds = np.select([mostly_open, always_closed], ["open", "closed"], "free")
+        closed = (self.stability == 0) & (self.is_open[paid].mean(0) < 0.5)
+        kinds = np.select([mostly_open, closed], ["open", "closed"], "free")
         return {str(head): kinds[head.layer, head.head].item() for head in self.model.grid}
 
     @property

@@ -101,6 +101,15 @@ def test_tokens_are_put_behind_tokens() -> None:
         lambda keys: keys[:, :, None].expand(-1, -1, 3, -1, -1).sum(2),
         lambda keys: keys.repeat_interleave(2, dim=1).repeat_interleave(2, dim=1) + 1,
         lambda keys: keys.repeat_interleave(2, dim=2),
+        lambda keys: keys[:, torch.tensor([0, 1])],
+        lambda keys: keys[:, :, :, torch.tensor([0, 1])],
+        lambda keys: keys[keys[:, 0, 0, 0] > 0],
+        lambda keys: keys[torch.tensor([1, 0])],
+        lambda keys: torch.permute(keys, dims=(0, 1, 3, 2)) + 1,
+        lambda keys: torch.matmul(input=torch.ones(4, HEADS, 1, D_HEAD), other=keys.transpose(2, 3)),
+        lambda keys: torch.reshape(keys, shape=(4, -1)),
+        lambda keys: torch.cat([keys], dim=2),
+        lambda keys: torch.cat(tensors=[keys, keys], dim=2),
     ],
 )
 def test_a_function_that_knows_no_parts_gets_the_concatenated_tensor_and_is_named(
