@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from site_lens import plots
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.method_table import MacroDifference, MethodSummary, MethodTable
-from site_lens.methods.registry import ZERO_EMBEDDING
+from site_lens.methods.registry import ZERO_EMBEDDING, method_label
 from site_lens.methods.tabulate import default_references, method_table
 from site_lens.plots.section import SectionFigure
 from site_lens.records.errors import InputError
@@ -64,7 +64,7 @@ def methods_section(evaluations: Evaluations | None, metric: Match = "first_toke
 def verdicts(table: MethodTable) -> list[str]:
     """Say which methods are better than SITE, which are not told apart from it, and what equal data gives."""
     ranked = table.ranked()
-    best = [method.method for method in ranked if method.value == ranked[0].value]
+    best = [method_label(method.method) for method in ranked if method.value == ranked[0].value]
     highest = f"Highest mean accuracy: {' and '.join(best)}, {ranked[0].value:.3f}."
     if SITE not in table.methods or SITE not in table.against:
         return [highest]
@@ -82,7 +82,7 @@ def verdicts(table: MethodTable) -> list[str]:
         lines += [f"{words}: {', '.join(named)}."] if named else []
     if judged.get(ZERO_EMBEDDING) in ("above", "not found"):
         lines.append(
-            f"The gates alone ({ZERO_EMBEDDING}) are among these: that SITE's accuracy comes from the content of its "
+            f"Among these are the {method_label(ZERO_EMBEDDING)}: that SITE's accuracy comes from the content of its "
             "embedding is not shown."
         )
     return [*lines, _equal_data(table)]
@@ -91,7 +91,7 @@ def verdicts(table: MethodTable) -> list[str]:
 def _described(method: MethodSummary) -> str:
     over = method.over(SITE)
     between = "" if over is None else f" ({over.value:+.3f} [{over.low:+.3f}, {over.high:+.3f}]"
-    return f"{method.method}{between}, {method.most_rows} labelled rows)"
+    return f"{method_label(method.method)}{between}, {method.most_rows} labelled rows)"
 
 
 def _equal_data(table: MethodTable) -> str:
@@ -101,8 +101,8 @@ def _equal_data(table: MethodTable) -> str:
     if first.value == site.value:
         return f"Of the methods with at most SITE's {site.most_rows} labelled rows none has a higher mean accuracy."
     return (
-        f"Of the methods with at most SITE's {site.most_rows} labelled rows, {first.method} has the highest mean "
-        f"accuracy, {first.value:.3f}; SITE has {site.value:.3f}."
+        f"Of the methods with at most SITE's {site.most_rows} labelled rows, {method_label(first.method)} has the "
+        f"highest mean accuracy, {first.value:.3f}; SITE has {site.value:.3f}."
     )
 
 

@@ -62,9 +62,9 @@ def section(page: str, name: str) -> str:
 
 def test_a_rival_that_is_better_is_named_with_its_difference_and_its_data() -> None:
     text = said(PLANTED)
-    assert "Better than SITE: lora (+0.200 [" in text
+    assert "Better than SITE: LoRA (+0.200 [" in text
     assert "No difference" not in text
-    assert "Highest mean accuracy: lora, 0.900." in text
+    assert "Highest mean accuracy: LoRA, 0.900." in text
     assert "Of the methods with at most SITE's 90 labelled rows none has a higher mean accuracy." in text
 
 
@@ -72,7 +72,7 @@ def test_few_tasks_give_no_verdict_and_one_task_gives_that_of_its_queries() -> N
     text = said(PLANTED, TASKS[:5])
     assert "No verdict on SITE's rivals from 5 tasks: it takes 6." in text
     assert "Better than SITE" not in text
-    assert "Better than SITE: lora" in said({"ten_shot": 0.5, "site": 0.4, "lora": 1.0}, TASKS[:1])
+    assert "Better than SITE: LoRA" in said({"ten_shot": 0.5, "site": 0.4, "lora": 1.0}, TASKS[:1])
 
 
 def test_the_section_has_every_method_with_tests_rows_and_numbers(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_section_has_every_method_with_tests_rows_and_numbers(tmp_path: Path
     assert len(numbers(page, "method-means")["rows"]) == len(PLANTED) * len(TASKS)
     assert len(numbers(page, "labelled-rows")["rows"]) == len(PLANTED)
     assert len(numbers(page, "method-tests")["rows"]) == 2 * (len(PLANTED) - 1) * len(TASKS)
-    assert "Better than SITE: lora" in words(section(page, "summary"))
+    assert "Better than SITE: LoRA" in words(section(page, "summary"))
 
 
 # Ways to find heads
