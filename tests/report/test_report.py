@@ -97,7 +97,7 @@ def test_the_headline_names_the_gain_the_interval_and_the_gates_alone(page: str)
     text = words(page)
     assert "SITE beats 10-shot prompting: +0.150 [+0.0" in text
     assert "The content of the task embedding adds to the gates: +0.550 [+0.4" in text
-    assert "site_zero_embedding 0.300" in text
+    assert "gates alone 0.300" in text
 
 
 def test_the_headline_says_when_site_does_not_win(tmp_path: Path) -> None:
