@@ -6,7 +6,7 @@ PYTEST := python -m pytest -n 2 --dist loadfile -m "not slow"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo real check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies studies-real notebooks docs docs-notebooks reliability bench bench-full clean
+.PHONY: help install demo real check lint spelling types test test-full test-tl3 test-oldest test-newest nightly format studies studies-real notebooks docs docs-notebooks reliability bench bench-full coverage dist clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -117,6 +117,14 @@ docs: install ## Build the manual into build/docs; a warning is an error
 docs-notebooks: install ## Execute the notebooks that have changed, and build the manual with their outputs (9 minutes)
 	$(BIN)/python docs/notebook_pages.py
 	$(MAKE) docs
+
+coverage: install ## Run the tests and list the lines that none of them reaches; writes build/coverage
+	$(BIN)/$(PYTEST) --cov --cov-report=html:build/coverage --cov-report=term:skip-covered
+
+dist: install ## Build sdist and wheel into dist/, and test them in a clean environment
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m pytest -q tests/test_packaging.py
 
 clean: ## Remove the environments and all caches and builds
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -23,10 +23,11 @@ project = "site_lens"
 author = "the site_lens developers"
 version = release = __version__
 
-extensions = ["notebook_pages", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["llms", "notebook_pages", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["README.md"]  # index.md includes it
 
 html_theme = "furo"
+html_baseurl = "https://site-lens.github.io/site_lens/"
 html_title = f"site_lens {__version__}"
 html_show_sphinx = False
 html_show_copyright = False

@@ -18,6 +18,17 @@
 # `Q: dog` may ask for the French word, the Spanish word, or the category. Without examples the model can only guess
 # which; with three it knows.
 
+# %% [markdown]
+# Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/01_tour.ipynb)
+# or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/01_tour.ipynb).
+
+# %%
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "site_lens[notebook]"], check=True)
+
 # %%
 import tempfile
 

@@ -16,6 +16,17 @@
 # A fit has two parts: *where* (the alphas) and *what* (the task embedding that they mix in). Combining the parts of
 # different tasks tests more than similarity of maps: maps may be alike by chance, and unlike maps may do the same.
 
+# %% [markdown]
+# Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/04_transfer.ipynb)
+# or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/04_transfer.ipynb).
+
+# %%
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "site_lens[notebook]"], check=True)
+
 # %%
 import pandas as pd
 import site_lens as sl

@@ -19,6 +19,17 @@
 # The defaults of `ComparisonConfig` are those of the sources; here they are cut down to stay fast, which is unfair to
 # some.
 
+# %% [markdown]
+# Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/06_rival_methods.ipynb)
+# or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/06_rival_methods.ipynb).
+
+# %%
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "site_lens[notebook]"], check=True)
+
 # %%
 import site_lens as sl
 

@@ -16,6 +16,17 @@
 #
 # Three tasks share the same queries: `Q: dog` may ask for the French word, the Spanish word, or the category.
 
+# %% [markdown]
+# Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/07_head_roles.ipynb)
+# or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/07_head_roles.ipynb).
+
+# %%
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "site_lens[notebook]"], check=True)
+
 # %%
 import pandas as pd
 import site_lens as sl

@@ -12,8 +12,8 @@ import site_lens as sl
 from tests.documents import DOCS, ROOT
 
 LOADED = re.compile(r"""<(?:script|img|iframe|source)\b[^>]*?\bsrc=["'](?:https?:)?//[^"']*|"""
-                    r"""<link\b[^>]*?\bhref=["'](?:https?:)?//[^"']*""")  # fmt: skip
-"""Tags that make a browser load something from elsewhere; links to click on are none."""
+                    r"""<link\b(?! rel="canonical")[^>]*?\bhref=["'](?:https?:)?//[^"']*""")  # fmt: skip
+"""Tags that make a browser load something from elsewhere; links to click on and to the page itself are none."""
 FETCHED = re.compile(r"""(?:url\(|@import\s+)["']?(?:https?:)?//[^)"']*""")
 """The same in a style sheet."""
 DIRECTIVE = re.compile(r"^\.\. (currentmodule|autofunction|autoclass|autoexception|automodule|py:data):: (\S+)", re.M)
@@ -41,6 +41,17 @@ def test_every_page_is_built(built: Path) -> None:
     assert (built / "_images/report.png").exists()
     picture = (built / "_images/floors.svg").read_text(encoding="utf-8")
     assert all(f">{room}</text>" in picture for room in ("records", "models", "cli"))
+
+
+def test_llms_txt_lists_every_page_with_its_title_and_what_it_is_about(built: Path) -> None:
+    listed = (built / "llms.txt").read_text(encoding="utf-8")
+    assert listed.startswith("# site_lens\n\n> Few-shot prompting makes a language model do a task.")
+    base, line = "https://site-lens.github.io/site_lens/", r"^- \[\S.*\]\((\S+)\): \S.*$"
+    pages = {str(page.relative_to(DOCS).with_suffix(".html")) for page in DOCS.rglob("*.md")} - {"README.html"}
+    pages |= {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.py")}
+    assert {url.removeprefix(base) for url in re.findall(line, listed, re.M)} == pages - {"index.html"}
+    whole = (built / "llms-full.txt").read_text(encoding="utf-8")
+    assert (DOCS / "limits.md").read_text(encoding="utf-8").strip() in whole
 
 
 @pytest.mark.usefixtures("built")

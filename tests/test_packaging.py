@@ -1,5 +1,6 @@
 """What is published: sdist and wheel hold what they must, and the wheel runs where nothing of this folder is."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def test_the_wheel_holds_the_package_with_its_assets_and_nothing_else(built: Pat
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "site_lens").rglob("*.py")}
     assets = {str(path.relative_to(ROOT)) for path in (ROOT / "site_lens/assets").rglob("*") if path.is_file()}
     assert sources | assets | {"site_lens/py.typed"} <= set(names)
-    assert wheel.stat().st_size < 20e6
+    assert wheel.stat().st_size < 12e6
 
 
 def test_the_sdist_holds_what_is_tested_and_nothing_that_was_built(built: Path) -> None:
@@ -75,3 +76,12 @@ def test_the_installed_command_goes_from_the_demo_to_a_report(installed: Path, t
     run(installed / "site-lens", "demo", "--n-tasks", "1", "--out", "runs/demo", folder=tmp_path)
     assert "runs/demo/report.html" in run(installed / "site-lens", folder=tmp_path)
     assert (tmp_path / "runs/demo/report.html").stat().st_size > 1e6
+
+
+def test_the_installed_package_has_what_the_notebooks_import(installed: Path, tmp_path: Path) -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "notebooks").glob("*.py"))]
+    imports = {
+        ast.unparse(node) for tree in trees for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert "import site_lens as sl" in imports
+    run(installed / "python", "-W", "error", "-c", "\n".join(sorted(imports)), folder=tmp_path)

@@ -2,11 +2,14 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+import yaml
 from packaging.version import Version
 
 import site_lens as sl
@@ -101,12 +104,58 @@ def test_no_version_with_a_known_vulnerability_is_let_in_and_the_tests_ran_with_
     assert len(set(REPAIRED) & set(pinned)) == len(REPAIRED)
 
 
-def test_the_workflow_runs_what_was_reviewed_and_may_only_read() -> None:
-    for path in (ROOT / ".github/workflows").iterdir():
+MAY_DO = {
+    "ci.yml": [],
+    "docs.yml": [{"pages": "write", "id-token": "write"}],
+    "publish.yml": [{"id-token": "write"}],
+}
+"""What single jobs of a workflow may do beside reading the repository."""
+
+
+def test_the_workflows_run_what_was_reviewed_and_may_do_no_more_than_they_need() -> None:
+    paths = {path.name: path for path in (ROOT / ".github/workflows").iterdir()}
+    assert paths.keys() == MAY_DO.keys()
+    for name, path in paths.items():
         text = path.read_text(encoding="utf-8")
         used = re.findall(r"uses: (\S+)", text)
-        assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one) for one in used), path
-        assert re.findall(r"permissions:\n((?:  .*\n)+)", text) == ["  contents: read\n"], path
+        assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one) for one in used), name
+        workflow = yaml.safe_load(text)
+        assert workflow["permissions"] == {"contents": "read"}, name
+        jobs = workflow["jobs"].values()
+        assert [job["permissions"] for job in jobs if "permissions" in job] == MAY_DO[name], name
+        targets = re.findall(r"run: (?:.*\b)?make ([a-z-]+)", text)
+        assert set(targets) <= set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE)), name
+
+
+def release(folder: Path, *, version: str = "1.2.3", cited: str = "1.2.3", heading: str = "1.2.3 (2026-01-31)") -> Path:
+    """Write the files of a repository that name its version."""
+    (folder / "site_lens").mkdir()
+    (folder / "site_lens/_version.py").write_text(f'__version__ = "{version}"\n', encoding="utf-8")
+    (folder / "CITATION.cff").write_text(f"cff-version: 1.2.0\nversion: {cited}\n", encoding="utf-8")
+    (folder / "CHANGELOG.md").write_text(
+        f"# Changelog\n\n## {heading}\n\n- Cats.\n\n## 0.9.0 (2025-01-01)\n", encoding="utf-8"
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("tag", "files", "wrong"),
+    [
+        ("v1.2.3", {}, []),
+        ("v1.2.4", {}, ["_version.py", "CITATION.cff", "CHANGELOG.md"]),
+        ("1.2.3", {}, ["does not begin with v"]),
+        ("v1.2.3", {"cited": "1.2.2"}, ["CITATION.cff"]),
+        ("v1.2.3", {"heading": "1.2.3"}, ["CHANGELOG.md"]),
+        ("v1.2.3", {"heading": "Unreleased"}, ["CHANGELOG.md", "Unreleased"]),
+    ],
+)
+def test_a_release_needs_a_tag_a_citation_and_a_changelog_of_its_version(
+    tag: str, files: dict[str, str], wrong: list[str], tmp_path: Path
+) -> None:
+    program = runpy.run_path(str(ROOT / ".ci/check_release.py"))
+    found = program["disagreements"](tag, release(tmp_path, **files))
+    assert len(found) == len(wrong)
+    assert all(part in line for part, line in zip(wrong, found, strict=True))
 
 
 def test_every_skip_is_listed() -> None:
