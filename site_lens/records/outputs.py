@@ -134,6 +134,31 @@ def output_path(path: str | Path, known: Known, *, inputs: Iterable[str | Path] 
     return place
 
 
+def write_file(content: bytes, path: str | Path, *, inputs: Iterable[str | Path] = (), replace: bool = False) -> Path:
+    """Write a file that bears no mark of the toolkit: where there is none, or over one with the same content.
+
+    Args:
+        content: What to write.
+        path: The user's name for it; its folder is made if need be.
+        inputs: What is read; see `output_path`.
+        replace: Write over any file.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: The name is empty, is that of an input, or leads among the records of a run.
+        StorageError: The folder cannot be written, or there is another file and `replace` is not given.
+    """
+
+    def holds_the_same(there: Path) -> bool:
+        return there.stat().st_size == len(content) and there.read_bytes() == content
+
+    place = output_path(path, holds_the_same, inputs=inputs, replace=replace)
+    write_output({place: content}, holds_the_same, replace=replace)
+    return Path(path)
+
+
 def named(path: str | Path) -> Path:
     """Return a path that says something; raises InputError for an empty one, which would mean the working folder."""
     if not str(path).strip():

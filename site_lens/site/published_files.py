@@ -31,7 +31,7 @@ from site_lens.records.base import Float32
 from site_lens.records.errors import InputError, MismatchError, StorageError
 from site_lens.records.hashing import digest_json
 from site_lens.records.limited_io import read_file
-from site_lens.records.outputs import output_path, write_output
+from site_lens.records.outputs import write_file
 from site_lens.tasks.prompt_template import PromptTemplate
 
 OVERHEAD_BYTES = 2**20
@@ -170,11 +170,4 @@ def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
 def _write(values: Float32, path: str | Path, replace: bool) -> Path:
     content = BytesIO()
     torch.save(torch.from_numpy(values.copy()), content)
-    made = content.getvalue()
-
-    def holds_the_same(there: Path) -> bool:
-        return there.stat().st_size == len(made) and there.read_bytes() == made
-
-    place = output_path(path, holds_the_same, replace=replace)
-    write_output({place: made}, holds_the_same, replace=replace)
-    return Path(path)
+    return write_file(content.getvalue(), path, replace=replace)
