@@ -84,6 +84,12 @@ class LensModel(ABC):
         return self.identity.grid
 
     @property
+    def model_type(self) -> str:
+        """Name of its family in `transformers`, such as llama; its class where there is no such model underneath."""
+        config = getattr(getattr(self.host, "original_model", None), "config", None)
+        return self.identity.architecture if config is None else str(config.model_type)
+
+    @property
     def n_weights(self) -> int:
         """Number of weights, as they are stored."""
         return sum(parameter.numel() for parameter in self.host.parameters())
