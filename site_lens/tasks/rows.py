@@ -51,7 +51,7 @@ def table_name(path: Path) -> str:
     return Path(path.stem).stem if path.suffix.lower() in PACKED else path.stem
 
 
-def read_rows(path: Path, columns: tuple[str, str]) -> list[object]:
+def read_rows(path: Path, columns: tuple[str, ...]) -> list[object]:
     """Read the rows of a task file as its suffix says.
 
     Args:
@@ -90,14 +90,14 @@ def _decoded(path: Path, content: bytes) -> str:
     return text
 
 
-def _json_rows(path: Path, content: bytes, columns: tuple[str, str]) -> Iterator[object]:
+def _json_rows(path: Path, content: bytes, columns: tuple[str, ...]) -> Iterator[object]:
     rows = _parse(_decoded(path, content), str(path))
     if not isinstance(rows, list):
         raise TaskFileError(f'{path} must hold a list of {{"input", "output"}} objects, got {type(rows).__name__}')
     return iter(rows)
 
 
-def _json_lines(path: Path, content: bytes, columns: tuple[str, str]) -> Iterator[object]:
+def _json_lines(path: Path, content: bytes, columns: tuple[str, ...]) -> Iterator[object]:
     for number, line in enumerate(_decoded(path, content).split("\n"), 1):
         if line.strip():
             yield _parse(line, f"{path}, line {number}")
@@ -110,7 +110,7 @@ def _parse(text: str, where: str) -> Any:
         raise TaskFileError(f"{where} is not valid JSON: {error}") from error
 
 
-def _separated_rows(path: Path, content: bytes, columns: tuple[str, str]) -> Iterator[object]:
+def _separated_rows(path: Path, content: bytes, columns: tuple[str, ...]) -> Iterator[object]:
     # Not pandas or datasets, which read "007" as 7 and "NA" as missing, and drop the first cell of rows with too many.
     text = _decoded(path, content)
     start, separator = _header_place(text, "\t" if path.suffix.lower() == ".tsv" else ",", columns)
@@ -139,7 +139,7 @@ def _cells(text: str, separator: str) -> Iterator[list[str]]:
     return filter(None, csv.reader(table, delimiter=separator, skipinitialspace=True, strict=True))
 
 
-def _header_place(text: str, separator: str, columns: tuple[str, str]) -> tuple[int, str]:
+def _header_place(text: str, separator: str, columns: tuple[str, ...]) -> tuple[int, str]:
     """Find where the header begins, and its separator: the first with which it has the columns, or else most cells."""
     above = ABOVE_HEADER.match(text)
     end = above.end() if above else 0
@@ -156,7 +156,7 @@ def _header_place(text: str, separator: str, columns: tuple[str, str]) -> tuple[
     return end, max(n_cells, key=lambda candidate: n_cells[candidate])
 
 
-def _parquet_rows(path: Path, content: bytes, columns: tuple[str, str]) -> Iterator[object]:
+def _parquet_rows(path: Path, content: bytes, columns: tuple[str, ...]) -> Iterator[object]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -228,7 +228,7 @@ def with_class_names(row: Mapping[str, object], classes: Mapping[str, list[str]]
     return dict(row) | {column: named(row[column], names) for column, names in classes.items() if column in row}
 
 
-READERS: dict[str, Callable[[Path, bytes, tuple[str, str]], Iterable[object]]] = {
+READERS: dict[str, Callable[[Path, bytes, tuple[str, ...]], Iterable[object]]] = {
     ".json": _json_rows,
     ".jsonl": _json_lines,
     ".csv": _separated_rows,
