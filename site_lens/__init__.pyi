@@ -20,6 +20,10 @@ from site_lens.diagnostics.diagnosis import Diagnosis as Diagnosis
 from site_lens.diagnostics.diagnosis import diagnose as diagnose
 from site_lens.diagnostics.head_clusters import HeadClusters as HeadClusters
 from site_lens.diagnostics.head_clusters import cluster_heads as cluster_heads
+from site_lens.diagnostics.head_labels import HeadLabels as HeadLabels
+from site_lens.diagnostics.head_labels import LabelOverlap as LabelOverlap
+from site_lens.diagnostics.head_labels import label_overlap as label_overlap
+from site_lens.diagnostics.head_labels import read_head_labels as read_head_labels
 from site_lens.diagnostics.head_overlap import Overlap as Overlap
 from site_lens.diagnostics.head_overlap import head_overlap as head_overlap
 from site_lens.diagnostics.seed_agreement import Agreement as Agreement
@@ -76,6 +80,13 @@ from site_lens.runs.run_methods import run_methods as run_methods
 from site_lens.selectors.config import ComparisonConfig as ComparisonConfig
 from site_lens.selectors.context import ComparisonContext as ComparisonContext
 from site_lens.selectors.score_heads import score_heads as score_heads
+from site_lens.site.affine_edits import affine_edits as affine_edits
+from site_lens.site.affine_edits import write_affine_edits as write_affine_edits
+from site_lens.site.control_vector import ControlVector as ControlVector
+from site_lens.site.control_vector import ControlVectorEffect as ControlVectorEffect
+from site_lens.site.control_vector import control_vector as control_vector
+from site_lens.site.control_vector import control_vector_effect as control_vector_effect
+from site_lens.site.control_vector import write_control_vector as write_control_vector
 from site_lens.site.fit import SiteConfig as SiteConfig
 from site_lens.site.fit import SiteFit as SiteFit
 from site_lens.site.fit import SiteFits as SiteFits
@@ -84,6 +95,9 @@ from site_lens.site.fitting import fit_site as fit_site
 from site_lens.site.fitting import fit_variants as fit_variants
 from site_lens.site.head_path import HeadPath as HeadPath
 from site_lens.site.head_path import HeadPaths as HeadPaths
+from site_lens.site.head_set_files import head_sets_text as head_sets_text
+from site_lens.site.head_set_files import read_head_sets as read_head_sets
+from site_lens.site.head_set_files import write_head_sets as write_head_sets
 from site_lens.site.hf_injection import attach as attach
 from site_lens.site.hf_injection import deploy as deploy
 from site_lens.site.path_fitting import fit_path as fit_path

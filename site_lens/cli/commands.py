@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from site_lens._version import __version__
-from site_lens.cli import compare, doctor, explore, fit, reports, sweep, tasks
+from site_lens.cli import compare, doctor, explore, fit, heads, reports, sweep, tasks
 from site_lens.cli.welcome import show_welcome
 from site_lens.records.study_registry import STUDIES, imported
 
@@ -39,6 +39,7 @@ for command in (
     compare.selectors,
     *(imported(study.command) for study in STUDIES.values() if study.command),
     reports.roles,
+    heads.heads,
     reports.report,
     reports.diagnose,
     reports.compare,

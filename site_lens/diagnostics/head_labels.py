@@ -71,7 +71,7 @@ def read_head_labels(path: str | Path, grid: HeadGrid) -> HeadLabels:
     Example:
         >>> from pathlib import Path
         >>> import site_lens as sl
-        >>> _ = Path("labels.csv").write_text("layer,head,label\\n2,0,induction\\n0,5,previous token\\n")
+        >>> _ = Path("labels.csv").write_text("layer,head,label\n2,0,induction\n0,5,previous token\n")
         >>> sl.read_head_labels("labels.csv", sl.HeadGrid.full(6, 8)).sets
         {'induction': HeadSet(1 of 48 heads: L2H0), 'previous token': HeadSet(1 of 48 heads: L0H5)}
     """

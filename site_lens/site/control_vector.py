@@ -116,6 +116,20 @@ def control_vector(model: LensModel, fit: SiteFit | Pair) -> ControlVector:
             behind attention (Gemma 2 and 3, OLMo 2).
 
     Reference: Vogel 2024, repeng; llama.cpp, `--control-vector`.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model, tasks = sl.load_model("demo"), sl.load_tasks("demo", ["english-french"])
+        >>> embedding = sl.capture_embeddings(model, tasks, n_prompts=4, n_shots=3)["english-french"]
+        >>> fit = (sl.HeadGates.of(sl.HeadSet.of(model.grid, ["L1H0", "L1H4"])), embedding)
+        >>> vector = sl.control_vector(model, fit)
+        >>> vector.directions[1].shape, len(vector.differences)
+        ((192,), 3)
+        >>> sl.write_control_vector(vector, "french.gguf", approximate=True).name
+        'french.gguf'
+        >>> effect = sl.control_vector_effect(model, fit, vector, ["Q: apple\nA:", "Q: house\nA:"])
+        >>> effect.n_prompts
+        2
     """
     gates, embedding = gates_and_embedding(fit)
     notes = model.identity.check_use(embedding.model, f"the embedding of {embedding.task!r}")

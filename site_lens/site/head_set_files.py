@@ -102,6 +102,14 @@ def write_head_sets(
         InputError: The suffix is another one.
         MismatchError: A set is over another grid than the model's.
         StorageError: The folder cannot be written, or there is another file and `replace` is not given.
+
+    Example:
+        >>> import site_lens as sl
+        >>> model = sl.load_model("demo")
+        >>> sets = {"antonym": sl.HeadSet.of(model.grid, ["L2H0", "L0H5"])}
+        >>> path = sl.write_head_sets(sets, model.identity, "heads.json")
+        >>> sl.read_head_sets(path, model.identity) == sets
+        True
     """
     formats: dict[str, Literal["json", "python"]] = {".json": "json", ".py": "python"}
     suffix = Path(path).suffix.lower()

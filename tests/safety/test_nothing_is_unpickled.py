@@ -11,6 +11,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.records.assets import DEMO_MODEL
+from tests.fakes import fake_identity
 from tests.safety.test_strange_tensors import GRID, Touch
 from tests.safety.watching import only_our_errors, watched
 
@@ -90,6 +91,8 @@ def test_a_pickle_under_any_name_is_refused_by_every_loader_and_not_run(tmp_path
         path.write_bytes(pickle.dumps(Touch(trap)))
         loads: list[tuple[Callable[[Path], Any], Path]] = [
             (sl.load, path), (sl.load_tasks, path), (lambda file: sl.read_published_alphas(file, GRID), path),
+            (lambda file: sl.read_head_sets(file, fake_identity(grid=GRID)), path),
+            (lambda file: sl.read_head_labels(file, GRID), path),
             (sl.load_tasks, folder), (sl.SiteFits.load, folder), (sl.Run.load, folder.parent),
             (sl.from_hub, folder.parent),
         ]  # fmt: skip

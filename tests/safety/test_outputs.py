@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
@@ -17,6 +18,8 @@ from site_lens.runs.run_folder import SAVED
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity
 
 MODEL = fake_identity(grid=sl.HeadGrid.full(2, 2))
+ONE_SET = sl.HeadSet.of(MODEL.grid, ["L1H0"])
+VECTOR = sl.ControlVector("a", "llama", {1: np.ones(4, dtype=np.float32)}, ("it is added at every token",))
 ONE, TWO = fake_fits(["antonym"], model=MODEL), fake_fits(["antonym", "plural"], model=MODEL)
 
 
@@ -64,6 +67,10 @@ WRITERS: dict[str, Callable[..., Any]] = {
     "x.svg": lambda path, **options: sl.write_image(go.Figure(go.Scatter(y=[1, 2])), path, **options),
     "x.json": lambda path, **options: sl.save(fake_fit("antonym", model=MODEL), path, **options),
     "x.pt": lambda path, **options: sl.write_published_alphas(fake_fit("a", model=MODEL).gates, path, **options),
+    "y.json": lambda path, **options: sl.write_head_sets({"a": ONE_SET}, MODEL, path, **options),
+    "x.py": lambda path, **options: sl.write_head_sets({"a": ONE_SET}, MODEL, path, **options),
+    "x.safetensors": lambda path, **options: sl.write_affine_edits(fake_fit("a", model=MODEL), path, **options),
+    "x.gguf": lambda path, **options: sl.write_control_vector(VECTOR, path, approximate=True, **options),
     "README.md": lambda path, **options: sl.save_for_hub(ONE, path.parent, **options),
 }
 """Every way to write a file, by the name of the file."""
@@ -82,7 +89,7 @@ def test_files_of_others_and_pages_changed_by_hand_are_replaced_on_request_only(
         write(path, replace=True)
         assert path.read_bytes() != b"mine", name
         write(path)  # what was written by the toolkit gives way
-        if name not in ("x.json", "x.pt"):
+        if name.endswith((".html", ".svg", ".md")):
             assert is_sealed(path), name
             path.write_bytes(path.read_bytes().replace(b"a", b"b", 1) + b"my notes\n")
             before = path.read_bytes()
