@@ -149,7 +149,7 @@ def read_head_sets(path: str | Path, model: ModelIdentity, *, other_weights: boo
         found = _HeadSets(**value)
         grid = HeadGrid(found.model.heads_per_layer)
         sets = {name: HeadSet.of(grid, [Head(*place) for place in places]) for name, places in found.sets.items()}
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:  # InputError is a ValueError
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:  # InputError is a ValueError
         raise StorageError(f"{path} holds no head sets: {error}; write it with write_head_sets") from error
     if grid != model.grid:
         raise MismatchError(

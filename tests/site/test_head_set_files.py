@@ -80,7 +80,12 @@ DAMAGED = {
     "b.json": [changed(MODEL, sets={"a": [[9, 0]]}), changed(MODEL, sets={"a": [["0", 1]]}), changed(MODEL, more=1)],
     "c.json": [changed(MODEL, sets={"a": [[0, 1, 2]]}), changed(MODEL, sets={"a": [[-1, 0]]})],
     "a.py": ["", "HEAD_SETS = 3", "HEAD_SETS = open('x')", "OTHER = {}", "HEAD_SETS = {1: 2}", "(" * 10_000],
-    "b.py": [head_sets_text(SETS, MODEL), "HEAD_SETS = {**{}}", "HEAD_SETS = {'kind': 'head_sets'"],
+    "b.py": [
+        head_sets_text(SETS, MODEL),
+        "HEAD_SETS = {**{}}",
+        "HEAD_SETS = {[]: 1}",
+        "HEAD_SETS = {'kind': 'head_sets'",
+    ],
 }
 
 
