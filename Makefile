@@ -49,11 +49,16 @@ test: install ## Run the tests (minutes)
 test-full: install ## Run all tests, the slow ones included
 	$(BIN)/python -m pytest
 
-# Environments with other versions of the dependencies. TransformerLens 3.9 is the last that has HookedTransformer.
-.venv-tl3/constraints.txt: constraints.txt
+# TransformerLens 3.9 is the last that has HookedTransformer; all other packages are those of .venv, found behind it.
+.venv-tl3/.installed: .venv/.installed
 	$(PYTHON) -m venv .venv-tl3
-	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' $< > $@
+	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' constraints.txt > .venv-tl3/constraints.txt
+	.venv-tl3/bin/python -c "import sysconfig as s; print(s.get_path('purelib', vars={'base': '$(CURDIR)/.venv'}), \
+	  file=open(s.get_path('purelib') + '/venv.pth', 'w'))"
+	.venv-tl3/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-tl3/constraints.txt transformer-lens==3.9.0
+	@touch $@
 
+# Environments with other versions of the dependencies.
 .venv-oldest/constraints.txt: constraints-oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	cp $< $@

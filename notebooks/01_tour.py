@@ -17,8 +17,7 @@
 # tasks *in context*: it is never told which task to do, it sees examples. Three of our tasks ask about the same words:
 # `Q: dog` may ask for the French word, the Spanish word, or the category. Without examples the model can only guess
 # which; with three it knows.
-
-# %% [markdown]
+#
 # Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/01_tour.ipynb)
 # or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/01_tour.ipynb).
 

@@ -20,8 +20,7 @@
 #
 # Every task is fitted under several prices, from two seeds and starts, each with an embedding of its own.
 # `SiteConfig.quick()` is for many small fits; report the defaults.
-
-# %% [markdown]
+#
 # Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/02_head_map.ipynb)
 # or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/02_head_map.ipynb).
 

@@ -16,8 +16,7 @@
 #
 # Everything here works on any checkpoint that TransformerLens' `TransformerBridge` loads. To avoid a download, "my
 # checkpoint" is a copy of the demo model. The task is a table with two columns.
-
-# %% [markdown]
+#
 # Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/03_your_own.ipynb)
 # or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/03_your_own.ipynb).
 

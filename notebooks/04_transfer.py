@@ -15,8 +15,7 @@
 #
 # A fit has two parts: *where* (the alphas) and *what* (the task embedding that they mix in). Combining the parts of
 # different tasks tests more than similarity of maps: maps may be alike by chance, and unlike maps may do the same.
-
-# %% [markdown]
+#
 # Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/04_transfer.ipynb)
 # or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/04_transfer.ipynb).
 

@@ -16,8 +16,7 @@
 #
 # Alpha is the sigmoid of a free parameter. Anything that keeps pushing that parameter one way, signal or noise, ends in
 # 0 or 1. The test is a *null*: the same loop, with the same embedding, on queries with shuffled answers.
-
-# %% [markdown]
+#
 # Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/05_convergence.ipynb)
 # or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/05_convergence.ipynb).
 

@@ -18,8 +18,7 @@
 # rows are counted. Methods and selectors (ways to score heads) are chosen by name; embeddings and SITE fits are shared.
 # The defaults of `ComparisonConfig` are those of the sources; here they are cut down to stay fast, which is unfair to
 # some.
-
-# %% [markdown]
+#
 # Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/06_rival_methods.ipynb)
 # or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/06_rival_methods.ipynb).
 

