@@ -54,7 +54,7 @@ class SiteLM(TemplateLM):  # type: ignore[misc]  # the harness ships no types
         >>> import site_lens as sl
         >>> lm = sl.SiteLM(sl.load_model("demo"))  # lm_eval.simple_evaluate(lm, tasks=[...])
         >>> lm.max_length
-        256
+        2048
     """
 
     @checked

@@ -120,7 +120,8 @@ def _from_yaml(path: Path) -> Any:
 
 
 def _built(manager: Any, name: str) -> Any:
-    with translated_errors(lambda reason: TaskFileError(f"the harness cannot load {name!r}: {reason}")):
+    needs = "a task needs doc_to_text, doc_to_target, and a test or validation split"
+    with translated_errors(lambda reason: TaskFileError(f"the harness cannot load {name!r}: {reason} ({needs})")):
         (task,) = manager.load(name)["tasks"].values()
         return task
 
