@@ -77,7 +77,7 @@ class RunInputs(Frozen):
             if name.startswith(HARNESS):
                 raise InputError(
                     f"the run was made with {name}; harness tasks may run code, and a run may come from somebody "
-                    "else: name it yourself behind the run if you trust it"
+                    "else: if you trust it, name it yourself, behind the run or with --tasks"
                 )
             if Path(name).is_absolute() and not is_there(name):
                 raise InputError(f"{name}, with which the run was made, is gone; say where it is now")
