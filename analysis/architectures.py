@@ -22,8 +22,8 @@ from transformers import AutoTokenizer
 
 import site_lens as sl
 from analysis.pages import machine, put_into, table
-from site_lens.models.library_errors import error_reason
 from site_lens.records.assets import DEMO_MODEL
+from site_lens.records.library_errors import error_reason
 from tests.tiny_models import random_model
 
 PART = "architectures"

@@ -42,6 +42,7 @@ from site_lens.heads.scores import ScoresByTask as ScoresByTask
 from site_lens.methods.evaluate import evaluate as evaluate
 from site_lens.methods.evaluation import Evaluation as Evaluation
 from site_lens.methods.evaluation import Evaluations as Evaluations
+from site_lens.methods.harness_model import SiteLM as SiteLM
 from site_lens.methods.method import Method as Method
 from site_lens.methods.method_table import MethodTable as MethodTable
 from site_lens.methods.names import EvaluatedMethod as EvaluatedMethod

@@ -80,6 +80,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path, sho
     ],
 )
 def test_the_code_of_a_page_runs(page: Path, reader: Path) -> None:
+    if page.stem == "harness":
+        pytest.importorskip("lm_eval")
     run_page(page)
 
 

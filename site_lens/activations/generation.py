@@ -33,7 +33,7 @@ def generate(
     every_step: bool = False,
     on_logits: OnLogits | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
-    stop_at: str = "\n",
+    stop_at: str | Sequence[str] = "\n",
     n_stops: int = 1,
 ) -> list[str]:
     r"""Continue prompts greedily.
@@ -48,7 +48,8 @@ def generate(
         every_step: Edit every generated token, too.
         on_logits: A step on the logits (row vocab) that the first token is chosen from.
         max_new_tokens: Tokens to generate at most.
-        stop_at: End a row once its new text holds this after its first word; the text may run past it by a token.
+        stop_at: End a row once its new text holds this, or one of these, after its first word; the text may run past it
+            by a token. No text in the list: a row ends at EOS alone.
         n_stops: How often the text must hold it.
 
     Returns:
@@ -69,9 +70,11 @@ def generate(
     if not prompts:
         return []
     ids = model.encoder.encode(prompts, room=max_new_tokens)
+    stops = [stop_at] if isinstance(stop_at, str) else stop_at
 
     def has_ended(row: list[int]) -> bool:
-        return row[-1] == model.encoder.eos or model.encoder.decode(row).lstrip().count(stop_at) >= n_stops
+        text = model.encoder.decode(row).lstrip()
+        return row[-1] == model.encoder.eos or any(text.count(stop) >= n_stops for stop in stops)
 
     texts = [""] * len(prompts)
     for group in length_batches([len(row) for row in ids]):

@@ -215,7 +215,11 @@ class LensModel(ABC):
     def _prefill(self, batch: Batch, edits: Sequence[Edit]) -> Prefix:
         if batch.tokens.shape[1] == 0:
             raise InputError("a prefix needs at least one token before the tail; these prompts are one token long")
-        return self._grown(Prefix(self._empty_cache(len(batch)), batch.lengths * 0, 0), batch, edits)
+        return self._grown(self.empty_prefix(len(batch)), batch, edits)
+
+    def empty_prefix(self, n_rows: int) -> Prefix:
+        """Return a prefix without a token, for prompts of which nothing stands before the tail."""
+        return Prefix(self._empty_cache(n_rows), torch.zeros(n_rows, dtype=torch.long, device=self.device), 0)
 
     @on_model
     @torch.no_grad()

@@ -9,11 +9,11 @@ from typing import Any, TypedDict
 import torch
 
 from site_lens.models.gguf_source import WEIGHTS, is_gguf, local_gguf
-from site_lens.models.library_errors import error_reason, translated_errors
 from site_lens.models.plain_transformers import is_multimodal
 from site_lens.models.quantization import Quantization
 from site_lens.records.assets import DEMO, DEMO_MODEL, MODEL_NAMES
 from site_lens.records.errors import AdapterError, InputError
+from site_lens.records.library_errors import error_reason, translated_errors
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.suggestions import did_you_mean, did_you_mean_path
 from site_lens.records.wording import listed

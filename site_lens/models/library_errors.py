@@ -1,29 +1,9 @@
-"""Errors that TransformerLens, transformers and torch raise, translated into one line of ours."""
+"""Errors that TransformerLens, transformers and torch raise while a model is taken over, translated into ours."""
 
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from site_lens.records.errors import ModelError, SiteLensError
-
-
-@contextmanager
-def translated_errors(error_for: Callable[[str], SiteLensError]) -> Iterator[None]:
-    """Turn any error of another library into an error of ours, chained to theirs.
-
-    Their code is run on configs and weights that it was never tried on, and may raise anything.
-
-    Args:
-        error_for: Makes the error from the reason, one line.
-    """
-    try:
-        yield
-    except SiteLensError:
-        raise
-    except Exception as error:
-        raise error_for(error_reason(error)) from error
+from site_lens.records.errors import ModelError
+from site_lens.records.library_errors import translated_errors
 
 
 def hooking_errors(name: str, architecture: str) -> Any:
@@ -31,13 +11,3 @@ def hooking_errors(name: str, architecture: str) -> Any:
     return translated_errors(
         lambda reason: ModelError(f"TransformerLens cannot hook {name} ({architecture}): {reason}")
     )
-
-
-def error_reason(error: Exception) -> str:
-    """Return the line of an error that says what is wrong, with its type and place where it says little by itself."""
-    lines = str(error).strip().splitlines()
-    if isinstance(error, KeyError) or not lines:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f" {lines[0]}" if lines else ""
-        return f"{type(error).__name__}{reason} in {frame.name} of {Path(frame.filename).name}"
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from site_lens.models.context_length import Context
-from site_lens.models.library_errors import translated_errors
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_json
+from site_lens.records.library_errors import translated_errors
 from site_lens.records.wording import listed
 
 PROBE_TEXT = "Q: hot\nA: cold 12, l'été\n\nQ:"

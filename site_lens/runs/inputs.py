@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from site_lens.records.base import Frozen, readable
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.limited_io import is_there, parse_json, read_file
+from site_lens.tasks.harness_tasks import HARNESS
 
 MOST_BYTES = 2**20
 """A larger file holds no inputs."""
@@ -67,12 +68,17 @@ class RunInputs(Frozen):
             raise _damaged(path, str(reason)) from error
 
     def check(self, *names: str) -> None:
-        """Check that files and folders of the run are still where they were.
+        """Check that files and folders of the run are still where they were, and that reading them runs no code.
 
         Raises:
-            InputError: One of these names is a path that leads nowhere.
+            InputError: One of these names is a path that leads nowhere, or a harness task, which may run code.
         """
         for name in names:
+            if name.startswith(HARNESS):
+                raise InputError(
+                    f"the run was made with {name}; harness tasks may run code, and a run may come from somebody "
+                    "else: if you trust it, name it yourself, behind the run or with --tasks"
+                )
             if Path(name).is_absolute() and not is_there(name):
                 raise InputError(f"{name}, with which the run was made, is gone; say where it is now")
 

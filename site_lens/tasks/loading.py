@@ -1,6 +1,5 @@
-"""Loading of tasks: the paper's folders, Function-Vectors JSON, CSV, TSV, JSON lines, parquet, datasets, the hub."""
+"""Loading of tasks: the paper's folders, tables, Function-Vectors JSON, datasets, the hub, the evaluation harness."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from site_lens.records.limited_io import current_limits, is_there
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.wording import listed
 from site_lens.tasks.demo_tasks import demo_tasks
+from site_lens.tasks.harness_tasks import HARNESS, harness_task
 from site_lens.tasks.rows import (
     READERS,
     class_names,
@@ -21,9 +21,10 @@ from site_lens.tasks.rows import (
     read_rows,
     refuse_many_rows,
     table_name,
+    text_of,
     with_class_names,
 )
-from site_lens.tasks.task import SPLITS, Example, Task, half_character
+from site_lens.tasks.task import SPLITS, Example, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -53,11 +54,12 @@ def load_tasks(
 
     Args:
         source: "demo" for the demo tasks; "hub:user/name" (or "hub:user/name:configuration") for a dataset of the
-            Hugging Face hub; one file (.json in the Function-Vectors format, .jsonl, .csv, .tsv,
-            .parquet); a folder of such files that are called train, valid (or validation, val, dev) and test, which is
-            one task with its own splits; a folder of such folders and files; a `datasets` dataset; or a list of
-            names of files and folders. Rows without splits are split 70/9/21, the paper's shares. Hidden files are
-            passed over.
+            Hugging Face hub; "lm_eval:name" or "lm_eval:path/to/task.yaml" for a task of the lm-evaluation-harness,
+            with the splits, inputs and outputs that it names (any code of the task is run); one file (.json in the
+            Function-Vectors format, .jsonl, .csv, .tsv, .parquet); a folder of such files that are called train, valid
+            (or validation, val, dev) and test, which is one task with its own splits; a folder of such folders and
+            files; a `datasets` dataset; or a list of names of files and folders. Rows without splits are split 70/9/21,
+            the paper's shares. Hidden files are passed over.
         names: The tasks to keep, in this order, or the name of one; all when None.
         input_column: Column, or JSON key, of the input.
         output_column: Column, or JSON key, of the output. A list means accepted alternatives, the first of which is
@@ -88,6 +90,8 @@ def load_tasks(
     elif str(source).startswith("hub:"):
         hub_name = str(source).removeprefix("hub:")
         tasks = [_from_dataset(_from_hub(hub_name), name or hub_name.split("/")[-1], columns, split_seed)]
+    elif str(source).startswith(HARNESS):
+        tasks = [harness_task(str(source).removeprefix(HARNESS), seed=split_seed)]
     elif str(source) == "demo":
         tasks = list(demo_tasks().values())
     else:
@@ -142,23 +146,8 @@ class _Columns:
         outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
         if not outputs:
             raise TaskFileError(f"{where}: {self.output!r} is an empty list")
-        texts = tuple(self._text(value, self.output, where) for value in outputs)
-        return Example(self._text(row[self.input], self.input, where), texts)
-
-    @staticmethod
-    def _text(value: object, column: str, where: str) -> str:
-        number = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
-        if not (number or isinstance(value, str)):
-            raise TaskFileError(f"{where}: {column!r} must be text or a number, got {value!r:.60}")
-        text = str(value)
-        if not text.strip():
-            raise TaskFileError(f"{where}: {column!r} is empty")
-        most = current_limits().text_characters
-        if len(text) > most:
-            raise TaskFileError(f"{where}: {column!r} holds {len(text)} characters, more than {most}")
-        if half_character(text):
-            raise TaskFileError(f"{where}: {column!r} holds half a surrogate pair, which is no character: {text!a:.60}")
-        return text
+        texts = tuple(text_of(value, self.output, where) for value in outputs)
+        return Example(text_of(row[self.input], self.input, where), texts)
 
 
 def _from_path(path: Path, columns: _Columns, seed: int) -> Iterator[Task]:

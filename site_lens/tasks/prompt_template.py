@@ -60,9 +60,34 @@ class PromptTemplate(Frozen):
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:
-        if not (self.output_prefix or self.input_separator):
-            raise ValueError("a template needs an output_prefix or an input_separator, else the query has no end")
+        is_bare = not self.input_prefix and not self.space_before_input
+        if not (self.output_prefix or self.input_separator or is_bare):
+            raise ValueError(
+                "a template needs an output_prefix or an input_separator, else the query has no end; inputs that are "
+                "whole prompts go with PromptTemplate.bare()"
+            )
         return self
+
+    @classmethod
+    def bare(cls, **changes: Any) -> Self:
+        r"""Return the template of inputs that are whole prompts, such as those of a harness task.
+
+        An input stands as it is, and its answer behind it after a space. Nothing is done about digits.
+
+        Args:
+            changes: Further fields to set, such as `space_before_output=False` where answers bring a space.
+
+        Example:
+            >>> from site_lens.tasks.task import Example
+            >>> shot, query = Example("hot is not", ("cold",)), Example("big is not", ("small",))
+            >>> PromptTemplate.bare().render([shot], query).text
+            'hot is not cold\n\nbig is not'
+        """
+        nothing: dict[str, Any] = {
+            "input_prefix": "", "output_prefix": "", "input_separator": "", "space_before_input": False,
+            "digit_rule": False,
+        }  # fmt: skip
+        return cls(**nothing | changes)
 
     def answer_text(self, output: str) -> str:
         """Return an output as it continues a query, leading space included."""

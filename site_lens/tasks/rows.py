@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -11,6 +12,7 @@ from typing import Any
 
 from site_lens.records.errors import TaskFileError
 from site_lens.records.limited_io import current_limits, parse_json, read_file
+from site_lens.tasks.task import half_character
 
 TEXT = "utf-8-sig"
 """UTF-8, with the byte order mark that spreadsheets put in front or without."""
@@ -226,6 +228,26 @@ def with_class_names(row: Mapping[str, object], classes: Mapping[str, list[str]]
         return names[value] if isinstance(value, int) else value
 
     return dict(row) | {column: named(row[column], names) for column, names in classes.items() if column in row}
+
+
+def text_of(value: object, column: str, where: str) -> str:
+    """Return a text or a number of a row as text, letter by letter.
+
+    Raises:
+        TaskFileError: It is something else, empty, too long, or half a character.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+    if not (number or isinstance(value, str)):
+        raise TaskFileError(f"{where}: {column!r} must be text or a number, got {value!r:.60}")
+    text = str(value)
+    if not text.strip():
+        raise TaskFileError(f"{where}: {column!r} is empty")
+    most = current_limits().text_characters
+    if len(text) > most:
+        raise TaskFileError(f"{where}: {column!r} holds {len(text)} characters, more than {most}")
+    if half_character(text):
+        raise TaskFileError(f"{where}: {column!r} holds half a surrogate pair, which is no character: {text!a:.60}")
+    return text
 
 
 READERS: dict[str, Callable[[Path, bytes, tuple[str, ...]], Iterable[object]]] = {

@@ -118,3 +118,16 @@ def test_the_answers_are_those_of_the_query_and_never_in_its_own_text(
 def test_a_template_without_an_end_of_the_query_is_refused() -> None:
     with pytest.raises(InputError, match="a template needs an output_prefix or an input_separator"):
         PromptTemplate(output_prefix="", input_separator="")
+
+
+def test_a_bare_template_puts_nothing_around_whole_prompts() -> None:
+    shots, query = [Example("  Q: 12 \nA:", ("5",)), Example("é", ("ü",))], Example("7", ("8", "nine"))
+    template = PromptTemplate.bare()
+    prompt = template.render(shots, query)
+    assert (prompt.text, prompt.answers) == ("  Q: 12 \nA: 5\n\né ü\n\n7", (" 8", " nine"))
+    assert template.query_text("Q: hot\nA:") == "Q: hot\nA:"
+    assert PromptTemplate.bare(space_before_output=False).answer_text(" cold") == " cold"
+    assert PromptTemplate.model_validate(template.model_dump()) == template
+    for part in ({"input_prefix": "Q:"}, {"space_before_input": True}):  # the end of a framed query must be told
+        with pytest.raises(InputError):
+            PromptTemplate.bare(**part)
