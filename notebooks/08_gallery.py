@@ -14,7 +14,8 @@
 # **Question:** which figures are there, and what does each of them take?
 #
 # Every figure is a plotly figure that a function of `sl.plots` makes of a record; `sl.write_image` writes it as SVG,
-# PDF or PNG, in the width and font of a paper. The records here are small: eight tasks of the demo model, quick settings.
+# PDF or PNG, in the width and font of a paper. The records here are small: eight tasks of the demo model, quick
+# settings.
 #
 # Run it in [Colab](https://colab.research.google.com/github/site-lens/site_lens/blob/main/notebooks/08_gallery.ipynb)
 # or in [Binder](https://mybinder.org/v2/gh/site-lens/site_lens/main?labpath=notebooks/08_gallery.ipynb).
