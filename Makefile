@@ -73,7 +73,8 @@ test-full: install ## Run all tests, the slow ones included
 
 # What depends on the class that hosts a model: hooks, loading, checks, weights, one fit, every method once.
 HOST_TESTS := $(addprefix tests/,models/test_hosts.py models/test_hooked_transformer.py models/test_loading.py \
-  models/test_plain_transformers.py models/test_weights.py models/test_locking.py activations/test_model_checks.py \
+  models/test_plain_transformers.py models/test_weights.py models/test_locking.py models/test_backward_rules.py \
+  activations/test_model_checks.py \
   activations/test_injection.py activations/test_attention_patterns.py oracle/test_reproduction.py \
   methods/test_every_host.py)
 

@@ -1,6 +1,7 @@
 """Queries with a cached KV prefix, re-evaluated under different gates."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from site_lens.activations.prefill import ROWS_PER_DECODE, bytes_per_token, leng
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries
 from site_lens.heads.scores import MixRule
+from site_lens.models.backward_rules import BackwardRules, backward_rules
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
@@ -104,11 +106,19 @@ class CachedQueries:
             self._judge(group, self._decode(group, prefix, edits), answers, 0)
         return answers
 
-    def gradients(self, metric: Callable[[Float[Tensor, " prompt"]], Float[Tensor, " prompt"]]) -> Gradients:
+    def gradients(
+        self,
+        metric: Callable[[Float[Tensor, " prompt"]], Float[Tensor, " prompt"]],
+        rules: BackwardRules | None = None,
+    ) -> Gradients:
         """Return z at the last prompt token, and the gradient there of each prompt's metric.
 
         Args:
             metric: Turns log-probabilities of the targets into the numbers to differentiate.
+            rules: What stands in the place of the gradient inside the model; the gradient itself when None.
+
+        Raises:
+            ModelError: The model does not show what the rules need; see `backward_rules`.
         """
         grid, shape = self._model.grid, (*self._model.grid.shape, self._model.identity.d_head)
         z, gradient = (torch.zeros(len(self), *shape, device=self._model.device) for _ in range(2))
@@ -123,7 +133,7 @@ class CachedQueries:
                 return Edit(layer, change)
 
             edits = [shifting(layer, n) for layer, n in enumerate(grid.heads_per_layer) if n]
-            with torch.enable_grad():
+            with torch.enable_grad(), backward_rules(self._model, rules) if rules else nullcontext():
                 logits, targets = self._decode(group, prefix, edits), self._targets(group)
                 log_prob = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
                 (gradient[group],) = torch.autograd.grad(metric(log_prob).sum(), shift)

@@ -1,10 +1,13 @@
-"""Scores of all heads from one backward pass: attribution patching and gradient importance."""
+"""Scores of all heads from one backward pass: attribution patching, GIM, RelP and gradient importance."""
+
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.heads.scores import HeadScores
+from site_lens.models.backward_rules import GIM, RELP, BackwardRules
 from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.indirect_effect import mean_outputs, mean_prompts
 
@@ -18,17 +21,65 @@ def attribution_patching(context: ComparisonContext) -> dict[str, HeadScores]:
 
     Reference: Nanda 2023 (attribution patching); Kramar et al., arXiv 2403.00745, eq. 4.
     """
+    return _patching(context, "attribution_patching", "first-order estimate of the indirect effect")
+
+
+@once
+def gim(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Estimate the indirect effect as attribution patching does, with the gradient interaction modifications (GIM).
+
+    In the backward pass, the gradient of a softmax is that at a temperature (`config.gim_temperature`), so that
+    attention that is saturated passes something on; norms divide by a constant; and the gradient of a product is
+    divided among its factors: queries and keys get a quarter, values a half, both sides of a gated MLP a half.
+
+    Reference: Edin et al., arXiv 2505.17630, and published code: as there, the temperature does not scale the gradient,
+    and activations keep theirs. Theirs differentiates a difference of logits on a clean prompt, and attributes to
+    tokens, edges or nodes at every token; here the metric, the prompts with shuffled labels, and the last token are
+    those of `attribution_patching`. Soft caps (Gemma 2) keep their gradient.
+
+    Raises:
+        ModelError: The model does not show what the rules need; see `models.backward_rules`.
+    """
+    rules = replace(GIM, temperature=context.config.gim_temperature)
+    return _patching(context, "gim", "estimate of the indirect effect by gradient interaction modifications", rules)
+
+
+@once
+def relp(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Estimate the indirect effect as attribution patching does, with relevance propagation for gradients (RelP).
+
+    In the backward pass, norms divide by a constant (LN-rule), an activation f multiplies by f(x) / x (identity rule),
+    both sides of a gated MLP get half (half rule), and attention is a constant (AH-rule), so that what a head does to
+    later heads' attention does not count; `config.relp_attention="gradient"` lets it count, as the published example
+    does, which leaves the AH-rule out.
+
+    Reference: Rezaei Jafari et al., arXiv 2508.21258, table of propagation rules, and published code. Theirs
+    starts from a difference of logits on the original prompt, and scores whole layers and heads at every token; here
+    the metric (a probability, whose slope in the logits is the gradient), the prompts with shuffled labels, and the
+    last token are those of `attribution_patching`. Soft caps (Gemma 2) keep their gradient. Where x is 0, f(x) / x is
+    taken as 0.
+
+    Raises:
+        ModelError: The model does not show what the rules need; see `models.backward_rules`.
+    """
+    rules = replace(RELP, softmax=context.config.relp_attention)
+    return _patching(context, "relp", "estimate of the indirect effect by relevance propagation", rules)
+
+
+def _patching(
+    context: ComparisonContext, name: str, estimate: str, rules: BackwardRules | None = None
+) -> dict[str, HeadScores]:
+    """Score every head by (mean z - z) . dp/dz on prompts with shuffled labels, under rules for the backward pass."""
     grid = context.model.grid
     scores = {}
     for task, embedding in mean_outputs(context):
         queries = context.probes(task, shuffled=True)
-        z, gradient = queries.gradients(torch.exp)
+        z, gradient = queries.gradients(torch.exp, rules)
         scores[task] = HeadScores(
             grid=grid,
             values=((embedding - z) * gradient).sum(-1).mean(0).cpu().numpy(),
-            selector="attribution_patching",
-            meaning="first-order estimate of the indirect effect, a change of the answer's probability; positive: the "
-            "head carries the task",
+            selector=name,
+            meaning=f"{estimate}, a change of the answer's probability; positive: the head carries the task",
             task=task,
             n_forwards=mean_prompts(context) + 2 * len(queries),
             n_labelled=context.labelled("effects", "probes", task=task),

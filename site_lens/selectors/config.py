@@ -33,6 +33,11 @@ class ComparisonConfig(Frozen):
     knock_out_at: Literal["last", "all"] = "last"
     """Where a head is knocked out: at the last prompt token (through the prefix cache), or at all tokens (each head
     pays for whole prompts)."""
+    gim_temperature: float = Field(2.0, gt=0)
+    """Temperature of the softmax in GIM's backward pass (2: Edin et al. 2025)."""
+    relp_attention: Literal["constant", "gradient"] = "constant"
+    """What RelP passes through attention to its scores: nothing (the AH-rule of its table), or the gradient (its
+    published example, which leaves that rule out)."""
     mask_steps: int = size("n_steps", 600)
     """Steps of REINFORCE over Bernoulli masks (600: Huang et al. 2024)."""
     masks_per_step: int = Field(32, ge=2, le=10_000)

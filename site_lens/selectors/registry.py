@@ -45,6 +45,8 @@ SELECTORS: dict[str, Selector] = {
     "attribution_patching": Selector(
         "attribution:attribution_patching", True, "Nanda 2023; Kramar et al., arXiv 2403.00745"
     ),
+    "gim": Selector("attribution:gim", True, "GIM: Edin et al., arXiv 2505.17630"),
+    "relp": Selector("attribution:relp", True, "RelP: Rezaei Jafari et al., arXiv 2508.21258"),
     "zero_ablation": Selector("ablation:zero_ablation", True, f"{MICHEL}, section 3"),
     "mean_ablation": Selector("ablation:mean_ablation", True, "Wang et al., arXiv 2211.00593"),
     "gradient_importance": Selector("attribution:gradient_importance", True, f"{MICHEL}, eq. 2"),

@@ -14,7 +14,7 @@ from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.hooks import Edit
 from site_lens.selectors.ablation import mean_ablation, zero_ablation
-from site_lens.selectors.attribution import attribution_patching, gradient_importance
+from site_lens.selectors.attribution import attribution_patching, gim, gradient_importance, relp
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.indirect_effect import indirect_effect, one_head_each
@@ -46,7 +46,9 @@ def test_every_causal_selector_ranks_the_planted_heads_first(planted_bench: Comp
         assert auc(scores, carriers) == 1, task
 
 
-@pytest.mark.parametrize("selector", ["indirect_effect", "attribution_patching", "zero_ablation", "mean_ablation"])
+@pytest.mark.parametrize(
+    "selector", ["indirect_effect", "attribution_patching", "gim", "relp", "zero_ablation", "mean_ablation"]
+)
 def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: ComparisonContext, selector: str) -> None:
     for scores in registered_scores(planted_bench, selector).values():
         assert scores[COUNTER] < 0
@@ -54,7 +56,7 @@ def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: Com
 
 
 @pytest.mark.parametrize(
-    "score", [indirect_effect, zero_ablation, mean_ablation, attribution_patching, gradient_importance]
+    "score", [indirect_effect, zero_ablation, mean_ablation, attribution_patching, gim, relp, gradient_importance]
 )
 def test_heads_that_write_nothing_score_zero(
     planted_bench: ComparisonContext, score: Callable[[ComparisonContext], dict[str, HeadScores]]

@@ -1,0 +1,212 @@
+"""Backward rules: what stands in the place of the gradient through norms, softmax, gates and activations.
+
+The forward pass is left as it is. Rules act at TransformerLens' hook points, so no code of a model is changed; a model
+that does not show what a rule needs is refused.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from site_lens.models.base import PATTERN_HOOK, LensModel
+from site_lens.models.hooks import HOOK_NAMES, Function, hooked
+from site_lens.records.errors import ModelError
+
+SCORES_HOOK = "blocks.{layer}.attn.hook_attn_scores"
+"""Name of the hook point that carries attention scores before the softmax, masked."""
+MLP_HOOK = "blocks.{layer}.mlp.{name}"
+"""Names of the hook points of an MLP: `hook_pre` before the activation, `hook_pre_linear` what a gated MLP multiplies
+with it, `hook_post` what goes into the last projection."""
+
+GRADIENT_OF = Callable[..., tuple[Tensor | None, ...]]
+"""Turn the gradient at a value into those of the value and of its sources, given value and sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackwardRules:
+    """Rules of a backward pass. Whatever they are, norms divide by a constant, and gated MLPs halve the gradient."""
+
+    softmax: Literal["gradient", "temperature", "constant"]
+    """What attention passes on to its scores: the gradient; that of a softmax at `temperature`, without the factor
+    1 / temperature; or nothing, as if attention were a constant."""
+    temperature: float = 2.0
+    halve_attention: bool = False
+    """Halve the gradient at each product of attention: of attention and values, and of queries and keys."""
+    linear_activations: bool = False
+    """Pass the gradient through an activation f as through a multiplication by f(x) / x."""
+
+
+GIM = BackwardRules(softmax="temperature", halve_attention=True)
+"""Gradient interaction modifications (Edin et al., arXiv 2505.17630)."""
+RELP = BackwardRules(softmax="constant", linear_activations=True)
+"""Relevance patching (Rezaei Jafari et al., arXiv 2508.21258), with all rules of its table."""
+
+
+class _Replaced(torch.autograd.Function):
+    """A value that passes on the gradient of a rule instead of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, rule: GRADIENT_OF, value: Tensor, *sources: Tensor) -> Tensor:  # noqa: D102
+        ctx.rule = rule
+        ctx.save_for_backward(value, *sources)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        return None, *ctx.rule(gradient, *ctx.saved_tensors)
+
+
+@contextmanager
+def backward_rules(model: LensModel, rules: BackwardRules) -> Iterator[None]:
+    """Let gradients through a model follow rules: forward and backward pass stand inside.
+
+    Args:
+        model: The model, of which every layer needs attention heads.
+        rules: The rules.
+
+    Raises:
+        ModelError: The model does not show what the rules need (norms, attention before and after the softmax, the
+            inside of its MLPs), or does not compute with what is put there.
+    """
+    put = _Put(model)
+    with model.locked(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A forward hook edited hook_scale")  # rounding, when the scale is put back
+        with hooked(put.functions(rules)):
+            yield
+        put.refuse_if_ignored()
+
+
+class _Put:
+    """What rules put at the hook points of a model, and which of it the backward pass came by."""
+
+    def __init__(self, model: LensModel) -> None:
+        self._model, self._points = model, model._hook_points
+        self._expected: set[str] = set()
+        self._reached: set[str] = set()
+
+    def functions(self, rules: BackwardRules) -> list[tuple[Any, Function]]:
+        """Return the functions of the rules at their hook points."""
+        self._refuse_unshown_norms()
+        scales = {id(point): name for name, point in self._points.items() if name.endswith(".hook_scale")}
+        functions = [self._at(name, lambda gradient, value: (None,)) for name in scales.values()]
+        for layer, n_heads in enumerate(self._model.grid.heads_per_layer):
+            if not n_heads:
+                self._refuse(f"layer {layer} has no attention, for whose stand-in there are no rules")
+            functions += self._attention(layer, rules)
+            functions += self._mlp(layer, rules)
+        return functions
+
+    def refuse_if_ignored(self) -> None:
+        """Refuse a model that computed without what was put at its hook points."""
+        if ignored := sorted(self._expected - self._reached):
+            self._refuse(f"it computes without {ignored[0]}")
+
+    def _attention(self, layer: int, rules: BackwardRules) -> list[tuple[Any, Function]]:
+        functions = []
+        if rules.halve_attention:
+            functions.append(self._at(HOOK_NAMES["z"].format(layer=layer), lambda gradient, value: (gradient / 2,)))
+        pattern = PATTERN_HOOK.format(layer=layer)
+        if rules.softmax == "constant":
+            functions.append(self._at(pattern, lambda gradient, value: (None,)))
+        elif rules.softmax == "temperature":
+            share = 0.5 if rules.halve_attention else 1.0
+            name = SCORES_HOOK.format(layer=layer)
+
+            def through(gradient: Tensor, value: Tensor, scores: Tensor) -> tuple[Tensor | None, ...]:
+                at = (scores.float() / rules.temperature).softmax(-1)
+                centred = gradient.float() - (gradient.float() * at).sum(-1, keepdim=True)
+                return None, (share * at * centred).to(scores.dtype)
+
+            functions += self._behind([name], pattern, through, check=self._refuse_unless_softmax)
+        return functions
+
+    def _mlp(self, layer: int, rules: BackwardRules) -> list[tuple[Any, Function]]:
+        names = {name: MLP_HOOK.format(layer=layer, name=name) for name in ("hook_pre", "hook_pre_linear", "hook_post")}
+        prefix = MLP_HOOK.format(layer=layer, name="")
+        if not any(name.startswith(prefix) for name in self._points):
+            return []
+        outside = [self._points.get(prefix + name) for name in ("hook_in", "hook_out")]
+        inside = [self._points.get(names[name]) for name in ("hook_pre", "hook_post")]
+        if None in inside or any(point in outside for point in inside) or prefix + "hook_mid" in self._points:
+            self._refuse(f"it does not show the inside of the MLP of layer {layer}")
+        pre, linear, post = names.values()
+        gated = linear in self._points
+        if not rules.linear_activations:
+            return [self._at(post, lambda gradient, value: (gradient / 2,))] if gated else []
+        if gated:
+            return self._behind([pre, linear], post, _half_of_each)
+        return self._behind([pre], post, lambda gradient, value, x: (None, gradient * _ratio(value, x)))
+
+    def _at(self, name: str, rule: GRADIENT_OF) -> tuple[Any, Function]:
+        """Return the function that lets a value pass on the gradient of a rule."""
+        return self._point(name), lambda value: self._replaced(name, rule, value)
+
+    def _behind(
+        self, sources: list[str], name: str, rule: GRADIENT_OF, check: Callable[..., None] | None = None
+    ) -> list[tuple[Any, Function]]:
+        """Return the functions that let a value pass the gradient of a rule on to values before it."""
+        seen: dict[str, Tensor] = {}
+
+        def remembering(source: str) -> Function:
+            return lambda value: seen.__setitem__(source, value)
+
+        def replacing(value: Tensor) -> Tensor:
+            given = [seen.pop(source) for source in sources if source in seen]
+            if len(given) < len(sources) or (check is None and any(one.shape != value.shape for one in given)):
+                self._refuse(f"it computes {name} in another way than from {' and '.join(sources)}")
+            if check is not None:
+                check(name, value, *given)
+            return self._replaced(name, rule, value, *given)
+
+        return [*((self._point(source), remembering(source)) for source in sources), (self._point(name), replacing)]
+
+    def _replaced(self, name: str, rule: GRADIENT_OF, value: Tensor, *sources: Tensor) -> Tensor:
+        def reached(*given: Tensor) -> tuple[Tensor | None, ...]:
+            self._reached.add(name)
+            return rule(*given)
+
+        if any(tensor.requires_grad for tensor in (value, *sources)):
+            self._expected.add(name)
+        replaced: Tensor = _Replaced.apply(reached, value, *sources)  # type: ignore[no-untyped-call]
+        return replaced
+
+    def _refuse_unless_softmax(self, name: str, pattern: Tensor, scores: Tensor) -> None:
+        close = 1e-4 if pattern.dtype in (torch.float32, torch.float64) else 2e-2
+        if pattern.shape != scores.shape or not torch.allclose(
+            scores.detach().float().softmax(-1), pattern.detach().float(), atol=close
+        ):
+            self._refuse(f"{name} is no softmax of what its attention scores show")
+
+    def _refuse_unshown_norms(self) -> None:
+        """Refuse a model with norms that stand in no component with a scale."""
+        shown: list[str] = []
+        for path, module in self._model.host.named_modules():
+            if hasattr(module, "hook_scale"):
+                shown.append(f"{path}.")
+            elif "norm" in type(module).__name__.lower() and not any(path.startswith(one) for one in shown):
+                self._refuse(f"it does not show what {path} ({type(module).__name__}) divides by")
+
+    def _point(self, name: str) -> Any:
+        if name not in self._points:
+            self._refuse(f"it has no {name}")
+        return self._points[name]
+
+    def _refuse(self, why: str) -> None:
+        raise ModelError(
+            f"backward rules (GIM, RelP) cannot act on {self._model.identity.name}: {why}; use attribution_patching"
+        )
+
+
+def _half_of_each(gradient: Tensor, product: Tensor, gate: Tensor, linear: Tensor) -> tuple[Tensor | None, ...]:
+    """Pass half the gradient to the gate, through a linear activation, and half to what it multiplies."""
+    return None, gradient * _ratio(product, gate) / 2, gradient * _ratio(product, linear) / 2
+
+
+def _ratio(value: Tensor, x: Tensor) -> Tensor:
+    """Divide, with 0 where x is 0: what passed through there had no share in the value."""
+    return torch.where(x == 0, torch.zeros_like(x), value / torch.where(x == 0, torch.ones_like(x), x))
