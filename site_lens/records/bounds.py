@@ -41,6 +41,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "longest": (1, 1_000_000),
     "labelled_rows": (14, 1_000_000),
     "n_heads": (1, 1_000_000),
+    "n_masks": (2, 100_000),
     "rank": (1, 10_000),
 }
 """The least and the most of every count, by the name of its argument."""

@@ -18,7 +18,7 @@ from site_lens.selectors.indirect_effect import on_grid, one_head_each
 @once
 def zero_ablation(context: ComparisonContext) -> dict[str, HeadScores]:
     """Set one head's z to zero in few-shot prompts; see `knock_out`."""
-    return knock_out(context, "zero_ablation", "zeros", lambda task: _zeros(context))
+    return knock_out(context, "zero_ablation", "zeros", lambda task: zeros(context))
 
 
 @once
@@ -67,7 +67,8 @@ def knock_out(
     return scores
 
 
-def _zeros(context: ComparisonContext) -> Float[Tensor, "layer head d_head"]:
+def zeros(context: ComparisonContext) -> Float[Tensor, "layer head d_head"]:
+    """Return a z of zeros for every head."""
     return torch.zeros(*context.model.grid.shape, context.model.identity.d_head, device=context.model.device)
 
 

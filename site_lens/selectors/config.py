@@ -38,6 +38,14 @@ class ComparisonConfig(Frozen):
     relp_attention: Literal["constant", "gradient"] = "constant"
     """What RelP passes through attention to its scores: nothing (the AH-rule of its table), or the gradient (its
     published example, which leaves that rule out)."""
+    sensing_masks: int = size("n_masks", 100)
+    """Random sets of heads that compressed sensing knocks out (100: code of Bair et al. 2026)."""
+    sensing_share: float = Field(0.5, gt=0, lt=1)
+    """Share of the heads in each of them (0.5)."""
+    sensing_content: Literal["zero", "mean"] = "zero"
+    """What stands in the place of their outputs: zeros, or means over prompts with shuffled labels (zero)."""
+    sensing_penalty: float = Field(0.01, gt=0)
+    """L1 penalty of the regression on a loss of spread 1 (0.01)."""
     mask_steps: int = size("n_steps", 600)
     """Steps of REINFORCE over Bernoulli masks (600: Huang et al. 2024)."""
     masks_per_step: int = Field(32, ge=2, le=10_000)

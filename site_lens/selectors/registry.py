@@ -54,6 +54,9 @@ SELECTORS: dict[str, Selector] = {
         "hard_concrete:hard_concrete", True, "Louizos et al., arXiv 1712.01312; Voita et al., 1905.09418"
     ),
     "bernoulli_masks": Selector("bernoulli_masks:bernoulli_masks", True, "Huang et al., arXiv 2406.15334"),
+    "compressed_sensing": Selector(
+        "compressed_sensing:compressed_sensing", True, "after Bair et al., arXiv 2603.03335 (compressed sensing)"
+    ),
     "causal_head_gating": Selector("causal_head_gating:causal_head_gating", True, NAM),
     "causal_head_gating_last": Selector("causal_head_gating:causal_head_gating_last", True, f"{NAM}; last token only"),
     "head_weights": Selector("learned_weights:head_weights", True, "Saglam et al., arXiv 2502.05390"),

@@ -1,0 +1,93 @@
+"""Compressed sensing of random masks: fewer masks than heads find what was planted, in whatever order they come."""
+
+import numpy as np
+import pytest
+
+import site_lens as sl
+from site_lens.models.base import LensModel
+from site_lens.records.errors import InputError
+from site_lens.selectors.compressed_sensing import balanced_masks, compressed_sensing, sparse_effects
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext
+from tests import planted
+
+N_HEADS, N_MASKS = 400, 80
+EFFECTS = {3: 2.0, 57: 1.0, 200: -0.5, 399: 1.5}
+
+
+def responses() -> tuple[np.ndarray, np.ndarray]:
+    """Return masks, and losses to which four heads of them add up, with a little noise."""
+    stream = np.random.default_rng(1)
+    masks = balanced_masks(N_HEADS, N_MASKS, 0.5, stream)
+    losses = 7 + sum(effect * masks[:, head] for head, effect in EFFECTS.items())
+    return masks, losses + 0.01 * stream.standard_normal(N_MASKS)
+
+
+def test_a_fifth_as_many_masks_as_heads_find_the_few_that_matter() -> None:
+    masks, losses = responses()
+    found = sparse_effects(masks, losses, penalty=0.01)
+    order = np.argsort(-np.abs(found))
+    assert set(order[:4]) == set(EFFECTS)
+    for head, effect in EFFECTS.items():
+        assert found[head] == pytest.approx(effect, abs=0.15)
+    assert np.abs(found[order[4:]]).max() < 0.1
+
+
+def test_effects_do_not_depend_on_the_order_of_masks_or_heads() -> None:
+    masks, losses = responses()
+    found, stream = sparse_effects(masks, losses, penalty=0.01), np.random.default_rng(2)
+    of_masks, of_heads = stream.permutation(N_MASKS), stream.permutation(N_HEADS)
+    assert np.allclose(sparse_effects(masks[of_masks], losses[of_masks], penalty=0.01), found, atol=1e-3)
+    assert np.allclose(sparse_effects(masks[:, of_heads], losses, penalty=0.01), found[of_heads], atol=1e-3)
+
+
+def test_effects_have_the_unit_of_the_losses_and_not_their_level() -> None:
+    masks, losses = responses()
+    found = sparse_effects(masks, losses, penalty=0.01)
+    assert np.allclose(sparse_effects(masks, 10 * losses + 3, penalty=0.01), 10 * found, atol=1e-6)
+    assert not sparse_effects(masks, np.full(N_MASKS, 2.5), penalty=0.01).any()
+
+
+def test_masks_are_of_one_size_and_take_every_head_equally_often() -> None:
+    masks = balanced_masks(50, 13, 0.3, np.random.default_rng(0))
+    assert set(masks.sum(1)) == {15}
+    assert np.ptp(masks.sum(0)) <= 1
+    assert len(np.unique(masks, axis=0)) == 13
+
+
+def test_masks_of_no_head_or_all_of_them_are_refused() -> None:
+    for share in (0.01, 1.0):
+        with pytest.raises(InputError):
+            balanced_masks(20, 4, share, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> LensModel:
+    """The planted model with 40 heads a layer, of which as few matter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planted, "N_HEADS", 40)
+        patch.setattr(planted, "D_MODEL", 40 * planted.D_HEAD)
+        folder = planted.save_planted(tmp_path_factory.mktemp("wide"))
+    return sl.load_model(folder, dtype="float32", device="cpu")
+
+
+def bench(model: LensModel, names: list[str], **changes: object) -> ComparisonContext:
+    config = ComparisonConfig(template=planted.TEMPLATE, n_shots=8, n_probes=8, n_prompts=8)
+    tasks = planted.planted_tasks()
+    return ComparisonContext(model, [tasks[name] for name in names], config.replace(**changes), progress=False)
+
+
+@pytest.mark.parametrize("content", ["zero", "mean"])
+def test_half_as_many_masks_as_heads_find_the_planted_ones(wide: LensModel, content: str) -> None:
+    context = bench(wide, ["direct_u", "swapped_v"], sensing_masks=60, sensing_content=content)
+    for task, scores in compressed_sensing(context).items():
+        assert set(map(str, scores.top(3))) == set(planted.CARRIERS[task[-1]])
+        assert scores.n_forwards == 60 * 8 + (8 if content == "mean" else 0)
+        assert scores.n_labelled == context.labelled(*(["embedding"] if content == "mean" else []), "probes", task=task)
+
+
+def test_scores_do_not_depend_on_the_order_of_tasks(wide: LensModel) -> None:
+    names = ["direct_u", "swapped_v"]
+    one, other = (compressed_sensing(bench(wide, order, sensing_masks=6)) for order in (names, names[::-1]))
+    for task in names:
+        assert np.allclose(one[task].values, other[task].values, atol=1e-5)
