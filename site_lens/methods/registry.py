@@ -170,6 +170,11 @@ METHODS: dict[str, MethodEntry] = {
         "The task embedding added to every head in a learned amount of either sign (Saglam et al. 2025).",
         "learned_task_vector:learned_task_vector", "Saglam et al., arXiv 2502.05390",
     ),
+    "learned_content": MethodEntry(
+        "The heads of site_top_k, replaced by trained vectors that begin at the task embedding: the same heads, other "
+        "content.",
+        "learned_content:learned_content", "after JoLA: Lai et al., arXiv 2502.01179",
+    ),
     "lora": MethodEntry(
         "LoRA on query and value projections; rate and checkpoint chosen on valid (Hu et al. 2021).",
         "lora:lora", "Hu et al., arXiv 2106.09685", optional=True,
@@ -186,7 +191,8 @@ LABELS = {
     "site_one_prompt": "SITE, one prompt", "site_equal_data": "SITE, equal data",
     "site_random_heads": "SITE, random heads", "all_heads_one": "all heads at 1", "all_heads_half": "all heads at 0.5",
     "function_vector": "function vector", "task_vector": "task vector", "in_context_vector": "in-context vector",
-    "context_scalars": "I2CL", "head_replacement": "MTV", "learned_task_vector": "learned task vector", "lora": "LoRA",
+    "context_scalars": "I2CL", "head_replacement": "MTV", "learned_task_vector": "learned task vector",
+    "learned_content": "learned content", "lora": "LoRA",
 }  # fmt: skip
 """Names of the methods in figures and tables for readers; `{n}` stands for the number of demonstrations."""
 

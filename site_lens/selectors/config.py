@@ -89,6 +89,12 @@ class ComparisonConfig(Frozen):
     """Passes over the demonstrations that calibrate I2CL's scalars (100: Li et al. 2025)."""
     context_lr: float = Field(0.01, gt=0)
     """Learning rate of AdamW there (0.01)."""
+    content_steps: int = size("n_steps", 200)
+    """Steps of learned content."""
+    content_lr: float = Field(0.01, gt=0)
+    """Learning rate of Adam on its vectors."""
+    content_batch: int = size("batch_size", 16)
+    """Queries in each of its steps."""
     lora_rank: int = size("rank", 8)
     """Rank of LoRA on the query and value projections (8: the paper's)."""
     lora_steps: int = size("n_steps", 200)

@@ -12,12 +12,13 @@ from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import registered_scores
 from site_lens.selectors.validation import Checkpoint, choose_checkpoint
 
-TRAINED = ("lora", "context_scalars", "learned_task_vector", "head_replacement")
+TRAINED = ("lora", "context_scalars", "learned_task_vector", "learned_content", "head_replacement")
 """Rivals with an optimiser."""
 
 SHORT = sl.ComparisonConfig(
     n_prompts=6, n_shots=4, site=sl.SiteConfig(n_steps=20, eval_every=5, batch_size=4), lora_steps=12, lora_batch=4,
-    context_epochs=6, weight_steps=12, l0_steps=12, mask_steps=12, masks_per_step=4, mask_prompts=6,
+    context_epochs=6, weight_steps=12, content_steps=12, content_batch=4,
+    l0_steps=12, mask_steps=12, masks_per_step=4, mask_prompts=6,
 )  # fmt: skip
 
 

@@ -1,0 +1,72 @@
+"""Learned content changes what the heads of SITE's top k say, and nothing else; the mean is where it begins."""
+
+import numpy as np
+import pytest
+import torch
+
+import site_lens as sl
+from site_lens.methods.learned_content import learned_content
+from site_lens.methods.site_variants import site_top_k
+from site_lens.methods.validation import valid_losses, valid_questions
+from site_lens.models.base import LensModel
+from site_lens.records.errors import NoHeadSetError
+from site_lens.selectors.context import ComparisonContext
+
+TASK = "antonym"
+SMALL = sl.ComparisonConfig(
+    n_prompts=6, n_shots=4, site=sl.SiteConfig(n_steps=40, eval_every=20, batch_size=4), content_steps=30,
+    content_batch=4, n_valid=16, rate_factors=(1.0,),
+)  # fmt: skip
+
+
+def bench(demo: LensModel, demo_tasks: dict[str, sl.Task], **changes: object) -> ComparisonContext:
+    return ComparisonContext(demo, demo_tasks[TASK], SMALL.replace(**changes), progress=False)
+
+
+def losses(context: ComparisonContext, *methods: sl.Method) -> list[float]:
+    return valid_losses(context, valid_questions(context, TASK), methods)
+
+
+def test_the_same_heads_with_learned_vectors_do_better_on_valid_than_with_the_mean(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    context = bench(demo, demo_tasks)
+    method, mean = learned_content(context, TASK), site_top_k(context, TASK)
+    learned, averaged = losses(context, method, mean)
+    assert learned < 0.95 * averaged
+    assert method.n_heads == mean.n_heads
+    assert method.n_trained == len(demo.grid) + (mean.n_heads or 0) * demo.identity.d_head
+    fit = context.fits()[TASK]
+    assert fit.n_labelled <= method.n_labelled <= len(context.tasks[TASK].train) + SMALL.n_valid
+    assert "cosine" in method.notes[-1]
+
+
+def test_edits_touch_the_heads_of_the_top_k_alone(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    context = bench(demo, demo_tasks, content_steps=2)
+    method, fit = learned_content(context, TASK), context.fits()[TASK]
+    mask = torch.tensor(fit.gates.top(method.n_heads or 0).mask())
+    z = torch.randn(2, demo.grid.n_heads, demo.identity.d_head, generator=torch.Generator().manual_seed(0))
+    for edit in method.edits(demo):
+        changed = edit.change(z)
+        assert edit.column == -1
+        assert torch.equal(changed[:, ~mask[edit.layer]], z[:, ~mask[edit.layer]])
+        assert torch.equal(changed[0, mask[edit.layer]], changed[1, mask[edit.layer]])
+
+
+def test_a_training_that_only_harms_keeps_the_mean(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    context = bench(demo, demo_tasks, content_lr=1e4, content_steps=4)
+    learned, averaged = losses(context, learned_content(context, TASK), site_top_k(context, TASK))
+    assert learned == pytest.approx(averaged, abs=1e-5)
+
+
+def test_alphas_that_open_no_head_have_no_content_to_learn(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = bench(demo, demo_tasks)
+    fit = context.fits()[TASK]
+    almost = np.where(fit.gates.grid.mask, 1e-4, 0)
+    almost[0, 0] = 2e-4
+    closed = fit.replace(gates=fit.gates.replace(values=almost))
+    monkeypatch.setattr(context, "fits", lambda **changes: {TASK: closed})
+    with pytest.raises(NoHeadSetError):
+        learned_content(context, TASK)
