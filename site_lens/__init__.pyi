@@ -36,6 +36,8 @@ from site_lens.explorer.opening import explore as explore
 from site_lens.heads.head_set import Head as Head
 from site_lens.heads.head_set import HeadGrid as HeadGrid
 from site_lens.heads.head_set import HeadSet as HeadSet
+from site_lens.heads.mib import mib_graph as mib_graph
+from site_lens.heads.mib import write_mib_graph as write_mib_graph
 from site_lens.heads.scores import HeadGates as HeadGates
 from site_lens.heads.scores import HeadScores as HeadScores
 from site_lens.heads.scores import ScoresByTask as ScoresByTask

@@ -229,3 +229,28 @@ def test_ranks_keep_equal_scores_in_order_and_leave_out_where_no_head_is() -> No
     mask = sl.HeadGrid((2, 0, 3)).mask
     values = np.array([[0.5, 0.9, 0], [0, 0, 0], [0.5, 0.1, 0.9]], dtype=np.float32)
     assert rank_heads(values, mask).tolist() == [[3, 1, 0], [0, 0, 0], [4, 5, 2]]
+
+
+def test_cpr_is_the_area_under_the_share_of_the_effect_and_cmd_that_above_it(curves: Faithfulness) -> None:
+    zero, few = curves.reference("zero_shot"), curves.reference("few_shot")
+    areas = curves.circuit_areas("planted")
+    share = (curves.curve("sufficiency", "planted") - zero) / (few - zero)
+    x = np.array(curves.ks) / len(curves.grid)
+    by_hand = sum((x[i + 1] - x[i]) * (share[i] + share[i + 1]) / 2 for i in range(len(x) - 1))
+    assert areas.cpr == pytest.approx(by_hand, abs=1e-6)
+    assert areas.cpr is not None
+    assert areas.cmd is not None
+    if share.max() <= 1:
+        assert areas.cpr + areas.cmd == pytest.approx(1, abs=1e-6)
+    late = curves.circuit_areas(REVERSED)
+    assert late.cpr is not None
+    assert late.cmd is not None
+    assert late.cpr < areas.cpr
+    assert late.cmd > areas.cmd
+
+
+def test_cpr_and_cmd_have_no_verdict_where_few_shot_prompting_gains_nothing(curves: Faithfulness) -> None:
+    flat = curves.replace(references=np.zeros_like(curves.references))
+    areas = flat.circuit_areas("planted")
+    assert (areas.cpr, areas.cmd) == (None, None)
+    assert areas.reason

@@ -51,6 +51,18 @@ class SmallestSet:
     """Why there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class CircuitAreas:
+    """The measures of the MIB benchmark for an ordering of the heads."""
+
+    cpr: float | None
+    """Area under the faithfulness of circuits over their share of the heads; high is good. None without a verdict."""
+    cmd: float | None
+    """Area between that faithfulness and 1, in either direction; low is good."""
+    reason: str = ""
+    """Why there is none."""
+
+
 class Faithfulness(TaskStudy, ModelStudy):
     """Curves over the number of heads, from none to all, for several orderings of the heads and both directions."""
 
@@ -159,6 +171,34 @@ class Faithfulness(TaskStudy, ModelStudy):
         if not len(reached):
             return SmallestSet(None, f"never: {share.max():.0%} of the effect at most")
         return SmallestSet(self.ks[reached[0]])
+
+    def circuit_areas(self, ordering: str, task: str | None = None, metric: Metric = "accuracy") -> CircuitAreas:
+        """Compute CPR and CMD of an ordering's circuits: its first k heads alone, as in the sufficiency curve.
+
+        The faithfulness of a circuit is (m(circuit) - m(none)) / (m(whole) - m(none)): m is the metric, `none` the
+        zero-shot prompt and `whole` few-shot prompting. CPR (integrated circuit performance ratio) is the area under it
+        by trapezoids over k / heads, from 0 to 1; CMD (circuit-model distance) is that between it and 1. All heads
+        together may reach more than few-shot prompting, so CPR may exceed 1, or less, so CMD need not come near 0.
+
+        Reference: Mueller et al., arXiv 2504.13151 (MIB), and its code. Theirs measures circuits of edges or nodes,
+        MLPs among them, at ten sizes from 0.1% on, with what is outside replaced by its values on a counterfactual
+        prompt, at every token, and m a difference of logits. Here the circuit is heads alone, whose outputs at the last
+        token are the task embedding's, and what is outside is the bare query: numbers do not compare with MIB's tables.
+
+        Args:
+            ordering: Which ordering; the mean over its draws.
+            task: Which task; the mean curve of all when None.
+            metric: Accuracy, or mean log-probability of the answer.
+        """
+        none, whole = (self.reference(name, task, metric) for name in ("zero_shot", "few_shot"))
+        gained = self.references[REFERENCES.index("few_shot")] - self.references[REFERENCES.index("zero_shot")]
+        if (n_gained := int(gained[self.task_indices(task)].sum())) < FEWEST_GAINED or whole <= none:
+            return CircuitAreas(None, None, f"too few queries: the effect is {n_gained} of them, needs {FEWEST_GAINED}")
+        curve = self.curve("sufficiency", ordering, task, metric).astype(np.float64)
+        faithfulness, share = (curve - none) / (whole - none), np.array(self.ks) / len(self.grid)
+        return CircuitAreas(
+            float(np.trapezoid(faithfulness, share)), float(np.trapezoid(np.abs(1 - faithfulness), share))
+        )
 
     def summary(self) -> "pd.DataFrame":
         """One row per direction, ordering and task, and for all tasks (task is empty): area, smallest set, spread."""
