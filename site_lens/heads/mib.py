@@ -6,7 +6,7 @@ from typing import Any
 
 from site_lens.heads.scores import HeadScores
 from site_lens.records.errors import InputError
-from site_lens.records.outputs import named, write_output
+from site_lens.records.outputs import write_file
 
 
 def mib_graph(scores: HeadScores, *, d_model: int, n_in_graph: int, parallel: bool = False) -> dict[str, Any]:
@@ -66,16 +66,14 @@ def write_mib_graph(
         d_model: Width of the residual stream.
         n_in_graph: Heads in the graph, highest scores first.
         parallel: Whether MLPs read beside attention.
-        replace: Write over a file that is there.
+        replace: Write over any file that is there.
 
     Returns:
         The path.
 
     Raises:
         InputError: See `mib_graph`; or the name is empty.
-        StorageError: There is a file, or the folder cannot be written.
+        StorageError: There is another file, or the folder cannot be written.
     """
     graph = mib_graph(scores, d_model=d_model, n_in_graph=n_in_graph, parallel=parallel)
-    place = named(path)
-    write_output({place: json.dumps(graph, indent=1).encode()}, lambda old: False, replace=replace)
-    return place
+    return write_file(json.dumps(graph, indent=1).encode(), path, replace=replace)
