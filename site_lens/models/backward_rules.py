@@ -188,6 +188,9 @@ class _Put:
         for path, module in self._model.host.named_modules():
             if hasattr(module, "hook_scale"):
                 shown.append(f"{path}.")
+                wrapped = getattr(module, "original_component", None)
+                if not isinstance(wrapped, torch.nn.Identity | None) and not hasattr(module, "weight"):
+                    self._refuse(f"{path} has no weight, without which TransformerLens takes no other scale")
             elif "norm" in type(module).__name__.lower() and not any(path.startswith(one) for one in shown):
                 self._refuse(f"it does not show what {path} ({type(module).__name__}) divides by")
 

@@ -15,10 +15,13 @@ TINY = sl.ComparisonConfig(
     n_prompts=2, n_shots=2, n_probes=2, n_valid=3,
     site=sl.SiteConfig(n_steps=2, batch_size=2, n_valid=3, loss="first_token"), mask_steps=2,
     masks_per_step=4, l0_steps=2, gating_steps=2, weight_steps=2, context_epochs=1, context_strengths=(0.1,),
-    lora_steps=2, lora_batch=2, n_vector_heads=3, effect_prompts=2, mask_prompts=2, mask_shots=2,
+    lora_steps=2, lora_batch=2, content_steps=2, content_batch=2, sensing_masks=4,
+    n_vector_heads=3, effect_prompts=2, mask_prompts=2, mask_shots=2,
 )  # fmt: skip
 
 
+NEED_TO_SEE_INSIDE = ("gim", "relp")
+"""Selectors that a host may be refused by, since it does not show the inside of attention and MLPs."""
 ON_EACH_PUSH = ("bridge Llama-3.1-8B", "bridge lfm2", "hooked gpt2")
 """Grouped heads; layers without heads; the class of TransformerLens 3.9. Every method runs on the demo model in the
 studies and in the commands, and on the other hosts in `make nightly`."""
@@ -31,6 +34,7 @@ def pair() -> list[sl.Task]:
     return [sl.Task.from_examples(name, rows, seed=i) for i, name in enumerate(("one", "two"))]
 
 
+@pytest.mark.filterwarnings("ignore:.*(gim|relp)")
 @pytest.mark.parametrize("case", CASES)
 def test_all_methods_and_selectors_run_on_a_host(
     case: str, hosted: Callable[[str], LensModel], pair: list[sl.Task]
@@ -44,4 +48,5 @@ def test_all_methods_and_selectors_run_on_a_host(
         no_set = sum("no head set found" in note for note in one.notes)  # as of most models that were never trained
         assert len(one.methods) == len(methods) - no_set and no_set in (0, 2)
         assert np.isfinite(one.log_prob).all()
-    assert set(run.scores) == set(SELECTORS)
+    refused = set(SELECTORS) - set(run.scores)
+    assert refused <= (set() if case in ("bridge Llama-3.1-8B", "hooked gpt2") else set(NEED_TO_SEE_INSIDE))
