@@ -39,6 +39,8 @@ class MethodEntry:
     task that cannot be learned; `shared` is one alpha map for all tasks."""
     optional: bool = False
     """Whether it needs a package that does not come with site_lens."""
+    needs_others: bool = False
+    """Whether it needs a second task."""
 
     def make(self, context: "ComparisonContext", task: str) -> "Method":
         """Fit it for a task."""
@@ -112,7 +114,7 @@ METHODS: dict[str, MethodEntry] = {
     ),
     TASK_AGNOSTIC: MethodEntry(
         "One alpha map fitted on all tasks together; each task mixes in its own embedding.",
-        "site_variants:site_task_agnostic", SITE, control="shared",
+        "site_variants:site_task_agnostic", SITE, control="shared", needs_others=True,
     ),
     MEAN_EMBEDDING: MethodEntry(
         "Control: alphas fitted in the same way, but mixing in the mean embedding of all tasks.",
@@ -147,6 +149,11 @@ METHODS: dict[str, MethodEntry] = {
         "The summed outputs of the heads of highest indirect effect, added behind one layer that was chosen on "
         "valid (Todd et al. 2024).",
         "function_vector:function_vector", "Todd et al., arXiv 2310.15213",
+    ),
+    "universal_vector": MethodEntry(
+        "Control: the mean of the function vectors of all other tasks, added behind one layer that was chosen on "
+        "valid.",
+        "universal_vector:universal_vector", "control: other tasks' function vectors", needs_others=True,
     ),
     "task_vector": MethodEntry(
         "The residual stream of few-shot prompts put in the place of the query's own behind one layer that was "
@@ -190,7 +197,8 @@ LABELS = {
     TASK_AGNOSTIC: "SITE, one map", MEAN_EMBEDDING: "SITE, mean of tasks", RANDOM_EMBEDDING: "SITE, random vector",
     "site_one_prompt": "SITE, one prompt", "site_equal_data": "SITE, equal data",
     "site_random_heads": "SITE, random heads", "all_heads_one": "all heads at 1", "all_heads_half": "all heads at 0.5",
-    "function_vector": "function vector", "task_vector": "task vector", "in_context_vector": "in-context vector",
+    "function_vector": "function vector", "universal_vector": "universal function vector",
+    "task_vector": "task vector", "in_context_vector": "in-context vector",
     "context_scalars": "I2CL", "head_replacement": "MTV", "learned_task_vector": "learned task vector",
     "learned_content": "learned content", "lora": "LoRA",
 }  # fmt: skip

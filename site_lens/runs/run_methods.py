@@ -11,7 +11,6 @@ from site_lens.methods.evaluation import Evaluation, Evaluations
 from site_lens.methods.method import Method
 from site_lens.methods.registry import (
     METHODS,
-    TASK_AGNOSTIC,
     ZERO_EMBEDDING,
     comparable_methods,
     fit_method,
@@ -139,7 +138,7 @@ def run_methods(
 
 
 def _defaults(n_tasks: int) -> tuple[str, ...]:
-    return tuple(name for name in DEFAULT_METHODS if n_tasks > 1 or name != TASK_AGNOSTIC)
+    return tuple(name for name in DEFAULT_METHODS if n_tasks > 1 or not METHODS[name].needs_others)
 
 
 def _check(methods: Sequence[str], selectors: Sequence[str]) -> None:
