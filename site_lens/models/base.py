@@ -1,7 +1,7 @@
 """The base class of models: reading and editing activations, cached prefixes, stopping early."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -193,15 +193,54 @@ class LensModel(ABC):
         """
         patterns: dict[int, Tensor] = {}
 
-        def reading(layer: int) -> Function:
-            return lambda pattern: patterns.__setitem__(layer, pattern.float().to(self.device))
+        def keep(layer: int, pattern: Tensor, z: Tensor) -> None:
+            patterns[layer] = pattern
 
-        layers = {head.layer for head in heads}
-        with hooked([(self._hook_point(PATTERN_HOOK, layer, "its attention"), reading(layer)) for layer in layers]):
-            self._run(batch.tokens, batch.lengths, last_only=True)
-        if missing := layers - set(patterns):
-            raise ModelError(f"layer {min(missing)} of {self.identity.name} computed its attention without showing it")
+        self.read_attention(batch, {head.layer for head in heads}, keep)
         return torch.stack([patterns[head.layer][:, head.head] for head in heads], dim=1)
+
+    @on_model
+    @torch.no_grad()
+    def read_attention(
+        self, batch: Batch, layers: Collection[int], visit: Callable[[int, Tensor, Tensor], None]
+    ) -> None:
+        """Hand attention and z of some layers to a function, layer after layer, so that none has to be kept.
+
+        Args:
+            batch: The prompts; nothing behind the last of the layers is computed.
+            layers: Layers with heads.
+            visit: Takes a layer, its attention after the softmax, (row head query key), and its z, (row pos head
+                d_head), float32 both. Rows of padding hold no meaning.
+
+        Raises:
+            ModelError: The model does not compute its attention at a hook point.
+        """
+        seen: dict[int, dict[str, Tensor]] = {layer: {} for layer in sorted(layers)}
+
+        def reading(layer: int, part: str) -> Function:
+            def read(activation: Tensor) -> None:
+                own = activation if part == "pattern" else split_heads(activation, self.grid.heads_per_layer[layer])
+                seen[layer][part] = own.float().to(self.device)
+                if len(seen[layer]) == 2:  # hosts differ in which of them comes first
+                    parts = seen.pop(layer)
+                    visit(layer, parts["pattern"], parts["z"])
+                    if not seen:
+                        raise StopForward
+
+            return read
+
+        points = [
+            (point, reading(layer, part))
+            for layer in list(seen)
+            for point, part in (
+                (self._hook_point(PATTERN_HOOK, layer, "its attention"), "pattern"),
+                (self._point("z", layer), "z"),
+            )
+        ]
+        with hooked(points), suppress(StopForward):
+            self._run(batch.tokens, batch.lengths, last_only=True)
+        if seen:
+            raise ModelError(f"layer {min(seen)} of {self.identity.name} computed its attention without showing it")
 
     @on_model
     @torch.no_grad()

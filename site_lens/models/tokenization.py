@@ -74,12 +74,40 @@ class Encoder:
             InputError: A token has no embedding.
         """
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
-        rows = [[*self.missing_begin(row), *row] for row in ids]
+        return self._embedded([[*self.missing_begin(row), *row] for row in ids])
+
+    def _embedded(self, rows: list[list[int]]) -> list[list[int]]:
+        """Return tokens if the model has an embedding for each; raises InputError otherwise."""
         if self.n_tokens is not None:
             beyond = sorted({token for row in rows for token in row if token >= self.n_tokens})
             if beyond:
                 raise _without_embedding(self.tokenizer.convert_ids_to_tokens(beyond), self.n_tokens)
         return rows
+
+    def spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Tokenise a text of any length, without BOS, and say which characters every token stands for.
+
+        Characters between two tokens belong to the second, since some tokenizers leave leading spaces out of a token.
+        Tokens that are bytes of one character share it.
+
+        Returns:
+            Token ids, and the place of the first character of each and that behind its last one.
+
+        Raises:
+            InputError: The tokenizer does not say which characters its tokens stand for, or a token has no embedding.
+        """
+        if not getattr(self.tokenizer, "is_fast", False):
+            raise InputError(
+                f"a {type(self.tokenizer).__name__} does not say which characters its tokens stand for; use the fast "
+                "tokenizer of this model"
+            )
+        tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        spans, before = [], 0
+        for start, end in tokens["offset_mapping"]:
+            first = min(before, start)
+            spans.append((first, max(end, first + 1)))
+            before = max(before, end)
+        return self._embedded([tokens["input_ids"]])[0], spans
 
     def encode(self, texts: Sequence[str], *, room: int = 0) -> list[list[int]]:
         """Tokenise prompts, BOS included where the policy says so.

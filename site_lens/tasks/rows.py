@@ -34,6 +34,9 @@ ABOVE_HEADER = re.compile(r"(?:(?:#[^\n]*|sep=.)?\r?\n)*")
 HEADER_CHARACTERS = 2**16
 """Characters in which the header of a table must end."""
 
+TEXT_COLUMN = "text"
+"""Column of a table of texts, as data sets of plain text call it."""
+
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 DATASET_INFO = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json")
 """Metadata files that `datasets` writes beside the rows."""
@@ -76,6 +79,29 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[object]:
         raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
     refuse_many_rows(path, len(rows))
     return rows
+
+
+def read_texts(path: Path) -> list[str]:
+    """Read texts: the column `text` of a table (`.json`, `.jsonl`, `.csv`, `.tsv`, `.parquet`), or any other text file.
+
+    Texts of a text file are what stands between its empty lines.
+
+    Raises:
+        TaskFileError: It cannot be read, is not what its suffix says, holds no text, or more than the limits allow.
+    """
+    if path.suffix.lower() in READERS:
+        rows = read_rows(path, (TEXT_COLUMN,))
+        texts = [str(row.get(TEXT_COLUMN) or "") if isinstance(row, Mapping) else str(row) for row in rows]
+    else:
+        try:
+            texts = re.split(r"\n[^\S\n]*\n", _decoded(path, read_file(path, current_limits().task_bytes)))
+        except UnicodeDecodeError as error:
+            raise TaskFileError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
+        except OSError as error:
+            raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
+    if not (found := [text for text in texts if text.strip()]):
+        raise TaskFileError(f"{path} holds no text; a table needs a column {TEXT_COLUMN!r}")
+    return found
 
 
 def refuse_many_rows(source: object, n_rows: int) -> None:

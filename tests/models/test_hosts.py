@@ -252,6 +252,26 @@ def the_residual_stream_behind_the_last_layer_makes_the_logits(model: LensModel)
 
 
 @law
+def attention_and_z_that_are_read_layer_by_layer_are_those_of_a_whole_pass(model: LensModel) -> None:
+    batch, last = batch_of(model), model.last_z(batch_of(model))
+    width, seen = batch.tokens.shape[1], []
+
+    def visit(layer: int, pattern: Tensor, z: Tensor) -> None:
+        seen.append(layer)
+        n_heads = model.grid.heads_per_layer[layer]
+        assert pattern.shape == (len(batch), n_heads, width, width)
+        for row, length in enumerate(batch.lengths.tolist()):
+            own = pattern[row, :, width - length :]
+            assert own.sum(-1).max() < 1 + 1e-4  # less beside a learned sink
+            assert own[..., width - length :].triu(1).abs().max() < 1e-6
+            assert own[..., : width - length].abs().sum() < 1e-6  # padding is not looked at
+        assert gap(z[:, -1], last[:, layer, :n_heads, : z.shape[-1]]) < 1e-5
+
+    model.read_attention(batch, attending(model), visit)
+    assert seen == attending(model)
+
+
+@law
 def the_sum_over_heads_is_the_output_of_attention(model: LensModel) -> None:
     if any(name in model.identity.architecture for name in ("Gemma2", "Gemma3", "Gemma4", "Olmo2", "OlmoHybrid")):
         return  # which normalise behind attention, so that heads do not add up

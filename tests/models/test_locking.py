@@ -118,7 +118,7 @@ def test_every_public_function_that_runs_a_model_locks_it() -> None:
         others = list(inspect.signature(functions[name]).parameters.values())[1:]
         with pytest.raises(sl.InputError):
             functions[name](nn.Linear(2, 2), *(None for one in others if one.default is one.empty and one.kind < 2))
-    ways = ["last_z", "last_outputs", "project", "attention", "prefill", "decode", "forward"]
+    ways = ["last_z", "last_outputs", "project", "attention", "read_attention", "prefill", "decode", "forward"]
     assert all(hasattr(getattr(LensModel, name), "__wrapped__") for name in ways)
 
 

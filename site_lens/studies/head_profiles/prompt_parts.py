@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from site_lens.models.tokenization import Encoder
-from site_lens.records.errors import InputError
 from site_lens.studies.head_profiles.result import Part
 from site_lens.tasks.prompt_sampling import need_rows
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -45,30 +44,17 @@ def prompt_pieces(template: PromptTemplate, demonstrations: Sequence[Example], q
 def part_tokens(encoder: Encoder, pieces: Sequence[Piece]) -> PartedPrompt:
     """Tokenise pieces as one text and say what part every token belongs to; see `PRECEDENCE` for tokens of several.
 
-    The characters of each token are those the tokenizer names, and those between it and the token before.
-
     Raises:
         InputError: The tokenizer does not say which characters its tokens stand for.
     """
-    if not getattr(encoder.tokenizer, "is_fast", False):
-        raise InputError(
-            f"a {type(encoder.tokenizer).__name__} does not say which characters its tokens stand for; use the fast "
-            "tokenizer of this model"
-        )
-    tokens = encoder.tokenizer(
-        "".join(text for _, text in pieces), add_special_tokens=False, return_offsets_mapping=True
-    )
+    ids, spans = encoder.spans("".join(text for _, text in pieces))
     part_of: list[Part] = [part for part, text in pieces for _ in text]
-    begin = encoder.missing_begin(tokens["input_ids"])
+    begin = encoder.missing_begin(ids)
     parts: list[Part] = ["begin"] * len(begin)
-    before = 0
-    for start, end in tokens["offset_mapping"]:
-        # Some tokenizers leave leading spaces out of a token; tokens of one character (bytes) share its place.
-        first = min(before, start)
-        covered = set(part_of[first : max(end, first + 1)])
+    for first, end in spans:
+        covered = set(part_of[first:end])
         parts.append(next(part for part in PRECEDENCE if part in covered))
-        before = max(before, end)
-    return PartedPrompt([*begin, *tokens["input_ids"]], tuple(parts))
+    return PartedPrompt([*begin, *ids], tuple(parts))
 
 
 def parted_prompts(
