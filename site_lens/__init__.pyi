@@ -71,6 +71,7 @@ from site_lens.report.images import write_image as write_image
 from site_lens.report.images import write_images as write_images
 from site_lens.report.report import write_report as write_report
 from site_lens.report.tables import write_tables as write_tables
+from site_lens.report.text_page import write_text_page as write_text_page
 from site_lens.runs.forecast import Forecast as Forecast
 from site_lens.runs.forecast import forecast as forecast
 from site_lens.runs.hub_folder import from_hub as from_hub
@@ -125,6 +126,9 @@ from site_lens.studies.prompt_sensitivity.measure import prompt_sensitivity as p
 from site_lens.studies.prompt_sensitivity.result import PromptSensitivity as PromptSensitivity
 from site_lens.studies.task_arithmetic.measure import combine_tasks as combine_tasks
 from site_lens.studies.task_arithmetic.result import TaskArithmetic as TaskArithmetic
+from site_lens.studies.text_profiles.headvis import export_headvis as export_headvis
+from site_lens.studies.text_profiles.measure import text_profiles as text_profiles
+from site_lens.studies.text_profiles.result import TextProfiles as TextProfiles
 from site_lens.studies.transfer.measure import transfer_matrix as transfer_matrix
 from site_lens.studies.transfer.result import TransferMatrix as TransferMatrix
 from site_lens.studies.transfer.summary import TransferSummary as TransferSummary

@@ -14,6 +14,7 @@ from site_lens.studies.content_controls.result import METHODS, ContentControls
 from site_lens.studies.loss_landscape.result import PLANE, FitLandscape, LandscapeFit
 from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensitivity
 from site_lens.studies.task_arithmetic.result import KINDS, TaskArithmetic
+from site_lens.studies.text_profiles.result import N_BINS, N_LINKS, TextProfiles
 from site_lens.tasks.prompt_template import PromptTemplate
 from tests.fakes import VERSIONS, fake_alphas, fake_identity
 
@@ -53,6 +54,52 @@ def fake_landscape(
         "versions": VERSIONS,
     }  # fmt: skip
     return FitLandscape(**fields | changes)
+
+
+def fake_text_profiles(
+    pieces: Sequence[Sequence[str]] = (("<s>", "a", " b", " a", " b"), ("<s>", "x", "", " <i>&")),
+    heads: Sequence[str] = ("L0H1", "L1H2"),
+    *,
+    grid: HeadGrid = SMALL,
+) -> TextProfiles:
+    """Build profiles of heads that look at the token before; every head shows every piece, in order."""
+    n, width = len(pieces), max(map(len, pieces))
+    keys = np.zeros((len(heads), n, width, N_LINKS))
+    weights = np.zeros_like(keys)
+    for s, piece in enumerate(pieces):
+        keys[:, s, 1 : len(piece), 0] = np.arange(len(piece) - 1)
+        weights[:, s, : len(piece), 0] = 0.9 - 0.1 * s
+    attention = np.zeros((len(heads), 2, width))
+    attention[:, 0, 1], attention[:, 1, 1] = 0.25, 0.6
+    words = tuple(tuple((" up", "<b>") for _ in pieces) for _ in heads)
+    return TextProfiles(
+        heads=tuple(heads),
+        pieces=tuple(map(tuple, pieces)),
+        deciles=tuple(10 - s * 10 // n for s in range(n)),
+        shown=np.tile(np.arange(n), (len(heads), 1)),
+        keys=keys,
+        weights=weights,
+        peak_written=np.tile([2.0, 1.0], (len(heads), n, 1)),
+        peak_tokens=words,
+        attended_logit=np.ones((len(heads), n)),
+        written=np.tile([2.0, 0.0], (len(heads), 1)),
+        written_tokens=tuple((" up", " down") for _ in heads),
+        attention=attention,
+        entropy=np.full(len(heads), 0.5),
+        to_duplicate=np.full(len(heads), 0.25),
+        to_induction=np.full(len(heads), 0.125),
+        activations=np.tile(np.bincount([17] * n, minlength=N_BINS), (len(heads), 1)),
+        copying=None,
+        copying_missing="planted",
+        n_pieces=n,
+        n_queries=sum(map(len, pieces)) - n,
+        n_duplicate=2,
+        n_induction=2,
+        max_tokens=width,
+        text_digest=digest_json(["text"]),
+        model=fake_identity(grid=grid),
+        versions=VERSIONS,
+    )
 
 
 def rights(rate: ArrayLike, n_queries: int) -> np.ndarray:

@@ -22,7 +22,14 @@ from site_lens.records.base import Record
 from site_lens.site.fit import SiteConfig, SiteFits
 from site_lens.studies.cache import StudyPiece
 from site_lens.studies.transfer.summary import summarize_transfer
-from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import (
+    fake_ablation,
+    fake_arithmetic,
+    fake_content,
+    fake_landscape,
+    fake_sensitivity,
+    fake_text_profiles,
+)
 from tests.fakes import (
     ACCURACIES,
     fake_attention,
@@ -97,6 +104,7 @@ SAMPLES: dict[str, Callable[[], Record]] = {
     "content_controls": lambda: fake_content(n_queries=6),
     "faithfulness": fake_faithfulness,
     "head_profiles": lambda: planted_profiles([0, 1, 0, 1, 0, 1, 0, 1]),
+    "text_profiles": lambda: fake_text_profiles(heads=("L0H1", "L2H1"), grid=SMALL),
     "fit_ablation": lambda: fake_ablation({"default": 0.5, "up": 0.8}),
     "task_arithmetic": lambda: fake_arithmetic([0.9], [0.1], weights=[0.5]),
     "task_clusters": lambda: cluster_tasks(small_fits(), n_bootstrap=5),

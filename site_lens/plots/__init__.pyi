@@ -28,4 +28,5 @@ from site_lens.studies.loss_landscape.plot import landscape as landscape
 from site_lens.studies.loss_landscape.plot_slice import landscape_slice as landscape_slice
 from site_lens.studies.prompt_sensitivity.plot import sensitivity as sensitivity
 from site_lens.studies.task_arithmetic.plot import task_arithmetic as task_arithmetic
+from site_lens.studies.text_profiles.plot import text_attention as text_attention
 from site_lens.studies.transfer.plot import transfer as transfer

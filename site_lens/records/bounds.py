@@ -37,6 +37,8 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "n_resamples": (2, 10_000),
     "n_fit_seeds": (2, 10_000),
     "n_top": (1, 1_000_000),
+    "n_others": (0, 10_000),
+    "max_tokens": (4, 100_000),
     "max_new_tokens": (1, 100_000),
     "longest": (1, 1_000_000),
     "labelled_rows": (14, 1_000_000),

@@ -30,6 +30,7 @@ STUDIES: dict[str, Study] = {
     "prompt_sensitivity": in_folder("prompt_sensitivity", "PromptSensitivity", "sensitivity"),
     "fit_landscape": in_folder("loss_landscape", "FitLandscape", "landscape"),
     "head_profiles": in_folder("head_profiles", "HeadProfiles", "profile"),
+    "text_profiles": in_folder("text_profiles", "TextProfiles", "profile"),
     "content_controls": in_folder("content_controls", "ContentControls"),
     "fit_ablation": in_folder("ablation", "FitAblation", "ablate"),
     "task_arithmetic": in_folder("task_arithmetic", "TaskArithmetic", "combine"),

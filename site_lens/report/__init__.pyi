@@ -5,3 +5,4 @@ from site_lens.report.images import write_image as write_image
 from site_lens.report.images import write_images as write_images
 from site_lens.report.report import write_report as write_report
 from site_lens.report.tables import write_tables as write_tables
+from site_lens.report.text_page import write_text_page as write_text_page

@@ -18,6 +18,8 @@ from site_lens.records.terminal_escape import visible
 from site_lens.report.figures import attention_json, on_page, packed, table_json, template_json
 from site_lens.runs.run_folder import is_report
 
+REPORT_SCRIPT = "report.js"
+
 
 def is_page(path: Path) -> bool:
     """Tell whether a file is a page that was written by the toolkit, and not changed since."""
@@ -25,7 +27,13 @@ def is_page(path: Path) -> bool:
 
 
 def write_page(
-    template: str, path: str | Path, *, attention: bool = False, replace: bool = False, **parts: Any
+    template: str,
+    path: str | Path,
+    *,
+    attention: bool = False,
+    script: str = REPORT_SCRIPT,
+    replace: bool = False,
+    **parts: Any,
 ) -> Path:
     """Render a template of the assets and write it as one file; the same parts give the same bytes.
 
@@ -33,6 +41,7 @@ def write_page(
         template: Name of the template.
         path: The file; its folder is made if need be.
         attention: Whether the page draws attention patterns, which takes the bundle of circuitsvis.
+        script: Name of the page's script among the assets; that of reports draws figures, and brings plotly.
         replace: Write over any file that is there, not over an earlier page only.
         parts: What the template shows.
 
@@ -41,7 +50,7 @@ def write_page(
         StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
     """
     place = output_path(path, is_page, replace=replace)
-    page = _environment().get_template(template).render(**_page_parts(attention), **parts)
+    page = _environment().get_template(template).render(**_page_parts(attention, script), **parts)
     write_output({place: sealed(page.encode())}, is_page, replace=replace)
     return Path(path)
 
@@ -92,12 +101,12 @@ def circuitsvis_bundle() -> str:
     return bundle.replace("</script", r"<\/script")  # the same text to a script, and no end of it to the page
 
 
-def _page_parts(attention: bool) -> dict[str, Any]:
+def _page_parts(attention: bool, script_name: str) -> dict[str, Any]:
     """Return style and scripts, and the policy that lets the page run these scripts and load nothing."""
-    libraries = {"plotly": asset("plotly-cartesian.min.js")}
+    libraries = {"plotly": asset("plotly-cartesian.min.js")} if script_name == REPORT_SCRIPT else {}
     if attention:
         libraries["circuitsvis"] = circuitsvis_bundle()
-    script = asset("report.js")
+    script = asset(script_name)
     allowed = " ".join(_digest(source) for source in (*libraries.values(), script))
     return {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",

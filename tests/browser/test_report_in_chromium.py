@@ -10,8 +10,9 @@ from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import ZERO_EMBEDDING
-from site_lens.report import write_comparison, write_report
+from site_lens.report import write_comparison, write_report, write_text_page
 from site_lens.runs.run import Run
+from tests.fake_studies import fake_text_profiles
 from tests.fakes import fake_attention, fake_evaluation, fake_fits
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -128,3 +129,18 @@ def test_a_script_that_is_not_the_reports_own_is_refused(written: Path) -> None:
     document, console = opened(copy)
     assert "<title>taken" not in document
     assert "Content Security Policy" in console
+
+
+def test_pieces_of_text_are_shown_as_they_are_written(tmp_path: Path) -> None:
+    attack = "</script><img src=x onerror=alert(3)>"
+    pieces = [["<s>", attack, " 東京", " مرحبا", " 🤷🏽\u200d♀️", "", "", " b"], ["<s>", "x", " y"]]
+    page = write_text_page(fake_text_profiles(pieces), tmp_path / "text.html")
+    document, console = opened(page)
+    assert console == ""
+    assert "onerror" not in document.replace("&lt;img src=x onerror", "")
+    first = document.split('class="text"')[1].split("</div>")[0]
+    spans = re.findall(r'data-token="(\d+)"[^>]*>([^<]*)</span>', first)
+    assert [unescape(text) for _, text in spans] == [token for token in pieces[0] if token]
+    assert [number for number, _ in spans][-2:] == ["4", "7"]  # further bytes of a character share its place
+    assert 'class="query"' in first and "rgba(0, 114, 178" in first
+    assert document.count('class="piece"') == 2

@@ -13,7 +13,14 @@ from site_lens.heads.scores import HeadScores, ScoresByTask
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.tabulate import method_table
 from site_lens.site.head_path import HeadPaths
-from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import (
+    fake_ablation,
+    fake_arithmetic,
+    fake_content,
+    fake_landscape,
+    fake_sensitivity,
+    fake_text_profiles,
+)
 from tests.fakes import fake_attention, fake_evaluation, fake_fit, fake_fits, fake_transfer
 from tests.plots.fakes import SCRIPT, SMALL, fake_co_clusters, fake_overlap, fake_task_clusters, names_of
 from tests.plots.test_faithfulness_plot import fake_faithfulness
@@ -69,6 +76,7 @@ PLOTS: dict[str, Callable[[], go.Figure]] = {
     "similarity": lambda: plots.similarity(fake_task_clusters([SCRIPT, "b"])),
     "task_arithmetic": lambda: plots.task_arithmetic(fake_arithmetic([0.5], [0.5], weights=[0], tasks=(SCRIPT, "b"))),
     "task_map": lambda: plots.task_map(fake_task_clusters([SCRIPT, "b", "c"], families=(SCRIPT, SCRIPT, None))),
+    "text_attention": lambda: plots.text_attention(fake_text_profiles([["<s>", SCRIPT, "b", "c"]])),
     "training": lambda: plots.training(fake_fit(SCRIPT)),
     "transfer": lambda: plots.transfer(fake_transfer([SCRIPT, "b", "c"])),
 }

@@ -7,7 +7,14 @@ import site_lens as sl
 from site_lens.records.base import Record
 from site_lens.records.study_registry import STUDIES, imported
 from site_lens.report.studies import study_sections
-from tests.fake_studies import fake_ablation, fake_arithmetic, fake_content, fake_landscape, fake_sensitivity
+from tests.fake_studies import (
+    fake_ablation,
+    fake_arithmetic,
+    fake_content,
+    fake_landscape,
+    fake_sensitivity,
+    fake_text_profiles,
+)
 from tests.fakes import fake_fits, fake_transfer
 from tests.plots.test_faithfulness_plot import fake_faithfulness
 from tests.studies.test_roles import planted_profiles, transfer_between
@@ -18,6 +25,10 @@ PLANTED: dict[str, tuple[Callable[[], Record], str]] = {
     "prompt_sensitivity": (fake_sensitivity, "M=1 does as well as M=50: no"),
     "fit_landscape": (lambda: fake_landscape(n_fits=16), "one basin"),
     "head_profiles": (lambda: planted_profiles((0, 1), "ab"), "what the last token attends to"),
+    "text_profiles": (
+        fake_text_profiles,
+        "L0H1: first token 25%, token before 85%, what followed an earlier occurrence of the token 12%",
+    ),
     "content_controls": (fake_content, "of SITE's gain"),
     "fit_ablation": (lambda: fake_ablation({"default": 0.5, "up": 0.8}), "up: "),
     "task_arithmetic": (lambda: fake_arithmetic([0.9], [0.1], weights=[0.5]), "at once"),

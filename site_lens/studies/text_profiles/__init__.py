@@ -1,0 +1,1 @@
+"""Text profiles: what heads do on broad text, beyond a task."""

@@ -1,0 +1,41 @@
+"""Section on text profiles: a line for each head of what it does beyond the task."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from site_lens.plots.section import Section, SectionFigure
+from site_lens.records.base import Record
+from site_lens.studies.text_profiles.plot import text_attention
+from site_lens.studies.text_profiles.result import FIRST, TextProfiles
+
+MOST_LINES = 24
+"""Heads with a line of their own; the table of the figure has all."""
+N_NAMED = 4
+"""Tokens that a line names."""
+
+
+def sections(name: str, profiles: TextProfiles, studies: Mapping[str, Record]) -> list[Section]:
+    """Return the section."""
+    lines = [
+        f"{len(profiles.heads)} heads on {profiles.n_pieces} pieces of text that are no prompts of the tasks, "
+        f"{profiles.n_queries} tokens: what a head attends to anywhere, and what it writes where it attends most. The "
+        "pieces themselves, token by token: sl.write_text_page, or text_profiles.html in the folder of a run that "
+        "site-lens profile --text was run on.",
+        *(f"{head}: {head_line(profiles, i)}" for i, head in enumerate(profiles.heads[:MOST_LINES])),
+    ]
+    figure = SectionFigure(name, text_attention(profiles), profiles.frame())
+    return [Section("What the heads do on other text", lines, [figure], profiles.notes)]
+
+
+def head_line(profiles: TextProfiles, i: int) -> str:
+    """Say in one line what a head does on text: shares of attention, and tokens promoted."""
+    induction = profiles.to_induction[i]
+    parts = [
+        f"first token {profiles.share(FIRST)[i]:.0%}",
+        f"token before {profiles.previous()[i]:.0%}",
+        *([] if np.isnan(induction) else [f"what followed an earlier occurrence of the token {induction:.0%}"]),
+    ]
+    raised = profiles.raised(profiles.heads[i])[:N_NAMED]
+    writes = f"; at its peaks it writes {', '.join(map(repr, raised))}" if raised else ""
+    return f"{', '.join(parts)}{writes}."
