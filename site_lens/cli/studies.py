@@ -13,8 +13,10 @@ import site_lens as sl
 from site_lens.cli.options import (
     AsJson,
     ModelOfRun,
+    ReplaceFile,
     RunFolder,
     TaskFilesOfRun,
+    as_path,
     count,
     keep_inputs,
     named,
@@ -24,10 +26,14 @@ from site_lens.cli.options import (
 from site_lens.cli.output import show_line, show_notes, show_table
 from site_lens.heads.scores import ScoresByTask
 from site_lens.records.collections import file_name
+from site_lens.records.hashing import digest_json
+from site_lens.records.outputs import output_path
+from site_lens.report.page import is_page
 from site_lens.runs.run_folder import check_run_folder, study_mark, study_pieces
 from site_lens.studies.cache import StudyCache
 from site_lens.studies.faithfulness.result import OWN_ORDERINGS
 from site_lens.studies.head_profiles.result import PARTS
+from site_lens.tasks.rows import read_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,13 +201,62 @@ def landscape(
 def profile(
     study: RunStudy,
     head: Annotated[list[str] | None, typer.Option(help="Profile this head, such as L3H7; repeatable.")] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            parser=as_path,
+            metavar="PATH",
+            help="Profile them on this text, not on the tasks: a text file, or a table with a column text. Writes "
+            "RUN/text_profiles.html, too.",
+        ),
+    ] = None,
+    headvis: Annotated[
+        Path | None,
+        typer.Option(parser=as_path, metavar="PATH", help="With --text: write the data folder of HeadVis here, too."),
+    ] = None,
     seed: Seed = 0,
     all_columns: Annotated[bool, typer.Option("--all", help="Print every column.")] = False,
+    replace: ReplaceFile = False,
 ) -> None:
-    """Say what the heads of highest alpha attend to, copy, and write."""
+    """Say what the heads of highest alpha attend to, copy, and write, on the tasks or on other text."""
+    if text is not None:
+        on_text(study, text, head, headvis, all_columns=all_columns, replace=replace)
+        return
+    if headvis is not None:
+        raise sl.InputError("--headvis exports profiles on text; name a file with --text")
     profiles = study.measure("profiles", sl.head_profiles, of_sets=True, heads=head, seed=seed)
     frame = profiles.frame()
     show_table(frame if all_columns or study.as_json else _brief(frame), study.as_json)
+
+
+def on_text(
+    study: RunStudy, text: Path, heads: list[str] | None, headvis: Path | None, *, all_columns: bool, replace: bool
+) -> None:
+    """Profile heads on text, write their page, and the data folder of HeadVis if it has a name."""
+    texts, page = read_texts(text), study.run / "text_profiles.html"
+    output_path(page, is_page, inputs=[text], replace=replace)
+
+    def function(
+        model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, heads: list[str] | None
+    ) -> sl.TextProfiles:
+        from site_lens.studies.head_profiles.measure import leading_heads
+        from site_lens.studies.measure import first_fits
+
+        chosen = heads or leading_heads(first_fits(model, list(tasks.values()), fits)[0])
+        return sl.text_profiles(model, texts, chosen)
+
+    profiles = study.measure("text_profiles", function, [digest_json(texts)], of_sets=True, heads=heads)
+    show_line(str(sl.write_text_page(profiles, page, replace=replace)), aside=study.as_json)
+    if headvis is not None:
+        show_line(str(sl.export_headvis(profiles, headvis, replace=replace)), aside=study.as_json)
+    frame = profiles.frame()
+    show_table(frame if all_columns or study.as_json else _brief_text(frame), study.as_json)
+
+
+def _brief_text(profiles: "pd.DataFrame") -> "pd.DataFrame":
+    """Shorten a table of profiles on text to a terminal."""
+    brief = profiles[["head", "to_first", "to_previous", "to_induction", "distance_0.5", "copying"]]
+    return brief.assign(written=[" ".join(map(repr, tokens[:N_PROMOTED])) for tokens in profiles["written"]])
 
 
 def _brief(profiles: "pd.DataFrame") -> "pd.DataFrame":

@@ -43,6 +43,26 @@ def test_selectors_are_compared_with_site(tmp_path: Path, capsys: pytest.Capture
     assert "attribution_patching" in {row["ordering"] for row in json.loads(capsys.readouterr().out)}
 
 
+def test_heads_are_profiled_on_text_beside_the_tasks(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, data = tmp_path / "text.txt", tmp_path / "data"
+    text.write_text("one two one two three\n\nhot cold hot cold")
+    asked = ["profile", str(finished), "demo", "--text", str(text)]
+    assert run(*asked, "--head", "L1H1", "--headvis", str(data), "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["head"] == "L1H1" and 0 <= row["to_previous"] <= 1
+    profiles = sl.Run.load(finished).studies["text_profiles"]
+    assert isinstance(profiles, sl.TextProfiles) and profiles.n_pieces == 2
+    assert (finished / "text_profiles.html").is_file() and (data / "heads" / "L1H1.json").is_file()
+    assert "What the heads do on other text" in (finished / "report.html").read_text(encoding="utf-8")
+    assert run("profile", str(finished), "demo", "--headvis", str(data)) == 2
+    assert run(*asked[:3], "--text", str(tmp_path / "none.txt")) == 2
+    (finished / "studies" / "text_profiles.key").unlink()
+    for path in (finished / "studies").glob("text_profiles.*"):
+        path.unlink()
+
+
 def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
