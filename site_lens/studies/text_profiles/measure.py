@@ -98,8 +98,8 @@ def text_profiles(
     passed through the final norm and the unembedding alone (`models.weights.direct_logits`).
 
     Memory beside the model: the tokens, a number for each head and piece, the record, and the attention of one layer on
-    a thousand tokens, or one piece. Results do not depend on the order of the texts, nor, up to rounding, on how they are
-    batched.
+    a thousand tokens, or one piece. Results do not depend on the order of the texts, nor, up to rounding, on how they
+    are batched.
 
     Args:
         model: The model.
