@@ -18,7 +18,7 @@ N_NAMED = 4
 def sections(name: str, profiles: TextProfiles, studies: Mapping[str, Record]) -> list[Section]:
     """Return the section."""
     lines = [
-        f"{len(profiles.heads)} heads on {profiles.n_pieces} pieces of text that are no prompts of the tasks, "
+        f"{len(profiles.heads)} heads on {profiles.n_pieces} pieces of a text given beside the tasks, "
         f"{profiles.n_queries} tokens: what a head attends to anywhere, and what it writes where it attends most. The "
         "pieces themselves, token by token: sl.write_text_page, or text_profiles.html in the folder of a run that "
         "site-lens profile --text was run on.",
