@@ -154,13 +154,22 @@ sl.plots.content_shares(sl.content_controls(model, few, config, max_queries=16))
 # %% [markdown]
 # ## What the heads do
 #
-# Where the last token attends to: one prompt through every head, and shares of attention over many prompts.
+# Where the last token attends to: one prompt through every head, and shares of attention over many prompts. Then what
+# the same heads attend to in other text, here the prompts' own words.
 
 # %%
 sl.plots.attention(run.attention["english-french"])
 
 # %%
 sl.plots.attention_shares(sl.head_profiles(model, few, run.head_fits))
+
+# %%
+texts = [
+    "one two three one two three",
+    "Q: hot\nA: cold\n\nQ: hot\nA: cold",
+    "The cat sat on the mat. The dog sat on the log.",
+]
+sl.plots.text_attention(sl.text_profiles(model, texts, run.paths["english-french"].ranked))
 
 # %% [markdown]
 # ## Against other ways
