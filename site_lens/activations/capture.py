@@ -14,6 +14,7 @@ from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import FitError, InputError
 from site_lens.records.progress import progress_bar
+from site_lens.records.wording import listed
 from site_lens.tasks.prompt_sampling import PromptSet, prompts_of_embedding, prompts_of_rows
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Task, task_list
@@ -50,19 +51,22 @@ def capture_embeddings(
     seed: int = 0,
     template: PromptTemplate | None = None,
     prompt_rows: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    instructions: Mapping[str, str] | None = None,
     progress: bool | None = None,
 ) -> dict[str, TaskEmbedding]:
-    """Average every head's z at the last token of few-shot prompts, for several tasks at once.
+    r"""Average every head's z at the last token of few-shot prompts, for several tasks at once.
 
     Args:
         model: The model.
         tasks: The tasks; prompts are made of their train rows.
         n_prompts: M, prompts a task.
-        n_shots: N, demonstrations a prompt.
+        n_shots: N, demonstrations a prompt; 0 for none, beside `instructions`.
         seed: Seed of the draw; a task's prompts do not depend on the other tasks.
         template: How examples become text; the paper's when None.
         prompt_rows: Rows of train of every prompt by task, (prompt row), demonstrations in order and the query last, to
             use instead of a draw: `n_prompts` prompts of `n_shots` + 1 rows. `embedding.prompts(task)` reads them back.
+        instructions: Text before the prompts of each task, by task, such as `"Say the opposite.\n"`. With `n_shots=0`
+            the embedding is that of an instruction in place of demonstrations. Queries are asked without it.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Returns:
@@ -70,10 +74,11 @@ def capture_embeddings(
 
     Raises:
         InputError: A task has too few train rows, a prompt exceeds the context, or `prompt_rows` lack a task, name
-            rows that are not there, or are not `n_prompts` of `n_shots` + 1.
+            rows that are not there, or are not `n_prompts` of `n_shots` + 1; or `instructions` lack a task.
         FitError: z of some prompt is not finite; `error.fits` holds the embeddings of the other tasks.
 
-    Reference: arXiv 2507.20906, section 3, with M = 50 and N = 10.
+    Reference: arXiv 2507.20906, section 3, with M = 50 and N = 10. Davidson et al., arXiv 2505.12075, compare function
+    vectors of instructions with those of demonstrations.
 
     Example:
         >>> import site_lens as sl
@@ -84,7 +89,7 @@ def capture_embeddings(
     """
     embeddings, broken = captured(
         model, tasks, n_prompts=n_prompts, n_shots=n_shots, seed=seed, template=template, prompt_rows=prompt_rows,
-        progress=progress,
+        instructions=instructions, progress=progress,
     )  # fmt: skip
     if broken:
         finite = {name: embedding for name, embedding in embeddings.items() if name not in broken}
@@ -101,6 +106,7 @@ def captured(
     seed: int,
     template: PromptTemplate | None,
     prompt_rows: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    instructions: Mapping[str, str] | None = None,
     progress: bool | None,
 ) -> tuple[dict[str, TaskEmbedding], dict[str, str]]:
     """Capture embeddings as `capture_embeddings` does; also return for which tasks z is not finite, and where.
@@ -109,12 +115,19 @@ def captured(
     """
     template, tasks = template or PromptTemplate(), task_list(tasks)
     check_sizes(n_prompts=n_prompts, n_shots=n_shots or None, seed=seed)
+    if instructions is not None and (missing := [task.name for task in tasks if task.name not in instructions]):
+        raise InputError(f"no instruction for task {missing[0]!r}; there are some for: {listed(instructions)}")
+    instructed = {task.name: (instructions or {}).get(task.name, "") for task in tasks}
+    written = {name: template.behind(instruction) for name, instruction in instructed.items()}
     if prompt_rows is None:
-        sets = [prompts_of_embedding(task, template, n_prompts=n_prompts, n_shots=n_shots, seed=seed) for task in tasks]
+        sets = [
+            prompts_of_embedding(task, written[task.name], n_prompts=n_prompts, n_shots=n_shots, seed=seed)
+            for task in tasks
+        ]
     elif seed:
         raise InputError(f"prompt_rows leave nothing to draw with seed={seed}; leave out one of the two")
     else:
-        sets = [_given(task, template, prompt_rows, n_prompts, n_shots) for task in tasks]
+        sets = [_given(task, written[task.name], prompt_rows, n_prompts, n_shots) for task in tasks]
     embeddings: dict[str, TaskEmbedding] = {}
     broken: dict[str, str] = {}
     with progress_bar(n_prompts * len(sets), "task embeddings", unit="prompt", progress=progress) as bar:
@@ -136,6 +149,7 @@ def captured(
                 n_shots=n_shots,
                 seed=seed if prompt_rows is None else NO_SEED,
                 template=template,
+                instruction=instructed[task.name],
                 task_digest=task.digest,
                 prompt_rows=drawn.rows,
                 labelled_rows=tuple(sorted(drawn.labelled_rows)),

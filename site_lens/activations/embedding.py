@@ -39,6 +39,9 @@ class TaskEmbedding(Record):
     seed: int = Field(ge=-1)
     """Seed of the prompts; -1 where their rows were given, or are not known."""
     template: PromptTemplate
+    """How queries are asked."""
+    instruction: str = ""
+    """Text before each of its prompts that queries go without; see `capture_embeddings`."""
     task_digest: str
     labelled_rows: tuple[Count, ...]
     """Rows of train whose labels the prompts showed."""
@@ -49,9 +52,15 @@ class TaskEmbedding(Record):
 
     @model_serializer(mode="wrap")
     def _only_what_is_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out rows that are not known, so that the first records keep their digests."""
+        """Leave out unknown rows and an empty instruction, so that the first records keep their digests."""
         fields: dict[str, Any] = write(self)
-        return {name: value for name, value in fields.items() if value is not None or name != "prompt_rows"}
+        absent = {"prompt_rows": self.prompt_rows is None, "instruction": not self.instruction}
+        return {name: value for name, value in fields.items() if not absent.get(name)}
+
+    @property
+    def prompt_template(self) -> PromptTemplate:
+        """How its own prompts were written: the template, and the instruction in front."""
+        return self.template.behind(self.instruction)
 
     def prompts(self, task: Task) -> tuple[Prompt, ...]:
         """Render the prompts whose mean z the embedding is, in their order.
@@ -66,11 +75,11 @@ class TaskEmbedding(Record):
         if task.digest != self.task_digest:
             raise MismatchError(f"the embedding of {self.task!r} was not made of the rows of task {task.name!r} here")
         if self.prompt_rows is not None:
-            return prompts_of_rows(task, self.template, self.prompt_rows.astype(int).tolist()).prompts
+            return prompts_of_rows(task, self.prompt_template, self.prompt_rows.astype(int).tolist()).prompts
         if self.seed == NO_SEED:
             raise InputError(f"the rows of the prompts behind the embedding of {self.task!r} are not known")
         return prompts_of_embedding(
-            task, self.template, n_prompts=self.n_prompts, n_shots=self.n_shots, seed=self.seed
+            task, self.prompt_template, n_prompts=self.n_prompts, n_shots=self.n_shots, seed=self.seed
         ).prompts
 
     def zeros(self) -> Self:

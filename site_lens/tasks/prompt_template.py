@@ -89,6 +89,10 @@ class PromptTemplate(Frozen):
         }  # fmt: skip
         return cls(**nothing | changes)
 
+    def behind(self, instruction: str) -> Self:
+        """Return the same template with a text in front of everything."""
+        return self.model_copy(update={"instruction": instruction + self.instruction}) if instruction else self
+
     def answer_text(self, output: str) -> str:
         """Return an output as it continues a query, leading space included."""
         bare = not self.space_before_output or (self.digit_rule and output.isdigit())
