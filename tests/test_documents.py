@@ -157,7 +157,7 @@ def test_notebooks_link_to_themselves_elsewhere_and_install_what_is_missing_ther
         assert len(re.findall(place, title.source)) == 2, path.name
         first_code.add(code.source)
     (source,) = first_code
-    assert "google.colab" in source and "site_lens[notebook]" in source
+    assert "google.colab" in source and "site_lens[notebook,gguf]" in source
 
 
 def test_the_gallery_shows_every_figure() -> None:
