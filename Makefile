@@ -1,8 +1,8 @@
 # Targets run in .venv, built from pyproject.toml with the versions pinned in constraints.txt.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# A file's tests stay in one process, so that its fixtures (fits, loaded models) are made once; see tests/conftest.py.
-PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+# A file's tests stay in one process, so that its fixtures (fits, loaded models) are made once.
+PYTEST := python -m pytest -n 2 --dist loadfile -m "not slow"
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help

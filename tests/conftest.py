@@ -33,11 +33,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "normal"))
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files of this folder, which take longest: no process waits for one of them at the end."""
-    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
-
-
 @pytest.fixture(scope="session")
 def demo() -> LensModel:
     """The embedded demo model."""

@@ -37,7 +37,7 @@ RUNNABLE = [
 SLOW_PAGES = (
     "did-it-converge", "how-sure", "better-than-prompting", "does-it-transfer", "are-they-necessary",
     "what-do-they-do", "same-heads", "experiments", "diagnosis", "choosing", "start", "which-heads", "sweeps",
-    "heads-elsewhere",
+    "heads-elsewhere", "your-selector", "your-template", "your-model", "explorer",
 )  # fmt: skip
 """Pages whose code takes long; `make test-full` runs it, and so does CI once a week."""
 CHANGELOG = ROOT / "CHANGELOG.md"
