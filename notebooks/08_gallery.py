@@ -169,7 +169,7 @@ texts = [
     "Q: hot\nA: cold\n\nQ: hot\nA: cold",
     "The cat sat on the mat. The dog sat on the log.",
 ]
-sl.plots.text_attention(sl.text_profiles(model, texts, run.paths["english-french"].ranked))
+sl.plots.text_attention(sl.text_profiles(model, texts, list(path.ranked)))
 
 # %% [markdown]
 # ## Against other ways
