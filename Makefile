@@ -50,11 +50,11 @@ test-full: install ## Run all tests, the slow ones included
 	$(BIN)/python -m pytest
 
 # TransformerLens 3.9 is the last that has HookedTransformer; all other packages are those of .venv, found behind it.
+PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 .venv-tl3/.installed: .venv/.installed
 	$(PYTHON) -m venv .venv-tl3
 	sed 's/^transformer-lens==.*/transformer-lens==3.9.0/' constraints.txt > .venv-tl3/constraints.txt
-	.venv-tl3/bin/python -c "import sysconfig as s; print(s.get_path('purelib', vars={'base': '$(CURDIR)/.venv'}), \
-	  file=open(s.get_path('purelib') + '/venv.pth', 'w'))"
+	$(BIN)/python $(PURELIB) > "$$(.venv-tl3/bin/python $(PURELIB))/venv.pth"
 	.venv-tl3/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-tl3/constraints.txt transformer-lens==3.9.0
 	@touch $@
 

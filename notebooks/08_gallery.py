@@ -92,7 +92,8 @@ sl.plots.alpha_paths(fit)
 sl.plots.alpha_histogram(fit)
 
 # %%
-sl.plots.landscape(landscape := sl.fit_landscape(model, tasks["english-french"], config))
+landscape = sl.fit_landscape(model, tasks["english-french"], config)
+sl.plots.landscape(landscape)
 
 # %%
 sl.plots.landscape_slice(landscape)

@@ -9,16 +9,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from site_lens.activations.injection import injection
-from site_lens.activations.prefill import ROWS_PER_DECODE, bytes_per_token, length_batches, prefill_prompts
+from site_lens.activations.prefill import ROWS_PER_DECODE, bytes_per_token, length_batches, ordered_prefixes
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
-from site_lens.activations.queries import Queries
+from site_lens.activations.queries import Queries, nonfinite_logits
 from site_lens.heads.scores import MixRule
 from site_lens.models.backward_rules import BackwardRules, backward_rules
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
 from site_lens.records.bounds import check_sizes
-from site_lens.records.errors import ModelError
 from site_lens.tasks.prompt_template import Prompt
 
 Gradients = tuple[Float[Tensor, "prompt layer head d_head"], Float[Tensor, "prompt layer head d_head"]]
@@ -148,8 +147,7 @@ class CachedQueries:
         return ((group, self._prefill(group) if self._cached is None else self._cached) for group in self._groups)
 
     def _prefill(self, group: Sequence[int]) -> Prefix:
-        prefix, row_of = prefill_prompts(self._model, [self.queries.ids[i] for i in group])
-        return prefix.rows(torch.tensor(row_of, device=self._model.device))
+        return ordered_prefixes(self._model, [self.queries.ids[i] for i in group])
 
     def _targets(self, group: Sequence[int]) -> Int[Tensor, " row"]:
         return self.queries.only(group).targets(self._model.device)
@@ -166,10 +164,6 @@ class CachedQueries:
         log_prob = logits.log_softmax(-1).gather(1, targets)[:, 0].view(n, -1)
         if log_prob.isnan().any():
             place = group[int(log_prob.isnan().any(0).nonzero()[0])]
-            raise ModelError(
-                f"{self._model.identity.name} gives logits that are not finite in {self._model.identity.dtype} for the "
-                f"prompt that ends in {self._model.encoder.decode(self.queries.ids[place])[-40:]!r}; use "
-                "dtype='float32' or 'bfloat16', or leave its row out"
-            )
+            raise nonfinite_logits(self._model, self.queries.ids[place])
         answers.log_prob[first : first + n, group] = log_prob
         answers.right[first : first + n, group] = self.queries.only(group).right(logits.view(n, len(group), -1))

@@ -1,5 +1,6 @@
 """Continuations of contexts, scored as tails behind cached prefixes."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -11,14 +12,15 @@ from site_lens.activations.prefill import (
     TOKENS_PER_BATCH,
     bytes_per_token,
     length_batches,
-    prefill_prompts,
+    ordered_prefixes,
 )
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
+from site_lens.activations.queries import nonfinite_logits
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
 from site_lens.models.locking import on_model
-from site_lens.records.errors import InputError, ModelError
+from site_lens.records.errors import InputError
 
 Tokens = tuple[int, ...]
 Row = tuple[Tokens, Tokens]
@@ -63,11 +65,8 @@ def score_continuations(
     for rows, logits in _row_logits(model, list(members), edits):
         places = [(row, i) for row, key in enumerate(rows) for i in members[key]]
         for (_, i), score in zip(places, _scores(logits, places, continuations), strict=True):
-            if score[0] != score[0]:  # not a number
-                raise ModelError(
-                    f"{model.identity.name} gives logits that are not finite in {model.identity.dtype} behind "
-                    f"{model.encoder.decode(contexts[i])[-40:]!r}; use dtype='float32' or 'bfloat16'"
-                )
+            if math.isnan(score[0]):
+                raise nonfinite_logits(model, contexts[i])
             scores[i] = score
         if scored is not None:
             scored(len(places))
@@ -118,5 +117,5 @@ def _prefixes(model: LensModel, contexts: Sequence[Tokens]) -> Iterator[tuple[li
         return
     max_tokens = int(PREFIX_BUDGET / bytes_per_token(model, long))
     for group in length_batches([len(context) for context in long], max_tokens=max_tokens):
-        prefix, row_of = prefill_prompts(model, [long[i] for i in group])
-        yield [long[i] for i in group], prefix.rows(torch.tensor(row_of, device=model.device))
+        chosen = [long[i] for i in group]
+        yield chosen, ordered_prefixes(model, chosen)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.activations.prefill import length_batches, prefill_prompts
+from site_lens.activations.prefill import length_batches, ordered_prefixes
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
 from site_lens.models.locking import on_model
@@ -78,8 +78,7 @@ def generate(
 
     texts = [""] * len(prompts)
     for group in length_batches([len(row) for row in ids]):
-        prefix, row_of = prefill_prompts(model, [ids[i] for i in group], of_all_tokens(edits))
-        prefix = prefix.rows(torch.tensor(row_of, device=model.device))
+        prefix = ordered_prefixes(model, [ids[i] for i in group], of_all_tokens(edits))
         token = torch.tensor([[ids[i][-1]] for i in group], device=model.device)
         rows: dict[int, list[int]] = {i: [] for i in group}
         running = group

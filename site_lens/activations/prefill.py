@@ -107,6 +107,14 @@ def prefill_prompts(
         return Prefix.concat(parts), _places(groups)
 
 
+def ordered_prefixes(
+    model: LensModel, ids: Sequence[Sequence[int]], edits: Sequence[Edit] = (), *, dtype: PrefixDType = "model"
+) -> Prefix:
+    """Compute the prefixes of many prompts as `prefill_prompts` does, one row a prompt in the order of the prompts."""
+    prefix, row_of = prefill_prompts(model, ids, edits, dtype=dtype)
+    return prefix.rows(torch.tensor(row_of, device=model.device))
+
+
 def _places(groups: Sequence[Sequence[int]]) -> Indices:
     """Return the place of each index in the groups, counted through."""
     order = np.concatenate(groups)
@@ -214,9 +222,8 @@ class PrefixSchedule:
                 rows = [self._row_of[prompt] for prompt in prompts]
                 prefix = held.rows(torch.tensor(rows, device=self._model.device))
             else:  # an access that exceeds the budget by itself is computed chunk by chunk, and nothing is kept
-                computed, row_of = prefill_prompts(self._model, [self._ids[i] for i in prompts], dtype=self._dtype)
+                prefix = ordered_prefixes(self._model, [self._ids[i] for i in prompts], dtype=self._dtype)
                 self.n_prefilled += len(prompts)
-                prefix = computed.rows(torch.tensor(row_of, device=self._model.device))
             yield part.flatten(), prefix.repeated(len(part))
 
     def _bytes(self, prompts: Iterable[int], n_rows: int) -> float:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from site_lens.models.base import LensModel
-from site_lens.records.errors import InputError
+from site_lens.records.errors import InputError, ModelError
 from site_lens.tasks.first_tokens import FirstTokens
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
@@ -68,6 +68,14 @@ class Queries:
         width = max(map(len, self.accepted))
         padded = [tokens + tokens[:1] * (width - len(tokens)) for tokens in self.accepted]
         return (best[..., None] == torch.tensor(padded, device=logits.device)).any(-1)
+
+
+def nonfinite_logits(model: LensModel, ids: Sequence[int]) -> ModelError:
+    """Return the error that a model gives logits that are not finite behind some tokens."""
+    return ModelError(
+        f"{model.identity.name} gives logits that are not finite in {model.identity.dtype} for the prompt that ends in "
+        f"{model.encoder.decode(list(ids))[-40:]!r}; use dtype='float32' or 'bfloat16', or leave its row out"
+    )
 
 
 def first_tokens(model: LensModel, rows: Sequence[Example], template: PromptTemplate | None = None) -> FirstTokens:

@@ -14,8 +14,8 @@ from site_lens.cli.options import (
     ReplaceFile,
     RunFolder,
     TaskFilesOfRun,
-    as_path,
     not_empty,
+    path_option,
     split_names,
 )
 from site_lens.cli.output import show_json, show_line, show_notes, show_table
@@ -37,19 +37,14 @@ def heads(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        path_option(
+            "Write the sets as .json or .py; or one fit as affine edits of heads (.safetensors, .pt) or as a control "
+            "vector of llama.cpp (.gguf).",
             "--out",
             "-o",
-            parser=as_path,
-            metavar="PATH",
-            help="Write the sets as .json or .py; or one fit as affine edits of heads (.safetensors, .pt) or as a "
-            "control vector of llama.cpp (.gguf).",
         ),
     ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(parser=as_path, metavar="PATH", help="Published labels: a .csv with layer, head, label, source."),
-    ] = None,
+    labels: Annotated[Path | None, path_option("Published labels: a .csv with layer, head, label, source.")] = None,
     dense: Annotated[
         bool, typer.Option("--dense", help="Take the soft fits where the chosen head sets would be taken.")
     ] = False,

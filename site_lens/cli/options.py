@@ -43,15 +43,18 @@ def as_path(given: Any) -> Path:
     return Path(not_empty(given))
 
 
+def path_option(help: str, *names: str) -> Any:
+    """Return an option of typer that takes the name of a file or folder."""
+    return typer.Option(*names, parser=as_path, metavar="PATH", help=help)
+
+
 def count(name: str) -> dict[str, Any]:
     """Return the bounds of a count as options of typer."""
     return dict(zip(("min", "max"), BOUNDS[name], strict=True))
 
 
 RunFolder = Annotated[Path, typer.Argument(parser=as_path, metavar="RUN", help="Folder of a run, made by fit or demo.")]
-ResultsFolder = Annotated[
-    Path, typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="Folder for the results; see --replace.")
-]
+ResultsFolder = Annotated[Path, path_option("Folder for the results; see --replace.", "--out", "-o")]
 ReplaceFile = Annotated[bool, typer.Option("--replace", help="Overwrite files that site_lens did not write, too.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the run in --out; refused otherwise.")]
 Sources = Annotated[list[str], typer.Argument(parser=not_empty, metavar="TASKS", help=SOURCES)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count, not_empty, split_names
+from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count, not_empty, path_option, split_names
 from site_lens.cli.output import show_answers, show_json, show_line, show_notes, show_table
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.outputs import is_same, output_path
@@ -28,14 +28,8 @@ HeadMaps = dict[str, sl.SiteFit | sl.HeadScores]
 
 def report(
     run: RunFolder,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="The HTML file; RUN/report.html by default."),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(parser=as_path, metavar="PATH", help="Export every figure as an image into this folder, too."),
-    ] = None,
+    out: Annotated[Path | None, path_option("The HTML file; RUN/report.html by default.", "--out", "-o")] = None,
+    images: Annotated[Path | None, path_option("Export every figure as an image into this folder, too.")] = None,
     format: Annotated[
         Literal["png", "svg", "pdf"] | None, typer.Option(help="Format of the images; svg by default.")
     ] = None,
@@ -55,10 +49,7 @@ def report(
         bool | None, typer.Option("--titles/--no-titles", help="Draw title and subtitle into the images, or not.")
     ] = None,
     tables: Annotated[
-        Path | None,
-        typer.Option(
-            parser=as_path, metavar="PATH", help="Write accuracies and chosen heads as LaTeX and Markdown here, too."
-        ),
+        Path | None, path_option("Write accuracies and chosen heads as LaTeX and Markdown here, too.")
     ] = None,
     replace: ReplaceFile = False,
 ) -> None:
@@ -126,9 +117,7 @@ def compare(
             help="Another one over the same grid of heads; or tasks of the run, all of them by default.",
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", parser=as_path, metavar="PATH", help="Write the comparison page here.")
-    ] = None,
+    out: Annotated[Path | None, path_option("Write the comparison page here.", "--out", "-o")] = None,
     replace: ReplaceFile = False,
     as_json: AsJson = False,
 ) -> None:

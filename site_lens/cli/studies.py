@@ -16,10 +16,10 @@ from site_lens.cli.options import (
     ReplaceFile,
     RunFolder,
     TaskFilesOfRun,
-    as_path,
     count,
     keep_inputs,
     named,
+    path_option,
     use_notes,
     with_option_groups,
 )
@@ -203,17 +203,12 @@ def profile(
     head: Annotated[list[str] | None, typer.Option(help="Profile this head, such as L3H7; repeatable.")] = None,
     text: Annotated[
         Path | None,
-        typer.Option(
-            parser=as_path,
-            metavar="PATH",
-            help="Profile them on this text, not on the tasks: a text file, or a table with a column text. Writes "
-            "RUN/text_profiles.html, too.",
+        path_option(
+            "Profile them on this text, not on the tasks: a text file, or a table with a column text. Writes "
+            "RUN/text_profiles.html, too."
         ),
     ] = None,
-    headvis: Annotated[
-        Path | None,
-        typer.Option(parser=as_path, metavar="PATH", help="With --text: write the data folder of HeadVis here, too."),
-    ] = None,
+    headvis: Annotated[Path | None, path_option("With --text: write the data folder of HeadVis here, too.")] = None,
     seed: Seed = 0,
     all_columns: Annotated[bool, typer.Option("--all", help="Print every column.")] = False,
     replace: ReplaceFile = False,
@@ -236,7 +231,7 @@ def on_text(
     texts, page = read_texts(text), study.run / "text_profiles.html"
     output_path(page, is_page, inputs=[text], replace=replace)
 
-    def function(
+    def profiles_on_text(
         model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, heads: list[str] | None
     ) -> sl.TextProfiles:
         from site_lens.studies.head_profiles.measure import leading_heads
@@ -245,7 +240,7 @@ def on_text(
         chosen = heads or leading_heads(first_fits(model, list(tasks.values()), fits)[0])
         return sl.text_profiles(model, texts, chosen)
 
-    profiles = study.measure("text_profiles", function, [digest_json(texts)], of_sets=True, heads=heads)
+    profiles = study.measure("text_profiles", profiles_on_text, [digest_json(texts)], of_sets=True, heads=heads)
     show_line(str(sl.write_text_page(profiles, page, replace=replace)), aside=study.as_json)
     if headvis is not None:
         show_line(str(sl.export_headvis(profiles, headvis, replace=replace)), aside=study.as_json)

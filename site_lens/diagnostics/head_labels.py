@@ -13,8 +13,8 @@ from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.wording import listed
 from site_lens.runs.run import Run
 from site_lens.site.head_path import OPEN
-from site_lens.stats.paired_tests import SIGNIFICANT, SMALLEST, Verdict, control_false_discoveries
-from site_lens.stats.set_overlap import fewest_findable, pair_by_chance
+from site_lens.stats.paired_tests import SIGNIFICANT, Verdict, control_false_discoveries
+from site_lens.stats.set_overlap import fewest_findable, overlap_p_value, pair_by_chance
 from site_lens.tasks.rows import read_rows
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class LabelTest:
         chance = f"{self.by_chance:.1f} expected by chance, q = {self.q_value:.2g}"
         meaning = {
             "above": "more than chance gives",
-            "not found": f"no more than chance gives was found; it takes {self.findable}",
+            "not found": f"not told from chance, which takes {self.findable}",
             "too few": "no verdict: too few heads to be told from chance",
         }
         return f"{said}{which}; {chance}: {meaning[self.verdict]}"
@@ -164,10 +164,7 @@ class LabelOverlap:
             for name, label in pairs
         ]
         shared = [self.sets[name] & labelled[label] for name, label in pairs]
-        p_values = [
-            float(np.clip(chance[len(heads) :].sum(), SMALLEST, 1))
-            for chance, heads in zip(chances, shared, strict=True)
-        ]
+        p_values = [overlap_p_value(chance, len(heads)) for chance, heads in zip(chances, shared, strict=True)]
         q_values = control_false_discoveries(p_values)
         return tuple(
             LabelTest(

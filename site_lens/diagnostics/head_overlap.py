@@ -17,8 +17,8 @@ from site_lens.records.errors import InputError, MismatchError, unknown_name
 from site_lens.records.wording import listed
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit
-from site_lens.stats.paired_tests import SIGNIFICANT, SMALLEST, control_false_discoveries
-from site_lens.stats.set_overlap import fewest_findable, shared_by_chance, symmetric
+from site_lens.stats.paired_tests import SIGNIFICANT, control_false_discoveries
+from site_lens.stats.set_overlap import fewest_findable, overlap_p_value, shared_by_chance, symmetric
 from site_lens.stats.similarity import jaccard, n_shared, overlap_coefficient, rank_correlation
 
 if TYPE_CHECKING:
@@ -241,9 +241,7 @@ def head_overlap(
     is_flat = np.array([each.is_flat for each in scores])
     unranked = is_flat[:, None] | is_flat
     chances, shared, n = shared_by_chance(grid.heads_per_layer, sets), n_shared(flat), len(sets)
-    p_value = symmetric({pair: chances[pair][shared[pair] :].sum() for pair in chances}, n, diagonal=1).clip(
-        SMALLEST, 1
-    )
+    p_value = symmetric({pair: overlap_p_value(chances[pair], shared[pair]) for pair in chances}, n, diagonal=1)
     findable = {(i, j): fewest_findable(chances[i, j], len(chances), shared[i, i], shared[j, j]) for i, j in chances}
     q_value = control_false_discoveries(p_value, np.triu(np.ones((n, n), dtype=bool), k=1))
     return Overlap(

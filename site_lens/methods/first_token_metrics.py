@@ -10,13 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.activations.generation import of_all_tokens
-from site_lens.activations.prefill import ROWS_PER_DECODE, bytes_per_token, length_batches, prefill_prompts
+from site_lens.activations.prefill import ROWS_PER_DECODE, bytes_per_token, length_batches, ordered_prefixes
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries
 from site_lens.methods.method import Method
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
-from site_lens.models.kv_cache import Prefix
 
 METRICS = ("first_token", "rank", "log_prob")
 
@@ -72,14 +71,16 @@ def score_methods(
         group_queries = queries.only(group)
         start = time.perf_counter()
         shared = (
-            _prefix(model, group_queries) if any(not prepared.needs_own_prefix for prepared in all_prepared) else None
+            ordered_prefixes(model, group_queries.ids)
+            if any(not prepared.needs_own_prefix for prepared in all_prepared)
+            else None
         )
         shared_seconds = time.perf_counter() - start
         for prepared in all_prepared:
             start = time.perf_counter()
             with prepared.method.around(model):
                 clean = shared if shared is not None and not prepared.needs_own_prefix else None
-                prefix = clean or _prefix(model, group_queries, of_all_tokens(prepared.edits))
+                prefix = clean or ordered_prefixes(model, group_queries.ids, of_all_tokens(prepared.edits))
                 logits = model.decode(prefix, group_queries.tail(model.device), prepared.edits)[0][:, -1]
                 if prepared.method.on_logits is not None:
                     logits = prepared.method.on_logits(logits)
@@ -88,11 +89,6 @@ def score_methods(
             if answered is not None:
                 answered(len(group))
     return ((prepared.method, prepared.scores) for prepared in all_prepared)
-
-
-def _prefix(model: LensModel, questions: Queries, edits: Sequence[Edit] = ()) -> Prefix:
-    prefix, row_of = prefill_prompts(model, questions.ids, edits)
-    return prefix.rows(torch.tensor(row_of, device=model.device))
 
 
 def _take_down(scores: Scores, group: Sequence[int], questions: Queries, logits: Float[Tensor, "row vocab"]) -> None:

@@ -23,7 +23,7 @@ MLP_HOOK = "blocks.{layer}.mlp.{name}"
 """Names of the hook points of an MLP: `hook_pre` before the activation, `hook_pre_linear` what a gated MLP multiplies
 with it, `hook_post` what goes into the last projection."""
 
-GRADIENT_OF = Callable[..., tuple[Tensor | None, ...]]
+GradientRule = Callable[..., tuple[Tensor | None, ...]]
 """Turn the gradient at a value into those of the value and of its sources, given value and sources."""
 
 
@@ -51,7 +51,7 @@ class _Replaced(torch.autograd.Function):
     """A value that passes on the gradient of a rule instead of its own."""
 
     @staticmethod
-    def forward(ctx: Any, rule: GRADIENT_OF, value: Tensor, *sources: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, rule: GradientRule, value: Tensor, *sources: Tensor) -> Tensor:  # noqa: D102
         ctx.rule = rule
         ctx.save_for_backward(value, *sources)
         return value.view_as(value)
@@ -73,25 +73,26 @@ def backward_rules(model: LensModel, rules: BackwardRules) -> Iterator[None]:
         ModelError: The model does not show what the rules need (norms, attention before and after the softmax, the
             inside of its MLPs), or does not compute with what is put there.
     """
-    put = _Put(model)
+    hooks = _RuleHooks(model)
     with model.locked(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A forward hook edited hook_scale")  # rounding, when the scale is put back
-        with hooked(put.functions(rules)):
+        with hooked(hooks.functions(rules)):
             yield
-        put.refuse_if_ignored()
+        hooks.refuse_if_ignored()
 
 
-class _Put:
-    """What rules put at the hook points of a model, and which of it the backward pass came by."""
+class _RuleHooks:
+    """Functions of rules at the hook points of a model, and a record of which of them the backward pass reached."""
 
     def __init__(self, model: LensModel) -> None:
-        self._model, self._points = model, model._hook_points
+        self._model, self._points = model, model.hook_points
         self._expected: set[str] = set()
         self._reached: set[str] = set()
 
     def functions(self, rules: BackwardRules) -> list[tuple[Any, Function]]:
         """Return the functions of the rules at their hook points."""
         self._refuse_unshown_norms()
+        # A hook point may stand under several names; a rule acts on it once.
         scales = {id(point): name for name, point in self._points.items() if name.endswith(".hook_scale")}
         functions = [self._at(name, lambda gradient, value: (None,)) for name in scales.values()]
         for layer, n_heads in enumerate(self._model.grid.heads_per_layer):
@@ -142,12 +143,12 @@ class _Put:
             return self._behind([pre, linear], post, _half_of_each)
         return self._behind([pre], post, lambda gradient, value, x: (None, gradient * _ratio(value, x)))
 
-    def _at(self, name: str, rule: GRADIENT_OF) -> tuple[Any, Function]:
+    def _at(self, name: str, rule: GradientRule) -> tuple[Any, Function]:
         """Return the function that lets a value pass on the gradient of a rule."""
         return self._point(name), lambda value: self._replaced(name, rule, value)
 
     def _behind(
-        self, sources: list[str], name: str, rule: GRADIENT_OF, check: Callable[..., None] | None = None
+        self, sources: list[str], name: str, rule: GradientRule, check: Callable[..., None] | None = None
     ) -> list[tuple[Any, Function]]:
         """Return the functions that let a value pass the gradient of a rule on to values before it."""
         seen: dict[str, Tensor] = {}
@@ -165,7 +166,7 @@ class _Put:
 
         return [*((self._point(source), remembering(source)) for source in sources), (self._point(name), replacing)]
 
-    def _replaced(self, name: str, rule: GRADIENT_OF, value: Tensor, *sources: Tensor) -> Tensor:
+    def _replaced(self, name: str, rule: GradientRule, value: Tensor, *sources: Tensor) -> Tensor:
         def reached(*given: Tensor) -> tuple[Tensor | None, ...]:
             self._reached.add(name)
             return rule(*given)

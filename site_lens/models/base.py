@@ -63,7 +63,8 @@ class LensModel(ABC):
         self.encoder = encoder
         self.identity = identity
         self.device: torch.device = next(host.parameters()).device
-        self._hook_points: dict[str, Any] = dict(host.hook_dict)  # which the bridge builds anew at each look
+        self.hook_points: dict[str, Any] = dict(host.hook_dict)  # which the bridge builds anew at each look
+        """Hook points of the host by their TransformerLens names."""
         self._guard = Guard(host, lock_point(host), identity.name)
 
     @abstractmethod
@@ -85,9 +86,8 @@ class LensModel(ABC):
 
     @property
     def model_type(self) -> str:
-        """Name of its family in `transformers`, such as llama; its class where there is no such model underneath."""
-        config = getattr(getattr(self.host, "original_model", None), "config", None)
-        return self.identity.architecture if config is None else str(config.model_type)
+        """Name of its family in `transformers`, such as llama; its class where no such model is underneath."""
+        return self.identity.architecture
 
     @property
     def n_weights(self) -> int:
@@ -340,14 +340,14 @@ class LensModel(ABC):
 
     def _point(self, hook_point: HookPoint, layer: int) -> Any:
         names = [HOOK_NAMES[hook_point], *(IN_PLACE_OF_ATTENTION if hook_point == "attn_out" else ())]
-        name = next((name for name in names if name.format(layer=layer) in self._hook_points), names[0])
+        name = next((name for name in names if name.format(layer=layer) in self.hook_points), names[0])
         return self._hook_point(name, layer, f"the {hook_point} of layer {layer}")
 
     def _hook_point(self, name: str, layer: int, what: str) -> Any:
         name = name.format(layer=layer)
-        if name not in self._hook_points:
+        if name not in self.hook_points:
             raise ModelError(f"{self.identity.name} does not show {what} ({name} is missing)")
-        return self._hook_points[name]
+        return self.hook_points[name]
 
 
 def z_points(host: Any) -> dict[int, Any]:

@@ -57,6 +57,11 @@ class BridgeModel(LensModel):
         written: Tensor = module(z.flatten(1).to(device=weights.device, dtype=dtype))
         return written
 
+    @property
+    def model_type(self) -> str:
+        """Name of its family in `transformers`, such as llama."""
+        return str(self.host.original_model.config.model_type)
+
     def _empty_cache(self, n_rows: int) -> Any:
         return empty_cache(self.host.original_model.config)
 

@@ -135,7 +135,7 @@ def output_path(path: str | Path, known: Known, *, inputs: Iterable[str | Path] 
 
 
 def write_file(content: bytes, path: str | Path, *, inputs: Iterable[str | Path] = (), replace: bool = False) -> Path:
-    """Write a file that bears no mark of the toolkit: where there is none, or over one with the same content.
+    """Write a file of a foreign format, which cannot bear a mark of the toolkit; overwrite only the same content.
 
     Args:
         content: What to write.

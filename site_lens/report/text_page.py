@@ -1,6 +1,7 @@
 """Page of text profiles: heads, their distances, and their pieces of text coloured by attention; one offline file."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from site_lens.records.terminal_escape import visible
 from site_lens.report.figures import packed
 from site_lens.report.page import write_page
-from site_lens.studies.text_profiles.result import FIRST, OTHER, TextProfiles
+from site_lens.studies.text_profiles.result import FIRST, OTHER, TextProfiles, distance_edges
 from site_lens.studies.text_profiles.section import N_NAMED, head_line
 
 
@@ -106,12 +107,12 @@ def _drawn(profiles: TextProfiles, i: int, active: np.ndarray, peaks: np.ndarray
 
 def _binned(profiles: TextProfiles, i: int) -> list[tuple[str, float]]:
     """Return the attention on the first token, and on others by distance, in bins that double."""
-    mass, width = profiles.attention[i, OTHER], profiles.attention.shape[2]
-    bins, start = [("first token", float(profiles.share(FIRST)[i]))], 0
-    while start < width:
-        end = min(max(start + 1, 2 * start if start > 1 else 0), width)
+    mass, edges = profiles.attention[i, OTHER], distance_edges(profiles.attention.shape[2])
+    bins = [("first token", float(profiles.share(FIRST)[i]))]
+    for start, beyond in pairwise(edges):
+        end = min(beyond, len(mass))
         back = f"{start} to {end - 1} back" if end - start > 1 else f"{start} back"
         label = ("itself", "token before")[start] if start < 2 else back
-        bins.append((label, float(mass[start:end].sum())))
-        start = end
+        if start < end:
+            bins.append((label, float(mass[start:end].sum())))
     return bins

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from site_lens.stats.paired_tests import SIGNIFICANT
+from site_lens.stats.paired_tests import SIGNIFICANT, SMALLEST
 
 Float64 = NDArray[np.float64]
 
@@ -39,6 +39,11 @@ def _shared_in_layer(n: int, a: int, b: int) -> Float64:
     from scipy.stats import hypergeom
 
     return np.asarray(hypergeom.pmf(np.arange(min(a, b) + 1), n, a, b), dtype=np.float64)
+
+
+def overlap_p_value(chances: Float64, n_shared: int) -> float:
+    """Return the chance that random sets share so many heads or more, given those of sharing 0, 1, ... heads."""
+    return float(np.clip(chances[n_shared:].sum(), SMALLEST, 1))
 
 
 def fewest_findable(chances: Float64, n_tests: int, *sizes: int) -> int:

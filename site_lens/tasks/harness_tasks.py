@@ -15,7 +15,7 @@ from site_lens.records.limited_io import current_limits, is_there, read_file
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.wording import listed
 from site_lens.tasks.rows import refuse_many_rows, text_of
-from site_lens.tasks.task import Example, Task
+from site_lens.tasks.task import SPLIT_SHARES, Example, Task
 
 HARNESS = "lm_eval:"
 """What sources of harness tasks begin with."""
@@ -26,8 +26,8 @@ YAML = (".yaml", ".yml")
 A_GROUP = re.compile(rb"^group\s*:", re.MULTILINE)
 """The key by which the harness tells a file of a group. The file is not parsed here: it may name Python functions."""
 
-VALID_SHARE = 0.09 / (0.70 + 0.09)
-"""Rows of valid among those of train and valid, as `Task.from_examples` has them."""
+VALID_SHARE = SPLIT_SHARES[1] / sum(SPLIT_SHARES[:2])
+"""Share of valid in the rows of train and valid."""
 
 
 def require_harness() -> None:

@@ -6,6 +6,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,9 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[object]:
     if suffix not in READERS:
         advice = "unpack it first" if suffix in PACKED else "save it as one of these"
         raise TaskFileError(f"{path} is not one of {', '.join(READERS)}; {advice}")
-    try:
+    with _reading(path):
         content = read_file(path, limits.task_bytes)
         rows = list(islice(READERS[suffix](path, content, columns), limits.task_rows + 1))
-    except UnicodeDecodeError as error:
-        raise TaskFileError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
-    except OSError as error:
-        raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
     refuse_many_rows(path, len(rows))
     return rows
 
@@ -93,12 +90,8 @@ def read_texts(path: Path) -> list[str]:
         rows = read_rows(path, (TEXT_COLUMN,))
         texts = [str(row.get(TEXT_COLUMN) or "") if isinstance(row, Mapping) else str(row) for row in rows]
     else:
-        try:
+        with _reading(path):
             texts = re.split(r"\n[^\S\n]*\n", _decoded(path, read_file(path, current_limits().task_bytes)))
-        except UnicodeDecodeError as error:
-            raise TaskFileError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
-        except OSError as error:
-            raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
     if not (found := [text for text in texts if text.strip()]):
         raise TaskFileError(f"{path} holds no text; a table needs a column {TEXT_COLUMN!r}")
     return found
@@ -109,6 +102,17 @@ def refuse_many_rows(source: object, n_rows: int) -> None:
     most = current_limits().task_rows
     if n_rows > most:
         raise TaskFileError(f"{source} holds more than {most} rows; if you trust it, raise Limits.task_rows")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn errors of reading a file into ours."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise TaskFileError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
+    except OSError as error:
+        raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _decoded(path: Path, content: bytes) -> str:

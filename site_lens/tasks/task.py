@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "valid", "test")
+SPLIT_SHARES = (0.70, 0.09, 0.21)
+"""Shares of the rows in them, the paper's."""
 
 FEWEST_VALID = 20
 """Rows of valid below which one row more or less decides which step or head set is chosen."""
@@ -96,7 +98,7 @@ class Task(Displayed):
         name: str,
         examples: Iterable[Example],
         *,
-        shares: tuple[float, float, float] = (0.70, 0.09, 0.21),
+        shares: tuple[float, float, float] = SPLIT_SHARES,
         seed: int = 0,
         family: str | None = None,
     ) -> "Task":

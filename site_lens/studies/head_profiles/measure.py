@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.activations.injection import injection
-from site_lens.activations.prefill import ROWS_PER_DECODE, prefill_prompts, prompt_batches
+from site_lens.activations.prefill import ROWS_PER_DECODE, ordered_prefixes, prompt_batches
 from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import Head, HeadSet
 from site_lens.models.base import LensModel
@@ -174,8 +174,7 @@ def injected_alone(
         the vocabulary.
     """
     prompts = Queries.of(model, zero_shot_prompts(queries, fit.template))
-    computed, row_of = prefill_prompts(model, prompts.ids)
-    prefix = computed.rows(torch.tensor(row_of, device=model.device))
+    prefix = ordered_prefixes(model, prompts.ids)
     targets = prompts.targets(model.device)
     embedding = torch.tensor(fit.embedding.mean, device=model.device)[None]
 

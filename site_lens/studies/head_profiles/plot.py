@@ -2,7 +2,8 @@
 
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import PALETTE, TITLE, layout
+from site_lens.plots.share_bars import share_bars
+from site_lens.plots.theme import PALETTE
 from site_lens.studies.head_profiles.result import PARTS, HeadProfiles, Part
 
 LOOKS: dict[Part, tuple[str, str]] = {
@@ -13,9 +14,6 @@ LOOKS: dict[Part, tuple[str, str]] = {
     "begin": ("BOS", PALETTE[6]),
 }
 """Label and colour of each part, in the order in which they stand in a bar."""
-
-ROW, BOTTOM = 22, 56
-"""Pixels of a head's row, and below the rows."""
 
 
 def attention_shares(record: HeadProfiles, *, task: str | None = None) -> go.Figure:
@@ -32,29 +30,6 @@ def attention_shares(record: HeadProfiles, *, task: str | None = None) -> go.Fig
         InputError: There is no such task.
     """
     shares = record.shares(task)
-    bars = [
-        go.Bar(
-            name=label,
-            orientation="h",
-            x=shares[:, PARTS.index(part)],
-            y=record.heads,
-            marker={"color": colour, "line": {"width": 0}},
-            hovertemplate="%{y}<br>%{x:.3f} to " + label + "<extra></extra>",
-        )
-        for part, (label, colour) in LOOKS.items()
-    ]
-    return go.Figure(
-        bars,
-        layout(
-            "Attention of the last token",
-            f"mean of {len(record.tasks)} tasks" if task is None else task,
-            height=ROW * len(record.heads) + TITLE + 8 + BOTTOM,
-            entries=[label for label, _ in LOOKS.values()],
-            margin={"b": BOTTOM, "l": 12},
-            barmode="stack",
-            bargap=0.2,
-            legend={"traceorder": "normal"},
-            xaxis={"title": {"text": "Share of attention"}, "range": [0, 1], "dtick": 0.25},
-            yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
-        ),
-    )
+    parts = [(label, colour, shares[:, PARTS.index(part)]) for part, (label, colour) in LOOKS.items()]
+    subtitle = f"mean of {len(record.tasks)} tasks" if task is None else task
+    return share_bars(record.heads, parts, "Attention of the last token", subtitle)

@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from site_lens.heads.head_set import Head
-from site_lens.records.base import Float32
 from site_lens.records.outputs import output_path, write_output
 from site_lens.studies.head_profiles.result import LEAST_RISE
-from site_lens.studies.text_profiles.result import FIRST, N_BINS, N_DECILES, OTHER, TextProfiles
+from site_lens.studies.text_profiles.result import (
+    FIRST,
+    N_BINS,
+    N_DECILES,
+    OTHER,
+    TextProfiles,
+    distance_edges,
+    distance_moments,
+)
 
 DIGITS = 4
 MOST_TOKENS = 50
@@ -106,17 +114,15 @@ def headvis_files(profiles: TextProfiles) -> dict[str, Any]:
     }
 
 
-def _metrics(profiles: TextProfiles) -> dict[str, Float32]:
+def _metrics(profiles: TextProfiles) -> dict[str, NDArray[Any]]:
     mass = profiles.attention.sum(1).astype(np.float64)
-    share = mass / mass.sum(1, keepdims=True)
-    places = np.arange(mass.shape[1])
-    mean = share @ places
-    metrics = {
+    mean, variance = distance_moments(mass / mass.sum(1, keepdims=True))
+    metrics: dict[str, NDArray[Any] | None] = {
         "self_attention_score": profiles.share(OTHER, 0),
         "previous_token_score": profiles.previous(),
         "pattern_entropy": profiles.entropy,
         "qk_distance": mean,
-        "qk_distance_variance": (share * (places - mean[:, None]) ** 2).sum(1),
+        "qk_distance_variance": variance,
         "first_token_score": profiles.share(FIRST),
         "duplicate_token_score": profiles.to_duplicate,
         "induction_score": profiles.to_induction,
@@ -149,8 +155,7 @@ def _head(profiles: TextProfiles, i: int) -> dict[str, Any]:
                 "max_activation": _number(active[s]),
             }
         )
-    width = profiles.attention.shape[2]
-    edges = [0, 1, *(2**power for power in range(1, max(width - 1, 1).bit_length() + 1))]
+    edges = distance_edges(profiles.attention.shape[2])
     counts = [profiles.attention[i, OTHER, a:b].sum() for a, b in zip(edges, edges[1:], strict=False)]
     return {
         "sequences": sequences,

@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import PALETTE, TITLE, layout
-from site_lens.studies.head_profiles.plot import BOTTOM, ROW
+from site_lens.plots.share_bars import share_bars
+from site_lens.plots.theme import PALETTE
 from site_lens.studies.text_profiles.result import FIRST, OTHER, TextProfiles
 
 
@@ -23,29 +23,6 @@ def text_attention(profiles: TextProfiles) -> go.Figure:
         ("itself", PALETTE[4], profiles.share(OTHER, 0)),
         ("first token", PALETTE[6], profiles.share(FIRST)),
     )
-    bars = [
-        go.Bar(
-            name=name,
-            orientation="h",
-            x=shares.clip(0, 1),
-            y=profiles.heads,
-            marker={"color": colour, "line": {"width": 0}},
-            hovertemplate="%{y}<br>%{x:.3f} to " + name + "<extra></extra>",
-        )
-        for name, colour, shares in parts
-    ]
-    return go.Figure(
-        bars,
-        layout(
-            "Attention on other text",
-            f"mean over {profiles.n_queries} tokens of {profiles.n_pieces} pieces",
-            height=ROW * len(profiles.heads) + TITLE + 8 + BOTTOM,
-            entries=[name for name, _, _ in parts],
-            margin={"b": BOTTOM, "l": 12},
-            barmode="stack",
-            bargap=0.2,
-            legend={"traceorder": "normal"},
-            xaxis={"title": {"text": "Share of attention"}, "range": [0, 1], "dtick": 0.25},
-            yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
-        ),
-    )
+    subtitle = f"mean over {profiles.n_queries} tokens of {profiles.n_pieces} pieces"
+    clipped = [(label, colour, shares.clip(0, 1)) for label, colour, shares in parts]  # a difference may round below 0
+    return share_bars(profiles.heads, clipped, "Attention on other text", subtitle)

@@ -24,6 +24,19 @@ FIRST, OTHER = 0, 1
 QUANTILES = (0.1, 0.5, 0.9)
 
 Tokens = tuple[tuple[str, ...], ...]
+Float64 = NDArray[np.float64]
+
+
+def distance_edges(width: int) -> list[int]:
+    """Return where bins of distances begin that double from 2 on, 0, 1, 2, 4, ..., and the end of the last one."""
+    return [0, 1, *(2**power for power in range(1, max(width - 1, 1).bit_length() + 1))]
+
+
+def distance_moments(share: Float64) -> tuple[Float64, Float64]:
+    """Return mean and variance of distances, (head) each, from the share of attention at each, (head distance)."""
+    places = np.arange(share.shape[1])
+    mean = share @ places
+    return mean, (share * (places - mean[:, None]) ** 2).sum(1)
 
 
 class TextProfiles(ModelStudy):
@@ -119,7 +132,7 @@ class TextProfiles(ModelStudy):
         previous: Float32 = self.share(FIRST, 1) + self.share(OTHER, 1)
         return previous
 
-    def distances(self) -> NDArray[np.float64]:
+    def distances(self) -> Float64:
         """(head statistic): mean, variance and quantiles 0.1, 0.5, 0.9 of the distance, first token left out.
 
         Distances are in tokens and weighted by attention: 0 is the query itself. NaN where all attention is on the
@@ -128,9 +141,7 @@ class TextProfiles(ModelStudy):
         mass = self.attention[:, OTHER].astype(np.float64)
         total = mass.sum(1, keepdims=True)
         share = np.divide(mass, total, out=np.full_like(mass, np.nan), where=total > 0)
-        places = np.arange(mass.shape[1])
-        mean = share @ places
-        variance = (share * (places - mean[:, None]) ** 2).sum(1)
+        mean, variance = distance_moments(share)
         quantiles = [(share.cumsum(1) < q - 1e-6).sum(1).astype(float) for q in QUANTILES]
         quantiles = [np.where(total[:, 0] > 0, quantile, np.nan) for quantile in quantiles]
         return np.stack([mean, variance, *quantiles], axis=1)
