@@ -27,7 +27,7 @@ PLANTED: dict[str, tuple[Callable[[], Record], str]] = {
     "head_profiles": (lambda: planted_profiles((0, 1), "ab"), "what the last token attends to"),
     "text_profiles": (
         fake_text_profiles,
-        "L0H1: first token 25%, token before 85%, what followed an earlier occurrence of the token 12%",
+        "L0H1: first token 25%, token before 85%, induction 12%",
     ),
     "content_controls": (fake_content, "of SITE's gain"),
     "fit_ablation": (lambda: fake_ablation({"default": 0.5, "up": 0.8}), "up: "),

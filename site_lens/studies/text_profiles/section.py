@@ -18,10 +18,10 @@ N_NAMED = 4
 def sections(name: str, profiles: TextProfiles, studies: Mapping[str, Record]) -> list[Section]:
     """Return the section."""
     lines = [
-        f"{len(profiles.heads)} heads on {profiles.n_pieces} pieces of a text given beside the tasks, "
-        f"{profiles.n_queries} tokens: what a head attends to anywhere, and what it writes where it attends most. The "
-        "pieces themselves, token by token: sl.write_text_page, or text_profiles.html in the folder of a run that "
-        "site-lens profile --text was run on.",
+        f"{len(profiles.heads)} heads on {profiles.n_pieces} pieces of the given text, {profiles.n_queries} tokens. "
+        "Each line has the mean attention to the first token, to the token before, and to what followed an "
+        "earlier occurrence of the token (induction); then the tokens with the largest direct logits where the head "
+        "attends most. The coloured text: text_profiles.html in the folder of the run, or sl.write_text_page.",
         *(f"{head}: {head_line(profiles, i)}" for i, head in enumerate(profiles.heads[:MOST_LINES])),
     ]
     figure = SectionFigure(name, text_attention(profiles), profiles.frame())
@@ -34,8 +34,8 @@ def head_line(profiles: TextProfiles, i: int) -> str:
     parts = [
         f"first token {profiles.share(FIRST)[i]:.0%}",
         f"token before {profiles.previous()[i]:.0%}",
-        *([] if np.isnan(induction) else [f"what followed an earlier occurrence of the token {induction:.0%}"]),
+        *([] if np.isnan(induction) else [f"induction {induction:.0%}"]),
     ]
     raised = profiles.raised(profiles.heads[i])[:N_NAMED]
-    writes = f"; at its peaks it writes {', '.join(map(repr, raised))}" if raised else ""
-    return f"{', '.join(parts)}{writes}."
+    writes = f"; writes {', '.join(map(repr, raised))}" if raised else ""
+    return f"{', '.join(parts)}{writes}"
