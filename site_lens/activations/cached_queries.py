@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from site_lens.activations.injection import injection
-from site_lens.activations.prefill import ROWS_PER_DECODE, bytes_per_token, length_batches, ordered_prefixes
+from site_lens.activations.prefill import ROWS_PER_DECODE, PrefixPool, bytes_per_token, length_batches, ordered_prefixes
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries, nonfinite_logits
 from site_lens.heads.scores import MixRule
@@ -40,8 +40,8 @@ class CachedQueries:
     A variant is a map of gates, and an embedding that they mix in at the last prompt token. Every variant answers every
     prompt; as nothing before the last token depends on the gates, a variant costs one token a prompt.
 
-    Prefixes are cached as long as this object lives where all of them fit into the budget; else they are computed in
-    groups that do, anew each time the prompts are answered.
+    Prefixes are cached as long as this object lives where all of them fit into the budget, and taken from the
+    `PrefixPool` of the call; else they are computed in groups that do, anew each time the prompts are answered.
 
     Args:
         model: The model.
@@ -56,7 +56,10 @@ class CachedQueries:
         self.queries = Queries.of(model, prompts)
         max_tokens = int(budget_bytes / bytes_per_token(model, self.queries.ids))
         self._groups = list(length_batches(self.queries.lengths, max_tokens=max_tokens))
-        self._cached = self._prefill(self._groups[0]) if len(self._groups) == 1 else None
+        self._cached: Prefix | None = None
+        if len(self._groups) == 1:
+            prefix, rows, _ = PrefixPool.of(model).take(self.queries.only(self._groups[0]).ids, max_tokens)
+            self._cached = prefix.rows(torch.tensor(rows, device=model.device))
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -144,10 +147,8 @@ class CachedQueries:
 
     def _prefixes(self) -> Iterator[tuple[list[int], Prefix]]:
         """Yield the prompts whose prefixes are in memory together, and these prefixes, in order."""
-        return ((group, self._prefill(group) if self._cached is None else self._cached) for group in self._groups)
-
-    def _prefill(self, group: Sequence[int]) -> Prefix:
-        return ordered_prefixes(self._model, [self.queries.ids[i] for i in group])
+        for group in self._groups:
+            yield group, self._cached or ordered_prefixes(self._model, self.queries.only(group).ids)
 
     def _targets(self, group: Sequence[int]) -> Int[Tensor, " row"]:
         return self.queries.only(group).targets(self._model.device)

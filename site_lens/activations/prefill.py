@@ -115,6 +115,61 @@ def ordered_prefixes(
     return prefix.rows(torch.tensor(row_of, device=model.device))
 
 
+class PrefixPool:
+    """Pool of prefixes that stand under no edit, each computed once for all who ask the same prompts.
+
+    It lives as long as the outermost call on the model (`LensModel.kept`): between calls the model may change.
+
+    Args:
+        model: The model.
+        dtype: Arithmetic to compute them in.
+    """
+
+    def __init__(self, model: LensModel, dtype: PrefixDType) -> None:
+        self._model, self._dtype = model, dtype
+        self._blocks: list[Prefix] = []
+        self._place_of: dict[tuple[int, ...], tuple[int, int]] = {}
+        """Block and row of each prompt."""
+
+    @classmethod
+    def of(cls, model: LensModel, dtype: PrefixDType = "model") -> "PrefixPool":
+        """Return the pool of the call that the model is in."""
+        pool: PrefixPool = model.kept.setdefault(f"prefixes in {dtype}", cls(model, dtype))
+        return pool
+
+    def take(self, ids: Sequence[Sequence[int]], max_tokens: float) -> tuple[Prefix, Indices, int]:
+        """Return prefixes of some prompts, computing those that are not there.
+
+        Args:
+            ids: Token ids of every prompt.
+            max_tokens: Tokens to keep at most, padding included; what is asked at once may exceed them. Where the pool
+                would hold more, it gives up all that it holds first.
+
+        Returns:
+            The prefixes, the row in which each prompt stands, and how many were computed.
+        """
+        wanted = [tuple(row) for row in ids]
+        missing = [row for row in dict.fromkeys(wanted) if row not in self._place_of]
+        n_held = sum(len(block.lengths) * block.width for block in self._blocks)
+        if n_held + len(missing) * max(map(len, missing), default=0) > max_tokens:
+            self._blocks, self._place_of, missing = [], {}, list(dict.fromkeys(wanted))
+        if missing:
+            prefix, rows = prefill_prompts(self._model, missing, dtype=self._dtype)
+            self._place_of |= {ids: (len(self._blocks), row) for ids, row in zip(missing, rows.tolist(), strict=True)}
+            self._blocks.append(prefix)
+        places = [self._place_of[row] for row in wanted]
+        members: dict[int, list[int]] = {}
+        for i, (block, _) in enumerate(places):
+            members.setdefault(block, []).append(i)
+        if len(members) == 1:
+            return self._blocks[places[0][0]], np.array([row for _, row in places]), len(missing)
+        parts = [
+            self._blocks[block].rows(torch.tensor([places[i][1] for i in of_block], device=self._model.device))
+            for block, of_block in members.items()
+        ]
+        return Prefix.concat(parts), _places(list(members.values())), len(missing)
+
+
 def _places(groups: Sequence[Sequence[int]]) -> Indices:
     """Return the place of each index in the groups, counted through."""
     order = np.concatenate(groups)
@@ -167,7 +222,7 @@ class PrefixSchedule:
 
     A window is the longest run of upcoming accesses whose distinct prompts fit into the byte budget. When everything
     fits there is one window and every prompt is computed once; else memory stays bounded and prompts that later
-    windows need again are computed again.
+    windows need again are computed again. What was computed before in the same call is taken from its `PrefixPool`.
 
     Args:
         model: The model.
@@ -193,7 +248,7 @@ class PrefixSchedule:
         self._row_of: dict[int, int] = {}
         self._prefix: Prefix | None = None
         self.n_prefilled = 0
-        """Prompts whose prefix was computed so far, repeats counted."""
+        """Prompts whose prefix it has computed so far, repeats counted."""
 
     def take(self, access: int, chosen: Indices | None = None) -> Iterator[tuple[Indices, Prefix]]:
         """Yield the prefixes of an access in chunks small enough to decode.
@@ -244,9 +299,9 @@ class PrefixSchedule:
                 break
             prompts |= dict.fromkeys(new)
         self._prefix = None  # freed before the next window is computed
-        wanted = list(prompts)
-        self._prefix, rows = prefill_prompts(self._model, [self._ids[i] for i in wanted], dtype=self._dtype)
-        self._row_of = dict(zip(wanted, rows.tolist(), strict=True))
+        pool, max_tokens = PrefixPool.of(self._model, self._dtype), self._budget / self._bytes_per_token
+        self._prefix, rows, n_computed = pool.take([self._ids[i] for i in prompts], max_tokens)
+        self._row_of = dict(zip(prompts, rows.tolist(), strict=True))
         self._window = range(first, last + 1)
-        self.n_prefilled += len(wanted)
+        self.n_prefilled += n_computed
         return self._prefix

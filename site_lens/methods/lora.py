@@ -103,6 +103,7 @@ class LoraAdapter:
                 self._put(self._bases)
 
     def _put(self, modules: dict[str, nn.Module]) -> None:
+        self._model.kept.clear()  # computed with the other modules
         for name, place in self._places.items():
             place.set_original_component(modules[name])
 

@@ -107,6 +107,11 @@ class LensModel(ABC):
         """
         return self._guard.locked()
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What calls share until the outermost one ends; whoever changes the model inside a call must clear it."""
+        return self._guard.kept
+
     def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:
         """Return the logits at the last token of a prompt as plain transformers computes them, float32.
 

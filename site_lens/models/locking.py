@@ -98,6 +98,8 @@ class Guard:
     def __init__(self, host: nn.Module, point: nn.Module, name: str) -> None:
         self._lock = lock_of(point)
         self._name, self._inside = name, False
+        self.kept: dict[str, Any] = {}
+        """What calls within a call share of what they computed; empty outside of a call, when the model may change."""
         self._modules = dict(host.named_modules())
         if computed := [path for path, module in self._modules.items() if is_parametrized(module)]:
             raise ModelError(
@@ -137,6 +139,7 @@ class Guard:
                     yield
                 finally:
                     self._inside = False
+                    self.kept.clear()
                 self._refuse_changes()
 
     def _refuse_changes(self) -> None:

@@ -8,9 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from site_lens.activations.prefill import PrefixSchedule, length_batches, prefill_prompts, shared_beginnings
+from site_lens.activations.prefill import (
+    PrefixPool,
+    PrefixSchedule,
+    length_batches,
+    prefill_prompts,
+    shared_beginnings,
+)
+from site_lens.methods.lora import LoraAdapter
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
+from site_lens.models.loading import load_model
 from tests.hosts import HOSTED
 
 
@@ -135,3 +143,53 @@ def test_a_part_of_an_access_may_be_taken(demo: LensModel, ids: list[list[int]])
     ((places, prefix),) = schedule.take(0, np.array([3, 1]))
     assert places.tolist() == [3, 1]
     assert len(prefix.lengths) == 2
+
+
+@given(asks=st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=1, max_size=5), room=st.booleans())
+@settings(deadline=None, max_examples=20)
+def test_a_pool_answers_as_prompts_alone_do_whatever_was_asked_before(asks: list[list[int]], room: bool) -> None:
+    demo = load_model("demo")
+    ids = demo.encoder.encode([f"Q: {word}\nA:" for word in ("hot", "big", "dog, cat, red", "old", "one, tree")])
+    alone = logits_of(demo, ids)
+    n_computed = 0
+    with demo.locked():
+        for asked in asks:
+            prefix, rows, n_new = PrefixPool.of(demo).take([ids[i] for i in asked], 1000 if room else 30)
+            n_computed += n_new
+            tail = torch.tensor([[ids[i][-1]] for i in asked])
+            logits, _ = demo.decode(prefix.rows(torch.tensor(rows)), tail)
+            assert (logits[:, -1] - alone[asked]).abs().max() < 1e-4
+    assert not room or n_computed == len({i for asked in asks for i in asked})
+
+
+def test_prompts_are_computed_once_a_call_and_forgotten_at_its_end(demo: LensModel, ids: list[list[int]]) -> None:
+    def schedule() -> PrefixSchedule:
+        return PrefixSchedule(demo, ids, [np.array([0, 1, 2])], budget_bytes=2**30)
+
+    with demo.locked():
+        for n_expected in (3, 0):
+            again = schedule()
+            list(again.take(0))
+            assert again.n_prefilled == n_expected
+        assert demo.kept
+    assert not demo.kept
+    apart = schedule()
+    list(apart.take(0))
+    assert apart.n_prefilled == 3
+
+
+def test_queries_under_an_adapter_are_not_asked_of_prefixes_that_were_computed_without_it(
+    demo: LensModel, ids: list[list[int]]
+) -> None:
+    adapter = LoraAdapter(demo, rank=2, stream=np.random.default_rng(0))
+    with torch.no_grad():
+        for weight in adapter.weights:
+            weight.fill_(0.1)
+    with demo.locked():
+        PrefixPool.of(demo).take(ids, 1000)
+        with adapter.switched_on(demo):
+            prefix, rows, n_computed = PrefixPool.of(demo).take(ids, 1000)
+            logits, _ = demo.decode(prefix.rows(torch.tensor(rows)), torch.tensor([[row[-1]] for row in ids]))
+            assert n_computed == len(ids)
+            assert (logits[:, -1] - logits_of(demo, ids)).abs().max() < 1e-4
+        assert PrefixPool.of(demo).take(ids, 1000)[2] == len(ids)
