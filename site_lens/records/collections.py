@@ -11,6 +11,7 @@ from site_lens.records.display import MOST_LISTED, CellMap, Displayed, shown
 from site_lens.records.errors import InputError, StorageError, unknown_name
 from site_lens.records.hashing import digest_json
 from site_lens.records.limited_io import current_limits, is_hidden
+from site_lens.records.outputs import in_order_of_writing
 from site_lens.records.serialization import load, save
 from site_lens.records.type_checks import checked_methods
 
@@ -144,12 +145,14 @@ class RecordSet(Displayed, Mapping[str, R], Generic[R]):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read every record of this kind from `folder`, in order of file name, numbers by value.
+        """Read every record of this kind from `folder`: in the order in which a run wrote them, as its list says.
+
+        Without such a list they come in order of file name, numbers by value.
 
         Raises:
             StorageError: The folder holds none, or one of them is damaged.
         """
-        paths = sorted(manifests(folder), key=_natural)
+        paths = in_order_of_writing(sorted(manifests(folder), key=_natural))
         if not paths:
             raise StorageError(f"{folder} holds no saved {cls.record_class.kind}; check the path")
         return cls(load(path, cls.record_class) for path in paths)  # type: ignore[misc]  # class-level R is bound here

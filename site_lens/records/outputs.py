@@ -269,7 +269,7 @@ def enter(files: Mapping[Path, bytes]) -> None:
 
 def write_list(folder: Path, files: Mapping[str, Iterable[str]]) -> None:
     """Write the list of a run's folder anew; raises StorageError."""
-    lines = [f"{digest}  {name}\n" for name, digests in sorted(files.items()) for digest in sorted(digests)]
+    lines = [f"{digest}  {name}\n" for name, digests in files.items() for digest in sorted(digests)]
     write_whole({folder / LISTED: "".join(lines).encode()})
 
 
@@ -281,6 +281,16 @@ def listed(folder: Path) -> dict[str, set[str]]:
         if match and not {"..", ""} & set(match[2].split("/")) and not PurePosixPath(match[2]).is_absolute():
             digests.setdefault(match[2], set()).add(match[1])
     return digests
+
+
+def in_order_of_writing(paths: Iterable[Path]) -> list[Path]:
+    """Sort files of one folder as they were first written, by the list of their run; unlisted ones stay behind."""
+    files = list(paths)
+    root = root_of(files[0]) if files else None
+    if root is None:
+        return files
+    place = {name: i for i, name in enumerate(listed(root))}
+    return sorted(files, key=lambda path: place.get(name_in(path, root), len(place)))
 
 
 def is_listed(path: Path) -> bool:

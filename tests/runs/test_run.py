@@ -54,6 +54,18 @@ def test_a_run_comes_back_as_it_was_saved_a_pair_of_files_for_each_record(tmp_pa
     assert set(Run.load(tmp_path / "one").fits) == {"antonym"}
 
 
+def test_tasks_stay_in_the_order_in_which_they_were_fitted_through_saving_replacing_and_adding(tmp_path: Path) -> None:
+    for tasks in (("synonym", "antonym", "plural"), ("plural", "synonym", "antonym")):
+        run_of(*tasks).save(tmp_path)
+        loaded = Run.load(tmp_path)
+        for part in (loaded.fits, loaded.evaluations, loaded.controls[ZERO_EMBEDDING]):
+            assert tuple(part or ()) == tasks
+    run_of("adjective").add_to(tmp_path)
+    assert [*Run.load(tmp_path).fits] == ["plural", "synonym", "antonym", "adjective"]
+    (tmp_path / "written.sha256").unlink()
+    assert [*Run.load(tmp_path).fits] == ["adjective", "antonym", "plural", "synonym"]
+
+
 def test_the_csv_holds_the_results(tmp_path: Path) -> None:
     run = run_of("antonym", "synonym")
     assert run.evaluations is not None
