@@ -18,6 +18,7 @@ from site_lens.records.display import CellMap, few
 from site_lens.records.hashing import seed_stream
 from site_lens.records.wording import listed
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
+from site_lens.stats.intervals import Interval, median_range
 from site_lens.stats.similarity import jaccard
 from site_lens.tasks.prompt_template import PromptTemplate
 
@@ -224,6 +225,15 @@ class HeadPath(Record):
         return tuple(self.n_open[self._alike].tolist())
 
     @property
+    def size(self) -> Interval | None:
+        """Number of heads of a set: the median over seeds, embeddings and random starts, and the range of the fits.
+
+        The range holds the median of all such fits with a confidence of `range_confidence(n)`, 75 % for three and 97 %
+        for six, at the price as it was chosen. None where no set was found, or there is one fit.
+        """
+        return median_range(self.sizes) if len(self.sizes) > 1 else None
+
+    @property
     def stability(self) -> Float32:
         """(layer head): share of the fits at the chosen price that open the head; NaN where no set was found."""
         if self.chosen is None:
@@ -330,6 +340,7 @@ class HeadPath(Record):
             return facts | {"chosen": "no set found: none does better than zero-shot on valid"}
         return facts | {
             "chosen": f"{len(chosen.heads)} of {len(self.model.grid)} heads: {few(list(chosen.heads), 8)}",
+            "heads by fit": "one fit" if self.size is None else f"{span(self.size)} in {self.size.n} fits",
             "price": chosen.price,
             "gain kept": f"{chosen.kept:.0%}",
             "accuracy on valid": chosen.accuracy,
@@ -426,6 +437,11 @@ def choose_fit(
     filled = [i for i in at_price[price] if sizes[i]]
     chosen = min(filled, key=lambda i: (loss[i].mean(dtype=np.float64), sizes[i]), default=None)
     return None if chosen is None or right[chosen].mean() <= zero_shot_right.mean() else chosen
+
+
+def span(size: Interval) -> str:
+    """Write the range of a number of heads, such as "5 to 7"."""
+    return f"{size.low:.0f}" if size.low == size.high else f"{size.low:.0f} to {size.high:.0f}"
 
 
 def standard_error(values: ArrayLike) -> float:

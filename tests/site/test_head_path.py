@@ -70,6 +70,7 @@ def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_closed(plante
         carriers = set(CARRIERS[path.task[-1]])
         assert path.chosen is not None and set(map(str, path.chosen.heads)) == carriers, path.task
         assert path.core == path.chosen.heads and path.sizes == (3, 3)
+        assert path.size is not None and (path.size.low, path.size.high, path.size.n) == (3, 3, 2)
         assert path.agreement is not None and path.agreement.value == 1.0 > path.agreement.by_chance
         assert path.agreement.p_value < 0.05, path.task
         kinds = path.kinds
@@ -162,6 +163,7 @@ def test_a_price_within_one_standard_error_of_the_difference_does_as_well() -> N
 def test_of_the_sets_at_the_chosen_price_that_of_lowest_loss_is_chosen() -> None:
     path = fake_path(((8, 8), (3, 5)), ((0.5, 0.5), (0.52, 0.50)), prices=(0.0, 0.01))
     assert path.chosen is not None and (path.chosen.fit, len(path.chosen.heads)) == (3, 5)
+    assert path.size is not None and (path.size.value, path.size.low, path.size.high) == (4, 3, 5)
 
 
 def test_of_equally_small_sets_that_of_the_highest_price_is_chosen() -> None:

@@ -8,7 +8,9 @@ from site_lens.stats.intervals import (
     clustered_difference,
     clustered_proportion,
     mean_interval,
+    median_range,
     paired_difference,
+    range_confidence,
     wilson,
 )
 from site_lens.stats.paired_tests import Paired
@@ -25,6 +27,22 @@ def accuracies(stream: Stream, n: int, tied: float) -> tuple[NDArray[np.float64]
     found = stream.beta(4, 1.5, (N_RUNS, n))
     found[stream.random((N_RUNS, n)) < tied] = 1.0
     return found, tied + (1 - tied) * 4 / 5.5
+
+
+def test_the_range_of_a_few_set_sizes_holds_their_median_as_often_as_it_says_ties_and_jumps_included() -> None:
+    stream = np.random.default_rng(0)
+    jumping = np.array([5] * 6 + [9] * 4)  # the median is 5, the mean 6.6
+    for n in (2, 3, 6):
+        for draws, median in (
+            (stream.poisson(6.0, (N_RUNS, n)), 6),
+            (stream.choice(jumping, (N_RUNS, n)), 5),
+            (stream.normal(0, 1, (N_RUNS, n)), 0),
+        ):
+            found = [median_range(one) for one in draws]
+            covered = np.mean([one.low <= median <= one.high for one in found])
+            assert covered >= range_confidence(n) - 0.03, f"{n} fits: {covered:.3f}"
+    continuous = [median_range(one) for one in stream.normal(0, 1, (N_RUNS, 3))]
+    assert abs(np.mean([one.low <= 0 <= one.high for one in continuous]) - 0.75) < 0.03  # and is no wider than that
 
 
 def test_intervals_of_a_mean_over_tasks_cover_also_where_tasks_tie_at_1() -> None:
