@@ -21,6 +21,7 @@ from analysis.benchmarks import (
     inference,
     memory,
     prompt_pool,
+    real_model,
     startup,
     transfer,
     two_parts,
@@ -41,6 +42,7 @@ ROWS: dict[int, Callable[[Settings], list[Result]]] = {
     8: startup.measure,
     9: growth.measure,
     10: two_parts.measure,
+    11: real_model.measure,
 }
 
 

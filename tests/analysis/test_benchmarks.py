@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from analysis.benchmarks import alpha_step, inference, two_parts
+from analysis.benchmarks import alpha_step, inference, real_model, two_parts
 from analysis.benchmarks.measuring import compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
 from analysis.benchmarks.settings import Settings
@@ -94,3 +94,15 @@ def test_rows_on_the_random_llama_run_through(
         assert len(line.timings["rival"]) == len(line.timings["ours"])
         pairs = zip(line.timings["rival"], line.timings["ours"], strict=True)
         assert line.low == min(theirs / mine for theirs, mine in pairs)
+
+
+def test_the_row_of_the_real_model_measures_every_part_of_the_main_job(
+    demo: LensModel, plain: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting, value in (("TASKS", ("antonym",)), ("TIMED_PROMPTS", 1), ("TIMED_STEPS", 2), ("N_QUERIES", 5)):
+        monkeypatch.setattr(real_model, setting, value)
+    monkeypatch.setattr(real_model, "PAIRS", 1)
+    lines = real_model.lines_of(demo, plain, "demo")
+    assert len(lines) == 5 and all(line.ours > 0 for line in lines)
+    fits, path, whole = lines[0], lines[1], lines[2]
+    assert whole.ours == pytest.approx(fits.ours + path.ours)
