@@ -4,12 +4,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from site_lens.activations.injection import injection
-from site_lens.activations.prefill import ROWS_PER_DECODE, PrefixPool, bytes_per_token, length_batches, ordered_prefixes
+from site_lens.activations.prefill import (
+    ROWS_PER_DECODE,
+    Indices,
+    PrefixPool,
+    bytes_per_token,
+    in_halves,
+    length_batches,
+    ordered_prefixes,
+)
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries, nonfinite_logits
 from site_lens.heads.scores import MixRule
@@ -88,16 +97,21 @@ class CachedQueries:
         answers = self._no_answers(len(alphas))
         for group, prefix in self._prefixes():
             at_once = max(1, min(ROWS_PER_DECODE // len(group), self._budget // max(prefix.n_bytes, 1)))
-            for start in range(0, len(alphas), at_once):
-                chunk, owner = alphas[start : start + at_once], owners[start : start + at_once, group]
+
+            def answer(variants: Indices, group: list[int] = group, prefix: Prefix = prefix) -> None:
+                chosen = torch.tensor(variants, device=device)
                 edits = injection(
-                    chunk.repeat_interleave(len(group), 0),
+                    alphas[chosen].repeat_interleave(len(group), 0),
                     embeddings,
-                    owner.flatten(),
+                    owners[chosen][:, group].flatten(),
                     heads_per_layer=self._model.grid.heads_per_layer,
                     rule=rule,
                 )
-                self._judge(group, self._decode(group, prefix.repeated(len(chunk)), edits), answers, start)
+                logits = self._decode(group, prefix.repeated(len(variants)), edits)
+                self._judge(group, logits, answers, int(variants[0]))
+
+            for start in range(0, len(alphas), at_once):
+                in_halves(np.arange(start, min(start + at_once, len(alphas))), answer)
         return answers
 
     @torch.no_grad()

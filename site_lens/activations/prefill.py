@@ -1,6 +1,6 @@
 """Prefixes of prompts, computed in large length-sorted batches and kept under a byte budget."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -170,6 +170,29 @@ class PrefixPool:
         return Prefix.concat(parts), _places(list(members.values())), len(missing)
 
 
+def in_halves(rows: Indices, work: Callable[[Indices], object]) -> int:
+    """Do some work on rows; where the accelerator's memory runs out, on one half of them after the other.
+
+    Args:
+        rows: The rows.
+        work: Takes all of them, or some; it must leave nothing behind where memory runs out.
+
+    Returns:
+        How many rows were worked on at once, at most.
+
+    Raises:
+        OutOfMemoryError: A single row is too much.
+    """
+    try:
+        work(rows)
+        return len(rows)
+    except torch.OutOfMemoryError:
+        if len(rows) == 1:
+            raise
+    # After the exception is gone, and with it the tensors that its frames hold.
+    return max(in_halves(half, work) for half in np.array_split(rows, 2))
+
+
 def _places(groups: Sequence[Sequence[int]]) -> Indices:
     """Return the place of each index in the groups, counted through."""
     order = np.concatenate(groups)
@@ -243,7 +266,7 @@ class PrefixSchedule:
     ) -> None:
         self._model, self._ids, self._accesses, self._dtype = model, ids, accesses, dtype
         self._bytes_per_token = bytes_per_token(model, ids)
-        self._budget = budget_bytes
+        self._budget, self._most_rows = budget_bytes, ROWS_PER_DECODE
         self._window = range(0)
         self._row_of: dict[int, int] = {}
         self._prefix: Prefix | None = None
@@ -265,7 +288,7 @@ class PrefixSchedule:
         places = np.arange(len(self._accesses[access])) if chosen is None else chosen
         rounds = _rounds(places, self._accesses[access][places])
         # A chunk is a copy of its prefixes: it may take half as much again as the budget, but not more.
-        n_rows = max(1, min(ROWS_PER_DECODE, int(self._budget / 2 / self._bytes(self._accesses[access], 1))))
+        n_rows = max(1, min(self._most_rows, int(self._budget / 2 / self._bytes(self._accesses[access], 1))))
         whole = self._bytes(self._accesses[access], len(set(self._accesses[access].tolist()))) <= self._budget
         held = self._load(access) if whole else None
         rounds = rounds if len(rounds) <= n_rows else places[None]
@@ -280,6 +303,16 @@ class PrefixSchedule:
                 prefix = ordered_prefixes(self._model, [self._ids[i] for i in prompts], dtype=self._dtype)
                 self.n_prefilled += len(prompts)
             yield part.flatten(), prefix.repeated(len(part))
+
+    def each(self, access: int, chosen: Indices | None, work: Callable[[Indices, Prefix], object]) -> None:
+        """Do some work on every chunk of an access (see `take`), and on parts of chunks for which memory runs out."""
+        for places, prefix in self.take(access, chosen):
+
+            def on_part(part: Indices, places: Indices = places, prefix: Prefix = prefix) -> None:
+                is_whole = len(part) == len(places)
+                work(places[part], prefix if is_whole else prefix.rows(torch.tensor(part, device=self._model.device)))
+
+            self._most_rows = min(self._most_rows, in_halves(np.arange(len(places)), on_part))
 
     def _bytes(self, prompts: Iterable[int], n_rows: int) -> float:
         """Bytes of `n_rows` rows as wide as the widest of some prompts: rows of one prefix are padded to it."""

@@ -4,8 +4,9 @@ No embedding is mixed in: a closed gate takes the head's output away. The gates 
 source, or at the last one alone, as SITE's do.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.activations.embedding import TaskEmbedding
-from site_lens.activations.prefill import Indices, prompt_batches
+from site_lens.activations.prefill import Indices, in_halves, length_batches
 from site_lens.heads.scores import HeadGates, HeadScores
+from site_lens.models.batch import Batch
 from site_lens.models.hooks import Edit
 from site_lens.records.base import Float32
 from site_lens.records.hashing import seed_stream
@@ -87,19 +89,23 @@ def gatings_of_last_token(context: ComparisonContext) -> dict[str, HeadGating]:
 class AllTokens(JointOptimizer):
     """Optimizer of plans with embeddings of zeros and a loss of first tokens that gates z at all tokens of prompts."""
 
+    def _each(self, index: int, step: BatchStep, rows: Indices, work: Callable[[Indices, Any], object]) -> None:
+        asked = self._plan.questions
+        prompts = [asked.prompts[asked.prompt_of[question]] for question in step.questions]
+        for group in length_batches([len(prompts[place]) for place in rows]):
+            in_halves(rows[group], lambda part: work(part, [prompts[place] for place in part]))
+
     def _forward(
-        self, index: int, step: BatchStep, rows: Indices, noise: Float[Tensor, "map layer head"] | None = None
-    ) -> Iterator[tuple[Indices, Tensor, Tensor, Tensor]]:
-        model, asked = self._model, self._plan.questions
-        questions = step.questions[rows]
-        for group, batch in prompt_batches(model, [asked.prompts[asked.prompt_of[q]] for q in questions]):
-            maps = torch.tensor(step.maps[rows[group]], device=model.device)
-            raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
-            gates = 1 - self._gates.deterministic(raw)[maps]
-            logits = model.forward(batch, gate_edits(gates, model.grid.heads_per_layer))
-            targets = torch.tensor([asked.answers[q][0] for q in questions[group]], device=model.device)
-            losses = F.cross_entropy(logits, targets, reduction="none")
-            yield rows[group], maps, losses, logits.argmax(-1) == targets
+        self, step: BatchStep, places: Indices, prompts: Any, noise: Float[Tensor, "map layer head"] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        model, answers = self._model, self._plan.questions.answers
+        maps = torch.tensor(step.maps[places], device=model.device)
+        raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
+        gates = 1 - self._gates.deterministic(raw)[maps]
+        batch = Batch.of(prompts, pad=model.encoder.pad, device=model.device)
+        logits = model.forward(batch, gate_edits(gates, model.grid.heads_per_layer))
+        targets = torch.tensor([answers[question][0] for question in step.questions[places]], device=model.device)
+        return maps, F.cross_entropy(logits, targets, reduction="none"), logits.argmax(-1) == targets
 
 
 def gate_edits(gates: Float[Tensor, "row layer head"], heads_per_layer: Sequence[int]) -> list[Edit]:

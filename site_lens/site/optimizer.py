@@ -8,9 +8,9 @@ stream; so a joint fit follows the same path as separate ones, up to rounding.
 A `GateParametrization` turns parameters into gates: SITE's is the sigmoid, other selectors bring theirs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -167,13 +167,18 @@ class JointOptimizer:
         self._adam.zero_grad(set_to_none=True)
         sums, going = np.zeros(len(self.runs)), np.unique(step.maps[rows])
         sizes = torch.tensor([run.alpha_map.config.batch_size for run in self.runs], device=self._model.device)
+        noise = self._noise(going)
+
+        def learn(places: Indices, asked: Any) -> None:
+            maps, losses, _ = self._forward(step, places, asked, noise)
+            means = losses / sizes[maps]
+            means.sum().backward()  # type: ignore[no-untyped-call]  # torch types it in part
+            values = means.detach().cpu().numpy()
+            self._note_nonfinite(step, places, values)
+            np.add.at(sums, step.maps[places], values)
+
         with torch.enable_grad():
-            for places, maps, losses, _ in self._forward(index, step, rows, self._noise(going)):
-                means = losses / sizes[maps]
-                means.sum().backward()  # type: ignore[no-untyped-call]  # torch types it in part
-                values = means.detach().cpu().numpy()
-                self._note_nonfinite(step, places, values)
-                np.add.at(sums, step.maps[places], values)
+            self._each(index, step, rows, learn)
             penalty = self._penalty(step.step, going)
             if penalty is not None:
                 penalty.sum().backward()  # type: ignore[no-untyped-call]
@@ -191,9 +196,13 @@ class JointOptimizer:
     @torch.no_grad()
     def _evaluate(self, index: int, step: BatchStep, rows: Indices) -> None:
         losses, right = np.full((2, len(step.maps)), np.nan)
-        for places, _, found, correct in self._forward(index, step, rows):
+
+        def judge(places: Indices, asked: Any) -> None:
+            _, found, correct = self._forward(step, places, asked)
             losses[places], right[places] = found.cpu().numpy(), correct.cpu().numpy()
             self._note_nonfinite(step, places, losses[places])
+
+        self._each(index, step, rows, judge)
         for i in np.unique(step.maps[rows]):
             # Each task counts once where several share an alpha map, however many rows it has.
             of_job = [(step.maps == i) & (step.jobs == job) for job in self.runs[i].alpha_map.jobs]
@@ -249,25 +258,28 @@ class JointOptimizer:
         cost = prices * ramp * mass
         return cost if penalty is None else cost + penalty
 
+    def _each(self, index: int, step: BatchStep, rows: Indices, work: Callable[[Indices, Any], object]) -> None:
+        """Do some work on the rows of a step, chunk by chunk: it takes their places, and what `_forward` runs."""
+        self._schedule.each(index, rows, work)
+
     def _forward(
-        self, index: int, step: BatchStep, rows: Indices, noise: Float[Tensor, "map layer head"] | None = None
-    ) -> Iterator[tuple[Indices, Tensor, Tensor, Tensor]]:
-        """Yield places, maps (row), losses (row) and whether the target's first token leads (row), in chunks."""
-        for places, prefix in self._schedule.take(index, rows):
-            maps = torch.tensor(step.maps[places], device=self._model.device)
-            raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
-            gates = self._gates.deterministic(raw) if noise is None else self._gates.sample(raw, noise)
-            edits = injection(
-                gates[maps],
-                self._embeddings,
-                torch.tensor(step.jobs[places], device=self._model.device),
-                heads_per_layer=self._model.grid.heads_per_layer,
-                rule=self._rule,
-                column=0,
-            )
-            tail, targets, weights = self._answers(step.questions[places])
-            logits, _ = self._model.decode(prefix, tail, edits)
-            yield places, maps, answer_loss(logits, targets, weights), logits[:, 0].argmax(-1) == targets[:, 0]
+        self, step: BatchStep, places: Indices, prefix: Any, noise: Float[Tensor, "map layer head"] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return maps (row), losses (row) and whether the target's first token leads (row) of a chunk."""
+        maps = torch.tensor(step.maps[places], device=self._model.device)
+        raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
+        gates = self._gates.deterministic(raw) if noise is None else self._gates.sample(raw, noise)
+        edits = injection(
+            gates[maps],
+            self._embeddings,
+            torch.tensor(step.jobs[places], device=self._model.device),
+            heads_per_layer=self._model.grid.heads_per_layer,
+            rule=self._rule,
+            column=0,
+        )
+        tail, targets, weights = self._answers(step.questions[places])
+        logits, _ = self._model.decode(prefix, tail, edits)
+        return maps, answer_loss(logits, targets, weights), logits[:, 0].argmax(-1) == targets[:, 0]
 
     def _answers(self, questions: Indices) -> tuple[Tensor, Tensor, Tensor]:
         """Return the tail to run, (row tail), the tokens to predict there, and the weight of each in the loss."""

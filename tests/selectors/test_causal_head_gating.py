@@ -59,11 +59,13 @@ def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(
     plan = make_plan(demo, [_job(context, "antonym", *_prompts(context, "antonym"))])
     optimizer = AllTokens(demo, plan, budget_bytes=2**30, gates=PricedLogit(0.0))
     (raw,) = optimizer._raw
-    index = next(i for i, step in enumerate(plan.steps) if step.training)
+    index, step = next((i, step) for i, step in enumerate(plan.steps) if step.training)
 
     def loss() -> Tensor:
-        rows = np.arange(len(plan.steps[index].maps))
-        return torch.cat([losses for _, _, losses, _ in optimizer._forward(index, plan.steps[index], rows)]).sum()
+        found: list[Tensor] = []
+        rows = np.arange(len(step.maps))
+        optimizer._each(index, step, rows, lambda *chunk: found.append(optimizer._forward(step, *chunk)[1]))
+        return torch.cat(found).sum()
 
     (slope,) = torch.autograd.grad(loss(), raw)
     direction = torch.randn(raw.shape, generator=torch.Generator().manual_seed(0))

@@ -38,6 +38,40 @@ def test_a_joint_fit_equals_the_separate_fits(
         assert alone.labelled_rows == joint[name].labelled_rows
 
 
+@pytest.mark.parametrize("most_rows", [1, 5])
+def test_memory_that_runs_out_in_the_middle_halves_the_batch_and_changes_no_fit(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch, most_rows: int
+) -> None:
+    whole, tried = BridgeModel.decode, []
+
+    def decode(self: BridgeModel, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Prefix]:
+        tried.append(len(tail))
+        logits = whole(self, prefix, tail, edits)  # which takes its memory before there is none
+        if len(tail) > most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
+        return logits
+
+    monkeypatch.setattr(BridgeModel, "decode", decode)
+    config = SMALL.replace(n_steps=4, eval_every=2)
+    fits = sl.fit_site(demo, demo_tasks, config)
+    assert sum(n > most_rows for n in tried) < len(tried) / 4  # it remembers what went through
+    monkeypatch.undo()
+    for name, expected in sl.fit_site(demo, demo_tasks, config).items():
+        assert gap(fits[name], expected) < 1e-4
+        assert np.allclose(fits[name].trace.loss, expected.trace.loss, atol=1e-4)
+
+
+def test_memory_that_holds_no_single_row_ends_in_the_error_of_torch(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(self: BridgeModel, *_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
+
+    monkeypatch.setattr(BridgeModel, "decode", decode)
+    with pytest.raises(torch.OutOfMemoryError):
+        sl.fit_site(demo, demo_tasks, SMALL)
+
+
 def test_a_seed_gives_the_same_record_to_the_last_bit_and_touches_no_global_state(
     demo: LensModel, demo_tasks: dict[str, sl.Task]
 ) -> None:
