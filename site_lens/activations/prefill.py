@@ -312,7 +312,9 @@ class PrefixSchedule:
                 is_whole = len(part) == len(places)
                 work(places[part], prefix if is_whole else prefix.rows(torch.tensor(part, device=self._model.device)))
 
-            self._most_rows = min(self._most_rows, in_halves(np.arange(len(places)), on_part))
+            n_rows = in_halves(np.arange(len(places)), on_part)
+            if n_rows < len(places):
+                self._most_rows = n_rows  # later chunks are made no larger
 
     def _bytes(self, prompts: Iterable[int], n_rows: int) -> float:
         """Bytes of `n_rows` rows as wide as the widest of some prompts: rows of one prefix are padded to it."""

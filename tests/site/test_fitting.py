@@ -38,6 +38,20 @@ def test_a_joint_fit_equals_the_separate_fits(
         assert alone.labelled_rows == joint[name].labelled_rows
 
 
+def test_a_step_of_few_rows_is_one_pass_of_the_model_however_few_another_step_had(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, passed = BridgeModel.decode, []
+
+    def decode(self: BridgeModel, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Prefix]:
+        passed.append(len(tail))
+        return whole(self, prefix, tail, edits)
+
+    monkeypatch.setattr(BridgeModel, "decode", decode)
+    sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(n_steps=6, eval_every=3, n_valid=3))
+    assert passed == [3, 8, 8, 8, 3, 8, 8, 8, 3]
+
+
 @pytest.mark.parametrize("most_rows", [1, 5])
 def test_memory_that_runs_out_in_the_middle_halves_the_batch_and_changes_no_fit(
     demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch, most_rows: int
