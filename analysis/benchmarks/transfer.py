@@ -119,7 +119,7 @@ def mean_tokens(model: LensModel, tasks: Sequence[sl.Task]) -> int:
 def accuracy(logits_of: LogitsOf, alphas: Tensor, mean: Tensor, queries: list[Query]) -> float:
     """Share of queries answered right by whole prompts, those of equal length in one batch."""
     right = 0
-    for group in length_batches([len(ids) for ids, _ in queries], equal=True):
+    for group in length_batches([len(ids) for ids, _ in queries], spread=1):
         tokens = torch.tensor([queries[i][0] for i in group], device=alphas.device)
         logits = logits_of(tokens, alphas.expand(len(group), -1, -1), mean.expand(len(group), -1, -1, -1))
         right += int((logits.argmax(-1) == torch.tensor([queries[i][1] for i in group], device=alphas.device)).sum())

@@ -67,7 +67,9 @@ class CachedQueries:
         self._groups = list(length_batches(self.queries.lengths, max_tokens=max_tokens))
         self._cached: Prefix | None = None
         if len(self._groups) == 1:
-            prefix, rows, _ = PrefixPool.of(model).take(self.queries.only(self._groups[0]).ids, max_tokens)
+            pool, ids = PrefixPool.of(model), self.queries.only(self._groups[0]).ids
+            pool.hold(ids, max_tokens)
+            prefix, rows = pool.rows(ids)
             self._cached = prefix.rows(torch.tensor(rows, device=model.device))
 
     def __len__(self) -> int:

@@ -17,6 +17,9 @@ TOKENS_PER_BATCH = 2048
 """Tokens of one prefill, padding included: enough to fill matrix units. Four times as many took a quarter longer on the
 demo model, since they overflow a CPU's caches."""
 
+SPREAD = 1.25
+"""How many times as long as the shortest prompt of a block of prefixes the longest may be: padding takes no more."""
+
 ROWS_PER_DECODE = 256
 """Rows of one decode at most."""
 
@@ -24,7 +27,11 @@ Indices = NDArray[np.int64]
 
 
 def length_batches(
-    lengths: Sequence[int], *, max_tokens: int = TOKENS_PER_BATCH, max_rows: int | None = None, equal: bool = False
+    lengths: Sequence[int],
+    *,
+    max_tokens: float = TOKENS_PER_BATCH,
+    max_rows: int | None = None,
+    spread: float = float("inf"),
 ) -> Iterator[list[int]]:
     """Group prompts of similar length, so that little of a batch is padding.
 
@@ -32,15 +39,18 @@ def length_batches(
         lengths: Tokens of each prompt.
         max_tokens: Tokens of a batch at most, padding included; a longer prompt is a batch of its own.
         max_rows: Prompts of a batch at most.
-        equal: Put prompts of different length into different batches.
+        spread: How many times as long as the shortest prompt of a batch the longest may be; 1 for equal lengths.
 
     Yields:
         Indices of the prompts of a batch, each prompt in exactly one batch.
     """
     group: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        differs = equal and group and lengths[group[0]] != lengths[i]
-        if group and (differs or (len(group) + 1) * lengths[i] > max_tokens or len(group) == max_rows):
+        if group and (
+            lengths[i] > spread * lengths[group[0]]
+            or (len(group) + 1) * lengths[i] > max_tokens
+            or len(group) == max_rows
+        ):
             yield group
             group = []
         group.append(i)
@@ -90,14 +100,14 @@ def prefill_prompts(
         beginning_of[members] = beginning
     beginnings = [prompts[members[0]][:length] for length, members in shared]
     # Under autocast a row of padding has no finite score left to attend to, and what comes out is no number.
-    groups = list(length_batches([len(row) + 1 for row in beginnings], equal=dtype != "model"))
+    groups = list(length_batches([len(row) + 1 for row in beginnings], spread=float("inf") if dtype == "model" else 1))
     batches = [Batch.of([beginnings[i] for i in group], pad=model.encoder.pad, device=model.device) for group in groups]
     with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         prefix, row_of = model.prefill(*batches, edits=edits), _places(groups)[beginning_of]
         if len(shared) == len(ids):
             return prefix, row_of
         rests = [prompt[shared[i][0] :] for prompt, i in zip(prompts, beginning_of, strict=True)]
-        groups = list(length_batches([len(rest) for rest in rests], equal=True))
+        groups = list(length_batches([len(rest) for rest in rests], spread=1))
         parts = []
         for group in groups:
             part = prefix.rows(torch.tensor(row_of[group], device=model.device))
@@ -118,7 +128,8 @@ def ordered_prefixes(
 class PrefixPool:
     """Pool of prefixes that stand under no edit, each computed once for all who ask the same prompts.
 
-    It lives as long as the outermost call on the model (`LensModel.kept`): between calls the model may change.
+    Prompts of similar length lie in one block, padded to the longest of them. A pool lives as long as the outermost
+    call on the model (`LensModel.kept`): between calls the model may change.
 
     Args:
         model: The model.
@@ -137,8 +148,8 @@ class PrefixPool:
         pool: PrefixPool = model.kept.setdefault(f"prefixes in {dtype}", cls(model, dtype))
         return pool
 
-    def take(self, ids: Sequence[Sequence[int]], max_tokens: float) -> tuple[Prefix, Indices, int]:
-        """Return prefixes of some prompts, computing those that are not there.
+    def hold(self, ids: Sequence[Sequence[int]], max_tokens: float) -> int:
+        """Compute the prefixes of some prompts, but those that are there, and keep them.
 
         Args:
             ids: Token ids of every prompt.
@@ -146,28 +157,32 @@ class PrefixPool:
                 would hold more, it gives up all that it holds first.
 
         Returns:
-            The prefixes, the row in which each prompt stands, and how many were computed.
+            How many were computed.
         """
-        wanted = [tuple(row) for row in ids]
-        missing = [row for row in dict.fromkeys(wanted) if row not in self._place_of]
+        wanted = dict.fromkeys(map(tuple, ids))
+        missing = [row for row in wanted if row not in self._place_of]
         n_held = sum(len(block.lengths) * block.width for block in self._blocks)
-        if n_held + len(missing) * max(map(len, missing), default=0) > max_tokens:
-            self._blocks, self._place_of, missing = [], {}, list(dict.fromkeys(wanted))
-        if missing:
-            prefix, rows = prefill_prompts(self._model, missing, dtype=self._dtype)
-            self._place_of |= {ids: (len(self._blocks), row) for ids, row in zip(missing, rows.tolist(), strict=True)}
+        if missing and n_held + SPREAD * sum(map(len, missing)) > max_tokens:
+            self._blocks, self._place_of, missing = [], {}, list(wanted)
+        for group in length_batches([len(row) for row in missing], max_tokens=float("inf"), spread=SPREAD):
+            prefix, rows = prefill_prompts(self._model, [missing[i] for i in group], dtype=self._dtype)
+            block = len(self._blocks)
+            self._place_of |= {missing[i]: (block, row) for i, row in zip(group, rows.tolist(), strict=True)}
             self._blocks.append(prefix)
-        places = [self._place_of[row] for row in wanted]
+        return len(missing)
+
+    def rows(self, ids: Sequence[Sequence[int]]) -> tuple[Prefix, Indices]:
+        """Return a copy of the prefixes of prompts that it holds, and the row in which each of them stands."""
         members: dict[int, list[int]] = {}
-        for i, (block, _) in enumerate(places):
+        rows = np.empty(len(ids), dtype=np.int64)
+        for i, prompt in enumerate(ids):
+            block, rows[i] = self._place_of[tuple(prompt)]
             members.setdefault(block, []).append(i)
-        if len(members) == 1:
-            return self._blocks[places[0][0]], np.array([row for _, row in places]), len(missing)
         parts = [
-            self._blocks[block].rows(torch.tensor([places[i][1] for i in of_block], device=self._model.device))
+            self._blocks[block].rows(torch.tensor(rows[of_block], device=self._model.device))
             for block, of_block in members.items()
         ]
-        return Prefix.concat(parts), _places(list(members.values())), len(missing)
+        return Prefix.concat(parts), _places(list(members.values()))
 
 
 def in_halves(rows: Indices, work: Callable[[Indices], object]) -> int:
@@ -265,11 +280,9 @@ class PrefixSchedule:
         dtype: PrefixDType = "model",
     ) -> None:
         self._model, self._ids, self._accesses, self._dtype = model, ids, accesses, dtype
-        self._bytes_per_token = bytes_per_token(model, ids)
-        self._budget, self._most_rows = budget_bytes, ROWS_PER_DECODE
+        self._max_tokens, self._most_rows = budget_bytes / bytes_per_token(model, ids), ROWS_PER_DECODE
+        self._pool = PrefixPool.of(model, dtype)
         self._window = range(0)
-        self._row_of: dict[int, int] = {}
-        self._prefix: Prefix | None = None
         self.n_prefilled = 0
         """Prompts whose prefix it has computed so far, repeats counted."""
 
@@ -287,22 +300,24 @@ class PrefixSchedule:
         """
         places = np.arange(len(self._accesses[access])) if chosen is None else chosen
         rounds = _rounds(places, self._accesses[access][places])
+        asked = self._accesses[access].tolist()
         # A chunk is a copy of its prefixes: it may take half as much again as the budget, but not more.
-        n_rows = max(1, min(self._most_rows, int(self._budget / 2 / self._bytes(self._accesses[access], 1))))
-        whole = self._bytes(self._accesses[access], len(set(self._accesses[access].tolist()))) <= self._budget
-        held = self._load(access) if whole else None
+        n_rows = max(1, min(self._most_rows, int(self._max_tokens / 2 / max(len(self._ids[i]) for i in asked))))
+        is_held = self._n_tokens(set(asked)) <= self._max_tokens
+        if is_held:
+            self._load(access)
         rounds = rounds if len(rounds) <= n_rows else places[None]
         n_prompts = n_rows // len(rounds)
         for start in range(0, rounds.shape[1], n_prompts):
             part = rounds[:, start : start + n_prompts]
-            prompts = self._accesses[access][part[0]].tolist()
-            if held is not None:
-                rows = [self._row_of[prompt] for prompt in prompts]
-                prefix = held.rows(torch.tensor(rows, device=self._model.device))
+            ids = [self._ids[asked[place]] for place in part[0]]
+            if is_held:
+                self.n_prefilled += self._pool.hold(ids, self._max_tokens)  # others may have filled the pool meanwhile
+                prefix, rows = self._pool.rows(ids)
             else:  # an access that exceeds the budget by itself is computed chunk by chunk, and nothing is kept
-                prefix = ordered_prefixes(self._model, [self._ids[i] for i in prompts], dtype=self._dtype)
-                self.n_prefilled += len(prompts)
-            yield part.flatten(), prefix.repeated(len(part))
+                prefix, rows = prefill_prompts(self._model, ids, dtype=self._dtype)
+                self.n_prefilled += len(ids)
+            yield part[:, np.argsort(rows)].flatten(), prefix.repeated(len(part))
 
     def each(self, access: int, chosen: Indices | None, work: Callable[[Indices, Prefix], object]) -> None:
         """Do some work on every chunk of an access (see `take`), and on parts of chunks for which memory runs out."""
@@ -316,27 +331,22 @@ class PrefixSchedule:
             if n_rows < len(places):
                 self._most_rows = n_rows  # later chunks are made no larger
 
-    def _bytes(self, prompts: Iterable[int], n_rows: int) -> float:
-        """Bytes of `n_rows` rows as wide as the widest of some prompts: rows of one prefix are padded to it."""
-        return n_rows * max(len(self._ids[i]) for i in prompts) * self._bytes_per_token
+    def _n_tokens(self, prompts: Iterable[int]) -> float:
+        """Return how many tokens some prompts take in the pool at most, padding included."""
+        return SPREAD * sum(len(self._ids[i]) for i in prompts)
 
-    def _load(self, first: int) -> Prefix:
-        """Return the prefix of the window that an access lies in, computing it if need be."""
-        if self._prefix is not None and first in self._window:
-            return self._prefix
+    def _load(self, first: int) -> None:
+        """Compute the prefixes of the window that an access begins, unless it lies in the one that is there."""
+        if first in self._window:
+            return
         prompts: dict[int, None] = {}
-        widest, last = 0, first
+        n_tokens, last = 0.0, first
         for last in range(first, len(self._accesses)):
             new = [i for i in dict.fromkeys(self._accesses[last].tolist()) if i not in prompts]
-            widest = max([widest, *(len(self._ids[i]) for i in new)])
-            if last > first and (len(prompts) + len(new)) * widest * self._bytes_per_token > self._budget:
+            n_tokens += self._n_tokens(new)
+            if last > first and n_tokens > self._max_tokens:
                 last -= 1
                 break
             prompts |= dict.fromkeys(new)
-        self._prefix = None  # freed before the next window is computed
-        pool, max_tokens = PrefixPool.of(self._model, self._dtype), self._budget / self._bytes_per_token
-        self._prefix, rows, n_computed = pool.take([self._ids[i] for i in prompts], max_tokens)
-        self._row_of = dict(zip(prompts, rows.tolist(), strict=True))
+        self.n_prefilled += self._pool.hold([self._ids[i] for i in prompts], self._max_tokens)
         self._window = range(first, last + 1)
-        self.n_prefilled += n_computed
-        return self._prefix

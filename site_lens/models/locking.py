@@ -98,8 +98,7 @@ class Guard:
     def __init__(self, host: nn.Module, point: nn.Module, name: str) -> None:
         self._lock = lock_of(point)
         self._name, self._inside = name, False
-        self.kept: dict[str, Any] = {}
-        """What calls within a call share of what they computed; empty outside of a call, when the model may change."""
+        self._kept: dict[str, Any] = {}
         self._modules = dict(host.named_modules())
         if computed := [path for path, module in self._modules.items() if is_parametrized(module)]:
             raise ModelError(
@@ -118,6 +117,11 @@ class Guard:
             for _, weight in self._weights()
         ]
         self._before = [measure() for measure in (self._structure, self._versions, self._samples)]
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What calls within a call share of what they computed; nothing outside of one, where the model may change."""
+        return self._kept if self._inside else {}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -139,7 +143,7 @@ class Guard:
                     yield
                 finally:
                     self._inside = False
-                    self.kept.clear()
+                    self._kept.clear()
                 self._refuse_changes()
 
     def _refuse_changes(self) -> None:

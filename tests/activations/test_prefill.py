@@ -18,7 +18,6 @@ from site_lens.activations.prefill import (
 from site_lens.methods.lora import LoraAdapter
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.loading import load_model
 from tests.hosts import HOSTED
 
 
@@ -32,7 +31,7 @@ def test_length_batches_hold_every_prompt_once_and_stay_under_their_size(lengths
 
 
 def test_batches_of_equal_length_have_no_padding() -> None:
-    groups = list(length_batches([3, 5, 3, 4, 5, 3], equal=True))
+    groups = list(length_batches([3, 5, 3, 4, 5, 3], spread=1))
     assert groups == [[0, 2, 5], [3], [1, 4]]
 
 
@@ -126,7 +125,7 @@ def test_prefixes_held_stay_under_the_budget_even_when_lengths_differ(demo: Lens
     schedule = PrefixSchedule(demo, prompts, accesses, budget_bytes=budget)
     for i in range(len(accesses)):
         for _, prefix in schedule.take(i):
-            assert schedule._prefix is None or schedule._prefix.n_bytes <= budget
+            assert sum(block.n_bytes for block in schedule._pool._blocks) <= budget
             assert prefix.n_bytes <= budget / 2 or len(prefix.lengths) == 1
 
 
@@ -147,15 +146,17 @@ def test_a_part_of_an_access_may_be_taken(demo: LensModel, ids: list[list[int]])
 
 @given(asks=st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=6), min_size=1, max_size=5), room=st.booleans())
 @settings(deadline=None, max_examples=20)
-def test_a_pool_answers_as_prompts_alone_do_whatever_was_asked_before(asks: list[list[int]], room: bool) -> None:
-    demo = load_model("demo")
+def test_a_pool_answers_as_prompts_alone_do_whatever_was_asked_before(
+    demo: LensModel, asks: list[list[int]], room: bool
+) -> None:
     ids = demo.encoder.encode([f"Q: {word}\nA:" for word in ("hot", "big", "dog, cat, red", "old", "one, tree")])
     alone = logits_of(demo, ids)
     n_computed = 0
     with demo.locked():
         for asked in asks:
-            prefix, rows, n_new = PrefixPool.of(demo).take([ids[i] for i in asked], 1000 if room else 30)
-            n_computed += n_new
+            pool, wanted = PrefixPool.of(demo), [ids[i] for i in asked]
+            n_computed += pool.hold(wanted, 1000 if room else 30)
+            prefix, rows = pool.rows(wanted)
             tail = torch.tensor([[ids[i][-1]] for i in asked])
             logits, _ = demo.decode(prefix.rows(torch.tensor(rows)), tail)
             assert (logits[:, -1] - alone[asked]).abs().max() < 1e-4
@@ -186,10 +187,12 @@ def test_queries_under_an_adapter_are_not_asked_of_prefixes_that_were_computed_w
         for weight in adapter.weights:
             weight.fill_(0.1)
     with demo.locked():
-        PrefixPool.of(demo).take(ids, 1000)
+        PrefixPool.of(demo).hold(ids, 1000)
         with adapter.switched_on(demo):
-            prefix, rows, n_computed = PrefixPool.of(demo).take(ids, 1000)
+            pool = PrefixPool.of(demo)
+            n_computed = pool.hold(ids, 1000)
+            prefix, rows = pool.rows(ids)
             logits, _ = demo.decode(prefix.rows(torch.tensor(rows)), torch.tensor([[row[-1]] for row in ids]))
             assert n_computed == len(ids)
             assert (logits[:, -1] - logits_of(demo, ids)).abs().max() < 1e-4
-        assert PrefixPool.of(demo).take(ids, 1000)[2] == len(ids)
+        assert PrefixPool.of(demo).hold(ids, 1000) == len(ids)
