@@ -60,28 +60,32 @@ def lines_of(model: LensModel, plain: Any, name: str) -> list[Result]:
     def dense() -> None:
         made["fits"] = sl.fit_site(model, tasks, progress=False)
 
-    def path() -> None:
-        made["paths"] = sl.fit_path(model, tasks, fits={"task": made["fits"]}, progress=False)
+    def control() -> None:  # gates alone, which every fit has beside it
+        embeddings = {name: fit.embedding for name, fit in made["fits"].items()}
+        zero = sl.SiteConfig(embedding="zero")
+        made["control"] = sl.fit_site(model, tasks, zero, embeddings=embeddings, progress=False)
 
-    loops: list[float] = []
-    fits: list[float] = []
-    paths: list[float] = []
+    def path() -> None:
+        made["paths"] = sl.fit_path(model, tasks, fits={"task": made["fits"], "zero": made["control"]}, progress=False)
+
+    loops, fits, controlled, paths = ([] for _ in range(4))
     for _ in range(PAIRS):
         loops.append(published())
         fits.append(seconds(dense))
+        controlled.append(fits[-1] + seconds(control))
         paths.append(seconds(path))
     one_by_one, together = interleaved(*evaluations(model, plain, first), n=PAIRS)
     evaluated = sl.evaluate(model, tasks, made["fits"], paths=made["paths"], max_queries=N_QUERIES, progress=False)
     run = sl.Run(fits=made["fits"], paths=made["paths"], evaluations=evaluated)
     with tempfile.TemporaryDirectory() as folder:
         written = [seconds(lambda: sl.write_report(run, Path(folder) / "report.html", replace=True)) for _ in range(3)]
-    whole = [fit + further for fit, further in zip(fits, paths, strict=True)]
+    whole = [fit + further for fit, further in zip(controlled, paths, strict=True)]
     work = f"{len(tasks)} tasks, {name}"
     prompting = f"zero-shot and {N_SHOTS}-shot, {N_QUERIES} queries, {name}: whole prompts one by one / shared sets"
     return [
         compare(11, f"embeddings and fits of {work}, published loop timed on {len(steps)} steps", "s", loops, fits),
-        alone(11, f"path from these fits, {work}", "s", paths),
-        compare(11, f"fits alone / fits with their path, {work}", "s", fits, whole, 0.5),
+        alone(11, f"path from these fits and controls, {work}", "s", paths),
+        compare(11, f"fits and controls / the same with their path, {work}", "s", controlled, whole, 0.5),
         compare(11, prompting, "s", one_by_one, together),
         alone(11, f"report of {work}", "s", written),
     ]
