@@ -44,8 +44,9 @@ def plain_model(name: str, device: str) -> Any:
     return plain.eval().requires_grad_(False)
 
 
-def lines_of(model: LensModel, plain: Any, name: str) -> list[Result]:
-    """Measure every line on a model."""
+def lines_of(model: LensModel, plain: Any, name: str, config: sl.SiteConfig | None = None) -> list[Result]:
+    """Measure every line on a model, by defaults or other settings."""
+    config = config or sl.SiteConfig()
     tasks = sl.load_tasks("demo", list(TASKS))
     first = tasks[TASKS[0]]
     embedding = torch.zeros(*model.grid.shape, model.identity.d_head, device=model.device)
@@ -58,15 +59,17 @@ def lines_of(model: LensModel, plain: Any, name: str) -> list[Result]:
         return len(tasks) * (shown * N_PROMPTS / TIMED_PROMPTS + fitted * N_STEPS / len(steps))
 
     def dense() -> None:
-        made["fits"] = sl.fit_site(model, tasks, progress=False)
+        made["fits"] = sl.fit_site(model, tasks, config, progress=False)
 
     def control() -> None:  # gates alone, which every fit has beside it
         embeddings = {name: fit.embedding for name, fit in made["fits"].items()}
-        zero = sl.SiteConfig(embedding="zero")
+        zero = config.replace(embedding="zero")
         made["control"] = sl.fit_site(model, tasks, zero, embeddings=embeddings, progress=False)
 
     def path() -> None:
-        made["paths"] = sl.fit_path(model, tasks, fits={"task": made["fits"], "zero": made["control"]}, progress=False)
+        made["paths"] = sl.fit_path(
+            model, tasks, config, fits={"task": made["fits"], "zero": made["control"]}, progress=False
+        )
 
     loops, fits, controlled, paths = ([] for _ in range(4))
     for _ in range(PAIRS):

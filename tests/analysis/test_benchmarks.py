@@ -102,7 +102,7 @@ def test_the_row_of_the_real_model_measures_every_part_of_the_main_job(
     for setting, value in (("TASKS", ("antonym",)), ("TIMED_PROMPTS", 1), ("TIMED_STEPS", 2), ("N_QUERIES", 5)):
         monkeypatch.setattr(real_model, setting, value)
     monkeypatch.setattr(real_model, "PAIRS", 1)
-    lines = real_model.lines_of(demo, plain, "demo")
+    lines = real_model.lines_of(demo, plain, "demo", sl.SiteConfig(n_prompts=4, n_shots=2, n_steps=20, n_valid=10))
     assert len(lines) == 5 and all(line.ours > 0 for line in lines)
     path, whole = lines[1], lines[2]
     assert whole.rival is not None and whole.ours == pytest.approx(whole.rival + path.ours)
