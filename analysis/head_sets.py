@@ -38,8 +38,8 @@ KS = (1, 2, 4, 8, 16, 32)
 """Numbers of heads at which accuracy is measured."""
 
 SELECTORS = (
-    "site_path", "site", "indirect_effect", "attribution_patching", "hard_concrete", "bernoulli_masks",
-    "causal_head_gating_last",
+    "site_path", "site", "indirect_effect", "attribution_patching", "gim", "relp", "compressed_sensing",
+    "hard_concrete", "bernoulli_masks", "causal_head_gating_last",
 )  # fmt: skip
 
 FAMILIES = ("translation", "choose_by_position", "pick_by_category", "morphology")

@@ -36,6 +36,7 @@ copybutton_selector = ".highlight:not(.output .highlight) pre"
 
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # `make docs-notebooks` executes them
+nb_merge_streams = True  # what a loop prints is one output
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # scripts from elsewhere
 
 default_role = "literal"  # docstrings mark names with single backquotes

@@ -59,7 +59,7 @@ for name, run in runs.items():
 chosen = {name: run.head_fits["antonym"] for name, run in runs.items()}
 overlap = sl.head_overlap(chosen)
 print(overlap.sentence("question", "arrow"))
-sl.plots.head_difference(*(run.fits["antonym"] for run in runs.values()))
+sl.plots.head_difference(*(run.fits["antonym"] for run in runs.values()), names=tuple(runs))
 
 # %% [markdown]
 # ## Does one work under the other?

@@ -11,7 +11,11 @@ from site_lens.site.fit import SiteFit
 
 
 def head_difference(
-    first: HeadScores | SiteFit, second: HeadScores | SiteFit, *, title: str | None = None
+    first: HeadScores | SiteFit,
+    second: HeadScores | SiteFit,
+    *,
+    names: tuple[str, str] | None = None,
+    title: str | None = None,
 ) -> go.Figure:
     """Draw the first record less the second as a heat map, red where the first is higher, layer 0 at the bottom.
 
@@ -21,7 +25,8 @@ def head_difference(
     Args:
         first: Scores or gates, or a fit, whose gates are drawn.
         second: What is taken off, over the same grid and in the same unit.
-        title: Title of the figure; the names of both records when None.
+        names: What to call the two; their tasks or selectors, and seeds where these are the same, when None.
+        title: Title of the figure; both names when None.
 
     Returns:
         A figure whose first trace holds the differences (layer head), NaN where there is no head.
@@ -33,7 +38,7 @@ def head_difference(
     is_gates = _need_same_unit(minuend, subtrahend)
     difference, grid = minuend.values - subtrahend.values, minuend.grid
     limit = 1.0 if is_gates else float(np.abs(difference).max()) or 1.0
-    names = _names(first, second)
+    names = names or _names(first, second)
     lines = [f"difference %{{z:+.3f}}<br>{'alpha' if is_gates else 'score'} (rank of {len(grid)}):"] + [
         f"{in_template(name)}: %{{customdata[{i}]:.3f}} (%{{customdata[{i + 1}]}})"
         for i, name in zip((0, 2), names, strict=True)
@@ -70,7 +75,7 @@ def _need_same_unit(minuend: HeadScores, subtrahend: HeadScores) -> bool:
     return all(gates)
 
 
-def _names(first: HeadScores | SiteFit, second: HeadScores | SiteFit) -> list[str]:
+def _names(first: HeadScores | SiteFit, second: HeadScores | SiteFit) -> tuple[str, str]:
     """Name both records by task or selector, with what else tells them apart where these are the same."""
     details = [
         (record.task, f"seed {record.seed}")
@@ -79,4 +84,5 @@ def _names(first: HeadScores | SiteFit, second: HeadScores | SiteFit) -> list[st
         for record in (first, second)
     ]
     is_same = details[0][0] == details[1][0]
-    return [f"{name} ({detail})" if is_same else name for name, detail in details]
+    one, other = (f"{name} ({detail})" if is_same else name for name, detail in details)
+    return one, other

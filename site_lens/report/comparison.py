@@ -37,7 +37,7 @@ def write_comparison(
     ]
     if len(overlap.names) == 2:
         first, second = (_record(overlap, i) for i in range(2))
-        difference = plots.head_difference(first, second, title=" minus ".join(overlap.names))
+        difference = plots.head_difference(first, second, names=(overlap.names[0], overlap.names[1]))
         figures.insert(0, SectionFigure("difference", difference))
     pairs = table.sort_values("jaccard", ascending=False, kind="stable").to_dict("records")
     sentences = [overlap.sentence(pair["record"], pair["other"]) for pair in pairs[:MOST_SENTENCES]]

@@ -129,6 +129,8 @@ def test_differences_are_the_first_less_the_second_with_the_ranks_of_both() -> N
         for head, rank in zip(fit.gates.grid, fit.frame()["rank"], strict=True):
             assert cells.customdata[head.layer, head.head, place + 1] == rank
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
+    named = plots.head_difference(first, second, names=("question", "arrow"))
+    assert "question minus arrow" in named.layout.title.text and "arrow: " in named.data[0].hovertemplate
     hard = plots.head_difference(first, first.gates.hard()).data[0].z
     np.testing.assert_array_equal(hard, first.gates.values - first.gates.hard().values)
     larger = plots.head_difference(scores(np.full((2, 3), 3.0)), scores(np.full((2, 3), 1.0))).layout.coloraxis
