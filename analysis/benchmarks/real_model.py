@@ -14,7 +14,7 @@ from analysis.benchmarks.settings import Settings
 from site_lens.models.base import LensModel
 from site_lens.models.gguf_conversion import converted
 from site_lens.models.gguf_source import local_gguf
-from site_lens.records.assets import DEMO_MODEL, SMOLLM2
+from site_lens.records.assets import SMOLLM2
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import few_shot_prompts, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -31,17 +31,17 @@ PAIRS = 2
 def measure(settings: Settings) -> list[Result]:
     """Compare with the published loop, and with whole prompts one by one."""
     model = sl.load_model(SMOLLM2, device=settings.device, dtype="float32")
-    return lines_of(model, plain_model(SMOLLM2, settings.device), SMOLLM2)
+    return lines_of(model, plain_model(settings.device), SMOLLM2)
 
 
-def plain_model(name: str, device: str) -> Any:
-    """Return a model that is on this machine as a plain Hugging Face module."""
+def plain_model(device: str) -> Any:
+    """Return SmolLM2 as a plain Hugging Face module; `load_model` has converted it before."""
     import transformers
 
-    gguf = local_gguf(name)
-    folder = DEMO_MODEL if gguf is None else converted(gguf, name)
-    plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
-    return plain.eval().requires_grad_(False)
+    gguf = local_gguf(SMOLLM2)
+    assert gguf is not None
+    plain = transformers.AutoModelForCausalLM.from_pretrained(converted(gguf, SMOLLM2), dtype=torch.float32)
+    return plain.to(device).eval().requires_grad_(False)
 
 
 def lines_of(model: LensModel, plain: Any, name: str, config: sl.SiteConfig | None = None) -> list[Result]:

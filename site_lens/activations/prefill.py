@@ -18,7 +18,7 @@ TOKENS_PER_BATCH = 2048
 demo model, since they overflow a CPU's caches."""
 
 SPREAD = 1.25
-"""How many times as long as the shortest prompt of a block of prefixes the longest may be: padding takes no more."""
+"""Length of the longest prompt of a block of prefixes over that of the shortest, at most; a fifth is padding."""
 
 ROWS_PER_DECODE = 256
 """Rows of one decode at most."""
@@ -126,7 +126,7 @@ def ordered_prefixes(
 
 
 class PrefixPool:
-    """Pool of prefixes that stand under no edit, each computed once for all who ask the same prompts.
+    """Cache of prefixes without edits: each is computed once, whoever asks the same prompt.
 
     Prompts of similar length lie in one block, padded to the longest of them. A pool lives as long as the outermost
     call on the model (`LensModel.kept`): between calls the model may change.
@@ -186,7 +186,7 @@ class PrefixPool:
 
 
 def in_halves(rows: Indices, work: Callable[[Indices], object]) -> int:
-    """Do some work on rows; where the accelerator's memory runs out, on one half of them after the other.
+    """Out-of-memory guard: work on all rows, or where the accelerator's memory runs out, on one half after the other.
 
     Args:
         rows: The rows.

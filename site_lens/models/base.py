@@ -109,7 +109,7 @@ class LensModel(ABC):
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What calls share until the outermost one ends; whoever changes the model inside a call must clear it."""
+        """Cache that calls share until the outermost one ends; who changes the model inside a call must clear it."""
         return self._guard.kept
 
     def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:

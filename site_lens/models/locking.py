@@ -120,7 +120,7 @@ class Guard:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """What calls within a call share of what they computed; nothing outside of one, where the model may change."""
+        """Cache that calls within a call share; a new empty one outside of calls, where the model may change."""
         return self._kept if self._inside else {}
 
     @contextmanager

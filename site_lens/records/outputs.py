@@ -284,7 +284,7 @@ def listed(folder: Path) -> dict[str, set[str]]:
 
 
 def in_order_of_writing(paths: Iterable[Path]) -> list[Path]:
-    """Sort files of one folder as they were first written, by the list of their run; unlisted ones stay behind."""
+    """Order files of one folder as they were first written, by the list of their run; files not in it come last."""
     files = list(paths)
     root = root_of(files[0]) if files else None
     if root is None:

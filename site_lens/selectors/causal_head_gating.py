@@ -100,8 +100,7 @@ class AllTokens(JointOptimizer):
     ) -> tuple[Tensor, Tensor, Tensor]:
         model, answers = self._model, self._plan.questions.answers
         maps = torch.tensor(step.maps[places], device=model.device)
-        raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
-        gates = 1 - self._gates.deterministic(raw)[maps]
+        gates = 1 - self._gates_of(maps, noise)
         batch = Batch.of(prompts, pad=model.encoder.pad, device=model.device)
         logits = model.forward(batch, gate_edits(gates, model.grid.heads_per_layer))
         targets = torch.tensor([answers[question][0] for question in step.questions[places]], device=model.device)

@@ -267,10 +267,8 @@ class JointOptimizer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return maps (row), losses (row) and whether the target's first token leads (row) of a chunk."""
         maps = torch.tensor(step.maps[places], device=self._model.device)
-        raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
-        gates = self._gates.deterministic(raw) if noise is None else self._gates.sample(raw, noise)
         edits = injection(
-            gates[maps],
+            self._gates_of(maps, noise),
             self._embeddings,
             torch.tensor(step.jobs[places], device=self._model.device),
             heads_per_layer=self._model.grid.heads_per_layer,
@@ -280,6 +278,13 @@ class JointOptimizer:
         tail, targets, weights = self._answers(step.questions[places])
         logits, _ = self._model.decode(prefix, tail, edits)
         return maps, answer_loss(logits, targets, weights), logits[:, 0].argmax(-1) == targets[:, 0]
+
+    def _gates_of(
+        self, maps: Int[Tensor, " row"], noise: Float[Tensor, "map layer head"] | None
+    ) -> Float[Tensor, "row layer head"]:
+        """Return the gates of the map of each row: deterministic ones without noise."""
+        raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
+        return (self._gates.deterministic(raw) if noise is None else self._gates.sample(raw, noise))[maps]
 
     def _answers(self, questions: Indices) -> tuple[Tensor, Tensor, Tensor]:
         """Return the tail to run, (row tail), the tokens to predict there, and the weight of each in the loss."""

@@ -9,6 +9,7 @@ from site_lens.activations.injection import injection
 from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import few_shot_prompts
+from tests.little_memory import allow_rows
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,21 @@ def test_a_small_budget_changes_no_answer(
         assert torch.allclose(whole.under([]).log_prob, part.under([]).log_prob, atol=1e-4)
         for numbers, others in zip(whole.gradients(torch.exp), part.gradients(torch.exp), strict=True):
             assert torch.allclose(numbers, others, atol=1e-4)
+
+
+def test_memory_that_runs_out_halves_the_variants_and_changes_no_answer(
+    demo: LensModel,
+    prompts: tuple[sl.Prompt, ...],
+    variants: tuple[torch.Tensor, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owners, queries = torch.tensor([0, 2, 1, 1, 0]), CachedQueries(demo, prompts)
+    expected = queries.answers(*variants, owners)
+    tried = allow_rows(monkeypatch, 2 * len(prompts))
+    answers = queries.answers(*variants, owners)
+    assert [n // len(prompts) for n in tried] == [5, 3, 2, 1, 2]
+    assert torch.allclose(answers.log_prob, expected.log_prob, atol=1e-4)
+    assert torch.equal(answers.right, expected.right)
 
 
 def test_prefixes_in_memory_at_a_time_stay_under_the_budget(demo: LensModel, prompts: tuple[sl.Prompt, ...]) -> None:

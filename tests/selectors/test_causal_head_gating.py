@@ -11,6 +11,7 @@ import site_lens as sl
 from site_lens.activations.queries import Queries
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
+from site_lens.records.base import Float32
 from site_lens.selectors.causal_head_gating import (
     AllTokens,
     HeadGating,
@@ -25,6 +26,7 @@ from site_lens.selectors.causal_head_gating import (
 from site_lens.selectors.context import ComparisonContext
 from site_lens.site.gate_parametrization import PricedLogit
 from site_lens.site.plan import make_plan
+from tests.little_memory import allow_rows
 from tests.planted import CARRIERS, COUNTER
 
 SMALL = sl.ComparisonConfig(
@@ -77,6 +79,22 @@ def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(
             below = loss()
             raw.add_(0.02 * towards)
             assert float(above - below) / 0.04 == pytest.approx(float((slope * towards).sum()), rel=0.02)
+
+
+def test_memory_that_runs_out_halves_whole_prompts_and_changes_no_gate(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = bench_of(demo, demo_tasks, "antonym")
+    plan = make_plan(demo, [_job(context, "antonym", *_prompts(context, "antonym"))])
+
+    def fitted() -> Float32:
+        (run,) = AllTokens(demo, plan, budget_bytes=2**30, gates=PricedLogit(0.0)).run(progress=False)
+        return run.alphas[-1]
+
+    expected = fitted()
+    tried = allow_rows(monkeypatch, 2, "forward")
+    np.testing.assert_allclose(fitted(), expected, atol=1e-4)
+    assert max(tried) > 2 >= min(tried)
 
 
 def test_gates_multiply_z_at_every_token_of_their_row(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:

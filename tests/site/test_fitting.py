@@ -16,6 +16,7 @@ from site_lens.models.base import LensModel
 from site_lens.models.bridge import BridgeModel
 from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
+from tests.little_memory import allow_rows
 
 SMALL = sl.SiteConfig(n_steps=30, n_prompts=8, n_shots=4, n_valid=10, eval_every=10)
 
@@ -41,13 +42,7 @@ def test_a_joint_fit_equals_the_separate_fits(
 def test_a_step_of_few_rows_is_one_pass_of_the_model_however_few_another_step_had(
     demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, passed = BridgeModel.decode, []
-
-    def decode(self: BridgeModel, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Prefix]:
-        passed.append(len(tail))
-        return whole(self, prefix, tail, edits)
-
-    monkeypatch.setattr(BridgeModel, "decode", decode)
+    passed = allow_rows(monkeypatch, 1000)
     sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(n_steps=6, eval_every=3, n_valid=3))
     assert passed == [3, 8, 8, 8, 3, 8, 8, 8, 3]
 
@@ -56,19 +51,10 @@ def test_a_step_of_few_rows_is_one_pass_of_the_model_however_few_another_step_ha
 def test_memory_that_runs_out_in_the_middle_halves_the_batch_and_changes_no_fit(
     demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch, most_rows: int
 ) -> None:
-    whole, tried = BridgeModel.decode, []
-
-    def decode(self: BridgeModel, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Prefix]:
-        tried.append(len(tail))
-        logits = whole(self, prefix, tail, edits)  # which takes its memory before there is none
-        if len(tail) > most_rows:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
-        return logits
-
-    monkeypatch.setattr(BridgeModel, "decode", decode)
+    tried = allow_rows(monkeypatch, most_rows)
     config = SMALL.replace(n_steps=4, eval_every=2)
     fits = sl.fit_site(demo, demo_tasks, config)
-    assert sum(n > most_rows for n in tried) < len(tried) / 4  # it remembers what went through
+    assert 0 < sum(n > most_rows for n in tried) < len(tried) / 4  # it remembers what went through
     monkeypatch.undo()
     for name, expected in sl.fit_site(demo, demo_tasks, config).items():
         assert gap(fits[name], expected) < 1e-4
@@ -78,12 +64,10 @@ def test_memory_that_runs_out_in_the_middle_halves_the_batch_and_changes_no_fit(
 def test_memory_that_holds_no_single_row_ends_in_the_error_of_torch(
     demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decode(self: BridgeModel, *_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
-
-    monkeypatch.setattr(BridgeModel, "decode", decode)
+    tried = allow_rows(monkeypatch, 0)
     with pytest.raises(torch.OutOfMemoryError):
         sl.fit_site(demo, demo_tasks, SMALL)
+    assert tried[-1] == 1
 
 
 def test_a_seed_gives_the_same_record_to_the_last_bit_and_touches_no_global_state(
