@@ -8,11 +8,10 @@ from site_lens import plots
 from site_lens.diagnostics.diagnosis import Finding
 from site_lens.methods.evaluation import Evaluation, Evaluations
 from site_lens.plots.section import SectionFigure
-from site_lens.records.display import few
 from site_lens.records.wording import listed
 from site_lens.report.headline import SILENCED, SITE, SPARSE, in_words, judged, plain_names
 from site_lens.runs.run import Run
-from site_lens.site.head_path import CORE_SHARE, HeadPath, span
+from site_lens.site.head_path import CORE_SHARE, HeadPath
 from site_lens.stats.intervals import Interval, range_confidence
 
 MOST_NAMED = 8
@@ -158,12 +157,9 @@ def _how_sure(run: Run, evaluations: Evaluations) -> list[str]:
         lines.append(
             f"Every task was fitted {n_fits} times, from other seeds, demonstrations and starts. The sets of two fits "
             f"have a mean Jaccard index of {mean:.2f} (1: the same); random sets with as many heads in every layer "
-            f"have {chance:.2f}. Core heads are open in at least {CORE_SHARE:.0%} of the fits."
-        )
-        sizes = [f"{path.task} {span(path.size)}" for path, _ in agreeing if path.size is not None]
-        lines.append(
-            f"Heads of a set, fewest to most of these fits: {few(sizes, MOST_CARDS)}. "
-            f"Such a range holds the median of all such fits with {range_confidence(n_fits):.0%} confidence."
+            f"have {chance:.2f}. Core heads are open in at least {CORE_SHARE:.0%} of the fits. "
+            "The fewest and the most open heads of a task's fits enclose the median of all such fits with "
+            f"{range_confidence(n_fits):.0%} confidence."
         )
     elif run.paths.chosen():
         lines.append("Every task was fitted once: how far fits agree is not known. Fit with n_starts=3 (--starts 3).")

@@ -340,7 +340,7 @@ class HeadPath(Record):
             return facts | {"chosen": "no set found: none does better than zero-shot on valid"}
         return facts | {
             "chosen": f"{len(chosen.heads)} of {len(self.model.grid)} heads: {few(list(chosen.heads), 8)}",
-            "heads by fit": "one fit" if self.size is None else f"{span(self.size)} in {self.size.n} fits",
+            "heads by fit": ", ".join(map(str, self.sizes)),
             "price": chosen.price,
             "gain kept": f"{chosen.kept:.0%}",
             "accuracy on valid": chosen.accuracy,
@@ -437,11 +437,6 @@ def choose_fit(
     filled = [i for i in at_price[price] if sizes[i]]
     chosen = min(filled, key=lambda i: (loss[i].mean(dtype=np.float64), sizes[i]), default=None)
     return None if chosen is None or right[chosen].mean() <= zero_shot_right.mean() else chosen
-
-
-def span(size: Interval) -> str:
-    """Write the range of a number of heads, such as "5 to 7"."""
-    return f"{size.low:.0f}" if size.low == size.high else f"{size.low:.0f} to {size.high:.0f}"
 
 
 def standard_error(values: ArrayLike) -> float:
