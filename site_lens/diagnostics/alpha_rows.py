@@ -1,5 +1,6 @@
 """Alphas of fits as one row a task, averaged over seeds: what tasks and heads are grouped by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -28,7 +29,7 @@ class AlphaRows:
 
     @classmethod
     def of(cls, fits: SiteFits) -> Self:
-        """Read the alphas of fits over one grid; tasks whose alphas are all alike have no map, and are left out.
+        """Read the alphas of fits over one grid; fits that kept their start, and tasks without a map, are left out.
 
         Raises:
             InputError: There are no fits, or no task has a map.
@@ -37,15 +38,22 @@ class AlphaRows:
         grid = fits.one_grid()
         # by seed, so that the order in which fits came makes no difference to sums
         tasks = dict.fromkeys(fit.task for fit in fits.values())
-        by_task = {task: sorted(fits.of(task), key=lambda fit: fit.seed) for task in tasks}
+        by_task = {task: sorted(_with_map(fits.of(task)), key=lambda fit: fit.seed) for task in tasks}
         fitted = {task: np.stack([fit.gates.values[grid.mask] for fit in seeds]) for task, seeds in by_task.items()}
         means = np.stack([alphas.mean(axis=0, dtype=np.float64) for alphas in fitted.values()]).astype(np.float32)
-        flat = [task for task, constant in zip(fitted, is_constant(means), strict=True) if constant]
+        flat = [
+            task
+            for task, constant in zip(fitted, is_constant(means), strict=True)
+            if constant or all(fit.kept_start for fit in by_task[task])
+        ]
         if len(flat) == len(fitted):
-            raise InputError("all heads of every task have one alpha, as those of fits that kept their start: no map")
+            raise InputError("no task has a map: the alphas of every fit are all alike, or those that it started with")
         notes = _notes(list(fits.values()), [len(a) for a in fitted.values()])
+        n_started = sum(fit.kept_start for fit in fits.values() if fit.task not in flat)
+        if n_started:
+            notes += (f"{n_started} of {len(fits)} fits left out, which kept the alphas that they started with",)
         if flat:
-            notes += (f"{len(flat)} of {len(fitted)} tasks left out, whose alphas are all alike: {', '.join(flat)}",)
+            notes += (f"{len(flat)} of {len(fitted)} tasks left out, which have no map: {', '.join(flat)}",)
             means = np.stack([mean for mean, task in zip(means, fitted, strict=True) if task not in flat])
             by_task = {task: seeds for task, seeds in by_task.items() if task not in flat}
             fitted = {task: alphas for task, alphas in fitted.items() if task not in flat}
@@ -74,6 +82,11 @@ class AlphaRows:
         closed, n_heads = int((~is_open).sum()), len(is_open)
         left_out = f"{closed} of {n_heads} heads left out: their alpha exceeds {min_alpha:g} under no task"
         return is_open, names, [left_out] if closed else []
+
+
+def _with_map(fits: Sequence[SiteFit]) -> Sequence[SiteFit]:
+    """Return the fits that did not keep their start; all where all did."""
+    return [fit for fit in fits if not fit.kept_start] or fits
 
 
 def _notes(fits: list[SiteFit], n_seeds: list[int]) -> tuple[str, ...]:

@@ -97,7 +97,8 @@ def check_convergence(fit: SiteFit) -> Convergence:
     undecided = np.mean((alphas > 0.1) & (alphas < 0.9), axis=1)
     open_heads = alphas > 0.5
     flips = np.concatenate([[0], np.sum(open_heads[1:] != open_heads[:-1], axis=1)])
-    late = steps > (1 - LATE_SHARE) * fit.config.n_steps
+    began = np.concatenate([[-1], steps[:-1]])  # step after which the flips of an evaluation happened
+    late = began >= (1 - LATE_SHARE) * fit.config.n_steps
     return Convergence(
         task=fit.task,
         seed=fit.seed,

@@ -25,7 +25,8 @@ class TaskAgreement(Frozen):
     """Agreement of the fits of one task; correlations are Pearson's over all heads, and None where no pair exists."""
 
     task: str
-    n_fits: int = Field(ge=1)
+    n_fits: int = Field(ge=0)
+    """Fits that have a map: those that did not keep their start."""
     sampling: Correlation
     """Mean correlation of two fits that start at the same alphas and differ in what they drew."""
     starts: Correlation
@@ -54,9 +55,9 @@ class Agreement(Record):
     grid: HeadGrid
     tasks: Annotated[tuple[TaskAgreement, ...], Field(min_length=1)]
     mean: Annotated[Float32, Axes(("task", "layer", "head"))]
-    """(task layer head): mean alpha over the fits of a task."""
+    """(task layer head): mean alpha over the fits of a task that have a map; over all where none has."""
     spread: Annotated[Float32, Axes(("task", "layer", "head"), 0)]
-    """(task layer head): standard deviation of alpha over the fits of a task, at most 0.5; 0 of one."""
+    """(task layer head): standard deviation of alpha over the same fits, at most 0.5; 0 of one."""
 
     def _facts(self) -> Mapping[str, object]:
         tasks, n_fits = [task.task for task in self.tasks], [task.n_fits for task in self.tasks]
@@ -114,7 +115,8 @@ SAME_START = 1e-6
 def seed_agreement(fits: SiteFits) -> Agreement:
     """Compare every two fits, within tasks and between them.
 
-    A map whose fits agree no more with each other than with those of other tasks says nothing about its task.
+    A map whose fits agree no more with each other than with those of other tasks says nothing about its task. A fit
+    that kept its start has no map, and takes no part; of a task whose fits all did, there is no agreement.
 
     Args:
         fits: Fits of one grid, several a task (`fit_site(..., seeds=range(4))`, and `init="random"` for other starts).
@@ -129,21 +131,27 @@ def seed_agreement(fits: SiteFits) -> Agreement:
     alike = {"correlation": correlation(flat), "ranks": rank_correlation(flat), "jaccard": jaccard(flat > 0.5)}
     names = list(dict.fromkeys(fit.task for fit in every))
     places = [[i for i, fit in enumerate(every) if fit.task == name] for name in names]
+    moved = [[i for i in own if not every[i].kept_start] for own in places]
+    shown = [maps[fitted or own] for fitted, own in zip(moved, places, strict=True)]
     return Agreement(
         grid=grid,
-        tasks=tuple(_of_task(name, every, own, alike) for name, own in zip(names, places, strict=True)),
-        mean=np.stack([maps[own].mean(axis=0) for own in places]),
-        spread=np.stack([maps[own].std(axis=0) for own in places]),
+        tasks=tuple(_of_task(name, every, own, moved, alike) for name, own in zip(names, moved, strict=True)),
+        mean=np.stack([each.mean(axis=0) for each in shown]),
+        spread=np.stack([each.std(axis=0) for each in shown]),
     )
 
 
 def _of_task(
-    name: str, fits: Sequence[SiteFit], own: list[int], alike: Mapping[str, NDArray[np.float64]]
+    name: str,
+    fits: Sequence[SiteFit],
+    own: list[int],
+    moved: Sequence[list[int]],
+    alike: Mapping[str, NDArray[np.float64]],
 ) -> TaskAgreement:
     pairs = list(combinations(own, 2))
     together = [pair for pair in pairs if _start_alike(*(fits[i] for i in pair))]
     apart = [pair for pair in pairs if pair not in together]
-    others = [(i, j) for i in own for j in range(len(fits)) if j not in own]
+    others = [(i, j) for i in own for each in moved for j in each if j not in own]
     correlations = alike["correlation"]
     return TaskAgreement(
         task=name,

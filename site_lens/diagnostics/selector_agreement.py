@@ -68,8 +68,8 @@ class SelectorAgreement(Record):
     spearman_size: Annotated[Float32, Axes(PAIRS, -1, 1)]
     """The same of their absolute values: the number to read where only one of the two has signs."""
     jaccard: Annotated[Float32, Axes(PAIRS, 0, 1, missing=True)]
-    """Heads in both top-k sets over heads in either."""
-    chance: Annotated[Float32, Axes(PAIRS, 0, 1)]
+    """Heads in both top-k sets over heads in either; NaN where a selector is flat and has no top."""
+    chance: Annotated[Float32, Axes(PAIRS, 0, 1, missing=True)]
     """The Jaccard index to expect of two random sets with as many heads in every layer as the two have (exact)."""
     p_value: Annotated[Float32, Axes(PAIRS, 0, 1)]
     """Chance that two such random sets share as many heads or more (exact); 1 on the diagonal."""
@@ -116,8 +116,11 @@ class SelectorAgreement(Record):
         return over_tasks(partial(np.ma.std, ddof=1), values) if len(values) > 1 else np.zeros(values.shape[1:])
 
     def beyond(self) -> Float64:
-        """Share of the tasks in which two selectors share more heads than chance, q < 0.05, (selector other)."""
-        return np.asarray((self.q_value < SIGNIFICANT).mean(axis=0))
+        """Share of the tasks in which two selectors share more heads than chance, q < 0.05, (selector other).
+
+        Tasks of which a selector is flat, and has no top, do not count; NaN where none is left.
+        """
+        return over_tasks(np.ma.mean, np.where(np.isnan(self.jaccard), np.nan, self.q_value < SIGNIFICANT))
 
     def testable(self) -> Float64 | None:
         """Share of the tasks in which some overlap could have been found, (selector other); None where not known."""
@@ -201,11 +204,17 @@ def compare_selectors(scores: Mapping[str, ScoresByTask], k: int | None = None) 
     repeated = is_same[:, None] & is_same[None, :]
     tested = np.broadcast_to(np.triu(np.ones((n, n), dtype=bool), k=1), (len(tasks), n, n)).copy()
     tested[1:, repeated] = False  # what repeats from task to task is one test
+    jaccard_top = np.stack([overlap.jaccard_top for overlap in overlaps])
+    compared = np.isfinite(jaccard_top)  # a flat selector has no top: neither overlap nor chance, nor a test
+    tested &= compared
     q_value = control_false_discoveries(p_value, tested)
     q_value[:, repeated] = q_value[0, repeated]
     tops = (np.stack([overlap.heads_of(name).mask() for name in overlap.names]) for overlap in overlaps)
     chances = [shared_by_chance(grid.heads_per_layer, sets) for sets in tops]
     n_tests = int(tested.sum())
+    chance = [
+        symmetric({pair: expected_jaccard(c, k, k) for pair, c in each.items()}, n, diagonal=1) for each in chances
+    ]
     return SelectorAgreement(
         grid=grid,
         selectors=facts,
@@ -214,10 +223,8 @@ def compare_selectors(scores: Mapping[str, ScoresByTask], k: int | None = None) 
         k=k,
         spearman=[overlap.spearman for overlap in overlaps],
         spearman_size=[rank_correlation(np.abs(overlap.scores[:, grid.mask])) for overlap in overlaps],
-        jaccard=[overlap.jaccard_top for overlap in overlaps],
-        chance=[
-            symmetric({pair: expected_jaccard(c, k, k) for pair, c in each.items()}, n, diagonal=1) for each in chances
-        ],
+        jaccard=jaccard_top,
+        chance=np.where(compared, chance, np.nan),
         p_value=p_value,
         q_value=np.minimum(q_value, q_value.transpose(0, 2, 1)),
         findable=[

@@ -102,7 +102,7 @@ def _cautions(agreement: SelectorAgreement) -> list[str]:
     random = [i for i, name in enumerate(agreement.names) if name in RANDOM]
     others = [i for i in range(len(agreement.names)) if i not in random]
     if random and others:
-        share = float(np.mean(agreement.beyond()[np.ix_(random, others)]))
+        share = float(np.nanmean(agreement.beyond()[np.ix_(random, others)]))
         lines.append(f"False-positive rate with random scores: {share:.1%} of all pairs and tasks.")
     signed = [facts.selector for facts in agreement.selectors if facts.signed]
     if signed:

@@ -85,12 +85,14 @@ class SiteConfig(Frozen):
     n_valid: int = size("n_valid", 64)
     """Rows of valid to evaluate on, a sample that depends on the rows alone; all of them if there are fewer."""
     patience: int | None = size("patience", None)
-    """Stop after this many evaluations without a lower validation loss; never when None."""
+    """Stop after this many evaluations without a lower validation loss; never when None. With a price, the loss and the
+    price of the open heads together count, from when the price has risen."""
     shared: bool = False
     """Learn one alpha map for all tasks of the call (task-agnostic) instead of one a task."""
     head_price: float = Field(0.0, ge=-MOST_PRICE, le=MOST_PRICE)
     """Price of an open head, in nats per unit of alpha, added to the loss; it rises from 0 over the first 30 % of the
-    steps. 0 is the paper's: nothing closes a head that does no harm. Below 0 heads stay open unless they do harm."""
+    steps, but not in a fit that a head path begins at the gates of another. 0 is the paper's: nothing closes a head
+    that does no harm. Below 0 heads stay open unless they do harm."""
     embedding: Literal["task", "zero"] = "task"
     """What alpha mixes in: the task embedding, or zeros (gates alone, the control that belongs beside every fit)."""
     null: Literal["none", "shuffled_answers"] = "none"

@@ -303,6 +303,7 @@ class HeadPath(Record):
         rows = [
             {"task": self.task} | fit.model_dump() | {
                 "init": str(fit.init),
+                "kept_start": fit.kept_start,
                 "n_open": int(self.n_open[i]),
                 "undecided": float(((alphas[i] > 0.1) & (alphas[i] < 0.9)).mean()),
                 "loss": float(self.loss[i].mean(dtype=np.float64)),

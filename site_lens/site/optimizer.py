@@ -82,22 +82,27 @@ class AlphaMapRun:
         self.valid_accuracy.append(accuracy)
         self.alphas.append(alpha)
         self.raws.append(raw)
-        patience = self.alpha_map.config.patience
-        if patience is not None and len(self.valid_loss) - 1 - int(np.argmin(self.valid_loss)) >= patience:
-            self.ended = "early_stop"
+        patience, candidates = self.alpha_map.config.patience, self._candidates()
+        if patience is not None and len(candidates):
+            since = len(candidates) - 1 - int(np.argmin(self.objectives()[candidates]))
+            if since >= patience:
+                self.ended = "early_stop"
 
     def objectives(self) -> NDArray[np.float64]:
         """(evaluation): validation loss and the price of the open heads, in nats."""
         masses = np.array([alpha.sum(dtype=np.float64) for alpha in self.alphas])
         return np.array(self.valid_loss) + self.alpha_map.config.head_price * masses
 
+    def _candidates(self) -> Indices:
+        """(candidate): evaluations whose alphas can be kept; with a price those after it has risen."""
+        config, steps = self.alpha_map.config, np.array(self.eval_steps)
+        return np.flatnonzero(steps >= (PRICE_RAMP * config.n_steps if config.head_price else 0))
+
     def kept(self) -> int:
-        """Return which evaluation's alphas are kept: with a price, only those after it has risen can be."""
-        config, last = self.alpha_map.config, len(self.valid_loss) - 1
-        if config.keep == "last":
-            return last
-        risen = [i for i, step in enumerate(self.eval_steps) if step >= PRICE_RAMP * config.n_steps]
-        candidates = np.array((risen or [last]) if config.head_price else range(last + 1))
+        """Return which evaluation's alphas are kept."""
+        candidates = self._candidates()
+        if self.alpha_map.config.keep == "last" or not len(candidates):
+            return len(self.valid_loss) - 1
         return int(candidates[np.argmin(self.objectives()[candidates])])
 
     def status(self) -> Status:

@@ -123,14 +123,16 @@ def fit_path(
     Args:
         model: The model.
         tasks: The tasks.
-        config: Settings of the fits at price 0; the fast defaults when None. Further prices keep the last alphas.
+        config: Settings of the fits at price 0; those of `fits`, or the fast defaults, when None. Further prices keep
+            the last alphas.
         prices: Nats per unit of alpha, rising, at least one above 0; 0 is always among them. When None, `PRICES`, or
             `FEW_PRICES` on models of more than 50 million weights.
         contents: "task", and the controls beside it: "zero" (gates alone) and "shuffled" (shuffled answers).
         n_starts: Fits of every task at every price; when None, 3, or 1 on such models.
         n_price_steps: Steps at each price but 0; when None, 60 % of those at 0, or 30 % on such models.
         full_grid: Fit controls at every price of 0 or more instead of the chosen one alone.
-        fits: Fits at price 0 that were made before, by content, to begin with instead of making them again.
+        fits: Fits at price 0 that were made before, by content, to begin with instead of making them again: of each
+            task that of the lowest seed. Further starts have the same settings and the seeds behind it.
         template: How examples become text; the paper's, or that of `fits`, when None.
         budget_bytes: Bytes of prefixes to hold at a time.
         progress: Show progress bars; on a terminal and in notebooks only when None.
@@ -140,7 +142,7 @@ def fit_path(
 
     Raises:
         InputError: Prices do not rise, or none is above 0, a count is out of its bounds, a task has too few rows, the
-            settings ask for a control, or `fits` lack a task.
+            settings ask for a control, or `fits` lack a task, or were made with other settings or another template.
 
     Example:
         >>> import site_lens as sl
@@ -150,12 +152,13 @@ def fit_path(
         >>> path.prices()
         (0.0, 0.01)
     """
-    base, listed = config or SiteConfig(), task_list(tasks)
+    listed, given = task_list(tasks), fits or {}
+    base = _base(config, template, given, listed)
     check_sizes(n_starts=n_starts, n_steps=n_price_steps, budget_bytes=budget_bytes)
     settings = PathSettings.of(model, base, prices, n_starts, n_price_steps)
     _check(base, settings.prices, contents)
     options: dict[str, Any] = {"budget_bytes": budget_bytes, "progress": progress}
-    walks = _first_fits(model, listed, base, contents, settings.n_starts, fits or {}, template, options)
+    walks = _first_fits(model, listed, base, contents, settings.n_starts, given, template, options)
     further = [float(price) for price in settings.prices if price]
     own = [walk for walk in walks if walk.content == "task"]
     _walk(model, [(walk, further) for walk in own], settings.n_steps, options)
@@ -176,6 +179,32 @@ def fit_path(
         task = walk.job.task
         paths[task] = _with_control(model, paths[task], task, walk.listed(), budget_bytes)
     return HeadPaths(paths.values())
+
+
+def _base(
+    config: SiteConfig | None, template: PromptTemplate | None, given: Mapping[Content, SiteFits], tasks: Sequence[Task]
+) -> SiteConfig:
+    """Return the settings of the first start, whose fits may have been made before.
+
+    Raises:
+        InputError: Those fits differ in settings or template from what is asked for, or from each other.
+    """
+    if "task" not in given:
+        return config or SiteConfig()
+    first = [_first(given["task"], task) for task in tasks]
+    base = (config or first[0].config).replace(seed=max(fit.seed for fit in first))
+    for fit in first:
+        if _alike(fit.config) != _alike(base) or fit.template != (template or first[0].template):
+            raise InputError(
+                f"the fit of {fit.task!r} that the path should begin with has other settings than the further starts: "
+                "hand in its config and template, or leave both out, and fit tasks of several settings apart"
+            )
+    return base
+
+
+def _alike(config: SiteConfig) -> SiteConfig:
+    """Return what settings of fits of one path have in common: all but start, seed, and the loss that a task needs."""
+    return config.replace(seed=0, init=0.5, loss="auto")
 
 
 def _check(config: SiteConfig, prices: Sequence[float], contents: Sequence[Content]) -> None:
@@ -206,23 +235,27 @@ def _first_fits(
 ) -> list[_Walk]:
     """Make the fits at price 0 that were not given: of the task embedding from every start, of controls from one."""
     jobs: list[list[SiteJob]] = []
+    losses = [config.loss for _ in tasks]
     if "task" in given:
         first = [_first(given["task"], task) for task in tasks]
         jobs.append([SiteJob(task, fit.config, fit.embedding) for task, fit in zip(tasks, first, strict=True)])
-        template = first[0].template
+        template, losses = first[0].template, [fit.config.loss for fit in first]
     for i in range(len(jobs), n_starts):
         settings = config.replace(seed=config.seed + i, init="random" if i else config.init)
-        jobs.append(embedded_jobs(model, tasks, settings, template=template, progress=options["progress"]))
+        made = embedded_jobs(model, tasks, settings, template=template, progress=options["progress"])
+        jobs.append([replace(job, config=settings.replace(loss=loss)) for job, loss in zip(made, losses, strict=True)])
     wanted = [(content, i) for content in contents for i in range(n_starts if content == "task" else 1)]
     variants = {
         f"{content} {i}": [_with_content(job, content) for job in jobs[i]]
         for content, i in wanted
         if i or content not in given
     }
-    made = fit_variants(model, variants, throw=False, **options) if variants else {}
+    fitted = fit_variants(model, variants, throw=False, **options) if variants else {}
     return [
         _Walk(
-            content, _with_content(job, content), {0.0: _first(made.get(f"{content} {i}") or given[content], job.task)}
+            content,
+            _with_content(job, content),
+            {0.0: _first(fitted.get(f"{content} {i}") or given[content], job.task)},
         )
         for content, i in wanted
         for job in jobs[i]

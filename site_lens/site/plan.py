@@ -131,26 +131,31 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object] 
         InputError: A prompt exceeds the context.
         MismatchError: An embedding or a warm start does not belong to this model.
     """
-    jobs, whole_because = _with_losses(model, jobs)
+    sets = sets or [None] * len(jobs)
+    jobs, whole_because = _with_losses(model, jobs, sets)
     for job in jobs:
         model.identity.check_use(job.embedding.model, f"the embedding of {job.embedding.task!r}")
         if job.warm_start is not None and job.warm_start.grid != model.grid:
             raise MismatchError(f"the warm start is over {job.warm_start.grid}, the model has {model.grid}")
     questions = Questions()
     pools = [_Pool.of(job, questions, model.encoder) for job in jobs]
-    alpha_maps = tuple(_alpha_map(group, jobs, pools) for group in _groups(jobs, sets or [None] * len(jobs)))
+    alpha_maps = tuple(_alpha_map(group, jobs, pools) for group in _groups(jobs, sets))
     merged = tuple(pool.merged for pool in pools)
     return Plan(jobs, questions, alpha_maps, tuple(_steps(alpha_maps)), merged, whole_because)
 
 
-def _with_losses(model: LensModel, jobs: Sequence[SiteJob]) -> tuple[list[SiteJob], tuple[str | None, ...]]:
+def _with_losses(
+    model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object]
+) -> tuple[list[SiteJob], tuple[str | None, ...]]:
     """Choose the loss of jobs whose settings leave it open, by the first tokens of the answers of train.
 
     Tasks that share an alpha map share the loss: the whole answer, where one of them needs it.
     """
     measured: dict[tuple[str, PromptTemplate], FirstTokens] = {}
     whole: dict[object, str] = {}
-    shares = [job.config if job.config.shared else i for i, job in enumerate(jobs)]
+    shares = [
+        (of_set, job.config) if job.config.shared else i for i, (job, of_set) in enumerate(zip(jobs, sets, strict=True))
+    ]
     for share, job in zip(shares, jobs, strict=True):
         key = (job.task.digest, job.embedding.template)
         if job.config.loss == "auto" and key not in measured:

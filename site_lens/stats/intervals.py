@@ -101,7 +101,7 @@ def paired_difference(right: ArrayLike, other: ArrayLike = 0.0, *, confidence: f
 
     Args:
         right: 1 where a query was right under the one condition, or its share of right answers.
-        other: The same under the other; 0 for an accuracy, or another mean of numbers up to 1, by itself.
+        other: The same under the other; 0 where `right` has differences already.
         confidence: Nominal coverage.
 
     Reference: Agresti and Min 2005; Bonett and Price 2012.
@@ -117,6 +117,20 @@ def paired_difference(right: ArrayLike, other: ArrayLike = 0.0, *, confidence: f
     value, most = float(differences.mean()), max(1.0, float(np.abs(differences).max()))
     low, high = max(-most, float(middle) - reach), min(most, float(middle) + reach)
     return Interval(value, min(low, value), max(high, value), n)
+
+
+def share_interval(shares: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Estimate a mean of shares, one a query: Wilson's interval of right and wrong answers, else that of pairs, cut.
+
+    Args:
+        shares: From 0 to 1: 1 where a query is right and 0 where it is wrong, or the share of its draws that are right.
+        confidence: Nominal coverage.
+    """
+    found = np.asarray(shares, dtype=np.float64)
+    if np.isin(found, (0, 1)).all():
+        return wilson(int(found.sum()), len(found), confidence=confidence)
+    estimate = paired_difference(found, confidence=confidence)
+    return Interval(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high), estimate.n)
 
 
 def cluster_deviation(values: ArrayLike, clusters: ArrayLike) -> tuple[float, int]:

@@ -26,6 +26,9 @@ Drawn = Literal["tasks", "queries"]
 Verdict = Literal["above", "below", "not found", "too few"]
 """Whether a difference is above 0, below 0, or neither is shown; `too few` where no verdict is given."""
 
+N_AT_ONCE = 256
+"""Random sign flips of all differences that are held at a time."""
+
 SIGNIFICANT = 0.05
 """p-value, or false discovery rate where there are several tests, below which a difference counts as found."""
 
@@ -177,13 +180,15 @@ def sign_flip_test(differences: ArrayLike) -> float:
         return 1.0
     if np.ptp(sizes) <= ROUNDING:
         return mcnemar(int((values > 0).sum()), int((values < 0).sum()))
-    exact = n <= np.log2(N_FLIPS)
-    if exact:
+    far = abs(values.sum()) - ROUNDING
+    if n <= np.log2(N_FLIPS):
         flips = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-    else:
-        flips = seed_stream("sign flips", n).choice([-1.0, 1.0], (N_FLIPS, n))
-    as_far = np.abs(flips @ values) >= abs(values.sum()) - ROUNDING
-    return float(as_far.mean() if exact else (as_far.sum() + 1) / (N_FLIPS + 1))
+        return float((np.abs(flips @ values) >= far).mean())
+    stream, n_far = seed_stream("sign flips", n), 0
+    for start in range(0, N_FLIPS, N_AT_ONCE):  # all draws of thousands of queries at once would take gigabytes
+        flips = stream.choice([-1.0, 1.0], (min(N_AT_ONCE, N_FLIPS - start), n))
+        n_far += int((np.abs(flips @ values) >= far).sum())
+    return (n_far + 1) / (N_FLIPS + 1)
 
 
 def cluster_t_test(differences: ArrayLike, clusters: ArrayLike) -> float:

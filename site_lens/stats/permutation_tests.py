@@ -40,7 +40,8 @@ class Association:
 def mantel(one: Matrix, other: Matrix, *, seed: int = 0) -> Association:
     """Correlate the ranks of the cells off the diagonal of two matrices between the same tasks, one-sided.
 
-    Cells that are NaN in either are left out; ranks are taken once, over the known cells of each matrix.
+    Cells that are NaN in either are left out; ranks are taken once, over the known cells of each matrix. Permutations
+    under which nothing varies are left out. Where nothing varies as it is, the correlation is 0 and p is 1.
 
     Raises:
         InputError: The matrices are not square and alike, or there are fewer than four tasks.
@@ -62,6 +63,8 @@ def mantel(one: Matrix, other: Matrix, *, seed: int = 0) -> Association:
 def family_gap(values: Matrix, families: Sequence[str | None], *, seed: int = 0) -> Association:
     """Mean of the cells within families less the mean of those between, off the diagonal, one-sided.
 
+    Permutations that leave no known cell within families, or none between, are left out.
+
     Raises:
         InputError: There are fewer than four tasks, no two of one family, or no two of different ones.
     """
@@ -75,7 +78,7 @@ def family_gap(values: Matrix, families: Sequence[str | None], *, seed: int = 0)
     def statistic(order: NDArray[np.int64]) -> float:
         moved = same[np.ix_(order, order)]
         within, between = values[known & moved], values[known & ~moved]
-        return float(within.mean() - between.mean()) if len(within) and len(between) else 0.0
+        return float(within.mean() - between.mean()) if len(within) and len(between) else np.nan
 
     return _permuted(statistic, len(names), seed)
 
@@ -84,14 +87,17 @@ def _permuted(statistic: Statistic, n: int, seed: int) -> Association:
     if n < FEWEST_TASKS:
         raise InputError(f"a permutation test over {n} tasks can find nothing; it needs at least {FEWEST_TASKS}")
     found = statistic(np.arange(n))
+    if np.isnan(found):
+        return Association(0.0, 1.0, n, 1.0)
     if factorial(n) <= MOST_EXACT:
         others = [statistic(np.array(order)) for order in permutations(range(n))]  # the identity is among them
     else:
         stream = np.random.default_rng(seed)
         others = [found, *(statistic(stream.permutation(n)) for _ in range(N_DRAWS))]
-    p = float(np.mean(np.array(others) >= found - 1e-9))
-    findable = sorted(others, reverse=True)[ceil(SIGNIFICANT * len(others)) - 1]
-    return Association(found, p, n, findable)
+    # Where cells are missing, a permutation can leave nothing to compare: it is no draw, neither above nor below.
+    known = np.sort([other for other in others if not np.isnan(other)])[::-1]
+    p = float(np.mean(known >= found - 1e-9))
+    return Association(found, p, n, float(known[ceil(SIGNIFICANT * len(known)) - 1]))
 
 
 def _ranks(values: Matrix) -> NDArray[np.float64]:
@@ -104,6 +110,6 @@ def _ranks(values: Matrix) -> NDArray[np.float64]:
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return 0.0
+        return np.nan
     one, other = one - one.mean(), other - other.mean()
     return float(one @ other / np.sqrt((one @ one) * (other @ other)))

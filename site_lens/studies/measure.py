@@ -1,6 +1,6 @@
 """Measuring of studies: the fit of each task, its test queries, and one measurement a task with checkpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,14 @@ def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> tuple
         first.append(min(candidates, key=lambda fit: fit.seed))
         notes |= dict.fromkeys(use_notes(model, task, first[-1]))
     return first, tuple(notes)
+
+
+def nothing_to_round(fits: Iterable[SiteFit]) -> tuple[str, ...]:
+    """Return a note on the fits that kept their start: rounding closes, or opens, all of their heads."""
+    tasks = [fit.task for fit in fits if fit.gates.is_flat and fit.gates.undecided(0, 1)]
+    if not tasks:
+        return ()
+    return (f"rounded alphas of {', '.join(tasks)} mean nothing: all alphas of the fit are alike",)
 
 
 def common_fields(
@@ -107,7 +115,10 @@ def evaluation_prompts(
     seed: int,
     shuffle: np.random.Generator | None = None,
 ) -> tuple[Prompt, ...]:
-    """Return the few-shot prompts that `evaluate` asks; with `shuffle` their labels are permuted."""
+    """Return few-shot prompts with demonstrations of their own for each query, as `evaluate(n_sets=0)` asks them.
+
+    With `shuffle` their labels are permuted.
+    """
     stream = seed_stream(seed, task.digest, "evaluation", n_shots)
     queries = sampled(task.test, n_queries)
     return few_shot_prompts(task, queries, template, n_shots=n_shots, stream=stream, shuffle=shuffle).prompts

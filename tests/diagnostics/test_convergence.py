@@ -82,3 +82,8 @@ def test_places_without_a_head_do_not_count() -> None:
     found = check_convergence(fit_of(paths, n_steps=10, grid=ragged))
     assert found.n_heads == 6
     np.testing.assert_allclose(found.undecided, 1)
+
+
+def test_flips_from_before_the_last_quarter_are_not_late() -> None:
+    paths = [PATHS[0], PATHS[4]]  # evaluated at steps 0 and 10 of 10
+    assert check_convergence(fit_of(paths, n_steps=10)).late_flips is None

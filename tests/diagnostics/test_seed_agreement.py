@@ -1,9 +1,12 @@
 """Agreement: the same task over seeds and starts, against other tasks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import site_lens as sl
+from site_lens.diagnostics.alpha_rows import AlphaRows
 from site_lens.diagnostics.seed_agreement import seed_agreement
 from site_lens.site.fit import SiteFits
 from tests.fakes import GRID, fake_alphas, fake_fit, fake_fits, fake_trace
@@ -66,3 +69,18 @@ def test_a_single_fit_has_no_agreement_and_no_spread() -> None:
     assert not found.spread.any()
     assert found.frame().loc[0, "n_fits"] == 1
     assert len(found.heads_frame()) == len(GRID)
+
+
+def test_a_fit_that_kept_its_start_takes_no_part() -> None:
+    start = np.random.default_rng(0).uniform(size=GRID.shape)
+    kept: dict[str, Any] = {"status": "no_improvement", "kept_step": 0}
+    fits = several("antonym", noise=0.1, n=2)
+    with_start = [*fits, fake_fit("antonym", 2, start, **kept), fake_fit("plural", 0, start, **kept)]
+    found, alone = seed_agreement(SiteFits(with_start)), seed_agreement(SiteFits(fits))
+    assert found.of("antonym") == alone.of("antonym")
+    assert (found.mean[0] == alone.mean[0]).all()
+    assert (found.of("plural").n_fits, found.of("plural").own) == (0, None)
+    assert (found.mean[1] == fits[0].gates.values.dtype.type(start)).all()
+    rows = AlphaRows.of(SiteFits(with_start))
+    assert list(rows.fitted) == ["antonym"] and rows.fitted["antonym"].shape[0] == 2
+    assert any("plural" in note for note in rows.notes)

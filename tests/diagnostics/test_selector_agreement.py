@@ -151,3 +151,19 @@ def drawn_for(tasks: tuple[str, ...]) -> ScoresByTask:
 def test_tasks_that_a_selector_lacks_are_left_out_and_named() -> None:
     found = compare_selectors({"a": drawn("a", n=3), "b": drawn("b", n=2)})
     assert (found.tasks, found.left_out) == (("task0", "task1"), ("task2",))
+
+
+def test_a_task_of_which_a_selector_is_flat_counts_neither_for_overlap_nor_for_chance() -> None:
+    first, second = ([scores.values for scores in drawn(name, n=3).values()] for name in "ab")
+    whole = compare_selectors(
+        {"one": scored("one", *first[:2], tasks=TASKS[:2]), "other": scored("other", *second[:2], tasks=TASKS[:2])}
+    )
+    flat = compare_selectors(
+        {"one": scored("one", *first[:2], np.full(GRID.shape, 0.5)), "other": scored("other", *second)}
+    )
+    assert np.isnan(flat.chance[2, 0, 1]) and np.isnan(flat.jaccard[2, 0, 1])
+    for measure in ("jaccard", "chance", "q_value"):
+        of_tasks = getattr(flat, measure)[:2, 0, 1]
+        assert of_tasks == pytest.approx(getattr(whole, measure)[:, 0, 1])
+    assert pair(flat, "chance") == pytest.approx(pair(whole, "chance"))
+    assert flat.beyond()[0, 1] == whole.beyond()[0, 1]

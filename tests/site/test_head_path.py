@@ -200,3 +200,34 @@ def test_a_set_of_no_head_is_not_chosen_and_one_of_all_heads_can_be() -> None:
     assert fake_path(((0,), (0,), (0,)), ((0.5,), (0.5,), (0.5,))).chosen is None
     everything = fake_path(((8,), (8,), (8,)), ((0.5,), (0.5,), (0.5,))).chosen
     assert everything is not None and len(everything.heads) == len(GRID)
+
+
+def test_given_fits_decide_the_settings_and_seeds_of_further_starts(planted: sl.LensModel) -> None:
+    tasks = {name: task for name, task in planted_tasks().items() if name.startswith("direct")}
+    fast = CONFIG.replace(n_steps=20, lr=0.4)
+    fits = sl.fit_site(planted, tasks, fast, seeds=[1], template=TEMPLATE, progress=False)
+    options: dict[str, Any] = {
+        "prices": (0.01,), "contents": ("task",), "n_starts": 2, "n_price_steps": 10, "progress": False
+    }  # fmt: skip
+    paths = sl.fit_path(planted, tasks, fits={"task": fits}, **options)
+    for path in paths.values():
+        assert [(fit.seed, fit.init) for fit in path.fits if not fit.price] == [(1, 0.5), (2, "random")]
+        assert path.config.replace(loss="auto") == fast.replace(seed=1) and path.template == TEMPLATE
+        assert not path.frame()["kept_start"].any()
+    wrong: list[dict[str, Any]] = [{"config": CONFIG}, {"template": TEMPLATE.replace(instruction="Q ")}]
+    for settings in wrong:
+        with pytest.raises(sl.InputError):
+            sl.fit_path(planted, tasks, fits={"task": fits}, **options, **settings)
+
+
+def test_patience_counts_the_price_and_only_after_it_has_risen(planted: sl.LensModel) -> None:
+    task = planted_tasks()["direct_u"]
+    config = CONFIG.replace(n_steps=60, eval_every=5, head_price=0.03, patience=3)
+    fit = sl.fit_site(planted, task, config, template=TEMPLATE, progress=False)[task.name]
+    masses = fit.trace.alphas.sum((1, 2), dtype=np.float64)
+    steps, objectives = np.array(fit.trace.eval_steps), fit.trace.valid_loss + config.head_price * masses
+    risen = steps >= 0.3 * config.n_steps
+    assert fit.kept_step == steps[risen][np.argmin(objectives[risen])]
+    assert fit.status != "early_stop" or int(np.argmin(objectives[risen])) == risen.sum() - 1 - 3
+    loss_first = int(np.argmin(fit.trace.valid_loss))
+    assert len(steps) > loss_first + 1 + 3 or steps[-1] == config.n_steps  # it did not stop by the loss alone

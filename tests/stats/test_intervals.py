@@ -15,6 +15,7 @@ from site_lens.stats.intervals import (
     paired_difference,
     paired_share,
     rounded_up,
+    share_interval,
     wilson,
 )
 from tests.samples import laws
@@ -137,3 +138,12 @@ def test_an_estimate_of_nothing_is_refused() -> None:
 def test_the_smallest_effect_that_would_be_found_is_never_rounded_below_itself(size: float, decimals: int) -> None:
     assert size <= float(rounded_up(size, decimals)) < size + 1.01 * 10**-decimals
     assert rounded_up(0.1134, 3) == "0.114" and rounded_up(0.5, 3) == "0.500"
+
+
+def test_the_interval_of_an_accuracy_stays_between_0_and_1() -> None:
+    assert share_interval([0.0] * 10) == wilson(0, 10)
+    assert share_interval([1.0, 0.0, 1.0]) == wilson(2, 3)
+    for shares in ([0.0, 0.5], [1.0] * 9 + [0.5], [0.3] * 20):
+        found = share_interval(shares)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        assert found.value == pytest.approx(np.mean(shares))

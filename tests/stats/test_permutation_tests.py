@@ -50,3 +50,13 @@ def test_too_few_tasks_and_shapes_that_do_not_fit_are_refused() -> None:
         mantel(np.eye(4), np.eye(5))
     with pytest.raises(sl.InputError, match="two of different ones"):
         family_gap(np.eye(4), ["x"] * 4)
+
+
+def test_permutations_that_leave_nothing_to_compare_are_no_draws() -> None:
+    values = np.full((8, 8), np.nan)
+    values[:, 0] = [np.nan, 0.9, 0.8, 0.6, 0.5, 0.4, 0.2, 0.1]  # a single target gained anything
+    found = family_gap(values, ["x", "x", *[None] * 6])
+    assert found.p_value == pytest.approx(1 / 7, abs=0.04)  # the one pair of a family is the best of seven cells
+    assert found.p_value > 0.05
+    nothing_varies = mantel(np.ones((5, 5)), seed_stream("any").random((5, 5)))
+    assert (nothing_varies.value, nothing_varies.p_value) == (0, 1)

@@ -254,3 +254,22 @@ def test_cpr_and_cmd_have_no_verdict_where_few_shot_prompting_gains_nothing(curv
     areas = flat.circuit_areas("planted")
     assert (areas.cpr, areas.cmd) == (None, None)
     assert areas.reason
+
+
+def test_a_lower_mean_than_zero_shot_is_no_effect_whatever_the_number_of_answers(curves: Faithfulness) -> None:
+    worse = curves.reference_log_prob.copy()
+    worse[1] = worse[0] - 1
+    areas = curves.replace(reference_log_prob=worse).circuit_areas("planted", metric="log_prob")
+    assert areas.cpr is None and "log_prob" in areas.reason
+    for direction in ("sufficiency", "necessity"):
+        area = curves.area(direction, "planted")
+        assert 0 <= area.low <= area.value <= area.high <= 1
+
+
+def test_embeddings_without_a_seed_can_be_asked(planted: LensModel) -> None:
+    task = planted_tasks()["direct_u"]
+    rows = {task.name: [[1, 2, 3, 4], [4, 3, 2, 1]]}
+    given = sl.capture_embeddings(planted, task, n_prompts=2, n_shots=3, template=TEMPLATE, prompt_rows=rows)
+    fits = sl.fit_site(planted, task, sl.SiteConfig(n_steps=10), embeddings=given, progress=False)
+    found = sl.faithfulness_curves(planted, task, fits, ks=[1], n_random=1, n_shots=3, max_queries=4, progress=False)
+    assert found.ks == (0, 1, len(planted.grid))

@@ -5,7 +5,8 @@ import pytest
 
 import site_lens as sl
 from site_lens.models.base import LensModel
-from site_lens.studies.prompt_sensitivity.measure import _noisy
+from site_lens.studies.prompt_sensitivity.measure import _embedding, _noisy
+from site_lens.studies.prompt_sensitivity.result import Condition
 from tests.fake_studies import BASE, fake_sensitivity, rights
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks
 
@@ -162,3 +163,11 @@ def test_variances_are_split_into_parts_and_tasks_that_vary_most_come_first() ->
     assert variance["b", "accuracy", "fit seed"] == variance["b", "accuracy", "rest"] == pytest.approx(0, abs=1e-9)
     shares = whole.variance_frame().groupby(["task", "quantity"])["share"].sum()
     assert np.allclose(shares[:, "accuracy"], 1) and np.allclose(shares[:, "alphas"], 0)
+
+
+def test_label_noise_shows_the_rows_that_are_shown_without_it(planted: LensModel) -> None:
+    base = Condition(n_prompts=5, n_shots=4, template=TEMPLATE, label_noise=0)
+    settings = [(base, 3), (base.replace(label_noise=0.02), 3), (base, 4)]
+    rows = [_embedding(planted, TASK, condition, seed).prompt_rows for condition, seed in settings]
+    clean, noisy, other = (np.array(each) for each in rows)
+    assert (noisy == clean).all() and (other != clean).any()

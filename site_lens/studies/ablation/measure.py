@@ -23,7 +23,14 @@ from site_lens.site.fit import FAILED, SiteConfig, SiteFit, SiteFits
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.ablation.result import Factor, FitAblation, Variant
-from site_lens.studies.measure import ask, asked_queries, common_fields, measure_tasks, zero_shot_queries
+from site_lens.studies.measure import (
+    ask,
+    asked_queries,
+    common_fields,
+    measure_tasks,
+    nothing_to_round,
+    zero_shot_queries,
+)
 from site_lens.tasks.answer_matching import exact_match
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -61,7 +68,7 @@ def ablate_fit(
         inits: Starts to compare.
         lrs: Learning rates to compare.
         last_k: Numbers of last prompt tokens to inject at; a shorter prompt is injected at all of its tokens.
-        max_queries: Test rows a task at most; below 100 of all tasks together the record gives no verdict.
+        max_queries: Test rows a task at most; below 30 of all tasks together the record gives no verdict.
         template: How examples become text; the paper's when None.
         seed: Seed of all fits; that of the config when None.
         progress: Show progress bars; on a terminal and in notebooks only when None.
@@ -190,9 +197,10 @@ def _at_last_tokens(model: LensModel, queries: Queries, edits: Sequence[Edit], n
 
 
 def _notes(fits: Mapping[str, SiteFits]) -> tuple[str, ...]:
-    return tuple(
+    ended = [
         f"the fit of {fit.task!r} under {name} is {fit.status}"
         for name, by_task in fits.items()
         for fit in by_task.values()
         if fit.status in FAILED
-    )
+    ]
+    return (*ended, *nothing_to_round(fits[DEFAULT].values()))

@@ -12,7 +12,7 @@ from site_lens.methods.registry import CONTENTS
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
-from site_lens.stats.intervals import Interval, paired_difference, paired_share, wilson
+from site_lens.stats.intervals import Interval, paired_difference, paired_share, share_interval
 from site_lens.stats.paired_tests import FEWEST, LEAST_GAIN, Paired
 from site_lens.studies.base import TaskStudy, index_of, interval_columns
 
@@ -98,7 +98,7 @@ class ContentControls(TaskStudy):
     def accuracy(self, method: str, task: str | None = None) -> Interval:
         """Accuracy of a method, mean over tasks or of one; interval as in `share`, and of one task Wilson's."""
         right = self._right(method, task)
-        return paired_difference(right) if task is None else wilson(int(right.sum()), len(right))
+        return share_interval(right)
 
     def gain(self, method: str, task: str | None = None) -> Interval:
         """Accuracy of a method less that of zero-shot on the same queries; interval as in `share`."""

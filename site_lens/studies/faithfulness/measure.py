@@ -12,6 +12,7 @@ from torch import Tensor
 
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import last_z_of
+from site_lens.activations.embedding import NO_SEED
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import ScoresByTask
 from site_lens.models.base import LensModel
@@ -163,9 +164,10 @@ class _Curves:
             evaluation_prompts(task, n_queries, fit.template, n_shots=n_shots, seed=seed, shuffle=shuffle)
             for shuffle in (None, seed_stream(seed, task.digest, "interchange", n_shots))
         )
-        settings = ComparisonConfig(
-            n_prompts=fit.embedding.n_prompts, n_shots=n_shots, template=fit.template, seed=fit.embedding.seed
-        )
+        n_prompts, drawn_by = fit.embedding.n_prompts, fit.embedding.seed
+        if drawn_by == NO_SEED:  # it was not drawn, or is a mean of several
+            n_prompts, drawn_by = fit.config.n_prompts, seed
+        settings = ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, template=fit.template, seed=drawn_by)
         self._fit = fit
         self._zero = zero_shot_queries(model, task, n_queries, fit.template)
         self._few = CachedQueries(model, prompts)

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from site_lens.heads.head_set import HeadGrid, HeadSet
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.errors import InputError
-from site_lens.stats.intervals import Interval, mean_interval, paired_difference
-from site_lens.studies.base import ModelStudy, TaskStudy, accuracy_columns, index_of, interval_columns, proportion, tidy
+from site_lens.stats.intervals import Interval, mean_interval, paired_difference, share_interval
+from site_lens.studies.base import ModelStudy, TaskStudy, accuracy_columns, index_of, interval_columns, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +133,7 @@ class Faithfulness(TaskStudy, ModelStudy):
         if k not in self.ks:
             raise InputError(f"{k} heads were not measured; there are {', '.join(map(str, self.ks))}")
         right = self._queries_of(self._right(direction, ordering)[:, :, self.ks.index(k)], task)  # (draw query)
-        return proportion(right[0]) if len(right) == 1 else paired_difference(right.mean(0))
+        return share_interval(right.mean(0))
 
     def areas(self, direction: Direction, ordering: str, metric: Metric = "accuracy") -> Float32:
         """(draw task): area under every curve, by trapezoids over log(1 + k), which runs from 0 to 1.
@@ -145,12 +145,17 @@ class Faithfulness(TaskStudy, ModelStudy):
 
     def area(self, direction: Direction, ordering: str, task: str | None = None) -> Interval:
         """Area under the accuracy curve, mean over draws, with its 95% interval over queries, or over tasks."""
-        return self._estimate(self._area_by_query(direction, ordering), task)
+        by_query = self._area_by_query(direction, ordering)
+        if len(self.task_indices(task)) == 1:
+            return share_interval(self._queries_of(by_query, task))
+        return mean_interval(by_query.sum(-1) / self.n_queries, bounds=(0, 1))
 
     def area_difference(self, direction: Direction, ordering: str, over: str, task: str | None = None) -> Interval:
         """Area of an ordering less that of another on the same queries, with intervals as in `area`."""
         values = self._area_by_query(direction, ordering) - self._area_by_query(direction, over)
-        return self._estimate(values, task)
+        if len(self.task_indices(task)) == 1:
+            return paired_difference(self._queries_of(values, task))
+        return mean_interval(values.sum(-1) / self.n_queries)
 
     def smallest(self, direction: Direction, ordering: str, task: str | None = None) -> SmallestSet:
         """Find the smallest measured set that keeps 95% of the effect alone, or whose loss takes 95% of it.
@@ -161,10 +166,8 @@ class Faithfulness(TaskStudy, ModelStudy):
         """
         whole = "own" if direction == "sufficiency" else "few_shot"
         zero, full = self.reference("zero_shot", task), self.reference(whole, task)
-        gained = self.references[REFERENCES.index(whole)] - self.references[REFERENCES.index("zero_shot")]
-        n_gained = int(gained[self.task_indices(task)].sum())
-        if n_gained < FEWEST_GAINED:
-            return SmallestSet(None, f"too few queries: the effect is {n_gained} of them, needs {FEWEST_GAINED}")
+        if reason := self._no_effect(whole, task, "accuracy"):
+            return SmallestSet(None, reason)
         curve = self.curve(direction, ordering, task).astype(np.float64)
         share = (curve - zero) / (full - zero) if direction == "sufficiency" else (full - curve) / (full - zero)
         reached = np.nonzero(share >= KEPT - 1e-6)[0]
@@ -191,14 +194,21 @@ class Faithfulness(TaskStudy, ModelStudy):
             metric: Accuracy, or mean log-probability of the answer.
         """
         none, whole = (self.reference(name, task, metric) for name in ("zero_shot", "few_shot"))
-        gained = self.references[REFERENCES.index("few_shot")] - self.references[REFERENCES.index("zero_shot")]
-        if (n_gained := int(gained[self.task_indices(task)].sum())) < FEWEST_GAINED or whole <= none:
-            return CircuitAreas(None, None, f"too few queries: the effect is {n_gained} of them, needs {FEWEST_GAINED}")
+        if reason := self._no_effect("few_shot", task, metric):
+            return CircuitAreas(None, None, reason)
         curve = self.curve("sufficiency", ordering, task, metric).astype(np.float64)
         faithfulness, share = (curve - none) / (whole - none), np.array(self.ks) / len(self.grid)
         return CircuitAreas(
             float(np.trapezoid(faithfulness, share)), float(np.trapezoid(np.abs(1 - faithfulness), share))
         )
+
+    def _no_effect(self, whole: str, task: str | None, metric: Metric) -> str:
+        """Say why a reference has no effect over zero-shot of which shares could be taken; "" where it has one."""
+        gained = self.references[REFERENCES.index(whole)] - self.references[REFERENCES.index("zero_shot")]
+        if (n_gained := int(gained[self.task_indices(task)].sum())) < FEWEST_GAINED:
+            return f"too few queries: the effect is {n_gained} of them, needs {FEWEST_GAINED}"
+        effect = self.reference(whole, task, metric) - self.reference("zero_shot", task, metric)
+        return "" if effect > 0 else f"no effect: the mean {metric} of {whole} is {-effect:.3f} below that of zero_shot"
 
     def summary(self) -> "pd.DataFrame":
         """One row per direction, ordering and task, and for all tasks (task is empty): area, smallest set, spread."""
@@ -267,8 +277,3 @@ class Faithfulness(TaskStudy, ModelStudy):
         answers = self._right(direction, ordering).mean(0)
         areas: Float32 = np.einsum("tkq,k->tq", answers, self._weights()).astype(np.float32)
         return areas
-
-    def _estimate(self, by_query: Float32, task: str | None) -> Interval:
-        if len(self.task_indices(task)) == 1:
-            return paired_difference(self._queries_of(by_query, task))
-        return mean_interval(by_query.sum(-1) / self.n_queries)

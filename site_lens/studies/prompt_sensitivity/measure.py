@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from einops import rearrange
@@ -23,7 +24,7 @@ from site_lens.site.plan import SiteJob
 from site_lens.studies.cache import StudyCache
 from site_lens.studies.measure import ask, asked_queries, common_fields, measure_tasks, stack, zero_shot_queries
 from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensitivity
-from site_lens.tasks.prompt_sampling import need_rows, with_shuffled_answers
+from site_lens.tasks.prompt_sampling import need_rows, prompts_of_embedding, with_shuffled_answers
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
 
@@ -60,12 +61,13 @@ def prompt_sensitivity(
         n_prompts: M, prompts of an embedding, at the base's N.
         n_shots: N, demonstrations of each prompt, at the base's M.
         base: M and N where nothing else is said.
-        n_resamples: Prompt sets of each condition, at least 2. Smaller sets are the beginning of larger ones.
+        n_resamples: Prompt sets of each condition, at least 2. Smaller sets (M) are the beginning of larger ones;
+            another N or template draws others.
         n_fit_seeds: Fit seeds at the base, at least 2.
         template: How examples become text; the paper's when None.
         templates: Further templates, for embedding and queries both.
-        label_noise: Shares of train rows whose answers are permuted before demonstrations are drawn; queries keep their
-            answers.
+        label_noise: Shares of train rows whose answers are permuted in demonstrations, the same as without noise;
+            queries keep their answers.
         max_queries: Test rows a task at most.
         seed: Seed of the prompt sets, the fits, and the few-shot prompting that stands beside them, at the base's N.
         checkpoint_dir: Folder of checkpoints, one a task: an interrupted call goes on where it stopped, and the same
@@ -102,9 +104,10 @@ def prompt_sensitivity(
         keys=[task.digest for task in listed],
         progress=progress,
     )
-    prompted = evaluate(
-        model, listed, n_shots=base[1], max_queries=n_queries, template=start.template, seed=seed, progress=False
-    )
+    prompted = evaluate(  # demonstrations of its own for each query: tests over queries take them as independent
+        model, listed, n_shots=base[1], n_sets=0, max_queries=n_queries, template=start.template, seed=seed,
+        progress=False,
+    )  # fmt: skip
     return PromptSensitivity(
         **common_fields(model, listed),
         **measured,
@@ -147,16 +150,14 @@ def _runs(
 
 
 def _embedding(model: LensModel, task: Task, condition: Condition, seed: int) -> TaskEmbedding:
-    shown = task if condition.label_noise == 0 else _noisy(task, condition.label_noise, seed)
-    return capture_embeddings(
-        model,
-        shown,
-        n_prompts=condition.n_prompts,
-        n_shots=condition.n_shots,
-        seed=seed,
-        template=condition.template,
-        progress=False,
-    )[task.name]
+    sizes: dict[str, Any] = {"n_prompts": condition.n_prompts, "n_shots": condition.n_shots}
+    settings: dict[str, Any] = {**sizes, "template": condition.template, "progress": False}
+    if condition.label_noise == 0:
+        return capture_embeddings(model, task, seed=seed, **settings)[task.name]
+    drawn = prompts_of_embedding(task, condition.template, seed=seed, **sizes)  # as without noise: answers alone change
+    rows = {task.name: drawn.rows}
+    noisy = _noisy(task, condition.label_noise, seed)
+    return capture_embeddings(model, noisy, prompt_rows=rows, **settings)[task.name]
 
 
 def _noisy(task: Task, share: float, seed: int) -> Task:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
-from site_lens.stats.intervals import Interval, paired_difference
+from site_lens.stats.intervals import Interval, share_interval
 from site_lens.stats.paired_tests import Paired, Verdict
 from site_lens.stats.variance_components import two_way
 from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns
@@ -148,7 +148,7 @@ class PromptSensitivity(TaskStudy, ModelStudy):
 
         The 95% interval is over queries, given the prompt sets that were drawn.
         """
-        return paired_difference(self._right(of, task))
+        return share_interval(self._right(of, task))
 
     def gain(self, of: Condition | str, over: Condition | str, task: str | None = None) -> Interval:
         """Difference in accuracy of two conditions or references on the same queries; intervals as in `accuracy`."""

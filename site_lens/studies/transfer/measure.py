@@ -26,6 +26,7 @@ from site_lens.studies.measure import (
     evaluation_prompts,
     first_fits,
     measure_tasks,
+    nothing_to_round,
     zero_shot_queries,
 )
 from site_lens.studies.transfer.result import KINDS, NULLS, TransferMatrix
@@ -82,6 +83,7 @@ def transfer_matrix(
     targets = task_list(tasks)
     sources, notes = first_fits(model, targets, fits)
     if hard:
+        notes += nothing_to_round(sources)
         sources = [fit.replace(gates=fit.gates.hard()) for fit in sources]
     rules = {fit.config.mix for fit in sources}
     if len(targets) < 2 or len(rules) > 1:
