@@ -52,10 +52,6 @@ class RunStudy:
     run: RunFolder
     files: TaskFilesOfRun
     source: ModelOfRun
-    dense: Annotated[
-        bool,
-        typer.Option("--dense", help="Take the soft fits, as published, where the chosen head sets would be taken."),
-    ] = False
     as_json: AsJson = False
 
     def checkpoint_dir(self, name: str) -> Path:
@@ -67,8 +63,6 @@ class RunStudy:
         name: str,
         function: Callable[..., Any],
         depends_on: Iterable[Any] = (),
-        *,
-        of_sets: bool = False,
         **settings: Any,
     ) -> Any:
         """Measure on the tasks of the run, save the record in it, and write its report.
@@ -81,16 +75,13 @@ class RunStudy:
             name: Name of the study in the run.
             function: Function of model, tasks by name, fits and settings; returns the record.
             depends_on: JSON values that the result depends on beside all that.
-            of_sets: Whether it takes the chosen head sets of a run that has them, unless dense fits are asked for.
             settings: Settings of the study, as JSON values.
         """
         saved = sl.Run.load(self.run)
         files, source = self.files.of(self.run, saved.inputs), self.source.of(self.run, saved)
         keep_inputs(self.run, *files.tasks, *source.inputs)
         check_run_folder(self.run)
-        fits = saved.head_fits if of_sets and not self.dense else saved.fits
-        if fits is not saved.fits and (none := saved.paths.without_set()):
-            show_notes([f"no head set was found for {', '.join(none)}, left out here; --dense takes the soft fits"])
+        fits = self.fits_of(saved)
         tasks = files.load(fit.task for fit in fits.values())
         digests = [fit.digest for fit in fits.values()] + [task.digest for task in tasks.values()]
         cache = StudyCache(self.checkpoint_dir(name), name, digests, source.content, settings, list(depends_on))
@@ -114,15 +105,37 @@ class RunStudy:
 
         return cache.result(mark, read, measured)
 
+    def fits_of(self, saved: sl.Run) -> sl.SiteFits:
+        """Return the fits of a run that the study asks about."""
+        return saved.fits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetStudy(RunStudy):
+    """A study of the chosen head sets of a run that has them, unless the soft fits are asked for."""
+
+    dense: Annotated[
+        bool,
+        typer.Option("--dense", help="Take the soft fits, as published, in place of the chosen head sets."),
+    ] = False
+
+    def fits_of(self, saved: sl.Run) -> sl.SiteFits:
+        """Return the chosen sets, or the soft fits; tasks without a set are noted."""
+        fits = saved.fits if self.dense else saved.head_fits
+        if fits is not saved.fits and (none := saved.paths.without_set()):
+            show_notes([f"no head set was found for {', '.join(none)}, left out here; --dense takes the soft fits"])
+        return fits
+
 
 def study_command(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the arguments and options of `RunStudy` in place of its parameter `study`."""
-    shared, own = inspect.signature(RunStudy).parameters, dict(inspect.signature(command).parameters)
-    own.pop("study")
+    """Give a command the arguments and options of its parameter `study`, a `RunStudy`, in place of it."""
+    own = dict(inspect.signature(command).parameters)
+    kind = own.pop("study").annotation
+    shared = inspect.signature(kind).parameters
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        study = RunStudy(**{name: given.pop(name) for name in shared})
+        study = kind(**{name: given.pop(name) for name in shared})
         command(study, **given)
 
     parameters = [option.replace(kind=option.KEYWORD_ONLY) for option in (*shared.values(), *own.values())]
@@ -132,7 +145,7 @@ def study_command(command: Callable[..., None]) -> Callable[..., None]:
 
 @study_command
 def transfer(
-    study: RunStudy,
+    study: SetStudy,
     hard: Annotated[bool, typer.Option("--hard", help="Round alphas at 0.5 first.")] = False,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
@@ -140,7 +153,7 @@ def transfer(
     """Measure every task of a run under the alphas and embeddings of every other."""
     name = "transfer_hard" if hard else "transfer"
     function = functools.partial(sl.transfer_matrix, checkpoint_dir=study.checkpoint_dir(name))
-    matrix = study.measure(name, function, of_sets=True, hard=hard, max_queries=max_queries, seed=seed)
+    matrix = study.measure(name, function, hard=hard, max_queries=max_queries, seed=seed)
     show_table(sl.summarize_transfer(matrix).frame(), study.as_json)
 
 
@@ -199,7 +212,7 @@ def landscape(
 
 @study_command
 def profile(
-    study: RunStudy,
+    study: SetStudy,
     head: Annotated[list[str] | None, typer.Option(help="Profile this head, such as L3H7; repeatable.")] = None,
     text: Annotated[
         Path | None,
@@ -213,19 +226,19 @@ def profile(
     all_columns: Annotated[bool, typer.Option("--all", help="Print every column.")] = False,
     replace: ReplaceFile = False,
 ) -> None:
-    """Say what the heads of highest alpha attend to, copy, and write, on the tasks or on other text."""
+    """Say what the chosen heads, or those of highest alpha, attend to, copy, and write, on tasks or on other text."""
     if text is not None:
         on_text(study, text, head, headvis, all_columns=all_columns, replace=replace)
         return
     if headvis is not None:
         raise sl.InputError("--headvis exports profiles on text; name a file with --text")
-    profiles = study.measure("profiles", sl.head_profiles, of_sets=True, heads=head, seed=seed)
+    profiles = study.measure("profiles", sl.head_profiles, heads=head, seed=seed)
     frame = profiles.frame()
     show_table(frame if all_columns or study.as_json else _brief(frame), study.as_json)
 
 
 def on_text(
-    study: RunStudy, text: Path, heads: list[str] | None, headvis: Path | None, *, all_columns: bool, replace: bool
+    study: SetStudy, text: Path, heads: list[str] | None, headvis: Path | None, *, all_columns: bool, replace: bool
 ) -> None:
     """Profile heads on text, write their page, and the data folder of HeadVis if it has a name."""
     texts, page = read_texts(text), study.run / "text_profiles.html"
@@ -240,7 +253,7 @@ def on_text(
         chosen = heads or leading_heads(first_fits(model, list(tasks.values()), fits)[0])
         return sl.text_profiles(model, texts, chosen)
 
-    profiles = study.measure("text_profiles", profiles_on_text, [digest_json(texts)], of_sets=True, heads=heads)
+    profiles = study.measure("text_profiles", profiles_on_text, [digest_json(texts)], heads=heads)
     show_line(str(sl.write_text_page(profiles, page, replace=replace)), aside=study.as_json)
     if headvis is not None:
         show_line(str(sl.export_headvis(profiles, headvis, replace=replace)), aside=study.as_json)
@@ -272,7 +285,7 @@ def ablate(study: RunStudy, max_queries: MaxQueries = 96) -> None:
 
 @study_command
 def combine(
-    study: RunStudy,
+    study: SetStudy,
     first: Annotated[str, typer.Option("--first", help="A task of the run.")],
     second: Annotated[str, typer.Option("--second", help="Another one.")],
     max_queries: MaxQueries = 96,
@@ -285,7 +298,7 @@ def combine(
         return sl.combine_tasks(model, named(tasks, first), named(tasks, second), fits, **settings)
 
     combination = study.measure(
-        file_name(f"combine_{first}+{second}"), function, [first, second], of_sets=True, max_queries=max_queries
+        file_name(f"combine_{first}+{second}"), function, [first, second], max_queries=max_queries
     )
     show_table(combination.frame(), study.as_json)
 
