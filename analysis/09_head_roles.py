@@ -1,4 +1,4 @@
-"""What the heads of highest alpha attend to, copy and write; and whether alphas transfer where roles are alike."""
+"""What the chosen heads attend to, copy and write; and whether head sets transfer where roles are alike."""
 
 import site_lens as sl
 from analysis import measurements
@@ -19,13 +19,16 @@ ASKED = {
 def study(lab: Lab) -> Findings:
     """Describe heads; correlate transfer with roles and with shared heads, leaving out one task at a time."""
     numbers, shared = lab.settings.head_roles, lab.settings.shared
-    run, matrix = measurements.fits(lab), measurements.transfer(lab)
+    run, of_sets = measurements.fits(lab), measurements.transfer_of_sets(lab)
+    fits, matrix = (run.fits, measurements.transfer(lab)) if of_sets is None else (run.head_fits, of_sets)
+    heads = None if of_sets is None else sorted({head for fit in fits.values() for head in fit.gates.above(0.5)})
     profiles = lab.record(
         measurements.FITS, "profiles",
         lambda: sl.head_profiles(
-            lab.model, lab.tasks, run.fits, n_prompts=numbers.n_prompts, n_shots=numbers.n_shots, seed=shared.seed
+            lab.model, [lab.tasks[task] for task in matrix.tasks], fits, heads=heads, n_prompts=numbers.n_prompts,
+            n_shots=numbers.n_shots, seed=shared.seed,
         ),
-        numbers.n_prompts, numbers.n_shots, shared.seed,
+        numbers.n_prompts, numbers.n_shots, shared.seed, list(map(str, heads or ())),
     )  # fmt: skip
     n_queries, n_top, missing = int(matrix.n_queries.sum()), min(numbers.n_top, len(profiles.heads)), ""
     try:
@@ -47,11 +50,11 @@ def study(lab: Lab) -> Findings:
             )  # fmt: skip
         )
         rows += [] if found is None else [(name, found.value, found.p_value, found.n_tasks)]
-    heads = profiles.frame().groupby("head", sort=False)
+    by_head = profiles.frame().groupby("head", sort=False)
     columns = ("transfer along", "rank correlation", "permutation p", "tasks")
     tables = [
         Table(title="Association of transfer with what tasks share (Mantel):", columns=columns, rows=tuple(rows)),
-        Table.of("Heads, means over tasks:", heads.mean(numeric_only=True).reset_index()),
+        Table.of("Heads, means over tasks:", by_head.mean(numeric_only=True).reset_index()),
     ]
     figure = ("Where the last token of few-shot prompts attends, by head.", sl.plots.attention_shares(profiles))
     return Findings(matrix.tasks, claims, tables, {"attention": figure})

@@ -28,6 +28,8 @@ class Section:
     lines: list[str]
     figures: list[SectionFigure] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    entries: dict[str, str] = field(default_factory=dict)
+    """Further sentences by the id on the page that links lead to."""
 
 
 def signed(number: float) -> str:

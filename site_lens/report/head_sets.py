@@ -13,6 +13,8 @@ from site_lens.report.headline import SILENCED, SITE, SPARSE, in_words, judged, 
 from site_lens.runs.run import Run
 from site_lens.site.head_path import CORE_SHARE, HeadPath
 from site_lens.stats.intervals import Interval, range_confidence
+from site_lens.studies.text_profiles.result import TextProfiles
+from site_lens.studies.text_profiles.section import anchors
 
 MOST_NAMED = 8
 """Heads of a set that are named on its card; the others are counted."""
@@ -46,6 +48,8 @@ class Card:
     sureness: str
     bars: list[Bar]
     failed: list[Finding]
+    on_text: dict[str, str]
+    """Id on the page of what a head does on other text, where that was measured."""
 
 
 def head_sets_section(run: Run, failed: Mapping[str, list[Finding]] | None = None) -> dict[str, Any] | None:
@@ -62,7 +66,13 @@ def head_sets_section(run: Run, failed: Mapping[str, list[Finding]] | None = Non
     for number, fit in enumerate(run.fits.values(), start=1):
         numbers.setdefault(fit.task, number)
     cards = [
-        _card(path, evaluations.get(path.task), numbers.get(path.task), (failed or {}).get(path.task, []))
+        _card(
+            path,
+            evaluations.get(path.task),
+            numbers.get(path.task),
+            (failed or {}).get(path.task, []),
+            _on_text(run, path),
+        )
         for path in run.paths.values()
     ]
     return {
@@ -79,7 +89,20 @@ def head_sets_section(run: Run, failed: Mapping[str, list[Finding]] | None = Non
     }
 
 
-def _card(path: HeadPath, evaluation: Evaluation | None, number: int | None, failed: list[Finding]) -> Card:
+def _on_text(run: Run, path: HeadPath) -> dict[str, str]:
+    """Return where the page says what each head of a model does on other text; empty where it does not."""
+    studies = {name: study for name, study in run.studies.items() if isinstance(study, TextProfiles)}
+    of_model = [anchors(name, study) for name, study in studies.items() if study.model == path.model]
+    return {head: anchor for each in of_model for head, anchor in each.items()}
+
+
+def _card(
+    path: HeadPath,
+    evaluation: Evaluation | None,
+    number: int | None,
+    failed: list[Finding],
+    on_text: dict[str, str],
+) -> Card:
     heads = list(map(str, path.ranked))
     bars = []
     if evaluation is not None:
@@ -98,6 +121,7 @@ def _card(path: HeadPath, evaluation: Evaluation | None, number: int | None, fai
         sureness=f"{path.chosen.kept:.0%} of the gain on valid, {path.sureness}" if path.chosen is not None else "",
         bars=bars,
         failed=failed,
+        on_text=on_text,
     )
 
 

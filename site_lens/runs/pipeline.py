@@ -88,7 +88,8 @@ def fit_and_evaluate(
         n_sets: Sets of demonstrations that queries share in few-shot prompting; see `evaluate`.
         max_queries: Test rows to evaluate on, a sample (see `evaluate`); all when None.
         generated: Measure exact and prefix match, too.
-        n_attention_heads: Heads of highest alpha whose attention is sampled on a prompt of each task, for the report.
+        n_attention_heads: Heads of each task whose attention is sampled on a prompt, for the report: chosen heads,
+            those that gain most alone first, or without a chosen set those of highest alpha.
         template: How examples become text; the paper's when None.
         tasks_at_once: Tasks in one batch; all of them where they share one alpha map or the mean embedding.
         inputs: Where the model and the tasks are, kept with the run, so that commands on it need not be told again.
@@ -139,7 +140,7 @@ def fit_and_evaluate(
             )  # fmt: skip
             fitted = replace(fitted, paths=paths)
         if n_attention_heads:
-            fitted = replace(fitted, attention=_sampled(model, group, fitted.fits, n_attention_heads))
+            fitted = replace(fitted, attention=_sampled(model, group, fitted, n_attention_heads))
         if save_to is not None:
             fitted.add_to(save_to) if parts else fitted.save(save_to)
         measured = evaluate(
@@ -213,11 +214,12 @@ def _by_content(run: Run) -> dict[Content, SiteFits]:
     return {content: fits for content, fits in named.items() if fits is not None}
 
 
-def _sampled(model: LensModel, tasks: Sequence[Task], fits: SiteFits, n_heads: int) -> AttentionSamples:
+def _sampled(model: LensModel, tasks: Sequence[Task], run: Run, n_heads: int) -> AttentionSamples:
     samples = []
     for task in tasks:
-        fit = min(fits.of(task.name), key=lambda fit: fit.seed)
-        heads = list(fit.gates.top(min(n_heads, len(model.grid))))
+        fit = min(run.fits.of(task.name), key=lambda fit: fit.seed)
+        chosen = run.paths[task.name].ranked if task.name in run.paths else {}
+        heads = list(chosen or fit.gates.top(min(n_heads, len(model.grid))))[:n_heads]
         if not heads:  # all alphas are alike: no head is worth a look before the others
             continue
         samples.append(sample_attention(model, task, heads, template=fit.template, seed=fit.seed))

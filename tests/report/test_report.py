@@ -2,6 +2,7 @@ import base64
 import gzip
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +19,7 @@ from site_lens.report.report import report_parts
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFits
 from site_lens.site.head_path import HeadPaths
+from tests.fake_studies import fake_text_profiles
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fit, fake_fits
 from tests.site.test_head_path import fake_path
 
@@ -195,3 +197,17 @@ def test_heads_open_in_the_fits_of_all_seeds_are_named(tmp_path: Path) -> None:
     in_both = [head for head in fake_fit("antonym").gates.above(0.5) if head.layer == 5]
     assert 'id="seeds"' in page and in_both
     assert f"open in all 2 fits: {', '.join(map(str, in_both))}." in words(page)
+
+
+def test_a_chosen_head_leads_to_what_it_does_on_text_of_the_same_model(tmp_path: Path) -> None:
+    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    chosen = [str(head) for head in path.ranked]
+    profiles = fake_text_profiles(heads=(chosen[1], "L1H1"), grid=path.model.grid)
+    run = Run(fake_fits(["antonym"], model=path.model), paths=HeadPaths([path]), studies={"text_profiles": profiles})
+    page = write_report(run, tmp_path / "report.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="#(text_profiles-[^"]*)"', page)
+    assert links == [f"text_profiles-{chosen[1]}"]
+    assert all(f'id="{target}"' in page for target in links)
+    of_another = profiles.replace(model=profiles.model.model_copy(update={"name": "another"}))
+    other = write_report(replace(run, studies={"text_profiles": of_another}), tmp_path / "other.html")
+    assert 'href="#text_profiles-' not in other.read_text(encoding="utf-8")

@@ -41,7 +41,7 @@ def test_every_study_has_a_section_with_words_figures_and_the_numbers_behind_the
         record = make()
         assert type(record) is imported(STUDIES[kind].result)
         (section,) = study_sections({"name": record})
-        assert words in " ".join(section.lines), kind
+        assert words in " ".join((*section.lines, *section.entries.values())), kind
         assert section.figures and all(part.table is not None for part in section.figures), kind
 
 

@@ -46,8 +46,11 @@ def test_a_path_begins_at_the_fits_of_the_run_and_its_set_is_what_is_evaluated(
 ) -> None:
     demo_tasks = {name: demo_tasks[name] for name in ("antonym", "english-french")}
     config = SMALL.replace(n_steps=60, n_valid=30)
-    run = sl.fit_and_evaluate(demo, demo_tasks, config, prices=PRICES, n_starts=1, max_queries=40)
+    run = sl.fit_and_evaluate(demo, demo_tasks, config, prices=PRICES, n_starts=1, max_queries=40, n_attention_heads=2)
     assert run.evaluations is not None and run.paths.chosen()
+    for name, path in run.paths.items():
+        leading = list(path.ranked)[:2] or list(run.fits[name].gates.top(2))
+        assert run.attention[name].heads == tuple(map(str, leading))
     assert set(run.head_fits) == set(run.paths.chosen())
     for name, path in run.paths.items():
         assert (path.gates[path.of("task", 0.0)[0]] == run.fits[name].gates.values).all()

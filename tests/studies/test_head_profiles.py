@@ -120,6 +120,17 @@ def test_the_leading_heads_are_those_of_every_task_and_no_more_than_asked(fits: 
     assert len(leading_heads(list(fits.values()), top=3, most=2)) == 2
 
 
+def test_the_leading_heads_of_a_rounded_set_are_its_own_whatever_their_number(fits: sl.SiteFits) -> None:
+    first, second = list(fits.values())[:2]
+    sets = [
+        fit.replace(gates=sl.HeadGates.of(sl.HeadSet.of(fit.gates.grid, heads), task=fit.task))
+        for fit, heads in ((first, ["L1H3"]), (second, [f"L2H{head}" for head in range(4)] + ["L2H4", "L2H5"]))
+    ]
+    assert [str(head) for head in leading_heads(sets)] == [
+        "L1H3", *(f"L2H{head}" for head in range(4)), "L2H4", "L2H5",
+    ]  # fmt: skip
+
+
 def test_a_tasks_profile_does_not_depend_on_the_other_tasks(
     planted: LensModel, fits: sl.SiteFits, profiles: HeadProfiles
 ) -> None:

@@ -91,3 +91,14 @@ def test_the_order_of_tasks_and_tasks_in_one_of_both_do_not_matter() -> None:
     )
     assert associate_roles(transfer, turned, n_top=2) == associate_roles(transfer, profiles, n_top=2)
     assert associate_roles(transfer_between(kinds[:6], TASKS[:6]), profiles, n_top=2).roles.n_tasks == 6
+
+
+def test_of_rounded_alphas_every_open_head_counts_and_no_closed_one() -> None:
+    kinds = (0, 1) * 4
+    profiles = planted_profiles(kinds)
+    sets = profiles.replace(alphas=np.round(profiles.alphas))  # two heads a task, fewer than the default of soft alphas
+    assert associate_roles(transfer_between(kinds), sets) == associate_roles(transfer_between(kinds), profiles, n_top=2)
+    none_profiled = sets.alphas.copy()
+    none_profiled[0] = 0
+    found = associate_roles(transfer_between(kinds), sets.replace(alphas=none_profiled))
+    assert found.roles.n_tasks == len(TASKS) - 1

@@ -12,6 +12,7 @@ from site_lens.activations.injection import injection
 from site_lens.activations.prefill import ROWS_PER_DECODE, ordered_prefixes, prompt_batches
 from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import Head, HeadSet
+from site_lens.heads.scores import HeadGates
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.models.weights import copying_scores, direct_logits
@@ -31,7 +32,7 @@ from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from site_lens.tasks.task import Example, Task, task_list
 
 TOP, MOST = 4, 24
-"""By default the heads of highest alpha of every task, so many of each, and so many in all at most."""
+"""By default so many heads of highest alpha of a task whose gates are soft, and so many of all tasks at most."""
 
 N_TOKENS = 8
 """Tokens named of each head and task."""
@@ -61,8 +62,9 @@ def head_profiles(
         model: The model that the fits were made on.
         tasks: The tasks; queries are drawn from their test rows, demonstrations from train.
         fits: One fit a task; of several seeds the lowest counts.
-        heads: Which heads; when None the four of highest alpha of every task, 24 at most: those of most tasks, and of
-            these those of highest mean alpha.
+        heads: Which heads; when None the open heads of every task whose gates are rounded, as those of a chosen set
+            are, and the four of highest alpha of the others; 24 at most: those of most tasks, and of these those of
+            highest mean alpha.
         n_prompts: Queries a task, asked with demonstrations for attention and without for injection.
         n_shots: Demonstrations of each prompt.
         seed: Seed of the draws.
@@ -120,10 +122,19 @@ def head_profiles(
 
 
 def leading_heads(fits: Sequence[SiteFit], top: int = TOP, most: int = MOST) -> list[Head]:
-    """Return the heads of highest alpha of every task, in order of layer, then head; see `head_profiles`."""
-    counts = Counter(head for fit in fits for head in fit.gates.top(min(top, len(fit.gates.grid))))
+    """Return the open heads of rounded gates, and those of highest alpha of soft ones; see `head_profiles`.
+
+    Returns:
+        Heads in order of layer, then head.
+    """
+    counts = Counter(head for fit in fits for head in _leading(fit.gates, top))
     mean = {head: np.mean([fit.gates[head] for fit in fits]) for head in counts}
     return sorted(sorted(counts, key=lambda head: (-counts[head], -mean[head], head))[:most])
+
+
+def _leading(gates: HeadGates, top: int) -> HeadSet:
+    """Return all open heads of rounded gates, which have no order among them; else those of highest alpha."""
+    return gates.top(min(top, len(gates.grid))) if gates.undecided(0, 1) else gates.above(0.5)
 
 
 def _requested(model: LensModel, heads: Iterable[Head | str]) -> list[Head]:

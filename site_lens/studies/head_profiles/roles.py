@@ -85,39 +85,43 @@ def associate_roles(
 ) -> RoleAssociation:
     """Test whether alphas transfer between tasks whose heads do the same.
 
-    The role of a task's heads is the mean, over its `n_top` profiled heads of highest alpha, of their shares of
-    attention on that task, their induction, previous-token and duplicate-token scores, and their copying score where
-    it is known. Every feature is scaled to unit variance over tasks; likeness is the negative distance. Transfer is
-    the normalised score of the target under the source's alphas. Tasks are permuted, all ways where they are few
-    (Mantel); targets that gain nothing by their own fit are left out.
+    The heads of a task are its open heads where its alphas are rounded, as those of a chosen set are, and else the
+    `n_top` of highest alpha, of the profiled heads in both cases. Their role is the mean of their shares of attention
+    on that task, their induction, previous-token and duplicate-token scores, and their copying score where it is known.
+    Every feature is scaled to unit variance over tasks; likeness is the negative distance. Transfer is the normalised
+    score of the target under the source's alphas. Tasks are permuted, all ways where they are few (Mantel); targets
+    that gain nothing by their own fit are left out.
 
     Args:
         transfer: What `transfer_matrix` measured.
         profiles: What `head_profiles` measured on the same model.
-        n_top: Heads of a task.
+        n_top: Heads of a task whose alphas are soft.
         seed: Seed of the permutations, where they are drawn.
 
     Raises:
-        InputError: There are fewer than five tasks in both whose fit gains anything, or fewer profiled heads than
-            `n_top`.
+        InputError: There are fewer than five tasks in both whose fit gains anything and that have a profiled head, or
+            fewer profiled heads than `n_top`.
 
     Reference: Mantel 1967; see `stats.permutation_tests.mantel`.
     """
     scores = transfer.normalised("alphas")
     gains = [bool(np.isfinite(column).all()) for column in scores.T]
-    shared = [task for task, gain in zip(transfer.tasks, gains, strict=True) if gain and task in profiles.tasks]
+    heads_of = dict(zip(profiles.tasks, _heads_of_tasks(profiles.alphas, n_top), strict=True))
+    shared = [
+        task
+        for task, gain in zip(transfer.tasks, gains, strict=True)
+        if gain and task in heads_of and heads_of[task].any()
+    ]
     if len(shared) < FEWEST_TASKS:
         raise InputError(
             f"needs {FEWEST_TASKS} tasks that were profiled and gain by their own fit, got {len(shared)}: "
             f"{', '.join(shared) or 'none'}"
         )
-    if not 1 <= n_top <= len(profiles.heads):
-        raise InputError(f"cannot take {n_top} of {len(profiles.heads)} profiled heads")
     at = [transfer.tasks.index(task) for task in shared]
     of = [profiles.tasks.index(task) for task in shared]
     moved = scores[np.ix_(at, at)].astype(np.float64)
-    top = _top(profiles.alphas[of], n_top)
-    alike, common = likeness(roles(profiles, top, of)), jaccard(top)
+    marked = np.stack([heads_of[task] for task in shared])
+    alike, common = likeness(roles(profiles, marked, of)), jaccard(marked)
     apart = np.where(common == 0, alike, np.nan)
     n_apart = int(np.isfinite(apart).sum())
     return RoleAssociation(
@@ -128,17 +132,21 @@ def associate_roles(
     )
 
 
-def _top(alphas: NDArray[np.float32], n_top: int) -> NDArray[np.bool_]:
-    """(task head): whether a head is among the highest of the task; equal alphas in order of the heads."""
-    top = np.zeros(alphas.shape, dtype=np.bool_)
-    np.put_along_axis(top, np.argsort(-alphas, axis=1, kind="stable")[:, :n_top], True, axis=1)
-    return top
+def _heads_of_tasks(alphas: NDArray[np.float32], n_top: int) -> NDArray[np.bool_]:
+    """(task head): whether a head is open in rounded alphas, or among the highest of soft ones, ties in order."""
+    rounded = np.isin(alphas, (0, 1)).all(axis=1)
+    if not rounded.all() and not 1 <= n_top <= alphas.shape[1]:
+        raise InputError(f"cannot take {n_top} of {alphas.shape[1]} profiled heads")
+    marked: NDArray[np.bool_] = alphas == 1
+    highest = np.argsort(-alphas[~rounded], axis=1, kind="stable")[:, :n_top]
+    marked[~rounded] = np.eye(alphas.shape[1], dtype=np.bool_)[highest].any(axis=1)
+    return marked
 
 
-def roles(profiles: HeadProfiles, top: NDArray[np.bool_], tasks: list[int]) -> Matrix:
-    """(task feature): the mean role of the heads marked in `top`, (task head), of some tasks."""
+def roles(profiles: HeadProfiles, marked: NDArray[np.bool_], tasks: list[int]) -> Matrix:
+    """(task feature): the mean role of the heads marked in (task head), of some tasks."""
     scores = profiles.patterns if profiles.copying is None else np.vstack([profiles.patterns, profiles.copying])
-    weights = top / top.sum(1, keepdims=True)
+    weights = marked / marked.sum(1, keepdims=True)
     seen = np.einsum("th,thp->tp", weights, profiles.attention[tasks])
     return np.hstack([seen, weights @ scores.T.astype(np.float64)])
 

@@ -22,10 +22,17 @@ def sections(name: str, profiles: TextProfiles, studies: Mapping[str, Record]) -
         "Each line has the mean attention to the first token, to the token before, and to what followed an "
         "earlier occurrence of the token (induction); then the tokens with the largest direct logits where the head "
         "attends most. The coloured text: text_profiles.html in the folder of the run, or sl.write_text_page.",
-        *(f"{head}: {head_line(profiles, i)}" for i, head in enumerate(profiles.heads[:MOST_LINES])),
     ]
+    entries = {
+        anchor: f"{head}: {head_line(profiles, i)}" for i, (head, anchor) in enumerate(anchors(name, profiles).items())
+    }
     figure = SectionFigure(name, text_attention(profiles), profiles.frame())
-    return [Section("What the heads do on other text", lines, [figure], profiles.notes)]
+    return [Section("What the heads do on other text", lines, [figure], profiles.notes, entries)]
+
+
+def anchors(name: str, profiles: TextProfiles) -> dict[str, str]:
+    """Return the id on the page of the sentence on each head that has one."""
+    return {head: f"{name}-{head}" for head in profiles.heads[:MOST_LINES]}
 
 
 def head_line(profiles: TextProfiles, i: int) -> str:
