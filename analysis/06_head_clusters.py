@@ -38,8 +38,8 @@ def study(lab: Lab) -> Findings:
                    n_queries=n_queries, reported="dissimilar tasks do not share them", missing=missing),
         over_tasks("At most 5 % of the dissimilar pairs share more heads than layer-matched chance gives",
                    mean(beyond, dissimilar), at_most=0.05, n_queries=n_queries, missing=missing),
-        over_tasks("At most 5 % of the pairs of one family do", mean(beyond, similar), at_most=0.05,
-                   n_queries=n_queries, missing=missing),
+        over_tasks("At most 5 % of the pairs of one family share more heads than layer-matched chance gives",
+                   mean(beyond, similar), at_most=0.05, n_queries=n_queries, missing=missing),
     ]  # fmt: skip
     rows = [
         (name, None, None, None, None) if one is None else (name, one.value, one.low, one.high, one.p_value)

@@ -117,7 +117,12 @@ def fit(
     generate: Generate = False,
     chat: Chat = False,
     report: Annotated[bool, typer.Option("--report", help="Write the report, too.")] = False,
-    digit_rule: Annotated[bool, typer.Option(help="No space before outputs, and inputs asked for, of digits.")] = True,
+    digit_rule: Annotated[
+        bool,
+        typer.Option(
+            help="As published: no space before answers of digits only, nor before the query if it is digits only."
+        ),
+    ] = True,
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:

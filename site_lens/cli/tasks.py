@@ -53,7 +53,12 @@ def tasks_show(
     task: TaskNames = None,
     n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations in the prompt.")] = 10,
     seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the draw.")] = 0,
-    digit_rule: Annotated[bool, typer.Option(help="No space before outputs, and inputs asked for, of digits.")] = True,
+    digit_rule: Annotated[
+        bool,
+        typer.Option(
+            help="As published: no space before answers of digits only, nor before the query if it is digits only."
+        ),
+    ] = True,
 ) -> None:
     """Show rows of tasks, and one whole few-shot prompt as a model reads it without --chat; needs no model."""
     template = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
