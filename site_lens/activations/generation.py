@@ -10,6 +10,7 @@ from site_lens.activations.prefill import length_batches, ordered_prefixes
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
 from site_lens.models.locking import on_model
+from site_lens.models.tokenization import Encoder
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.tasks.answer_matching import n_lines
@@ -73,7 +74,7 @@ def generate(
     stops = [stop_at] if isinstance(stop_at, str) else stop_at
 
     def has_ended(row: list[int]) -> bool:
-        text = model.encoder.decode(row).lstrip()
+        text = str(model.encoder.tokenizer.decode(row)).lstrip()  # with special tokens, which can be stops, too
         return row[-1] == model.encoder.eos or any(text.count(stop) >= n_stops for stop in stops)
 
     texts = [""] * len(prompts)
@@ -112,19 +113,25 @@ def generate_answers(
 ) -> list[str]:
     """Continue prompts until their longest accepted answer has room, in lines and in tokens, so that it can be right.
 
-    Room is 20 tokens at least, as in the published code, and one more than the longest answer takes.
+    See `answer_room` for the tokens.
     """
-    pairs = [(prompt.text, answer) for prompt in prompts for answer in prompt.answers]
-    _, tokens, _ = model.encoder.encode_answers([text for text, _ in pairs], [answer for _, answer in pairs])
+    answers = [answer for prompt in prompts for answer in prompt.answers]
     return generate(
         model,
         [prompt.text for prompt in prompts],
         edits,
         every_step=every_step,
         on_logits=on_logits,
-        max_new_tokens=max([MAX_NEW_TOKENS, *(len(row) + 1 for row in tokens)]),
-        n_stops=max((n_lines(answer) for _, answer in pairs), default=1),
+        max_new_tokens=answer_room(model.encoder, prompts),
+        n_stops=max(map(n_lines, answers), default=1),
     )
+
+
+def answer_room(encoder: Encoder, prompts: Sequence[Prompt]) -> int:
+    """Return the tokens to generate: 20, as in the published code, or one more than the longest accepted answer."""
+    pairs = [(prompt.text, answer) for prompt in prompts for answer in prompt.answers]
+    _, tokens, _ = encoder.encode_answers([text for text, _ in pairs], [answer for _, answer in pairs])
+    return max([MAX_NEW_TOKENS, *(len(row) + 1 for row in tokens)])
 
 
 def of_all_tokens(edits: Sequence[Edit]) -> list[Edit]:

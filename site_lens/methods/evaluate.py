@@ -19,8 +19,8 @@ from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteFits, gates_and_embedding
-from site_lens.site.head_path import HeadPaths
-from site_lens.tasks.answer_matching import exact_match, prefix_match
+from site_lens.site.head_path import HeadPath, HeadPaths
+from site_lens.tasks.answer_matching import exact_match, first_lines, prefix_match
 from site_lens.tasks.prompt_sampling import MAX_QUERIES, assign_sets, few_shot_prompts, sample_rows
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Example, Task, task_list
@@ -86,9 +86,13 @@ def evaluate(
     check_sizes(n_shots=n_shots, n_sets=n_sets, max_queries=max_queries, seed=seed)
     asked = []
     for task in wanted:
-        templates = [gates_and_embedding(fit)[1].template for fit in fits_of("site", task, fits)]
-        chosen = template or next(iter(templates), PromptTemplate())
         path = None if paths is None else paths.get(task.name)
+        of_controls = [fit for name, each in (controls or {}).items() for fit in fits_of(name, task, each)]
+        fitted = [*fits_of("site", task, fits), *([] if path is None else [path]), *of_controls]
+        templates = [
+            fit.template if isinstance(fit, HeadPath) else gates_and_embedding(fit)[1].template for fit in fitted
+        ]
+        chosen = template or next(iter(templates), PromptTemplate())
         methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, path=path, template=chosen)
         settings = EvaluationSettings(chosen, n_shots, max_queries, generated, n_sets=n_sets, seed=seed)
         asked.append((task, methods, settings))
@@ -171,7 +175,9 @@ def evaluate_methods(
             )
             if settings.generated:
                 answers = _generated(model, prompts, method)
-                texts[method.evaluated] = tuple(answer.strip().partition("\n")[0] for answer in answers)
+                texts[method.evaluated] = tuple(
+                    first_lines(answer, query.output) for answer, query in zip(answers, queries, strict=True)
+                )
                 metrics[method.evaluated] |= _matches(answers, task.name, queries, scores.nonfinite)
             costs[method.evaluated] = MethodCost(
                 n_trained=method.n_trained,

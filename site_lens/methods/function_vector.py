@@ -1,6 +1,6 @@
 """Function vectors: what the heads of highest indirect effect write, added behind one layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import torch
@@ -40,14 +40,21 @@ def function_vector(context: ComparisonContext, task: str) -> Method:
     return choose_layer(context, task, method, lambda layer: adding(vector))
 
 
-def vector_heads(context: ComparisonContext, task: str) -> tuple[HeadSet, int]:
-    """Return the heads of a task's function vector, and how many labelled rows of other tasks chose them."""
+def vector_heads(context: ComparisonContext, task: str, among: Collection[str] | None = None) -> tuple[HeadSet, int]:
+    """Return the heads of a task's function vector, and how many labelled rows of other tasks chose them.
+
+    Args:
+        context: Model, tasks and settings.
+        task: The task.
+        among: Tasks whose effects choose universal heads; all of the context when None.
+    """
     effects, config = indirect_effect(context), context.config
-    ranking, others = effects[task], [other for other in effects if other != task]
+    ranking, chosen_by = effects[task], list(effects if among is None else among)
     if config.vector_heads == "own":
-        others = []
+        chosen_by = [task]
     else:
-        ranking = ranking.replace(values=np.mean([scores.values for scores in effects.values()], axis=0))
+        ranking = ranking.replace(values=np.mean([effects[each].values for each in chosen_by], axis=0))
+    others = [other for other in chosen_by if other != task]
     borrowed = sum(context.labelled("effects", "probes", task=other) for other in others)
     return ranking.top(min(config.n_vector_heads, len(context.model.grid))), borrowed
 

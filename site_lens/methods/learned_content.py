@@ -46,12 +46,12 @@ def learned_content(context: ComparisonContext, task: str) -> Method:
     training = _Training(context, task, fit.gates.top(start.n_heads).mask(), fit.embedding.mean, fit.gates.mix)
     runs = {lr: training.run(lr) for lr in config.rates(config.content_lr)}
     chosen = choose_checkpoint(f"learned_content of {task!r}", runs, n_steps=config.content_steps)
-    learned = chosen.state
+    learned, n_valid = chosen.state, context.labelled("valid", task=task)
     return Method(
         "learned_content",
         edits=lambda model: training.edits(model, learned),
-        n_labelled=len(set(fit.labelled_rows) | training.rows) + fit.n_valid + fit.n_labelled_elsewhere,
-        n_trained=len(fit.gates.grid) + learned.numel(),
+        n_labelled=len(set(fit.labelled_rows) | training.rows) + n_valid + fit.n_labelled_elsewhere,
+        n_trained=start.n_trained + learned.numel(),
         stored_bytes=fit.gates.values.nbytes + learned.numel() * learned.element_size(),
         n_heads=start.n_heads,
         notes=(*start.notes, *chosen.notes, training.likeness(learned)),

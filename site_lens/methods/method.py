@@ -46,7 +46,7 @@ class Method:
     stored_bytes: int = 0
     """What must be kept of it, in float32."""
     n_heads: int | None = None
-    """Heads whose output it replaces wholly, leaving all others alone; None of methods that do something else."""
+    """Heads that it acts on, if their gates are 1 and all others are left alone; None of other methods."""
     seconds: float | None = None
     """Time to make it, where it was measured."""
     notes: tuple[str, ...] = ()

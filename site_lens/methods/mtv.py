@@ -26,5 +26,6 @@ def head_replacement(context: ComparisonContext, task: str) -> Method:
         n_labelled=mask_labelled(context, task),
         n_trained=len(gates.grid),
         stored_bytes=gates.values.nbytes + embedding.mean.nbytes,
+        n_heads=int(gates.mass()),
         notes=mask_notes(context, task),
     )

@@ -63,17 +63,20 @@ class EvaluatedMethod(Frozen):
 
 
 def display_names(methods: Sequence[EvaluatedMethod]) -> tuple[str, ...]:
-    """Return the display names of methods: the lowest seed has none in its name, seed 1 is `site#1_hard`."""
+    """Return the display names of methods: the lowest seed has none in its name, seed 1 is `site#1_hard`.
+
+    `site` and its binary ways are one fit: what has no seed in its name is of one seed.
+    """
+    parts = [_base_and_variant(method.name) for method in methods]
     seeds = [-1 if method.seed is None else method.seed for method in methods]
     lowest: dict[str, int] = {}
-    for method, seed in zip(methods, seeds, strict=True):
-        lowest[method.name] = min(seed, lowest.get(method.name, seed))
+    for (base, _), seed in zip(parts, seeds, strict=True):
+        lowest[base] = min(seed, lowest.get(base, seed))
     return tuple(
-        method.name if seed == lowest[method.name] else _with_seed(method.name, seed)
-        for method, seed in zip(methods, seeds, strict=True)
+        base + variant if seed == lowest[base] else f"{base}#{seed}{variant}"
+        for (base, variant), seed in zip(parts, seeds, strict=True)
     )
 
 
-def _with_seed(name: str, seed: int) -> str:
-    base, variant = ("site", name.removeprefix("site")) if name in ("site_hard", "site_top_k") else (name, "")
-    return f"{base}#{seed}{variant}"
+def _base_and_variant(name: str) -> tuple[str, str]:
+    return ("site", name.removeprefix("site")) if name in ("site_hard", "site_top_k") else (name, "")

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from site_lens.activations.generation import answer_room
 from site_lens.methods.method import Method, prompting
 from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import InputError
@@ -14,9 +15,6 @@ from site_lens.tasks.task import Example, Task
 
 MANY = 50
 """Demonstrations of many-shot prompting at most: as many rows as SITE's default embedding averages prompts."""
-
-ANSWER_ROOM = 20
-"""Tokens that stay free behind the prompt: what `generate` adds by default."""
 
 
 def zero_shot(context: ComparisonContext, task: str) -> Method:
@@ -67,5 +65,5 @@ def _fitting(task: Task, template: PromptTemplate, encoder: Encoder) -> int:
 
     query = max(task.test, key=lambda row: n_tokens([], row))
     shots = sorted(task.train, key=lambda row: -n_tokens([row], query))[:MANY]
-    budget = encoder.n_ctx - ANSWER_ROOM
+    budget = encoder.n_ctx - answer_room(encoder, [template.render([], row) for row in task.test])
     return bisect_right(range(1, len(shots) + 1), budget, key=lambda n: n_tokens(shots[:n], query))

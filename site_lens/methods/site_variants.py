@@ -165,4 +165,5 @@ def _unlearned(name: str, gates: HeadGates, embedding: TaskEmbedding, *, n_label
         edits=lambda model: injection_edits(model, gates, embedding),
         n_labelled=n_labelled,
         stored_bytes=gates.values.nbytes + embedding.mean.nbytes,
+        n_heads=None if gates.undecided(0, 1) else int(gates.mass()),
     )

@@ -30,7 +30,7 @@ def universal_vector(context: ComparisonContext, task: str) -> Method:
     config = context.config
     vectors, n_labelled = [], context.labelled("valid", task=task)
     for other in others:
-        heads = vector_heads(context, other)[0]
+        heads = vector_heads(context, other, others)[0]
         mean = context.mean_z(other, config.effect_prompts)
         vectors.append(written_by(context.model, heads, mean, bias=config.vector_bias))
         n_labelled += context.labelled("effects", "probes", task=other)

@@ -141,7 +141,7 @@ def _weights_from(formats: tuple[str, ...]) -> str:
 
 
 def _number_format(formats: tuple[str, ...]) -> torch.dtype:
-    """Return the format that weights are kept in: that of a file without quantised weights, else float16."""
-    if "BF16" in formats:
-        return torch.bfloat16
-    return torch.float32 if set(formats) <= {"F32"} else torch.float16
+    """Return the format that weights are kept in: float16 where any is quantised, else the widest that holds them."""
+    if set(formats) <= {"F64", "F32"}:
+        return torch.float32
+    return torch.bfloat16 if set(formats) <= {"BF16", "F32"} else torch.float16

@@ -17,8 +17,9 @@ class HookedTransformerModel(LensModel):
     """A `HookedTransformer` as a host; make one with `wrap_model`."""
 
     def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
-        weights = self.host.blocks[layer].attn.W_O
-        return torch.einsum("rhd,hdm->rm", z.to(weights), weights)
+        attention = self.host.blocks[layer].attn
+        written: Tensor = torch.einsum("rhd,hdm->rm", z.to(attention.W_O), attention.W_O) + attention.b_O
+        return written
 
     def _empty_cache(self, n_rows: int) -> Any:
         from transformers import DynamicCache

@@ -157,9 +157,10 @@ class ModelIdentity(Frozen):
             "weights": (self.weights_digest, other.weights_digest),
             "dtype": (self.dtype, other.dtype),
             "quantisation": (self.quantization, other.quantization),
-            "tokenizer": (self.tokenizer_digest, other.tokenizer_digest),
             "BOS": (self.bos, other.bos),
         }
+        if self.bos == other.bos:  # else the digest differs for one tokenizer, too: its probe text begins otherwise
+            compared["tokenizer"] = (self.tokenizer_digest, other.tokenizer_digest)
         return tuple(part for part, (one, another) in compared.items() if one != another)
 
 

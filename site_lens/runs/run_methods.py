@@ -105,7 +105,7 @@ def run_methods(
         need_rows(task, len(task.train) - 1, context.config.n_shots)
     run = Run(
         fits=context.fits(),
-        controls={ZERO_EMBEDDING: context.fits(embedding="zero")} if ZERO_EMBEDDING in methods else {},
+        controls={ZERO_EMBEDDING: context.fits(embedding="zero", mix="convex")} if ZERO_EMBEDDING in methods else {},
         inputs=inputs,
     )
     if {"site_sparse", "gates_sparse"} & set(methods) or "site_path" in selectors:

@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.activations.cached_queries import CachedQueries
-from site_lens.activations.capture import capture_embeddings
+from site_lens.activations.capture import captured
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefill import prompt_batches
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.bounds import check_sizes
-from site_lens.records.errors import InputError
+from site_lens.records.errors import FitError, InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.site.fit import SiteFits
@@ -40,6 +40,17 @@ from site_lens.tasks.task import Example, Task, task_list
 
 T = TypeVar("T")
 Key: TypeAlias = tuple[Any, ...]
+
+
+class FiniteEmbeddings(dict[str, TaskEmbedding]):
+    """Embeddings by task, where a task whose embedding is not finite raises a FitError when it is asked for."""
+
+    def __init__(self, finite: Mapping[str, TaskEmbedding], broken: Mapping[str, str]) -> None:
+        super().__init__(finite)
+        self._broken = broken
+
+    def __missing__(self, task: str) -> TaskEmbedding:
+        raise FitError(self._broken[task]) if task in self._broken else KeyError(task)
 
 
 @dataclass
@@ -115,13 +126,23 @@ class ComparisonContext:
             watch.seconds = watch.elapsed - watch.inside + shared
             self._running.pop()
 
-    def embeddings(self, n_prompts: int | None = None, n_shots: int | None = None) -> dict[str, TaskEmbedding]:
-        """Return every task's embedding of `n_prompts` prompts of `n_shots`; M and N of the settings when None."""
+    def embeddings(self, n_prompts: int | None = None, n_shots: int | None = None) -> "FiniteEmbeddings":
+        """Return every task's embedding of `n_prompts` prompts of `n_shots`; M and N of the settings when None.
+
+        Asked for one that is not finite, they raise a FitError; the others are there.
+        """
+        found, broken = self._captured(n_prompts, n_shots)
+        return FiniteEmbeddings({name: each for name, each in found.items() if name not in broken}, broken)
+
+    def _captured(
+        self, n_prompts: int | None, n_shots: int | None = None
+    ) -> tuple[dict[str, TaskEmbedding], dict[str, str]]:
+        """Return embeddings, zeros for those that are not finite, and for which tasks that is, and where."""
         n = self.config.n_prompts if n_prompts is None else n_prompts
         shots = self.config.n_shots if n_shots is None else n_shots
         return self.once(
             (ComparisonContext.embeddings, n, shots),
-            lambda: capture_embeddings(
+            lambda: captured(
                 self.model,
                 self.tasks,
                 n_prompts=n,
@@ -137,8 +158,13 @@ class ComparisonContext:
         config = self.config.site_config(**changes)
 
         def fit() -> SiteFits:
-            embeddings = self.embeddings(config.n_prompts)
-            jobs = {"fits": [SiteJob(task, config, embeddings[name]) for name, task in self.tasks.items()]}
+            embeddings, broken = self._captured(config.n_prompts)
+            jobs = {
+                "fits": [
+                    SiteJob(task, config, embeddings[name], trouble=broken.get(name))
+                    for name, task in self.tasks.items()
+                ]
+            }
             options: dict[str, Any] = {"budget_bytes": self.budget_bytes, "progress": self.progress}
             return fit_variants(self.model, jobs, throw=False, **options)["fits"]
 

@@ -60,8 +60,8 @@ def learn_gates(
         FitError: The losses of a task were not finite at any rate.
     """
     config = context.config.site_config(
-        shared=False, embedding="task", null="none", keep="best", patience=None, mix=mix, n_steps=n_steps,
-        eval_every=context.config.eval_every(n_steps),
+        shared=False, embedding="task", null="none", head_price=0.0, alpha_per="head", keep="best", patience=None,
+        mix=mix, n_steps=n_steps, eval_every=context.config.eval_every(n_steps),
     )  # fmt: skip
     warm = None if start is None else HeadGates.constant(context.model.grid, start)
     embeddings = context.embeddings()

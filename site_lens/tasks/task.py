@@ -123,7 +123,7 @@ class Task(Displayed):
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError(f"the seed of a split is a whole number, 0 or more, got {seed!r:.60}")
         order = np.random.default_rng(seed).permutation(len(rows))
-        n_valid = max(1, round(shares[1] * len(rows)))
+        n_valid = min(max(1, round(shares[1] * len(rows))), len(rows) - 2)
         n_test = min(max(1, round(shares[2] * len(rows))), len(rows) - n_valid - 1)
         n_train = len(rows) - n_valid - n_test
         shuffled = [rows[i] for i in order]

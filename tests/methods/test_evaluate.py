@@ -175,3 +175,13 @@ def test_what_every_method_answers_is_kept_beside_the_query(
         found.replace(top_tokens=(), texts=()).examples()
     with pytest.raises(sl.InputError):
         found.replace(top_tokens=found.top_tokens[:-1])
+
+
+def test_prompts_of_paths_and_controls_are_in_their_template(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    task, template = demo_tasks["antonym"], sl.PromptTemplate(input_prefix="In:")
+    config = sl.SiteConfig(n_prompts=4, n_shots=2, n_steps=4)
+    paths = sl.fit_path(demo, task, config, prices=(0.01,), n_starts=1, template=template, progress=False)
+    controls = {"site_zero_embedding": sl.fit_site(demo, task, config.replace(embedding="zero"), template=template)}
+    for given in ({"paths": paths}, {"controls": controls}):
+        found = sl.evaluate(demo, task, n_shots=1, max_queries=3, **given)[task.name]
+        assert found.template == template and found.prompt.startswith("In:")

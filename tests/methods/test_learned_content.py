@@ -70,3 +70,11 @@ def test_alphas_that_open_no_head_have_no_content_to_learn(
     monkeypatch.setattr(context, "fits", lambda **changes: {TASK: closed})
     with pytest.raises(NoHeadSetError):
         learned_content(context, TASK)
+
+
+def test_rows_of_valid_count_though_the_fit_looked_at_none(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    context = bench(demo, demo_tasks, content_steps=2, site=SMALL.site.replace(keep="last"))
+    assert context.fits()[TASK].n_valid == 0
+    method = learned_content(context, TASK)
+    train = context.labelled("embedding", task=TASK)
+    assert method.n_labelled >= train + context.labelled("valid", task=TASK)

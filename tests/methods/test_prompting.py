@@ -1,8 +1,9 @@
 """Plain prompting: how many demonstrations are shown, and that they fit."""
 
 import site_lens as sl
+from site_lens.activations.generation import MAX_NEW_TOKENS
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
-from site_lens.methods.prompting import ANSWER_ROOM, few_shot, many_shot, zero_shot
+from site_lens.methods.prompting import few_shot, many_shot, zero_shot
 from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
@@ -33,7 +34,7 @@ def test_zero_shot_shows_nothing_and_few_shot_as_much_as_the_settings_say(
 
 def test_many_shot_fills_the_context_and_leaves_room_for_an_answer(planted_bench: ComparisonContext) -> None:
     # A demonstration takes three tokens (Q, word, label), the query two.
-    expected = (planted_bench.model.encoder.n_ctx - ANSWER_ROOM - 2) // 3
+    expected = (planted_bench.model.encoder.n_ctx - MAX_NEW_TOKENS - 2) // 3
     task = planted_bench.tasks["direct_u"]
     method = many_shot(planted_bench, "direct_u")
     assert (method.name, method.n_shots, method.n_labelled) == ("many_shot", expected, expected)

@@ -41,3 +41,15 @@ def test_it_is_the_mean_of_the_function_vectors_of_all_other_tasks(
 def test_a_context_of_one_task_has_no_other_vector(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     with pytest.raises(InputError):
         universal_vector(bench(demo, demo_tasks, "antonym"), "antonym")
+
+
+def test_universal_heads_are_chosen_by_the_other_tasks_alone(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+    names = ["english-french", "country-capital", "antonym"]
+    context, without = (
+        ComparisonContext(
+            demo, [demo_tasks[name] for name in each], SMALL.replace(vector_heads="universal"), progress=False
+        )
+        for each in (names, names[:2])
+    )
+    expected = torch.stack([written(function_vector(without, name), demo) for name in names[:2]]).mean(0)
+    torch.testing.assert_close(written(universal_vector(context, "antonym"), demo), expected)

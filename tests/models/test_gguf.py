@@ -368,3 +368,15 @@ def test_smollm2_gives_the_logits_of_transformers_on_the_file_itself() -> None:
         expected = plain(torch.tensor([ids])).logits[:, -1]
     logits = model.forward(Batch.of([ids], pad=0, device=model.device))
     assert float((logits - expected).abs().max() / expected.std()) < 0.01  # weights are rounded to float16
+
+
+def test_weights_are_kept_in_the_format_of_a_file_without_quantised_ones() -> None:
+    kept = {
+        ("F32",): torch.float32,
+        ("F64",): torch.float32,
+        ("BF16", "F32"): torch.bfloat16,
+        ("F16", "F32"): torch.float16,
+    }
+    kept |= {("BF16", "F32", "Q8_0"): torch.float16, ("F32", "Q4_K"): torch.float16}
+    for formats, dtype in kept.items():
+        assert gguf_conversion._number_format(formats) == dtype, formats

@@ -278,9 +278,11 @@ def the_sum_over_heads_is_the_output_of_attention(model: LensModel) -> None:
     batch = batch_of(model)
     z, attention = model.last_z(batch), model.last_outputs(batch, "attn_out")
     for layer in attending(model):
-        written = model.project(layer, z[:, layer, : model.grid.heads_per_layer[layer]])
-        # Up to the bias of W_O, which is the same in every row.
-        assert gap(written - written[0], attention[:, layer] - attention[0, layer]) < 1e-4
+        heads = z[:, layer, : model.grid.heads_per_layer[layer]]
+        written, alone = model.project(layer, heads, bias=True), model.project(layer, heads)
+        assert gap(written, attention[:, layer]) < 1e-4
+        bias = written - alone
+        assert (bias - bias[0]).abs().max() < 1e-4  # the same in every row
 
 
 @pytest.mark.parametrize("case", EVERY_HOST)

@@ -161,3 +161,17 @@ def test_one_prompt_without_a_number_is_named_and_spoils_nothing_else(
             sl.fit_site(model, tasks, config)
         assert isinstance(caught.value.fits, sl.SiteFits)
         assert caught.value.fits["english-french"].status != "nonfinite"
+
+
+def test_one_embedding_without_a_number_leaves_out_its_task_and_no_other_in_a_comparison(
+    demo_tasks: dict[str, sl.Task],
+) -> None:
+    tasks = [demo_tasks["antonym"], demo_tasks["english-french"]]
+    model = without_a_number(tasks[0].train[2].input)
+    config = sl.ComparisonConfig(n_prompts=30, n_shots=10, site=SMALL)
+    with pytest.warns(UserWarning, match="antonym"):
+        run = sl.run_methods(model, tasks, ["zero_shot", "site", "all_heads_half"], config=config, max_queries=5)
+    assert run.fits["antonym"].status == "nonfinite" and run.fits["english-french"].status != "nonfinite"
+    assert run.evaluations is not None
+    assert "all_heads_half" in run.evaluations["english-french"].methods
+    assert "all_heads_half" not in run.evaluations["antonym"].methods

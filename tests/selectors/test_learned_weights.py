@@ -52,3 +52,12 @@ def test_added_with_their_weights_the_mean_outputs_make_the_answers_more_probabl
         plain, added, taken = held.answers(maps, context.mean_z(task)[None], rule="additive").log_prob.mean(1).tolist()
         assert added > plain + 0.5
         assert taken < plain
+
+
+def test_price_and_layers_of_the_site_settings_are_not_those_of_the_weights(
+    demo: LensModel, demo_tasks: dict[str, sl.Task]
+) -> None:
+    plain = bench_of(demo, demo_tasks, weight_steps=3)
+    priced = bench_of(demo, demo_tasks, weight_steps=3, site=SMALL.site.replace(head_price=0.05, alpha_per="layer"))
+    for task, scores in head_weights(plain).items():
+        assert np.allclose(scores.values, head_weights(priced)[task].values, atol=1e-6)

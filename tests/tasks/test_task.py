@@ -175,3 +175,9 @@ def test_tasks_with_few_rows_to_choose_or_judge_on_are_named() -> None:
     notes = few_rows([large, few_valid, few_test])
     assert len(notes) == 2 and "few valid (1)" in notes[0] and "few test (1)" in notes[1]
     assert not any("large (" in note for note in notes) and not few_rows([large])
+
+
+def test_three_splits_are_made_wherever_there_are_three_rows_whatever_the_shares() -> None:
+    for n, shares in ((3, (0.2, 0.6, 0.2)), (10, (0.05, 0.9, 0.05)), (3, (0.01, 0.01, 0.98))):
+        task = Task.from_examples("planted", numbered(n), shares=shares)
+        assert min(len(task.train), len(task.valid), len(task.test)) == 1
