@@ -23,7 +23,7 @@ from site_lens.cli.options import (
     keep_run,
     with_option_groups,
 )
-from site_lens.cli.output import show_line, show_table
+from site_lens.cli.output import show_line, show_notes, show_table
 from site_lens.methods.registry import method_label
 from site_lens.methods.tabulate import default_references
 from site_lens.tasks.prompt_sampling import MAX_QUERIES
@@ -91,7 +91,12 @@ def methods(
         inputs=inputs_of(files, source),
     )
     assert run.evaluations is not None  # run_methods was called with methods
-    table = sl.method_table(run.evaluations, default_references(run.evaluations) or [run.evaluations.methods[0]])
+    try:
+        table = sl.method_table(run.evaluations, default_references(run.evaluations) or [run.evaluations.methods[0]])
+    except sl.InputError as error:  # as where no task has all methods
+        show_notes([f"no table over all tasks: {error}"])
+        _show(run.evaluations.accuracies().reset_index(), out, as_json)
+        return
     columns = ["method", "value", "low", "high", "most_rows", "fit_seconds", "relative_inference"]
     columns += [f"{name}_over_{reference}" for reference in table.against for name in ("value", "q_value")]
     frame = table.means_frame()[columns]

@@ -14,6 +14,7 @@ from site_lens.cli.options import (
     ReplaceFile,
     RunFolder,
     TaskFilesOfRun,
+    chosen_fits,
     not_empty,
     path_option,
     split_names,
@@ -58,9 +59,7 @@ def heads(
     if out is not None and out.suffix.lower() not in FORMATS:
         raise sl.InputError(f"{out} ends in none of {', '.join(FORMATS)}, one of which says what to write")
     saved = sl.Run.load(run)
-    fits = saved.fits if dense else saved.head_fits
-    if not dense and (none := saved.paths.without_set()):
-        show_notes([f"no head set was found for {', '.join(none)}, left out here; --dense takes the soft fits"])
+    fits = chosen_fits(saved, dense=dense)
     names = split_names(tasks or list(fits), list(fits))
     chosen = {name: fits[name] for name in names}
     if not chosen:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import site_lens as sl
+from site_lens.cli.output import show_notes
 from site_lens.records.assets import MODEL_NAMES
 from site_lens.records.bounds import BOUNDS
 from site_lens.records.errors import unknown_name
@@ -29,6 +30,18 @@ if TYPE_CHECKING:
 
 SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
 MODELS = "'demo', 'smollm2', a Hugging Face folder, a GGUF file or a hub id."
+
+
+def chosen_fits(run: "sl.Run", *, dense: bool) -> "sl.SiteFits":
+    """Return the chosen sets of a run that has them, else the soft fits; a note names the tasks without a set."""
+    fits = run.fits if dense else run.head_fits
+    tasks = {fit.task for fit in fits.values()}
+    without = list(dict.fromkeys(fit.task for fit in run.fits.values() if fit.task not in tasks))
+    if without:
+        show_notes([f"no head set was found for {', '.join(without)}, left out here; --dense takes the soft fits"])
+    elif run.paths and fits is run.fits and not dense:
+        show_notes(["no head set was found for any task: these are the soft fits"])
+    return fits
 
 
 def not_empty(given: Any) -> str:

@@ -119,16 +119,18 @@ def _show_accuracies(evaluations: "Evaluations") -> None:
     accuracies = evaluations.accuracies()[methods].rename(columns=method_label).reset_index()
     print("First-token accuracy")
     show_table(accuracies.assign(n=[len(evaluation.queries) for evaluation in evaluations.values()]))
-    shown = _Shown(len(evaluations))
-    print(shown.heading)
+    n_tasks = len(evaluations)
+    print(_Shown(n_tasks).heading)
     for method in methods:
-        show_line(f"  {method_label(method):24}{shown.mean(evaluations.mean(method))}")
+        n_having = len(evaluations.having(method))
+        of_some = "" if n_having == n_tasks else f" ({n_having} of {n_tasks} tasks)"
+        show_line(f"  {method_label(method):24}{_Shown(n_having).mean(evaluations.mean(method))}{of_some}")
     # Never the gain over few-shot prompting without the gain over gates alone.
     reference = evaluations.reference
-    if reference is not None and evaluations.having("site", reference, ZERO_EMBEDDING):
+    if reference is not None and (together := evaluations.having("site", reference, ZERO_EMBEDDING)):
         for other in (reference, ZERO_EMBEDDING):
-            difference = evaluations.compare("site", over=other)
-            print(f"  {'SITE - ' + method_label(other):24}{shown.difference(difference)}")
+            difference = together.compare("site", over=other)
+            print(f"  {'SITE - ' + method_label(other):24}{_Shown(len(together)).difference(difference)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,19 +156,21 @@ def compare(
 def _of_tasks(run: sl.Run, tasks: list[str]) -> HeadMaps:
     """Return the chosen sets of some tasks of a run, or the fits of their lowest seeds where one has no chosen set."""
     known = {fit.task: run.fits.of(fit.task)[0] for fit in run.fits.values()}
-    wanted = split_names(tasks, known, "Or name another run, fit or scores that is there.")
+    wanted = split_names(tasks, known, "Or name another run, fit or scores that is there.") or list(known)
     if len(wanted) == 1:
         raise sl.InputError(f"{wanted[0]} would be compared with itself; name two")
     chosen = run.paths.chosen()
-    of_sets = bool(chosen) and set(wanted) <= chosen.keys()
-    fits = run.paths.sparse_fits() if of_sets else known
-    return {name: fits[name] for name in wanted or fits}
+    fits = run.paths.sparse_fits() if set(wanted) <= chosen.keys() else known
+    return {name: fits[name] for name in wanted}
 
 
 def _of_paths(paths: list[Path]) -> HeadMaps:
     """Return the head maps of two runs or records, by task where that tells all apart, else by path, too."""
     read: list[tuple[Path, Any]] = [(p, sl.Run.load(p) if is_folder(p) else sl.load(p)) for p in paths]
-    of_sets = all(isinstance(source, sl.Run) and source.paths.chosen() for _, source in read)
+    of_sets = all(
+        isinstance(source, sl.Run) and {fit.task for fit in source.fits.values()} <= source.paths.chosen().keys()
+        for _, source in read
+    )
     maps = [(path, name, record) for path, s in read for name, record in _head_maps(path, s, of_sets).items()]
     ways: tuple[Callable[[Path, str], str], ...] = (
         lambda path, name: name,

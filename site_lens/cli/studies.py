@@ -16,6 +16,7 @@ from site_lens.cli.options import (
     ReplaceFile,
     RunFolder,
     TaskFilesOfRun,
+    chosen_fits,
     count,
     keep_inputs,
     named,
@@ -120,11 +121,8 @@ class SetStudy(RunStudy):
     ] = False
 
     def fits_of(self, saved: sl.Run) -> sl.SiteFits:
-        """Return the chosen sets, or the soft fits; tasks without a set are noted."""
-        fits = saved.fits if self.dense else saved.head_fits
-        if fits is not saved.fits and (none := saved.paths.without_set()):
-            show_notes([f"no head set was found for {', '.join(none)}, left out here; --dense takes the soft fits"])
-        return fits
+        """Return the chosen sets, or the soft fits; see `chosen_fits`."""
+        return chosen_fits(saved, dense=self.dense)
 
 
 def study_command(command: Callable[..., None]) -> Callable[..., None]:
@@ -308,6 +306,8 @@ def as_fitted(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def measure(model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, **settings: Any) -> Any:
         first = next(iter(fits.values()))
-        return function(model, tasks, first.config, template=first.template, **settings)
+        losses = {fit.config.loss for fit in fits.values()}  # which "auto", the default, chose for each task
+        config = first.config if len(losses) == 1 else first.config.replace(loss="auto")
+        return function(model, tasks, config, template=first.template, **settings)
 
     return measure

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, Device, Replace, as_path, keep_run
+from site_lens.cli.options import AsJson, Device, Replace, as_path, keep_run, path_option
 from site_lens.cli.output import show_json, show_line, show_table
 from site_lens.records.errors import unknown_name
 from site_lens.records.limited_io import is_folder
@@ -37,7 +37,7 @@ class SweepGroup(TyperGroup):
 
 app = typer.Typer(cls=SweepGroup, help="Run sweeps, and look after their results.", no_args_is_help=True)
 
-Store = Annotated[Path, typer.Argument(help="Run store, made by sweep run.")]
+Store = Annotated[Path, typer.Argument(parser=as_path, metavar="STORE", help="Run store, made by sweep run.")]
 SweepName = Annotated[str | None, typer.Option("--sweep", help="Name of the sweep, if the store has more than one.")]
 
 
@@ -48,8 +48,10 @@ def note_old_name() -> None:
 
 @app.command("run")
 def sweep_run(
-    sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep file (TOML); see docs/sweeps.md.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run store; runs/NAME by default.")] = None,
+    sweep_file: Annotated[
+        Path, typer.Argument(parser=as_path, metavar="SWEEP", help="The sweep file (TOML); see docs/sweeps.md.")
+    ],
+    out: Annotated[Path | None, path_option("The run store; runs/NAME by default.", "--out", "-o")] = None,
     engine: Annotated[Literal["local", "ray", "slurm"], typer.Option(help="Where to compute.")] = "local",
     gpus_per_job: Annotated[float | None, typer.Option(min=0, help="GPUs of a Ray worker; 0 by default.")] = None,
     workers_per_model: Annotated[

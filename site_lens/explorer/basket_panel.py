@@ -38,9 +38,13 @@ class BasketPanel(Panel):
         basket = self.state.basket
         self.kept.layout.display = "" if basket else "none"
         self.note.value = "" if basket else soft("Empty. Sets that you add can be downloaded as JSON or Python.")
-        self.sets.options = [(f"{name} ({len(heads)} heads)", name) for name, heads in basket.items()]
-        if basket and self.sets.value is None:
-            self.sets.value = next(reversed(list(basket)))
+        before, known = self.sets.value, {name for _, name in self.sets.options}
+        self.sets.options = [
+            (f"{name} ({len(heads)} heads)", name) for name, heads in basket.items()
+        ]  # selects the first
+        added = [name for name in basket if name not in known]
+        if basket:
+            self.sets.value = added[-1] if added else before if before in basket else next(reversed(list(basket)))
         self.text.value = basket.to_json() if self.format.value == "JSON" else basket.to_python()
         name, kind = FILES[self.format.value]
         encoded = b64encode(self.text.value.encode()).decode()

@@ -121,15 +121,20 @@ class EvaluationSettings:
     def sets_of(self, model: LensModel, task: Task, n_queries: int) -> tuple[int, ...]:
         """Return the set of demonstrations of each query; nothing where they are drawn anew for each."""
         n_sets = shared_sets(model, self.n_sets)
-        if 0 < n_sets < FEWEST_SETS:
-            raise InputError(f"n_sets must be 0, or {FEWEST_SETS} or more, for an interval over sets; got {n_sets}")
         stream = seed_stream(self.seed, task.digest, "sets of demonstrations")
         return assign_sets(n_queries, n_sets if n_sets < n_queries else 0, stream)
 
 
 def shared_sets(model: LensModel, n_sets: int | None) -> int:
-    """Return how many sets of demonstrations queries share, 0 for none, where None leaves it to the model's size."""
-    return (N_SETS if model.is_large else 0) if n_sets is None else n_sets
+    """Return how many sets of demonstrations queries share, 0 for none, where None leaves it to the model's size.
+
+    Raises:
+        InputError: There are too few sets for an interval over them.
+    """
+    n_sets = (N_SETS if model.is_large else 0) if n_sets is None else n_sets
+    if 0 < n_sets < FEWEST_SETS:
+        raise InputError(f"n_sets must be 0, or {FEWEST_SETS} or more, for an interval over sets; got {n_sets}")
+    return n_sets
 
 
 def evaluate_methods(

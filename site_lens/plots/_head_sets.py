@@ -18,6 +18,12 @@ COLOURS: dict[Kind, str] = {"closed": PALETTE[3], "free": FREE, "open": PALETTE[
 LEGEND_FROM_TOP = TITLE + 2
 """Pixels from the top edge of the figure to its legend, below the title on pages of every width."""
 
+DOTS: dict[str, Any] = {
+    "mode": "markers",
+    "marker": {"symbol": "circle", "size": 5, "color": "white", "line": {"color": "black", "width": 1}},
+}
+"""How chosen heads are marked."""
+
 
 def head_sets(paths: HeadPath | HeadPaths, *, columns: int | None = None) -> go.Figure:
     """Draw the chosen head set of every task: small maps coloured by kind, with a dot on each chosen head.
@@ -53,12 +59,12 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int | None = None) -> go.
         number = axis_number(panel)
         traces.append(
             go.Scatter(
-                x=[head.head for head in chosen], y=[head.layer for head in chosen], mode="markers",
-                marker={"symbol": "circle", "size": 5, "color": "white", "line": {"color": "black", "width": 1}},
-                xaxis=f"x{number}", yaxis=f"y{number}", hoverinfo="skip", name="chosen", legendgroup="chosen",
-                showlegend=panel == 1,
+                x=[head.head for head in chosen], y=[head.layer for head in chosen], **DOTS,
+                xaxis=f"x{number}", yaxis=f"y{number}", hoverinfo="skip",
+                showlegend=False,
             )
         )  # fmt: skip
+    traces.append(go.Scatter(x=[None], y=[None], name="chosen", **DOTS))
     traces += [
         go.Scatter(
             x=[None], y=[None], mode="markers", name=kind, marker={"symbol": "square", "size": 10, "color": colour}

@@ -61,7 +61,7 @@ def matrix(
         A figure whose first trace is the matrix, and whose second is the dots, if any.
     """
     is_named = len(columns) <= most_columns, len(rows) <= MOST_NAMED
-    if text is None and max(len(rows), len(columns)) <= MOST_NAMED:
+    if text is None and len(rows) * len(columns) <= MOST_NAMED**2:
         text = [[f"{plain(row)}<br>{plain(column)}" for column in columns] for row in rows]
     gap = 1 if len(columns) <= 16 else 0
     cells = go.Heatmap(

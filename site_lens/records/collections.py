@@ -137,10 +137,15 @@ class RecordSet(Displayed, Mapping[str, R], Generic[R]):
         """Write every record to `folder`, each whole or not at all.
 
         Raises:
+            InputError: Two names differ in case alone.
             StorageError: The folder cannot be written; records written before stay.
         """
+        names = {key: file_name(key) for key in self}
+        if len({name.casefold() for name in names.values()}) < len(names):
+            twice = [key for key in names if [n.casefold() for n in names.values()].count(names[key].casefold()) > 1]
+            raise InputError(f"{', '.join(twice)} differ in case alone, and on some systems share a file; rename one")
         for key, record in self.items():
-            save(record, Path(folder) / file_name(key))
+            save(record, Path(folder) / names[key])
         return Path(folder)
 
     @classmethod

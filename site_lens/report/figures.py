@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import unescape
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -145,5 +146,5 @@ def _cell(value: Any) -> Any:
     if isinstance(value, str):
         return visible(value, keep="\n\t")
     if isinstance(value, float):
-        return None if value != value else float(f"{value:.{DIGITS}g}")  # NaN alone differs from itself
+        return float(f"{value:.{DIGITS}g}") if isfinite(value) else None
     return value

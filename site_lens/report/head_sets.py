@@ -11,7 +11,7 @@ from site_lens.plots.section import SectionFigure
 from site_lens.records.wording import listed
 from site_lens.report.headline import SILENCED, SITE, SPARSE, in_words, judged, plain_names
 from site_lens.runs.run import Run
-from site_lens.site.head_path import CORE_SHARE, HeadPath
+from site_lens.site.head_path import CORE_SHARE, NO_SET, HeadPath
 from site_lens.stats.intervals import Interval, range_confidence
 from site_lens.studies.text_profiles.result import TextProfiles
 from site_lens.studies.text_profiles.section import anchors
@@ -148,9 +148,7 @@ def _lead(run: Run, evaluations: Evaluations) -> list[str]:
         if both := having.having(SILENCED):
             lines.append(_judged(both, SILENCED, "silencing alone"))
     if none:
-        lines.append(
-            f"No set was found for {listed(none)}: none beats zero-shot on valid by more than one standard error."
-        )
+        lines.append(f"No set was found for {listed(none)}: {NO_SET}.")
     return lines
 
 

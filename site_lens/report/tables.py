@@ -99,6 +99,8 @@ def _heads(run: Run) -> list[list[Cell]] | None:
 def _latex(table: list[list[Cell]]) -> str:
     def cell(text: str, is_bold: bool) -> str:
         escaped = "".join(LATEX.get(letter, letter) for letter in visible(text))
+        if escaped[:1] in ("[", "*"):  # which would be an argument of the line break before
+            escaped = "{}" + escaped
         return rf"\textbf{{{escaped}}}" if is_bold else escaped
 
     head, *rows = (" & ".join(cell(*each) for each in row) + r" \\" for row in table)

@@ -4,6 +4,7 @@ from site_lens.diagnostics.checks import CHECKS as CHECKS
 from site_lens.methods.registry import METHODS as METHODS
 from site_lens.methods.registry import describe_method as describe_method
 from site_lens.site.fit import FAILED as FAILED
+from site_lens.site.head_path import NO_SET as NO_SET
 
 TERMS = {
     "alpha": "Gate of one head, from 0 to 1: the share of its output that is replaced by the task embedding.",

@@ -10,7 +10,7 @@ from typing import Any
 from site_lens.activations.attention_patterns import sample_attention
 from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
-from site_lens.methods.evaluate import evaluate
+from site_lens.methods.evaluate import evaluate, shared_sets
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import (
     CONTROLS,
@@ -34,7 +34,7 @@ from site_lens.site.control_embeddings import mean_embedding, random_embedding
 from site_lens.site.fit import SiteConfig, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
 from site_lens.site.head_path import Content
-from site_lens.site.path_fitting import fit_path
+from site_lens.site.path_fitting import check_path, fit_path
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import MAX_QUERIES, need_rows
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -116,8 +116,11 @@ def fit_and_evaluate(
         n_eval_shots=n_eval_shots, n_sets=n_sets, max_queries=max_queries, tasks_at_once=tasks_at_once,
         budget_bytes=budget_bytes, n_attention_heads=n_attention_heads, n_seeds=None if seeds is None else len(seeds),
     )  # fmt: skip
-    wanted = task_list(tasks)
+    wanted, has_path = task_list(tasks), (prices is None or len(prices) > 0) and not config.shared
     _check(config, controls, len(wanted))
+    shared_sets(model, n_sets)
+    if has_path:
+        check_path(model, config, prices, n_starts)
     for task in wanted:
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
     if save_to is not None:
@@ -133,7 +136,7 @@ def fit_and_evaluate(
     for group in _groups(wanted, config, controls, tasks_at_once):
         fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
         fitted = replace(fitted, inputs=inputs)
-        if (prices is None or len(prices)) and not config.shared:
+        if has_path:
             paths = fit_path(
                 model, group, configs[0], prices=prices, n_starts=n_starts, fits=_by_content(fitted),
                 budget_bytes=budget_bytes, progress=progress,

@@ -41,6 +41,9 @@ PRICES = (-0.01, 0.0, 0.001, 0.003, 0.01, 0.03, 0.06)
 FEW_PRICES = (-0.01, 0.0, 0.003, 0.01, 0.03)
 """Those on large models, where every price takes time."""
 
+NO_SET = "no set does better than zero-shot on valid by more than one standard error and on more rows"
+"""Why `choose_fit` finds none."""
+
 OPEN = 0.5
 """Alpha above which a head is open when gates are rounded."""
 
@@ -367,7 +370,7 @@ class HeadPath(Record):
         """
         chosen, n = self.chosen, len(self.model.grid)
         if chosen is None:
-            return f"{self.task}: no head set found; none does better than zero-shot on valid"
+            return f"{self.task}: no head set found; {NO_SET}"
         verb = "head carries" if len(chosen.heads) == 1 else "heads carry"
         return (
             f"{self.task}: {len(chosen.heads)} of {n} {verb} it ({listed(self.ranked)}), "

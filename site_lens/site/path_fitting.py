@@ -207,6 +207,18 @@ def _alike(config: SiteConfig) -> SiteConfig:
     return config.replace(seed=0, init=0.5, loss="auto")
 
 
+def check_path(
+    model: LensModel, config: SiteConfig, prices: Sequence[float] | None = None, n_starts: int | None = None
+) -> None:
+    """Refuse what `fit_path` would refuse of its settings, before anything is fitted.
+
+    Raises:
+        InputError: See `fit_path`.
+    """
+    check_sizes(n_starts=n_starts)
+    _check(config, PathSettings.of(model, config, prices, n_starts, None).prices, ("task", "zero"))
+
+
 def _check(config: SiteConfig, prices: Sequence[float], contents: Sequence[Content]) -> None:
     if config.shared or config.embedding != "task" or config.null != "none" or config.head_price:
         raise InputError("a path sets head_price and controls itself; leave head_price, embedding, null, shared alone")

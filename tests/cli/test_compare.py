@@ -7,8 +7,10 @@ import pytest
 
 import site_lens as sl
 from site_lens.cli import main
+from site_lens.cli.studies import as_fitted
 from site_lens.records.collections import file_name
 from tests.cli.test_cli import FAST, run
+from tests.fakes import fake_fit
 
 SMALL = ["--task", "antonym", "--task", "english-french", "--n-prompts", "4", "--n-shots", "3"]
 
@@ -90,3 +92,28 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
         main(["transfer", str(finished), "demo", "--max-queries", "5"])
     assert "are they necessary?" in page
+
+
+def test_methods_that_no_task_has_together_are_shown_without_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise sl.InputError("no task was evaluated with all methods")
+
+    monkeypatch.setattr(sl, "method_table", refuse)
+    asked = ["--method", "zero_shot", "--method", "site", "--max-queries", "4"]
+    assert run("methods", "demo", "--out", str(tmp_path), *SMALL, *asked) == 0
+    printed = capsys.readouterr()
+    assert "antonym" in printed.out and "no table" in printed.err
+    assert (tmp_path / "report.html").exists()
+
+
+def test_fits_of_several_losses_are_fitted_again_each_with_its_own() -> None:
+    seen: list[str] = []
+    fits = sl.SiteFits(
+        fake_fit(task, config=sl.SiteConfig(loss=loss)) for task, loss in (("a", "first_token"), ("b", "answer"))
+    )
+    measure = as_fitted(lambda model, tasks, config, template: seen.append(config.loss))
+    measure(None, {}, fits)
+    measure(None, {}, sl.SiteFits([fits["b"]]))
+    assert seen == ["auto", "answer"]

@@ -1,6 +1,7 @@
 """Heads command: heads of a run by name, with labels, and as files of every format."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,26 @@ def test_mistakes_end_with_one_line_and_nothing_written(
     assert run("heads", str(finished), "--out", str(mine), "--replace") == 0
     assert mine.read_text() != "mine"
     capsys.readouterr()
+
+
+def test_tasks_without_a_set_are_named_or_all_are_soft_fits(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = sl.Run.load(finished)
+    for without in (["antonym"], ["antonym", "english-french"]):
+        paths = [
+            p.replace(choice=None, sparse=None, gates_alone=None, gain_alone=()) if p.task in without else p
+            for p in whole.paths.values()
+        ]
+        folder = tmp_path / str(len(without))
+        replace(whole, paths=sl.HeadPaths(paths)).save(folder)
+        capsys.readouterr()
+        assert run("heads", str(folder), "--json") == 0
+        printed = capsys.readouterr()
+        shown = {row["task"] for row in json.loads(printed.out)["heads"]}
+        if without == ["antonym"]:
+            assert shown == {"english-french"} and "antonym" in printed.err
+            assert run("compare", str(folder), "--json") == 0  # by alphas, since one of the two has no set
+            assert "antonym" in capsys.readouterr().out
+        else:
+            assert shown == set(without) and "soft fits" in printed.err

@@ -143,9 +143,13 @@ def test_what_is_kept_can_be_taken_along_and_out() -> None:
     assert json.loads(explorer.kept.text.value)["head_sets"] == saved
     explorer.kept.format.value = "Python"
     assert ast.literal_eval(explorer.kept.text.value)[name] == saved[name]["heads"]
+    head = str(explorer.state.head)
+    assert explorer.kept.sets.value == head  # the newest
     explorer.kept.sets.value = name
+    explorer.kept.format.value = "JSON"
+    assert explorer.kept.sets.value == name
     explorer.kept.remove.click()
-    assert list(explorer.basket) == [str(explorer.state.head)]
+    assert list(explorer.basket) == [head]
 
 
 def awaited(load: Callable[[], FakeLive], meanwhile: Callable[[Explorer], None]) -> Explorer:

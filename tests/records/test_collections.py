@@ -75,3 +75,9 @@ def test_a_folder_without_sound_records_of_the_kind_is_refused(tmp_path: Path) -
             SiteFits.load(folder)
     with reading_limits(Limits(record_files=1)), pytest.raises(StorageError, match=r"Limits\.record_files"):
         SiteFits.load(tmp_path / "mixed")
+
+
+def test_names_that_differ_in_case_alone_are_refused_before_one_overwrites_the_other(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        fake_fits(["French", "plural", "french"], model=TINY).save(tmp_path / "fits")
+    assert not (tmp_path / "fits").exists()

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.methods.evaluation import Evaluations
 from site_lens.report import write_report
+from site_lens.report.figures import table_json
 from site_lens.report.headline import Headline, compare
 from site_lens.report.report import report_parts
 from site_lens.runs.run import Run
@@ -211,3 +213,8 @@ def test_a_chosen_head_leads_to_what_it_does_on_text_of_the_same_model(tmp_path:
     of_another = profiles.replace(model=profiles.model.model_copy(update={"name": "another"}))
     other = write_report(replace(run, studies={"text_profiles": of_another}), tmp_path / "other.html")
     assert 'href="#text_profiles-' not in other.read_text(encoding="utf-8")
+
+
+def test_numbers_that_are_not_finite_are_empty_cells_of_valid_json() -> None:
+    table = pd.DataFrame({"a": [1.0, np.inf, -np.inf, np.nan]})
+    assert json.loads(unpacked(table_json(table)))["rows"] == [[1.0], [None], [None], [None]]

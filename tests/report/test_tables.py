@@ -62,3 +62,10 @@ def test_the_citation_is_that_of_the_citation_file() -> None:
     expected = [paper["title"], paper["collection-title"], str(paper["year"]), f"{paper['start']}--{paper['end']}"]
     expected += [author["family-names"] for author in paper["authors"]]
     assert all(part in text for part in [*expected, cited["version"], cited["license"]])
+
+
+def test_a_task_that_begins_with_a_bracket_or_a_star_does_not_end_up_in_the_line_before(tmp_path: Path) -> None:
+    run = Run(fake_fits(["a", "[b]", "*c"]), evaluations=Evaluations(map(fake_evaluation, ("a", "[b]", "*c"))))
+    write_tables(run, tmp_path, formats=("tex",))
+    lines = (tmp_path / "accuracy.tex").read_text(encoding="utf-8").splitlines()
+    assert [line[:5] for line in lines if line.startswith("{}")] == ["{}[b]", "{}*c "]

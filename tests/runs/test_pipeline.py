@@ -1,6 +1,7 @@
 """From tasks to a saved run in one call."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import site_lens as sl
 from site_lens.methods.registry import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWERS, TASK_AGNOSTIC, ZERO_EMBEDDING
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
+from site_lens.runs import pipeline
 
 PRICES = (0.01, 0.03)
 SMALL = sl.SiteConfig(n_steps=10, n_prompts=4, n_shots=3, n_valid=6)
@@ -175,3 +177,15 @@ def test_one_embedding_without_a_number_leaves_out_its_task_and_no_other_in_a_co
     assert run.evaluations is not None
     assert "all_heads_half" in run.evaluations["english-french"].methods
     assert "all_heads_half" not in run.evaluations["antonym"].methods
+
+
+def test_what_a_path_or_an_evaluation_would_refuse_is_refused_before_anything_is_fitted(
+    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong: list[dict[str, Any]] = [{"prices": (0.03, 0.01)}, {"n_starts": 0}, {"n_sets": 3}]
+    monkeypatch.setattr(pipeline, "fit_variants", lambda *_, **__: pytest.fail("fitted"))
+    for settings in wrong:
+        with pytest.raises(sl.InputError):
+            sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL, **settings)
+    with pytest.raises(sl.InputError):
+        sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL.replace(head_price=0.01))
