@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 
@@ -40,7 +40,4 @@ STUDIES: dict[str, Study] = {
 
 def imported(part: Any) -> Any:
     """Import what `module:name` names; return anything else as it is."""
-    if not isinstance(part, str):
-        return part
-    module, name = part.split(":")
-    return getattr(import_module(module), name)
+    return resolve_name(part) if isinstance(part, str) else part

@@ -34,6 +34,7 @@ from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.type_checks import checked_methods
 from site_lens.runs.inputs import RunInputs
 from site_lens.runs.run_folder import (
+    HEADS,
     INPUTS,
     SAVED,
     check_run_folder,
@@ -41,8 +42,7 @@ from site_lens.runs.run_folder import (
     remove_beside,
     settle,
     whole,
-    write_heads,
-    write_inputs,
+    write_product,
     write_results,
 )
 from site_lens.site.fit import SiteFits
@@ -189,14 +189,15 @@ class Run(Displayed):
     def _write(self, folder: Path) -> None:
         self.fits.save(folder / "fits")
         if self.inputs is not None:
-            write_inputs(self.inputs, folder)
+            write_product(self.inputs.write(), folder / INPUTS)
         for name, control in self.controls.items():
             control.save(folder / "controls" / name)
         for name, scores in self.scores.items():
             scores.save(folder / "scores" / name)
         self.paths.save(folder / "paths")
         if self.paths:
-            write_heads(HeadPaths.load(folder / "paths"), folder)  # those of earlier groups, too
+            heads = HeadPaths.load(folder / "paths").heads_frame()  # those of earlier groups, too
+            write_product(heads.to_csv(index=False).encode(), folder / HEADS)
         self.attention.save(folder / "attention")
         for name, study in self.studies.items():
             save(study, folder / "studies" / name)

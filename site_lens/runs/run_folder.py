@@ -30,11 +30,9 @@ from site_lens.records.outputs import (
     write_list,
     write_output,
 )
-from site_lens.runs.inputs import RunInputs
-from site_lens.site.head_path import HeadPaths
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 from site_lens.records.serialization import holds_record
 
 SEVERAL = ("controls", "scores")
@@ -240,31 +238,14 @@ def write_results(evaluations: Evaluations, folder: str | Path) -> Path:
     Raises:
         StorageError: There is a file of that name that was not written with the run, or was changed since.
     """
-    return _write_table(evaluations.results(), Path(folder) / RESULTS)
+    return write_product(evaluations.results().to_csv(index=False).encode(), Path(folder) / RESULTS)
 
 
-def write_heads(paths: HeadPaths, folder: str | Path) -> Path:
-    """Write `heads.csv`: one row per task and head, whether it was chosen, its stability, kind and alpha.
-
-    Raises:
-        StorageError: There is a file of that name that was not written with the run, or was changed since.
-    """
-    return _write_table(paths.heads_frame(), Path(folder) / HEADS)
-
-
-def write_inputs(inputs: RunInputs, folder: str | Path) -> Path:
-    """Write `inputs.json`: the model and the tasks that the run was made with.
+def write_product(content: bytes, path: Path) -> Path:
+    """Write a file of a run that is no record, such as `heads.csv` or `inputs.json`.
 
     Raises:
         StorageError: There is a file of that name that was not written with the run, or was changed since.
     """
-    return _write_product(inputs.write(), Path(folder) / INPUTS)
-
-
-def _write_table(table: "pd.DataFrame", path: Path) -> Path:
-    return _write_product(table.to_csv(index=False).encode(), path)
-
-
-def _write_product(content: bytes, path: Path) -> Path:
     write_output({path: content}, lambda there: _is_own(there, there.parent))
     return path

@@ -26,17 +26,14 @@ def hard_concrete(context: ComparisonContext) -> dict[str, HeadScores]:
     parametrization = HardConcrete(config.l0_density)
     learned = learn_gates(context, parametrization, name="hard_concrete", n_steps=config.l0_steps, lr=config.l0_lr)
     grid = context.model.grid
+    meaning = (
+        f"probability that the head's gate is open when {config.l0_density:.0%} of the gates are expected to be; high: "
+        "the task embedding is wanted at this head"
+    )
     return {
-        name: HeadScores(
-            grid=grid,
-            values=parametrization.open_probability(gates.raw).numpy() * grid.mask,
-            selector="hard_concrete",
-            meaning=f"probability that the head's gate is open when {config.l0_density:.0%} of the gates are expected "
-            "to be; high: the task embedding is wanted at this head",
-            task=name,
-            n_forwards=gates.n_forwards,
-            n_labelled=gates.n_labelled,
-            notes=gates.notes,
+        task: gates.scores(
+            grid, parametrization.open_probability(gates.raw).numpy() * grid.mask, task=task, selector="hard_concrete",
+            meaning=meaning,
         )
-        for name, gates in learned.items()
-    }
+        for task, gates in learned.items()
+    }  # fmt: skip

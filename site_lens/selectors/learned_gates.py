@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.heads.scores import HeadGates, MixRule
+from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.scores import HeadGates, HeadScores, MixRule
 from site_lens.records.base import Float32
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.validation import Checkpoint, choose_checkpoint
@@ -30,6 +31,13 @@ class LearnedGates:
     n_labelled: int
     """Rows behind the embedding, the steps and the choice on valid."""
     notes: tuple[str, ...]
+
+    def scores(self, grid: HeadGrid, values: Float32, *, task: str, selector: str, meaning: str) -> HeadScores:
+        """Return scores with the costs and notes of these gates."""
+        return HeadScores(
+            grid=grid, values=values, selector=selector, meaning=meaning, task=task, n_forwards=self.n_forwards,
+            n_labelled=self.n_labelled, notes=self.notes,
+        )  # fmt: skip
 
 
 def learn_gates(

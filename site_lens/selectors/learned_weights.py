@@ -29,17 +29,11 @@ def head_weights(context: ComparisonContext) -> dict[str, HeadScores]:
         n_steps=config.weight_steps,
         lr=config.weight_lr,
     )
+    meaning = (
+        "weight with which the head's mean output is added to its own; positive: adding it helps the task, negative: "
+        "taking it away does"
+    )
     return {
-        name: HeadScores(
-            grid=context.model.grid,
-            values=gates.gates,
-            selector="head_weights",
-            meaning="weight with which the head's mean output is added to its own; positive: adding it helps the task, "
-            "negative: taking it away does",
-            task=name,
-            n_forwards=gates.n_forwards,
-            n_labelled=gates.n_labelled,
-            notes=gates.notes,
-        )
-        for name, gates in learned.items()
+        task: gates.scores(context.model.grid, gates.gates, task=task, selector="head_weights", meaning=meaning)
+        for task, gates in learned.items()
     }

@@ -3,11 +3,15 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import log
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+Gates: TypeAlias = Float[Tensor, "*map layer head"]
+Maps: TypeAlias = Float[Tensor, "map layer head"]
+OfMaps: TypeAlias = Float[Tensor, " map"]
 
 UNIT_MARGIN = 0.01
 """A warm start is kept this far from 0 and 1, where the sigmoid has no slope to leave by."""
@@ -43,25 +47,23 @@ class GateParametrization(ABC):
     """Whether the gates of a training step are sampled; if not, they are the deterministic ones."""
 
     @abstractmethod
-    def raw(self, gates: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def raw(self, gates: Gates) -> Gates:
         """Return the parameter whose deterministic gates are `gates`."""
 
     @abstractmethod
-    def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def deterministic(self, raw: Gates) -> Gates:
         """Return the gates that are evaluated, recorded and kept."""
 
-    def sample(
-        self, raw: Float[Tensor, "*map layer head"], uniform: Float[Tensor, "*map layer head"]
-    ) -> Float[Tensor, "*map layer head"]:
+    def sample(self, raw: Gates, uniform: Gates) -> Gates:
         """Return the gates of one training step, made of draws from [0, 1); differentiable in `raw`."""
         return self.deterministic(raw)
 
     def penalty(
         self,
-        raw: Float[Tensor, "map layer head"],
-        progress: Float[Tensor, " map"],
+        raw: Maps,
+        progress: OfMaps,
         mask: Bool[Tensor, "layer head"],
-    ) -> Float[Tensor, " map"] | None:
+    ) -> OfMaps | None:
         """Return what is added to each map's loss, in nats; None where nothing ever is.
 
         Args:
@@ -81,11 +83,11 @@ class Sigmoid(GateParametrization):
 
     margin: ClassVar[float] = UNIT_MARGIN
 
-    def raw(self, gates: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def raw(self, gates: Gates) -> Gates:
         """Return the logit of alpha."""
         return torch.logit(gates)
 
-    def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def deterministic(self, raw: Gates) -> Gates:
         """Return alpha."""
         return torch.sigmoid(raw)
 
@@ -106,10 +108,10 @@ class PricedLogit(Sigmoid):
 
     def penalty(
         self,
-        raw: Float[Tensor, "map layer head"],
-        progress: Float[Tensor, " map"],
+        raw: Maps,
+        progress: OfMaps,
         mask: Bool[Tensor, "layer head"],
-    ) -> Float[Tensor, " map"]:
+    ) -> OfMaps:
         """Return the price of the mean logit, each cut to the limits."""
         return self.price * raw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)[:, mask].mean(-1)
 
@@ -118,11 +120,11 @@ class PricedLogit(Sigmoid):
 class Unbounded(GateParametrization):
     """Weights of either sign and any size: the parameter itself. They are no alphas and belong to additive mixing."""
 
-    def raw(self, gates: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def raw(self, gates: Gates) -> Gates:
         """Return the weights."""
         return gates
 
-    def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def deterministic(self, raw: Gates) -> Gates:
         """Return the weights."""
         return raw
 
@@ -145,37 +147,35 @@ class HardConcrete(GateParametrization):
     density: float
     """Share of the heads to be open, in (0, 1)."""
 
-    def raw(self, gates: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def raw(self, gates: Gates) -> Gates:
         """Return log alpha in the words of the source: the location of the concrete variable."""
         return torch.logit((gates - STRETCH_LOW) / (STRETCH_HIGH - STRETCH_LOW))
 
-    def deterministic(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def deterministic(self, raw: Gates) -> Gates:
         """Return the gates without noise, in [0, 1] (eq. 13)."""
         return _stretched(torch.sigmoid(raw))
 
-    def sample(
-        self, raw: Float[Tensor, "*map layer head"], uniform: Float[Tensor, "*map layer head"]
-    ) -> Float[Tensor, "*map layer head"]:
+    def sample(self, raw: Gates, uniform: Gates) -> Gates:
         """Return gates drawn from the hard-concrete distribution (eq. 10 and 11)."""
         noise = torch.logit(uniform, eps=torch.finfo(uniform.dtype).eps)
         return _stretched(torch.sigmoid((noise + raw) / TEMPERATURE))
 
-    def open_probability(self, raw: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+    def open_probability(self, raw: Gates) -> Gates:
         """Return the probability that a drawn gate is not 0 (eq. 12)."""
         return torch.sigmoid(raw - TEMPERATURE * log(-STRETCH_LOW / STRETCH_HIGH))
 
     def penalty(
         self,
-        raw: Float[Tensor, "map layer head"],
-        progress: Float[Tensor, " map"],
+        raw: Maps,
+        progress: OfMaps,
         mask: Bool[Tensor, "layer head"],
-    ) -> Float[Tensor, " map"]:
+    ) -> OfMaps:
         """Return the squared gap between the share of heads expected open and its target, at a growing price."""
         target = 1 - (1 - self.density) * (progress / RAMP).clamp(max=1)
         gap = self.open_probability(raw)[:, mask].mean(-1) - target
         return FIRST_PRICE * PRICE_GROWTH**progress * gap**2
 
 
-def _stretched(share: Float[Tensor, "*map layer head"]) -> Float[Tensor, "*map layer head"]:
+def _stretched(share: Gates) -> Gates:
     """Stretch (0, 1) beyond its ends and cut it back to [0, 1]."""
     return (STRETCH_LOW + (STRETCH_HIGH - STRETCH_LOW) * share).clamp(0, 1)

@@ -41,7 +41,7 @@ def test_the_card_says_what_the_fits_are(tmp_path: Path) -> None:
     assert header.count("|") == row.count("|") == plural.count("|")
     assert "Q: ...\nA:\n" in text
     assert "- merged \\| tokens here\n" in text
-    assert "6 layers x 8 heads, d_head 4" in text
+    assert r"6 layers x 8 heads, d\_head 4" in text
     assert sl.Run.load(folder).evaluations == evaluations
 
 

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from site_lens.plots.matrix import matrix
 from site_lens.plots.theme import plain
 from site_lens.records.errors import InputError
-from site_lens.studies.transfer.result import TransferKind, TransferMatrix
+from site_lens.studies.transfer.result import NULL_OF, TransferKind, TransferMatrix
 
 TITLES: dict[TransferKind, str] = {
     "alphas": "Alphas of the source, embedding of the target",
@@ -14,11 +14,7 @@ TITLES: dict[TransferKind, str] = {
     "both": "Alphas and embedding of the source",
 }
 REFERENCE_ROWS = (("zero_shot", "zero-shot"), ("few_shot", "few-shot"), ("own", "own fit"))
-NULL_ROWS: dict[TransferKind, tuple[str, str]] = {
-    "alphas": ("shuffled_heads", "heads shuffled"),
-    "embedding": ("random_embedding", "random embedding"),
-    "both": ("random_embedding", "random embedding"),
-}
+NULL_LABELS = {"shuffled_heads": "heads shuffled", "random_embedding": "random embedding"}
 
 
 def transfer(
@@ -43,7 +39,7 @@ def transfer(
         raise InputError(f"an order of {len(record.tasks)} tasks names each of them once, got {order}")
     tasks = [record.tasks[i] for i in places]
     sources = record.accuracies(kind)[np.ix_(places, places)]
-    on_top = [*REFERENCE_ROWS, NULL_ROWS[kind]]
+    on_top = [*REFERENCE_ROWS, (NULL_OF[kind], NULL_LABELS[NULL_OF[kind]])]
     references = [record.reference(name)[places] for name, _ in on_top]
     values = np.stack([*references, np.full(len(tasks), np.nan), *sources])
     rows = [*(label for _, label in on_top), "", *tasks]

@@ -25,6 +25,13 @@ NULLS = ("shuffled_heads", "random_heads", "random_embedding")
 """Nulls that a source must beat: the target's alphas shuffled among the heads of each layer, as many open heads as the
 target has in each layer drawn at random, and a random embedding with the norms of the target's."""
 
+NULL_OF: dict[TransferKind, str] = {
+    "alphas": "shuffled_heads",
+    "embedding": "random_embedding",
+    "both": "random_embedding",
+}
+"""Null that a kind of transfer must beat: the right layers with drawn heads, or an embedding of the right lengths."""
+
 
 class TransferMatrix(TaskStudy, ModelStudy):
     """Accuracy of every task under alphas, embeddings, or both of every task; each target answers the same queries."""

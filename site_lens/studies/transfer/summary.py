@@ -15,7 +15,7 @@ from site_lens.stats.paired_tests import FEWEST, Paired
 from site_lens.stats.permutation_tests import FEWEST_TASKS, family_gap, mantel
 from site_lens.stats.similarity import correlation, jaccard
 from site_lens.studies.base import interval_columns
-from site_lens.studies.transfer.result import KINDS, TransferKind, TransferMatrix
+from site_lens.studies.transfer.result import KINDS, NULL_OF, TransferKind, TransferMatrix
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,13 +97,6 @@ class TransferSummary(Record):
 
 ALL, NONE = 0.8, 0.2
 """Normalised scores that the mean must be found to lie above, or below, to be called transfer, or none."""
-
-NULL_OF: dict[TransferKind, str] = {
-    "alphas": "shuffled_heads",
-    "embedding": "random_embedding",
-    "both": "random_embedding",
-}
-"""Null that a kind of transfer must beat: the right layers with drawn heads, or an embedding of the right lengths."""
 
 
 def summarize_transfer(matrix: TransferMatrix) -> TransferSummary:
