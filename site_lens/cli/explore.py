@@ -8,6 +8,7 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import SOURCES, ModelOfRun, RunFolder, TaskFilesOfRun, not_empty, with_option_groups
+from site_lens.explorer.first_view import first_view
 from site_lens.explorer.page import PageSource
 from site_lens.explorer.serving import serve_page
 
@@ -32,7 +33,7 @@ def explore(
         page = _asking(page, run, saved, files, source)
     elif tasks or any(source.loading.values()):
         raise sl.InputError("--tasks and how to load are for a model to ask, and there is none; give --model")
-    serve_page(page, announce=_say, port=port, browser=browser)
+    serve_page(page, announce=_say, first_view=first_view(saved), port=port, browser=browser)
 
 
 def _asking(page: PageSource, run: Path, saved: sl.Run, files: TaskFilesOfRun, source: ModelOfRun) -> PageSource:

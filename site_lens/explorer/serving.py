@@ -65,13 +65,19 @@ PACKAGE_ROOT = Path(__file__).parent.parent.parent
 
 
 def serve_page(
-    source: PageSource, *, announce: Callable[[str], None], port: int | None = None, browser: bool = True
+    source: PageSource,
+    *,
+    announce: Callable[[str], None],
+    first_view: str = "",
+    port: int | None = None,
+    browser: bool = True,
 ) -> None:
     """Serve the explorer until it is interrupted.
 
     Args:
         source: What to show.
         announce: Told the address as soon as the page can be opened there.
+        first_view: HTML to be seen until the explorer is there.
         port: Port of the loopback address; a free one when None.
         browser: Open the page in a browser.
 
@@ -89,7 +95,7 @@ def serve_page(
         _isolated(Path(name), strange=strange),
         page_kernel.warm_kernel() as waiting,
     ):
-        app = _server(source, Path(name), chosen, token)
+        app = _server(source, Path(name), chosen, token, first_view)
         from site_lens.explorer.kernels import Provisioner
 
         Provisioner.offer(waiting)
@@ -172,7 +178,7 @@ def _isolated(folder: Path, *, strange: Sequence[str]) -> Iterator[None]:
         sys.path[:] = imported
 
 
-def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
+def _server(source: PageSource, folder: Path, port: int, token: str, first_view: str) -> Any:
     """Set up voila over a notebook that shows a page, with a kernel of this Python."""
     page_kernel.skip_iri_grammar()
     import nbformat
@@ -198,7 +204,10 @@ def _server(source: PageSource, folder: Path, port: int, token: str) -> Any:
     template = folder / "JUPYTER_PATH" / "voila" / "templates" / TEMPLATE
     template.mkdir(parents=True)
     (template / "conf.json").write_text('{"base_template": "lab"}', encoding="utf-8")
-    (template / "index.html.j2").write_text(asset("explorer_page.html.j2"), encoding="utf-8")
+    # No letter of it may end the script that holds it, or begin an expression of the template.
+    shown = json.dumps(first_view).replace("<", r"\u003c").replace("{", r"\u007b")
+    page = asset("explorer_page.html.j2").replace("FIRST_VIEW", shown)
+    (template / "index.html.j2").write_text(page, encoding="utf-8")
 
     app = Voila(config_file_paths=[])
     app.initialize([f"--template={TEMPLATE}", str(path)])

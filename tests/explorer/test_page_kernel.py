@@ -64,7 +64,7 @@ from site_lens.explorer.kernels import Provisioner
 (folder / "JUPYTER_PATH").mkdir()
 os.environ["JUPYTER_PATH"] = str(folder / "JUPYTER_PATH")
 with warm_kernel() as waiting:
-    app = _server(PageSource(run="run", folder="."), folder, 1, "token")
+    app = _server(PageSource(run="run", folder="."), folder, 1, "token", "")
     app.connection_dir = str(folder)
     manager = app.init_settings()["kernel_manager"]
     Provisioner.offer(waiting)

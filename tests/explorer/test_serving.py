@@ -1,6 +1,7 @@
 """Local page: it runs no planted file, answers to its own name alone, and leaves nothing behind."""
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -13,9 +14,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from site_lens.explorer.first_view import first_view
 from site_lens.explorer.serving import IDLE_SECONDS, import_path
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFits
+from site_lens.site.head_path import HeadPaths
 from tests.documents import ROOT
 from tests.explorer.looking import fake_run
+from tests.fakes import fake_fit, fake_fits
+from tests.site.test_head_path import fake_path
 
 MODULES = (
     "voila", "torch", "numpy", "typer", "anywidget", "ipywidgets", "IPython", "ipykernel", "ipykernel_launcher",
@@ -143,7 +150,7 @@ def test_a_kernel_ends_soon_after_nobody_looks_at_its_page(tmp_path: Path) -> No
     from site_lens.explorer.serving import _server
 
     (tmp_path / "work").mkdir()
-    app = _server(PageSource(run="run", folder="."), tmp_path, 1, "token")
+    app = _server(PageSource(run="run", folder="."), tmp_path, 1, "token", "")
     app.connection_dir = str(tmp_path)
     manager = app.init_settings()["kernel_manager"]
     assert (manager.cull_idle_timeout, manager.cull_connected, manager.cull_busy) == (IDLE_SECONDS, False, False)
@@ -158,3 +165,27 @@ def test_kernels_import_from_where_this_process_does_but_for_strange_and_relativ
     (tmp_path / "link").symlink_to(tmp_path)
     monkeypatch.setattr(sys, "path", ["", ".", "lib", str(tmp_path), str(tmp_path / "link"), *own])
     assert import_path([tmp_path, ROOT]) == own  # the package itself must be found, wherever one works
+
+
+def test_the_first_view_names_the_chosen_heads_and_cannot_break_out_of_its_script(tmp_path: Path) -> None:
+    pytest.importorskip("voila")
+    from site_lens.explorer.page import PageSource
+    from site_lens.explorer.serving import _server
+
+    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    run = Run(fake_fits(["antonym"], model=path.model), paths=HeadPaths([path]))
+    drawn = first_view(run)
+    assert drawn.count("<rect") == len(path.model.grid) and drawn.count("<circle") == 2
+    assert path.sentence in drawn
+    hostile = first_view(Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
+    (tmp_path / "work").mkdir()
+    _server(PageSource(run="run", folder="."), tmp_path, 1, "token", hostile)
+    page = (tmp_path / "JUPYTER_PATH/voila/templates/site_lens/index.html.j2").read_text(encoding="utf-8")
+    script = page.split("insertAdjacentHTML(")[1].split(");\n")[0]
+    assert "<" not in script and "{" not in script and "FIRST_VIEW" not in page
+    assert json.loads(script.partition(", ")[2]) == hostile
+
+
+def test_a_fit_that_kept_its_start_has_no_map_in_the_first_view() -> None:
+    fit = fake_fit("antonym", status="no_improvement", kept_step=0)
+    assert "<svg" not in first_view(Run(SiteFits([fit]))) and "no map" in first_view(Run(SiteFits([fit])))
