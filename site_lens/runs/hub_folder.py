@@ -242,4 +242,5 @@ def _row(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], fits: 
 def _cell(value: object) -> str:
     """Write a value so that it stays in its cell and is no Markdown, HTML or link."""
     escaped = re.sub(r"([\\`*_\[\]<>&|~$])", r"\\\1", visible(" ".join(str(value).split())))
-    return re.sub(r"(://|www\.)", r"<!-- -->\1", escaped, flags=re.IGNORECASE)  # which a bare address would link
+    # A bare address would become a link.
+    return re.sub(r":(?=//)|(?<=www)\.", r"\\\g<0>", escaped, flags=re.IGNORECASE)

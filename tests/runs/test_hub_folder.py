@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 import site_lens as sl
-from site_lens.runs.hub_folder import from_hub, push_to_hub, save_for_hub
+from site_lens.runs.hub_folder import _cell, from_hub, push_to_hub, save_for_hub
 from tests.fakes import fake_evaluation, fake_fits, fake_identity
 
 LLAMA = fake_identity("meta-llama/Llama-3.1-8B")
@@ -88,3 +88,8 @@ def test_the_target_of_a_link_is_not_uploaded(tmp_path: Path, hub: list[tuple[st
         with pytest.raises(sl.StorageError):
             push_to_hub(folder, "me/fits")
     assert hub == []
+
+
+def test_a_cell_of_the_card_is_neither_bold_nor_a_link() -> None:
+    shown = r"\_\_init\_\_ https\://x.example WWW\.x.example \[a\](b) \<s\>"
+    assert _cell("__init__ https://x.example WWW.x.example [a](b) <s>") == shown
