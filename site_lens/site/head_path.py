@@ -41,7 +41,7 @@ PRICES = (-0.01, 0.0, 0.001, 0.003, 0.01, 0.03, 0.06)
 FEW_PRICES = (-0.01, 0.0, 0.003, 0.01, 0.03)
 """Those on large models, where every price takes time."""
 
-NO_SET = "no set does better than zero-shot on valid by more than one standard error and on more rows"
+NO_SET = "none does better than zero-shot on valid by more than one standard error and on more rows"
 """Why `choose_fit` finds none."""
 
 OPEN = 0.5

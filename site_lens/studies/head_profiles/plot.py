@@ -47,5 +47,6 @@ def attention_shares(record: HeadProfiles, *, task: str | None = None, heads: It
             raise unknown_name("head", head, record.heads)
     shares = record.shares(task)[[record.heads.index(head) for head in drawn]]
     parts = [(label, colour, shares[:, PARTS.index(part)]) for part, (label, colour) in LOOKS.items()]
-    subtitle = f"mean of {len(record.tasks)} tasks" if task is None else task
+    (only,) = record.tasks if len(record.tasks) == 1 else ("",)
+    subtitle = task or only or f"mean of {len(record.tasks)} tasks"
     return share_bars(drawn, parts, "Attention of the last token", subtitle)

@@ -14,7 +14,8 @@ from site_lens.studies.transfer.result import TransferMatrix
 def sections(name: str, profiles: HeadProfiles, studies: Mapping[str, Record]) -> list[Section]:
     """Return the section of head profiles, then whether roles go along with each transfer matrix."""
     lines = [
-        f"{len(profiles.heads)} heads on {len(profiles.tasks)} tasks, {profiles.n_prompts} prompts of "
+        f"{len(profiles.heads)} head{'s' * (len(profiles.heads) > 1)} on {len(profiles.tasks)} "
+        f"task{'s' * (len(profiles.tasks) > 1)}, {profiles.n_prompts} prompts of "
         f"{profiles.n_shots} demonstrations each: what the last token attends to, without any edit."
     ]
     if profiles.copying is None:
