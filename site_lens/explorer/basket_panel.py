@@ -39,9 +39,8 @@ class BasketPanel(Panel):
         self.kept.layout.display = "" if basket else "none"
         self.note.value = "" if basket else soft("Empty. Sets that you add can be downloaded as JSON or Python.")
         before, known = self.sets.value, {name for _, name in self.sets.options}
-        self.sets.options = [
-            (f"{name} ({len(heads)} heads)", name) for name, heads in basket.items()
-        ]  # selects the first
+        self.sets.options = [(f"{name} ({len(heads)} heads)", name) for name, heads in basket.items()]
+        # New options select the first one: select the newest set, or what was selected.
         added = [name for name in basket if name not in known]
         if basket:
             self.sets.value = added[-1] if added else before if before in basket else next(reversed(list(basket)))

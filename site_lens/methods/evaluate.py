@@ -19,7 +19,7 @@ from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteFits, gates_and_embedding
-from site_lens.site.head_path import HeadPath, HeadPaths
+from site_lens.site.head_path import HeadPaths
 from site_lens.tasks.answer_matching import exact_match, first_lines, prefix_match
 from site_lens.tasks.prompt_sampling import MAX_QUERIES, assign_sets, few_shot_prompts, sample_rows
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
@@ -65,7 +65,7 @@ def evaluate(
         max_queries: Test rows to ask, a random sample; all when None. The sample depends on the content of the rows
             alone, so that evaluations of other methods, seeds and runs ask the same; the record holds the rows.
         generated: Generate answers too, for exact and prefix match; several times slower.
-        template: How examples become text; the fits' own, or the paper's, when None.
+        template: How examples become text; that of fits, controls or paths, or the paper's, when None.
         seed: Seed of the demonstrations.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
@@ -87,11 +87,10 @@ def evaluate(
     asked = []
     for task in wanted:
         path = None if paths is None else paths.get(task.name)
-        of_controls = [fit for name, each in (controls or {}).items() for fit in fits_of(name, task, each)]
-        fitted = [*fits_of("site", task, fits), *([] if path is None else [path]), *of_controls]
-        templates = [
-            fit.template if isinstance(fit, HeadPath) else gates_and_embedding(fit)[1].template for fit in fitted
-        ]
+        given = [("site", fits), *(controls or {}).items()]
+        fitted = [fit for name, each in given for fit in fits_of(name, task, each)]
+        templates = [gates_and_embedding(fit)[1].template for fit in fitted]
+        templates += [] if path is None else [path.template]
         chosen = template or next(iter(templates), PromptTemplate())
         methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, path=path, template=chosen)
         settings = EvaluationSettings(chosen, n_shots, max_queries, generated, n_sets=n_sets, seed=seed)

@@ -1,6 +1,7 @@
 """Collections of records of one kind by name, kept in one folder, one pair of files each."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -141,8 +142,8 @@ class RecordSet(Displayed, Mapping[str, R], Generic[R]):
             StorageError: The folder cannot be written; records written before stay.
         """
         names = {key: file_name(key) for key in self}
-        if len({name.casefold() for name in names.values()}) < len(names):
-            twice = [key for key in names if [n.casefold() for n in names.values()].count(names[key].casefold()) > 1]
+        times = Counter(name.casefold() for name in names.values())
+        if twice := [key for key, name in names.items() if times[name.casefold()] > 1]:
             raise InputError(f"{', '.join(twice)} differ in case alone, and on some systems share a file; rename one")
         for key, record in self.items():
             save(record, Path(folder) / names[key])

@@ -44,7 +44,7 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
     agreement, seeds = seed_agreement(fits), seed_agreement(every)
     sections = [_seeds(every, seeds)]
     if n_tasks < 2:
-        return [*sections, Section("Across tasks", ["One task only has a map: there is nothing to compare it with."])]
+        return [*sections, Section("Across tasks", ["Only one task has a map: there is nothing to compare it with."])]
     overlap = head_overlap(_mean_gates(agreement))
     if n_tasks < FEWEST_TO_GROUP:
         pairs = [f"{overlap.sentence(*names)}." for names in combinations(overlap.names, 2)]

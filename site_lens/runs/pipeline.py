@@ -118,7 +118,7 @@ def fit_and_evaluate(
     )  # fmt: skip
     wanted, has_path = task_list(tasks), (prices is None or len(prices) > 0) and not config.shared
     _check(config, controls, len(wanted))
-    shared_sets(model, n_sets)
+    shared_sets(model, n_sets)  # which refuses too few
     if has_path:
         check_path(model, config, prices, n_starts)
     for task in wanted:

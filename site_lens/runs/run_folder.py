@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from site_lens.methods.evaluation import Evaluations
 from site_lens.records.errors import StorageError
@@ -30,9 +30,6 @@ from site_lens.records.outputs import (
     write_list,
     write_output,
 )
-
-if TYPE_CHECKING:
-    pass
 from site_lens.records.serialization import holds_record
 
 SEVERAL = ("controls", "scores")

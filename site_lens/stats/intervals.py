@@ -120,7 +120,9 @@ def paired_difference(right: ArrayLike, other: ArrayLike = 0.0, *, confidence: f
 
 
 def share_interval(shares: ArrayLike, *, confidence: float = 0.95) -> Interval:
-    """Estimate a mean of shares, one a query: Wilson's interval of right and wrong answers, else that of pairs, cut.
+    """Estimate a mean of shares, one a query: Wilson's interval of right and wrong answers, else that of pairs.
+
+    It ends at 0 and 1.
 
     Args:
         shares: From 0 to 1: 1 where a query is right and 0 where it is wrong, or the share of its draws that are right.
