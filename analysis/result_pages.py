@@ -1,8 +1,9 @@
 """Pages that say what came out of the studies: every table, verdict and figure in them is made from saved results."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from analysis.claims import VERDICTS, Claim
 from analysis.pages import put_into, table
@@ -85,25 +86,29 @@ def write_smollm2_page(results: Sequence[Result], figures: Path, folder: Path) -
 
 
 def _write_page(results: Sequence[Result], figures: Path, page: Path, prefix: str, begin: Sequence[str]) -> None:
-    """Write a page; its figures stand beside it, `prefix` before their names."""
+    """Write a page; its figures stand beside it, `prefix` before their names.
+
+    A figure that has not been drawn now is the one that stood there before.
+    """
     page.parent.mkdir(parents=True, exist_ok=True)
+    images: dict[str, bytes] = {}
+    for name in (name for result in results for name in result.figures):
+        places = [figures / f"{name}.svg", page.parent / f"{prefix}{name}.svg"]
+        images |= {name: path.read_bytes() for path in places[::-1] if path.exists()}
     for stale in page.parent.glob(f"{prefix}[0-9][0-9]_*.svg"):
         stale.unlink()
-    kept = smallest([figures / f"{name}.svg" for result in results for name in result.figures], MOST_BYTES)
-    for path in kept:
-        shutil.copyfile(path, page.parent / f"{prefix}{path.name}")
-    shown = {path.stem: f"{prefix}{path.name}" for path in kept}
+    shown = {name: f"{prefix}{name}.svg" for name in smallest(images, MOST_BYTES)}
+    for name, file in shown.items():
+        (page.parent / file).write_bytes(images[name])
     parts = [*begin, summary(results), *(part for result in results for part in section(result, shown))]
     page.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
 
 
-def smallest(paths: Sequence[Path], most_bytes: int) -> list[Path]:
-    """Keep as many of the files as fit, the smallest first; in their order."""
-    kept: set[Path] = set()
-    for path in sorted((path for path in paths if path.exists()), key=lambda path: path.stat().st_size):
-        if sum(one.stat().st_size for one in (*kept, path)) <= most_bytes:
-            kept.add(path)
-    return [path for path in paths if path in kept]
+def smallest(images: Mapping[str, bytes], most_bytes: int) -> list[str]:
+    """Return the names of as many images as fit, the smallest first."""
+    by_size = sorted(images, key=lambda name: len(images[name]))
+    ends = np.cumsum([len(images[name]) for name in by_size])
+    return by_size[: int(np.searchsorted(ends, most_bytes, side="right"))]
 
 
 def summary(results: Sequence[Result]) -> str:

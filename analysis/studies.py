@@ -5,8 +5,8 @@
     python -m analysis.05_transfer --model path/to/model --tasks path/to/tasks57
 
 Records go to runs/studies/<model>/, what each study found to its `results/`, figures to its `figures/`. What is there
-and made of the same model, tasks, numbers and code is read, not made again. With `--pages` the pages of the repository
-are written.
+and made of the same model, tasks, numbers and code is read, not made again. With `--pages` what each study found is kept
+in docs/results/data/<model>/, too, and the page is written of all that is kept there.
 """
 
 import argparse
@@ -32,6 +32,9 @@ STUDIES = (
     "07_convergence", "08_prompt_sensitivity", "09_head_roles", "10_soft_hard", "11_faithfulness", "12_content",
     "13_choices",
 )  # fmt: skip
+
+
+PAGES = Path("docs/results")
 
 
 class Study(Protocol):
@@ -70,17 +73,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dtype=chosen.dtype,
         device=chosen.device,
     )
+    data = PAGES / "data" / model
     for name in chosen.only:
         found, figures = run_study(name, lab)
         found.save(lab.out / "results" / f"{name}.json")
+        if chosen.pages:
+            found.save(data / f"{name}.json")
         if not chosen.no_figures:
             draw(figures, lab.out / "figures")
         show(found)
-    results, drawn = [last_result(name, lab) for name in STUDIES], lab.out / "figures"
-    if chosen.pages and model == DEMO:
-        write_pages(results, drawn, Path("docs/results"), Path("analysis/README.md"))
-    elif chosen.pages:
-        write_smollm2_page([one for one in results if one.claims], drawn, Path("docs/results"))
+    if not chosen.pages:
+        return
+    results, drawn = [last_result(name, lab, data) for name in STUDIES], lab.out / "figures"
+    if model == DEMO:
+        write_pages(results, drawn, PAGES, Path("analysis/README.md"))
+    else:
+        write_smollm2_page([one for one in results if one.claims], drawn, PAGES)
 
 
 def _study(name: str) -> str:
@@ -117,9 +125,9 @@ def empty_result(name: str, lab: Lab) -> Result:
     return Result(study=name, question=module.QUESTION, reported=module.REPORTED, model=lab.model_name)
 
 
-def last_result(name: str, lab: Lab) -> Result:
+def last_result(name: str, lab: Lab, folder: Path) -> Result:
     """Read what a study found when it last ran; one that never ran found nothing."""
-    path = lab.out / "results" / f"{name}.json"
+    path = folder / f"{name}.json"
     return Result.load(path) if path.exists() else empty_result(name, lab)
 
 

@@ -156,6 +156,18 @@ def test_the_page_of_a_real_model_stands_beside_that_of_the_demo_model(tmp_path:
     assert (docs / "01_single_task-small.svg").read_text() == "of the demo model"
 
 
+def test_a_figure_that_is_not_drawn_again_stays_on_the_page(tmp_path: Path) -> None:
+    docs, none = tmp_path / "docs", tmp_path / "none"
+    docs.mkdir()
+    (docs / "smollm2-01_single_task-small.svg").write_text("drawn before")
+    (docs / "smollm2-01_single_task-gone.svg").write_text("of no result")
+    result_pages.write_smollm2_page([planted_result()], none, docs)
+    assert [(path.name, path.read_text()) for path in docs.glob("*.svg")] == [
+        ("smollm2-01_single_task-small.svg", "drawn before")
+    ]
+    assert "![Small.](smollm2-01_single_task-small.svg)" in (docs / "smollm2.md").read_text(encoding="utf-8")
+
+
 def test_pages_are_written_of_no_model_whose_page_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         studies.main(["--model", "x", "--tasks", "demo", "--pages"])
