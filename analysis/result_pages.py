@@ -91,10 +91,10 @@ def _write_page(results: Sequence[Result], figures: Path, page: Path, prefix: st
     A figure that has not been drawn now is the one that stood there before.
     """
     page.parent.mkdir(parents=True, exist_ok=True)
-    images: dict[str, bytes] = {}
-    for name in (name for result in results for name in result.figures):
-        places = [figures / f"{name}.svg", page.parent / f"{prefix}{name}.svg"]
-        images |= {name: path.read_bytes() for path in places[::-1] if path.exists()}
+    names = [name for result in results for name in result.figures]
+    before = {name: page.parent / f"{prefix}{name}.svg" for name in names}
+    now = {name: figures / f"{name}.svg" for name in names}
+    images = {name: path.read_bytes() for paths in (before, now) for name, path in paths.items() if path.exists()}
     for stale in page.parent.glob(f"{prefix}[0-9][0-9]_*.svg"):
         stale.unlink()
     shown = {name: f"{prefix}{name}.svg" for name in smallest(images, MOST_BYTES)}

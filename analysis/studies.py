@@ -5,8 +5,8 @@
     python -m analysis.05_transfer --model path/to/model --tasks path/to/tasks57
 
 Records go to runs/studies/<model>/, what each study found to its `results/`, figures to its `figures/`. What is there
-and made of the same model, tasks, numbers and code is read, not made again. With `--pages` what each study found is kept
-in docs/results/data/<model>/, too, and the page is written of all that is kept there.
+and made of the same model, tasks, numbers and code is read, not made again. With `--pages` what each study found is
+kept in docs/results/data/<model>/, too, and the page is written of all that is kept there.
 """
 
 import argparse
