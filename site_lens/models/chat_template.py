@@ -13,12 +13,10 @@ from site_lens.tasks.task import Example
 MARKS = ("firstinput", "firstoutput", "secondinput")
 """Contents of three turns, by which they are found again in what a chat template makes of them."""
 
-SAMPLES = (
-    Example("hot", ("cold",)),
-    Example("big", ("small",)),
-    Example("old", ("young",)),
-    Example("rich", ("poor",)),
-)
+SAMPLES = [
+    Example(word, (opposite,))
+    for word, opposite in (("hot", "cold"), ("big", "small"), ("old", "young"), ("rich", "poor"))
+]
 """Examples on which the prompt template must make the same texts as the chat template."""
 
 
