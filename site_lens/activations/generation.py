@@ -9,7 +9,7 @@ from torch import Tensor
 from site_lens.activations.prefill import length_batches, ordered_prefixes
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
-from site_lens.models.locking import on_model
+from site_lens.models.locking import on_model_no_grad
 from site_lens.models.tokenization import Encoder
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
@@ -24,8 +24,7 @@ MAX_NEW_TOKENS = 20
 """Tokens that the published code generates at most."""
 
 
-@on_model
-@torch.no_grad()
+@on_model_no_grad
 def generate(
     model: LensModel,
     prompts: Sequence[str],
@@ -96,8 +95,7 @@ def generate(
             if not still:
                 break
             if len(still) < len(running):
-                index = torch.tensor(still, device=model.device)
-                prefix, token, running = prefix.rows(index), token[index], [running[place] for place in still]
+                prefix, token, running = prefix.rows(still), token[still], [running[place] for place in still]
         for i, row in rows.items():
             texts[i] = model.encoder.decode(row[:-1] if row[-1] == model.encoder.eos else row)
     return texts
