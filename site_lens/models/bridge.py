@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from site_lens.models.base import Call, LensModel
 from site_lens.models.checks import COMPARED, synthetic_prompts
 from site_lens.models.context_length import Context
 from site_lens.models.identity import ModelIdentity
-from site_lens.models.library_errors import hooking_errors
 from site_lens.models.locking import on_model
 from site_lens.models.plain_transformers import (
     KnownLogits,
@@ -26,6 +26,7 @@ from site_lens.models.quantization import keep_gradients, refuse_packed_parts, r
 from site_lens.models.recurrent_cache import empty_cache
 from site_lens.models.tokenization import Encoder, refuse_unfitting
 from site_lens.records.errors import InputError, ModelError
+from site_lens.records.library_errors import translated_errors
 
 
 class BridgeModel(LensModel):
@@ -57,11 +58,6 @@ class BridgeModel(LensModel):
         written: Tensor = module(z.flatten(1).to(device=weights.device, dtype=dtype))
         return written
 
-    @property
-    def model_type(self) -> str:
-        """Name of its family in `transformers`, such as llama."""
-        return str(self.host.original_model.config.model_type)
-
     def _empty_cache(self, n_rows: int) -> Any:
         return empty_cache(self.host.original_model.config)
 
@@ -76,6 +72,13 @@ class BridgeModel(LensModel):
         past = {"use_cache": False} if call.cache is None else {"past_key_values": call.cache}
         logits: Tensor = self.host(call.tokens, attention_mask=call.mask, **past, **options)
         return logits
+
+
+def hooking_errors(name: str, architecture: str) -> AbstractContextManager[None]:
+    """Turn errors raised while a model is taken over, or runs for the first time, into a ModelError."""
+    return translated_errors(
+        lambda reason: ModelError(f"TransformerLens cannot hook {name} ({architecture}): {reason}")
+    )
 
 
 def boot(source: str, *, architecture: str, **options: Any) -> Any:
