@@ -1,6 +1,7 @@
 """Greedy generation under edits; those of the last prompt token are carried on by the KV cache."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -102,27 +103,16 @@ def generate(
 
 
 def generate_answers(
-    model: LensModel,
-    prompts: Sequence[Prompt],
-    edits: Sequence[Edit] = (),
-    *,
-    every_step: bool = False,
-    on_logits: OnLogits | None = None,
+    model: LensModel, prompts: Sequence[Prompt], edits: Sequence[Edit] = (), **options: Any
 ) -> list[str]:
     """Continue prompts until their longest accepted answer has room, in lines and in tokens, so that it can be right.
 
-    See `answer_room` for the tokens.
+    See `answer_room` for the tokens. Further options are those of `generate`.
     """
-    answers = [answer for prompt in prompts for answer in prompt.answers]
-    return generate(
-        model,
-        [prompt.text for prompt in prompts],
-        edits,
-        every_step=every_step,
-        on_logits=on_logits,
-        max_new_tokens=answer_room(model.encoder, prompts),
-        n_stops=max(map(n_lines, answers), default=1),
-    )
+    texts = [prompt.text for prompt in prompts]
+    n_stops = max((n_lines(answer) for prompt in prompts for answer in prompt.answers), default=1)
+    room = answer_room(model.encoder, prompts)
+    return generate(model, texts, edits, max_new_tokens=room, n_stops=n_stops, **options)
 
 
 def answer_room(encoder: Encoder, prompts: Sequence[Prompt]) -> int:

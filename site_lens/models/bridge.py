@@ -39,7 +39,10 @@ class BridgeModel(LensModel):
                 f"{identity.name} has no Hugging Face model underneath (a bridge from boot_native?) and keeps no cache "
                 "of keys and values; boot one with TransformerBridge.boot_transformers"
             )
-        self._takes = _parameter_names(host.original_model)
+        # Models with ALiBi take no positions; a wrapper may hide what it takes.
+        parameters = inspect.signature(host.original_model.forward).parameters
+        hidden = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
+        self._takes = None if hidden else set(parameters)
 
     @on_model
     def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:
@@ -160,10 +163,3 @@ def keep_dtype_of_rotated(bridge: Any) -> None:
             point = getattr(getattr(block, "attn", None), name, None)
             if isinstance(point, torch.nn.Module):
                 point.register_forward_hook(lambda _, args, rotated: rotated.to(dtype))
-
-
-def _parameter_names(hf_model: Any) -> set[str] | None:
-    """Parameters of the model's forward (models with ALiBi have no positions); None when a wrapper hides them."""
-    parameters = inspect.signature(hf_model.forward).parameters
-    hidden = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
-    return None if hidden else set(parameters)

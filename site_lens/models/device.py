@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from site_lens.records.errors import InputError
+from site_lens.records.library_errors import translated_errors
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -31,11 +32,9 @@ def device_of(name: str | torch.device | None) -> torch.device:
     """
     if name is None:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
+    what = f"unknown or missing device {name!r}"
+    with translated_errors(lambda reason: InputError(f"{what} ({reason}); give cpu, cuda, cuda:1 or mps")):
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
-        reason = str(error).splitlines()[0]
-        raise InputError(f"unknown or missing device {name!r} ({reason}); give cpu, cuda, cuda:1 or mps") from error
 
 
 def memory_of(device: torch.device | None) -> int | None:

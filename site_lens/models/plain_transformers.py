@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from site_lens.records.errors import AdapterError, InputError, ModelError
+from site_lens.records.library_errors import translated_errors
 
 KnownLogits = dict[tuple[int, ...], Tensor]
 """Logits (vocab) at the last token of prompts, as plain transformers computed them."""
@@ -119,7 +120,8 @@ def plain_logits(hf_model: Any, prompt: Sequence[int]) -> Float[Tensor, " vocab"
     """
     tokens = torch.tensor([list(prompt)], device=next(hf_model.parameters()).device)
     last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(hf_model.forward).parameters else {}
-    try:
+    failed = f"transformers cannot run this {type(hf_model).__name__}"
+    with translated_errors(lambda reason: ModelError(f"{failed}: {reason}")):
         try:
             output = hf_model(tokens, **last)
         except RuntimeError:  # only eager attention needs as many key-value heads as the config says (DeepSeek)
@@ -128,8 +130,6 @@ def plain_logits(hf_model: Any, prompt: Sequence[int]) -> Float[Tensor, " vocab"
                 output = hf_model(tokens, **last)
             finally:
                 hf_model.set_attn_implementation("eager")
-    except RuntimeError as error:
-        raise ModelError(f"transformers cannot run this {type(hf_model).__name__}: {error}") from error
     logits: Tensor = output.logits[0, -1].float()
     return logits
 

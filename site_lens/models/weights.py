@@ -11,6 +11,7 @@ from site_lens.heads.head_set import Head
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model_no_grad
 from site_lens.records.errors import ModelError
+from site_lens.records.library_errors import translated_errors
 
 VOCABULARY_AT_ONCE = 2**14
 """Tokens of the vocabulary to multiply at a time."""
@@ -83,10 +84,8 @@ def direct_logits(model: LensModel, layer: int, z: Float[Tensor, "row head d_hea
 
 
 def _readable(module: Any, name: str) -> Tensor:
-    try:
+    with translated_errors(lambda reason: ModelError(f"{name} cannot be read: {reason}")):
         weight = getattr(module, name)
-    except (AttributeError, NotImplementedError, ValueError) as error:
-        raise ModelError(f"{name} cannot be read: {error}") from error
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
         raise ModelError(f"{name} cannot be read: its numbers are quantised")
     return weight
