@@ -200,11 +200,8 @@ class LensModel(ABC):
             ModelError: The model does not compute its attention at a hook point.
         """
         patterns: dict[int, Tensor] = {}
-
-        def keep(layer: int, pattern: Tensor, z: Tensor) -> None:
-            patterns[layer] = pattern
-
-        self.read_attention(batch, {head.layer for head in heads}, keep)
+        layers = {head.layer for head in heads}
+        self.read_attention(batch, layers, lambda layer, pattern, z: patterns.update({layer: pattern}))
         return torch.stack([patterns[head.layer][:, head.head] for head in heads], dim=1)
 
     @on_model_no_grad
