@@ -111,10 +111,13 @@ class Probe:
         prefix = self.model.prefill(batch.without_tail(n_tail))
         return self.model.decode(prefix, batch.tokens[:, -n_tail:], edits)[0][:, -1]
 
+    def both_ways(self, n_tail: int, edits: Sequence[Edit]) -> tuple[Tensor, Tensor]:
+        """Return the logits at the last token, (row vocab), with a tail behind a cached prefix and of whole prompts."""
+        return self.decode(self.batch, n_tail, edits), self.model.forward(self.batch, edits)
+
     def cached(self, alpha: float, n_tail: int) -> float:
         """Compare logits behind a cached prefix with those of whole prompts, under edits of the tail's first token."""
-        edits = self.edits(alpha, -n_tail)
-        return self.gap(self.decode(self.batch, n_tail, edits), self.model.forward(self.batch, edits))
+        return self.gap(*self.both_ways(n_tail, self.edits(alpha, -n_tail)))
 
     @torch.enable_grad()
     def gradient(self, at: float, n_tail: int) -> float:
@@ -122,11 +125,9 @@ class Probe:
 
         They show what logits do not: packed weights, or states of a cache, through which no gradient passes.
         """
+        alpha = torch.full(self.model.grid.shape, at, device=self.model.device, requires_grad=True)
         gradients = []
-        for cached in (True, False):
-            alpha = torch.full(self.model.grid.shape, at, device=self.model.device, requires_grad=True)
-            edits = self.edits_of(alpha, -n_tail)
-            logits = self.decode(self.batch, n_tail, edits) if cached else self.model.forward(self.batch, edits)
+        for logits in self.both_ways(n_tail, self.edits_of(alpha, -n_tail)):
             # Every row weighs differently, so that rows that are mixed up do not add up to the same.
             weights = torch.arange(1.0, len(self.batch) + 1, device=logits.device)
             loss = (logits.logsumexp(-1) - logits[:, int(self.batch.tokens[0, -1])]) @ weights
