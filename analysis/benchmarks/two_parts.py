@@ -19,7 +19,7 @@ SHAPES = ((57, 16, 1.25), (57, 64, 2.0), (400, 8, 2.0))
 class Concatenated(Prefix):
     """A prefix whose keys and values are concatenated with those of new tokens."""
 
-    def two_part_view(self) -> object:
+    def two_part_view(self, times: int = 1) -> object:
         """Return a cache of plain tensors."""
         return self.view()
 

@@ -56,17 +56,15 @@ def sample_attention(
     texts = [few_shot_prompts(task, query, template, n_shots=n, stream=stream).prompts[0].text for n in n_shots]
     tokens, attended = zip(*(attend(model, text, chosen) for text in texts), strict=True)
     width = max(map(len, tokens))
-    patterns = np.zeros((len(tokens), len(chosen), width, width), dtype=np.float32)
-    for i, pattern in enumerate(attended):
-        n = len(tokens[i])
-        patterns[i, :, :n, :n] = pattern
+    padding = [(0, width - len(of_prompt)) for of_prompt in tokens]
+    patterns = [np.pad(pattern, [(0, 0), pad, pad]) for pattern, pad in zip(attended, padding, strict=True)]
     return AttentionSample(
         task=task.name,
         model=model.identity,
         heads=tuple(map(str, chosen)),
         tokens=tokens,
         n_shots=tuple(n_shots),
-        patterns=patterns,
+        patterns=np.stack(patterns),
     )
 
 

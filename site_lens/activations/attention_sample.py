@@ -1,9 +1,7 @@
 """Record of attention patterns, which are drawn without the model."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
-
-from pydantic import model_validator
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Lengths, Record
@@ -30,13 +28,6 @@ class AttentionSample(Record):
     """(prompt head query key): attention after the softmax; 0 behind the end of a prompt."""
 
     lengths: ClassVar[Lengths] = {"tokens": "prompt", "n_shots": "prompt", "query": "key"}
-
-    @model_validator(mode="after")
-    def _is_as_wide_as_its_prompts(self) -> Self:
-        width = max(map(len, self.tokens), default=0)
-        if not self.heads or not width or self.patterns.shape[-1] != width:
-            raise ValueError(f"patterns of shape {self.patterns.shape} do not fit prompts of {width} tokens at most")
-        return self
 
     def pattern(self, prompt: int) -> Float32:
         """Return (head query key) of one prompt, as wide as the prompt; negative ones count from the last."""

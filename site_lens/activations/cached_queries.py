@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from site_lens.activations.queries import Queries, nonfinite_logits
 from site_lens.heads.scores import MixRule
 from site_lens.models.backward_rules import BackwardRules, backward_rules
 from site_lens.models.base import LensModel
-from site_lens.models.hooks import Edit
+from site_lens.models.hooks import Edit, z_edits
 from site_lens.models.kv_cache import Prefix
 from site_lens.records.bounds import check_sizes
 from site_lens.tasks.prompt_template import Prompt
@@ -70,7 +71,7 @@ class CachedQueries:
             pool, ids = PrefixPool.of(model), self.queries.only(self._groups[0]).ids
             pool.hold(ids, max_tokens)
             prefix, rows = pool.rows(ids)
-            self._cached = prefix.rows(torch.tensor(rows, device=model.device))
+            self._cached = prefix.rows(rows)
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -143,18 +144,15 @@ class CachedQueries:
         for group, prefix in self._prefixes():
             shift = torch.zeros(len(group), *shape, device=self._model.device, requires_grad=True)
 
-            def shifting(layer: int, n_heads: int, group: list[int] = group, shift: Tensor = shift) -> Edit:
-                def change(old: Tensor) -> Tensor:
-                    z[group, layer, :n_heads] = old.detach().to(z.device)
-                    return old + shift[:, layer, :n_heads].to(old.device)
+            def shifting(layer: int, old: Tensor, group: list[int] = group, shift: Tensor = shift) -> Tensor:
+                n_heads = old.shape[1]
+                z[group, layer, :n_heads] = old.detach().to(z.device)
+                return old + shift[:, layer, :n_heads].to(old.device)
 
-                return Edit(layer, change)
-
-            edits = [shifting(layer, n) for layer, n in enumerate(grid.heads_per_layer) if n]
+            edits = z_edits(grid.heads_per_layer, shifting)
             with torch.enable_grad(), backward_rules(self._model, rules) if rules else nullcontext():
-                logits, targets = self._decode(group, prefix, edits), self._targets(group)
-                log_prob = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
-                (gradient[group],) = torch.autograd.grad(metric(log_prob).sum(), shift)
+                log_prob = self._log_prob(group, self._decode(group, prefix, edits))
+                (gradient[group],) = torch.autograd.grad(metric(log_prob[0]).sum(), shift)
         return z, gradient
 
     def _no_answers(self, n_variants: int) -> Answers:
@@ -166,21 +164,22 @@ class CachedQueries:
         for group in self._groups:
             yield group, self._cached or ordered_prefixes(self._model, self.queries.only(group).ids)
 
-    def _targets(self, group: Sequence[int]) -> Int[Tensor, " row"]:
-        return self.queries.only(group).targets(self._model.device)
-
     def _decode(self, group: Sequence[int], prefix: Prefix, edits: Sequence[Edit]) -> Float[Tensor, "row vocab"]:
         """Run the last token of every prompt, as often as the prefix repeats them."""
         tail = self.queries.only(group).tail(self._model.device)
         return self._model.decode(prefix, tail.repeat(len(prefix.lengths) // len(group), 1), edits)[0][:, -1]
 
+    def _log_prob(self, group: list[int], logits: Float[Tensor, "row vocab"]) -> Float[Tensor, "variant prompt"]:
+        """Return the log-probabilities of the targets of a group of prompts, which variants repeat."""
+        targets = self.queries.only(group).targets(self._model.device).repeat(len(logits) // len(group))
+        return -F.cross_entropy(logits, targets, reduction="none").view(-1, len(group))
+
     def _judge(self, group: list[int], logits: Float[Tensor, "row vocab"], answers: Answers, first: int) -> None:
         """Write the answers of the variants from `first` on to a group of prompts."""
-        n = len(logits) // len(group)
-        targets = self._targets(group).repeat(n)[:, None]
-        log_prob = logits.log_softmax(-1).gather(1, targets)[:, 0].view(n, -1)
+        log_prob = self._log_prob(group, logits)
         if log_prob.isnan().any():
             place = group[int(log_prob.isnan().any(0).nonzero()[0])]
             raise nonfinite_logits(self._model, self.queries.ids[place])
-        answers.log_prob[first : first + n, group] = log_prob
-        answers.right[first : first + n, group] = self.queries.only(group).right(logits.view(n, len(group), -1))
+        variants = slice(first, first + len(log_prob))
+        answers.log_prob[variants, group] = log_prob
+        answers.right[variants, group] = self.queries.only(group).right(logits.view(*log_prob.shape, -1))

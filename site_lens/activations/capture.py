@@ -118,16 +118,16 @@ def captured(
     if instructions is not None and (missing := [task.name for task in tasks if task.name not in instructions]):
         raise InputError(f"no instruction for task {missing[0]!r}; there are some for: {listed(instructions)}")
     instructed = {task.name: (instructions or {}).get(task.name, "") for task in tasks}
-    written = {name: template.behind(instruction) for name, instruction in instructed.items()}
-    if prompt_rows is None:
-        sets = [
-            prompts_of_embedding(task, written[task.name], n_prompts=n_prompts, n_shots=n_shots, seed=seed)
-            for task in tasks
-        ]
-    elif seed:
+    if prompt_rows is not None and seed:
         raise InputError(f"prompt_rows leave nothing to draw with seed={seed}; leave out one of the two")
-    else:
-        sets = [_given(task, written[task.name], prompt_rows, n_prompts, n_shots) for task in tasks]
+
+    def prompts_of(task: Task) -> PromptSet:
+        written = template.behind(instructed[task.name])
+        if prompt_rows is None:
+            return prompts_of_embedding(task, written, n_prompts=n_prompts, n_shots=n_shots, seed=seed)
+        return _given(task, written, prompt_rows, n_prompts, n_shots)
+
+    sets = [prompts_of(task) for task in tasks]
     embeddings: dict[str, TaskEmbedding] = {}
     broken: dict[str, str] = {}
     with progress_bar(n_prompts * len(sets), "task embeddings", unit="prompt", progress=progress) as bar:

@@ -1,7 +1,7 @@
 """Continuations of contexts, scored as tails behind cached prefixes."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,7 @@ from site_lens.activations.queries import nonfinite_logits
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
-from site_lens.models.locking import on_model
+from site_lens.models.locking import on_model_no_grad
 from site_lens.records.errors import InputError
 
 Tokens = tuple[int, ...]
@@ -29,8 +29,7 @@ Score = tuple[float, bool]
 """Log-probability of a continuation, in nats, and whether greedy decoding gives it."""
 
 
-@on_model
-@torch.no_grad()
+@on_model_no_grad
 def score_continuations(
     model: LensModel,
     contexts: Sequence[Sequence[int]],
@@ -54,16 +53,17 @@ def score_continuations(
         InputError: A context or a continuation has no token, or both exceed the context of the model.
         ModelError: The logits are not finite.
     """
-    members: dict[Row, list[int]] = {}
+    members: dict[Tokens, dict[Tokens, list[int]]] = {}
     for i, (context, continuation) in enumerate(zip(contexts, continuations, strict=True)):
         if not context or not continuation:
             raise InputError(f"continuation {i} or its context has no token; there is nothing to score")
         start = tuple(continuation[:-1])  # nothing is cut off: what is too long is refused before anything is computed
         model.encoder.refuse_longer(len(context), room=len(start), text=f": {model.encoder.decode(context[:20])!r}...")
-        members.setdefault((tuple(context), start), []).append(i)
+        members.setdefault(tuple(context), {}).setdefault(start, []).append(i)
     scores: list[Score] = [(0.0, False)] * len(contexts)
-    for rows, logits in _row_logits(model, list(members), edits):
-        places = [(row, i) for row, key in enumerate(rows) for i in members[key]]
+    starts = {context: list(of_context) for context, of_context in members.items()}
+    for rows, logits in _row_logits(model, starts, edits):
+        places = [(row, i) for row, (context, start) in enumerate(rows) for i in members[context][start]]
         for (_, i), score in zip(places, _scores(logits, places, continuations), strict=True):
             if math.isnan(score[0]):
                 raise nonfinite_logits(model, contexts[i])
@@ -77,30 +77,26 @@ def _scores(
     logits: Float[Tensor, "row step vocab"],
     places: Sequence[tuple[int, int]],
     continuations: Sequence[Sequence[int]],
-) -> Iterator[Score]:
-    """Yield the scores of continuations at some places: (row of the logits, continuation)."""
+) -> list[Score]:
+    """Return the scores of continuations at some places: (row of the logits, continuation)."""
     at = [(row, step, token) for row, i in places for step, token in enumerate(continuations[i])]
     row, step, token = torch.tensor(at, device=logits.device).unbind(1)
-    log_probs = iter(logits.log_softmax(-1)[row, step, token].tolist())
-    hits = iter((logits.argmax(-1)[row, step] == token).tolist())
-    for _, i in places:
-        n = len(continuations[i])
-        yield sum(next(log_probs) for _ in range(n)), all([next(hits) for _ in range(n)])
+    lengths = [len(continuations[i]) for _, i in places]
+    log_probs = torch.split(logits.log_softmax(-1)[row, step, token].cpu(), lengths)
+    hits = torch.split((logits.argmax(-1)[row, step] == token).cpu(), lengths)
+    return [(sum(parts.tolist()), bool(hit.all())) for parts, hit in zip(log_probs, hits, strict=True)]
 
 
 def _row_logits(
-    model: LensModel, rows: Sequence[Row], edits: Sequence[Edit]
+    model: LensModel, starts: Mapping[Tokens, Sequence[Tokens]], edits: Sequence[Edit]
 ) -> Iterator[tuple[list[Row], Float[Tensor, "row step vocab"]]]:
     """Yield rows and their logits from the last context token on, which predicts the first token of a continuation."""
-    behind: dict[Tokens, list[Row]] = {}
-    for row in rows:
-        behind.setdefault(row[0], []).append(row)
-    for contexts, prefix in _prefixes(model, list(behind)):
-        asked = [(place, row) for place, context in enumerate(contexts) for row in behind[context]]
+    for contexts, prefix in _prefixes(model, list(starts)):
+        asked = [(place, (context, start)) for place, context in enumerate(contexts) for start in starts[context]]
         n_rows = max(1, min(ROWS_PER_DECODE, PREFIX_BUDGET // max(1, prefix.n_bytes // len(contexts))))
         lengths = [1 + len(start) for _, (_, start) in asked]
         for chunk in length_batches(lengths, max_tokens=TOKENS_PER_BATCH, max_rows=n_rows):
-            part = prefix.rows(torch.tensor([asked[i][0] for i in chunk], device=model.device))
+            part = prefix.rows([asked[i][0] for i in chunk])
             chosen = [asked[i][1] for i in chunk]
             width = max(lengths[i] for i in chunk)
             padding = [model.encoder.pad] * width  # on the right, where it changes no logits of the tokens before it

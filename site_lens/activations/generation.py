@@ -1,6 +1,7 @@
 """Greedy generation under edits; those of the last prompt token are carried on by the KV cache."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,7 +10,7 @@ from torch import Tensor
 from site_lens.activations.prefill import length_batches, ordered_prefixes
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
-from site_lens.models.locking import on_model
+from site_lens.models.locking import on_model_no_grad
 from site_lens.models.tokenization import Encoder
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
@@ -24,8 +25,7 @@ MAX_NEW_TOKENS = 20
 """Tokens that the published code generates at most."""
 
 
-@on_model
-@torch.no_grad()
+@on_model_no_grad
 def generate(
     model: LensModel,
     prompts: Sequence[str],
@@ -96,35 +96,23 @@ def generate(
             if not still:
                 break
             if len(still) < len(running):
-                index = torch.tensor(still, device=model.device)
-                prefix, token, running = prefix.rows(index), token[index], [running[place] for place in still]
+                prefix, token, running = prefix.rows(still), token[still], [running[place] for place in still]
         for i, row in rows.items():
             texts[i] = model.encoder.decode(row[:-1] if row[-1] == model.encoder.eos else row)
     return texts
 
 
 def generate_answers(
-    model: LensModel,
-    prompts: Sequence[Prompt],
-    edits: Sequence[Edit] = (),
-    *,
-    every_step: bool = False,
-    on_logits: OnLogits | None = None,
+    model: LensModel, prompts: Sequence[Prompt], edits: Sequence[Edit] = (), **options: Any
 ) -> list[str]:
     """Continue prompts until their longest accepted answer has room, in lines and in tokens, so that it can be right.
 
-    See `answer_room` for the tokens.
+    See `answer_room` for the tokens. Further options are those of `generate`.
     """
-    answers = [answer for prompt in prompts for answer in prompt.answers]
-    return generate(
-        model,
-        [prompt.text for prompt in prompts],
-        edits,
-        every_step=every_step,
-        on_logits=on_logits,
-        max_new_tokens=answer_room(model.encoder, prompts),
-        n_stops=max(map(n_lines, answers), default=1),
-    )
+    texts = [prompt.text for prompt in prompts]
+    n_stops = max((n_lines(answer) for prompt in prompts for answer in prompt.answers), default=1)
+    room = answer_room(model.encoder, prompts)
+    return generate(model, texts, edits, max_new_tokens=room, n_stops=n_stops, **options)
 
 
 def answer_room(encoder: Encoder, prompts: Sequence[Prompt]) -> int:

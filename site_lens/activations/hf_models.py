@@ -105,13 +105,10 @@ def plain_identity(
         bos=like.bos if encoder is None else encoder.bos,
         weights_digest=weights_digest(weights) if comparable else like.weights_digest,
         tokenizer_digest=like.tokenizer_digest if encoder is None else encoder.digest,
-        quantization=quantization_of(hf_model),
+        quantization=quantization_of(hf_model.config),
     )
-    skipped = [
-        (comparable, f"the weights were not compared with those of {like.name}"),
-        (encoder is not None, "tokenizer and BOS were not compared; pass tokenizer=..."),
-    ]
-    return identity, tuple(what for known, what in skipped if not known)
+    skipped = () if comparable else (f"the weights were not compared with those of {like.name}",)
+    return identity, skipped if encoder else (*skipped, "tokenizer and BOS were not compared; pass tokenizer=...")
 
 
 def _width(module: nn.Module) -> int | None:

@@ -1,7 +1,5 @@
 """Injection of a task embedding into head outputs."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,7 +7,7 @@ from torch import Tensor
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.heads.scores import HeadGates, MixRule
 from site_lens.models.base import LensModel
-from site_lens.models.hooks import Edit
+from site_lens.models.hooks import Edit, z_edits
 from site_lens.records.errors import MismatchError
 
 
@@ -60,14 +58,12 @@ def injection(
         column: Column of the last prompt token among the tokens of the call.
     """
 
-    def change(layer: int, n: int) -> Callable[[Tensor], Tensor]:
-        def mixing(z: Tensor) -> Tensor:
-            embedding = embeddings[embedding_of_row, layer, :n]
-            return mix(z, embedding.to(z.device), alphas[:, layer, :n].to(z.device), rule)
+    def mixing(layer: int, z: Tensor) -> Tensor:
+        n = z.shape[1]
+        embedding = embeddings[embedding_of_row, layer, :n]
+        return mix(z, embedding.to(z.device), alphas[:, layer, :n].to(z.device), rule)
 
-        return mixing
-
-    return [Edit(layer, change(layer, n), column) for layer, n in enumerate(heads_per_layer) if n]
+    return z_edits(heads_per_layer, mixing, column)
 
 
 def injection_edits(

@@ -1,6 +1,7 @@
 """Prefixes of prompts, computed in large length-sorted batches and kept under a byte budget."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from os.path import commonprefix
 
 import numpy as np
 import torch
@@ -110,19 +111,17 @@ def prefill_prompts(
         groups = list(length_batches([len(rest) for rest in rests], spread=1))
         parts = []
         for group in groups:
-            part = prefix.rows(torch.tensor(row_of[group], device=model.device))
+            part = prefix.rows(row_of[group])
             if rests[group[0]]:
                 part = model.extend(part, torch.tensor([rests[i] for i in group], device=model.device), edits)
             parts.append(part)
         return Prefix.concat(parts), _places(groups)
 
 
-def ordered_prefixes(
-    model: LensModel, ids: Sequence[Sequence[int]], edits: Sequence[Edit] = (), *, dtype: PrefixDType = "model"
-) -> Prefix:
+def ordered_prefixes(model: LensModel, ids: Sequence[Sequence[int]], edits: Sequence[Edit] = ()) -> Prefix:
     """Compute the prefixes of many prompts as `prefill_prompts` does, one row a prompt in the order of the prompts."""
-    prefix, row_of = prefill_prompts(model, ids, edits, dtype=dtype)
-    return prefix.rows(torch.tensor(row_of, device=model.device))
+    prefix, row_of = prefill_prompts(model, ids, edits)
+    return prefix.rows(row_of)
 
 
 class PrefixPool:
@@ -178,10 +177,7 @@ class PrefixPool:
         for i, prompt in enumerate(ids):
             block, rows[i] = self._place_of[tuple(prompt)]
             members.setdefault(block, []).append(i)
-        parts = [
-            self._blocks[block].rows(torch.tensor(rows[of_block], device=self._model.device))
-            for block, of_block in members.items()
-        ]
+        parts = [self._blocks[block].rows(rows[of_block]) for block, of_block in members.items()]
         return Prefix.concat(parts), _places(list(members.values()))
 
 
@@ -210,13 +206,10 @@ def in_halves(rows: Indices, work: Callable[[Indices], object]) -> int:
 
 def _places(groups: Sequence[Sequence[int]]) -> Indices:
     """Return the place of each index in the groups, counted through."""
-    order = np.concatenate(groups)
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order))
-    return places
+    return np.argsort(np.concatenate(groups))
 
 
-def shared_beginnings(prompts: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
+def shared_beginnings(prompts: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
     """Group prompts that have at least half of their tokens, the first ones, in common.
 
     Args:
@@ -232,8 +225,7 @@ def shared_beginnings(prompts: Sequence[Sequence[int]]) -> list[tuple[int, list[
     for i in sorted(range(len(prompts)), key=lambda i: tuple(prompts[i])):
         if groups:
             length, members = groups[-1]
-            pairs = zip(prompts[members[0]][:length], prompts[i], strict=False)
-            common = next((n for n, (one, other) in enumerate(pairs) if one != other), min(length, len(prompts[i])))
+            common = len(commonprefix([prompts[members[0]][:length], prompts[i]]))
             if 2 * common >= max(longest, len(prompts[i])):
                 groups[-1], longest = (common, [*members, i]), max(longest, len(prompts[i]))
                 continue
@@ -324,8 +316,7 @@ class PrefixSchedule:
         for places, prefix in self.take(access, chosen):
 
             def on_part(part: Indices, places: Indices = places, prefix: Prefix = prefix) -> None:
-                is_whole = len(part) == len(places)
-                work(places[part], prefix if is_whole else prefix.rows(torch.tensor(part, device=self._model.device)))
+                work(places[part], prefix if len(part) == len(places) else prefix.rows(part))
 
             n_rows = in_halves(np.arange(len(places)), on_part)
             if n_rows < len(places):

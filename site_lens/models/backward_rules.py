@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -19,9 +20,9 @@ from site_lens.records.errors import ModelError
 
 SCORES_HOOK = "blocks.{layer}.attn.hook_attn_scores"
 """Name of the hook point that carries attention scores before the softmax, masked."""
-MLP_HOOK = "blocks.{layer}.mlp.{name}"
-"""Names of the hook points of an MLP: `hook_pre` before the activation, `hook_pre_linear` what a gated MLP multiplies
-with it, `hook_post` what goes into the last projection."""
+MLP_HOOKS = "blocks.{layer}.mlp."
+"""Beginning of the names of an MLP's hook points: `hook_pre` before the activation, `hook_pre_linear` what a gated MLP
+multiplies with it, `hook_post` what goes into the last projection."""
 
 GradientRule = Callable[..., tuple[Tensor | None, ...]]
 """Turn the gradient at a value into those of the value and of its sources, given value and sources."""
@@ -86,15 +87,17 @@ class _RuleHooks:
 
     def __init__(self, model: LensModel) -> None:
         self._model, self._points = model, model.hook_points
-        self._expected: set[str] = set()
-        self._reached: set[str] = set()
+        self._reached: dict[str, bool] = {}
+        """Of each hook point that gradients must pass, whether they did."""
 
     def functions(self, rules: BackwardRules) -> list[tuple[Any, Function]]:
         """Return the functions of the rules at their hook points."""
         self._refuse_unshown_norms()
         # A hook point may stand under several names; a rule acts on it once.
         scales = {id(point): name for name, point in self._points.items() if name.endswith(".hook_scale")}
-        functions = [self._at(name, lambda gradient, value: (None,)) for name in scales.values()]
+        functions: list[tuple[Any, Function]] = []
+        for name in scales.values():
+            functions += self._behind([], name, lambda gradient, value: (None,))
         for layer, n_heads in enumerate(self._model.grid.heads_per_layer):
             if not n_heads:
                 self._refuse(f"layer {layer} has no attention, for whose stand-in there are no rules")
@@ -104,16 +107,17 @@ class _RuleHooks:
 
     def refuse_if_ignored(self) -> None:
         """Refuse a model that computed without what was put at its hook points."""
-        if ignored := sorted(self._expected - self._reached):
+        if ignored := sorted(name for name, reached in self._reached.items() if not reached):
             self._refuse(f"it computes without {ignored[0]}")
 
     def _attention(self, layer: int, rules: BackwardRules) -> list[tuple[Any, Function]]:
         functions = []
         if rules.halve_attention:
-            functions.append(self._at(HOOK_NAMES["z"].format(layer=layer), lambda gradient, value: (gradient / 2,)))
+            name = HOOK_NAMES["z"].format(layer=layer)
+            functions += self._behind([], name, lambda gradient, value: (gradient / 2,))
         pattern = PATTERN_HOOK.format(layer=layer)
         if rules.softmax == "constant":
-            functions.append(self._at(pattern, lambda gradient, value: (None,)))
+            functions += self._behind([], pattern, lambda gradient, value: (None,))
         elif rules.softmax == "temperature":
             share = 0.5 if rules.halve_attention else 1.0
             name = SCORES_HOOK.format(layer=layer)
@@ -127,60 +131,48 @@ class _RuleHooks:
         return functions
 
     def _mlp(self, layer: int, rules: BackwardRules) -> list[tuple[Any, Function]]:
-        names = {name: MLP_HOOK.format(layer=layer, name=name) for name in ("hook_pre", "hook_pre_linear", "hook_post")}
-        prefix = MLP_HOOK.format(layer=layer, name="")
+        prefix = MLP_HOOKS.format(layer=layer)
+        pre, linear, post = (prefix + name for name in ("hook_pre", "hook_pre_linear", "hook_post"))
         if not any(name.startswith(prefix) for name in self._points):
             return []
         outside = [self._points.get(prefix + name) for name in ("hook_in", "hook_out")]
-        inside = [self._points.get(names[name]) for name in ("hook_pre", "hook_post")]
+        inside = [self._points.get(name) for name in (pre, post)]
         if None in inside or any(point in outside for point in inside) or prefix + "hook_mid" in self._points:
             self._refuse(f"it does not show the inside of the MLP of layer {layer}")
-        pre, linear, post = names.values()
         gated = linear in self._points
         if not rules.linear_activations:
-            return [self._at(post, lambda gradient, value: (gradient / 2,))] if gated else []
+            return self._behind([], post, lambda gradient, value: (gradient / 2,)) if gated else []
         if gated:
             return self._behind([pre, linear], post, _half_of_each)
         return self._behind([pre], post, lambda gradient, value, x: (None, gradient * _ratio(value, x)))
 
-    def _at(self, name: str, rule: GradientRule) -> tuple[Any, Function]:
-        """Return the function that lets a value pass on the gradient of a rule."""
-        return self._point(name), lambda value: self._replaced(name, rule, value)
-
     def _behind(
         self, sources: list[str], name: str, rule: GradientRule, check: Callable[..., None] | None = None
     ) -> list[tuple[Any, Function]]:
-        """Return the functions that let a value pass the gradient of a rule on to values before it."""
+        """Return the functions that let a value pass on the gradient of a rule, to values before it, too."""
         seen: dict[str, Tensor] = {}
 
-        def remembering(source: str) -> Function:
-            return lambda value: seen.__setitem__(source, value)
+        def reached(*given: Tensor) -> tuple[Tensor | None, ...]:
+            self._reached[name] = True
+            return rule(*given)
 
         def replacing(value: Tensor) -> Tensor:
             given = [seen.pop(source) for source in sources if source in seen]
-            if len(given) < len(sources) or (check is None and any(one.shape != value.shape for one in given)):
+            if len(given) < len(sources) or any(one.shape != value.shape for one in given):
                 self._refuse(f"it computes {name} in another way than from {' and '.join(sources)}")
             if check is not None:
                 check(name, value, *given)
-            return self._replaced(name, rule, value, *given)
+            if any(tensor.requires_grad for tensor in (value, *given)):
+                self._reached.setdefault(name, False)
+            replaced: Tensor = _Replaced.apply(reached, value, *given)  # type: ignore[no-untyped-call]
+            return replaced
 
-        return [*((self._point(source), remembering(source)) for source in sources), (self._point(name), replacing)]
-
-    def _replaced(self, name: str, rule: GradientRule, value: Tensor, *sources: Tensor) -> Tensor:
-        def reached(*given: Tensor) -> tuple[Tensor | None, ...]:
-            self._reached.add(name)
-            return rule(*given)
-
-        if any(tensor.requires_grad for tensor in (value, *sources)):
-            self._expected.add(name)
-        replaced: Tensor = _Replaced.apply(reached, value, *sources)  # type: ignore[no-untyped-call]
-        return replaced
+        functions: list[tuple[Any, Function]] = [(self._point(name), replacing)]
+        return [(self._point(source), partial(seen.__setitem__, source)) for source in sources] + functions
 
     def _refuse_unless_softmax(self, name: str, pattern: Tensor, scores: Tensor) -> None:
         close = 1e-4 if pattern.dtype in (torch.float32, torch.float64) else 2e-2
-        if pattern.shape != scores.shape or not torch.allclose(
-            scores.detach().float().softmax(-1), pattern.detach().float(), atol=close
-        ):
+        if not torch.allclose(scores.detach().float().softmax(-1), pattern.detach().float(), atol=close):
             self._refuse(f"{name} is no softmax of what its attention scores show")
 
     def _refuse_unshown_norms(self) -> None:

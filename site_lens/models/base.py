@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,8 @@ from site_lens.models.batch import Batch, left_mask, left_positions
 from site_lens.models.hooks import HOOK_NAMES, Edit, Function, HookPoint, StopForward, edit_hook, hooked, split_heads
 from site_lens.models.identity import ModelIdentity
 from site_lens.models.kv_cache import Prefix
-from site_lens.models.locking import Guard, on_model
+from site_lens.models.locking import Guard, on_model, on_model_no_grad
+from site_lens.models.plain_transformers import config_of
 from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import InputError, ModelError
 
@@ -87,7 +89,7 @@ class LensModel(ABC):
     @property
     def model_type(self) -> str:
         """Name of its family in `transformers`, such as llama; its class where no such model is underneath."""
-        return self.identity.architecture
+        return str(getattr(config_of(self.host), "model_type", self.identity.architecture))
 
     @property
     def n_weights(self) -> int:
@@ -122,21 +124,19 @@ class LensModel(ABC):
             raise ModelError(f"a {type(self.host).__name__} has no transformers model beside it")
         return self.known[tuple(prompt)].to(self.device)
 
-    @on_model
-    @torch.no_grad()
+    @on_model_no_grad
     def last_z(self, batch: Batch) -> Float[Tensor, "row layer head d_head"]:
         """Return z of every head at the last prompt token, float32; computes no logits.
 
         Zeros stand where a layer has no head, and beyond the width of its heads where layers differ.
         """
-        outputs = self._read(batch, "z", lambda z, layer: split_heads(z[:, -1], self.grid.heads_per_layer[layer]))
+        outputs = self._last(batch, "z")
         z = torch.zeros(len(batch), *self.grid.shape, self.identity.d_head, device=self.device)
         for layer, output in outputs.items():
             z[:, layer, : output.shape[1], : output.shape[2]] = output
         return z
 
-    @on_model
-    @torch.no_grad()
+    @on_model_no_grad
     def last_outputs(self, batch: Batch, hook_point: HookPoint) -> Float[Tensor, "row layer d_model"]:
         """Return the activation at a hook point other than z of every layer at the last prompt token, float32.
 
@@ -147,29 +147,33 @@ class LensModel(ABC):
         """
         if hook_point == "z":
             raise InputError("z has heads; read it with last_z")
-        return torch.stack([*self._read(batch, hook_point, lambda output, layer: output[:, -1]).values()], dim=1)
+        return torch.stack([*self._last(batch, hook_point).values()], dim=1)
 
-    def _read(
-        self, batch: Batch, hook_point: HookPoint, part: Callable[[Tensor, int], Tensor]
-    ) -> dict[int, Float[Tensor, "row ..."]]:
-        """Run prompts, and return a part of what passes a hook point, by layer; the rest of the pass is left out."""
+    def _last(self, batch: Batch, hook_point: HookPoint) -> dict[int, Float[Tensor, "row ..."]]:
+        """Return what passes a hook point at the last prompt token, by layer."""
         layers = [layer for layer, n in enumerate(self.grid.heads_per_layer) if n or hook_point != "z"]
         outputs: dict[int, Tensor] = {}
 
-        def reading(layer: int) -> Function:
-            def read(activation: Tensor) -> None:
-                outputs[layer] = part(activation, layer).float().to(self.device)
-                if layer == layers[-1]:
-                    raise StopForward
+        def see(point: str, layer: int, activation: Tensor) -> bool:
+            outputs[layer] = activation[:, -1].float().to(self.device)
+            return layer == layers[-1]
 
-            return read
-
-        with hooked((self._point(hook_point, layer), reading(layer)) for layer in layers), suppress(StopForward):
-            self._run(batch.tokens, batch.lengths, last_only=True)
+        self._watch(batch, [(hook_point, layer) for layer in layers], see)
         return outputs
 
-    @on_model
-    @torch.no_grad()
+    def _watch(self, batch: Batch, points: Sequence[tuple[str, int]], see: Callable[[str, int, Tensor], bool]) -> None:
+        """Run prompts and show a function what passes hook points of layers; where it returns True, the pass ends."""
+
+        def watch(point: str, layer: int, activation: Tensor) -> None:
+            if point == "z":
+                activation = split_heads(activation, self.grid.heads_per_layer[layer])
+            if see(point, layer, activation):
+                raise StopForward
+
+        with hooked((self._point(*place), partial(watch, *place)) for place in points), suppress(StopForward):
+            self._run(batch.tokens, batch.lengths, last_only=True)
+
+    @on_model_no_grad
     def project(
         self, layer: int, z: Float[Tensor, "row head d_head"], *, bias: bool = False
     ) -> Float[Tensor, "row d_model"]:
@@ -188,8 +192,7 @@ class LensModel(ABC):
         written = self._write(layer, torch.cat([z, torch.zeros_like(z[:1])]).to(self.device)).float().to(self.device)
         return written[:-1] if bias else written[:-1] - written[-1]
 
-    @on_model
-    @torch.no_grad()
+    @on_model_no_grad
     def attention(self, batch: Batch, heads: Sequence[Head]) -> Float[Tensor, "row head query key"]:
         """Return the attention of some heads after the softmax, float32, in the order of the heads.
 
@@ -197,15 +200,11 @@ class LensModel(ABC):
             ModelError: The model does not compute its attention at a hook point.
         """
         patterns: dict[int, Tensor] = {}
-
-        def keep(layer: int, pattern: Tensor, z: Tensor) -> None:
-            patterns[layer] = pattern
-
-        self.read_attention(batch, {head.layer for head in heads}, keep)
+        layers = {head.layer for head in heads}
+        self.read_attention(batch, layers, lambda layer, pattern, z: patterns.update({layer: pattern}))
         return torch.stack([patterns[head.layer][:, head.head] for head in heads], dim=1)
 
-    @on_model
-    @torch.no_grad()
+    @on_model_no_grad
     def read_attention(
         self, batch: Batch, layers: Collection[int], visit: Callable[[int, Tensor, Tensor], None]
     ) -> None:
@@ -222,51 +221,33 @@ class LensModel(ABC):
         """
         seen: dict[int, dict[str, Tensor]] = {layer: {} for layer in sorted(layers)}
 
-        def reading(layer: int, part: str) -> Function:
-            def read(activation: Tensor) -> None:
-                own = activation if part == "pattern" else split_heads(activation, self.grid.heads_per_layer[layer])
-                seen[layer][part] = own.float().to(self.device)
-                if len(seen[layer]) == 2:  # hosts differ in which of them comes first
-                    parts = seen.pop(layer)
-                    visit(layer, parts["pattern"], parts["z"])
-                    if not seen:
-                        raise StopForward
+        def see(point: str, layer: int, activation: Tensor) -> bool:
+            seen[layer][point] = activation.float().to(self.device)
+            if len(seen[layer]) == 2:  # hosts differ in which of them comes first
+                parts = seen.pop(layer)
+                visit(layer, parts["pattern"], parts["z"])
+            return not seen
 
-            return read
-
-        points = [
-            (point, reading(layer, part))
-            for layer in list(seen)
-            for point, part in (
-                (self._hook_point(PATTERN_HOOK, layer, "its attention"), "pattern"),
-                (self._point("z", layer), "z"),
-            )
-        ]
-        with hooked(points), suppress(StopForward):
-            self._run(batch.tokens, batch.lengths, last_only=True)
+        self._watch(batch, [(point, layer) for layer in seen for point in ("pattern", "z")], see)
         if seen:
             raise ModelError(f"layer {min(seen)} of {self.identity.name} computed its attention without showing it")
 
-    @on_model
-    @torch.no_grad()
+    @on_model_no_grad
     def prefill(self, *batches: Batch, edits: Sequence[Edit] = ()) -> Prefix:
         """Compute keys and values of all tokens of some batches, without gradients and without logits.
 
         Their rows stand below each other in the prefix, in order. Edits act on every batch.
         """
-        return Prefix.concat([self._prefill(batch, edits) for batch in batches])
-
-    def _prefill(self, batch: Batch, edits: Sequence[Edit]) -> Prefix:
-        if batch.tokens.shape[1] == 0:
+        if any(batch.tokens.shape[1] == 0 for batch in batches):
             raise InputError("a prefix needs at least one token before the tail; these prompts are one token long")
-        return self._grown(self.empty_prefix(len(batch)), batch, edits)
+        grown = [self._grown(self.empty_prefix(len(each)), each.tokens, each.lengths, edits) for each in batches]
+        return Prefix.concat(grown)
 
     def empty_prefix(self, n_rows: int) -> Prefix:
         """Return a prefix without a token, for prompts of which nothing stands before the tail."""
         return Prefix(self._empty_cache(n_rows), torch.zeros(n_rows, dtype=torch.long, device=self.device), 0)
 
-    @on_model
-    @torch.no_grad()
+    @on_model_no_grad
     def extend(self, prefix: Prefix, tokens: Int[Tensor, "row new"], edits: Sequence[Edit] = ()) -> Prefix:
         """Compute keys and values of tokens that follow a prefix, without gradients and without logits.
 
@@ -275,26 +256,36 @@ class LensModel(ABC):
         Raises:
             ModelError: The model's code writes into the states of the prefix.
         """
-        n_new = torch.full_like(prefix.lengths, tokens.shape[1])
-        return self._grown(prefix, Batch(tokens, n_new), edits)
+        return self._grown(prefix, tokens, tokens.shape[1], edits)
 
-    def _grown(self, prefix: Prefix, new: Batch, edits: Sequence[Edit]) -> Prefix:
+    def _grown(self, prefix: Prefix, tokens: Tensor, n_new: Tensor | int, edits: Sequence[Edit]) -> Prefix:
         def stop(activation: Tensor) -> None:
             raise StopForward
 
-        cache, lengths, width = prefix.view(), prefix.lengths + new.lengths, prefix.width + new.tokens.shape[1]
         last = (self._point("z" if self.grid.heads_per_layer[-1] else "residual", self.grid.n_layers - 1), stop)
-        with hooked([*self._functions(edits), last]), suppress(StopForward):
-            self._run(new.tokens, lengths, cache, n_old=prefix.width)
-        self._refuse_if_written(prefix)
-        return Prefix(cache, lengths, width)
+        return self._behind(prefix, prefix.view(), tokens, n_new, [*self._functions(edits), last])[1]
 
-    def _refuse_if_written(self, prefix: Prefix) -> None:
+    def _behind(
+        self, prefix: Prefix, cache: Any, tokens: Tensor, n_new: Tensor | int, functions: list[tuple[Any, Function]]
+    ) -> tuple[Float[Tensor, "row new vocab"], Prefix]:
+        """Run tokens behind a prefix and return their logits, none if a function ends the pass, and the grown prefix.
+
+        Args:
+            prefix: The prefix.
+            cache: A view of it.
+            tokens: The tokens.
+            n_new: How many of each row are no padding.
+            functions: Functions on hook points.
+        """
+        lengths, logits = prefix.lengths + n_new, torch.empty(0)
+        with hooked(functions), suppress(StopForward):
+            logits = self._run(tokens, lengths, cache, n_old=prefix.width)
         if prefix.was_written_into():
             raise ModelError(
                 f"{self.identity.name} keeps recurrent states that its own code ({self.identity.architecture}) changes "
                 "in place, which spoils cached prefixes and stops gradients; such models are not supported"
             )
+        return logits.float().to(self.device), Prefix(cache, lengths, prefix.width + tokens.shape[1])
 
     @on_model
     def decode(
@@ -307,19 +298,14 @@ class LensModel(ABC):
         Raises:
             ModelError: The model's code writes into the states of the prefix.
         """
-        cache, lengths = prefix.two_part_view(), prefix.lengths + tail.shape[1]
-        with hooked(self._functions(edits)):
-            logits = self._run(tail, lengths, cache, n_old=prefix.width)
-        self._refuse_if_written(prefix)
-        return logits.float().to(self.device), Prefix(cache, lengths, prefix.width + tail.shape[1])
+        return self._behind(prefix, prefix.two_part_view(), tail, tail.shape[1], self._functions(edits))
 
     @on_model
     def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Float[Tensor, "row vocab"]:
         """Run whole prompts and return the logits at the last token, float32: the plain path, without a cache."""
         with hooked(self._functions(edits)):
             logits = self._run(batch.tokens, batch.lengths, last_only=True)
-        last: Tensor = logits[:, -1].float().to(self.device)
-        return last
+        return logits[:, -1].float().to(self.device)
 
     def _run(
         self,
@@ -339,20 +325,16 @@ class LensModel(ABC):
 
     def _functions(self, edits: Sequence[Edit]) -> list[tuple[Any, Function]]:
         heads, d_head = self.grid.heads_per_layer, self.identity.d_head
-        return [
-            (self._point(edit.hook_point, edit.layer), edit_hook(edit, heads[edit.layer], d_head)) for edit in edits
-        ]
+        return [(self._point(e.hook_point, e.layer), edit_hook(e, heads[e.layer], d_head)) for e in edits]
 
-    def _point(self, hook_point: HookPoint, layer: int) -> Any:
-        names = [HOOK_NAMES[hook_point], *(IN_PLACE_OF_ATTENTION if hook_point == "attn_out" else ())]
-        name = next((name for name in names if name.format(layer=layer) in self.hook_points), names[0])
-        return self._hook_point(name, layer, f"the {hook_point} of layer {layer}")
-
-    def _hook_point(self, name: str, layer: int, what: str) -> Any:
-        name = name.format(layer=layer)
-        if name not in self.hook_points:
-            raise ModelError(f"{self.identity.name} does not show {what} ({name} is missing)")
-        return self.hook_points[name]
+    def _point(self, hook_point: str, layer: int) -> Any:
+        """Return a hook point of a layer: one of `HookPoint`, or "pattern"."""
+        instead = IN_PLACE_OF_ATTENTION if hook_point == "attn_out" else ()
+        names = [name.format(layer=layer) for name in (HOOK_NAMES.get(hook_point, PATTERN_HOOK), *instead)]
+        if shown := [name for name in names if name in self.hook_points]:
+            return self.hook_points[shown[0]]
+        what = "its attention" if hook_point == "pattern" else f"the {hook_point} of layer {layer}"
+        raise ModelError(f"{self.identity.name} does not show {what} ({names[0]} is missing)")
 
 
 def z_points(host: Any) -> dict[int, Any]:

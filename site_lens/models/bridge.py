@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from site_lens.models.base import Call, LensModel
 from site_lens.models.checks import COMPARED, synthetic_prompts
 from site_lens.models.context_length import Context
 from site_lens.models.identity import ModelIdentity
-from site_lens.models.library_errors import hooking_errors
 from site_lens.models.locking import on_model
 from site_lens.models.plain_transformers import (
     KnownLogits,
@@ -26,6 +26,7 @@ from site_lens.models.quantization import keep_gradients, refuse_packed_parts, r
 from site_lens.models.recurrent_cache import empty_cache
 from site_lens.models.tokenization import Encoder, refuse_unfitting
 from site_lens.records.errors import InputError, ModelError
+from site_lens.records.library_errors import translated_errors
 
 
 class BridgeModel(LensModel):
@@ -38,7 +39,10 @@ class BridgeModel(LensModel):
                 f"{identity.name} has no Hugging Face model underneath (a bridge from boot_native?) and keeps no cache "
                 "of keys and values; boot one with TransformerBridge.boot_transformers"
             )
-        self._takes = _parameter_names(host.original_model)
+        # Models with ALiBi take no positions; a wrapper may hide what it takes.
+        parameters = inspect.signature(host.original_model.forward).parameters
+        hidden = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
+        self._takes = None if hidden else set(parameters)
 
     @on_model
     def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:
@@ -57,11 +61,6 @@ class BridgeModel(LensModel):
         written: Tensor = module(z.flatten(1).to(device=weights.device, dtype=dtype))
         return written
 
-    @property
-    def model_type(self) -> str:
-        """Name of its family in `transformers`, such as llama."""
-        return str(self.host.original_model.config.model_type)
-
     def _empty_cache(self, n_rows: int) -> Any:
         return empty_cache(self.host.original_model.config)
 
@@ -76,6 +75,13 @@ class BridgeModel(LensModel):
         past = {"use_cache": False} if call.cache is None else {"past_key_values": call.cache}
         logits: Tensor = self.host(call.tokens, attention_mask=call.mask, **past, **options)
         return logits
+
+
+def hooking_errors(name: str, architecture: str) -> AbstractContextManager[None]:
+    """Turn errors raised while a model is taken over, or runs for the first time, into a ModelError."""
+    return translated_errors(
+        lambda reason: ModelError(f"TransformerLens cannot hook {name} ({architecture}): {reason}")
+    )
 
 
 def boot(source: str, *, architecture: str, **options: Any) -> Any:
@@ -157,10 +163,3 @@ def keep_dtype_of_rotated(bridge: Any) -> None:
             point = getattr(getattr(block, "attn", None), name, None)
             if isinstance(point, torch.nn.Module):
                 point.register_forward_hook(lambda _, args, rotated: rotated.to(dtype))
-
-
-def _parameter_names(hf_model: Any) -> set[str] | None:
-    """Parameters of the model's forward (models with ALiBi have no positions); None when a wrapper hides them."""
-    parameters = inspect.signature(hf_model.forward).parameters
-    hidden = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
-    return None if hidden else set(parameters)

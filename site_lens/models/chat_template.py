@@ -7,18 +7,17 @@ from typing import Any
 from site_lens.models.base import LensModel
 from site_lens.models.tokenization import Encoder
 from site_lens.records.errors import InputError
+from site_lens.records.library_errors import translated_errors
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Example
 
 MARKS = ("firstinput", "firstoutput", "secondinput")
 """Contents of three turns, by which they are found again in what a chat template makes of them."""
 
-SAMPLES = (
-    Example("hot", ("cold",)),
-    Example("big", ("small",)),
-    Example("old", ("young",)),
-    Example("rich", ("poor",)),
-)
+SAMPLES = [
+    Example(word, (opposite,))
+    for word, opposite in (("hot", "cold"), ("big", "small"), ("old", "young"), ("rich", "poor"))
+]
 """Examples on which the prompt template must make the same texts as the chat template."""
 
 
@@ -77,21 +76,16 @@ def chat_text(encoder: Encoder, turns: Sequence[tuple[str, str]], *, system: str
     Raises:
         InputError: The tokenizer has no chat template, or it takes no such turns.
     """
-    import jinja2
-
     tokenizer: Any = encoder.tokenizer
     if not getattr(tokenizer, "chat_template", None):
         raise InputError(f"this {type(tokenizer).__name__} has no chat template; use a PromptTemplate")
     told = [] if system is None else [("system", system)]
     messages = [{"role": role, "content": content} for role, content in (*told, *turns)]
-    try:
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=thinking
-        )
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-        # A template is a program: it may add text to nothing. Several without a default are a ValueError.
-        raise InputError(f"the chat template of this tokenizer refuses {messages}: {error}") from error
-    return text
+    options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": thinking}
+    refused = f"the chat template of this tokenizer refuses {messages}"
+    # A template is a program: it may add text to nothing. Several without a default are an error, too.
+    with translated_errors(lambda reason: InputError(f"{refused}: {reason}")):
+        return str(tokenizer.apply_chat_template(messages, **options))
 
 
 def _cut(text: str) -> list[str]:

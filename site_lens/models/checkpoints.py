@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 
-from site_lens.models.gguf_source import WEIGHTS, is_gguf, local_gguf
+from site_lens.models.gguf_source import WEIGHTS, holds, is_gguf, local_gguf
 from site_lens.models.plain_transformers import is_multimodal
 from site_lens.models.quantization import Quantization
 from site_lens.records.assets import DEMO, DEMO_MODEL, MODEL_NAMES
@@ -18,20 +18,11 @@ from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.suggestions import did_you_mean, did_you_mean_path
 from site_lens.records.wording import listed
 
-MAX_LAYERS = 10_000
-"""Layers of a config at most: far above every model there is, and far below what takes minutes to build."""
 UNREACHED = "couldn't connect"
 """Words of transformers where the hub cannot be reached."""
 TOKENIZERS = ("token*", "vocab*", "merges*", "*.model", "*.tiktoken", "spiece*", "*.bpe")
 HF_FORMAT = "give the checkpoint in Hugging Face's format (config.json and safetensors)"
 KNOWN_MODELS = ", ".join(map(repr, MODEL_NAMES))
-
-
-class HubOptions(TypedDict):
-    """Options of a download beside the name."""
-
-    revision: str | None
-    trust_remote_code: bool
 
 
 def source_of(name: str | Path, gguf_file: str | None = None) -> str:
@@ -63,21 +54,17 @@ def source_of(name: str | Path, gguf_file: str | None = None) -> str:
 
 
 def _refuse_incomplete(folder: Path) -> None:
-    def has(*patterns: str) -> bool:
-        return any(True for pattern in patterns for _ in folder.glob(pattern))
-
-    if not has("config.json"):
-        if has("adapter_config.json"):
+    if not (folder / "config.json").exists():
+        if (folder / "adapter_config.json").exists():
             raise AdapterError(
                 f"{str(folder)!r} holds an adapter alone (adapter_config.json), not the model that it adapts; put it "
                 "into its model with peft, .merge_and_unload(), and hand that to wrap_model"
             )
         inner = sorted(config.parent for config in folder.glob("*/config.json"))
-        advice = f"did you mean {str(inner[0])!r}?" if inner else HF_FORMAT
-        reason = f"it has no config.json; {advice}"
-    elif not has(*WEIGHTS):
+        reason = f"it has no config.json; {f'did you mean {str(inner[0])!r}?' if inner else HF_FORMAT}"
+    elif not holds(folder, WEIGHTS):
         reason = f"it has no weights; {HF_FORMAT}"
-    elif not has(*TOKENIZERS):  # of nothing, transformers makes an empty one for some families
+    elif not holds(folder, TOKENIZERS):  # of nothing, transformers makes an empty one for some families
         reason = (
             "it has no tokenizer; save one there (tokenizer.save_pretrained), or load both with transformers and use "
             "wrap_model(model, tokenizer=...)"
@@ -112,14 +99,14 @@ def reading_errors(name: str, source: str) -> Iterator[None]:
             else:
                 folders = [str(config.parent) for config in Path().glob("*/config.json")]
                 known = [*MODEL_NAMES, *folders, *OFFICIAL_MODEL_NAMES]
-                hint = "" if source in known else did_you_mean(source, known)
-                hint = f"{hint} Or " if hint else ""
-                advice = f"{hint}give {KNOWN_MODELS}, a folder with config.json and safetensors weights, or a hub id"
                 if source in known and UNREACHED in str(error):
                     raise refuse(
                         f"no network, and it is not in the cache; give {KNOWN_MODELS} or a folder, or fill the cache "
                         f"where there is a network: hf download {source}"
                     ) from error
+                hint = "" if source in known else did_you_mean(source, known)
+                advice = f"give {KNOWN_MODELS}, a folder with config.json and safetensors weights, or a hub id"
+                advice = f"{hint} Or {advice}" if hint else advice
             raise refuse(f"{error_reason(error)}; {advice}") from error
 
 
@@ -134,7 +121,6 @@ def from_checkpoint(name: str, source: str, config: Any, **options: Any) -> Any:
 
     whole = is_multimodal(config) and type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
     auto = transformers.AutoModelForImageTextToText if whole else transformers.AutoModelForCausalLM
-    refuse_strange_depth(config, name)
     try:
         model, info = auto.from_pretrained(source, config=config, output_loading_info=True, **options)
     except RuntimeError as error:
@@ -148,13 +134,6 @@ def from_checkpoint(name: str, source: str, config: Any, **options: Any) -> Any:
             f"{listed(missing, 3)}; get the whole checkpoint"
         )
     return model
-
-
-def refuse_strange_depth(config: Any, name: str) -> None:
-    """Raise InputError if the number of layers in a config is none that a model has."""
-    n_layers = getattr(config.get_text_config(), "num_hidden_layers", 1)
-    if not isinstance(n_layers, int) or not 1 <= n_layers <= MAX_LAYERS:
-        raise InputError(f"the config of {name!r} says {n_layers} layers, which must be 1 to {MAX_LAYERS}")
 
 
 def refuse_too_large(
@@ -178,4 +157,20 @@ def refuse_too_large(
         raise InputError(
             f"the weights of {name!r} take {needed / 2**30:,.1f} GiB, and there are {n_bytes / 2**30:,.1f} GiB of "
             "memory; choose a smaller number format, quantization, or more devices"
+        )
+
+
+def refuse_adapter_files(source: str, name: str, revision: str | None) -> None:
+    """Check that a checkpoint brings no adapter: transformers loads one unmerged, or not at all without peft.
+
+    Raises:
+        AdapterError: There is an adapter_config.json.
+        OSError: There is no such repository.
+    """
+    from transformers.utils import find_adapter_config_file
+
+    if find_adapter_config_file(source, revision=revision) is not None:
+        raise AdapterError(
+            f"{name!r} brings an adapter (adapter_config.json), which hooks would leave out; load the model with peft, "
+            "save what .merge_and_unload() returns, and load that (if the weights are merged already, remove the file)"
         )

@@ -11,16 +11,18 @@ from torch import Tensor
 
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
+from site_lens.models.hooks import Edit, z_edits
 from site_lens.models.identity import ModelIdentity
-from site_lens.models.kv_cache import Prefix
+from site_lens.models.plain_transformers import config_of
 from site_lens.records.errors import ModelError
 from site_lens.records.type_checks import checked_methods
 
-TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.1, "float16": 0.02, "int8": 0.1}
-"""Largest gap between two ways to compute the same logits, in units of their standard deviation."""
-GRADIENT_TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 0.25, "float16": 0.05, "int8": 0.25}
-"""Largest gap between two ways to compute the gradient of gates, in units of its largest entry."""
+TOLERANCES = {
+    "float32": (1e-4, 1e-4), "float64": (1e-4, 1e-4),
+    "bfloat16": (0.1, 0.25), "float16": (0.02, 0.05), "int8": (0.1, 0.25),
+}  # fmt: skip
+"""Largest gaps between two ways to compute the same, by precision: of logits, in units of their standard deviation, and
+of the gradient of gates, in units of its largest entry."""
 
 N_TOKENS = 4
 COMPARED = (3, 4, 40)
@@ -35,6 +37,11 @@ def precision(identity: ModelIdentity) -> str:
     Which columns int8 keeps in floating point depends on all rows of a call: a prompt differs between batches.
     """
     return "int8" if identity.quantization == "int8" else identity.dtype
+
+
+def tolerances(identity: ModelIdentity) -> tuple[float, float]:
+    """Return the largest gaps of logits and of gradients that are good, see `TOLERANCES`."""
+    return TOLERANCES.get(precision(identity), TOLERANCES["int8"])
 
 
 def synthetic_prompts(vocabulary: int, lengths: Sequence[int]) -> list[list[int]]:
@@ -66,6 +73,74 @@ def judge(code: str, value: float | str, threshold: float, meaning: str) -> Mode
     return ModelCheck(code, "ok" if good else "fail", value, threshold, meaning)
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A model with the prompts that it is checked on, and edits of all of its heads."""
+
+    model: LensModel
+    batch: Batch
+    clean: Float[Tensor, "row vocab"]
+    """Logits of the prompts without an edit."""
+    edits_of: Callable[[Float[Tensor, "layer head"], int], list[Edit]]
+    """Makes edits of a column from gates alpha, which change nothing where they are 0."""
+
+    def edits(self, alpha: float, column: int = -1) -> list[Edit]:
+        """Return the edits under one alpha for all heads."""
+        return self.edits_of(torch.full(self.model.grid.shape, alpha, device=self.model.device), column)
+
+    def edited(self, alpha: float) -> float:
+        """Return by how much an edit of the last token changes the logits."""
+        return self.gap(self.model.forward(self.batch, self.edits(alpha)), self.clean)
+
+    def gap(self, a: Tensor, b: Tensor) -> float:
+        """Return the largest difference of logits, in units of their standard deviation."""
+        return float((a - b).abs().max()) / (float(self.clean.std()) or 1.0)
+
+    def alone(self, row: int) -> Batch:
+        """Return one prompt without padding."""
+        length = int(self.batch.lengths[row])
+        return Batch(self.batch.tokens[row : row + 1, -length:], self.batch.lengths[row : row + 1])
+
+    def padding(self) -> float:
+        """Compare left-padded rows with the rows alone."""
+        alone = [self.model.forward(self.alone(row))[0] for row in range(len(self.batch))]
+        return self.gap(torch.stack(alone), self.clean)
+
+    def decode(self, batch: Batch, n_tail: int, edits: Sequence[Edit] = ()) -> Float[Tensor, "row vocab"]:
+        """Return the logits at the last token, with all but a tail from a cached prefix."""
+        prefix = self.model.prefill(batch.without_tail(n_tail))
+        return self.model.decode(prefix, batch.tokens[:, -n_tail:], edits)[0][:, -1]
+
+    def both_ways(self, n_tail: int, edits: Sequence[Edit]) -> tuple[Tensor, Tensor]:
+        """Return the logits at the last token, (row vocab), with a tail behind a cached prefix and of whole prompts."""
+        return self.decode(self.batch, n_tail, edits), self.model.forward(self.batch, edits)
+
+    def cached(self, alpha: float, n_tail: int) -> float:
+        """Compare logits behind a cached prefix with those of whole prompts, under edits of the tail's first token."""
+        return self.gap(*self.both_ways(n_tail, self.edits(alpha, -n_tail)))
+
+    @torch.enable_grad()
+    def gradient(self, at: float, n_tail: int) -> float:
+        """Compare the gradients of alpha behind a cached prefix and in whole prompts.
+
+        They show what logits do not: packed weights, or states of a cache, through which no gradient passes.
+        """
+        alpha = torch.full(self.model.grid.shape, at, device=self.model.device, requires_grad=True)
+        gradients = []
+        for logits in self.both_ways(n_tail, self.edits_of(alpha, -n_tail)):
+            # Every row weighs differently, so that rows that are mixed up do not add up to the same.
+            weights = torch.arange(1.0, len(self.batch) + 1, device=logits.device)
+            loss = (logits.logsumexp(-1) - logits[:, int(self.batch.tokens[0, -1])]) @ weights
+            if not loss.requires_grad:
+                return math.inf  # alpha never reached the logits
+            gradients.append(torch.autograd.grad(loss, alpha)[0])
+        gap, largest = float((gradients[0] - gradients[1]).abs().max()), float(gradients[1].abs().max())
+        if largest > 0:
+            return gap / largest
+        # Behind the last layer nothing reads earlier tokens: of its heads, all but the last token have no gradient.
+        return gap if n_tail > 1 and not any(self.model.grid.heads_per_layer[:-1]) else math.inf
+
+
 def quick_check(model: LensModel) -> tuple[ModelCheck, ...]:
     """Measure the properties that everything else is built on.
 
@@ -79,58 +154,25 @@ def quick_check(model: LensModel) -> tuple[ModelCheck, ...]:
     Raises:
         ModelError: The model's code writes into the states of a cached prefix.
     """
+
+    def scaled(alpha: Tensor, column: int) -> list[Edit]:
+        def change(layer: int, z: Tensor) -> Tensor:
+            return z * (1 - alpha[layer, : z.shape[1], None]).to(z.device)
+
+        return z_edits(model.grid.heads_per_layer, change, column)
+
     rows = synthetic_prompts(model.encoder.vocabulary, (N_TOKENS, N_TOKENS - 1))
-    batch, short = (Batch.of(ids, pad=model.encoder.pad, device=model.device) for ids in (rows, rows[1:]))
-    clean = model.forward(batch)
-    unit = float(clean.std()) or 1.0
-
-    def gap(a: Tensor, b: Tensor) -> float:
-        return float((a - b).abs().max()) / unit
-
-    attending = [layer for layer, n in enumerate(model.grid.heads_per_layer) if n]
-    unchanged = [Edit(layer, torch.clone) for layer in attending]
-    zeroing = [Edit(layer, torch.zeros_like) for layer in attending]
-    zeroed = model.forward(batch, zeroing)
-    prefix = model.prefill(batch.without_tail(1))
-    cached, cached_zeroed = (model.decode(prefix, batch.tokens[:, -1:], edits)[0][:, -1] for edits in ([], zeroing))
-    cached_gap = max(gap(cached, clean), gap(cached_zeroed, zeroed))
-    tolerance = TOLERANCE.get(precision(model.identity), 0.1)
-    gradient_tolerance = GRADIENT_TOLERANCE.get(precision(model.identity), 0.25)
+    batch = Batch.of(rows, pad=model.encoder.pad, device=model.device)
+    probe = Probe(model, batch, model.forward(batch), scaled)
+    logits, gradients = tolerances(model.identity)
     measured = (
-        ("identity_edit", gap(model.forward(batch, unchanged), clean), "logits after an edit that changes nothing"),
-        ("cached_equals_full", cached_gap, "cached against full logits"),
-        ("padding", gap(model.forward(short), clean[1:]), "logits of a left-padded row against the row alone"),
-        ("edit_has_effect", gap(zeroed, clean), "logits after zeroing z, which must differ"),
+        ("identity_edit", probe.edited(0.0), logits, "logits after an edit that changes nothing"),
+        ("cached_equals_full", max(probe.cached(0.0, 1), probe.cached(1.0, 1)), logits, "cached against full logits"),
+        ("padding", probe.padding(), logits, "logits of a left-padded row against the row alone"),
+        ("edit_has_effect", probe.edited(1.0), logits, "logits after zeroing z, which must differ"),
+        ("gradient", probe.gradient(0.0, 1), gradients, "gradient, cached and full"),
     )
-    gradient = judge("gradient", _gradient_gap(model, batch, prefix), gradient_tolerance, "gradient, cached and full")
-    return *(judge(code, value, tolerance, meaning) for code, value, meaning in measured), gradient
-
-
-@torch.enable_grad()
-def _gradient_gap(model: LensModel, batch: Batch, prefix: Prefix) -> float:
-    """Compare the gradients of a factor on z of each head behind a prefix and in whole prompts.
-
-    They show what logits do not: packed weights, or states of a cache, through which no gradient passes.
-    """
-    gradients = []
-    for cached in (True, False):
-        factors = torch.ones(model.grid.shape, device=model.device, requires_grad=True)
-        edits = _scaling(factors, model.grid.heads_per_layer)
-        logits = model.decode(prefix, batch.tokens[:, -1:], edits)[0][:, -1] if cached else model.forward(batch, edits)
-        if not logits.requires_grad:
-            return math.inf  # the factors never reached the logits
-        gradients.append(torch.autograd.grad((logits.logsumexp(-1) - logits[:, 0]).sum(), factors)[0])
-    largest = float(gradients[1].abs().max())
-    return float((gradients[0] - gradients[1]).abs().max()) / largest if largest > 0 else math.inf
-
-
-def _scaling(factors: Float[Tensor, "layer head"], heads_per_layer: Sequence[int]) -> list[Edit]:
-    """Multiply z of every head by its factor."""
-
-    def change(layer: int, n: int) -> Callable[[Tensor], Tensor]:
-        return lambda z: z * factors[layer, :n, None].to(z.device)
-
-    return [Edit(layer, change(layer, n)) for layer, n in enumerate(heads_per_layer) if n]
+    return tuple(judge(*check) for check in measured)
 
 
 def same_as_transformers(model: LensModel, lengths: Sequence[int] = COMPARED) -> ModelCheck:
@@ -155,7 +197,7 @@ def same_as_transformers(model: LensModel, lengths: Sequence[int] = COMPARED) ->
         ours = model.forward(Batch.of([row], pad=encoder.pad, device=model.device))[0]
         gaps[len(row)] = float((ours.detach() - plain).abs().max() / (float(plain.std()) or 1.0))
     strict = _is_known_to_deviate(model)
-    tolerance = TOLERANCE.get("float32" if strict else precision(model.identity), 0.1)
+    tolerance, _ = TOLERANCES["float32"] if strict else tolerances(model.identity)
     if not gaps:
         return judge("same_as_transformers", f"not compared: {reason}", tolerance, "")
     stretched = encoder.context.stretched_from
@@ -173,7 +215,7 @@ def same_as_transformers(model: LensModel, lengths: Sequence[int] = COMPARED) ->
 
 def _is_known_to_deviate(model: LensModel) -> bool:
     """Tell whether TransformerLens computes a model otherwise, by less than bfloat16 rounds."""
-    config = getattr(getattr(model.host, "original_model", None), "config", None)
+    config = config_of(model.host)
     alibi = getattr(config, "model_type", "") == "falcon" and getattr(config, "alibi", False)
     return bool(alibi) or not getattr(config, "scale_attn_weights", True)
 

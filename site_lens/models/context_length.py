@@ -1,13 +1,11 @@
 """The context of a model: how many tokens a prompt may have, from its config."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 CHANGING = ("longrope", "su", "dynamic")
 """Rotary positions whose frequencies, those of all tokens, depend on how long the longest prompt of a call is."""
-
-
+ORIGINAL = "original_max_position_embeddings"
 WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "attention_window_size")
 """Fields of configs that hold the width of local attention (Mistral, GPT-Neo, Llama 4, RecurrentGemma)."""
 
@@ -33,37 +31,23 @@ class Context:
             config: The config.
             n_ctx: The context that it names.
         """
-        text = None if config is None else config.get_text_config()
-        settings = list(_rotary(text))
-        starts = [int(start) for one in settings if (start := _original(one, text))]
-        switches = [_switch(one, text) for one in settings if _kind(one) in CHANGING]
+        text: Any = None if config is None else config.get_text_config()
+        found = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None) or {}
+        starts, switches, kinds = [], [], set()
+        # Settings of all layers, or of each kind of layer.
+        for settings in [part for part in found.values() if isinstance(part, dict)] or [found]:
+            kind = str(settings.get("rope_type", settings.get("type", "default")))
+            names_start = kind not in ("default", "linear", "dynamic")
+            original = settings.get(ORIGINAL) or getattr(text, ORIGINAL, None) if names_start else None
+            if original:
+                starts.append(int(original))
+            if kind in CHANGING:
+                kinds.add(kind)
+                switches.append(int(original or text.max_position_embeddings))
         limit = min([n_ctx, *switches])
-        kinds = ", ".join(sorted({_kind(one) for one in settings if _kind(one) in CHANGING}))
-        why = f"{kinds}: past that, the rotary frequencies of all tokens change with the longest prompt of a call"
+        names = ", ".join(sorted(kinds))
+        why = f"{names}: past that, the rotary frequencies of all tokens change with the longest prompt of a call"
         return cls(limit, why if switches else "", min([s for s in starts if s < limit], default=None))
-
-
-def _rotary(text: Any) -> Iterator[dict[str, Any]]:
-    """Settings of rotary positions: of all layers, or of each kind of layer."""
-    found = getattr(text, "rope_parameters", None) or getattr(text, "rope_scaling", None)
-    if isinstance(found, dict):
-        parts = [part for part in found.values() if isinstance(part, dict)]
-        yield from parts or [found]
-
-
-def _kind(settings: dict[str, Any]) -> str:
-    return str(settings.get("rope_type", settings.get("type", "default")))
-
-
-def _original(settings: dict[str, Any], text: Any) -> int | None:
-    if _kind(settings) in ("default", "linear", "dynamic"):
-        return None
-    found: int | None = settings.get("original_max_position_embeddings")
-    return found or getattr(text, "original_max_position_embeddings", None)
-
-
-def _switch(settings: dict[str, Any], text: Any) -> int:
-    return int(_original(settings, text) or text.max_position_embeddings)
 
 
 def attention_window(config: Any) -> int:

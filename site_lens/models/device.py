@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import torch
 
 from site_lens.records.errors import InputError
+from site_lens.records.library_errors import translated_errors
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -14,15 +15,8 @@ SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
 """Strategies of accelerate to spread weights; any other word is a device that everything goes to."""
 
 
-class Placement(TypedDict, total=False):
-    """Device placement of the weights: one of the two."""
-
-    device: torch.device
-    device_map: Any
-
-
-def placement(device: torch.device | None, device_map: Any, *, as_map: bool) -> Placement:
-    """Return where weights go; those of quantised models are put there as they are loaded, since they do not move."""
+def placement(device: torch.device | None, device_map: Any, *, as_map: bool) -> dict[str, Any]:
+    """Return the option that says where weights go; those of quantised models are put there when loaded."""
     if device is not None:
         return {"device_map": {"": str(device)}} if as_map else {"device": device}
     if isinstance(device_map, str) and device_map not in SPREADS:
@@ -37,13 +31,10 @@ def device_of(name: str | torch.device | None) -> torch.device:
         InputError: There is no such device.
     """
     if name is None:
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return accelerator or torch.device("cpu")
-    try:
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    what = f"unknown or missing device {name!r}"
+    with translated_errors(lambda reason: InputError(f"{what} ({reason}); give cpu, cuda, cuda:1 or mps")):
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # torch says "not compiled with CUDA" by an assertion
-        reason = str(error).splitlines()[0]
-        raise InputError(f"unknown or missing device {name!r} ({reason}); give cpu, cuda, cuda:1 or mps") from error
 
 
 def memory_of(device: torch.device | None) -> int | None:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from site_lens.heads.head_set import HeadGrid
-from site_lens.models.identity import WEIGHTS_FROM, ModelIdentity, Processing, widths_if_ragged
+from site_lens.models.identity import WEIGHTS_FROM, ModelIdentity, widths_if_ragged
+from site_lens.models.plain_transformers import config_of
 from site_lens.models.quantization import quantization_of
 from site_lens.models.tokenization import Encoder
-from site_lens.records.errors import ModelError
 from site_lens.records.hashing import digest_json
 
 SPLIT = {"split_qkv_matrix": ("q", "k", "v"), "split_gate_up_matrix": ("gate", "in")}
@@ -32,18 +32,12 @@ def identify(
         encoder: The tokenizer under its BOS policy.
         name: What to call the model.
         revision: Revision of the checkpoint, if one was asked for.
-
-    Raises:
-        ModelError: z is not (row pos head d_head).
     """
-    wrong = [(layer, shape) for layer, shape in enumerate(z_shapes) if shape and len(shape) != 4]
-    if wrong:
-        raise ModelError(f"z of layer {wrong[0][0]} has shape {wrong[0][1]}; needs (row pos head d_head)")
     widths = tuple(shape[3] if shape else 0 for shape in z_shapes)
     weights = original_weights(host)
     value_bias = _has_value_bias(host)
     grid = HeadGrid(tuple(shape[2] if shape else 0 for shape in z_shapes))
-    original = getattr(host, "original_model", None)
+    config = config_of(host)
     return ModelIdentity(
         name=name,
         architecture=str(getattr(host.cfg, "architecture", None) or host.cfg.original_architecture),
@@ -52,15 +46,16 @@ def identify(
         d_head=max(widths),
         d_head_per_layer=widths_if_ragged(widths),
         dtype=str(next(w.dtype for w in weights if w.is_floating_point())).removeprefix("torch."),
-        processing=_processing(host, value_bias),
+        # HookedTransformer folds unless told not to; a bias that is still there was not folded.
+        processing="folded" if getattr(host, "compatibility_mode", True) and not value_bias else "raw",
         value_bias=value_bias,
         bos=encoder.bos,
         weights_digest=weights_digest(weights),
         tokenizer_digest=encoder.digest,
         revision=revision,
         n_kv_heads=shared_kv_heads(host.cfg, grid),
-        quantization=quantization_of(original),
-        weights_from=getattr(getattr(original, "config", None), WEIGHTS_FROM, None),
+        quantization=quantization_of(config),
+        weights_from=getattr(config, WEIGHTS_FROM, None),
     )
 
 
@@ -87,13 +82,6 @@ def _has_value_bias(host: Any) -> bool:
         if isinstance(bias, Tensor) and bool((bias != 0).any()):
             return True
     return False
-
-
-def _processing(host: Any, value_bias: bool) -> Processing:
-    compatibility = getattr(host, "compatibility_mode", None)
-    if compatibility is None:  # HookedTransformer folds unless told not to; a bias that is still there was not folded
-        return "raw" if value_bias else "folded"
-    return "folded" if compatibility and not value_bias else "raw"
 
 
 def original_weights(host: nn.Module) -> list[nn.Parameter]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -9,15 +10,15 @@ from pathlib import Path
 
 import torch
 
-from site_lens.models.checkpoints import from_checkpoint, refuse_strange_depth, refuse_too_large
+from site_lens.models.checkpoints import from_checkpoint, refuse_too_large
 from site_lens.models.device import memory_of
-from site_lens.models.gguf_header import read_header
 from site_lens.models.gguf_source import GET_GGUF, SMOLLM2_DIGEST, other_smollm2
 from site_lens.models.identity import WEIGHTS_FROM
 from site_lens.models.plain_transformers import refuse_unless_decoder
 from site_lens.records.assets import SMOLLM2
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_file
+from site_lens.records.library_errors import translated_errors
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.progress import progress_bar
 
@@ -95,24 +96,18 @@ def _convert(path: Path, folder: Path, name: str) -> None:
 
     if find_spec("gguf") is None:
         raise InputError(f"{name!r} is a GGUF file, which needs the package gguf: {GET_GGUF}")
-    try:
-        header = read_header(path)
-    except InputError as error:
-        raise InputError(f"cannot load a model from {name!r}: {error}; get the whole file again") from error
-    dtype = _number_format(header.formats)
+    formats = _formats(path, name)
+    dtype = _number_format(formats)
     with progress_bar(4, f"convert {name} once", unit="step", progress=None) as bar:
         config = transformers.AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
         refuse_unless_decoder(config, name)
-        refuse_strange_depth(config, name)
         with torch.device("meta"):
             shapes = transformers.AutoModelForCausalLM.from_config(config)
         refuse_too_large(shapes, name, dtype, None, memory_of(torch.device("cpu")))
         n_bytes, n_free = dtype.itemsize * shapes.num_parameters(), shutil.disk_usage(folder.parent).free
-        if n_bytes > n_free:
-            needs = f"{n_bytes / 2**20:,.0f} MiB are needed, {n_free / 2**20:,.0f} are free"
-            raise StorageError(
-                f"cannot write a converted model to {folder.parent}: {needs}; name another folder in XDG_CACHE_HOME"
-            )
+        with _cache_errors(folder.parent):
+            if n_bytes > n_free:
+                raise OSError(f"{n_bytes / 2**20:,.0f} MiB are needed, {n_free / 2**20:,.0f} are free")
         bar.update()
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         bar.update()
@@ -122,7 +117,9 @@ def _convert(path: Path, folder: Path, name: str) -> None:
         if not all(weight.isfinite().all() for weight in model.parameters()):
             raise InputError(f"cannot load a model from {name!r}: not all of its weights are finite as {dtype}")
         bar.update()
-        setattr(model.config, WEIGHTS_FROM, _weights_from(header.formats))
+        is_quantised = not set(formats) <= {"F64", "F32", "F16", "BF16"}
+        weights_from = f"GGUF ({', '.join(formats)}){', dequantised' if is_quantised else ''}"
+        setattr(model.config, WEIGHTS_FROM, weights_from)
         partial = folder.with_suffix(".partial")
         with _cache_errors(folder.parent):
             shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
@@ -135,9 +132,21 @@ def _convert(path: Path, folder: Path, name: str) -> None:
         bar.update()
 
 
-def _weights_from(formats: tuple[str, ...]) -> str:
-    is_quantised = bool(set(formats) - {"F64", "F32", "F16", "BF16"})
-    return f"GGUF ({', '.join(formats)}){', dequantised' if is_quantised else ''}"
+def _formats(path: Path, name: str) -> tuple[str, ...]:
+    """Return the number formats of the weights, such as Q4_1, the one with the most weights first.
+
+    Raises:
+        InputError: It is no GGUF file, is damaged, or ends too early.
+    """
+    from gguf import GGUFReader
+
+    failed = f"cannot load a model from {name!r}: it is no GGUF file, or a part of it is missing"
+    with translated_errors(lambda reason: InputError(f"{failed} ({reason}); get the whole file again")):
+        tensors = GGUFReader(path).tensors
+    n_weights = Counter[str]()
+    for tensor in tensors:
+        n_weights[tensor.tensor_type.name] += tensor.n_elements
+    return tuple(name for name, _ in n_weights.most_common())
 
 
 def _number_format(formats: tuple[str, ...]) -> torch.dtype:

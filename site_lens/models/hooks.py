@@ -1,13 +1,13 @@
 """Edits of activations, and the hooks that carry them out; hooks are always removed again."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from site_lens.records.errors import InputError
@@ -16,7 +16,7 @@ HookPoint = Literal["z", "attn_out", "mlp_out", "residual"]
 """Where in a layer an activation is read or changed: `z`, the heads' outputs before W_O, (head d_head); `attn_out` and
 `mlp_out`, what the two blocks add to the residual stream, and `residual`, the stream behind the layer, (d_model)."""
 
-HOOK_NAMES: dict[HookPoint, str] = {
+HOOK_NAMES: dict[str, str] = {
     "z": "blocks.{layer}.attn.hook_z",
     "attn_out": "blocks.{layer}.hook_attn_out",
     "mlp_out": "blocks.{layer}.hook_mlp_out",
@@ -40,6 +40,13 @@ class Edit:
     column: int | None = -1
     """Column of the tokens of the call; None changes all of them, padding included."""
     hook_point: HookPoint = "z"
+
+
+def z_edits(
+    heads_per_layer: Sequence[int], change: Callable[[int, Tensor], Tensor], column: int | None = -1
+) -> list[Edit]:
+    """Return an edit of z of every layer with heads; `change` takes the layer, too."""
+    return [Edit(layer, partial(change, layer), column) for layer, n in enumerate(heads_per_layer) if n]
 
 
 Function = Callable[[Tensor], Tensor | None]
@@ -79,8 +86,7 @@ def split_heads(z: Tensor, n_heads: int) -> Tensor:
     """
     if z.shape[-2] == n_heads:
         return z
-    flat = rearrange(z, "... wrong_head wrong_d_head -> ... (wrong_head wrong_d_head)")
-    return rearrange(flat, "... (head d_head) -> ... head d_head", head=n_heads)
+    return z.reshape(*z.shape[:-2], n_heads, -1)
 
 
 def widened(z: Tensor, d_head: int) -> Tensor:

@@ -25,6 +25,11 @@ WEIGHTS_FROM = "site_lens_weights_from"
 """Field of the config.json of a converted checkpoint that says what its weights were made from."""
 
 
+PARTS = {
+    "heads": "grid", "width of heads": "widths", "weight processing": "processing", "weights": "weights_digest",
+    "dtype": "dtype", "quantisation": "quantization", "BOS": "bos",
+}  # fmt: skip
+"""Parts in which models may differ, beside the tokenizer, and the fields of an identity that say so."""
 SMALL_PARTS = ("weights", "dtype", "quantisation", "tokenizer", "BOS")
 """Parts of a model that may differ between making a record and using it: that is noted, and no error."""
 FORMATS = ("dtype", "quantisation")
@@ -70,14 +75,6 @@ class ModelIdentity(Frozen):
 
     weights_from: str | None = None
     """What the weights were made from, such as "GGUF (Q4_1, F32), dequantised"; None for a checkpoint's own weights."""
-
-    @model_validator(mode="after")
-    def _even_groups(self) -> Self:
-        counts = {n_heads for n_heads in self.grid.heads_per_layer if n_heads}
-        n = self.n_kv_heads
-        if n is not None and (len(counts) != 1 or any(n_heads % n or n_heads == n for n_heads in counts)):
-            raise ValueError(f"{n} key-value heads are not shared evenly by the heads of each layer of {self.grid}")
-        return self
 
     @model_validator(mode="after")
     def _width_of_every_layer(self) -> Self:
@@ -150,18 +147,10 @@ class ModelIdentity(Frozen):
 
     def differing(self, other: "ModelIdentity") -> tuple[str, ...]:
         """Name the parts in which two models differ, their names and hosts aside."""
-        compared = {
-            "heads": (self.grid, other.grid),
-            "width of heads": (self.widths, other.widths),
-            "weight processing": (self.processing, other.processing),
-            "weights": (self.weights_digest, other.weights_digest),
-            "dtype": (self.dtype, other.dtype),
-            "quantisation": (self.quantization, other.quantization),
-            "BOS": (self.bos, other.bos),
-        }
-        if self.bos == other.bos:  # else the digest differs for one tokenizer, too: its probe text begins otherwise
-            compared["tokenizer"] = (self.tokenizer_digest, other.tokenizer_digest)
-        return tuple(part for part, (one, another) in compared.items() if one != another)
+        found = [part for part, name in PARTS.items() if getattr(self, name) != getattr(other, name)]
+        # Under another BOS the digest of one tokenizer differs, too: its probe text begins otherwise.
+        other_tokenizer = self.bos == other.bos and self.tokenizer_digest != other.tokenizer_digest
+        return (*found, "tokenizer") if other_tokenizer else tuple(found)
 
 
 def library_versions() -> dict[str, str]:

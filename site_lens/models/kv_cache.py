@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int
@@ -52,7 +53,9 @@ class Prefix:
     @property
     def n_bytes(self) -> int:
         """Memory of the keys and values, and of the states of layers without attention."""
-        return sum(part.nbytes for layer in self._cache.layers for part in _parts(layer))
+        columns = [getattr(layer, name, None) for layer in self._cache.layers for name in ("keys", "values")]
+        states = [part for layer in self._cache.layers for part in _states(layer)]
+        return sum(part.nbytes for part in [*columns, *states] if part is not None)
 
     def view(self) -> Any:
         """Return a cache that may grow; this prefix stays as it is."""
@@ -60,12 +63,15 @@ class Prefix:
         cache.layers = [copy.copy(layer) for layer in self._cache.layers]
         return cache
 
-    def two_part_view(self) -> Any:
-        """Return a cache that may grow, whose keys and values are not copied when it does; see `TwoPart`."""
+    def two_part_view(self, times: int = 1) -> Any:
+        """Return a cache that may grow, whose keys and values are not copied when it does; see `TwoPart`.
+
+        Its rows are those of the prefix so many times over, one round below the other.
+        """
         cache = self.view()
         for layer in cache.layers:
             if _has_columns(layer):
-                layer.keys, layer.values = _two_part(layer.keys), _two_part(layer.values)
+                layer.keys, layer.values = _two_part(layer.keys, times), _two_part(layer.values, times)
         return cache
 
     def repeated(self, times: int) -> "Prefix":
@@ -73,56 +79,50 @@ class Prefix:
         if times == 1:
             return self
         if any(_states(layer) for layer in self._cache.layers):
-            return self.rows(torch.arange(len(self.lengths), device=self.lengths.device).repeat(times))
-        cache = self.view()
-        for layer in cache.layers:
-            if _has_columns(layer):
-                layer.keys, layer.values = (TwoPart(joined(part), times=times) for part in (layer.keys, layer.values))
-        return Prefix(cache, self.lengths.repeat(times), self.width)
+            return self.rows(torch.arange(len(self.lengths)).repeat(times))
+        return Prefix(self.two_part_view(times), self.lengths.repeat(times), self.width)
 
-    def rows(self, index: Int[Tensor, " chosen"]) -> "Prefix":
+    def rows(self, index: Int[Tensor, " chosen"] | Int[np.ndarray, " chosen"] | Sequence[int]) -> "Prefix":
         """Choose rows (with repetition, in any order); the padding that none of them needs is cut off."""
-        lengths = self.lengths[index]
+        chosen = torch.as_tensor(index, device=self.lengths.device)
+        lengths = self.lengths[chosen]
         # First the columns, which is a view, then the rows: a tenth of the time of `keys[index]` and a cut.
-        return self._joined([self], lengths, int(lengths.max()), lambda parts: _chosen(parts[0], index))
+        return _joined(
+            [self], lengths, int(lengths.max()), lambda parts: parts[0].index_select(0, chosen.to(parts[0].device))
+        )
 
-    @classmethod
-    def concat(cls, prefixes: Sequence["Prefix"]) -> "Prefix":
+    @staticmethod
+    def concat(prefixes: Sequence["Prefix"]) -> "Prefix":
         """Put the rows of several prefixes below each other, padded on the left to the widest."""
-        if len(prefixes) == 1 and not any(_is_sliding(layer) for layer in prefixes[0]._cache.layers):
+        if len(prefixes) == 1 and not any(getattr(layer, "is_sliding", False) for layer in prefixes[0]._cache.layers):
             return prefixes[0]  # as it is; a sliding layer is a view that would keep all of its columns alive
         lengths = torch.cat([prefix.lengths for prefix in prefixes])
-        return cls._joined(prefixes, lengths, max(prefix.width for prefix in prefixes), torch.cat)
-
-    @classmethod
-    def _joined(cls, prefixes: Sequence["Prefix"], lengths: Tensor, width: int, join: "Join") -> "Prefix":
-        cache = prefixes[0].view()
-        cache.layers = [
-            _joined_layer(same, width, join)
-            for same in zip(*(prefix._cache.layers for prefix in prefixes), strict=True)
-        ]
-        return cls(cache, lengths, width)
+        return _joined(prefixes, lengths, max(prefix.width for prefix in prefixes), torch.cat)
 
 
-Join = Callable[[list[Tensor]], Tensor]
-"""Function from the same part of several prefixes, (row ...) each, to one with the rows of all or some."""
+def _joined(prefixes: Sequence[Prefix], lengths: Tensor, width: int, join: Callable[[list[Tensor]], Tensor]) -> Prefix:
+    """Return one prefix, `width` columns wide, made from some.
 
-
-def _joined_layer(same: Sequence[Any], width: int, join: Join) -> Any:
-    """Return a cache layer with the rows of the same layer of some prefixes, `width` columns wide."""
-    layer = copy.copy(same[0])
-    for name in STATES if hasattr(layer, STATES[0]) else ():
-        states = {
-            i: None if state is None else join([getattr(other, name)[i] for other in same])
-            for i, state in getattr(layer, name).items()
-        }
-        setattr(layer, name, states)
-    if getattr(layer, "keys", None) is not None:
-        layer.keys = join([_resized(other, other.keys, width) for other in same])
-        layer.values = join([_resized(other, other.values, width) for other in same])
-        if layer.is_sliding:
-            layer.cumulative_length = width  # how many columns went by
-    return layer
+    Args:
+        prefixes: The prefixes.
+        lengths: Tokens of each row.
+        width: Its columns.
+        join: Takes the same part of all prefixes, (row ...) each, to one with the rows of all or some.
+    """
+    cache = prefixes[0].view()
+    for layer, *same in zip(cache.layers, *(prefix._cache.layers for prefix in prefixes), strict=True):
+        for name in STATES if hasattr(layer, STATES[0]) else ():
+            states = {
+                i: None if state is None else join([getattr(other, name)[i] for other in same])
+                for i, state in getattr(layer, name).items()
+            }
+            setattr(layer, name, states)
+        if getattr(layer, "keys", None) is not None:
+            layer.keys = join([_resized(other, other.keys, width) for other in same])
+            layer.values = join([_resized(other, other.values, width) for other in same])
+            if layer.is_sliding:
+                layer.cumulative_length = width  # how many columns went by
+    return Prefix(cache, lengths, width)
 
 
 def _has_columns(layer: Any) -> bool:
@@ -131,28 +131,13 @@ def _has_columns(layer: Any) -> bool:
     return keys is not None and keys.ndim == 4 and keys.shape[-2] > 0
 
 
-def _two_part(part: Tensor) -> TwoPart:
-    return part if isinstance(part, TwoPart) else TwoPart(part)
-
-
-def _parts(layer: Any) -> tuple[Tensor, ...]:
-    """Return the tensors of a cache layer."""
-    columns = [getattr(layer, "keys", None), getattr(layer, "values", None)]
-    parts = [part for whole in columns for part in (whole.parts if isinstance(whole, TwoPart) else [whole])]
-    return (*_states(layer), *(part for part in parts if part is not None))
+def _two_part(part: Tensor, times: int) -> TwoPart:
+    return part if isinstance(part, TwoPart) and times == 1 else TwoPart(joined(part), times=times)
 
 
 def _states(layer: Any) -> tuple[Tensor, ...]:
     """Return the recurrent and convolution states of a cache layer."""
     return tuple(part for name in STATES for part in getattr(layer, name, {}).values() if part is not None)
-
-
-def _chosen(part: Tensor, index: Tensor) -> Tensor:
-    return part.index_select(0, index.to(part.device))
-
-
-def _is_sliding(layer: Any) -> bool:
-    return bool(getattr(layer, "is_sliding", False))
 
 
 def _resized(layer: Any, part: Tensor, width: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Loading and wrapping of models: the demo model, a local folder, a hub id, or a model in memory."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from site_lens.models.adapters import refuse_adapter_files, refuse_adapters
 from site_lens.models.base import LensModel, lock_point, z_points
-from site_lens.models.bridge import BridgeModel, boot, keep_dtype_of_rotated, take_over
-from site_lens.models.checkpoints import HubOptions, from_checkpoint, reading_errors, refuse_too_large, source_of
+from site_lens.models.bridge import BridgeModel, boot, hooking_errors, keep_dtype_of_rotated, take_over
+from site_lens.models.checkpoints import (
+    from_checkpoint,
+    reading_errors,
+    refuse_adapter_files,
+    refuse_too_large,
+    source_of,
+)
 from site_lens.models.checks import quick_check, refuse_if_failed, same_as_transformers
 from site_lens.models.context_length import Context
 from site_lens.models.device import DType, device_of, memory_of, number_format, placement
 from site_lens.models.fingerprint import identify
 from site_lens.models.gguf_conversion import as_folder_or_id
 from site_lens.models.hooked_transformer import HookedTransformerModel
-from site_lens.models.hooks import StopForward, hooked, split_heads
-from site_lens.models.library_errors import hooking_errors
+from site_lens.models.hooks import hooked, split_heads
 from site_lens.models.locking import lock_of, torch_defaults
-from site_lens.models.plain_transformers import KnownLogits, is_multimodal, refuse_unless_decoder
-from site_lens.models.quantization import Quantization, bitsandbytes_settings, keep_gradients, quantization_name
+from site_lens.models.plain_transformers import (
+    KnownLogits,
+    config_of,
+    is_multimodal,
+    refuse_adapters,
+    refuse_unless_decoder,
+)
+from site_lens.models.quantization import Quantization, bitsandbytes_settings, keep_gradients, quantization_of
 from site_lens.models.tokenization import Encoder, as_tokenizer, refuse_unfitting
 from site_lens.records.assets import DEMO
 from site_lens.records.errors import InputError, ModelError
@@ -83,7 +93,7 @@ def load_model(
     source, given = source_of(name, gguf_file), str(name)
     if device is not None and device_map is not None:
         raise InputError(f"device={device!r} and device_map={device_map!r} were both given; leave out one of them")
-    hub: HubOptions = {"revision": revision, "trust_remote_code": trust_remote_code}
+    hub: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     target = device_of(device) if device_map is None else None
     with reading_errors(given, source), _no_progress_bar(transformers):
         source = as_folder_or_id(source, given, gguf_file=gguf_file, revision=revision)
@@ -92,7 +102,7 @@ def load_model(
         refuse_unless_decoder(config, given)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **hub)
         weight_dtype = number_format(dtype, config, target, demo=given == DEMO)
-        stored = quantization_name(getattr(config, "quantization_config", None))
+        stored = quantization_of(config)
         if stored and quantization:
             raise InputError(f"{given!r} is quantised already ({stored}); leave out quantization={quantization!r}")
         own_code = trust_remote_code and bool(getattr(config, "auto_map", None))
@@ -105,8 +115,8 @@ def load_model(
             architecture = (config.architectures or ["?"])[0]
             bridge, known = boot(source, architecture=architecture, dtype=weight_dtype, **where, **hub), KnownLogits()
         else:
-            options = {"dtype": weight_dtype, "attn_implementation": "eager", **hub}
-            options |= placement(target, device_map, as_map=True)
+            where = placement(target, device_map, as_map=True)
+            options = {"dtype": weight_dtype, "attn_implementation": "eager", **hub, **where}
             if quantization is not None:
                 options["quantization_config"] = bitsandbytes_settings(quantization, weight_dtype)
             hf_model = from_checkpoint(given, source, config, **options)
@@ -190,8 +200,7 @@ def _wrap(
             )
         n_tokens = len(next(host.embed.parameters()))
         refuse_unfitting(tokenizer, n_tokens)
-        config = getattr(getattr(host, "original_model", None), "config", None)
-        n_ctx = Context.of(config, int(host.cfg.n_ctx))
+        n_ctx = Context.of(config_of(host), int(host.cfg.n_ctx))
         encoder = Encoder(tokenizer, bos=bos, n_ctx=n_ctx, n_tokens=n_tokens)
         identity = identify(host, _z_shapes(host), encoder, name=name, revision=revision)
         model = _host_class(host)(host, encoder, identity)
@@ -207,15 +216,12 @@ def _z_shapes(host: Any) -> list[tuple[int, ...] | None]:
     points = z_points(host)
     shapes: dict[int, tuple[int, ...]] = {}
     # Multi-head latent attention: TransformerLens cuts its z by another width than that of the heads.
-    config = getattr(getattr(host, "original_model", None), "config", None)
-    latent = getattr(config, "kv_lora_rank", None) is not None
+    latent = getattr(config_of(host), "kv_lora_rank", None) is not None
 
-    def look(z: Tensor, layer: int) -> None:
+    def look(layer: int, z: Tensor) -> None:
         shapes[layer] = tuple((split_heads(z, host.cfg.n_heads) if latent else z).shape)
-        if layer == max(points):
-            raise StopForward
 
-    with hooked((point, partial(look, layer=layer)) for layer, point in points.items()), suppress(StopForward):
+    with hooked((point, partial(look, layer)) for layer, point in points.items()):
         host(torch.tensor([[1, 2]], device=next(host.parameters()).device))
     if missing := points.keys() - shapes:
         raise ModelError(

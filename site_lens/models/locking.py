@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
 from torch.nn.utils.parametrize import is_parametrized
 
 from site_lens.records.errors import InputError, ModelError
@@ -21,7 +20,6 @@ OF_THE_MODEL = ("transformers", "transformer_lens", "accelerate", "bitsandbytes"
 """Packages whose hooks are part of a model: they hang them there themselves, some as late as the first call."""
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-GLOBAL_HOOKS = tuple(f"_global{name}" for name in HOOKS)
 
 N_SAMPLED = 64
 """Numbers of every weight that are compared: torch counts no version where a weight is changed through `.data`."""
@@ -50,6 +48,11 @@ def on_model(function: Function) -> Function:
     return cast(Function, call)
 
 
+def on_model_no_grad(function: Function) -> Function:
+    """Lock the model for the time of a call as `on_model` does, and compute without gradients."""
+    return on_model(torch.no_grad()(function))
+
+
 @contextmanager
 def torch_defaults() -> Iterator[None]:
     """Compute as torch does by default, whatever the caller has switched on: autocast, inference mode, another device.
@@ -66,8 +69,8 @@ def torch_defaults() -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.no_grad())
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        for device in {"cpu", *([] if accelerator is None else [accelerator.type])}:
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        for device in {"cpu", accelerator.type if accelerator else "cpu"}:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         if torch.get_default_device().type != "cpu":
@@ -108,15 +111,14 @@ class Guard:
         if any(weight.is_inference() for weight in host.parameters()):
             raise ModelError(f"{name} was loaded under torch.inference_mode; load it outside, or gradients do not pass")
         self._hooks = [getattr(module, hooks) for module in self._modules.values() for hooks in HOOKS]
-        self._hooks += [getattr(torch_module, hooks) for hooks in GLOBAL_HOOKS]
         self._known: set[int] = set()
         self._refuse_hooks()
         draw = torch.Generator("cpu").manual_seed(0)
         self._places = [
             torch.randint(weight.numel(), (N_SAMPLED,), generator=draw, device="cpu").to(weight.device)
-            for _, weight in self._weights()
+            for weight in self._weights()
         ]
-        self._before = [measure() for measure in (self._structure, self._versions, self._samples)]
+        self._before = self._structure(), self._samples()
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -150,9 +152,9 @@ class Guard:
         if any(module.training for module in self._modules.values()):
             raise ModelError(f"{self._name} was switched to training mode, in which dropout acts; call .eval() on it")
         self._refuse_hooks()
+        structure, samples = self._before
         # In this order: numbers are sampled at places of weights that are still there.
-        measures = zip((self._structure, self._versions, self._samples), self._before, strict=True)
-        if any(measure() != before for measure, before in measures):
+        if self._structure() != structure or self._samples() != samples:
             raise ModelError(
                 f"weights or modules of {self._name} were changed, replaced, moved or cast after it was wrapped; wrap "
                 "it again (wrap_model), so that records say what it is now, or load it anew"
@@ -162,15 +164,13 @@ class Guard:
         new = set(chain.from_iterable(self._hooks)) - self._known
         if not new:
             return
-        owners = [(getattr(module, "name", path) or path, module, HOOKS) for path, module in self._modules.items()]
-        functions = [
-            (path, _user_function(module, key, function))
-            for path, module, names in [*owners, ("all", torch_module, GLOBAL_HOOKS)]
-            for name in names
-            for key, function in getattr(module, name).items()
-            if key in new
+        others = [
+            (getattr(module, "name", path) or path, function)
+            for path, module in self._modules.items()
+            for name in HOOKS
+            for key, hook in getattr(module, name).items()
+            if key in new and not _is_of_the_model(function := _user_function(module, key, hook))
         ]
-        others = [(path, function) for path, function in functions if not _is_of_the_model(function)]
         if others:
             path, function = others[0]
             raise ModelError(
@@ -180,35 +180,27 @@ class Guard:
             )
         self._known |= new
 
-    def _structure(self) -> list[int]:
-        """Return which modules stand in which, and whose forward was replaced."""
+    def _structure(self) -> list[object]:
+        """Return which modules and weights stand in which, which version of them, and whose forward was replaced."""
         modules = self._modules.values()
         children = chain.from_iterable(module._modules.values() for module in modules)
-        return [*map(id, children), *(id(module.__dict__.get("forward")) for module in modules)]
+        forwards = (id(module.__dict__.get("forward")) for module in modules)
+        weights = ((id(each), each.data_ptr(), each._version, each.dtype) for each in self._weights())
+        return [*map(id, children), *forwards, *weights]
 
-    def _weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Name every weight and buffer with numbers; frequencies of rotation may change with the length of a prompt."""
-        for path, module in self._modules.items():
+    def _weights(self) -> Iterator[Tensor]:
+        """Yield weights and buffers with numbers; frequencies of rotation may change with the length of a prompt."""
+        for module in self._modules.values():
             for name, weight in chain(module._parameters.items(), module._buffers.items()):
                 if weight is not None and not name.endswith("inv_freq") and weight.numel():
-                    yield f"{path}.{name}", weight
-
-    def _versions(self) -> dict[str, tuple[int, int, int, torch.dtype]]:
-        return {
-            name: (id(weight), weight.data_ptr(), weight._version, weight.dtype) for name, weight in self._weights()
-        }
+                    yield weight
 
     def _samples(self) -> bytes:
-        numbers = [
-            torch.take(_as_numbers(weight.detach()), places).float().cpu()
-            for (_, weight), places in zip(self._weights(), self._places, strict=True)
-        ]
-        return torch.cat(numbers).numpy().tobytes()  # as bytes: NaN does not equal itself
-
-
-def _as_numbers(weight: Tensor) -> Tensor:
-    """Take numbers of one byte, of which torch can do little, as whole ones."""
-    return weight.view(torch.uint8) if weight.element_size() == 1 else weight
+        weights = (weight.detach() for weight in self._weights())
+        # Numbers of one byte, of which torch can do little, are taken as whole ones.
+        numbers = (weight.view(torch.uint8) if weight.element_size() == 1 else weight for weight in weights)
+        samples = [torch.take(own, places).float().cpu() for own, places in zip(numbers, self._places, strict=True)]
+        return torch.cat(samples).numpy().tobytes()  # as bytes: NaN does not equal itself
 
 
 def _user_function(module: Any, key: int, function: Any) -> Any:

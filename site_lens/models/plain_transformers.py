@@ -9,10 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.records.errors import InputError, ModelError
+from site_lens.records.errors import AdapterError, InputError, ModelError
+from site_lens.records.library_errors import translated_errors
 
 KnownLogits = dict[tuple[int, ...], Tensor]
 """Logits (vocab) at the last token of prompts, as plain transformers computed them."""
+
+
+def config_of(host: Any) -> Any:
+    """Return the config of the transformers model under a TransformerLens model; None where there is none."""
+    return getattr(getattr(host, "original_model", None), "config", None)
 
 
 def is_multimodal(config: Any) -> bool:
@@ -43,6 +49,31 @@ def refuse_unless_decoder(config: Any, name: str) -> None:
             raise InputError(
                 f"{name!r} is a {architecture}, which predicts no next token; give the language model it was made from"
             )
+
+
+def refuse_adapters(model: Any, name: str) -> None:
+    """Check that a model in memory has no PEFT adapter.
+
+    TransformerBridge takes the base weights of what it splits (GPT-2's c_attn, Phi-3's qkv_proj and gate_up_proj), and
+    an adapter there would be dropped; code that reads weights would leave it out everywhere.
+
+    Raises:
+        AdapterError: There is one.
+    """
+    adapters = [(path, kind) for path, module in model.named_modules() if (kind := _kind_of_adapter(module))]
+    if adapters:
+        (path, kind), *others = adapters
+        raise AdapterError(
+            f"{name} has an adapter that is not merged ({kind} in {path}{f' and {len(others)} more' if others else ''}"
+            "), which hooks leave out; give what peft's .merge_and_unload() returns (prompt and prefix tuning cannot "
+            "be merged: they are not supported)"
+        )
+
+
+def _kind_of_adapter(module: Any) -> str:
+    """Return the kind of a module of PEFT's, such as lora; nothing for others, and wrappers of whole models."""
+    places = [cls.__module__.split(".") for cls in type(module).__mro__]
+    return next((place[-2] for place in places if place[0] == "peft" and not hasattr(module, "peft_config")), "")
 
 
 def text_decoder(hf_model: Any) -> Any:
@@ -85,11 +116,12 @@ def plain_logits(hf_model: Any, prompt: Sequence[int]) -> Float[Tensor, " vocab"
     round otherwise, which moves logits by up to .065 of their standard deviation.
 
     Raises:
-        ModelError: transformers cannot run the model, or it gives no logits.
+        ModelError: transformers cannot run the model.
     """
     tokens = torch.tensor([list(prompt)], device=next(hf_model.parameters()).device)
     last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(hf_model.forward).parameters else {}
-    try:
+    failed = f"transformers cannot run this {type(hf_model).__name__}"
+    with translated_errors(lambda reason: ModelError(f"{failed}: {reason}")):
         try:
             output = hf_model(tokens, **last)
         except RuntimeError:  # only eager attention needs as many key-value heads as the config says (DeepSeek)
@@ -98,32 +130,23 @@ def plain_logits(hf_model: Any, prompt: Sequence[int]) -> Float[Tensor, " vocab"
                 output = hf_model(tokens, **last)
             finally:
                 hf_model.set_attn_implementation("eager")
-    except RuntimeError as error:
-        raise ModelError(f"transformers cannot run this {type(hf_model).__name__}: {error}") from error
-    logits = getattr(output, "logits", None)
-    if logits is None or logits.ndim != 3:
-        raise ModelError(f"a {type(hf_model).__name__} gives no logits of the next token")
-    last_logits: Tensor = logits[0, -1].float()
-    return last_logits
+    logits: Tensor = output.logits[0, -1].float()
+    return logits
 
 
 @contextmanager
 def original_modules(hf_model: Any) -> Iterator[Any]:
     """Put the modules that a TransformerBridge replaced back in place for as long as the context lasts."""
-    replaced: list[tuple[dict[str, Any], str, Any]] = []
-
-    def put_back(parent: Any) -> None:
-        for name, child in parent._modules.items():
-            original = getattr(child, "original_component", None)
-            if original is not None:
-                replaced.append((parent._modules, name, child))
-                parent._modules[name] = original
-            if child is not None:
-                put_back(parent._modules[name])
-
+    replaced = [
+        (parent._modules, name, child)
+        for parent in hf_model.modules()
+        for name, child in parent._modules.items()
+        if getattr(child, "original_component", None) is not None
+    ]
     try:
-        put_back(hf_model)
+        for modules, name, child in replaced:
+            modules[name] = child.original_component
         yield hf_model
     finally:
-        for modules, name, child in reversed(replaced):
+        for modules, name, child in replaced:
             modules[name] = child

@@ -53,13 +53,9 @@ def _says_nothing_new(record: logging.LogRecord) -> bool:
     return "inputs will be cast" not in record.getMessage()
 
 
-def quantization_of(hf_model: Any) -> str | None:
-    """Name how the weights of a Hugging Face model are quantised: nf4, fp4, int8, gptq, ...; None if they are not."""
-    return quantization_name(getattr(getattr(hf_model, "config", None), "quantization_config", None))
-
-
-def quantization_name(settings: Any) -> str | None:
-    """Name the method of a `quantization_config`, an object or the dictionary of a config.json."""
+def quantization_of(config: Any) -> str | None:
+    """Name how the weights of a Hugging Face config are quantised: nf4, fp4, int8, gptq, ...; None if they are not."""
+    settings = getattr(config, "quantization_config", None)  # an object, or the dictionary of a config.json
     if settings is None:
         return None
     fields = settings if isinstance(settings, dict) else settings.to_dict()
@@ -75,7 +71,7 @@ def refuse_unless_packed(hf_model: nn.Module) -> None:
     Raises:
         ModelError: It has no linear maps that `transformers` knows how to quantise (Falcon), and is as large as before.
     """
-    by_bitsandbytes = quantization_of(hf_model) in ("nf4", "fp4", "int8")
+    by_bitsandbytes = quantization_of(hf_model.config) in ("nf4", "fp4", "int8")
     if by_bitsandbytes and all(weight.is_floating_point() for weight in hf_model.parameters()):
         raise ModelError(
             f"transformers finds nothing to quantise in a {type(hf_model).__name__}; load it without quantization"

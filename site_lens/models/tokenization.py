@@ -182,8 +182,7 @@ class Encoder:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn token ids back into text, special tokens left out."""
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def texts(self, ids: Sequence[int]) -> list[str]:
         """Turn each token id into its own text, special tokens included."""

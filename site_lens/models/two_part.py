@@ -71,19 +71,17 @@ class TwoPart(Tensor):
         rows, heads, width, d_head = frozen.shape
         width += 0 if tail is None else tail.shape[2]
         if unsqueezed:
-            shape: Sequence[int] = (rows * times, heads, groups, width, d_head)
+            shape = [rows * times, heads, groups, width, d_head]
         else:
             whole = (rows * times, heads * groups, width, d_head)
             shape = [whole[axis] for axis in order]
         made = Tensor._make_wrapper_subclass(cls, shape, dtype=frozen.dtype, device=frozen.device)
-        made.frozen, made.tail, made.times, made.groups = frozen, tail, times, groups
-        made.order, made.unsqueezed = order, unsqueezed
+        vars(made).update(frozen=frozen, tail=tail, times=times, groups=groups, order=order, unsqueezed=unsqueezed)
         return made
 
     def changed(self, **changes: Any) -> "TwoPart":
         """Return it with some arguments changed."""
-        names = ("frozen", "tail", "times", "groups", "order", "unsqueezed")
-        return TwoPart(**{name: getattr(self, name) for name in names} | changes)
+        return TwoPart(**(vars(self) | changes))
 
     @property
     def is_plain(self) -> bool:
@@ -91,9 +89,9 @@ class TwoPart(Tensor):
         return self.order == IN_ORDER and self.groups == 1 and not self.unsqueezed
 
     @property
-    def parts(self) -> list[Tensor]:
-        """What it holds in memory."""
-        return [part for part in (self.frozen, self.tail) if part is not None]
+    def nbytes(self) -> int:  # type: ignore[override]  # which torch declares writeable
+        """Bytes that it holds in memory."""
+        return self.frozen.nbytes + (0 if self.tail is None else self.tail.nbytes)
 
     def joined(self) -> Tensor:
         """Return the concatenated tensor."""
@@ -181,13 +179,11 @@ def _getitem(keys: TwoPart, index: Any) -> Any:
         return NotImplemented
     if index == SHARED:
         return keys.changed(unsqueezed=True)
-    if len(index) == 4 and index[2] is not None:
-        others, last = (index[0], index[1], index[3]), index[2]
-        if others == (slice(None),) * 3 and last.stop is None and last.step is None and (last.start or 0) < 0:
-            n_frozen = min(-last.start, keys.shape[2]) - (0 if keys.tail is None else keys.tail.shape[2])
-            if n_frozen >= 0:
-                return keys.changed(frozen=keys.frozen[:, :, keys.frozen.shape[2] - n_frozen :])
-    return NotImplemented
+    start = index[2].start if len(index) == 4 and index[2] is not None else None
+    if start is None or start >= 0 or index != (slice(None), slice(None), slice(start, None), slice(None)):
+        return NotImplemented
+    n_frozen = min(-start, keys.shape[2]) - (0 if keys.tail is None else keys.tail.shape[2])
+    return NotImplemented if n_frozen < 0 else keys.changed(frozen=keys.frozen[:, :, keys.frozen.shape[2] - n_frozen :])
 
 
 def _sizes(sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -217,11 +213,9 @@ def _permute(keys: TwoPart, *dims: Any) -> Any:
 
 
 def _transpose(keys: TwoPart, dim0: int, dim1: int) -> Any:
-    if keys.unsqueezed:
-        return NotImplemented
-    order = list(keys.order)
-    order[dim0], order[dim1] = order[dim1], order[dim0]
-    return keys.changed(order=tuple(order))
+    dims = list(range(keys.ndim))
+    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    return _permute(keys, *dims)
 
 
 def _repeat_interleave(keys: TwoPart, repeats: Any, dim: int | None = None) -> Any:

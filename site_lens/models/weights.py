@@ -9,15 +9,15 @@ from torch import Tensor
 
 from site_lens.heads.head_set import Head
 from site_lens.models.base import LensModel
-from site_lens.models.locking import on_model
+from site_lens.models.locking import on_model_no_grad
 from site_lens.records.errors import ModelError
+from site_lens.records.library_errors import translated_errors
 
 VOCABULARY_AT_ONCE = 2**14
 """Tokens of the vocabulary to multiply at a time."""
 
 
-@on_model
-@torch.no_grad()
+@on_model_no_grad
 def copying_scores(model: LensModel, heads: Sequence[Head]) -> list[float]:
     """Score how far heads copy: whether attending to a token raises the logit of that same token.
 
@@ -52,14 +52,13 @@ def _copying(block: Any, head: Head, around: Float[Tensor, "d_model d_model"]) -
     output = writes[head.head].float().to(around.device)
     before, after = getattr(block, "ln1", None), getattr(block, "ln1_post", None)
     seen = value if before is None else _through(before, value.T).T
-    written = output if after is None else output * _gain(after, output.shape[1], output.device)
+    written = output if after is None else output * _gain(after, output)[0]
     eigenvalues = torch.linalg.eigvals((written @ around @ seen).double().cpu())
     total = float(eigenvalues.abs().sum())
     return float(eigenvalues.real.sum()) / total if total > 0 else 0.0
 
 
-@on_model
-@torch.no_grad()
+@on_model_no_grad
 def direct_logits(model: LensModel, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row vocab"]:
     """Pass what heads of a layer write through the final norm and the unembedding alone, float32.
 
@@ -75,29 +74,21 @@ def direct_logits(model: LensModel, layer: int, z: Float[Tensor, "row head d_hea
     written = model.project(layer, z)
     after = getattr(host.blocks[layer], "ln1_post", None)
     if after is not None:
-        written = written * _gain(after, written.shape[1], written.device)
-    weight = _weight_of(host.unembed)
+        written = written * _gain(after, written)[0]
+    weight = next((weight for weight in host.unembed.parameters() if weight.is_floating_point()), None)
+    if weight is None:
+        raise ModelError("the unembedding has no weights in floating point")
     given = torch.cat([written, torch.zeros_like(written[:1])])[None].to(weight.device, weight.dtype)
     logits: Tensor = host.unembed(host.ln_final(given))[0].float().to(model.device)
     return logits[:-1] - logits[-1]
 
 
 def _readable(module: Any, name: str) -> Tensor:
-    try:
+    with translated_errors(lambda reason: ModelError(f"{name} cannot be read: {reason}")):
         weight = getattr(module, name)
-    except (AttributeError, NotImplementedError, ValueError) as error:
-        raise ModelError(f"{name} cannot be read: {error}") from error
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
         raise ModelError(f"{name} cannot be read: its numbers are quantised")
     return weight
-
-
-def _weight_of(module: Any) -> Tensor:
-    """Return a parameter in floating point, which says where and in which format a module computes."""
-    found: Tensor | None = next((weight for weight in module.parameters() if weight.is_floating_point()), None)
-    if found is None:
-        raise ModelError("the unembedding has no weights in floating point")
-    return found
 
 
 def _through(norm: Any, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
@@ -105,26 +96,19 @@ def _through(norm: Any, rows: Float[Tensor, "row d_model"]) -> Float[Tensor, "ro
 
     A covector w reads w . (gain * (x - mean x)) of a stream x, so its own mean goes after the gain.
     """
-    seen = rows * _gain(norm, rows.shape[1], rows.device)
-    return seen - seen.mean(1, keepdim=True) if _centres(norm, rows.shape[1], rows.device) else seen
+    gain, centres = _gain(norm, rows)
+    seen = rows * gain
+    return seen - seen.mean(1, keepdim=True) if centres else seen
 
 
-def _gain(norm: Any, d_model: int, device: torch.device) -> Float[Tensor, " d_model"]:
-    """Return what a norm multiplies each coordinate by: read off its answer, as every norm keeps its gain elsewhere."""
-    up = _alternating(d_model, device)
-    return (_call(norm, up) - _call(norm, -up)) / 2 * up  # the mean of `up` is 0, its mean square 1; biases cancel
+def _gain(norm: Any, rows: Float[Tensor, "row d_model"]) -> tuple[Float[Tensor, " d_model"], bool]:
+    """Return what a norm multiplies each coordinate of rows by, and whether it centres.
 
-
-def _centres(norm: Any, d_model: int, device: torch.device) -> bool:
-    up = _alternating(d_model, device)
-    return torch.allclose(_call(norm, up + 1), _call(norm, up), rtol=1e-2, atol=1e-4)
-
-
-def _call(norm: Any, vector: Float[Tensor, " d_model"]) -> Float[Tensor, " d_model"]:
-    own = next(norm.parameters(), vector)
-    found: Tensor = norm(vector.to(own.device, own.dtype)[None, None])[0, 0]
-    return found.float().to(vector.device)
-
-
-def _alternating(d_model: int, device: torch.device) -> Float[Tensor, " d_model"]:
-    return 1.0 - 2.0 * (torch.arange(d_model, device=device) % 2)
+    Both are read off its answers, as every norm keeps its gain elsewhere.
+    """
+    up = 1.0 - 2.0 * (torch.arange(rows.shape[1], device=rows.device) % 2)  # of mean 0 and mean square 1
+    own = next(norm.parameters(), up)
+    given = torch.stack([up, -up, up + 1]).to(own.device, own.dtype)
+    answer, opposite, shifted = norm(given[None])[0].float().to(rows.device)
+    gain = (answer - opposite) / 2 * up  # biases cancel
+    return gain, torch.allclose(shifted, answer, rtol=1e-2, atol=1e-4)
