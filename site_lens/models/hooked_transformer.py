@@ -1,9 +1,12 @@
 """HookedTransformer, which TransformerLens has up to 3.9, as a host."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -34,7 +37,8 @@ class HookedTransformerModel(LensModel):
         # HookedTransformer counts positions from the mask itself; what is masked does not move them past the context.
         new = call.mask[:, -n_new:] * (call.positions < self.encoder.n_ctx)
         past = None if call.cache is None else _Cache(call.cache, call.mask[:, :-n_new])
-        logits: Tensor = self.host(call.tokens, attention_mask=new, past_kv_cache=past)
+        with _last_column(self.host.unembed, only=call.last_only):
+            logits: Tensor = self.host(call.tokens, attention_mask=new, past_kv_cache=past)
         return logits
 
 
@@ -52,6 +56,10 @@ class _Cache:
         return torch.cat([self.mask, new], dim=1)
 
 
+CACHED_TO_TOKENS = "row head pos d_head -> row pos head d_head"
+TOKENS_TO_CACHED = "row pos head d_head -> row head pos d_head"
+
+
 @dataclass(frozen=True, slots=True)
 class _Layer:
     """One layer of it: keys and values are (row pos head d_head) here, (row head pos d_head) in the cache."""
@@ -60,9 +68,22 @@ class _Layer:
 
     @property
     def past_keys(self) -> Float[Tensor, "row pos head d_head"]:
-        keys: Tensor = self.layer.keys.transpose(1, 2)
+        keys: Tensor = rearrange(self.layer.keys, CACHED_TO_TOKENS)
         return keys
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        all_keys, all_values = self.layer.update(keys.transpose(1, 2), values.transpose(1, 2))
-        return all_keys.transpose(1, 2), all_values.transpose(1, 2)
+        all_keys, all_values = self.layer.update(rearrange(keys, TOKENS_TO_CACHED), rearrange(values, TOKENS_TO_CACHED))
+        return rearrange(all_keys, CACHED_TO_TOKENS), rearrange(all_values, CACHED_TO_TOKENS)
+
+
+@contextmanager
+def _last_column(unembed: torch.nn.Module, *, only: bool) -> Iterator[None]:
+    """Give the unembedding the last column alone: logits of whole prompts over a large vocabulary fill the memory."""
+    if not only:
+        yield
+        return
+    handle = unembed.register_forward_pre_hook(lambda module, inputs: inputs[0][:, -1:])
+    try:
+        yield
+    finally:
+        handle.remove()
