@@ -236,7 +236,8 @@ def control_vector_effect(
         logs = {way: model.forward(batch, edits).log_softmax(-1) for way, edits in ways.items()}
         wanted = logs["fit"]
         for way in divergence:
-            divergence[way] += float((wanted.exp() * (wanted - logs[way])).sum(-1, dtype=torch.float64).sum())
+            of_prompt = (wanted.exp() * (wanted - logs[way])).sum(-1, dtype=torch.float64)
+            divergence[way] += float(of_prompt.clamp(min=0).sum())  # never below 0, save by rounding
             same[way] += int((logs[way].argmax(-1) == wanted.argmax(-1)).sum())
     return ControlVectorEffect(
         kept=1 - divergence["vector"] / divergence["none"] if divergence["none"] > 0 else float("nan"),
