@@ -132,8 +132,8 @@ def share_interval(shares: ArrayLike) -> Interval:
     return Interval(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high), estimate.n)
 
 
-def cluster_deviation(values: ArrayLike, clusters: ArrayLike) -> tuple[float, int]:
-    """Return the standard deviation of a mean of clustered values, and its degrees of freedom.
+def cluster_error(values: ArrayLike, clusters: ArrayLike) -> tuple[float, int]:
+    """Return the standard error of a mean of clustered values, and its degrees of freedom.
 
     Queries that are asked behind the same demonstrations are right or wrong together: they are a sample of clusters.
 
@@ -165,7 +165,7 @@ def clustered_proportion(right: ArrayLike, clusters: ArrayLike) -> Interval:
     found = np.asarray(right, dtype=np.float64)
     n, share = len(found), float(found.mean())
     independent = wilson(int(found.sum()), n)
-    deviation, freedom = cluster_deviation(found, clusters)
+    deviation, freedom = cluster_error(found, clusters)
     if not deviation:
         return independent
     effective = share * (1 - share) * (Z / (_student(freedom) * deviation)) ** 2
@@ -183,10 +183,10 @@ def clustered_difference(differences: ArrayLike, clusters: ArrayLike) -> Interva
         differences: One number a query, from -1 to 1.
         clusters: Cluster of each query.
 
-    Reference: Student 1908 over clusters; see `cluster_deviation` and `paired_difference`.
+    Reference: Student 1908 over clusters; see `cluster_error` and `paired_difference`.
     """
     pairs = paired_difference(differences)
-    deviation, freedom = cluster_deviation(differences, clusters)
+    deviation, freedom = cluster_error(differences, clusters)
     reach = _student(freedom) * deviation
     low, high = max(-1.0, pairs.value - reach), min(1.0, pairs.value + reach)
     return Interval(pairs.value, min(low, pairs.low), max(high, pairs.high), pairs.n)
