@@ -288,10 +288,13 @@ def gates_and_embedding(fit: SiteFit | Pair) -> Pair:
     """Return the gates and the embedding of a fit or a pair.
 
     Raises:
+        InputError: It is neither.
         MismatchError: The gates stand over other heads than the embedding.
     """
     if isinstance(fit, SiteFit):
         return fit.gates, fit.embedding
+    if not (isinstance(fit, tuple) and list(map(type, fit)) == [HeadGates, TaskEmbedding]):
+        raise InputError(f"needs a SiteFit, or (HeadGates, TaskEmbedding), got a {type(fit).__name__}")
     gates, embedding = fit
     if gates.grid != embedding.model.grid:
         raise MismatchError(f"gates over {gates.grid} do not fit an embedding over {embedding.model.grid}")
