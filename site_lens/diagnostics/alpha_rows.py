@@ -35,30 +35,26 @@ class AlphaRows:
             InputError: There are no fits, or no task has a map.
             MismatchError: The fits are over different grids.
         """
-        grid = fits.one_grid()
+        grid, every = fits.one_grid(), list(fits.values())
         # by seed, so that the order in which fits came makes no difference to sums
-        tasks = dict.fromkeys(fit.task for fit in fits.values())
+        tasks = dict.fromkeys(fit.task for fit in every)
         by_task = {task: sorted(_with_map(fits.of(task)), key=lambda fit: fit.seed) for task in tasks}
         fitted = {task: np.stack([fit.gates.values[grid.mask] for fit in seeds]) for task, seeds in by_task.items()}
         means = np.stack([alphas.mean(axis=0, dtype=np.float64) for alphas in fitted.values()]).astype(np.float32)
-        flat = [
-            task
-            for task, constant in zip(fitted, is_constant(means), strict=True)
-            if constant or all(fit.kept_start for fit in by_task[task])
-        ]
-        if len(flat) == len(fitted):
+        started = [all(fit.kept_start for fit in seeds) for seeds in by_task.values()]
+        has_map = ~(is_constant(means) | started)
+        flat = [task for task, mapped in zip(fitted, has_map, strict=True) if not mapped]
+        if not has_map.any():
             raise InputError("no task has a map: the alphas of every fit are all alike, or those that it started with")
-        notes = _notes(list(fits.values()), [len(a) for a in fitted.values()])
-        n_started = sum(fit.kept_start for fit in fits.values() if fit.task not in flat)
+        notes = _notes(every, [len(alphas) for alphas in fitted.values()])
+        n_started = sum(fit.kept_start for fit in every if fit.task not in flat)
         if n_started:
             notes += (f"{n_started} of {len(fits)} fits left out, which kept the alphas that they started with",)
         if flat:
             notes += (f"{len(flat)} of {len(fitted)} tasks left out, which have no map: {', '.join(flat)}",)
-            means = np.stack([mean for mean, task in zip(means, fitted, strict=True) if task not in flat])
-            by_task = {task: seeds for task, seeds in by_task.items() if task not in flat}
-            fitted = {task: alphas for task, alphas in fitted.items() if task not in flat}
-        families = tuple(next((f.family for f in seeds if f.family is not None), None) for seeds in by_task.values())
-        return cls(grid, fitted, means, families, notes)
+        kept = {task: alphas for task, alphas in fitted.items() if task not in flat}
+        families = tuple(next((f.family for f in by_task[task] if f.family is not None), None) for task in kept)
+        return cls(grid, kept, means[has_map], families, notes)
 
     @property
     def n_seeds(self) -> int:

@@ -81,7 +81,8 @@ def _state(difference: Paired, *, above: State, below: State) -> State:
     return states.get(difference.verdict, "open")
 
 
-def _ended(case: Case) -> Reading:
+def ended(case: Case) -> Reading:
+    """How the fit ended: a loss that was not finite, or alphas no better than the start, is no result."""
     status = case.fit.status
     if status == "step_limit":
         advice = "The map may still change: take more steps (n_steps) before you read single heads off it."
@@ -95,7 +96,8 @@ def _ended(case: Case) -> Reading:
     return Reading("fail" if status in FAILED else "ok", f"{status}: {STATUSES[status]}", advice=advice)
 
 
-def _not_binary(case: Case) -> Reading:
+def not_binary(case: Case) -> Reading:
+    """Many heads stay between 0.1 and 0.9 to the last step: too few steps, or a conflicting signal."""
     convergence = case.convergence
     if convergence is None:
         return _missing("the fit was never evaluated")
@@ -112,7 +114,8 @@ def _not_binary(case: Case) -> Reading:
     return Reading("warn" if share > MOST_UNDECIDED else "ok", meaning, share, MOST_UNDECIDED, advice)
 
 
-def _null_as_binary(case: Case) -> Reading:
+def null_as_binary(case: Case) -> Reading:
+    """A null fit turns as binary as the fit: that gates are binary is then the optimiser's doing."""
     shares = {name: float(null.undecided[-1]) for name, null in case.nulls.items() if null.whole}
     if case.convergence is None or not case.convergence.whole or not shares:
         return _missing("no full-length fit beside a null fit of equal length to compare")
@@ -126,7 +129,10 @@ def _null_as_binary(case: Case) -> Reading:
     return Reading(state, meaning, shares[name] - share, NULL_MARGIN, advice)
 
 
-def _soft_hard_gap(case: Case) -> Reading:
+def soft_hard_gap(case: Case) -> Reading:
+    """Rounding the alphas at 0.5 costs more than five points: those between 0 and 1 matter, or, where the heads of
+    highest alpha alone do as well (site_top_k), 0.5 is the wrong place to cut.
+    """  # noqa: D205  # one sentence
     gap, top = case.compare("site", site_hard=1.0), case.compare("site", **{TOP_K: 1.0})
     if gap is None:
         return _missing("soft and rounded gates were not both evaluated")
@@ -140,7 +146,8 @@ def _soft_hard_gap(case: Case) -> Reading:
     return Reading(state, meaning, gap.estimate.value, SOFT_HARD_GAP, advice)
 
 
-def _gates_alone(case: Case) -> Reading:
+def gates_alone(case: Case) -> Reading:
+    """Gates with an embedding of zeros reach most of the gain: weakening heads explains it."""
     gain, content = case.compare("site", zero_shot=1.0), case.compare("site", **{ZERO_EMBEDDING: 1.0})
     short = case.compare(ZERO_EMBEDDING, site=GATES_SHARE, zero_shot=1 - GATES_SHARE)
     if gain is None or short is None or content is None:
@@ -156,7 +163,8 @@ def _gates_alone(case: Case) -> Reading:
     return Reading(_state(short, above="warn", below="ok"), meaning, share, GATES_SHARE, advice)
 
 
-def _task_agnostic(case: Case) -> Reading:
+def task_agnostic(case: Case) -> Reading:
+    """Gates shared by all tasks do as well: the task relies on generic heads."""
     difference = case.compare("site", **{TASK_AGNOSTIC: 1.0})
     if difference is None:
         return _missing("no gates shared by all tasks were evaluated beside the fit")
@@ -166,7 +174,8 @@ def _task_agnostic(case: Case) -> Reading:
     return Reading(state, meaning, difference.estimate.value, AGNOSTIC_GAP, advice)
 
 
-def _seeds_disagree(case: Case) -> Reading:
+def seeds_disagree(case: Case) -> Reading:
+    """Fits of the task that differ in seed or start disagree: a single map is underdetermined."""
     within, elsewhere = case.agreement.own, case.agreement.elsewhere
     if within is None:
         return _missing("one fit only: how far its map is a matter of chance is not known")
@@ -180,7 +189,8 @@ def _seeds_disagree(case: Case) -> Reading:
     return Reading(state, meaning, within, LEAST_AGREEMENT, advice)
 
 
-def _few_queries(case: Case) -> Reading:
+def few_queries(case: Case) -> Reading:
+    """Too few test queries for the differences that are read from them."""
     if case.evaluation is None:
         return _missing("the fit was not evaluated")
     n = len(case.evaluation.queries)
@@ -188,7 +198,10 @@ def _few_queries(case: Case) -> Reading:
     return Reading("warn" if n < FEWEST_QUERIES else "ok", f"{n} test queries", n, FEWEST_QUERIES, advice)
 
 
-def _first_tokens(case: Case) -> Reading:
+def first_tokens(case: Case) -> Reading:
+    """Answers share their first tokens, or one token is as right as the best method: first-token accuracy does not
+    say whether answers are right.
+    """  # noqa: D205  # one sentence
     evaluation = case.evaluation
     if evaluation is None:
         return _missing("the fit was not evaluated")
@@ -212,7 +225,8 @@ def _first_tokens(case: Case) -> Reading:
     return Reading(state, meaning, tokens.constant, best.value, advice)
 
 
-def _one_origin(case: Case) -> Reading:
+def one_origin(case: Case) -> Reading:
+    """Records of the task were made on another model, another number format or other rows than its fit."""
     others, formats = case.foreign
     meaning = "; ".join([*others, *formats]) or "all of it was made on one model and the same rows"
     advice = "Numbers of two models, or on two sets of rows, are no comparison: measure again what is not the fit's."
@@ -225,43 +239,18 @@ class Check:
     """A check of the diagnosis."""
 
     run: Callable[[Case], Reading]
-    description: str
-    """What it says when it is set off, for readers of a report."""
+
+    @property
+    def description(self) -> str:
+        """What it says when it is set off, for readers of a report: the docstring of its function."""
+        return " ".join(str(self.run.__doc__).split())
 
 
 CHECKS = {
-    "ended": Check(
-        _ended, "How the fit ended: a loss that was not finite, or alphas no better than the start, is no result."
-    ),
-    "not_binary": Check(
-        _not_binary,
-        "Many heads stay between 0.1 and 0.9 to the last step: too few steps, or a conflicting signal.",
-    ),
-    "null_as_binary": Check(
-        _null_as_binary,
-        "A null fit turns as binary as the fit: that gates are binary is then the optimiser's doing.",
-    ),
-    "soft_hard_gap": Check(
-        _soft_hard_gap,
-        "Rounding the alphas at 0.5 costs more than five points: those between 0 and 1 matter, or, where the heads of "
-        "highest alpha alone do as well (site_top_k), 0.5 is the wrong place to cut.",
-    ),
-    "gates_alone": Check(
-        _gates_alone, "Gates with an embedding of zeros reach most of the gain: weakening heads explains it."
-    ),
-    "task_agnostic": Check(_task_agnostic, "Gates shared by all tasks do as well: the task relies on generic heads."),
-    "seeds_disagree": Check(
-        _seeds_disagree, "Fits of the task that differ in seed or start disagree: a single map is underdetermined."
-    ),
-    "few_queries": Check(_few_queries, "Too few test queries for the differences that are read from them."),
-    "first_tokens": Check(
-        _first_tokens,
-        "Answers share their first tokens, or one token is as right as the best method: first-token accuracy does not "
-        "say whether answers are right.",
-    ),
-    "one_origin": Check(
-        _one_origin,
-        "Records of the task were made on another model, another number format or other rows than its fit.",
-    ),
-}
+    check.__name__: Check(check)
+    for check in (
+        ended, not_binary, null_as_binary, soft_hard_gap, gates_alone, task_agnostic, seeds_disagree, few_queries,
+        first_tokens, one_origin,
+    )
+}  # fmt: skip
 """Every check by its code, in the order of the findings."""

@@ -1,11 +1,11 @@
 """Stability of clusters of tasks: against resampled seeds and heads, and against known families."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self, TypeAlias
+from typing import SupportsFloat, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from site_lens.records.base import Float32, Frozen
 from site_lens.records.hashing import seed_stream
@@ -32,15 +32,15 @@ class Estimate(Frozen):
     high: float
     p_value: float | None = Field(None, gt=0, le=1)
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"an interval from {self.low:g} to {self.high:g} is empty")
-        return self
-
     def __str__(self) -> str:
         chance = "" if self.p_value is None else f", p = {self.p_value:.2g}"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]{chance}"
+
+
+def _estimate(value: SupportsFloat, draws: Float64 | list[float], p_value: float | None = None) -> Estimate:
+    """Return a number with the range of 95 % of its draws; those that are NaN do not count."""
+    low, high = np.nanpercentile(draws, (2.5, 97.5))
+    return Estimate(value=float(value), low=float(low), high=float(high), p_value=p_value)
 
 
 def together(labels: ArrayLike) -> Pairs:
@@ -80,13 +80,9 @@ def adjusted_rand(one: Pairs, other: Pairs, weights: Float64 | None = None) -> F
 
 
 def measure_stability(
-    labels: Sequence[int],
-    fitted: Mapping[str, Float32],
-    again: Callable[[Float32], ArrayLike],
-    *,
-    n_bootstrap: int,
+    labels: Sequence[int], fitted: Mapping[str, Float32], again: Callable[[Float32], ArrayLike], *, n_bootstrap: int,
     seed: int,
-) -> Estimate | None:
+) -> Estimate | None:  # fmt: skip
     """Compare clusters with those of bootstraps: heads drawn with replacement, and seeds within each task.
 
     Args:
@@ -103,10 +99,7 @@ def measure_stability(
     Reference: Hennig 2007 (bootstrapped clusters).
     """
     indices = _indices(labels, fitted, again, n_bootstrap=n_bootstrap, seed=seed)
-    if indices is None:
-        return None
-    low, high = np.percentile(indices, (2.5, 97.5))
-    return Estimate(value=float(np.mean(indices)), low=float(low), high=float(high))
+    return None if indices is None else _estimate(np.mean(indices), indices)
 
 
 def stability_by_chance(
@@ -145,10 +138,7 @@ def stability_by_chance(
     if not len(known):
         return None
     as_stable = len(found) - int((known < stability).sum())
-    low, high = np.percentile(known, (2.5, 97.5))
-    return Estimate(
-        value=float(known.mean()), low=float(low), high=float(high), p_value=(1 + as_stable) / (1 + N_NULLS)
-    )
+    return _estimate(known.mean(), known, (1 + as_stable) / (1 + N_NULLS))
 
 
 def _indices(
@@ -177,7 +167,7 @@ def _indices(
     return indices
 
 
-def measure_family_agreement(labels: Sequence[int], families: Sequence[str | None], *, seed: int) -> Estimate | None:
+def family_agreement(labels: Sequence[int], families: Sequence[str | None], *, seed: int) -> Estimate | None:
     """Compare clusters with the known families of tasks; tasks of unknown family do not count.
 
     Returns:
@@ -190,11 +180,11 @@ def measure_family_agreement(labels: Sequence[int], families: Sequence[str | Non
     if not 2 <= len(numbers) < len(known):
         return None
     clusters, kin = together(np.asarray(labels)[known]), together(family)
-    value = float(adjusted_rand(clusters, kin)[0])
+    value = adjusted_rand(clusters, kin)[0]
     stream = seed_stream(seed, "family agreement")
     drawn = stream.multinomial(len(known), np.full(len(known), 1 / len(known)), size=N_RESAMPLES)
-    low, high = np.nanpercentile(adjusted_rand(clusters, kin, drawn.astype(np.float64)), (2.5, 97.5))
+    resampled = adjusted_rand(clusters, kin, drawn.astype(np.float64))
     shuffles = (stream.permutation(len(known)) for _ in range(N_PERMUTATIONS))
     # shuffling changes no size of a cluster or family, so the index grows with the pairs that share both
     as_good = sum((clusters & kin[np.ix_(order, order)]).sum() >= (clusters & kin).sum() for order in shuffles)
-    return Estimate(value=value, low=float(low), high=float(high), p_value=float(1 + as_good) / (1 + N_PERMUTATIONS))
+    return _estimate(value, resampled, float(1 + as_good) / (1 + N_PERMUTATIONS))

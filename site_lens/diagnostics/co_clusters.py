@@ -1,10 +1,10 @@
 """Co-clusters: tasks and heads grouped at once."""
 
 import warnings
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from site_lens.diagnostics.alpha_rows import AlphaRows
 from site_lens.diagnostics.grouping import group
@@ -12,10 +12,8 @@ from site_lens.heads.head_set import Head
 from site_lens.records.base import Axes, Count, Float32, Lengths, Record
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
+from site_lens.records.lazy_pandas import pd
 from site_lens.site.fit import SiteFits
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class CoClusters(Record):
@@ -33,32 +31,19 @@ class CoClusters(Record):
     n_clusters: int = Field(ge=1)
     notes: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _labelled(self) -> Self:
-        if self.n_clusters > min(self.alphas.shape):
-            n_tasks, n_heads = self.alphas.shape
-            raise ValueError(f"there are no {self.n_clusters} clusters of {n_tasks} tasks and {n_heads} heads")
-        wrong = {label for label in (*self.task_labels, *self.head_labels) if label >= self.n_clusters}
-        if wrong:
-            raise ValueError(f"labels {sorted(wrong)} do not fit {self.n_clusters} clusters")
-        return self
-
     def frame(self) -> "pd.DataFrame":
         """One row per task and head: task, task_cluster, layer, head, head_cluster, alpha."""
-        import pandas as pd
-
         n_tasks, n_heads = self.alphas.shape
         heads = [Head.parse(name) for name in self.heads]
-        return pd.DataFrame(
-            {
-                "task": np.repeat(self.tasks, n_heads),
-                "task_cluster": np.repeat(self.task_labels, n_heads),
-                "layer": np.tile([head.layer for head in heads], n_tasks),
-                "head": np.tile([head.head for head in heads], n_tasks),
-                "head_cluster": np.tile(self.head_labels, n_tasks),
-                "alpha": self.alphas.ravel(),
-            }
-        )
+        columns = {
+            "task": np.repeat(self.tasks, n_heads),
+            "task_cluster": np.repeat(self.task_labels, n_heads),
+            "layer": np.tile([head.layer for head in heads], n_tasks),
+            "head": np.tile([head.head for head in heads], n_tasks),
+            "head_cluster": np.tile(self.head_labels, n_tasks),
+            "alpha": self.alphas.ravel(),
+        }
+        return pd.DataFrame(columns)
 
 
 def cocluster(fits: SiteFits, *, n_clusters: int | None = None, min_alpha: float = 0.1, seed: int = 0) -> CoClusters:

@@ -1,7 +1,7 @@
 """Convergence to binary: how the alphas of a fit went from the middle to the ends."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,8 @@ from pydantic import Field
 
 from site_lens.records.base import Axes, Count, Float32, Lengths, Record
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.site.fit import SiteFit
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Convergence(Record):
@@ -60,8 +58,6 @@ class Convergence(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per evaluation: task, seed, step, undecided, entropy, bimodality, flips."""
-        import pandas as pd
-
         measured = {name: getattr(self, name) for name in ("undecided", "entropy", "bimodality", "flips")}
         return pd.DataFrame({"task": self.task, "seed": self.seed, "step": self.steps, **measured})
 

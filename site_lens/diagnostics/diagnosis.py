@@ -1,10 +1,11 @@
 """Diagnosis of a run: coded findings task by task, each with what was measured and what to do about it."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import asdict
+from typing import ClassVar
 
 from site_lens.diagnostics.checks import CHECKS, Case, State
-from site_lens.diagnostics.convergence import Convergence, check_convergence
+from site_lens.diagnostics.convergence import check_convergence
 from site_lens.diagnostics.origins import foreign_records
 from site_lens.diagnostics.seed_agreement import TaskAgreement, seed_agreement
 from site_lens.methods.evaluation import Evaluations
@@ -12,11 +13,9 @@ from site_lens.methods.registry import NULLS
 from site_lens.records.base import Frozen, Record
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFit, SiteFits
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.site.fit import SiteFits
 
 STATES: dict[State, str] = {
     "fail": "The map or the comparison must not be read as it stands.",
@@ -95,17 +94,12 @@ class Diagnosis(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per finding: task, code, state, value, threshold, meaning, advice, docs."""
-        import pandas as pd
-
         columns = ["task", "code", "state", "value", "threshold", "meaning", "advice", "docs"]
         return pd.DataFrame([[getattr(one, name) for name in columns] for one in self.findings], columns=columns)
 
 
 def diagnose(
-    run: Run | SiteFits,
-    *,
-    controls: Mapping[str, SiteFits] | None = None,
-    evaluations: Evaluations | None = None,
+    run: Run | SiteFits, *, controls: Mapping[str, SiteFits] | None = None, evaluations: Evaluations | None = None
 ) -> Diagnosis:
     """Check every task of a run for the known ways in which a SITE fit misleads.
 
@@ -133,36 +127,28 @@ def diagnose(
 
 
 def _findings(case: Case) -> list[Finding]:
-    readings = {code: check.run(case) for code, check in CHECKS.items()}
-    return [
-        Finding(
-            code=code,
-            state=reading.state,
-            task=case.fit.task,
-            value=reading.value,
-            threshold=reading.threshold,
-            meaning=reading.meaning,
-            advice=reading.advice if reading.state in ("warn", "fail") else "",
-        )
-        for code, reading in readings.items()
-    ]
+    findings = []
+    for code, check in CHECKS.items():
+        reading = check.run(case)
+        advice = reading.advice if reading.state in ("warn", "fail") else ""
+        findings.append(Finding(code=code, task=case.fit.task, **asdict(reading) | {"advice": advice}))
+    return findings
 
 
 def _case(run: Run, agreement: TaskAgreement) -> Case:
     task = agreement.task
-    fit = min(run.fits.of(task), key=lambda each: each.seed)
+    fit = run.fits.first(task)
     nulls = {
-        name: null for name in NULLS for null in run.controls.get(name, SiteFits([])).of(task) if null.seed == fit.seed
+        name: check_convergence(null)
+        for name in NULLS
+        for null in run.controls.get(name, SiteFits([])).of(task)
+        if null.seed == fit.seed and null.trace.eval_steps
     }
     return Case(
         fit=fit,
-        convergence=_convergence(fit),
-        nulls={name: convergence for name, null in nulls.items() if (convergence := _convergence(null)) is not None},
+        convergence=check_convergence(fit) if fit.trace.eval_steps else None,
+        nulls=nulls,
         agreement=agreement,
         evaluation=None if run.evaluations is None else run.evaluations.get(task),
         foreign=foreign_records(run, task),
     )
-
-
-def _convergence(fit: SiteFit) -> Convergence | None:
-    return check_convergence(fit) if fit.trace.eval_steps else None

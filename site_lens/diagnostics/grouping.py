@@ -1,11 +1,13 @@
 """Grouping of rows of alphas by correlation: distances, their tree, where to cut it, maps of the rows in a plane."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
+from scipy.cluster.hierarchy import cut_tree, leaves_list, linkage
+from scipy.spatial.distance import squareform
 
 from site_lens.records.base import Axes, Count, Float32, Lengths, Record
 from site_lens.records.display import few
@@ -55,18 +57,6 @@ class Clusters(Record):
     notes: tuple[str, ...] = ()
     """What a reader should know: one seed only, items left out, no structure, and the like."""
 
-    @model_validator(mode="after")
-    def _numbered(self) -> Self:
-        n = len(self.items)
-        if sorted(self.order) != list(range(n)) or len(self.linkage) != n - 1:
-            raise ValueError(f"leaf order {self.order} and a tree of {len(self.linkage)} merges do not fit {n} items")
-        sizes = [self.labels.count(label) for label in range(self.n_clusters)]
-        if 0 in sizes or sizes != sorted(sizes, reverse=True):
-            raise ValueError(f"labels {self.labels} are not numbered from 0 by falling size of the cluster")
-        if -1 in self.labels and self.method != "hdbscan":
-            raise ValueError("only HDBSCAN leaves items without a cluster")
-        return self
-
     def _facts(self) -> Mapping[str, object]:
         sizes = [self.labels.count(label) for label in range(self.n_clusters)]
         return {
@@ -107,14 +97,22 @@ def group(rows: Float32, *, n_clusters: int | None, method: Clustering, what: st
         what: What the items are, such as "tasks", for notes and errors.
 
     Raises:
-        InputError: The method is not known, or the number of clusters does not fit it or the items.
+        InputError: The number of clusters does not fit the method or the items.
     """
-    _check_method(len(rows), n_clusters, method, what)
+    if n_clusters is not None and method == "hdbscan":
+        raise InputError("HDBSCAN finds the number of clusters itself; leave n_clusters away, or use 'agglomerative'")
+    if n_clusters is not None and not 1 <= n_clusters <= len(rows):
+        raise InputError(f"cannot make {n_clusters} clusters of {len(rows)} {what}")
     distance = correlation_distance(rows)
     is_ordered = len(rows) <= MOST_ORDERED
     tree = average_tree(distance, ordered=is_ordered)
     silhouettes = _silhouettes(distance, tree)
-    labels, notes = _labelled(distance, tree, silhouettes, n_clusters, method, what)
+    if method == "hdbscan" and len(rows) > 2:
+        labels = _dense(distance)
+        alone = int((labels < 0).sum())
+        notes = [f"{alone} of {len(rows)} {what} belong to no cluster"] if alone else []
+    else:
+        labels, notes = _best_cut(tree, silhouettes, n_clusters, what)
     if len(rows) < 3:
         notes.append(f"fewer than three {what}: nothing can be grouped")
     if not is_ordered:
@@ -130,22 +128,10 @@ def group(rows: Float32, *, n_clusters: int | None, method: Clustering, what: st
         "method": method,
         "distance": distance,
         "linkage": tree,
-        "order": _leaf_order(tree),
+        "order": leaf_order(tree),
         "silhouettes": {str(n): silhouette for n, silhouette in silhouettes.items()},
         "notes": tuple(notes),
     }
-
-
-def _check_method(n_items: int, n_clusters: int | None, method: Clustering, what: str) -> None:
-    """Refuse a method that is not known and a number of clusters that does not fit; raises InputError."""
-    if method not in get_args(Clustering):
-        raise InputError(f"unknown clustering method {method!r}; known: {', '.join(get_args(Clustering))}")
-    if n_clusters is None:
-        return
-    if method == "hdbscan":
-        raise InputError("HDBSCAN finds the number of clusters itself; leave n_clusters away, or use 'agglomerative'")
-    if not 1 <= n_clusters <= n_items:
-        raise InputError(f"cannot make {n_clusters} clusters of {n_items} {what}")
 
 
 def correlation_distance(rows: Float32) -> Float64:
@@ -163,13 +149,9 @@ def average_tree(distance: Float64, *, ordered: bool = False) -> Float64:
 
     Reference: Bar-Joseph, Gifford and Jaakkola 2001; `scipy.cluster.hierarchy.linkage`.
     """
-    from scipy.cluster.hierarchy import linkage
-    from scipy.spatial.distance import squareform
-
     if len(distance) < 2:
         return np.zeros((0, 4))
-    tree: Float64 = linkage(squareform(distance), "average", optimal_ordering=ordered)
-    return tree
+    return np.asarray(linkage(squareform(distance), "average", optimal_ordering=ordered))
 
 
 def relabel(rows: Float32, *, n_clusters: int, method: Clustering) -> Labels:
@@ -222,24 +204,13 @@ def scaled_to_plane(distance: Float64) -> Float64:
     return np.asarray(places, dtype=np.float64)
 
 
-def _labelled(
-    distance: Float64,
-    tree: Float64,
-    silhouettes: dict[int, float],
-    n_clusters: int | None,
-    method: Clustering,
-    what: str,
+def _best_cut(
+    tree: Float64, silhouettes: dict[int, float], n_clusters: int | None, what: str
 ) -> tuple[Labels, list[str]]:
-    n = len(distance)
-    if n_clusters is None and n < 3:
-        return np.arange(n), []
-    if method == "hdbscan":
-        labels = _dense(distance)
-        alone = int((labels < 0).sum())
-        return labels, [f"{alone} of {n} {what} belong to no cluster"] if alone else []
-    notes: list[str] = []
+    """Cut the tree into some clusters, or into as many as fit best; return the label of each item, and notes."""
+    n, notes = len(tree) + 1, list[str]()
     if n_clusters is None:
-        n_clusters, notes = _best_number(silhouettes, n, what)
+        n_clusters, notes = _best_number(silhouettes, n, what) if silhouettes else (n, notes)
     if 1 < n_clusters < n and tree[n - n_clusters - 1, 2] == tree[n - n_clusters, 2]:
         notes.append(f"distances tie where the tree is cut: other {n_clusters} clusters fit the {what} as well")
     return _cut(tree, [n_clusters])[:, 0], notes
@@ -273,8 +244,6 @@ def _silhouettes(distance: Float64, tree: Float64) -> dict[int, float]:
 
 def _cut(tree: Float64, numbers: Sequence[int]) -> Labels:
     """Cut the tree into each of some numbers of clusters: labels (item number)."""
-    from scipy.cluster.hierarchy import cut_tree
-
     if not len(tree):
         return np.zeros((1, len(numbers)), dtype=np.int64)
     return np.asarray(cut_tree(tree, numbers), dtype=np.int64)
@@ -287,7 +256,6 @@ def _dense(distance: Float64) -> Labels:
     return np.asarray(found, dtype=np.int64)
 
 
-def _leaf_order(tree: Float64) -> tuple[int, ...]:
-    from scipy.cluster.hierarchy import leaves_list
-
+def leaf_order(tree: Float64) -> tuple[int, ...]:
+    """Return the items of a tree (merge part) in the order of its leaves."""
     return tuple(int(item) for item in leaves_list(tree)) if len(tree) else (0,)

@@ -1,15 +1,13 @@
 """Clusters of heads with similar tasks."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from site_lens.diagnostics.alpha_rows import AlphaRows
 from site_lens.diagnostics.grouping import Clustering, Clusters, group
 from site_lens.heads.head_set import Head
 from site_lens.records.base import Axes, Float32, Lengths
+from site_lens.records.lazy_pandas import pd
 from site_lens.site.fit import SiteFits
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class HeadClusters(Clusters):
@@ -24,26 +22,19 @@ class HeadClusters(Clusters):
 
     def frame(self) -> "pd.DataFrame":
         """One row per head: layer, head, cluster, place (in leaf order, from 0), mean_alpha (over tasks)."""
-        import pandas as pd
-
         heads = [Head.parse(name) for name in self.items]
-        return pd.DataFrame(
-            {
-                "layer": [head.layer for head in heads],
-                "head": [head.head for head in heads],
-                "cluster": self.labels,
-                "place": self._places(),
-                "mean_alpha": self.alphas.mean(axis=1),
-            }
-        )
+        columns = {
+            "layer": [head.layer for head in heads],
+            "head": [head.head for head in heads],
+            "cluster": self.labels,
+            "place": self._places(),
+            "mean_alpha": self.alphas.mean(axis=1),
+        }
+        return pd.DataFrame(columns)
 
 
 def cluster_heads(
-    fits: SiteFits,
-    *,
-    n_clusters: int | None = None,
-    method: Clustering = "agglomerative",
-    min_alpha: float = 0.1,
+    fits: SiteFits, *, n_clusters: int | None = None, method: Clustering = "agglomerative", min_alpha: float = 0.1
 ) -> HeadClusters:
     """Group heads by their alphas under the tasks, averaged over seeds; distance and tree are those of `cluster_tasks`.
 

@@ -1,24 +1,21 @@
 """Published labels of heads, and which of them the heads of a task have beyond chance."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from site_lens.heads.head_set import Head, HeadGrid, HeadSet
 from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.wording import listed
 from site_lens.runs.run import Run
 from site_lens.site.head_path import OPEN
 from site_lens.stats.paired_tests import SIGNIFICANT, Verdict, control_false_discoveries
 from site_lens.stats.set_overlap import fewest_findable, overlap_p_value, pair_by_chance
 from site_lens.tasks.rows import read_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NEEDED = ("layer", "head", "label")
 SOURCE = "source"
@@ -47,8 +44,6 @@ class HeadLabels:
 
     def frame(self) -> "pd.DataFrame":
         """One row per row of the file: layer, head, label, source."""
-        import pandas as pd
-
         rows = [(head.layer, head.head, label, source) for head, label, source in self.rows]
         return pd.DataFrame(rows, columns=[*NEEDED, SOURCE])
 
@@ -126,6 +121,11 @@ class LabelTest:
     """Fewest shared heads that would be told from chance, alone among all tests."""
 
     @property
+    def n_shared(self) -> int:
+        """Number of shared heads."""
+        return len(self.shared)
+
+    @property
     def verdict(self) -> Verdict:
         """`above` chance; `not found`; or `too few` where no overlap of sets of these sizes could be told from it."""
         if self.q_value < SIGNIFICANT:
@@ -135,9 +135,9 @@ class LabelTest:
     @property
     def sentence(self) -> str:
         """Say it in one line."""
-        n = len(self.shared)
-        said = f"{self.name}: {n} of {self.n_heads} heads {'is' if n == 1 else 'are'} labelled {self.label!r}"
-        which = f" ({listed(self.shared)})" if n else ""
+        verb = "is" if self.n_shared == 1 else "are"
+        said = f"{self.name}: {self.n_shared} of {self.n_heads} heads {verb} labelled {self.label!r}"
+        which = f" ({listed(self.shared)})" if self.shared else ""
         chance = f"{self.by_chance:.1f} expected by chance, q = {self.q_value:.2g}"
         meaning = {
             "above": "more than chance gives",
@@ -183,25 +183,18 @@ class LabelOverlap:
 
     def frame(self) -> "pd.DataFrame":
         """One row per set and label: name, label, n_shared, n_heads, n_labelled, by_chance, p, q, findable, verdict."""
-        import pandas as pd
-
-        columns = ["name", "label", "n_shared", "n_heads", "n_labelled", "by_chance", "p_value", "q_value", "findable"]
-        rows = [
-            (t.name, t.label, len(t.shared), t.n_heads, t.n_labelled, t.by_chance, t.p_value, t.q_value, t.findable)
-            + (t.verdict,)
-            for t in self.tests
-        ]
-        return pd.DataFrame(rows, columns=[*columns, "verdict"])
+        columns = [
+            "name", "label", "n_shared", "n_heads", "n_labelled", "by_chance", "p_value", "q_value", "findable",
+            "verdict",
+        ]  # fmt: skip
+        return pd.DataFrame([[getattr(test, name) for name in columns] for test in self.tests], columns=columns)
 
     def heads_frame(self) -> "pd.DataFrame":
         """One row per head of a set: name, head, labels with commas between them; empty where it has none."""
-        import pandas as pd
-
-        rows = [(name, str(head), ", ".join(self.labels.of(head))) for name, head in self._heads()]
+        rows = [
+            (name, str(head), ", ".join(self.labels.of(head))) for name, heads in self.sets.items() for head in heads
+        ]
         return pd.DataFrame(rows, columns=["name", "head", "labels"])
-
-    def _heads(self) -> Iterator[tuple[str, Head]]:
-        return ((name, head) for name, heads in self.sets.items() for head in heads)
 
 
 def label_overlap(sets: Mapping[str, HeadSet] | Run, labels: HeadLabels) -> LabelOverlap:

@@ -3,26 +3,24 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from operator import and_
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from site_lens.heads.head_set import HeadGrid, HeadSet
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.records.base import Axes, Float32, Lengths, Record
 from site_lens.records.display import few
 from site_lens.records.errors import InputError, MismatchError, unknown_name
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.wording import listed
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit
 from site_lens.stats.paired_tests import SIGNIFICANT, control_false_discoveries
 from site_lens.stats.set_overlap import fewest_findable, overlap_p_value, shared_by_chance, symmetric
 from site_lens.stats.similarity import jaccard, n_shared, overlap_coefficient, rank_correlation
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Scored: TypeAlias = SiteFit | HeadScores
 """What has one number per head: scores, gates, or a fit, which stands for its gates."""
@@ -84,12 +82,6 @@ class Overlap(Record):
     notes: tuple[str, ...] = ()
     """What makes the comparison hard to read: records of several models, or of other rows under one name."""
 
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        if len(set(self.names)) < len(self.names):
-            raise ValueError(f"needs each record once, got {self.names}")
-        return self
-
     def _facts(self) -> Mapping[str, object]:
         sizes, pairs = self._sets().sum((1, 2)), self.frame()
         return {
@@ -140,40 +132,26 @@ class Overlap(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per pair of records: record, other, n_shared, n_record, n_other, findable, and every measure."""
-        import pandas as pd
-
         pairs = first, second = np.triu_indices(len(self.names), k=1)
         names = np.array(self.names, dtype=object)
         shared = n_shared(self._sets()[:, self.grid.mask])
         sizes = np.diag(shared)
-        return pd.DataFrame(
-            {
-                "record": names[first],
-                "other": names[second],
-                "n_shared": shared[pairs],
-                "n_record": sizes[first],
-                "n_other": sizes[second],
-                "findable": np.nan if self.findable is None else self.findable[pairs],
-                **{measure: getattr(self, measure)[pairs] for measure in MEASURES},
-            }
-        )
+        columns = {
+            "record": names[first],
+            "other": names[second],
+            "n_shared": shared[pairs],
+            "n_record": sizes[first],
+            "n_other": sizes[second],
+            "findable": np.nan if self.findable is None else self.findable[pairs],
+        }
+        return pd.DataFrame(columns | {measure: getattr(self, measure)[pairs] for measure in MEASURES})
 
     def heads_frame(self) -> "pd.DataFrame":
         """One row per record and head: record, layer, head, score, in_set, specificity."""
-        import pandas as pd
-
-        mask, n = self.grid.mask, len(self.names)
-        layer, head = np.nonzero(mask)
-        return pd.DataFrame(
-            {
-                "record": np.repeat(np.array(self.names, dtype=object), len(self.grid)),
-                "layer": np.tile(layer, n),
-                "head": np.tile(head, n),
-                "score": self.scores[:, mask].ravel(),
-                "in_set": self._sets()[:, mask].ravel(),
-                "specificity": self.specificity[:, mask].ravel(),
-            }
-        )
+        records = {"record": np.repeat(np.array(self.names, dtype=object), len(self.grid))}
+        values = {"score": self.scores, "in_set": self._sets(), "specificity": self.specificity}
+        columns = {name: maps[:, self.grid.mask].ravel() for name, maps in values.items()}
+        return pd.DataFrame(records | self.grid.columns(len(self.names)) | columns)
 
     def layer_frame(self) -> "pd.DataFrame":
         """One row per record and layer that has heads: record, layer, mean_score over its heads, n_in_set."""
@@ -270,11 +248,10 @@ def _set_of(scores: HeadScores, threshold: float | None, k: int) -> HeadSet:
 
 def _named(given: tuple[Scored | Mapping[str, Scored] | Iterable[Scored] | Run, ...]) -> dict[str, Scored]:
     """Return the records by name, however they were handed in."""
-    single: object = given[0] if len(given) == 1 and not isinstance(given[0], Scored) else given
+    single: Any = given[0] if len(given) == 1 and not isinstance(given[0], Scored) else given
     if isinstance(single, Run):
         single = single.head_fits
-    values = single.values() if isinstance(single, Mapping) else single
-    records = list(values if isinstance(values, Iterable) else given)
+    records = list(single.values() if isinstance(single, Mapping) else single)
     wrong = [type(record).__name__ for record in records if not isinstance(record, Scored)]
     if wrong:
         raise InputError(f"needs fits or scores, or one mapping or sequence of them, got {wrong[0]}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,9 @@ from site_lens.heads.head_set import HeadGrid
 from site_lens.records.base import SLACK, Axes, Float32, Frozen, Record
 from site_lens.records.display import CellMap, few
 from site_lens.records.errors import unknown_name
+from site_lens.records.lazy_pandas import pd
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.stats.similarity import correlation, jaccard, rank_correlation
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Correlation = Annotated[float | None, Field(ge=-1 - SLACK, le=1 + SLACK)]
 
@@ -85,22 +83,15 @@ class Agreement(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per task: n_fits, sampling, starts, lowest, jaccard, ranks, elsewhere; NaN where no pair exists."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            [agreement.model_dump() for agreement in self.tasks], columns=list(TaskAgreement.model_fields)
-        )
+        return pd.DataFrame([agreement.model_dump() for agreement in self.tasks])
 
     def heads_frame(self) -> "pd.DataFrame":
         """One row per task and head: task, layer, head, mean, spread, n_fits."""
-        import pandas as pd
-
-        (layer, head), n = np.nonzero(self.grid.mask), len(self.grid)
+        n = len(self.grid)
         return pd.DataFrame(
             {
                 "task": np.repeat(np.array([task.task for task in self.tasks], dtype=object), n),
-                "layer": np.tile(layer, len(self.tasks)),
-                "head": np.tile(head, len(self.tasks)),
+                **self.grid.columns(len(self.tasks)),
                 "mean": self.mean[:, self.grid.mask].ravel(),
                 "spread": self.spread[:, self.grid.mask].ravel(),
                 "n_fits": np.repeat([task.n_fits for task in self.tasks], n),
@@ -142,11 +133,7 @@ def seed_agreement(fits: SiteFits) -> Agreement:
 
 
 def _of_task(
-    name: str,
-    fits: Sequence[SiteFit],
-    own: list[int],
-    moved: Sequence[list[int]],
-    alike: Mapping[str, NDArray[np.float64]],
+    name: str, fits: list[SiteFit], own: list[int], moved: list[list[int]], alike: Mapping[str, NDArray[np.float64]]
 ) -> TaskAgreement:
     pairs = list(combinations(own, 2))
     together = [pair for pair in pairs if _start_alike(*(fits[i] for i in pair))]

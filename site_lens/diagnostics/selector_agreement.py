@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.heads.head_set import HeadGrid
@@ -14,12 +14,10 @@ from site_lens.heads.scores import HeadScores, ScoresByTask
 from site_lens.records.base import Axes, Float32, Frozen, Lengths, Record
 from site_lens.records.display import few
 from site_lens.records.errors import InputError, MismatchError, unknown_name
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.paired_tests import SIGNIFICANT, control_false_discoveries
 from site_lens.stats.set_overlap import expected_jaccard, fewest_findable, shared_by_chance, symmetric
 from site_lens.stats.similarity import rank_correlation
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Float64 = NDArray[np.float64]
 
@@ -80,12 +78,6 @@ class SelectorAgreement(Record):
     """Fewest shared heads that are told from chance, alone among all pairs and tasks, at q < 0.05; where that is more
     than k, no overlap could be found. None in files of version 0.1.0."""
 
-    @model_validator(mode="after")
-    def _enough(self) -> Self:
-        if len(self.selectors) < 2 or len(set(self.names)) < len(self.names) or not self.tasks:
-            raise ValueError(f"needs two or more selectors, each once, and a task, got {self.names} on {self.tasks}")
-        return self
-
     def _facts(self) -> Mapping[str, object]:
         pairs = np.triu_indices(len(self.selectors), k=1)
         return {
@@ -133,8 +125,6 @@ class SelectorAgreement(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per pair: selector, other, n_tasks, mean and spread of every agreement, chance, share beyond it."""
-        import pandas as pd
-
         pairs, names = np.triu_indices(len(self.selectors), k=1), np.array(self.names, dtype=object)
         numbers: dict[str, NDArray[Any]] = {"n_tasks": self.n_tasks()}
         for measure in ("spearman", "spearman_size", "jaccard"):
@@ -145,23 +135,17 @@ class SelectorAgreement(Record):
 
     def tasks_frame(self) -> "pd.DataFrame":
         """One row per task and pair: task, selector, other, and every measure."""
-        import pandas as pd
-
         first, second = np.triu_indices(len(self.selectors), k=1)
         names, n = np.array(self.names, dtype=object), len(self.tasks)
-        return pd.DataFrame(
-            {
-                "task": np.repeat(np.array(self.tasks, dtype=object), len(first)),
-                "selector": np.tile(names[first], n),
-                "other": np.tile(names[second], n),
-                **{measure: getattr(self, measure)[:, first, second].ravel() for measure in MEASURES},
-            }
-        )
+        columns = {
+            "task": np.repeat(np.array(self.tasks, dtype=object), len(first)),
+            "selector": np.tile(names[first], n),
+            "other": np.tile(names[second], n),
+        }
+        return pd.DataFrame(columns | {name: getattr(self, name)[:, first, second].ravel() for name in MEASURES})
 
     def selectors_frame(self) -> "pd.DataFrame":
         """One row per selector: selector, meaning, signed, same_for_all, tied, n_forwards, n_labelled."""
-        import pandas as pd
-
         return pd.DataFrame([facts.model_dump() for facts in self.selectors])
 
     def _values(self, measure: str) -> Float64:

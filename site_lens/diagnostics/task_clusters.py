@@ -1,26 +1,18 @@
 """Clusters of tasks with similar heads."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import model_validator
 
 from site_lens.diagnostics.alpha_rows import AlphaRows
-from site_lens.diagnostics.cluster_stability import (
-    Estimate,
-    measure_family_agreement,
-    measure_stability,
-    stability_by_chance,
-)
+from site_lens.diagnostics.cluster_stability import Estimate, family_agreement, measure_stability, stability_by_chance
 from site_lens.diagnostics.grouping import Clustering, Clusters, group, principal_components, relabel, scaled_to_plane
 from site_lens.heads.head_set import HeadGrid
 from site_lens.records.base import Axes, Float32, Lengths
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.site.fit import SiteFits
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class TaskClusters(Clusters):
@@ -50,30 +42,12 @@ class TaskClusters(Clusters):
     """Adjusted Rand index between clusters and known families, with 95% bootstrap range and permutation p-value; None
     where fewer than two families are known or none of them has two tasks."""
 
-    @model_validator(mode="after")
-    def _fits_grid(self) -> Self:
-        if self.alphas.shape[1] != len(self.grid):
-            raise ValueError(f"alphas of {self.alphas.shape[1]} heads do not fit {self.grid}")
-        if min(self.explained) < 0 or sum(self.explained) > 1 + 1e-6:
-            raise ValueError(f"shares of variance {self.explained} are negative or sum to more than 1")
-        return self
-
     def frame(self) -> "pd.DataFrame":
         """One row per task: task, family, cluster, place (in leaf order, from 0), pca_1, pca_2, mds_1, mds_2."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                "task": self.items,
-                "family": self.families,
-                "cluster": self.labels,
-                "place": self._places(),
-                "pca_1": self.pca[:, 0],
-                "pca_2": self.pca[:, 1],
-                "mds_1": self.mds[:, 0],
-                "mds_2": self.mds[:, 1],
-            }
-        )
+        named = {"task": self.items, "family": self.families, "cluster": self.labels, "place": self._places()}
+        maps = {"pca": self.pca, "mds": self.mds}
+        places = {f"{name}_{axis + 1}": places[:, axis] for name, places in maps.items() for axis in range(2)}
+        return pd.DataFrame(named | places)
 
 
 def cluster_tasks(
@@ -136,5 +110,5 @@ def cluster_tasks(
         mds=scaled_to_plane(grouped["distance"]),
         stability=stability,
         stability_by_chance=by_chance,
-        family_agreement=measure_family_agreement(labels, rows.families, seed=seed),
+        family_agreement=family_agreement(labels, rows.families, seed=seed),
     )

@@ -89,6 +89,11 @@ class HeadGrid:
         mask.setflags(write=False)
         return mask
 
+    def columns(self, times: int = 1) -> dict[str, NDArray[np.int64]]:
+        """Layer and head of every head, in order, some times over: the columns that begin a table of heads."""
+        layer, head = np.nonzero(self.mask)
+        return {"layer": np.tile(layer, times), "head": np.tile(head, times)}
+
     def __len__(self) -> int:
         return sum(self.heads_per_layer)
 
@@ -97,11 +102,9 @@ class HeadGrid:
 
     def __contains__(self, head: object) -> bool:
         head = Head.parse(head) if isinstance(head, str) else head
-        return (
-            isinstance(head, Head)
-            and 0 <= head.layer < self.n_layers
-            and 0 <= head.head < self.heads_per_layer[head.layer]
-        )
+        if not isinstance(head, Head) or not 0 <= head.layer < self.n_layers:
+            return False
+        return 0 <= head.head < self.heads_per_layer[head.layer]
 
     def __str__(self) -> str:
         ragged = len(set(self.heads_per_layer)) > 1
@@ -208,11 +211,7 @@ class HeadSet(Displayed):
         return "{" + ", ".join(map(str, self)) + "}"
 
     def _facts(self) -> Mapping[str, object]:
-        return {
-            "heads": f"{len(self)} of {len(self.grid)} heads",
-            "grid": str(self.grid),
-            "names": few(list(self), 24),
-        }
+        return {"heads": f"{len(self)} of {len(self.grid)} heads", "grid": str(self.grid), "names": few(list(self), 24)}
 
     def _line(self) -> str:
         return f"{len(self)} of {len(self.grid)} heads: {few(list(self), 12)}" if self else "no heads"
@@ -237,12 +236,8 @@ class TopHeads(HeadSet):
         return (head for head, _ in self.ranked)
 
     def _facts(self) -> Mapping[str, object]:
-        facts: dict[str, object] = {"heads": f"{len(self)} of {len(self.grid)} heads"}
-        if self.ranked:
-            facts["highest first"] = self._with_scores()
-        if self._remark:
-            facts["note"] = self._remark
-        return facts
+        facts = {"heads": f"{len(self)} of {len(self.grid)} heads", "highest first": self._with_scores()}
+        return {name: said for name, said in (facts | {"note": self._remark}).items() if said}
 
     def _line(self) -> str:
         return "; ".join(filter(None, (self._with_scores(), self._remark)))

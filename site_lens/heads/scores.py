@@ -1,20 +1,18 @@
 """One number per head: scores of any selector, and gates, which are scores in [0, 1]."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import Head, HeadGrid, HeadSet, TopHeads
-from site_lens.records.base import Float32, LayerHead, Record
+from site_lens.records.base import Float32, LayerHead, Record, leaves_out
 from site_lens.records.collections import RecordSet
 from site_lens.records.display import CellMap
 from site_lens.records.errors import InputError, MismatchError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.records.lazy_pandas import pd
 
 MixRule = Literal["convex", "additive", "norm_preserving"]
 """`convex`: (1 - alpha) z + alpha t, the paper's. `additive`: z + alpha t. `norm_preserving`: the convex mix, scaled
@@ -85,11 +83,8 @@ class HeadScores(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per head: layer, head, value, rank (1 = highest; equal scores share the best rank of them)."""
-        import pandas as pd
-
-        layer, head = np.nonzero(self.grid.mask)
-        values = self.values[layer, head].astype(np.float64)
-        return pd.DataFrame({"layer": layer, "head": head, "value": values, "rank": self.ranks()[layer, head]})
+        values, ranks = self.values[self.grid.mask].astype(np.float64), self.ranks()[self.grid.mask]
+        return pd.DataFrame({**self.grid.columns(), "value": values, "rank": ranks})
 
     def ranks(self) -> NDArray[np.int64]:
         """Return (layer head): rank of each head, 1 = highest; equal scores share the best rank; 0 where no head is."""
@@ -133,11 +128,7 @@ class HeadGates(HeadScores):
     mix: MixRule = "convex"
     """How they mix an embedding in, wherever they are used: as the fit did that they come from."""
 
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the paper's rule, so that the first records, which do not name one, keep their digests."""
-        fields: dict[str, Any] = write(self)
-        return {name: value for name, value in fields.items() if (name, value) != ("mix", "convex")}
+    _serializer = leaves_out(mix="convex")
 
     @model_validator(mode="after")
     def _within_unit(self) -> Self:

@@ -2,23 +2,19 @@
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import HeadGrid
-from site_lens.records.base import Frozen
+from site_lens.records.base import Frozen, leaves_out
 from site_lens.records.errors import MismatchError
 
 Processing = Literal["raw", "folded"]
 """`raw`: the checkpoint's own weights. `folded`: TransformerLens' processed weights (compatibility mode,
 HookedTransformer's default), whose value biases sit in b_O, so that z differs from the raw z by b_V."""
-
-
-YOUNGER = ("n_kv_heads", "d_head_per_layer", "quantization", "weights_from")
-"""Fields of an identity that the first records do not have."""
 
 
 WEIGHTS_FROM = "site_lens_weights_from"
@@ -109,11 +105,7 @@ class ModelIdentity(Frozen):
         wide: NDArray[np.bool_] = np.arange(self.d_head)[None, :] < np.array(self.widths)[:, None]
         return self.grid.mask[:, :, None] & wide[:, None, :]
 
-    @model_serializer(mode="wrap")
-    def _only_what_there_is(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is younger than the first records where it is None, so that those keep their digests."""
-        fields: dict[str, Any] = write(self)
-        return {name: value for name, value in fields.items() if value is not None or name not in YOUNGER}
+    _serializer = leaves_out(n_kv_heads=None, d_head_per_layer=None, quantization=None, weights_from=None)
 
     def check_use(self, made_on: "ModelIdentity", what: str) -> tuple[str, ...]:
         """Check that a record made on another model may be used on this one.

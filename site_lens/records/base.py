@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_serializer, model_validator
+from pydantic_core import CoreSchema, ValidationError, core_schema
 
 from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError
@@ -171,6 +171,18 @@ class Frozen(BaseModel):
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+
+def leaves_out(**usual: object) -> Any:
+    """Return a serializer that leaves out fields at these values: the first records lack them, and keep their digests.
+
+    None stands for what is unknown. A class has it as an attribute, under any name that begins with an underscore.
+    """
+
+    def write_the_rest(self: Frozen, write: Callable[[Frozen], dict[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if name not in usual or value != usual[name]}
+
+    return model_serializer(mode="wrap")(write_the_rest)
 
 
 @cache

@@ -220,7 +220,7 @@ def _by_content(run: Run) -> dict[Content, SiteFits]:
 def _sampled(model: LensModel, tasks: Sequence[Task], run: Run, n_heads: int) -> AttentionSamples:
     samples = []
     for task in tasks:
-        fit = min(run.fits.of(task.name), key=lambda fit: fit.seed)
+        fit = run.fits.first(task.name)
         chosen = run.paths[task.name].ranked if task.name in run.paths else {}
         heads = list(chosen or fit.gates.top(min(n_heads, len(model.grid))))[:n_heads]
         if not heads:  # all alphas are alike: no head is worth a look before the others

@@ -115,10 +115,10 @@ def learn_jobs(
         }
         chosen = choose_checkpoint(f"{name} of {task!r}", checkpoints, n_steps=job.config.n_steps)
         alpha_map = of_rate[rates[0]].alpha_map
-        n_valid = len(alpha_map.valid_questions)
-        n_trained = sum(2 * run.alpha_map.train_rows.size for run in of_rate.values())
+        n_valid = len(alpha_map.valid.questions)
+        n_trained = sum(2 * run.alpha_map.train.rows.size for run in of_rate.values())
         n_evaluated = sum(len(run.eval_steps) * n_valid for run in of_rate.values())
-        rows = set(alpha_map.train_rows.flat) | set(job.embedding.labelled_rows)
+        rows = set(alpha_map.train.rows.flat) | set(job.embedding.labelled_rows)
         gates, raw = chosen.state
         learned[task] = LearnedGates(
             gates,

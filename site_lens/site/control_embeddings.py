@@ -39,5 +39,4 @@ def norm_matched(embedding: TaskEmbedding, stream: np.random.Generator) -> np.nd
     """Draw a random direction for every head, (layer head d_head), with the norm that the embedding has there."""
     directions = stream.normal(size=embedding.mean.shape) * embedding.model.z_mask
     norms, lengths = (np.linalg.norm(vectors, axis=-1, keepdims=True) for vectors in (embedding.mean, directions))
-    matched: np.ndarray = (directions / np.where(lengths > 0, lengths, 1) * norms).astype(np.float32)
-    return matched
+    return np.asarray(directions / np.where(lengths > 0, lengths, 1) * norms, dtype=np.float32)

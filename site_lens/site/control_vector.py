@@ -11,7 +11,6 @@ from torch import Tensor
 
 from site_lens.activations.injection import injection_edits
 from site_lens.activations.prefill import prompt_batches
-from site_lens.heads.head_set import HeadSet
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.checks import synthetic_prompts
@@ -137,19 +136,17 @@ def control_vector(model: LensModel, fit: SiteFit | Pair) -> ControlVector:
         raise InputError(
             f"the gates of {embedding.task!r} mix by the rule norm_preserving, of which no part is a constant vector"
         )
-    open_layers = [layer for layer in range(model.grid.n_layers) if gates.values[layer].any()]
-    if not any(open_layers):  # none, or layer 0 alone
+    written = {
+        layer: model.project(layer, torch.tensor((gates.values[layer, :n, None] * embedding.mean[layer, :n])[None]))[0]
+        for layer, n in enumerate(model.grid.heads_per_layer)
+        if layer and gates.values[layer].any()
+    }
+    if not written:
         raise InputError(
             f"the fit of {embedding.task!r} opens no head above layer 0, and llama.cpp adds nothing behind layer 0"
         )
-    written = {
-        layer: model.project(layer, torch.tensor((gates.values[layer, :n, None] * embedding.mean[layer, :n])[None]))[0]
-        for layer in open_layers
-        if layer and (n := model.grid.heads_per_layer[layer])
-    }
     parallel = [_is_parallel(model, layer) for layer in written]
-    first = HeadSet.from_mask(gates.grid, gates.values > 0)
-    in_first = [head for head in first if head.layer == 0]
+    in_first = [head for head in gates.above(0.0) if head.layer == 0]
     different = {
         "llama.cpp and repeng add it at every token, and the fit edits the last prompt token alone": True,
         "it leaves in what the open heads write themselves, of which the fit takes the share alpha away": (
@@ -236,7 +233,8 @@ def control_vector_effect(
         logs = {way: model.forward(batch, edits).log_softmax(-1) for way, edits in ways.items()}
         wanted = logs["fit"]
         for way in divergence:
-            divergence[way] += float((wanted.exp() * (wanted - logs[way])).sum(-1, dtype=torch.float64).sum())
+            of_prompt = (wanted.exp() * (wanted - logs[way])).sum(-1, dtype=torch.float64)
+            divergence[way] += float(of_prompt.clamp(min=0).sum())  # never below 0, save by rounding
             same[way] += int((logs[way].argmax(-1) == wanted.argmax(-1)).sum())
     return ControlVectorEffect(
         kept=1 - divergence["vector"] / divergence["none"] if divergence["none"] > 0 else float("nan"),

@@ -2,25 +2,23 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefix_settings import PrefixDType
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates
 from site_lens.heads.scores import MixRule as MixRule
-from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
+from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record, leaves_out
 from site_lens.records.bounds import MOST_ASKED, size
 from site_lens.records.collections import RecordSet
 from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.lazy_pandas import pd
 from site_lens.tasks.prompt_template import PromptTemplate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OLD_STATUSES = {"diverged": "no_improvement"}
 """Names of statuses in older files: what was called diverged had finite losses, and had kept its start."""
@@ -109,11 +107,7 @@ class SiteConfig(Frozen):
             raise ValueError(f"n_steps times batch_size is more than {MOST_ASKED}: no fit asks so many queries")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_a_price_of_0(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a price of 0, so that settings of before there were prices keep their digests."""
-        fields: dict[str, Any] = write(self)
-        return {name: value for name, value in fields.items() if (name, value) != ("head_price", 0.0)}
+    _serializer = leaves_out(head_price=0.0)
 
     @classmethod
     def paper(cls, *, keep: Literal["best", "last"] = "last", **changes: Any) -> "SiteConfig":
@@ -213,8 +207,6 @@ class SiteFit(Record):
     def _one_grid(self) -> Self:
         if self.gates.grid != self.embedding.model.grid:
             raise ValueError(f"gates over {self.gates.grid}, embedding over {self.embedding.model.grid}")
-        if self.trace.alphas.shape[1:] != self.gates.grid.shape:
-            raise ValueError(f"gates over {self.gates.grid}, trace of alphas of shape {self.trace.alphas.shape}")
         if self.gates.mix != self.config.mix:  # as in the first records, whose gates do not name their rule
             self.__dict__["gates"] = self.gates.replace(mix=self.config.mix)
         return self
@@ -227,14 +219,13 @@ class SiteFit(Record):
     @property
     def origin(self) -> str:
         """Say under a figure what it shows: one seed, what makes the fit a control, and whether there is a map."""
-        return ", ".join(
-            [
-                f"one seed ({self.seed})",
-                *(["embedding of zeros"] if self.config.embedding == "zero" else []),
-                *(["shuffled answers"] if self.config.null == "shuffled_answers" else []),
-                *(["start kept: no map"] if self.kept_start else []),
-            ]
-        )
+        parts = {
+            f"one seed ({self.seed})": True,
+            "embedding of zeros": self.config.embedding == "zero",
+            "shuffled answers": self.config.null == "shuffled_answers",
+            "start kept: no map": self.kept_start,
+        }
+        return ", ".join(part for part, holds in parts.items() if holds)
 
     @property
     def kept_start(self) -> bool:
@@ -279,17 +270,14 @@ class SiteFit(Record):
 
     def trace_frame(self) -> "pd.DataFrame":
         """One row per evaluation: step, valid_loss, valid_accuracy, undecided (share of 0.1 < alpha < 0.9)."""
-        import pandas as pd
-
-        inside = self.trace.alphas[:, self.gates.grid.mask]
-        return pd.DataFrame(
-            {
-                "step": self.trace.eval_steps,
-                "valid_loss": self.trace.valid_loss,
-                "valid_accuracy": self.trace.valid_accuracy,
-                "undecided": np.mean((inside > 0.1) & (inside < 0.9), axis=1),
-            }
-        )
+        trace, inside = self.trace, self.trace.alphas[:, self.gates.grid.mask]
+        columns = {
+            "step": trace.eval_steps,
+            "valid_loss": trace.valid_loss,
+            "valid_accuracy": trace.valid_accuracy,
+            "undecided": np.mean((inside > 0.1) & (inside < 0.9), axis=1),
+        }
+        return pd.DataFrame(columns)
 
 
 Pair = tuple[HeadGates, TaskEmbedding]
@@ -355,6 +343,17 @@ class SiteFits(RecordSet[SiteFit]):
     def of(self, task: str) -> list[SiteFit]:
         """Return every fit of a task, one a seed."""
         return [fit for fit in self.values() if fit.task == task]
+
+    def first(self, task: str) -> SiteFit:
+        """Return the fit of a task that has the lowest seed.
+
+        Raises:
+            InputError: There is none.
+        """
+        of_task = self.of(task)
+        if not of_task:
+            raise InputError(f"no fit of task {task!r}; there are fits of: {', '.join(self)}")
+        return min(of_task, key=lambda fit: fit.seed)
 
     def one_grid(self) -> HeadGrid:
         """Return the grid that all fits stand over.

@@ -223,7 +223,7 @@ def _labelled(plan: Plan, run: AlphaMapRun, job_index: int) -> tuple[set[int], i
     shown = set(job.embedding.labelled_rows) if config.embedding == "task" else set()
     is_own = job.embedding.task_digest == job.task.digest
     chooses = config.keep == "best" or config.patience is not None
-    n_valid = int((run.alpha_map.valid_jobs == job_index).sum()) if chooses else 0
+    n_valid = int((run.alpha_map.valid.jobs == job_index).sum()) if chooses else 0
     return rows | shown if is_own else rows, 0 if is_own else len(shown), n_valid
 
 
@@ -232,11 +232,9 @@ def _notes(model: LensModel, plan: Plan, job_index: int) -> tuple[str, ...]:
     notes = model.identity.check_use(job.embedding.model, f"the embedding of {job.embedding.task!r}")
     if job.embedding.task_digest != job.task.digest:
         notes += (f"mixes in an embedding of {job.embedding.task!r} that was made of other rows than the task's own",)
-    if plan.merged[job_index]:
-        n = plan.merged[job_index]
+    if n := plan.merged[job_index]:
         notes += (f"{n} answers share a token with the end of their prompt; their first token is approximate",)
-    why = plan.whole_because[job_index]
-    if why is not None:
+    if (why := plan.whole_because[job_index]) is not None:
         notes += (f"{WHOLE_ANSWER}; {why}",)
     return notes
 

@@ -58,12 +58,7 @@ class GateParametrization(ABC):
         """Return the gates of one training step, made of draws from [0, 1); differentiable in `raw`."""
         return self.deterministic(raw)
 
-    def penalty(
-        self,
-        raw: Maps,
-        progress: OfMaps,
-        mask: Bool[Tensor, "layer head"],
-    ) -> OfMaps | None:
+    def penalty(self, raw: Maps, progress: OfMaps, mask: Bool[Tensor, "layer head"]) -> OfMaps | None:
         """Return what is added to each map's loss, in nats; None where nothing ever is.
 
         Args:
@@ -106,12 +101,7 @@ class PricedLogit(Sigmoid):
     price: float
     """Above 0 it closes gates, below 0 it opens them."""
 
-    def penalty(
-        self,
-        raw: Maps,
-        progress: OfMaps,
-        mask: Bool[Tensor, "layer head"],
-    ) -> OfMaps:
+    def penalty(self, raw: Maps, progress: OfMaps, mask: Bool[Tensor, "layer head"]) -> OfMaps:
         """Return the price of the mean logit, each cut to the limits."""
         return self.price * raw.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)[:, mask].mean(-1)
 
@@ -164,12 +154,7 @@ class HardConcrete(GateParametrization):
         """Return the probability that a drawn gate is not 0 (eq. 12)."""
         return torch.sigmoid(raw - TEMPERATURE * log(-STRETCH_LOW / STRETCH_HIGH))
 
-    def penalty(
-        self,
-        raw: Maps,
-        progress: OfMaps,
-        mask: Bool[Tensor, "layer head"],
-    ) -> OfMaps:
+    def penalty(self, raw: Maps, progress: OfMaps, mask: Bool[Tensor, "layer head"]) -> OfMaps:
         """Return the squared gap between the share of heads expected open and its target, at a growing price."""
         target = 1 - (1 - self.density) * (progress / RAMP).clamp(max=1)
         gap = self.open_probability(raw)[:, mask].mean(-1) - target

@@ -3,27 +3,25 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field
 
 from site_lens.heads.head_set import Head, HeadSet
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.models.identity import ModelIdentity
-from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
+from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record, leaves_out
 from site_lens.records.collections import RecordSet
 from site_lens.records.display import CellMap, few
 from site_lens.records.hashing import seed_stream
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.wording import listed
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.stats.intervals import Interval, median_range
 from site_lens.stats.similarity import jaccard
 from site_lens.tasks.prompt_template import PromptTemplate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Content = Literal["task", "zero", "shuffled"]
 """What a fit of a path is made of. `task`: the task embedding, as SITE. `zero`: zeros instead of it (gates alone).
@@ -69,11 +67,7 @@ class PathFit(Frozen):
     kept_start: bool = False
     """Whether no alphas did better on valid than those at which it began, which are kept: they say nothing of heads."""
 
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out that it moved, so that the first records, which do not say so, keep their digests."""
-        fields: dict[str, Any] = write(self)
-        return {name: value for name, value in fields.items() if (name, value) != ("kept_start", False)}
+    _serializer = leaves_out(kept_start=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,27 +137,15 @@ class HeadPath(Record):
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _choice_is_a_fit(self) -> Self:
-        if len(self.gain_alone) not in (0, self.n_open[self.choice] if self.choice is not None else 0):
-            raise ValueError(f"needs a gain for each chosen head, got {len(self.gain_alone)}")
-        if self.choice is not None and (
-            self.choice >= len(self.fits) or self.fits[self.choice].content != "task" or not self.n_open[self.choice]
-        ):
-            raise ValueError(f"fit {self.choice} is not among the fits with the task embedding, or opens no head")
-        return self
-
     @property
     def is_open(self) -> NDArray[np.bool_]:
         """(fit layer head): whether the rounded gate is open."""
-        rounded: NDArray[np.bool_] = self.gates > OPEN
-        return rounded
+        return np.asarray(self.gates > OPEN)
 
     @property
     def n_open(self) -> NDArray[np.int64]:
         """(fit): number of open heads."""
-        counts: NDArray[np.int64] = self.is_open.sum((-2, -1))
-        return counts
+        return np.asarray(self.is_open.sum((-2, -1)))
 
     def prices(self, content: Content = "task") -> tuple[float, ...]:
         """Return the prices of the fits of a content, rising."""
@@ -241,8 +223,7 @@ class HeadPath(Record):
         """(layer head): share of the fits at the chosen price that open the head; NaN where no set was found."""
         if self.chosen is None:
             return np.full(self.model.grid.shape, np.nan, dtype=np.float32)
-        share: Float32 = self.is_open[self._alike].mean(0).astype(np.float32)
-        return share
+        return np.asarray(self.is_open[self._alike].mean(0), dtype=np.float32)
 
     @property
     def core(self) -> HeadSet:
@@ -300,8 +281,6 @@ class HeadPath(Record):
 
         `undecided` is the share of the heads with 0.1 < alpha < 0.9 before rounding.
         """
-        import pandas as pd
-
         alphas = self.gates[:, self.model.grid.mask]
         rows = [
             {"task": self.task} | fit.model_dump() | {
@@ -320,8 +299,6 @@ class HeadPath(Record):
 
     def heads_frame(self) -> "pd.DataFrame":
         """One row per head: task, head, layer, chosen, stability, kind, alpha of the fit behind the set, gain_alone."""
-        import pandas as pd
-
         chosen, kinds, stability, gains = self.chosen, self.kinds or {}, self.stability, self.ranked
         rows = [
             {
@@ -481,6 +458,4 @@ class HeadPaths(RecordSet[HeadPath]):
 
     def heads_frame(self) -> "pd.DataFrame":
         """One row per task and head; see `HeadPath.heads_frame`."""
-        import pandas as pd
-
         return pd.concat([path.heads_frame() for path in self.values()], ignore_index=True)

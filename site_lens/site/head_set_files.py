@@ -71,18 +71,14 @@ def head_sets_text(
                 "the set was found on"
             )
     write: Callable[[Any], str] = json.dumps if format == "json" else repr
-    of_model = _Model(
-        name=model.short_name,
-        heads_per_layer=model.grid.heads_per_layer,
-        weights_digest=model.weights_digest,
-        dtype=model.dtype,
-    ).model_dump()
-    of_model["heads_per_layer"] = list(model.grid.heads_per_layer)
+    of_model = {
+        "name": model.short_name, "heads_per_layer": list(model.grid.heads_per_layer),
+        "weights_digest": model.weights_digest, "dtype": model.dtype,
+    }  # fmt: skip
     fields = {"kind": "head_sets", "site_lens": __version__, "model": of_model}
     lines = [f" {write(name)}: {write(value)}," for name, value in fields.items()]
     places = {name: [(head.layer, head.head) for head in sorted(heads.heads)] for name, heads in sets.items()}
-    rows = [f"  {write(name)}: {write(heads)}" for name, heads in places.items()]
-    inner = ",\n".join(rows)
+    inner = ",\n".join(f"  {write(name)}: {write(heads)}" for name, heads in places.items())
     text = "\n".join(["{", *lines, f" {write('sets')}: {{", inner, " }", "}"]) + "\n"
     return text if format == "json" else f"# Attention heads: (layer, head), both from 0.\n{NAME} = {text}"
 

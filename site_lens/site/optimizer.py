@@ -271,15 +271,9 @@ class JointOptimizer:
         self, step: BatchStep, places: Indices, prefix: Any, noise: Float[Tensor, "map layer head"] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return maps (row), losses (row) and whether the target's first token leads (row) of a chunk."""
-        maps = torch.tensor(step.maps[places], device=self._model.device)
-        edits = injection(
-            self._gates_of(maps, noise),
-            self._embeddings,
-            torch.tensor(step.jobs[places], device=self._model.device),
-            heads_per_layer=self._model.grid.heads_per_layer,
-            rule=self._rule,
-            column=0,
-        )
+        maps, jobs = (torch.tensor(of_row[places], device=self._model.device) for of_row in (step.maps, step.jobs))
+        heads, gates = self._model.grid.heads_per_layer, self._gates_of(maps, noise)
+        edits = injection(gates, self._embeddings, jobs, heads_per_layer=heads, rule=self._rule, column=0)
         tail, targets, weights = self._answers(step.questions[places])
         logits, _ = self._model.decode(prefix, tail, edits)
         return maps, answer_loss(logits, targets, weights), logits[:, 0].argmax(-1) == targets[:, 0]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -20,17 +20,7 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
-from site_lens.site.head_path import (
-    CONTENTS,
-    FEW_PRICES,
-    OPEN,
-    PRICES,
-    Content,
-    HeadPath,
-    HeadPaths,
-    PathFit,
-    choose_fit,
-)
+from site_lens.site.head_path import FEW_PRICES, OPEN, PRICES, Content, HeadPath, HeadPaths, PathFit, choose_fit
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -52,13 +42,9 @@ class PathSettings:
 
     @classmethod
     def of(
-        cls,
-        model: LensModel,
-        config: SiteConfig,
-        prices: Sequence[float] | None,
-        n_starts: int | None,
+        cls, model: LensModel, config: SiteConfig, prices: Sequence[float] | None, n_starts: int | None,
         n_price_steps: int | None,
-    ) -> "PathSettings":
+    ) -> "PathSettings":  # fmt: skip
         """Fill in what was left open; see `fit_path`."""
         is_large = model.is_large
         return cls(
@@ -153,12 +139,14 @@ def fit_path(
         (0.0, 0.01)
     """
     listed, given = task_list(tasks), fits or {}
-    base = _base(config, template, given, listed)
+    first = [given["task"].first(task.name) for task in listed] if "task" in given else []
+    base = _base(config, template, first)
     check_sizes(n_starts=n_starts, n_steps=n_price_steps, budget_bytes=budget_bytes)
     settings = PathSettings.of(model, base, prices, n_starts, n_price_steps)
     _check(base, settings.prices, contents)
     options: dict[str, Any] = {"budget_bytes": budget_bytes, "progress": progress}
-    walks = _first_fits(model, listed, base, contents, settings.n_starts, given, template, options)
+    jobs = _first_jobs(model, listed, base, settings.n_starts, first, template, progress)
+    walks = _first_fits(model, jobs, contents, given, options)
     further = [float(price) for price in settings.prices if price]
     own = [walk for walk in walks if walk.content == "task"]
     _walk(model, [(walk, further) for walk in own], settings.n_steps, options)
@@ -181,17 +169,14 @@ def fit_path(
     return HeadPaths(paths.values())
 
 
-def _base(
-    config: SiteConfig | None, template: PromptTemplate | None, given: Mapping[Content, SiteFits], tasks: Sequence[Task]
-) -> SiteConfig:
+def _base(config: SiteConfig | None, template: PromptTemplate | None, first: Sequence[SiteFit]) -> SiteConfig:
     """Return the settings of the first start, whose fits may have been made before.
 
     Raises:
         InputError: Those fits differ in settings or template from what is asked for, or from each other.
     """
-    if "task" not in given:
+    if not first:
         return config or SiteConfig()
-    first = [_first(given["task"], task) for task in tasks]
     base = (config or first[0].config).replace(seed=max(fit.seed for fit in first))
     for fit in first:
         if _alike(fit.config) != _alike(base) or fit.template != (template or first[0].template):
@@ -226,8 +211,9 @@ def _check(config: SiteConfig, prices: Sequence[float], contents: Sequence[Conte
         config.replace(head_price=price)  # which has bounds
     if list(prices) != sorted(set(prices)) or not prices or prices[-1] <= 0:
         raise InputError(f"needs rising prices, at least one of them above 0, got {tuple(prices)}")
-    if len(set(contents)) < len(contents) or "task" not in contents or set(contents) - set(CONTENTS):
-        raise InputError(f"needs each content once, 'task' among them, of {CONTENTS}, got {tuple(contents)}")
+    known = get_args(Content)
+    if len(set(contents)) < len(contents) or "task" not in contents or set(contents) - set(known):
+        raise InputError(f"needs each content once, 'task' among them, of {known}, got {tuple(contents)}")
 
 
 def _price_of_choice(path: HeadPath) -> list[float]:
@@ -235,55 +221,41 @@ def _price_of_choice(path: HeadPath) -> list[float]:
     return [path.chosen.price] if path.chosen is not None and path.chosen.price else []
 
 
-def _first_fits(
-    model: LensModel,
-    tasks: Sequence[Task],
-    config: SiteConfig,
-    contents: Sequence[Content],
-    n_starts: int,
-    given: Mapping[Content, SiteFits],
-    template: PromptTemplate | None,
-    options: Mapping[str, Any],
-) -> list[_Walk]:
-    """Make the fits at price 0 that were not given: of the task embedding from every start, of controls from one."""
+def _first_jobs(
+    model: LensModel, tasks: Sequence[Task], config: SiteConfig, n_starts: int, first: Sequence[SiteFit],
+    template: PromptTemplate | None, progress: bool | None,
+) -> list[list[SiteJob]]:  # fmt: skip
+    """Return what is fitted at price 0 with the task embedding, from every start; the first fits may be there."""
     jobs: list[list[SiteJob]] = []
-    losses = [config.loss for _ in tasks]
-    if "task" in given:
-        first = [_first(given["task"], task) for task in tasks]
+    if first:
+        template = first[0].template
         jobs.append([SiteJob(task, fit.config, fit.embedding) for task, fit in zip(tasks, first, strict=True)])
-        template, losses = first[0].template, [fit.config.loss for fit in first]
     for i in range(len(jobs), n_starts):
         settings = config.replace(seed=config.seed + i, init="random" if i else config.init)
-        made = embedded_jobs(model, tasks, settings, template=template, progress=options["progress"])
-        jobs.append([replace(job, config=settings.replace(loss=loss)) for job, loss in zip(made, losses, strict=True)])
-    wanted = [(content, i) for content in contents for i in range(n_starts if content == "task" else 1)]
+        made = embedded_jobs(model, tasks, settings, template=template, progress=progress)
+        for place, fit in enumerate(first):  # whose config says which loss the task needs
+            made[place] = replace(made[place], config=settings.replace(loss=fit.config.loss))
+        jobs.append(made)
+    return jobs
+
+
+def _first_fits(
+    model: LensModel, jobs: Sequence[Sequence[SiteJob]], contents: Sequence[Content],
+    given: Mapping[Content, SiteFits], options: Mapping[str, Any],
+) -> list[_Walk]:  # fmt: skip
+    """Make the fits at price 0 that were not given: of the task embedding from every start, of controls from one."""
+    wanted = [(content, i) for content in contents for i in range(len(jobs) if content == "task" else 1)]
     variants = {
         f"{content} {i}": [_with_content(job, content) for job in jobs[i]]
         for content, i in wanted
         if i or content not in given
     }
-    fitted = fit_variants(model, variants, throw=False, **options) if variants else {}
-    return [
-        _Walk(
-            content,
-            _with_content(job, content),
-            {0.0: _first(fitted.get(f"{content} {i}") or given[content], job.task)},
-        )
-        for content, i in wanted
-        for job in jobs[i]
-    ]
-
-
-def _first(fits: SiteFits, task: Task) -> SiteFit:
-    """Return the fit of a task that has the lowest seed.
-
-    Raises:
-        InputError: There is none.
-    """
-    of_task = fits.of(task.name)
-    if not of_task:
-        raise InputError(f"no fit of task {task.name!r} to begin with; there are fits of: {', '.join(fits)}")
-    return min(of_task, key=lambda fit: fit.seed)
+    fitted = fit_variants(model, variants, throw=False, **options)
+    walks = []
+    for content, i in wanted:
+        fits = fitted.get(f"{content} {i}") or given[content]
+        walks += [_Walk(content, _with_content(job, content), {0.0: fits.first(job.task.name)}) for job in jobs[i]]
+    return walks
 
 
 def _with_content(job: SiteJob, content: Content) -> SiteJob:
@@ -314,12 +286,11 @@ def _chosen(
     loss, right = _rounded(model, task, [plain, *site_fits], config, budget_bytes)
     gates = np.stack([fit.gates.values for fit in site_fits])
     choice = choose_fit(fits, (gates > OPEN).sum((1, 2)).tolist(), loss[1:], right[1:], loss[0], right[0])
-    sparse = (
-        None
-        if choice is None
-        else _sparse(site_fits[choice], site_fits[choice].gates.above(OPEN), loss.shape[1], site_fits)
-    )
-    gain_alone = () if sparse is None else _gain_alone(model, task, sparse, loss[0], config, budget_bytes)
+    found: dict[str, Any] = {}
+    if choice is not None:
+        sparse = _sparse(site_fits[choice], site_fits[choice].gates.above(OPEN), loss.shape[1], site_fits)
+        gain_alone = _gain_alone(model, task, sparse, loss[0], config, budget_bytes)
+        found = {"sparse": sparse, "gain_alone": gain_alone}
     return HeadPath(
         task=task.name,
         fits=fits,
@@ -330,8 +301,7 @@ def _chosen(
         zero_shot_right=right[0],
         choice=choice,
         n_forwards=_n_forwards(site_fits, loss.shape[1], len({fit.seed for fit in fits})),
-        sparse=sparse,
-        gain_alone=gain_alone,
+        **found,
         config=config,
         template=plain.template,
         task_digest=task.digest,

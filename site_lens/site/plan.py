@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,26 +64,35 @@ class Questions:
         return np.arange(first, len(self.answers)), merged
 
 
+class Asked(NamedTuple):
+    """Questions that are asked; the arrays have one shape."""
+
+    questions: Indices
+    jobs: Indices
+    """The job that each question belongs to."""
+    rows: Indices
+    """The row of train or valid that each question is."""
+
+    @classmethod
+    def joined(cls, parts: Sequence["Asked"]) -> "Asked":
+        """Put some behind each other."""
+        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class AlphaMap:
     """One alpha map to be learned, and what it is trained on: the queries of one job, or of all jobs that share it."""
 
     jobs: tuple[int, ...]
     config: SiteConfig
-    train_questions: Indices
-    """(step row): questions drawn for each step."""
-    train_jobs: Indices
-    """(step row): the job that each of them belongs to."""
-    train_rows: Indices
-    """(step row): the row of train that each of them is."""
-    valid_questions: Indices
-    valid_jobs: Indices
-    valid_rows: Indices
-    """(row): the row of valid that each question is."""
+    train: Asked
+    """(step row): what is drawn for each step."""
+    valid: Asked
+    """(row)"""
 
     def rows_of(self, job: int) -> Indices:
         """(step row): the rows of train drawn for a job; -1 where a row of the batch belongs to another job."""
-        return np.where(self.train_jobs == job, self.train_rows, -1)
+        return np.where(self.train.jobs == job, self.train.rows, -1)
 
     def evaluates_at(self, step: int) -> bool:
         """Tell whether the map is evaluated after `step` steps: before the first, regularly, and after the last."""
@@ -138,7 +148,7 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object] 
         if job.warm_start is not None and job.warm_start.grid != model.grid:
             raise MismatchError(f"the warm start is over {job.warm_start.grid}, the model has {model.grid}")
     questions = Questions()
-    pools = [_Pool.of(job, questions, model.encoder) for job in jobs]
+    pools = [_Pool.of(i, job, questions, model.encoder) for i, job in enumerate(jobs)]
     alpha_maps = tuple(_alpha_map(group, jobs, pools) for group in _groups(jobs, sets))
     merged = tuple(pool.merged for pool in pools)
     return Plan(jobs, questions, alpha_maps, tuple(_steps(alpha_maps)), merged, whole_because)
@@ -172,31 +182,31 @@ def _with_losses(
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """The questions a job draws from and is evaluated on, and the rows they are."""
+    """The questions a job draws from and is evaluated on."""
 
-    train: Indices
-    rows: Indices
-    valid: Indices
-    valid_rows: Indices
+    train: Asked
+    valid: Asked
     merged: int
 
     @classmethod
-    def of(cls, job: SiteJob, questions: Questions, encoder: Encoder) -> "_Pool":
+    def of(cls, index: int, job: SiteJob, questions: Questions, encoder: Encoder) -> "_Pool":
         config, task = job.config, job.task
         if job.train_rows is not None and config.n_queries is not None:
             raise InputError(f"train_rows of {task.name!r} came with n_queries, which draws rows; leave out one")
         stream = seed_stream(config.seed, task.digest, "queries")
         n = min(config.n_queries or len(task.train), len(task.train))
-        rows = np.sort(stream.choice(len(task.train), n, replace=False)).astype(np.int64)
-        valid_rows = sample_rows(task.valid, config.n_valid)
-        splits = [[task.train[i] for i in rows], [task.valid[i] for i in valid_rows]]
-        if config.null == "shuffled_answers":
-            splits = [with_shuffled_answers(split, stream) for split in splits]
-        (train, n_merged), (valid, n_more) = (
-            questions.add(encoder, zero_shot_prompts(s, job.embedding.template), whole_answer=config.loss == "answer")
-            for s in splits
-        )
-        return cls(train, rows, valid, np.array(valid_rows, dtype=np.int64), n_merged + n_more)
+        drawn = np.sort(stream.choice(len(task.train), n, replace=False))
+        asked, merged = [], 0
+        for split, rows in ((task.train, drawn), (task.valid, sample_rows(task.valid, config.n_valid))):
+            examples = [split[i] for i in rows]
+            if config.null == "shuffled_answers":
+                examples = with_shuffled_answers(examples, stream)
+            prompts = zero_shot_prompts(examples, job.embedding.template)
+            numbers, n_merged = questions.add(encoder, prompts, whole_answer=config.loss == "answer")
+            asked.append(Asked(numbers, np.full(len(numbers), index), np.array(rows, dtype=np.int64)))
+            merged += n_merged
+        train, valid = asked
+        return cls(train, valid, merged)
 
 
 def _groups(jobs: Sequence[SiteJob], sets: Sequence[object]) -> list[tuple[int, ...]]:
@@ -223,7 +233,7 @@ def _drawn(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Poo
     member = stream.integers(len(group), size=shape) if len(group) > 1 else np.zeros(shape, dtype=np.int64)
     uniform = stream.random(shape)
     return [
-        np.where(member == place, (uniform * len(pools[job].train)).astype(np.int64), -1)
+        np.where(member == place, (uniform * len(pools[job].train.rows)).astype(np.int64), -1)
         for place, job in enumerate(group)
     ]
 
@@ -247,21 +257,12 @@ def _given(group: tuple[int, ...], jobs: Sequence[SiteJob]) -> list[Indices] | N
 
 def _alpha_map(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Pool]) -> AlphaMap:
     config = jobs[group[0]].config
-    questions, rows, owners = (np.empty((config.n_steps, config.batch_size), dtype=np.int64) for _ in range(3))
+    train = Asked(*(np.empty((config.n_steps, config.batch_size), dtype=np.int64) for _ in range(3)))
     for job, places in zip(group, _given(group, jobs) or _drawn(group, jobs, pools), strict=True):
         mine = places >= 0
-        questions[mine], rows[mine] = pools[job].train[places[mine]], pools[job].rows[places[mine]]
-        owners[mine] = job
-    return AlphaMap(
-        jobs=group,
-        config=config,
-        train_questions=questions,
-        train_jobs=owners,
-        train_rows=rows,
-        valid_questions=np.concatenate([pools[job].valid for job in group]),
-        valid_jobs=np.repeat(group, [len(pools[job].valid) for job in group]),
-        valid_rows=np.concatenate([pools[job].valid_rows for job in group]),
-    )
+        for array, of_pool in zip(train, pools[job].train, strict=True):
+            array[mine] = of_pool[places[mine]]
+    return AlphaMap(group, config, train, Asked.joined([pools[job].valid for job in group]))
 
 
 def _steps(alpha_maps: Sequence[AlphaMap]) -> list[BatchStep]:
@@ -271,13 +272,9 @@ def _steps(alpha_maps: Sequence[AlphaMap]) -> list[BatchStep]:
         evaluated = [i for i, m in enumerate(alpha_maps) if m.evaluates_at(step)]
         trained = [i for i, m in enumerate(alpha_maps) if step < m.config.n_steps]
         for training, indices in ((False, evaluated), (True, trained)):
-            parts = [
-                (m.train_questions[step], m.train_jobs[step], m.train_rows[step]) if training
-                else (m.valid_questions, m.valid_jobs, m.valid_rows)
-                for m in (alpha_maps[i] for i in indices)
-            ]  # fmt: skip
+            maps = [alpha_maps[i] for i in indices]
+            parts = [Asked(*(array[step] for array in m.train)) if training else m.valid for m in maps]
             if parts:
-                questions, jobs, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-                maps = np.repeat(indices, [len(part[0]) for part in parts])
-                steps.append(BatchStep(step, training, questions, jobs, rows, maps))
+                map_of_row = np.repeat(indices, [len(part.rows) for part in parts])
+                steps.append(BatchStep(step, training, *Asked.joined(parts), map_of_row))
     return steps

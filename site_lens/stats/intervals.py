@@ -10,6 +10,12 @@ from numpy.typing import ArrayLike
 from site_lens.records.errors import InputError
 from site_lens.records.type_checks import checked_methods
 
+CONFIDENCE = 0.95
+"""Nominal coverage of every interval."""
+
+Z = 1.959963984540054
+"""Quantile of the standard normal distribution that leaves out half of the other 5 %."""
+
 PRIOR_SD = sqrt(1 / 8)
 """Standard deviation that one prior observation adds to an interval of a mean: that of a proportion under Jeffreys'
 prior, Beta(1/2, 1/2). Without it tasks that tie at 1.0 would have an interval of no width."""
@@ -33,7 +39,7 @@ class Interval:
 
 
 @cache  # a report asks for the same few hundred over and over, and scipy takes half a millisecond for each
-def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:
+def wilson(n_right: int, n: int) -> Interval:
     """Estimate a proportion with Wilson's score interval.
 
     Reference: Wilson 1927; `scipy.stats.binomtest(...).proportion_ci(method="wilson")`.
@@ -41,13 +47,11 @@ def wilson(n_right: int, n: int, *, confidence: float = 0.95) -> Interval:
     from scipy.stats import binomtest
 
     _need_observations(n)
-    found = binomtest(n_right, n).proportion_ci(confidence_level=confidence, method="wilson")
+    found = binomtest(n_right, n).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
     return Interval(n_right / n, float(found.low), float(found.high), n)
 
 
-def mean_interval(
-    values: ArrayLike, *, confidence: float = 0.95, bounds: tuple[float, float] = (float("-inf"), float("inf"))
-) -> Interval:
+def mean_interval(values: ArrayLike, *, bounds: tuple[float, float] = (float("-inf"), float("inf"))) -> Interval:
     """Estimate a mean with a t interval whose variance is moderated by one prior observation.
 
     Of accuracies of several tasks hand in one number a task: the interval then speaks of other tasks of the kind. The
@@ -59,19 +63,16 @@ def mean_interval(
     Args:
         values: Accuracies, differences of accuracies, or other numbers of that scale. Of a single one the
             interval is wider than the scale: it says nothing of others.
-        confidence: Nominal coverage.
         bounds: Least and most that the mean can be, at which the interval ends; 0 and 1 of accuracies.
 
     Reference: Student 1908; Smyth 2004, section 4 (moderated variances).
     """
-    from scipy.stats import t
-
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     n = len(ordered)
     _need_observations(n)
     mean = float(ordered.mean())
     variance = (((ordered - mean) ** 2).sum() + PRIOR_SD**2) / n
-    reach = float(t.ppf((1 + confidence) / 2, max(n - 1, 1)) * sqrt(variance / n))
+    reach = float(_student(max(n - 1, 1)) * sqrt(variance / n))
     return Interval(mean, max(mean - reach, bounds[0]), min(mean + reach, bounds[1]), n)
 
 
@@ -93,7 +94,7 @@ def range_confidence(n: int) -> float:
     return 1 - 2.0 ** (1 - n)
 
 
-def paired_difference(right: ArrayLike, other: ArrayLike = 0.0, *, confidence: float = 0.95) -> Interval:
+def paired_difference(right: ArrayLike, other: ArrayLike = 0.0) -> Interval:
     """Estimate the mean difference of two conditions on the same queries, with the adjusted Wald interval for pairs.
 
     Two queries are added, one that speaks for either side. The interval is therefore never without width, grows with
@@ -102,41 +103,37 @@ def paired_difference(right: ArrayLike, other: ArrayLike = 0.0, *, confidence: f
     Args:
         right: 1 where a query was right under the one condition, or its share of right answers.
         other: The same under the other; 0 where `right` has differences already.
-        confidence: Nominal coverage.
 
     Reference: Agresti and Min 2005; Bonett and Price 2012.
     """
-    from scipy.stats import norm
-
     differences = np.sort(np.asarray(right, dtype=np.float64) - np.asarray(other, dtype=np.float64))
     n = len(differences)
     _need_observations(n)
     middle = differences.sum() / (n + 2)
     variance = ((differences**2).sum() + 2) / (n + 2) - middle**2
-    reach = float(norm.ppf((1 + confidence) / 2)) * sqrt(variance / (n + 2))
+    reach = Z * sqrt(variance / (n + 2))
     value, most = float(differences.mean()), max(1.0, float(np.abs(differences).max()))
     low, high = max(-most, float(middle) - reach), min(most, float(middle) + reach)
     return Interval(value, min(low, value), max(high, value), n)
 
 
-def share_interval(shares: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def share_interval(shares: ArrayLike) -> Interval:
     """Estimate a mean of shares, one a query: Wilson's interval of right and wrong answers, else that of pairs.
 
     It ends at 0 and 1.
 
     Args:
         shares: From 0 to 1: 1 where a query is right and 0 where it is wrong, or the share of its draws that are right.
-        confidence: Nominal coverage.
     """
     found = np.asarray(shares, dtype=np.float64)
     if np.isin(found, (0, 1)).all():
-        return wilson(int(found.sum()), len(found), confidence=confidence)
-    estimate = paired_difference(found, confidence=confidence)
+        return wilson(int(found.sum()), len(found))
+    estimate = paired_difference(found)
     return Interval(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high), estimate.n)
 
 
-def cluster_deviation(values: ArrayLike, clusters: ArrayLike) -> tuple[float, int]:
-    """Return the standard deviation of a mean of clustered values, and its degrees of freedom.
+def cluster_error(values: ArrayLike, clusters: ArrayLike) -> tuple[float, int]:
+    """Return the standard error of a mean of clustered values, and its degrees of freedom.
 
     Queries that are asked behind the same demonstrations are right or wrong together: they are a sample of clusters.
 
@@ -154,7 +151,7 @@ def cluster_deviation(values: ArrayLike, clusters: ArrayLike) -> tuple[float, in
     return sqrt(n_clusters / (n_clusters - 1) * float(sums @ sums)) / len(found), n_clusters - 1
 
 
-def clustered_proportion(right: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def clustered_proportion(right: ArrayLike, clusters: ArrayLike) -> Interval:
     """Estimate a proportion over clustered queries with Wilson's interval of the effective number of queries.
 
     Never narrower than `wilson` of as many independent queries.
@@ -162,48 +159,40 @@ def clustered_proportion(right: ArrayLike, clusters: ArrayLike, *, confidence: f
     Args:
         right: 1 where a query was right, else 0.
         clusters: Cluster of each query, such as the demonstrations that were shown with it.
-        confidence: Nominal coverage.
 
     Reference: Korn and Graubard 1998 (effective size, with t for the few clusters); Dean and Pagano 2015 (Wilson's).
     """
-    from scipy.stats import norm, t
-
     found = np.asarray(right, dtype=np.float64)
     n, share = len(found), float(found.mean())
-    independent = wilson(int(found.sum()), n, confidence=confidence)
-    deviation, freedom = cluster_deviation(found, clusters)
+    independent = wilson(int(found.sum()), n)
+    deviation, freedom = cluster_error(found, clusters)
     if not deviation:
         return independent
-    tail = (1 + confidence) / 2
-    z = float(norm.ppf(tail))
-    effective = share * (1 - share) * (z / (float(t.ppf(tail, freedom)) * deviation)) ** 2
+    effective = share * (1 - share) * (Z / (_student(freedom) * deviation)) ** 2
     if effective >= n:
         return independent
-    middle = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
-    reach = z * sqrt(share * (1 - share) / effective + (z / (2 * effective)) ** 2) / (1 + z**2 / effective)
+    middle = (share + Z**2 / (2 * effective)) / (1 + Z**2 / effective)
+    reach = Z * sqrt(share * (1 - share) / effective + (Z / (2 * effective)) ** 2) / (1 + Z**2 / effective)
     return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach), n)
 
 
-def clustered_difference(differences: ArrayLike, clusters: ArrayLike, *, confidence: float = 0.95) -> Interval:
+def clustered_difference(differences: ArrayLike, clusters: ArrayLike) -> Interval:
     """Estimate a mean difference over clustered queries: the wider, at each end, of a t interval and that of pairs.
 
     Args:
         differences: One number a query, from -1 to 1.
         clusters: Cluster of each query.
-        confidence: Nominal coverage.
 
-    Reference: Student 1908 over clusters; see `cluster_deviation` and `paired_difference`.
+    Reference: Student 1908 over clusters; see `cluster_error` and `paired_difference`.
     """
-    from scipy.stats import t
-
-    pairs = paired_difference(differences, confidence=confidence)
-    deviation, freedom = cluster_deviation(differences, clusters)
-    reach = float(t.ppf((1 + confidence) / 2, freedom)) * deviation
+    pairs = paired_difference(differences)
+    deviation, freedom = cluster_error(differences, clusters)
+    reach = _student(freedom) * deviation
     low, high = max(-1.0, pairs.value - reach), min(1.0, pairs.value + reach)
     return Interval(pairs.value, min(low, pairs.low), max(high, pairs.high), pairs.n)
 
 
-def paired_share(part: ArrayLike, whole: ArrayLike, *, confidence: float = 0.95) -> Interval | None:
+def paired_share(part: ArrayLike, whole: ArrayLike) -> Interval | None:
     """Estimate which share of one mean difference another makes up, on the same queries, with Fieller's interval.
 
     The interval holds every share s for which `paired_difference` of `part` and s times `whole` does not leave 0 out.
@@ -211,48 +200,50 @@ def paired_share(part: ArrayLike, whole: ArrayLike, *, confidence: float = 0.95)
     Args:
         part: Difference that one condition makes to each query.
         whole: Difference that the other makes, the denominator.
-        confidence: Nominal coverage.
 
     Returns:
         The share; None where the interval is unbounded, since `whole` cannot be told from 0.
 
     Reference: Fieller 1954.
     """
-    from scipy.stats import norm
-
     order = np.lexsort((np.asarray(part), np.asarray(whole)))
     one, other = np.asarray(part, dtype=np.float64)[order], np.asarray(whole, dtype=np.float64)[order]
     n = len(one)
     _need_observations(n)
-    z2 = float(norm.ppf((1 + confidence) / 2)) ** 2
-    grown = 1 + z2 / (n + 2)
-    # a s^2 - 2 b s + c <= 0, from (sum of d)^2 grown <= z2 (sum of d^2 + 2) with d = part - s whole
-    a = other.sum() ** 2 * grown - z2 * (other @ other)
-    b = one.sum() * other.sum() * grown - z2 * (one @ other)
-    c = one.sum() ** 2 * grown - z2 * (one @ one + 2)
+    grown = 1 + Z**2 / (n + 2)
+    # a s^2 - 2 b s + c <= 0, from (sum of d)^2 grown <= Z^2 (sum of d^2 + 2) with d = part - s whole
+    a = other.sum() ** 2 * grown - Z**2 * (other @ other)
+    b = one.sum() * other.sum() * grown - Z**2 * (one @ other)
+    c = one.sum() ** 2 * grown - Z**2 * (one @ one + 2)
     if a <= 0 or b * b < a * c:
         return None
     reach = sqrt(b * b - a * c)
     return Interval(float(one.sum() / other.sum()), float((b - reach) / a), float((b + reach) / a), n)
 
 
-def correlation_interval(value: float, n: int, *, confidence: float = 0.95) -> Interval:
+def correlation_interval(value: float, n: int) -> Interval:
     """Put Fisher's interval around a correlation over n pairs; over three or fewer it may be anything.
 
     Reference: Fisher 1921.
     """
-    from scipy.stats import norm
-
     if n < 4:
         return Interval(value, -1.0, 1.0, n)
     middle = np.arctanh(np.clip(value, -1 + 1e-9, 1 - 1e-9))
-    reach = float(norm.ppf((1 + confidence) / 2)) / sqrt(n - 3)
+    reach = Z / sqrt(n - 3)
     return Interval(value, float(np.tanh(middle - reach)), float(np.tanh(middle + reach)), n)
 
 
 def rounded_up(size: float, decimals: int) -> str:
     """Write the smallest effect that would be found, rounded up: rounded down it would name one that was not found."""
     return f"{ceil(size * 10**decimals) / 10**decimals:.{decimals}f}"
+
+
+@cache  # the same few degrees of freedom come back over many tasks
+def _student(freedom: int) -> float:
+    """Return the quantile of Student's t that stands where `Z` does of the normal distribution."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def _need_observations(n: int) -> None:

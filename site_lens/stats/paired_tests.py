@@ -10,13 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
-from site_lens.stats.intervals import (
-    Interval,
-    cluster_deviation,
-    clustered_difference,
-    mean_interval,
-    paired_difference,
-)
+from site_lens.stats.intervals import Interval, cluster_error, clustered_difference, mean_interval, paired_difference
 
 Float64 = NDArray[np.float64]
 
@@ -197,12 +191,12 @@ def cluster_t_test(differences: ArrayLike, clusters: ArrayLike) -> float:
     Returns:
         The p-value: 1 where no difference differs from 0.
 
-    Reference: Student 1908; see `cluster_deviation`.
+    Reference: Student 1908; see `cluster_error`.
     """
     from scipy.stats import t
 
     mean = float(np.asarray(differences, dtype=np.float64).mean())
-    deviation, freedom = cluster_deviation(differences, clusters)
+    deviation, freedom = cluster_error(differences, clusters)
     if not deviation:
         return SMALLEST if mean else 1.0
     return max(float(2 * t.sf(abs(mean) / deviation, freedom)), SMALLEST)

@@ -11,8 +11,7 @@ Rows = NDArray[np.float32] | NDArray[np.float64]
 
 def is_constant(rows: Rows) -> NDArray[np.bool_]:
     """Tell which rows hold one and the same number everywhere."""
-    constant: NDArray[np.bool_] = np.ptp(rows, axis=1) <= SAME
-    return constant
+    return np.asarray(np.ptp(rows, axis=1) <= SAME)
 
 
 def correlation(rows: Rows) -> NDArray[np.float64]:
@@ -21,8 +20,7 @@ def correlation(rows: Rows) -> NDArray[np.float64]:
     length = np.where(is_constant(rows), np.inf, np.linalg.norm(centred, axis=1))
     units = centred / length[:, None]
     found = units @ units.T
-    symmetric: NDArray[np.float64] = np.clip((found + found.T) / 2, -1, 1)
-    return symmetric
+    return np.asarray(np.clip((found + found.T) / 2, -1, 1))
 
 
 def rank_correlation(rows: Rows) -> NDArray[np.float64]:
@@ -35,8 +33,7 @@ def rank_correlation(rows: Rows) -> NDArray[np.float64]:
 def n_shared(sets: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Count what every two sets, (set member), share; a set's own size on the diagonal."""
     flat = sets.astype(np.int64)
-    shared: NDArray[np.int64] = flat @ flat.T
-    return shared
+    return np.asarray(flat @ flat.T)
 
 
 def jaccard(sets: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ from site_lens.methods.method import use_notes
 from site_lens.models.base import LensModel
 from site_lens.models.identity import library_versions
 from site_lens.records.base import Float32, Record, array_axes
-from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteFit, SiteFits
@@ -30,10 +29,7 @@ def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> tuple
     """
     first, notes = [], dict[str, None]()
     for task in tasks:
-        candidates = fits.of(task.name)
-        if not candidates:
-            raise InputError(f"no fit of task {task.name!r}; there are fits of: {', '.join(fits)}")
-        first.append(min(candidates, key=lambda fit: fit.seed))
+        first.append(fits.first(task.name))
         notes |= dict.fromkeys(use_notes(model, task, first[-1]))
     return first, tuple(notes)
 

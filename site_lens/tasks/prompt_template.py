@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import model_validator
 
-from site_lens.records.base import Frozen
+from site_lens.records.base import Frozen, leaves_out
 from site_lens.records.type_checks import checked_methods
 from site_lens.tasks.task import Example
 
@@ -52,11 +52,7 @@ class PromptTemplate(Frozen):
     """Behind the output prefix of the query alone, such as the empty block of thoughts with which some chat templates
     open the answer that is asked for."""
 
-    @model_serializer(mode="wrap")
-    def _only_what_there_is(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out an empty query suffix, which the first records do not have, so that those keep their digests."""
-        fields: dict[str, Any] = write(self)
-        return {name: value for name, value in fields.items() if value or name != "query_suffix"}
+    _serializer = leaves_out(query_suffix="")
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Self:

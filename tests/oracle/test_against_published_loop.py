@@ -24,7 +24,7 @@ def bridge_of(model: LensModel) -> Any:
 def plain_alphas(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, config: sl.SiteConfig) -> np.ndarray:
     """Run the plain loop on the very queries, in the very order, that the joint loop draws."""
     plan = make_plan(model, [sl.SiteJob(task, config, embedding)])
-    order = plan.alpha_maps[0].train_questions[:, 0]
+    order = plan.alpha_maps[0].train.questions[:, 0]
     queries = [(plan.questions.prompts[plan.questions.prompt_of[q]], plan.questions.answers[q][0]) for q in order]
     return published_loop.fit(bridge_of(model), queries, torch.tensor(embedding.mean), lr=config.lr).numpy()
 

@@ -140,8 +140,8 @@ def test_both_forms_ask_the_prompts_of_the_embedding_token_by_token(
     plan = make_plan(demo, [_job(context, "choose_last_of_3", asked, checked)])
     (alpha_map,) = plan.alpha_maps
     for questions, prompts, rows in (
-        (alpha_map.train_questions.flat, asked.prompts, alpha_map.train_rows.flat),
-        (alpha_map.valid_questions, checked.prompts, alpha_map.valid_rows),
+        (alpha_map.train.questions.flat, asked.prompts, alpha_map.train.rows.flat),
+        (alpha_map.valid.questions, checked.prompts, alpha_map.valid.rows),
     ):
         queries = Queries.of(demo, prompts)
         for question, row in zip(questions, rows, strict=True):

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from site_lens.diagnostics.grouping import average_tree
+from site_lens.diagnostics.grouping import average_tree, correlation_distance, leaf_order
 from site_lens.records.base import SLACK, Count, Float32, Frozen, Record
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Paired
 from site_lens.stats.permutation_tests import FEWEST_TASKS, family_gap, mantel
-from site_lens.stats.similarity import correlation, jaccard
+from site_lens.stats.similarity import jaccard
 from site_lens.studies.base import interval_columns
 from site_lens.studies.transfer.result import KINDS, NULL_OF, TransferKind, TransferMatrix
 
@@ -172,10 +172,6 @@ def _verdict(mean: Paired | None, above_null: Paired | None) -> TransferVerdict:
 
 def _order(accuracies: Float32) -> tuple[int, ...]:
     """Order tasks by the tree over what they do as sources."""
-    from scipy.cluster.hierarchy import leaves_list
-
     if len(accuracies) < 3:
         return tuple(range(len(accuracies)))
-    distance = np.round(1 - correlation(accuracies), 6)
-    np.fill_diagonal(distance, 0)
-    return tuple(int(i) for i in leaves_list(average_tree(distance, ordered=True)))
+    return leaf_order(average_tree(correlation_distance(accuracies), ordered=True))
