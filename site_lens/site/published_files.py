@@ -13,6 +13,7 @@ or -1.
 """
 
 import math
+import struct
 import warnings
 import zipfile
 from io import BytesIO
@@ -35,6 +36,12 @@ from site_lens.tasks.prompt_template import PromptTemplate
 
 OVERHEAD_BYTES = 2**20
 """Bytes that a file may hold beyond its numbers; `torch.save` adds a few kB."""
+
+DAMAGE = (
+    zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError, TypeError, LookupError,
+    AttributeError, ArithmeticError, AssertionError,
+)  # fmt: skip
+"""Errors that `zipfile` and `torch.load` raise on damaged files."""
 
 
 def read_published_embedding(
@@ -151,7 +158,7 @@ def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
         raise StorageError(
             f"refusing to unpickle {path}, which holds more than tensors and could execute code"
         ) from error
-    except Exception as error:  # zipfile and torch.load raise many kinds on damaged files
+    except DAMAGE as error:
         raise StorageError(f"{path} is truncated or not a file of torch.save ({str(error)[:80]})") from error
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
         raise StorageError(f"{path} holds a {type(tensor).__name__}, not a tensor of numbers with axes {axes}")
