@@ -72,9 +72,16 @@ def prompt_batches(
 
 
 def bytes_per_token(model: LensModel, ids: Sequence[Sequence[int]]) -> float:
-    """Measure what a token of a prefix takes, on the shortest of some prompts."""
-    probe = model.prefill(Batch.of([min(ids, key=len)[:-1]], pad=model.encoder.pad, device=model.device))
-    return probe.n_bytes / probe.width
+    """Measure what a token of a prefix takes, on the shortest of some prompts, once a call for prompts of like length.
+
+    States of layers without attention count fully, so that a token of a short prompt takes more than one of a long one.
+    """
+    shortest = min(ids, key=len)[:-1]
+    kept, name = model.kept, f"bytes of a token, 2**{len(shortest).bit_length()} at most"
+    if name not in kept:
+        probe = model.prefill(Batch.of([shortest], pad=model.encoder.pad, device=model.device))
+        kept[name] = probe.n_bytes / probe.width
+    return float(kept[name])
 
 
 @on_model
