@@ -206,7 +206,7 @@ def test_copying_is_missing_with_a_reason_where_weights_cannot_be_read(
     def refuse(model: LensModel, heads: object) -> list[float]:
         raise sl.ModelError("quantised")
 
-    monkeypatch.setattr(measure, "copying_scores", refuse)
+    monkeypatch.setattr("site_lens.studies.head_profiles.measure.copying_scores", refuse)
     found = text_profiles(demo, TEXTS[:1], ["L0H0"], progress=False)
     assert found.copying is None and found.copying_missing == "quantised"
     assert np.isnan(found.frame()["copying"]).all()

@@ -10,7 +10,8 @@ from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.studies.measure import ask, asked_queries, common_fields, first_fits, measure_tasks, zero_shot_queries
+from site_lens.studies.cache import Arrays
+from site_lens.studies.measure import ask, common_fields, first_fits, measure_tasks, zero_shot_queries
 from site_lens.studies.task_arithmetic.result import KINDS, TaskArithmetic
 from site_lens.tasks.task import Task
 
@@ -55,14 +56,13 @@ def combine_tasks(
     if not steps or steps[0] < 0 or steps[-1] > 1:
         raise InputError(f"weights of the second task lie in [0, 1], at least one; got {tuple(weights)}")
     alphas, embeddings = _combined(chosen, steps)
-    n_queries = [min(max_queries, len(task.test)) for task in tasks]
 
-    def measure(j: int) -> dict[str, Float32]:
+    def measure(j: int) -> Arrays:
         """Return `right` and `log_prob` (kind weight query), and `references` (reference query) of a task."""
         fit = chosen[j]
         own = [np.zeros_like(fit.gates.values), fit.gates.values, fit.gates.hard().values]
         right, log_prob = ask(
-            zero_shot_queries(model, tasks[j], n_queries[j], fit.template),
+            zero_shot_queries(model, tasks[j], max_queries, fit.template),
             fit,
             [*alphas, *own],
             [*embeddings, fit.embedding.mean],
@@ -76,12 +76,11 @@ def combine_tasks(
         }
 
     return TaskArithmetic(
-        **common_fields(model, tasks, chosen, notes),
+        **common_fields(model, tasks, chosen, notes, max_queries=max_queries),
         **measure_tasks(TaskArithmetic, tasks, measure, progress=False),
         families=(task_a.family, task_b.family),
         weights=steps,
         alphas=np.stack([fit.gates.values for fit in chosen]),
-        asked=asked_queries(n_queries),
         rule=rules[0],
     )
 

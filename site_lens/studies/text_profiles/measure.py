@@ -11,23 +11,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from site_lens.activations.prefill import length_batches
-from site_lens.heads.head_set import Head, HeadSet
+from site_lens.heads.head_set import Head
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
 from site_lens.models.tokenization import Encoder
-from site_lens.models.weights import copying_scores, direct_logits
 from site_lens.records.bounds import check_sizes
-from site_lens.records.errors import InputError, ModelError
+from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_bytes, digest_json
 from site_lens.records.progress import progress_bar
-from site_lens.studies.head_profiles.measure import TOKENS_AT_ONCE
+from site_lens.studies.head_profiles.measure import TOKENS_AT_ONCE, copying_fields, top_tokens, wanted_heads, written_by
 from site_lens.studies.text_profiles.result import N_BINS, N_DECILES, N_LINKS, TextProfiles
 from site_lens.tasks.rows import read_texts
 
-N_TOKENS, N_PEAK_TOKENS = 8, 5
-"""Tokens named of each head, and of each piece shown."""
+N_PEAK_TOKENS = 5
+"""Tokens named of each piece shown."""
 
 DECIMALS = 4
 """Attention is compared and kept to so many decimals, so that rounding in other batches changes no order."""
@@ -129,20 +128,15 @@ def text_profiles(
         'L1H6'
     """
     check_sizes(max_tokens=max_tokens, n_top=n_top, n_others=n_others)
-    chosen = list(model.grid) if heads is None else [Head.parse(h) if isinstance(h, str) else h for h in heads]
-    HeadSet.of(model.grid, chosen)  # refuses heads that are not the model's
-    chosen = sorted(dict.fromkeys(chosen))
+    chosen = sorted(wanted_heads(model, model.grid if heads is None else heads))
     if not chosen:
         raise InputError("text_profiles needs at least one head, got none")
-    if isinstance(texts, str):
-        raise InputError("texts is one text; put it into a list, or name a file as a pathlib.Path")
     max_tokens = min(max_tokens, model.encoder.n_ctx)
     pieces, notes = _pieces(model.encoder, texts, max_tokens)
     ranks = np.argsort(np.argsort([piece.digest for piece in pieces], kind="stable"), kind="stable")
-    batches = list(length_batches([len(piece.ids) for piece in pieces], max_tokens=TOKENS_AT_ONCE))
     totals = _Totals(chosen, len(pieces), max(len(piece.ids) for piece in pieces))
     with progress_bar(2 * len(pieces), "text profiles", unit="piece", progress=progress) as bar:
-        for group in batches:
+        for group in length_batches([len(piece.ids) for piece in pieces], max_tokens=TOKENS_AT_ONCE):
             totals.add(model, group, _batch(model, [pieces[i] for i in group]))
             bar.update(len(group))
         deciles, shown = shown_pieces(totals.activations, ranks, n_top=n_top, n_others=n_others)
@@ -152,15 +146,13 @@ def text_profiles(
             reading.add(model, group)
             bar.update(len(group))
         bar.update(len(pieces) - len(kept))
-    copying, missing = _copying(model, chosen)
     return TextProfiles(
         heads=tuple(map(str, chosen)),
         pieces=tuple(pieces[i].tokens for i in kept),
         deciles=deciles,
         **reading.fields(model, deciles.count(N_DECILES)),
         **totals.fields(),
-        copying=copying,
-        copying_missing=missing,
+        **copying_fields(model, chosen),
         n_pieces=len(pieces),
         max_tokens=max_tokens,
         text_digest=digest_json(sorted(piece.digest for piece in pieces)),
@@ -189,10 +181,8 @@ def _batch(model: LensModel, pieces: Sequence[Piece]) -> Batch:
 
 def _by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:
     """Return the indices of some heads by their layer."""
-    indices: dict[int, list[int]] = {}
-    for i, head in enumerate(heads):
-        indices.setdefault(head.layer, []).append(i)
-    return indices
+    layers = [head.layer for head in heads]
+    return {layer: [i for i, of_head in enumerate(layers) if of_head == layer] for layer in dict.fromkeys(layers)}
 
 
 class _Totals:
@@ -268,16 +258,14 @@ def shown_pieces(
     """
     n = len(activations)
     decile_of = N_DECILES - np.arange(n) * N_DECILES // n
-    deciles, shown = [], []
+    deciles, shown = range(N_DECILES, 0, -1), []
     for values in activations.T:
         order = np.lexsort((ranks, -values))
-        places = list(np.flatnonzero(decile_of == N_DECILES)[:n_top])
-        for decile in range(N_DECILES - 1, 0, -1):
-            among = np.flatnonzero(decile_of == decile)
-            places += sorted(sorted(among, key=lambda place: ranks[order[place]])[:n_others])
-        deciles = [int(decile_of[place]) for place in places]
-        shown.append(order[places])
-    return tuple(deciles), np.stack(shown)
+        top, *others = (order[decile_of == decile] for decile in deciles)
+        lowest = [among[np.sort(np.argsort(ranks[among])[:n_others])] for among in others]
+        chosen = [top[:n_top], *lowest]
+        shown.append(np.concatenate(chosen))
+    return tuple(np.repeat(deciles, [len(part) for part in chosen]).tolist()), np.stack(shown)
 
 
 class _Reading:
@@ -322,40 +310,21 @@ class _Reading:
         return query, key
 
     def fields(self, model: LensModel, n_highest: int) -> dict[str, object]:
-        tokens: list[tuple[tuple[str, ...], ...]] = []
-        top: list[tuple[tuple[str, ...], ...]] = []
-        logits: list[NDArray[np.float32]] = []
-        written: list[NDArray[np.float32]] = []
-        attended = []
+        peaks, written, attended = [], [], []
         for i, head in enumerate(self.heads):
-            z = torch.zeros(len(self.z[i]), model.grid.heads_per_layer[head.layer], self.z[i].shape[1])
-            z[:, head.head] = self.z[i]
-            direct = direct_logits(model, head.layer, z.to(model.device))
-            direct = direct - direct.mean(1, keepdim=True)
+            direct = written_by(model, head, self.z[i])
             spread = direct.std(1).clamp(min=1e-12)
             of_key = direct.gather(1, torch.tensor(self.attended[i], device=direct.device)[:, None])[:, 0]
             attended.append((of_key / spread).cpu().numpy())
-            for rows, n, values, words in (
-                (direct, N_PEAK_TOKENS, logits, tokens),
-                (direct[:n_highest].mean(0, keepdim=True), N_TOKENS, written, top),
-            ):
-                best = rows.topk(min(n, rows.shape[1]))
-                values.append(best.values.cpu().numpy())
-                words.append(tuple(tuple(model.encoder.texts(row)) for row in best.indices.tolist()))
+            peaks.append(top_tokens(model, direct, N_PEAK_TOKENS))
+            written.append(top_tokens(model, direct[:n_highest].mean(0, keepdim=True)))
         return {
             "shown": self.shown,
             "keys": self.keys,
             "weights": self.weights,
-            "peak_written": np.stack(logits),
-            "peak_tokens": tuple(tokens),
+            "peak_written": np.stack([logits for logits, _ in peaks]),
+            "peak_tokens": tuple(tokens for _, tokens in peaks),
             "attended_logit": np.stack(attended),
-            "written": np.concatenate(written),
-            "written_tokens": tuple(words[0] for words in top),
+            "written": np.concatenate([logits for logits, _ in written]),
+            "written_tokens": tuple(tokens[0] for _, tokens in written),
         }
-
-
-def _copying(model: LensModel, heads: Sequence[Head]) -> tuple[list[float] | None, str]:
-    try:
-        return copying_scores(model, heads), ""
-    except ModelError as error:
-        return None, str(error)

@@ -9,7 +9,6 @@ from site_lens.activations.cached_queries import CachedQueries
 from site_lens.heads.head_set import HeadSet
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError
@@ -17,11 +16,10 @@ from site_lens.records.hashing import seed_stream
 from site_lens.selectors.random_scores import shuffled_within_layers
 from site_lens.site.control_embeddings import norm_matched
 from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.studies.cache import StudyCache
+from site_lens.studies.cache import Arrays, StudyCache
 from site_lens.studies.measure import (
     answer_arrays,
     ask,
-    asked_queries,
     common_fields,
     evaluation_prompts,
     first_fits,
@@ -91,15 +89,14 @@ def transfer_matrix(
             "a transfer matrix needs at least two tasks, and fits of one mixing rule; got "
             f"{[task.name for task in targets]}, rules {sorted(rules)}"
         )
-    n_queries = [min(max_queries, len(task.test)) for task in targets]
-    fields = common_fields(model, targets, sources, notes)
+    fields = common_fields(model, targets, sources, notes, max_queries=max_queries)
 
-    def measure(j: int) -> dict[str, Float32]:
+    def measure(j: int) -> Arrays:
         """Return `right` and `log_prob` (kind source query), `references` and `nulls` (... query) of a target."""
         task, own = targets[j], sources[j]
-        queries = zero_shot_queries(model, task, n_queries[j], own.template)
+        queries = zero_shot_queries(model, task, max_queries, own.template)
         right, log_prob = ask(queries, own, *_variants(sources, j, n_draws, seed))
-        shots = evaluation_prompts(task, n_queries[j], own.template, n_shots=n_shots, seed=seed)
+        shots = evaluation_prompts(task, max_queries, own.template, n_shots=n_shots, seed=seed)
         plain, few_shot = (answer_arrays(asked.under([]))[0][0] for asked in (queries, CachedQueries(model, shots)))
         n_cells, cells = len(KINDS) * len(sources), (len(KINDS), len(sources), -1)
         return {
@@ -110,15 +107,13 @@ def transfer_matrix(
         }
 
     cache = StudyCache(
-        checkpoint_dir, "transfer", fields["fit_digests"], [task.digest for task in targets], model.identity.digest,
-        max_queries, n_shots, n_draws, seed,
-    )  # fmt: skip
+        checkpoint_dir, "transfer", fields["fit_digests"], model.identity.digest, max_queries, n_shots, n_draws, seed
+    )
     return TransferMatrix(
         **fields,
         **measure_tasks(TransferMatrix, targets, measure, cache=cache, progress=progress),
         families=tuple(task.family for task in targets),
         alphas=np.stack([fit.gates.values for fit in sources]),
-        asked=asked_queries(n_queries),
         n_shots=n_shots,
         hard=hard,
         seed=seed,

@@ -1,24 +1,20 @@
 """Transfer summary: means over targets, nulls, and associations with shared heads and families."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from site_lens.diagnostics.grouping import average_tree
+from site_lens.diagnostics.grouping import average_tree, correlation_distance
 from site_lens.records.base import SLACK, Count, Float32, Frozen, Record
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Paired
 from site_lens.stats.permutation_tests import FEWEST_TASKS, family_gap, mantel
-from site_lens.stats.similarity import correlation, jaccard
-from site_lens.studies.base import interval_columns
+from site_lens.stats.similarity import jaccard
+from site_lens.studies.base import Table, interval_columns, table_of
 from site_lens.studies.transfer.result import KINDS, NULL_OF, TransferKind, TransferMatrix
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TransferVerdict = Literal["transfers", "partly", "does not transfer", "not found", "too few"]
 
@@ -70,7 +66,7 @@ class TransferSummary(Record):
     """Order in which tasks that transfer alike stand beside each other, by the tree of the rows of `alphas`."""
     notes: tuple[str, ...] = ()
 
-    def _facts(self) -> Mapping[str, object]:
+    def _facts(self) -> dict[str, object]:
         return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | {
             kind.transferred: kind.verdict + (f", {kind.mean}" if kind.mean else "") for kind in self.kinds
         }
@@ -79,11 +75,9 @@ class TransferSummary(Record):
         """Return the summary of one kind."""
         return next(summary for summary in self.kinds if summary.transferred == kind)
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per kind: verdict, mean normalised score and its interval, difference to its null, associations."""
-        import pandas as pd
-
-        return pd.DataFrame(
+        return table_of(
             {
                 "kind": kind.transferred,
                 "verdict": kind.verdict,
@@ -176,6 +170,5 @@ def _order(accuracies: Float32) -> tuple[int, ...]:
 
     if len(accuracies) < 3:
         return tuple(range(len(accuracies)))
-    distance = np.round(1 - correlation(accuracies), 6)
-    np.fill_diagonal(distance, 0)
-    return tuple(int(i) for i in leaves_list(average_tree(distance, ordered=True)))
+    tree = average_tree(correlation_distance(accuracies), ordered=True)
+    return tuple(int(i) for i in leaves_list(tree))
