@@ -2,7 +2,6 @@
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from site_lens.plots.theme import PALETTE, TOP, color_axis, layout
@@ -58,7 +57,7 @@ def landscape(record: FitLandscape) -> go.Figure:
     return figure
 
 
-def _agreement(record: FitLandscape, order: NDArray[np.int64]) -> go.Heatmap:
+def _agreement(record: FitLandscape, order: np.ndarray) -> go.Heatmap:
     names = [_name(record, int(i)) for i in order]
     return go.Heatmap(
         z=record.jaccard()[np.ix_(order, order)],
