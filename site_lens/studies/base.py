@@ -69,6 +69,10 @@ class TaskStudy(Record):
         return self._queries_of(values, task).astype(np.float64) * weights
 
 
+class AskedStudy(TaskStudy, ModelStudy):
+    """Record of a study that asks a model the test queries of several tasks."""
+
+
 def index_of(kind: str, name: str, names: Sequence[str]) -> int:
     """Return the index of a name.
 

@@ -160,10 +160,8 @@ def _answers(
             right[name] = np.array(matches, dtype=np.float32)
         else:
             right[name] = ask(cached, fits.get(name, fit), [gates[name].values], [fit.embedding.mean])[0][0]
-    return {
-        "right": np.stack(list(right.values())),
-        "alphas": np.stack([gates.get(name, fit.gates).values for name in right]),
-    }
+    alphas = [gates.get(name, fit.gates).values for name in right]
+    return {"right": np.stack(list(right.values())), "alphas": np.stack(alphas)}
 
 
 @torch.no_grad()

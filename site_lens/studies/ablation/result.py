@@ -8,7 +8,7 @@ from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig
 from site_lens.stats.intervals import Interval, mean_interval, share_interval
 from site_lens.stats.paired_tests import FEWEST, Paired, Verdict, control_false_discoveries, verdict
-from site_lens.studies.base import ModelStudy, Table, TaskStudy, index_of, interval_columns, table_of
+from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
 from site_lens.tasks.prompt_template import PromptTemplate
 
 Factor = Literal["default", "no injection", "mix", "rounding", "alpha_per", "init", "lr", "position", "generated"]
@@ -35,7 +35,7 @@ class Variant(Frozen):
     """What counts as right: the first answer token, or the whole generated answer."""
 
 
-class FitAblation(TaskStudy, ModelStudy):
+class FitAblation(AskedStudy):
     """Answers of every variant of SITE to the same test queries."""
 
     kind: ClassVar[str] = "fit_ablation"

@@ -76,18 +76,10 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
         ),
     )
     levels = [record.reference(name, task) for name, _ in REFERENCES]
+    beside = {"x": 1, "xref": "paper", "xanchor": "left", "yanchor": "middle", "font": {"size": 10}}
     for (_, label), level, height in zip(REFERENCES, levels, _apart(levels), strict=True):
         figure.add_hline(y=level, line={"color": GREY, "width": 1, "dash": "dot"})
-        figure.add_annotation(
-            text=label,
-            font={"size": 10},
-            showarrow=False,
-            x=1,
-            xref="paper",
-            xanchor="left",
-            y=height,
-            yanchor="middle",
-        )
+        figure.add_annotation(text=label, y=height, showarrow=False, **beside)
     return figure
 
 

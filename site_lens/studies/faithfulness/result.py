@@ -11,16 +11,7 @@ from site_lens.heads.head_set import HeadGrid, HeadSet
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, mean_interval, paired_difference, share_interval
-from site_lens.studies.base import (
-    ModelStudy,
-    Table,
-    TaskStudy,
-    accuracy_columns,
-    index_of,
-    interval_columns,
-    table_of,
-    tidy,
-)
+from site_lens.studies.base import AskedStudy, Table, accuracy_columns, index_of, interval_columns, table_of, tidy
 
 Direction = Literal["sufficiency", "necessity", "interchange"]
 DIRECTIONS: tuple[Direction, ...] = ("sufficiency", "necessity", "interchange")
@@ -74,7 +65,7 @@ class CircuitAreas:
     """Why there is none."""
 
 
-class Faithfulness(TaskStudy, ModelStudy):
+class Faithfulness(AskedStudy):
     """Curves over the number of heads, from none to all, for several orderings of the heads and both directions."""
 
     kind: ClassVar[str] = "faithfulness"

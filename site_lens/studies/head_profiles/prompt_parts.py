@@ -58,13 +58,7 @@ def part_tokens(encoder: Encoder, pieces: Sequence[Piece]) -> PartedPrompt:
 
 
 def parted_prompts(
-    encoder: Encoder,
-    task: Task,
-    queries: Sequence[Example],
-    template: PromptTemplate,
-    *,
-    n_shots: int,
-    stream: Generator,
+    encoder: Encoder, task: Task, queries: Sequence[Example], template: PromptTemplate, n_shots: int, stream: Generator
 ) -> list[PartedPrompt]:
     """Put rows of train, drawn anew for each query, before every query; a row with its input is never shown."""
     prompts = []

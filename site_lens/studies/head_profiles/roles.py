@@ -97,11 +97,9 @@ def associate_roles(
     """
     scores = transfer.normalised("alphas")
     gains = [bool(np.isfinite(column).all()) for column in scores.T]
-    heads_of = dict(zip(profiles.tasks, _heads_of_tasks(profiles.alphas, n_top), strict=True))
+    heads = dict(zip(profiles.tasks, _heads_of_tasks(profiles.alphas, n_top), strict=True))
     shared = [
-        task
-        for task, gain in zip(transfer.tasks, gains, strict=True)
-        if gain and task in heads_of and heads_of[task].any()
+        task for task, gain in zip(transfer.tasks, gains, strict=True) if gain and task in heads and heads[task].any()
     ]
     if len(shared) < FEWEST_TASKS:
         raise InputError(
@@ -111,7 +109,7 @@ def associate_roles(
     at = [transfer.tasks.index(task) for task in shared]
     of = [profiles.tasks.index(task) for task in shared]
     moved = scores[np.ix_(at, at)].astype(np.float64)
-    marked = np.stack([heads_of[task] for task in shared])
+    marked = np.stack([heads[task] for task in shared])
     alike, common = likeness(roles(profiles, marked, of)), jaccard(marked)
     apart = np.where(common == 0, alike, np.nan)
     n_apart = int(np.isfinite(apart).sum())

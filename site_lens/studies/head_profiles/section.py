@@ -18,11 +18,8 @@ def sections(name: str, profiles: HeadProfiles, studies: Studies) -> list[Sectio
     if profiles.copying is None:
         lines.append(f"No copying score: {profiles.copying_missing}.")
     figure = SectionFigure(name, attention_shares(profiles), profiles.frame())
-    matrices = [study for study in studies.values() if isinstance(study, TransferMatrix)]
-    return [
-        Section("What the heads do", lines, [figure], profiles.notes),
-        *(_roles(matrix, profiles) for matrix in matrices),
-    ]
+    roles = [_roles(study, profiles) for study in studies.values() if isinstance(study, TransferMatrix)]
+    return [Section("What the heads do", lines, [figure], profiles.notes), *roles]
 
 
 def _roles(matrix: TransferMatrix, profiles: HeadProfiles) -> Section:

@@ -13,7 +13,7 @@ from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, share_interval
 from site_lens.stats.paired_tests import Paired, Verdict
 from site_lens.stats.variance_components import two_way
-from site_lens.studies.base import ModelStudy, Table, TaskStudy, index_of, interval_columns, table_of
+from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
 from site_lens.tasks.prompt_template import PromptTemplate
 
 Setting = Literal["n_prompts", "n_shots", "template", "label_noise"]
@@ -68,7 +68,7 @@ class PromptCheck(Frozen):
     """Queries of all tasks."""
 
 
-class PromptSensitivity(TaskStudy, ModelStudy):
+class PromptSensitivity(AskedStudy):
     """Fits of each task with embeddings of other sizes and other prompts, asked the same test queries.
 
     Draw d of a condition is the embedding that `capture_embeddings(seed=seed + d)` makes; the fit seed is the same for

@@ -59,21 +59,17 @@ def combine_tasks(
 
     def measure(j: int) -> Arrays:
         """Return `right` and `log_prob` (kind weight query), and `references` (reference query) of a task."""
-        fit = chosen[j]
+        fit, n = chosen[j], len(alphas)
         own = [np.zeros_like(fit.gates.values), fit.gates.values, fit.gates.hard().values]
         right, log_prob = ask(
             zero_shot_queries(model, tasks[j], max_queries, fit.template),
             fit,
             [*alphas, *own],
             [*embeddings, fit.embedding.mean],
-            [*range(len(alphas)), *[len(alphas)] * len(own)],
+            [*range(n), *[n] * len(own)],
         )
         cells = (len(KINDS), len(steps), -1)
-        return {
-            "right": right[: len(alphas)].reshape(cells),
-            "log_prob": log_prob[: len(alphas)].reshape(cells),
-            "references": right[len(alphas) :],
-        }
+        return {"right": right[:n].reshape(cells), "log_prob": log_prob[:n].reshape(cells), "references": right[n:]}
 
     return TaskArithmetic(
         **common_fields(model, tasks, chosen, notes, max_queries=max_queries),

@@ -10,7 +10,7 @@ from site_lens.records.base import Axes, Float32, Lengths
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, share_interval
 from site_lens.stats.paired_tests import FEWEST, SMALLEST_GAIN, Paired, Verdict
-from site_lens.studies.base import ModelStudy, Table, TaskStudy, index_of, interval_columns, table_of
+from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
 
 CombineKind = Literal["union", "embeddings", "alphas_and_embeddings"]
 KINDS: dict[CombineKind, str] = {
@@ -47,7 +47,7 @@ KEPT = 0.8
 """Share of the gain of its own fit from which on a task counts as done."""
 
 
-class TaskArithmetic(TaskStudy, ModelStudy):
+class TaskArithmetic(AskedStudy):
     """Answers to the queries of two tasks under combinations of both."""
 
     kind: ClassVar[str] = "task_arithmetic"

@@ -67,8 +67,7 @@ def cut_text(encoder: Encoder, text: str, max_tokens: int) -> Iterator[Piece]:
     room, start = max_tokens - len(encoder.begin), 0
     while start < len(ids):
         end = min(start + room, len(ids))
-        inner = [i for i in range(end, start, -1) if i == len(ids) or reach[i + 1] > reach[i]]
-        end = inner[0] if inner else end
+        end = next((i for i in range(end, start, -1) if i == len(ids) or reach[i + 1] > reach[i]), end)
         begin = encoder.missing_begin(ids[start:end])
         opening = "".join(encoder.texts(begin))
         ends = reach[start + 1 : end + 1] - reach[start] + len(opening)
@@ -133,29 +132,28 @@ def text_profiles(
         raise InputError("text_profiles needs at least one head, got none")
     max_tokens = min(max_tokens, model.encoder.n_ctx)
     pieces, notes = _pieces(model.encoder, texts, max_tokens)
-    ranks = np.argsort(np.argsort([piece.digest for piece in pieces], kind="stable"), kind="stable")
     totals = _Totals(chosen, len(pieces), max(len(piece.ids) for piece in pieces))
     with progress_bar(2 * len(pieces), "text profiles", unit="piece", progress=progress) as bar:
         for group in length_batches([len(piece.ids) for piece in pieces], max_tokens=TOKENS_AT_ONCE):
             totals.add(model, group, _batch(model, [pieces[i] for i in group]))
             bar.update(len(group))
-        deciles, shown = shown_pieces(totals.activations, ranks, n_top=n_top, n_others=n_others)
-        kept = sorted(np.unique(shown).tolist(), key=lambda i: ranks[i])
-        reading = _Reading(chosen, [pieces[i] for i in kept], np.searchsorted(ranks[kept], ranks[shown]))
-        for group in length_batches([len(pieces[i].ids) for i in kept], max_tokens=TOKENS_AT_ONCE):
+        deciles, shown = shown_pieces(totals.activations, n_top=n_top, n_others=n_others)
+        kept, places = np.unique(shown, return_inverse=True)
+        reading = _Reading(chosen, [pieces[i] for i in kept], places.reshape(shown.shape))
+        for group in length_batches([len(piece.ids) for piece in reading.pieces], max_tokens=TOKENS_AT_ONCE):
             reading.add(model, group)
             bar.update(len(group))
         bar.update(len(pieces) - len(kept))
     return TextProfiles(
         heads=tuple(map(str, chosen)),
-        pieces=tuple(pieces[i].tokens for i in kept),
+        pieces=tuple(piece.tokens for piece in reading.pieces),
         deciles=deciles,
         **reading.fields(model, deciles.count(N_DECILES)),
         **totals.fields(),
         **copying_fields(model, chosen),
         n_pieces=len(pieces),
         max_tokens=max_tokens,
-        text_digest=digest_json(sorted(piece.digest for piece in pieces)),
+        text_digest=digest_json([piece.digest for piece in pieces]),
         model=model.identity,
         versions=library_versions(),
         notes=notes,
@@ -163,12 +161,10 @@ def text_profiles(
 
 
 def _pieces(encoder: Encoder, texts: Iterable[str] | Path, max_tokens: int) -> tuple[list[Piece], tuple[str, ...]]:
-    found = [
-        piece
-        for text in (read_texts(texts) if isinstance(texts, Path) else texts)
-        for piece in cut_text(encoder, text, max_tokens)
-    ]
-    pieces = [piece for piece in found if len(piece.ids) >= SHORTEST]
+    """Return the pieces by their digests, an order that has nothing to do with their text or length, and notes."""
+    texts = read_texts(texts) if isinstance(texts, Path) else texts
+    found = [piece for text in texts for piece in cut_text(encoder, text, max_tokens)]
+    pieces = sorted((piece for piece in found if len(piece.ids) >= SHORTEST), key=lambda piece: piece.digest)
     if not pieces:
         raise InputError(f"no text has {SHORTEST} tokens, so there is no attention to measure; give longer texts")
     n_short = len(found) - len(pieces)
@@ -243,13 +239,12 @@ class _Totals:
 
 
 def shown_pieces(
-    activations: NDArray[np.float32], ranks: NDArray[np.int64], *, n_top: int, n_others: int
+    activations: NDArray[np.float32], *, n_top: int, n_others: int
 ) -> tuple[tuple[int, ...], NDArray[np.int64]]:
-    """Choose pieces by decile of activation: the highest of decile 10, and of the others those of lowest rank.
+    """Choose pieces by decile of activation: the highest of decile 10, and of the others those that come first.
 
     Args:
-        activations: Activation of each head on each piece, (piece head).
-        ranks: Order of the pieces that has nothing to do with activation; it decides between equal ones, too.
+        activations: Activation of each head on each piece, (piece head); of equal ones the first counts as higher.
         n_top: Pieces of decile 10.
         n_others: Pieces of each other decile.
 
@@ -260,10 +255,9 @@ def shown_pieces(
     decile_of = N_DECILES - np.arange(n) * N_DECILES // n
     deciles, shown = range(N_DECILES, 0, -1), []
     for values in activations.T:
-        order = np.lexsort((ranks, -values))
+        order = np.argsort(-values, kind="stable")
         top, *others = (order[decile_of == decile] for decile in deciles)
-        lowest = [among[np.sort(np.argsort(ranks[among])[:n_others])] for among in others]
-        chosen = [top[:n_top], *lowest]
+        chosen = [top[:n_top], *(among[np.sort(np.argsort(among)[:n_others])] for among in others)]
         shown.append(np.concatenate(chosen))
     return tuple(np.repeat(deciles, [len(part) for part in chosen]).tolist()), np.stack(shown)
 

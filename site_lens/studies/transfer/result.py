@@ -8,7 +8,7 @@ from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.display import few
 from site_lens.stats.intervals import Interval, paired_difference, share_interval
 from site_lens.stats.paired_tests import SMALLEST_GAIN
-from site_lens.studies.base import ModelStudy, Table, TaskStudy, accuracy_columns, index_of, tidy
+from site_lens.studies.base import AskedStudy, Table, accuracy_columns, index_of, tidy
 
 TransferKind = Literal["alphas", "embedding", "both"]
 KINDS: tuple[TransferKind, ...] = ("alphas", "embedding", "both")
@@ -29,7 +29,7 @@ NULL_OF: dict[TransferKind, str] = {
 """Null that a kind of transfer must beat: the right layers with drawn heads, or an embedding of the right lengths."""
 
 
-class TransferMatrix(TaskStudy, ModelStudy):
+class TransferMatrix(AskedStudy):
     """Accuracy of every task under alphas, embeddings, or both of every task; each target answers the same queries."""
 
     kind: ClassVar[str] = "transfer_matrix"
