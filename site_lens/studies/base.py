@@ -111,7 +111,7 @@ def accuracy_columns(n_right: ArrayLike, n: ArrayLike) -> dict[str, NDArray[np.f
     return {"accuracy": accuracy, "low": low, "high": high, "n": n.astype(int)}
 
 
-def table_of(rows: Any, columns: Sequence[str] | None = None) -> Table:
+def table_of(rows: Any, columns: list[str] | None = None) -> Table:
     """Return a table of rows, or of columns by name, as `pandas.DataFrame` takes them."""
     import pandas as pd
 

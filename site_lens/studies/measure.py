@@ -23,8 +23,12 @@ from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Task
 
 
-def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> tuple[list[SiteFit], tuple[str, ...]]:
+def first_fits(
+    model: LensModel, tasks: Sequence[Task], fits: SiteFits, *, hard: bool = False
+) -> tuple[list[SiteFit], tuple[str, ...]]:
     """Return the fit with the lowest seed of each task, and notes on their use with this model and these tasks.
+
+    With `hard` alphas are rounded at 0.5.
 
     Raises:
         InputError: A task has no fit.
@@ -37,7 +41,9 @@ def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> tuple
             raise InputError(f"no fit of task {task.name!r}; there are fits of: {', '.join(fits)}")
         first.append(min(candidates, key=lambda fit: fit.seed))
         notes |= dict.fromkeys(use_notes(model, task, first[-1]))
-    return first, tuple(notes)
+    if not hard:
+        return first, tuple(notes)
+    return [fit.replace(gates=fit.gates.hard()) for fit in first], (*notes, *nothing_to_round(first))
 
 
 def nothing_to_round(fits: Iterable[SiteFit]) -> tuple[str, ...]:
@@ -117,9 +123,16 @@ def evaluation_prompts(
 
 def answer_arrays(answers: Answers) -> tuple[Float32, Float32]:
     """Return right answers and log-probabilities, (variant query) each."""
-    right: Float32 = answers.right.float().cpu().numpy()
-    log_prob: Float32 = answers.log_prob.float().cpu().numpy()
-    return right, log_prob
+    return answers.right.float().cpu().numpy(), answers.log_prob.float().cpu().numpy()
+
+
+def prompted(
+    model: LensModel, task: Task, n_queries: int, template: PromptTemplate, *, n_shots: int, seed: int
+) -> Float32:
+    """Return right answers of zero-shot and few-shot prompting, (reference query)."""
+    shots = evaluation_prompts(task, n_queries, template, n_shots=n_shots, seed=seed)
+    asked = zero_shot_queries(model, task, n_queries, template), CachedQueries(model, shots)
+    return np.concatenate([answer_arrays(queries.under([]))[0] for queries in asked])
 
 
 def ask(

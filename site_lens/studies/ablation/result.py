@@ -61,7 +61,7 @@ class FitAblation(AskedStudy):
 
     def _facts(self) -> dict[str, object]:
         means = {name: self.mean(name).value for name in self.names[:MOST_LISTED]}
-        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means
+        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})", **means}
 
     def accuracy(self, name: str, task: str) -> Interval:
         """Share of right answers with Wilson's 95% interval."""

@@ -77,7 +77,7 @@ class ContentControls(TaskStudy):
 
     def _facts(self) -> dict[str, object]:
         means = {method: self.accuracy(method).value for method in self.methods}
-        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means
+        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})", **means}
 
     def accuracy(self, method: str, task: str | None = None) -> Interval:
         """Accuracy of a method, mean over tasks or of one; interval as in `share`, and of one task Wilson's."""

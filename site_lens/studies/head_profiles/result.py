@@ -1,7 +1,7 @@
 """Head profiles: where heads look, what they copy, and what their share of a task embedding says."""
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class HeadProfiles(ModelStudy):
         )
 
 
-def _raised(words: Words, logits: Float32) -> list[tuple[str, ...]]:
+def _raised(words: Words, logits: Float32) -> Any:
     """Return, for every task and head, the tokens whose logit was raised at all."""
     return [
         raised_tokens(tokens, values)

@@ -80,8 +80,8 @@ def fit_landscape(
         raise InputError("a landscape is that of one task's own fit; leave shared, embedding and null as they are")
     drawn = base.model_dump(include={"n_prompts", "n_shots", "seed"})
     embedding = capture_embeddings(model, [task], **drawn, template=template, progress=progress)[task.name]
-    starts, settings = [*constants, *["random"] * len(constants)], list(product(lrs, n_steps))
-    configs = _configs(base, n_fits, starts, settings, stream)
+    inits, settings = [*constants, *["random"] * len(constants)], list(product(lrs, n_steps))
+    configs = _configs(base, n_fits, inits, settings, stream)
     configs += [each.replace(null="shuffled_answers") for each in (configs * (1 + n_nulls // n_fits))[:n_nulls]]
     seeds = stream.choice(2**31, len(configs), replace=False)
     jobs = [SiteJob(task, each.replace(seed=int(s)), embedding) for each, s in zip(configs, seeds, strict=True)]

@@ -9,7 +9,6 @@ from einops import rearrange
 
 from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.embedding import TaskEmbedding
-from site_lens.methods.evaluate import evaluate
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.records.base import Float32
@@ -20,9 +19,8 @@ from site_lens.records.hashing import seed_stream
 from site_lens.site.fit import SiteConfig, SiteFit
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
-from site_lens.studies.base import stack
 from site_lens.studies.cache import Arrays, StudyCache
-from site_lens.studies.measure import ask, common_fields, measure_tasks, zero_shot_queries
+from site_lens.studies.measure import ask, common_fields, measure_tasks, prompted, zero_shot_queries
 from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensitivity
 from site_lens.tasks.prompt_sampling import need_rows, prompts_of_embedding, with_shuffled_answers
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -110,6 +108,7 @@ def prompt_sensitivity(
         at_base = [*range(n_resamples), *range(len(embeddings), len(fits))]
         by_condition, by_seed = "(condition draw) ... -> condition draw ...", "(seed draw) ... -> draw seed ..."
         return {
+            "references": prompted(model, task, max_queries, start.template, n_shots=base[1], seed=seed),
             "right": rearrange(right[: len(embeddings)], by_condition, draw=n_resamples),
             "alphas": rearrange(alphas[: len(embeddings)], by_condition, draw=n_resamples),
             "embedding_variance": means.var(1, ddof=1).sum(-1) / (means.mean(1) ** 2).sum(-1),
@@ -117,15 +116,10 @@ def prompt_sensitivity(
             "crossed_alphas": rearrange(alphas[at_base], by_seed, draw=n_resamples),
         }
 
-    prompted = evaluate(  # demonstrations of its own for each query: tests over queries take them as independent
-        model, listed, n_shots=base[1], n_sets=0, max_queries=max_queries, template=start.template, seed=seed,
-        progress=False,
-    )  # fmt: skip
     return PromptSensitivity(
         **common_fields(model, listed, max_queries=max_queries),
         **measure_tasks(PromptSensitivity, listed, measure, cache=cache, progress=progress),
         conditions=conditions,
-        references=stack([prompted[task.name].first_token for task in listed], axis=1),
         n_reference_shots=base[1],
         seed=seed,
         task_digests=tuple(task.digest for task in listed),
@@ -136,8 +130,8 @@ def _embedding(model: LensModel, task: Task, condition: Condition, seed: int) ->
     """Capture an embedding of the same prompts as without label noise, which changes their answers alone."""
     sizes = condition.model_dump(include={"n_prompts", "n_shots"})
     rows = {task.name: prompts_of_embedding(task, condition.template, seed=seed, **sizes).rows}
-    noisy, options = _noisy(task, condition.label_noise, seed), {"template": condition.template, "progress": False}
-    return capture_embeddings(model, noisy, prompt_rows=rows, **sizes, **options)[task.name]
+    noisy, template = _noisy(task, condition.label_noise, seed), condition.template
+    return capture_embeddings(model, noisy, prompt_rows=rows, template=template, progress=False, **sizes)[task.name]
 
 
 def _noisy(task: Task, share: float, seed: int) -> Task:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from site_lens.activations.cached_queries import CachedQueries
 from site_lens.heads.head_set import HeadSet
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
@@ -17,16 +16,7 @@ from site_lens.selectors.random_scores import shuffled_within_layers
 from site_lens.site.control_embeddings import norm_matched
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.studies.cache import Arrays, StudyCache
-from site_lens.studies.measure import (
-    answer_arrays,
-    ask,
-    common_fields,
-    evaluation_prompts,
-    first_fits,
-    measure_tasks,
-    nothing_to_round,
-    zero_shot_queries,
-)
+from site_lens.studies.measure import ask, common_fields, first_fits, measure_tasks, prompted, zero_shot_queries
 from site_lens.studies.transfer.result import KINDS, NULLS, TransferMatrix
 from site_lens.tasks.task import Task, task_list
 
@@ -79,10 +69,7 @@ def transfer_matrix(
     """
     check_sizes(max_queries=max_queries, n_shots=n_shots, n_draws=n_draws, seed=seed)
     targets = task_list(tasks)
-    sources, notes = first_fits(model, targets, fits)
-    if hard:
-        notes += nothing_to_round(sources)
-        sources = [fit.replace(gates=fit.gates.hard()) for fit in sources]
+    sources, notes = first_fits(model, targets, fits, hard=hard)
     rules = {fit.config.mix for fit in sources}
     if len(targets) < 2 or len(rules) > 1:
         raise InputError(
@@ -96,14 +83,13 @@ def transfer_matrix(
         task, own = targets[j], sources[j]
         queries = zero_shot_queries(model, task, max_queries, own.template)
         right, log_prob = ask(queries, own, *_variants(sources, j, n_draws, seed))
-        shots = evaluation_prompts(task, max_queries, own.template, n_shots=n_shots, seed=seed)
-        plain, few_shot = (answer_arrays(asked.under([]))[0][0] for asked in (queries, CachedQueries(model, shots)))
+        prompting = prompted(model, task, max_queries, own.template, n_shots=n_shots, seed=seed)
         n_cells, cells = len(KINDS) * len(sources), (len(KINDS), len(sources), -1)
         return {
             "right": right[:n_cells].reshape(cells),
             "log_prob": log_prob[:n_cells].reshape(cells),
             "nulls": right[n_cells:].reshape(len(NULLS), n_draws, -1),
-            "references": np.stack([plain, few_shot, right[j]]),
+            "references": np.stack([*prompting, right[j]]),
         }
 
     cache = StudyCache(

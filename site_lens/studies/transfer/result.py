@@ -59,7 +59,7 @@ class TransferMatrix(AskedStudy):
         means = {name: float(self.reference(name).mean()) for name in ("zero_shot", "own")}
         others = ~np.eye(len(self.tasks), dtype=bool)
         moved = {f"other's {kind}": float(self.accuracies(kind)[others].mean()) for kind in KINDS if others.any()}
-        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means | moved
+        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})", **means, **moved}
 
     def accuracies(self, kind: TransferKind) -> Float32:
         """(source target): accuracy of every target under every source."""

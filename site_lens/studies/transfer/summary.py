@@ -67,9 +67,8 @@ class TransferSummary(Record):
     notes: tuple[str, ...] = ()
 
     def _facts(self) -> dict[str, object]:
-        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | {
-            kind.transferred: kind.verdict + (f", {kind.mean}" if kind.mean else "") for kind in self.kinds
-        }
+        verdicts = {kind.transferred: kind.verdict + (f", {kind.mean}" if kind.mean else "") for kind in self.kinds}
+        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})", **verdicts}
 
     def of(self, kind: TransferKind) -> KindSummary:
         """Return the summary of one kind."""
