@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import astuple
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import model_validator
 
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Float32, Record
@@ -37,12 +36,6 @@ class TaskStudy(Record):
     tasks: tuple[str, ...]
     asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
     """(task query): 1 where there is a query; tasks have as many as their test split, up to a cap."""
-
-    @model_validator(mode="after")
-    def _every_task_has_a_query(self) -> Self:
-        if not (self.asked.sum(1) >= 1).all():
-            raise ValueError(f"needs at least one query for each of {self.tasks}")
-        return self
 
     @property
     def n_queries(self) -> Float32:

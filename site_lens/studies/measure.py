@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from site_lens.activations.cached_queries import Answers, CachedQueries
 from site_lens.methods.method import use_notes
@@ -138,11 +139,18 @@ def prompted(
 def ask(
     queries: CachedQueries,
     fit: SiteFit,
-    alphas: Sequence[np.ndarray],
+    alphas: ArrayLike,
     embeddings: Sequence[np.ndarray],
     embedding_of: Sequence[int] | None = None,
 ) -> tuple[Float32, Float32]:
-    """Ask queries under gates and embeddings that are mixed in by the rule of a fit; see `CachedQueries.answers`."""
+    """Ask queries under gates and embeddings that are mixed in by the rule of a fit; see `CachedQueries.answers`.
+
+    Returns:
+        Right answers and log-probabilities, (... query) each of alphas (... layer head).
+    """
     owners = None if embedding_of is None else torch.tensor(embedding_of)
-    gates, means = torch.tensor(np.stack(alphas)), torch.tensor(np.stack(embeddings))
-    return answer_arrays(queries.answers(gates, means, owners, rule=fit.config.mix))
+    maps, means = np.asarray(alphas, dtype=np.float32), torch.tensor(np.asarray(embeddings, dtype=np.float32))
+    gates = torch.tensor(maps.reshape(-1, *maps.shape[-2:]))
+    right, log_prob = answer_arrays(queries.answers(gates, means, owners, rule=fit.config.mix))
+    shape = (*maps.shape[:-2], len(queries))
+    return right.reshape(shape), log_prob.reshape(shape)

@@ -25,7 +25,7 @@ from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.random_scores import shuffled_within_layers
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.studies.cache import Arrays, StudyCache
-from site_lens.studies.faithfulness.result import DIRECTIONS, OWN_ORDERINGS, Faithfulness, names_of_orderings
+from site_lens.studies.faithfulness.result import OWN_ORDERINGS, Faithfulness, names_of_orderings
 from site_lens.studies.measure import (
     answer_arrays,
     ask,
@@ -154,21 +154,20 @@ def _curves(
     mean = uninformed_mean(ComparisonContext(model, task, settings), task.name)
     sets = (ranks[:, None] > 0) & (ranks[:, None] <= np.array(counts)[:, None, None])
     distinct, place = np.unique(sets.reshape(-1, ranks[0].size), axis=0, return_inverse=True)
-    gates = torch.tensor(distinct.reshape(-1, *ranks.shape[1:]), dtype=torch.float32)
+    gates, place = torch.tensor(distinct.reshape(-1, *ranks.shape[1:])).float(), place.reshape(sets.shape[:2])
     each_query = torch.arange(len(few)).expand(len(gates), -1)
     directions = [  # in the order of DIRECTIONS
-        ask(zero, fit, list(gates.numpy()), [fit.embedding.mean]),
+        ask(zero, fit, gates.numpy(), [fit.embedding.mean]),
         answer_arrays(few.answers(gates, mean[None])),
         answer_arrays(few.answers(gates, last_z_of(model, misled), each_query)),
     ]
     own = ask(zero, fit, [fit.gates.values], [fit.embedding.mean])
     references = [answer_arrays(zero.under([])), answer_arrays(few.under([])), own]
-    right, log_prob = (np.stack(part)[:, place.reshape(-1)] for part in zip(*directions, strict=True))
+    right, log_prob = (np.stack(part)[:, place] for part in zip(*directions, strict=True))
     reference_right, reference_log_prob = map(np.concatenate, zip(*references, strict=True))
-    shape = (len(DIRECTIONS), *sets.shape[:2])
     return {
-        "right": right.reshape(*shape, -1),
-        "log_prob": log_prob.mean(-1).reshape(shape),
+        "right": right,
+        "log_prob": log_prob.mean(-1),
         "references": reference_right,
         "reference_log_prob": reference_log_prob.mean(-1),
     }

@@ -92,9 +92,8 @@ def fit_landscape(
 
     def answers(maps: Float32) -> tuple[Float32, Float32]:
         """Return losses, one a map of (... layer head), and right answers, (... query)."""
-        flat = list(maps.reshape(-1, *maps.shape[-2:]).astype(np.float32))
-        right, log_prob = ask(queries, fits[0], flat, [embedding.mean])
-        return -log_prob.mean(1).reshape(maps.shape[:-2]), right.reshape(*maps.shape[:-2], -1)
+        right, log_prob = ask(queries, fits[0], maps, [embedding.mean])
+        return -log_prob.mean(-1), right
 
     losses, right = answers(alphas)
     own = [i for i, fit in enumerate(fits) if fit.config.null == "none"]

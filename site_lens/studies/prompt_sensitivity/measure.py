@@ -11,12 +11,11 @@ from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
-from site_lens.site.fit import SiteConfig, SiteFit
+from site_lens.site.fit import SiteConfig
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.cache import Arrays, StudyCache
@@ -103,7 +102,10 @@ def prompt_sensitivity(
         jobs = {str(j): [SiteJob(task, settings.replace(seed=s), mixed)] for j, (mixed, s) in enumerate(pairs)}
         fitted = fit_variants(model, jobs, throw=False, progress=False)
         fits = [next(iter(fitted[name].values())) for name in jobs]
-        right, alphas = _answers(model, task, fits, max_queries), np.stack([fit.gates.values for fit in fits])
+        templates = dict.fromkeys(one.template for one in conditions)
+        queries = {template: zero_shot_queries(model, task, max_queries, template) for template in templates}
+        asked = [ask(queries[fit.template], fit, [fit.gates.values], [fit.embedding.mean]) for fit in fits]
+        right, alphas = np.concatenate([each for each, _ in asked]), np.stack([fit.gates.values for fit in fits])
         means = rearrange([one.mean for one in embeddings], "(c d) layer head z -> c d (layer head z)", d=n_resamples)
         at_base = [*range(n_resamples), *range(len(embeddings), len(fits))]
         by_condition, by_seed = "(condition draw) ... -> condition draw ...", "(seed draw) ... -> draw seed ..."
@@ -142,14 +144,3 @@ def _noisy(task: Task, share: float, seed: int) -> Task:
     for row, changed in zip(rows, with_shuffled_answers([train[i] for i in rows], stream), strict=True):
         train[row] = changed
     return replace(task, train=tuple(train))
-
-
-def _answers(model: LensModel, task: Task, fits: Sequence[SiteFit], max_queries: int) -> Float32:
-    """(fit query): 1 where right; each fit is asked under its own template."""
-    right = np.zeros((len(fits), min(max_queries, len(task.test))), dtype=np.float32)
-    for template in dict.fromkeys(fit.template for fit in fits):
-        chosen = [i for i, fit in enumerate(fits) if fit.template == template]
-        alphas, means = [fits[i].gates.values for i in chosen], [fits[i].embedding.mean for i in chosen]
-        queries = zero_shot_queries(model, task, max_queries, template)
-        right[chosen] = ask(queries, fits[chosen[0]], alphas, means, range(len(chosen)))[0]
-    return right

@@ -6,13 +6,12 @@ import numpy as np
 
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.studies.cache import Arrays
 from site_lens.studies.measure import ask, common_fields, first_fits, measure_tasks, zero_shot_queries
-from site_lens.studies.task_arithmetic.result import KINDS, TaskArithmetic
+from site_lens.studies.task_arithmetic.result import TaskArithmetic
 from site_lens.tasks.task import Task
 
 
@@ -59,17 +58,11 @@ def combine_tasks(
 
     def measure(j: int) -> Arrays:
         """Return `right` and `log_prob` (kind weight query), and `references` (reference query) of a task."""
-        fit, n = chosen[j], len(alphas)
+        fit = chosen[j]
+        queries = zero_shot_queries(model, tasks[j], max_queries, fit.template)
+        right, log_prob = ask(queries, fit, alphas, embeddings, range(len(embeddings)))
         own = [np.zeros_like(fit.gates.values), fit.gates.values, fit.gates.hard().values]
-        right, log_prob = ask(
-            zero_shot_queries(model, tasks[j], max_queries, fit.template),
-            fit,
-            [*alphas, *own],
-            [*embeddings, fit.embedding.mean],
-            [*range(n), *[n] * len(own)],
-        )
-        cells = (len(KINDS), len(steps), -1)
-        return {"right": right[:n].reshape(cells), "log_prob": log_prob[:n].reshape(cells), "references": right[n:]}
+        return {"right": right, "log_prob": log_prob, "references": ask(queries, fit, own, [fit.embedding.mean])[0]}
 
     return TaskArithmetic(
         **common_fields(model, tasks, chosen, notes, max_queries=max_queries),
@@ -81,8 +74,8 @@ def combine_tasks(
     )
 
 
-def _combined(fits: Sequence[SiteFit], weights: Sequence[float]) -> tuple[list[Float32], list[Float32]]:
-    """Return gates and embeddings of all combinations, kinds first, weights within."""
+def _combined(fits: Sequence[SiteFit], weights: Sequence[float]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return gates, (kind weight layer head), and the embedding of each, kinds first, weights within."""
     soft_a, soft_b = (fit.gates.values for fit in fits)
     hard_a, hard_b = (fit.gates.hard().values for fit in fits)
     a, b = (fit.embedding.mean for fit in fits)
@@ -91,5 +84,5 @@ def _combined(fits: Sequence[SiteFit], weights: Sequence[float]) -> tuple[list[F
     only_a, only_b = (hard_a > hard_b)[..., None], (hard_b > hard_a)[..., None]
     placed = [np.where(only_a, a, np.where(only_b, b, each)) for each in mixed]
     union = [np.maximum(hard_a, hard_b)] * len(weights)
-    alphas = [*union, *union, *((1 - w) * soft_a + w * soft_b for w in weights)]
-    return [each.astype(np.float32) for each in alphas], [each.astype(np.float32) for each in (*placed, *mixed, *mixed)]
+    alphas = [union, union, [(1 - w) * soft_a + w * soft_b for w in weights]]
+    return np.array(alphas), [*placed, *mixed, *mixed]

@@ -1,8 +1,6 @@
 """Task arithmetic: what heads and embeddings of two tasks do when they are injected at once."""
 
-from typing import Annotated, ClassVar, Literal, Self
-
-from pydantic import model_validator
+from typing import Annotated, ClassVar, Literal
 
 from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import MixRule
@@ -70,12 +68,6 @@ class TaskArithmetic(AskedStudy):
     """(reference task query): 1 where right; see `REFERENCES`."""
     rule: MixRule
     fit_digests: tuple[str, str]
-
-    @model_validator(mode="after")
-    def _weights_rise(self) -> Self:
-        if not self.weights or list(self.weights) != sorted(set(self.weights)):
-            raise ValueError(f"needs rising weights, got {self.weights}")
-        return self
 
     def heads(self) -> tuple[HeadSet, HeadSet]:
         """Return the heads of both tasks: those with alpha above 0.5."""

@@ -1,6 +1,6 @@
 """Measuring of transfer: alphas of one task with another's embedding, and the other way round."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from site_lens.site.control_embeddings import norm_matched
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.studies.cache import Arrays, StudyCache
 from site_lens.studies.measure import ask, common_fields, first_fits, measure_tasks, prompted, zero_shot_queries
-from site_lens.studies.transfer.result import KINDS, NULLS, TransferMatrix
+from site_lens.studies.transfer.result import TransferMatrix
 from site_lens.tasks.task import Task, task_list
 
 
@@ -76,21 +76,18 @@ def transfer_matrix(
             "a transfer matrix needs at least two tasks, and fits of one mixing rule; got "
             f"{[task.name for task in targets]}, rules {sorted(rules)}"
         )
-    fields = common_fields(model, targets, sources, notes, max_queries=max_queries)
+    fields, n = common_fields(model, targets, sources, notes, max_queries=max_queries), len(sources)
+    alphas, embeddings = np.stack([fit.gates.values for fit in sources]), [fit.embedding.mean for fit in sources]
 
     def measure(j: int) -> Arrays:
         """Return `right` and `log_prob` (kind source query), `references` and `nulls` (... query) of a target."""
         task, own = targets[j], sources[j]
         queries = zero_shot_queries(model, task, max_queries, own.template)
-        right, log_prob = ask(queries, own, *_variants(sources, j, n_draws, seed))
+        kinds = [alphas, np.broadcast_to(alphas[j], alphas.shape), alphas]
+        right, log_prob = ask(queries, own, kinds, embeddings, [*[j] * n, *range(n), *range(n)])
+        nulls, _ = ask(queries, own, *_nulls(own, n_draws, seed))
         prompting = prompted(model, task, max_queries, own.template, n_shots=n_shots, seed=seed)
-        n_cells, cells = len(KINDS) * len(sources), (len(KINDS), len(sources), -1)
-        return {
-            "right": right[:n_cells].reshape(cells),
-            "log_prob": log_prob[:n_cells].reshape(cells),
-            "nulls": right[n_cells:].reshape(len(NULLS), n_draws, -1),
-            "references": np.stack([*prompting, right[j]]),
-        }
+        return {"right": right, "log_prob": log_prob, "nulls": nulls, "references": np.stack([*prompting, right[0, j]])}
 
     cache = StudyCache(
         checkpoint_dir, "transfer", fields["fit_digests"], model.identity.digest, max_queries, n_shots, n_draws, seed
@@ -99,25 +96,19 @@ def transfer_matrix(
         **fields,
         **measure_tasks(TransferMatrix, targets, measure, cache=cache, progress=progress),
         families=tuple(task.family for task in targets),
-        alphas=np.stack([fit.gates.values for fit in sources]),
+        alphas=alphas,
         n_shots=n_shots,
         hard=hard,
         seed=seed,
     )
 
 
-def _variants(
-    fits: Sequence[SiteFit], target: int, n_draws: int, seed: int
-) -> tuple[list[np.ndarray], list[np.ndarray], list[int]]:
-    """Return gates, embeddings, and the embedding of each gate map, of all cells and nulls in order of their axes."""
-    own, n = fits[target], len(fits)
-    gates = [fit.gates.values for fit in fits]
+def _nulls(own: SiteFit, n_draws: int, seed: int) -> tuple[list[list[np.ndarray]], list[np.ndarray], list[int]]:
+    """Return gates, (null draw layer head) in the order of `NULLS`, embeddings, and the embedding of each gate map."""
     stream = seed_stream(seed, own.task_digest, "transfer nulls")
     opened = own.gates.above(0.5)
-    drawn = [HeadSet.random_like(opened, seed=int(stream.integers(2**31))) for _ in range(n_draws)]
+    drawn = [HeadSet.random_like(opened, seed=int(stream.integers(2**31))).mask() for _ in range(n_draws)]
     shuffled = [shuffled_within_layers(own.gates, stream) for _ in range(n_draws)]
     noise = [norm_matched(own.embedding, stream) for _ in range(n_draws)]
-    alphas = [*gates, *[gates[target]] * n, *gates]
-    alphas += [*shuffled, *(heads.mask().astype(np.float32) for heads in drawn), *[gates[target]] * n_draws]
-    embedding_of = [*[target] * n, *range(n), *range(n), *[target] * 2 * n_draws, *range(n, n + n_draws)]
-    return alphas, [*(fit.embedding.mean for fit in fits), *noise], embedding_of
+    gates = [shuffled, drawn, [own.gates.values] * n_draws]
+    return gates, [own.embedding.mean, *noise], [*[0] * 2 * n_draws, *range(1, n_draws + 1)]
