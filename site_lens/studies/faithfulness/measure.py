@@ -19,9 +19,6 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.hashing import seed_stream
-from site_lens.selectors.ablation import uninformed_mean
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.random_scores import shuffled_within_layers
 from site_lens.site.fit import SiteFit, SiteFits
 from site_lens.studies.cache import Arrays, StudyCache
@@ -35,6 +32,7 @@ from site_lens.studies.measure import (
     measure_tasks,
     zero_shot_queries,
 )
+from site_lens.tasks.prompt_sampling import prompts_of_embedding
 from site_lens.tasks.task import Task, task_list
 
 EVERY, STEPS = 10, 12
@@ -150,15 +148,15 @@ def _curves(
     n_prompts, drawn_by = fit.embedding.n_prompts, fit.embedding.seed
     if drawn_by == NO_SEED:  # it was not drawn, or is a mean of several
         n_prompts, drawn_by = fit.config.n_prompts, seed
-    settings = ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, template=fit.template, seed=drawn_by)
-    mean = uninformed_mean(ComparisonContext(model, task, settings), task.name)
+    drawn = {"n_prompts": n_prompts, "n_shots": n_shots, "seed": drawn_by}
+    uninformed = prompts_of_embedding(task, fit.template, **drawn, shuffled=True).prompts
     sets = (ranks[:, None] > 0) & (ranks[:, None] <= np.array(counts)[:, None, None])
     distinct, place = np.unique(sets.reshape(-1, ranks[0].size), axis=0, return_inverse=True)
     gates, place = torch.tensor(distinct.reshape(-1, *ranks.shape[1:])).float(), place.reshape(sets.shape[:2])
     each_query = torch.arange(len(few)).expand(len(gates), -1)
     directions = [  # in the order of DIRECTIONS
         ask(zero, fit, gates.numpy(), [fit.embedding.mean]),
-        answer_arrays(few.answers(gates, mean[None])),
+        answer_arrays(few.answers(gates, last_z_of(model, uninformed).mean(0, keepdim=True))),
         answer_arrays(few.answers(gates, last_z_of(model, misled), each_query)),
     ]
     own = ask(zero, fit, [fit.gates.values], [fit.embedding.mean])

@@ -1,8 +1,7 @@
 """Section on the loss landscape of a task: verdict, straight lines, binary fits, and two figures."""
 
 from site_lens.plots.section import Section, SectionFigure, Studies, with_interval
-from site_lens.studies.loss_landscape.plot import landscape
-from site_lens.studies.loss_landscape.plot_slice import landscape_slice
+from site_lens.studies.loss_landscape.plot import landscape, landscape_slice
 from site_lens.studies.loss_landscape.result import VERDICTS, FitLandscape
 
 

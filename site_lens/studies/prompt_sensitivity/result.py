@@ -27,6 +27,9 @@ REFERENCES = ("zero_shot", "few_shot")
 TOLERANCE = 0.02
 """Difference in accuracy up to which two settings count as equally good."""
 
+PARTS = {"first": "prompt draw", "second": "fit seed", "rest": "rest"}
+"""Parts of a variance by their names in `Components`."""
+
 Answer = Literal["yes", "no", "not found", "too few"]
 
 
@@ -203,9 +206,7 @@ class PromptSensitivity(AskedStudy):
             rows.append((task, "embedding", "prompt draw", float(self.embedding_variance[i, 0]), False))
             for quantity, values in quantities.items():
                 parts = two_way(values)
-                rows.append((task, quantity, "prompt draw", parts.first, "first" in parts.negative))
-                rows.append((task, quantity, "fit seed", parts.second, "second" in parts.negative))
-                rows.append((task, quantity, "rest", parts.rest, False))
+                rows += [(task, quantity, PARTS[part], getattr(parts, part), part in parts.negative) for part in PARTS]
             if len(per_query) > 1:
                 rows.append((task, "accuracy", "test set", float(per_query.var(ddof=1) / len(per_query)), False))
         table = table_of(rows, columns=["task", "quantity", "part", "variance", "below_zero"])
