@@ -67,7 +67,9 @@ class TransferSummary(Record):
     notes: tuple[str, ...] = ()
 
     def _facts(self) -> dict[str, object]:
-        verdicts = {kind.transferred: kind.verdict + (f", {kind.mean}" if kind.mean else "") for kind in self.kinds}
+        verdicts = {
+            str(kind.transferred): kind.verdict + (f", {kind.mean}" if kind.mean else "") for kind in self.kinds
+        }
         return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})", **verdicts}
 
     def of(self, kind: TransferKind) -> KindSummary:
