@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +103,12 @@ def prompt_sensitivity(
         jobs = {str(j): [SiteJob(task, settings.replace(seed=s), mixed)] for j, (mixed, s) in enumerate(pairs)}
         fitted = fit_variants(model, jobs, throw=False, progress=False)
         fits = [next(iter(fitted[name].values())) for name in jobs]
-        templates = dict.fromkeys(one.template for one in conditions)
-        queries = {template: zero_shot_queries(model, task, max_queries, template) for template in templates}
-        asked = [ask(queries[fit.template], fit, [fit.gates.values], [fit.embedding.mean]) for fit in fits]
-        right, alphas = np.concatenate([each for each, _ in asked]), np.stack([fit.gates.values for fit in fits])
+        alphas, asked = np.stack([fit.gates.values for fit in fits]), []
+        for template, group in groupby(range(len(fits)), lambda j: fits[j].template):
+            queries, chosen = zero_shot_queries(model, task, max_queries, template), list(group)
+            mixed = [fits[j].embedding.mean for j in chosen]
+            asked.append(ask(queries, fits[0], alphas[chosen], mixed, range(len(chosen)))[0])
+        right = np.concatenate(asked)
         means = rearrange([one.mean for one in embeddings], "(c d) layer head z -> c d (layer head z)", d=n_resamples)
         at_base = [*range(n_resamples), *range(len(embeddings), len(fits))]
         by_condition, by_seed = "(condition draw) ... -> condition draw ...", "(seed draw) ... -> draw seed ..."
