@@ -25,7 +25,7 @@ from site_lens.studies.content_controls.plot import content_shares as content_sh
 from site_lens.studies.faithfulness.plot import faithfulness as faithfulness
 from site_lens.studies.head_profiles.plot import attention_shares as attention_shares
 from site_lens.studies.loss_landscape.plot import landscape as landscape
-from site_lens.studies.loss_landscape.plot_slice import landscape_slice as landscape_slice
+from site_lens.studies.loss_landscape.plot import landscape_slice as landscape_slice
 from site_lens.studies.prompt_sensitivity.plot import sensitivity as sensitivity
 from site_lens.studies.task_arithmetic.plot import task_arithmetic as task_arithmetic
 from site_lens.studies.text_profiles.plot import text_attention as text_attention

@@ -1,14 +1,19 @@
 """Section of a report: heading, sentences, figures with their tables, and notes; neither HTML nor JSON."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import plotly.graph_objects as go
 
+from site_lens.records.base import Record
 from site_lens.stats.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Studies: TypeAlias = Mapping[str, Record]
+"""All studies of a run, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """Base of studies over tasks: queries of each task, lookups by name, and tidy tables over named axes."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import model_validator
 
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Float32, Record
@@ -15,6 +15,9 @@ from site_lens.stats.intervals import Interval, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Table: TypeAlias = "pd.DataFrame"
+"""A table; pandas is imported when the first one is made."""
 
 
 class ModelStudy(Record):
@@ -34,17 +37,10 @@ class TaskStudy(Record):
     asked: Annotated[Float32, Axes(("task", "query"), 0, 1)]
     """(task query): 1 where there is a query; tasks have as many as their test split, up to a cap."""
 
-    @model_validator(mode="after")
-    def _every_task_has_a_query(self) -> Self:
-        if not (self.asked.sum(1) >= 1).all():
-            raise ValueError(f"needs at least one query for each of {self.tasks}")
-        return self
-
     @property
     def n_queries(self) -> Float32:
         """(task): number of queries."""
-        counts: Float32 = self.asked.sum(1)
-        return counts
+        return self.asked.sum(1)
 
     def task_indices(self, task: str | None) -> list[int]:
         """Return the index of one task, or those of all tasks when None.
@@ -57,15 +53,17 @@ class TaskStudy(Record):
     def _queries_of(self, values: Float32, task: str | None = None) -> Float32:
         """Return (... query) of (... task query): the queries of one task, or those of all tasks in a row."""
         indices = self.task_indices(task)
-        selected: Float32 = values[..., indices, :][..., self.asked[indices] == 1]
-        return selected
+        return values[..., indices, :][..., self.asked[indices] == 1]
 
     def _weighted_queries_of(self, values: Float32, task: str | None = None) -> NDArray[np.float64]:
         """Return the same, weighted such that the mean over queries is the mean over tasks."""
         counts = self.n_queries[self.task_indices(task)].astype(int)
         weights = np.repeat(counts.sum() / (len(counts) * counts), counts)
-        weighted: NDArray[np.float64] = self._queries_of(values, task).astype(np.float64) * weights
-        return weighted
+        return self._queries_of(values, task).astype(np.float64) * weights
+
+
+class AskedStudy(TaskStudy, ModelStudy):
+    """Record of a study that asks a model the test queries of several tasks."""
 
 
 def index_of(kind: str, name: str, names: Sequence[str]) -> int:
@@ -79,9 +77,17 @@ def index_of(kind: str, name: str, names: Sequence[str]) -> int:
     return list(names).index(name)
 
 
-def proportion(right: Float32) -> Interval:
-    """Return the share of right answers, (query), with Wilson's 95% interval."""
-    return wilson(int(right.sum()), len(right))
+def stack(arrays: Sequence[Float32], axis: int) -> Float32:
+    """Stack arrays along a new axis; last axes (queries) that are shorter than others are filled up with 0."""
+    arrays = [np.asarray(array) for array in arrays]
+    widest = max((array.shape[-1] for array in arrays if array.ndim), default=0)
+    padded = [np.pad(a, [*[(0, 0)] * (a.ndim - 1), (0, widest - a.shape[-1])]) if a.ndim else a for a in arrays]
+    return np.stack(padded, axis=axis).astype(np.float32)
+
+
+def asked_queries(n_queries: Sequence[int]) -> np.ndarray:
+    """Return where there is a query, (task query)."""
+    return np.arange(max(n_queries)) < np.array(n_queries)[:, None]
 
 
 def interval_columns(name: str, estimate: Interval | None, prefix: str = "") -> dict[str, float | None]:
@@ -92,17 +98,21 @@ def interval_columns(name: str, estimate: Interval | None, prefix: str = "") -> 
 
 def accuracy_columns(n_right: ArrayLike, n: ArrayLike) -> dict[str, NDArray[np.float64]]:
     """Return accuracies, the ends of their Wilson intervals and the numbers of queries as columns of a table."""
-    counts = np.stack(np.broadcast_arrays(n_right, n), axis=-1)
-    intervals = [wilson(int(right), int(total)) for right, total in counts.reshape(-1, 2)]
-    values = np.array([(cell.value, cell.low, cell.high, cell.n) for cell in intervals]).reshape(*counts.shape[:-1], 4)
-    columns = {name: values[..., i] for i, name in enumerate(("accuracy", "low", "high"))}
-    return columns | {"n": values[..., 3].astype(int)}
+    n_right, n = np.broadcast_arrays(n_right, n)
+    cells = [astuple(wilson(int(right), int(total))) for right, total in zip(n_right.flat, n.flat, strict=True)]
+    accuracy, low, high, _ = np.array(cells).T.reshape(4, *n.shape)
+    return {"accuracy": accuracy, "low": low, "high": high, "n": n.astype(int)}
 
 
-def tidy(axes: dict[str, Sequence[Any]], **columns: ArrayLike) -> "pd.DataFrame":
-    """Return a table with a row for each combination of the axes' labels; columns broadcast over the axes."""
+def table_of(rows: Any, columns: list[str] | None = None) -> Table:
+    """Return a table of rows, or of columns by name, as `pandas.DataFrame` takes them."""
     import pandas as pd
 
-    table = pd.DataFrame(product(*axes.values()), columns=list(axes))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def tidy(axes: dict[str, Sequence[Any]], **columns: ArrayLike) -> Table:
+    """Return a table with a row for each combination of the axes' labels; columns broadcast over the axes."""
     shape = tuple(map(len, axes.values()))
-    return table.assign(**{name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()})
+    broadcast = {name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()}
+    return table_of(product(*axes.values()), list(axes)).assign(**broadcast)

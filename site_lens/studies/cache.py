@@ -1,12 +1,9 @@
 """Cache of long studies: what was measured is kept on disk under a key of everything that it depends on."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
-
-from pydantic import model_validator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from site_lens.records.base import Axes, Float32, Record
 from site_lens.records.collections import manifests
@@ -34,13 +31,6 @@ class StudyPiece(Record):
     shapes: dict[str, tuple[int, ...]]
     """Their shapes."""
 
-    @model_validator(mode="after")
-    def _shapes_fit(self) -> Self:
-        sizes = {name: array.size for name, array in self.arrays.items()}
-        if sizes != {name: math.prod(shape) for name, shape in self.shapes.items()}:
-            raise ValueError(f"arrays of {sizes} numbers do not fit shapes {self.shapes}")
-        return self
-
     @classmethod
     def of(cls, measured: Arrays) -> "StudyPiece":
         """Lay arrays out flat."""
@@ -53,7 +43,7 @@ class StudyPiece(Record):
         """Return the arrays in their shapes."""
         return {name: array.reshape(self.shapes[name]) for name, array in self.arrays.items()}
 
-    def _facts(self) -> Mapping[str, object]:
+    def _facts(self) -> dict[str, object]:
         return {name: f"array of shape {shape}" for name, shape in self.shapes.items()}
 
     def frame(self) -> "pd.DataFrame":

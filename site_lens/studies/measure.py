@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from site_lens.activations.cached_queries import Answers, CachedQueries
 from site_lens.methods.method import use_notes
@@ -14,14 +15,20 @@ from site_lens.records.base import Float32, Record, array_axes
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteFit, SiteFits
+from site_lens.studies.base import asked_queries as asked_queries
+from site_lens.studies.base import stack
 from site_lens.studies.cache import Arrays, StudyCache
 from site_lens.tasks.prompt_sampling import few_shot_prompts, sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Task
 
 
-def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> tuple[list[SiteFit], tuple[str, ...]]:
+def first_fits(
+    model: LensModel, tasks: Sequence[Task], fits: SiteFits, *, hard: bool = False
+) -> tuple[list[SiteFit], tuple[str, ...]]:
     """Return the fit with the lowest seed of each task, and notes on their use with this model and these tasks.
+
+    With `hard` alphas are rounded at 0.5.
 
     Raises:
         InputError: A task has no fit.
@@ -31,7 +38,9 @@ def first_fits(model: LensModel, tasks: Sequence[Task], fits: SiteFits) -> tuple
     for task in tasks:
         first.append(fits.first(task.name))
         notes |= dict.fromkeys(use_notes(model, task, first[-1]))
-    return first, tuple(notes)
+    if not hard:
+        return first, tuple(notes)
+    return [fit.replace(gates=fit.gates.hard()) for fit in first], (*notes, *nothing_to_round(first))
 
 
 def nothing_to_round(fits: Iterable[SiteFit]) -> tuple[str, ...]:
@@ -43,12 +52,20 @@ def nothing_to_round(fits: Iterable[SiteFit]) -> tuple[str, ...]:
 
 
 def common_fields(
-    model: LensModel, tasks: Sequence[Task], fits: Sequence[SiteFit] = (), notes: tuple[str, ...] = ()
+    model: LensModel,
+    tasks: Sequence[Task],
+    fits: Sequence[SiteFit] = (),
+    notes: tuple[str, ...] = (),
+    *,
+    max_queries: int | None = None,
 ) -> dict[str, Any]:
-    """Return the fields that most records of studies have: tasks, digests of fits, model, versions, notes."""
-    digests = {"fit_digests": tuple(fit.digest for fit in fits)} if fits else {}
-    names = tuple(task.name for task in tasks)
-    return {"tasks": names, **digests, "model": model.identity, "versions": library_versions(), "notes": notes}
+    """Return the fields that most records of studies have: tasks, queries asked, digests of fits, model, notes."""
+    fields: dict[str, Any] = {"model": model.identity, "versions": library_versions(), "notes": notes}
+    if fits:
+        fields["fit_digests"] = tuple(fit.digest for fit in fits)
+    if max_queries is not None:
+        fields["asked"] = asked_queries([min(max_queries, len(task.test)) for task in tasks])
+    return fields | {"tasks": tuple(task.name for task in tasks)}
 
 
 def measure_tasks(
@@ -67,7 +84,7 @@ def measure_tasks(
         tasks: The tasks.
         measure: Measures the task of an index; its arrays lack the axis of tasks.
         cache: Cache of what was measured, task by task.
-        keys: Name of each task in the cache; names of the tasks when empty.
+        keys: Name of each task in the cache; digests of the tasks when empty.
         progress: Show a progress bar; on a terminal and in notebooks only when None.
 
     Returns:
@@ -76,25 +93,11 @@ def measure_tasks(
     cache, parts = cache or StudyCache(None), []
     with progress_bar(len(tasks), record.kind.replace("_", " "), unit="task", progress=progress) as bar:
         for i, task in enumerate(tasks):
-            parts.append(cache.arrays(keys[i] if keys else task.name, lambda i=i: measure(i)))  # type: ignore[misc]
+            parts.append(cache.arrays(keys[i] if keys else task.digest, lambda i=i: measure(i)))  # type: ignore[misc]
             bar.update()
     axes = array_axes(record)
     along = {name: next(i for i, axis in enumerate(axes[name]) if axis in ("task", "target")) for name in parts[0]}
     return {name: stack([part[name] for part in parts], axis) for name, axis in along.items()}
-
-
-def stack(arrays: Sequence[Float32], axis: int) -> Float32:
-    """Stack arrays along a new axis; last axes (queries) that are shorter than others are filled up with 0."""
-    arrays = [np.asarray(array) for array in arrays]
-    widest = max((array.shape[-1] for array in arrays if array.ndim), default=0)
-    padded = [np.pad(a, [*[(0, 0)] * (a.ndim - 1), (0, widest - a.shape[-1])]) if a.ndim else a for a in arrays]
-    stacked: Float32 = np.stack(padded, axis=axis).astype(np.float32)
-    return stacked
-
-
-def asked_queries(n_queries: Sequence[int]) -> np.ndarray:
-    """Return where there is a query, (task query)."""
-    return np.arange(max(n_queries)) < np.array(n_queries)[:, None]
 
 
 def zero_shot_queries(model: LensModel, task: Task, n_queries: int, template: PromptTemplate) -> CachedQueries:
@@ -103,38 +106,47 @@ def zero_shot_queries(model: LensModel, task: Task, n_queries: int, template: Pr
 
 
 def evaluation_prompts(
-    task: Task,
-    n_queries: int,
-    template: PromptTemplate,
-    *,
-    n_shots: int,
-    seed: int,
-    shuffle: np.random.Generator | None = None,
+    task: Task, n_queries: int, template: PromptTemplate, *, n_shots: int, seed: int, shuffled: bool = False
 ) -> tuple[Prompt, ...]:
     """Return few-shot prompts with demonstrations of their own for each query, as `evaluate(n_sets=0)` asks them.
 
-    With `shuffle` their labels are permuted.
+    With `shuffled` their labels are permuted.
     """
     stream = seed_stream(seed, task.digest, "evaluation", n_shots)
+    shuffle = seed_stream(seed, task.digest, "interchange", n_shots) if shuffled else None
     queries = sampled(task.test, n_queries)
     return few_shot_prompts(task, queries, template, n_shots=n_shots, stream=stream, shuffle=shuffle).prompts
 
 
 def answer_arrays(answers: Answers) -> tuple[Float32, Float32]:
     """Return right answers and log-probabilities, (variant query) each."""
-    right: Float32 = answers.right.float().cpu().numpy()
-    log_prob: Float32 = answers.log_prob.float().cpu().numpy()
-    return right, log_prob
+    return answers.right.float().cpu().numpy(), answers.log_prob.float().cpu().numpy()
+
+
+def prompted(
+    model: LensModel, task: Task, n_queries: int, template: PromptTemplate, *, n_shots: int, seed: int
+) -> Float32:
+    """Return right answers of zero-shot and few-shot prompting, (reference query)."""
+    shots = evaluation_prompts(task, n_queries, template, n_shots=n_shots, seed=seed)
+    asked = zero_shot_queries(model, task, n_queries, template), CachedQueries(model, shots)
+    return np.concatenate([answer_arrays(queries.under([]))[0] for queries in asked])
 
 
 def ask(
     queries: CachedQueries,
     fit: SiteFit,
-    alphas: Sequence[np.ndarray],
+    alphas: ArrayLike,
     embeddings: Sequence[np.ndarray],
     embedding_of: Sequence[int] | None = None,
 ) -> tuple[Float32, Float32]:
-    """Ask queries under gates and embeddings that are mixed in by the rule of a fit; see `CachedQueries.answers`."""
+    """Ask queries under gates and embeddings that are mixed in by the rule of a fit; see `CachedQueries.answers`.
+
+    Returns:
+        Right answers and log-probabilities, (... query) each of alphas (... layer head).
+    """
     owners = None if embedding_of is None else torch.tensor(embedding_of)
-    gates, means = torch.tensor(np.stack(alphas)), torch.tensor(np.stack(embeddings))
-    return answer_arrays(queries.answers(gates, means, owners, rule=fit.config.mix))
+    maps, means = np.asarray(alphas, dtype=np.float32), torch.tensor(np.asarray(embeddings, dtype=np.float32))
+    gates = torch.tensor(maps.reshape(-1, *maps.shape[-2:]))
+    right, log_prob = answer_arrays(queries.answers(gates, means, owners, rule=fit.config.mix))
+    shape = (*maps.shape[:-2], len(queries))
+    return right.reshape(shape), log_prob.reshape(shape)

@@ -7,8 +7,8 @@ import pytest
 
 import site_lens as sl
 from site_lens.records.serialization import record_paths
+from site_lens.studies.base import stack
 from site_lens.studies.cache import StudyCache
-from site_lens.studies.measure import stack
 
 
 class Counted:

@@ -164,13 +164,13 @@ def test_an_interrupted_call_goes_on_where_it_stopped(
 
     first = curves_of("direct_u")
     measured: list[str] = []
-    real = study._Curves
+    real = study._curves
 
     def watched(model: LensModel, task: sl.Task, *rest: Any) -> Any:
         measured.append(task.name)
         return real(model, task, *rest)
 
-    monkeypatch.setattr(study, "_Curves", watched)
+    monkeypatch.setattr(study, "_curves", watched)
     both = curves_of("direct_u", "swapped_u")
     assert np.array_equal(both.right[:, :, :1], first.right)
     assert curves_of("direct_u", "swapped_u") == both

@@ -85,5 +85,3 @@ def test_differences_are_paired_and_a_table_has_every_cell() -> None:
     for wrong in (("union", 0.3, "a"), ("union", 0, "c"), ("all", 0, "a")):
         with pytest.raises(sl.InputError):
             combination.accuracy(*wrong)
-    with pytest.raises(sl.InputError, match="rising weights"):
-        fake_arithmetic([0.9, 0.9], [0.9, 0.9], weights=[0.5, 0.5])

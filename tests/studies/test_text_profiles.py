@@ -153,8 +153,8 @@ def test_neither_order_nor_batches_of_the_texts_matter(
 
 def test_deciles_hold_a_tenth_each_and_the_highest_come_first() -> None:
     stream = np.random.default_rng(0)
-    activations, ranks = stream.uniform(size=(57, 3)).astype(np.float32), stream.permutation(57)
-    deciles, shown = shown_pieces(activations, ranks, n_top=4, n_others=2)
+    activations = stream.uniform(size=(57, 3)).astype(np.float32)
+    deciles, shown = shown_pieces(activations, n_top=4, n_others=2)
     assert deciles == (*[10] * 4, *itertools.chain(*([d] * 2 for d in range(9, 0, -1))))
     for head in range(3):
         values = activations[shown[head], head]
@@ -164,10 +164,10 @@ def test_deciles_hold_a_tenth_each_and_the_highest_come_first() -> None:
         assert [10 - place * 10 // 57 for place in places] == list(deciles)
 
 
-def test_few_pieces_and_equal_activations_leave_deciles_empty_and_follow_the_ranks() -> None:
-    deciles, shown = shown_pieces(np.zeros((3, 2), np.float32), np.array([2, 0, 1]), n_top=8, n_others=2)
+def test_few_pieces_leave_deciles_empty_and_equal_activations_keep_the_order() -> None:
+    deciles, shown = shown_pieces(np.zeros((3, 2), np.float32), n_top=8, n_others=2)
     assert len(deciles) == 3 and set(deciles) <= set(range(1, N_DECILES + 1))
-    assert shown.tolist() == [[1, 2, 0]] * 2
+    assert shown.tolist() == [[0, 1, 2]] * 2
 
 
 def test_pieces_are_the_text_and_none_begins_inside_a_character() -> None:
@@ -206,7 +206,7 @@ def test_copying_is_missing_with_a_reason_where_weights_cannot_be_read(
     def refuse(model: LensModel, heads: object) -> list[float]:
         raise sl.ModelError("quantised")
 
-    monkeypatch.setattr(measure, "copying_scores", refuse)
+    monkeypatch.setattr("site_lens.studies.head_profiles.measure.copying_scores", refuse)
     found = text_profiles(demo, TEXTS[:1], ["L0H0"], progress=False)
     assert found.copying is None and found.copying_missing == "quantised"
     assert np.isnan(found.frame()["copying"]).all()

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.generation import generate_answers
 from site_lens.activations.injection import injection_edits
@@ -19,18 +20,12 @@ from site_lens.models.locking import on_model
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
-from site_lens.site.fit import FAILED, SiteConfig, SiteFit, SiteFits
+from site_lens.site.fit import FAILED, SiteConfig, SiteFit
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
 from site_lens.studies.ablation.result import Factor, FitAblation, Variant
-from site_lens.studies.measure import (
-    ask,
-    asked_queries,
-    common_fields,
-    measure_tasks,
-    nothing_to_round,
-    zero_shot_queries,
-)
+from site_lens.studies.cache import Arrays
+from site_lens.studies.measure import ask, common_fields, measure_tasks, nothing_to_round
 from site_lens.tasks.answer_matching import exact_match
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -84,40 +79,30 @@ def ablate_fit(
     listed, default = task_list(tasks), config or SiteConfig()
     default = default if seed is None else default.replace(seed=seed)
     settings = _settings(default, inits, lrs)
-    embeddings = capture_embeddings(
-        model,
-        listed,
-        n_prompts=default.n_prompts,
-        n_shots=default.n_shots,
-        seed=default.seed,
-        template=template,
-        progress=progress,
-    )
+    drawn = default.model_dump(include={"n_prompts", "n_shots", "seed"})
+    embeddings = capture_embeddings(model, listed, **drawn, template=template, progress=progress)
     jobs = {
         variant.name: [SiteJob(task, changed, embeddings[task.name]) for task in listed]
         for variant, changed in settings.items()
     }
     fits = fit_variants(model, jobs, throw=False, progress=progress)
+    ended = [
+        f"the fit of {fit.task!r} under {name} is {fit.status}"
+        for name, by_task in fits.items()
+        for fit in by_task.values()
+        if fit.status in FAILED
+    ]
+    notes = (*ended, *nothing_to_round(fits[DEFAULT].values()))
     variants = [*settings, *_uses_of_default(last_k)]
-    n_queries = [min(max_queries, len(task.test)) for task in listed]
 
-    def measure(i: int) -> dict[str, Float32]:
-        """Return `right`, (variant query), and `alphas`, (variant layer head), of a task."""
+    def measure(i: int) -> Arrays:
         own = {name: by_task[listed[i].name] for name, by_task in fits.items()}
-        gates = own[DEFAULT].gates
-        maps = {name: fit.gates for name, fit in own.items()}
-        maps |= {ZERO_SHOT: HeadGates.constant(model.grid, 0.0), HARD: gates.hard()}
-        right = _answers(model, listed[i], n_queries[i], own, maps, variants)
-        return {
-            "right": np.stack([right[variant.name] for variant in variants]),
-            "alphas": np.stack([maps.get(variant.name, gates).values for variant in variants]),
-        }
+        return _answers(model, listed[i], max_queries, own, variants)
 
     return FitAblation(
-        **common_fields(model, listed, notes=_notes(fits)),
+        **common_fields(model, listed, notes=notes, max_queries=max_queries),
         **measure_tasks(FitAblation, listed, measure, progress=progress),
         variants=tuple(variants),
-        asked=asked_queries(n_queries),
         config=default,
         template=embeddings[listed[0].name].template,
     )
@@ -155,32 +140,28 @@ def _uses_of_default(last_k: Sequence[int]) -> list[Variant]:
 
 
 def _answers(
-    model: LensModel,
-    task: Task,
-    n_queries: int,
-    fits: Mapping[str, SiteFit],
-    gates: Mapping[str, HeadGates],
-    variants: Sequence[Variant],
-) -> dict[str, np.ndarray]:
-    """(query) by variant: 1 where right. Gates that mix by the same rule are asked together."""
-    fit, rows = fits[DEFAULT], sampled(task.test, n_queries)
-    prompts, cached = zero_shot_prompts(rows, fit.template), zero_shot_queries(model, task, n_queries, fit.template)
-    rules = {name: fits.get(name, fit).config.mix for name in gates}
-    right: dict[str, np.ndarray] = {}
-    for rule in dict.fromkeys(rules.values()):
-        names = [name for name in gates if rules[name] == rule]
-        maps = [gates[name].values for name in names]
-        right |= dict(zip(names, ask(cached, fits.get(names[0], fit), maps, [fit.embedding.mean])[0], strict=True))
-    edits, queries = injection_edits(model, fit.gates, fit.embedding), Queries.of(model, prompts)
+    model: LensModel, task: Task, max_queries: int, fits: Mapping[str, SiteFit], variants: Sequence[Variant]
+) -> Arrays:
+    """Return `right`, (variant query), and `alphas`, (variant layer head), of a task."""
+    fit, rows = fits[DEFAULT], sampled(task.test, max_queries)
+    prompts, edits = zero_shot_prompts(rows, fit.template), injection_edits(model, fit.gates, fit.embedding)
+    cached = CachedQueries(model, prompts)
+    gates = {name: fit.gates for name, fit in fits.items()}
+    gates |= {ZERO_SHOT: HeadGates.constant(model.grid, 0.0), HARD: fit.gates.hard()}
+    right: dict[str, Float32] = {}
     for variant in variants:
+        name = variant.name
         if variant.factor == "position":
-            n_tokens = None if variant.name == ALL_TOKENS else int(variant.name.removeprefix("last_"))
-            right[variant.name] = _at_last_tokens(model, queries, edits, n_tokens)
+            n_tokens = None if name == ALL_TOKENS else int(name.removeprefix("last_"))
+            right[name] = _at_last_tokens(model, cached.queries, edits, n_tokens)
         elif variant.metric == "exact":
-            texts = generate_answers(model, prompts, edits, every_step=variant.name == EVERY_STEP)
+            texts = generate_answers(model, prompts, edits, every_step=name == EVERY_STEP)
             matches = [exact_match(text, row.outputs) for text, row in zip(texts, rows, strict=True)]
-            right[variant.name] = np.array(matches, dtype=np.float32)
-    return right
+            right[name] = np.array(matches, dtype=np.float32)
+        else:
+            right[name] = ask(cached, fits.get(name, fit), [gates[name].values], [fit.embedding.mean])[0][0]
+    alphas = [gates.get(name, fit.gates).values for name in right]
+    return {"right": np.stack(list(right.values())), "alphas": np.stack(alphas)}
 
 
 @torch.no_grad()
@@ -194,13 +175,3 @@ def _at_last_tokens(model: LensModel, queries: Queries, edits: Sequence[Edit], n
         placed = [replace(edit, column=column) for edit in edits for column in columns]
         right[group] = queries.only(group).right(model.forward(batch, placed)).cpu().numpy()
     return right
-
-
-def _notes(fits: Mapping[str, SiteFits]) -> tuple[str, ...]:
-    ended = [
-        f"the fit of {fit.task!r} under {name} is {fit.status}"
-        for name, by_task in fits.items()
-        for fit in by_task.values()
-        if fit.status in FAILED
-    ]
-    return (*ended, *nothing_to_round(fits[DEFAULT].values()))

@@ -23,10 +23,9 @@ def fit_ablation(record: FitAblation) -> go.Figure:
     """
     rows, verdicts = record.compared, record.verdicts()
     single = {
-        (i, variant.name, task): record.difference(variant.name, task)
-        for i, variant in enumerate(rows)
-        for task in record.tasks
+        (i, row.name, task): record.difference(row.name, task) for i, row in enumerate(rows) for task in record.tasks
     }
+    colors = [COLORS.get(verdicts[row.name], GREY) for row in rows]
     n, n_queries = len(record.tasks), int(record.n_queries.sum())
     size = f"{n_queries} queries of {n} task{'s' if n > 1 else ''}"
     return forest(
@@ -42,11 +41,7 @@ def fit_ablation(record: FitAblation) -> go.Figure:
                 rows=range(len(rows)),
                 estimates=[record.difference(row.name) for row in rows],
                 hover=[_hover(record, row.name, verdicts[row.name]) for row in rows],
-                marker={
-                    "color": [COLORS.get(verdicts[row.name], GREY) for row in rows],
-                    "symbol": "diamond",
-                    "size": 10,
-                },
+                marker={"color": colors, "symbol": "diamond", "size": 10},
                 bars={"thickness": 2, "color": GREY},
             ),
         ],

@@ -1,21 +1,15 @@
 """Fit ablation: each choice of a SITE fit changed alone, every variant on the same test queries."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
-
-from pydantic import model_validator
+from typing import Annotated, Any, ClassVar, Literal
 
 from site_lens.records.base import Axes, Float32, Frozen
 from site_lens.records.display import MOST_LISTED, few
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig
-from site_lens.stats.intervals import Interval, mean_interval
+from site_lens.stats.intervals import Interval, mean_interval, share_interval
 from site_lens.stats.paired_tests import FEWEST, Paired, Verdict, control_false_discoveries, verdict
-from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns, proportion
+from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
 from site_lens.tasks.prompt_template import PromptTemplate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Factor = Literal["default", "no injection", "mix", "rounding", "alpha_per", "init", "lr", "position", "generated"]
 """Choice that a variant changes. `position`: the prompt tokens that are edited; `generated`: the generated ones."""
@@ -41,7 +35,7 @@ class Variant(Frozen):
     """What counts as right: the first answer token, or the whole generated answer."""
 
 
-class FitAblation(TaskStudy, ModelStudy):
+class FitAblation(AskedStudy):
     """Answers of every variant of SITE to the same test queries."""
 
     kind: ClassVar[str] = "fit_ablation"
@@ -55,12 +49,6 @@ class FitAblation(TaskStudy, ModelStudy):
     """Settings of the default."""
     template: PromptTemplate
 
-    @model_validator(mode="after")
-    def _variants_are_known(self) -> Self:
-        if len(set(self.names)) < len(self.names) or not {one.against for one in self.variants} <= {None, *self.names}:
-            raise ValueError(f"needs each variant once, and what it is compared with among them, got {self.names}")
-        return self
-
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the variants."""
@@ -71,13 +59,13 @@ class FitAblation(TaskStudy, ModelStudy):
         """The variants that are compared with another one."""
         return tuple(variant for variant in self.variants if variant.against is not None)
 
-    def _facts(self) -> Mapping[str, object]:
+    def _facts(self) -> dict[str, object]:
         means = {name: self.mean(name).value for name in self.names[:MOST_LISTED]}
-        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means
+        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})", **means}
 
     def accuracy(self, name: str, task: str) -> Interval:
         """Share of right answers with Wilson's 95% interval."""
-        return proportion(self._queries_of(self._right(name), task))
+        return share_interval(self._queries_of(self._right(name), task))
 
     def mean(self, name: str) -> Interval:
         """Mean accuracy over tasks, each counting once, with a 95% t interval over tasks; of one task, Wilson's."""
@@ -137,44 +125,30 @@ class FitAblation(TaskStudy, ModelStudy):
 
     def _alphas(self, name: str) -> Float32:
         """(task head)."""
-        alphas: Float32 = self.alphas[index_of("variant", name, self.names)][:, self.model.grid.mask]
-        return alphas
+        return self.alphas[index_of("variant", name, self.names)][:, self.model.grid.mask]
 
     def _right(self, name: str) -> Float32:
         """(task query)."""
-        right: Float32 = self.right[index_of("variant", name, self.names)]
-        return right
+        return self.right[index_of("variant", name, self.names)]
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per variant and task: accuracy, difference to what it is compared with, their intervals, queries."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                **variant.model_dump(include={"name", "factor", "metric", "against"}),
-                "task": task,
-                **interval_columns("accuracy", self.accuracy(variant.name, task)),
-                **self._difference_columns(variant, task),
-                "n": int(self.n_queries[j]),
-            }
+        return table_of(
+            self._columns(variant, task) | {"n": int(self.n_queries[j])}
             for variant in self.variants
             for j, task in enumerate(self.tasks)
-        ).rename(columns={"name": "variant"})
+        )
 
-    def means_frame(self) -> "pd.DataFrame":
+    def means_frame(self) -> Table:
         """One row per variant over all tasks: mean accuracy, difference, q-value, verdict, and how gates look."""
-        import pandas as pd
-
         q_values, verdicts = self.q_values(), self.verdicts()
         rows = []
         for variant in self.variants:
             name = variant.name
             n_above, n_below = self.n_tasks_differing(name) if variant.against else (None, None)
             rows.append(
-                {
-                    **variant.model_dump(include={"name", "factor", "metric", "against"}),
-                    **interval_columns("accuracy", self.mean(name)),
-                    **self._difference_columns(variant),
+                self._columns(variant)
+                | {
                     "n_above": n_above,
                     "n_below": n_below,
                     "q_value": q_values.get(name),
@@ -185,8 +159,16 @@ class FitAblation(TaskStudy, ModelStudy):
                     "n_tasks": len(self.tasks),
                 }
             )
-        return pd.DataFrame(rows).rename(columns={"name": "variant"})
+        return table_of(rows)
 
-    def _difference_columns(self, variant: Variant, task: str | None = None) -> dict[str, float | None]:
+    def _columns(self, variant: Variant, task: str | None = None) -> dict[str, Any]:
+        """Return the columns that both tables have: the variant, on one task or over all, and its estimates."""
+        accuracy = self.mean(variant.name) if task is None else self.accuracy(variant.name, task)
         difference = self.difference(variant.name, task) if variant.against else None
-        return interval_columns("difference", difference, "difference_")
+        return {
+            "variant": variant.name,
+            **variant.model_dump(exclude={"name"}),
+            **({} if task is None else {"task": task}),
+            **interval_columns("accuracy", accuracy),
+            **interval_columns("difference", difference, "difference_"),
+        }

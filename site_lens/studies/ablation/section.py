@@ -1,14 +1,11 @@
 """Section on ablations of SITE: the difference that each choice makes."""
 
-from collections.abc import Mapping
-
-from site_lens.plots.section import Section, SectionFigure, with_interval
-from site_lens.records.base import Record
+from site_lens.plots.section import Section, SectionFigure, Studies, with_interval
 from site_lens.studies.ablation.plot import fit_ablation
 from site_lens.studies.ablation.result import VERDICTS, FitAblation
 
 
-def sections(name: str, ablation: FitAblation, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, ablation: FitAblation, studies: Studies) -> list[Section]:
     """Return the section of an ablation."""
     q_values = ablation.q_values()
     size = f"{int(ablation.n_queries.sum())} queries of {len(ablation.tasks)} tasks"

@@ -1,11 +1,8 @@
 """Content controls: how much of SITE's gain is reached without the task's own embedding, alphas retrained each time."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import model_validator
 
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import CONTENTS
@@ -14,10 +11,7 @@ from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, paired_difference, paired_share, share_interval
 from site_lens.stats.paired_tests import FEWEST, LEAST_GAIN, Paired
-from site_lens.studies.base import TaskStudy, index_of, interval_columns
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.studies.base import Table, TaskStudy, asked_queries, index_of, interval_columns, stack, table_of
 
 PROMPTING = ("zero_shot", "few_shot")
 METHODS = (*PROMPTING, "site", *CONTENTS)
@@ -49,12 +43,6 @@ class ContentControls(TaskStudy):
     n_shots: Count
     evaluation_digests: tuple[str, ...]
 
-    @model_validator(mode="after")
-    def _has_controls(self) -> Self:
-        if not set(self.methods) >= {*PROMPTING, "site"} or not self.controls:
-            raise ValueError(f"needs zero_shot, few_shot, site and a control, got {self.methods}")
-        return self
-
     @classmethod
     def of(cls, evaluations: Evaluations) -> "ContentControls":
         """Read the evaluations of a run that fitted such controls (`methods.registry.CONTENTS`).
@@ -72,16 +60,12 @@ class ContentControls(TaskStudy):
                 f"needs all tasks evaluated alike with {', '.join(needed)} and at least one of {', '.join(CONTENTS)}; "
                 f"got {evaluations.methods}"
             )
-        n_queries = max(len(task.queries) for task in tasks)
-        right = np.zeros((3 + len(controls), len(tasks), n_queries), dtype=np.float32)
-        for i, task in enumerate(tasks):
-            rows = [task.methods.index(name) for name in (*needed, *controls)]
-            right[:, i, : len(task.queries)] = task.first_token[rows]
+        rows = [[task.methods.index(name) for name in (*needed, *controls)] for task in tasks]
         return cls(
             tasks=tuple(evaluations),
             methods=(*PROMPTING, "site", *controls),
-            right=right,
-            asked=[np.arange(n_queries) < len(task.queries) for task in tasks],
+            right=stack([task.first_token[chosen] for task, chosen in zip(tasks, rows, strict=True)], axis=1),
+            asked=asked_queries([len(task.queries) for task in tasks]),
             n_shots=tasks[0].n_shots,
             evaluation_digests=tuple(task.digest for task in tasks),
         )
@@ -91,14 +75,13 @@ class ContentControls(TaskStudy):
         """The methods that mix in something else than the task's embedding."""
         return tuple(name for name in self.methods if name in CONTENTS)
 
-    def _facts(self) -> Mapping[str, object]:
+    def _facts(self) -> dict[str, object]:
         means = {method: self.accuracy(method).value for method in self.methods}
-        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means
+        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})", **means}
 
     def accuracy(self, method: str, task: str | None = None) -> Interval:
         """Accuracy of a method, mean over tasks or of one; interval as in `share`, and of one task Wilson's."""
-        right = self._right(method, task)
-        return share_interval(right)
+        return share_interval(self._right(method, task))
 
     def gain(self, method: str, task: str | None = None) -> Interval:
         """Accuracy of a method less that of zero-shot on the same queries; interval as in `share`."""
@@ -127,11 +110,9 @@ class ContentControls(TaskStudy):
         verdict = self.beyond(HALF, control, task).verdict
         return {"above": "most of the gain", "below": "less than half"}.get(verdict, verdict)  # type: ignore[return-value]
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per task and method, the mean over tasks first: accuracy, gain over zero-shot, share of SITE's."""
-        import pandas as pd
-
-        return pd.DataFrame(
+        return table_of(
             {
                 "task": task or "mean",
                 "method": method,
@@ -145,6 +126,6 @@ class ContentControls(TaskStudy):
             for method in self.methods
         ).astype({"share": float, "share_low": float, "share_high": float})
 
-    def _right(self, method: str, task: str | None) -> NDArray[np.float64]:
+    def _right(self, method: str, task: str | None) -> np.ndarray:
         """(query): right answers of one task, or of all tasks, so weighted that each task counts once."""
         return self._weighted_queries_of(self.right[index_of("method", method, self.methods)], task)

@@ -1,14 +1,11 @@
 """Section on content controls: what each control reaches of SITE's gain."""
 
-from collections.abc import Mapping
-
-from site_lens.plots.section import Section, SectionFigure, with_interval
-from site_lens.records.base import Record
+from site_lens.plots.section import Section, SectionFigure, Studies, with_interval
 from site_lens.studies.content_controls.plot import content_shares
 from site_lens.studies.content_controls.result import ContentControls
 
 
-def sections(name: str, contents: ContentControls, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, contents: ContentControls, studies: Studies) -> list[Section]:
     """Return the section of content controls."""
     lines = [f"{int(contents.n_queries.sum())} queries of {len(contents.tasks)} tasks."]
     for control in contents.controls:

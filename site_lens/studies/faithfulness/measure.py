@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
-from torch import Tensor
 
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import last_z_of
@@ -22,32 +19,20 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.records.hashing import seed_stream
-from site_lens.selectors.ablation import uninformed_mean
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.random_scores import shuffled_within_layers
 from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.studies.cache import StudyCache
-from site_lens.studies.faithfulness.result import (
-    DIRECTIONS,
-    LAYER_MATCHED,
-    OWN_ORDERINGS,
-    RANDOM,
-    REVERSED,
-    SITE,
-    Direction,
-    Faithfulness,
-)
+from site_lens.studies.cache import Arrays, StudyCache
+from site_lens.studies.faithfulness.result import OWN_ORDERINGS, Faithfulness, names_of_orderings
 from site_lens.studies.measure import (
     answer_arrays,
     ask,
-    asked_queries,
     common_fields,
     evaluation_prompts,
     first_fits,
     measure_tasks,
     zero_shot_queries,
 )
+from site_lens.tasks.prompt_sampling import prompts_of_embedding
 from site_lens.tasks.task import Task, task_list
 
 EVERY, STEPS = 10, 12
@@ -120,96 +105,76 @@ def faithfulness_curves(
     first, notes = first_fits(model, listed, fits)
     rivals = _checked(scores or {}, listed, model.grid)
     counts = _counts(ks, len(model.grid))
-    n_queries = [min(max_queries, len(task.test)) for task in listed]
-    names = [SITE, *rivals, REVERSED, *[RANDOM] * n_random, *[LAYER_MATCHED] * n_random]
+    names = names_of_orderings(rivals, n_random)
 
-    def measure(i: int) -> dict[str, Float32]:
+    def measure(i: int) -> Arrays:
         """Measure the curves of a task, laid out as the record's but for the axis of tasks."""
         task, fit = listed[i], first[i]
         stream = seed_stream(seed, task.digest, "faithfulness")
         ranks = _orderings(fit, [rival[task.name].values for rival in rivals.values()], n_random, stream)
-        curves = _Curves(model, task, fit, n_queries[i], n_shots, seed)
-        right, log_prob = curves.of(ranks, counts)
-        references, reference_log_prob = curves.references()
-        return {
-            "ranks": ranks,
-            "right": right,
-            "log_prob": log_prob,
-            "references": references,
-            "reference_log_prob": reference_log_prob,
-        }
+        return {"ranks": ranks, **_curves(model, task, fit, ranks, counts, max_queries, n_shots, seed)}
 
     keys = [
-        " ".join([task.digest, fit.digest, str(n), *(rival[task.name].digest for rival in rivals.values())])
-        for task, fit, n in zip(listed, first, n_queries, strict=True)
+        " ".join([task.digest, fit.digest, *(rival[task.name].digest for rival in rivals.values())])
+        for task, fit in zip(listed, first, strict=True)
     ]
-    cache = StudyCache(checkpoint_dir, "faithfulness", model.identity.digest, names, counts, n_random, n_shots, seed)
+    cache = StudyCache(
+        checkpoint_dir, "faithfulness", model.identity.digest, names, counts, n_random, max_queries, n_shots, seed
+    )
     return Faithfulness(
-        **common_fields(model, listed, first, notes),
+        **common_fields(model, listed, first, notes, max_queries=max_queries),
         **measure_tasks(Faithfulness, listed, measure, cache=cache, keys=keys, progress=progress),
         grid=model.grid,
-        orderings=tuple(names),
+        orderings=names,
         ks=tuple(counts),
-        asked=asked_queries(n_queries),
         n_shots=n_shots,
         seed=seed,
     )
 
 
-class _Curves:
-    """The prompts of one task in all directions, and what is put into them."""
+def _curves(
+    model: LensModel, task: Task, fit: SiteFit, ranks: Float32, counts: Sequence[int], max_queries: int, n_shots: int,
+    seed: int,
+) -> dict[str, Float32]:  # fmt: skip
+    """Ask the prompts of a task in all directions, (direction ordering k ...), and under the references.
 
-    def __init__(self, model: LensModel, task: Task, fit: SiteFit, n_queries: int, n_shots: int, seed: int) -> None:
-        prompts, misled = (
-            evaluation_prompts(task, n_queries, fit.template, n_shots=n_shots, seed=seed, shuffle=shuffle)
-            for shuffle in (None, seed_stream(seed, task.digest, "interchange", n_shots))
-        )
-        n_prompts, drawn_by = fit.embedding.n_prompts, fit.embedding.seed
-        if drawn_by == NO_SEED:  # it was not drawn, or is a mean of several
-            n_prompts, drawn_by = fit.config.n_prompts, seed
-        settings = ComparisonConfig(n_prompts=n_prompts, n_shots=n_shots, template=fit.template, seed=drawn_by)
-        self._fit = fit
-        self._zero = zero_shot_queries(model, task, n_queries, fit.template)
-        self._few = CachedQueries(model, prompts)
-        self._mean: Float[Tensor, "1 layer head d_head"] = uninformed_mean(
-            ComparisonContext(model, task, settings), task.name
-        )[None]
-        self._misled: Float[Tensor, "query layer head d_head"] = last_z_of(model, misled)
-
-    def of(self, ranks: Float32, counts: Sequence[int]) -> tuple[Float32, Float32]:
-        """Return right answers, (direction ordering k query), and mean log-probabilities, (direction ordering k).
-
-        Sets of heads that several orderings share, such as none and all, are asked once.
-        """
-        sets = (ranks[:, None] > 0) & (ranks[:, None] <= np.array(counts)[:, None, None])
-        distinct, place = np.unique(sets.reshape(-1, ranks[0].size), axis=0, return_inverse=True)
-        gates = torch.tensor(distinct.reshape(-1, *ranks.shape[1:]), dtype=torch.float32)
-        each_query = torch.arange(len(self._few)).expand(len(gates), -1)
-        by_direction: dict[Direction, tuple[Float32, Float32]] = {
-            "sufficiency": ask(self._zero, self._fit, list(gates.numpy()), [self._fit.embedding.mean]),
-            "necessity": answer_arrays(self._few.answers(gates, self._mean)),
-            "interchange": answer_arrays(self._few.answers(gates, self._misled, each_query)),
-        }
-        shape = (len(DIRECTIONS), *sets.shape[:2])
-        right, log_prob = (
-            np.stack(part)[:, place.reshape(-1)]
-            for part in zip(*(by_direction[direction] for direction in DIRECTIONS), strict=True)
-        )
-        return right.reshape(*shape, -1), log_prob.mean(-1).reshape(shape)
-
-    def references(self) -> tuple[Float32, Float32]:
-        """Return right answers, (reference query), and mean log-probabilities, (reference)."""
-        own = ask(self._zero, self._fit, [self._fit.gates.values], [self._fit.embedding.mean])
-        answers = [answer_arrays(self._zero.under([])), answer_arrays(self._few.under([])), own]
-        log_prob = np.array([certain.mean() for _, certain in answers], dtype=np.float32)
-        return np.concatenate([right for right, _ in answers]), log_prob
+    Sets of heads that several orderings share, such as none and all, are asked once.
+    """
+    prompts, misled = (
+        evaluation_prompts(task, max_queries, fit.template, n_shots=n_shots, seed=seed, shuffled=shuffled)
+        for shuffled in (False, True)
+    )
+    zero, few = zero_shot_queries(model, task, max_queries, fit.template), CachedQueries(model, prompts)
+    n_prompts, drawn_by = fit.embedding.n_prompts, fit.embedding.seed
+    if drawn_by == NO_SEED:  # it was not drawn, or is a mean of several
+        n_prompts, drawn_by = fit.config.n_prompts, seed
+    drawn = {"n_prompts": n_prompts, "n_shots": n_shots, "seed": drawn_by}
+    uninformed = prompts_of_embedding(task, fit.template, **drawn, shuffled=True).prompts
+    sets = (ranks[:, None] > 0) & (ranks[:, None] <= np.array(counts)[:, None, None])
+    distinct, place = np.unique(sets.reshape(-1, ranks[0].size), axis=0, return_inverse=True)
+    gates, place = torch.tensor(distinct.reshape(-1, *ranks.shape[1:])).float(), place.reshape(sets.shape[:2])
+    each_query = torch.arange(len(few)).expand(len(gates), -1)
+    directions = [  # in the order of DIRECTIONS
+        ask(zero, fit, gates.numpy(), [fit.embedding.mean]),
+        answer_arrays(few.answers(gates, last_z_of(model, uninformed).mean(0, keepdim=True))),
+        answer_arrays(few.answers(gates, last_z_of(model, misled), each_query)),
+    ]
+    own = ask(zero, fit, [fit.gates.values], [fit.embedding.mean])
+    references = [answer_arrays(zero.under([])), answer_arrays(few.under([])), own]
+    right, log_prob = (np.stack(part)[:, place] for part in zip(*directions, strict=True))
+    reference_right, reference_log_prob = map(np.concatenate, zip(*references, strict=True))
+    return {
+        "right": right,
+        "log_prob": log_prob.mean(-1),
+        "references": reference_right,
+        "reference_log_prob": reference_log_prob.mean(-1),
+    }
 
 
-def rank_heads(values: Float32, mask: NDArray[np.bool_]) -> Float32:
+def rank_heads(values: Float32, mask: np.ndarray) -> Float32:
     """Rank heads by falling score, (layer head): 1 = highest, 0 = no head; equal ones in order of layer, then head."""
-    order = np.argsort(-values[mask], kind="stable")
     ranks = np.zeros(mask.shape, np.float32)
-    ranks[tuple(index[order] for index in np.nonzero(mask))] = np.arange(1, len(order) + 1)
+    ranks[mask] = 1 + np.argsort(np.argsort(-values[mask], kind="stable"))
     return ranks
 
 

@@ -1,10 +1,9 @@
 """Faithfulness: accuracy against the number of heads, one line an ordering, bands for random ones."""
 
-from itertools import pairwise
+from itertools import cycle, pairwise, product
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from site_lens.plots.theme import GREY, LEGEND_BELOW, PALETTE, in_template, layout, plain
 from site_lens.studies.faithfulness.result import LAYER_MATCHED, RANDOM, REVERSED, SITE, Direction, Faithfulness
@@ -50,12 +49,10 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
     Raises:
         InputError: There is no such direction or task.
     """
-    strangers = [name for name in record.names if name not in COLOURS]
-    traces = []
+    traces, looks = [], cycle(product(DASHES, OTHERS))
     for name in record.names:
         draws = record.draws(direction, name, task)
-        place = strangers.index(name) if name in strangers else 0
-        colour, dash = COLOURS.get(name, OTHERS[place % len(OTHERS)]), DASHES[place // len(OTHERS) % len(DASHES)]
+        dash, colour = (DASHES[0], COLOURS[name]) if name in COLOURS else next(looks)
         if len(draws) > 1:
             traces.append(_band(record.ks, draws, colour))
         traces.append(_line(record.ks, draws.mean(0), LABELS.get(name, name), colour, dash))
@@ -79,18 +76,10 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
         ),
     )
     levels = [record.reference(name, task) for name, _ in REFERENCES]
+    beside = {"x": 1, "xref": "paper", "xanchor": "left", "yanchor": "middle", "font": {"size": 10}}
     for (_, label), level, height in zip(REFERENCES, levels, _apart(levels), strict=True):
         figure.add_hline(y=level, line={"color": GREY, "width": 1, "dash": "dot"})
-        figure.add_annotation(
-            text=label,
-            font={"size": 10},
-            showarrow=False,
-            x=1,
-            xref="paper",
-            xanchor="left",
-            y=height,
-            yanchor="middle",
-        )
+        figure.add_annotation(text=label, y=height, showarrow=False, **beside)
     return figure
 
 
@@ -103,7 +92,7 @@ def _apart(levels: list[float]) -> list[float]:
     return list(places - max(0, places.max() - 1))
 
 
-def _line(ks: tuple[int, ...], values: NDArray[np.float32], label: str, colour: str, dash: str) -> go.Scatter:
+def _line(ks: tuple[int, ...], values: np.ndarray, label: str, colour: str, dash: str) -> go.Scatter:
     return go.Scatter(
         name=plain(label),
         mode="lines+markers",
@@ -116,7 +105,7 @@ def _line(ks: tuple[int, ...], values: NDArray[np.float32], label: str, colour: 
     )
 
 
-def _band(ks: tuple[int, ...], draws: NDArray[np.float32], colour: str) -> go.Scatter:
+def _band(ks: tuple[int, ...], draws: np.ndarray, colour: str) -> go.Scatter:
     """Draw from the lowest to the highest draw, as one closed line."""
     x = np.log1p(ks)
     return go.Scatter(

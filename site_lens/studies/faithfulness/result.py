@@ -1,21 +1,17 @@
 """Faithfulness curves: what the first k heads of an ordering do alone, and what is lost without them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
 from site_lens.heads.head_set import HeadGrid, HeadSet
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, mean_interval, paired_difference, share_interval
-from site_lens.studies.base import ModelStudy, TaskStudy, accuracy_columns, index_of, interval_columns, tidy
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.studies.base import AskedStudy, Table, accuracy_columns, index_of, interval_columns, table_of, tidy
 
 Direction = Literal["sufficiency", "necessity", "interchange"]
 DIRECTIONS: tuple[Direction, ...] = ("sufficiency", "necessity", "interchange")
@@ -32,6 +28,12 @@ OWN_ORDERINGS = (SITE, REVERSED, RANDOM, LAYER_MATCHED)
 """Orderings that are always there: high alphas first, low alphas first, at random, and at random with as many heads in
 every layer as SITE's first k have. The last two are drawn several times."""
 
+
+def names_of_orderings(rivals: Iterable[str], n_random: int) -> tuple[str, ...]:
+    """Return the name of every ordering, beside others so many draws of each random one, in the order of the record."""
+    return (SITE, *rivals, REVERSED, *[RANDOM] * n_random, *[LAYER_MATCHED] * n_random)
+
+
 Metric = Literal["accuracy", "log_prob"]
 
 KEPT = 0.95
@@ -45,7 +47,7 @@ FEWEST_GAINED = 20
 class SmallestSet:
     """Size of the smallest sufficient or necessary set."""
 
-    k: int | None = Field(ge=0)
+    k: int | None
     """Heads of the first measured set that reaches the threshold; None where there is no verdict."""
     reason: str = ""
     """Why there is none."""
@@ -63,7 +65,7 @@ class CircuitAreas:
     """Why there is none."""
 
 
-class Faithfulness(TaskStudy, ModelStudy):
+class Faithfulness(AskedStudy):
     """Curves over the number of heads, from none to all, for several orderings of the heads and both directions."""
 
     kind: ClassVar[str] = "faithfulness"
@@ -92,12 +94,6 @@ class Faithfulness(TaskStudy, ModelStudy):
     seed: Count
     fit_digests: tuple[str, ...]
 
-    @model_validator(mode="after")
-    def _ks_rise(self) -> Self:
-        if self.ks[0] != 0 or self.ks[-1] != len(self.grid) or sorted(set(self.ks)) != list(self.ks):
-            raise ValueError(f"needs numbers of heads that rise from 0 to {len(self.grid)}, got {self.ks}")
-        return self
-
     @property
     def names(self) -> tuple[str, ...]:
         """Every ordering once."""
@@ -112,15 +108,13 @@ class Faithfulness(TaskStudy, ModelStudy):
         self, direction: Direction, ordering: str, task: str | None = None, metric: Metric = "accuracy"
     ) -> Float32:
         """(draw k): the curve of every draw of an ordering, of one task or as the mean over tasks."""
-        curves: Float32 = self._curves(direction, ordering, metric)[:, self.task_indices(task)].mean(1)
-        return curves
+        return self._curves(direction, ordering, metric)[:, self.task_indices(task)].mean(1)
 
     def curve(
         self, direction: Direction, ordering: str, task: str | None = None, metric: Metric = "accuracy"
     ) -> Float32:
         """(k): the mean of an ordering's curve over its draws."""
-        curve: Float32 = self.draws(direction, ordering, task, metric).mean(0)
-        return curve
+        return self.draws(direction, ordering, task, metric).mean(0)
 
     def reference(self, name: str, task: str | None = None, metric: Metric = "accuracy") -> float:
         """Return the accuracy of a task under a reference, see `REFERENCES`, or its mean over tasks."""
@@ -210,10 +204,8 @@ class Faithfulness(TaskStudy, ModelStudy):
         effect = self.reference(whole, task, metric) - self.reference("zero_shot", task, metric)
         return "" if effect > 0 else f"no effect: the mean {metric} of {whole} is {-effect:.3f} below that of zero_shot"
 
-    def summary(self) -> "pd.DataFrame":
+    def summary(self) -> Table:
         """One row per direction, ordering and task, and for all tasks (task is empty): area, smallest set, spread."""
-        import pandas as pd
-
         rows = []
         for direction, ordering, task in product(DIRECTIONS, self.names, (None, *self.tasks)):
             area, smallest = self.area(direction, ordering, task), self.smallest(direction, ordering, task)
@@ -231,9 +223,9 @@ class Faithfulness(TaskStudy, ModelStudy):
                     "reason": smallest.reason,
                 }
             )
-        return pd.DataFrame(rows)
+        return table_of(rows)
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per direction, ordering, draw, task and k: right answers, queries, accuracy, interval, log_prob."""
         draws = [self.orderings[:i].count(name) for i, name in enumerate(self.orderings)]
         n_right, n_queries = self.right.sum(-1), self.n_queries[:, None]
@@ -254,26 +246,21 @@ class Faithfulness(TaskStudy, ModelStudy):
 
     def _right(self, direction: Direction, ordering: str) -> Float32:
         """(draw task k query)."""
-        right: Float32 = self.right[index_of("direction", direction, DIRECTIONS), self._draws(ordering)]
-        return right
+        return self.right[index_of("direction", direction, DIRECTIONS), self._draws(ordering)]
 
     def _curves(self, direction: Direction, ordering: str, metric: Metric) -> Float32:
         """(draw task k)."""
         if metric == "log_prob":
-            log_prob: Float32 = self.log_prob[index_of("direction", direction, DIRECTIONS), self._draws(ordering)]
-            return log_prob
-        accuracies: Float32 = self._right(direction, ordering).sum(-1) / self.n_queries[:, None]
-        return accuracies
+            return self.log_prob[index_of("direction", direction, DIRECTIONS), self._draws(ordering)]
+        return self._right(direction, ordering).sum(-1) / self.n_queries[:, None]
 
-    def _weights(self) -> NDArray[np.float64]:
+    def _weights(self) -> np.ndarray:
         """(k): what each k counts in an area: half the way to both of its neighbours; together 1."""
         along = np.log1p(self.ks) / np.log1p(len(self.grid))
         steps = np.diff(along, prepend=along[0], append=along[-1])
-        weights: NDArray[np.float64] = (steps[:-1] + steps[1:]) / 2
-        return weights
+        return (steps[:-1] + steps[1:]) / 2
 
     def _area_by_query(self, direction: Direction, ordering: str) -> Float32:
         """(task query): what every query adds to the area; its mean over queries is the area."""
         answers = self._right(direction, ordering).mean(0)
-        areas: Float32 = np.einsum("tkq,k->tq", answers, self._weights()).astype(np.float32)
-        return areas
+        return np.einsum("tkq,k->tq", answers, self._weights()).astype(np.float32)

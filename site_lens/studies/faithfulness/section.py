@@ -1,9 +1,6 @@
 """Section on faithfulness: areas under the curves, the smallest sets of heads, and a figure for each direction."""
 
-from collections.abc import Mapping
-
-from site_lens.plots.section import Section, SectionFigure, with_interval
-from site_lens.records.base import Record
+from site_lens.plots.section import Section, SectionFigure, Studies, with_interval
 from site_lens.studies.faithfulness.plot import faithfulness
 from site_lens.studies.faithfulness.result import DIRECTIONS, Direction, Faithfulness
 
@@ -14,7 +11,7 @@ INTERVENTIONS: dict[Direction, str] = {
 }
 
 
-def sections(name: str, curves: Faithfulness, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, curves: Faithfulness, studies: Studies) -> list[Section]:
     """Return the section of faithfulness curves."""
     lines = [f"{int(curves.n_queries.sum())} queries of {len(curves.tasks)} tasks."]
     for direction in DIRECTIONS:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,10 +87,9 @@ def head_profiles(
     check_sizes(n_prompts=n_prompts, n_shots=n_shots, seed=seed)
     listed = task_list(tasks)
     chosen, notes = first_fits(model, listed, fits)
-    described = _requested(model, heads) if heads is not None else leading_heads(chosen)
+    described = wanted_heads(model, heads) if heads is not None else leading_heads(chosen)
     if not described:
         raise InputError("needs a head at least, got none; fits whose alphas are all alike name none: hand in heads")
-    copying, missing = _copying(model, described)
     attention, gains, promoted, written = [], [], [], []
     with progress_bar(len(listed), "profiles", unit="task", progress=progress) as bar:
         for task, fit in zip(listed, chosen, strict=True):
@@ -99,8 +99,8 @@ def head_profiles(
             attention.append(attention_by_part(model, described, prompts))
             gain, change = injected_alone(model, fit, described, queries)
             gains.append(gain.cpu().numpy())
-            promoted.append(_top_tokens(model, change))
-            written.append(_top_tokens(model, written_alone(model, fit, described)))
+            promoted.append(top_tokens(model, change))
+            written.append(top_tokens(model, written_alone(model, fit, described)))
             bar.update()
     return HeadProfiles(
         **common_fields(model, listed, chosen, notes),
@@ -108,8 +108,7 @@ def head_profiles(
         alphas=[[fit.gates[head] for head in described] for fit in chosen],
         attention=attention,
         patterns=_patterns(model, listed[0], described, seed),
-        copying=copying,
-        copying_missing=missing,
+        **copying_fields(model, described),
         answer_gain=gains,
         promoted=[logits for logits, _ in promoted],
         promoted_tokens=tuple(tokens for _, tokens in promoted),
@@ -137,10 +136,15 @@ def _leading(gates: HeadGates, top: int) -> HeadSet:
     return gates.top(min(top, len(gates.grid))) if gates.undecided(0, 1) else gates.above(0.5)
 
 
-def _requested(model: LensModel, heads: Iterable[Head | str]) -> list[Head]:
-    parsed = [Head.parse(head) if isinstance(head, str) else head for head in heads]
-    HeadSet.of(model.grid, parsed)  # refuses heads that are not the model's
-    return list(dict.fromkeys(parsed))
+def wanted_heads(model: LensModel, heads: Iterable[Head | str]) -> list[Head]:
+    """Return each head once, in the order in which they came.
+
+    Raises:
+        InputError: One is not the model's.
+    """
+    wanted = list(dict.fromkeys(Head.parse(head) if isinstance(head, str) else head for head in heads))
+    HeadSet.of(model.grid, wanted)  # refuses heads that are not the model's
+    return wanted
 
 
 @torch.no_grad()
@@ -156,8 +160,7 @@ def attention_by_part(model: LensModel, heads: Sequence[Head], prompts: Sequence
         last = model.attention(batch, heads)[:, :, -1].double().cpu()
         shares = torch.einsum("rhk,rkp->rhp", last, belongs)
         total += (shares / shares.sum(-1, keepdim=True)).sum(0)  # sums are 1 up to rounding, or less beside a sink
-    mean: Float32 = (total / len(prompts)).float().numpy()
-    return mean
+    return (total / len(prompts)).float().numpy()
 
 
 def _patterns(model: LensModel, task: Task, heads: Sequence[Head], seed: int) -> Float32:
@@ -167,11 +170,12 @@ def _patterns(model: LensModel, task: Task, heads: Sequence[Head], seed: int) ->
     return np.array([[pattern[head] for head in heads] for pattern in scores], dtype=np.float32)
 
 
-def _copying(model: LensModel, heads: Sequence[Head]) -> tuple[list[float] | None, str]:
+def copying_fields(model: LensModel, heads: Sequence[Head]) -> dict[str, Any]:
+    """Return what a record of profiles says of copying: scores, or why there are none."""
     try:
-        return copying_scores(model, heads), ""
+        return {"copying": copying_scores(model, heads)}
     except ModelError as error:
-        return None, str(error)
+        return {"copying": None, "copying_missing": str(error)}
 
 
 @torch.no_grad()
@@ -214,16 +218,21 @@ def injected_alone(
 @torch.no_grad()
 def written_alone(model: LensModel, fit: SiteFit, heads: Sequence[Head]) -> Float[Tensor, "head vocab"]:
     """Return the direct logits of each head's share of a task embedding, less their mean over the vocabulary."""
-    direct = []
-    for head in heads:
-        z = torch.zeros(1, model.grid.heads_per_layer[head.layer], model.identity.d_head)
-        z[0, head.head] = torch.tensor(fit.embedding.mean[head.layer, head.head])
-        logits = direct_logits(model, head.layer, z)[0]
-        direct.append(logits - logits.mean())
-    return torch.stack(direct)
+    shares = [torch.tensor(fit.embedding.mean[head.layer, head.head])[None] for head in heads]
+    return torch.cat([written_by(model, head, share) for head, share in zip(heads, shares, strict=True)])
 
 
-def _top_tokens(model: LensModel, logits: Float[Tensor, "head vocab"]) -> tuple[Float32, tuple[tuple[str, ...], ...]]:
-    """Return the highest logits, falling, (head token), and which tokens they are."""
-    top = logits.topk(min(N_TOKENS, logits.shape[1]))
+def written_by(model: LensModel, head: Head, z: Float[Tensor, "row d_head"]) -> Float[Tensor, "row vocab"]:
+    """Return the direct logits of one head's outputs, less their mean over the vocabulary."""
+    alone = torch.zeros(len(z), model.grid.heads_per_layer[head.layer], z.shape[1], device=model.device)
+    alone[:, head.head] = z
+    logits = direct_logits(model, head.layer, alone)
+    return logits - logits.mean(1, keepdim=True)
+
+
+def top_tokens(
+    model: LensModel, logits: Float[Tensor, "row vocab"], n: int = N_TOKENS
+) -> tuple[Float32, tuple[tuple[str, ...], ...]]:
+    """Return the highest logits, falling, (row token), and which tokens they are."""
+    top = logits.topk(min(n, logits.shape[1]))
     return top.values.cpu().numpy(), tuple(tuple(model.encoder.texts(row)) for row in top.indices.tolist())

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from site_lens.plots.share_bars import share_bars
 from site_lens.plots.theme import PALETTE
-from site_lens.records.errors import unknown_name
+from site_lens.studies.base import index_of
 from site_lens.studies.head_profiles.result import PARTS, HeadProfiles, Part
 
 LOOKS: dict[Part, tuple[str, str]] = {
@@ -42,11 +42,7 @@ def attention_shares(record: HeadProfiles, *, task: str | None = None, heads: It
         leading = np.sort(np.argsort(-record.alphas.mean(0), kind="stable")[:MOST_HEADS])
         heads = [record.heads[i] for i in leading]
     drawn = tuple(heads)
-    for head in drawn:
-        if head not in record.heads:
-            raise unknown_name("head", head, record.heads)
-    shares = record.shares(task)[[record.heads.index(head) for head in drawn]]
+    shares = record.shares(task)[[index_of("head", head, record.heads) for head in drawn]]
     parts = [(label, colour, shares[:, PARTS.index(part)]) for part, (label, colour) in LOOKS.items()]
-    (only,) = record.tasks if len(record.tasks) == 1 else ("",)
-    subtitle = task or only or f"mean of {len(record.tasks)} tasks"
-    return share_bars(drawn, parts, "Attention of the last token", subtitle)
+    over = record.tasks[0] if len(record.tasks) == 1 else f"mean of {len(record.tasks)} tasks"
+    return share_bars(drawn, parts, "Attention of the last token", task or over)

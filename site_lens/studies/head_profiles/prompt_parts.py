@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from numpy.random import Generator
 
 from site_lens.models.tokenization import Encoder
 from site_lens.studies.head_profiles.result import Part
@@ -58,13 +58,7 @@ def part_tokens(encoder: Encoder, pieces: Sequence[Piece]) -> PartedPrompt:
 
 
 def parted_prompts(
-    encoder: Encoder,
-    task: Task,
-    queries: Sequence[Example],
-    template: PromptTemplate,
-    *,
-    n_shots: int,
-    stream: np.random.Generator,
+    encoder: Encoder, task: Task, queries: Sequence[Example], template: PromptTemplate, n_shots: int, stream: Generator
 ) -> list[PartedPrompt]:
     """Put rows of train, drawn anew for each query, before every query; a row with its input is never shown."""
     prompts = []

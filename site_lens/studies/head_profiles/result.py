@@ -1,15 +1,12 @@
 """Head profiles: where heads look, what they copy, and what their share of a task embedding says."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import model_validator
 
-from site_lens.records.base import SLACK, Axes, Count, Float32, Lengths
-from site_lens.studies.base import ModelStudy, index_of, tidy
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.records.base import Axes, Count, Float32, Lengths
+from site_lens.studies.base import ModelStudy, Table, index_of, tidy
 
 Part = Literal["begin", "input", "answer", "query", "frame"]
 PARTS: tuple[Part, ...] = ("begin", "input", "answer", "query", "frame")
@@ -65,24 +62,11 @@ class HeadProfiles(ModelStudy):
     seed: Count
     fit_digests: tuple[str, ...]
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.copying is None) != bool(self.copying_missing):
-            raise ValueError("needs copying scores, or why there are none")
-        if np.abs(self.attention.sum(-1) - 1).max(initial=0) > SLACK:
-            raise ValueError("shares of attention do not sum to 1")
-        for name, words in (("promoted_tokens", self.promoted_tokens), ("written_tokens", self.written_tokens)):
-            if np.shape(words) != self.promoted.shape:
-                raise ValueError(f"{name} of shape {np.shape(words)} do not fit {self.promoted.shape}")
-        return self
-
     def shares(self, task: str | None = None) -> Float32:
         """(head part): shares of attention on one task, or their mean over tasks."""
-        shares: Float32 = self.attention
-        chosen: Float32 = shares.mean(0) if task is None else shares[index_of("task", task, self.tasks)]
-        return chosen
+        return self.attention.mean(0) if task is None else self.attention[index_of("task", task, self.tasks)]
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per task and head: alpha, shares of attention, pattern scores, copying, gain, tokens."""
         table = tidy(
             {"task": self.tasks, "head": self.heads},
@@ -97,13 +81,15 @@ class HeadProfiles(ModelStudy):
         )
 
 
-def _raised(words: Words, logits: Float32) -> "pd.Series[Any]":
+def _raised(words: Words, logits: Float32) -> Any:
     """Return, for every task and head, the tokens whose logit was raised at all."""
-    import pandas as pd
-
-    raised = [
-        tuple(token for token, logit in zip(tokens, values, strict=True) if logit > LEAST_RISE)
+    return [
+        raised_tokens(tokens, values)
         for heads, rises in zip(words, logits, strict=True)
         for tokens, values in zip(heads, rises, strict=True)
     ]
-    return pd.Series(raised)
+
+
+def raised_tokens(tokens: Iterable[str], logits: Iterable[float]) -> tuple[str, ...]:
+    """Return the tokens whose logit was raised at all."""
+    return tuple(token for token, logit in zip(tokens, logits, strict=True) if logit > LEAST_RISE)

@@ -1,7 +1,6 @@
 """Role association: whether tasks whose alphas transfer use heads of the same role."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from site_lens.stats.intervals import rounded_up
 from site_lens.stats.paired_tests import SIGNIFICANT
 from site_lens.stats.permutation_tests import Association, mantel
 from site_lens.stats.similarity import jaccard
+from site_lens.studies.base import Table, table_of
 from site_lens.studies.head_profiles.result import HeadProfiles
 from site_lens.studies.transfer.result import TransferMatrix
 
@@ -19,9 +19,6 @@ FEWEST_TASKS = 5
 
 FEWEST_PAIRS = 20
 """Pairs of tasks, in order, without a head in common below which they are not tested by themselves."""
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VERDICTS = {
     "same_role": "Tasks whose heads do the same transfer, also where they share no head.",
@@ -67,17 +64,11 @@ class RoleAssociation:
             f"verdict takes one above +{rounded_up(tested.findable, 2)}."
         )
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row a comparison: with what, rank correlation, p (one-sided, of permuted tasks), findable, tasks."""
-        import pandas as pd
-
         tested = {"roles": self.roles, "shared heads": self.heads, "roles, no head shared": self.apart}
-        rows = [
-            {"with": name, "correlation": test.value, **asdict(test)}
-            for name, test in tested.items()
-            if test is not None
-        ]
-        return pd.DataFrame(rows).drop(columns="value")
+        rows = [{"with": name, "correlation": test.value, **asdict(test)} for name, test in tested.items() if test]
+        return table_of(rows).drop(columns="value")
 
 
 def associate_roles(
@@ -106,11 +97,9 @@ def associate_roles(
     """
     scores = transfer.normalised("alphas")
     gains = [bool(np.isfinite(column).all()) for column in scores.T]
-    heads_of = dict(zip(profiles.tasks, _heads_of_tasks(profiles.alphas, n_top), strict=True))
+    heads = dict(zip(profiles.tasks, _heads_of_tasks(profiles.alphas, n_top), strict=True))
     shared = [
-        task
-        for task, gain in zip(transfer.tasks, gains, strict=True)
-        if gain and task in heads_of and heads_of[task].any()
+        task for task, gain in zip(transfer.tasks, gains, strict=True) if gain and task in heads and heads[task].any()
     ]
     if len(shared) < FEWEST_TASKS:
         raise InputError(
@@ -120,7 +109,7 @@ def associate_roles(
     at = [transfer.tasks.index(task) for task in shared]
     of = [profiles.tasks.index(task) for task in shared]
     moved = scores[np.ix_(at, at)].astype(np.float64)
-    marked = np.stack([heads_of[task] for task in shared])
+    marked = np.stack([heads[task] for task in shared])
     alike, common = likeness(roles(profiles, marked, of)), jaccard(marked)
     apart = np.where(common == 0, alike, np.nan)
     n_apart = int(np.isfinite(apart).sum())
@@ -157,5 +146,4 @@ def likeness(features: Matrix) -> Matrix:
 
     spread = features.std(0)
     scaled = (features - features.mean(0)) / np.where(spread > 1e-9, spread, np.inf)
-    distance: Matrix = -cdist(scaled, scaled)
-    return distance
+    return -cdist(scaled, scaled)

@@ -1,9 +1,6 @@
 """Section on head profiles, and one on roles for each transfer matrix of the run."""
 
-from collections.abc import Mapping
-
-from site_lens.plots.section import Section, SectionFigure, signed
-from site_lens.records.base import Record
+from site_lens.plots.section import Section, SectionFigure, Studies, signed
 from site_lens.records.errors import InputError
 from site_lens.studies.head_profiles.plot import attention_shares
 from site_lens.studies.head_profiles.result import HeadProfiles
@@ -11,7 +8,7 @@ from site_lens.studies.head_profiles.roles import associate_roles
 from site_lens.studies.transfer.result import TransferMatrix
 
 
-def sections(name: str, profiles: HeadProfiles, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, profiles: HeadProfiles, studies: Studies) -> list[Section]:
     """Return the section of head profiles, then whether roles go along with each transfer matrix."""
     lines = [
         f"{len(profiles.heads)} head{'s' * (len(profiles.heads) > 1)} on {len(profiles.tasks)} "
@@ -21,11 +18,8 @@ def sections(name: str, profiles: HeadProfiles, studies: Mapping[str, Record]) -
     if profiles.copying is None:
         lines.append(f"No copying score: {profiles.copying_missing}.")
     figure = SectionFigure(name, attention_shares(profiles), profiles.frame())
-    matrices = [study for study in studies.values() if isinstance(study, TransferMatrix)]
-    return [
-        Section("What the heads do", lines, [figure], profiles.notes),
-        *(_roles(matrix, profiles) for matrix in matrices),
-    ]
+    roles = [_roles(study, profiles) for study in studies.values() if isinstance(study, TransferMatrix)]
+    return [Section("What the heads do", lines, [figure], profiles.notes), *roles]
 
 
 def _roles(matrix: TransferMatrix, profiles: HeadProfiles) -> Section:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations, product
 
 import numpy as np
+from numpy.random import Generator
 
 from site_lens.activations.capture import capture_embeddings
 from site_lens.models.base import LensModel
@@ -77,16 +78,10 @@ def fit_landscape(
     base, stream = (config or SiteConfig()).replace(seed=seed), seed_stream(seed, task.digest, "landscape")
     if base.shared or base.embedding != "task" or base.null != "none":
         raise InputError("a landscape is that of one task's own fit; leave shared, embedding and null as they are")
-    embedding = capture_embeddings(
-        model,
-        [task],
-        n_prompts=base.n_prompts,
-        n_shots=base.n_shots,
-        seed=base.seed,
-        template=template,
-        progress=progress,
-    )[task.name]
-    configs = _configs(base, n_fits, [*constants, *["random"] * len(constants)], lrs, n_steps, stream)
+    drawn = base.model_dump(include={"n_prompts", "n_shots", "seed"})
+    embedding = capture_embeddings(model, [task], **drawn, template=template, progress=progress)[task.name]
+    inits, settings = [*constants, *["random"] * len(constants)], list(product(lrs, n_steps))
+    configs = _configs(base, n_fits, inits, settings, stream)
     configs += [each.replace(null="shuffled_answers") for each in (configs * (1 + n_nulls // n_fits))[:n_nulls]]
     seeds = stream.choice(2**31, len(configs), replace=False)
     jobs = [SiteJob(task, each.replace(seed=int(s)), embedding) for each, s in zip(configs, seeds, strict=True)]
@@ -97,9 +92,8 @@ def fit_landscape(
 
     def answers(maps: Float32) -> tuple[Float32, Float32]:
         """Return losses, one a map of (... layer head), and right answers, (... query)."""
-        flat = list(maps.reshape(-1, *maps.shape[-2:]).astype(np.float32))
-        right, log_prob = ask(queries, fits[0], flat, [embedding.mean])
-        return -log_prob.mean(1).reshape(maps.shape[:-2]), right.reshape(*maps.shape[:-2], -1)
+        right, log_prob = ask(queries, fits[0], maps, [embedding.mean])
+        return -log_prob.mean(-1), right
 
     losses, right = answers(alphas)
     own = [i for i, fit in enumerate(fits) if fit.config.null == "none"]
@@ -129,15 +123,9 @@ def fit_landscape(
 
 
 def _configs(
-    base: SiteConfig,
-    n_fits: int,
-    starts: Sequence[object],
-    lrs: Sequence[float],
-    n_steps: Sequence[int],
-    stream: np.random.Generator,
+    base: SiteConfig, n_fits: int, starts: Sequence[object], settings: Sequence[tuple[float, int]], stream: Generator
 ) -> list[SiteConfig]:
     """Go through the starts in turn; each meets the settings in an order of its own, all of them before any twice."""
-    settings = list(product(lrs, n_steps))
     orders = [stream.permutation(len(settings)) for _ in starts]
     configs = []
     for i in range(n_fits):
@@ -148,14 +136,11 @@ def _configs(
 
 
 def _settings(fit: SiteFit) -> LandscapeFit:
-    config = fit.config
-    return LandscapeFit(
-        start=config.init, lr=config.lr, n_steps=config.n_steps, seed=config.seed, null=config.null != "none",
-        status=fit.status,
-    )  # fmt: skip
+    shared = fit.config.model_dump(include={"lr", "n_steps", "seed"})
+    return LandscapeFit(start=fit.config.init, null=fit.config.null != "none", status=fit.status, **shared)
 
 
-def _lines(fits: Sequence[int], losses: Float32, most: int, stream: np.random.Generator) -> list[tuple[int, int]]:
+def _lines(fits: Sequence[int], losses: Float32, most: int, stream: Generator) -> list[tuple[int, int]]:
     """List pairs of fits: the best one with each other, then pairs of the others, drawn where they are too many."""
     if not fits:
         return []

@@ -1,18 +1,20 @@
-"""Landscape: how alike the fits of one task are, and the loss on straight lines between them."""
+"""Landscape: how alike the fits of one task are, the loss on lines between them, and in a plane through three."""
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from site_lens.plots.theme import PALETTE, TOP, color_axis, layout
-from site_lens.studies.loss_landscape.result import FitLandscape
+from site_lens.plots.theme import GATE_SCALE, PALETTE, TOP, bar_on_top, color_axis, layout
+from site_lens.studies.loss_landscape.result import PLANE, FitLandscape
 
 WIDTH = 560
 """Pixels from side to side, for which a fit of the map is about as wide as high."""
 
 MAP, GAP, LINES, BOTTOM = 300, 70, 220, 56
 """Pixels of the map, between both panels, of the lines, and below them."""
+
+SLICE = 480
+"""Pixels of either side of the plane."""
 
 
 def landscape(record: FitLandscape) -> go.Figure:
@@ -28,9 +30,7 @@ def landscape(record: FitLandscape) -> go.Figure:
     order = np.lexsort((record.losses, record.null))
     height, inner = TOP + MAP + GAP + LINES + BOTTOM, MAP + GAP + LINES
     figure = make_subplots(2, 1, vertical_spacing=GAP / inner, row_heights=[MAP, LINES])
-    figure.add_trace(_agreement(record, order), row=1, col=1)
-    for trace in _profiles(record):
-        figure.add_trace(trace, row=2, col=1)
+    figure.add_traces([_agreement(record, order), *_profiles(record)], rows=[1, 2, 2], cols=1)
     n_own, free = int((~record.null).sum()), record.free
     nulls = f", then {len(order) - n_own} null fits" if len(order) > n_own else ""
     verdict = record.verdict if free is None else f"{record.verdict}: {free.value:.0%} of {free.n} lines free"
@@ -58,7 +58,7 @@ def landscape(record: FitLandscape) -> go.Figure:
     return figure
 
 
-def _agreement(record: FitLandscape, order: NDArray[np.int64]) -> go.Heatmap:
+def _agreement(record: FitLandscape, order: np.ndarray) -> go.Heatmap:
     names = [_name(record, int(i)) for i in order]
     return go.Heatmap(
         z=record.jaccard()[np.ix_(order, order)],
@@ -94,3 +94,51 @@ def _profiles(record: FitLandscape) -> list[go.Scatter]:
             ("with a barrier", ~record.is_free, PALETTE[1]),
         )
     ]
+
+
+def landscape_slice(record: FitLandscape) -> go.Figure:
+    """Draw the loss as a contour map over the plane through the best fit and the two furthest from it.
+
+    The best fit stands at (0, 0), the others at (1, 0) and (0, 1); angles and lengths in the plane are not those
+    between alphas. Outside of what gates can be, alphas are cut at 0 and 1.
+
+    Returns:
+        A figure of two traces: the losses (v u) in nats, and the three fits.
+    """
+    cells = go.Contour(
+        x=np.array(PLANE),
+        y=np.array(PLANE),
+        z=record.slice,
+        coloraxis="coloraxis",
+        contours={"coloring": "heatmap"},
+        line={"width": 0.5},
+        hovertemplate="u %{x:.1f}, v %{y:.1f}<br>loss %{z:.3f} nats<extra></extra>",
+    )
+    fits = go.Scatter(
+        x=[0, 1, 0],
+        y=[0, 0, 1],
+        mode="markers+text",
+        text=["best", "furthest", "third"],
+        textposition="top right",
+        textfont={"color": "#ffffff"},
+        marker={"color": "#ffffff", "size": 9, "line": {"color": "#20242b", "width": 1}},
+        customdata=[f"fit {i}<br>loss {record.losses[i]:.3f} nats" for i in record.plane],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    low, high = float(np.floor(record.slice.min() * 100) / 100), float(np.ceil(record.slice.max() * 100) / 100)
+    colors = {"cmin": low, "cmax": high, "colorscale": GATE_SCALE}
+    axis = {"range": [PLANE[0], PLANE[-1]], "dtick": 0.5}
+    return go.Figure(
+        [cells, fits],
+        layout(
+            f"Loss of {record.task}",
+            "Plane through three fits",
+            height=SLICE,
+            width=SLICE,
+            top=TOP,
+            showlegend=False,
+            coloraxis=colors | {"colorbar": bar_on_top("loss in nats", SLICE, ticks=[low, high])},
+            xaxis=axis | {"title": {"text": "Towards the furthest fit"}},
+            yaxis=axis | {"title": {"text": "Towards the third"}},
+        ),
+    )

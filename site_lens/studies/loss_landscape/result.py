@@ -1,11 +1,10 @@
 """Loss landscape of one task: where many fits ended, and the losses on lines and in a plane between them."""
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from site_lens.heads.head_set import HeadSet
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
@@ -13,10 +12,7 @@ from site_lens.records.hashing import seed_stream
 from site_lens.site.fit import FAILED, Status
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.stats.similarity import jaccard, rank_correlation
-from site_lens.studies.base import ModelStudy
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.studies.base import ModelStudy, Table, table_of
 
 Verdict = Literal["one basin", "several basins", "no gain", "too few"]
 VERDICTS: dict[Verdict, str] = {
@@ -88,13 +84,6 @@ class FitLandscape(ModelStudy):
     embedding_digest: str
     task_digest: str
 
-    @model_validator(mode="after")
-    def _lines_join_fits(self) -> Self:
-        joined = {i for line in self.lines for i in line} | set(self.plane)
-        if not self.n_rows or self.profiles.shape[1] < 3 or not joined <= set(range(len(self.fits))):
-            raise ValueError(f"needs rows, lines of three points, and lines between {len(self.fits)} fits")
-        return self
-
     @property
     def n_rows(self) -> int:
         """Held-out rows behind every loss."""
@@ -105,7 +94,7 @@ class FitLandscape(ModelStudy):
         """(fit): whether it was fitted to shuffled answers."""
         return np.array([fit.null for fit in self.fits])
 
-    def _facts(self) -> Mapping[str, object]:
+    def _facts(self) -> dict[str, object]:
         return {
             "task": self.task,
             "model": self.model.name,
@@ -128,14 +117,12 @@ class FitLandscape(ModelStudy):
     @property
     def barriers(self) -> Float32:
         """(line): highest loss on the line less that of its higher end, in nats; 0 where an end is the highest."""
-        barriers: Float32 = self.profiles.max(1) - np.maximum(self.profiles[:, 0], self.profiles[:, -1])
-        return barriers
+        return self.profiles.max(1) - np.maximum(self.profiles[:, 0], self.profiles[:, -1])
 
     @property
     def is_free(self) -> np.ndarray:
         """(line): whether its barrier is below a tenth of the gain."""
-        is_free: np.ndarray = self.barriers <= BARRIER_SHARE * self.gain
-        return is_free
+        return self.barriers <= BARRIER_SHARE * self.gain
 
     @property
     def free(self) -> Interval | None:
@@ -172,8 +159,7 @@ class FitLandscape(ModelStudy):
     @property
     def undecided(self) -> Float32:
         """(fit): share of the heads with 0.1 < alpha < 0.9."""
-        share: Float32 = ((self._flat > 0.1) & (self._flat < 0.9)).mean(1, dtype=np.float32)
-        return share
+        return ((self._flat > 0.1) & (self._flat < 0.9)).mean(1, dtype=np.float32)
 
     @cached_property
     def _flat(self) -> Float32:
@@ -198,16 +184,14 @@ class FitLandscape(ModelStudy):
         mask = (self.alphas[self.improved] > 0.5).all(0) & self.improved.any()
         return HeadSet.from_mask(self.model.grid, mask)
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per fit: its settings, losses, accuracy, undecided heads, and agreement with the other fits.
 
         `jaccard` and `ranks` are means over the other fits of the task, null fits left out.
         """
-        import pandas as pd
-
         others = np.where(self.null[None, :] | np.eye(len(self.fits), dtype=bool), np.nan, 1)
         measured = {"jaccard": self.jaccard() * others, "ranks": self.ranks() * others}
-        return pd.DataFrame([fit.model_dump() for fit in self.fits]).assign(
+        return table_of([fit.model_dump() for fit in self.fits]).assign(
             start_loss=self.start_losses,
             loss=self.losses,
             accuracy=self.right.mean(1),
@@ -216,13 +200,11 @@ class FitLandscape(ModelStudy):
             **{name: np.ma.masked_invalid(v).mean(axis=1).filled(np.nan) for name, v in measured.items()},
         )
 
-    def lines_frame(self) -> "pd.DataFrame":
+    def lines_frame(self) -> Table:
         """One row per line: both fits, loss at both ends, highest loss, barrier, and its share of the gain."""
-        import pandas as pd
-
         first, second = np.array(self.lines, dtype=int).reshape(-1, 2).T
         share = self.barriers / self.gain if self.gain >= LEAST_DESCENT else np.full(len(first), np.nan)
-        return pd.DataFrame(
+        return table_of(
             {
                 "first": first,
                 "second": second,

@@ -1,15 +1,11 @@
 """Section on the loss landscape of a task: verdict, straight lines, binary fits, and two figures."""
 
-from collections.abc import Mapping
-
-from site_lens.plots.section import Section, SectionFigure, with_interval
-from site_lens.records.base import Record
-from site_lens.studies.loss_landscape.plot import landscape
-from site_lens.studies.loss_landscape.plot_slice import landscape_slice
+from site_lens.plots.section import Section, SectionFigure, Studies, with_interval
+from site_lens.studies.loss_landscape.plot import landscape, landscape_slice
 from site_lens.studies.loss_landscape.result import VERDICTS, FitLandscape
 
 
-def sections(name: str, fits: FitLandscape, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, fits: FitLandscape, studies: Studies) -> list[Section]:
     """Return the section of a landscape."""
     binary, null = fits.binary(), fits.binary(null=True)
     lines = [

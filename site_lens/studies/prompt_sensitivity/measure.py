@@ -2,27 +2,25 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from einops import rearrange
 
 from site_lens.activations.capture import capture_embeddings
 from site_lens.activations.embedding import TaskEmbedding
-from site_lens.methods.evaluate import evaluate
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
-from site_lens.site.fit import SiteConfig, SiteFit
+from site_lens.site.fit import SiteConfig
 from site_lens.site.fitting import fit_variants
 from site_lens.site.plan import SiteJob
-from site_lens.studies.cache import StudyCache
-from site_lens.studies.measure import ask, asked_queries, common_fields, measure_tasks, stack, zero_shot_queries
+from site_lens.studies.cache import Arrays, StudyCache
+from site_lens.studies.measure import ask, common_fields, measure_tasks, prompted, zero_shot_queries
 from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensitivity
 from site_lens.tasks.prompt_sampling import need_rows, prompts_of_embedding, with_shuffled_answers
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -91,73 +89,54 @@ def prompt_sensitivity(
     conditions = tuple(dict.fromkeys([start, *changed]))
     for task in listed:
         need_rows(task, len(task.train) - 1, max(condition.n_shots for condition in conditions))
-    n_queries = min(max_queries, max(len(task.test) for task in listed))
     cache = StudyCache(
-        checkpoint_dir, "sensitivity", model.identity.digest, n_queries, n_resamples, n_fit_seeds, settings.digest,
+        checkpoint_dir, "sensitivity", model.identity.digest, max_queries, n_resamples, n_fit_seeds, settings.digest,
         [condition.digest for condition in conditions],
     )  # fmt: skip
-    measured = measure_tasks(
-        PromptSensitivity,
-        listed,
-        lambda i: _runs(model, listed[i], conditions, n_resamples, n_fit_seeds, settings, n_queries),
-        cache=cache,
-        keys=[task.digest for task in listed],
-        progress=progress,
-    )
-    prompted = evaluate(  # demonstrations of its own for each query: tests over queries take them as independent
-        model, listed, n_shots=base[1], n_sets=0, max_queries=n_queries, template=start.template, seed=seed,
-        progress=False,
-    )  # fmt: skip
+
+    def measure(i: int) -> Arrays:
+        """Fit every draw of every condition, and those of the base with every fit seed, in one batch; ask all fits."""
+        task = listed[i]
+        embeddings = [_embedding(model, task, one, seed + d) for one in conditions for d in range(n_resamples)]
+        pairs = [(embedding, seed) for embedding in embeddings]
+        pairs += [(embeddings[d], seed + s) for s in range(1, n_fit_seeds) for d in range(n_resamples)]
+        jobs = {str(j): [SiteJob(task, settings.replace(seed=s), mixed)] for j, (mixed, s) in enumerate(pairs)}
+        fitted = fit_variants(model, jobs, throw=False, progress=False)
+        fits = [next(iter(fitted[name].values())) for name in jobs]
+        alphas, asked = np.stack([fit.gates.values for fit in fits]), []
+        for template, group in groupby(range(len(fits)), lambda j: fits[j].template):
+            queries, chosen = zero_shot_queries(model, task, max_queries, template), list(group)
+            mixed = [fits[j].embedding.mean for j in chosen]
+            asked.append(ask(queries, fits[0], alphas[chosen], mixed, range(len(chosen)))[0])
+        right = np.concatenate(asked)
+        means = rearrange([one.mean for one in embeddings], "(c d) layer head z -> c d (layer head z)", d=n_resamples)
+        at_base = [*range(n_resamples), *range(len(embeddings), len(fits))]
+        by_condition, by_seed = "(condition draw) ... -> condition draw ...", "(seed draw) ... -> draw seed ..."
+        return {
+            "references": prompted(model, task, max_queries, start.template, n_shots=base[1], seed=seed),
+            "right": rearrange(right[: len(embeddings)], by_condition, draw=n_resamples),
+            "alphas": rearrange(alphas[: len(embeddings)], by_condition, draw=n_resamples),
+            "embedding_variance": means.var(1, ddof=1).sum(-1) / (means.mean(1) ** 2).sum(-1),
+            "crossed_right": rearrange(right[at_base], by_seed, draw=n_resamples),
+            "crossed_alphas": rearrange(alphas[at_base], by_seed, draw=n_resamples),
+        }
+
     return PromptSensitivity(
-        **common_fields(model, listed),
-        **measured,
+        **common_fields(model, listed, max_queries=max_queries),
+        **measure_tasks(PromptSensitivity, listed, measure, cache=cache, progress=progress),
         conditions=conditions,
-        references=stack([prompted[task.name].first_token for task in listed], axis=1),
-        asked=asked_queries([min(n_queries, len(task.test)) for task in listed]),
         n_reference_shots=base[1],
         seed=seed,
         task_digests=tuple(task.digest for task in listed),
     )
 
 
-def _runs(
-    model: LensModel,
-    task: Task,
-    conditions: Sequence[Condition],
-    n_draws: int,
-    n_fit_seeds: int,
-    config: SiteConfig,
-    n_queries: int,
-) -> dict[str, Float32]:
-    """Fit every draw of every condition, and every draw of the base with every fit seed, in one batch; ask all fits."""
-    embeddings = [_embedding(model, task, one, config.seed + d) for one in conditions for d in range(n_draws)]
-    seeds = [(embedding, config.seed) for embedding in embeddings]
-    seeds += [(embeddings[d], config.seed + s) for s in range(1, n_fit_seeds) for d in range(n_draws)]
-    jobs = {str(i): [SiteJob(task, config.replace(seed=seed), embedding)] for i, (embedding, seed) in enumerate(seeds)}
-    fitted = fit_variants(model, jobs, throw=False, progress=False)
-    fits = [next(iter(fitted[name].values())) for name in jobs]
-    right, alphas = _answers(model, task, fits, n_queries), np.stack([fit.gates.values for fit in fits])
-    means = rearrange([one.mean for one in embeddings], "(c d) layer head z -> c d (layer head z)", d=n_draws)
-    at_base = [*range(n_draws), *range(len(embeddings), len(fits))]
-    by_condition, by_seed = "(condition draw) ... -> condition draw ...", "(seed draw) ... -> draw seed ..."
-    return {
-        "right": rearrange(right[: len(embeddings)], by_condition, draw=n_draws),
-        "alphas": rearrange(alphas[: len(embeddings)], by_condition, draw=n_draws),
-        "embedding_variance": means.var(1, ddof=1).sum(-1) / (means.mean(1) ** 2).sum(-1),
-        "crossed_right": rearrange(right[at_base], by_seed, draw=n_draws),
-        "crossed_alphas": rearrange(alphas[at_base], by_seed, draw=n_draws),
-    }
-
-
 def _embedding(model: LensModel, task: Task, condition: Condition, seed: int) -> TaskEmbedding:
-    sizes: dict[str, Any] = {"n_prompts": condition.n_prompts, "n_shots": condition.n_shots}
-    settings: dict[str, Any] = {**sizes, "template": condition.template, "progress": False}
-    if condition.label_noise == 0:
-        return capture_embeddings(model, task, seed=seed, **settings)[task.name]
-    drawn = prompts_of_embedding(task, condition.template, seed=seed, **sizes)  # as without noise: answers alone change
-    rows = {task.name: drawn.rows}
-    noisy = _noisy(task, condition.label_noise, seed)
-    return capture_embeddings(model, noisy, prompt_rows=rows, **settings)[task.name]
+    """Capture an embedding of the same prompts as without label noise, which changes their answers alone."""
+    sizes = condition.model_dump(include={"n_prompts", "n_shots"})
+    rows = {task.name: prompts_of_embedding(task, condition.template, seed=seed, **sizes).rows}
+    noisy, template = _noisy(task, condition.label_noise, seed), condition.template
+    return capture_embeddings(model, noisy, prompt_rows=rows, template=template, progress=False, **sizes)[task.name]
 
 
 def _noisy(task: Task, share: float, seed: int) -> Task:
@@ -168,14 +147,3 @@ def _noisy(task: Task, share: float, seed: int) -> Task:
     for row, changed in zip(rows, with_shuffled_answers([train[i] for i in rows], stream), strict=True):
         train[row] = changed
     return replace(task, train=tuple(train))
-
-
-def _answers(model: LensModel, task: Task, fits: Sequence[SiteFit], n_queries: int) -> Float32:
-    """(fit query): 1 where right; each fit is asked under its own template."""
-    right = np.zeros((len(fits), min(n_queries, len(task.test))), dtype=np.float32)
-    for template in dict.fromkeys(fit.template for fit in fits):
-        chosen = [i for i, fit in enumerate(fits) if fit.template == template]
-        alphas, means = [fits[i].gates.values for i in chosen], [fits[i].embedding.mean for i in chosen]
-        queries = zero_shot_queries(model, task, n_queries, template)
-        right[chosen] = ask(queries, fits[chosen[0]], alphas, means, range(len(chosen)))[0]
-    return right

@@ -1,6 +1,5 @@
 """Sensitivity: accuracy over the number of prompts and of shots that embeddings are made of."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -65,7 +64,7 @@ def sensitivity(record: PromptSensitivity, *, task: str | None = None) -> go.Fig
 
 
 def _traces(
-    record: PromptSensitivity, conditions: Sequence[Condition], sizes: list[int], task: str | None
+    record: PromptSensitivity, conditions: tuple[Condition, ...], sizes: list[int], task: str | None
 ) -> tuple[go.Scatter, go.Scatter]:
     accuracies = [record.accuracy(condition, task) for condition in conditions]
     draws = np.stack([record.draws(condition, task) for condition in conditions])

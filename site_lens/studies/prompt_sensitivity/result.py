@@ -1,11 +1,11 @@
 """Prompt sensitivity: how much embedding, alphas and accuracy depend on the prompts, their number and their shots."""
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.display import few
@@ -13,11 +13,8 @@ from site_lens.records.errors import InputError
 from site_lens.stats.intervals import Interval, share_interval
 from site_lens.stats.paired_tests import Paired, Verdict
 from site_lens.stats.variance_components import two_way
-from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns
+from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
 from site_lens.tasks.prompt_template import PromptTemplate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Setting = Literal["n_prompts", "n_shots", "template", "label_noise"]
 SETTINGS: tuple[Setting, ...] = ("n_prompts", "n_shots", "template", "label_noise")
@@ -29,6 +26,9 @@ REFERENCES = ("zero_shot", "few_shot")
 
 TOLERANCE = 0.02
 """Difference in accuracy up to which two settings count as equally good."""
+
+PARTS = {"first": "prompt draw", "second": "fit seed", "rest": "rest"}
+"""Parts of a variance by their names in `Components`."""
 
 Answer = Literal["yes", "no", "not found", "too few"]
 
@@ -71,7 +71,7 @@ class PromptCheck(Frozen):
     """Queries of all tasks."""
 
 
-class PromptSensitivity(TaskStudy, ModelStudy):
+class PromptSensitivity(AskedStudy):
     """Fits of each task with embeddings of other sizes and other prompts, asked the same test queries.
 
     Draw d of a condition is the embedding that `capture_embeddings(seed=seed + d)` makes; the fit seed is the same for
@@ -99,19 +99,12 @@ class PromptSensitivity(TaskStudy, ModelStudy):
     seed: Count
     task_digests: tuple[str, ...]
 
-    @model_validator(mode="after")
-    def _conditions_change_one_setting(self) -> Self:
-        n_draws, n_seeds = self.crossed_right.shape[1:3]
-        if min(n_draws, n_seeds) < 2 or any(len(one.differing(self.base)) != 1 for one in self.conditions[1:]):
-            raise ValueError("needs two prompt draws, two fit seeds, and conditions that change one setting each")
-        return self
-
     @property
     def base(self) -> Condition:
         """The condition that the others are variations of."""
         return self.conditions[0]
 
-    def _facts(self) -> Mapping[str, object]:
+    def _facts(self) -> dict[str, object]:
         return {
             "model": self.model.name,
             "tasks": f"{len(self.tasks)} ({few(self.tasks)})",
@@ -121,7 +114,6 @@ class PromptSensitivity(TaskStudy, ModelStudy):
 
     def along(self, setting: Setting) -> tuple[Condition, ...]:
         """Return the base and the conditions that differ from it in one setting alone, numbers in rising order."""
-        index_of("setting", setting, SETTINGS)
         varied = [condition for condition in self.conditions if condition.differing(self.base) <= {setting}]
         return tuple(varied if setting == "template" else sorted(varied, key=lambda one: float(getattr(one, setting))))
 
@@ -129,8 +121,7 @@ class PromptSensitivity(TaskStudy, ModelStudy):
         """(task draw query)."""
         if condition not in self.conditions:
             raise InputError(f"no runs under {condition}; there are: {', '.join(map(str, self.conditions))}")
-        right: Float32 = self.right[:, self.conditions.index(condition)]
-        return right
+        return self.right[:, self.conditions.index(condition)]
 
     def _right(self, of: Condition | str, task: str | None) -> Float32:
         """(query): share of the prompt draws that are right, or whether a reference is."""
@@ -140,8 +131,7 @@ class PromptSensitivity(TaskStudy, ModelStudy):
 
     def draws(self, of: Condition, task: str | None = None) -> Float32:
         """(draw): accuracy of every prompt set of a condition, over all queries of all tasks, or of one."""
-        accuracies: Float32 = self._queries_of(self._runs(of).swapaxes(0, 1), task).mean(-1)
-        return accuracies
+        return self._queries_of(self._runs(of).swapaxes(0, 1), task).mean(-1)
 
     def accuracy(self, of: Condition | str, task: str | None = None) -> Interval:
         """Accuracy under a condition, mean over its draws, or of a reference; over all queries of all tasks, or of one.
@@ -193,15 +183,14 @@ class PromptSensitivity(TaskStudy, ModelStudy):
 
     def alpha_variance(self) -> Float32:
         """(task condition): variance of alpha over prompt draws, mean over all heads."""
-        variance: Float32 = self.alphas.var(2, ddof=1)[..., self.model.grid.mask].mean(-1)
-        return variance
+        return self.alphas.var(2, ddof=1)[..., self.model.grid.mask].mean(-1)
 
     def run_variance(self) -> Float32:
         """(task): variance of the accuracy of a single run at the base condition, over prompt draws and fit seeds."""
         rights = [self._crossed(i).mean(-1) for i in range(len(self.tasks))]
         return np.array([two_way(right).total for right in rights], dtype=np.float32)
 
-    def variance_frame(self) -> "pd.DataFrame":
+    def variance_frame(self) -> Table:
         """One row per task, quantity and part, at the base condition: variance, share, whether it was below zero.
 
         Of accuracy and alphas (mean over heads) the parts are prompt draw, fit seed and the rest, by `two_way`; of
@@ -209,8 +198,6 @@ class PromptSensitivity(TaskStudy, ModelStudy):
         queries. Of the embedding, which no fit seed changes, there is the prompt draw alone, relative to its squared
         length.
         """
-        import pandas as pd
-
         rows = []
         for i, task in enumerate(self.tasks):
             right = self._crossed(i)
@@ -219,29 +206,24 @@ class PromptSensitivity(TaskStudy, ModelStudy):
             rows.append((task, "embedding", "prompt draw", float(self.embedding_variance[i, 0]), False))
             for quantity, values in quantities.items():
                 parts = two_way(values)
-                rows.append((task, quantity, "prompt draw", parts.first, "first" in parts.negative))
-                rows.append((task, quantity, "fit seed", parts.second, "second" in parts.negative))
-                rows.append((task, quantity, "rest", parts.rest, False))
+                rows += [(task, quantity, PARTS[part], getattr(parts, part), part in parts.negative) for part in PARTS]
             if len(per_query) > 1:
                 rows.append((task, "accuracy", "test set", float(per_query.var(ddof=1) / len(per_query)), False))
-        table = pd.DataFrame(rows, columns=["task", "quantity", "part", "variance", "below_zero"])
+        table = table_of(rows, columns=["task", "quantity", "part", "variance", "below_zero"])
         whole = table.groupby(["task", "quantity"])["variance"].transform("sum")
         table.insert(4, "share", (table["variance"] / whole.where(whole > 0)).fillna(0.0))
         return table
 
     def _crossed(self, i: int) -> Float32:
         """(draw fit_seed query): right answers of one task."""
-        right: Float32 = self.crossed_right[i][..., self.asked[i] == 1]
-        return right
+        return self.crossed_right[i][..., self.asked[i] == 1]
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per task and condition, the tasks that vary most between runs first.
 
         Columns: settings, accuracy with interval, lowest and highest draw, gain over the base, variance of embedding
         (relative) and alphas over draws, variance of accuracy between runs at the base condition, queries.
         """
-        import pandas as pd
-
         between, alphas = self.run_variance(), self.alpha_variance()
         rows = []
         for i, c in product(np.argsort(-between, kind="stable"), range(len(self.conditions))):
@@ -250,10 +232,8 @@ class PromptSensitivity(TaskStudy, ModelStudy):
             rows.append(
                 {
                     "task": task,
-                    "n_prompts": condition.n_prompts,
-                    "n_shots": condition.n_shots,
+                    **condition.model_dump(),
                     "template": condition.template.query_text("x"),
-                    "label_noise": condition.label_noise,
                     **interval_columns("accuracy", self.accuracy(condition, task)),
                     "lowest_draw": float(draws.min()),
                     "highest_draw": float(draws.max()),
@@ -264,7 +244,7 @@ class PromptSensitivity(TaskStudy, ModelStudy):
                     "n": int(self.n_queries[i]),
                 }
             )
-        return pd.DataFrame(rows)
+        return table_of(rows)
 
 
 def _loses_nothing(claim: str, loss: Paired, tolerance: float) -> PromptCheck:
@@ -277,9 +257,6 @@ def _loses_nothing(claim: str, loss: Paired, tolerance: float) -> PromptCheck:
 
 def _check(claim: str, answers: dict[Verdict, Answer], difference: Paired, threshold: float) -> PromptCheck:
     """Answer by the verdict on a difference; verdicts without an answer say that nothing was found."""
-    verdict, estimate = difference.verdict, difference.estimate
+    verdict = difference.verdict
     answer = "too few" if verdict == "too few" else answers.get(verdict, "not found")
-    return PromptCheck(
-        claim=claim, answer=answer, value=estimate.value, low=estimate.low, high=estimate.high, threshold=threshold,
-        n=estimate.n,
-    )  # fmt: skip
+    return PromptCheck(claim=claim, answer=answer, threshold=threshold, **asdict(difference.estimate))

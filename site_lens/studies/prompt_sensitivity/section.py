@@ -1,14 +1,11 @@
 """Section on prompt sensitivity: each question about the prompts with its answer."""
 
-from collections.abc import Mapping
-
-from site_lens.plots.section import Section, SectionFigure, signed
-from site_lens.records.base import Record
+from site_lens.plots.section import Section, SectionFigure, Studies, signed
 from site_lens.studies.prompt_sensitivity.plot import sensitivity
 from site_lens.studies.prompt_sensitivity.result import PromptSensitivity
 
 
-def sections(name: str, runs: PromptSensitivity, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, runs: PromptSensitivity, studies: Studies) -> list[Section]:
     """Return the section of prompt sensitivity."""
     lines = [
         f"{check.claim}: {check.answer} ({signed(check.value)} [{signed(check.low)}, {signed(check.high)}] on "

@@ -6,12 +6,12 @@ import numpy as np
 
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.studies.measure import ask, asked_queries, common_fields, first_fits, measure_tasks, zero_shot_queries
-from site_lens.studies.task_arithmetic.result import KINDS, TaskArithmetic
+from site_lens.studies.cache import Arrays
+from site_lens.studies.measure import ask, common_fields, first_fits, measure_tasks, zero_shot_queries
+from site_lens.studies.task_arithmetic.result import TaskArithmetic
 from site_lens.tasks.task import Task
 
 
@@ -55,39 +55,27 @@ def combine_tasks(
     if not steps or steps[0] < 0 or steps[-1] > 1:
         raise InputError(f"weights of the second task lie in [0, 1], at least one; got {tuple(weights)}")
     alphas, embeddings = _combined(chosen, steps)
-    n_queries = [min(max_queries, len(task.test)) for task in tasks]
 
-    def measure(j: int) -> dict[str, Float32]:
+    def measure(j: int) -> Arrays:
         """Return `right` and `log_prob` (kind weight query), and `references` (reference query) of a task."""
         fit = chosen[j]
+        queries = zero_shot_queries(model, tasks[j], max_queries, fit.template)
+        right, log_prob = ask(queries, fit, alphas, embeddings, range(len(embeddings)))
         own = [np.zeros_like(fit.gates.values), fit.gates.values, fit.gates.hard().values]
-        right, log_prob = ask(
-            zero_shot_queries(model, tasks[j], n_queries[j], fit.template),
-            fit,
-            [*alphas, *own],
-            [*embeddings, fit.embedding.mean],
-            [*range(len(alphas)), *[len(alphas)] * len(own)],
-        )
-        cells = (len(KINDS), len(steps), -1)
-        return {
-            "right": right[: len(alphas)].reshape(cells),
-            "log_prob": log_prob[: len(alphas)].reshape(cells),
-            "references": right[len(alphas) :],
-        }
+        return {"right": right, "log_prob": log_prob, "references": ask(queries, fit, own, [fit.embedding.mean])[0]}
 
     return TaskArithmetic(
-        **common_fields(model, tasks, chosen, notes),
+        **common_fields(model, tasks, chosen, notes, max_queries=max_queries),
         **measure_tasks(TaskArithmetic, tasks, measure, progress=False),
         families=(task_a.family, task_b.family),
         weights=steps,
         alphas=np.stack([fit.gates.values for fit in chosen]),
-        asked=asked_queries(n_queries),
         rule=rules[0],
     )
 
 
-def _combined(fits: Sequence[SiteFit], weights: Sequence[float]) -> tuple[list[Float32], list[Float32]]:
-    """Return gates and embeddings of all combinations, kinds first, weights within."""
+def _combined(fits: Sequence[SiteFit], weights: Sequence[float]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return gates, (kind weight layer head), and the embedding of each, kinds first, weights within."""
     soft_a, soft_b = (fit.gates.values for fit in fits)
     hard_a, hard_b = (fit.gates.hard().values for fit in fits)
     a, b = (fit.embedding.mean for fit in fits)
@@ -96,5 +84,5 @@ def _combined(fits: Sequence[SiteFit], weights: Sequence[float]) -> tuple[list[F
     only_a, only_b = (hard_a > hard_b)[..., None], (hard_b > hard_a)[..., None]
     placed = [np.where(only_a, a, np.where(only_b, b, each)) for each in mixed]
     union = [np.maximum(hard_a, hard_b)] * len(weights)
-    alphas = [*union, *union, *((1 - w) * soft_a + w * soft_b for w in weights)]
-    return [each.astype(np.float32) for each in alphas], [each.astype(np.float32) for each in (*placed, *mixed, *mixed)]
+    alphas = [union, union, [(1 - w) * soft_a + w * soft_b for w in weights]]
+    return np.array(alphas), [*placed, *mixed, *mixed]

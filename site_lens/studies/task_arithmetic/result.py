@@ -1,20 +1,14 @@
 """Task arithmetic: what heads and embeddings of two tasks do when they are injected at once."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
-
-from pydantic import model_validator
+from typing import Annotated, ClassVar, Literal
 
 from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import MixRule
 from site_lens.records.base import Axes, Float32, Lengths
 from site_lens.records.errors import InputError
-from site_lens.stats.intervals import Interval
+from site_lens.stats.intervals import Interval, share_interval
 from site_lens.stats.paired_tests import FEWEST, SMALLEST_GAIN, Paired, Verdict
-from site_lens.studies.base import ModelStudy, TaskStudy, index_of, interval_columns, proportion
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
 
 CombineKind = Literal["union", "embeddings", "alphas_and_embeddings"]
 KINDS: dict[CombineKind, str] = {
@@ -51,7 +45,7 @@ KEPT = 0.8
 """Share of the gain of its own fit from which on a task counts as done."""
 
 
-class TaskArithmetic(TaskStudy, ModelStudy):
+class TaskArithmetic(AskedStudy):
     """Answers to the queries of two tasks under combinations of both."""
 
     kind: ClassVar[str] = "task_arithmetic"
@@ -75,29 +69,23 @@ class TaskArithmetic(TaskStudy, ModelStudy):
     rule: MixRule
     fit_digests: tuple[str, str]
 
-    @model_validator(mode="after")
-    def _weights_rise(self) -> Self:
-        if not self.weights or list(self.weights) != sorted(set(self.weights)):
-            raise ValueError(f"needs rising weights, got {self.weights}")
-        return self
-
     def heads(self) -> tuple[HeadSet, HeadSet]:
         """Return the heads of both tasks: those with alpha above 0.5."""
         first, second = (HeadSet.from_mask(self.model.grid, alphas > 0.5) for alphas in self.alphas)
         return first, second
 
-    def _facts(self) -> Mapping[str, object]:
+    def _facts(self) -> dict[str, object]:
         shares = {f"heads of {task}": len(heads) for task, heads in zip(self.tasks, self.heads(), strict=True)}
         both = {"shared heads": len(self.heads()[0] & self.heads()[1]), "weights": self.weights}
         return {"model": self.model.name, "tasks": " and ".join(self.tasks)} | shares | both
 
     def accuracy(self, kind: CombineKind, weight: float, task: str) -> Interval:
         """Share of a task's queries right under a combination, with Wilson's 95% interval."""
-        return proportion(self._under(self.right, kind, weight, task))
+        return share_interval(self._under(self.right, kind, weight, task))
 
     def reference(self, name: str, task: str) -> Interval:
         """Share of a task's queries right under a reference, see `REFERENCES`, with Wilson's 95% interval."""
-        return proportion(self._reference(name, task))
+        return share_interval(self._reference(name, task))
 
     def difference(self, kind: CombineKind, weight: float, task: str, over: str = "own") -> Interval:
         """Accuracy under a combination less that under a reference, on the same queries, with its 95% interval."""
@@ -134,11 +122,9 @@ class TaskArithmetic(TaskStudy, ModelStudy):
         """(query)."""
         return self._queries_of(self.references[index_of("reference", name, REFERENCES)], task)
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per kind, weight and task: accuracy, difference to the own fit, intervals, verdict, references."""
-        import pandas as pd
-
-        return pd.DataFrame(
+        return table_of(
             {
                 "kind": kind,
                 "weight": weight,

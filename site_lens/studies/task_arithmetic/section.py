@@ -1,14 +1,11 @@
 """Section on task arithmetic: which of two tasks each combination of both does."""
 
-from collections.abc import Mapping
-
-from site_lens.plots.section import Section, SectionFigure
-from site_lens.records.base import Record
+from site_lens.plots.section import Section, SectionFigure, Studies
 from site_lens.studies.task_arithmetic.plot import task_arithmetic
 from site_lens.studies.task_arithmetic.result import KINDS, TaskArithmetic
 
 
-def sections(name: str, combination: TaskArithmetic, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, combination: TaskArithmetic, studies: Studies) -> list[Section]:
     """Return the section of two tasks together."""
     first, second = combination.tasks
     lines = [

@@ -78,14 +78,13 @@ def headvis_files(profiles: TextProfiles) -> dict[str, Any]:
     """Return what the files of the data folder hold, by their path in it."""
     heads = [Head.parse(head) for head in profiles.heads]
     metrics = _metrics(profiles)
-    places = [[head.layer, head.head] for head in heads]
     rows = [
         {"layer": head.layer, "head": head.head} | {name: _number(values[i]) for name, values in metrics.items()}
         for i, head in enumerate(heads)
     ]
     config = {
         "model_name": profiles.model.short_name,
-        "heads": places,
+        "heads": [[head.layer, head.head] for head in heads],
         "n_layers": profiles.model.grid.n_layers,
         "n_heads": profiles.model.grid.n_heads,
         "n_intervals": N_DECILES,

@@ -11,23 +11,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from site_lens.activations.prefill import length_batches
-from site_lens.heads.head_set import Head, HeadSet
+from site_lens.heads.head_set import Head
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.identity import library_versions
 from site_lens.models.locking import on_model
 from site_lens.models.tokenization import Encoder
-from site_lens.models.weights import copying_scores, direct_logits
 from site_lens.records.bounds import check_sizes
-from site_lens.records.errors import InputError, ModelError
+from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_bytes, digest_json
 from site_lens.records.progress import progress_bar
-from site_lens.studies.head_profiles.measure import TOKENS_AT_ONCE
+from site_lens.studies.head_profiles.measure import TOKENS_AT_ONCE, copying_fields, top_tokens, wanted_heads, written_by
 from site_lens.studies.text_profiles.result import N_BINS, N_DECILES, N_LINKS, TextProfiles
 from site_lens.tasks.rows import read_texts
 
-N_TOKENS, N_PEAK_TOKENS = 8, 5
-"""Tokens named of each head, and of each piece shown."""
+N_PEAK_TOKENS = 5
+"""Tokens named of each piece shown."""
 
 DECIMALS = 4
 """Attention is compared and kept to so many decimals, so that rounding in other batches changes no order."""
@@ -68,8 +67,7 @@ def cut_text(encoder: Encoder, text: str, max_tokens: int) -> Iterator[Piece]:
     room, start = max_tokens - len(encoder.begin), 0
     while start < len(ids):
         end = min(start + room, len(ids))
-        inner = [i for i in range(end, start, -1) if i == len(ids) or reach[i + 1] > reach[i]]
-        end = inner[0] if inner else end
+        end = next((i for i in range(end, start, -1) if i == len(ids) or reach[i + 1] > reach[i]), end)
         begin = encoder.missing_begin(ids[start:end])
         opening = "".join(encoder.texts(begin))
         ends = reach[start + 1 : end + 1] - reach[start] + len(opening)
@@ -129,41 +127,33 @@ def text_profiles(
         'L1H6'
     """
     check_sizes(max_tokens=max_tokens, n_top=n_top, n_others=n_others)
-    chosen = list(model.grid) if heads is None else [Head.parse(h) if isinstance(h, str) else h for h in heads]
-    HeadSet.of(model.grid, chosen)  # refuses heads that are not the model's
-    chosen = sorted(dict.fromkeys(chosen))
+    chosen = sorted(wanted_heads(model, model.grid if heads is None else heads))
     if not chosen:
         raise InputError("text_profiles needs at least one head, got none")
-    if isinstance(texts, str):
-        raise InputError("texts is one text; put it into a list, or name a file as a pathlib.Path")
     max_tokens = min(max_tokens, model.encoder.n_ctx)
     pieces, notes = _pieces(model.encoder, texts, max_tokens)
-    ranks = np.argsort(np.argsort([piece.digest for piece in pieces], kind="stable"), kind="stable")
-    batches = list(length_batches([len(piece.ids) for piece in pieces], max_tokens=TOKENS_AT_ONCE))
     totals = _Totals(chosen, len(pieces), max(len(piece.ids) for piece in pieces))
     with progress_bar(2 * len(pieces), "text profiles", unit="piece", progress=progress) as bar:
-        for group in batches:
+        for group in length_batches([len(piece.ids) for piece in pieces], max_tokens=TOKENS_AT_ONCE):
             totals.add(model, group, _batch(model, [pieces[i] for i in group]))
             bar.update(len(group))
-        deciles, shown = shown_pieces(totals.activations, ranks, n_top=n_top, n_others=n_others)
-        kept = sorted(np.unique(shown).tolist(), key=lambda i: ranks[i])
-        reading = _Reading(chosen, [pieces[i] for i in kept], np.searchsorted(ranks[kept], ranks[shown]))
-        for group in length_batches([len(pieces[i].ids) for i in kept], max_tokens=TOKENS_AT_ONCE):
+        deciles, shown = shown_pieces(totals.activations, n_top=n_top, n_others=n_others)
+        kept, places = np.unique(shown, return_inverse=True)
+        reading = _Reading(chosen, [pieces[i] for i in kept], places.reshape(shown.shape))
+        for group in length_batches([len(piece.ids) for piece in reading.pieces], max_tokens=TOKENS_AT_ONCE):
             reading.add(model, group)
             bar.update(len(group))
         bar.update(len(pieces) - len(kept))
-    copying, missing = _copying(model, chosen)
     return TextProfiles(
         heads=tuple(map(str, chosen)),
-        pieces=tuple(pieces[i].tokens for i in kept),
+        pieces=tuple(piece.tokens for piece in reading.pieces),
         deciles=deciles,
         **reading.fields(model, deciles.count(N_DECILES)),
         **totals.fields(),
-        copying=copying,
-        copying_missing=missing,
+        **copying_fields(model, chosen),
         n_pieces=len(pieces),
         max_tokens=max_tokens,
-        text_digest=digest_json(sorted(piece.digest for piece in pieces)),
+        text_digest=digest_json([piece.digest for piece in pieces]),
         model=model.identity,
         versions=library_versions(),
         notes=notes,
@@ -171,12 +161,10 @@ def text_profiles(
 
 
 def _pieces(encoder: Encoder, texts: Iterable[str] | Path, max_tokens: int) -> tuple[list[Piece], tuple[str, ...]]:
-    found = [
-        piece
-        for text in (read_texts(texts) if isinstance(texts, Path) else texts)
-        for piece in cut_text(encoder, text, max_tokens)
-    ]
-    pieces = [piece for piece in found if len(piece.ids) >= SHORTEST]
+    """Return the pieces by their digests, an order that has nothing to do with their text or length, and notes."""
+    texts = read_texts(texts) if isinstance(texts, Path) else texts
+    found = [piece for text in texts for piece in cut_text(encoder, text, max_tokens)]
+    pieces = sorted((piece for piece in found if len(piece.ids) >= SHORTEST), key=lambda piece: piece.digest)
     if not pieces:
         raise InputError(f"no text has {SHORTEST} tokens, so there is no attention to measure; give longer texts")
     n_short = len(found) - len(pieces)
@@ -189,10 +177,8 @@ def _batch(model: LensModel, pieces: Sequence[Piece]) -> Batch:
 
 def _by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:
     """Return the indices of some heads by their layer."""
-    indices: dict[int, list[int]] = {}
-    for i, head in enumerate(heads):
-        indices.setdefault(head.layer, []).append(i)
-    return indices
+    layers = [head.layer for head in heads]
+    return {layer: [i for i, of_head in enumerate(layers) if of_head == layer] for layer in dict.fromkeys(layers)}
 
 
 class _Totals:
@@ -253,13 +239,12 @@ class _Totals:
 
 
 def shown_pieces(
-    activations: NDArray[np.float32], ranks: NDArray[np.int64], *, n_top: int, n_others: int
+    activations: NDArray[np.float32], *, n_top: int, n_others: int
 ) -> tuple[tuple[int, ...], NDArray[np.int64]]:
-    """Choose pieces by decile of activation: the highest of decile 10, and of the others those of lowest rank.
+    """Choose pieces by decile of activation: the highest of decile 10, and of the others those that come first.
 
     Args:
-        activations: Activation of each head on each piece, (piece head).
-        ranks: Order of the pieces that has nothing to do with activation; it decides between equal ones, too.
+        activations: Activation of each head on each piece, (piece head); of equal ones the first counts as higher.
         n_top: Pieces of decile 10.
         n_others: Pieces of each other decile.
 
@@ -268,16 +253,13 @@ def shown_pieces(
     """
     n = len(activations)
     decile_of = N_DECILES - np.arange(n) * N_DECILES // n
-    deciles, shown = [], []
+    deciles, shown = range(N_DECILES, 0, -1), []
     for values in activations.T:
-        order = np.lexsort((ranks, -values))
-        places = list(np.flatnonzero(decile_of == N_DECILES)[:n_top])
-        for decile in range(N_DECILES - 1, 0, -1):
-            among = np.flatnonzero(decile_of == decile)
-            places += sorted(sorted(among, key=lambda place: ranks[order[place]])[:n_others])
-        deciles = [int(decile_of[place]) for place in places]
-        shown.append(order[places])
-    return tuple(deciles), np.stack(shown)
+        order = np.argsort(-values, kind="stable")
+        top, *others = (order[decile_of == decile] for decile in deciles)
+        chosen = [top[:n_top], *(among[np.sort(np.argsort(among)[:n_others])] for among in others)]
+        shown.append(np.concatenate(chosen))
+    return tuple(np.repeat(deciles, [len(part) for part in chosen]).tolist()), np.stack(shown)
 
 
 class _Reading:
@@ -322,40 +304,21 @@ class _Reading:
         return query, key
 
     def fields(self, model: LensModel, n_highest: int) -> dict[str, object]:
-        tokens: list[tuple[tuple[str, ...], ...]] = []
-        top: list[tuple[tuple[str, ...], ...]] = []
-        logits: list[NDArray[np.float32]] = []
-        written: list[NDArray[np.float32]] = []
-        attended = []
+        peaks, written, attended = [], [], []
         for i, head in enumerate(self.heads):
-            z = torch.zeros(len(self.z[i]), model.grid.heads_per_layer[head.layer], self.z[i].shape[1])
-            z[:, head.head] = self.z[i]
-            direct = direct_logits(model, head.layer, z.to(model.device))
-            direct = direct - direct.mean(1, keepdim=True)
+            direct = written_by(model, head, self.z[i])
             spread = direct.std(1).clamp(min=1e-12)
             of_key = direct.gather(1, torch.tensor(self.attended[i], device=direct.device)[:, None])[:, 0]
             attended.append((of_key / spread).cpu().numpy())
-            for rows, n, values, words in (
-                (direct, N_PEAK_TOKENS, logits, tokens),
-                (direct[:n_highest].mean(0, keepdim=True), N_TOKENS, written, top),
-            ):
-                best = rows.topk(min(n, rows.shape[1]))
-                values.append(best.values.cpu().numpy())
-                words.append(tuple(tuple(model.encoder.texts(row)) for row in best.indices.tolist()))
+            peaks.append(top_tokens(model, direct, N_PEAK_TOKENS))
+            written.append(top_tokens(model, direct[:n_highest].mean(0, keepdim=True)))
         return {
             "shown": self.shown,
             "keys": self.keys,
             "weights": self.weights,
-            "peak_written": np.stack(logits),
-            "peak_tokens": tuple(tokens),
+            "peak_written": np.stack([logits for logits, _ in peaks]),
+            "peak_tokens": tuple(tokens for _, tokens in peaks),
             "attended_logit": np.stack(attended),
-            "written": np.concatenate(written),
-            "written_tokens": tuple(words[0] for words in top),
+            "written": np.concatenate([logits for logits, _ in written]),
+            "written_tokens": tuple(tokens[0] for _, tokens in written),
         }
-
-
-def _copying(model: LensModel, heads: Sequence[Head]) -> tuple[list[float] | None, str]:
-    try:
-        return copying_scores(model, heads), ""
-    except ModelError as error:
-        return None, str(error)

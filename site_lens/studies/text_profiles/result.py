@@ -1,18 +1,14 @@
 """Text profiles: where heads look on broad text, what they write there, and the texts that move them most."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
 
 from site_lens.heads.head_set import Head
-from site_lens.records.base import SLACK, Axes, Count, Float32, Lengths
-from site_lens.studies.base import ModelStudy, index_of
-from site_lens.studies.head_profiles.result import LEAST_RISE
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.records.base import Axes, Count, Float32, Lengths
+from site_lens.studies.base import ModelStudy, Table, index_of, table_of
+from site_lens.studies.head_profiles.result import raised_tokens
 
 N_DECILES = 10
 N_LINKS = 4
@@ -103,34 +99,14 @@ class TextProfiles(ModelStudy):
     text_digest: str
     """Digest of the tokens of all pieces, in whichever order."""
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.copying is None) != bool(self.copying_missing):
-            raise ValueError("needs copying scores, or why there are none")
-        if self.attention.sum((1, 2)).max(initial=0) > 1 + SLACK:
-            raise ValueError("attention of a query sums to more than 1")
-        if not self.pieces or self.shown.max(initial=0) >= len(self.pieces):
-            raise ValueError(f"shows a piece beyond the {len(self.pieces)} there are")
-        if self.keys.max(initial=0) >= self.keys.shape[2] or max(map(len, self.pieces)) > self.keys.shape[2]:
-            raise ValueError("keys lie beyond the end of their piece")
-        for name, words, logits in (
-            ("peak_tokens", self.peak_tokens, self.peak_written),
-            ("written_tokens", self.written_tokens, self.written),
-        ):
-            if np.shape(words) != logits.shape:
-                raise ValueError(f"{name} of shape {np.shape(words)} do not fit {logits.shape}")
-        return self
-
     def share(self, target: int, distance: int | None = None) -> Float32:
         """(head): mean attention on the first token (0) or all others (1), at one distance or at all."""
         part = self.attention[:, target]
-        share: Float32 = part.sum(1) if distance is None else part[:, min(distance, part.shape[1] - 1)]
-        return share
+        return part.sum(1) if distance is None else part[:, min(distance, part.shape[1] - 1)]
 
     def previous(self) -> Float32:
         """(head): mean attention on the token before, which may be the first of the piece."""
-        previous: Float32 = self.share(FIRST, 1) + self.share(OTHER, 1)
-        return previous
+        return self.share(FIRST, 1) + self.share(OTHER, 1)
 
     def distances(self) -> Float64:
         """(head statistic): mean, variance and quantiles 0.1, 0.5, 0.9 of the distance, first token left out.
@@ -142,26 +118,25 @@ class TextProfiles(ModelStudy):
         total = mass.sum(1, keepdims=True)
         share = np.divide(mass, total, out=np.full_like(mass, np.nan), where=total > 0)
         mean, variance = distance_moments(share)
-        quantiles = [(share.cumsum(1) < q - 1e-6).sum(1).astype(float) for q in QUANTILES]
-        quantiles = [np.where(total[:, 0] > 0, quantile, np.nan) for quantile in quantiles]
+        quantiles = [np.where(total[:, 0] > 0, (share.cumsum(1) < q - 1e-6).sum(1), np.nan) for q in QUANTILES]
         return np.stack([mean, variance, *quantiles], axis=1)
 
     def query_activations(self) -> Float32:
         """(head shown query): activation of each query of the pieces shown; 0 at the first token."""
-        places = np.arange(self.keys.shape[2])[:, None]
-        counted: Float32 = np.where((self.keys > 0) & (self.keys < places), self.weights, 0).max(-1)
-        return counted
+        return self._counted().max(-1).clip(0)
 
     def peaks(self) -> NDArray[np.int64]:
         """(head shown place): query and key of the largest activation of each piece shown, as places in it."""
-        active = self.query_activations()
-        query = np.maximum(active.argmax(-1), 1)
-        at = np.take_along_axis
-        keys = at(self.keys, query[..., None, None], 2)[:, :, 0]
-        weights = at(self.weights, query[..., None, None], 2)[:, :, 0]
-        counted = np.where((keys > 0) & (keys < query[..., None]), weights, -1)
-        key = at(keys, counted.argmax(-1)[..., None], 2)[..., 0].astype(np.int64)
-        return np.stack([query, key], axis=-1)
+        n_heads, n_shown, _, n_links = self.keys.shape
+        query, link = np.divmod(self._counted().reshape(n_heads, n_shown, -1).argmax(-1), n_links)
+        query = np.maximum(query, 1)  # where nothing is counted
+        key = self.keys[np.arange(n_heads)[:, None], np.arange(n_shown), query, link]
+        return np.stack([query, key.astype(np.int64)], axis=-1)
+
+    def _counted(self) -> Float32:
+        """(head shown query link): weights on tokens that are neither the first of the piece nor the query; else -1."""
+        places = np.arange(self.keys.shape[2])[:, None]
+        return np.where((self.keys > 0) & (self.keys < places), self.weights, -1)
 
     def raised(self, head: str) -> tuple[str, ...]:
         """Return the tokens whose direct logit a head raises most, decile 10.
@@ -170,16 +145,13 @@ class TextProfiles(ModelStudy):
             UnknownNameError: There is no such head.
         """
         i = index_of("head", head, self.heads)
-        pairs = zip(self.written_tokens[i], self.written[i], strict=True)
-        return tuple(token for token, logit in pairs if logit > LEAST_RISE)
+        return raised_tokens(self.written_tokens[i], self.written[i])
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per head: shares of attention, distances, entropy, copying, and tokens promoted."""
-        import pandas as pd
-
         mean, _, *quantiles = self.distances().T
         heads = [Head.parse(head) for head in self.heads]
-        return pd.DataFrame(
+        return table_of(
             {
                 "head": self.heads,
                 "layer": [head.layer for head in heads],
@@ -198,10 +170,8 @@ class TextProfiles(ModelStudy):
             }
         )
 
-    def pieces_frame(self) -> "pd.DataFrame":
+    def pieces_frame(self) -> Table:
         """One row per head and piece shown: head, decile, activation, query, key, tokens written there, text."""
-        import pandas as pd
-
         active, peaks = self.query_activations().max(-1), self.peaks()
         rows = [
             (head, decile, float(active[h, s]), piece[peaks[h, s, 0]], piece[peaks[h, s, 1]], self.peak_tokens[h][s],
@@ -210,4 +180,4 @@ class TextProfiles(ModelStudy):
             for s, decile in enumerate(self.deciles)
             for piece in [self.pieces[int(self.shown[h, s])]]
         ]  # fmt: skip
-        return pd.DataFrame(rows, columns=["head", "decile", "activation", "query", "key", "written", "text"])
+        return table_of(rows, columns=["head", "decile", "activation", "query", "key", "written", "text"])

@@ -1,11 +1,8 @@
 """Section on text profiles: a line for each head of what it does beyond the task."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from site_lens.plots.section import Section, SectionFigure
-from site_lens.records.base import Record
+from site_lens.plots.section import Section, SectionFigure, Studies
 from site_lens.studies.text_profiles.plot import text_attention
 from site_lens.studies.text_profiles.result import FIRST, TextProfiles
 
@@ -15,7 +12,7 @@ N_NAMED = 4
 """Tokens that a line names."""
 
 
-def sections(name: str, profiles: TextProfiles, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, profiles: TextProfiles, studies: Studies) -> list[Section]:
     """Return the section."""
     lines = [
         f"{len(profiles.heads)} heads on {profiles.n_pieces} pieces of the given text, {profiles.n_queries} tokens. "

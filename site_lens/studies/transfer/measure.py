@@ -1,15 +1,13 @@
 """Measuring of transfer: alphas of one task with another's embedding, and the other way round."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from site_lens.activations.cached_queries import CachedQueries
 from site_lens.heads.head_set import HeadSet
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
-from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
 from site_lens.records.errors import InputError
@@ -17,19 +15,9 @@ from site_lens.records.hashing import seed_stream
 from site_lens.selectors.random_scores import shuffled_within_layers
 from site_lens.site.control_embeddings import norm_matched
 from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.studies.cache import StudyCache
-from site_lens.studies.measure import (
-    answer_arrays,
-    ask,
-    asked_queries,
-    common_fields,
-    evaluation_prompts,
-    first_fits,
-    measure_tasks,
-    nothing_to_round,
-    zero_shot_queries,
-)
-from site_lens.studies.transfer.result import KINDS, NULLS, TransferMatrix
+from site_lens.studies.cache import Arrays, StudyCache
+from site_lens.studies.measure import ask, common_fields, first_fits, measure_tasks, prompted, zero_shot_queries
+from site_lens.studies.transfer.result import TransferMatrix
 from site_lens.tasks.task import Task, task_list
 
 
@@ -81,62 +69,46 @@ def transfer_matrix(
     """
     check_sizes(max_queries=max_queries, n_shots=n_shots, n_draws=n_draws, seed=seed)
     targets = task_list(tasks)
-    sources, notes = first_fits(model, targets, fits)
-    if hard:
-        notes += nothing_to_round(sources)
-        sources = [fit.replace(gates=fit.gates.hard()) for fit in sources]
+    sources, notes = first_fits(model, targets, fits, hard=hard)
     rules = {fit.config.mix for fit in sources}
     if len(targets) < 2 or len(rules) > 1:
         raise InputError(
             "a transfer matrix needs at least two tasks, and fits of one mixing rule; got "
             f"{[task.name for task in targets]}, rules {sorted(rules)}"
         )
-    n_queries = [min(max_queries, len(task.test)) for task in targets]
-    fields = common_fields(model, targets, sources, notes)
+    fields, n = common_fields(model, targets, sources, notes, max_queries=max_queries), len(sources)
+    alphas, embeddings = np.stack([fit.gates.values for fit in sources]), [fit.embedding.mean for fit in sources]
 
-    def measure(j: int) -> dict[str, Float32]:
+    def measure(j: int) -> Arrays:
         """Return `right` and `log_prob` (kind source query), `references` and `nulls` (... query) of a target."""
         task, own = targets[j], sources[j]
-        queries = zero_shot_queries(model, task, n_queries[j], own.template)
-        right, log_prob = ask(queries, own, *_variants(sources, j, n_draws, seed))
-        shots = evaluation_prompts(task, n_queries[j], own.template, n_shots=n_shots, seed=seed)
-        plain, few_shot = (answer_arrays(asked.under([]))[0][0] for asked in (queries, CachedQueries(model, shots)))
-        n_cells, cells = len(KINDS) * len(sources), (len(KINDS), len(sources), -1)
-        return {
-            "right": right[:n_cells].reshape(cells),
-            "log_prob": log_prob[:n_cells].reshape(cells),
-            "nulls": right[n_cells:].reshape(len(NULLS), n_draws, -1),
-            "references": np.stack([plain, few_shot, right[j]]),
-        }
+        queries = zero_shot_queries(model, task, max_queries, own.template)
+        kinds = [alphas, np.broadcast_to(alphas[j], alphas.shape), alphas]
+        right, log_prob = ask(queries, own, kinds, embeddings, [*[j] * n, *range(n), *range(n)])
+        nulls, _ = ask(queries, own, *_nulls(own, n_draws, seed))
+        prompting = prompted(model, task, max_queries, own.template, n_shots=n_shots, seed=seed)
+        return {"right": right, "log_prob": log_prob, "nulls": nulls, "references": np.stack([*prompting, right[0, j]])}
 
     cache = StudyCache(
-        checkpoint_dir, "transfer", fields["fit_digests"], [task.digest for task in targets], model.identity.digest,
-        max_queries, n_shots, n_draws, seed,
-    )  # fmt: skip
+        checkpoint_dir, "transfer", fields["fit_digests"], model.identity.digest, max_queries, n_shots, n_draws, seed
+    )
     return TransferMatrix(
         **fields,
         **measure_tasks(TransferMatrix, targets, measure, cache=cache, progress=progress),
         families=tuple(task.family for task in targets),
-        alphas=np.stack([fit.gates.values for fit in sources]),
-        asked=asked_queries(n_queries),
+        alphas=alphas,
         n_shots=n_shots,
         hard=hard,
         seed=seed,
     )
 
 
-def _variants(
-    fits: Sequence[SiteFit], target: int, n_draws: int, seed: int
-) -> tuple[list[np.ndarray], list[np.ndarray], list[int]]:
-    """Return gates, embeddings, and the embedding of each gate map, of all cells and nulls in order of their axes."""
-    own, n = fits[target], len(fits)
-    gates = [fit.gates.values for fit in fits]
+def _nulls(own: SiteFit, n_draws: int, seed: int) -> tuple[list[list[np.ndarray]], list[np.ndarray], list[int]]:
+    """Return gates, (null draw layer head) in the order of `NULLS`, embeddings, and the embedding of each gate map."""
     stream = seed_stream(seed, own.task_digest, "transfer nulls")
     opened = own.gates.above(0.5)
-    drawn = [HeadSet.random_like(opened, seed=int(stream.integers(2**31))) for _ in range(n_draws)]
+    drawn = [HeadSet.random_like(opened, seed=int(stream.integers(2**31))).mask() for _ in range(n_draws)]
     shuffled = [shuffled_within_layers(own.gates, stream) for _ in range(n_draws)]
     noise = [norm_matched(own.embedding, stream) for _ in range(n_draws)]
-    alphas = [*gates, *[gates[target]] * n, *gates]
-    alphas += [*shuffled, *(heads.mask().astype(np.float32) for heads in drawn), *[gates[target]] * n_draws]
-    embedding_of = [*[target] * n, *range(n), *range(n), *[target] * 2 * n_draws, *range(n, n + n_draws)]
-    return alphas, [*(fit.embedding.mean for fit in fits), *noise], embedding_of
+    gates = [shuffled, drawn, [own.gates.values] * n_draws]
+    return gates, [own.embedding.mean, *noise], [*[0] * 2 * n_draws, *range(1, n_draws + 1)]

@@ -1,18 +1,14 @@
 """Transfer matrix: what alphas and embeddings of one task do for another, query by query."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.display import few
-from site_lens.stats.intervals import Interval, paired_difference
+from site_lens.stats.intervals import Interval, paired_difference, share_interval
 from site_lens.stats.paired_tests import SMALLEST_GAIN
-from site_lens.studies.base import ModelStudy, TaskStudy, accuracy_columns, index_of, proportion, tidy
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.studies.base import AskedStudy, Table, accuracy_columns, index_of, tidy
 
 TransferKind = Literal["alphas", "embedding", "both"]
 KINDS: tuple[TransferKind, ...] = ("alphas", "embedding", "both")
@@ -33,7 +29,7 @@ NULL_OF: dict[TransferKind, str] = {
 """Null that a kind of transfer must beat: the right layers with drawn heads, or an embedding of the right lengths."""
 
 
-class TransferMatrix(TaskStudy, ModelStudy):
+class TransferMatrix(AskedStudy):
     """Accuracy of every task under alphas, embeddings, or both of every task; each target answers the same queries."""
 
     kind: ClassVar[str] = "transfer_matrix"
@@ -59,22 +55,20 @@ class TransferMatrix(TaskStudy, ModelStudy):
     seed: Count
     fit_digests: tuple[str, ...]
 
-    def _facts(self) -> Mapping[str, object]:
+    def _facts(self) -> dict[str, object]:
         means = {name: float(self.reference(name).mean()) for name in ("zero_shot", "own")}
         others = ~np.eye(len(self.tasks), dtype=bool)
         moved = {f"other's {kind}": float(self.accuracies(kind)[others].mean()) for kind in KINDS if others.any()}
-        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | means | moved
+        return {"model": self.model.name, "tasks": f"{len(self.tasks)} ({few(self.tasks)})", **means, **moved}
 
     def accuracies(self, kind: TransferKind) -> Float32:
         """(source target): accuracy of every target under every source."""
-        accuracies: Float32 = self.right[index_of("kind", kind, KINDS)].sum(-1) / self.n_queries
-        return accuracies
+        return self.right[index_of("kind", kind, KINDS)].sum(-1) / self.n_queries
 
     def reference(self, name: str) -> Float32:
         """(target): accuracy of every target under a reference, see `REFERENCES`, or the mean of a null; `NULLS`."""
         right = self.nulls[NULLS.index(name)].mean(0) if name in NULLS else self._reference(name)
-        accuracies: Float32 = right.sum(-1) / self.n_queries
-        return accuracies
+        return right.sum(-1) / self.n_queries
 
     def normalised(self, kind: TransferKind) -> Float32:
         """(source target): 0 where a source leaves the target at zero-shot, 1 where it does as well as its own fit.
@@ -87,12 +81,12 @@ class TransferMatrix(TaskStudy, ModelStudy):
 
     def cell(self, kind: TransferKind, source: str, target: str) -> Interval:
         """Accuracy of one cell with Wilson's 95% interval."""
-        return proportion(self._queries_of(self._under(kind, source), target))
+        return share_interval(self._queries_of(self._under(kind, source), target))
 
     def difference(self, kind: TransferKind, source: str, target: str, over: str = "own") -> Interval:
         """Accuracy of one cell less that of a reference, or of another source's cell, on the same queries."""
         other = self._reference(over) if over in REFERENCES else self._under(kind, over)
-        return paired_difference(self._queries_of(self._under(kind, source), target), self._queries_of(other, target))
+        return paired_difference(self._queries_of(self._under(kind, source) - other, target))
 
     def asymmetry(self, kind: TransferKind) -> float:
         """Mean absolute difference between a cell and its mirror image, normalised; NaN where none can be compared."""
@@ -100,7 +94,7 @@ class TransferMatrix(TaskStudy, ModelStudy):
         above = np.abs(values - values.T)[np.triu_indices(len(self.tasks), 1)]
         return float(np.nanmean(above)) if np.isfinite(above).any() else float("nan")
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per kind, source and target: accuracy, its interval, queries, normalised score, references, nulls."""
         return tidy(
             {"kind": KINDS, "source": self.tasks, "target": self.tasks},
@@ -111,10 +105,8 @@ class TransferMatrix(TaskStudy, ModelStudy):
 
     def _reference(self, name: str) -> Float32:
         """(target query)."""
-        right: Float32 = self.references[index_of("reference", name, REFERENCES)]
-        return right
+        return self.references[index_of("reference", name, REFERENCES)]
 
     def _under(self, kind: TransferKind, source: str) -> Float32:
         """(target query)."""
-        right: Float32 = self.right[index_of("kind", kind, KINDS), index_of("task", source, self.tasks)]
-        return right
+        return self.right[index_of("kind", kind, KINDS), index_of("task", source, self.tasks)]

@@ -1,9 +1,6 @@
 """Section on transfer between tasks: a verdict, a mean and tests for each kind of transfer, and the three matrices."""
 
-from collections.abc import Mapping
-
-from site_lens.plots.section import Section, SectionFigure, signed, with_interval
-from site_lens.records.base import Record
+from site_lens.plots.section import Section, SectionFigure, Studies, signed, with_interval
 from site_lens.studies.transfer.plot import transfer
 from site_lens.studies.transfer.result import KINDS, TransferKind, TransferMatrix
 from site_lens.studies.transfer.summary import VERDICTS, KindSummary, summarize_transfer
@@ -15,7 +12,7 @@ SUBJECTS: dict[TransferKind, str] = {
 }
 
 
-def sections(name: str, matrix: TransferMatrix, studies: Mapping[str, Record]) -> list[Section]:
+def sections(name: str, matrix: TransferMatrix, studies: Studies) -> list[Section]:
     """Return the section of a transfer matrix."""
     summary, table = summarize_transfer(matrix), matrix.frame()
     lines = [

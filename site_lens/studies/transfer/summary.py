@@ -1,7 +1,6 @@
 """Transfer summary: means over targets, nulls, and associations with shared heads and families."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field
@@ -14,11 +13,8 @@ from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Paired
 from site_lens.stats.permutation_tests import FEWEST_TASKS, family_gap, mantel
 from site_lens.stats.similarity import jaccard
-from site_lens.studies.base import interval_columns
+from site_lens.studies.base import Table, interval_columns, table_of
 from site_lens.studies.transfer.result import KINDS, NULL_OF, TransferKind, TransferMatrix
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TransferVerdict = Literal["transfers", "partly", "does not transfer", "not found", "too few"]
 
@@ -70,20 +66,19 @@ class TransferSummary(Record):
     """Order in which tasks that transfer alike stand beside each other, by the tree of the rows of `alphas`."""
     notes: tuple[str, ...] = ()
 
-    def _facts(self) -> Mapping[str, object]:
-        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})"} | {
-            kind.transferred: kind.verdict + (f", {kind.mean}" if kind.mean else "") for kind in self.kinds
+    def _facts(self) -> dict[str, object]:
+        verdicts = {
+            str(kind.transferred): kind.verdict + (f", {kind.mean}" if kind.mean else "") for kind in self.kinds
         }
+        return {"tasks": f"{len(self.tasks)} ({few(self.tasks)})", **verdicts}
 
     def of(self, kind: TransferKind) -> KindSummary:
         """Return the summary of one kind."""
         return next(summary for summary in self.kinds if summary.transferred == kind)
 
-    def frame(self) -> "pd.DataFrame":
+    def frame(self) -> Table:
         """One row per kind: verdict, mean normalised score and its interval, difference to its null, associations."""
-        import pandas as pd
-
-        return pd.DataFrame(
+        return table_of(
             {
                 "kind": kind.transferred,
                 "verdict": kind.verdict,
