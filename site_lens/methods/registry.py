@@ -153,7 +153,7 @@ METHODS: dict[str, MethodEntry] = {
     "universal_vector": MethodEntry(
         "Control: the mean of the function vectors of all other tasks, added behind one layer that was chosen on "
         "valid.",
-        "universal_vector:universal_vector", "control: other tasks' function vectors", needs_others=True,
+        "function_vector:universal_vector", "control: other tasks' function vectors", needs_others=True,
     ),
     "task_vector": MethodEntry(
         "The residual stream of few-shot prompts put in the place of the query's own behind one layer that was "

@@ -51,7 +51,7 @@ SELECTORS: dict[str, Selector] = {
     "mean_ablation": Selector("ablation:mean_ablation", True, "Wang et al., arXiv 2211.00593"),
     "gradient_importance": Selector("attribution:gradient_importance", True, f"{MICHEL}, eq. 2"),
     "hard_concrete": Selector(
-        "hard_concrete:hard_concrete", True, "Louizos et al., arXiv 1712.01312; Voita et al., 1905.09418"
+        "learned_gates:hard_concrete", True, "Louizos et al., arXiv 1712.01312; Voita et al., 1905.09418"
     ),
     "bernoulli_masks": Selector("bernoulli_masks:bernoulli_masks", True, "Huang et al., arXiv 2406.15334"),
     "compressed_sensing": Selector(
@@ -59,7 +59,7 @@ SELECTORS: dict[str, Selector] = {
     ),
     "causal_head_gating": Selector("causal_head_gating:causal_head_gating", True, NAM),
     "causal_head_gating_last": Selector("causal_head_gating:causal_head_gating_last", True, f"{NAM}; last token only"),
-    "head_weights": Selector("learned_weights:head_weights", True, "Saglam et al., arXiv 2502.05390"),
+    "head_weights": Selector("learned_gates:head_weights", True, "Saglam et al., arXiv 2502.05390"),
     "induction": Selector("attention_scores:induction", False, "Olsson et al., arXiv 2209.11895"),
     "previous_token": Selector("attention_scores:previous_token", False, "Elhage et al. 2021"),
     "duplicate_token": Selector("attention_scores:duplicate_token", False, "Wang et al., arXiv 2211.00593"),
