@@ -215,12 +215,7 @@ def _result(model: LensModel, method: Method, scores: Scores) -> dict[str, Any]:
     """Return the row of a method in the fields of its evaluation."""
     texts = model.encoder.texts(scores.top_tokens.tolist())
     top_tokens = tuple("" if i in scores.nonfinite else text for i, text in enumerate(texts))
-    return {
-        **scores.metrics,
-        "top_tokens": top_tokens,
-        "labelled_rows": method.n_labelled,
-        "n_heads": method.n_heads,
-    }
+    return {**scores.metrics, "top_tokens": top_tokens, "labelled_rows": method.n_labelled, "n_heads": method.n_heads}
 
 
 def _sampling_notes(task: Task, n_asked: int, sets: Sequence[int]) -> Iterator[str]:
