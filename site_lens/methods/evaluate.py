@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from site_lens.activations.generation import generate_answers
 from site_lens.activations.queries import Queries, first_tokens
 from site_lens.methods.evaluation import Evaluation, Evaluations, MethodCost
-from site_lens.methods.first_token_metrics import score_methods
+from site_lens.methods.first_token_metrics import Scores, score_methods
 from site_lens.methods.method import Method, Pairs, fits_of, methods_for
 from site_lens.methods.names import EvaluatedMethod
 from site_lens.models.base import LensModel
@@ -88,11 +89,11 @@ def evaluate(
     for task in wanted:
         path = None if paths is None else paths.get(task.name)
         given = [("site", fits), *(controls or {}).items()]
-        fitted = [fit for name, each in given for fit in fits_of(name, task, each)]
-        templates = [gates_and_embedding(fit)[1].template for fit in fitted]
+        fitted = [(name, fit) for name, each in given for fit in fits_of(name, task, each)]
+        templates = [gates_and_embedding(fit)[1].template for _, fit in fitted]
         templates += [] if path is None else [path.template]
         chosen = template or next(iter(templates), PromptTemplate())
-        methods = methods_for(model, task, fits, controls or {}, n_shots=n_shots, path=path, template=chosen)
+        methods = methods_for(model, task, fitted, path, n_shots=n_shots, template=chosen)
         settings = EvaluationSettings(chosen, n_shots, max_queries, generated, n_sets=n_sets, seed=seed)
         asked.append((task, methods, settings))
     n_answers = sum(min(max_queries or len(task.test), len(task.test)) * len(methods) for task, methods, _ in asked)
@@ -156,39 +157,29 @@ def evaluate_methods(
     rows = sample_rows(task.test, settings.max_queries)
     queries = [task.test[row] for row in rows]
     sets = settings.sets_of(model, task, len(queries))
-    metrics: dict[EvaluatedMethod, dict[str, np.ndarray]] = {}
-    top_tokens: dict[EvaluatedMethod, tuple[str, ...]] = {}
-    texts: dict[EvaluatedMethod, tuple[str, ...]] = {}
+    results: dict[EvaluatedMethod, dict[str, Any]] = {}
     shown = ""
-    costs: dict[EvaluatedMethod, MethodCost] = {}
     notes: dict[str, None] = dict.fromkeys(_sampling_notes(task, len(rows), sets))
     nonfinite: dict[tuple[int, ...], list[str]] = {}
     for n_shots in dict.fromkeys(method.n_shots for method in methods):
         stream = seed_stream(settings.seed, task.digest, "evaluation", n_shots)
         drawn = few_shot_prompts(task, queries, settings.template, n_shots=n_shots, stream=stream, set_of=sets)
-        prompts = drawn.prompts
-        shown = prompts[0].text if n_shots == settings.n_shots else shown
-        tokens = Queries.of(model, prompts)
+        shown = drawn.prompts[0].text if n_shots == settings.n_shots else shown
+        tokens = Queries.of(model, drawn.prompts)
         notes |= dict.fromkeys(tokens.notes)
         same_prompts = [method for method in methods if method.n_shots == n_shots]
         for method, scores in score_methods(model, tokens, same_prompts, answered=answered):
-            metrics[method.evaluated] = scores.metrics
-            tokens_of_method = model.encoder.texts(scores.top_tokens.tolist())
-            top_tokens[method.evaluated] = tuple(
-                "" if i in scores.nonfinite else text for i, text in enumerate(tokens_of_method)
-            )
+            result = _result(model, method, scores)
             if settings.generated:
-                answers = _generated(model, prompts, method)
-                texts[method.evaluated] = tuple(
-                    first_lines(answer, query.output) for answer, query in zip(answers, queries, strict=True)
+                result |= _generated(model, task.name, queries, drawn.prompts, method, scores.nonfinite)
+            if settings.timed:
+                result["costs"] = MethodCost(
+                    n_trained=method.n_trained,
+                    stored_bytes=method.stored_bytes,
+                    fit_seconds=method.seconds,
+                    query_seconds=scores.seconds / len(queries),
                 )
-                metrics[method.evaluated] |= _matches(answers, task.name, queries, scores.nonfinite)
-            costs[method.evaluated] = MethodCost(
-                n_trained=method.n_trained,
-                stored_bytes=method.stored_bytes,
-                fit_seconds=method.seconds,
-                query_seconds=scores.seconds / len(queries),
-            )
+            results[method.evaluated] = result
             notes |= dict.fromkeys(method.notes)
             if scores.nonfinite:
                 nonfinite.setdefault(tuple(sorted(scores.nonfinite)), []).append(method.name)
@@ -202,13 +193,8 @@ def evaluate_methods(
     return Evaluation(
         task=task.name,
         evaluated=evaluated,
-        **{name: np.stack([metrics[method][name] for method in evaluated]) for name in metrics[evaluated[0]]},
-        top_tokens=tuple(top_tokens[method] for method in evaluated),
-        texts=tuple(texts[method] for method in evaluated if texts),
+        **{name: tuple(results[method][name] for method in evaluated) for name in results[evaluated[0]]},
         prompt=shown,
-        labelled_rows=tuple(method.n_labelled for method in methods),
-        n_heads=tuple(method.n_heads for method in methods),
-        costs=tuple(costs[method] for method in evaluated) if settings.timed else (),
         queries=tuple(query.input for query in queries),
         targets=tuple(query.output for query in queries),
         n_shots=settings.n_shots,
@@ -225,6 +211,13 @@ def evaluate_methods(
     )
 
 
+def _result(model: LensModel, method: Method, scores: Scores) -> dict[str, Any]:
+    """Return the row of a method in the fields of its evaluation."""
+    texts = model.encoder.texts(scores.top_tokens.tolist())
+    top_tokens = tuple("" if i in scores.nonfinite else text for i, text in enumerate(texts))
+    return {**scores.metrics, "top_tokens": top_tokens, "labelled_rows": method.n_labelled, "n_heads": method.n_heads}
+
+
 def _sampling_notes(task: Task, n_asked: int, sets: Sequence[int]) -> Iterator[str]:
     if n_asked < len(task.test):
         yield f"a random sample of {n_asked} of the {len(task.test)} test rows was asked"
@@ -235,22 +228,21 @@ def _sampling_notes(task: Task, n_asked: int, sets: Sequence[int]) -> Iterator[s
         )
 
 
-def _generated(model: LensModel, prompts: Sequence[Prompt], method: Method) -> list[str]:
+def _generated(
+    model: LensModel,
+    task: str,
+    queries: Sequence[Example],
+    prompts: Sequence[Prompt],
+    method: Method,
+    nonfinite: list[int],
+) -> dict[str, Any]:
+    """Generate the answers of a method and match them; those of queries without finite logits are wrong."""
     with method.around(model):
-        return generate_answers(
-            model, prompts, method.edits(model), every_step=method.every_step, on_logits=method.on_logits
-        )
-
-
-def _matches(
-    texts: Sequence[str], task: str, queries: Sequence[Example], nonfinite: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """Match generated answers; those of queries without finite logits are wrong."""
-    pairs = list(zip(texts, queries, strict=True))
-    matches = {
-        "exact": np.array([exact_match(text, query.outputs) for text, query in pairs]),
-        "prefix": np.array([prefix_match(text, query.output, task=task) for text, query in pairs]),
-    }
-    for right in matches.values():
-        right[list(nonfinite)] = False
-    return matches
+        edits = method.edits(model)
+        answers = generate_answers(model, prompts, edits, every_step=method.every_step, on_logits=method.on_logits)
+    pairs = list(zip(answers, queries, strict=True))
+    exact = np.array([exact_match(answer, query.outputs) for answer, query in pairs])
+    prefix = np.array([prefix_match(answer, query.output, task=task) for answer, query in pairs])
+    exact[nonfinite] = prefix[nonfinite] = False
+    texts = tuple(first_lines(answer, query.output) for answer, query in pairs)
+    return {"exact": exact, "prefix": prefix, "texts": texts}

@@ -15,7 +15,6 @@ from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries
 from site_lens.methods.method import Method
 from site_lens.models.base import LensModel
-from site_lens.models.hooks import Edit
 
 METRICS = ("first_token", "rank", "log_prob")
 
@@ -37,17 +36,6 @@ class Scores:
     """Queries whose logits were not finite: wrong, of the last rank, and of the least log-probability."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    method: Method
-    edits: Sequence[Edit]
-    scores: Scores = field(compare=False)
-
-    @property
-    def needs_own_prefix(self) -> bool:
-        return bool(of_all_tokens(self.edits)) or self.method.context is not None
-
-
 @torch.no_grad()
 def score_methods(
     model: LensModel,
@@ -61,34 +49,32 @@ def score_methods(
     A group of prompts is prefilled once for all methods that leave all tokens but the last as they are, and dropped
     before the next group; the others prefill it under their own edits.
     """
-    n = len(queries)
-    all_prepared = [
-        _Prepared(m, m.edits(model), Scores({name: np.zeros(n) for name in METRICS}, np.zeros(n, dtype=np.int64)))
-        for m in methods
-    ]
+    n, prepared = len(queries), []
+    for method in methods:
+        edits = method.edits(model)
+        own_prefix = bool(of_all_tokens(edits)) or method.context is not None
+        scores = Scores({name: np.zeros(n) for name in METRICS}, np.zeros(n, dtype=np.int64))
+        prepared.append((method, edits, own_prefix, scores))
+    any_shares = not all(own_prefix for _, _, own_prefix, _ in prepared)
     max_tokens = int(PREFIX_BUDGET / bytes_per_token(model, queries.ids))
     for group in length_batches(queries.lengths, max_tokens=max_tokens, max_rows=ROWS_PER_DECODE):
         group_queries = queries.only(group)
         start = time.perf_counter()
-        shared = (
-            ordered_prefixes(model, group_queries.ids)
-            if any(not prepared.needs_own_prefix for prepared in all_prepared)
-            else None
-        )
+        shared = ordered_prefixes(model, group_queries.ids) if any_shares else None
         shared_seconds = time.perf_counter() - start
-        for prepared in all_prepared:
+        for method, edits, own_prefix, scores in prepared:
             start = time.perf_counter()
-            with prepared.method.around(model):
-                clean = shared if shared is not None and not prepared.needs_own_prefix else None
-                prefix = clean or ordered_prefixes(model, group_queries.ids, of_all_tokens(prepared.edits))
-                logits = model.decode(prefix, group_queries.tail(model.device), prepared.edits)[0][:, -1]
-                if prepared.method.on_logits is not None:
-                    logits = prepared.method.on_logits(logits)
-                _take_down(prepared.scores, group, group_queries, logits)
-            prepared.scores.seconds += time.perf_counter() - start + (0.0 if clean is None else shared_seconds)
+            with method.around(model):
+                clean = None if own_prefix else shared
+                prefix = clean or ordered_prefixes(model, group_queries.ids, of_all_tokens(edits))
+                logits = model.decode(prefix, group_queries.tail(model.device), edits)[0][:, -1]
+                if method.on_logits is not None:
+                    logits = method.on_logits(logits)
+                _take_down(scores, group, group_queries, logits)
+            scores.seconds += time.perf_counter() - start + (0.0 if own_prefix else shared_seconds)
             if answered is not None:
                 answered(len(group))
-    return ((prepared.method, prepared.scores) for prepared in all_prepared)
+    return ((method, scores) for method, _, _, scores in prepared)
 
 
 def _take_down(scores: Scores, group: Sequence[int], questions: Queries, logits: Float[Tensor, "row vocab"]) -> None:

@@ -2,22 +2,22 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.activations.prefill import prompt_batches
 from site_lens.activations.queries import Queries
 from site_lens.methods.in_context_vector import demonstrations
 from site_lens.methods.method import Method
+from site_lens.methods.training import first_token_losses
 from site_lens.methods.validation import valid_losses, valid_questions
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.hooks import Edit, HookPoint
-from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.validation import Checkpoint, Chosen, choose_checkpoint
@@ -56,13 +56,11 @@ def context_scalars(context: ComparisonContext, task: str) -> Method:
     rows = demonstrations(context, task)
     vectors = context_vectors(context, rows)
     chosen = calibrate(context, task, rows, vectors)
-    scalars = chosen.state
-    return Method(
-        "context_scalars",
-        edits=lambda model: mixing(vectors, scalars),
+    return replace(
+        _mixed(vectors, chosen.state),
         n_labelled=len(rows) + context.labelled("valid", task=task),
-        n_trained=scalars.numel(),
-        stored_bytes=sum(part.numel() * part.element_size() for part in (vectors, scalars)),
+        n_trained=chosen.state.numel(),
+        stored_bytes=vectors.nbytes + chosen.state.nbytes,
         notes=chosen.notes,
     )
 
@@ -72,12 +70,12 @@ def context_vectors(context: ComparisonContext, rows: Sequence[Example]) -> Floa
 
     A demonstration ends with its output separator, as in the code: the vector is that of the token behind an answer.
     """
-    model, template = context.model, context.config.template
-    ids = model.encoder.encode([template.demonstration_text(row) for row in rows])
-    sums = []
-    for _, batch in prompt_batches(model, ids):
-        sums.append(torch.stack([model.last_outputs(batch, hook_point).sum(0) for hook_point in HOOK_POINTS], dim=1))
-    return torch.stack(sums).sum(0) / len(rows)
+    texts = [context.config.template.demonstration_text(row) for row in rows]
+
+    def outputs(batch: Batch) -> Float[Tensor, "row layer site d_model"]:
+        return torch.stack([context.model.last_outputs(batch, hook_point) for hook_point in HOOK_POINTS], dim=2)
+
+    return context.mean_over(texts, outputs)
 
 
 def mixing(
@@ -120,15 +118,17 @@ def calibrate(
     model, config = context.model, context.config
     queries = Queries.of(model, zero_shot_prompts(rows, config.template))
     checked = valid_questions(context, task)
-    stream = seed_stream(config.seed, context.tasks[task].digest, "context scalars")
+    stream = context.stream(task, "context scalars")
     rates = config.rates(config.context_lr)
     noise = _noise(model, int(stream.integers(2**31)), len(rates))
     start = torch.tensor(START, device=model.device).repeat(len(vectors), len(HOOK_POINTS), 1)
     scalars = [start.clone().requires_grad_() for _ in rates]
     groups = [{"params": [of_rate], "lr": lr} for of_rate, lr in zip(scalars, rates, strict=True)]
     adam = torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
-    steps_a_pass = math.ceil(len(queries) / ROWS_PER_STEP)
-    n_steps = config.context_epochs * steps_a_pass
+    cuts = range(ROWS_PER_STEP, len(queries), ROWS_PER_STEP)
+    passes = [np.split(stream.permutation(len(queries)), cuts) for _ in range(config.context_epochs)]
+    drawn = [rows_of_step.tolist() for steps in passes for rows_of_step in steps]
+    n_steps = len(drawn)
     schedule = torch.optim.lr_scheduler.LambdaLR(adam, partial(share_of_rate, n_steps=n_steps))
     checkpoints: dict[float, list[Checkpoint[Tensor]]] = {lr: [] for lr in rates}
     with progress_bar(n_steps, "I2CL scalars", unit="step", progress=context.progress) as bar:
@@ -139,10 +139,13 @@ def calibrate(
                 for lr, loss, state in zip(rates, losses, states, strict=True):
                     checkpoints[lr].append(Checkpoint(step, loss, state))
             if step < n_steps:
-                if step % steps_a_pass == 0:
-                    order = stream.permutation(len(queries)).tolist()
-                drawn = order[step % steps_a_pass * ROWS_PER_STEP :][:ROWS_PER_STEP]
-                _step(model, queries.only(drawn), vectors, scalars, noise, adam)
+                n = len(drawn[step])
+                adam.zero_grad()
+                with torch.enable_grad():
+                    edits = mixing(vectors, torch.stack(scalars).repeat_interleave(n, 0), noise)
+                    of_step = first_token_losses(model, queries.only(drawn[step] * len(rates)), edits).sum() / n
+                    torch.autograd.backward(of_step)
+                adam.step()
                 schedule.step()
                 bar.update()
     return choose_checkpoint(f"context_scalars of {task!r}", checkpoints, n_steps=n_steps)
@@ -150,30 +153,6 @@ def calibrate(
 
 def _mixed(vectors: Tensor, scalars: Tensor) -> Method:
     return Method("context_scalars", edits=lambda model: mixing(vectors, scalars))
-
-
-@torch.enable_grad()
-def _step(
-    model: LensModel,
-    drawn: Queries,
-    vectors: Float[Tensor, "layer site d_model"],
-    scalars: Sequence[Float[Tensor, "layer site 2"]],
-    noise: Callable[[Tensor], Tensor],
-    adam: torch.optim.Optimizer,
-) -> None:
-    """Take one step of every learning rate, each with its own scalars, on the same rows."""
-    places = list(range(len(drawn))) * len(scalars)
-    edits = mixing(vectors, torch.stack(list(scalars)).repeat_interleave(len(drawn), 0), noise)
-    adam.zero_grad()
-    loss = first_token_losses(model, drawn.only(places), edits).sum() / len(drawn)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch types it in part
-    adam.step()
-
-
-def first_token_losses(model: LensModel, queries: Queries, edits: Sequence[Edit]) -> Float[Tensor, " row"]:
-    """Return the cross-entropy of the first answer tokens under edits, in nats; whole prompts, with gradients."""
-    batch = Batch.of(queries.ids, pad=model.encoder.pad, device=model.device)
-    return F.cross_entropy(model.forward(batch, edits), queries.targets(model.device), reduction="none")
 
 
 def share_of_rate(step: int, *, n_steps: int) -> float:

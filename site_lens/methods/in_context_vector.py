@@ -13,7 +13,6 @@ from site_lens.methods.method import Method
 from site_lens.methods.validation import choose
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
-from site_lens.records.hashing import seed_stream
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import need_rows
 from site_lens.tasks.task import Example
@@ -49,7 +48,7 @@ def in_context_vector(context: ComparisonContext, task: str) -> Method:
             edits=partial(_edits, vector, strength),
             every_step=True,
             n_labelled=len(rows) + context.labelled("valid", task=task),
-            stored_bytes=vector.numel() * vector.element_size(),
+            stored_bytes=vector.nbytes,
             notes=(f"in_context_vector of {task!r} has strength {strength:g}, which was chosen on valid",),
         )
         for strength in context.config.context_strengths
@@ -63,25 +62,20 @@ def demonstrations(context: ComparisonContext, task: str) -> tuple[Example, ...]
     Raises:
         InputError: The task has fewer.
     """
-    of_task, n = context.tasks[task], context.config.n_shots
-    need_rows(of_task, len(of_task.train), n)
-    drawn = seed_stream(context.config.seed, of_task.digest, "demonstrations").choice(
-        len(of_task.train), n, replace=False
-    )
-    return tuple(of_task.train[i] for i in drawn)
+    train, n = context.tasks[task].train, context.config.n_shots
+    need_rows(context.tasks[task], len(train), n)
+    return tuple(train[i] for i in context.stream(task, "demonstrations").choice(len(train), n, replace=False))
 
 
 def differences(context: ComparisonContext, rows: Sequence[Example]) -> Float[Tensor, "pair layer d_model"]:
     """Return h(y) - h(x) of every demonstration: residual streams at the last tokens of its two texts."""
     template, n = context.config.template, len(rows)
     texts = [template.input_text(row.input) for row in rows] + [template.answer_text(row.output) for row in rows]
-    ids = context.model.encoder.encode(texts)
-    parts, order = [], []
-    for group, batch in prompt_batches(context.model, ids):
-        parts.append(context.model.last_outputs(batch, "residual"))
-        order += group
-    hidden = torch.cat(parts)[torch.tensor(order, device=context.model.device).argsort()]
-    return hidden[n:] - hidden[:n]
+    batches = prompt_batches(context.model, context.model.encoder.encode(texts))
+    hidden: dict[int, Tensor] = {}
+    for group, batch in batches:
+        hidden |= dict(zip(group, context.model.last_outputs(batch, "residual"), strict=True))
+    return torch.stack([hidden[n + i] - hidden[i] for i in range(n)])
 
 
 def principal_shift(differences: Float[Tensor, "pair layer d_model"]) -> Float[Tensor, "layer d_model"]:
@@ -107,6 +101,7 @@ def steer(
     x becomes |x| unit(unit(x) + strength (1 + max(0, -cos(x, v))) unit(v)): a state that points away from the vector is
     turned up to twice as hard.
     """
+    vector = vector.to(states.device)
     away = 1 + (-F.cosine_similarity(states, vector, dim=-1)).clamp(min=0)
     turned = F.normalize(states, dim=-1) + strength * away[..., None] * F.normalize(vector, dim=-1)
     norm: Tensor = states.norm(dim=-1, keepdim=True)
@@ -114,7 +109,5 @@ def steer(
 
 
 def _edits(vector: Float[Tensor, "layer d_model"], strength: float, model: LensModel) -> list[Edit]:
-    def turning(direction: Float[Tensor, " d_model"], states: Tensor) -> Tensor:
-        return steer(states, direction.to(states.device), strength)
-
-    return [Edit(layer, partial(turning, direction), None, "mlp_out") for layer, direction in enumerate(vector)]
+    changes = [partial(steer, vector=direction, strength=strength) for direction in vector]
+    return [Edit(layer, change, None, "mlp_out") for layer, change in enumerate(changes)]

@@ -7,7 +7,7 @@ from site_lens.methods.method import Method
 from site_lens.models.base import LensModel
 from site_lens.models.hooks import Edit
 from site_lens.selectors.context import ComparisonContext
-from site_lens.selectors.learned_weights import head_weights
+from site_lens.selectors.learned_gates import head_weights
 
 
 def learned_task_vector(context: ComparisonContext, task: str) -> Method:

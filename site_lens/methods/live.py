@@ -69,15 +69,9 @@ class LiveModel:
         self._answers: dict[tuple[SiteFit, str], dict[str, str]] = {}
         notes: dict[str, None] = {}
         for fit in fits:
-            notes |= dict.fromkeys(self._notes_on(fit))
+            notes |= dict.fromkeys(use_notes(model, self._tasks.get(fit.task), fit))
         self.notes = tuple(notes)
         """What makes results hard to believe: other weights, other rows."""
-
-    def _notes_on(self, fit: SiteFit) -> tuple[str, ...]:
-        task = self._tasks.get(fit.task)
-        if task is None:
-            return self._model.identity.check_use(fit.embedding.model, f"the fit of {fit.task!r}")
-        return use_notes(self._model, task, fit)
 
     def queries(self, fit: SiteFit) -> tuple[str, ...]:
         """Return the inputs of the task's test rows; none where its rows are not known."""

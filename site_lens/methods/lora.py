@@ -1,25 +1,20 @@
 """LoRA: low-rank changes of the query and value projections, trained on the task by gradient descent."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from site_lens.activations.queries import Queries
 from site_lens.methods.method import Method
-from site_lens.methods.validation import valid_losses, valid_questions
+from site_lens.methods.training import train
 from site_lens.models.base import LensModel
-from site_lens.models.batch import Batch
 from site_lens.models.bridge import BridgeModel
 from site_lens.records.errors import InputError, MismatchError, ModelError
-from site_lens.records.hashing import seed_stream
 from site_lens.selectors.context import ComparisonContext
-from site_lens.selectors.validation import Checkpoint, choose_checkpoint
-from site_lens.tasks.prompt_sampling import zero_shot_prompts
 
 PROJECTIONS = ("q", "v")
 """Names that TransformerBridge gives to the query and value projections of an attention block."""
@@ -40,22 +35,16 @@ def lora(context: ComparisonContext, task: str) -> Method:
     Reference: Hu et al., arXiv 2106.09685; rank 8 on queries and values as in Park and Rhee's comparison, whose other
     settings of LoRA are not known. Hu et al. let the rate rise and fall.
     """
-    config, of_task = context.config, context.tasks[task]
-    stream = seed_stream(config.seed, of_task.digest, "lora")
+    config, stream = context.config, context.stream(task, "lora")
     adapter = LoraAdapter(context.model, rank=config.lora_rank, stream=stream)
-    training = Training(context, task, adapter, stream)
-    runs = {lr: training.run(lr) for lr in config.rates(config.lora_lr)}
-    chosen = choose_checkpoint(f"lora of {task!r}", runs, n_steps=config.lora_steps)
-    adapter.load(chosen.state)
     n_trained = sum(weight.numel() for weight in adapter.weights)
-    return Method(
-        "lora",
-        context=adapter.switched_on,
-        n_labelled=training.n_rows + context.labelled("valid", task=task),
-        n_trained=n_trained,
-        stored_bytes=4 * n_trained,
-        notes=chosen.notes,
-    )
+    method = Method("lora", context=adapter.switched_on, n_trained=n_trained, stored_bytes=4 * n_trained)
+    notes, rows = train(
+        context, task, method, adapter.weights, torch.optim.AdamW, lr=config.lora_lr, n_steps=config.lora_steps,
+        batch_size=config.lora_batch, stream=stream,
+    )  # fmt: skip
+    adapter.check_reached()
+    return replace(method, n_labelled=len(rows) + context.labelled("valid", task=task), notes=notes)
 
 
 class LoraAdapter:
@@ -107,68 +96,11 @@ class LoraAdapter:
         for name, place in self._places.items():
             place.set_original_component(modules[name])
 
-    def state(self) -> list[torch.Tensor]:
-        """Return a copy of what is trained."""
-        return [weight.detach().clone() for weight in self.weights]
-
-    @torch.no_grad()
-    def load(self, state: Sequence[torch.Tensor]) -> None:
-        """Go back to such a copy."""
-        for weight, kept in zip(self.weights, state, strict=True):
-            weight.copy_(kept)
-
     def check_reached(self) -> None:
-        """Raise ModelError where some projection was never called: its second matrix is still what it began as."""
-        idle = [name for name, layer in self._layers.items() if not layer.lora_B["default"].weight.any()]
+        """Raise ModelError where some projection was never called in training: its matrices got no gradient."""
+        idle = [name for name, layer in self._layers.items() if layer.lora_B["default"].weight.grad is None]
         if idle:
             raise ModelError(f"{self._model.identity.name} computes its attention without calling {', '.join(idle)}")
-
-
-class Training:
-    """AdamW on an adapter, run anew for each learning rate from the same weights and on the same draws.
-
-    Args:
-        context: Model, tasks and settings.
-        task: Name of the task.
-        adapter: What is trained, as it begins.
-        stream: Source of the rows of train that steps ask, with replacement.
-    """
-
-    def __init__(
-        self, context: ComparisonContext, task: str, adapter: LoraAdapter, stream: np.random.Generator
-    ) -> None:
-        self._context, self._adapter, self._start = context, adapter, adapter.state()
-        config, train = context.config, context.tasks[task].train
-        drawn = stream.integers(len(train), size=(config.lora_steps, config.lora_batch))
-        rows, place_of = np.unique(drawn, return_inverse=True)
-        self._places = place_of.reshape(drawn.shape)
-        self._asked = Queries.of(context.model, zero_shot_prompts([train[i] for i in rows], config.template))
-        self._checked = valid_questions(context, task)
-        self.n_rows = len(rows)
-        """Rows of train that any step asks."""
-
-    def run(self, lr: float) -> Iterator[Checkpoint[list[torch.Tensor]]]:
-        """Train at one learning rate, and yield the weights at every evaluation."""
-        adapter, config, n_steps = self._adapter, self._context.config, len(self._places)
-        adapter.load(self._start)
-        optimizer = torch.optim.AdamW(adapter.weights, lr=lr)
-        for step in range(n_steps + 1):
-            if config.evaluates_at(step, n_steps):
-                (loss,) = valid_losses(self._context, self._checked, [Method("lora", context=adapter.switched_on)])
-                yield Checkpoint(step, loss, adapter.state())
-            if step < n_steps:
-                self._step(self._asked.only(self._places[step].tolist()), optimizer)
-        adapter.check_reached()
-
-    @torch.enable_grad()
-    def _step(self, questions: Queries, optimizer: torch.optim.Optimizer) -> None:
-        model = self._context.model
-        batch = Batch.of(questions.ids, pad=model.encoder.pad, device=model.device)
-        with self._adapter.switched_on(model):
-            loss = F.cross_entropy(model.forward(batch), questions.targets(model.device))
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-        optimizer.step()
 
 
 def _projections(model: LensModel) -> dict[str, Any]:

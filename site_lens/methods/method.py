@@ -116,50 +116,44 @@ def sparse_methods(path: HeadPath, notes: tuple[str, ...] = ()) -> list[Method]:
 
     What must be kept is one vector of each open head's size, and nothing of the others.
     """
-    fits = {"site_sparse": path.sparse, "gates_sparse": path.gates_alone}
-    return [
-        replace(
-            site_methods(name, fit, notes)[""],
-            seed=None, n_heads=(n_heads := int(fit.gates.mass())),
-            stored_bytes=4 * (_n_numbers(fit) if fit.embedding.mean.any() else n_heads),
-        )
-        for name, fit in fits.items()
-        if fit is not None
-    ]  # fmt: skip
-
-
-def _n_numbers(fit: SiteFit) -> int:
-    """Count the numbers in the vectors of a fit's open heads."""
-    return sum(fit.embedding.model.widths[head.layer] for head in fit.gates.above(0.5))
+    methods = []
+    for name, fit in {"site_sparse": path.sparse, "gates_sparse": path.gates_alone}.items():
+        if fit is None:
+            continue
+        n_heads, widths = int(fit.gates.mass()), fit.embedding.model.widths
+        n_numbers = sum(widths[head.layer] for head in fit.gates.above(0.5)) if fit.embedding.mean.any() else n_heads
+        method = site_methods(name, fit, notes)[""]
+        methods.append(replace(method, seed=None, n_heads=n_heads, stored_bytes=4 * n_numbers))
+    return methods
 
 
 def methods_for(
     model: LensModel,
     task: Task,
-    fits: SiteFits | Pairs | None,
-    controls: Mapping[str, SiteFits | Pairs],
+    fitted: Sequence[tuple[str, SiteFit | Pair]],
+    path: HeadPath | None,
     *,
     n_shots: int,
-    path: HeadPath | None = None,
-    template: PromptTemplate | None = None,
+    template: PromptTemplate,
 ) -> list[Method]:
-    """List what a task is evaluated with: prompting, its chosen head set, its fits soft and hard, and its controls.
+    """List what a task is evaluated with: prompting, its fits soft and hard, its chosen head set, and its controls.
 
-    Evaluations show the fit of the lowest seed as `site`, the others as `site#<seed>`; the same holds for controls.
+    `fitted` are fits and pairs with the name of their method, `site` or that of a control. Evaluations show the fit of
+    the lowest seed as `site`, the others as `site#<seed>`; the same holds for controls.
 
     Raises:
-        InputError: There are fits, but none of this task, or something else than fits and pairs.
         MismatchError: A fit belongs to another model.
     """
-    methods = [prompting(0), prompting(n_shots)]
-    for fit in fits_of("site", task, fits):
-        methods += site_methods("site", fit, use_notes(model, task, fit, template)).values()
+    methods, controls = [prompting(0), prompting(n_shots)], []
+    for name, fit in fitted:
+        ways = site_methods(name, fit, use_notes(model, task, fit, template))
+        if name == "site":
+            methods += ways.values()
+        else:
+            controls.append(ways[""])
     if path is not None:
         methods += sparse_methods(path, use_notes(model, task, path.sparse, template) if path.sparse else ())
-    for control, members in controls.items():
-        for fit in fits_of(control, task, members):
-            methods.append(site_methods(control, fit, use_notes(model, task, fit, template))[""])
-    return methods
+    return methods + controls
 
 
 def fits_of(method: str, task: Task, fits: SiteFits | Pairs | None) -> Sequence[SiteFit | Pair]:
@@ -180,9 +174,11 @@ def fits_of(method: str, task: Task, fits: SiteFits | Pairs | None) -> Sequence[
 
 
 def use_notes(
-    model: LensModel, task: Task, fit: SiteFit | Pair, template: PromptTemplate | None = None
+    model: LensModel, task: Task | None, fit: SiteFit | Pair, template: PromptTemplate | None = None
 ) -> tuple[str, ...]:
     """Return what makes results of this fit on this task, model and template (its own when None) hard to believe.
+
+    The rows of the task are not looked at when it is None.
 
     Raises:
         MismatchError: The fit belongs to another model.
@@ -190,7 +186,7 @@ def use_notes(
     _, embedding = gates_and_embedding(fit)
     name, digest = (fit.task, fit.task_digest) if isinstance(fit, SiteFit) else (embedding.task, embedding.task_digest)
     notes = model.identity.check_use(embedding.model, f"the fit of {name!r}")
-    if digest != task.digest:
+    if task is not None and digest != task.digest:
         notes += (
             f"the fit of {name!r} was made on other rows or another split than it is evaluated on, or on rows that are "
             "not known: test queries may be rows that it was trained on",

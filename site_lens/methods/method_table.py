@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from site_lens.methods.evaluation import Match
@@ -207,20 +206,14 @@ class MethodTable(Record):
         """
         import pandas as pd
 
-        places = np.nonzero(self.n_compared)
-        arrays = {name: getattr(self, name)[places] for name in TESTED}
-        counts = {name: arrays[name].astype(int) for name in ("n_compared", "only_method", "only_reference")}
-        return pd.DataFrame(
-            {
-                "reference": np.array(self.against, dtype=object)[places[0]],
-                "task": np.array(self.tasks, dtype=object)[places[1]],
-                "method": np.array(self.methods, dtype=object)[places[2]],
-                "difference": (counts["only_method"] - counts["only_reference"]) / counts["n_compared"],
-                **counts,
-                "p_value": arrays["p_value"],
-                "q_value": arrays["q_value"],
-            }
+        places = pd.MultiIndex.from_product(
+            [self.against, self.tasks, self.methods], names=["reference", "task", "method"]
         )
+        table = pd.DataFrame({name: getattr(self, name).ravel() for name in TESTED}, index=places).reset_index()
+        table = table[table["n_compared"] > 0].reset_index(drop=True)
+        table = table.astype(dict.fromkeys(("n_compared", "only_method", "only_reference"), int))
+        table.insert(3, "difference", (table["only_method"] - table["only_reference"]) / table["n_compared"])
+        return table
 
     def means_frame(self) -> "pd.DataFrame":
         """One row per method, best first: mean accuracy, rows, costs, and its difference from every reference."""

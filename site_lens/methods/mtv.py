@@ -3,7 +3,7 @@
 from site_lens.activations.injection import injection_edits
 from site_lens.heads.scores import HeadGates
 from site_lens.methods.method import Method
-from site_lens.selectors.bernoulli_masks import best_masks, mask_embeddings, mask_labelled, mask_notes
+from site_lens.selectors.bernoulli_masks import bernoulli_masks, best_masks, mask_embeddings, mask_labelled
 from site_lens.selectors.context import ComparisonContext
 
 
@@ -27,5 +27,5 @@ def head_replacement(context: ComparisonContext, task: str) -> Method:
         n_trained=len(gates.grid),
         stored_bytes=gates.values.nbytes + embedding.mean.nbytes,
         n_heads=int(gates.mass()),
-        notes=mask_notes(context, task),
+        notes=bernoulli_masks(context)[task].notes,
     )

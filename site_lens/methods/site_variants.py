@@ -83,9 +83,8 @@ def site_task_agnostic(context: ComparisonContext, task: str) -> Method:
 
 def site_random_heads(context: ComparisonContext, task: str) -> Method:
     """Alpha 1 at as many heads as SITE opens (alpha above 0.5), drawn at random from all layers."""
-    fit, grid = context.fits()[task], context.model.grid
-    stream = seed_stream(context.config.seed, context.tasks[task].digest, "random heads")
-    drawn = HeadSet.random(grid, len(fit.gates.above(0.5)), seed=int(stream.integers(2**32)))
+    fit, seed = context.fits()[task], int(context.stream(task, "random heads").integers(2**32))
+    drawn = HeadSet.random(context.model.grid, len(fit.gates.above(0.5)), seed=seed)
     # How many heads to draw was learned from the rows of the fit.
     gates = HeadGates.of(drawn, mix=fit.gates.mix)
     return _unlearned("site_random_heads", gates, fit.embedding, n_labelled=fit.n_labelled)
@@ -124,15 +123,7 @@ def equal_data_fits(context: ComparisonContext) -> SiteFits:
         n_prompts=1, n_shots=config.n_shots - 1, n_queries=None, keep="last", patience=None, n_valid=1, shared=False
     )
     tasks = [cut_to_rows(task, config.n_shots, seed=config.seed) for task in context.tasks.values()]
-    return fit_site(
-        context.model,
-        tasks,
-        settings,
-        template=config.template,
-        budget_bytes=context.budget_bytes,
-        throw=False,
-        progress=context.progress,
-    )
+    return fit_site(context.model, tasks, settings, template=config.template, throw=False, **context.resources)
 
 
 def cut_to_rows(task: Task, n_rows: int, *, seed: int) -> Task:

@@ -3,15 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from site_lens.methods.evaluation import Evaluation, Evaluations, Match, MethodCost
-from site_lens.methods.method_table import MacroDifference, MethodSummary, MethodTable
+from site_lens.methods.method_table import COUNTED, MacroDifference, MethodSummary, MethodTable
 from site_lens.records.errors import InputError, unknown_name
-from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import control_false_discoveries
-
-Float64 = NDArray[np.float64]
 
 UNEDITED = "zero_shot"
 """The method whose time a query is the unit of inference cost."""
@@ -50,27 +46,28 @@ def method_table(
     against = default_references(evaluations) if against is None else against
     chosen = _chosen(evaluations, methods, against, metric)
     shared = _shared(evaluations, (*chosen, *against), n_methods=len(chosen))
-    answers = [_answers(evaluation, chosen, metric) for evaluation in evaluations.values()]
-    reference_answers = [_answers(evaluation, against, metric) for evaluation in evaluations.values()]
-    n_asked = np.array([(~np.isnan(given)).sum(axis=1) for given in answers])
-    same = np.array([[reference == method for method in chosen] for reference in against])
-    compared = np.stack([_compared(*pair) * ~same for pair in zip(answers, reference_answers, strict=True)], axis=2)
-    p_value = [
-        [[_p_value(e, method, reference, metric) for method in chosen] for e in evaluations.values()]
-        for reference in against
-    ]
-    shares = [[_accuracy(e, method, metric) for method in chosen] for e in evaluations.values()]
+    shape = (len(evaluations), len(chosen))
+    counted, compared = np.zeros((5, *shape)), np.zeros((3, len(against), *shape))
+    p_value = np.ones((len(against), *shape))
+    for i, evaluation in enumerate(evaluations.values()):
+        right = dict(zip(evaluation.methods, getattr(evaluation, metric), strict=True))
+        for j, method in enumerate(chosen):
+            if method not in right:
+                continue
+            share, answers = evaluation.accuracy(method, metric), right[method]
+            counted[:, i, j] = answers.sum(), len(answers), _rows(evaluation, method), share.low, share.high
+            for k, reference in enumerate(against):
+                if reference != method and reference in right:
+                    gains = answers - right[reference]
+                    compared[:, k, i, j] = len(gains), (gains > 0).sum(), (gains < 0).sum()
+                    p_value[k, i, j] = evaluation.compare(method, reference, metric).p_value
     return MethodTable(
         metric=metric,
         methods=chosen,
         tasks=tuple(evaluations),
         shared=tuple(shared),
         against=tuple(against),
-        n_right=[np.nansum(given, axis=1) for given in answers],
-        n_queries=n_asked,
-        low=[[share.low for share in of_task] for of_task in shares],
-        high=[[share.high for share in of_task] for of_task in shares],
-        labelled_rows=[[_rows(evaluation, method) for method in chosen] for evaluation in evaluations.values()],
+        **dict(zip(COUNTED, counted, strict=True)),
         n_compared=compared[0],
         only_method=compared[1],
         only_reference=compared[2],
@@ -116,37 +113,8 @@ def _shared(evaluations: Evaluations, methods: Sequence[str], *, n_methods: int)
     return shared
 
 
-def _answers(evaluation: Evaluation, methods: Sequence[str], metric: Match) -> Float64:
-    """Return (method query): 1 for a right answer, 0 for another, NaN where the task lacks the method."""
-    measured = getattr(evaluation, metric)
-    nothing = np.full(len(evaluation.queries), np.nan)
-    return np.array(
-        [measured[evaluation.methods.index(m)] if m in evaluation.methods else nothing for m in methods], np.float64
-    )
-
-
-def _compared(answers: Float64, referred: Float64) -> Float64:
-    """Count queries, (count reference method): asked of both, right by the method alone, by the reference alone."""
-    reference, method = referred[:, None], answers[None]
-    both = ~np.isnan(reference) & ~np.isnan(method)
-    counts: Float64 = np.stack([both, (method > reference), (method < reference)]).sum(axis=3).astype(np.float64)
-    return counts
-
-
-def _p_value(evaluation: Evaluation, method: str, reference: str, metric: Match) -> float:
-    """Test a method against a reference on one task; 1 where there is nothing to compare."""
-    if method == reference or not {method, reference} <= set(evaluation.methods):
-        return 1.0
-    return evaluation.compare(method, reference, metric).p_value
-
-
-def _accuracy(evaluation: Evaluation, method: str, metric: Match) -> Interval:
-    """Return the accuracy of a method on one task; of no query where the task lacks it."""
-    return evaluation.accuracy(method, metric) if method in evaluation.methods else Interval(0.0, 0.0, 0.0, 0)
-
-
 def _rows(evaluation: Evaluation, method: str) -> int:
-    return evaluation.labelled_rows[evaluation.methods.index(method)] if method in evaluation.methods else 0
+    return evaluation.labelled_rows[evaluation.methods.index(method)]
 
 
 def _summaries(

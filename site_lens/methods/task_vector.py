@@ -24,16 +24,15 @@ def task_vector(context: ComparisonContext, task: str) -> Method:
     method = Method(
         "task_vector",
         n_labelled=context.labelled("embedding", "valid", task=task),
-        stored_bytes=means[0].numel() * means.element_size(),
+        stored_bytes=means[0].nbytes,
     )
     return choose_layer(context, task, method, lambda layer: overwriting(means[layer]))
 
 
 def mean_residual(context: ComparisonContext, task: str) -> Float[Tensor, "layer d_model"]:
     """Return the mean residual stream behind every layer at the last token of the embedding's prompts."""
-    return context.mean_over(
-        context.embedding_set(task).prompts, lambda batch: context.model.last_outputs(batch, "residual")
-    )
+    texts = [prompt.text for prompt in context.embedding_set(task).prompts]
+    return context.mean_over(texts, lambda batch: context.model.last_outputs(batch, "residual"))
 
 
 def overwriting(vector: Float[Tensor, " d_model"]) -> Callable[[Tensor], Tensor]:

@@ -1,7 +1,5 @@
 """Ablation: the log-probability that a few-shot prompt loses when one head is replaced."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,60 +9,47 @@ from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import Head
 from site_lens.heads.scores import HeadScores
 from site_lens.models.hooks import Edit
-from site_lens.selectors.context import ComparisonContext, once
+from site_lens.selectors.context import ComparisonContext, each_task
 from site_lens.selectors.indirect_effect import on_grid, one_head_each
 
 
-@once
-def zero_ablation(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def zero_ablation(context: ComparisonContext, task: str) -> HeadScores:
     """Set one head's z to zero in few-shot prompts; see `knock_out`."""
-    return knock_out(context, "zero_ablation", "zeros", lambda task: zeros(context))
+    return knock_out(context, task, "zero_ablation", "zeros", zeros(context))
 
 
-@once
-def mean_ablation(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def mean_ablation(context: ComparisonContext, task: str) -> HeadScores:
     """Set one head's z to its mean over prompts with shuffled labels; see `knock_out`.
 
     That mean keeps the form of few-shot prompts and has lost the mapping. The mean over true prompts would not do: it
     is the task embedding, which carries the task.
     """
-    return knock_out(
-        context,
-        "mean_ablation",
-        "its mean over prompts with shuffled labels",
-        lambda task: uninformed_mean(context, task),
-    )
+    what = "its mean over prompts with shuffled labels"
+    return knock_out(context, task, "mean_ablation", what, uninformed_mean(context, task))
 
 
 def knock_out(
-    context: ComparisonContext, name: str, what: str, value: Callable[[str], Float[Tensor, "layer head d_head"]]
-) -> dict[str, HeadScores]:
+    context: ComparisonContext, task: str, name: str, what: str, replacement: Float[Tensor, "layer head d_head"]
+) -> HeadScores:
     """Put a value that knows nothing in the place of one head's z, and measure what the right answer loses.
 
     The score is the mean fall of the log-probability of the right first token, in nats; positive where the few-shot
     prompt needs the head. `config.knock_out_at` says whether z is replaced at the last token or at every token.
     """
-    grid, everywhere = context.model.grid, context.config.knock_out_at == "all"
-    scores = {}
-    for task in context.tasks:
-        queries = context.probes(task)
-        clean = queries.under([]).log_prob
-        replacement = value(task)
-        if everywhere:
-            lost = torch.stack([clean[0] - _without(context, queries.queries, head, replacement) for head in grid])
-        else:
-            lost = clean - queries.answers(one_head_each(grid), replacement[None]).log_prob
-        scores[task] = HeadScores(
-            grid=grid,
-            values=on_grid(grid, lost.mean(1)),
-            selector=name,
-            meaning=f"nats that the answer loses when the head's output at {context.config.knock_out_at} prompt token"
-            f"{'s' if everywhere else ''} is replaced by {what}; positive: the prompt needs the head",
-            task=task,
-            n_forwards=len(queries) * (len(grid) + 1) + (context.config.n_prompts if name == "mean_ablation" else 0),
-            n_labelled=context.labelled(*(["embedding"] if name == "mean_ablation" else []), "probes", task=task),
-        )
-    return scores
+    grid, at, queries = context.model.grid, context.config.knock_out_at, context.probes(task)
+    clean = queries.under([]).log_prob
+    if at == "all":
+        lost = torch.stack([clean[0] - _without(context, queries.queries, head, replacement) for head in grid])
+    else:
+        lost = clean - queries.answers(one_head_each(grid), replacement[None]).log_prob
+    meaning = (
+        f"nats that the answer loses when the head's output at {at} prompt token{'s' if at == 'all' else ''} is "
+        f"replaced by {what}; positive: the prompt needs the head"
+    )
+    costs = mean_costs(context, task, len(queries) * (len(grid) + 1), with_mean=name == "mean_ablation")
+    return context.head_scores(task, name, on_grid(grid, lost.mean(1)), meaning, **costs)
 
 
 def zeros(context: ComparisonContext) -> Float[Tensor, "layer head d_head"]:
@@ -74,7 +59,15 @@ def zeros(context: ComparisonContext) -> Float[Tensor, "layer head d_head"]:
 
 def uninformed_mean(context: ComparisonContext, task: str) -> Float[Tensor, "layer head d_head"]:
     """Return the mean z at the last token of the embedding's own prompts with their labels shuffled."""
-    return context.mean_over(context.embedding_set(task, shuffled=True).prompts, context.model.last_z)
+    texts = [prompt.text for prompt in context.embedding_set(task, shuffled=True).prompts]
+    return context.mean_over(texts, context.model.last_z)
+
+
+def mean_costs(context: ComparisonContext, task: str, n_probed: int, *, with_mean: bool) -> dict[str, int]:
+    """Return the costs of scores from passes of probes, and from `uninformed_mean` where it is used."""
+    n_forwards = n_probed + (context.config.n_prompts if with_mean else 0)
+    parts = ("embedding", "probes") if with_mean else ("probes",)
+    return {"n_forwards": n_forwards, "n_labelled": context.labelled(*parts, task=task)}
 
 
 @torch.no_grad()
@@ -90,7 +83,7 @@ def _without(
 
     log_prob = torch.zeros(len(queries), device=context.model.device)
     for group, batch in prompt_batches(context.model, queries.ids):
-        part = queries.only(group)
         logits = context.model.forward(batch, [Edit(head.layer, replaced, column=None)])
-        log_prob[group] = logits.log_softmax(-1).gather(1, part.targets(logits.device)[:, None])[:, 0]
+        targets = queries.only(group).targets(logits.device)[:, None]
+        log_prob[group] = logits.log_softmax(-1).gather(1, targets)[:, 0]
     return log_prob

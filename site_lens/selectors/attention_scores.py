@@ -1,5 +1,7 @@
 """Attention scores on repeated random tokens: induction, previous-token and duplicate-token."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -8,7 +10,7 @@ from torch import Tensor
 from site_lens.heads.scores import HeadScores
 from site_lens.models.batch import Batch
 from site_lens.records.hashing import seed_stream
-from site_lens.selectors.context import ComparisonContext, once
+from site_lens.selectors.context import ComparisonContext, each_task, once
 from site_lens.selectors.indirect_effect import on_grid
 
 N_SEQUENCES, N_TOKENS = 32, 50
@@ -19,40 +21,28 @@ HEADS_AT_ONCE = 2**26
 """Attention weights to hold at a time: heads are looked at in groups of that many numbers."""
 
 
-def induction(context: ComparisonContext) -> dict[str, HeadScores]:
-    """Mean attention from a repeated token to the one behind its first occurrence.
-
-    Reference: Olsson et al., arXiv 2209.11895 (prefix matching).
-    """
-    return _scores(context, "induction", "mean attention to the token behind the same token's first occurrence")
-
-
-def previous_token(context: ComparisonContext) -> dict[str, HeadScores]:
-    """Mean attention to the token before; reference: Elhage et al. 2021."""
-    return _scores(context, "previous_token", "mean attention to the token before")
-
-
-def duplicate_token(context: ComparisonContext) -> dict[str, HeadScores]:
-    """Mean attention from a repeated token to its first occurrence; reference: Wang et al., arXiv 2211.00593."""
-    return _scores(context, "duplicate_token", "mean attention to the same token's first occurrence")
-
-
-def _scores(context: ComparisonContext, name: str, meaning: str) -> dict[str, HeadScores]:
+def _scores(context: ComparisonContext, task: str, *, name: str, meaning: str) -> HeadScores:
     """Give every task the same scores: they belong to the model."""
     measured, n_groups = _measured(context)
-    values = measured[name]
-    return {
-        task: HeadScores(
-            grid=context.model.grid,
-            values=values,
-            selector=name,
-            meaning=f"{meaning} on repeated random tokens, in [0, 1]; the same for every task",
-            task=task,
-            n_forwards=N_SEQUENCES * n_groups,
-            n_labelled=0,
-        )
-        for task in context.tasks
-    }
+    meaning += " on repeated random tokens, in [0, 1]; the same for every task"
+    return context.head_scores(task, name, measured[name], meaning, n_forwards=N_SEQUENCES * n_groups, n_labelled=0)
+
+
+induction = each_task(
+    partial(_scores, name="induction", meaning="mean attention to the token behind the same token's first occurrence")
+)
+"""Mean attention from a repeated token to the one behind its first occurrence.
+
+Reference: Olsson et al., arXiv 2209.11895 (prefix matching).
+"""
+
+previous_token = each_task(partial(_scores, name="previous_token", meaning="mean attention to the token before"))
+"""Mean attention to the token before; reference: Elhage et al. 2021."""
+
+duplicate_token = each_task(
+    partial(_scores, name="duplicate_token", meaning="mean attention to the same token's first occurrence")
+)
+"""Mean attention from a repeated token to its first occurrence; reference: Wang et al., arXiv 2211.00593."""
 
 
 @once

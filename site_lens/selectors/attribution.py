@@ -3,17 +3,16 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+import torch.nn.functional as F
 
 from site_lens.heads.scores import HeadScores
 from site_lens.models.backward_rules import GIM, RELP, BackwardRules
-from site_lens.selectors.context import ComparisonContext, once
-from site_lens.selectors.indirect_effect import mean_outputs, mean_prompts
+from site_lens.selectors.context import ComparisonContext, each_task
+from site_lens.selectors.indirect_effect import effect_costs
 
 
-@once
-def attribution_patching(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def attribution_patching(context: ComparisonContext, task: str) -> HeadScores:
     """Estimate the average indirect effect of every head by its first-order expansion.
 
     The score is the mean over prompts with shuffled labels of (mean z - z) . dp/dz, p the probability of the right
@@ -21,11 +20,11 @@ def attribution_patching(context: ComparisonContext) -> dict[str, HeadScores]:
 
     Reference: Nanda 2023 (attribution patching); Kramar et al., arXiv 2403.00745, eq. 4.
     """
-    return _patching(context, "attribution_patching", "first-order estimate of the indirect effect")
+    return _patching(context, task, "attribution_patching", "first-order estimate of the indirect effect")
 
 
-@once
-def gim(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def gim(context: ComparisonContext, task: str) -> HeadScores:
     """Estimate the indirect effect as attribution patching does, with the gradient interaction modifications (GIM).
 
     In the backward pass, the gradient of a softmax is that at a temperature (`config.gim_temperature`), so that
@@ -41,11 +40,13 @@ def gim(context: ComparisonContext) -> dict[str, HeadScores]:
         ModelError: The model does not show what the rules need; see `models.backward_rules`.
     """
     rules = replace(GIM, temperature=context.config.gim_temperature)
-    return _patching(context, "gim", "estimate of the indirect effect by gradient interaction modifications", rules)
+    return _patching(
+        context, task, "gim", "estimate of the indirect effect by gradient interaction modifications", rules
+    )
 
 
-@once
-def relp(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def relp(context: ComparisonContext, task: str) -> HeadScores:
     """Estimate the indirect effect as attribution patching does, with relevance propagation for gradients (RelP).
 
     In the backward pass, norms divide by a constant (LN-rule), an activation f multiplies by f(x) / x (identity rule),
@@ -63,32 +64,22 @@ def relp(context: ComparisonContext) -> dict[str, HeadScores]:
         ModelError: The model does not show what the rules need; see `models.backward_rules`.
     """
     rules = replace(RELP, softmax=context.config.relp_attention)
-    return _patching(context, "relp", "estimate of the indirect effect by relevance propagation", rules)
+    return _patching(context, task, "relp", "estimate of the indirect effect by relevance propagation", rules)
 
 
 def _patching(
-    context: ComparisonContext, name: str, estimate: str, rules: BackwardRules | None = None
-) -> dict[str, HeadScores]:
+    context: ComparisonContext, task: str, name: str, estimate: str, rules: BackwardRules | None = None
+) -> HeadScores:
     """Score every head by (mean z - z) . dp/dz on prompts with shuffled labels, under rules for the backward pass."""
-    grid = context.model.grid
-    scores = {}
-    for task, embedding in mean_outputs(context):
-        queries = context.probes(task, shuffled=True)
-        z, gradient = queries.gradients(torch.exp, rules)
-        scores[task] = HeadScores(
-            grid=grid,
-            values=((embedding - z) * gradient).sum(-1).mean(0).cpu().numpy(),
-            selector=name,
-            meaning=f"{estimate}, a change of the answer's probability; positive: the head carries the task",
-            task=task,
-            n_forwards=mean_prompts(context) + 2 * len(queries),
-            n_labelled=context.labelled("effects", "probes", task=task),
-        )
-    return scores
+    mean, queries = context.mean_z(task, context.config.effect_prompts), context.probes(task, shuffled=True)
+    z, gradient = queries.gradients(torch.exp, rules)
+    values = ((mean - z) * gradient).sum(-1).mean(0).cpu().numpy()
+    meaning = f"{estimate}, a change of the answer's probability; positive: the head carries the task"
+    return context.head_scores(task, name, values, meaning, **effect_costs(context, task, 2 * len(queries)))
 
 
-@once
-def gradient_importance(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def gradient_importance(context: ComparisonContext, task: str) -> HeadScores:
     """Measure how sensitive few-shot prompts are to a gate on every head.
 
     The score is the mean over prompts of |z . dL/dz| at the last token, L the loss of the first answer token, divided
@@ -97,25 +88,11 @@ def gradient_importance(context: ComparisonContext) -> dict[str, HeadScores]:
     Reference: Michel, Levy and Neubig, arXiv 1905.10650, eq. 2 and its layer-wise normalisation; theirs gates a head at
     every token.
     """
-    grid = context.model.grid
-    scores = {}
-    for task in context.tasks:
-        queries = context.probes(task)
-        z, gradient = queries.gradients(torch.neg)
-        raw = (z * gradient).sum(-1).abs().mean(0)
-        scores[task] = HeadScores(
-            grid=grid,
-            values=_normalised(raw).cpu().numpy(),
-            selector="gradient_importance",
-            meaning="size of the loss's slope in a gate on the head, as a share of its layer; without sign",
-            task=task,
-            n_forwards=2 * len(queries),
-            n_labelled=context.labelled("probes", task=task),
-        )
-    return scores
-
-
-def _normalised(raw: Float[Tensor, "layer head"]) -> Float[Tensor, "layer head"]:
-    """Divide by the L2 norm of each layer; a layer of zeros stays as it is."""
-    norm = raw.norm(dim=1, keepdim=True)
-    return torch.where(norm > 0, raw / norm.clamp(min=torch.finfo(raw.dtype).tiny), raw)
+    queries = context.probes(task)
+    z, gradient = queries.gradients(torch.neg)
+    slopes = (z * gradient).sum(-1).abs().mean(0)
+    values = F.normalize(slopes, dim=1, eps=torch.finfo(slopes.dtype).tiny).cpu().numpy()  # layers of zeros stay zero
+    meaning = "size of the loss's slope in a gate on the head, as a share of its layer; without sign"
+    n_forwards, n_labelled = 2 * len(queries), context.labelled("probes", task=task)
+    name = "gradient_importance"
+    return context.head_scores(task, name, values, meaning, n_forwards=n_forwards, n_labelled=n_labelled)

@@ -5,7 +5,6 @@ query, and moves the probability of each head towards the masks of low loss.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,13 +20,11 @@ from site_lens.activations.queries import Queries
 from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import HeadScores
 from site_lens.records.errors import FitError
-from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.validation import Checkpoint, choose_checkpoint
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
-from site_lens.tasks.task import Task
 
 FIRST_LOGIT = -1.0
 """Every head begins with probability 0.27 (Huang et al. 2024, released code)."""
@@ -41,16 +38,6 @@ N_CANDIDATES, N_JUDGED = 10, 50
 checkpoint, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Learned:
-    """Masks that REINFORCE learned for one task."""
-
-    probabilities: Float[Tensor, "layer head"]
-    rows: frozenset[int]
-    """Rows of train that it asked."""
-    notes: tuple[str, ...]
-
-
 @once
 def bernoulli_masks(context: ComparisonContext) -> dict[str, HeadScores]:
     """Learn for every head the probability with which a mask of low loss holds it.
@@ -58,32 +45,43 @@ def bernoulli_masks(context: ComparisonContext) -> dict[str, HeadScores]:
     The score is that probability, in [0, 1]; it begins at 0.27. A mask replaces z by an embedding, hard, at the last
     prompt token: the mean of `config.mask_prompts` prompts of `config.mask_shots`, the source's 100 and 4 by default.
     `config.mask_steps` steps of one query of train and `config.masks_per_step` masks each, Adam at multiples of
-    `config.mask_lr`; checkpoint and learning rate are chosen by the mean loss of some masks on valid.
+    `config.mask_lr`; checkpoint and learning rate are chosen by the mean loss of some masks on valid. All tasks and
+    learning rates run side by side.
 
     Reference: Huang et al., arXiv 2406.15334, section 3.2 and released code. Theirs asks 100 rows; here each step asks
     any row of train. Theirs replaces z at every generated token; here once, as SITE does. Theirs keeps the last step of
     one rate.
     """
-    config, grid = context.config, context.model.grid
-    n_prompts = config.mask_prompts or config.n_prompts
-    n_masks = config.mask_steps * config.masks_per_step
-    n_evaluated = sum(config.evaluates_at(step, config.mask_steps) for step in range(config.mask_steps + 1))
-    return {
-        name: HeadScores(
-            grid=grid,
-            values=learned.probabilities.cpu().numpy() * grid.mask,
-            selector="bernoulli_masks",
-            meaning="probability with which the learned masks put the task embedding in the head's place; high: masks "
-            "that hold the head lower the loss",
-            task=name,
-            n_forwards=n_prompts
-            + len(config.rate_factors) * (n_masks + n_evaluated * N_CANDIDATES * len(context.valid_rows(name))),
-            n_labelled=len(learned.rows | set(mask_embeddings(context)[name].labelled_rows))
-            + context.labelled("valid", task=name),
-            notes=learned.notes,
-        )
-        for name, learned in _learned(context).items()
+    config, rates = context.config, context.config.rates(context.config.mask_lr)
+    streams = [context.stream(task, "masks") for task in context.tasks]
+    steps = learn_probabilities(
+        MaskedQueries(context).losses, streams, torch.tensor(context.model.grid.mask), config, progress=context.progress
+    )
+    checkpoints: dict[str, dict[float, list[Checkpoint[Tensor]]]] = {
+        task: {lr: [] for lr in rates} for task in context.tasks
     }
+    for step, reached in steps:
+        for (task, runs), of_rates in zip(checkpoints.items(), reached, strict=True):
+            for lr, p, loss in zip(rates, of_rates, valid_losses(context, task, of_rates), strict=True):
+                runs[lr].append(Checkpoint(step, loss, p))
+    return {task: _scores(context, task, runs) for task, runs in checkpoints.items()}
+
+
+def _scores(context: ComparisonContext, task: str, runs: dict[float, list[Checkpoint[Tensor]]]) -> HeadScores:
+    """Choose probabilities on valid, and count what they cost."""
+    config = context.config
+    chosen = choose_checkpoint(f"masks of {task!r}", runs, n_steps=config.mask_steps)
+    meaning = (
+        "probability with which the learned masks put the task embedding in the head's place; high: masks that hold "
+        "the head lower the loss"
+    )
+    n_evaluated = len(next(iter(runs.values()))) * N_CANDIDATES * len(context.valid_rows(task))
+    n_forwards = (config.mask_prompts or config.n_prompts) + len(runs) * (
+        config.mask_steps * config.masks_per_step + n_evaluated
+    )
+    n_labelled = len(_rows_behind(context, task)) + context.labelled("valid", task=task)
+    values, costs = chosen.state.numpy(), {"n_forwards": n_forwards, "n_labelled": n_labelled}
+    return context.head_scores(task, "bernoulli_masks", values, meaning, **costs, notes=chosen.notes)
 
 
 def mask_embeddings(context: ComparisonContext) -> dict[str, TaskEmbedding]:
@@ -102,63 +100,44 @@ def best_masks(context: ComparisonContext) -> dict[str, HeadSet]:
     Which rows these are does not depend on the masks; `mask_labelled` counts them.
     """
     grid, best = context.model.grid, {}
-    for name, learned in _learned(context).items():
-        rows = judged_rows(context, name)
-        train = context.tasks[name].train
-        queries = CachedQueries(context.model, zero_shot_prompts([train[i] for i in rows], context.config.template))
-        stream = seed_stream(context.config.seed, context.tasks[name].digest, "candidate masks")
-        masks = _masks_of(learned.probabilities.cpu(), torch.tensor(stream.random((N_CANDIDATES, *grid.shape)))).numpy()
-        masks &= grid.mask
-        answers = queries.answers(torch.tensor(masks, dtype=torch.float32), _mask_mean(context, name))
-        best[name] = HeadSet.from_mask(grid, masks[int(answers.log_prob.mean(1).argmax())])
+    for task, scores in bernoulli_masks(context).items():
+        rows = [context.tasks[task].train[i] for i in judged_rows(context, task)]
+        queries = CachedQueries(context.model, zero_shot_prompts(rows, context.config.template))
+        masks = _drawn(context, task, "candidate masks", torch.tensor(scores.values))
+        answers = queries.answers(masks.float(), _mask_mean(context, task))
+        best[task] = HeadSet.from_mask(grid, masks[int(answers.log_prob.mean(1).argmax())].numpy())
     return best
 
 
 def judged_rows(context: ComparisonContext, task: str) -> list[int]:
     """Draw the rows of train on which the masks of a task are compared."""
-    of_task = context.tasks[task]
-    stream = seed_stream(context.config.seed, of_task.digest, "judged masks")
-    return sorted(stream.choice(len(of_task.train), min(N_JUDGED, len(of_task.train)), replace=False).tolist())
+    n = len(context.tasks[task].train)
+    return sorted(context.stream(task, "judged masks").choice(n, min(N_JUDGED, n), replace=False).tolist())
+
+
+def _asked_rows(context: ComparisonContext, task: str) -> Indices:
+    """(step): the row of train that a task asks at each step."""
+    n_rows, n_steps = len(context.tasks[task].train), context.config.mask_steps
+    return context.stream(task, "mask queries").integers(n_rows, size=n_steps)
+
+
+def _rows_behind(context: ComparisonContext, task: str) -> set[int]:
+    """Return the rows of train behind the learned probabilities: of the embedding, and of REINFORCE."""
+    return {*mask_embeddings(context)[task].labelled_rows, *_asked_rows(context, task).tolist()}
 
 
 def mask_labelled(context: ComparisonContext, task: str) -> int:
-    """Count the rows behind a task's best mask: of the embedding, of REINFORCE, and of both choices."""
-    shown = set(mask_embeddings(context)[task].labelled_rows)
-    rows = shown | _learned(context)[task].rows | set(judged_rows(context, task))
-    return len(rows) + context.labelled("valid", task=task)
+    """Count the rows behind a task's best mask: of the probabilities, and of both choices."""
+    return len(_rows_behind(context, task).union(judged_rows(context, task))) + context.labelled("valid", task=task)
 
 
-def mask_notes(context: ComparisonContext, task: str) -> tuple[str, ...]:
-    """Say which checkpoint and learning rate the masks of a task are of."""
-    return _learned(context)[task].notes
-
-
-@once
-def _learned(context: ComparisonContext) -> dict[str, _Learned]:
-    """Run REINFORCE for all tasks and learning rates side by side, and choose on valid."""
-    config = context.config
-    queries = _Queries(context)
-    streams = [seed_stream(config.seed, task.digest, "masks") for task in context.tasks.values()]
-    mask = torch.tensor(context.model.grid.mask)
-    rates = config.rates(config.mask_lr)
-    checkpoints: dict[str, dict[float, list[Checkpoint[Tensor]]]] = {
-        name: {lr: [] for lr in rates} for name in context.tasks
-    }
-    with progress_bar(config.mask_steps, "learning masks", unit="step", progress=context.progress) as bar:
-
-        def losses(step: int, masks: Bool[Tensor, "task sample layer head"]) -> Float[Tensor, "task sample"]:
-            bar.update()
-            return queries.losses(step, masks)
-
-        for step, reached in learn_probabilities(losses, streams, mask, config):
-            for (name, runs), of_rates in zip(checkpoints.items(), reached, strict=True):
-                for lr, p, loss in zip(rates, of_rates, valid_losses(context, name, of_rates), strict=True):
-                    runs[lr].append(Checkpoint(step, loss, p))
-    learned = {}
-    for (name, runs), rows in zip(checkpoints.items(), queries.rows.T.tolist(), strict=True):
-        chosen = choose_checkpoint(f"masks of {name!r}", runs, n_steps=config.mask_steps)
-        learned[name] = _Learned(chosen.state, frozenset(rows), chosen.notes)
-    return learned
+def _drawn(
+    context: ComparisonContext, task: str, purpose: str, p: Float[Tensor, "*rate layer head"]
+) -> Bool[Tensor, "*rate candidate layer head"]:
+    """Draw `N_CANDIDATES` masks of each of some maps of probabilities, all of them by the same numbers."""
+    grid = context.model.grid
+    uniform = torch.tensor(context.stream(task, purpose).random((N_CANDIDATES, *grid.shape)))
+    return _masks_of(p[..., None, :, :], uniform, torch.tensor(grid.mask))
 
 
 def valid_losses(context: ComparisonContext, task: str, probabilities: Float[Tensor, "rate layer head"]) -> list[float]:
@@ -166,10 +145,7 @@ def valid_losses(context: ComparisonContext, task: str, probabilities: Float[Ten
 
     All maps, at all times, are drawn from by the same numbers, so that differences are theirs alone.
     """
-    grid = context.model.grid
-    stream = seed_stream(context.config.seed, context.tasks[task].digest, "valid masks")
-    uniform = torch.tensor(stream.random((N_CANDIDATES, *grid.shape)))
-    masks = _masks_of(probabilities[:, None], uniform) & torch.tensor(grid.mask)
+    masks = _drawn(context, task, "valid masks", probabilities)
     prompts = zero_shot_prompts(context.valid_rows(task), context.config.template)
     queries = CachedQueries(context.model, prompts, budget_bytes=context.budget_bytes)
     answers = queries.answers(masks.flatten(0, 1).float(), _mask_mean(context, task))
@@ -182,6 +158,8 @@ def learn_probabilities(
     streams: Sequence[np.random.Generator],
     mask: Bool[Tensor, "layer head"],
     config: ComparisonConfig,
+    *,
+    progress: bool | None = None,
 ) -> Iterator[tuple[int, Float[Tensor, "task rate layer head"]]]:
     """Learn the probabilities of masks from their losses alone; yield steps taken and probabilities, to be evaluated.
 
@@ -191,6 +169,7 @@ def learn_probabilities(
             share them.
         mask: Where the grid has heads.
         config: Steps, masks a step, and learning rates.
+        progress: Show a progress bar.
 
     Raises:
         FitError: A loss was not finite.
@@ -199,26 +178,28 @@ def learn_probabilities(
     logits = [torch.full((len(streams), *mask.shape), FIRST_LOGIT) for _ in rates]
     adam = torch.optim.Adam([{"params": [logit], "lr": lr} for logit, lr in zip(logits, rates, strict=True)])
     shape = (config.masks_per_step, *mask.shape)
-    for step in range(config.mask_steps + 1):
-        p = torch.sigmoid(torch.stack(logits, 1))
-        if config.evaluates_at(step, config.mask_steps):
-            yield step, p
-        if step == config.mask_steps:
-            return
-        uniform = torch.tensor(np.stack([stream.random(shape, dtype=np.float32) for stream in streams]))
-        masks = _masks_of(p[:, :, None], uniform[:, None]) & mask
-        by_mask = losses(step, masks.flatten(1, 2)).cpu()
-        if not bool(by_mask.isfinite().all()):
-            raise FitError(f"the loss of a mask was not finite after {step} steps; use dtype='float32'")
-        for i, logit in enumerate(logits):
-            of_rate = by_mask.view(masks.shape[:3])[:, i]
-            logit.grad = reinforce(logit.flatten(1), masks[:, i].flatten(2), of_rate).view_as(logit)
-        adam.step()
+    with progress_bar(config.mask_steps, "learning masks", unit="step", progress=progress) as bar:
+        for step in range(config.mask_steps + 1):
+            p = torch.sigmoid(torch.stack(logits, 1))
+            if config.evaluates_at(step, config.mask_steps):
+                yield step, p
+            if step == config.mask_steps:
+                return
+            bar.update()
+            uniform = torch.tensor(np.stack([stream.random(shape, dtype=np.float32) for stream in streams]))
+            masks = _masks_of(p[:, :, None], uniform[:, None], mask)
+            by_mask = losses(step, masks.flatten(1, 2)).cpu()
+            if not bool(by_mask.isfinite().all()):
+                raise FitError(f"the loss of a mask was not finite after {step} steps; use dtype='float32'")
+            for i, logit in enumerate(logits):
+                of_rate = by_mask.view(masks.shape[:3])[:, i]
+                logit.grad = reinforce(logit.flatten(1), masks[:, i].flatten(2), of_rate).view_as(logit)
+            adam.step()
 
 
-def _masks_of(p: Tensor, uniform: Tensor) -> Tensor:
-    """Draw masks: a head is in one where its number is below its probability."""
-    return uniform < p.clamp(LEAST, 1 - LEAST)
+def _masks_of(p: Tensor, uniform: Tensor, mask: Tensor) -> Tensor:
+    """Draw masks: a head of the grid is in one where its number is below its probability."""
+    return (uniform < p.clamp(LEAST, 1 - LEAST)) & mask
 
 
 def reinforce(
@@ -242,46 +223,36 @@ def reinforce(
     return (standardised[..., None] * slope).mean(-2)
 
 
-class _Queries:
+class MaskedQueries:
     """The training queries of all tasks: one a task and step, asked under many masks at once."""
 
     def __init__(self, context: ComparisonContext) -> None:
-        config, tasks = context.config, list(context.tasks.values())
-        self._model, self._n_tasks = context.model, len(tasks)
-        self.rows = np.stack([_drawn_rows(task, config) for task in tasks], axis=1)
+        config, model, device = context.config, context.model, context.model.device
+        self._model = model
+        self.rows = np.stack([_asked_rows(context, task) for task in context.tasks], axis=1)
         """(step task): the row of train that is asked."""
-        prompts = [zero_shot_prompts(task.train, config.template) for task in tasks]
-        firsts = np.cumsum([0] + [len(task.train) for task in tasks])[:-1]
+        train = [row for task in context.tasks.values() for row in task.train]
+        firsts = np.cumsum([0] + [len(task.train) for task in context.tasks.values()])[:-1]
         used, places = np.unique(self.rows + firsts, return_inverse=True)
-        every = [prompt for of_task in prompts for prompt in of_task]
-        self._asked = Queries.of(context.model, [every[i] for i in used])
-        self._tail, self._targets = self._asked.tail(context.model.device), self._asked.targets(context.model.device)
+        queries = Queries.of(model, zero_shot_prompts([train[i] for i in used], config.template))
+        self._tail, self._targets = queries.tail(device), queries.targets(device)
         # (step row): tasks one after the other, each with its masks of all learning rates.
         n_masks = config.masks_per_step * len(config.rate_factors)
         self._questions: Indices = np.repeat(places.reshape(self.rows.shape), n_masks, axis=1)
-        ids, steps = self._asked.ids, list(self._questions)
-        self._schedule = PrefixSchedule(context.model, ids, steps, budget_bytes=context.budget_bytes)
-        self._embeddings = torch.cat([_mask_mean(context, task.name) for task in tasks])
+        self._schedule = PrefixSchedule(model, queries.ids, list(self._questions), budget_bytes=context.budget_bytes)
+        self._embeddings = torch.cat([_mask_mean(context, task) for task in context.tasks])
 
     @torch.no_grad()
     def losses(self, step: int, masks: Bool[Tensor, "task sample layer head"]) -> Float[Tensor, "task sample"]:
         """Return the cross-entropy of the first answer token of a step's queries under every mask, in nats."""
-        device = self._model.device
+        device, heads_per_layer = self._model.device, self._model.grid.heads_per_layer
         gates = masks.flatten(0, 1).to(device, torch.float32)
-        owners = torch.arange(self._n_tasks, device=device).repeat_interleave(masks.shape[1])
+        owners = torch.arange(len(masks), device=device).repeat_interleave(masks.shape[1])
         losses = torch.zeros(len(gates), device=device)
         for places, prefix in self._schedule.take(step):
             rows = torch.tensor(places, device=device)
             questions = torch.tensor(self._questions[step][places], device=device)
-            edits = injection(
-                gates[rows], self._embeddings, owners[rows], heads_per_layer=self._model.grid.heads_per_layer
-            )
+            edits = injection(gates[rows], self._embeddings, owners[rows], heads_per_layer=heads_per_layer)
             logits = self._model.decode(prefix, self._tail[questions], edits)[0][:, -1]
             losses[rows] = F.cross_entropy(logits, self._targets[questions], reduction="none")
         return losses.view(masks.shape[:2])
-
-
-def _drawn_rows(task: Task, config: ComparisonConfig) -> Indices:
-    """(step): the row of train that a task asks at each step."""
-    stream = seed_stream(config.seed, task.digest, "mask queries")
-    return stream.integers(len(task.train), size=config.mask_steps)

@@ -6,6 +6,7 @@ source, or at the last one alone, as SITE's do.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,8 @@ from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.models.batch import Batch
 from site_lens.models.hooks import Edit
 from site_lens.records.base import Float32
-from site_lens.records.hashing import seed_stream
-from site_lens.selectors.context import ComparisonContext, once
-from site_lens.selectors.learned_gates import LearnedGates, learn_jobs
+from site_lens.selectors.context import ComparisonContext, each_task, once
+from site_lens.selectors.learned_gates import gate_config, learn_jobs
 from site_lens.site.gate_parametrization import PricedLogit
 from site_lens.site.optimizer import JointOptimizer
 from site_lens.site.plan import BatchStep, SiteJob
@@ -46,16 +46,17 @@ class HeadGating:
     notes: tuple[str, ...]
 
 
-@once
-def causal_head_gating(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def causal_head_gating(context: ComparisonContext, task: str) -> HeadScores:
     """Learn gates on the heads' outputs at all tokens of few-shot prompts; see `gatings_of_all_tokens`."""
-    return _scores(context, "causal_head_gating", "all prompt tokens", gatings_of_all_tokens(context))
+    return _scores(context, task, "causal_head_gating", "all prompt tokens", gatings_of_all_tokens(context)[task])
 
 
-@once
-def causal_head_gating_last(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def causal_head_gating_last(context: ComparisonContext, task: str) -> HeadScores:
     """Learn gates on the heads' outputs at the last token of few-shot prompts; see `gatings_of_last_token`."""
-    return _scores(context, "causal_head_gating_last", "the last prompt token", gatings_of_last_token(context))
+    gating = gatings_of_last_token(context)[task]
+    return _scores(context, task, "causal_head_gating_last", "the last prompt token", gating)
 
 
 @once
@@ -122,16 +123,12 @@ def _gatings(context: ComparisonContext, optimizer: type[JointOptimizer], name: 
     drawn = {task: _prompts(context, task) for task in context.tasks}
     jobs = [_job(context, task, *sets) for task, sets in drawn.items()]
 
-    def fit(which: str, price: float, jobs: list[SiteJob]) -> dict[str, LearnedGates]:
-        return learn_jobs(
-            context, PricedLogit(price), jobs, name=f"{which} of {name}", lr=context.config.gating_lr,
-            optimizer=optimizer,
-        )  # fmt: skip
-
-    first = fit("first fit", 0.0, jobs)
+    fit = partial(learn_jobs, context, lr=context.config.gating_lr, optimizer=optimizer)
+    first = fit(PricedLogit(0.0), jobs, name=f"first fit of {name}")
     warm = [replace(job, warm_start=HeadGates(grid=grid, values=first[job.task.name].gates)) for job in jobs]
     # The parameter is that of alpha = 1 - G: a price of its logit is paid for closed gates.
-    plus, minus = fit("G+", price, warm), fit("G-", -price, warm)
+    plus = fit(PricedLogit(price), warm, name=f"G+ of {name}")
+    minus = fit(PricedLogit(-price), warm, name=f"G- of {name}")
     gatings = {}
     for task, (asked, checked) in drawn.items():
         fits = (first[task], plus[task], minus[task])
@@ -150,10 +147,9 @@ def _gatings(context: ComparisonContext, optimizer: type[JointOptimizer], name: 
 
 def _prompts(context: ComparisonContext, task: str) -> tuple[PromptSet, PromptSet]:
     """Return the few-shot prompts that gates are trained on, and those that rate and checkpoint are chosen on."""
-    config, of_task = context.config, context.tasks[task]
-    stream = seed_stream(config.seed, of_task.digest, "gating")
+    config, stream = context.config, context.stream(task, "gating")
     rows = context.valid_rows(task)
-    checked = few_shot_prompts(of_task, rows, config.template, n_shots=config.n_shots, stream=stream)
+    checked = few_shot_prompts(context.tasks[task], rows, config.template, n_shots=config.n_shots, stream=stream)
     return context.embedding_set(task), checked
 
 
@@ -175,28 +171,16 @@ def _job(context: ComparisonContext, task: str, asked: PromptSet, checked: Promp
         task=task, mean=zeros, spread=zeros, n_prompts=len(train), n_shots=config.n_shots, seed=config.seed,
         template=bare, task_digest=prompts.digest, labelled_rows=(), model=context.model.identity,
     )  # fmt: skip
-    settings = config.site_config(
-        shared=False, embedding="zero", null="none", keep="best", patience=None, mix="convex", loss="first_token",
-        init=0.5, alpha_per="head", head_price=0.0, n_queries=None, n_steps=config.gating_steps,
-        eval_every=config.eval_every(config.gating_steps),
-    )  # fmt: skip
+    settings = gate_config(
+        config, config.gating_steps, embedding="zero", mix="convex", loss="first_token", init=0.5, n_queries=None
+    )
     return SiteJob(prompts, settings, embedding)
 
 
-def _scores(
-    context: ComparisonContext, selector: str, where: str, gatings: dict[str, HeadGating]
-) -> dict[str, HeadScores]:
-    return {
-        task: HeadScores(
-            grid=context.model.grid,
-            values=gating.facilitating,
-            selector=selector,
-            meaning=f"gate on the head's output at {where} of few-shot prompts when open gates cost; high: the head "
-            "stays open because the answer needs it",
-            task=task,
-            n_forwards=gating.n_forwards,
-            n_labelled=gating.n_labelled,
-            notes=gating.notes,
-        )
-        for task, gating in gatings.items()
-    }
+def _scores(context: ComparisonContext, task: str, selector: str, where: str, gating: HeadGating) -> HeadScores:
+    meaning = (
+        f"gate on the head's output at {where} of few-shot prompts when open gates cost; high: the head stays open "
+        "because the answer needs it"
+    )
+    costs = {"n_forwards": gating.n_forwards, "n_labelled": gating.n_labelled, "notes": gating.notes}
+    return context.head_scores(task, selector, gating.facilitating, meaning, **costs)

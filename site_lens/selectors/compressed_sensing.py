@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from site_lens.heads.scores import HeadScores
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
-from site_lens.records.hashing import seed_stream
-from site_lens.selectors.ablation import uninformed_mean, zeros
-from site_lens.selectors.context import ComparisonContext, once
+from site_lens.selectors.ablation import mean_costs, uninformed_mean, zeros
+from site_lens.selectors.context import ComparisonContext, each_task
 
 MOST_ITERATIONS = 50_000
 """Sweeps of the Lasso's solver over the heads; masks of like heads need many."""
@@ -18,8 +17,8 @@ CLOSE = 1e-7
 """Duality gap at which it stops, in shares of the spread of what is regressed."""
 
 
-@once
-def compressed_sensing(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def compressed_sensing(context: ComparisonContext, task: str) -> HeadScores:
     """Knock random sets of heads out of few-shot prompts, and regress what the answer loses on the sets (Lasso).
 
     Each of `config.sensing_masks` masks takes a share (`config.sensing_share`) of the heads; every head is in as many
@@ -36,32 +35,23 @@ def compressed_sensing(context: ComparisonContext) -> dict[str, HeadScores]:
     Raises:
         InputError: The share of the heads is none of them, or all.
     """
-    grid, config = context.model.grid, context.config
-    scores = {}
-    for name, task in context.tasks.items():
-        stream = seed_stream(config.seed, task.digest, "sensing masks")
-        masks = balanced_masks(len(grid), config.sensing_masks, config.sensing_share, stream)
-        content = zeros(context) if config.sensing_content == "zero" else uninformed_mean(context, name)
-        queries = context.probes(name)
-        gates = np.zeros((len(masks), *grid.shape), dtype=np.float32)
-        gates[:, grid.mask] = masks
-        log_prob = queries.answers(torch.tensor(gates), content[None]).log_prob.mean(1).cpu().numpy()
-        values = np.zeros(grid.shape)
-        values[grid.mask] = sparse_effects(masks, -log_prob, penalty=config.sensing_penalty)
-        with_mean = config.sensing_content == "mean"
-        scores[name] = HeadScores(
-            grid=grid,
-            values=values,
-            selector="compressed_sensing",
-            meaning=f"nats that the answer loses when the head is in a random set of {config.sensing_share:.0%} of the "
-            "heads that is knocked out of a few-shot prompt, by a Lasso; positive: the prompt needs the head, 0: left "
-            "out",
-            task=name,
-            n_forwards=len(masks) * len(queries) + (config.n_prompts if with_mean else 0),
-            n_labelled=context.labelled(*(["embedding"] if with_mean else []), "probes", task=name),
-            notes=(f"{len(masks)} masks for {len(grid)} heads; {np.count_nonzero(values)} heads have an effect",),
-        )
-    return scores
+    grid, config, with_mean = context.model.grid, context.config, context.config.sensing_content == "mean"
+    stream = context.stream(task, "sensing masks")
+    masks = balanced_masks(len(grid), config.sensing_masks, config.sensing_share, stream)
+    content = uninformed_mean(context, task) if with_mean else zeros(context)
+    queries = context.probes(task)
+    gates = np.zeros((len(masks), *grid.shape), dtype=np.float32)
+    gates[:, grid.mask] = masks
+    log_prob = queries.answers(torch.tensor(gates), content[None]).log_prob.mean(1).cpu().numpy()
+    values = np.zeros(grid.shape)
+    values[grid.mask] = sparse_effects(masks, -log_prob, penalty=config.sensing_penalty)
+    meaning = (
+        f"nats that the answer loses when the head is in a random set of {config.sensing_share:.0%} of the heads that "
+        "is knocked out of a few-shot prompt, by a Lasso; positive: the prompt needs the head, 0: left out"
+    )
+    note = f"{len(masks)} masks for {len(grid)} heads; {np.count_nonzero(values)} heads have an effect"
+    costs = mean_costs(context, task, len(masks) * len(queries), with_mean=with_mean)
+    return context.head_scores(task, "compressed_sensing", values, meaning, **costs, notes=(note,))
 
 
 def balanced_masks(

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from site_lens.activations.cached_queries import CachedQueries
@@ -16,6 +18,7 @@ from site_lens.activations.capture import captured
 from site_lens.activations.embedding import TaskEmbedding
 from site_lens.activations.prefill import prompt_batches
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
+from site_lens.heads.scores import HeadScores
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.bounds import check_sizes
@@ -35,7 +38,6 @@ from site_lens.tasks.prompt_sampling import (
     sample_rows,
     sampled,
 )
-from site_lens.tasks.prompt_template import Prompt
 from site_lens.tasks.task import Example, Task, task_list
 
 T = TypeVar("T")
@@ -64,6 +66,11 @@ class Stopwatch:
     """Part of `elapsed` in which something was made that others may need, too."""
     needed: set[Key] = field(default_factory=set)
     """What it used, and what that was made of."""
+
+    @property
+    def own(self) -> float:
+        """Time of the block, less what was made in it that others may need, too."""
+        return self.elapsed - self.inside
 
 
 class ComparisonContext:
@@ -94,22 +101,23 @@ class ComparisonContext:
         self.config = config or ComparisonConfig()
         self.budget_bytes = budget_bytes
         self.progress = progress
-        self._made: dict[Key, Any] = {}
-        self._own_seconds: dict[Key, float] = {}
-        self._parts: dict[Key, set[Key]] = {}
+        self.resources: dict[str, Any] = {"budget_bytes": budget_bytes, "progress": progress}
+        """Arguments of all functions that fit."""
+        self._made: dict[Key, tuple[Any, Stopwatch]] = {}
         self._running: list[Stopwatch] = []
 
     def once(self, key: Key, make: Callable[[], T]) -> T:
         """Return what was made under a key, making it the first time and taking down how long that took."""
         if key not in self._made:
             with self.stopwatch() as watch:
-                self._made[key] = make()
-            self._own_seconds[key], self._parts[key] = watch.elapsed - watch.inside, watch.needed
+                made = make()
+            self._made[key] = made, watch
             if self._running:
                 self._running[-1].inside += watch.elapsed
+        value: T
+        value, watch = self._made[key]
         for outer in self._running:
-            outer.needed |= {key} | self._parts[key]
-        value: T = self._made[key]
+            outer.needed |= {key} | watch.needed
         return value
 
     @contextmanager
@@ -122,8 +130,7 @@ class ComparisonContext:
             yield watch
         finally:
             watch.elapsed = time.perf_counter() - start
-            shared = sum(self._own_seconds[key] for key in watch.needed) / len(self.tasks)
-            watch.seconds = watch.elapsed - watch.inside + shared
+            watch.seconds = watch.own + sum(self._made[key][1].own for key in watch.needed) / len(self.tasks)
             self._running.pop()
 
     def embeddings(self, n_prompts: int | None = None, n_shots: int | None = None) -> "FiniteEmbeddings":
@@ -138,19 +145,13 @@ class ComparisonContext:
         self, n_prompts: int | None, n_shots: int | None = None
     ) -> tuple[dict[str, TaskEmbedding], dict[str, str]]:
         """Return embeddings, zeros for those that are not finite, and for which tasks that is, and where."""
-        n = self.config.n_prompts if n_prompts is None else n_prompts
-        shots = self.config.n_shots if n_shots is None else n_shots
+        config = self.config
+        n = config.n_prompts if n_prompts is None else n_prompts
+        shots = config.n_shots if n_shots is None else n_shots
+        settings: dict[str, Any] = {"n_prompts": n, "n_shots": shots, "seed": config.seed, "template": config.template}
         return self.once(
             (ComparisonContext.embeddings, n, shots),
-            lambda: captured(
-                self.model,
-                self.tasks,
-                n_prompts=n,
-                n_shots=shots,
-                seed=self.config.seed,
-                template=self.config.template,
-                progress=self.progress,
-            ),
+            lambda: captured(self.model, self.tasks, **settings, progress=self.progress),
         )
 
     def fits(self, **changes: Any) -> SiteFits:
@@ -159,14 +160,10 @@ class ComparisonContext:
 
         def fit() -> SiteFits:
             embeddings, broken = self._captured(config.n_prompts)
-            jobs = {
-                "fits": [
-                    SiteJob(task, config, embeddings[name], trouble=broken.get(name))
-                    for name, task in self.tasks.items()
-                ]
-            }
-            options: dict[str, Any] = {"budget_bytes": self.budget_bytes, "progress": self.progress}
-            return fit_variants(self.model, jobs, throw=False, **options)["fits"]
+            jobs = [
+                SiteJob(task, config, embeddings[name], trouble=broken.get(name)) for name, task in self.tasks.items()
+            ]
+            return fit_variants(self.model, {"fits": jobs}, throw=False, **self.resources)["fits"]
 
         return self.once((ComparisonContext.fits, config.digest), fit)
 
@@ -179,27 +176,23 @@ class ComparisonContext:
                 "task": self.fits(shared=False),
                 "zero": self.fits(shared=False, embedding="zero", mix="convex"),
             }
-            return fit_path(
-                self.model, self.tasks, config, fits=given, budget_bytes=self.budget_bytes, progress=self.progress
-            )
+            return fit_path(self.model, self.tasks, config, fits=given, **self.resources)
 
         return self.once((ComparisonContext.paths, config.digest), fit)
 
+    def stream(self, task: str, purpose: str) -> np.random.Generator:
+        """Return the random numbers of a task for a purpose, the same whenever they are asked for."""
+        return seed_stream(self.config.seed, self.tasks[task].digest, purpose)
+
     def embedding_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
         """Draw the prompts that a task's embedding is made of, or the same ones with their labels shuffled."""
-        config = self.config
-        return prompts_of_embedding(
-            self.tasks[task],
-            config.template,
-            n_prompts=config.n_prompts,
-            n_shots=config.n_shots,
-            seed=config.seed,
-            shuffled=shuffled,
-        )
+        of_task, config = self.tasks[task], self.config
+        counts = {"n_prompts": config.n_prompts, "n_shots": config.n_shots, "seed": config.seed}
+        return prompts_of_embedding(of_task, config.template, **counts, shuffled=shuffled)
 
-    def mean_over(self, prompts: Sequence[Prompt], read: Callable[[Batch], Tensor]) -> Tensor:
-        """Average what `read` returns of every prompt, one row each, over prompts; in batches of like length."""
-        ids = self.model.encoder.encode([prompt.text for prompt in prompts])
+    def mean_over(self, texts: Sequence[str], read: Callable[[Batch], Tensor]) -> Tensor:
+        """Average what `read` returns of every text, one row each, over texts; in batches of like length."""
+        ids = self.model.encoder.encode(texts)
         sums = [read(batch).sum(0) for _, batch in prompt_batches(self.model, ids)]
         return torch.stack(sums).sum(0) / len(ids)
 
@@ -209,8 +202,8 @@ class ComparisonContext:
 
     def probe_set(self, task: str, *, shuffled: bool = False) -> PromptSet:
         """Draw the few-shot prompts on which causal selectors measure a task, the same for all of them."""
-        of_task, config = self.tasks[task], self.config
-        stream, n_shots = seed_stream(config.seed, of_task.digest, "probes"), config.n_shots
+        of_task, config, n_shots = self.tasks[task], self.config, self.config.n_shots
+        stream = self.stream(task, "probes")
         if config.probe_queries == "train":
             return embedding_prompts(
                 of_task, config.template, n_prompts=config.n_probes, n_shots=n_shots, stream=stream, shuffled=shuffled
@@ -218,14 +211,14 @@ class ComparisonContext:
         sample = sample_rows(of_task.valid, config.n_valid)
         rows = [sample[i] for i in stream.integers(len(sample), size=config.n_probes)]
         queries = [of_task.valid[row] for row in rows]
-        shuffle = seed_stream(config.seed, of_task.digest, "shuffled probes") if shuffled else None
+        shuffle = self.stream(task, "shuffled probes") if shuffled else None
         prompts = few_shot_prompts(of_task, queries, config.template, n_shots=n_shots, stream=stream, shuffle=shuffle)
         return replace(prompts, queried_rows=frozenset(rows))
 
     def probes(self, task: str, *, shuffled: bool = False) -> CachedQueries:
         """Return these prompts as queries with cached prefixes."""
-        drawn = self.probe_set(task, shuffled=shuffled)
-        return CachedQueries(self.model, drawn.prompts, budget_bytes=self.budget_bytes)
+        prompts = self.probe_set(task, shuffled=shuffled).prompts
+        return CachedQueries(self.model, prompts, budget_bytes=self.budget_bytes)
 
     def mean_z(self, task: str, n_prompts: int | None = None) -> Float[Tensor, "layer head d_head"]:
         """Return a task's embedding, of M prompts when None, on the model's device."""
@@ -252,6 +245,13 @@ class ComparisonContext:
                 raise InputError(f"no labelled rows are known of {part!r}")
         return len(train) + len(valid)
 
+    def head_scores(
+        self, task: str, selector: str, values: NDArray[np.floating], meaning: str, **costs: Any
+    ) -> HeadScores:
+        """Return a record of the scores of the model's heads; `costs` are its passes, labelled rows and notes."""
+        grid = self.model.grid
+        return HeadScores(grid=grid, values=values * grid.mask, selector=selector, meaning=meaning, task=task, **costs)
+
 
 def once(make: Callable[[ComparisonContext], T]) -> Callable[[ComparisonContext], T]:
     """Let a function of a context run once on each; what it made is kept under the function itself, not its name."""
@@ -261,3 +261,16 @@ def once(make: Callable[[ComparisonContext], T]) -> Callable[[ComparisonContext]
         return context.once((make,), lambda: make(context))
 
     return made_once
+
+
+def each_task(
+    score: Callable[[ComparisonContext, str], HeadScores],
+) -> Callable[[ComparisonContext], dict[str, HeadScores]]:
+    """Let a function that scores the heads for one task do so once for every task of a context."""
+
+    @once
+    @wraps(score)
+    def scored(context: ComparisonContext) -> dict[str, HeadScores]:
+        return {task: score(context, task) for task in context.tasks}
+
+    return scored

@@ -1,7 +1,5 @@
 """Average indirect effect: how far one head's mean output brings a prompt with shuffled labels to the answer."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,11 +7,11 @@ from torch import Tensor
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores
 from site_lens.records.base import Float32
-from site_lens.selectors.context import ComparisonContext, once
+from site_lens.selectors.context import ComparisonContext, each_task
 
 
-@once
-def indirect_effect(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def indirect_effect(context: ComparisonContext, task: str) -> HeadScores:
     """Replace one head's z at the last token of few-shot prompts with shuffled labels by its mean over true ones.
 
     The score is the mean change of the probability of the right first token, in [-1, 1]; positive where the head
@@ -26,33 +24,22 @@ def indirect_effect(context: ComparisonContext) -> dict[str, HeadScores]:
     the prompts of the means, only queries of valid that the model answers with true labels; here every query counts,
     and the means' prompts ask rows of train, whose answers nobody looks at.
     """
-    grid = context.model.grid
-    scores = {}
-    for task, embedding in mean_outputs(context):
-        queries = context.probes(task, shuffled=True)
-        clean = queries.under([]).log_prob.exp()
-        patched = queries.answers(one_head_each(grid), embedding[None]).log_prob.exp()
-        scores[task] = HeadScores(
-            grid=grid,
-            values=on_grid(grid, (patched - clean).mean(1)),
-            selector="indirect_effect",
-            meaning="mean change of the answer's probability when the head's mean output is put into a prompt with "
-            "shuffled labels; positive: the head carries the task",
-            task=task,
-            n_forwards=mean_prompts(context) + len(queries) * (len(grid) + 1),
-            n_labelled=context.labelled("effects", "probes", task=task),
-        )
-    return scores
+    grid, queries = context.model.grid, context.probes(task, shuffled=True)
+    clean = queries.under([]).log_prob.exp()
+    mean = context.mean_z(task, context.config.effect_prompts)
+    patched = queries.answers(one_head_each(grid), mean[None]).log_prob.exp()
+    meaning = (
+        "mean change of the answer's probability when the head's mean output is put into a prompt with shuffled "
+        "labels; positive: the head carries the task"
+    )
+    costs = effect_costs(context, task, len(queries) * (len(grid) + 1))
+    return context.head_scores(task, "indirect_effect", on_grid(grid, (patched - clean).mean(1)), meaning, **costs)
 
 
-def mean_outputs(context: ComparisonContext) -> Iterator[tuple[str, Float[Tensor, "layer head d_head"]]]:
-    """Yield every task and its heads' mean outputs over few-shot prompts, as many as indirect effects take."""
-    return ((task, context.mean_z(task, context.config.effect_prompts)) for task in context.tasks)
-
-
-def mean_prompts(context: ComparisonContext) -> int:
-    """Return how many prompts these means are over."""
-    return context.config.effect_prompts or context.config.n_prompts
+def effect_costs(context: ComparisonContext, task: str, n_probed: int) -> dict[str, int]:
+    """Return the costs of scores from the mean outputs of `config.effect_prompts` prompts and passes of probes."""
+    n_forwards = (context.config.effect_prompts or context.config.n_prompts) + n_probed
+    return {"n_forwards": n_forwards, "n_labelled": context.labelled("effects", "probes", task=task)}
 
 
 def one_head_each(grid: HeadGrid) -> Float[Tensor, "variant layer head"]:

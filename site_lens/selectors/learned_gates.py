@@ -1,19 +1,21 @@
-"""Gates of any parametrization, fitted for every task of a context side by side: the trained selectors besides SITE."""
+"""Gates of any parametrization, fitted for every task side by side, and the trained selectors besides SITE."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores, MixRule
 from site_lens.records.base import Float32
-from site_lens.selectors.context import ComparisonContext
+from site_lens.selectors.config import ComparisonConfig
+from site_lens.selectors.context import ComparisonContext, once
 from site_lens.selectors.validation import Checkpoint, choose_checkpoint
-from site_lens.site.gate_parametrization import GateParametrization
+from site_lens.site.fit import SiteConfig
+from site_lens.site.gate_parametrization import GateParametrization, HardConcrete, Unbounded
 from site_lens.site.optimizer import AlphaMapRun, JointOptimizer
 from site_lens.site.plan import SiteJob, make_plan
 
@@ -32,12 +34,10 @@ class LearnedGates:
     """Rows behind the embedding, the steps and the choice on valid."""
     notes: tuple[str, ...]
 
-    def scores(self, grid: HeadGrid, values: Float32, *, task: str, selector: str, meaning: str) -> HeadScores:
-        """Return scores with the costs and notes of these gates."""
-        return HeadScores(
-            grid=grid, values=values, selector=selector, meaning=meaning, task=task, n_forwards=self.n_forwards,
-            n_labelled=self.n_labelled, notes=self.notes,
-        )  # fmt: skip
+    @property
+    def costs(self) -> dict[str, Any]:
+        """Costs and notes of the gates, as records of scores name them."""
+        return {"n_forwards": self.n_forwards, "n_labelled": self.n_labelled, "notes": self.notes}
 
 
 def learn_gates(
@@ -67,10 +67,7 @@ def learn_gates(
     Raises:
         FitError: The losses of a task were not finite at any rate.
     """
-    config = context.config.site_config(
-        shared=False, embedding="task", null="none", head_price=0.0, alpha_per="head", keep="best", patience=None,
-        mix=mix, n_steps=n_steps, eval_every=context.config.eval_every(n_steps),
-    )  # fmt: skip
+    config = gate_config(context.config, n_steps, embedding="task", mix=mix)
     warm = None if start is None else HeadGates.constant(context.model.grid, start)
     embeddings = context.embeddings()
     jobs = [SiteJob(task, config, embeddings[task.name], warm) for task in context.tasks.values()]
@@ -78,6 +75,14 @@ def learn_gates(
     return {
         task: replace(gates, n_forwards=gates.n_forwards + context.config.n_prompts) for task, gates in learned.items()
     }
+
+
+def gate_config(config: ComparisonConfig, n_steps: int, **changes: object) -> SiteConfig:
+    """Return the settings of a fit of one gate a head whose checkpoint is chosen on valid."""
+    return config.site_config(
+        shared=False, null="none", head_price=0.0, alpha_per="head", keep="best", patience=None, n_steps=n_steps,
+        eval_every=config.eval_every(n_steps), **changes,
+    )  # fmt: skip
 
 
 def learn_jobs(
@@ -105,28 +110,20 @@ def learn_jobs(
     by_rate = [replace(job, config=job.config.replace(lr=rate)) for job in jobs for rate in rates]
     plan = make_plan(context.model, by_rate)
     joint = optimizer(context.model, plan, budget_bytes=context.budget_bytes, gates=parametrization)
-    runs = iter(joint.run(progress=context.progress))
+    runs, mask = iter(joint.run(progress=context.progress)), torch.tensor(context.model.grid.mask)
     learned = {}
     for job in jobs:
         task, of_rate = job.task.name, {rate: next(runs) for rate in rates}
-        checkpoints = {
-            rate: _checkpoints(parametrization, run, torch.tensor(context.model.grid.mask))
-            for rate, run in of_rate.items()
-        }
+        checkpoints = {rate: _checkpoints(parametrization, run, mask) for rate, run in of_rate.items()}
         chosen = choose_checkpoint(f"{name} of {task!r}", checkpoints, n_steps=job.config.n_steps)
         alpha_map = of_rate[rates[0]].alpha_map
         n_valid = len(alpha_map.valid.questions)
-        n_trained = sum(2 * run.alpha_map.train.rows.size for run in of_rate.values())
-        n_evaluated = sum(len(run.eval_steps) * n_valid for run in of_rate.values())
+        n_trained = 2 * alpha_map.train.rows.size * len(rates)
+        n_evaluated = n_valid * sum(len(run.eval_steps) for run in of_rate.values())
         rows = set(alpha_map.train.rows.flat) | set(job.embedding.labelled_rows)
         gates, raw = chosen.state
-        learned[task] = LearnedGates(
-            gates,
-            torch.tensor(raw),
-            n_forwards=n_trained + n_evaluated,
-            n_labelled=len(rows) + n_valid,
-            notes=chosen.notes,
-        )
+        n_labelled = len(rows) + n_valid
+        learned[task] = LearnedGates(gates, torch.tensor(raw), n_trained + n_evaluated, n_labelled, chosen.notes)
     return learned
 
 
@@ -141,3 +138,60 @@ def _checkpoints(
         yield Checkpoint(step, float(loss), (gates, raw))
     if run.ended == "nonfinite":
         yield Checkpoint(run.n_steps, float("nan"), (run.start, run.start))
+
+
+@once
+def hard_concrete(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Learn for every head the probability that its gate is open, at a given density of open gates.
+
+    The gates mix the task embedding in as SITE's alphas do, and are trained by the same loss and optimiser; but in
+    each step they are drawn, and a penalty brings their number to `config.l0_density`, the share of heads expected open
+    after `config.l0_steps` steps. See `HardConcrete`. Rates are multiples of `config.l0_lr`; rate and checkpoint are
+    chosen by the loss on valid plus what missing the density costs at the end (`learn_gates`), so that no checkpoint is
+    kept at which too many gates are open yet.
+
+    The score is that probability, in [0, 1]. The settled gate orders the heads alike, but is 0 or 1 for many.
+
+    Reference: Louizos, Welling and Kingma, arXiv 1712.01312; Voita et al., arXiv 1905.09418 (gates on heads). Theirs
+    multiply a head's own output and are trained with a price on open gates instead of a density; neither chooses a
+    checkpoint.
+    """
+    config, name = context.config, "hard_concrete"
+    parametrization = HardConcrete(config.l0_density)
+    learned = learn_gates(context, parametrization, name=name, n_steps=config.l0_steps, lr=config.l0_lr)
+    meaning = (
+        f"probability that the head's gate is open when {config.l0_density:.0%} of the gates are expected to be; high: "
+        "the task embedding is wanted at this head"
+    )
+    return {
+        task: context.head_scores(
+            task, name, parametrization.open_probability(gates.raw).numpy(), meaning, **gates.costs
+        )
+        for task, gates in learned.items()
+    }
+
+
+@once
+def head_weights(context: ComparisonContext) -> dict[str, HeadScores]:
+    """Learn how much of every head's mean output to add to its own output: z + w t, from w = 0, unbounded.
+
+    The score is w. Positive: adding the head's mean output of few-shot prompts makes the right answer more probable;
+    negative: taking it away does. The size of w counts mean outputs, and says little of the size of the effect: Adam
+    moves every head that matters at all at the same speed. `config.weight_steps` steps at multiples of
+    `config.weight_lr`; checkpoint and rate are chosen on valid, see `learn_gates`.
+
+    Reference: Saglam et al., arXiv 2502.05390, section 4. Theirs adds, layer by layer, the weighted sum of all mean
+    outputs of a layer behind the layer; here each share is added at z, so that the layer's MLP sees it, too. Theirs
+    takes about 10,000 examples at a rate of 5e-5; here the steps ask what SITE's do, at rates made for so few.
+    """
+    config, name = context.config, "head_weights"
+    learned = learn_gates(
+        context, Unbounded(), name=name, start=0.0, mix="additive", n_steps=config.weight_steps, lr=config.weight_lr
+    )
+    meaning = (
+        "weight with which the head's mean output is added to its own; positive: adding it helps the task, negative: "
+        "taking it away does"
+    )
+    return {
+        task: context.head_scores(task, name, gates.gates, meaning, **gates.costs) for task, gates in learned.items()
+    }

@@ -3,45 +3,23 @@
 import numpy as np
 
 from site_lens.heads.scores import HeadScores
-from site_lens.records.hashing import seed_stream
-from site_lens.selectors.context import ComparisonContext, once
+from site_lens.selectors.context import ComparisonContext, each_task
 
 
-@once
-def random_scores(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def random_scores(context: ComparisonContext, task: str) -> HeadScores:
     """Draw a uniform number in [0, 1) for every head."""
-    grid = context.model.grid
-    return {
-        name: HeadScores(
-            grid=grid,
-            values=seed_stream(context.config.seed, task.digest, "random scores").random(grid.shape) * grid.mask,
-            selector="random",
-            meaning="drawn at random; means nothing",
-            task=name,
-            n_forwards=0,
-            n_labelled=0,
-        )
-        for name, task in context.tasks.items()
-    }
+    values = context.stream(task, "random scores").random(context.model.grid.shape)
+    return context.head_scores(task, "random", values, "drawn at random; means nothing", n_forwards=0, n_labelled=0)
 
 
-@once
-def layer_matched(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def layer_matched(context: ComparisonContext, task: str) -> HeadScores:
     """Shuffle SITE's alphas among the heads of each layer: the layers are right, the heads are drawn."""
-    return {
-        name: HeadScores(
-            grid=context.model.grid,
-            values=shuffled_within_layers(
-                fit.gates, seed_stream(context.config.seed, context.tasks[name].digest, "layer matched")
-            ),
-            selector="random_layer_matched",
-            meaning="SITE's alphas shuffled among the heads of each layer",
-            task=name,
-            n_forwards=0,
-            n_labelled=fit.n_labelled,
-        )
-        for name, fit in context.fits().items()
-    }
+    fit, meaning = context.fits()[task], "SITE's alphas shuffled among the heads of each layer"
+    values = shuffled_within_layers(fit.gates, context.stream(task, "layer matched"))
+    name = "random_layer_matched"
+    return context.head_scores(task, name, values, meaning, n_forwards=0, n_labelled=fit.n_labelled)
 
 
 def shuffled_within_layers(scores: HeadScores, stream: np.random.Generator) -> np.ndarray:

@@ -1,14 +1,17 @@
 """Registry of selectors: what each score means, its source, and the function that computes it.
 
-A new selector is one file and one entry here. Functions are named by "module:function" and imported when they are used.
+A new selector is one file and one entry of `assets/selectors.toml`. Functions are named by "module:function" and
+imported when they are used.
 """
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, TypeAlias
 
 from site_lens.heads.scores import HeadScores, ScoresByTask
+from site_lens.records.assets import asset
 from site_lens.records.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -36,36 +39,7 @@ class Selector:
         return ScoresByTask(function(context).values())
 
 
-MICHEL = "Michel, Levy and Neubig, arXiv 1905.10650"
-NAM = "Nam et al., arXiv 2505.13737"
-SELECTORS: dict[str, Selector] = {
-    "site": Selector("site_alpha:site_alpha", True, "Park and Rhee, arXiv 2507.20906"),
-    "site_path": Selector("site_alpha:site_path", True, "Park and Rhee, arXiv 2507.20906, under a price per head"),
-    "indirect_effect": Selector("indirect_effect:indirect_effect", True, "Todd et al., arXiv 2310.15213"),
-    "attribution_patching": Selector(
-        "attribution:attribution_patching", True, "Nanda 2023; Kramar et al., arXiv 2403.00745"
-    ),
-    "gim": Selector("attribution:gim", True, "GIM: Edin et al., arXiv 2505.17630"),
-    "relp": Selector("attribution:relp", True, "RelP: Rezaei Jafari et al., arXiv 2508.21258"),
-    "zero_ablation": Selector("ablation:zero_ablation", True, f"{MICHEL}, section 3"),
-    "mean_ablation": Selector("ablation:mean_ablation", True, "Wang et al., arXiv 2211.00593"),
-    "gradient_importance": Selector("attribution:gradient_importance", True, f"{MICHEL}, eq. 2"),
-    "hard_concrete": Selector(
-        "hard_concrete:hard_concrete", True, "Louizos et al., arXiv 1712.01312; Voita et al., 1905.09418"
-    ),
-    "bernoulli_masks": Selector("bernoulli_masks:bernoulli_masks", True, "Huang et al., arXiv 2406.15334"),
-    "compressed_sensing": Selector(
-        "compressed_sensing:compressed_sensing", True, "after Bair et al., arXiv 2603.03335 (compressed sensing)"
-    ),
-    "causal_head_gating": Selector("causal_head_gating:causal_head_gating", True, NAM),
-    "causal_head_gating_last": Selector("causal_head_gating:causal_head_gating_last", True, f"{NAM}; last token only"),
-    "head_weights": Selector("learned_weights:head_weights", True, "Saglam et al., arXiv 2502.05390"),
-    "induction": Selector("attention_scores:induction", False, "Olsson et al., arXiv 2209.11895"),
-    "previous_token": Selector("attention_scores:previous_token", False, "Elhage et al. 2021"),
-    "duplicate_token": Selector("attention_scores:duplicate_token", False, "Wang et al., arXiv 2211.00593"),
-    "random": Selector("random_scores:random_scores", False),
-    "random_layer_matched": Selector("random_scores:layer_matched", False),
-}
+SELECTORS = {name: Selector(**entry) for name, entry in tomllib.loads(asset("selectors.toml")).items()}
 """Every selector by its name."""
 
 

@@ -1,21 +1,16 @@
 """SITE's alphas, and how long heads stay open as their price rises, as head scores."""
 
 from site_lens.heads.scores import HeadScores
-from site_lens.selectors.context import ComparisonContext
-from site_lens.site.fit import SiteFit
+from site_lens.selectors.context import ComparisonContext, each_task
 
 
-def site_alpha(context: ComparisonContext) -> dict[str, HeadScores]:
+@each_task
+def site_alpha(context: ComparisonContext, task: str) -> HeadScores:
     """Return SITE's alphas; see `fit_site`."""
-
-    def n_forwards(fit: SiteFit) -> int:
-        n_valid = min(fit.config.n_valid, len(context.tasks[fit.task].valid))
-        return fit.config.n_prompts + 2 * fit.trace.train_rows.size + n_valid * len(fit.trace.eval_steps)
-
-    return {
-        name: fit.gates.replace(n_forwards=n_forwards(fit), n_labelled=fit.n_labelled)
-        for name, fit in context.fits().items()
-    }
+    fit = context.fits()[task]
+    n_evaluated = len(fit.trace.eval_steps) * min(fit.config.n_valid, len(context.tasks[task].valid))
+    n_forwards = fit.config.n_prompts + 2 * fit.trace.train_rows.size + n_evaluated
+    return fit.gates.replace(n_forwards=n_forwards, n_labelled=fit.n_labelled)
 
 
 def site_path(context: ComparisonContext) -> dict[str, HeadScores]:

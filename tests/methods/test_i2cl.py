@@ -13,11 +13,11 @@ from site_lens.methods.i2cl import (
     calibrate,
     context_scalars,
     context_vectors,
-    first_token_losses,
     mixing,
     share_of_rate,
 )
 from site_lens.methods.in_context_vector import demonstrations
+from site_lens.methods.training import first_token_losses
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.selectors.config import ComparisonConfig

@@ -12,7 +12,7 @@ from site_lens.methods.first_token_metrics import Scores, score_methods
 from site_lens.methods.learned_task_vector import learned_task_vector
 from site_lens.methods.method import Method, prompting
 from site_lens.selectors.context import ComparisonContext
-from site_lens.selectors.learned_weights import head_weights
+from site_lens.selectors.learned_gates import head_weights
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from tests.planted import CARRIERS
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.methods.function_vector import function_vector
-from site_lens.methods.universal_vector import universal_vector
+from site_lens.methods.function_vector import function_vector, universal_vector
 from site_lens.models.base import LensModel
 from site_lens.records.errors import InputError
 from site_lens.selectors.context import ComparisonContext

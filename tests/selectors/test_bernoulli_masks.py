@@ -14,7 +14,7 @@ from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.bernoulli_masks import (
     LEAST,
-    _Queries,
+    MaskedQueries,
     bernoulli_masks,
     best_masks,
     judged_rows,
@@ -94,7 +94,7 @@ def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were
 ) -> None:
     config = SMALL.replace(masks_per_step=150, rate_factors=(1.0,))  # two tasks: more rows than one decode takes
     context = bench_of(demo, demo_tasks, config)
-    asked = _Queries(context)
+    asked = MaskedQueries(context)
     masks = torch.tensor(seed_stream("masks").random((2, 150, *demo.grid.shape)) < 0.3)
     found = asked.losses(4, masks)
     for i, task in enumerate(context.tasks.values()):

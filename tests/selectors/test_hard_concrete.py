@@ -7,8 +7,7 @@ import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
-from site_lens.selectors.hard_concrete import hard_concrete
-from site_lens.selectors.learned_gates import learn_gates
+from site_lens.selectors.learned_gates import hard_concrete, learn_gates
 from site_lens.site.gate_parametrization import HardConcrete
 from tests.planted import CARRIERS, COUNTER
 

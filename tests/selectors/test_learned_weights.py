@@ -8,7 +8,7 @@ from site_lens.activations.cached_queries import CachedQueries
 from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
-from site_lens.selectors.learned_weights import head_weights
+from site_lens.selectors.learned_gates import head_weights
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from tests.planted import CARRIERS, COUNTER
 
