@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from site_lens.plots.theme import TOP, at_least, color_axis, layout, plain, short
+from site_lens.plots.theme import TOP, at_least, color_axis, figure, plain, short
 
 MOST_NAMED, MOST_COLUMNS_NAMED = 60, 20
 """Rows or columns up to which an axis has names; and columns whose names stay apart in a phone's width."""
@@ -83,23 +83,21 @@ def matrix(
          f"{across}1": 1, "line": {"color": "#ffffff", "width": 2}}
         for along, across, places in (("y", "x", breaks[0]), ("x", "y", breaks[1])) for at in places
     ]  # fmt: skip
-    return go.Figure(
+    return figure(
         [cells, *([] if dots is None else [_dots(*dots)])],
-        layout(
-            title,
-            subtitle,
-            width=max(420, ROW_NAMES + min(max(40 * len(columns), 200), 700), least if scrolls else 0),
-            height=height,
-            top=TOP,
-            margin={"b": 24, "l": 12},
-            coloraxis=color_axis(unit, height, low=low),
-            xaxis=named_axis(columns, named=is_named[0]) | {"tickangle": -90} | dict(xaxis or {}),
-            yaxis=named_axis(rows, named=is_named[1])
-            | {"range": [len(rows) - 0.5, -0.5], "domain": [0, 1 - above / inner]}
-            | dict(yaxis or {}),
-            shapes=shapes,
-            **at_least(least) if scrolls else {},
-        ),
+        title,
+        subtitle,
+        width=max(420, ROW_NAMES + min(max(40 * len(columns), 200), 700), least if scrolls else 0),
+        height=height,
+        top=TOP,
+        margin={"b": 24, "l": 12},
+        coloraxis=color_axis(unit, height, low=low),
+        xaxis=named_axis(columns, named=is_named[0]) | {"tickangle": -90} | dict(xaxis or {}),
+        yaxis=named_axis(rows, named=is_named[1])
+        | {"range": [len(rows) - 0.5, -0.5], "domain": [0, 1 - above / inner]}
+        | dict(yaxis or {}),
+        shapes=shapes,
+        **at_least(least) if scrolls else {},
     )
 
 
