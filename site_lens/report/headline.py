@@ -85,14 +85,9 @@ def _capitalised(sentence: str) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """SITE against one other method."""
-
-    verdict: str
-    """The difference in accuracy with its interval and test, in a sentence."""
-    means: dict[str, Interval]
-    """Mean accuracy of both methods."""
+Contrast = tuple[str, dict[str, Interval]]
+"""SITE against one other method: the difference in accuracy with its interval and test, in a sentence; and the mean
+accuracy of both methods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +121,8 @@ def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
     reference = evaluations.reference
     if reference is None:
         n_shots = sorted({evaluation.n_shots for evaluation in evaluations.values()})
-        why = (
-            "it was not evaluated"
-            if len(n_shots) == 1
-            else f"tasks were evaluated with {', '.join(map(str, n_shots))} demonstrations"
-        )
+        several = f"tasks were evaluated with {', '.join(map(str, n_shots))} demonstrations"
+        why = "it was not evaluated" if len(n_shots) == 1 else several
         return (
             f"SITE is not compared with few-shot prompting here: {why}. Evaluate every task with prompts of equally "
             "many demonstrations (n_eval_shots)."
@@ -145,18 +137,15 @@ def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
             f"SITE is not compared with {prompting} here: {what}. The comparison needs {SITE}, {reference} and, "
             f"beside them, {ZERO_EMBEDDING} (gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
         )
+    adds, better_alone = "The content of the task embedding adds to the gates", "The gates alone do better than SITE"
     meanings = {
         reference: (prompting, f"SITE beats {prompting}", f"SITE falls short of {prompting}"),
-        ZERO_EMBEDDING: (
-            "the gates alone",
-            "The content of the task embedding adds to the gates",
-            "The gates alone do better than SITE",
-        ),
+        ZERO_EMBEDDING: ("the gates alone", adds, better_alone),
     }
     contrasts = [
-        Contrast(
-            verdict=judged(together, SITE, method, "SITE", name, above=above, below=below, metric=metric),
-            means={each: together.mean(each, metric) for each in (SITE, method)},
+        (
+            judged(together, SITE, method, "SITE", name, above=above, below=below, metric=metric),
+            {each: together.mean(each, metric) for each in (SITE, method)},
         )
         for method, (name, above, below) in meanings.items()
     ]

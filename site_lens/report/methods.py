@@ -1,30 +1,20 @@
 """Section on methods: which are better than which, with how much data and at what cost."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from site_lens import plots
 from site_lens.methods.evaluation import Evaluations, Match
-from site_lens.methods.method_table import MacroDifference, MethodSummary, MethodTable
+from site_lens.methods.method_table import MethodSummary, MethodTable
 from site_lens.methods.registry import ZERO_EMBEDDING, method_label
 from site_lens.methods.tabulate import default_references, method_table
 from site_lens.plots.section import SectionFigure
 from site_lens.records.errors import InputError
 from site_lens.report.headline import SITE
-from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT, Verdict
+from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True, slots=True)
-class Against:
-    """A method against a reference: over tasks, and the tasks in which the exact test finds it better or worse."""
-
-    difference: MacroDifference
-    verdict: Verdict | None
-    n_better: int
-    n_worse: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +24,9 @@ class Methods:
     table: MethodTable
     verdicts: list[str]
     """What is better than SITE, on equal data and otherwise, in sentences."""
-    rows: list[tuple[MethodSummary, list[Against | None]]]
-    """Every method, against each reference; None against itself."""
+    rows: list[tuple[MethodSummary, list[dict[str, Any] | None]]]
+    """Every method, and against each reference difference and verdict over tasks, and the numbers of tasks in which the
+    exact test finds it better or worse; None against itself."""
     figures: tuple[SectionFigure, SectionFigure]
     """Mean accuracies; accuracies by labelled rows."""
     tests: "pd.DataFrame"
@@ -106,18 +97,17 @@ def _equal_data(table: MethodTable) -> str:
     )
 
 
-def _rows(table: MethodTable) -> list[tuple[MethodSummary, list[Against | None]]]:
+def _rows(table: MethodTable) -> list[tuple[MethodSummary, list[dict[str, Any] | None]]]:
     tests = table.tests_frame()
     tests = tests[tests["task"].isin(table.shared) & (tests["q_value"] < SIGNIFICANT)]
     n_better, n_worse = (
         tests[sign * tests["difference"] > 0].groupby(["reference", "method"]).size().to_dict() for sign in (1, -1)
     )
 
-    def against(method: MethodSummary, reference: str) -> Against | None:
+    def against(method: MethodSummary, reference: str) -> dict[str, Any] | None:
         over, pair = method.over(reference), (reference, method.method)
-        if over is None:
-            return None
+        counts = {"n_better": n_better.get(pair, 0), "n_worse": n_worse.get(pair, 0)}
         verdict = table.verdict(method.method, reference)
-        return Against(over, verdict, n_better.get(pair, 0), n_worse.get(pair, 0))
+        return None if over is None else counts | {"difference": over, "verdict": verdict}
 
     return [(method, [against(method, reference) for reference in table.against]) for method in table.ranked()]

@@ -22,14 +22,15 @@ def with_shots(n_shots: int, tasks: tuple[str, ...] = TASKS) -> Evaluations:
 def test_the_comparison_stands_whatever_the_number_of_demonstrations(capsys: pytest.CaptureFixture[str]) -> None:
     of_ten = compare(with_shots(10), "first_token")
     assert isinstance(of_ten, Headline)
-    expected = [list(contrast.means.values()) for contrast in of_ten.contrasts]
+    expected = [list(means.values()) for _, means in of_ten.contrasts]
     for n_shots in (1, 3, 5, 25):
         measured, name = with_shots(n_shots), few_shot_name(n_shots)
         headline, methods = compare(measured, "first_token"), methods_section(measured)
         assert isinstance(headline, Headline) and isinstance(methods, Methods)
-        assert f"{n_shots}-shot" in headline.contrasts[0].verdict
-        assert list(headline.contrasts[0].means) == ["site", name]
-        assert [list(contrast.means.values()) for contrast in headline.contrasts] == expected
+        verdict, of_both = headline.contrasts[0]
+        assert f"{n_shots}-shot" in verdict
+        assert list(of_both) == ["site", name]
+        assert [list(means.values()) for _, means in headline.contrasts] == expected
         assert methods.table.against == (name, "site")
         show_run(sl.Run(fake_fits(TASKS), evaluations=measured), {}, as_json=False)
         assert f"SITE - {n_shots}-shot " in capsys.readouterr().out
