@@ -22,15 +22,15 @@ Rule = Literal["threshold", "top"]
 Part = Literal["first", "second", "both", "either", "only_first", "only_second"]
 """Part of a comparison: one of two head sets, what they share, their union, or what one has alone."""
 
-PARTS: dict[Part, tuple[str, Callable[[HeadSet, HeadSet], HeadSet]]] = {
-    "first": ("{0}", lambda first, second: first),
-    "second": ("{1}", lambda first, second: second),
-    "both": ("{0} and {1}", and_),
-    "either": ("{0} or {1}", or_),
-    "only_first": ("{0} without {1}", sub),
-    "only_second": ("{1} without {0}", lambda first, second: second - first),
+PARTS: dict[Part, tuple[str, str, Callable[[HeadSet, HeadSet], HeadSet]]] = {
+    "first": ("of the first", "{0}", lambda first, second: first),
+    "second": ("of the second", "{1}", lambda first, second: second),
+    "both": ("of both", "{0} and {1}", and_),
+    "either": ("of either", "{0} or {1}", or_),
+    "only_first": ("of the first alone", "{0} without {1}", sub),
+    "only_second": ("of the second alone", "{1} without {0}", lambda first, second: second - first),
 }
-"""Name of each part, given the keys of two fits, and the part itself, given their head sets."""
+"""Label of each part, its name, given the keys of two fits, and the part itself, given their head sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +152,11 @@ class Exploration:
     def head_set(self) -> HeadSet:
         """Return the heads that the cut lets in, of the chosen part."""
         first = self.cut.of(self.fit.gates)
-        return first if self.other is None else PARTS[self.part][1](first, self.cut.of(self.other.gates))
+        return first if self.other is None else PARTS[self.part][2](first, self.cut.of(self.other.gates))
 
     def set_name(self) -> str:
         """Return a name of the head set: its fits, the part and the cut."""
-        return f"{PARTS[self.part][0].format(self.key, self.other_key)}: {self.cut}"
+        return f"{PARTS[self.part][1].format(self.key, self.other_key)}: {self.cut}"
 
     def gates(self) -> HeadGates:
         """Return the gates to inject: the fitted alphas of the head set, or 1 where they are rounded; 0 elsewhere."""
