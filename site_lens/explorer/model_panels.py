@@ -47,7 +47,8 @@ class LivePanel(Panel):
             raise
 
     def _kept(self) -> str:
-        evaluation = (self.state.run.evaluations or {}).get(self.state.fit.task)
+        evaluations = self.state.run.evaluations
+        evaluation = None if evaluations is None else evaluations.get(self.state.fit.task)
         advice = soft(
             "For other queries and heads, pass a model: sl.explore(run, model), or --model."
             if self.state.awaited is None

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from site_lens.explorer.basket import Basket
 from site_lens.explorer.head_panels import BasketPanel, HeadPanel, MapPanel
 from site_lens.explorer.model_panels import AttentionPanel, LivePanel
 from site_lens.explorer.panel import Change, soft
-from site_lens.explorer.state import Exploration
+from site_lens.explorer.state import Basket, Exploration
 from site_lens.heads.head_set import HeadSet
 from site_lens.records.assets import asset
 from site_lens.records.errors import SiteLensError
