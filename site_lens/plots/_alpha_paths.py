@@ -73,17 +73,14 @@ def _changed(alphas: Float32) -> list[int]:
 
 
 def _fan(steps: NDArray[np.int64], alphas: Float32) -> list[go.Scatter]:
+    area = {"fill": "toself", "fillcolor": GREY, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip"}
     bands = [
         go.Scatter(
             x=np.concatenate([steps, steps[::-1]]),
             y=np.concatenate([np.quantile(alphas, high, axis=1), np.quantile(alphas, low, axis=1)[::-1]]),
-            fill="toself",
-            fillcolor=GREY,
             opacity=opacity,
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
             showlegend=False,
+            **area,
         )
         for low, high, opacity in BANDS
     ]

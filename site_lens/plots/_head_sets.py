@@ -59,12 +59,9 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int | None = None) -> go.
         x, y = [head.head for head in chosen], [head.layer for head in chosen]
         traces.append(go.Scatter(x=x, y=y, **DOTS, **axes, hoverinfo="skip", showlegend=False))
     traces.append(go.Scatter(x=[None], y=[None], name="chosen", **DOTS))
-    traces += [
-        go.Scatter(
-            x=[None], y=[None], mode="markers", name=kind, marker={"symbol": "square", "size": 10, "color": colour}
-        )
-        for kind, colour in reversed(COLOURS.items())
-    ]
+    for kind, colour in reversed(COLOURS.items()):
+        square = {"symbol": "square", "size": 10, "color": colour}
+        traces.append(go.Scatter(x=[None], y=[None], mode="markers", name=kind, marker=square))
     steps = [step for i, colour in enumerate(COLOURS.values()) for step in ([i / 3, colour], [(i + 1) / 3, colour])]
     scale = {"cmin": -1, "cmax": 1, "colorscale": steps, "showscale": False}
     legend = {"orientation": "h", "x": 0, "xref": "container", "yref": "container", "yanchor": "top"}

@@ -167,11 +167,7 @@ def _arranged(
     inner = n_rows * row_height + (n_rows - 1) * GAP
     side, gap = SIDE / across, GAP / inner
     width, height = (1 - side * (columns - 1)) / columns, (1 - gap * (n_rows - 1)) / n_rows
-    parts: dict[str, Any] = {
-        "width": max(420, across + MARGINS),
-        "height": inner + TOP + BOTTOM,
-        "annotations": [],
-    }
+    parts: dict[str, Any] = {"width": max(420, across + MARGINS), "height": inner + TOP + BOTTOM, "annotations": []}
     for index, (key, grid) in enumerate(grids.items()):
         row, column = divmod(index, columns)
         left, top = column * (width + side), 1 - row * (height + gap)

@@ -74,6 +74,11 @@ def matrix(
         hoverongaps=False,
         hovertemplate=f"{'%{y}<br>%{x}' if text is None else '%{text}'}{hover}<extra></extra>",
     )
+    traces = [cells]
+    if dots is not None:
+        marker = {"size": 4, "color": "#ffffff", "line": {"color": "#20242b", "width": 1}}
+        y, x = dots
+        traces.append(go.Scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", showlegend=False))
     inner = _height(len(rows)) + above
     height = inner + TOP + (COLUMN_NAMES if is_named[0] else 36)
     scrolls = is_named[0] and len(columns) > MOST_COLUMNS_NAMED
@@ -84,7 +89,7 @@ def matrix(
         for along, across, places in (("y", "x", breaks[0]), ("x", "y", breaks[1])) for at in places
     ]  # fmt: skip
     return figure(
-        [cells, *([] if dots is None else [_dots(*dots)])],
+        traces,
         title,
         subtitle,
         width=max(420, ROW_NAMES + min(max(40 * len(columns), 200), 700), least if scrolls else 0),
@@ -112,17 +117,6 @@ def named_axis(names: Sequence[str], *, named: bool = True) -> dict[str, Any]:
         "range": [-0.5, len(names) - 0.5],
         "showgrid": False,
     }
-
-
-def _dots(rows: NDArray[np.int_], columns: NDArray[np.int_]) -> go.Scatter:
-    return go.Scatter(
-        x=columns,
-        y=rows,
-        mode="markers",
-        marker={"size": 4, "color": "#ffffff", "line": {"color": "#20242b", "width": 1}},
-        hoverinfo="skip",
-        showlegend=False,
-    )
 
 
 def _height(n_rows: int) -> int:

@@ -57,10 +57,7 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
         )
         return [*sections, Section("Which tasks share heads", [*_overlap_lines(overlap), *pairs, few])]
     layers = SectionFigure("layer-profile", plots.layer_profile(overlap), overlap.layer_frame())
-    sections += [
-        _overlap(overlap),
-        Section("Where in the model", ["Mean alpha of the heads of each layer."], [layers]),
-    ]
+    sections += [_overlap(overlap), Section("Where in the model", ["Mean alpha of the heads of each layer."], [layers])]
     n_maps = sum(not gates.is_flat for gates in means.values())
     if n_maps < FEWEST_TO_GROUP:
         line = f"Of {n_tasks} tasks {n_maps} have a map: groups are looked for from {FEWEST_TO_GROUP} on."

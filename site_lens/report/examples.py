@@ -34,8 +34,6 @@ def _of(evaluation: Evaluation) -> Examples:
     places = [evaluation.methods.index(name) for name in methods]
     rows = [
         (query, target, [(evaluation.answers[place][i], bool(evaluation.answers_right[place, i])) for place in places])
-        for i, (query, target) in enumerate(
-            zip(evaluation.queries[:N_EXAMPLES], evaluation.targets[:N_EXAMPLES], strict=True)
-        )
+        for i, query, target in zip(range(N_EXAMPLES), evaluation.queries, evaluation.targets, strict=False)
     ]
     return Examples(evaluation.task, [names[name] for name in methods], rows, evaluation.prompt, evaluation.n_shots)

@@ -31,6 +31,7 @@ def fit_ablation(record: FitAblation) -> go.Figure:
     over_tasks = [
         (i, record.difference(row.name), _hover(record, row.name, verdicts[row.name])) for i, row in enumerate(rows)
     ]
+    colors = [COLORS.get(verdicts[row.name], GREY) for row in rows]
     n, n_queries = len(record.tasks), int(record.n_queries.sum())
     size = f"{n_queries} queries of {n} task{'s' if n > 1 else ''}"
     return forest(
@@ -39,11 +40,7 @@ def fit_ablation(record: FitAblation) -> go.Figure:
             Dots(single, FAINT),
             Dots(
                 over_tasks,
-                marker={
-                    "color": [COLORS.get(verdicts[row.name], GREY) for row in rows],
-                    "symbol": "diamond",
-                    "size": 10,
-                },
+                marker={"color": colors, "symbol": "diamond", "size": 10},
                 bars={"thickness": 2, "color": GREY},
             ),
         ],
