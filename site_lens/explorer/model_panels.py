@@ -59,9 +59,9 @@ class LivePanel(Panel):
         (shown,) = examples([evaluation])
         rows = [
             (query, target, *(f"{answer} \N{CHECK MARK}" if right else answer for answer, right in answers))
-            for query, target, answers in shown.rows
+            for query, target, answers in shown["rows"]
         ]
-        return table(rows, header=("query", "expected", *shown.methods)) + advice
+        return table(rows, header=("query", "expected", *shown["methods"])) + advice
 
     def _results(self) -> str:
         state, live = self.state, self.state.live

@@ -184,10 +184,8 @@ class Exploration:
 
     def choose(self, head: Head | str) -> None:
         """Show a head; raises InputError if there is none of that name in the grid."""
-        chosen = Head.parse(head) if isinstance(head, str) else head
-        if chosen not in self.fit.gates.grid:
-            raise InputError(f"{chosen} is not in a grid of {self.fit.gates.grid}")
-        self.head = chosen
+        self.fit.gates[head]  # raises if there is none
+        self.head = Head.parse(head) if isinstance(head, str) else head
 
     def recut(self, **changes: Any) -> None:
         """Change the rule, the threshold or k; raises InputError if one of them lies outside its range."""

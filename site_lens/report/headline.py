@@ -1,11 +1,9 @@
 """Headline: mean accuracy by method, and whether SITE beats few-shot prompting, never without the gates alone."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.registry import ZERO_EMBEDDING
-from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Verdict, control_false_discoveries, verdict
 
 SITE = "site"
@@ -85,20 +83,6 @@ def _capitalised(sentence: str) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}"
 
 
-Contrast = tuple[str, dict[str, Interval]]
-"""SITE against one other method: the difference in accuracy with its interval and test, in a sentence; and the mean
-accuracy of both methods."""
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """SITE against few-shot prompting and against the gates alone, on the tasks that have all three."""
-
-    n_tasks: int
-    contrasts: tuple[Contrast, Contrast]
-    """With few-shot prompting; with the gates alone, which is what the content of the embedding adds."""
-
-
 def method_means(evaluations: Evaluations, metric: Match) -> list[dict[str, Any]]:
     """Return for every method its mean accuracy over the tasks that have it, their number, and its labelled rows."""
     means = []
@@ -111,12 +95,14 @@ def method_means(evaluations: Evaluations, metric: Match) -> list[dict[str, Any]
     return means
 
 
-def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
+def compare(evaluations: Evaluations, metric: Match) -> dict[str, Any] | str:
     """Compare SITE with few-shot prompting and with the gates alone, or say which of the three is missing.
 
     Returns:
-        The comparison, or a sentence on why there is none: SITE against few-shot prompting without the gates alone
-        would credit the embedding with what weakening some heads does.
+        The number of tasks that have all three, and the contrasts, each a verdict in a sentence and the mean accuracies
+        of both methods: with few-shot prompting, then with the gates alone, which is what the content of the embedding
+        adds. Or a sentence on why there is none: SITE against few-shot prompting without the gates alone would credit
+        the embedding with what weakening some heads does.
     """
     reference = evaluations.reference
     if reference is None:
@@ -149,7 +135,7 @@ def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
         )
         for method, (name, above, below) in meanings.items()
     ]
-    return Headline(n_tasks=len(together), contrasts=(contrasts[0], contrasts[1]))
+    return {"n_tasks": len(together), "contrasts": contrasts}
 
 
 def interval_basis(n_tasks: int) -> str:

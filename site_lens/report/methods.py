@@ -1,7 +1,6 @@
 """Section on methods: which are better than which, with how much data and at what cost."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from site_lens import plots
 from site_lens.methods.evaluation import Evaluations, Match
@@ -13,27 +12,8 @@ from site_lens.records.errors import InputError
 from site_lens.report.headline import SITE
 from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-@dataclass(frozen=True, slots=True)
-class Methods:
-    """The section on methods."""
-
-    table: MethodTable
-    verdicts: list[str]
-    """What is better than SITE, on equal data and otherwise, in sentences."""
-    rows: list[tuple[MethodSummary, list[dict[str, Any] | None]]]
-    """Every method, and against each reference difference and verdict over tasks, and the numbers of tasks in which the
-    exact test finds it better or worse; None against itself."""
-    figures: tuple[SectionFigure, SectionFigure]
-    """Mean accuracies; accuracies by labelled rows."""
-    tests: "pd.DataFrame"
-    """Tests on every task."""
-
-
-def methods_section(evaluations: Evaluations | None, metric: Match = "first_token") -> Methods | str | None:
+def methods_section(evaluations: Evaluations | None, metric: Match = "first_token") -> dict[str, Any] | str | None:
     """Return the section on methods, a sentence on why they cannot be compared, or None where nothing is there to.
 
     References are few-shot prompting and SITE, as far as they were evaluated.
@@ -49,7 +29,8 @@ def methods_section(evaluations: Evaluations | None, metric: Match = "first_toke
         return f"The methods are not compared over tasks: {why}."
     means = SectionFigure("method-means", plots.method_means(table), table.frame())
     labelled = SectionFigure("labelled-rows", plots.labelled_rows(table), table.means_frame())
-    return Methods(table, verdicts(table), _rows(table), (means, labelled), table.tests_frame())
+    parts = {"table": table, "verdicts": verdicts(table), "rows": _rows(table), "tests": table.tests_frame()}
+    return parts | {"figures": (means, labelled)}
 
 
 def verdicts(table: MethodTable) -> list[str]:
@@ -98,6 +79,10 @@ def _equal_data(table: MethodTable) -> str:
 
 
 def _rows(table: MethodTable) -> list[tuple[MethodSummary, list[dict[str, Any] | None]]]:
+    """Return every method with its differences from each reference, and in how many tasks a test finds one.
+
+    Against itself there is none.
+    """
     tests = table.tests_frame()
     tests = tests[tests["task"].isin(table.shared) & (tests["q_value"] < SIGNIFICANT)]
     n_better, n_worse = (

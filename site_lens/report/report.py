@@ -24,9 +24,9 @@ from site_lens.report.examples import examples
 from site_lens.report.head_sets import head_sets_section
 from site_lens.report.headline import compare, interval_basis, method_means
 from site_lens.report.method_text import method_text
-from site_lens.report.methods import Methods, methods_section
+from site_lens.report.methods import methods_section
 from site_lens.report.page import write_page
-from site_lens.report.selectors import Selectors, selectors_section
+from site_lens.report.selectors import selectors_section
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFit, SiteFits
 from site_lens.studies.content_controls.result import ContentControls
@@ -127,8 +127,8 @@ def report_figures(run: Run) -> dict[str, SectionFigure]:
     figures = [] if sets is None else [sets["figure"], *sets["paths"]]
     figures += [parts["accuracy_figure"], parts["map_figure"], *(control["figure"] for control in parts["controls"])]
     figures += [figure for section in parts["across"] + parts["studies"] for figure in section.figures]
-    figures += parts["rivals"].figures if isinstance(parts["rivals"], Methods) else ()
-    figures += [parts["ways"].figure] if isinstance(parts["ways"], Selectors) else []
+    figures += parts["rivals"]["figures"] if isinstance(parts["rivals"], dict) else ()
+    figures += [parts["ways"]["figure"]] if isinstance(parts["ways"], dict) else []
     of_fits = {
         f"fits/{file_name(key)}-{name}": figure
         for key, figures_of_fit in zip(run.fits, parts["fit_figures"], strict=True)

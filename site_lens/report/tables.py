@@ -10,7 +10,6 @@ from site_lens.records.outputs import is_sealed, named, output_path, sealed, wri
 from site_lens.records.terminal_escape import visible
 from site_lens.report.facts import accuracy_table
 from site_lens.runs.run import Run
-from site_lens.stats.intervals import Interval
 
 TableFormat = Literal["tex", "md"]
 
@@ -71,19 +70,15 @@ def _accuracies(run: Run) -> list[list[Cell]] | None:
     if not evaluations:
         return None
     methods = evaluations.methods
-    rows = [[("Task", False), *((method_label(method), False) for method in methods), ("Queries", False)]]
+    rows = [[(text, False) for text in ("Task", *map(method_label, methods), "Queries")]]
     for task, measured in accuracy_table(evaluations, "first_token").items():
-        cells = [("", False) if cell is None else _interval(*cell) for cell in measured]
+        cells = [("", False) if cell is None else (str(cell[0]), cell[1]) for cell in measured]
         rows.append([(task, False), *cells, (str(len(evaluations[task].queries)), False)])
     if len(evaluations) > 1:
         everywhere = {method for method in methods if len(evaluations.having(method)) == len(evaluations)}
-        means = [_interval(evaluations.mean(m), False) if m in everywhere else ("", False) for m in methods]
-        rows.append([("Mean", False), *means, ("", False)])
+        means = [str(evaluations.mean(method)) if method in everywhere else "" for method in methods]
+        rows.append([(text, False) for text in ("Mean", *means, "")])
     return rows
-
-
-def _interval(accuracy: Interval, is_best: bool) -> Cell:
-    return f"{accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]", is_best
 
 
 def _heads(run: Run) -> list[list[Cell]] | None:

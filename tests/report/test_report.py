@@ -16,7 +16,7 @@ from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.methods.evaluation import Evaluations
 from site_lens.report import write_report
 from site_lens.report.figures import table_json
-from site_lens.report.headline import Headline, compare
+from site_lens.report.headline import compare
 from site_lens.report.report import report_parts
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFits
@@ -113,8 +113,8 @@ def test_the_headline_says_when_site_does_not_win(tmp_path: Path) -> None:
     ):
         measured = evaluations(accuracies={"ten_shot": 0.7, "site": site, "site_zero_embedding": zero})
         headline = compare(measured, "first_token")
-        assert isinstance(headline, Headline)
-        assert any(expected in verdict for verdict, _ in headline.contrasts)
+        assert isinstance(headline, dict)
+        assert any(expected in verdict for verdict, _ in headline["contrasts"])
 
 
 def test_the_numbers_behind_the_figure_hold_every_accuracy(page: str) -> None:
