@@ -197,8 +197,8 @@ def _diagnosis(run: Run) -> dict[str, Any]:
 
 def _map_figure(run: Run) -> SectionFigure:
     """Draw a map a task, the mean over all starts where every fit has a path, with the numbers of maps and fits."""
-    table = run.fits.frame()
-    if list(run.paths) != [fit.task for fit in run.fits.values()]:
+    table, of_fits = run.fits.frame(), [(fit.task, fit.gates.grid) for fit in run.fits.values()]
+    if [(path.task, path.model.grid) for path in run.paths.values()] != of_fits:
         return SectionFigure("head-maps", plots.head_maps(run.fits), table)
     means = [
         np.full(len(path.model.grid), np.nan) if gates is None else gates.values[gates.grid.mask]

@@ -172,6 +172,12 @@ def test_the_page_begins_with_the_heads_that_carry_each_task_and_what_they_reach
     assert 'id="head-sets-section"' not in report(tmp_path, fits)
 
 
+def test_paths_over_another_grid_than_the_fits_leave_the_maps_those_of_the_fits() -> None:
+    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    figure = report_parts(Run(fake_fits([path.task]), paths=HeadPaths([path])))["map_figure"]
+    assert figure.table is not None and len(figure.table) == 48 and "mean_alpha" not in figure.table
+
+
 def test_the_page_shows_what_the_model_says(tmp_path: Path) -> None:
     measured = fake_evaluation("antonym", {"zero_shot": 0.0, "site": 1.0}, n_queries=30)
     said = tuple(tuple(f" {name}{i} {NAUGHTY}" for i in range(30)) for name in ("wrong", "right"))
