@@ -8,8 +8,7 @@ import typer
 
 import site_lens as sl
 from site_lens.cli.options import SOURCES, ModelOfRun, RunFolder, TaskFilesOfRun, not_empty, with_option_groups
-from site_lens.explorer.first_view import first_view
-from site_lens.explorer.page import PageSource
+from site_lens.explorer.page import PageSource, first_view
 from site_lens.explorer.serving import serve_page
 
 

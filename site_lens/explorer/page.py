@@ -1,4 +1,4 @@
-"""Cell of the local page: show the explorer of the records, or the error, and load the model behind it."""
+"""Cell of the local page: show the explorer of the records, or the error, and load the model behind it; first view."""
 
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -10,12 +10,18 @@ from site_lens.explorer.opening import explore, live_model
 from site_lens.records.assets import MODEL_NAMES, asset
 from site_lens.records.errors import SiteLensError
 from site_lens.records.limited_io import is_there
+from site_lens.records.terminal_escape import visible
 from site_lens.runs.run import Run
 from site_lens.tasks.loading import load_tasks
 
 if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer
     from site_lens.methods.live import LiveModel
+
+CELL = 26
+"""Pixels of a head at most."""
+MOST_SIZE = 560, 320
+"""Pixels of the map at most, wide and high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +89,32 @@ def _beside(folder: str, name: str) -> str:
     """Return a name as a path in a folder if such a file or folder exists, else unchanged."""
     path = Path(folder) / name
     return str(path) if name not in MODEL_NAMES and is_there(path) else name
+
+
+def first_view(run: Run) -> str:
+    """Draw the map that the explorer opens with as HTML without a script, to be seen while its kernel starts.
+
+    It has the alphas of the first fit, with dots on chosen heads, and names these.
+    """
+    name, fit = next(iter(run.fits.items()))
+    path = run.paths.get(fit.task)
+    said = f"{name}: no map, the start was kept" if fit.kept_start else f"{name}: alphas of the heads"
+    said = said if path is None else path.sentence
+    text = f"<p>{escape(visible(said))}</p>"
+    if fit.kept_start and path is None:
+        return text
+    grid, chosen = fit.gates.grid, () if path is None or path.chosen is None else path.chosen.heads
+    cells = "".join(
+        f'<rect x="{head.head}" y="{grid.n_layers - 1 - head.layer}" width="1" height="1" '
+        f'fill-opacity="{fit.gates[head]:.2f}"/>'
+        for head in grid
+    )
+    dots = "".join(
+        f'<circle cx="{head.head + 0.5}" cy="{grid.n_layers - 0.5 - head.layer}" r="0.18"/>' for head in chosen
+    )
+    size = min(CELL, MOST_SIZE[0] / grid.n_heads, MOST_SIZE[1] / grid.n_layers)
+    return (
+        f'<svg role="img" aria-label="Head map" width="{size * grid.n_heads:.0f}" height="{size * grid.n_layers:.0f}" '
+        f'viewBox="0 0 {grid.n_heads} {grid.n_layers}" style="background: #f1f1f1"><g fill="#0072b2">{cells}</g>'
+        f'<g fill="#fff" stroke="#000" stroke-width="0.05">{dots}</g></svg>{text}'
+    )

@@ -5,15 +5,23 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any, ClassVar, Literal
 
+import anywidget
 import ipywidgets as widgets  # type: ignore[import-untyped]
+import plotly.graph_objects as go
+import traitlets
 
 from site_lens.explorer.state import Exploration
+from site_lens.records.assets import asset
+from site_lens.report.page import circuitsvis_bundle
 
 Change = Literal["fit", "head", "set", "query", "prompt", "basket", "model"]
 """What was changed: fit or comparison, head, head set, query, prompt to see attention in, basket; the model came in."""
 
 Act = Callable[[Change, Callable[[], object]], None]
 """Change the state, then show it; a user's mistake is shown instead of raised."""
+
+LATE = asset("late_widget.js")
+"""Start of widgets of large scripts, late rather than never."""
 
 
 class Panel(ABC):
@@ -27,6 +35,11 @@ class Panel(ABC):
         self._act = act
         self._filling = False
         self.box: Any = widgets.VBox([], layout=widgets.Layout(min_width="0"))
+        self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Build the widgets."""
 
     @abstractmethod
     def show(self, change: Change) -> None:
@@ -87,3 +100,39 @@ def heading(text: str) -> Any:
 def soft(text: str) -> str:
     """Write a line in a subdued style."""
     return f'<p class="soft">{escape(text)}</p>'
+
+
+class Canvas(go.FigureWidget):  # type: ignore[misc]  # plotly ships no types
+    """Plotly's own widget, whose script is handed to `late_widget.js`; as wide as its place."""
+
+    _esm = LATE
+    bundle = traitlets.Unicode(str(go.FigureWidget._esm)).tag(sync=True)
+    bundle_name = traitlets.Unicode("plotly").tag(sync=True)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._config = {"displayModeBar": False, "responsive": True}
+
+    def redraw(self, figure: go.Figure) -> None:
+        """Show another figure; a new widget would send the script again.
+
+        Plotly merges layouts: shapes of the last figure stay where the new one has none.
+        """
+        self.data = ()
+        self.layout = figure.layout
+        self.add_traces(figure.data)
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Make what was drawn so far the state that a browser finds when it opens the widget, now or later."""
+        self._repr_mimebundle_()  # at which moment plotly does so, and at no other
+
+
+class AttentionView(anywidget.AnyWidget):
+    """Circuitsvis' `AttentionPattern` as a widget, from the bundle that is installed."""
+
+    _esm = LATE
+    bundle = traitlets.Unicode(circuitsvis_bundle() + asset("attention_view.js")).tag(sync=True)
+    bundle_name = traitlets.Unicode("circuitsvis").tag(sync=True)
+    properties: Any = traitlets.Dict().tag(sync=True)
+    """What circuitsvis is handed; nothing is drawn while it is empty."""

@@ -32,12 +32,9 @@ from site_lens.records.errors import InputError
 
 LOOPBACK = "127.0.0.1"
 
-POLICY = "; ".join(
-    (
-        "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:",
-        f"connect-src 'self' ws://{LOOPBACK}:* data: blob:",
-        "frame-ancestors 'none'",
-    )
+POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    f"connect-src 'self' ws://{LOOPBACK}:* data: blob:; frame-ancestors 'none'"
 )
 """Voila's template names style sheets of a CDN; under this policy no browser asks for them. Widgets come as blobs."""
 
@@ -84,7 +81,6 @@ def serve_page(
     Raises:
         InputError: The packages of the extra `notebook` are not installed, or the port is taken.
     """
-    strange = [source.folder, source.run]
     need_notebook()
     if find_spec("voila") is None:
         raise InputError('a local page needs voila; install it with: pip install "site_lens[notebook]"')
@@ -92,16 +88,17 @@ def serve_page(
     with (
         _signals_put_back(),
         tempfile.TemporaryDirectory() as name,
-        _isolated(Path(name), strange=strange),
+        _isolated(Path(name), strange=[source.folder, source.run]),
         page_kernel.warm_kernel() as waiting,
     ):
         app = _server(source, Path(name), chosen, token, first_view)
+        from tornado.ioloop import IOLoop
+
         from site_lens.explorer.kernels import Provisioner
 
         Provisioner.offer(waiting)
-        address = f"http://{LOOPBACK}:{chosen}/?token={token}"
-        _end_on_signals()
-        from tornado.ioloop import IOLoop
+        address, loop = f"http://{LOOPBACK}:{chosen}/?token={token}", IOLoop.current()
+        _end_on_signals(loop)
 
         def begin() -> None:
             announce(address)
@@ -110,7 +107,7 @@ def serve_page(
                 page = _redirect(Path(name), address).as_uri()
                 threading.Thread(target=webbrowser.open, args=[page], daemon=True).start()
 
-        IOLoop.current().add_callback(begin)
+        loop.add_callback(begin)
         app.start()
 
 
@@ -135,21 +132,18 @@ def _signals_put_back() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end_on_signals() -> None:
+def _end_on_signals(loop: Any) -> None:
     """Stop the event loop at the first signal that ends the server, and let no further one disturb the end.
 
     The exception that Python raises on Ctrl-C would come up inside of whatever the loop does, such as starting a
     kernel, which is then not known to anybody who could end it. It is never raised where Ctrl-C was ignored when this
     process started, as it is in a background job of a script.
     """
-    from tornado.ioloop import IOLoop
-
-    loop = IOLoop.current()
 
     def end(*_: Any) -> None:
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
-        loop.asyncio_loop.call_soon_threadsafe(loop.stop)  # type: ignore[attr-defined]  # which wakes a loop that waits
+        loop.asyncio_loop.call_soon_threadsafe(loop.stop)  # which wakes a loop that waits
 
     for number in ENDING:
         signal.signal(number, end)

@@ -3,14 +3,17 @@
 Plain values and methods; the panels read them and call them.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import and_, or_, sub
+from pprint import pformat
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from site_lens.explorer.basket import Basket
+from site_lens._version import __version__
 from site_lens.heads.head_set import Head, HeadSet
 from site_lens.heads.scores import HeadGates, HeadScores
+from site_lens.models.identity import ModelIdentity
 from site_lens.records.errors import InputError, unknown_name
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit
@@ -22,15 +25,15 @@ Rule = Literal["threshold", "top"]
 Part = Literal["first", "second", "both", "either", "only_first", "only_second"]
 """Part of a comparison: one of two head sets, what they share, their union, or what one has alone."""
 
-PARTS: dict[Part, tuple[str, Callable[[HeadSet, HeadSet], HeadSet]]] = {
-    "first": ("{0}", lambda first, second: first),
-    "second": ("{1}", lambda first, second: second),
-    "both": ("{0} and {1}", and_),
-    "either": ("{0} or {1}", or_),
-    "only_first": ("{0} without {1}", sub),
-    "only_second": ("{1} without {0}", lambda first, second: second - first),
+PARTS: dict[Part, tuple[str, str, Callable[[HeadSet, HeadSet], HeadSet]]] = {
+    "first": ("of the first", "{0}", lambda first, second: first),
+    "second": ("of the second", "{1}", lambda first, second: second),
+    "both": ("of both", "{0} and {1}", and_),
+    "either": ("of either", "{0} or {1}", or_),
+    "only_first": ("of the first alone", "{0} without {1}", sub),
+    "only_second": ("of the second alone", "{1} without {0}", lambda first, second: second - first),
 }
-"""Name of each part, given the keys of two fits, and the part itself, given their head sets."""
+"""Label of each part, its name, given the keys of two fits, and the part itself, given their head sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,55 @@ class Cut:
 
     def __str__(self) -> str:
         return f"alpha > {self.threshold:.2f}" if self.rule == "threshold" else f"top {self.k}"
+
+
+class Basket(Mapping[str, HeadSet]):
+    """Head sets by name, in the order in which they were added, each with the model that its heads belong to."""
+
+    def __init__(self) -> None:
+        self._sets: dict[str, tuple[HeadSet, ModelIdentity]] = {}
+
+    def __getitem__(self, name: str) -> HeadSet:
+        if name not in self._sets:
+            raise unknown_name("head set", name, self._sets)
+        return self._sets[name][0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sets)
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def add(self, name: str, heads: HeadSet, model: ModelIdentity) -> str:
+        """Add a set and return its name; another set of the same name is added beside it as `name (2)`."""
+        wanted, n = name, 1
+        while self._sets.setdefault(name, (heads, model)) != (heads, model):
+            n += 1
+            name = f"{wanted} ({n})"
+        return name
+
+    def remove(self, name: str) -> None:
+        """Remove a set; raises InputError if there is none of that name."""
+        self[name]
+        del self._sets[name]
+
+    def to_json(self) -> str:
+        """Write all sets as JSON: the names of the heads, their grid, and the model."""
+        sets = {
+            name: {
+                "heads": [str(head) for head in heads],
+                "heads_per_layer": list(heads.grid.heads_per_layer),
+                "model": model.name,
+                "weights_digest": model.weights_digest,
+            }
+            for name, (heads, model) in self._sets.items()
+        }
+        return json.dumps({"site_lens": __version__, "head_sets": sets}, indent=1, ensure_ascii=False) + "\n"
+
+    def to_python(self) -> str:
+        """Write all sets as a Python literal, `{name: ["L3H7", ...]}`; `HeadSet.of(grid, names)` takes such a list."""
+        sets = {name: [str(head) for head in heads] for name, heads in self.items()}
+        return pformat(sets, width=100, sort_dicts=False) + "\n"
 
 
 class Exploration:
@@ -132,10 +184,8 @@ class Exploration:
 
     def choose(self, head: Head | str) -> None:
         """Show a head; raises InputError if there is none of that name in the grid."""
-        chosen = Head.parse(head) if isinstance(head, str) else head
-        if chosen not in self.fit.gates.grid:
-            raise InputError(f"{chosen} is not in a grid of {self.fit.gates.grid}")
-        self.head = chosen
+        self.fit.gates[head]  # raises if there is none
+        self.head = Head.parse(head) if isinstance(head, str) else head
 
     def recut(self, **changes: Any) -> None:
         """Change the rule, the threshold or k; raises InputError if one of them lies outside its range."""
@@ -152,11 +202,11 @@ class Exploration:
     def head_set(self) -> HeadSet:
         """Return the heads that the cut lets in, of the chosen part."""
         first = self.cut.of(self.fit.gates)
-        return first if self.other is None else PARTS[self.part][1](first, self.cut.of(self.other.gates))
+        return first if self.other is None else PARTS[self.part][2](first, self.cut.of(self.other.gates))
 
     def set_name(self) -> str:
         """Return a name of the head set: its fits, the part and the cut."""
-        return f"{PARTS[self.part][0].format(self.key, self.other_key)}: {self.cut}"
+        return f"{PARTS[self.part][1].format(self.key, self.other_key)}: {self.cut}"
 
     def gates(self) -> HeadGates:
         """Return the gates to inject: the fitted alphas of the head set, or 1 where they are rounded; 0 elsewhere."""

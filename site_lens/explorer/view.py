@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from site_lens.explorer.attention_panel import AttentionPanel
-from site_lens.explorer.basket import Basket
-from site_lens.explorer.basket_panel import BasketPanel
-from site_lens.explorer.head_panel import HeadPanel
-from site_lens.explorer.live_panel import LivePanel
-from site_lens.explorer.map_panel import MapPanel
+from site_lens.explorer.head_panels import BasketPanel, HeadPanel, MapPanel
+from site_lens.explorer.model_panels import AttentionPanel, LivePanel
 from site_lens.explorer.panel import Change, soft
-from site_lens.explorer.state import Exploration
+from site_lens.explorer.state import Basket, Exploration
 from site_lens.heads.head_set import HeadSet
 from site_lens.records.assets import asset
 from site_lens.records.errors import SiteLensError
@@ -112,11 +108,9 @@ class Explorer:
         if change not in ("fit", "model"):
             return
         state, model = self.state, self.state.fit.embedding.model
-        facts = f"{len(state.run.fits)} fits on {model.short_name}, {model.grid}; "
-        if state.live is not None:
-            facts += "the model is loaded"
-        else:
-            facts += "no model loaded" if state.awaited is None else f"loading {state.awaited} ..."
+        awaited = "no model loaded" if state.awaited is None else f"loading {state.awaited} ..."
+        loaded = awaited if state.live is None else "the model is loaded"
+        facts = f"{len(state.run.fits)} fits on {model.short_name}, {model.grid}; {loaded}"
         notes = "" if state.live is None else "".join(f"<li>{escape(note)}</li>" for note in state.live.notes)
         title = f"<style>{asset('explorer.css')}</style><h2>Which heads carry the task?</h2>{soft(facts)}"
         self.header.value = title + (f"<ul>{notes}</ul>" if notes else "")

@@ -35,7 +35,6 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
         title=f"Accuracy ({metric.replace('_', ' ')})",
         subtitle=f"Dots with 95% Wilson intervals{small}",
         xaxis={"title": {"text": "Share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
-        n_lanes=len(names),
         lane_height=9,
     )
 
@@ -43,19 +42,15 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
 def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match) -> Dots:
     name = evaluations.evaluated[method].name
     is_lowest = method == name
-    estimates = {
-        (row, task): evaluation.accuracy(method, metric)
+    dots = [
+        (row, share, (task, method_label(method), str(share), f"{share.n} queries"))
         for row, (task, evaluation) in enumerate(evaluations.items())
         if method in evaluation.methods
-    }
+        for share in [evaluation.accuracy(method, metric)]
+    ]
     color, symbol = _look(name, names, evaluations.reference)
     return Dots(
-        rows=[row for row, _ in estimates],
-        estimates=list(estimates.values()),
-        hover=[
-            (task, method_label(method), str(estimate), f"{estimate.n} queries")
-            for (_, task), estimate in estimates.items()
-        ],
+        dots,
         marker={"color": color, "symbol": symbol, "size": 8 if is_lowest else 5},
         lane=names.index(name),
         name=method_label(method) if is_lowest else None,

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from site_lens.plots._training import kept_mark
 from site_lens.plots.head_grid import colorbar
-from site_lens.plots.theme import DENSITY_SCALE, TITLE, layout
+from site_lens.plots.theme import DENSITY_SCALE, TITLE, figure
 from site_lens.site.fit import SiteFit
 
 N_BINS = 20
@@ -35,16 +35,14 @@ def alpha_histogram(fit: SiteFit) -> go.Figure:
         hovertemplate="step %{x}<br>alpha around %{y:.3f}<br>"
         f"share of heads %{{z:.3f}} (%{{customdata}} of {n_heads})<extra></extra>",
     )
-    return go.Figure(
+    return figure(
         [cells],
-        layout(
-            f"Distribution of the alphas of {fit.task}",
-            f"{fit.origin}, {n_heads} heads, {fit.status}",
-            height=400,
-            top=TITLE + 24,
-            coloraxis={"cmin": 0, "cmax": 1, "colorscale": DENSITY_SCALE, "colorbar": colorbar("Share of heads")},
-            xaxis={"title": {"text": "Step"}, "showgrid": False},
-            yaxis={"title": {"text": "Alpha"}, "range": [0, 1], "dtick": 0.25},
-            **kept_mark(fit),
-        ),
+        f"Distribution of the alphas of {fit.task}",
+        f"{fit.origin}, {n_heads} heads, {fit.status}",
+        height=400,
+        top=TITLE + 24,
+        coloraxis={"cmin": 0, "cmax": 1, "colorscale": DENSITY_SCALE, "colorbar": colorbar("Share of heads")},
+        xaxis={"title": {"text": "Step"}, "showgrid": False},
+        yaxis={"title": {"text": "Alpha"}, "range": [0, 1], "dtick": 0.25},
+        **kept_mark(fit),
     )

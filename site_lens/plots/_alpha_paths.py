@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from site_lens.plots._training import kept_mark
-from site_lens.plots.theme import GREY, PALETTE, SYMBOLS, TITLE, layout
+from site_lens.plots.theme import GREY, PALETTE, SYMBOLS, TITLE, figure
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit
@@ -51,48 +51,36 @@ def alpha_paths(fit: SiteFit, *, most: int = 6) -> go.Figure:
         for place, i in enumerate(changed[:most])
         for layer, head, rank in [heads[i]]
     ]
-    return go.Figure(
+    shown = f", {len(coloured)} of them in colour" if len(changed) > len(coloured) else ""
+    return figure(
         [*_fan(steps, alphas), *coloured],
-        layout(
-            f"Alphas of {fit.task} over the steps",
-            f"{fit.origin}; grey: quantiles of {len(heads)} heads; {_how_many(len(changed), len(coloured))}",
-            height=380,
-            top=TITLE + 24,
-            entries=[trace.name for trace in coloured],
-            xaxis={"title": {"text": "Step"}},
-            yaxis={"title": {"text": "Alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
-            **kept_mark(fit),
-        ),
+        f"Alphas of {fit.task} over the steps",
+        f"{fit.origin}; grey: quantiles of {len(heads)} heads; {len(changed)} changed sides{shown}",
+        height=380,
+        top=TITLE + 24,
+        entries=[trace.name for trace in coloured],
+        xaxis={"title": {"text": "Step"}},
+        yaxis={"title": {"text": "Alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
+        **kept_mark(fit),
     )
 
 
 def _changed(alphas: Float32) -> list[int]:
     """Return the heads that changed sides, in falling order of the way that they went to the nearer side."""
     later = alphas[1:]
-    if not len(later):
-        return []
-    way = np.minimum(later.max(axis=0) - 0.5, 0.5 - later.min(axis=0))
+    way = np.minimum(later.max(axis=0, initial=0) - 0.5, 0.5 - later.min(axis=0, initial=1))
     return [int(i) for i in np.argsort(-way, kind="stable") if way[i] > 0]
 
 
-def _how_many(n_changed: int, n_drawn: int) -> str:
-    if n_changed == n_drawn:
-        return f"{n_changed} changed sides"
-    return f"{n_changed} changed sides, {n_drawn} of them in colour"
-
-
 def _fan(steps: NDArray[np.int64], alphas: Float32) -> list[go.Scatter]:
+    area = {"fill": "toself", "fillcolor": GREY, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip"}
     bands = [
         go.Scatter(
             x=np.concatenate([steps, steps[::-1]]),
             y=np.concatenate([np.quantile(alphas, high, axis=1), np.quantile(alphas, low, axis=1)[::-1]]),
-            fill="toself",
-            fillcolor=GREY,
             opacity=opacity,
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
             showlegend=False,
+            **area,
         )
         for low, high, opacity in BANDS
     ]

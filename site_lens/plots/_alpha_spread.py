@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from site_lens.heads.scores import HeadGates
 from site_lens.plots.head_grid import grid_axes, grid_traces, map_size, ranks
-from site_lens.plots.theme import TOP, color_axis, layout
+from site_lens.plots.theme import TOP, color_axis, figure
 from site_lens.records.errors import InputError, MismatchError
 from site_lens.site.fit import SiteFit, SiteFits
 
@@ -44,28 +44,22 @@ def alpha_spread(fits: SiteFits | Sequence[SiteFit]) -> go.Figure:
     numbers = np.stack([mean, spread, ranks(HeadGates(grid=grid, values=mean))], axis=2)
     width, height = map_size(grid, n_maps=min(n, 2))
     height += TOP - 56
+    rank = f"rank %{{customdata[2]}} of {len(grid)}"
     if n == 1:
-        lines = ["alpha %{customdata[0]:.3f}", f"rank %{{customdata[2]}} of {len(grid)}"]
-        traces = grid_traces(mean, grid, numbers, lines)
-        parts = {"coloraxis": color_axis("Alpha", height), **grid_axes(grid, most_ticks=(8, 12))}
         subtitle = f"One seed ({first.seed}): no spread to show"
+        traces = grid_traces(mean, grid, numbers, ["alpha %{customdata[0]:.3f}", rank])
+        parts = grid_axes(grid, most_ticks=(8, 12)) | {"coloraxis": color_axis("Alpha", height)}
     else:
-        lines = [
-            "mean alpha %{customdata[0]:.3f}",
-            f"standard deviation %{{customdata[1]:.3f}}, {n} seeds",
-            f"rank %{{customdata[2]}} of {len(grid)} by mean",
-        ]
+        subtitle = f"{n} seeds"
+        deviation = f"standard deviation %{{customdata[1]:.3f}}, {n} seeds"
+        lines = ["mean alpha %{customdata[0]:.3f}", deviation, f"{rank} by mean"]
         traces = grid_traces(mean, grid, numbers, lines)
         traces += grid_traces(spread, grid, numbers, lines, panel=2, coloraxis="coloraxis2")
-        parts = {
-            "coloraxis": color_axis("Mean alpha", height),
-            "coloraxis2": color_axis("Std. dev.", height, high=MOST_SPREAD),
-            **grid_axes(grid, x=LEFT, most_ticks=(8, 12)),
-            **grid_axes(grid, panel=2, x=RIGHT, most_ticks=(8, 12), titles=(True, False)),
-        }
+        parts = grid_axes(grid, x=LEFT, most_ticks=(8, 12)) | {"coloraxis": color_axis("Mean alpha", height)}
+        parts["coloraxis2"] = color_axis("Std. dev.", height, high=MOST_SPREAD)
         parts["coloraxis2"]["colorbar"]["x"] = RIGHT[0]
-        subtitle = f"{n} seeds"
-    return go.Figure(traces, layout(first.task, subtitle, width=width, height=height, top=TOP, **parts))
+        parts |= grid_axes(grid, panel=2, x=RIGHT, most_ticks=(8, 12), titles=(True, False))
+    return figure(traces, first.task, subtitle, width=width, height=height, top=TOP, **parts)
 
 
 def _need_seeds_of_one_task(fits: list[SiteFit]) -> None:

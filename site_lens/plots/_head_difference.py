@@ -4,8 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.heads.scores import HeadGates, HeadScores
-from site_lens.plots.head_grid import colorbar, grid_axes, grid_traces, map_size, ranks
-from site_lens.plots.theme import SIGNED_SCALE, in_template, layout, short
+from site_lens.plots.head_grid import grid_traces, map_figure, ranks
+from site_lens.plots.theme import in_template, short
 from site_lens.records.errors import MismatchError
 from site_lens.site.fit import SiteFit
 
@@ -39,25 +39,17 @@ def head_difference(
     difference, grid = minuend.values - subtrahend.values, minuend.grid
     limit = 1.0 if is_gates else float(np.abs(difference).max()) or 1.0
     names = names or _names(first, second)
-    lines = [f"difference %{{z:+.3f}}<br>{'alpha' if is_gates else 'score'} (rank of {len(grid)}):"] + [
-        f"{in_template(name)}: %{{customdata[{i}]:.3f}} (%{{customdata[{i + 1}]}})"
-        for i, name in zip((0, 2), names, strict=True)
+    lines = [
+        f"difference %{{z:+.3f}}<br>{'alpha' if is_gates else 'score'} (rank of {len(grid)}):",
+        f"{in_template(names[0])}: %{{customdata[0]:.3f}} (%{{customdata[1]}})",
+        f"{in_template(names[1])}: %{{customdata[2]:.3f}} (%{{customdata[3]}})",
     ]
     numbers = np.stack([minuend.values, ranks(minuend), subtrahend.values, ranks(subtrahend)], axis=2)
-    width, height = map_size(grid)
-    unit = "" if is_gates else f"; {minuend.meaning}"
-    return go.Figure(
-        grid_traces(difference, grid, numbers, lines),
-        layout(
-            title if title is not None else " minus ".join(map(short, names)),
-            f"Red: higher in the first, blue: in the second{unit}",
-            width=width,
-            height=height,
-            coloraxis={"cmin": -limit, "cmax": limit, "colorscale": SIGNED_SCALE,
-                       "colorbar": colorbar("Difference of alpha" if is_gates else "Difference")},
-            **grid_axes(grid),
-        ),
-    )  # fmt: skip
+    traces = grid_traces(difference, grid, numbers, lines)
+    title = title if title is not None else " minus ".join(map(short, names))
+    subtitle = "Red: higher in the first, blue: in the second" + ("" if is_gates else f"; {minuend.meaning}")
+    unit = "Difference of alpha" if is_gates else "Difference"
+    return map_figure(traces, grid, title, subtitle, unit, (-limit, limit))
 
 
 def _need_same_unit(minuend: HeadScores, subtrahend: HeadScores) -> bool:
@@ -77,12 +69,7 @@ def _need_same_unit(minuend: HeadScores, subtrahend: HeadScores) -> bool:
 
 def _names(first: HeadScores | SiteFit, second: HeadScores | SiteFit) -> tuple[str, str]:
     """Name both records by task or selector, with what else tells them apart where these are the same."""
-    details = [
-        (record.task, f"seed {record.seed}")
-        if isinstance(record, SiteFit)
-        else (record.task or record.selector, record.selector)
-        for record in (first, second)
-    ]
-    is_same = details[0][0] == details[1][0]
-    one, other = (f"{name} ({detail})" if is_same else name for name, detail in details)
-    return one, other
+    records = first, second
+    details = [f"seed {record.seed}" if isinstance(record, SiteFit) else record.selector for record in records]
+    one, other = (record.task or detail for record, detail in zip(records, details, strict=True))
+    return (one, other) if one != other else (f"{one} ({details[0]})", f"{other} ({details[1]})")

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores
-from site_lens.plots.head_grid import colorbar, grid_axes, grid_traces, map_size, ranks
-from site_lens.plots.theme import GATE_SCALE, GREY, SIGNED_SCALE, layout
+from site_lens.plots.head_grid import grid_axes, grid_traces, map_figure, ranks
+from site_lens.plots.theme import GREY
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit
 
@@ -35,40 +35,28 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
     Raises:
         InputError: The heads of a layer do not divide into `kv_groups` groups, or layers differ in their heads.
     """
-    scores, subtitle = (record, record.selector) if isinstance(record, HeadScores) else (record.gates, "")
-    if isinstance(record, HeadScores) and not isinstance(record, HeadGates):
-        subtitle = f"{record.selector}: {record.meaning}"
+    scores = record.gates if isinstance(record, SiteFit) else record
+    grid, is_gates = scores.grid, isinstance(scores, HeadGates)
+    unit = "Alpha" if is_gates else "Score"
+    subtitle = scores.selector if is_gates else f"{scores.selector}: {scores.meaning}"
     if isinstance(record, SiteFit):
         subtitle = f"{scores.selector}, {record.origin}"
         kv_groups = record.embedding.model.n_kv_heads if kv_groups is None else kv_groups
-    grid, unit = scores.grid, "alpha" if isinstance(scores, HeadGates) else "score"
-    lines = [f"{unit} %{{z:.3f}}", f"rank %{{customdata}} of {len(grid)}"]
-    parts: dict[str, Any] = grid_axes(grid) | {"coloraxis": _color_axis(scores)}
+    lines = [f"{unit.lower()} %{{z:.3f}}", f"rank %{{customdata}} of {len(grid)}"]
+    limit = 1 if is_gates else float(np.abs(scores.values).max()) or 1.0
+    low = -limit if (scores.values < 0).any() else 0
+    parts: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     if kv_groups is not None:
         _need_even_groups(grid, kv_groups)
         lines.append("key-value head %{text}")
         groups = {"text": np.tile(np.arange(grid.n_heads) // (grid.n_heads // kv_groups), (grid.n_layers, 1))}
         parts["shapes"] = _brackets(grid.n_heads, kv_groups)
-        parts["xaxis"] |= {"ticklabelstandoff": BRACKET, "title": {"text": "Head (brackets: one key-value head each)"}}
+        named = {"ticklabelstandoff": BRACKET, "title": {"text": "Head (brackets: one key-value head each)"}}
+        parts["xaxis"] = grid_axes(grid)["xaxis"] | named
+    traces = grid_traces(scores.values, grid, ranks(scores), lines, **groups)
     name = title if title is not None else scores.task or scores.selector
-    width, height = map_size(grid)
-    return go.Figure(
-        grid_traces(scores.values, grid, ranks(scores), lines, **groups),
-        layout(name, subtitle, width=width, height=height, **parts),
-    )
-
-
-def _color_axis(scores: HeadScores) -> dict[str, Any]:
-    if isinstance(scores, HeadGates):
-        return {"cmin": 0, "cmax": 1, "colorscale": GATE_SCALE, "colorbar": colorbar("Alpha")}
-    limit, is_signed = float(np.abs(scores.values).max()) or 1.0, bool((scores.values < 0).any())
-    return {
-        "cmin": -limit if is_signed else 0,
-        "cmax": limit,
-        "colorscale": SIGNED_SCALE if is_signed else GATE_SCALE,
-        "colorbar": colorbar("Score"),
-    }
+    return map_figure(traces, grid, name, subtitle, unit, (low, limit), **parts)
 
 
 def _need_even_groups(grid: HeadGrid, kv_groups: int) -> None:

@@ -3,9 +3,8 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.plots.head_grid import axis_number, grid_traces, ranks
-from site_lens.plots.small_maps import BOTTOM, TOP, arrangement
-from site_lens.plots.theme import color_axis, layout
+from site_lens.plots.head_grid import axis_number, grid_traces, ranks, small_maps
+from site_lens.plots.theme import color_axis
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFits
 from site_lens.site.head_path import HeadPaths
@@ -34,13 +33,13 @@ def head_maps(fits: SiteFits | HeadPaths, *, columns: int | None = None) -> go.F
         maps = {task: (path.model.grid, path.mean_gates, len(path.moved)) for task, path in fits.items()}
     else:
         maps = {key: (fit.gates.grid, None if fit.kept_start else fit.gates, 1) for key, fit in fits.items()}
-    traces, without = [], []
+    traces, notes = [], []
     for panel, (grid, gates, n_fits) in enumerate(maps.values(), start=1):
         if gates is None:
             nothing = np.full(grid.shape, np.nan, dtype=np.float32)
             traces += grid_traces(nothing, grid, nothing, [], panel=panel)
             number = axis_number(panel)
-            without.append({
+            notes.append({
                 "text": "start kept:<br>no map", "showarrow": False, "x": 0.5, "y": 0.5,
                 "xref": f"x{number} domain", "yref": f"y{number} domain",
             })  # fmt: skip
@@ -48,11 +47,9 @@ def head_maps(fits: SiteFits | HeadPaths, *, columns: int | None = None) -> go.F
         what = f"mean alpha of {n_fits} fits" if n_fits > 1 else "alpha"
         lines = [f"{what} %{{z:.3f}}", f"rank %{{customdata}} of {len(grid)}"]
         traces += grid_traces(gates.values, grid, ranks(gates), lines, panel=panel)
-    parts = arrangement({key: grid for key, (grid, *_) in maps.items()}, columns)
-    for laid_out in (parts, parts.get("meta", {}).get("narrow")):
-        if laid_out is not None:
-            laid_out["coloraxis"] = color_axis("Alpha", laid_out["height"])
-            laid_out["annotations"] = [*laid_out["annotations"], *without]
     averaged = any(n_fits > 1 for *_, n_fits in maps.values())
     each = "mean over the fits of a task, from other seeds and starts" if averaged else "one fit, one seed"
-    return go.Figure(traces, layout("Alpha of every head", f"Each map: {each}", top=TOP, margin={"b": BOTTOM}, **parts))
+    return small_maps(
+        traces, {key: grid for key, (grid, *_) in maps.items()}, columns, "Alpha of every head", f"Each map: {each}",
+        on_top=lambda height: {"coloraxis": color_axis("Alpha", height)}, notes=notes,
+    )  # fmt: skip

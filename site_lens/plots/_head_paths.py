@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from site_lens.heads.head_set import Head
-from site_lens.plots.theme import LEGEND_BELOW, PALETTE, in_template, layout, plain
+from site_lens.plots.theme import LEGEND_BELOW, PALETTE, figure, in_template, plain
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFit
 
@@ -50,15 +50,13 @@ def head_paths(fits: Sequence[SiteFit], head: Head | str) -> go.Figure:
         )
         for fit in fits
     ]
-    return go.Figure(
+    return figure(
         lines,
-        layout(
-            f"Alpha of {head} over the steps",
-            f"{', '.join(tasks)}; seeds: {', '.join(map(str, seeds))}; large dot: kept step",
-            height=280,
-            showlegend=len(fits) > 1,
-            legend=LEGEND_BELOW | {"y": -0.25},
-            xaxis={"title": {"text": "Step"}},
-            yaxis={"title": {"text": "Alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
-        ),
+        f"Alpha of {head} over the steps",
+        f"{', '.join(tasks)}; seeds: {', '.join(map(str, seeds))}; large dot: kept step",
+        height=280,
+        showlegend=len(fits) > 1,
+        legend=LEGEND_BELOW | {"y": -0.25},
+        xaxis={"title": {"text": "Step"}},
+        yaxis={"title": {"text": "Alpha"}, "range": [-0.02, 1.02], "dtick": 0.25},
     )

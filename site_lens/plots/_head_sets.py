@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.plots.head_grid import axis_number, grid_traces
-from site_lens.plots.small_maps import BOTTOM, TOP, arrangement
-from site_lens.plots.theme import PALETTE, TITLE, layout
+from site_lens.plots.head_grid import axis_number, grid_traces, small_maps
+from site_lens.plots.theme import PALETTE, TITLE
 from site_lens.records.errors import InputError
 from site_lens.site.head_path import HeadPath, HeadPaths, Kind
 
@@ -44,42 +43,29 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int | None = None) -> go.
     if not listed or (columns is not None and columns < 1):
         raise InputError(f"needs at least one path and one column, got {len(listed)} paths, columns={columns}")
     grids = {task: path.model.grid for task, path in listed.items()}
+    lines = ["%{customdata[0]}, %{customdata[1]}", "open in %{text:.0%} of the fits"]
     traces: list[Any] = []
     for panel, path in enumerate(listed.values(), start=1):
-        kinds, stability = path.kinds or {}, np.nan_to_num(path.stability)
+        grid, kinds, stability = path.model.grid, path.kinds or {}, np.nan_to_num(path.stability)
         chosen = path.chosen.heads if path.chosen is not None else ()
-        values = np.zeros(path.model.grid.shape, dtype=np.float32)
-        words = np.full((*values.shape, 2), "", dtype=object)
-        for head in path.model.grid:
+        values = np.zeros(grid.shape, dtype=np.float32)
+        words = np.full((*grid.shape, 2), "", dtype=object)
+        for head in grid:
             kind = kinds.get(str(head), "open" if head in chosen else "free")
             values[head.layer, head.head] = {"closed": -1, "free": 0, "open": 1}[kind]
             words[head.layer, head.head] = kind, "chosen" if head in chosen else "not chosen"
-        lines = ["%{customdata[0]}, %{customdata[1]}", "open in %{text:.0%} of the fits"]
-        traces += grid_traces(values, path.model.grid, words, lines, panel=panel, text=stability, texttemplate="")
-        number = axis_number(panel)
-        traces.append(
-            go.Scatter(
-                x=[head.head for head in chosen], y=[head.layer for head in chosen], **DOTS,
-                xaxis=f"x{number}", yaxis=f"y{number}", hoverinfo="skip",
-                showlegend=False,
-            )
-        )  # fmt: skip
+        traces += grid_traces(values, grid, words, lines, panel=panel, text=stability, texttemplate="")
+        axes = {"xaxis": f"x{axis_number(panel)}", "yaxis": f"y{axis_number(panel)}"}
+        x, y = [head.head for head in chosen], [head.layer for head in chosen]
+        traces.append(go.Scatter(x=x, y=y, **DOTS, **axes, hoverinfo="skip", showlegend=False))
     traces.append(go.Scatter(x=[None], y=[None], name="chosen", **DOTS))
-    traces += [
-        go.Scatter(
-            x=[None], y=[None], mode="markers", name=kind, marker={"symbol": "square", "size": 10, "color": colour}
-        )
-        for kind, colour in reversed(COLOURS.items())
-    ]
+    for kind, colour in reversed(COLOURS.items()):
+        square = {"symbol": "square", "size": 10, "color": colour}
+        traces.append(go.Scatter(x=[None], y=[None], mode="markers", name=kind, marker=square))
     steps = [step for i, colour in enumerate(COLOURS.values()) for step in ([i / 3, colour], [(i + 1) / 3, colour])]
     scale = {"cmin": -1, "cmax": 1, "colorscale": steps, "showscale": False}
-    parts = arrangement(grids, columns)
-    for laid_out in (parts, parts.get("meta", {}).get("narrow")):
-        if laid_out is not None:
-            laid_out["legend"] = {
-                "orientation": "h", "x": 0, "xref": "container", "yref": "container", "yanchor": "top",
-                "y": 1 - LEGEND_FROM_TOP / laid_out["height"],
-            }  # fmt: skip
-    return go.Figure(
-        traces, layout("Heads that carry each task", top=TOP, margin={"b": BOTTOM}, coloraxis=scale, **parts)
-    )
+    legend = {"orientation": "h", "x": 0, "xref": "container", "yref": "container", "yanchor": "top"}
+    return small_maps(
+        traces, grids, columns, "Heads that carry each task", "", coloraxis=scale, notes=[],
+        on_top=lambda height: {"legend": legend | {"y": 1 - LEGEND_FROM_TOP / height}},
+    )  # fmt: skip

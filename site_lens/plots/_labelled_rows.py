@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from site_lens.methods.method_table import MethodSummary, MethodTable
 from site_lens.methods.registry import method_label, method_look
-from site_lens.plots.theme import GREY, PALETTE, error_bars, layout, plain
+from site_lens.plots.theme import GREY, PALETTE, error_bars, figure, plain
 from site_lens.stats.intervals import Interval
 
 NAME_WIDTH = 22
@@ -37,20 +37,18 @@ def labelled_rows(record: MethodTable) -> go.Figure:
         line={"color": GREY, "width": 1, "shape": "hv"},
         hoverinfo="skip",
     )
-    return go.Figure(
+    return figure(
         [line, _dots(record, end)],
-        layout(
-            "Accuracy and labelled rows",
-            "Line: the best with so many labelled rows or fewer",
-            height=420,
-            margin={"b": 56, "l": 48},
-            showlegend=False,
-            xaxis={"title": {"text": "Labelled rows used for a task"}, "tickmode": "array",
-                   "tickvals": np.log10(1 + np.array(ticks)), "ticktext": [f"{tick:,}" for tick in ticks],
-                   "range": [-0.04 * end, 1.04 * end]},
-            yaxis={"title": {"text": f"Mean accuracy ({record.metric.replace('_', ' ')})"}, "range": [-0.02, 1.06],
-                   "dtick": 0.25},
-        ),
+        "Accuracy and labelled rows",
+        "Line: the best with so many labelled rows or fewer",
+        height=420,
+        margin={"b": 56, "l": 48},
+        showlegend=False,
+        xaxis={"title": {"text": "Labelled rows used for a task"}, "tickmode": "array",
+               "tickvals": np.log10(1 + np.array(ticks)), "ticktext": [f"{tick:,}" for tick in ticks],
+               "range": [-0.04 * end, 1.04 * end]},
+        yaxis={"title": {"text": f"Mean accuracy ({record.metric.replace('_', ' ')})"}, "range": [-0.02, 1.06],
+               "dtick": 0.25},
     )  # fmt: skip
 
 

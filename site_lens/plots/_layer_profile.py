@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.diagnostics.head_overlap import Overlap
-from site_lens.plots.theme import NO_HEAD, PALETTE, SYMBOLS, TITLE, in_template, index_axis, layout, plain, short
+from site_lens.plots.theme import NO_HEAD, PALETTE, SYMBOLS, TITLE, figure, in_template, index_axis, plain, short
 from site_lens.records.base import Float32
 
 MOST_NAMED, LEGEND_WIDTH = 8, 16
@@ -39,16 +39,14 @@ def layer_profile(record: Overlap) -> go.Figure:
         for index, (name, mean) in enumerate(zip(record.names[:MOST_NAMED], means, strict=False))
     ]
     others = [_others(record.names[MOST_NAMED:], means[MOST_NAMED:], hover)] if len(means) > MOST_NAMED else []
-    return go.Figure(
+    return figure(
         others + named,
-        layout(
-            f"Mean {unit} by layer",
-            f"{len(record.names)} records, {len(record.grid)} heads",
-            height=320 + TITLE + 8,
-            entries=[trace.name for trace in others + named],
-            xaxis={"title": {"text": "Layer"}, **index_axis(record.grid.n_layers)},
-            yaxis={"title": {"text": f"Mean {unit}"}, "rangemode": "tozero"},
-        ),
+        f"Mean {unit} by layer",
+        f"{len(record.names)} records, {len(record.grid)} heads",
+        height=320 + TITLE + 8,
+        entries=[trace.name for trace in others + named],
+        xaxis={"title": {"text": "Layer"}, **index_axis(record.grid.n_layers)},
+        yaxis={"title": {"text": f"Mean {unit}"}, "rangemode": "tozero"},
     )
 
 

@@ -20,33 +20,27 @@ def method_means(record: MethodTable) -> go.Figure:
         colour of each reference marks its mean.
     """
     ranked, n = record.ranked(), len(record.shared)
-    tasks = {
-        (row, method.method, task): accuracy
+    labels = [method_label(method.method) for method in ranked]
+    tasks = [
+        (row, accuracy, (task, labels[row], f"{accuracy.value:.3f}"))
         for row, method in enumerate(ranked)
         for task in record.shared
         if (accuracy := record.accuracy(task, method.method)) is not None
-    }
+    ]
+    means = [
+        (row, mean, (labels[row], str(mean), f"{_rows(method)} labelled rows"))
+        for row, method in enumerate(ranked)
+        for mean in [Interval(method.value, method.low, method.high, n)]
+    ]
     colors = [_color(method.method, record.against) for method in ranked]
-    means = [Interval(method.value, method.low, method.high, n) for method in ranked]
-    single = Dots(
-        rows=[row for row, _, _ in tasks],
-        estimates=list(tasks.values()),
-        hover=[(task, method_label(method), f"{accuracy.value:.3f}") for (_, method, task), accuracy in tasks.items()],
-        marker=FAINT,
-    )
     over_tasks = Dots(
-        rows=range(len(ranked)),
-        estimates=means,
-        hover=[
-            (method_label(method.method), str(mean), f"{_rows(method)} labelled rows")
-            for method, mean in zip(ranked, means, strict=True)
-        ],
+        means,
         marker={"color": [GREY if color == INK else color for color in colors], "symbol": "diamond", "size": 10},
         bars={"thickness": 2, "color": GREY},
     )
     return forest(
-        [method_label(method.method) for method in ranked],
-        [single, over_tasks],
+        labels,
+        [Dots(tasks, FAINT), over_tasks],
         title=f"Mean accuracy ({record.metric.replace('_', ' ')})",
         subtitle="One task, 95% Wilson intervals" if n == 1 else f"{n} tasks, 95% t intervals over tasks",
         xaxis={"title": {"text": "Share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},

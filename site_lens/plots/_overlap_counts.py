@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from site_lens.diagnostics.head_overlap import Overlap
 from site_lens.heads.head_set import Head
-from site_lens.plots.theme import PALETTE, layout
+from site_lens.plots.theme import PALETTE, figure
 
 MOST_HEADS, MOST_NUMBERS = 12, 20
 """Heads named in a hover label, and bars up to which their height is written on them."""
@@ -35,18 +35,16 @@ def overlap_counts(record: Overlap) -> go.Figure:
         hovertemplate=f"in exactly %{{x}} of {n} sets: %{{y}} heads<br>%{{customdata}}<extra></extra>",
     )
     sets = f"the top {record.k}" if record.threshold is None else f"heads above {record.threshold:g}"
-    return go.Figure(
+    return figure(
         [bars],
-        layout(
-            "Heads by number of sharing records",
-            f"Sets: {sets}; {counts[0]} of {sum(counts)} in none",
-            height=340,
-            width=min(max(420, 72 * n), 900),
-            bargap=0.25,
-            xaxis={"title": {"text": f"Sets (of {n}) that hold the head"}, "showgrid": False, "range": [0.4, n + 0.6],
-                   "tickmode": "linear", "tick0": 1, "dtick": max(1, round(n / 12)), "tickformat": "d"},
-            yaxis={"title": {"text": "Heads"}, "rangemode": "tozero", "tickformat": "d"},
-        ),
+        "Heads by number of sharing records",
+        f"Sets: {sets}; {counts[0]} of {sum(counts)} in none",
+        height=340,
+        width=min(max(420, 72 * n), 900),
+        bargap=0.25,
+        xaxis={"title": {"text": f"Sets (of {n}) that hold the head"}, "showgrid": False, "range": [0.4, n + 0.6],
+               "tickmode": "linear", "tick0": 1, "dtick": max(1, round(n / 12)), "tickformat": "d"},
+        yaxis={"title": {"text": "Heads"}, "rangemode": "tozero", "tickformat": "d"},
     )  # fmt: skip
 
 

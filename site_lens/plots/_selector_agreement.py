@@ -1,6 +1,6 @@
 """Selector agreement: whether ways to score heads rank them alike and pick the same ones, beyond chance."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 from site_lens.diagnostics.selector_agreement import SelectorAgreement
 from site_lens.plots.matrix import matrix
 from site_lens.plots.theme import plain
-from site_lens.records.errors import unknown_name
 from site_lens.stats.paired_tests import SIGNIFICANT
 
 Ranks = Literal["spearman", "spearman_size"]
@@ -34,8 +33,6 @@ def selector_agreement(record: SelectorAgreement, *, ranks: Ranks = "spearman") 
     Raises:
         InputError: There is no such rank correlation.
     """
-    if ranks not in get_args(Ranks):
-        raise unknown_name("rank correlation", ranks, get_args(Ranks))
     names = [facts.selector + "*" * facts.same_for_all for facts in record.selectors]
     values = np.tril(record.mean(ranks)) + np.triu(record.mean("jaccard") - record.mean("chance"))
     np.fill_diagonal(values, np.nan)

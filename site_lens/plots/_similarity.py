@@ -1,6 +1,6 @@
 """Similarity: how alike the head maps of some records are, pair by pair."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,7 +10,6 @@ from site_lens.diagnostics.head_overlap import Overlap
 from site_lens.diagnostics.task_clusters import TaskClusters
 from site_lens.plots.matrix import matrix
 from site_lens.plots.theme import GREY
-from site_lens.records.errors import unknown_name
 from site_lens.stats.paired_tests import SIGNIFICANT
 
 Measure = Literal["jaccard", "jaccard_top", "overlap_coefficient", "spearman", "rank_biased"]
@@ -39,8 +38,6 @@ def similarity(record: Overlap | TaskClusters | HeadClusters, *, measure: Measur
     """
     if not isinstance(record, Overlap):
         return _of_clusters(record)
-    if measure not in get_args(Measure):
-        raise unknown_name("measure", measure, get_args(Measure))
     sets = f"top {record.k}" if record.threshold is None else f"above {record.threshold:g}"
     return matrix(
         getattr(record, measure),

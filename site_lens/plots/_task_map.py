@@ -1,15 +1,15 @@
 """Task map: tasks as points of a plane, near each other where their heads are alike."""
 
 from itertools import product
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
 from site_lens.diagnostics.task_clusters import TaskClusters
-from site_lens.plots.theme import GREY, PALETTE, SYMBOLS, TITLE, layout, plain, short
+from site_lens.plots.theme import GREY, PALETTE, SYMBOLS, TITLE, figure, plain, short
 from site_lens.records.base import Float32
-from site_lens.records.errors import InputError, unknown_name
+from site_lens.records.errors import InputError
 
 Layout = Literal["pca", "mds"]
 Box = tuple[float, float, float, float]
@@ -55,8 +55,6 @@ def task_map(record: TaskClusters, *, by: Layout = "pca") -> go.Figure:
     Raises:
         InputError: There are fewer than three tasks, or no such layout.
     """
-    if by not in get_args(Layout):
-        raise unknown_name("layout", by, get_args(Layout))
     if len(record.items) < 3:
         raise InputError(f"a map needs at least three tasks, got {len(record.items)}; draw two by head_difference")
     xy = record.pca if by == "pca" else record.mds
@@ -71,19 +69,17 @@ def task_map(record: TaskClusters, *, by: Layout = "pca") -> go.Figure:
     if by == "pca":
         titles = [f"Component {i} ({100 * share:.1f}% of variance)" for i, share in enumerate(record.explained, 1)]
     (x_title, y_title), (x_range, y_range) = titles, (_padded(values) for values in xy.T)
-    return go.Figure(
+    return figure(
         [_points(record, xy, label, sides, shapes) for label in labels] + [_legend_entry(*entry) for entry in entries],
-        layout(
-            "Tasks by their heads",
-            _subtitle(record),
-            height=MAP_HEIGHT + TITLE + 8 + 50,
-            width=MOST_WIDE,
-            entries=[short(name, width=LEGEND_WIDTH) for name, *_ in entries],
-            legend={"itemclick": False, "itemdoubleclick": False},
-            xaxis={"title": {"text": x_title}, "range": x_range, "nticks": 6, "constrain": "domain",
-                   "constraintoward": "left"},
-            yaxis={"title": {"text": y_title}, "range": y_range, "scaleanchor": "x"},
-        ),
+        "Tasks by their heads",
+        _subtitle(record),
+        height=MAP_HEIGHT + TITLE + 8 + 50,
+        width=MOST_WIDE,
+        entries=[short(name, width=LEGEND_WIDTH) for name, *_ in entries],
+        legend={"itemclick": False, "itemdoubleclick": False},
+        xaxis={"title": {"text": x_title}, "range": x_range, "nticks": 6, "constrain": "domain",
+               "constraintoward": "left"},
+        yaxis={"title": {"text": y_title}, "range": y_range, "scaleanchor": "x"},
     )  # fmt: skip
 
 

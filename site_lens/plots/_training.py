@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import GREY, PALETTE, TITLE, layout
+from site_lens.plots.theme import PALETTE, TITLE, figure, vertical_lines
 from site_lens.site.fit import SiteFit
 
 LOWER, UPPER = 0.35, 0.43
@@ -44,20 +44,18 @@ def training(fit: SiteFit) -> go.Figure:
         for name, steps, values, color, mode, panel in lines
     ]
     share = {"title": {"text": "Undecided"}, "range": [-0.03, 1.03], "dtick": 0.5}
-    return go.Figure(
+    return figure(
         traces,
-        layout(
-            f"Training of {fit.task}",
-            f"{fit.origin}, {fit.status}",
-            height=370,
-            top=TITLE + 24,
-            entries=[name for name, *_ in lines],
-            xaxis={"anchor": "y", "matches": "x2", "showticklabels": False},
-            yaxis={"anchor": "x", "domain": [UPPER, 1], "title": {"text": "Loss (nats)"}},
-            xaxis2={"anchor": "y2", "title": {"text": "Step"}, "rangemode": "tozero"},
-            yaxis2={"anchor": "x2", "domain": [0, LOWER]} | share,
-            **kept_mark(fit, ("", "2")),
-        ),
+        f"Training of {fit.task}",
+        f"{fit.origin}, {fit.status}",
+        height=370,
+        top=TITLE + 24,
+        entries=[name for name, *_ in lines],
+        xaxis={"anchor": "y", "matches": "x2", "showticklabels": False},
+        yaxis={"anchor": "x", "domain": [UPPER, 1], "title": {"text": "Loss (nats)"}},
+        xaxis2={"anchor": "y2", "title": {"text": "Step"}, "rangemode": "tozero"},
+        yaxis2={"anchor": "x2", "domain": [0, LOWER]} | share,
+        **kept_mark(fit, ("", "2")),
     )
 
 
@@ -65,11 +63,6 @@ def kept_mark(fit: SiteFit, axes: Sequence[str] = ("",)) -> dict[str, Any]:
     """Mark the kept step: a dotted line through the panels with these axes, and its number above the first."""
     share = fit.kept_step / max([*fit.trace.eval_steps, 1])
     side = "left" if share < 1 / 3 else "right" if share > 2 / 3 else "center"  # the text stays inside the figure
-    line = {"type": "line", "x0": fit.kept_step, "x1": fit.kept_step, "y0": 0, "y1": 1,
-            "line": {"color": GREY, "width": 1, "dash": "dot"}}  # fmt: skip
     text = {"x": fit.kept_step, "xanchor": side, "y": 1, "yref": f"y{axes[0]} domain", "yanchor": "bottom",
             "text": f"kept: step {fit.kept_step}", "showarrow": False}  # fmt: skip
-    return {
-        "shapes": [line | {"xref": f"x{axis}", "yref": f"y{axis} domain"} for axis in axes],
-        "annotations": [text],
-    }
+    return {"shapes": vertical_lines(fit.kept_step, axes), "annotations": [text]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from site_lens.plots.theme import GREY, HAIRLINE, INK, TITLE, error_bars, layout, plain, short
+from site_lens.plots.theme import GREY, HAIRLINE, INK, TITLE, error_bars, figure, plain, short
 from site_lens.records.terminal_escape import visible
 from site_lens.stats.intervals import Interval
 
@@ -21,15 +21,15 @@ FAINT = {"color": GREY, "size": 5, "opacity": 0.35}
 """Look of single observations beside their mean."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Dot = tuple[int, Interval, tuple[str, ...]]
+"""Row, from 0 at the top; estimate; lines of the hover label, not escaped."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dots:
     """One trace of a forest plot."""
 
-    rows: Sequence[int]
-    """Row of each dot, from 0 at the top."""
-    estimates: Sequence[Interval]
-    hover: Sequence[tuple[str, ...]]
-    """Lines of each hover label, not escaped."""
+    dots: Sequence[Dot]
     marker: Mapping[str, Any]
     lane: int = 0
     """Line of its row in which the trace stands, from 0 below the row's name."""
@@ -48,7 +48,6 @@ def forest(
     title: str,
     subtitle: str,
     xaxis: Mapping[str, Any],
-    n_lanes: int = 1,
     lane_height: int = 16,
     colors: Sequence[str] | None = None,
     marks: Mapping[float, str] | None = None,
@@ -61,8 +60,7 @@ def forest(
         title: Title of the figure.
         subtitle: What the dots and intervals are.
         xaxis: Axis of the estimates.
-        n_lanes: Lines of dots in a row.
-        lane_height: Pixels of such a line.
+        lane_height: Pixels of a line of dots in a row.
         colors: Colour of each row's name; grey when None.
         marks: Colours of dotted vertical lines, by where they stand.
 
@@ -70,6 +68,7 @@ def forest(
         A figure with a trace for each of `traces`.
     """
     wrapped = [textwrap.wrap(short(visible(row), width=2 * NAME_WIDTH), NAME_WIDTH) or [""] for row in rows]
+    n_lanes = 1 + max((trace.lane for trace in traces), default=0)
     row_height = SPACE + max(lane_height * n_lanes, NAME_LINE * max(map(len, wrapped), default=1))
     names = ["<br>".join(map(plain, lines)) for lines in wrapped]
     if colors is not None:
@@ -86,34 +85,33 @@ def forest(
          "line": {"color": color, "width": 1, "dash": "dot"}} for x, color in (marks or {}).items()
     ]  # fmt: skip
     height = row_height - SPACE
-    return go.Figure(
+    return figure(
         [_scatter(trace, (SPACE / 2 + height * (trace.lane + 0.5) / n_lanes) / row_height) for trace in traces],
-        layout(
-            title,
-            subtitle,
-            height=len(rows) * row_height + TITLE + 8 + BOTTOM,
-            entries=[trace.name for trace in traces if trace.name is not None],
-            margin={"b": BOTTOM, "l": 12},
-            showlegend=False,
-            xaxis=dict(xaxis),
-            yaxis={"range": [len(rows), 0], "showgrid": False, "tickmode": "array", "ticktext": names,
-                   "tickvals": [i + 0.5 for i in range(len(rows))]},
-            shapes=between + vertical,
-        ),
+        title,
+        subtitle,
+        height=len(rows) * row_height + TITLE + 8 + BOTTOM,
+        entries=[trace.name for trace in traces if trace.name is not None],
+        margin={"b": BOTTOM, "l": 12},
+        showlegend=False,
+        xaxis=dict(xaxis),
+        yaxis={"range": [len(rows), 0], "showgrid": False, "tickmode": "array", "ticktext": names,
+               "tickvals": [i + 0.5 for i in range(len(rows))]},
+        shapes=between + vertical,
     )  # fmt: skip
 
 
 def _scatter(trace: Dots, offset: float) -> go.Scatter:
+    estimates = [estimate for _, estimate, _ in trace.dots]
     return go.Scatter(
         name=plain(trace.name or ""),
         legendgroup=None if trace.group is None else plain(trace.group),
         showlegend=trace.name is not None,
         mode="markers",
-        x=[estimate.value for estimate in trace.estimates],
-        y=[row + offset for row in trace.rows],
-        error_x=None if trace.bars is None else error_bars(trace.estimates, **trace.bars),
+        x=[estimate.value for estimate in estimates],
+        y=[row + offset for row, _, _ in trace.dots],
+        error_x=None if trace.bars is None else error_bars(estimates, **trace.bars),
         marker=dict(trace.marker),
         cliponaxis=False,
-        text=["<br>".join(map(plain, lines)) for lines in trace.hover],
+        text=["<br>".join(map(plain, lines)) for _, _, lines in trace.dots],
         hovertemplate="%{text}<extra></extra>",
     )

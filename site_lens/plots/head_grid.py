@@ -1,5 +1,7 @@
-"""Head grid: the heat map over layers and heads that all figures of head maps are made of."""
+"""Head grid: the heat map over layers and heads that all figures of head maps are made of, one or many small ones."""
 
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,20 @@ from numpy.typing import NDArray
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores
-from site_lens.plots.theme import NO_HEAD, index_axis, plain
+from site_lens.plots.theme import GATE_SCALE, NO_HEAD, SIGNED_SCALE, TITLE, figure, index_axis, plain, short
 from site_lens.records.base import Float32
+
+TITLE_WIDTH = 22
+"""Characters of a name that fit above a map in two columns of a phone's screen."""
+
+NARROW_COLUMNS = 2
+"""Maps in a row on a phone."""
+
+TOP, BOTTOM, GAP = TITLE + 60, 52, 44
+"""Pixels above all maps, where a legend or colour bar stands; below; and between the rows of maps."""
+
+PAGE, SIDE, MARGINS = 1060, 36, 72
+"""Pixels of a wide page, between two maps of a row, and to the left and right of all."""
 
 
 def grid_traces(
@@ -48,6 +62,16 @@ def grid_traces(
         **shared,
     )
     return [drawn, nothing]
+
+
+def map_figure(
+    traces: list[Any], grid: HeadGrid, title: str, subtitle: str, unit: str, ends: tuple[float, float], **parts: Any
+) -> go.Figure:
+    """Build the figure of one map, its colour bar with these ends beside it; diverging colours go below 0."""
+    width, height = map_size(grid)
+    scale = {"cmin": ends[0], "cmax": ends[1], "colorscale": SIGNED_SCALE if ends[0] < 0 else GATE_SCALE}
+    parts["coloraxis"] = scale | {"colorbar": colorbar(unit)}
+    return figure(traces, title, subtitle, width=width, height=height, **grid_axes(grid) | parts)
 
 
 def grid_axes(
@@ -97,3 +121,70 @@ def map_size(grid: HeadGrid, *, n_maps: int = 1) -> tuple[int, int]:
     cell_height = min(max(400 / grid.n_layers, 9), 26)
     width = min(max(520 / grid.n_heads, 9), 1.6 * cell_height) * grid.n_heads
     return max(420, round(n_maps * (max(width, 160) + 72)) + 80), round(max(cell_height * grid.n_layers, 160)) + 112
+
+
+def panel_size(grids: Mapping[str, HeadGrid]) -> tuple[int, int]:
+    """Return width and height of a map in pixels: cells are at most twice as wide as high unless they are very few."""
+    n_layers, n_heads = (max(getattr(grid, name) for grid in grids.values()) for name in ("n_layers", "n_heads"))
+    height = min(max(16 * n_layers, 96), 200)
+    return round(min(max(1.6 * height / n_layers * n_heads, 120), 240)), height
+
+
+def small_maps(
+    traces: list[Any], grids: Mapping[str, HeadGrid], columns: int | None, title: str, subtitle: str, *,
+    on_top: Callable[[int], dict[str, Any]], notes: list[dict[str, Any]], **parts: Any,
+) -> go.Figure:  # fmt: skip
+    """Build a figure of small maps.
+
+    Where there are more columns than fit on a phone, `layout.meta["narrow"]` holds what differs on narrow pages.
+
+    Args:
+        traces: The maps, the first in panel 1.
+        grids: Grid of each map, by its name.
+        columns: Maps in a row, as many as a page holds when None.
+        title: Title of the figure.
+        subtitle: Line below it.
+        on_top: Builds the legend or colour axis below the title of a figure of so many pixels from top to bottom.
+        notes: Further annotations.
+        parts: Further parts of the layout.
+    """
+    if columns is None:
+        columns = (PAGE - MARGINS + SIDE) // (panel_size(grids)[0] + SIDE)
+    wide, narrow = (_arranged(grids, n, on_top, notes) for n in (columns, NARROW_COLUMNS))
+    meta = {"meta": {"narrow": narrow}} if min(columns, len(grids)) > NARROW_COLUMNS else {}
+    return figure(traces, title, subtitle, top=TOP, margin={"b": BOTTOM}, **parts, **wide, **meta)
+
+
+# Plotly's own subplots take ten times as long: each call on a figure checks and copies all that is there.
+def _arranged(
+    grids: Mapping[str, HeadGrid], columns: int, on_top: Callable[[int], dict[str, Any]], notes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Build the axes and names of small maps in so many columns, and the width and height of their figure."""
+    columns = min(columns, len(grids))
+    n_rows = math.ceil(len(grids) / columns)
+    panel_width, row_height = panel_size(grids)
+    across = columns * panel_width + (columns - 1) * SIDE
+    inner = n_rows * row_height + (n_rows - 1) * GAP
+    side, gap = SIDE / across, GAP / inner
+    width, height = (1 - side * (columns - 1)) / columns, (1 - gap * (n_rows - 1)) / n_rows
+    parts: dict[str, Any] = {"width": max(420, across + MARGINS), "height": inner + TOP + BOTTOM, "annotations": []}
+    for index, (key, grid) in enumerate(grids.items()):
+        row, column = divmod(index, columns)
+        left, top = column * (width + side), 1 - row * (height + gap)
+        parts |= grid_axes(
+            grid,
+            panel=index + 1,
+            x=(left, min(1.0, left + width)),
+            y=(max(0.0, top - height), top),
+            most_ticks=(8, 6),
+            titles=(index + columns >= len(grids), column == 0),
+        )
+        parts["annotations"].append(
+            {
+                "text": plain(short(key, width=TITLE_WIDTH)), "hovertext": plain(key), "showarrow": False,
+                "x": left, "xref": "paper", "xanchor": "left",
+                "y": top, "yref": "paper", "yanchor": "bottom", "yshift": 2,
+            }
+        )  # fmt: skip
+    parts["annotations"] += notes
+    return parts | on_top(parts["height"])

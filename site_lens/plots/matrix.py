@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from site_lens.plots.theme import TOP, at_least, color_axis, layout, plain, short
+from site_lens.plots.theme import TOP, at_least, color_axis, figure, plain, short
 
 MOST_NAMED, MOST_COLUMNS_NAMED = 60, 20
 """Rows or columns up to which an axis has names; and columns whose names stay apart in a phone's width."""
@@ -74,6 +74,11 @@ def matrix(
         hoverongaps=False,
         hovertemplate=f"{'%{y}<br>%{x}' if text is None else '%{text}'}{hover}<extra></extra>",
     )
+    traces = [cells]
+    if dots is not None:
+        marker = {"size": 4, "color": "#ffffff", "line": {"color": "#20242b", "width": 1}}
+        y, x = dots
+        traces.append(go.Scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", showlegend=False))
     inner = _height(len(rows)) + above
     height = inner + TOP + (COLUMN_NAMES if is_named[0] else 36)
     scrolls = is_named[0] and len(columns) > MOST_COLUMNS_NAMED
@@ -83,23 +88,21 @@ def matrix(
          f"{across}1": 1, "line": {"color": "#ffffff", "width": 2}}
         for along, across, places in (("y", "x", breaks[0]), ("x", "y", breaks[1])) for at in places
     ]  # fmt: skip
-    return go.Figure(
-        [cells, *([] if dots is None else [_dots(*dots)])],
-        layout(
-            title,
-            subtitle,
-            width=max(420, ROW_NAMES + min(max(40 * len(columns), 200), 700), least if scrolls else 0),
-            height=height,
-            top=TOP,
-            margin={"b": 24, "l": 12},
-            coloraxis=color_axis(unit, height, low=low),
-            xaxis=named_axis(columns, named=is_named[0]) | {"tickangle": -90} | dict(xaxis or {}),
-            yaxis=named_axis(rows, named=is_named[1])
-            | {"range": [len(rows) - 0.5, -0.5], "domain": [0, 1 - above / inner]}
-            | dict(yaxis or {}),
-            shapes=shapes,
-            **at_least(least) if scrolls else {},
-        ),
+    return figure(
+        traces,
+        title,
+        subtitle,
+        width=max(420, ROW_NAMES + min(max(40 * len(columns), 200), 700), least if scrolls else 0),
+        height=height,
+        top=TOP,
+        margin={"b": 24, "l": 12},
+        coloraxis=color_axis(unit, height, low=low),
+        xaxis=named_axis(columns, named=is_named[0]) | {"tickangle": -90} | dict(xaxis or {}),
+        yaxis=named_axis(rows, named=is_named[1])
+        | {"range": [len(rows) - 0.5, -0.5], "domain": [0, 1 - above / inner]}
+        | dict(yaxis or {}),
+        shapes=shapes,
+        **at_least(least) if scrolls else {},
     )
 
 
@@ -114,17 +117,6 @@ def named_axis(names: Sequence[str], *, named: bool = True) -> dict[str, Any]:
         "range": [-0.5, len(names) - 0.5],
         "showgrid": False,
     }
-
-
-def _dots(rows: NDArray[np.int_], columns: NDArray[np.int_]) -> go.Scatter:
-    return go.Scatter(
-        x=columns,
-        y=rows,
-        mode="markers",
-        marker={"size": 4, "color": "#ffffff", "line": {"color": "#20242b", "width": 1}},
-        hoverinfo="skip",
-        showlegend=False,
-    )
 
 
 def _height(n_rows: int) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import plotly.graph_objects as go
 
+from site_lens.diagnostics.cluster_stability import Estimate
 from site_lens.records.base import Record
 from site_lens.stats.intervals import Interval
 
@@ -42,6 +43,6 @@ def signed(number: float) -> str:
     return f"{number:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
 
 
-def with_interval(estimate: Interval) -> str:
+def with_interval(estimate: Interval | Estimate) -> str:
     """Write an estimate and the ends of its interval, as in `0.31 [0.22, 0.40]`."""
     return f"{signed(estimate.value)} [{signed(estimate.low)}, {signed(estimate.high)}]"

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from numpy import ndarray
 
-from site_lens.plots.theme import TITLE, layout
+from site_lens.plots.theme import TITLE, figure
 
 ROW, BOTTOM = 22, 56
 """Pixels of a head's row, and below the rows."""
@@ -29,18 +29,16 @@ def share_bars(heads: Sequence[str], parts: Iterable[Part], title: str, subtitle
         )
         for label, colour, shares in parts
     ]
-    return go.Figure(
+    return figure(
         bars,
-        layout(
-            title,
-            subtitle,
-            height=ROW * len(heads) + TITLE + 8 + BOTTOM,
-            entries=[label for label, _, _ in parts],
-            margin={"b": BOTTOM, "l": 12},
-            barmode="stack",
-            bargap=0.2,
-            legend={"traceorder": "normal"},
-            xaxis={"title": {"text": "Share of attention"}, "range": [0, 1], "dtick": 0.25},
-            yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
-        ),
+        title,
+        subtitle,
+        height=ROW * len(heads) + TITLE + 8 + BOTTOM,
+        entries=[label for label, _, _ in parts],
+        margin={"b": BOTTOM, "l": 12},
+        barmode="stack",
+        bargap=0.2,
+        legend={"traceorder": "normal"},
+        xaxis={"title": {"text": "Share of attention"}, "range": [0, 1], "dtick": 0.25},
+        yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
     )

@@ -58,6 +58,9 @@ LINE, WIDE, NARROW = 20, 700, 350
 NARROW_PAGE = 720
 """Pixels below which a page or image is narrow, and takes the parts of the layout in `meta["narrow"]`."""
 
+DOTTED = {"type": "line", "line": {"color": GREY, "width": 1, "dash": "dot"}}
+"""A dotted line, without its ends."""
+
 FONT_SIZE = 12
 """Pixels of the font that most text of a figure has."""
 
@@ -106,7 +109,8 @@ def layout(
         parts: Other parts of the layout.
     """
     margin = MARGIN | {"t": top} | parts.pop("margin", {})
-    built = {"template": TEMPLATE, "title": titled(title, subtitle), "height": height, "margin": margin} | parts
+    titles = {"text": plain(title), "subtitle": {"text": plain(subtitle)}}
+    built = {"template": TEMPLATE, "title": titles, "height": height, "margin": margin} | parts
     if not entries:
         return built
     wide, narrow = (_with_legend(built, LINE * _legend_lines(entries, width)) for width in (WIDE, NARROW))
@@ -114,15 +118,16 @@ def layout(
     return built | {"showlegend": True} | wide | meta
 
 
+def figure(traces: Sequence[Any], title: str, subtitle: str = "", **parts: Any) -> go.Figure:
+    """Build a figure; the arguments after its traces are those of `layout`."""
+    return go.Figure(traces, layout(title, subtitle, **parts))
+
+
 def _with_legend(parts: Mapping[str, Any], room: int) -> dict[str, Any]:
     """Return what a legend of so many pixels below the title changes in a layout."""
     height, margin = parts["height"] + room, parts["margin"]
-    place = {"y": 1 - (TITLE + 2) / height}
-    return {
-        "height": height,
-        "margin": margin | {"t": margin["t"] + room},
-        "legend": LEGEND | place | parts.get("legend", {}),
-    }
+    legend = LEGEND | {"y": 1 - (TITLE + 2) / height} | parts.get("legend", {})
+    return {"height": height, "margin": margin | {"t": margin["t"] + room}, "legend": legend}
 
 
 def _legend_lines(entries: Sequence[str], width: int) -> int:
@@ -132,10 +137,8 @@ def _legend_lines(entries: Sequence[str], width: int) -> int:
 
 
 def untitled(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a layout without title and subtitle, less high by the room that they took."""
+    """Return a layout of `layout` without title and subtitle, less high by the room that they took."""
     kept = {name: part for name, part in parts.items() if name != "title"}
-    if not {"height", "margin"} <= kept.keys():
-        return kept  # a figure of others: nothing is known of its room
     kept["margin"] = parts["margin"] | {"t": parts["margin"]["t"] - TITLE}
     kept = resized(kept, parts["height"] - TITLE, cut=TITLE)
     if (narrow := parts.get("meta", {}).get("narrow")) is not None:
@@ -158,11 +161,6 @@ def resized(parts: Mapping[str, Any], height: int, *, cut: int = 0) -> dict[str,
         elif name.startswith("coloraxis") and "colorbar" in part:
             kept[name] = part | {"colorbar": moved(part["colorbar"])}
     return kept
-
-
-def titled(title: str, subtitle: str = "") -> dict[str, Any]:
-    """Build a layout title; both texts are escaped."""
-    return {"text": plain(title), "subtitle": {"text": plain(subtitle)}}
 
 
 def plain(text: str, *, width: int | None = None) -> str:
@@ -189,13 +187,17 @@ def short(name: str, *, width: int = NAME_WIDTH) -> str:
 
 def error_bars(intervals: Sequence[Interval], **look: Any) -> dict[str, Any]:
     """Build the error bars of some estimates."""
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [interval.high - interval.value for interval in intervals],
-        "arrayminus": [interval.value - interval.low for interval in intervals],
-        "width": 0,
-    } | look
+    above = [interval.high - interval.value for interval in intervals]
+    below = [interval.value - interval.low for interval in intervals]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "width": 0} | look
+
+
+def vertical_lines(x: float, panels: Sequence[str]) -> list[dict[str, Any]]:
+    """Draw a dotted line from the lower to the upper edge of each panel, named by the end of its axes' names."""
+    return [
+        DOTTED | {"x0": x, "x1": x, "xref": f"x{panel}", "y0": 0, "y1": 1, "yref": f"y{panel} domain"}
+        for panel in panels
+    ]
 
 
 def index_axis(n: int, *, most_ticks: int = 12) -> dict[str, Any]:

@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 
 from site_lens import plots
-from site_lens.diagnostics.cluster_stability import Estimate
 from site_lens.diagnostics.co_clusters import cocluster
 from site_lens.diagnostics.head_overlap import Overlap, head_overlap
 from site_lens.diagnostics.seed_agreement import Agreement, seed_agreement
 from site_lens.diagnostics.task_clusters import TaskClusters, cluster_tasks
 from site_lens.heads.scores import HeadGates
-from site_lens.plots.section import Section, SectionFigure, signed
+from site_lens.plots.section import Section, SectionFigure, signed, with_interval
 from site_lens.records.wording import listed
 from site_lens.report.facts import spread_table
 from site_lens.site.fit import SiteFits
@@ -45,7 +44,11 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
     sections = [_seeds(every, seeds)]
     if n_tasks < 2:
         return [*sections, Section("Across tasks", ["Only one task has a map: there is nothing to compare it with."])]
-    overlap = head_overlap(_mean_gates(agreement))
+    means = {
+        task.task: HeadGates(grid=agreement.grid, values=np.clip(mean, 0, 1), task=task.task)
+        for task, mean in zip(agreement.tasks, agreement.mean, strict=True)
+    }
+    overlap = head_overlap(means)
     if n_tasks < FEWEST_TO_GROUP:
         pairs = [f"{overlap.sentence(*names)}." for names in combinations(overlap.names, 2)]
         few = (
@@ -54,11 +57,8 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
         )
         return [*sections, Section("Which tasks share heads", [*_overlap_lines(overlap), *pairs, few])]
     layers = SectionFigure("layer-profile", plots.layer_profile(overlap), overlap.layer_frame())
-    sections += [
-        _overlap(overlap),
-        Section("Where in the model", ["Mean alpha of the heads of each layer."], [layers]),
-    ]
-    n_maps = sum(not gates.is_flat for gates in _mean_gates(agreement).values())
+    sections += [_overlap(overlap), Section("Where in the model", ["Mean alpha of the heads of each layer."], [layers])]
+    n_maps = sum(not gates.is_flat for gates in means.values())
     if n_maps < FEWEST_TO_GROUP:
         line = f"Of {n_tasks} tasks {n_maps} have a map: groups are looked for from {FEWEST_TO_GROUP} on."
         return [*sections, Section("Groups of tasks", [line])]
@@ -71,29 +71,18 @@ def across_tasks(fits: SiteFits, dense: SiteFits | None = None) -> list[Section]
     return [*sections, Section("Tasks with their heads", [line], [figure], blocks.notes)]
 
 
-def _mean_gates(agreement: Agreement) -> dict[str, HeadGates]:
-    return {
-        task.task: HeadGates(grid=agreement.grid, values=np.clip(mean, 0, 1), task=task.task)
-        for task, mean in zip(agreement.tasks, agreement.mean, strict=True)
-    }
-
-
 def _seeds(fits: SiteFits, agreement: Agreement) -> Section:
     """Say how far the dense fits of a task agree, and which heads are open in all of them."""
     several = [task for task in agreement.tasks if task.n_fits > 1]
     between = [task.elsewhere for task in agreement.tasks if task.elsewhere is not None]
     within = [task.own for task in several if task.own is not None]
-    lines = []
-    if within:
-        lines.append(
-            f"Maps of the same task from different seeds correlate {signed(float(np.mean(within)))} on average, "
-            f"{signed(min(within))} where they agree least."
-        )
-    else:
-        lines.append(
-            "Every task has one dense fit: how much of its alpha map is chance is not known. Fit with several seeds "
-            'and init="random" before you read a single map as the truth.'
-        )
+    lines = [
+        f"Maps of the same task from different seeds correlate {signed(float(np.mean(within)))} on average, "
+        f"{signed(min(within))} where they agree least."
+        if within
+        else "Every task has one dense fit: how much of its alpha map is chance is not known. Fit with several seeds "
+        'and init="random" before you read a single map as the truth.'
+    ]
     if between:
         lines.append(f"Maps of different tasks correlate {signed(float(np.mean(between)))} on average.")
     for task in several[:MOST_TASKS]:
@@ -146,16 +135,16 @@ def _groups(clusters: TaskClusters) -> Section:
     if clusters.stability is not None:
         lines.append(
             "Resampled heads and seeds give the same groups with an adjusted Rand index (1: always, 0: chance) of "
-            f"{_range(clusters.stability)}."
+            f"{with_interval(clusters.stability)}."
         )
     if (null := clusters.stability_by_chance) is not None:
         lines.append(
-            f"Maps whose heads are shuffled within layers do so with {_range(null)}; as stable as here: "
+            f"Maps whose heads are shuffled within layers do so with {with_interval(null)}; as stable as here: "
             f"p = {null.p_value:.3f}."
         )
     if (families := clusters.family_agreement) is not None:
         lines.append(
-            f"With the known families they agree to {_range(families)} "
+            f"With the known families they agree to {with_interval(families)} "
             f"(adjusted Rand index), permutation p = {families.p_value:.3f}."
         )
     names = list(clusters.items)
@@ -165,7 +154,3 @@ def _groups(clusters: TaskClusters) -> Section:
         SectionFigure("task-map", plots.task_map(clusters), clusters.frame()),
     ]
     return Section("Groups of tasks", lines, figures, clusters.notes)
-
-
-def _range(estimate: Estimate) -> str:
-    return f"{signed(estimate.value)} [{signed(estimate.low)}, {signed(estimate.high)}]"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from site_lens.methods.evaluation import MATCHES, Evaluations, Match
+from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.models.identity import ModelIdentity
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.stats.intervals import Interval
@@ -29,11 +29,6 @@ def accuracy_table(evaluations: Evaluations, metric: Match) -> dict[str, list[tu
     return table
 
 
-def measured_metrics(evaluations: Evaluations) -> list[Match]:
-    """Return the metrics that every evaluation has."""
-    return [m for m in MATCHES if all(getattr(evaluation, m) is not None for evaluation in evaluations.values())]
-
-
 def fit_facts(key: str, fit: SiteFit) -> dict[str, Any]:
     """Return a fit with its key, its heads of highest alpha (rank, head, alpha), settings and provenance."""
     found = fit.gates.top(min(N_TOP, len(fit.gates.grid)))
@@ -57,15 +52,12 @@ def fit_facts(key: str, fit: SiteFit) -> dict[str, Any]:
     }
 
 
-def _ranked(fit: SiteFit) -> list[Any]:
-    return sorted(fit.gates.grid, key=lambda head: -fit.gates[head])[:N_TOP]
-
-
 def paths_table(fit: SiteFit) -> "pd.DataFrame":
     """Return the alphas of the highest heads at every evaluation, one row a step."""
     import pandas as pd
 
-    paths = {str(head): fit.trace.alphas[:, head.layer, head.head] for head in _ranked(fit)}
+    highest = sorted(fit.gates.grid, key=lambda head: -fit.gates[head])[:N_TOP]
+    paths = {str(head): fit.trace.alphas[:, head.layer, head.head] for head in highest}
     return pd.DataFrame({"step": fit.trace.eval_steps} | paths)
 
 

@@ -1,18 +1,17 @@
 """Section of chosen head sets, the first of the page: which heads carry which task, and is it better than prompting."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from site_lens import plots
 from site_lens.diagnostics.diagnosis import Finding
-from site_lens.methods.evaluation import Evaluation, Evaluations
+from site_lens.methods.evaluation import Evaluations
 from site_lens.plots.section import SectionFigure
 from site_lens.records.wording import listed
 from site_lens.report.headline import SILENCED, SITE, SPARSE, in_words, judged, plain_names
 from site_lens.runs.run import Run
 from site_lens.site.head_path import CORE_SHARE, NO_SET, HeadPath
-from site_lens.stats.intervals import Interval, range_confidence
+from site_lens.stats.intervals import range_confidence
 from site_lens.studies.text_profiles.result import TextProfiles
 from site_lens.studies.text_profiles.section import anchors
 
@@ -22,59 +21,17 @@ MOST_CARDS = 16
 """Tasks with a card; the maps of all tasks stand below."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """Share of the queries that a method is right on."""
-
-    label: str
-    accuracy: Interval
-    is_ours: bool
-    """Whether it is that of the chosen heads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One task: a small head map, the names of its heads, and how often the model is right with them."""
-
-    path: HeadPath
-    fit_number: int | None
-    """Place of its fit among the sections of fits, from 1."""
-    heads: list[str]
-    """Names of chosen heads, those that gain most alone first."""
-    n_more: int
-    """Chosen heads that are not named."""
-    cells: dict[str, str]
-    """SVG path of the cells of each kind: chosen, open, closed."""
-    sureness: str
-    bars: list[Bar]
-    failed: list[Finding]
-    on_text: dict[str, str]
-    """Id on the page of what a head does on other text, where that was measured."""
-
-
-def head_sets_section(run: Run, failed: Mapping[str, list[Finding]] | None = None) -> dict[str, Any] | None:
+def head_sets_section(run: Run, failed: Iterable[Finding]) -> dict[str, Any] | None:
     """Return the cards, sentences and figures of the chosen sets; None where no path was fitted.
 
     Args:
         run: The run.
-        failed: Failed checks by task.
+        failed: Failed checks of all tasks.
     """
     if not run.paths:
         return None
     evaluations = run.evaluations or Evaluations([])
-    numbers: dict[str, int] = {}
-    for number, fit in enumerate(run.fits.values(), start=1):
-        numbers.setdefault(fit.task, number)
-    cards = [
-        _card(
-            path,
-            evaluations.get(path.task),
-            numbers.get(path.task),
-            (failed or {}).get(path.task, []),
-            _on_text(run, path),
-        )
-        for path in run.paths.values()
-    ]
+    cards = [_card(run, path, failed) for path in run.paths.values()]
     return {
         "lead": _lead(run, evaluations),
         "cards": cards[:MOST_CARDS],
@@ -91,42 +48,35 @@ def head_sets_section(run: Run, failed: Mapping[str, list[Finding]] | None = Non
 
 def _on_text(run: Run, path: HeadPath) -> dict[str, str]:
     """Return where the page says what each head of a model does on other text; empty where it does not."""
-    studies = {name: study for name, study in run.studies.items() if isinstance(study, TextProfiles)}
-    of_model = [anchors(name, study) for name, study in studies.items() if study.model == path.model]
-    return {head: anchor for each in of_model for head, anchor in each.items()}
+    found: dict[str, str] = {}
+    for name, study in run.studies.items():
+        if isinstance(study, TextProfiles) and study.model == path.model:
+            found |= anchors(name, study)
+    return found
 
 
-def _card(
-    path: HeadPath,
-    evaluation: Evaluation | None,
-    number: int | None,
-    failed: list[Finding],
-    on_text: dict[str, str],
-) -> Card:
-    heads = list(map(str, path.ranked))
-    bars = []
-    if evaluation is not None:
+def _card(run: Run, path: HeadPath, failed: Iterable[Finding]) -> dict[str, Any]:
+    """Return one task: a small head map, the names of its heads, and how often the model is right with them."""
+    heads, tasks = list(map(str, path.ranked)), [fit.task for fit in run.fits.values()]
+    bars = []  # label and accuracy of each method, and whether it is that of the chosen heads
+    if run.evaluations and (evaluation := run.evaluations.get(path.task)) is not None:
         names = plain_names(evaluation.reference, evaluation.n_shots, "these heads")
-        bars = [
-            Bar(label, evaluation.accuracy(method), method == SPARSE)
-            for method, label in names.items()
-            if method in evaluation.methods
-        ]
-    return Card(
-        path=path,
-        fit_number=number,
-        heads=heads[:MOST_NAMED],
-        n_more=max(0, len(heads) - MOST_NAMED),
-        cells=_cells(path),
-        sureness=f"{path.chosen.kept:.0%} of the gain on valid, {path.sureness}" if path.chosen is not None else "",
-        bars=bars,
-        failed=failed,
-        on_text=on_text,
-    )
+        bars = [(names[m], evaluation.accuracy(m), m == SPARSE) for m in names if m in evaluation.methods]
+    return {
+        "path": path,
+        "fit_number": tasks.index(path.task) + 1 if path.task in tasks else None,  # of the first section of its fits
+        "heads": heads[:MOST_NAMED],  # those that gain most alone first
+        "n_more": max(0, len(heads) - MOST_NAMED),
+        "cells": _cells(path),
+        "sureness": "" if path.chosen is None else f"{path.chosen.kept:.0%} of the gain on valid, {path.sureness}",
+        "bars": bars,
+        "failed": [finding for finding in failed if finding.task == path.task],
+        "on_text": _on_text(run, path),
+    }
 
 
 def _cells(path: HeadPath) -> dict[str, str]:
-    """Draw a square for each head, layer 0 at the bottom."""
+    """Return the SVG path of the cells of each kind, layer 0 at the bottom."""
     kinds, chosen = path.kinds or {}, path.chosen.heads if path.chosen is not None else ()
     cells = {"closed": "", "open": "", "chosen": ""}
     for head in path.model.grid:

@@ -1,11 +1,9 @@
 """Headline: mean accuracy by method, and whether SITE beats few-shot prompting, never without the gates alone."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.registry import ZERO_EMBEDDING
-from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Verdict, control_false_discoveries, verdict
 
 SITE = "site"
@@ -85,25 +83,6 @@ def _capitalised(sentence: str) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """SITE against one other method."""
-
-    verdict: str
-    """The difference in accuracy with its interval and test, in a sentence."""
-    means: dict[str, Interval]
-    """Mean accuracy of both methods."""
-
-
-@dataclass(frozen=True, slots=True)
-class Headline:
-    """SITE against few-shot prompting and against the gates alone, on the tasks that have all three."""
-
-    n_tasks: int
-    contrasts: tuple[Contrast, Contrast]
-    """With few-shot prompting; with the gates alone, which is what the content of the embedding adds."""
-
-
 def method_means(evaluations: Evaluations, metric: Match) -> list[dict[str, Any]]:
     """Return for every method its mean accuracy over the tasks that have it, their number, and its labelled rows."""
     means = []
@@ -116,21 +95,20 @@ def method_means(evaluations: Evaluations, metric: Match) -> list[dict[str, Any]
     return means
 
 
-def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
+def compare(evaluations: Evaluations, metric: Match) -> dict[str, Any] | str:
     """Compare SITE with few-shot prompting and with the gates alone, or say which of the three is missing.
 
     Returns:
-        The comparison, or a sentence on why there is none: SITE against few-shot prompting without the gates alone
-        would credit the embedding with what weakening some heads does.
+        The number of tasks that have all three, and the contrasts, each a verdict in a sentence and the mean accuracies
+        of both methods: with few-shot prompting, then with the gates alone, which is what the content of the embedding
+        adds. Or a sentence on why there is none: SITE against few-shot prompting without the gates alone would credit
+        the embedding with what weakening some heads does.
     """
     reference = evaluations.reference
     if reference is None:
         n_shots = sorted({evaluation.n_shots for evaluation in evaluations.values()})
-        why = (
-            "it was not evaluated"
-            if len(n_shots) == 1
-            else f"tasks were evaluated with {', '.join(map(str, n_shots))} demonstrations"
-        )
+        several = f"tasks were evaluated with {', '.join(map(str, n_shots))} demonstrations"
+        why = "it was not evaluated" if len(n_shots) == 1 else several
         return (
             f"SITE is not compared with few-shot prompting here: {why}. Evaluate every task with prompts of equally "
             "many demonstrations (n_eval_shots)."
@@ -145,22 +123,19 @@ def compare(evaluations: Evaluations, metric: Match) -> Headline | str:
             f"SITE is not compared with {prompting} here: {what}. The comparison needs {SITE}, {reference} and, "
             f"beside them, {ZERO_EMBEDDING} (gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
         )
+    adds, better_alone = "The content of the task embedding adds to the gates", "The gates alone do better than SITE"
     meanings = {
         reference: (prompting, f"SITE beats {prompting}", f"SITE falls short of {prompting}"),
-        ZERO_EMBEDDING: (
-            "the gates alone",
-            "The content of the task embedding adds to the gates",
-            "The gates alone do better than SITE",
-        ),
+        ZERO_EMBEDDING: ("the gates alone", adds, better_alone),
     }
     contrasts = [
-        Contrast(
-            verdict=judged(together, SITE, method, "SITE", name, above=above, below=below, metric=metric),
-            means={each: together.mean(each, metric) for each in (SITE, method)},
+        (
+            judged(together, SITE, method, "SITE", name, above=above, below=below, metric=metric),
+            {each: together.mean(each, metric) for each in (SITE, method)},
         )
         for method, (name, above, below) in meanings.items()
     ]
-    return Headline(n_tasks=len(together), contrasts=(contrasts[0], contrasts[1]))
+    return {"n_tasks": len(together), "contrasts": contrasts}
 
 
 def interval_basis(n_tasks: int) -> str:

@@ -2,10 +2,9 @@
 
 import re
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -70,11 +69,9 @@ def write_image(
         (288.0, 96.0, 300.0)
     """
     path = named(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in get_args(ImageFormat):
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"{path} ends in none of .png, .svg and .pdf, the kinds of image that can be drawn")
-    look = _Look.of(width, height, font_size, font, titles)
-    _draw({path: look.drawing(figure)}, replace=replace)
+    _draw({path: _look(width, height, font_size, font, titles)(figure)}, replace=replace)
     return path
 
 
@@ -114,12 +111,10 @@ def write_images(
         StorageError: The folder cannot be written, holds a file of the name of an image that is none of the toolkit,
             or the browser gave up.
     """
-    if format not in get_args(ImageFormat):
-        raise InputError(f"unknown image format {format!r}; choose one of {', '.join(get_args(ImageFormat))}")
-    look, folder = _Look.of(width, height, font_size, font, titles), named(folder)
-    figures = {folder / f"{name}.{format}": part.figure for name, part in report_figures(run).items()}
-    _draw({path: look.drawing(figure) for path, figure in figures.items()}, replace=replace)
-    return list(figures)
+    arranged, folder = _look(width, height, font_size, font, titles), named(folder)
+    jobs = {folder / f"{name}.{format}": arranged(part.figure) for name, part in report_figures(run).items()}
+    _draw(jobs, replace=replace)
+    return list(jobs)
 
 
 def pixels_of(length: float | str) -> float:
@@ -138,78 +133,46 @@ def pixels_of(length: float | str) -> float:
     return pixels
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """A figure as plotly draws it, and how much the whole is then enlarged."""
+def _look(
+    width: float | str | None, height: float | str | None, font_size: float | None, font: str | None, titles: bool
+) -> Callable[[go.Figure], dict[str, Any]]:
+    """Read lengths and font, and return what arranges figures for them, on narrow images as on a phone.
 
-    figure: dict[str, Any]
-    width: float
-    """Pixels before it is enlarged."""
-    scale: float
+    It makes a job of kaleido: the figure as plotly draws it, its pixels from side to side, and the scale by which the
+    whole is then enlarged.
+    """
+    if font_size is not None and not 2 <= font_size <= 72:
+        raise InputError(f"font_size must be 2 to 72 points, got {font_size:g}")
+    if font is not None and not font.strip():
+        raise InputError("the name of the font is empty; leave it out for the default one")
+    scale = 1 if font_size is None else font_size * PIXELS["pt"] / FONT_SIZE
+    across, down = (None if length is None else pixels_of(length) / scale for length in (width, height))
 
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Size and type of images; lengths are pixels."""
-
-    width: float | None
-    height: float | None
-    scale: float
-    font: str | None
-    titles: bool
-
-    @classmethod
-    def of(
-        cls,
-        width: float | str | None,
-        height: float | str | None,
-        font_size: float | None,
-        font: str | None,
-        titles: bool,
-    ) -> "_Look":
-        """Read lengths and the size of the font, which says how much a figure is enlarged."""
-        if font_size is not None and not 2 <= font_size <= 72:
-            raise InputError(f"font_size must be 2 to 72 points, got {font_size:g}")
-        if font is not None and not font.strip():
-            raise InputError("the name of the font is empty; leave it out for the default one")
-        return cls(
-            width=None if width is None else pixels_of(width),
-            height=None if height is None else pixels_of(height),
-            scale=1 if font_size is None else font_size * PIXELS["pt"] / FONT_SIZE,
-            font=font,
-            titles=titles,
-        )
-
-    def drawing(self, figure: go.Figure) -> _Drawing:
-        """Arrange a figure for the size, on narrow images as on a phone."""
+    def arranged(figure: go.Figure) -> dict[str, Any]:
         fields = figure.to_dict()
-        layout = fields["layout"]
-        is_ours = figure.layout.template == TEMPLATE
-        if self.width is None:
-            width = float(figure.layout.width or max(WIDTH, least_width(figure) or 0))
-        else:
-            width = self.width / self.scale
-        if is_ours and not self.titles:
+        layout, is_ours = fields["layout"], figure.layout.template == TEMPLATE
+        n_pixels = across or float(figure.layout.width or max(WIDTH, least_width(figure) or 0))
+        if is_ours and not titles:
             layout = untitled(layout)
-        narrow = layout.get("meta", {}).get("narrow") if is_ours else None
-        if narrow is not None and width < NARROW_PAGE:
-            layout = layout | narrow
-        if not self.titles:
+        if is_ours and n_pixels < NARROW_PAGE:
+            layout = layout | layout.get("meta", {}).get("narrow", {})
+        if not titles:
             layout.pop("title", None)
-        if self.height is not None:
-            height = round(self.height / self.scale)
-            layout = resized(layout, height) if "height" in layout else layout | {"height": height}
-        if self.font is not None:
-            layout["font"] = layout.get("font", {}) | {"family": self.font}
-        return _Drawing(fields | {"layout": layout}, width, self.scale)
+        if down is not None:
+            layout = resized(layout, round(down)) if "height" in layout else layout | {"height": round(down)}
+        if font is not None:
+            layout["font"] = layout.get("font", {}) | {"family": font}
+        return {"fig": fields | {"layout": layout}, "opts": {"width": n_pixels, "scale": scale}}
+
+    return arranged
 
 
-def _draw(drawings: Mapping[Path, _Drawing], *, replace: bool) -> None:
+def _draw(jobs: Mapping[Path, dict[str, Any]], *, replace: bool) -> None:
     """Draw all figures in one browser, then put every file in its place.
 
     Whether the files may go there is asked first.
     """
-    targets = {path: output_path(path, is_sealed, replace=replace) for path in drawings}
+    targets = {path: output_path(path, is_sealed, replace=replace) for path in jobs}
     for folder in {path.parent for path in targets.values()}:
         check_writable(folder)
     try:
@@ -218,17 +181,14 @@ def _draw(drawings: Mapping[Path, _Drawing], *, replace: bool) -> None:
     except ImportError as error:
         raise InputError('images need kaleido; install it with: pip install "site_lens[images]"') from error
     with tempfile.TemporaryDirectory() as scratch:
-        kinds = {path: path.suffix.lower().removeprefix(".") for path in drawings}
-        places = {path: Path(scratch) / f"{i}.{kind}" for i, (path, kind) in enumerate(kinds.items())}
-        jobs = [
-            {"fig": drawn.figure, "path": places[path],
-             "opts": {"format": kinds[path], "width": drawn.width,
-                      "scale": drawn.scale * (PNG_SCALE if kinds[path] == "png" else 1)}}
-            for path, drawn in drawings.items()
-        ]  # fmt: skip
+        places = {path: Path(scratch) / f"{i}{path.suffix.lower()}" for i, path in enumerate(jobs)}
+        for path, job in jobs.items():
+            job["path"] = places[path]
+            job["opts"]["format"] = path.suffix.lower().removeprefix(".")
+            job["opts"]["scale"] *= PNG_SCALE if job["opts"]["format"] == "png" else 1
         try:
             # MathJax alone would come from the network; none of our figures uses it.
-            errors = write_fig_from_object_sync(jobs, kopts={"mathjax": False})
+            errors = write_fig_from_object_sync(list(jobs.values()), kopts={"mathjax": False})
         except ChromeNotFoundError as error:
             raise InputError(
                 "images are drawn by Chrome or Chromium, and none was found; install one (on Debian: apt-get install "

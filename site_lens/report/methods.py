@@ -1,48 +1,19 @@
 """Section on methods: which are better than which, with how much data and at what cost."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from site_lens import plots
 from site_lens.methods.evaluation import Evaluations, Match
-from site_lens.methods.method_table import MacroDifference, MethodSummary, MethodTable
+from site_lens.methods.method_table import MethodSummary, MethodTable
 from site_lens.methods.registry import ZERO_EMBEDDING, method_label
 from site_lens.methods.tabulate import default_references, method_table
 from site_lens.plots.section import SectionFigure
 from site_lens.records.errors import InputError
 from site_lens.report.headline import SITE
-from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT, Verdict
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.stats.paired_tests import FEWEST, SIGNIFICANT
 
 
-@dataclass(frozen=True, slots=True)
-class Against:
-    """A method against a reference: over tasks, and the tasks in which the exact test finds it better or worse."""
-
-    difference: MacroDifference
-    verdict: Verdict | None
-    n_better: int
-    n_worse: int
-
-
-@dataclass(frozen=True, slots=True)
-class Methods:
-    """The section on methods."""
-
-    table: MethodTable
-    verdicts: list[str]
-    """What is better than SITE, on equal data and otherwise, in sentences."""
-    rows: list[tuple[MethodSummary, list[Against | None]]]
-    """Every method, against each reference; None against itself."""
-    figures: tuple[SectionFigure, SectionFigure]
-    """Mean accuracies; accuracies by labelled rows."""
-    tests: "pd.DataFrame"
-    """Tests on every task."""
-
-
-def methods_section(evaluations: Evaluations | None, metric: Match = "first_token") -> Methods | str | None:
+def methods_section(evaluations: Evaluations | None, metric: Match = "first_token") -> dict[str, Any] | str | None:
     """Return the section on methods, a sentence on why they cannot be compared, or None where nothing is there to.
 
     References are few-shot prompting and SITE, as far as they were evaluated.
@@ -58,7 +29,8 @@ def methods_section(evaluations: Evaluations | None, metric: Match = "first_toke
         return f"The methods are not compared over tasks: {why}."
     means = SectionFigure("method-means", plots.method_means(table), table.frame())
     labelled = SectionFigure("labelled-rows", plots.labelled_rows(table), table.means_frame())
-    return Methods(table, verdicts(table), _rows(table), (means, labelled), table.tests_frame())
+    parts = {"table": table, "verdicts": verdicts(table), "rows": _rows(table), "tests": table.tests_frame()}
+    return parts | {"figures": (means, labelled)}
 
 
 def verdicts(table: MethodTable) -> list[str]:
@@ -106,18 +78,21 @@ def _equal_data(table: MethodTable) -> str:
     )
 
 
-def _rows(table: MethodTable) -> list[tuple[MethodSummary, list[Against | None]]]:
+def _rows(table: MethodTable) -> list[tuple[MethodSummary, list[dict[str, Any] | None]]]:
+    """Return every method with its differences from each reference, and in how many tasks a test finds one.
+
+    Against itself there is none.
+    """
     tests = table.tests_frame()
     tests = tests[tests["task"].isin(table.shared) & (tests["q_value"] < SIGNIFICANT)]
     n_better, n_worse = (
         tests[sign * tests["difference"] > 0].groupby(["reference", "method"]).size().to_dict() for sign in (1, -1)
     )
 
-    def against(method: MethodSummary, reference: str) -> Against | None:
+    def against(method: MethodSummary, reference: str) -> dict[str, Any] | None:
         over, pair = method.over(reference), (reference, method.method)
-        if over is None:
-            return None
+        counts = {"n_better": n_better.get(pair, 0), "n_worse": n_worse.get(pair, 0)}
         verdict = table.verdict(method.method, reference)
-        return Against(over, verdict, n_better.get(pair, 0), n_worse.get(pair, 0))
+        return None if over is None else counts | {"difference": over, "verdict": verdict}
 
     return [(method, [against(method, reference) for reference in table.against]) for method in table.ranked()]

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from markupsafe import Markup
 from site_lens._version import __version__
 from site_lens.methods.registry import method_label
 from site_lens.records.assets import ASSETS, asset
-from site_lens.records.errors import InputError
 from site_lens.records.outputs import is_sealed, output_path, sealed, write_output
 from site_lens.records.terminal_escape import visible
 from site_lens.report.figures import attention_json, on_page, packed, table_json, template_json
@@ -89,15 +88,9 @@ def _isolated(name: object) -> Markup:
 
 
 def circuitsvis_bundle() -> str:
-    """Read the script of circuitsvis without importing the package, which would load torch.
-
-    Raises:
-        InputError: It is not installed.
-    """
-    spec = find_spec("circuitsvis")
-    if spec is None or spec.origin is None:
-        raise InputError("attention is drawn by circuitsvis, which is not installed; pip install circuitsvis")
-    bundle = (Path(spec.origin).parent / "dist" / "cdn" / "iife.js").read_text(encoding="utf-8")
+    """Read the script of circuitsvis without importing the package, which would load torch."""
+    path = distribution("circuitsvis").locate_file("circuitsvis/dist/cdn/iife.js")
+    bundle = Path(str(path)).read_text(encoding="utf-8")
     return bundle.replace("</script", r"<\/script")  # the same text to a script, and no end of it to the page
 
 
@@ -107,7 +100,8 @@ def _page_parts(attention: bool, script_name: str) -> dict[str, Any]:
     if attention:
         libraries["circuitsvis"] = circuitsvis_bundle()
     script = asset(script_name)
-    allowed = " ".join(_digest(source) for source in (*libraries.values(), script))
+    digests = [hashlib.sha256(source.encode()).digest() for source in (*libraries.values(), script)]
+    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return {
         "policy": f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:",
         "style": Markup(asset("report.css")),
@@ -116,7 +110,3 @@ def _page_parts(attention: bool, script_name: str) -> dict[str, Any]:
         "script": Markup(script),
         "version": __version__,
     }
-
-
-def _digest(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

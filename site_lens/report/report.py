@@ -1,6 +1,6 @@
 """The report: fits and evaluations as one offline HTML file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,14 @@ import numpy as np
 
 from site_lens import plots
 from site_lens.diagnostics.convergence import check_convergence
-from site_lens.diagnostics.diagnosis import Diagnosis, Finding, diagnose
-from site_lens.methods.evaluation import Evaluations
+from site_lens.diagnostics.diagnosis import Diagnosis, diagnose
+from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.methods.registry import CONTENTS
-from site_lens.plots.section import SectionFigure
+from site_lens.plots.section import Section, SectionFigure
 from site_lens.records.base import Record
 from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError
+from site_lens.records.study_registry import STUDIES, imported
 from site_lens.report import facts, wording
 from site_lens.report.across_tasks import across_tasks
 from site_lens.report.citation import BIBTEX
@@ -23,10 +24,9 @@ from site_lens.report.examples import examples
 from site_lens.report.head_sets import head_sets_section
 from site_lens.report.headline import compare, interval_basis, method_means
 from site_lens.report.method_text import method_text
-from site_lens.report.methods import Methods, methods_section
+from site_lens.report.methods import methods_section
 from site_lens.report.page import write_page
-from site_lens.report.selectors import Selectors, selectors_section
-from site_lens.report.studies import study_sections
+from site_lens.report.selectors import selectors_section
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFit, SiteFits
 from site_lens.studies.content_controls.result import ContentControls
@@ -89,9 +89,6 @@ def report_parts(run: Run) -> dict[str, Any]:
         raise InputError("there are no fits to report; fit some tasks first, for example with fit_site(model, tasks)")
     evaluations = run.evaluations or Evaluations([])
     diagnosis = _diagnosis(run)
-    failed: dict[str, list[Finding]] = {}
-    for finding in diagnosis["failed"]:
-        failed.setdefault(finding.task, []).append(finding)
     return {
         "samples": {task: (i, sample) for i, (task, sample) in enumerate(run.attention.items(), start=1)},
         **_accuracies(evaluations),
@@ -106,7 +103,7 @@ def report_parts(run: Run) -> dict[str, Any]:
         **diagnosis,
         "map_figure": _map_figure(run),
         "controls": [_control(name, fits) for name, fits in run.controls.items() if fits],
-        "head_sets": head_sets_section(run, failed),
+        "head_sets": head_sets_section(run, diagnosis["failed"]),
         "examples": examples(evaluations.values()),
         "across": across_tasks(run.head_fits, run.fits),
         "of_sets": bool(run.paths.chosen()),
@@ -130,23 +127,31 @@ def report_figures(run: Run) -> dict[str, SectionFigure]:
     figures = [] if sets is None else [sets["figure"], *sets["paths"]]
     figures += [parts["accuracy_figure"], parts["map_figure"], *(control["figure"] for control in parts["controls"])]
     figures += [figure for section in parts["across"] + parts["studies"] for figure in section.figures]
-    figures += parts["rivals"].figures if isinstance(parts["rivals"], Methods) else ()
-    figures += [parts["ways"].figure] if isinstance(parts["ways"], Selectors) else []
+    figures += parts["rivals"]["figures"] if isinstance(parts["rivals"], dict) else ()
+    figures += [parts["ways"]["figure"]] if isinstance(parts["ways"], dict) else []
     of_fits = {
         f"fits/{file_name(key)}-{name}": figure
         for key, figures_of_fit in zip(run.fits, parts["fit_figures"], strict=True)
-        for name, figure in _each(figures_of_fit)
+        for name, figure in figures_of_fit.items()
     }
     return {figure.name: figure for figure in figures if figure is not None} | of_fits
 
 
-def _each(figures: Mapping[str, Any]) -> Iterator[tuple[str, SectionFigure]]:
-    """Yield every figure of a fit with its name; there is one of attention for each prompt."""
-    for name, figure in figures.items():
-        if isinstance(figure, SectionFigure):
-            yield name, figure
-        else:
-            yield from ((f"{name}-{i}", one) for i, one in enumerate(figure, start=1))
+def study_sections(studies: Mapping[str, Record]) -> list[Section]:
+    """Return the sections of all studies of a run, in the order of the studies.
+
+    Raises:
+        InputError: A record is no study.
+    """
+    for name, study in studies.items():
+        if study.kind not in STUDIES:
+            known = ", ".join(sorted(STUDIES))
+            raise InputError(f"study {name!r} holds a {study.kind}, which the report does not show; it shows {known}")
+    return [
+        section
+        for name, study in studies.items()
+        for section in imported(STUDIES[study.kind].sections)(name, study, studies)
+    ]
 
 
 def _with_content(run: Run) -> dict[str, Record]:
@@ -165,7 +170,8 @@ def _accuracies(evaluations: Evaluations) -> dict[str, Any]:
     """Return the parts on evaluations; empty ones where there are none."""
     if not evaluations:
         return {"evaluations": None, "methods": (), "metrics": [], "accuracy_figure": None}
-    metrics = [m for m in facts.measured_metrics(evaluations) if m != "prefix"]  # the published count is in the CSV
+    counted: tuple[Match, ...] = ("first_token", "exact")  # the published count, `prefix`, is in the CSV
+    metrics = [m for m in counted if all(getattr(each, m) is not None for each in evaluations.values())]
     return {
         "evaluations": evaluations,
         "methods": evaluations.methods,
@@ -182,8 +188,7 @@ def _diagnosis(run: Run) -> dict[str, Any]:
     """Return what failed, the tasks warned of by check, and the findings of each task."""
     grids = dict.fromkeys(fit.gates.grid for fit in run.fits.values())
     parts = [SiteFits(fit for fit in run.fits.values() if fit.gates.grid == grid) for grid in grids]
-    findings = [finding for fits in parts for finding in diagnose(replace(run, fits=fits)).findings]
-    diagnosis = Diagnosis(findings=findings)
+    diagnosis = Diagnosis(findings=[one for fits in parts for one in diagnose(replace(run, fits=fits)).findings])
     warned: dict[str, list[str]] = {}
     for finding in diagnosis.having("warn"):
         warned.setdefault(finding.code, []).append(finding.task)
@@ -192,8 +197,8 @@ def _diagnosis(run: Run) -> dict[str, Any]:
 
 def _map_figure(run: Run) -> SectionFigure:
     """Draw a map a task, the mean over all starts where every fit has a path, with the numbers of maps and fits."""
-    table = run.fits.frame()
-    if list(run.paths) != [fit.task for fit in run.fits.values()]:
+    table, of_fits = run.fits.frame(), [(fit.task, fit.gates.grid) for fit in run.fits.values()]
+    if [(path.task, path.model.grid) for path in run.paths.values()] != of_fits:
         return SectionFigure("head-maps", plots.head_maps(run.fits), table)
     means = [
         np.full(len(path.model.grid), np.nan) if gates is None else gates.values[gates.grid.mask]
@@ -211,34 +216,27 @@ def _control(name: str, fits: SiteFits) -> dict[str, Any]:
     }
 
 
-def _of_fit(i: int, fit: SiteFit, run: Run) -> dict[str, Any]:
+def _of_fit(i: int, fit: SiteFit, run: Run) -> dict[str, SectionFigure]:
     """Return the figures of one fit; what is the same for all fits of a task stands with the first."""
-    seeds = [other for other in run.fits.of(fit.task) if _same_but_seed(other, fit)]
-    drawn: dict[str, tuple[str, Any, Any]] = {
-        "map": ("head-map", plots.head_map(fit), None),  # its numbers are in the table of all maps
-        "training": ("training", plots.training(fit), fit.trace_frame()),
+    seeds = [other for other in run.fits.of(fit.task) if _all_but_seed(other) == _all_but_seed(fit)]
+    figures = {
+        "map": SectionFigure(f"head-map-{i}", plots.head_map(fit)),  # its numbers are in the table of all maps
+        "training": SectionFigure(f"training-{i}", plots.training(fit), fit.trace_frame()),
     }
     if fit.trace.eval_steps:
-        drawn["paths"] = "paths", plots.alpha_paths(fit), facts.paths_table(fit)
-        drawn["histogram"] = "histogram", plots.alpha_histogram(fit), check_convergence(fit).frame()
+        figures["paths"] = SectionFigure(f"paths-{i}", plots.alpha_paths(fit), facts.paths_table(fit))
+        convergence = check_convergence(fit).frame()
+        figures["histogram"] = SectionFigure(f"histogram-{i}", plots.alpha_histogram(fit), convergence)
     if len(seeds) > 1 and seeds[0] is fit:
-        drawn["spread"] = "spread", plots.alpha_spread(seeds), facts.spread_table(seeds)
-    figures: dict[str, Any] = {
-        key: SectionFigure(f"{name}-{i}", figure, table) for key, (name, figure, table) in drawn.items()
-    }
+        figures["spread"] = SectionFigure(f"spread-{i}", plots.alpha_spread(seeds), facts.spread_table(seeds))
     sample = run.attention.get(fit.task)
     if sample is not None and run.fits.of(fit.task)[0] is fit:
-        figures["attention"] = [
-            SectionFigure(f"last-token-{i}-{prompt}", plots.attention(sample, prompt=prompt))
-            for prompt in range(len(sample.tokens))
-        ]
+        for prompt in range(len(sample.tokens)):
+            drawn = plots.attention(sample, prompt=prompt)
+            figures[f"attention-{prompt + 1}"] = SectionFigure(f"last-token-{i}-{prompt}", drawn)
     return figures
 
 
-def _same_but_seed(fit: SiteFit, other: SiteFit) -> bool:
-    model, same = fit.embedding.model, other.embedding.model
-    return (
-        model.grid == same.grid
-        and model.weights_digest == same.weights_digest
-        and fit.config.replace(seed=other.seed) == other.config
-    )
+def _all_but_seed(fit: SiteFit) -> tuple[object, ...]:
+    model = fit.embedding.model
+    return model.grid, model.weights_digest, fit.config.replace(seed=0)

@@ -1,7 +1,7 @@
 """Section on ways to find heads: which agree with SITE's alphas, and how far beyond chance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,18 +22,7 @@ RANDOM = ("random", "random_layer_matched")
 """Selectors that are chance themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selectors:
-    """The section on ways to find heads."""
-
-    agreement: SelectorAgreement
-    lines: list[str]
-    with_site: list[dict[str, float] | None]
-    """Means of each selector's measures of agreement with SITE: None for SITE itself, and without it."""
-    figure: SectionFigure
-
-
-def selectors_section(scores: Mapping[str, ScoresByTask]) -> Selectors | str | None:
+def selectors_section(scores: Mapping[str, ScoresByTask]) -> dict[str, Any] | str | None:
     """Return the section on ways to find heads, a sentence on why there is none, or None where fewer than two are."""
     if len(scores) < 2:
         return None
@@ -42,15 +31,16 @@ def selectors_section(scores: Mapping[str, ScoresByTask]) -> Selectors | str | N
         agreement = compare_selectors(first_site)
     except (InputError, MismatchError) as why:  # no task in common, or scores of different models
         return f"The ways to find heads are not compared: {why}."
-    return Selectors(
-        agreement=agreement,
-        lines=_with_site(agreement) + _cautions(agreement),
-        with_site=[_agreement_with_site(agreement, name) for name in agreement.names],
-        figure=SectionFigure("selector-agreement", plots.selector_agreement(agreement), agreement.frame()),
-    )
+    return {
+        "agreement": agreement,
+        "lines": _with_site(agreement) + _cautions(agreement),
+        "with_site": [_agreement_with_site(agreement, name) for name in agreement.names],
+        "figure": SectionFigure("selector-agreement", plots.selector_agreement(agreement), agreement.frame()),
+    }
 
 
 def _agreement_with_site(agreement: SelectorAgreement, name: str) -> dict[str, float] | None:
+    """Return the means of a selector's measures of agreement with SITE: None for SITE itself, and without it."""
     if SITE not in agreement.names or name == SITE:
         return None
     pair = agreement.names.index(name), agreement.names.index(SITE)

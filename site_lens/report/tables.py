@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from site_lens.methods.registry import method_label
 from site_lens.records.errors import InputError
@@ -10,7 +10,6 @@ from site_lens.records.outputs import is_sealed, named, output_path, sealed, wri
 from site_lens.records.terminal_escape import visible
 from site_lens.report.facts import accuracy_table
 from site_lens.runs.run import Run
-from site_lens.stats.intervals import Interval
 
 TableFormat = Literal["tex", "md"]
 
@@ -46,9 +45,8 @@ def write_tables(
         InputError: The run has neither evaluations nor chosen heads, or there is no such format.
         StorageError: A file cannot be written, or there is one that is no table of the toolkit, or was changed since.
     """
-    unknown = set(formats) - set(get_args(TableFormat))
-    if unknown or not formats:
-        raise InputError(f"tables are written as tex or md, got {', '.join(sorted(unknown)) or 'no format'}")
+    if not formats:
+        raise InputError("tables are written as tex or md, got no format")
     tables = {name: table for name, table in (("accuracy", _accuracies(run)), ("heads", _heads(run))) if table}
     if not tables:
         raise InputError("the run has neither evaluations nor chosen heads, so there are no tables to write")
@@ -72,19 +70,15 @@ def _accuracies(run: Run) -> list[list[Cell]] | None:
     if not evaluations:
         return None
     methods = evaluations.methods
-    rows = [[("Task", False), *((method_label(method), False) for method in methods), ("Queries", False)]]
+    rows = [[(text, False) for text in ("Task", *map(method_label, methods), "Queries")]]
     for task, measured in accuracy_table(evaluations, "first_token").items():
-        cells = [("", False) if cell is None else _interval(*cell) for cell in measured]
+        cells = [("", False) if cell is None else (str(cell[0]), cell[1]) for cell in measured]
         rows.append([(task, False), *cells, (str(len(evaluations[task].queries)), False)])
     if len(evaluations) > 1:
         everywhere = {method for method in methods if len(evaluations.having(method)) == len(evaluations)}
-        means = [_interval(evaluations.mean(m), False) if m in everywhere else ("", False) for m in methods]
-        rows.append([("Mean", False), *means, ("", False)])
+        means = [str(evaluations.mean(method)) if method in everywhere else "" for method in methods]
+        rows.append([(text, False) for text in ("Mean", *means, "")])
     return rows
-
-
-def _interval(accuracy: Interval, is_best: bool) -> Cell:
-    return f"{accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]", is_best
 
 
 def _heads(run: Run) -> list[list[Cell]] | None:

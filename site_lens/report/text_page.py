@@ -15,11 +15,7 @@ from site_lens.studies.text_profiles.section import N_NAMED, head_line
 
 
 def write_text_page(
-    profiles: TextProfiles,
-    path: str | Path,
-    *,
-    title: str = "What do the heads do on text?",
-    replace: bool = False,
+    profiles: TextProfiles, path: str | Path, *, title: str = "What do the heads do on text?", replace: bool = False
 ) -> Path:
     """Write text profiles as one HTML file that asks nothing of the network, and return its path.
 

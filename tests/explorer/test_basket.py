@@ -3,7 +3,7 @@
 import ast
 import json
 
-from site_lens.explorer.basket import Basket
+from site_lens.explorer.state import Basket
 from site_lens.heads.head_set import HeadGrid, HeadSet
 from tests.fakes import GRID, fake_identity
 

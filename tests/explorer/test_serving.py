@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from site_lens.explorer.first_view import first_view
+from site_lens.explorer.page import first_view
 from site_lens.explorer.serving import IDLE_SECONDS, import_path
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits

@@ -6,8 +6,8 @@ import site_lens as sl
 from site_lens.cli.output import show_run
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.names import few_shot_name
-from site_lens.report.headline import Headline, compare, judged
-from site_lens.report.methods import Methods, methods_section
+from site_lens.report.headline import compare, judged
+from site_lens.report.methods import methods_section
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fits
 
 TASKS = tuple(f"task {i}" for i in range(6))
@@ -21,16 +21,17 @@ def with_shots(n_shots: int, tasks: tuple[str, ...] = TASKS) -> Evaluations:
 
 def test_the_comparison_stands_whatever_the_number_of_demonstrations(capsys: pytest.CaptureFixture[str]) -> None:
     of_ten = compare(with_shots(10), "first_token")
-    assert isinstance(of_ten, Headline)
-    expected = [list(contrast.means.values()) for contrast in of_ten.contrasts]
+    assert isinstance(of_ten, dict)
+    expected = [list(means.values()) for _, means in of_ten["contrasts"]]
     for n_shots in (1, 3, 5, 25):
         measured, name = with_shots(n_shots), few_shot_name(n_shots)
         headline, methods = compare(measured, "first_token"), methods_section(measured)
-        assert isinstance(headline, Headline) and isinstance(methods, Methods)
-        assert f"{n_shots}-shot" in headline.contrasts[0].verdict
-        assert list(headline.contrasts[0].means) == ["site", name]
-        assert [list(contrast.means.values()) for contrast in headline.contrasts] == expected
-        assert methods.table.against == (name, "site")
+        assert isinstance(headline, dict) and isinstance(methods, dict)
+        verdict, of_both = headline["contrasts"][0]
+        assert f"{n_shots}-shot" in verdict
+        assert list(of_both) == ["site", name]
+        assert [list(means.values()) for _, means in headline["contrasts"]] == expected
+        assert methods["table"].against == (name, "site")
         show_run(sl.Run(fake_fits(TASKS), evaluations=measured), {}, as_json=False)
         assert f"SITE - {n_shots}-shot " in capsys.readouterr().out
 

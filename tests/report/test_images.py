@@ -15,7 +15,7 @@ from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.plots.theme import at_least
 from site_lens.records.errors import InputError
 from site_lens.report import write_image, write_images
-from site_lens.report.images import _Look, pixels_of
+from site_lens.report.images import _look, pixels_of
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
 from tests.fakes import fake_evaluation, fake_fit, fake_fits
@@ -54,19 +54,19 @@ def test_lengths_are_read_with_their_units() -> None:
 
 def test_a_figure_is_enlarged_to_the_size_of_its_font_and_arranged_for_its_width() -> None:
     figure = plots.head_maps(fake_fits(["a", "b", "c", "d"]), columns=4)
-    paper = _Look.of("3.3in", "2in", 8, "Times", False).drawing(figure)
-    assert paper.width * paper.scale == pytest.approx(316.8)
-    assert paper.scale * 12 == pytest.approx(8 * 96 / 72)  # 12 pixels is the ordinary size
-    layout = paper.figure["layout"]
-    assert layout["height"] * paper.scale == pytest.approx(192, abs=1)
+    paper = _look("3.3in", "2in", 8, "Times", False)(figure)
+    scale, layout = paper["opts"]["scale"], paper["fig"]["layout"]
+    assert paper["opts"]["width"] * scale == pytest.approx(316.8)
+    assert scale * 12 == pytest.approx(8 * 96 / 72)  # 12 pixels is the ordinary size
+    assert layout["height"] * scale == pytest.approx(192, abs=1)
     assert "title" not in layout and layout["font"]["family"] == "Times"
     assert len({round(name["x"], 3) for name in layout["annotations"]}) == 2  # columns on a narrow image
-    plain = _Look.of(None, None, None, None, True).drawing(figure)
-    assert (plain.width, plain.scale) == (figure.layout.width, 1)
-    assert plain.figure["layout"]["title"]["text"] == figure.layout.title.text
+    plain = _look(None, None, None, None, True)(figure)
+    assert plain["opts"] == {"width": figure.layout.width, "scale": 1}
+    assert plain["fig"]["layout"]["title"]["text"] == figure.layout.title.text
     for wrong in ({"font_size": 0.1}, {"font": " "}):
         with pytest.raises(InputError):
-            _Look.of(**{"width": None, "height": None, "font_size": None, "font": None, "titles": True} | wrong)
+            _look(**{"width": None, "height": None, "font_size": None, "font": None, "titles": True} | wrong)
 
 
 @drawing

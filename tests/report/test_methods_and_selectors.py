@@ -9,7 +9,7 @@ from site_lens.methods.tabulate import method_table
 from site_lens.records.hashing import seed_stream
 from site_lens.report import write_report
 from site_lens.report.methods import verdicts
-from site_lens.report.selectors import Selectors, selectors_section
+from site_lens.report.selectors import selectors_section
 from site_lens.runs.run import Run
 from tests.fakes import GRID, fake_alphas, fake_evaluation, fake_fits
 from tests.report.test_report import numbers, words
@@ -94,11 +94,11 @@ def test_the_closest_selectors_and_those_that_share_heads_are_named() -> None:
     found = selectors_section(
         {"near": scored("near", noise=0.01), "far": scored("far", noise=50), "site": site_scores()}
     )
-    assert isinstance(found, Selectors)
-    text = " ".join(found.lines)
+    assert isinstance(found, dict)
+    text = " ".join(found["lines"])
     assert re.search(
         r"Closest to SITE by mean rank correlation over all heads: near \(1\.00\), far \(-?0\.\d\d\)", text
     )
     assert "more of SITE's top 5 heads than chance, in at least half of the tasks taken one by one" in text
     assert "near (100%)" in text
-    assert found.agreement.names[0] == "site"
+    assert found["agreement"].names[0] == "site"

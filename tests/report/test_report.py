@@ -16,7 +16,7 @@ from site_lens.diagnostics.head_overlap import head_overlap
 from site_lens.methods.evaluation import Evaluations
 from site_lens.report import write_report
 from site_lens.report.figures import table_json
-from site_lens.report.headline import Headline, compare
+from site_lens.report.headline import compare
 from site_lens.report.report import report_parts
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFits
@@ -113,8 +113,8 @@ def test_the_headline_says_when_site_does_not_win(tmp_path: Path) -> None:
     ):
         measured = evaluations(accuracies={"ten_shot": 0.7, "site": site, "site_zero_embedding": zero})
         headline = compare(measured, "first_token")
-        assert isinstance(headline, Headline)
-        assert any(expected in contrast.verdict for contrast in headline.contrasts)
+        assert isinstance(headline, dict)
+        assert any(expected in verdict for verdict, _ in headline["contrasts"])
 
 
 def test_the_numbers_behind_the_figure_hold_every_accuracy(page: str) -> None:
@@ -170,6 +170,12 @@ def test_the_page_begins_with_the_heads_that_carry_each_task_and_what_they_reach
     chosen = [row[table["columns"].index("chosen")] for row in table["rows"]]
     assert chosen.count(True) == len(found.chosen.heads) and len(chosen) == 16
     assert 'id="head-sets-section"' not in report(tmp_path, fits)
+
+
+def test_paths_over_another_grid_than_the_fits_leave_the_maps_those_of_the_fits() -> None:
+    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    figure = report_parts(Run(fake_fits([path.task]), paths=HeadPaths([path])))["map_figure"]
+    assert figure.table is not None and len(figure.table) == 48 and "mean_alpha" not in figure.table
 
 
 def test_the_page_shows_what_the_model_says(tmp_path: Path) -> None:

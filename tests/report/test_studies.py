@@ -6,7 +6,7 @@ from pathlib import Path
 import site_lens as sl
 from site_lens.records.base import Record
 from site_lens.records.study_registry import STUDIES, imported
-from site_lens.report.studies import study_sections
+from site_lens.report.report import study_sections
 from tests.fake_studies import (
     fake_ablation,
     fake_arithmetic,

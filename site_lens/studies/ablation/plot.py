@@ -22,25 +22,24 @@ def fit_ablation(record: FitAblation) -> go.Figure:
         with their paired 95% intervals over queries, in colour where the verdict is above or below.
     """
     rows, verdicts = record.compared, record.verdicts()
-    single = {
-        (i, row.name, task): record.difference(row.name, task) for i, row in enumerate(rows) for task in record.tasks
-    }
+    single = [
+        (i, difference, (task, row.name, f"{difference.value:+.3f}"))
+        for i, row in enumerate(rows)
+        for task in record.tasks
+        for difference in [record.difference(row.name, task)]
+    ]
+    over_tasks = [
+        (i, record.difference(row.name), _hover(record, row.name, verdicts[row.name])) for i, row in enumerate(rows)
+    ]
     colors = [COLORS.get(verdicts[row.name], GREY) for row in rows]
     n, n_queries = len(record.tasks), int(record.n_queries.sum())
     size = f"{n_queries} queries of {n} task{'s' if n > 1 else ''}"
     return forest(
         [row.name if row.against == "default" else f"{row.name} (against {row.against})" for row in rows],
         [
+            Dots(single, FAINT),
             Dots(
-                rows=[i for i, _, _ in single],
-                estimates=list(single.values()),
-                hover=[(task, name, f"{difference.value:+.3f}") for (_, name, task), difference in single.items()],
-                marker=FAINT,
-            ),
-            Dots(
-                rows=range(len(rows)),
-                estimates=[record.difference(row.name) for row in rows],
-                hover=[_hover(record, row.name, verdicts[row.name]) for row in rows],
+                over_tasks,
                 marker={"color": colors, "symbol": "diamond", "size": 10},
                 bars={"thickness": 2, "color": GREY},
             ),

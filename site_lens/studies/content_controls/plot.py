@@ -31,21 +31,19 @@ def content_shares(record: ContentControls) -> go.Figure:
         title="What other contents reach",
         subtitle="Share of SITE's gain, 95% intervals over queries",
         xaxis={"title": {"text": "Share of SITE's gain over zero-shot"}, "dtick": 0.5},
-        n_lanes=len(methods),
         lane_height=14,
         marks={0: GREY, 1: GREY},
     )
 
 
 def _dots(record: ContentControls, method: str, rows: tuple[str | None, ...], lane: int) -> Dots:
-    shares = {(i, task): share for i, task in enumerate(rows) if (share := record.share(method, task)) is not None}
+    dots = [
+        (i, share, (task or "mean over tasks", f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]",
+                    f"{share.n} queries"))
+        for i, task in enumerate(rows) if (share := record.share(method, task)) is not None
+    ]  # fmt: skip
     return Dots(
-        rows=[i for i, _ in shares],
-        estimates=list(shares.values()),
-        hover=[
-            (task or "mean over tasks", f"{share.value:.2f} [{share.low:.2f}, {share.high:.2f}]", f"{share.n} queries")
-            for (_, task), share in shares.items()
-        ],
+        dots,
         marker={"color": PALETTE[lane], "symbol": SYMBOLS[lane], "size": 8},
         lane=lane,
         name=LABELS[method],

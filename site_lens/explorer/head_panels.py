@@ -1,5 +1,6 @@
-"""Map panel: choose fits and heads on the head map, and cut the head set."""
+"""Head panels: the head map to click and the cut of the head set, facts about one head, the basket of head sets."""
 
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,20 +8,12 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 import plotly.graph_objects as go
 
 from site_lens import plots
-from site_lens.explorer.late_widgets import Canvas
-from site_lens.explorer.panel import Act, Change, Panel, soft, wide
-from site_lens.explorer.state import Exploration, Part
+from site_lens.explorer.facts import head_facts
+from site_lens.explorer.panel import Canvas, Change, Panel, heading, row, soft, table, wide
+from site_lens.explorer.state import PARTS
 from site_lens.heads.head_set import Head
 from site_lens.records.wording import listed
-
-PART_LABELS: dict[str, Part] = {
-    "of the first": "first",
-    "of the second": "second",
-    "of both": "both",
-    "of either": "either",
-    "of the first alone": "only_first",
-    "of the second alone": "only_second",
-}
+from site_lens.studies.head_profiles.result import HeadProfiles
 
 OUTLINE, HALO, CHOSEN = "#111111", "#ffffff", "#D55E00"
 """Black in white shows on every colour of both scales; orange is in neither."""
@@ -31,14 +24,17 @@ MOST_NAMED = 24
 MOST_HEIGHT = 600
 """Pixels of the map at most: the slider below it should be in view with it."""
 
+FILES = {"JSON": ("head_sets.json", "application/json"), "Python": ("head_sets.py", "text/x-python")}
+
 
 class MapPanel(Panel):
     """Dropdowns of fits, the clickable map, and the controls of the head set."""
 
     concerns = ("fit", "set", "head")
 
-    def __init__(self, state: Exploration, act: Act) -> None:
-        super().__init__(state, act)
+    def build(self) -> None:
+        """Build the dropdowns, the map and the controls."""
+        state = self.state
 
         def control(kind: Any, description: str, **options: Any) -> Any:
             style = {"description_width": "6.5rem"}
@@ -52,7 +48,7 @@ class MapPanel(Panel):
         self.rule = widgets.ToggleButtons(options=rules, style={"button_width": "8rem"})
         self.threshold = control(widgets.FloatSlider, "alpha above", min=0, max=1, step=0.01, continuous_update=False)
         self.k = control(widgets.IntSlider, "k", min=0, continuous_update=False)
-        self.part = control(widgets.Dropdown, "heads", options=list(PART_LABELS.items()))
+        self.part = control(widgets.Dropdown, "heads", options=[(label, part) for part, (label, *_) in PARTS.items()])
         self.head = control(widgets.Text, "head", continuous_update=False)
         self.summary = widgets.HTML()
         self.box.children = [
@@ -140,3 +136,68 @@ def outlines(heads: Iterable[Head]) -> tuple[list[float | None], list[float | No
         x += [left, right, right, left, left, None]
         y += [low, low, high, high, low, None]
     return x, y
+
+
+class HeadPanel(Panel):
+    """Facts about the chosen head as a table, and its alpha over steps and seeds."""
+
+    concerns = ("fit", "head")
+
+    def build(self) -> None:
+        """Build title, table and figure."""
+        self.title = heading("")
+        self.facts = widgets.HTML()
+        self.figure: Any = Canvas()
+        self.box.children = [self.title, self.facts, self.figure]
+
+    def show(self, change: Change) -> None:
+        """Show another head, or the same one in another fit."""
+        state, head = self.state, self.state.head
+        self.title.value = heading(f"{head}: layer {head.layer}, head {head.head}").value
+        facts = head_facts(state.run, state.key, head, other_key=state.other_key)
+        profiled = any(isinstance(study, HeadProfiles) for study in state.run.studies.values())
+        advice = "" if profiled else soft("No profiles here; site-lens profile adds them.")
+        self.facts.value = table(facts.items()) + advice
+        tasks = dict.fromkeys(fit.task for fit in (state.fit, state.other) if fit is not None)
+        fits = [fit for task in tasks for fit in state.run.fits.of(task) if fit.gates.grid == state.fit.gates.grid]
+        self.figure.redraw(plots.head_paths(fits, head))
+
+
+class BasketPanel(Panel):
+    """Buttons that keep the head set or the head, the kept sets, and their text."""
+
+    concerns = ("fit", "basket")
+
+    def build(self) -> None:
+        """Build the buttons, the list of sets and their text."""
+        self.add = self.button("Add the head set", "basket", self.state.keep, button_style="primary")
+        self.add_head = self.button("Add the head alone", "basket", self.state.keep_head)
+        self.sets = widgets.Select(rows=5, layout=wide())
+        self.remove = self.button("Remove", "basket", self._remove)
+        self.format = widgets.ToggleButtons(options=list(FILES), style={"button_width": "6rem"})
+        self.text = widgets.Textarea(rows=8, disabled=True, layout=widgets.Layout(width="auto"))
+        self.link = widgets.HTML()
+        self.kept = widgets.VBox([self.sets, row(self.remove, self.format, self.link), self.text])
+        self.note = widgets.HTML()
+        self.box.children = [heading("Basket"), row(self.add, self.add_head), self.note, self.kept]
+        self.when_set(self.format, "basket", lambda _: None)
+
+    def _remove(self) -> None:
+        if self.sets.value is not None:
+            self.state.basket.remove(self.sets.value)
+
+    def show(self, change: Change) -> None:
+        """List the kept sets and write them out."""
+        basket = self.state.basket
+        self.kept.layout.display = "" if basket else "none"
+        self.note.value = "" if basket else soft("Empty. Sets that you add can be downloaded as JSON or Python.")
+        before, known = self.sets.value, {name for _, name in self.sets.options}
+        self.sets.options = [(f"{name} ({len(heads)} heads)", name) for name, heads in basket.items()]
+        # New options select the first one: select the newest set, or what was selected.
+        added = [name for name in basket if name not in known]
+        if basket:
+            self.sets.value = added[-1] if added else before if before in basket else next(reversed(list(basket)))
+        self.text.value = basket.to_json() if self.format.value == "JSON" else basket.to_python()
+        name, kind = FILES[self.format.value]
+        encoded = b64encode(self.text.value.encode()).decode()
+        self.link.value = f'<a download="{name}" href="data:{kind};base64,{encoded}">Download {name}</a>'
