@@ -1,15 +1,13 @@
 """Record of attention patterns, which are drawn without the model."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, Lengths, Record
 from site_lens.records.collections import RecordSet
 from site_lens.records.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from site_lens.records.lazy_pandas import pd
 
 
 class AttentionSample(Record):
@@ -39,8 +37,6 @@ class AttentionSample(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per prompt, head and key at the last token: task, prompt, n_shots, head, key, token, attention."""
-        import pandas as pd
-
         rows = [
             (self.task, i, self.n_shots[i], name, key, token, float(self.pattern(i)[h, -1, key]))
             for i, tokens in enumerate(self.tokens)

@@ -1,6 +1,6 @@
 """Task embeddings: mean and spread of the head outputs of a task."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -8,12 +8,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Count, Float32, LayerHeadD, Record
 from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.lazy_pandas import pd
 from site_lens.tasks.prompt_sampling import prompts_of_embedding, prompts_of_rows
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
 from site_lens.tasks.task import Task
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NO_SEED = -1
 """Seed of an embedding whose prompts were not drawn by a seed."""
@@ -88,8 +86,6 @@ class TaskEmbedding(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per head: layer, head, norm of the mean z, root mean square of its spread."""
-        import pandas as pd
-
         norm, spread = np.linalg.norm(self.mean, axis=-1), np.sqrt(np.mean(self.spread**2, axis=-1))
         rows = [(h.layer, h.head, norm[h.layer, h.head], spread[h.layer, h.head]) for h in self.model.grid]
         return pd.DataFrame(rows, columns=["layer", "head", "norm", "spread"])

@@ -26,11 +26,10 @@ from site_lens.cli.options import (
 from site_lens.cli.output import show_line, show_notes, show_table
 from site_lens.methods.registry import method_label
 from site_lens.methods.tabulate import default_references
+from site_lens.records.lazy_pandas import pd
 from site_lens.tasks.prompt_sampling import MAX_QUERIES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from site_lens.models.base import LensModel
 
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import site_lens as sl
 from site_lens.methods.registry import ZERO_EMBEDDING, method_label
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.terminal_escape import visible
 from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Paired
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from site_lens.methods.evaluation import Evaluations
 
 

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ from site_lens.cli.output import show_line, show_notes, show_table
 from site_lens.heads.scores import ScoresByTask
 from site_lens.records.collections import file_name
 from site_lens.records.hashing import digest_json
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.outputs import output_path
 from site_lens.report.page import is_page
 from site_lens.runs.run_folder import check_run_folder, study_mark, study_pieces
@@ -35,9 +36,6 @@ from site_lens.studies.cache import StudyCache
 from site_lens.studies.faithfulness.result import OWN_ORDERINGS
 from site_lens.studies.head_profiles.result import PARTS
 from site_lens.tasks.rows import read_texts
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MaxQueries = Annotated[int, typer.Option(**count("max_queries"), help="Test rows a task at most.")]
 Seed = Annotated[int, typer.Option(**count("seed"), help="Seed of every draw.")]

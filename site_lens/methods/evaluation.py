@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,13 +13,11 @@ from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths, Record
 from site_lens.records.collections import RecordSet
 from site_lens.records.display import Displayed, few
 from site_lens.records.errors import InputError, unknown_name
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval, clustered_proportion, mean_interval, wilson
 from site_lens.stats.paired_tests import Paired
 from site_lens.tasks.first_tokens import FirstTokens
 from site_lens.tasks.prompt_template import PromptTemplate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MethodQuery = Annotated[Float32, Axes(("method", "query"))]
 Match = Literal["first_token", "exact", "prefix"]
@@ -203,8 +201,6 @@ class Evaluation(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row per method and query: task, method, query, target, first_token, rank, log_prob, ..."""
-        import pandas as pd
-
         n = len(self.queries)
         table = {
             "task": self.task,
@@ -240,8 +236,6 @@ class Evaluation(Record):
         Raises:
             InputError: Answers were not kept (files of site_lens 0.1), or a method was not evaluated.
         """
-        import pandas as pd
-
         if not self.answers:
             raise InputError(f"{self.task}: answers were not kept in this evaluation; evaluate again to see them")
         shown = self.methods if methods is None else methods
@@ -256,8 +250,6 @@ class Evaluation(Record):
         `gain_over_ten_shot` (`gain_over_3_shot`, ...) is the paired difference in first_token from the reference;
         `log_prob` and `reciprocal_rank` are means with t intervals over queries.
         """
-        import pandas as pd
-
         rows = []
         for i, method in enumerate(self.methods):
             measured: dict[str, Interval] = {
@@ -323,8 +315,6 @@ class Evaluations(RecordSet[Evaluation]):
 
     def results(self) -> "pd.DataFrame":
         """The results of all tasks below each other."""
-        import pandas as pd
-
         if not self:
             return pd.DataFrame(columns=RESULT_COLUMNS)
         return pd.concat([evaluation.results() for evaluation in self.values()], ignore_index=True)
@@ -335,8 +325,6 @@ class Evaluations(RecordSet[Evaluation]):
         Raises:
             InputError: The metric was not measured.
         """
-        import pandas as pd
-
         accuracies = {
             task: {method: evaluation.accuracy(method, metric).value for method in evaluation.methods}
             for task, evaluation in self.items()

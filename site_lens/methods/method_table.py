@@ -1,7 +1,7 @@
 """Method table: accuracies, exact paired tests, labelled rows and costs of many methods on many tasks."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -9,11 +9,9 @@ from site_lens.methods.evaluation import Match
 from site_lens.records.base import Axes, Float32, Frozen, Lengths, Record
 from site_lens.records.display import MOST_LISTED
 from site_lens.records.errors import InputError, unknown_name
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.stats.paired_tests import Drawn, Verdict, verdict
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COUNTED = ("n_right", "n_queries", "labelled_rows", "low", "high")
 TESTED = ("n_compared", "only_method", "only_reference", "p_value", "q_value")
@@ -187,8 +185,6 @@ class MethodTable(Record):
 
         Columns: task, method, shared, accuracy, low, high, n, labelled_rows.
         """
-        import pandas as pd
-
         rows = [
             (task, method, task in self.shared, share.value, share.low, share.high, share.n,
              int(self.labelled_rows[i, j]))
@@ -204,8 +200,6 @@ class MethodTable(Record):
 
         Columns: reference, task, method, difference, n, only_method, only_reference, p_value, q_value.
         """
-        import pandas as pd
-
         places = pd.MultiIndex.from_product(
             [self.against, self.tasks, self.methods], names=["reference", "task", "method"]
         )
@@ -217,8 +211,6 @@ class MethodTable(Record):
 
     def means_frame(self) -> "pd.DataFrame":
         """One row per method, best first: mean accuracy, rows, costs, and its difference from every reference."""
-        import pandas as pd
-
         rows = []
         for summary in self.ranked():
             row = summary.model_dump(exclude={"differences"}) | {"n_tasks": len(self.shared)}

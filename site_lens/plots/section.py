@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import plotly.graph_objects as go
 
 from site_lens.diagnostics.cluster_stability import Estimate
 from site_lens.records.base import Record
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Studies: TypeAlias = Mapping[str, Record]
 """All studies of a run, by name."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,8 @@ from pydantic_core import CoreSchema, ValidationError, core_schema
 from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_arrays, digest_json
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.type_checks import checked_methods
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Float32 = NDArray[np.float32]
 

@@ -5,19 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from site_lens.records.base import Record
 from site_lens.records.display import MOST_LISTED, CellMap, Displayed, shown
 from site_lens.records.errors import InputError, StorageError, unknown_name
 from site_lens.records.hashing import digest_json
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.limited_io import current_limits, is_hidden
 from site_lens.records.outputs import in_order_of_writing
 from site_lens.records.serialization import load, save
 from site_lens.records.type_checks import checked_methods
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 R = TypeVar("R", bound=Record)
 
@@ -121,15 +119,11 @@ class RecordSet(Displayed, Mapping[str, R], Generic[R]):
 
     def _facts_frame(self) -> "pd.DataFrame":
         """One row per record: its header."""
-        import pandas as pd
-
         rows = [{name: shown(value) for name, value in record._facts().items()} for record in self.values()]
         return pd.DataFrame(rows, index=list(self))
 
     def frame(self) -> "pd.DataFrame":
         """Return the tables of all records below each other, with the key in front; an empty table of none."""
-        import pandas as pd
-
         if not self:
             return pd.DataFrame({"key": []})
         return pd.concat([r.frame() for r in self.values()], keys=list(self), names=["key"]).reset_index("key")

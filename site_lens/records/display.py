@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.terminal_escape import visible
 from site_lens.records.wording import listed
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_LISTED = 4
 """Names of a list that a line or a header shows."""

@@ -1,15 +1,13 @@
 """Tables and facts of the report, as plain values that the template lays out."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from site_lens.methods.evaluation import Evaluations, Match
 from site_lens.models.identity import ModelIdentity
+from site_lens.records.lazy_pandas import pd
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.stats.intervals import Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 N_TOP = 10
 """Heads in the table of a fit."""
@@ -54,8 +52,6 @@ def fit_facts(key: str, fit: SiteFit) -> dict[str, Any]:
 
 def paths_table(fit: SiteFit) -> "pd.DataFrame":
     """Return the alphas of the highest heads at every evaluation, one row a step."""
-    import pandas as pd
-
     highest = sorted(fit.gates.grid, key=lambda head: -fit.gates[head])[:N_TOP]
     paths = {str(head): fit.trace.alphas[:, head.layer, head.head] for head in highest}
     return pd.DataFrame({"step": fit.trace.eval_steps} | paths)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import unescape
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,10 +18,8 @@ from site_lens.activations.attention_sample import AttentionSample
 from site_lens.plots.theme import TEMPLATE, least_width, untitled
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.terminal_escape import visible
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DIGITS = 5
 """Significant digits of the numbers behind a figure: more than a figure shows, few enough to keep the page small."""

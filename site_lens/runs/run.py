@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.heads.scores import ScoresByTask
@@ -26,6 +26,7 @@ from site_lens.records.base import Record
 from site_lens.records.collections import RecordSet, file_name, manifests
 from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError, StorageError
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.limited_io import is_folder
 from site_lens.records.outputs import named, write_list
 from site_lens.records.serialization import load, save
@@ -47,9 +48,6 @@ from site_lens.runs.run_folder import (
 )
 from site_lens.site.fit import SiteFits
 from site_lens.site.head_path import HeadPaths
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 R = TypeVar("R", bound=Record)
 

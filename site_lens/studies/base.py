@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import astuple
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,13 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Axes, Float32, Record
 from site_lens.records.errors import unknown_name
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval, wilson
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Table: TypeAlias = "pd.DataFrame"
-"""A table; pandas is imported when the first one is made."""
 
 
 class ModelStudy(Record):
@@ -104,15 +99,8 @@ def accuracy_columns(n_right: ArrayLike, n: ArrayLike) -> dict[str, NDArray[np.f
     return {"accuracy": accuracy, "low": low, "high": high, "n": n.astype(int)}
 
 
-def table_of(rows: Any, columns: list[str] | None = None) -> Table:
-    """Return a table of rows, or of columns by name, as `pandas.DataFrame` takes them."""
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=columns)
-
-
-def tidy(axes: dict[str, Sequence[Any]], **columns: ArrayLike) -> Table:
+def tidy(axes: dict[str, Sequence[Any]], **columns: ArrayLike) -> "pd.DataFrame":
     """Return a table with a row for each combination of the axes' labels; columns broadcast over the axes."""
     shape = tuple(map(len, axes.values()))
     broadcast = {name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()}
-    return table_of(product(*axes.values()), list(axes)).assign(**broadcast)
+    return pd.DataFrame(product(*axes.values()), list(axes)).assign(**broadcast)

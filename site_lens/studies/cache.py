@@ -3,17 +3,15 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from site_lens.records.base import Axes, Float32, Record
 from site_lens.records.collections import manifests
 from site_lens.records.errors import StorageError
 from site_lens.records.hashing import code_version, digest_json
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.serialization import holds_record, load, record_paths, save
 from site_lens.runs.run_folder import read_mark, write_mark
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 T = TypeVar("T")
 
@@ -48,8 +46,6 @@ class StudyPiece(Record):
 
     def frame(self) -> "pd.DataFrame":
         """One row a number: array, place in it when laid out flat, value."""
-        import pandas as pd
-
         parts = [pd.DataFrame({"array": name, "place": range(a.size), "value": a}) for name, a in self.arrays.items()]
         return pd.concat(parts, ignore_index=True)
 

@@ -5,19 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from site_lens.records.display import Displayed, shortened
 from site_lens.records.errors import InputError
 from site_lens.records.hashing import digest_json, seed_stream
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.type_checks import checked_methods
 from site_lens.records.wording import listed
 from site_lens.stats.paired_tests import FEWEST
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SPLITS = ("train", "valid", "test")
 SPLIT_SHARES = (0.70, 0.09, 0.21)
@@ -168,8 +166,6 @@ class Task(Displayed):
 
     def frame(self) -> "pd.DataFrame":
         """One row per example: task, split, input, output, alternatives."""
-        import pandas as pd
-
         rows = [
             (self.name, split, row.input, row.output, row.outputs[1:])
             for split in SPLITS
@@ -190,8 +186,6 @@ class Task(Displayed):
         return {"first rows of train": self._first_rows}
 
     def _first_rows(self) -> "pd.DataFrame":
-        import pandas as pd
-
         rows = [(shortened(row.input), shortened(row.output)) for row in self.train[:SHOWN_ROWS]]
         return pd.DataFrame(rows, columns=["input", "output"])
 

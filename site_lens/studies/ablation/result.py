@@ -5,10 +5,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from site_lens.records.base import Axes, Float32, Frozen
 from site_lens.records.display import MOST_LISTED, few
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.site.fit import SiteConfig
 from site_lens.stats.intervals import Interval, mean_interval, share_interval
 from site_lens.stats.paired_tests import FEWEST, Paired, Verdict, control_false_discoveries, verdict
-from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
+from site_lens.studies.base import AskedStudy, index_of, interval_columns
 from site_lens.tasks.prompt_template import PromptTemplate
 
 Factor = Literal["default", "no injection", "mix", "rounding", "alpha_per", "init", "lr", "position", "generated"]
@@ -131,15 +132,15 @@ class FitAblation(AskedStudy):
         """(task query)."""
         return self.right[index_of("variant", name, self.names)]
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per variant and task: accuracy, difference to what it is compared with, their intervals, queries."""
-        return table_of(
+        return pd.DataFrame(
             self._columns(variant, task) | {"n": int(self.n_queries[j])}
             for variant in self.variants
             for j, task in enumerate(self.tasks)
         )
 
-    def means_frame(self) -> Table:
+    def means_frame(self) -> "pd.DataFrame":
         """One row per variant over all tasks: mean accuracy, difference, q-value, verdict, and how gates look."""
         q_values, verdicts = self.q_values(), self.verdicts()
         rows = []
@@ -159,7 +160,7 @@ class FitAblation(AskedStudy):
                     "n_tasks": len(self.tasks),
                 }
             )
-        return table_of(rows)
+        return pd.DataFrame(rows)
 
     def _columns(self, variant: Variant, task: str | None = None) -> dict[str, Any]:
         """Return the columns that both tables have: the variant, on one task or over all, and its estimates."""

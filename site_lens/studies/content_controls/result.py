@@ -9,9 +9,10 @@ from site_lens.methods.registry import CONTENTS
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval, paired_difference, paired_share, share_interval
 from site_lens.stats.paired_tests import FEWEST, LEAST_GAIN, Paired
-from site_lens.studies.base import Table, TaskStudy, asked_queries, index_of, interval_columns, stack, table_of
+from site_lens.studies.base import TaskStudy, asked_queries, index_of, interval_columns, stack
 
 PROMPTING = ("zero_shot", "few_shot")
 METHODS = (*PROMPTING, "site", *CONTENTS)
@@ -110,9 +111,9 @@ class ContentControls(TaskStudy):
         verdict = self.beyond(HALF, control, task).verdict
         return {"above": "most of the gain", "below": "less than half"}.get(verdict, verdict)  # type: ignore[return-value]
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per task and method, the mean over tasks first: accuracy, gain over zero-shot, share of SITE's."""
-        return table_of(
+        return pd.DataFrame(
             {
                 "task": task or "mean",
                 "method": method,

@@ -10,8 +10,9 @@ import numpy as np
 from site_lens.heads.head_set import HeadGrid, HeadSet
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval, mean_interval, paired_difference, share_interval
-from site_lens.studies.base import AskedStudy, Table, accuracy_columns, index_of, interval_columns, table_of, tidy
+from site_lens.studies.base import AskedStudy, accuracy_columns, index_of, interval_columns, tidy
 
 Direction = Literal["sufficiency", "necessity", "interchange"]
 DIRECTIONS: tuple[Direction, ...] = ("sufficiency", "necessity", "interchange")
@@ -204,7 +205,7 @@ class Faithfulness(AskedStudy):
         effect = self.reference(whole, task, metric) - self.reference("zero_shot", task, metric)
         return "" if effect > 0 else f"no effect: the mean {metric} of {whole} is {-effect:.3f} below that of zero_shot"
 
-    def summary(self) -> Table:
+    def summary(self) -> "pd.DataFrame":
         """One row per direction, ordering and task, and for all tasks (task is empty): area, smallest set, spread."""
         rows = []
         for direction, ordering, task in product(DIRECTIONS, self.names, (None, *self.tasks)):
@@ -223,9 +224,9 @@ class Faithfulness(AskedStudy):
                     "reason": smallest.reason,
                 }
             )
-        return table_of(rows)
+        return pd.DataFrame(rows)
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per direction, ordering, draw, task and k: right answers, queries, accuracy, interval, log_prob."""
         draws = [self.orderings[:i].count(name) for i, name in enumerate(self.orderings)]
         n_right, n_queries = self.right.sum(-1), self.n_queries[:, None]

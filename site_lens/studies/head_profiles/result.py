@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from site_lens.records.base import Axes, Count, Float32, Lengths
-from site_lens.studies.base import ModelStudy, Table, index_of, tidy
+from site_lens.records.lazy_pandas import pd
+from site_lens.studies.base import ModelStudy, index_of, tidy
 
 Part = Literal["begin", "input", "answer", "query", "frame"]
 PARTS: tuple[Part, ...] = ("begin", "input", "answer", "query", "frame")
@@ -66,7 +67,7 @@ class HeadProfiles(ModelStudy):
         """(head part): shares of attention on one task, or their mean over tasks."""
         return self.attention.mean(0) if task is None else self.attention[index_of("task", task, self.tasks)]
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per task and head: alpha, shares of attention, pattern scores, copying, gain, tokens."""
         table = tidy(
             {"task": self.tasks, "head": self.heads},

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import rounded_up
 from site_lens.stats.paired_tests import SIGNIFICANT
 from site_lens.stats.permutation_tests import Association, mantel
 from site_lens.stats.similarity import jaccard
-from site_lens.studies.base import Table, table_of
 from site_lens.studies.head_profiles.result import HeadProfiles
 from site_lens.studies.transfer.result import TransferMatrix
 
@@ -64,11 +64,11 @@ class RoleAssociation:
             f"verdict takes one above +{rounded_up(tested.findable, 2)}."
         )
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row a comparison: with what, rank correlation, p (one-sided, of permuted tasks), findable, tasks."""
         tested = {"roles": self.roles, "shared heads": self.heads, "roles, no head shared": self.apart}
         rows = [{"with": name, "correlation": test.value, **asdict(test)} for name, test in tested.items() if test]
-        return table_of(rows).drop(columns="value")
+        return pd.DataFrame(rows).drop(columns="value")
 
 
 def associate_roles(

@@ -9,10 +9,11 @@ from pydantic import Field
 from site_lens.heads.head_set import HeadSet
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.hashing import seed_stream
+from site_lens.records.lazy_pandas import pd
 from site_lens.site.fit import FAILED, Status
 from site_lens.stats.intervals import Interval, wilson
 from site_lens.stats.similarity import jaccard, rank_correlation
-from site_lens.studies.base import ModelStudy, Table, table_of
+from site_lens.studies.base import ModelStudy
 
 Verdict = Literal["one basin", "several basins", "no gain", "too few"]
 VERDICTS: dict[Verdict, str] = {
@@ -184,14 +185,14 @@ class FitLandscape(ModelStudy):
         mask = (self.alphas[self.improved] > 0.5).all(0) & self.improved.any()
         return HeadSet.from_mask(self.model.grid, mask)
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per fit: its settings, losses, accuracy, undecided heads, and agreement with the other fits.
 
         `jaccard` and `ranks` are means over the other fits of the task, null fits left out.
         """
         others = np.where(self.null[None, :] | np.eye(len(self.fits), dtype=bool), np.nan, 1)
         measured = {"jaccard": self.jaccard() * others, "ranks": self.ranks() * others}
-        return table_of([fit.model_dump() for fit in self.fits]).assign(
+        return pd.DataFrame([fit.model_dump() for fit in self.fits]).assign(
             start_loss=self.start_losses,
             loss=self.losses,
             accuracy=self.right.mean(1),
@@ -200,11 +201,11 @@ class FitLandscape(ModelStudy):
             **{name: np.ma.masked_invalid(v).mean(axis=1).filled(np.nan) for name, v in measured.items()},
         )
 
-    def lines_frame(self) -> Table:
+    def lines_frame(self) -> "pd.DataFrame":
         """One row per line: both fits, loss at both ends, highest loss, barrier, and its share of the gain."""
         first, second = np.array(self.lines, dtype=int).reshape(-1, 2).T
         share = self.barriers / self.gain if self.gain >= LEAST_DESCENT else np.full(len(first), np.nan)
-        return table_of(
+        return pd.DataFrame(
             {
                 "first": first,
                 "second": second,

@@ -10,10 +10,11 @@ from pydantic import Field
 from site_lens.records.base import Axes, Count, Float32, Frozen, Lengths
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval, share_interval
 from site_lens.stats.paired_tests import Paired, Verdict
 from site_lens.stats.variance_components import two_way
-from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
+from site_lens.studies.base import AskedStudy, index_of, interval_columns
 from site_lens.tasks.prompt_template import PromptTemplate
 
 Setting = Literal["n_prompts", "n_shots", "template", "label_noise"]
@@ -190,7 +191,7 @@ class PromptSensitivity(AskedStudy):
         rights = [self._crossed(i).mean(-1) for i in range(len(self.tasks))]
         return np.array([two_way(right).total for right in rights], dtype=np.float32)
 
-    def variance_frame(self) -> Table:
+    def variance_frame(self) -> "pd.DataFrame":
         """One row per task, quantity and part, at the base condition: variance, share, whether it was below zero.
 
         Of accuracy and alphas (mean over heads) the parts are prompt draw, fit seed and the rest, by `two_way`; of
@@ -209,7 +210,7 @@ class PromptSensitivity(AskedStudy):
                 rows += [(task, quantity, PARTS[part], getattr(parts, part), part in parts.negative) for part in PARTS]
             if len(per_query) > 1:
                 rows.append((task, "accuracy", "test set", float(per_query.var(ddof=1) / len(per_query)), False))
-        table = table_of(rows, columns=["task", "quantity", "part", "variance", "below_zero"])
+        table = pd.DataFrame(rows, columns=["task", "quantity", "part", "variance", "below_zero"])
         whole = table.groupby(["task", "quantity"])["variance"].transform("sum")
         table.insert(4, "share", (table["variance"] / whole.where(whole > 0)).fillna(0.0))
         return table
@@ -218,7 +219,7 @@ class PromptSensitivity(AskedStudy):
         """(draw fit_seed query): right answers of one task."""
         return self.crossed_right[i][..., self.asked[i] == 1]
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per task and condition, the tasks that vary most between runs first.
 
         Columns: settings, accuracy with interval, lowest and highest draw, gain over the base, variance of embedding
@@ -244,7 +245,7 @@ class PromptSensitivity(AskedStudy):
                     "n": int(self.n_queries[i]),
                 }
             )
-        return table_of(rows)
+        return pd.DataFrame(rows)
 
 
 def _loses_nothing(claim: str, loss: Paired, tolerance: float) -> PromptCheck:

@@ -6,9 +6,10 @@ from site_lens.heads.head_set import HeadSet
 from site_lens.heads.scores import MixRule
 from site_lens.records.base import Axes, Float32, Lengths
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval, share_interval
 from site_lens.stats.paired_tests import FEWEST, SMALLEST_GAIN, Paired, Verdict
-from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns, table_of
+from site_lens.studies.base import AskedStudy, index_of, interval_columns
 
 CombineKind = Literal["union", "embeddings", "alphas_and_embeddings"]
 KINDS: dict[CombineKind, str] = {
@@ -122,9 +123,9 @@ class TaskArithmetic(AskedStudy):
         """(query)."""
         return self._queries_of(self.references[index_of("reference", name, REFERENCES)], task)
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per kind, weight and task: accuracy, difference to the own fit, intervals, verdict, references."""
-        return table_of(
+        return pd.DataFrame(
             {
                 "kind": kind,
                 "weight": weight,

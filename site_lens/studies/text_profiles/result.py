@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from site_lens.heads.head_set import Head
 from site_lens.records.base import Axes, Count, Float32, Lengths
-from site_lens.studies.base import ModelStudy, Table, index_of, table_of
+from site_lens.records.lazy_pandas import pd
+from site_lens.studies.base import ModelStudy, index_of
 from site_lens.studies.head_profiles.result import raised_tokens
 
 N_DECILES = 10
@@ -147,11 +148,11 @@ class TextProfiles(ModelStudy):
         i = index_of("head", head, self.heads)
         return raised_tokens(self.written_tokens[i], self.written[i])
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per head: shares of attention, distances, entropy, copying, and tokens promoted."""
         mean, _, *quantiles = self.distances().T
         heads = [Head.parse(head) for head in self.heads]
-        return table_of(
+        return pd.DataFrame(
             {
                 "head": self.heads,
                 "layer": [head.layer for head in heads],
@@ -170,7 +171,7 @@ class TextProfiles(ModelStudy):
             }
         )
 
-    def pieces_frame(self) -> Table:
+    def pieces_frame(self) -> "pd.DataFrame":
         """One row per head and piece shown: head, decile, activation, query, key, tokens written there, text."""
         active, peaks = self.query_activations().max(-1), self.peaks()
         rows = [
@@ -180,4 +181,4 @@ class TextProfiles(ModelStudy):
             for s, decile in enumerate(self.deciles)
             for piece in [self.pieces[int(self.shown[h, s])]]
         ]  # fmt: skip
-        return table_of(rows, columns=["head", "decile", "activation", "query", "key", "written", "text"])
+        return pd.DataFrame(rows, columns=["head", "decile", "activation", "query", "key", "written", "text"])

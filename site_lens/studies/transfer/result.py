@@ -6,9 +6,10 @@ import numpy as np
 
 from site_lens.records.base import Axes, Count, Float32, Lengths
 from site_lens.records.display import few
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval, paired_difference, share_interval
 from site_lens.stats.paired_tests import SMALLEST_GAIN
-from site_lens.studies.base import AskedStudy, Table, accuracy_columns, index_of, tidy
+from site_lens.studies.base import AskedStudy, accuracy_columns, index_of, tidy
 
 TransferKind = Literal["alphas", "embedding", "both"]
 KINDS: tuple[TransferKind, ...] = ("alphas", "embedding", "both")
@@ -94,7 +95,7 @@ class TransferMatrix(AskedStudy):
         above = np.abs(values - values.T)[np.triu_indices(len(self.tasks), 1)]
         return float(np.nanmean(above)) if np.isfinite(above).any() else float("nan")
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per kind, source and target: accuracy, its interval, queries, normalised score, references, nulls."""
         return tidy(
             {"kind": KINDS, "source": self.tasks, "target": self.tasks},

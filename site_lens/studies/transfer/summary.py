@@ -9,11 +9,12 @@ from site_lens.diagnostics.grouping import average_tree, correlation_distance, l
 from site_lens.records.base import SLACK, Count, Float32, Frozen, Record
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
+from site_lens.records.lazy_pandas import pd
 from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import FEWEST, Paired
 from site_lens.stats.permutation_tests import FEWEST_TASKS, family_gap, mantel
 from site_lens.stats.similarity import jaccard
-from site_lens.studies.base import Table, interval_columns, table_of
+from site_lens.studies.base import interval_columns
 from site_lens.studies.transfer.result import KINDS, NULL_OF, TransferKind, TransferMatrix
 
 TransferVerdict = Literal["transfers", "partly", "does not transfer", "not found", "too few"]
@@ -76,9 +77,9 @@ class TransferSummary(Record):
         """Return the summary of one kind."""
         return next(summary for summary in self.kinds if summary.transferred == kind)
 
-    def frame(self) -> Table:
+    def frame(self) -> "pd.DataFrame":
         """One row per kind: verdict, mean normalised score and its interval, difference to its null, associations."""
-        return table_of(
+        return pd.DataFrame(
             {
                 "kind": kind.transferred,
                 "verdict": kind.verdict,
