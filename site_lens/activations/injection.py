@@ -59,7 +59,7 @@ def injection(
     """
 
     def mixing(layer: int, z: Tensor) -> Tensor:
-        n = z.shape[1]
+        n = z.shape[-2]
         embedding = embeddings[embedding_of_row, layer, :n]
         return mix(z, embedding.to(z.device), alphas[:, layer, :n].to(z.device), rule)
 

@@ -157,7 +157,7 @@ def quick_check(model: LensModel) -> tuple[ModelCheck, ...]:
 
     def scaled(alpha: Tensor, column: int) -> list[Edit]:
         def change(layer: int, z: Tensor) -> Tensor:
-            return z * (1 - alpha[layer, : z.shape[1], None]).to(z.device)
+            return z * (1 - alpha[layer, : z.shape[-2], None]).to(z.device)
 
         return z_edits(model.grid.heads_per_layer, change, column)
 
