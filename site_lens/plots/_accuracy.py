@@ -1,5 +1,7 @@
 """Accuracy by task and method, with intervals."""
 
+from itertools import chain, cycle
+
 import plotly.graph_objects as go
 
 from site_lens.methods.evaluation import Evaluations, Match
@@ -28,10 +30,11 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
     if not evaluations:
         raise InputError("there are no evaluations to draw; make some with evaluate(model, tasks, fits)")
     names = list(dict.fromkeys(method.name for method in evaluations.evaluated.values()))
+    looks = _looks(names, evaluations.reference)
     small = "; small: further seeds" if len(names) < len(evaluations.methods) else ""
     return forest(
         list(evaluations),
-        [_dots(evaluations, method, names, metric) for method in evaluations.methods],
+        [_dots(evaluations, method, looks, metric) for method in evaluations.methods],
         title=f"Accuracy ({metric.replace('_', ' ')})",
         subtitle=f"Dots with 95% Wilson intervals{small}",
         xaxis={"title": {"text": "Share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
@@ -39,7 +42,7 @@ def accuracy(evaluations: Evaluations, *, metric: Match = "first_token") -> go.F
     )
 
 
-def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match) -> Dots:
+def _dots(evaluations: Evaluations, method: str, looks: dict[str, tuple[str, str]], metric: Match) -> Dots:
     name = evaluations.evaluated[method].name
     is_lowest = method == name
     dots = [
@@ -48,26 +51,24 @@ def _dots(evaluations: Evaluations, method: str, names: list[str], metric: Match
         if method in evaluation.methods
         for share in [evaluation.accuracy(method, metric)]
     ]
-    color, symbol = _look(name, names, evaluations.reference)
+    color, symbol = looks[name]
     return Dots(
         dots,
         marker={"color": color, "symbol": symbol, "size": 8 if is_lowest else 5},
-        lane=names.index(name),
+        lane=list(looks).index(name),
         name=method_label(method) if is_lowest else None,
-        group=name if len(evaluations.methods) > len(names) else None,
+        group=name if len(evaluations.methods) > len(looks) else None,
         bars={"thickness": 1.2} if is_lowest else None,
     )
 
 
-def _look(name: str, names: list[str], reference: str | None) -> tuple[str, str]:
-    """Return colour and symbol of a method: its own, or those that none of the others drawn has."""
+def _looks(names: list[str], reference: str | None) -> dict[str, tuple[str, str]]:
+    """Return colour and symbol of every method: its own, or those that none of the others drawn has."""
     # Of few-shot prompting only the reference has its colour: there may be others of other numbers of demonstrations.
     fixed = [other for other in names if not shots_of(other) or other == reference]
     known = {other: look for other in fixed if (look := method_look(other)) is not None}
-    free = [look for look in range(len(PALETTE)) if look not in known.values()]
-    others = [other for other in names if other not in known]
-    if name in known or others.index(name) < len(free):
-        look = known[name] if name in known else free[others.index(name)]
-        return PALETTE[look], SYMBOLS[look]
-    look = (others.index(name) - len(free)) % len(PALETTE)  # more than there are colours
-    return PALETTE[look], f"{SYMBOLS[look]}-open"
+    every = list(zip(PALETTE, SYMBOLS, strict=True))
+    free = [look for i, look in enumerate(every) if i not in known.values()]
+    again = cycle((color, f"{symbol}-open") for color, symbol in every)  # where there are more methods than colours
+    others = chain(free, again)
+    return {name: every[known[name]] if name in known else next(others) for name in names}

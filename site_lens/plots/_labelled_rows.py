@@ -59,6 +59,8 @@ def _place(method: MethodSummary) -> float:
 def _dots(record: MethodTable, end: float) -> go.Scatter:
     methods, stair, named = record.summaries, record.frontier(), _named(record)
     means = [Interval(method.value, method.low, method.high, len(record.shared)) for method in methods]
+    looks = [method_look(method.method) or 0 if method.method in record.against else None for method in methods]
+    colors = [GREY if look is None else PALETTE[look] for look in looks]
     return go.Scatter(
         mode="markers+text",
         x=[_place(method) for method in methods],
@@ -72,13 +74,7 @@ def _dots(record: MethodTable, end: float) -> go.Scatter:
         ],
         textfont={"size": 11},
         cliponaxis=False,
-        marker={
-            "size": 9,
-            "color": [
-                PALETTE[method_look(method.method) or 0] if method.method in record.against else GREY
-                for method in methods
-            ],
-        },
+        marker={"size": 9, "color": colors},
         customdata=[
             f"{plain(method_label(method.method))}<br>{method.most_rows} labelled rows<br>{mean}"
             for method, mean in zip(methods, means, strict=True)

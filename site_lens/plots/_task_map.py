@@ -87,6 +87,7 @@ def _points(
     record: TaskClusters, xy: Float32, label: int, sides: dict[int, tuple[str, str]], shapes: dict[str, str]
 ) -> go.Scatter:
     tasks = [i for i, other in enumerate(record.labels) if other == label]
+    symbols = [shapes.get(record.families[i] or "", SYMBOLS[0]) for i in tasks]
     return go.Scatter(
         name=_name(label),
         showlegend=False,
@@ -97,11 +98,7 @@ def _points(
         textposition=[" ".join(sides.get(i, SIDES[0])) for i in tasks],
         textfont={"size": 11},
         cliponaxis=False,
-        marker={
-            "size": 9,
-            "color": _color(label),
-            "symbol": [shapes.get(record.families[i] or "", SYMBOLS[0]) for i in tasks],
-        },
+        marker={"size": 9, "color": _color(label), "symbol": symbols},
         customdata=[[plain(record.items[i]), plain(record.families[i] or "unknown")] for i in tasks],
         hovertemplate=f"%{{customdata[0]}}<br>{_name(label)}<br>family %{{customdata[1]}}<br>"
         "%{x:.3f}, %{y:.3f}<extra></extra>",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores
-from site_lens.plots.theme import GATE_SCALE, NO_HEAD, SIGNED_SCALE, TITLE, figure, index_axis, plain, short
+from site_lens.plots.theme import NO_HEAD, TITLE, colors, figure, index_axis, plain, short
 from site_lens.records.base import Float32
 
 TITLE_WIDTH = 22
@@ -39,13 +39,9 @@ def grid_traces(
         panel: Number of the panel in which it stands, counted from 1.
         changes: Further properties of the first trace.
     """
-    shared = {
-        "xgap": 1 if max(grid.shape) <= 16 else 0,  # wider than a fifth of a cell, a gap would dim large maps
-        "ygap": 1 if max(grid.shape) <= 16 else 0,
-        "hoverongaps": False,
-        "xaxis": f"x{axis_number(panel)}",
-        "yaxis": f"y{axis_number(panel)}",
-    }
+    gap = 1 if max(grid.shape) <= 16 else 0  # wider than a fifth of a cell, a gap would dim large maps
+    axes = {"xaxis": f"x{axis_number(panel)}", "yaxis": f"y{axis_number(panel)}"}
+    shared = {"xgap": gap, "ygap": gap, "hoverongaps": False} | axes
     drawn = go.Heatmap(
         z=np.where(grid.mask, values, np.nan),
         customdata=numbers,
@@ -69,8 +65,7 @@ def map_figure(
 ) -> go.Figure:
     """Build the figure of one map, its colour bar with these ends beside it; diverging colours go below 0."""
     width, height = map_size(grid)
-    scale = {"cmin": ends[0], "cmax": ends[1], "colorscale": SIGNED_SCALE if ends[0] < 0 else GATE_SCALE}
-    parts["coloraxis"] = scale | {"colorbar": colorbar(unit)}
+    parts["coloraxis"] = colors(*ends, colorbar(unit))
     return figure(traces, title, subtitle, width=width, height=height, **grid_axes(grid) | parts)
 
 

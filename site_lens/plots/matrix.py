@@ -108,15 +108,9 @@ def matrix(
 
 def named_axis(names: Sequence[str], *, named: bool = True) -> dict[str, Any]:
     """Build an axis over names at 0 to n - 1; without visible names hover labels still read the full ones off it."""
-    return {
-        "tickmode": "array",
-        "tickvals": list(range(len(names))),
-        "ticktext": [plain(short(name) if named else name) for name in names],
-        "showticklabels": named,
-        "tickfont": {"size": 11},
-        "range": [-0.5, len(names) - 0.5],
-        "showgrid": False,
-    }
+    texts = [plain(short(name) if named else name) for name in names]
+    ticks = {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": texts, "showticklabels": named}
+    return ticks | {"tickfont": {"size": 11}, "range": [-0.5, len(names) - 0.5], "showgrid": False}
 
 
 def _height(n_rows: int) -> int:

@@ -203,14 +203,8 @@ def vertical_lines(x: float, panels: Sequence[str]) -> list[dict[str, Any]]:
 def index_axis(n: int, *, most_ticks: int = 12) -> dict[str, Any]:
     """Build an axis over the indices 0 to n - 1 that is ticked at integers only, about `most_ticks` of them."""
     step = next(step for step in (1, 2, 4, 8, 16, 32, 64) if n <= step * most_ticks or step == 64)
-    return {
-        "tickmode": "linear",
-        "tick0": 0,
-        "dtick": step,
-        "tickformat": "d",
-        "range": [-0.5, n - 0.5],
-        "showgrid": False,
-    }
+    ticks = {"tickmode": "linear", "tick0": 0, "dtick": step, "tickformat": "d"}
+    return ticks | {"range": [-0.5, n - 0.5], "showgrid": False}
 
 
 def bar_on_top(unit: str, height: int, *, ticks: list[float]) -> dict[str, Any]:
@@ -227,12 +221,12 @@ def bar_on_top(unit: str, height: int, *, ticks: list[float]) -> dict[str, Any]:
 
 def color_axis(unit: str, height: int, *, low: float = 0, high: float = 1) -> dict[str, Any]:
     """Build a colour axis with its bar on top; it is diverging where it goes below 0."""
-    return {
-        "cmin": low,
-        "cmax": high,
-        "colorscale": SIGNED_SCALE if low < 0 else GATE_SCALE,
-        "colorbar": bar_on_top(unit, height, ticks=[low, (low + high) / 2, high]),
-    }
+    return colors(low, high, bar_on_top(unit, height, ticks=[low, (low + high) / 2, high]))
+
+
+def colors(low: float, high: float, bar: Mapping[str, Any]) -> dict[str, Any]:
+    """Build a colour axis with a bar; it is diverging where it goes below 0."""
+    return {"cmin": low, "cmax": high, "colorscale": SIGNED_SCALE if low < 0 else GATE_SCALE, "colorbar": bar}
 
 
 def at_least(width: int) -> dict[str, Any]:

@@ -128,13 +128,10 @@ def compare(evaluations: Evaluations, metric: Match) -> dict[str, Any] | str:
         reference: (prompting, f"SITE beats {prompting}", f"SITE falls short of {prompting}"),
         ZERO_EMBEDDING: ("the gates alone", adds, better_alone),
     }
-    contrasts = [
-        (
-            judged(together, SITE, method, "SITE", name, above=above, below=below, metric=metric),
-            {each: together.mean(each, metric) for each in (SITE, method)},
-        )
-        for method, (name, above, below) in meanings.items()
-    ]
+    contrasts = []
+    for method, (name, above, below) in meanings.items():
+        sentence = judged(together, SITE, method, "SITE", name, above=above, below=below, metric=metric)
+        contrasts.append((sentence, {each: together.mean(each, metric) for each in (SITE, method)}))
     return {"n_tasks": len(together), "contrasts": contrasts}
 
 

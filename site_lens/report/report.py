@@ -209,11 +209,8 @@ def _map_figure(run: Run) -> SectionFigure:
 
 
 def _control(name: str, fits: SiteFits) -> dict[str, Any]:
-    return {
-        "name": name,
-        "facts": [facts.fit_facts(key, fit) for key, fit in fits.items()],
-        "figure": SectionFigure(f"{name}-maps", plots.head_maps(fits), fits.frame()),
-    }
+    maps = SectionFigure(f"{name}-maps", plots.head_maps(fits), fits.frame())
+    return {"name": name, "facts": [facts.fit_facts(key, fit) for key, fit in fits.items()], "figure": maps}
 
 
 def _of_fit(i: int, fit: SiteFit, run: Run) -> dict[str, SectionFigure]:

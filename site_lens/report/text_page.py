@@ -93,12 +93,8 @@ def _drawn(profiles: TextProfiles, i: int, active: np.ndarray, peaks: np.ndarray
                 "weights": (100 * profiles.weights[i, s, :n]).round().astype(int).ravel().tolist(),
             }
         )
-    return {
-        "name": profiles.heads[i],
-        "line": visible(line[:1].upper() + line[1:]),
-        "distances": _binned(profiles, i),
-        "pieces": shown,
-    }
+    sentence = visible(line[:1].upper() + line[1:])
+    return {"name": profiles.heads[i], "line": sentence, "distances": _binned(profiles, i), "pieces": shown}
 
 
 def _binned(profiles: TextProfiles, i: int) -> list[tuple[str, float]]:
