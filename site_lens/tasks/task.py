@@ -225,7 +225,6 @@ def _alike(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-@checked_methods
 @dataclass(frozen=True, slots=True)
 class TaskAudit:
     """Leaks and ambiguities of a task, as counts.
