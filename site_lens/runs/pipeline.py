@@ -173,12 +173,8 @@ def _check(config: SiteConfig, controls: Sequence[str], n_tasks: int) -> None:
     for name in controls:
         if name not in registry.CONTROLS:
             raise unknown_name("control", name, registry.CONTROLS)
-    alone = [
-        name
-        for name in (registry.OTHER_EMBEDDING, registry.TASK_AGNOSTIC, registry.MEAN_EMBEDDING)
-        if name in controls and n_tasks < 2
-    ]
-    if alone:
+    need_others = (registry.OTHER_EMBEDDING, registry.TASK_AGNOSTIC, registry.MEAN_EMBEDDING)
+    if n_tasks < 2 and (alone := [name for name in need_others if name in controls]):
         raise InputError(f"{alone[0]} needs a second task; leave it out or add one")
 
 

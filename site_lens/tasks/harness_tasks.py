@@ -14,7 +14,7 @@ from site_lens.records.library_errors import translated_errors
 from site_lens.records.limited_io import is_there
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.wording import listed
-from site_lens.tasks.rows import refuse_many_rows, task_content, text_of
+from site_lens.tasks.rows import numbered, task_content, text_of
 from site_lens.tasks.task import SPLIT_SHARES, Example, Task
 
 HARNESS = "lm_eval:"
@@ -68,7 +68,10 @@ def harness_task(name: str, *, seed: int = 0) -> Task:
         raise InputError(f"{name!r} shows images or sounds; choose a task of text alone")
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         raise InputError(f"{name!r} measures the perplexity of whole texts, which have no input and output")
-    rows = {split: _examples(task, docs, f"{name}, {split}") for split, docs in _splits(task, name).items()}
+    rows = {
+        split: [_example(task, doc, where) for where, doc in numbered(docs, f"{name}, {split}")]
+        for split, docs in _splits(task, name).items()
+    }
     called = str(task.config.task or Path(name).stem)
     scored = "test" if "test" in rows else "validation"
     if scored not in rows:
@@ -147,14 +150,6 @@ def _divided(rows: list[Example], seed: int) -> dict[str, list[Example]]:
     order = np.random.default_rng(seed).permutation(len(rows))
     n_valid = max(1, round(VALID_SHARE * len(rows)))
     return {"training": [rows[i] for i in order[n_valid:]], "validation": [rows[i] for i in order[:n_valid]]}
-
-
-def _examples(task: Any, docs: Iterable[Any], where: str) -> list[Example]:
-    examples = []
-    for i, doc in enumerate(docs, 1):
-        refuse_many_rows(where, i)
-        examples.append(_example(task, doc, f"{where}, row {i}"))
-    return examples
 
 
 def _example(task: Any, doc: Any, where: str) -> Example:

@@ -19,8 +19,8 @@ from site_lens.tasks.rows import (
     READERS,
     class_names,
     is_table,
+    numbered,
     read_rows,
-    refuse_many_rows,
     table_name,
     text_of,
     with_class_names,
@@ -237,8 +237,7 @@ def _from_split_folder(folder: Path, splits: Splits, columns: _Columns) -> Task:
 
 
 def _examples(path: Path, columns: _Columns) -> list[Example]:
-    rows = read_rows(path, columns)
-    return [columns.example(row, f"{path}, row {i}") for i, row in enumerate(rows, 1)]
+    return [columns.example(row, where) for where, row in numbered(read_rows(path, columns), path)]
 
 
 def _from_hub(name: str) -> Any:
@@ -273,7 +272,5 @@ def _dataset_examples(dataset: Any, name: str, columns: _Columns) -> Iterator[Ex
         raise InputError(f"the rows of {name!r} must be a dataset, got a {type(dataset).__name__}")
     classes = class_names(getattr(dataset, "features", None))
     plain = dataset.with_format(None) if hasattr(dataset, "with_format") else dataset  # numbers, not tensors
-    for i, row in enumerate(plain, 1):
-        refuse_many_rows(name, i)
-        where = f"{name}, row {i}"
+    for where, row in numbered(plain, name):
         yield columns.example(with_class_names(row, classes, where) if isinstance(row, Mapping) else row, where)

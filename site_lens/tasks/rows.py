@@ -94,6 +94,13 @@ def read_texts(path: Path) -> list[str]:
     return found
 
 
+def numbered(rows: Iterable[Any], source: object) -> Iterator[tuple[str, Any]]:
+    """Go through rows, no more than `Limits.task_rows`, each behind the name of its place."""
+    for i, row in enumerate(rows, 1):
+        refuse_many_rows(source, i)
+        yield f"{source}, row {i}", row
+
+
 def refuse_many_rows(source: object, n_rows: int) -> None:
     """Raise TaskFileError if a source holds more rows than `Limits.task_rows`."""
     most = current_limits().task_rows
