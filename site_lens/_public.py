@@ -35,7 +35,7 @@ def lazy_names(
     module_of = public_names(init)
 
     def get(name: str) -> Any:
-        from site_lens.records.type_checks import checked_once
+        from site_lens.records.type_checks import checked
 
         if name in old_names:
             warnings.warn(f"{package}.{name} is now {package}.{old_names[name]}", DeprecationWarning, stacklevel=2)
@@ -46,6 +46,6 @@ def lazy_names(
         if module == package:
             return import_module(f"{package}.{name}")
         value = getattr(import_module(module), name)
-        return value if isinstance(value, type) or not callable(value) else checked_once(value, package)
+        return value if isinstance(value, type) or not callable(value) else checked(value, package)
 
     return get, lambda: sorted(module_of), sorted(module_of)

@@ -12,7 +12,7 @@ from analysis.benchmarks.settings import Settings
 N_TASKS = 16
 WITHOUT_TORCH = """
 import sys
-from site_lens.cli import app
+from site_lens.cli.commands import app
 app({!r}, standalone_mode=False)
 assert "torch" not in sys.modules
 """

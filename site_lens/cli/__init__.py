@@ -9,6 +9,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from site_lens.records.errors import InputError, SiteLensError
+from site_lens.records.terminal_escape import visible
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by convention 128 + SIGINT."""
 MISTAKEN = 2
@@ -25,7 +28,6 @@ def main(arguments: list[str] | None = None) -> None:
     import typer
 
     from site_lens.cli.output import show_line
-    from site_lens.records.errors import SiteLensError
 
     usage_error: Any = typer.BadParameter.__base__  # of typer's click or of click itself, by version
     try:
@@ -58,8 +60,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _check_surroundings() -> None:
     """Require an output and a working folder; escape characters that this terminal cannot show."""
-    from site_lens.records.errors import InputError
-
     if sys.stdout is None:
         sys.stdout = sys.stderr
         raise InputError("standard output is closed; send it to a file, or to /dev/null")
@@ -73,8 +73,6 @@ def _check_surroundings() -> None:
 
 
 def _complain(message: str) -> int:
-    from site_lens.records.terminal_escape import visible
-
     _print_error(f"error: {visible(message, keep=chr(10))}")
     return MISTAKEN
 
@@ -89,12 +87,3 @@ def _complain_of_system(error: OSError) -> int:
 def _print_error(text: str) -> None:
     with contextlib.suppress(OSError):  # without stderr the exit code is all there is
         print(text, file=sys.stderr)
-
-
-def __getattr__(name: str) -> Any:
-    """Load the commands when they are first used (PEP 562)."""
-    if name != "app":
-        raise AttributeError(f"module 'site_lens.cli' has no attribute {name!r}")
-    from site_lens.cli.commands import app
-
-    return app

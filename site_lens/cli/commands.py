@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from site_lens._version import __version__
 from site_lens.cli import compare, doctor, explore, fit, heads, reports, sweep, tasks
@@ -20,8 +21,7 @@ app = typer.Typer(
 
 @app.callback()
 def begin(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    context: typer.Context, version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False
 ) -> None:
     """Show the welcome screen if there is no command."""
     if version:

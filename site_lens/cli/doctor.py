@@ -5,10 +5,10 @@ import sys
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import typer
+from typer import Argument
 
 import site_lens as sl
-from site_lens.cli.options import MODELS, AsJson, ModelSource, count, not_empty, with_option_groups
+from site_lens.cli.options import MODELS, AsJson, ModelSource, counted, not_empty, with_option_groups
 from site_lens.cli.output import show_json, show_line
 
 FACTS = (
@@ -23,11 +23,10 @@ BOUND = {"edit_has_effect": "least"}
 
 @with_option_groups
 def doctor(
-    model: Annotated[str, typer.Argument(parser=not_empty, metavar="MODEL", help=MODELS)],
+    model: Annotated[str, Argument(parser=not_empty, metavar="MODEL", help=MODELS)],
     source: ModelSource,
     longest: Annotated[
-        int | None,
-        typer.Option(**count("longest"), help="Tokens of the long prompt; 256, or past the model's sliding window."),
+        int | None, counted("longest", "Tokens of the long prompt; 256, or past the model's sliding window.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

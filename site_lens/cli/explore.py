@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 import site_lens as sl
 from site_lens.cli.options import SOURCES, ModelOfRun, RunFolder, TaskFilesOfRun, not_empty, with_option_groups
@@ -19,11 +19,11 @@ def explore(
     source: ModelOfRun,
     tasks: Annotated[
         list[str] | None,
-        typer.Option(parser=not_empty, metavar="TEXT", help=f"Rows to ask: {SOURCES} Those of the run by default."),
+        Option(parser=not_empty, metavar="TEXT", help=f"Rows to ask: {SOURCES} Those of the run by default."),
     ] = None,
-    no_model: Annotated[bool, typer.Option("--no-model", help="Show the records alone.")] = False,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; a free one by default.")] = None,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    no_model: Annotated[bool, Option("--no-model", help="Show the records alone.")] = False,
+    port: Annotated[int | None, Option(min=1, max=65535, help="Port; a free one by default.")] = None,
+    browser: Annotated[bool, Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Look at the heads of a saved run by clicking, on a page that only this machine can reach."""
     saved = sl.Run.load(run)  # mistakes are said here, before a server starts

@@ -5,36 +5,15 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
+from typer import Option
 
 import site_lens as sl
-from site_lens.cli.options import (
-    AsJson,
-    Chat,
-    Generate,
-    ModelOfRun,
-    ModelSource,
-    Queries,
-    Replace,
-    ResultsFolder,
-    RunFolder,
-    Sets,
-    TaskFiles,
-    TaskFilesOfRun,
-    TaskNames,
-    count,
-    inputs_of,
-    keep_inputs,
-    keep_run,
-    use_notes,
-    with_option_groups,
-)
+from site_lens.cli import options as opt
 from site_lens.cli.output import show_line, show_notes, show_run
 from site_lens.methods.names import PROMPTING
 from site_lens.methods.registry import CONTROLS, SHUFFLED_ANSWERS, SITE_METHODS, SPARSE_METHODS, ZERO_EMBEDDING
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.fit import SETTINGS
-from site_lens.tasks.prompt_sampling import MAX_QUERIES
 from site_lens.tasks.task import few_rows
 
 NO_CONTROL = "none"
@@ -44,16 +23,14 @@ ATTENTION_HEADS = 4
 
 
 def demo(
-    out: ResultsFolder = Path("runs/demo"),
-    n_tasks: Annotated[
-        int, typer.Option(**count("n_tasks"), help="Demo tasks to draw, evenly over the families, by seed.")
-    ] = 16,
-    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the draw of tasks and of the fits.")] = 0,
-    replace: Replace = False,
-    as_json: AsJson = False,
+    out: opt.ResultsFolder = Path("runs/demo"),
+    n_tasks: Annotated[int, opt.counted("n_tasks", "Demo tasks to draw, evenly over the families, by seed.")] = 16,
+    seed: Annotated[int, opt.counted("seed", "Seed of the draw of tasks and of the fits.")] = 0,
+    replace: opt.Replace = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Fit and evaluate SITE on the embedded demo model, and write a report."""
-    keep_run(out, replace)
+    opt.keep_run(out, replace)
     tasks = sl.sample_tasks(sl.load_tasks("demo").values(), n_tasks, seed=seed)
     show_notes(few_rows(tasks.values()))
     sl.fit_and_evaluate(
@@ -69,65 +46,57 @@ def demo(
     _show_saved(out, as_json, report=True)
 
 
-@with_option_groups
+@opt.with_option_groups
 def fit(
-    files: TaskFiles,
-    out: ResultsFolder,
-    source: ModelSource,
-    task: TaskNames = None,
+    *,
+    files: opt.TaskFiles,
+    out: opt.ResultsFolder,
+    source: opt.ModelSource,
+    task: opt.TaskNames = None,
     settings: Annotated[
         Literal["default", "quick", "paper"],
-        typer.Option(help="Where settings begin: 100 steps of batch 8; 50 of batch 4; 400 of batch 1, as published."),
+        Option(help="Where settings begin: 100 steps of batch 8; 50 of batch 4; 400 of batch 1, as published."),
     ] = "default",
-    n_steps: Annotated[int | None, typer.Option(**count("n_steps"), help="Optimiser steps.")] = None,
-    n_prompts: Annotated[int | None, typer.Option(**count("n_prompts"), help="M: prompts in a task embedding.")] = None,
-    n_shots: Annotated[int | None, typer.Option(**count("n_shots"), help="N: demonstrations in each of them.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    n_steps: Annotated[int | None, opt.counted("n_steps", "Optimiser steps.")] = None,
+    n_prompts: Annotated[int | None, opt.counted("n_prompts", "M: prompts in a task embedding.")] = None,
+    n_shots: Annotated[int | None, opt.counted("n_shots", "N: demonstrations in each of them.")] = None,
+    lr: Annotated[float | None, Option(help="Learning rate.")] = None,
     loss: Annotated[
         Literal["auto", "first_token", "answer"] | None,
-        typer.Option(help="What the loss is on; auto: the whole answer if first tokens do not tell answers apart."),
+        Option(help="What the loss is on; auto: the whole answer if first tokens do not tell answers apart."),
     ] = None,
     prefix_dtype: Annotated[
         Literal["model", "bfloat16"] | None,
-        typer.Option(help="Arithmetic for the prefixes of queries; bfloat16 halves its time on many processors."),
+        Option(help="Arithmetic for the prefixes of queries; bfloat16 halves its time on many processors."),
     ] = None,
-    seeds: Annotated[int, typer.Option(**count("n_seeds"), help="Fits per task, with seeds 0, 1, ...")] = 1,
-    random_init: Annotated[bool, typer.Option("--random-init", help="Start every fit at random alphas.")] = False,
+    seeds: Annotated[int, opt.counted("n_seeds", "Fits per task, with seeds 0, 1, ...")] = 1,
+    random_init: Annotated[bool, Option("--random-init", help="Start every fit at random alphas.")] = False,
     control: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             help=f"Fit this beside {CONTROLS[0]}, repeatable: {', '.join(CONTROLS[1:])}. {NO_CONTROL} alone: nothing."
         ),
     ] = None,
     price: Annotated[
         list[float] | None,
-        typer.Option(help="Price of a head in nats, repeatable and rising, to choose few heads under; 0 alone: none."),
+        Option(help="Price of a head in nats, repeatable and rising, to choose few heads under; 0 alone: none."),
     ] = None,
     starts: Annotated[
-        int | None, typer.Option(**count("n_starts"), help="Fits at each price; 3, or 1 on models above 50M weights.")
+        int | None, opt.counted("n_starts", "Fits at each price; 3, or 1 on models above 50M weights.")
     ] = None,
     tasks_at_once: Annotated[
-        int, typer.Option(**count("tasks_at_once"), help="Tasks in one batch; each group is saved when done.")
+        int, opt.counted("tasks_at_once", "Tasks in one batch; each group is saved when done.")
     ] = 16,
-    n_eval_shots: Annotated[
-        int, typer.Option(**count("n_eval_shots"), help="Demonstrations in prompts to compare with.")
-    ] = 10,
-    n_sets: Sets = None,
-    max_queries: Queries = MAX_QUERIES,
-    generate: Generate = False,
-    chat: Chat = False,
-    report: Annotated[bool, typer.Option("--report", help="Write the report, too.")] = False,
-    digit_rule: Annotated[
-        bool,
-        typer.Option(
-            help="As published: no space before answers of digits only, nor before the query if it is digits only."
-        ),
-    ] = True,
-    replace: Replace = False,
-    as_json: AsJson = False,
+    n_eval_shots: Annotated[int, opt.counted("n_eval_shots", "Demonstrations in prompts to compare with.")] = 10,
+    measuring: opt.Measuring,
+    chat: opt.Chat = False,
+    report: Annotated[bool, Option("--report", help="Write the report, too.")] = False,
+    digit_rule: opt.DigitRule = True,
+    replace: opt.Replace = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
-    keep_run(out, replace, *files.tasks, *source.inputs)
+    opt.keep_run(out, replace, *files.tasks, *source.inputs)
     given = {
         "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
         "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
@@ -143,16 +112,14 @@ def fit(
         tasks,
         config,
         save_to=out,
-        inputs=inputs_of(files, source),
+        inputs=opt.inputs_of(files, source),
         seeds=range(seeds),
         controls=() if control == [NO_CONTROL] else tuple(dict.fromkeys((ZERO_EMBEDDING, *(control or ())))),
         prices=() if price == [0] else price,
         n_starts=starts,
         template=sl.chat_template(model, digit_rule=digit_rule) if chat else plain,
         n_eval_shots=n_eval_shots,
-        n_sets=n_sets,
-        max_queries=max_queries,
-        generated=generate,
+        **measuring.settings,
         tasks_at_once=tasks_at_once,
         n_attention_heads=ATTENTION_HEADS,
         announce=_announce,
@@ -176,27 +143,26 @@ def _show_saved(out: Path, as_json: bool, *, report: bool) -> None:
     show_run(run, written, as_json, then=then)
 
 
-@with_option_groups
+@opt.with_option_groups
 def evaluate(
-    run: RunFolder,
-    files: TaskFilesOfRun,
-    source: ModelOfRun,
-    n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations of few-shot prompting.")] = 10,
-    n_sets: Sets = None,
-    max_queries: Queries = MAX_QUERIES,
-    generate: Generate = False,
-    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the demonstrations.")] = 0,
-    as_json: AsJson = False,
+    *,
+    run: opt.RunFolder,
+    files: opt.TaskFilesOfRun,
+    source: opt.ModelOfRun,
+    n_shots: Annotated[int, opt.counted("n_shots", "Demonstrations of few-shot prompting.")] = 10,
+    measuring: opt.Measuring,
+    seed: Annotated[int, opt.counted("seed", "Seed of the demonstrations.")] = 0,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Evaluate saved fits again: zero-shot, few-shot, SITE soft and hard, and their controls."""
     saved = sl.Run.load(run)
     named, where = files.of(run, saved.inputs), source.of(run, saved)
-    keep_inputs(run, *named.tasks, *where.inputs)
+    opt.keep_inputs(run, *named.tasks, *where.inputs)
     check_run_folder(run)
     _refuse_to_lose(saved)
     tasks = named.load(fit.task for fit in saved.fits.values())
     model = where.load()
-    show_notes(use_notes(model, tasks, saved.fits))
+    show_notes(opt.use_notes(model, tasks, saved.fits))
     evaluations = sl.evaluate(
         model,
         tasks,
@@ -204,9 +170,7 @@ def evaluate(
         controls=saved.controls,
         paths=saved.paths or None,
         n_shots=n_shots,
-        n_sets=n_sets,
-        max_queries=max_queries,
-        generated=generate,
+        **measuring.settings,
         seed=seed,
     )
     evaluations.save(run / "evaluations")

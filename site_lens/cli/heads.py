@@ -5,20 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 import site_lens as sl
-from site_lens.cli.options import (
-    AsJson,
-    ModelOfRun,
-    ReplaceFile,
-    RunFolder,
-    TaskFilesOfRun,
-    chosen_fits,
-    not_empty,
-    path_option,
-    split_names,
-)
+from site_lens.cli import options as opt
 from site_lens.cli.output import show_json, show_line, show_notes, show_table
 from site_lens.records.wording import listed
 from site_lens.site.head_path import OPEN
@@ -31,36 +21,36 @@ FORMATS = (".json", ".py", ".safetensors", ".pt", ".gguf")
 
 
 def heads(
-    run: RunFolder,
+    run: opt.RunFolder,
     tasks: Annotated[
         list[str] | None,
-        typer.Argument(parser=not_empty, metavar="TASK", help="Tasks of the run; all of them by default."),
+        Argument(parser=opt.not_empty, metavar="TASK", help="Tasks of the run; all of them by default."),
     ] = None,
     out: Annotated[
         Path | None,
-        path_option(
+        opt.path_option(
             "Write the sets as .json or .py; or one fit as affine edits of heads (.safetensors, .pt) or as a control "
             "vector of llama.cpp (.gguf).",
             "--out",
             "-o",
         ),
     ] = None,
-    labels: Annotated[Path | None, path_option("Published labels: a .csv with layer, head, label, source.")] = None,
+    labels: Annotated[Path | None, opt.path_option("Published labels: a .csv with layer, head, label, source.")] = None,
     dense: Annotated[
-        bool, typer.Option("--dense", help="Take the soft fits where the chosen head sets would be taken.")
+        bool, Option("--dense", help="Take the soft fits where the chosen head sets would be taken.")
     ] = False,
     approximate: Annotated[
-        bool, typer.Option("--approximate", help="Write a control vector, which only approximates the fit.")
+        bool, Option("--approximate", help="Write a control vector, which only approximates the fit.")
     ] = False,
-    replace: ReplaceFile = False,
-    as_json: AsJson = False,
+    replace: opt.ReplaceFile = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print the heads of each task of a saved run, join them with labels, or write them for other programs."""
     if out is not None and out.suffix.lower() not in FORMATS:
         raise sl.InputError(f"{out} ends in none of {', '.join(FORMATS)}, one of which says what to write")
     saved = sl.Run.load(run)
-    fits = chosen_fits(saved, dense=dense)
-    names = split_names(tasks or list(fits), list(fits))
+    fits = opt.chosen_fits(saved, dense=dense)
+    names = opt.split_names(tasks or list(fits), list(fits))
     chosen = {name: fits[name] for name in names}
     if not chosen:
         raise sl.InputError(f"{run} has no fit to take heads of; fit it with: site-lens fit")
@@ -123,10 +113,10 @@ def _write(
         return
     if saved.inputs is None:
         raise sl.InputError(f"{run} does not say where its model is, which a .gguf is made with; use sl.control_vector")
-    model = ModelOfRun().of(run, saved).load()
+    model = opt.ModelOfRun().of(run, saved).load()
     vector = sl.control_vector(model, fit)
     sl.write_control_vector(vector, out, approximate=approximate, replace=replace)
     show_notes(vector.differences)
-    task = TaskFilesOfRun().of(run, saved.inputs).load([fit.task])[fit.task]
+    task = opt.TaskFilesOfRun().of(run, saved.inputs).load([fit.task])[fit.task]
     prompts = [prompt.text for prompt in zero_shot_prompts(sampled(task.test, N_PROMPTS), fit.template)]
     show_line(sl.control_vector_effect(model, fit, vector, prompts).sentence, aside=True)

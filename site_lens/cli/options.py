@@ -4,11 +4,12 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
 import site_lens as sl
 from site_lens.cli.output import show_notes
@@ -18,15 +19,13 @@ from site_lens.records.errors import unknown_name
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.outputs import check_apart, has_list, is_run, is_same, is_within_part
 from site_lens.runs.run_folder import PRODUCTS, SAVED, refuse_links, refuse_strangers
+from site_lens.tasks.prompt_sampling import MAX_QUERIES
 
 
 def complete_tasks(incomplete: str) -> list[str]:
     """Complete the name of a demo task; files are not read at each press of a key."""
     return [name for name in sl.load_tasks("demo") if name.startswith(incomplete)]
 
-
-if TYPE_CHECKING:
-    from site_lens.models.base import LensModel
 
 SOURCES = "'demo', a folder of tasks, or a .json, .jsonl, .csv, .tsv or .parquet file."
 MODELS = "'demo', 'smollm2', a Hugging Face folder, a GGUF file or a hub id."
@@ -58,73 +57,32 @@ def as_path(given: Any) -> Path:
 
 def path_option(help: str, *names: str) -> Any:
     """Return an option of typer that takes the name of a file or folder."""
-    return typer.Option(*names, parser=as_path, metavar="PATH", help=help)
+    return Option(*names, parser=as_path, metavar="PATH", help=help)
 
 
-def count(name: str) -> dict[str, Any]:
-    """Return the bounds of a count as options of typer."""
-    return dict(zip(("min", "max"), BOUNDS[name], strict=True))
+def counted(name: str, help: str) -> Any:
+    """Return an option of typer that takes a count within its bounds."""
+    least, most = BOUNDS[name]
+    return Option(min=least, max=most, help=help)
 
 
-RunFolder = Annotated[Path, typer.Argument(parser=as_path, metavar="RUN", help="Folder of a run, made by fit or demo.")]
+RunFolder = Annotated[Path, Argument(parser=as_path, metavar="RUN", help="Folder of a run, made by fit or demo.")]
 ResultsFolder = Annotated[Path, path_option("Folder for the results; see --replace.", "--out", "-o")]
-ReplaceFile = Annotated[bool, typer.Option("--replace", help="Overwrite files that site_lens did not write, too.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the run in --out; refused otherwise.")]
-Sources = Annotated[list[str], typer.Argument(parser=not_empty, metavar="TASKS", help=SOURCES)]
-SourcesOfRun = Annotated[
-    list[str] | None,
-    typer.Argument(parser=not_empty, metavar="TASKS", help=f"{SOURCES} Those of the run by default."),
-]
-ModelName = Annotated[
-    str,
-    typer.Option("--model", "-m", parser=not_empty, metavar="TEXT", help=MODELS),
-]
-ModelNameOfRun = Annotated[
-    str | None,
-    typer.Option("--model", "-m", parser=not_empty, metavar="TEXT", help=f"{MODELS} That of the run by default."),
-]
-ShownName = Annotated[
-    str | None, typer.Option("--name", help="What to call the model in records and reports; else as it is given.")
-]
+ReplaceFile = Annotated[bool, Option("--replace", help="Overwrite files that site_lens did not write, too.")]
+Replace = Annotated[bool, Option("--replace", help="Overwrite the run in --out; refused otherwise.")]
+Sources = Annotated[list[str], Argument(parser=not_empty, metavar="TASKS", help=SOURCES)]
 TaskNames = Annotated[
-    list[str] | None,
-    typer.Option("--task", "-t", help="Keep these tasks: A,B or repeated.", autocompletion=complete_tasks),
+    list[str] | None, Option("--task", "-t", help="Keep these tasks: A,B or repeated.", autocompletion=complete_tasks)
 ]
-InputColumn = Annotated[str, typer.Option(help="Column or key of the input.")]
-OutputColumn = Annotated[str, typer.Option(help="Column or key of the output.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
-DType = Annotated[
-    Literal["float32", "bfloat16", "float16"] | None,
-    typer.Option(help="Number format; the checkpoint's own by default."),
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; an accelerator if there is one by default.")]
-DeviceMap = Annotated[
-    str | None, typer.Option(help="Spread the weights over several devices: auto, balanced, sequential.")
-]
-Quantization = Annotated[
-    Literal["nf4", "int8"] | None, typer.Option(help="Quantise weights while loading; needs the extra quantization.")
-]
-GgufFile = Annotated[str | None, typer.Option(help="GGUF file of a folder or hub id, to be dequantised and loaded.")]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a model of the hub.")]
-RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON for a program to read.")]
+Device = Annotated[str | None, Option(help="cpu, cuda, ...; an accelerator if there is one by default.")]
 Chat = Annotated[
-    bool, typer.Option("--chat", help="Render examples as turns of user and assistant, by the model's chat template.")
+    bool, Option("--chat", help="Render examples as turns of user and assistant, by the model's chat template.")
 ]
-Queries = Annotated[
-    int,
-    typer.Option(
-        **count("max_queries"), help="Test rows to evaluate on at most; a random sample where there are more."
-    ),
+DigitRule = Annotated[
+    bool,
+    Option(help="As published: no space before answers of digits only, nor before the query if it is digits only."),
 ]
-Sets = Annotated[
-    int | None,
-    typer.Option(
-        **count("n_sets"),
-        help="Sets of demonstrations that queries share; 0 draws them anew for each query. "
-        "10 on models above 50M weights, else 0.",
-    ),
-]
-Generate = Annotated[bool, typer.Option("--generate", help="Measure exact and prefix match, too.")]
 
 
 def keep_run(folder: Path, replace: bool, *inputs: str) -> None:
@@ -158,7 +116,7 @@ def files_among(inputs: Iterable[str]) -> list[Path]:
     return [Path(name) for name in inputs if name != "demo" and is_there(name)]
 
 
-def use_notes(loaded: "LensModel", tasks: "dict[str, sl.Task]", fits: sl.SiteFits) -> list[str]:
+def use_notes(loaded: "sl.LensModel", tasks: "dict[str, sl.Task]", fits: sl.SiteFits) -> list[str]:
     """Return notes on a model or rows that differ from those of the fits."""
     from site_lens.methods import method as methods
 
@@ -171,8 +129,8 @@ class TaskFiles:
     """Option group of a command: where its tasks are, and the columns of input and output."""
 
     tasks: Sources
-    input_column: InputColumn = "input"
-    output_column: OutputColumn = "output"
+    input_column: Annotated[str, Option(help="Column or key of the input.")] = "input"
+    output_column: Annotated[str, Option(help="Column or key of the output.")] = "output"
 
     def load(self, names: Iterable[str] | None = None) -> "dict[str, sl.Task]":
         """Load the tasks of these names, or of lists of names with commas, all when None; see `load_tasks`."""
@@ -214,9 +172,11 @@ class TaskFilesOrDemo(TaskFiles):
 class TaskFilesOfRun:
     """Option group of a command on a run: its own tasks unless others are named."""
 
-    tasks: SourcesOfRun = None
-    input_column: Annotated[str | None, typer.Option(help="Column or key of the input.")] = None
-    output_column: Annotated[str | None, typer.Option(help="Column or key of the output.")] = None
+    tasks: Annotated[
+        list[str] | None, Argument(parser=not_empty, metavar="TASKS", help=f"{SOURCES} Those of the run by default.")
+    ] = None
+    input_column: Annotated[str | None, Option(help="Column or key of the input.")] = None
+    output_column: Annotated[str | None, Option(help="Column or key of the output.")] = None
 
     def of(self, run: Path, inputs: sl.RunInputs | None) -> TaskFiles:
         """Return the tasks that were named, else those that the run was made with.
@@ -224,28 +184,39 @@ class TaskFilesOfRun:
         Raises:
             InputError: It does not say, or they are gone.
         """
-        columns = {name: v for name in ("input_column", "output_column") if (v := getattr(self, name)) is not None}
-        if self.tasks:
-            return TaskFiles(tasks=self.tasks, **columns)
-        if inputs is None:
-            raise sl.InputError(f"{run} does not say which tasks it was made with; name them behind the run")
-        inputs.check(*inputs.tasks)
-        own = {"input_column": inputs.input_column, "output_column": inputs.output_column}
-        return TaskFiles(tasks=list(inputs.tasks), **own | columns)
+        given = {name: value for name, value in asdict(self).items() if value not in (None, [])}
+        if "tasks" not in given:
+            if inputs is None:
+                raise sl.InputError(f"{run} does not say which tasks it was made with; name them behind the run")
+            inputs.check(*inputs.tasks)
+            given = inputs.model_dump(mode="json", include={field.name for field in fields(TaskFiles)}) | given
+        return TaskFiles(**given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
     """Option group of a command: how its model is loaded."""
 
-    dtype: DType = None
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None, Option(help="Number format; the checkpoint's own by default.")
+    ] = None
     device: Device = None
-    device_map: DeviceMap = None
-    quantization: Quantization = None
-    gguf_file: GgufFile = None
-    revision: Revision = None
-    trust_remote_code: RemoteCode = False
-    label: ShownName = None
+    device_map: Annotated[
+        str | None, Option(help="Spread the weights over several devices: auto, balanced, sequential.")
+    ] = None
+    quantization: Annotated[
+        Literal["nf4", "int8"] | None, Option(help="Quantise weights while loading; needs the extra quantization.")
+    ] = None
+    gguf_file: Annotated[str | None, Option(help="GGUF file of a folder or hub id, to be dequantised and loaded.")] = (
+        None
+    )
+    revision: Annotated[str | None, Option(help="Branch, tag or commit of a model of the hub.")] = None
+    trust_remote_code: Annotated[
+        bool, Option("--trust-remote-code", help="Run Python code that comes with the model.")
+    ] = False
+    label: Annotated[
+        str | None, Option("--name", help="What to call the model in records and reports; else as it is given.")
+    ] = None
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -257,9 +228,9 @@ class Loading:
 class ModelSource(Loading):
     """Option group of a command: which model it uses, and how the model is loaded."""
 
-    model: ModelName = "demo"
+    model: Annotated[str, Option("--model", "-m", parser=not_empty, metavar="TEXT", help=MODELS)] = "demo"
 
-    def load(self, *, check: bool = True) -> "LensModel":
+    def load(self, *, check: bool = True) -> "sl.LensModel":
         """Load the model; see `load_model`."""
         return sl.load_model(self.model, **self.loading, check=check)
 
@@ -271,7 +242,7 @@ class ModelSource(Loading):
     @property
     def content(self) -> dict[str, Any]:
         """Key of the model in caches: weights and number format, not where they are stored or computed."""
-        from site_lens.sweeps.fingerprints import source_parts  # not for commands that need no model
+        from site_lens.sweeps.jobs import source_parts  # not for commands that need no model
 
         read_as = {"dtype": self.dtype, "quantization": self.quantization}
         return read_as | source_parts(self.model, self.revision, self.gguf_file)
@@ -281,7 +252,10 @@ class ModelSource(Loading):
 class ModelOfRun(Loading):
     """Option group of a command on a run: its own model unless another is named."""
 
-    model: ModelNameOfRun = None
+    model: Annotated[
+        str | None,
+        Option("--model", "-m", parser=not_empty, metavar="TEXT", help=f"{MODELS} That of the run by default."),
+    ] = None
 
     def of(self, run: Path, saved: sl.Run) -> ModelSource:
         """Return the model that was named, else that of the run, loaded as then but for what is given now.
@@ -289,7 +263,7 @@ class ModelOfRun(Loading):
         Raises:
             InputError: The run does not say which it was, or it is gone.
         """
-        given = {option.name: v for option in fields(Loading) if (v := getattr(self, option.name))}
+        given = {name: value for name, value in self.loading.items() if value}
         if self.model is not None:
             return ModelSource(model=self.model, **given)
         inputs, made_on = saved.inputs, next(iter(saved.fits.values())).embedding.model.name
@@ -299,6 +273,29 @@ class ModelOfRun(Loading):
             return ModelSource(model=made_on, **given)
         inputs.check(inputs.model)
         return ModelSource(model=inputs.model, **inputs.loading | given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measuring:
+    """Option group of a command: what methods are evaluated on."""
+
+    n_sets: Annotated[
+        int | None,
+        counted(
+            "n_sets",
+            "Sets of demonstrations that queries share; 0 draws them anew for each query. "
+            "10 on models above 50M weights, else 0.",
+        ),
+    ] = None
+    max_queries: Annotated[
+        int, counted("max_queries", "Test rows to evaluate on at most; a random sample where there are more.")
+    ] = MAX_QUERIES
+    generate: Annotated[bool, Option("--generate", help="Measure exact and prefix match, too.")] = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments of the functions that evaluate."""
+        return {"n_sets": self.n_sets, "max_queries": self.max_queries, "generated": self.generate}
 
 
 def inputs_of(files: TaskFiles, source: ModelSource) -> sl.RunInputs:
@@ -319,25 +316,39 @@ def _lasting(name: str) -> str:
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter that is an option group (a dataclass) by the options of that group.
+    """Replace each parameter that is an option group (a dataclass) by the options of that group and of groups in it.
 
     An option that the command has itself stays where it is, and the group receives its value.
     """
     parameters = inspect.signature(command).parameters
-    groups: dict[str, Any] = {name: p.annotation for name, p in parameters.items() if is_dataclass(p.annotation)}
-    options = {name: inspect.signature(group).parameters for name, group in groups.items()}
     shown: dict[str, inspect.Parameter] = {}
-    for name, parameter in parameters.items():
-        shown |= (
-            {n: o for n, o in options[name].items() if n not in parameters} if name in groups else {name: parameter}
-        )
+    for parameter in parameters.values():
+        options = _options_of(parameter)
+        shown |= {name: options[name] for name in options if options[name] is parameter or name not in parameters}
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        grouped = {name: group(**{option: given[option] for option in options[name]}) for name, group in groups.items()}
-        command(**{name: value for name, value in given.items() if name in parameters}, **grouped)
+        command(**{name: _value_of(parameter, given) for name, parameter in parameters.items()})
 
-    expanded = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in shown.values()]
+    expanded = [option.replace(kind=option.KEYWORD_ONLY) for option in shown.values()]
     run.__signature__ = inspect.Signature(expanded)  # type: ignore[attr-defined]  # what typer reads
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in expanded}
+    run.__annotations__ = {option.name: option.annotation for option in expanded}
     return run
+
+
+def _options_of(parameter: inspect.Parameter) -> dict[str, inspect.Parameter]:
+    """Return the options of a group and of the groups in it by name; any other parameter is one itself."""
+    group: Any = parameter.annotation
+    if not is_dataclass(parameter.annotation):
+        return {parameter.name: parameter}
+    members = inspect.signature(group).parameters.values()
+    return {name: option for member in members for name, option in _options_of(member).items()}
+
+
+def _value_of(parameter: inspect.Parameter, given: dict[str, Any]) -> Any:
+    """Build a group from the options that were given; of any other parameter return what was given."""
+    group: Any = parameter.annotation
+    if not is_dataclass(parameter.annotation):
+        return given[parameter.name]
+    members = inspect.signature(group).parameters
+    return group(**{name: _value_of(member, given) for name, member in members.items()})

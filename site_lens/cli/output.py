@@ -3,19 +3,14 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import site_lens as sl
 from site_lens.methods.registry import ZERO_EMBEDDING, method_label
 from site_lens.records.lazy_pandas import pd
 from site_lens.records.terminal_escape import visible
-from site_lens.stats.intervals import Interval
-from site_lens.stats.paired_tests import FEWEST, Paired
-
-if TYPE_CHECKING:
-    from site_lens.methods.evaluation import Evaluations
+from site_lens.stats.paired_tests import FEWEST
 
 
 def show_line(text: str, *, aside: bool = False) -> None:
@@ -113,45 +108,31 @@ def show_answers(run: sl.Run) -> None:
         show_line(f"heads:   {head_path.sentence}")
 
 
-def _show_accuracies(evaluations: "Evaluations") -> None:
+def _show_accuracies(evaluations: "sl.Evaluations") -> None:
     methods = [name for name, method in evaluations.evaluated.items() if name == method.name]  # others: results.csv
     accuracies = evaluations.accuracies()[methods].rename(columns=method_label).reset_index()
     print("First-token accuracy")
     show_table(accuracies.assign(n=[len(evaluation.queries) for evaluation in evaluations.values()]))
     n_tasks = len(evaluations)
-    print(_Shown(n_tasks).heading)
+    if n_tasks == 1:
+        print("With 95% intervals over queries:")
+    elif _are_few(n_tasks):
+        print(f"Means over {n_tasks} tasks (an interval over tasks takes {FEWEST['tasks']}):")
+    else:
+        print(f"Means over {n_tasks} tasks, with 95% intervals:")
     for method in methods:
-        n_having = len(evaluations.having(method))
+        n_having, mean = len(evaluations.having(method)), evaluations.mean(method)
         of_some = "" if n_having == n_tasks else f" ({n_having} of {n_tasks} tasks)"
-        show_line(f"  {method_label(method):24}{_Shown(n_having).mean(evaluations.mean(method))}{of_some}")
+        show_line(f"  {method_label(method):24}{f'{mean.value:.3f}' if _are_few(n_having) else mean}{of_some}")
     # Never the gain over few-shot prompting without the gain over gates alone.
     reference = evaluations.reference
     if reference is not None and (together := evaluations.having("site", reference, ZERO_EMBEDDING)):
         for other in (reference, ZERO_EMBEDDING):
-            difference = together.compare("site", over=other)
-            print(f"  {'SITE - ' + method_label(other):24}{_Shown(len(together)).difference(difference)}")
+            gain = together.compare("site", over=other)
+            shown = f"{gain.estimate.value:+.3f}" if _are_few(len(together)) else str(gain)
+            print(f"  {'SITE - ' + method_label(other):24}{shown}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """Words for means over so many tasks: intervals over few of them say nothing and are left out."""
-
-    n_tasks: int
-
-    @property
-    def bare(self) -> bool:
-        return 1 < self.n_tasks < FEWEST["tasks"]
-
-    @property
-    def heading(self) -> str:
-        if self.n_tasks == 1:
-            return "With 95% intervals over queries:"
-        if self.bare:
-            return f"Means over {self.n_tasks} tasks (an interval over tasks takes {FEWEST['tasks']}):"
-        return f"Means over {self.n_tasks} tasks, with 95% intervals:"
-
-    def mean(self, mean: Interval) -> str:
-        return f"{mean.value:.3f}" if self.bare else str(mean)
-
-    def difference(self, difference: Paired) -> str:
-        return f"{difference.estimate.value:+.3f}" if self.bare else str(difference)
+def _are_few(n_tasks: int) -> bool:
+    """Tell whether an interval over so many tasks says nothing and is left out."""
+    return 1 < n_tasks < FEWEST["tasks"]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
+from typer import Argument, Option
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, count, not_empty, path_option, split_names
+from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, counted, not_empty, path_option, split_names
 from site_lens.cli.output import show_answers, show_json, show_line, show_notes, show_table
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.outputs import is_same, output_path
@@ -30,23 +30,21 @@ def report(
     run: RunFolder,
     out: Annotated[Path | None, path_option("The HTML file; RUN/report.html by default.", "--out", "-o")] = None,
     images: Annotated[Path | None, path_option("Export every figure as an image into this folder, too.")] = None,
-    format: Annotated[
-        Literal["png", "svg", "pdf"] | None, typer.Option(help="Format of the images; svg by default.")
-    ] = None,
+    format: Annotated[Literal["png", "svg", "pdf"] | None, Option(help="Format of the images; svg by default.")] = None,
     width: Annotated[
-        str | None, typer.Option(metavar="LENGTH", help="Width of the images, as 3.3in, 84mm, 8.4cm, 240pt or 900px.")
+        str | None, Option(metavar="LENGTH", help="Width of the images, as 3.3in, 84mm, 8.4cm, 240pt or 900px.")
     ] = None,
     height: Annotated[
-        str | None, typer.Option(metavar="LENGTH", help="Height of the images; each figure's own by default.")
+        str | None, Option(metavar="LENGTH", help="Height of the images; each figure's own by default.")
     ] = None,
     font_size: Annotated[
-        float | None, typer.Option(metavar="POINTS", help="Size of ordinary text in the images; 9 by default.")
+        float | None, Option(metavar="POINTS", help="Size of ordinary text in the images; 9 by default.")
     ] = None,
     font: Annotated[
-        str | None, typer.Option(parser=not_empty, metavar="NAME", help="Font of the images, as 'Times New Roman'.")
+        str | None, Option(parser=not_empty, metavar="NAME", help="Font of the images, as 'Times New Roman'.")
     ] = None,
     titles: Annotated[
-        bool | None, typer.Option("--titles/--no-titles", help="Draw title and subtitle into the images, or not.")
+        bool | None, Option("--titles/--no-titles", help="Draw title and subtitle into the images, or not.")
     ] = None,
     tables: Annotated[
         Path | None, path_option("Write accuracies and chosen heads as LaTeX and Markdown here, too.")
@@ -91,7 +89,7 @@ def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
 
 def roles(
     run: RunFolder,
-    n_top: Annotated[int, typer.Option(**count("n_top"), help="Heads of highest alpha that stand for a task.")] = 4,
+    n_top: Annotated[int, counted("n_top", "Heads of highest alpha that stand for a task.")] = 4,
     as_json: AsJson = False,
 ) -> None:
     """Test whether tasks whose alphas transfer use heads of the same role; after transfer and profile."""
@@ -107,11 +105,11 @@ def roles(
 
 def compare(
     first: Annotated[
-        Path, typer.Argument(parser=as_path, metavar="FIRST", help="A run, or a saved fit or scores (its .json).")
+        Path, Argument(parser=as_path, metavar="FIRST", help="A run, or a saved fit or scores (its .json).")
     ],
     others: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             parser=not_empty,
             metavar="[SECOND|TASK...]",
             help="Another one over the same grid of heads; or tasks of the run, all of them by default.",

@@ -1,29 +1,15 @@
 """Commands that measure a study on a saved run, save its record there and write the report anew."""
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 import site_lens as sl
-from site_lens.cli.options import (
-    AsJson,
-    ModelOfRun,
-    ReplaceFile,
-    RunFolder,
-    TaskFilesOfRun,
-    chosen_fits,
-    count,
-    keep_inputs,
-    named,
-    path_option,
-    use_notes,
-    with_option_groups,
-)
+from site_lens.cli import options as opt
 from site_lens.cli.output import show_line, show_notes, show_table
 from site_lens.heads.scores import ScoresByTask
 from site_lens.records.collections import file_name
@@ -37,33 +23,27 @@ from site_lens.studies.faithfulness.result import OWN_ORDERINGS
 from site_lens.studies.head_profiles.result import PARTS
 from site_lens.tasks.rows import read_texts
 
-MaxQueries = Annotated[int, typer.Option(**count("max_queries"), help="Test rows a task at most.")]
-Seed = Annotated[int, typer.Option(**count("seed"), help="Seed of every draw.")]
+MaxQueries = Annotated[int, opt.counted("max_queries", "Test rows a task at most.")]
+Seed = Annotated[int, opt.counted("seed", "Seed of every draw.")]
 N_PROMOTED = 3
 """Promoted tokens that a line of the table of profiles shows."""
-TaskOfRun = Annotated[str, typer.Option("--task", "-t", help="The task, one of the run.")]
+TaskOfRun = Annotated[str, Option("--task", "-t", help="The task, one of the run.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStudy:
     """A saved run, its tasks and the model to measure on: arguments and options that all commands here have."""
 
-    run: RunFolder
-    files: TaskFilesOfRun
-    source: ModelOfRun
-    as_json: AsJson = False
+    run: opt.RunFolder
+    files: opt.TaskFilesOfRun
+    source: opt.ModelOfRun
+    as_json: opt.AsJson = False
 
     def checkpoint_dir(self, name: str) -> Path:
         """Return the folder of the checkpoints of a study, from which an interrupted command goes on."""
         return study_pieces(self.run, name)
 
-    def measure(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        depends_on: Iterable[Any] = (),
-        **settings: Any,
-    ) -> Any:
+    def measure(self, name: str, function: Callable[..., Any], depends_on: Iterable[Any] = (), **settings: Any) -> Any:
         """Measure on the tasks of the run, save the record in it, and write its report.
 
         The record of an earlier command is returned as it is when nothing it depends on has changed: fits, tasks,
@@ -78,7 +58,7 @@ class RunStudy:
         """
         saved = sl.Run.load(self.run)
         files, source = self.files.of(self.run, saved.inputs), self.source.of(self.run, saved)
-        keep_inputs(self.run, *files.tasks, *source.inputs)
+        opt.keep_inputs(self.run, *files.tasks, *source.inputs)
         check_run_folder(self.run)
         fits = self.fits_of(saved)
         tasks = files.load(fit.task for fit in fits.values())
@@ -95,7 +75,7 @@ class RunStudy:
 
         def measured() -> Any:
             loaded = source.load()
-            notes = use_notes(loaded, tasks, fits)
+            notes = opt.use_notes(loaded, tasks, fits)
             show_notes(notes)
             record = function(loaded, tasks, fits, **settings)
             record = record.replace(notes=tuple(dict.fromkeys((*record.notes, *notes))))
@@ -114,35 +94,18 @@ class SetStudy(RunStudy):
     """A study of the chosen head sets of a run that has them, unless the soft fits are asked for."""
 
     dense: Annotated[
-        bool,
-        typer.Option("--dense", help="Take the soft fits, as published, in place of the chosen head sets."),
+        bool, Option("--dense", help="Take the soft fits, as published, in place of the chosen head sets.")
     ] = False
 
     def fits_of(self, saved: sl.Run) -> sl.SiteFits:
         """Return the chosen sets, or the soft fits; see `chosen_fits`."""
-        return chosen_fits(saved, dense=self.dense)
+        return opt.chosen_fits(saved, dense=self.dense)
 
 
-def study_command(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the arguments and options of its parameter `study`, a `RunStudy`, in place of it."""
-    own = dict(inspect.signature(command).parameters)
-    kind = own.pop("study").annotation
-    shared = inspect.signature(kind).parameters
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        study = kind(**{name: given.pop(name) for name in shared})
-        command(study, **given)
-
-    parameters = [option.replace(kind=option.KEYWORD_ONLY) for option in (*shared.values(), *own.values())]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
-    return with_option_groups(run)
-
-
-@study_command
+@opt.with_option_groups
 def transfer(
     study: SetStudy,
-    hard: Annotated[bool, typer.Option("--hard", help="Round alphas at 0.5 first.")] = False,
+    hard: Annotated[bool, Option("--hard", help="Round alphas at 0.5 first.")] = False,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
 ) -> None:
@@ -153,10 +116,10 @@ def transfer(
     show_table(sl.summarize_transfer(matrix).frame(), study.as_json)
 
 
-@study_command
+@opt.with_option_groups
 def faithfulness(
     study: RunStudy,
-    n_random: Annotated[int, typer.Option(**count("n_random"), help="Random orders of heads of each kind.")] = 10,
+    n_random: Annotated[int, opt.counted("n_random", "Random orders of heads of each kind.")] = 10,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
 ) -> None:
@@ -174,7 +137,7 @@ def faithfulness(
     show_table(summary[summary["task"].isna()].drop(columns="task"), study.as_json)
 
 
-@study_command
+@opt.with_option_groups
 def sensitivity(study: RunStudy, max_queries: MaxQueries = 96, seed: Seed = 0) -> None:
     """Fit the tasks of a run again with embeddings of other prompts, and fewer or more of them."""
     function = functools.partial(sl.prompt_sensitivity, checkpoint_dir=study.checkpoint_dir("sensitivity"))
@@ -184,18 +147,18 @@ def sensitivity(study: RunStudy, max_queries: MaxQueries = 96, seed: Seed = 0) -
         show_table([check.model_dump(mode="json") for check in runs.checks()])
 
 
-@study_command
+@opt.with_option_groups
 def landscape(
     study: RunStudy,
     task: TaskOfRun,
-    n_fits: Annotated[int, typer.Option(**count("n_fits"), help="Fits from different starts.")] = 32,
+    n_fits: Annotated[int, opt.counted("n_fits", "Fits from different starts.")] = 32,
     max_queries: MaxQueries = 96,
     seed: Seed = 0,
 ) -> None:
     """Fit one task many times from different starts: one basin or several?"""
 
     def function(model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, **settings: Any) -> sl.FitLandscape:
-        chosen = named(tasks, task)
+        chosen = opt.named(tasks, task)
         fit = fits.of(task)[0]
         return sl.fit_landscape(model, chosen, fit.config, template=fit.template, **settings)
 
@@ -206,21 +169,21 @@ def landscape(
     show_table(fits.frame(), study.as_json)
 
 
-@study_command
+@opt.with_option_groups
 def profile(
     study: SetStudy,
-    head: Annotated[list[str] | None, typer.Option(help="Profile this head, such as L3H7; repeatable.")] = None,
+    head: Annotated[list[str] | None, Option(help="Profile this head, such as L3H7; repeatable.")] = None,
     text: Annotated[
         Path | None,
-        path_option(
+        opt.path_option(
             "Profile them on this text, not on the tasks: a text file, or a table with a column text. Writes "
             "RUN/text_profiles.html, too."
         ),
     ] = None,
-    headvis: Annotated[Path | None, path_option("With --text: write the data folder of HeadVis here, too.")] = None,
+    headvis: Annotated[Path | None, opt.path_option("With --text: write the data folder of HeadVis here, too.")] = None,
     seed: Seed = 0,
-    all_columns: Annotated[bool, typer.Option("--all", help="Print every column.")] = False,
-    replace: ReplaceFile = False,
+    all_columns: Annotated[bool, Option("--all", help="Print every column.")] = False,
+    replace: opt.ReplaceFile = False,
 ) -> None:
     """Say what the chosen heads, or those of highest alpha, attend to, copy, and write, on tasks or on other text."""
     if text is not None:
@@ -272,18 +235,18 @@ def _brief(profiles: "pd.DataFrame") -> "pd.DataFrame":
     return brief.assign(promoted=[" ".join(map(repr, tokens[:N_PROMOTED])) for tokens in profiles["promoted"]])
 
 
-@study_command
+@opt.with_option_groups
 def ablate(study: RunStudy, max_queries: MaxQueries = 96) -> None:
     """Fit the tasks of a run again with one choice changed at a time: mixing rule, start, learning rate, place."""
     ablation = study.measure("ablation", as_fitted(sl.ablate_fit), max_queries=max_queries)
     show_table(ablation.means_frame(), study.as_json)
 
 
-@study_command
+@opt.with_option_groups
 def combine(
     study: SetStudy,
-    first: Annotated[str, typer.Option("--first", help="A task of the run.")],
-    second: Annotated[str, typer.Option("--second", help="Another one.")],
+    first: Annotated[str, Option("--first", help="A task of the run.")],
+    second: Annotated[str, Option("--second", help="Another one.")],
     max_queries: MaxQueries = 96,
 ) -> None:
     """Inject two tasks of a run at once: their heads together, and mixtures of their embeddings and alphas."""
@@ -291,7 +254,7 @@ def combine(
     def function(
         model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, **settings: Any
     ) -> sl.TaskArithmetic:
-        return sl.combine_tasks(model, named(tasks, first), named(tasks, second), fits, **settings)
+        return sl.combine_tasks(model, opt.named(tasks, first), opt.named(tasks, second), fits, **settings)
 
     combination = study.measure(
         file_name(f"combine_{first}+{second}"), function, [first, second], max_queries=max_queries

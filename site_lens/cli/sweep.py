@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 from typer.core import TyperGroup
 
 import site_lens as sl
@@ -37,8 +38,8 @@ class SweepGroup(TyperGroup):
 
 app = typer.Typer(cls=SweepGroup, help="Run sweeps, and look after their results.", no_args_is_help=True)
 
-Store = Annotated[Path, typer.Argument(parser=as_path, metavar="STORE", help="Run store, made by sweep run.")]
-SweepName = Annotated[str | None, typer.Option("--sweep", help="Name of the sweep, if the store has more than one.")]
+Store = Annotated[Path, Argument(parser=as_path, metavar="STORE", help="Run store, made by sweep run.")]
+SweepName = Annotated[str | None, Option("--sweep", help="Name of the sweep, if the store has more than one.")]
 
 
 def note_old_name() -> None:
@@ -49,17 +50,17 @@ def note_old_name() -> None:
 @app.command("run")
 def sweep_run(
     sweep_file: Annotated[
-        Path, typer.Argument(parser=as_path, metavar="SWEEP", help="The sweep file (TOML); see docs/sweeps.md.")
+        Path, Argument(parser=as_path, metavar="SWEEP", help="The sweep file (TOML); see docs/sweeps.md.")
     ],
     out: Annotated[Path | None, path_option("The run store; runs/NAME by default.", "--out", "-o")] = None,
-    engine: Annotated[Literal["local", "ray", "slurm"], typer.Option(help="Where to compute.")] = "local",
-    gpus_per_job: Annotated[float | None, typer.Option(min=0, help="GPUs of a Ray worker; 0 by default.")] = None,
+    engine: Annotated[Literal["local", "ray", "slurm"], Option(help="Where to compute.")] = "local",
+    gpus_per_job: Annotated[float | None, Option(min=0, help="GPUs of a Ray worker; 0 by default.")] = None,
     workers_per_model: Annotated[
-        int | None, typer.Option(min=1, help="Ray workers that load the same model; 1 by default.")
+        int | None, Option(min=1, help="Ray workers that load the same model; 1 by default.")
     ] = None,
-    ray_address: Annotated[str | None, typer.Option(help="Address of a Ray cluster, such as auto.")] = None,
-    track: Annotated[Literal["wandb", "trackio"] | None, typer.Option(help="Log the sweep there, too.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be computed, and stop.")] = False,
+    ray_address: Annotated[str | None, Option(help="Address of a Ray cluster, such as auto.")] = None,
+    track: Annotated[Literal["wandb", "trackio"] | None, Option(help="Log the sweep there, too.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print what would be computed, and stop.")] = False,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +74,7 @@ def sweep_run(
     if dry_run:
         _show_cost(sweep, folder, as_json)
         return
-    from site_lens.sweeps.experiment_tracking import Tracker
+    from site_lens.sweeps.events import Tracker
     from site_lens.sweeps.fit_jobs import FitJobs
     from site_lens.sweeps.worker import Worker
 
@@ -111,8 +112,8 @@ def _engine(name: str, folder: Path, sweep: sl.Sweep, ray_options: dict[str, Any
 
 
 def _show_cost(sweep: sl.Sweep, folder: Path, as_json: bool) -> None:
-    from site_lens.sweeps.cost_estimate import estimate_cost
     from site_lens.sweeps.jobs import jobs_of
+    from site_lens.sweeps.maintenance import estimate_cost
 
     jobs = jobs_of(sweep)
     store = sl.RunStore(folder) if is_folder(folder) and any(folder.iterdir()) else None
@@ -146,9 +147,9 @@ def _counts(states: "Iterable[JobState]") -> str:
 @app.command("show")
 def sweep_show(
     store: Store,
-    key: Annotated[str | None, typer.Argument(help="First digits of a job's key; the whole sweep by default.")] = None,
+    key: Annotated[str | None, Argument(help="First digits of a job's key; the whole sweep by default.")] = None,
     sweep: SweepName = None,
-    events: Annotated[int, typer.Option(min=0, help="Number of events to show, the last ones.")] = 12,
+    events: Annotated[int, Option(min=0, help="Number of events to show, the last ones.")] = 12,
 ) -> None:
     """Show the state of a sweep or of one of its jobs, errors, and the last events."""
     from site_lens.sweeps.events import read_events
@@ -204,7 +205,7 @@ def sweep_verify(store: Store, as_json: AsJson = False) -> None:
 def sweep_gc(
     store: Store,
     damaged: Annotated[
-        bool, typer.Option("--damaged", help="Remove damaged results, too: the next sweep computes them again.")
+        bool, Option("--damaged", help="Remove damaged results, too: the next sweep computes them again.")
     ] = False,
 ) -> None:
     """Remove what interrupted sweeps left behind; running jobs keep their files."""
@@ -220,21 +221,22 @@ def sweep_gc(
 def sweep_export(
     store: Store,
     out: Annotated[
-        Path, typer.Argument(parser=as_path, metavar="OUT", help="Folder for the runs: OUT/model/template/config.")
+        Path, Argument(parser=as_path, metavar="OUT", help="Folder for the runs: OUT/model/template/config.")
     ],
     sweep: SweepName = None,
     replace: Replace = False,
 ) -> None:
     """Export the results as runs, one for each model, template and config, for report, diagnose, ..."""
-    from site_lens.sweeps.maintenance import export_runs, job_states
+    from site_lens.sweeps.maintenance import job_states
 
     opened = sl.RunStore(store)
-    for name in opened.runs(sweep):
+    runs = opened.runs(sweep)
+    for name in runs:
         keep_run(out / name, replace, str(store))
         if is_within(Path(os.path.realpath(out / name)), store):
             raise sl.InputError(f"{out} lies in the run store {store}; name a folder outside of it")
-    for folder in export_runs(opened, out, sweep):
-        show_line(str(folder))
+    for name, run in runs.items():
+        show_line(str(run.save(out / name)))
     left_out = [job for job in job_states(opened, sweep) if job.state != "stored"]
     if left_out:
         n_jobs = len(opened.plan(sweep).jobs)

@@ -1,18 +1,17 @@
 """Task commands: list and audit tasks before they are fitted."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from typer import Option
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ModelSource, TaskFilesOrDemo, TaskNames, count, with_option_groups
+from site_lens.cli import options as opt
 from site_lens.cli.output import show_line, show_notes, show_table
+from site_lens.records.lazy_pandas import pd
 from site_lens.tasks.prompt_sampling import prompts_of_embedding
 from site_lens.tasks.task import SPLITS, few_rows
-
-if TYPE_CHECKING:
-    from site_lens.models.base import LensModel
 
 N_ROWS = 3
 """Rows of each split that `tasks show` prints."""
@@ -23,42 +22,31 @@ app = typer.Typer(help="Look at tasks before fitting them.", no_args_is_help=Tru
 
 
 @app.command("list")
-@with_option_groups
-def tasks_list(files: TaskFilesOrDemo, as_json: AsJson = False) -> None:
+@opt.with_option_groups
+def tasks_list(files: opt.TaskFilesOrDemo, as_json: opt.AsJson = False) -> None:
     """List tasks: rows in each split, family, and an example."""
     tasks = list(files.load().values())
-    rows = [
+    table = pd.DataFrame(
         {
-            "task": task.name,
-            "family": task.family,
-            "n_train": len(task.train),
-            "n_valid": len(task.valid),
-            "n_test": len(task.test),
-            "example": f"{task.train[0].input} -> {task.train[0].output}",
+            "task": [task.name for task in tasks],
+            "family": [task.family for task in tasks],
+            **{f"n_{split}": [len(getattr(task, split)) for task in tasks] for split in SPLITS},
+            "example": [f"{task.train[0].input} -> {task.train[0].output}" for task in tasks],
         }
-        for task in tasks
-    ]
+    )
     if not as_json:
-        hidden = set() if any(task.family for task in tasks) else {"family"}
-        rows = [
-            {k: v for k, v in row.items() if k not in hidden} | {"example": _cut(str(row["example"]))} for row in rows
-        ]
-    show_table(rows, as_json)
+        table = table.dropna(axis="columns", how="all").assign(example=table["example"].map(_cut))
+    show_table(table, as_json)
 
 
 @app.command("show")
-@with_option_groups
+@opt.with_option_groups
 def tasks_show(
-    files: TaskFilesOrDemo,
-    task: TaskNames = None,
-    n_shots: Annotated[int, typer.Option(**count("n_shots"), help="Demonstrations in the prompt.")] = 10,
-    seed: Annotated[int, typer.Option(**count("seed"), help="Seed of the draw.")] = 0,
-    digit_rule: Annotated[
-        bool,
-        typer.Option(
-            help="As published: no space before answers of digits only, nor before the query if it is digits only."
-        ),
-    ] = True,
+    files: opt.TaskFilesOrDemo,
+    task: opt.TaskNames = None,
+    n_shots: Annotated[int, opt.counted("n_shots", "Demonstrations in the prompt.")] = 10,
+    seed: Annotated[int, opt.counted("seed", "Seed of the draw.")] = 0,
+    digit_rule: opt.DigitRule = True,
 ) -> None:
     """Show rows of tasks, and one whole few-shot prompt as a model reads it without --chat; needs no model."""
     template = sl.PromptTemplate(digit_rule="published" if digit_rule else False)
@@ -81,15 +69,14 @@ def tasks_show(
 
 
 @app.command("audit")
-@with_option_groups
+@opt.with_option_groups
 def tasks_audit(
-    files: TaskFilesOrDemo,
-    source: ModelSource,
+    files: opt.TaskFilesOrDemo,
+    source: opt.ModelSource,
     model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Count first answer tokens too, under this model's tokenizer."),
+        str | None, Option("--model", "-m", help="Count first answer tokens too, under this model's tokenizer.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Audit tasks: leaks, conflicting labels, duplicates, the accuracy of a constant answer."""
     tasks = files.load().values()
@@ -98,7 +85,7 @@ def tasks_audit(
     show_notes(few_rows(tasks))
 
 
-def _first_tokens(model: "LensModel | None", task: sl.Task) -> dict[str, object]:
+def _first_tokens(model: "sl.LensModel | None", task: sl.Task) -> dict[str, object]:
     if model is None:
         return {}
     tokens = sl.first_tokens(model, task.test)

@@ -267,10 +267,8 @@ class Record(Displayed, Frozen):
                 continue
             if name == "model":
                 facts[name] = value.name
-            elif isinstance(value, str | int | float):
+            elif name == "grid" or isinstance(value, str | int | float):
                 facts[name] = value
-            elif name == "grid":
-                facts[name] = str(value)
             elif _are_texts(value):
                 facts[name] = f"{len(value)} ({few(value)})"
         return facts

@@ -10,42 +10,21 @@ from pydantic import Field
 
 from site_lens.records.errors import InputError
 
-BOUNDS: dict[str, tuple[int, int]] = {
-    "n_steps": (1, 100_000),
-    "n_prompts": (1, 10_000),
-    "n_shots": (1, 10_000),
-    "n_sets": (0, 10_000),
-    "n_eval_shots": (1, 10_000),
-    "batch_size": (1, 10_000),
-    "n_queries": (1, 1_000_000),
-    "max_queries": (1, 1_000_000),
-    "n_valid": (1, 1_000_000),
-    "eval_every": (1, 100_000),
-    "patience": (1, 100_000),
-    "seed": (0, 2**63 - 1),
-    "n_seeds": (1, 10_000),
-    "tasks_at_once": (1, 10_000),
-    "n_tasks": (1, 100_000),
-    "n_attention_heads": (0, 10_000),
-    "budget_bytes": (1, 2**50),
-    "n_random": (1, 10_000),
-    "n_draws": (1, 10_000),
-    "n_fits": (3, 10_000),
-    "n_starts": (1, 1_000),
-    "n_nulls": (0, 10_000),
-    "max_lines": (1, 1_000_000),
-    "n_resamples": (2, 10_000),
-    "n_fit_seeds": (2, 10_000),
-    "n_top": (1, 1_000_000),
-    "n_others": (0, 10_000),
-    "max_tokens": (4, 100_000),
-    "max_new_tokens": (1, 100_000),
-    "longest": (1, 1_000_000),
-    "labelled_rows": (14, 1_000_000),
-    "n_heads": (1, 1_000_000),
-    "n_masks": (2, 100_000),
-    "rank": (1, 10_000),
+_NAMES: dict[tuple[int, int], str] = {
+    (0, 10_000): "n_sets n_attention_heads n_nulls n_others",
+    (1, 1_000): "n_starts",
+    (1, 10_000): "n_prompts n_shots n_eval_shots batch_size n_seeds tasks_at_once n_random n_draws rank",
+    (1, 100_000): "n_steps eval_every patience n_tasks max_new_tokens",
+    (1, 1_000_000): "n_queries max_queries n_valid max_lines n_top longest n_heads",
+    (1, 2**50): "budget_bytes",
+    (0, 2**63 - 1): "seed",
+    (2, 10_000): "n_resamples n_fit_seeds",
+    (2, 100_000): "n_masks",
+    (3, 10_000): "n_fits",
+    (4, 100_000): "max_tokens",
+    (14, 1_000_000): "labelled_rows",
 }
+BOUNDS = {name: bounds for bounds, names in _NAMES.items() for name in names.split()}
 """The least and the most of every count, by the name of its argument."""
 
 MOST_ASKED = 100_000_000

@@ -11,7 +11,7 @@ from site_lens.records.base import Record
 from site_lens.records.display import MOST_LISTED, CellMap, Displayed, shown
 from site_lens.records.errors import InputError, StorageError, unknown_name
 from site_lens.records.hashing import digest_json
-from site_lens.records.lazy_pandas import pd
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import current_limits, is_hidden
 from site_lens.records.outputs import in_order_of_writing
 from site_lens.records.serialization import load, save
@@ -53,11 +53,10 @@ def manifests(folder: str | Path) -> list[Path]:
     """
     most = current_limits().record_files
     try:
-        paths = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
+        with system_errors(f"read {folder}"):
+            paths = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
     except ValueError:  # a NUL byte, or half a character, in the name
         return []
-    except OSError as error:
-        raise StorageError(f"cannot read {folder}: {error.strerror}") from error
     if len(paths) > most:
         raise StorageError(f"{folder} holds more than {most} records; if you trust it, raise Limits.record_files")
     return paths

@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from site_lens.records.assets import asset
 from site_lens.records.lazy_pandas import pd
 from site_lens.records.terminal_escape import visible
 from site_lens.records.wording import listed
+
+if TYPE_CHECKING:
+    import jinja2
 
 MOST_LISTED = 4
 """Names of a list that a line or a header shows."""
@@ -38,27 +44,6 @@ MAP_WIDTH, MAP_HEIGHT, LARGEST_CELL = 240, 180, 16
 
 ABOVE, BELOW = "#1f77d0", "#d9480f"
 """Colours of values above and below 0; how opaque they are says how large, so that they suit any background."""
-
-PAGE = Markup(
-    '<div class="site-lens-record" style="font-size:13px;line-height:1.5;max-width:1000px">'
-    '<div style="border-bottom:1px solid;padding-bottom:3px"><b>{name}</b></div>'
-    '<div style="padding:4px 0">{facts}</div>{notes}'
-    '<div style="display:flex;flex-wrap:wrap;gap:16px;align-items:flex-end">{maps}</div>{more}{tables}</div>'
-)
-FACT = Markup('<span style="display:inline-block;margin-right:18px"><span style="opacity:.65">{}</span> {}</span>')
-SMALL = Markup('<div style="opacity:.75;font-size:12px">{}</div>')
-TABLE = Markup(
-    '<details{}><summary style="cursor:pointer">{} ({} rows)</summary><div style="overflow-x:auto">{}</div></details>'
-)
-MAP = Markup(
-    '<figure style="margin:4px 0"><svg width="{width:g}" height="{height:g}" viewBox="0 0 {n_heads} {n_layers}" '
-    'role="img" aria-label="head map of {name}">{frames}{cells}</svg>'
-    '<figcaption style="font-size:12px">{name}<br/><span style="opacity:.65">{caption}</span></figcaption></figure>'
-)
-MAP_LINE = "Maps: a row is a layer, layer 0 at the bottom; a cell is a head, the more opaque, the larger its value."
-FRAME = Markup('<rect x="0" y="{}" width="{}" height="0.92" fill="currentColor" fill-opacity="0.07"/>')
-CELL = Markup('<path d="M{} {}h.92v.92h-.92z" fill="{}" fill-opacity="{:.2g}">{}</path>')
-TITLE = Markup("<title>L{}H{} {:.4g}</title>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +90,23 @@ class Displayed:
         """Show header, head maps and tables in Jupyter."""
         maps, tables = self._maps(), {name: build() for name, build in self._tables().items()}
         n_maps = _most_maps(list(maps.values()))
-        lines = [MAP_LINE] if n_maps else []
-        lines += [f"{len(maps) - n_maps} more maps are not shown"] if len(maps) > n_maps else []
-        page = PAGE.format(
+        page = _template().render(
             name=type(self).__name__,
-            facts=_joined(FACT.format(name, shown(value, LONGEST_IN_HEADER)) for name, value in self._facts().items()),
-            notes=_joined(SMALL.format(f"note: {note}") for note in getattr(self, "notes", ())),
-            maps=_joined(
-                _map(name, drawn, titled=n_maps <= MOST_TITLED) for name, drawn in list(maps.items())[:n_maps]
-            ),
-            more=_joined(SMALL.format(line) for line in lines),
-            tables=_joined(
-                TABLE.format(Markup(' open=""') if i == 0 and not maps else "", name, len(table), _table(table))
-                for i, (name, table) in enumerate(tables.items())
-            ),
+            facts={name: shown(value, LONGEST_IN_HEADER) for name, value in self._facts().items()},
+            notes=getattr(self, "notes", ()),
+            maps={name: _drawing(drawn) for name, drawn in islice(maps.items(), n_maps)},
+            titled=n_maps <= MOST_TITLED,
+            n_hidden=len(maps) - n_maps,
+            tables={name: (len(table), _table(table)) for name, table in tables.items()},
         )
         return visible(page, keep="\n")
+
+
+@cache
+def _template() -> "jinja2.Template":
+    import jinja2
+
+    return jinja2.Environment(autoescape=True).from_string(asset("record.html.j2"))
 
 
 def shown(value: object, most: int = LONGEST_TEXT) -> str:
@@ -149,36 +135,30 @@ def _most_maps(maps: list[CellMap]) -> int:
     return 0 if largest > 4 * MOST_CELLS else min(len(maps), MOST_MAPS, max(1, MOST_CELLS // largest))
 
 
-def _joined(parts: Any) -> Markup:
-    return Markup("").join(parts)
-
-
 def _table(table: "pd.DataFrame") -> Markup:
     """Return a table as HTML; pandas escapes the texts, and cuts them at the width it is set to."""
     html = table.to_html(max_rows=MOST_ROWS, notebook=True, escape=True, border=0, float_format="{:.4g}".format)
     return Markup(html)  # noqa: S704  # escaped by pandas
 
 
-def _map(name: str, drawn: CellMap, *, titled: bool) -> Markup:
-    """Draw a map, layer 0 at the bottom; heads too pale to be seen are left to the frame of their layer."""
+def _drawing(drawn: CellMap) -> dict[str, Any]:
+    """Lay a map out, layer 0 at the bottom; heads too pale to be seen are left to the frame of their layer."""
     n_layers, n_heads = drawn.mask.shape
     values = np.where(drawn.mask, drawn.values, 0)
     largest = drawn.full or float(np.abs(values).max(initial=0)) or 1.0
     share = np.minimum(np.abs(values) / largest, 1)
     pixels = min(LARGEST_CELL, MAP_WIDTH / n_heads, MAP_HEIGHT / n_layers)
-    return MAP.format(
-        name=name,
-        width=n_heads * pixels,
-        height=n_layers * pixels,
-        n_heads=n_heads,
-        n_layers=n_layers,
-        caption="" if drawn.full else f"to {largest:.3g}, red below 0" if values.min() < 0 else f"to {largest:.3g}",
-        frames=_joined(FRAME.format(n_layers - 1 - i, int(n)) for i, n in enumerate(drawn.mask.sum(1)) if n),
-        cells=_joined(
-            CELL.format(
-                head, n_layers - 1 - layer, ABOVE if values[layer, head] > 0 else BELOW,
-                float(share[layer, head]), TITLE.format(layer, head, float(values[layer, head])) if titled else "",
-            )
-            for layer, head in np.argwhere(share > 0.02).tolist()
-        ),
-    )  # fmt: skip
+    cells = []
+    for layer, head in np.argwhere(share > 0.02).tolist():
+        value, opacity = float(values[layer, head]), float(share[layer, head])
+        fill = ABOVE if value > 0 else BELOW
+        cells.append({"layer": layer, "head": head, "value": value, "fill": fill, "opacity": opacity})
+    return {
+        "n_layers": n_layers,
+        "n_heads": n_heads,
+        "width": n_heads * pixels,
+        "height": n_layers * pixels,
+        "caption": "" if drawn.full else f"to {largest:.3g}" + (", red below 0" if values.min() < 0 else ""),
+        "frames": [(n_layers - 1 - i, int(n)) for i, n in enumerate(drawn.mask.sum(1)) if n],
+        "cells": cells,
+    }

@@ -1,11 +1,20 @@
-"""Errors that other libraries raise, translated into one line of ours."""
+"""Errors that the system and other libraries raise, translated into one line of ours."""
 
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from site_lens.records.errors import SiteLensError
+from site_lens.records.errors import SiteLensError, StorageError
+
+
+@contextmanager
+def system_errors(action: str, advice: str = "", *, kind: type[SiteLensError] = StorageError) -> Iterator[None]:
+    """Turn an error of the operating system into one of ours: "cannot ACTION: reason", and advice behind it."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"cannot {action}: {error.strerror or error}{advice}") from error
 
 
 @contextmanager

@@ -8,12 +8,13 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_bytes
-from site_lens.records.limited_io import read_file
+from site_lens.records.limited_io import is_there, read_file
 
 LISTED = "written.sha256"
 """The list of a run's folder: a digest and a path in every line, as `sha256sum --check` reads them. Lines are added; a
@@ -38,31 +39,33 @@ def write_whole(files: Mapping[Path, bytes]) -> None:
         StorageError: A folder cannot be made or written, or a device, a pipe or a folder stands in the place of a file;
             nothing is left behind then.
     """
-    waiting: list[tuple[str, Path]] = []
-    try:
+    waiting: list[tuple[Path, Path]] = []
+    folder = next((path.parent for path in files), Path())
+    with writing_to(folder), ExitStack() as leftovers:
         for path, content in files.items():
             refuse_special(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            temporary = Path(name)
+            leftovers.callback(temporary.unlink, missing_ok=True)
             waiting.append((temporary, path))
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)
+            temporary.chmod(0o644)
         for temporary, path in waiting:
-            Path(temporary).replace(path)
+            temporary.replace(path)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turn an error of writing to a folder into a StorageError."""
+    try:
+        yield
     except (OSError, ValueError) as error:  # ValueError: a NUL byte, or half a character, in a name
-        raise cannot_write(next(iter(files)).parent, error) from error
-    finally:
-        for temporary, _ in waiting:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def cannot_write(folder: Path, error: OSError | ValueError) -> StorageError:
-    """Build the error for a folder that cannot be written."""
-    reason = error.strerror if isinstance(error, OSError) else error
-    return StorageError(f"cannot write to {folder}: {reason}; choose another output folder")
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StorageError(f"cannot write to {folder}: {reason}; choose another output folder") from error
 
 
 def refuse_special(path: Path) -> None:
@@ -97,11 +100,9 @@ def write_output(files: Mapping[Path, bytes], known: Known, *, replace: bool = F
 def check_output(paths: Iterable[Path], known: Known, *, replace: bool = False) -> None:
     """Find out whether `write_output` would refuse; arguments and errors are its own."""
     for path in paths:
-        try:
+        with writing_to(path.parent):
             refuse_special(path)
             is_strange = os.path.lexists(path) and not replace and not (path.exists() and known(path))
-        except (OSError, ValueError) as error:
-            raise cannot_write(path.parent, error) from error
         if is_strange:
             raise StorageError(
                 f"{path} is there, and site_lens did not write it, or it was changed since; choose another output, or "
@@ -200,10 +201,8 @@ def is_run(folder: Path) -> bool:
 
 def has_list(folder: Path) -> bool:
     """Tell whether a folder has a list of what was written there; a link is none, for it would be followed."""
-    try:
-        return (folder / LISTED).is_file() and not (folder / LISTED).is_symlink()
-    except (OSError, ValueError):  # a name that no file has
-        return False
+    path = folder / LISTED
+    return is_there(path) and path.is_file() and not path.is_symlink()
 
 
 # What the toolkit wrote.
@@ -234,21 +233,17 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def root_of(path: Path) -> Path | None:
-    """Return the folder of the run that a file lies in, if it has a list."""
+def entry_of(path: Path) -> tuple[Path, str] | None:
+    """Return the folder of the run that a file lies in, if it has a list, and the name of the file in that list."""
     place = Path(os.path.realpath(path.parent))
-    return next((folder for folder in (place, *list(place.parents)[:2]) if has_list(folder)), None)
+    root = next((folder for folder in (place, *list(place.parents)[:2]) if has_list(folder)), None)
+    return None if root is None else (root, (place / path.name).relative_to(root).as_posix())
 
 
-def name_in(path: Path, root: Path) -> str:
-    """Return the name under which a file of a run stands in its list."""
-    return (Path(os.path.realpath(path.parent)) / path.name).relative_to(os.path.realpath(root)).as_posix()
-
-
-def is_listed_record(path: Path) -> bool:
-    """Tell whether a file of a run has the name of a record in its list, whatever it holds by now."""
-    root = root_of(path)
-    return root is not None and name_in(path, root) in listed(root)
+def listed_digests(path: Path) -> set[str]:
+    """Return every digest that a file had by the list of its run; none of a file that is in no list."""
+    entry = entry_of(path)
+    return set() if entry is None else listed(entry[0]).get(entry[1], set())
 
 
 def enter(files: Mapping[Path, bytes]) -> None:
@@ -258,13 +253,11 @@ def enter(files: Mapping[Path, bytes]) -> None:
         StorageError: The list cannot be written.
     """
     for path, content in files.items():
-        root = root_of(path)
-        if root is not None and path.name.isprintable():
-            try:
-                with (root / LISTED).open("a", encoding="utf-8") as stream:
-                    stream.write(f"{digest_bytes(content)}  {name_in(path, root)}\n")
-            except OSError as error:
-                raise cannot_write(root, error) from error
+        entry = entry_of(path)
+        if entry is not None and path.name.isprintable():
+            root, name = entry
+            with writing_to(root), (root / LISTED).open("a", encoding="utf-8") as stream:
+                stream.write(f"{digest_bytes(content)}  {name}\n")
 
 
 def write_list(folder: Path, files: Mapping[str, Iterable[str]]) -> None:
@@ -286,14 +279,14 @@ def listed(folder: Path) -> dict[str, set[str]]:
 def in_order_of_writing(paths: Iterable[Path]) -> list[Path]:
     """Order files of one folder as they were first written, by the list of their run; files not in it come last."""
     files = list(paths)
-    root = root_of(files[0]) if files else None
-    if root is None:
+    entry = entry_of(files[0]) if files else None
+    if entry is None:
         return files
+    root, first = entry
     place = {name: i for i, name in enumerate(listed(root))}
-    return sorted(files, key=lambda path: place.get(name_in(path, root), len(place)))
+    return sorted(files, key=lambda path: place.get(first.removesuffix(files[0].name) + path.name, len(place)))
 
 
 def is_listed(path: Path) -> bool:
     """Tell whether a file of a run is in its list as it is now."""
-    root = root_of(path)
-    return root is not None and digest_bytes(_content(path)) in listed(root).get(name_in(path, root), ())
+    return digest_bytes(_content(path)) in listed_digests(path)

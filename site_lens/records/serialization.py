@@ -13,8 +13,9 @@ from site_lens._version import __version__
 from site_lens.records.base import Float32, Record, join, readable
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_bytes, digest_json
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import current_limits, is_folder, parse_json, read_file
-from site_lens.records.outputs import is_listed_record, named, write_output
+from site_lens.records.outputs import listed_digests, named, write_output
 from site_lens.records.study_registry import STUDIES, imported
 
 KINDS = {
@@ -119,7 +120,7 @@ def holds_record(path: Path) -> bool:
         content = read_file(record_paths(path)[1], current_limits().record_json_bytes)
     except OSError:
         content = b""
-    return any(word in content for word in (b'"record_schema":', b'"tensors_digest":')) or is_listed_record(path)
+    return any(word in content for word in (b'"record_schema":', b'"tensors_digest":')) or bool(listed_digests(path))
 
 
 def load(path: str | Path, expected: type[R] | None = None) -> R:
@@ -179,19 +180,14 @@ def _read_arrays(path: Path, manifest: Manifest) -> dict[str, Float32]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    try:
+    with system_errors(f"read {path}", "; the record needs it beside its JSON"):
         content = read_file(path, current_limits().record_array_bytes)
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}; the record needs it beside its JSON") from error
     if digest_bytes(content) != manifest.tensors_digest:
         raise StorageError(f"{path} is truncated or was edited (its digest is not the recorded one); remake the record")
     try:
         arrays = cast(dict[str, Float32], from_bytes(content))
     except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a number format that numpy lacks
         raise StorageError(f"{path} is not a safetensors file of float32 arrays: {error}") from error
-    formats = {str(array.dtype) for array in arrays.values()} - {"float32"}
-    if formats:
-        raise StorageError(f"{path} holds arrays of {', '.join(sorted(formats))}; records hold float32")
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     if shapes != manifest.axes:
         raise StorageError(f"{path} holds arrays {shapes}, its JSON says {manifest.axes}")

@@ -83,10 +83,6 @@ def _checked(function: Callable[..., Any], home: str | None) -> Callable[..., An
     return call
 
 
-checked_once = cache(checked)
-"""The same, and the same function every time."""
-
-
 def hint_of(parameter: inspect.Parameter, function: Callable[..., Any]) -> object:
     """Return the type that a parameter is checked against, `Any` where it is not."""
     if parameter.annotation is parameter.empty or parameter.kind is parameter.VAR_KEYWORD:

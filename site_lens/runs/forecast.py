@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -45,9 +46,10 @@ class Forecast:
 
     def __str__(self) -> str:
         minutes = self.seconds / 60
-        takes = "less than a minute" if minutes < 1 else f"about {_rounded(minutes, 'minute')}"
-        takes = f"about {_rounded(minutes / 60, 'hour')}" if minutes >= 90 else takes
-        tasks = f"{self.n_tasks} task{'s' if self.n_tasks > 1 else ''}"
+        takes = f"about {_counted(minutes / 60, 'hour') if minutes >= 90 else _counted(minutes, 'minute')}"
+        if minutes < 1:
+            takes = "less than a minute"
+        tasks = _counted(self.n_tasks, "task")
         return f"{tasks}, {self.n_fits} fits, {self.n_queries} queries x {self.n_methods} methods: {takes}"
 
 
@@ -97,11 +99,8 @@ def forecast(
     for task in listed:
         need_rows(task, len(task.train) - 1, max(config.n_shots, n_eval_shots))
     asked = [prompt for task in listed for prompt in zero_shot_prompts(task.train[:FEW_ROWS], template)]
-    shown = [
-        prompt
-        for task in listed[:PROBED]
-        for prompt in prompts_of_embedding(task, template, n_prompts=1, n_shots=config.n_shots, seed=0).prompts
-    ]
+    one_each: dict[str, Any] = {"n_prompts": 1, "n_shots": config.n_shots, "seed": 0}
+    shown = [p for task in listed[:PROBED] for p in prompts_of_embedding(task, template, **one_each).prompts]
     speed = _measured(model, shown, (asked * MANY_ROWS)[:MANY_ROWS])
     query, few_shot = _mean_tokens(model, asked), _mean_tokens(model, shown)
     demonstration = (few_shot - query) / config.n_shots
@@ -164,7 +163,7 @@ def _mean_tokens(model: LensModel, prompts: Sequence[Prompt]) -> float:
     return sum(map(len, ids)) / len(ids)
 
 
-def _rounded(number: float, unit: str) -> str:
-    """Write a duration in whole minutes or hours, at least one."""
+def _counted(number: float, unit: str) -> str:
+    """Write a number of whole units, at least one."""
     n = max(1, round(number))
     return f"{n} {unit}{'s' if n > 1 else ''}"

@@ -28,6 +28,8 @@ from site_lens.site.fit import SiteFit, SiteFits
 
 CARD = "README.md"
 RESULTS = "results.csv"
+LIBRARY: dict[str, Any] = {"library_name": "site_lens", "library_version": __version__}
+"""What the hub is told of who asks."""
 DOWNLOADED = ["fits/*.json", "fits/*.safetensors"]
 """What of a repository is fetched to read its fits."""
 
@@ -100,7 +102,7 @@ def push_to_hub(
 
     folder = Path(folder)
     files = _to_upload(folder)
-    api = HfApi(library_name="site_lens", library_version=__version__)
+    api = HfApi(**LIBRARY)
     with _hub_errors(repo_id):
         api.create_repo(repo_id, private=private, exist_ok=True)
         done = api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=files, commit_message=message)
@@ -111,9 +113,7 @@ def _to_upload(folder: Path) -> list[str]:
     """Return the files of a folder that belong to a run, as patterns below it."""
     refuse_links(folder)
     settle(folder)
-    SiteFits.load(folder / "fits")
-    if manifests(folder / "evaluations"):
-        Evaluations.load(folder / "evaluations")
+    Run.load(folder)
     if not (folder / CARD).is_file():
         raise StorageError(f"{folder} has no {CARD}; write it with save_for_hub")
     saved = [manifest for part in ("fits", "evaluations") for manifest in manifests(folder / part)]
@@ -142,13 +142,7 @@ def from_hub(source: str | Path, *, revision: str | None = None) -> SiteFits:
         from huggingface_hub import snapshot_download
 
         with _hub_errors(str(source)):
-            snapshot = snapshot_download(
-                str(source),
-                revision=revision,
-                allow_patterns=DOWNLOADED,
-                library_name="site_lens",
-                library_version=__version__,
-            )
+            snapshot = snapshot_download(str(source), revision=revision, allow_patterns=DOWNLOADED, **LIBRARY)
         folder = Path(str(snapshot))
     return SiteFits.load(whole(folder) / "fits")
 
@@ -196,11 +190,10 @@ def _card(
         ModelCardData(base_model=base_model, library_name="site_lens", license=license, tags=TAGS),
         template_path=str(ASSETS / "model_card.md.j2"),
         version=__version__,
-        name=_cell(model.name),
-        model=_model_facts(model),
-        measured=methods,
-        columns=["task", "seed", "M", "N", "status", "heads of alpha > 0.5", *(["n", *methods] if methods else [])],
-        rows=[_row(fit, measured.get(fit.task), methods, fits) for fit in fits.values()],
+        cell=_cell,
+        model=model,
+        methods=methods,
+        rows=[(fit, _measured(fit, measured.get(fit.task), methods, fits)) for fit in fits.values()],
         prompts=[visible(prompt, keep="\n") for prompt in sorted(prompts)],
         fence="~" * max(4, 1 + max(fences, default=0)),
         notes=list(dict.fromkeys(_cell(note) for fit in fits.values() for note in fit.notes)),
@@ -211,32 +204,19 @@ def _card(
     return str(card)
 
 
-def _model_facts(model: ModelIdentity) -> dict[str, str]:
-    facts = {
-        "model": model.name + (f", revision {model.revision}" if model.revision else ""),
-        "architecture": model.architecture,
-        "heads": model.heads,
-        "number format": f"{model.dtype}, {model.processing} weights",
-        "prompts begin with BOS": "yes" if model.bos else "no",
-        "digest of the weights": model.weights_digest[:16],
-    }
-    return {name: _cell(fact) for name, fact in facts.items()}
-
-
-def _row(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], fits: SiteFits) -> list[str]:
-    config, heads = fit.config, fit.gates.above(0.5)
-    cells: list[Any] = [fit.task, fit.seed, config.n_prompts, config.n_shots, fit.status, len(heads)]
-    if methods:
-        cells.append(len(evaluation.queries) if evaluation else "")
+def _measured(fit: SiteFit, evaluation: Evaluation | None, methods: list[str], fits: SiteFits) -> list[object]:
+    """Return the number of queries that a fit was evaluated on, and its accuracy under each method."""
+    if evaluation is None:
+        return [""] * (1 + len(methods))
+    cells: list[object] = [len(evaluation.queries)]
     is_lowest = fit.seed == min(other.seed for other in fits.of(fit.task))
     for method in methods:
         # Prompting has no seed, and files of site_lens 0.1 do not tell the lowest.
         seeds = (fit.seed, None) if is_lowest or method not in FITTED else (fit.seed,)
-        names = zip(evaluation.methods, evaluation.evaluated, strict=True) if evaluation else ()
-        matching = [name for name, way in names if way.name == method and way.seed in seeds]
-        shares = [evaluation.accuracy(name) for name in matching] if evaluation else []
+        names = zip(evaluation.methods, evaluation.evaluated, strict=True)
+        shares = [evaluation.accuracy(name) for name, way in names if way.name == method and way.seed in seeds]
         cells.append(" ".join(f"{share.value:.3f} ({share.low:.3f}-{share.high:.3f})" for share in shares))
-    return [_cell(cell) for cell in cells]
+    return cells
 
 
 def _cell(value: object) -> str:

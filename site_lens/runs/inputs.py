@@ -55,17 +55,14 @@ class RunInputs(Frozen):
             return None
         try:
             content = parse_json(read_file(path, MOST_BYTES))
-            if not isinstance(content, dict) or (content.get("kind"), content.get("record_schema")) != (
-                "run_inputs",
-                1,
-            ):
+            if (content["kind"], content["record_schema"]) != ("run_inputs", 1):
                 raise ValueError("it is no list of inputs that this version knows")
-            return cls.model_validate(content.get("fields"))
-        except ValidationError as error:
-            raise _damaged(path, readable(error)) from error
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise _damaged(path, str(reason)) from error
+            return cls.model_validate(content["fields"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            known = readable(error) if isinstance(error, ValidationError) else getattr(error, "strerror", None)
+            raise StorageError(
+                f"cannot read {path}: {known or error}; remove it, and name tasks and --model when you use the run"
+            ) from error
 
     def check(self, *names: str) -> None:
         """Check that files and folders of the run are still where they were, and that reading them runs no code.
@@ -81,7 +78,3 @@ class RunInputs(Frozen):
                 )
             if Path(name).is_absolute() and not is_there(name):
                 raise InputError(f"{name}, with which the run was made, is gone; say where it is now")
-
-
-def _damaged(path: Path, reason: str) -> StorageError:
-    return StorageError(f"cannot read {path}: {reason}; remove it, and name tasks and --model when you use the run")

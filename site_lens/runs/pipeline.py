@@ -3,24 +3,16 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 from site_lens.activations.attention_patterns import sample_attention
 from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
+from site_lens.methods import registry
 from site_lens.methods.evaluate import evaluate, shared_sets
 from site_lens.methods.evaluation import Evaluations
-from site_lens.methods.registry import (
-    CONTROLS,
-    MEAN_EMBEDDING,
-    OTHER_EMBEDDING,
-    RANDOM_EMBEDDING,
-    SHUFFLED_ANSWERS,
-    TASK_AGNOSTIC,
-    ZERO_EMBEDDING,
-)
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
@@ -31,7 +23,7 @@ from site_lens.runs.inputs import RunInputs
 from site_lens.runs.run import Run
 from site_lens.runs.run_folder import check_run_folder, write_results
 from site_lens.site.control_embeddings import mean_embedding, random_embedding
-from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.site.fit import SiteConfig
 from site_lens.site.fitting import embedded_jobs, fit_variants
 from site_lens.site.head_path import Content
 from site_lens.site.path_fitting import check_path, fit_path
@@ -39,6 +31,11 @@ from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import MAX_QUERIES, need_rows
 from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Task, task_list
+
+BEGINNINGS: dict[Content, str] = {
+    "task": "site", "zero": registry.ZERO_EMBEDDING, "shuffled": registry.SHUFFLED_ANSWERS
+}  # fmt: skip
+"""Fits that a head path can begin with."""
 
 TASKS_AT_ONCE = 16
 """Tasks fitted in one batch by default: enough to fill it; more are fitted group by group, each saved when done."""
@@ -53,7 +50,7 @@ def fit_and_evaluate(
     *,
     save_to: str | Path | None = None,
     seeds: Sequence[int] | None = None,
-    controls: Sequence[str] = (ZERO_EMBEDDING,),
+    controls: Sequence[str] = (registry.ZERO_EMBEDDING,),
     prices: Sequence[float] | None = None,
     n_starts: int | None = None,
     n_eval_shots: int = 10,
@@ -134,12 +131,16 @@ def fit_and_evaluate(
     configs = [config.replace(seed=seed) for seed in (seeds if seeds is not None else [config.seed])]
     parts: list[Run] = []
     for group in _groups(wanted, config, controls, tasks_at_once):
-        fitted = _fit_group(model, group, configs, controls, template, budget_bytes, progress)
-        fitted = replace(fitted, inputs=inputs)
+        blocks = [embedded_jobs(model, group, each, template=template, progress=progress) for each in configs]
+        variants = {"site": list(chain.from_iterable(blocks))}
+        variants |= {name: [job for block in blocks for job in _control(name, block)] for name in controls}
+        fits = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
+        fitted = Run(fits["site"], {name: fits[name] for name in controls}, inputs=inputs)
         if has_path:
+            starts = {content: fits[name] for content, name in BEGINNINGS.items() if name in fits}
             paths = fit_path(
-                model, group, configs[0], prices=prices, n_starts=n_starts, fits=_by_content(fitted),
-                budget_bytes=budget_bytes, progress=progress,
+                model, group, configs[0], prices=prices, n_starts=n_starts, fits=starts, budget_bytes=budget_bytes,
+                progress=progress,
             )  # fmt: skip
             fitted = replace(fitted, paths=paths)
         if n_attention_heads:
@@ -170,10 +171,10 @@ def _check(config: SiteConfig, controls: Sequence[str], n_tasks: int) -> None:
     if config.embedding == "zero" or config.null != "none":
         raise InputError("this study fits controls itself (controls=...); leave embedding='task' and null='none'")
     for name in controls:
-        if name not in CONTROLS:
-            raise unknown_name("control", name, CONTROLS)
-    alone = [name for name in (OTHER_EMBEDDING, TASK_AGNOSTIC, MEAN_EMBEDDING) if name in controls and n_tasks < 2]
-    if alone:
+        if name not in registry.CONTROLS:
+            raise unknown_name("control", name, registry.CONTROLS)
+    need_others = (registry.OTHER_EMBEDDING, registry.TASK_AGNOSTIC, registry.MEAN_EMBEDDING)
+    if n_tasks < 2 and (alone := [name for name in need_others if name in controls]):
         raise InputError(f"{alone[0]} needs a second task; leave it out or add one")
 
 
@@ -181,40 +182,12 @@ def _groups(
     tasks: Sequence[Task], config: SiteConfig, controls: Sequence[str], tasks_at_once: int
 ) -> Iterator[Sequence[Task]]:
     """Cut the tasks into groups of like size; all in one where an alpha map or an embedding is shared by all."""
-    whole = config.shared or TASK_AGNOSTIC in controls or MEAN_EMBEDDING in controls
+    whole = config.shared or registry.TASK_AGNOSTIC in controls or registry.MEAN_EMBEDDING in controls
     n_groups = 1 if whole else math.ceil(len(tasks) / tasks_at_once)
-    if OTHER_EMBEDDING in controls:  # which takes that of another task of the group
+    if registry.OTHER_EMBEDDING in controls:  # which takes that of another task of the group
         n_groups = max(1, min(n_groups, len(tasks) // 2))
     cuts = [round(i * len(tasks) / n_groups) for i in range(n_groups + 1)]
     return (tasks[start:end] for start, end in pairwise(cuts))
-
-
-def _fit_group(
-    model: LensModel,
-    tasks: Sequence[Task],
-    configs: Sequence[SiteConfig],
-    controls: Sequence[str],
-    template: PromptTemplate | None,
-    budget_bytes: int,
-    progress: bool | None,
-) -> Run:
-    """Fit some tasks and their controls in one batch."""
-    jobs = []
-    for config in configs:
-        jobs += embedded_jobs(model, tasks, config, template=template, progress=progress)
-    variants = {"site": jobs} | {name: _control(name, jobs, len(tasks)) for name in controls}
-    fits = fit_variants(model, variants, budget_bytes=budget_bytes, throw=False, progress=progress)
-    return Run(fits["site"], {name: fits[name] for name in controls})
-
-
-def _by_content(run: Run) -> dict[Content, SiteFits]:
-    """Return the fits of a run that a head path can begin with."""
-    named: dict[Content, SiteFits | None] = {
-        "task": run.fits,
-        "zero": run.controls.get(ZERO_EMBEDDING),
-        "shuffled": run.controls.get(SHUFFLED_ANSWERS),
-    }
-    return {content: fits for content, fits in named.items() if fits is not None}
 
 
 def _sampled(model: LensModel, tasks: Sequence[Task], run: Run, n_heads: int) -> AttentionSamples:
@@ -229,25 +202,24 @@ def _sampled(model: LensModel, tasks: Sequence[Task], run: Run, n_heads: int) ->
     return AttentionSamples(samples)
 
 
-def _control(name: str, jobs: Sequence[SiteJob], n_tasks: int) -> list[SiteJob]:
-    """Turn jobs, task by task for each seed, into those of a control."""
+def _control(name: str, jobs: Sequence[SiteJob]) -> list[SiteJob]:
+    """Turn the jobs of a seed, one a task, into those of a control."""
 
     def changed(**changes: Any) -> list[SiteJob]:
         return [replace(job, config=job.config.replace(**changes)) for job in jobs]
 
-    if name == ZERO_EMBEDDING:
+    if name == registry.ZERO_EMBEDDING:
         # Adding zeros, or scaling a head back to its own norm, would change nothing: gates act alone in the convex mix.
         return changed(embedding="zero", mix="convex")
-    if name == SHUFFLED_ANSWERS:
+    if name == registry.SHUFFLED_ANSWERS:
         return changed(null="shuffled_answers")
-    if name == TASK_AGNOSTIC:
+    if name == registry.TASK_AGNOSTIC:
         return changed(shared=True)
-    if name == RANDOM_EMBEDDING:
+    if name == registry.RANDOM_EMBEDDING:
         return [replace(job, embedding=random_embedding(job.embedding, seed=job.config.seed)) for job in jobs]
-    blocks = [jobs[start : start + n_tasks] for start in range(0, len(jobs), n_tasks)]
-    if name == MEAN_EMBEDDING:
-        sound = [[job for job in block if job.trouble is None] or block for block in blocks]
-        means = [mean_embedding([job.embedding for job in those]) for those in sound]
-        return [replace(job, embedding=mean) for block, mean in zip(blocks, means, strict=True) for job in block]
-    following = [(job, block[(i + 1) % n_tasks]) for block in blocks for i, job in enumerate(block)]
+    if name == registry.MEAN_EMBEDDING:
+        sound = [job for job in jobs if job.trouble is None] or jobs
+        mean = mean_embedding([job.embedding for job in sound])
+        return [replace(job, embedding=mean) for job in jobs]
+    following = zip(jobs, [*jobs[1:], jobs[0]], strict=True)
     return [replace(job, embedding=o.embedding, trouble=job.trouble or o.trouble) for job, o in following]

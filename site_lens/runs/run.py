@@ -13,11 +13,12 @@ runs/demo/inputs.json: the model and the tasks that it was made with
 runs/demo/written.sha256: what was written there, by which it is known what may be replaced
 """
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from site_lens.activations.attention_sample import AttentionSamples
 from site_lens.heads.scores import ScoresByTask
@@ -27,29 +28,19 @@ from site_lens.records.collections import RecordSet, file_name, manifests
 from site_lens.records.display import CellMap, Displayed, few
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.lazy_pandas import pd
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import is_folder
 from site_lens.records.outputs import named, write_list
 from site_lens.records.serialization import load, save
 from site_lens.records.study_registry import STUDIES
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.type_checks import checked_methods
+from site_lens.runs import run_folder
 from site_lens.runs.inputs import RunInputs
-from site_lens.runs.run_folder import (
-    HEADS,
-    INPUTS,
-    SAVED,
-    check_run_folder,
-    is_new,
-    remove_beside,
-    settle,
-    whole,
-    write_product,
-    write_results,
-)
 from site_lens.site.fit import SiteFits
 from site_lens.site.head_path import HeadPaths
 
-R = TypeVar("R", bound=Record)
+C = TypeVar("C", bound=RecordSet[Any])
 
 
 @checked_methods
@@ -74,8 +65,9 @@ class Run(Displayed):
 
     def __post_init__(self) -> None:
         for what, names in (("control", self.controls), ("selector", self.scores), ("study", self.studies)):
-            for each in names:
-                _check_folder(what, each)
+            for name in names:
+                if file_name(name) != name:
+                    raise InputError(f"{what} {name!r} cannot name a folder; use letters, digits, - and _")
 
     def _facts(self) -> Mapping[str, object]:
         facts = dict(self.fits._facts())
@@ -106,14 +98,13 @@ class Run(Displayed):
     @classmethod
     def join(cls, parts: Sequence["Run"]) -> "Run":
         """Put runs of different tasks together."""
-        evaluations = [e for part in parts for e in (part.evaluations or {}).values()]
         return cls(
-            fits=SiteFits([fit for part in parts for fit in part.fits.values()]),
-            controls={n: SiteFits(fits) for n, fits in _by_name(part.controls for part in parts).items()},
-            paths=HeadPaths([path for part in parts for path in part.paths.values()]),
-            evaluations=Evaluations(evaluations) if evaluations else None,
-            attention=AttentionSamples([sample for part in parts for sample in part.attention.values()]),
-            scores={n: ScoresByTask(scores) for n, scores in _by_name(part.scores for part in parts).items()},
+            fits=_joined(SiteFits, [part.fits for part in parts]),
+            controls=_joined_by_name(SiteFits, [part.controls for part in parts]),
+            paths=_joined(HeadPaths, [part.paths for part in parts]),
+            evaluations=_joined(Evaluations, [part.evaluations or {} for part in parts]) or None,
+            attention=_joined(AttentionSamples, [part.attention for part in parts]),
+            scores=_joined_by_name(ScoresByTask, [part.scores for part in parts]),
             studies={name: study for part in parts for name, study in part.studies.items()},
             inputs=next((part.inputs for part in parts if part.inputs is not None), None),
         )
@@ -133,20 +124,19 @@ class Run(Displayed):
         Raises:
             StorageError: The folder holds no fits, or a record is damaged.
         """
-        folder = whole(Path(folder))
+        folder = run_folder.whole(Path(folder))
         if not is_folder(folder / "fits"):
             advice = did_you_mean_path(folder, lambda near: (near / "fits").is_dir()) + "make one with: site-lens fit"
             raise StorageError(f"{folder} holds no run (no folder {folder / 'fits'}); {advice}")
-        evaluations, attention, paths = (folder / part for part in ("evaluations", "attention", "paths"))
         return cls(
             fits=SiteFits.load(folder / "fits"),
             controls={part.name: SiteFits.load(part) for part in _folders(folder / "controls")},
-            paths=HeadPaths.load(paths) if manifests(paths) else HeadPaths([]),
-            evaluations=Evaluations.load(evaluations) if manifests(evaluations) else None,
-            attention=AttentionSamples.load(attention) if manifests(attention) else AttentionSamples([]),
+            paths=_loaded(HeadPaths, folder / "paths"),
+            evaluations=_loaded(Evaluations, folder / "evaluations") or None,
+            attention=_loaded(AttentionSamples, folder / "attention"),
             scores={part.name: ScoresByTask.load(part) for part in _folders(folder / "scores")},
             studies={path.stem: load(path) for path in sorted(manifests(folder / "studies"))},
-            inputs=RunInputs.read(folder / INPUTS),
+            inputs=RunInputs.read(folder / run_folder.INPUTS),
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -161,25 +151,23 @@ class Run(Displayed):
                 were not written with it.
         """
         folder = named(folder)
-        check_run_folder(folder, replaces=True)
-        try:
+        run_folder.check_run_folder(folder, replaces=True)
+        with system_errors(f"write to {folder}", "; choose another output folder"):
             beside = Path(tempfile.mkdtemp(dir=folder, prefix=".saving-"))
             try:
                 write_list(beside, {})
                 self._write(beside)
-                beside.replace(folder / SAVED)
+                beside.replace(folder / run_folder.SAVED)
             finally:
-                remove_beside(beside)
-        except OSError as error:
-            raise StorageError(f"cannot write to {folder}: {error.strerror}; choose another output folder") from error
-        settle(folder)
+                shutil.rmtree(beside, ignore_errors=True)
+        run_folder.settle(folder)
         return folder
 
     def add_to(self, folder: str | Path) -> Path:
         """Write every record beside those that are there, such as those of other tasks of the same run."""
         folder = named(folder)
-        check_run_folder(folder)
-        if is_new(folder):
+        run_folder.check_run_folder(folder)
+        if run_folder.is_new(folder):
             write_list(folder, {})
         self._write(folder)
         return folder
@@ -187,21 +175,20 @@ class Run(Displayed):
     def _write(self, folder: Path) -> None:
         self.fits.save(folder / "fits")
         if self.inputs is not None:
-            write_product(self.inputs.write(), folder / INPUTS)
-        for name, control in self.controls.items():
-            control.save(folder / "controls" / name)
-        for name, scores in self.scores.items():
-            scores.save(folder / "scores" / name)
+            run_folder.write_product(self.inputs.write(), folder / run_folder.INPUTS)
+        for part, by_name in (("controls", self.controls), ("scores", self.scores)):
+            for name, records in by_name.items():
+                records.save(folder / part / name)
         self.paths.save(folder / "paths")
         if self.paths:
             heads = HeadPaths.load(folder / "paths").heads_frame()  # those of earlier groups, too
-            write_product(heads.to_csv(index=False).encode(), folder / HEADS)
+            run_folder.write_product(heads.to_csv(index=False).encode(), folder / run_folder.HEADS)
         self.attention.save(folder / "attention")
         for name, study in self.studies.items():
             save(study, folder / "studies" / name)
         if self.evaluations is not None:
             self.evaluations.save(folder / "evaluations")
-            write_results(self.evaluations, folder)
+            run_folder.write_results(self.evaluations, folder)
 
     def with_study(self, name: str, study: Record, folder: str | Path | None = None) -> "Run":
         """Return the run with one more study, saved beside the rest where a folder is given.
@@ -215,7 +202,7 @@ class Run(Displayed):
             raise InputError(f"study {name!r} is a {kind}, which a report does not show; it shows {', '.join(STUDIES)}")
         run = replace(self, studies=self.studies | {name: study})
         if folder is not None:
-            check_run_folder(folder)
+            run_folder.check_run_folder(folder)
             save(study, Path(folder) / "studies" / name)
         return run
 
@@ -225,15 +212,17 @@ def _folders(folder: Path) -> list[Path]:
     return [part for part in sorted(folder.glob("*")) if manifests(part)]
 
 
-def _by_name(parts: Iterable[Mapping[str, RecordSet[R]]]) -> dict[str, list[R]]:
-    """Collect the records of collections of the same name."""
-    records: dict[str, list[R]] = {}
-    for collections in parts:
-        for name, collection in collections.items():
-            records.setdefault(name, []).extend(collection.values())
-    return records
+def _loaded(kind: type[C], folder: Path) -> C:
+    """Read the records of a folder, which may be missing."""
+    return kind.load(folder) if manifests(folder) else kind([])
 
 
-def _check_folder(kind: str, name: str) -> None:
-    if file_name(name) != name:
-        raise InputError(f"{kind} {name!r} cannot name a folder; use letters, digits, - and _")
+def _joined(kind: type[C], parts: Iterable[Mapping[str, Record]]) -> C:
+    """Put the records of several collections into one."""
+    return kind([record for part in parts for record in part.values()])
+
+
+def _joined_by_name(kind: type[C], parts: Sequence[Mapping[str, C]]) -> dict[str, C]:
+    """Put the collections of the same name into one."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: _joined(kind, [part[name] for part in parts if name in part]) for name in names}

@@ -10,26 +10,16 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from site_lens.methods.evaluation import Evaluations
+from site_lens.records import outputs
 from site_lens.records.errors import StorageError
 from site_lens.records.hashing import digest_bytes
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import parse_json, read_file
-from site_lens.records.outputs import (
-    LISTED,
-    MOST_BYTES,
-    PARTS,
-    check_writable,
-    has_list,
-    is_listed,
-    is_listed_record,
-    is_run,
-    listed,
-    write_list,
-    write_output,
-)
 from site_lens.records.serialization import holds_record
 
 SEVERAL = ("controls", "scores")
@@ -58,20 +48,15 @@ def read_mark(path: Path) -> dict[str, Any]:
 
     The first marks were the key alone.
     """
-    try:
+    with suppress(OSError, ValueError):
         content = read_file(path, MARK_BYTES).decode()
-    except (OSError, ValueError):
-        return {}
-    try:
-        mark = parse_json(content)
-    except ValueError:
-        return {"key": content}
-    return mark if isinstance(mark, dict) else {"key": content}
+        return dict(parse_json(content)) if content.startswith("{") else {"key": content}
+    return {}
 
 
 def write_mark(path: Path, key: str, **details: Any) -> None:
     """Write a mark, over another mark only."""
-    write_output({path: json.dumps({"key": key, **details}).encode()}, _is_mark)
+    outputs.write_output({path: json.dumps({"key": key, **details}).encode()}, _is_mark)
 
 
 def _is_mark(path: Path) -> bool:
@@ -93,7 +78,7 @@ def check_run_folder(folder: str | Path, *, replaces: bool = False) -> None:
     """
     folder = Path(folder)
     refuse_links(folder)
-    check_writable(folder)
+    outputs.check_writable(folder)
     settle(folder)
     refuse_strangers(folder, replaces=replaces)
 
@@ -110,12 +95,12 @@ def refuse_strangers(folder: Path, *, replaces: bool) -> None:
 
 def is_new(folder: Path) -> bool:
     """Tell whether nothing was written to a run's folder so far."""
-    return not has_list(folder) and next(_run_files(folder), None) is None
+    return not outputs.has_list(folder) and next(_run_files(folder), None) is None
 
 
 def whole(folder: Path) -> Path:
     """Return where the run of a folder is: in it, or, where saving was interrupted, on its way there."""
-    return folder / SAVED if has_list(folder / SAVED) else folder
+    return folder / SAVED if outputs.has_list(folder / SAVED) else folder
 
 
 def settle(folder: Path) -> None:
@@ -125,12 +110,13 @@ def settle(folder: Path) -> None:
         StorageError: A file cannot be put in its place or removed.
     """
     waiting = folder / SAVED
-    if not has_list(waiting):
+    if not outputs.has_list(waiting):
         return
-    new = {name: digests for name, digests in listed(waiting).items() if name.split("/")[0] in (*PARTS, *PRODUCTS)}
+    known = (*outputs.PARTS, *PRODUCTS)
+    new = {name: digests for name, digests in outputs.listed(waiting).items() if name.split("/")[0] in known}
     old = _written(folder)
-    try:
-        write_list(folder, {name: old.get(name, set()) | new.get(name, set()) for name in old | new})
+    with system_errors(f"put the run in {waiting} in its place", "; save it again"):
+        outputs.write_list(folder, {name: old.get(name, set()) | new.get(name, set()) for name in old | new})
         for name in new:
             _place(waiting / name, folder / name)
         for name in old.keys() - new.keys():
@@ -140,20 +126,10 @@ def settle(folder: Path) -> None:
                 for above in path.relative_to(folder).parents[:-1]:
                     if not any((folder / above).iterdir()):
                         (folder / above).rmdir()
-        write_list(folder, new)
+        outputs.write_list(folder, new)
         done = Path(tempfile.mkdtemp(dir=folder, prefix=".saving-"))
         waiting.replace(done)
-        remove_beside(done)
-    except OSError as error:
-        raise StorageError(f"cannot put the run in {waiting} in its place: {error}; save it again") from error
-
-
-def remove_beside(folder: Path) -> None:
-    """Remove a folder that was made to write a run beside another one, if it is there; links in it are not followed."""
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    if folder.is_dir():
-        folder.rmdir()
+        shutil.rmtree(done)
 
 
 def _place(path: Path, target: Path) -> None:
@@ -174,15 +150,15 @@ def _through_link(path: Path, folder: Path) -> bool:
 
 def _written(folder: Path) -> dict[str, set[str]]:
     """Return what was written to a run's folder; of a run without a list, what is known by its content."""
-    if has_list(folder):
-        return listed(folder)
+    if outputs.has_list(folder):
+        return outputs.listed(folder)
     own = [path for path in _run_files(folder) if _is_own(path, folder)]
-    return {path.relative_to(folder).as_posix(): {digest_bytes(read_file(path, MOST_BYTES))} for path in own}
+    return {path.relative_to(folder).as_posix(): {digest_bytes(read_file(path, outputs.MOST_BYTES))} for path in own}
 
 
 def _run_files(folder: Path) -> Iterator[Path]:
     """Find the files that are taken for those of a run because of their names."""
-    parts = [folder / part for part in PARTS if part not in SEVERAL]
+    parts = [folder / part for part in outputs.PARTS if part not in SEVERAL]
     parts += [part for several in SEVERAL for part in sorted((folder / several).glob("*"))]
     parts += sorted((folder / "studies").glob("*.pieces"))
     for part in parts:
@@ -194,39 +170,25 @@ def _run_files(folder: Path) -> Iterator[Path]:
 def _is_own(path: Path, folder: Path) -> bool:
     """Tell whether a file of a run's folder was written with the run, and not changed since by others.
 
-    Of a run without a list, as site_lens 0.1.0 wrote them: whether it is what such a file is.
+    Of a run without a list, as site_lens 0.1.0 wrote them, all files of such names are taken for its own.
     """
     if path.suffix in (".json", ".safetensors") and path.parent != folder:
-        return is_listed_record(path) if has_list(folder) else holds_record(path)
-    if has_list(folder):
-        return is_listed(path)
-    try:
-        content = read_file(path, MOST_BYTES)
-    except OSError:
-        return False
-    if path.suffix == ".key":
-        return _is_mark(path)
-    begins = {
-        RESULTS: rb"task,method,metric,value,",
-        HEADS: rb"task,head,layer,chosen,",
-        REPORT: rb'(?s:.*?)<meta name="generator" content="site_lens ',
-        INPUTS: rb'\{\s*"kind": "run_inputs"',
-    }
-    return path.name in begins and re.match(begins[path.name], content) is not None
+        return bool(outputs.listed_digests(path)) if outputs.has_list(folder) else holds_record(path)
+    return outputs.is_listed(path) if outputs.has_list(folder) else outputs.is_run(folder)
 
 
 def refuse_links(folder: str | Path) -> None:
     """Raise StorageError if a part of a run's folder is a link: what is saved or cleared there lies somewhere else."""
     inner = [part for name in SEVERAL for part in (Path(folder) / name).glob("*")]
     pieces = (Path(folder) / "studies").glob("*.pieces")
-    for part in (*(Path(folder) / name for name in (*PARTS, SAVED, LISTED)), *inner, *pieces):
+    for part in (*(Path(folder) / name for name in (*outputs.PARTS, SAVED, outputs.LISTED)), *inner, *pieces):
         if part.is_symlink():
             raise StorageError(f"{part} is a link to {part.readlink()}, out of the run's folder; remove the link first")
 
 
 def is_report(path: Path) -> bool:
     """Tell whether a file is the report that was written with the run of its folder."""
-    return path.name == REPORT and is_run(path.parent) and _is_own(path, path.parent)
+    return path.name == REPORT and outputs.is_run(path.parent) and _is_own(path, path.parent)
 
 
 def write_results(evaluations: Evaluations, folder: str | Path) -> Path:
@@ -244,5 +206,5 @@ def write_product(content: bytes, path: Path) -> Path:
     Raises:
         StorageError: There is a file of that name that was not written with the run, or was changed since.
     """
-    write_output({path: content}, lambda there: _is_own(there, there.parent))
+    outputs.write_output({path: content}, lambda there: _is_own(there, there.parent))
     return path

@@ -9,13 +9,7 @@ from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.evaluation import Evaluation, Evaluations
 from site_lens.methods.method import Method
-from site_lens.methods.registry import (
-    METHODS,
-    ZERO_EMBEDDING,
-    comparable_methods,
-    fit_method,
-    registered_name,
-)
+from site_lens.methods.registry import METHODS, ZERO_EMBEDDING, comparable_methods, fit_method, registered_name
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.records.bounds import check_sizes
@@ -96,8 +90,9 @@ def run_methods(
     """
     check_sizes(n_sets=n_sets, max_queries=max_queries)
     context = ComparisonContext(model, tasks, config, budget_bytes=budget_bytes, progress=progress)
-    asked = _defaults(len(context.tasks)) if methods is None else methods
-    methods = tuple(dict.fromkeys(registered_name(name, context.config.n_shots) for name in asked))
+    if methods is None:
+        methods = [n for n in DEFAULT_METHODS if len(context.tasks) > 1 or not METHODS[n].needs_others]
+    methods = tuple(dict.fromkeys(registered_name(name, context.config.n_shots) for name in methods))
     _check(methods, selectors)
     if save_to is not None:
         check_run_folder(save_to, replaces=True)
@@ -131,14 +126,18 @@ def run_methods(
     )
     if not methods:
         return run
-    measured = _evaluations(context, methods, settings, save_to, progress)
+    evaluations: list[Evaluation] = []
+    with progress_bar(len(context.tasks), "methods", unit="task", progress=progress) as bar:
+        for name, task in context.tasks.items():
+            fitted_methods, left_out = _fitted(context, methods, name)
+            measured = evaluate_methods(model, task, fitted_methods, settings)
+            evaluations.append(measured.replace(notes=(*measured.notes, *left_out)))
+            if save_to is not None:
+                Evaluations(evaluations[-1:]).save(Path(save_to) / "evaluations")
+            bar.update()
     if save_to is not None:
-        write_results(measured, save_to)
-    return replace(run, evaluations=measured)
-
-
-def _defaults(n_tasks: int) -> tuple[str, ...]:
-    return tuple(name for name in DEFAULT_METHODS if n_tasks > 1 or not METHODS[name].needs_others)
+        write_results(Evaluations(evaluations), save_to)
+    return replace(run, evaluations=Evaluations(evaluations))
 
 
 def _check(methods: Sequence[str], selectors: Sequence[str]) -> None:
@@ -149,25 +148,6 @@ def _check(methods: Sequence[str], selectors: Sequence[str]) -> None:
         raise InputError(
             f"nothing to compare; methods are {', '.join(comparable_methods())}; selectors: {', '.join(SELECTORS)}"
         )
-
-
-def _evaluations(
-    context: ComparisonContext,
-    methods: Sequence[str],
-    settings: EvaluationSettings,
-    folder: str | Path | None,
-    progress: bool | None,
-) -> Evaluations:
-    evaluations: list[Evaluation] = []
-    with progress_bar(len(context.tasks), "methods", unit="task", progress=progress) as bar:
-        for name, task in context.tasks.items():
-            fitted_methods, left_out = _fitted(context, methods, name)
-            measured = evaluate_methods(context.model, task, fitted_methods, settings)
-            evaluations.append(measured.replace(notes=(*measured.notes, *left_out)))
-            if folder is not None:
-                Evaluations(evaluations[-1:]).save(Path(folder) / "evaluations")
-            bar.update()
-    return Evaluations(evaluations)
 
 
 def _fitted(context: ComparisonContext, methods: Sequence[str], task: str) -> tuple[list[Method], list[str]]:

@@ -6,29 +6,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from site_lens.records.errors import StorageError
-from site_lens.records.hashing import digest_bytes, digest_json
-from site_lens.records.limited_io import read_file
+from site_lens.records.hashing import digest_file, digest_json
 from site_lens.records.outputs import PARTS
-from site_lens.runs.run import Run
-from site_lens.sweeps.store_mark import JOB_FILE
-from site_lens.sweeps.store_schema import StoredFile, StoredJob, read_sealed
-
-JOB_PARTS = ("fits", "controls", "evaluations")
-"""Parts of a run that a job computes."""
-
-
-def file_digest(path: Path, most_bytes: int) -> str:
-    """Return the SHA-256 of a regular file; raises OSError as `read_file` does."""
-    return digest_bytes(read_file(path, most_bytes, follow=False))
+from site_lens.sweeps.store_schema import JOB_FILE, StoredFile, StoredJob, read_sealed
 
 
 def describe_files(folder: Path) -> dict[str, StoredFile]:
     """Return size and digest of the records and the table of a result, by path below its folder."""
-    names = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {
-        name.as_posix(): StoredFile(n_bytes=(size := path.stat().st_size), sha256=file_digest(path, size))
-        for name, path in names.items() if name.parts[0] in (*PARTS, "results.csv")
-    }  # fmt: skip
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name.parts[0] in (*PARTS, "results.csv"):
+            files[name.as_posix()] = StoredFile(n_bytes=path.stat().st_size, sha256=digest_file(path))
+    return files
 
 
 def find_damage(folder: Path, *, deep: bool) -> str | None:
@@ -48,30 +38,13 @@ def find_damage(folder: Path, *, deep: bool) -> str | None:
             path = folder / name
             if (n_bytes := path.lstat().st_size) != recorded.n_bytes:
                 return f"{path} has {n_bytes} bytes, not {recorded.n_bytes}"
-            if deep and file_digest(path, recorded.n_bytes) != recorded.sha256:
+            if deep and digest_file(path) != recorded.sha256:
                 return f"{path} was changed after it was written"
     except StorageError as error:
         return str(error)
     except OSError as error:
         return f"cannot read {error.filename}: {error.strerror}"
     return None
-
-
-def read_result(folder: Path, stored: StoredJob) -> Run:
-    """Read a result as a run.
-
-    Raises:
-        StorageError: It cannot be read, has a record that was added later, or is of another job than it says.
-    """
-    run = Run.load(folder)
-    n_records = len(run.fits) + len(run.evaluations or ()) + sum(len(fits) for fits in run.controls.values())
-    n_stored = sum(name.endswith(".json") and name.split("/")[0] in JOB_PARTS for name in stored.files)
-    if n_records != n_stored:
-        raise StorageError(f"{folder} has records that are not part of the result; move them elsewhere")
-    job = (stored.name.task, stored.name.seed, stored.made_from.get("task"))
-    if any((fit.task, fit.seed, fit.task_digest) != job for fit in run.fits.values()):
-        raise StorageError(f"{folder} holds a fit of another job than {stored.name}")
-    return run
 
 
 def move_into_place(partial: Path, place: Path) -> bool:

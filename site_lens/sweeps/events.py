@@ -1,16 +1,17 @@
-"""Event log of a sweep: one JSON line an event, appended and never changed."""
+"""Event log of a sweep, one JSON line an event, appended and never changed; and what watches it: W&B and trackio."""
 
 import json
 import logging
-import os
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from site_lens.records.base import Frozen
 from site_lens.records.errors import InputError, StorageError
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import is_hidden, read_file
 
 logger = logging.getLogger(__name__)
@@ -52,17 +53,10 @@ class EventLog:
         """Append an event, in one call of the operating system; raises StorageError."""
         event = Event(kind=kind, at=datetime.now(UTC).isoformat(), source=self.source, detail=dict(detail))
         logger.info("%s %s", kind, detail)
-        line = json.dumps(event.model_dump(mode="json")) + "\n"
-        try:
-            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                n_written = os.write(handle, line.encode())
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise StorageError(f"cannot write to {self._path}: {error.strerror}") from error
-        if n_written < len(line):
-            raise StorageError(f"cannot write to {self._path}: the disk is full")
+        line = json.dumps(event.model_dump(mode="json")).encode() + b"\n"
+        with system_errors(f"write to {self._path}"), self._path.open("ab", buffering=0) as stream:
+            if stream.write(line) < len(line):
+                raise StorageError(f"cannot write to {self._path}: the disk is full")
         return event
 
 
@@ -87,3 +81,37 @@ def read_events(folder: Path) -> tuple[list[Event], int]:
             except (ValueError, TypeError, RecursionError, InputError):
                 n_unreadable += 1
     return sorted(events, key=lambda event: event.at), n_unreadable
+
+
+class Tracker:
+    """A watcher that logs stored and failed jobs to W&B or trackio, which has the same interface.
+
+    Args:
+        service: Which of them; it must be installed.
+        project: Name of the project there.
+        config: What to keep beside the numbers.
+
+    Raises:
+        InputError: It is not installed.
+    """
+
+    def __init__(
+        self, service: Literal["wandb", "trackio"], *, project: str, config: Mapping[str, Any] | None = None
+    ) -> None:
+        try:
+            module = import_module(service)
+        except ImportError as error:
+            raise InputError(f"{service} is not installed; pip install {service}") from error
+        self._run: Any = module.init(project=project, config=dict(config or {}))
+        self._n_stored = self._n_failed = 0
+
+    def on_event(self, event: Event) -> None:
+        """Log counts, and accuracy and time of a stored job; close the run when the sweep has ended."""
+        self._n_stored += event.kind == "job_stored"
+        self._n_failed += event.kind == "job_failed"
+        if event.kind in ("job_stored", "job_failed"):
+            numbers = {name: event.detail.get(name) for name in ("accuracy", "seconds")}
+            known = {name: value for name, value in numbers.items() if value is not None}
+            self._run.log({"n_stored": self._n_stored, "n_failed": self._n_failed} | known)
+        elif event.kind == "sweep_ended":
+            self._run.finish()

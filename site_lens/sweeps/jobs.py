@@ -1,24 +1,19 @@
 """Jobs of a sweep, the key under which each result is stored, and the groups of jobs that share a batch."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
+from pathlib import Path
 from typing import Any
 
+from site_lens.models.gguf_source import local_gguf
+from site_lens.records.assets import DEMO, DEMO_MODEL
 from site_lens.records.errors import InputError
-from site_lens.records.hashing import code_version, digest_json
+from site_lens.records.hashing import code_version, digest_file, digest_json
+from site_lens.records.limited_io import is_folder, is_hidden
 from site_lens.site.fit import SiteConfig
-from site_lens.sweeps.fingerprints import model_parts
-from site_lens.sweeps.schema import (
-    MOST_JOBS,
-    EvaluationChoice,
-    ModelChoice,
-    NamedConfig,
-    NamedTemplate,
-    Sweep,
-    check_distinct,
-)
+from site_lens.sweeps import schema
 from site_lens.sweeps.store_schema import JobName
 from site_lens.tasks.loading import load_tasks
 from site_lens.tasks.task import Task
@@ -28,14 +23,14 @@ from site_lens.tasks.task import Task
 class SweepJob:
     """One fit of a sweep with its controls and its evaluation: a model, a task, a template, settings and a seed."""
 
-    model: ModelChoice
+    model: schema.ModelChoice
     model_parts: dict[str, Any]
     task: Task
-    template: NamedTemplate
-    config: NamedConfig
+    template: schema.NamedTemplate
+    config: schema.NamedConfig
     seed: int
     controls: tuple[str, ...]
-    evaluation: EvaluationChoice
+    evaluation: schema.EvaluationChoice
 
     @property
     def site_config(self) -> SiteConfig:
@@ -98,16 +93,14 @@ class JobGroup:
         """Cut the group in two, by tasks while there are several, else by seeds; a single job stays as it is."""
         if len(self.jobs) == 1:
             return (self,)
-        if len(self.tasks) > 1:
-            first = {task.name for task in self.tasks[: len(self.tasks) // 2]}
-            in_first = [job.task.name in first for job in self.jobs]
-        else:
-            in_first = [job.seed in self.seeds[: len(self.seeds) // 2] for job in self.jobs]
-        pairs = list(zip(self.jobs, in_first, strict=True))
-        return tuple(JobGroup(tuple(job for job, is_first in pairs if is_first is half)) for half in (True, False))
+        labels = [job.task.name if len(self.tasks) > 1 else job.seed for job in self.jobs]
+        distinct = list(dict.fromkeys(labels))
+        first = set(distinct[: len(distinct) // 2])
+        pairs = list(zip(self.jobs, labels, strict=True))
+        return tuple(JobGroup(tuple(job for job, label in pairs if (label in first) is half)) for half in (True, False))
 
 
-def jobs_of(sweep: Sweep) -> list[SweepJob]:
+def jobs_of(sweep: schema.Sweep) -> list[SweepJob]:
     """List every job of a sweep, in the order of models, templates, configs, tasks and seeds.
 
     Raises:
@@ -124,10 +117,10 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
             )
         tasks |= loaded
     n_jobs = len(sweep.models) * len(sweep.templates) * len(sweep.configs) * len(tasks) * len(sweep.seeds)
-    if n_jobs > MOST_JOBS:
-        raise InputError(f"the sweep has {n_jobs} jobs, more than {MOST_JOBS}; split it into several")
+    if n_jobs > schema.MOST_JOBS:
+        raise InputError(f"the sweep has {n_jobs} jobs, more than {schema.MOST_JOBS}; split it into several")
     models = [(model, model_parts(model)) for model in sweep.models]
-    check_distinct("model", [model.label for model, _ in models], [digest_json(parts) for _, parts in models])
+    schema.check_distinct("model", [model.label for model, _ in models], [digest_json(parts) for _, parts in models])
     return [
         SweepJob(model, parts, task, template, config, seed, sweep.controls, sweep.evaluation)
         for (model, parts), template, config, task, seed in product(
@@ -136,20 +129,73 @@ def jobs_of(sweep: Sweep) -> list[SweepJob]:
     ]
 
 
+def by_settings(jobs: Iterable[SweepJob]) -> dict[tuple[str, str, str], list[SweepJob]]:
+    """Collect jobs by model, template and config."""
+    groups: dict[tuple[str, str, str], list[SweepJob]] = {}
+    for job in jobs:
+        groups.setdefault((job.model.label, job.template.name, job.config.name), []).append(job)
+    return groups
+
+
 def group_jobs(jobs: Iterable[SweepJob], *, tasks_at_once: int) -> Iterator[JobGroup]:
     """Group the jobs that can share a batch, so many tasks at a time.
 
     Tasks of a group lack the same seeds, so that no stored job is computed again.
     """
-    by_settings: dict[tuple[str, str, str], dict[str, list[SweepJob]]] = {}
-    for job in jobs:
-        by_task = by_settings.setdefault((job.model.label, job.template.name, job.config.name), {})
-        by_task.setdefault(job.task.name, []).append(job)
-    for by_task in by_settings.values():
-        by_seeds: dict[tuple[int, ...], list[Sequence[SweepJob]]] = {}
+    for group in by_settings(jobs).values():
+        by_task: dict[str, list[SweepJob]] = {}
+        for job in group:
+            by_task.setdefault(job.task.name, []).append(job)
+        by_seeds: dict[tuple[int, ...], list[list[SweepJob]]] = {}
         for members in by_task.values():
             by_seeds.setdefault(tuple(sorted(job.seed for job in members)), []).append(members)
         for same_seeds in by_seeds.values():
             for start in range(0, len(same_seeds), tasks_at_once):
-                batch = same_seeds[start : start + tasks_at_once]
-                yield JobGroup(tuple(job for members in batch for job in members))
+                yield JobGroup(tuple(chain.from_iterable(same_seeds[start : start + tasks_at_once])))
+
+
+SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt")
+"""Files of a model folder that say what the model is."""
+
+
+def model_parts(model: schema.ModelChoice) -> dict[str, Any]:
+    """Return the part of a job's key that describes its model.
+
+    Raises:
+        InputError: See `source_parts`.
+    """
+    source = source_parts(model.name, model.revision, model.gguf_file)
+    return source | {"dtype": model.dtype, "bos": model.bos, "quantization": model.quantization}
+
+
+def source_parts(name: str, revision: str | None, gguf_file: str | None = None) -> dict[str, Any]:
+    """Return which weights a name stands for.
+
+    A folder or GGUF file stands for its content, wherever it lies. A hub id stands for itself and its revision; what it
+    loads is compared with earlier loads when a fit is stored.
+
+    Raises:
+        InputError: A file cannot be read, or `local_gguf` finds no file where one must be.
+    """
+    gguf = local_gguf(name, gguf_file)
+    folder = DEMO_MODEL if name == DEMO else Path(name)
+    try:
+        if gguf is not None:
+            return {"gguf": digest_file(gguf)}
+        if is_folder(folder):
+            return {"folder": folder_digest(folder)}
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename} of a model: {error.strerror}") from error
+    return {"hub": name, "revision": revision} | ({} if gguf_file is None else {"gguf_file": gguf_file})
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest the files of a model folder, every byte of them: an edit may have changed one head.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file() and not is_hidden(path)
+    )
+    return digest_json([[path.name, digest_file(path)] for path in files])

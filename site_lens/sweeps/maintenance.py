@@ -1,16 +1,19 @@
-"""Maintenance of a run store: states of jobs, damaged results, garbage of dead processes, exports."""
+"""Maintenance of a run store: states and costs of jobs, damaged results, garbage of dead processes."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from statistics import median
+from typing import Any, Literal
 
 from site_lens.records.errors import StorageError
-from site_lens.sweeps.atomic_commit import read_result
+from site_lens.records.hashing import digest_json
+from site_lens.records.library_errors import system_errors
+from site_lens.sweeps.jobs import SweepJob, by_settings
 from site_lens.sweeps.store import RunStore
-from site_lens.sweeps.store_mark import CLAIM, UNFINISHED, entries
-from site_lens.sweeps.store_schema import JobName
+from site_lens.sweeps.store_schema import CLAIM, UNFINISHED, JobName, entries
 
 State = Literal["stored", "damaged", "failed", "running", "missing"]
 
@@ -62,12 +65,12 @@ def damaged_results(store: RunStore) -> dict[str, str]:
 
 
 def unusable_results(store: RunStore) -> dict[str, str]:
-    """Return why undamaged results cannot be used all the same, such as for a record that was added later, by key."""
+    """Return why undamaged results cannot be read all the same, such as those of a later version, by key."""
     reasons = {}
     for key in store.stored_keys():
         if store.damage(key) is None:
             try:
-                read_result(store.result_folder(key), store.stored(key))
+                store.load(key)
             except StorageError as error:
                 reasons[key] = str(error)
     return reasons
@@ -102,27 +105,58 @@ def collect_garbage(store: RunStore, *, damaged: bool = False) -> list[Path]:
     return removed
 
 
-def export_runs(store: RunStore, folder: Path, sweep: str | None = None) -> Iterator[Path]:
-    """Save the results of a sweep as runs, FOLDER/model/template/config each, and yield their folders.
-
-    Raises:
-        StorageError: A result is damaged; nothing is written then. Or a folder on the way is a symlink.
-    """
-    for name, run in store.runs(sweep).items():
-        for place in reversed([folder / name, *(folder / name).parents]):
-            if place.is_relative_to(folder) and place != folder and place.is_symlink():
-                raise StorageError(f"{place} is a symlink to {place.readlink()}; remove it first")
-        yield run.save(folder / name)
-
-
 def _remove(path: Path) -> bool:
-    try:
-        if path.is_symlink() or not path.is_dir():
-            path.unlink()
-        else:
+    """Remove a file, a symlink or a folder; return whether it was there."""
+    is_there = os.path.lexists(path)
+    with system_errors(f"remove {path}"):
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)  # which follows no symlink
-    except FileNotFoundError:
-        return False  # another process did
-    except OSError as error:
-        raise StorageError(f"cannot remove {path}: {error.strerror}") from error
-    return True
+        else:
+            path.unlink(missing_ok=True)  # another process may have removed it
+    return is_there
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Cost of the jobs of one model, template and config."""
+
+    model: str
+    template: str
+    config: str
+    n_jobs: int
+    n_stored: int
+    seconds: float | None
+    """Time of the missing jobs on one worker, by the median of such jobs in the store; None without any."""
+
+
+def estimate_cost(jobs: Sequence[SweepJob], store: RunStore | None) -> list[Cost]:
+    """Estimate the cost of the missing jobs, a row for each model, template and config.
+
+    Args:
+        jobs: The jobs of a sweep.
+        store: Where results are kept; None if there is no store yet.
+    """
+    timed = {} if store is None else _median_seconds(store)
+    costs = []
+    for labels, members in by_settings(jobs).items():
+        n_stored = 0 if store is None else sum(store.has(job.key) for job in members)
+        seconds = timed.get(_kind(members[0].parts))
+        missing_seconds = None if seconds is None else seconds * (len(members) - n_stored)
+        costs.append(Cost(*labels, len(members), n_stored, missing_seconds))
+    return costs
+
+
+def _kind(parts: Mapping[str, Any]) -> str:
+    """Return a digest of what jobs of about the same time share: everything but task and seed."""
+    return digest_json({k: v for k, v in parts.items() if k != "task"} | {"config": dict(parts["config"], seed=0)})
+
+
+def _median_seconds(store: RunStore) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {}
+    for key in store.stored_keys():
+        try:
+            stored = store.stored(key)
+        except StorageError:
+            continue  # a damaged result was not timed; the sweep sets it aside
+        seconds.setdefault(_kind(stored.made_from), []).append(stored.seconds)
+    return {kind: median(times) for kind, times in seconds.items()}

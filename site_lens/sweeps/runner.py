@@ -10,7 +10,6 @@ from typing import Any
 
 from site_lens.records.errors import StorageError
 from site_lens.records.progress import progress_bar
-from site_lens.records.type_checks import checked_methods
 from site_lens.sweeps.engines import Completed, Engine, InProcess
 from site_lens.sweeps.events import Event, EventKind, Watcher
 from site_lens.sweeps.jobs import JobGroup, SweepJob, group_jobs, jobs_of
@@ -26,7 +25,6 @@ DIED = "WorkerDied"
 """Error of a job that killed its worker even when it ran alone."""
 
 
-@checked_methods
 @dataclass
 class SweepOutcome:
     """Outcome of the jobs of a sweep."""

@@ -14,6 +14,7 @@ from site_lens.records.assets import MODEL_NAMES
 from site_lens.records.base import Count, Frozen
 from site_lens.records.collections import file_name
 from site_lens.records.errors import InputError, unknown_name
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import is_there, read_file
 from site_lens.site.fit import SETTINGS, SiteConfig
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -79,13 +80,13 @@ class NamedConfig(Frozen):
     def _from_flat_table(cls, given: Any) -> Any:
         if not isinstance(given, dict) or "config" in given:
             return given
-        settings = str(given.get("settings", "default"))
+        fields = dict(given)
+        settings = str(fields.pop("settings", "default"))
         if settings not in SETTINGS:
             raise unknown_name("settings", settings, SETTINGS)
-        if "seed" in given:
+        if "seed" in fields:
             raise InputError("a config has no seed; list seeds beside the configs: seeds = [0, 1, 2]")
-        fields = {key: value for key, value in given.items() if key not in ("name", "settings")}
-        return {"name": given.get("name", settings), "config": SETTINGS[settings](**fields)}
+        return {"name": fields.pop("name", settings), "config": SETTINGS[settings](**fields)}
 
     @model_validator(mode="after")
     def _independent(self) -> Self:
@@ -107,8 +108,8 @@ class NamedTemplate(Frozen):
     def _from_flat_table(cls, given: Any) -> Any:
         if not isinstance(given, dict) or "template" in given:
             return given
-        fields = {key: value for key, value in given.items() if key != "name"}
-        return {"name": given.get("name"), "template": PromptTemplate(**fields)}
+        fields = dict(given)
+        return {"name": fields.pop("name", None), "template": PromptTemplate(**fields)}
 
 
 class EvaluationChoice(Frozen):
@@ -171,8 +172,8 @@ class Sweep(Frozen):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         check_distinct("model", [model.label for model in self.models])
-        check_distinct("config", [c.name for c in self.configs], [c.config for c in self.configs])
-        check_distinct("template", [t.name for t in self.templates], [t.template for t in self.templates])
+        check_distinct("config", [each.name for each in self.configs], [each.config for each in self.configs])
+        check_distinct("template", [each.name for each in self.templates], [each.template for each in self.templates])
         check_distinct("seed", self.seeds)
         check_distinct("control", self.controls)
         for control in self.controls:
@@ -188,10 +189,10 @@ class Sweep(Frozen):
             InputError: It is not TOML, or asks for what a sweep cannot do; the message names the place.
         """
         path = Path(path)
+        with system_errors(f"read the sweep file {path}", kind=InputError):
+            content = read_file(path, MOST_BYTES)
         try:
-            fields = tomllib.loads(read_file(path, MOST_BYTES).decode())
-        except OSError as error:
-            raise InputError(f"cannot read the sweep file {path}: {error.strerror}") from error
+            fields = tomllib.loads(content.decode())
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not valid TOML: {error}") from error
         try:

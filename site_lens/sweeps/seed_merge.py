@@ -1,6 +1,7 @@
 """Seeds of a task: split a run into one for each seed, and merge them again."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,19 +44,16 @@ def part_of(run: Run, task: str, seed: int) -> Run:
 
 def merge_seeds(runs: Mapping[int, Run]) -> Run:
     """Merge the runs of one task, given by seed."""
-    first = runs[min(runs)]
-    in_order = [runs[seed] for seed in sorted(runs)]
-    fits = SiteFits([fit for run in in_order for fit in run.fits.values()])
-    controls = {n: SiteFits([fit for run in in_order for fit in run.controls[n].values()]) for n in first.controls}
-    if first.evaluations is None:
-        return Run(fits, controls)
+    merged = Run.join([replace(runs[seed], evaluations=None) for seed in sorted(runs)])
     parts: list[Evaluation] = []
-    for seed in sorted(runs):
-        (evaluation,) = (runs[seed].evaluations or {}).values()
-        evaluation = _with_seed(evaluation, {*SITE_METHODS, *controls}, seed)
+    for seed, run in sorted(runs.items()):
+        if run.evaluations is None:
+            return merged
+        (evaluation,) = run.evaluations.values()
+        evaluation = _with_seed(evaluation, {*SITE_METHODS, *merged.controls}, seed)
         fitted = [row for row, method in enumerate(evaluation.evaluated) if method.seed is not None]
         parts.append(select(evaluation, fitted) if parts else evaluation)
-    return Run(fits, controls, Evaluations([_concatenated(parts)]))
+    return replace(merged, evaluations=Evaluations([_concatenated(parts)]))
 
 
 def _with_seed(evaluation: Evaluation, fitted: Collection[str], seed: int) -> Evaluation:

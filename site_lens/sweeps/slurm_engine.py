@@ -7,27 +7,10 @@ from typing import Any, Literal
 from site_lens.records.errors import InputError
 from site_lens.sweeps.engines import Completed
 from site_lens.sweeps.jobs import JobGroup
-from site_lens.sweeps.worker import GroupOutcome, Worker
+from site_lens.sweeps.worker import Worker
 
 POLL_SECONDS = {"slurm": 10.0, "local": 0.2, "debug": 0.0}
 """Pause between two looks at the jobs of a cluster."""
-
-
-class Requeued:
-    """A worker that Slurm may preempt: it is queued again with the same group, and finds there what it stored."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    def __call__(self, group: JobGroup) -> GroupOutcome:
-        """Work on a group."""
-        return self._worker(group)
-
-    def checkpoint(self, group: JobGroup) -> Any:
-        """Tell submitit what to queue after a preemption or a time limit."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self, group)
 
 
 class SlurmEngine:
@@ -69,7 +52,7 @@ class SlurmEngine:
         from submitit.helpers import as_completed
 
         with self._executor.batch():
-            jobs = [self._executor.submit(Requeued(worker), group) for group in groups]
+            jobs = [self._executor.submit(worker, group) for group in groups]
         unfinished = dict(zip(jobs, groups, strict=True))
         try:
             for job in as_completed(jobs, poll_frequency=self._poll_seconds):

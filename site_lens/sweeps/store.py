@@ -25,13 +25,13 @@ from typing import Any
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.errors import InputError, MismatchError, StorageError, unknown_name
 from site_lens.records.hashing import digest_json
+from site_lens.records.library_errors import system_errors
 from site_lens.records.type_checks import checked_methods
 from site_lens.runs.run import Run
-from site_lens.sweeps.atomic_commit import describe_files, find_damage, move_into_place, read_result
+from site_lens.sweeps import store_schema as layout
+from site_lens.sweeps.atomic_commit import describe_files, find_damage, move_into_place
 from site_lens.sweeps.events import EventLog
 from site_lens.sweeps.seed_merge import merge_seeds
-from site_lens.sweeps.store_mark import JOB_FILE, RESULT, check_store, entries, make_store, plan_files
-from site_lens.sweeps.store_schema import Failure, JobName, StoredJob, SweepPlan, read_sealed, write_sealed
 
 MOST_TRACE = 100_000
 """Characters of a traceback that are kept, the last ones."""
@@ -50,7 +50,7 @@ class RunStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        check_store(self.folder)
+        layout.check_store(self.folder)
 
     @classmethod
     def create(cls, folder: str | Path) -> "RunStore":
@@ -59,7 +59,7 @@ class RunStore:
         Raises:
             StorageError: It cannot be written; or the folder is no store, and has entries named like those of one.
         """
-        make_store(Path(folder))
+        layout.make_store(Path(folder))
         return cls(folder)
 
     def result_folder(self, key: str) -> Path:
@@ -68,7 +68,7 @@ class RunStore:
 
     def stored_keys(self) -> list[str]:
         """List the keys of all results, damaged ones included."""
-        return [path.name for path in entries(self.folder / "results", RESULT)]
+        return [path.name for path in layout.entries(self.folder / "results", layout.RESULT)]
 
     def holds(self, key: str) -> bool:
         """Tell whether there is anything in the place of a result, even a file or a dangling symlink."""
@@ -78,9 +78,9 @@ class RunStore:
         """Tell whether a job has a result whose files are there with their sizes."""
         return self.holds(key) and self.damage(key) is None
 
-    def stored(self, key: str) -> StoredJob:
+    def stored(self, key: str) -> layout.StoredJob:
         """Read the description of a result; raises StorageError if it is not there or damaged."""
-        return read_sealed(self.result_folder(key) / JOB_FILE, StoredJob)
+        return layout.read_sealed(self.result_folder(key) / layout.JOB_FILE, layout.StoredJob)
 
     def damage(self, key: str, *, deep: bool = False) -> str | None:
         """Describe the damage of a result, or return None.
@@ -95,27 +95,27 @@ class RunStore:
         """Read a result as a run; raises StorageError if it is not there or damaged."""
         return Run.load(self.result_folder(key))
 
-    def failure(self, key: str) -> Failure | None:
+    def failure(self, key: str) -> layout.Failure | None:
         """Return the error of the last attempt at a job, unless it succeeded; raises StorageError if it is damaged."""
         path = self._failure_file(key)
-        return read_sealed(path, Failure) if os.path.lexists(path) else None
+        return layout.read_sealed(path, layout.Failure) if os.path.lexists(path) else None
 
     def _failure_file(self, key: str) -> Path:
         return self.folder / "failures" / f"{key}.json"
 
-    def plan(self, sweep: str | None = None) -> SweepPlan:
+    def plan(self, sweep: str | None = None) -> layout.SweepPlan:
         """Read the jobs of a sweep; its name may be left out if the store has one.
 
         Raises:
             InputError: There is no such sweep, or several and none was named.
         """
-        names = [path.stem for path in plan_files(self.folder)]
+        names = [path.stem for path in layout.plan_files(self.folder)]
         if sweep is None and len(names) != 1:
             raise InputError(f"{self.folder} holds {len(names)} sweeps ({', '.join(names)}); name one")
         name = names[0] if sweep is None else sweep
         if name not in names:
             raise unknown_name("sweep", name, names)
-        return read_sealed(self.folder / "plans" / f"{name}.json", SweepPlan)
+        return layout.read_sealed(self.folder / "plans" / f"{name}.json", layout.SweepPlan)
 
     def runs(self, sweep: str | None = None) -> dict[str, Run]:
         """Merge the results of a sweep into one run for each model, template and config: "model/template/config".
@@ -135,16 +135,14 @@ class RunStore:
             for where, by_task in members.items()
         }
 
-    def _read(self, name: JobName) -> Run:
+    def _read(self, name: layout.JobName) -> Run:
         """Read a result that is there; raises StorageError, with what to do, if it is damaged."""
-        try:
-            damage = self.damage(name.key)
-            if damage is None:
-                return read_result(self.result_folder(name.key), self.stored(name.key))
-        except StorageError as error:
-            damage = self.damage(name.key, deep=True)
-            if damage is None:
-                raise StorageError(f"the result {name} ({name.key[:12]}) cannot be used: {error}") from error
+        damage = self.damage(name.key)
+        if damage is None:
+            try:
+                return self.load(name.key)
+            except StorageError as error:
+                damage = str(error)
         raise StorageError(
             f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
             f"`site-lens sweep gc {self.folder} --damaged`, then run the sweep again"
@@ -156,9 +154,9 @@ class RunStore:
         """Open an event log for this process."""
         return EventLog(self.folder / "events")
 
-    def write_plan(self, plan: SweepPlan) -> None:
+    def write_plan(self, plan: layout.SweepPlan) -> None:
         """Write the jobs of a sweep, in place of an earlier plan of the same name."""
-        write_sealed(plan, self.folder / "plans" / f"{plan.sweep}.json")
+        layout.write_sealed(plan, self.folder / "plans" / f"{plan.sweep}.json")
 
     @contextmanager
     def claim(self, keys: Iterable[str]) -> Iterator[frozenset[str]]:
@@ -172,16 +170,13 @@ class RunStore:
         with ExitStack() as locks:
             claimed = set()
             for key in sorted(keys):
-                path = self.folder / "claims" / f"{key}.lock"
+                path = self._claim_file(key)
                 lock = FileLock(path, timeout=0)
-                try:
-                    lock.acquire()
-                except Timeout:
-                    continue
-                except OSError as error:
-                    raise StorageError(
-                        f"cannot lock {path}: {error.strerror}; clean up with: site-lens sweep gc {self.folder}"
-                    ) from error
+                with system_errors(f"lock {path}", f"; clean up with: site-lens sweep gc {self.folder}"):
+                    try:
+                        lock.acquire()
+                    except Timeout:
+                        continue
                 locks.callback(lock.release)
                 # Unlinked while it is locked: whoever opened it before finds the file gone and tries again.
                 locks.callback(path.unlink, missing_ok=True)
@@ -192,7 +187,7 @@ class RunStore:
         """Tell whether a process is computing a job."""
         from filelock import FileLock, Timeout
 
-        path = self.folder / "claims" / f"{key}.lock"
+        path = self._claim_file(key)
         if not os.path.lexists(path):
             return False
         try:
@@ -203,7 +198,10 @@ class RunStore:
         except OSError:  # a reader of a read-only store believes the file; a writer is to try the lock and hear why not
             return not os.access(path.parent, os.W_OK)
 
-    def commit(self, name: JobName, parts: Mapping[str, Any], run: Run, *, seconds: float) -> bool:
+    def _claim_file(self, key: str) -> Path:
+        return self.folder / "claims" / f"{key}.lock"
+
+    def commit(self, name: layout.JobName, parts: Mapping[str, Any], run: Run, *, seconds: float) -> bool:
         """Store the result of a job.
 
         Args:
@@ -221,28 +219,23 @@ class RunStore:
         """
         fit = next(iter(run.fits.values()))
         self._check_model(parts["model"], fit.embedding.model)
+        accuracy = None if run.evaluations is None else run.evaluations[name.task].accuracy("site").value
         partial = self._partial_folder(name.key)
         try:
-            run.save(partial)
-            stored = StoredJob(
-                name=name,
-                made_from=dict(parts),
-                files=describe_files(partial),
-                seconds=seconds,
-                status=fit.status,
-                accuracy=None if run.evaluations is None else run.evaluations[name.task].accuracy("site").value,
-                notes=fit.notes,
-            )
-            write_sealed(stored, partial / JOB_FILE)
-            is_new = move_into_place(partial, self.result_folder(name.key))
-        except OSError as error:
-            raise StorageError(f"cannot write to {self.folder}: {error.strerror}") from error
+            with system_errors(f"write to {self.folder}"):
+                run.save(partial)
+                stored = layout.StoredJob(
+                    name=name, made_from=dict(parts), files=describe_files(partial), seconds=seconds,
+                    status=fit.status, accuracy=accuracy, notes=fit.notes,
+                )  # fmt: skip
+                layout.write_sealed(stored, partial / layout.JOB_FILE)
+                is_new = move_into_place(partial, self.result_folder(name.key))
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         self._failure_file(name.key).unlink(missing_ok=True)
         return is_new
 
-    def fail(self, name: JobName, error: str, message: str, trace: str = "") -> None:
+    def fail(self, name: layout.JobName, error: str, message: str, trace: str = "") -> None:
         """Record the error of an attempt at a job."""
         n_before = 0
         with suppress(StorageError):  # a damaged record of an earlier attempt is overwritten
@@ -251,17 +244,14 @@ class RunStore:
             text[-MOST_TRACE:].encode("utf-8", "backslashreplace").decode()  # a path may hold half a character
             for text in (error, message, trace)
         ]
-        failure = Failure(name=name, error=texts[0], message=texts[1], trace=texts[2], n_attempts=n_before + 1)
-        write_sealed(failure, self._failure_file(name.key))
+        failure = layout.Failure(name=name, error=texts[0], message=texts[1], trace=texts[2], n_attempts=n_before + 1)
+        layout.write_sealed(failure, self._failure_file(name.key))
 
     def set_aside(self, key: str) -> Path:
         """Move a damaged result to `partial/`, so that its job is computed again; claim the job first."""
         aside = self._partial_folder(key)
-        try:
-            self.result_folder(key).rename(aside)
-        except OSError as error:
-            raise StorageError(f"cannot move {self.result_folder(key)}: {error.strerror}") from error
-        return aside
+        with system_errors(f"move {self.result_folder(key)}"):
+            return self.result_folder(key).rename(aside)
 
     def _partial_folder(self, key: str) -> Path:
         return self.folder / "partial" / f"{key}.{secrets.token_hex(4)}"
@@ -269,14 +259,12 @@ class RunStore:
     def _check_model(self, parts: Mapping[str, Any], identity: ModelIdentity) -> None:
         path = self.folder / "models" / f"{digest_json(parts)}.json"
         try:
-            earlier = read_sealed(path, ModelIdentity)
+            earlier = layout.read_sealed(path, ModelIdentity)
         except StorageError:  # missing; or damaged, which is no reason to lose what was computed
-            write_sealed(identity, path)
+            layout.write_sealed(identity, path)
             return
-        changed = [
-            name for name in ModelIdentity.model_fields
-            if name != "name" and getattr(earlier, name) != getattr(identity, name)
-        ]  # fmt: skip
+        renamed = earlier.replace(name=identity.name)
+        changed = [name for name in ModelIdentity.model_fields if getattr(renamed, name) != getattr(identity, name)]
         if changed:
             raise MismatchError(
                 f"{identity.name} is not the model that it was for earlier results in {self.folder}: "

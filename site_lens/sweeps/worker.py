@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
-from site_lens.methods.evaluation import Evaluations
+from site_lens.records.collections import RecordSet
 from site_lens.records.errors import StorageError
 from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFits
 from site_lens.sweeps.events import Event, EventKind, EventLog
 from site_lens.sweeps.jobs import JobGroup, SweepJob, group_jobs
 from site_lens.sweeps.store import RunStore
@@ -22,6 +21,7 @@ LEAST_BUDGET_BYTES = 2**24
 """A single job that runs out of memory with as little as this for prefixes has failed."""
 
 T = TypeVar("T")
+C = TypeVar("C", bound=RecordSet[Any])
 
 
 class Compute(Protocol):
@@ -81,6 +81,12 @@ class Worker:
             outcome.storage_error = str(error)
         return outcome
 
+    def checkpoint(self, group: JobGroup) -> Any:
+        """Tell submitit what to queue after a preemption: the same group, which finds there what it stored."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, group)
+
 
 @dataclass(frozen=True)
 class _GroupWork:
@@ -93,8 +99,8 @@ class _GroupWork:
         missing = [job for job in jobs if not self._is_stored(job)]
         if not missing:
             return
-        _, error = _attempt(lambda: self.compute.prepare(missing[0]))
-        if error is not None:  # without the model every job fails
+        error = _attempt(lambda: self.compute.prepare(missing[0]))
+        if isinstance(error, JobError):  # without the model every job fails
             self._fail(missing, error)
             return
         for group in group_jobs(missing, tasks_at_once=len(missing)):
@@ -103,36 +109,39 @@ class _GroupWork:
     def _compute(self, group: JobGroup, budget_bytes: int, n_halved: int = 0) -> None:
         """Compute and store a group; after an error its halves, with half the memory if that ran out."""
         start = time.perf_counter()
-        runs, error = _attempt(lambda: self.compute(group, budget_bytes))
-        if runs is not None:
+        runs = _attempt(lambda: self.compute(group, budget_bytes))
+        if not isinstance(runs, JobError):
             seconds = (time.perf_counter() - start) / len(group.jobs)
-            notes = () if not n_halved else (_memory_note(n_halved, len(group.tasks), budget_bytes),)
             for job in group.jobs:
-                self._store(job, _with_notes(runs[job.key], notes), seconds)
+                run = runs[job.key]
+                if n_halved:
+                    run = _with_note(run, _memory_note(n_halved, len(group.tasks), budget_bytes))
+                self._store(job, run, seconds)
             return
-        assert error is not None
         halves = group.halves()
-        if error.out_of_memory and (len(halves) > 1 or budget_bytes > LEAST_BUDGET_BYTES):
+        if runs.out_of_memory and (len(halves) > 1 or budget_bytes > LEAST_BUDGET_BYTES):
             _free_memory()
             budget_bytes, n_halved = max(budget_bytes // 2, LEAST_BUDGET_BYTES), n_halved + 1
             self._write("memory_halved", group.jobs[0], {"n_tasks": len(halves[0].tasks), "budget_bytes": budget_bytes})
         elif len(halves) == 1:
-            self._fail(group.jobs, error)
+            self._fail(group.jobs, runs)
             return
         for half in halves:
             self._compute(half, budget_bytes, n_halved)
 
     def _is_stored(self, job: SweepJob) -> bool:
-        damage = self.store.damage(job.key) if self.store.holds(job.key) else "missing"
-        if damage is not None and self.store.holds(job.key):
+        if not self.store.holds(job.key):
+            return False
+        damage = self.store.damage(job.key)
+        if damage is not None:
             aside = self.store.set_aside(job.key).relative_to(self.store.folder)
             self._write("job_set_aside", job, {"damage": damage, "kept": str(aside)})
         return damage is None
 
     def _store(self, job: SweepJob, run: Run, seconds: float) -> None:
-        is_new, error = _attempt(lambda: self.store.commit(job.name, job.parts, run, seconds=seconds))
-        if error is not None:  # such as a model that is not what it was
-            self._fail([job], error)
+        is_new = _attempt(lambda: self.store.commit(job.name, job.parts, run, seconds=seconds))
+        if isinstance(is_new, JobError):  # such as a model that is not what it was
+            self._fail([job], is_new)
             return
         self.outcome.stored.append(job.key)
         stored = self.store.stored(job.key)
@@ -149,15 +158,15 @@ class _GroupWork:
         self.outcome.events.append(self.log.write(kind, {"key": job.key, "job": str(job.name), **detail}))
 
 
-def _attempt(step: Callable[[], T]) -> tuple[T | None, JobError | None]:
+def _attempt(step: Callable[[], T]) -> T | JobError:
     """Return the result of a step, or its error: whatever a job raises is recorded, and the sweep goes on."""
     try:
-        return step(), None
+        return step()
     except StorageError:
         raise
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
-        return None, JobError(type(error).__name__, str(error), trace, _is_out_of_memory(error))
+        return JobError(type(error).__name__, str(error), trace, _is_out_of_memory(error))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -182,18 +191,12 @@ def _memory_note(n_halved: int, n_tasks: int, budget_bytes: int) -> str:
     )
 
 
-def _with_notes(run: Run, notes: tuple[str, ...]) -> Run:
-    """Add notes to every fit and evaluation."""
+def _with_note(run: Run, note: str) -> Run:
+    """Add a note to every fit and evaluation."""
 
-    def noted(fits: SiteFits) -> SiteFits:
-        return SiteFits([fit.replace(notes=fit.notes + notes) for fit in fits.values()])
+    def noted(records: C) -> C:
+        return type(records)([record.replace(notes=(*record.notes, note)) for record in records.values()])
 
-    if not notes:
-        return run
-    evaluations = [e.replace(notes=e.notes + notes) for e in (run.evaluations or {}).values()]
-    return replace(
-        run,
-        fits=noted(run.fits),
-        controls={name: noted(fits) for name, fits in run.controls.items()},
-        evaluations=Evaluations(evaluations) if evaluations else None,
-    )
+    controls = {name: noted(fits) for name, fits in run.controls.items()}
+    evaluations = None if run.evaluations is None else noted(run.evaluations)
+    return replace(run, fits=noted(run.fits), controls=controls, evaluations=evaluations)

@@ -4,20 +4,16 @@ import json
 from functools import cache
 
 from site_lens.records.assets import DEMO_TASKS, asset
-from site_lens.tasks.task import Example, Task
+from site_lens.tasks.task import SPLITS, Example, Task
 
 
 @cache
 def _demo_tasks() -> dict[str, Task]:
-    def examples(pairs: list[tuple[str, str]]) -> tuple[Example, ...]:
-        return tuple(Example(x, (y,)) for x, y in pairs)
-
-    rows = json.loads(asset(DEMO_TASKS.name))
-    tasks = (
-        Task(row["name"], examples(row["train"]), examples(row["valid"]), examples(row["test"]), row["family"])
-        for row in rows
-    )
-    return {task.name: task for task in tasks}
+    tasks = {}
+    for row in json.loads(asset(DEMO_TASKS.name)):
+        train, valid, test = (tuple(Example(x, (y,)) for x, y in row[split]) for split in SPLITS)
+        tasks[row["name"]] = Task(row["name"], train, valid, test, row["family"])
+    return tasks
 
 
 def demo_tasks() -> dict[str, Task]:

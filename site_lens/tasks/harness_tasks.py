@@ -11,10 +11,10 @@ import numpy as np
 
 from site_lens.records.errors import InputError, TaskFileError, unknown_name
 from site_lens.records.library_errors import translated_errors
-from site_lens.records.limited_io import current_limits, is_there, read_file
+from site_lens.records.limited_io import is_there
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.wording import listed
-from site_lens.tasks.rows import refuse_many_rows, text_of
+from site_lens.tasks.rows import numbered, task_content, text_of
 from site_lens.tasks.task import SPLIT_SHARES, Example, Task
 
 HARNESS = "lm_eval:"
@@ -64,8 +64,14 @@ def harness_task(name: str, *, seed: int = 0) -> Task:
     """
     require_harness()
     task = _from_yaml(Path(name)) if name.endswith(YAML) else _registered(name)
-    _refuse_other_kinds(task, name)
-    rows = {split: _examples(task, docs, f"{name}, {split}") for split, docs in _splits(task, name).items()}
+    if task.config.doc_to_image is not None or task.config.doc_to_audio is not None:
+        raise InputError(f"{name!r} shows images or sounds; choose a task of text alone")
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        raise InputError(f"{name!r} measures the perplexity of whole texts, which have no input and output")
+    rows = {
+        split: [_example(task, doc, where) for where, doc in numbered(docs, f"{name}, {split}")]
+        for split, docs in _splits(task, name).items()
+    }
     called = str(task.config.task or Path(name).stem)
     scored = "test" if "test" in rows else "validation"
     if scored not in rows:
@@ -75,10 +81,8 @@ def harness_task(name: str, *, seed: int = 0) -> Task:
         if not rows:
             return Task.from_examples(called, test, seed=seed)
         if len(rows) == 1:
-            train, valid = _divided(next(iter(rows.values())), seed)
-        else:
-            train, valid = rows["training"], rows["validation"]
-        return Task(called, tuple(train), tuple(valid), tuple(test))
+            rows = _divided(next(iter(rows.values())), seed)
+        return Task(called, tuple(rows["training"]), tuple(rows["validation"]), tuple(test))
     except InputError as error:
         raise TaskFileError(f"{name}: {error}") from error
 
@@ -110,11 +114,7 @@ def _from_yaml(path: Path) -> Any:
     if not is_there(path):
         hint = did_you_mean_path(path, lambda near: near.suffix in YAML)
         raise TaskFileError(f"there is no file {path}; {hint}give the YAML file of a harness task")
-    try:
-        content = read_file(path, current_limits().task_bytes)
-    except OSError as error:
-        raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
-    if A_GROUP.search(content):
+    if A_GROUP.search(task_content(path)):
         raise InputError(f"{path} is a group of harness tasks; give the files of its tasks one by one")
     return _built(TaskManager(include_defaults=False), str(path))
 
@@ -124,14 +124,6 @@ def _built(manager: Any, name: str) -> Any:
     with translated_errors(lambda reason: TaskFileError(f"the harness cannot load {name!r}: {reason} ({needs})")):
         (task,) = manager.load(name)["tasks"].values()
         return task
-
-
-def _refuse_other_kinds(task: Any, name: str) -> None:
-    """Raise InputError if the documents of a task are no texts that are answered by a text."""
-    if task.config.doc_to_image is not None or task.config.doc_to_audio is not None:
-        raise InputError(f"{name!r} shows images or sounds; choose a task of text alone")
-    if task.OUTPUT_TYPE == "loglikelihood_rolling":
-        raise InputError(f"{name!r} measures the perplexity of whole texts, which have no input and output")
 
 
 def _splits(task: Any, name: str) -> dict[str, Iterable[Any]]:
@@ -151,21 +143,13 @@ def _splits(task: Any, name: str) -> dict[str, Iterable[Any]]:
     return docs
 
 
-def _divided(rows: list[Example], seed: int) -> tuple[list[Example], list[Example]]:
+def _divided(rows: list[Example], seed: int) -> dict[str, list[Example]]:
     """Divide rows into train and valid, at random."""
     if len(rows) < 2:
         raise InputError(f"{len(rows)} row outside of the test split; train and valid need at least one each")
     order = np.random.default_rng(seed).permutation(len(rows))
     n_valid = max(1, round(VALID_SHARE * len(rows)))
-    return [rows[i] for i in order[n_valid:]], [rows[i] for i in order[:n_valid]]
-
-
-def _examples(task: Any, docs: Iterable[Any], where: str) -> list[Example]:
-    examples = []
-    for i, doc in enumerate(docs, 1):
-        refuse_many_rows(where, i)
-        examples.append(_example(task, doc, f"{where}, row {i}"))
-    return examples
+    return {"training": [rows[i] for i in order[n_valid:]], "validation": [rows[i] for i in order[:n_valid]]}
 
 
 def _example(task: Any, doc: Any, where: str) -> Example:
@@ -179,9 +163,8 @@ def _example(task: Any, doc: Any, where: str) -> Example:
         raise TaskFileError(f"{where}: 'doc_to_target' names no answer; leave such rows out (process_docs)")
     if choices is not None:
         targets = [_chosen(each, choices, where) for each in targets]
-    return Example(
-        text_of(text, "doc_to_text", where), tuple(text_of(each, "doc_to_target", where) for each in targets)
-    )
+    outputs = tuple(text_of(each, "doc_to_target", where) for each in targets)
+    return Example(text_of(text, "doc_to_text", where), outputs)
 
 
 def _chosen(target: Any, choices: list[str], where: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from site_lens.records.errors import InputError, TaskFileError, unknown_name
+from site_lens.records.library_errors import system_errors, translated_errors
 from site_lens.records.limited_io import current_limits, is_there
 from site_lens.records.suggestions import did_you_mean_path
 from site_lens.records.wording import listed
@@ -18,8 +19,8 @@ from site_lens.tasks.rows import (
     READERS,
     class_names,
     is_table,
+    numbered,
     read_rows,
-    refuse_many_rows,
     table_name,
     text_of,
     with_class_names,
@@ -103,8 +104,8 @@ def load_tasks(
     by_name = {task.name: task for task in tasks}
     if names is None:
         return by_name
-    wanted = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else []
-    if not wanted or not all(isinstance(task, str) for task in wanted):
+    wanted = [names] if isinstance(names, str) else list(names)
+    if not wanted:
         raise InputError(f"names are those of tasks, or None for all of them, got {names!r:.60}")
     if unknown := [task for task in wanted if task not in by_name]:
         raise unknown_name("task", unknown[0], by_name)
@@ -123,15 +124,14 @@ def load_task(source: Union[str, Path, "Dataset", "DatasetDict"], **options: Any
     return next(iter(tasks.values()))
 
 
-class _Columns:
-    """Reads an example out of a row, whatever the columns are called."""
+class _Columns(NamedTuple):
+    """Names of the columns of input and output."""
 
-    def __init__(self, input_column: str, output_column: str) -> None:
-        if not isinstance(input_column, str) or not isinstance(output_column, str):
-            raise InputError(f"columns go by their names, got {input_column!r:.60} and {output_column!r:.60}")
-        self.input, self.output = input_column, output_column
+    input: str
+    output: str
 
     def example(self, row: object, where: str) -> Example:
+        """Read an example out of a row."""
         if not isinstance(row, Mapping):
             raise TaskFileError(
                 f"{where}: a row must be an object with {self.input!r} and {self.output!r}, got {row!r:.60}"
@@ -158,15 +158,14 @@ def _from_path(path: Path, columns: _Columns, seed: int) -> Iterator[Task]:
     if not path.is_dir():
         yield _from_file(path, columns, seed)
         return
-    try:
+    with system_errors(f"read {path}", kind=TaskFileError):
         splits, tables = _parts(path)
         folders = {file: _parts(file)[0] for file in path.iterdir() if file.is_dir() and file.name[0] != "."}
-        sources: dict[Path, Splits] = {file: {} for file in tables} | {
-            k: found for k, found in folders.items() if found
-        }
-        _refuse_large(path, [*tables, *(file for found in (splits, *sources.values()) for file in _files(found))])
-    except OSError as error:
-        raise TaskFileError(f"cannot read {path}: {error.strerror}") from error
+        sources: dict[Path, Splits] = dict.fromkeys(tables, {}) | {k: found for k, found in folders.items() if found}
+        files = [*tables, *(file for found in (splits, *sources.values()) for file in _files(found))]
+        n_bytes, most = sum(file.stat().st_size for file in files if file.exists()), current_limits().task_bytes
+    if n_bytes > most:
+        raise TaskFileError(f"the tasks in {path} take {n_bytes} bytes, more than {most} (Limits.task_bytes)")
     if splits and sources:
         raise TaskFileError(
             f"{path} holds splits of one task ({_names(_files(splits))}) beside other tasks ({_names(sources)}); put "
@@ -207,12 +206,6 @@ def _names(paths: Iterable[Path]) -> str:
     return listed(sorted(path.name for path in paths), 4)
 
 
-def _refuse_large(folder: Path, files: Iterable[Path]) -> None:
-    n_bytes, most = sum(path.stat().st_size for path in files if path.exists()), current_limits().task_bytes
-    if n_bytes > most:
-        raise TaskFileError(f"the tasks in {folder} take {n_bytes} bytes, more than {most} (Limits.task_bytes)")
-
-
 def _from_file(path: Path, columns: _Columns, seed: int) -> Task:
     examples = _examples(path, columns)
     try:
@@ -244,19 +237,15 @@ def _from_split_folder(folder: Path, splits: Splits, columns: _Columns) -> Task:
 
 
 def _examples(path: Path, columns: _Columns) -> list[Example]:
-    rows = read_rows(path, (columns.input, columns.output))
-    return [columns.example(row, f"{path}, row {i}") for i, row in enumerate(rows, 1)]
+    return [columns.example(row, where) for where, row in numbered(read_rows(path, columns), path)]
 
 
 def _from_hub(name: str) -> Any:
     """Download a dataset of the Hugging Face hub, `user/name` or `user/name:configuration`; no code of it is run."""
     from datasets import load_dataset
 
-    try:
+    with translated_errors(lambda reason: TaskFileError(f"the hub did not serve the dataset {name!r}: {reason}")):
         return load_dataset(*name.split(":", 1))
-    except (OSError, ValueError) as error:  # every error of the hub, of the network and of `datasets` is one
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TaskFileError(f"the hub did not serve the dataset {name!r}: {reason}") from error
 
 
 def _from_dataset(dataset: Any, name: str, columns: _Columns, seed: int) -> Task:
@@ -283,7 +272,5 @@ def _dataset_examples(dataset: Any, name: str, columns: _Columns) -> Iterator[Ex
         raise InputError(f"the rows of {name!r} must be a dataset, got a {type(dataset).__name__}")
     classes = class_names(getattr(dataset, "features", None))
     plain = dataset.with_format(None) if hasattr(dataset, "with_format") else dataset  # numbers, not tensors
-    for i, row in enumerate(plain, 1):
-        refuse_many_rows(name, i)
-        where = f"{name}, row {i}"
+    for where, row in numbered(plain, name):
         yield columns.example(with_class_names(row, classes, where) if isinstance(row, Mapping) else row, where)

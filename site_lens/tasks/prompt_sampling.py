@@ -95,15 +95,8 @@ def embedding_prompts(
     labels: Todd et al., arXiv 2310.15213, section 2.3.
     """
     need_rows(task, len(task.train) - 1, n_shots)
-    drawn = [[int(i) for i in stream.choice(len(task.train), n_shots + 1, replace=False)] for _ in range(n_prompts)]
-    prompts = []
-    for *shots, query in drawn:
-        shown = [task.train[i] for i in shots]
-        if shuffled:
-            shown = with_shuffled_answers(shown, stream)
-        prompts.append(template.render(shown, task.train[query]))
-    shown_rows = frozenset(i for *shots, _ in drawn for i in shots)
-    return PromptSet(tuple(prompts), shown_rows, frozenset(query for *_, query in drawn), tuple(map(tuple, drawn)))
+    drawn = [stream.choice(len(task.train), n_shots + 1, replace=False).tolist() for _ in range(n_prompts)]
+    return _of_rows(task, template, drawn, shuffle=stream if shuffled else None)
 
 
 def prompts_of_rows(task: Task, template: PromptTemplate, rows: Sequence[Sequence[int]]) -> PromptSet:
@@ -115,10 +108,19 @@ def prompts_of_rows(task: Task, template: PromptTemplate, rows: Sequence[Sequenc
     drawn = as_rows(task, rows, "prompt_rows", "(prompt row)")
     if drawn.shape[1] < 1 or drawn.min(initial=0) < 0:
         raise InputError(f"prompt_rows of {task.name!r} need a query at least, and no row below 0")
-    lists: list[list[int]] = drawn.tolist()
-    prompts = tuple(template.render([task.train[i] for i in shots], task.train[query]) for *shots, query in lists)
-    shown = frozenset(row for *shots, _ in lists for row in shots)
-    return PromptSet(prompts, shown, frozenset(query for *_, query in lists), tuple(map(tuple, lists)))
+    return _of_rows(task, template, drawn.tolist())
+
+
+def _of_rows(
+    task: Task, template: PromptTemplate, drawn: list[list[int]], shuffle: np.random.Generator | None = None
+) -> PromptSet:
+    """Render a prompt of each list of train rows, the query last; `shuffle` permutes the answers of the others."""
+    prompts = []
+    for *shots, query in drawn:
+        shown = [task.train[i] for i in shots]
+        prompts.append(template.render(with_shuffled_answers(shown, shuffle) if shuffle else shown, task.train[query]))
+    shown_rows = frozenset(i for *shots, _ in drawn for i in shots)
+    return PromptSet(tuple(prompts), shown_rows, frozenset(query for *_, query in drawn), tuple(map(tuple, drawn)))
 
 
 def as_rows(task: Task, rows: ArrayLike, what: str, axes: str) -> NDArray[np.int64]:
@@ -195,7 +197,7 @@ def few_shot_prompts(
         else:
             shots = [allowed[i] for i in stream.choice(len(allowed), n_shots, replace=False)]
         shown = [task.train[i] for i in shots]
-        prompts.append(template.render(shown if shuffle is None else with_shuffled_answers(shown, shuffle), query))
+        prompts.append(template.render(with_shuffled_answers(shown, shuffle) if shuffle else shown, query))
         labelled.update(shots)
     return PromptSet(tuple(prompts), frozenset(labelled))
 

@@ -6,12 +6,12 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from site_lens.records.errors import TaskFileError
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import current_limits, parse_json, read_file
 from site_lens.tasks.task import half_character
 
@@ -67,13 +67,11 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[object]:
     Raises:
         TaskFileError: It cannot be read, is not what its suffix says, or holds more than the limits allow.
     """
-    limits, suffix = current_limits(), path.suffix.lower()
+    suffix = path.suffix.lower()
     if suffix not in READERS:
         advice = "unpack it first" if suffix in PACKED else "save it as one of these"
         raise TaskFileError(f"{path} is not one of {', '.join(READERS)}; {advice}")
-    with _reading(path):
-        content = read_file(path, limits.task_bytes)
-        rows = list(islice(READERS[suffix](path, content, columns), limits.task_rows + 1))
+    rows = list(islice(READERS[suffix](path, task_content(path), columns), current_limits().task_rows + 1))
     refuse_many_rows(path, len(rows))
     return rows
 
@@ -90,11 +88,17 @@ def read_texts(path: Path) -> list[str]:
         rows = read_rows(path, (TEXT_COLUMN,))
         texts = [str(row.get(TEXT_COLUMN) or "") if isinstance(row, Mapping) else str(row) for row in rows]
     else:
-        with _reading(path):
-            texts = re.split(r"\n[^\S\n]*\n", _decoded(path, read_file(path, current_limits().task_bytes)))
+        texts = re.split(r"\n[^\S\n]*\n", _decoded(path, task_content(path)))
     if not (found := [text for text in texts if text.strip()]):
         raise TaskFileError(f"{path} holds no text; a table needs a column {TEXT_COLUMN!r}")
     return found
+
+
+def numbered(rows: Iterable[Any], source: object) -> Iterator[tuple[str, Any]]:
+    """Go through rows, no more than `Limits.task_rows`, each behind the name of its place."""
+    for i, row in enumerate(rows, 1):
+        refuse_many_rows(source, i)
+        yield f"{source}, row {i}", row
 
 
 def refuse_many_rows(source: object, n_rows: int) -> None:
@@ -104,19 +108,17 @@ def refuse_many_rows(source: object, n_rows: int) -> None:
         raise TaskFileError(f"{source} holds more than {most} rows; if you trust it, raise Limits.task_rows")
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn errors of reading a file into ours."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise TaskFileError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
-    except OSError as error:
-        raise TaskFileError(f"cannot read {path}: {error.strerror or error}") from error
+def task_content(path: Path) -> bytes:
+    """Read a file of tasks or texts; raises TaskFileError if that fails or it exceeds `Limits.task_bytes`."""
+    with system_errors(f"read {path}", kind=TaskFileError):
+        return read_file(path, current_limits().task_bytes)
 
 
 def _decoded(path: Path, content: bytes) -> str:
-    text = content.decode(next((name for mark, name in WIDE_TEXT.items() if content.startswith(mark)), TEXT))
+    try:
+        text = content.decode(next((name for mark, name in WIDE_TEXT.items() if content.startswith(mark)), TEXT))
+    except UnicodeDecodeError as error:
+        raise TaskFileError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
     if "\0" in text:
         raise TaskFileError(f"{path} holds NUL characters, as UTF-16 without a byte order mark does; save it as UTF-8")
     return text
@@ -192,7 +194,7 @@ def _parquet_rows(path: Path, content: bytes, columns: tuple[str, ...]) -> Itera
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    limits, n_rows, n_bytes = current_limits(), 0, 0
+    most, n_bytes = current_limits().task_bytes, 0
     try:
         table = pq.ParquetFile(io.BytesIO(content))
         names = [name for name in table.schema_arrow.names if name in columns]
@@ -203,13 +205,12 @@ def _parquet_rows(path: Path, content: bytes, columns: tuple[str, ...]) -> Itera
             return
         refuse_many_rows(path, table.metadata.num_rows)
         classes = _classes_of_schema(table.schema_arrow)
-        for batch in table.iter_batches(PARQUET_ROWS, columns=names):
-            for row in batch.to_pylist():
-                n_rows += 1
-                n_bytes += sum(len(str(value)) for value in row.values())
-                if n_bytes > limits.task_bytes:
-                    raise TaskFileError(f"{path} holds more than {limits.task_bytes} bytes of text (Limits.task_bytes)")
-                yield with_class_names(row, classes, f"{path}, row {n_rows}")
+        batches = table.iter_batches(PARQUET_ROWS, columns=names)
+        for i, row in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), 1):
+            n_bytes += sum(len(str(value)) for value in row.values())
+            if n_bytes > most:
+                raise TaskFileError(f"{path} holds more than {most} bytes of text (Limits.task_bytes)")
+            yield with_class_names(row, classes, f"{path}, row {i}")
     except TaskFileError:
         raise
     except (pa.ArrowException, OSError, ValueError, LookupError) as error:

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -78,14 +78,12 @@ class Task(Displayed):
     """Known group of similar tasks, if any; never used for fitting."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise InputError(f"a task needs a name, which is a text, got {self.name!r:.60}")
+        if not self.name:
+            raise InputError(f"a task needs a name, which is a text, got {self.name!r}")
         if half_character(self.name):
             raise InputError(f"the name of a task must be text, got {self.name!a:.80}; rename its file")
-        if not isinstance(self.family, str | None):
-            raise InputError(f"the family of task {self.name!r} must be a text or None, got {self.family!r:.60}")
         for split in SPLITS:
-            rows = _examples(getattr(self, split), f"the {split} split of task {self.name!r}")
+            rows = tuple(getattr(self, split))
             if not rows:
                 raise InputError(f"task {self.name!r} has an empty {split} split; give it at least one row")
             object.__setattr__(self, split, rows)
@@ -112,26 +110,20 @@ class Task(Displayed):
         Raises:
             InputError: There are too few rows for three splits that are not empty, or a row is no Example.
         """
-        rows = _examples(examples, f"the rows of task {name!r}")
-        numbers = isinstance(shares, list | tuple) and all(isinstance(share, int | float) for share in shares)
-        if not (numbers and len(shares) == 3 and min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6):
+        rows = tuple(examples)
+        if not (min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6):
             raise InputError(f"shares of train, valid and test must be positive and sum to 1, got {shares!r}")
         if len(rows) < 3:
             raise InputError(f"task {name!r} has {len(rows)} rows; three splits need at least 3")
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        if seed < 0:
             raise InputError(f"the seed of a split is a whole number, 0 or more, got {seed!r:.60}")
         order = np.random.default_rng(seed).permutation(len(rows))
         n_valid = min(max(1, round(shares[1] * len(rows))), len(rows) - 2)
         n_test = min(max(1, round(shares[2] * len(rows))), len(rows) - n_valid - 1)
         n_train = len(rows) - n_valid - n_test
-        shuffled = [rows[i] for i in order]
-        return cls(
-            name,
-            tuple(shuffled[:n_train]),
-            tuple(shuffled[n_train : n_train + n_valid]),
-            tuple(shuffled[n_train + n_valid :]),
-            family,
-        )
+        parts = np.split(order, [n_train, n_train + n_valid])
+        train, valid, test = (tuple(rows[i] for i in part) for part in parts)
+        return cls(name, train, valid, test, family)
 
     def with_labelled(self, n_rows: int, *, seed: int) -> "Task":
         """Keep so many labelled rows in all, a fifth of them valid; test stays whole.
@@ -143,8 +135,6 @@ class Task(Displayed):
         Raises:
             InputError: The task does not have as many.
         """
-        if isinstance(n_rows, bool) or not isinstance(n_rows, int):
-            raise InputError(f"the number of labelled rows is a whole number, got {n_rows!r:.60}")
         n_valid = max(1, round(n_rows / 5))
         n_train = n_rows - n_valid
         if not (1 <= n_train <= len(self.train) and n_valid <= len(self.valid)):
@@ -166,21 +156,18 @@ class Task(Displayed):
 
     def frame(self) -> "pd.DataFrame":
         """One row per example: task, split, input, output, alternatives."""
-        rows = [
-            (self.name, split, row.input, row.output, row.outputs[1:])
-            for split in SPLITS
-            for row in getattr(self, split)
-        ]
+        rows = [(self.name, split, row.input, row.output, row.outputs[1:]) for split, row in self._rows()]
         return pd.DataFrame(rows, columns=["task", "split", "input", "output", "alternatives"])
 
+    def _rows(self) -> Iterator[tuple[str, Example]]:
+        """Go through all rows, each with the split that it is in."""
+        return ((split, row) for split in SPLITS for row in getattr(self, split))
+
     def _facts(self) -> Mapping[str, object]:
-        facts = {
-            "name": self.name,
-            "family": self.family,
-            "first row": f"{self.train[0].input!r} -> {self.train[0].output!r}",
-        }
+        family = {"family": self.family} if self.family else {}
+        first = f"{self.train[0].input!r} -> {self.train[0].output!r}"
         counts = {split: len(getattr(self, split)) for split in SPLITS}
-        return {name: value for name, value in facts.items() if value} | counts
+        return {"name": self.name} | family | {"first row": first} | counts
 
     def _tables(self) -> "Mapping[str, Callable[[], pd.DataFrame]]":
         return {"first rows of train": self._first_rows}
@@ -191,11 +178,10 @@ class Task(Displayed):
 
     def audit(self) -> "TaskAudit":
         """Count what makes an accuracy on this task hard to believe; see `TaskAudit`."""
-        every = [row for split in SPLITS for row in getattr(self, split)]
         train, valid = ({_alike(row.input) for row in rows} for rows in (self.train, self.valid))
         same: dict[str, set[tuple[str, ...]]] = {}
         alike: dict[str, set[tuple[str, ...]]] = {}
-        for row in every:
+        for _, row in self._rows():
             same.setdefault(row.input, set()).add(row.outputs)
             alike.setdefault(_alike(row.input), set()).add(tuple(map(_alike, row.outputs)))
         conflicting = {text for text in same if len(same[text]) > 1 or len(alike[_alike(text)]) > 1}
@@ -228,22 +214,11 @@ def few_rows(tasks: Iterable[Task]) -> list[str]:
     return notes
 
 
-def _examples(rows: Iterable[Example], what: str) -> tuple[Example, ...]:
-    """Return rows as a tuple; raises InputError if they are anything else than examples."""
-    given: object = rows
-    examples = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else None
-    strange = [given] if examples is None else [row for row in examples if not isinstance(row, Example)]
-    if examples is None or strange:
-        raise InputError(f'{what} must be Examples, such as Example("hot", ("cold",)), got {strange[0]!r:.60}')
-    return examples
-
-
 def _alike(text: str) -> str:
     """Return what texts have in common that differ in case, spaces or Unicode form alone."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-@checked_methods
 @dataclass(frozen=True, slots=True)
 class TaskAudit:
     """Leaks and ambiguities of a task, as counts.

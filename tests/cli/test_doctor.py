@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import site_lens as sl
-from site_lens.cli import app
+from site_lens.cli.commands import app
 from site_lens.cli.options import ModelSource
 from tests.cli.test_cli import mistake, run
 from tests.tiny_models import save_tiny

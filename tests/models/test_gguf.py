@@ -24,7 +24,7 @@ from site_lens.models.batch import Batch
 from site_lens.models.gguf_conversion import CONVERSIONS, converted
 from site_lens.models.gguf_source import GET_SMOLLM2, SMOLLM2_FILE, local_gguf
 from site_lens.records.hashing import digest_file
-from site_lens.sweeps.fingerprints import source_parts
+from site_lens.sweeps.jobs import source_parts
 from tests.documents import ROOT
 from tests.tiny_models import tiny_model
 from tests.tiny_tokenizers import tiny_tokenizer

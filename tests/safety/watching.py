@@ -46,7 +46,10 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and isinstance(arguments[0], str | bytes) and arguments[2] & WRITES:  # else opened before
         _watches[-1].written.append(os.fsdecode(arguments[0]))
     elif event in WRITING:
-        _watches[-1].written.extend(os.fsdecode(path) for path in arguments[:2] if isinstance(path, str | bytes))
+        at = arguments[-1] if event in ("os.remove", "os.rmdir") else -1  # the folder's descriptor, as rmtree gives it
+        folder = Path(f"/proc/self/fd/{at}").readlink() if at >= 0 else Path()
+        paths = [os.fsdecode(path) for path in arguments[:2] if isinstance(path, str | bytes)]
+        _watches[-1].written.extend(str(folder / path) for path in paths)
     elif event in STARTING:
         _watches[-1].started.append(f"{event} {arguments!r:.200}")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from site_lens.sweeps.cost_estimate import estimate_cost
 from site_lens.sweeps.jobs import jobs_of
+from site_lens.sweeps.maintenance import estimate_cost
 from site_lens.sweeps.store import RunStore
 from tests.sweeps.faulty import made_up, small_sweep
 

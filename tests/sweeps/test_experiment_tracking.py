@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import site_lens as sl
-from site_lens.sweeps.experiment_tracking import Tracker
+from site_lens.sweeps.events import Tracker
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep
 

@@ -9,8 +9,7 @@ import pytest
 import site_lens as sl
 from site_lens.records.hashing import code_version
 from site_lens.sweeps import jobs as jobs_module
-from site_lens.sweeps.fingerprints import folder_digest
-from site_lens.sweeps.jobs import JobGroup, jobs_of
+from site_lens.sweeps.jobs import JobGroup, folder_digest, jobs_of
 from tests.sweeps.faulty import CONFIG, small_sweep
 from tests.test_public_names import PACKAGE
 

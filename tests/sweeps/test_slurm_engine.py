@@ -9,7 +9,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.sweeps.jobs import group_jobs, jobs_of
-from site_lens.sweeps.slurm_engine import Requeued, SlurmEngine
+from site_lens.sweeps.slurm_engine import SlurmEngine
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
 from tests.sweeps.faulty import Faulty, small_sweep, tally
@@ -38,10 +38,10 @@ def test_every_group_is_a_job_and_all_results_are_stored(tmp_path: Path, diary: 
 def test_a_preempted_job_is_queued_again_with_the_same_group(tmp_path: Path, diary: Path) -> None:
     store = RunStore.create(tmp_path / "store")
     (group,) = group_jobs(jobs_of(small_sweep(tmp_path, 2)), tasks_at_once=2)
-    requeued = Requeued(Worker(store.folder, Faulty(diary, store.folder)))
-    again: Any = requeued.checkpoint(group)
+    worker = Worker(store.folder, Faulty(diary, store.folder))
+    again: Any = worker.checkpoint(group)
     assert sorted(again.function(*again.args).stored) == sorted(group.keys)
-    assert requeued(group).stored == []
+    assert worker(group).stored == []
 
 
 @pytest.fixture
