@@ -11,6 +11,7 @@ from site_lens.records.base import Record
 from site_lens.records.display import MOST_LISTED, CellMap, Displayed, shown
 from site_lens.records.errors import InputError, StorageError, unknown_name
 from site_lens.records.hashing import digest_json
+from site_lens.records.lazy_pandas import pd
 from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import current_limits, is_hidden
 from site_lens.records.outputs import in_order_of_writing
