@@ -137,20 +137,23 @@ def prompted(
 
 
 def ask(
-    queries: CachedQueries,
-    fit: SiteFit,
-    alphas: ArrayLike,
-    embeddings: Sequence[np.ndarray],
-    embedding_of: Sequence[int] | None = None,
+    queries: CachedQueries, fit: SiteFit, alphas: ArrayLike, embeddings: ArrayLike, embedding_of: ArrayLike = 0
 ) -> tuple[Float32, Float32]:
     """Ask queries under gates and embeddings that are mixed in by the rule of a fit; see `CachedQueries.answers`.
 
+    Args:
+        queries: The queries.
+        fit: The fit.
+        alphas: Gates, (... layer head).
+        embeddings: Embeddings, (embedding layer head d_head).
+        embedding_of: Which embedding each map of gates mixes in, in order; the first when 0.
+
     Returns:
-        Right answers and log-probabilities, (... query) each of alphas (... layer head).
+        Right answers and log-probabilities, (... query) each.
     """
-    owners = None if embedding_of is None else torch.tensor(embedding_of)
     maps, means = np.asarray(alphas, dtype=np.float32), torch.tensor(np.asarray(embeddings, dtype=np.float32))
     gates = torch.tensor(maps.reshape(-1, *maps.shape[-2:]))
+    owners = torch.tensor(np.broadcast_to(embedding_of, len(gates)))
     right, log_prob = answer_arrays(queries.answers(gates, means, owners, rule=fit.config.mix))
     shape = (*maps.shape[:-2], len(queries))
     return right.reshape(shape), log_prob.reshape(shape)

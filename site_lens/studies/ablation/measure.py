@@ -86,12 +86,8 @@ def ablate_fit(
         for variant, changed in settings.items()
     }
     fits = fit_variants(model, jobs, throw=False, progress=progress)
-    ended = [
-        f"the fit of {fit.task!r} under {name} is {fit.status}"
-        for name, by_task in fits.items()
-        for fit in by_task.values()
-        if fit.status in FAILED
-    ]
+    failed = [(name, fit) for name, by_task in fits.items() for fit in by_task.values() if fit.status in FAILED]
+    ended = [f"the fit of {fit.task!r} under {name} is {fit.status}" for name, fit in failed]
     notes = (*ended, *nothing_to_round(fits[DEFAULT].values()))
     variants = [*settings, *_uses_of_default(last_k)]
 
