@@ -50,24 +50,21 @@ def first_fits(
 def nothing_to_round(fits: Iterable[SiteFit]) -> tuple[str, ...]:
     """Return a note on the fits that kept their start: rounding closes, or opens, all of their heads."""
     tasks = [fit.task for fit in fits if fit.gates.is_flat and fit.gates.undecided(0, 1)]
-    if not tasks:
-        return ()
-    return (f"rounded alphas of {', '.join(tasks)} mean nothing: all alphas of the fit are alike",)
+    return (f"rounded alphas of {', '.join(tasks)} mean nothing: all alphas of the fit are alike",) if tasks else ()
 
 
 def common_fields(
     model: LensModel,
     tasks: Sequence[Task],
     fits: Sequence[SiteFit] = (),
-    notes: tuple[str, ...] = (),
-    *,
-    max_queries: int | None = None,
+    notes: Sequence[str] = (),
+    max_queries: int = 0,
 ) -> dict[str, Any]:
     """Return the fields that most records of studies have: tasks, queries asked, digests of fits, model, notes."""
-    fields: dict[str, Any] = {"model": model.identity, "versions": library_versions(), "notes": notes}
+    fields: dict[str, Any] = {"model": model.identity, "versions": library_versions(), "notes": tuple(notes)}
     if fits:
         fields["fit_digests"] = tuple(fit.digest for fit in fits)
-    if max_queries is not None:
+    if max_queries:
         fields["asked"] = asked_queries([min(max_queries, len(task.test)) for task in tasks])
     return fields | {"tasks": tuple(task.name for task in tasks)}
 

@@ -113,12 +113,8 @@ def associate_roles(
     alike, common = likeness(roles(profiles, marked, of)), jaccard(marked)
     apart = np.where(common == 0, alike, np.nan)
     n_apart = int(np.isfinite(apart).sum())
-    return RoleAssociation(
-        roles=mantel(moved, alike, seed=seed),
-        heads=mantel(moved, common, seed=seed),
-        apart=mantel(moved, apart, seed=seed) if n_apart >= FEWEST_PAIRS else None,
-        n_apart=n_apart,
-    )
+    of_apart = mantel(moved, apart, seed=seed) if n_apart >= FEWEST_PAIRS else None
+    return RoleAssociation(mantel(moved, alike, seed=seed), mantel(moved, common, seed=seed), of_apart, n_apart)
 
 
 def _heads_of_tasks(alphas: NDArray[np.float32], n_top: int) -> NDArray[np.bool_]:

@@ -154,6 +154,7 @@ def _head(profiles: TextProfiles, i: int) -> dict[str, Any]:
                 "max_activation": _number(active[s]),
             }
         )
+    written = zip(profiles.written_tokens[i], profiles.written[i].tolist(), strict=True)
     edges = distance_edges(profiles.attention.shape[2])
     counts = [profiles.attention[i, OTHER, a:b].sum() for a, b in zip(edges, edges[1:], strict=False)]
     return {
@@ -161,11 +162,7 @@ def _head(profiles: TextProfiles, i: int) -> dict[str, Any]:
         "qk_distance_histogram": {"bin_edges": edges, "bin_values": [_number(count) for count in counts]},
         "top_query_tokens": _table(by_query.most_common(MOST_TOKENS)),
         "top_key_tokens": _table(by_key.most_common(MOST_TOKENS)),
-        "written_tokens": _table(
-            (token, logit)
-            for token, logit in zip(profiles.written_tokens[i], profiles.written[i].tolist(), strict=True)
-            if logit > LEAST_RISE
-        ),
+        "written_tokens": _table((token, logit) for token, logit in written if logit > LEAST_RISE),
         "histogram": {
             "bin_edges": [_number(edge) for edge in np.linspace(0, 1, N_BINS + 1)],
             "bin_values": profiles.activations[i].astype(int).tolist(),
