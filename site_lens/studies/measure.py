@@ -16,8 +16,7 @@ from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.studies.base import asked_queries as asked_queries
-from site_lens.studies.base import stack
+from site_lens.studies.base import asked_queries, stack
 from site_lens.studies.cache import Arrays, StudyCache
 from site_lens.tasks.prompt_sampling import few_shot_prompts, sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
@@ -54,18 +53,14 @@ def nothing_to_round(fits: Iterable[SiteFit]) -> tuple[str, ...]:
 
 
 def common_fields(
-    model: LensModel,
-    tasks: Sequence[Task],
-    fits: Sequence[SiteFit] = (),
-    notes: Sequence[str] = (),
-    max_queries: int = 0,
+    model: LensModel, tasks: Sequence[Task], fits: Sequence[SiteFit] = (), notes: Sequence[str] = (), n_queries: int = 0
 ) -> dict[str, Any]:
     """Return the fields that most records of studies have: tasks, queries asked, digests of fits, model, notes."""
     fields: dict[str, Any] = {"model": model.identity, "versions": library_versions(), "notes": tuple(notes)}
     if fits:
         fields["fit_digests"] = tuple(fit.digest for fit in fits)
-    if max_queries:
-        fields["asked"] = asked_queries([min(max_queries, len(task.test)) for task in tasks])
+    if n_queries:
+        fields["asked"] = asked_queries([min(n_queries, len(task.test)) for task in tasks])
     return fields | {"tasks": tuple(task.name for task in tasks)}
 
 

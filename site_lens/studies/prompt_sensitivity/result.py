@@ -17,7 +17,6 @@ from site_lens.studies.base import AskedStudy, Table, index_of, interval_columns
 from site_lens.tasks.prompt_template import PromptTemplate
 
 Setting = Literal["n_prompts", "n_shots", "template", "label_noise"]
-SETTINGS: tuple[Setting, ...] = ("n_prompts", "n_shots", "template", "label_noise")
 SIZES: dict[Literal["n_prompts", "n_shots"], str] = {"n_prompts": "M", "n_shots": "N"}
 """Symbols of the sizes of an embedding."""
 
@@ -48,7 +47,7 @@ class Condition(Frozen):
 
     def differing(self, other: "Condition") -> set[str]:
         """Names of the settings in which two conditions differ."""
-        return {name for name in SETTINGS if getattr(self, name) != getattr(other, name)}
+        return {name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)}
 
     def __str__(self) -> str:
         query = self.template.query_text("x")

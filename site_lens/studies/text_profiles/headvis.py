@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from site_lens.heads.head_set import Head
 from site_lens.records.outputs import output_path, write_output
@@ -113,10 +112,10 @@ def headvis_files(profiles: TextProfiles) -> dict[str, Any]:
     }
 
 
-def _metrics(profiles: TextProfiles) -> dict[str, NDArray[Any]]:
+def _metrics(profiles: TextProfiles) -> dict[str, np.ndarray]:
     mass = profiles.attention.sum(1).astype(np.float64)
     mean, variance = distance_moments(mass / mass.sum(1, keepdims=True))
-    metrics: dict[str, NDArray[Any] | None] = {
+    metrics: dict[str, np.ndarray | None] = {
         "self_attention_score": profiles.share(OTHER, 0),
         "previous_token_score": profiles.previous(),
         "pattern_entropy": profiles.entropy,
