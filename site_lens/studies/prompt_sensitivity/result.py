@@ -186,8 +186,7 @@ class PromptSensitivity(AskedStudy):
 
     def run_variance(self) -> Float32:
         """(task): variance of the accuracy of a single run at the base condition, over prompt draws and fit seeds."""
-        rights = [self._crossed(i).mean(-1) for i in range(len(self.tasks))]
-        return np.array([two_way(right).total for right in rights], dtype=np.float32)
+        return np.array([two_way(self._crossed(i).mean(-1)).total for i in range(len(self.tasks))], dtype=np.float32)
 
     def variance_frame(self) -> Table:
         """One row per task, quantity and part, at the base condition: variance, share, whether it was below zero.
