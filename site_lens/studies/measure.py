@@ -15,8 +15,7 @@ from site_lens.records.base import Float32, Record, array_axes
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
 from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.studies.base import asked_queries as asked_queries
-from site_lens.studies.base import stack
+from site_lens.studies.base import asked_queries, stack
 from site_lens.studies.cache import Arrays, StudyCache
 from site_lens.tasks.prompt_sampling import few_shot_prompts, sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import Prompt, PromptTemplate
@@ -46,25 +45,18 @@ def first_fits(
 def nothing_to_round(fits: Iterable[SiteFit]) -> tuple[str, ...]:
     """Return a note on the fits that kept their start: rounding closes, or opens, all of their heads."""
     tasks = [fit.task for fit in fits if fit.gates.is_flat and fit.gates.undecided(0, 1)]
-    if not tasks:
-        return ()
-    return (f"rounded alphas of {', '.join(tasks)} mean nothing: all alphas of the fit are alike",)
+    return (f"rounded alphas of {', '.join(tasks)} mean nothing: all alphas of the fit are alike",) if tasks else ()
 
 
 def common_fields(
-    model: LensModel,
-    tasks: Sequence[Task],
-    fits: Sequence[SiteFit] = (),
-    notes: tuple[str, ...] = (),
-    *,
-    max_queries: int | None = None,
+    model: LensModel, tasks: Sequence[Task], fits: Sequence[SiteFit] = (), notes: Sequence[str] = (), n_queries: int = 0
 ) -> dict[str, Any]:
     """Return the fields that most records of studies have: tasks, queries asked, digests of fits, model, notes."""
-    fields: dict[str, Any] = {"model": model.identity, "versions": library_versions(), "notes": notes}
+    fields: dict[str, Any] = {"model": model.identity, "versions": library_versions(), "notes": tuple(notes)}
     if fits:
         fields["fit_digests"] = tuple(fit.digest for fit in fits)
-    if max_queries is not None:
-        fields["asked"] = asked_queries([min(max_queries, len(task.test)) for task in tasks])
+    if n_queries:
+        fields["asked"] = asked_queries([min(n_queries, len(task.test)) for task in tasks])
     return fields | {"tasks": tuple(task.name for task in tasks)}
 
 
@@ -133,20 +125,23 @@ def prompted(
 
 
 def ask(
-    queries: CachedQueries,
-    fit: SiteFit,
-    alphas: ArrayLike,
-    embeddings: Sequence[np.ndarray],
-    embedding_of: Sequence[int] | None = None,
+    queries: CachedQueries, fit: SiteFit, alphas: ArrayLike, embeddings: ArrayLike, embedding_of: ArrayLike = 0
 ) -> tuple[Float32, Float32]:
     """Ask queries under gates and embeddings that are mixed in by the rule of a fit; see `CachedQueries.answers`.
 
+    Args:
+        queries: The queries.
+        fit: The fit.
+        alphas: Gates, (... layer head).
+        embeddings: Embeddings, (embedding layer head d_head).
+        embedding_of: Which embedding each map of gates mixes in, in order; the first when 0.
+
     Returns:
-        Right answers and log-probabilities, (... query) each of alphas (... layer head).
+        Right answers and log-probabilities, (... query) each.
     """
-    owners = None if embedding_of is None else torch.tensor(embedding_of)
     maps, means = np.asarray(alphas, dtype=np.float32), torch.tensor(np.asarray(embeddings, dtype=np.float32))
     gates = torch.tensor(maps.reshape(-1, *maps.shape[-2:]))
+    owners = torch.tensor(np.broadcast_to(embedding_of, len(gates)))
     right, log_prob = answer_arrays(queries.answers(gates, means, owners, rule=fit.config.mix))
     shape = (*maps.shape[:-2], len(queries))
     return right.reshape(shape), log_prob.reshape(shape)

@@ -81,26 +81,28 @@ def ablate_fit(
     settings = _settings(default, inits, lrs)
     drawn = default.model_dump(include={"n_prompts", "n_shots", "seed"})
     embeddings = capture_embeddings(model, listed, **drawn, template=template, progress=progress)
-    jobs = {
-        variant.name: [SiteJob(task, changed, embeddings[task.name]) for task in listed]
-        for variant, changed in settings.items()
-    }
+    pairs = [(task, embeddings[task.name]) for task in listed]
+    jobs = {variant.name: [SiteJob(task, changed, own) for task, own in pairs] for variant, changed in settings.items()}
     fits = fit_variants(model, jobs, throw=False, progress=progress)
-    ended = [
-        f"the fit of {fit.task!r} under {name} is {fit.status}"
-        for name, by_task in fits.items()
-        for fit in by_task.values()
-        if fit.status in FAILED
-    ]
+    failed = [(name, fit) for name, by_task in fits.items() for fit in by_task.values() if fit.status in FAILED]
+    ended = [f"the fit of {fit.task!r} under {name} is {fit.status}" for name, fit in failed]
     notes = (*ended, *nothing_to_round(fits[DEFAULT].values()))
-    variants = [*settings, *_uses_of_default(last_k)]
+    places = [f"last_{k}" for k in dict.fromkeys(last_k) if k > 1] + [ALL_TOKENS]
+    variants = [  # what is fitted, and other uses of the default's fits
+        *settings,
+        Variant(name=ZERO_SHOT, factor="no injection", against=None),
+        Variant(name=HARD, factor="rounding", against=DEFAULT),
+        *(Variant(name=name, factor="position", against=DEFAULT) for name in places),
+        Variant(name=GENERATED, factor="default", against=None, metric="exact"),
+        Variant(name=EVERY_STEP, factor="generated", against=GENERATED, metric="exact"),
+    ]
 
     def measure(i: int) -> Arrays:
         own = {name: by_task[listed[i].name] for name, by_task in fits.items()}
         return _answers(model, listed[i], max_queries, own, variants)
 
     return FitAblation(
-        **common_fields(model, listed, notes=notes, max_queries=max_queries),
+        **common_fields(model, listed, notes=notes, n_queries=max_queries),
         **measure_tasks(FitAblation, listed, measure, progress=progress),
         variants=tuple(variants),
         config=default,
@@ -125,18 +127,6 @@ def _settings(
             if changed != default:
                 settings[Variant(name=f"{factor}={value}", factor=factor, against=DEFAULT)] = changed
     return settings
-
-
-def _uses_of_default(last_k: Sequence[int]) -> list[Variant]:
-    """List the variants that use the fits of the default in another way."""
-    places = [f"last_{k}" for k in dict.fromkeys(last_k) if k > 1] + [ALL_TOKENS]
-    return [
-        Variant(name=ZERO_SHOT, factor="no injection", against=None),
-        Variant(name=HARD, factor="rounding", against=DEFAULT),
-        *(Variant(name=name, factor="position", against=DEFAULT) for name in places),
-        Variant(name=GENERATED, factor="default", against=None, metric="exact"),
-        Variant(name=EVERY_STEP, factor="generated", against=GENERATED, metric="exact"),
-    ]
 
 
 def _answers(

@@ -17,8 +17,6 @@ from site_lens.studies.base import TaskStudy, asked_queries, index_of, interval_
 PROMPTING = ("zero_shot", "few_shot")
 METHODS = (*PROMPTING, "site", *CONTENTS)
 
-HALF = 0.5
-
 ContentVerdict = Literal["most of the gain", "less than half", "not found", "nothing to share", "too few"]
 VERDICTS: dict[ContentVerdict, str] = {
     "most of the gain": "The control reaches more than half of SITE's gain, by test and interval.",
@@ -108,7 +106,7 @@ class ContentControls(TaskStudy):
         """Whether a control reaches half of what SITE gains; see `VERDICTS`."""
         if self.share(control, task) is None:
             return "nothing to share"
-        verdict = self.beyond(HALF, control, task).verdict
+        verdict = self.beyond(0.5, control, task).verdict
         return {"above": "most of the gain", "below": "less than half"}.get(verdict, verdict)  # type: ignore[return-value]
 
     def frame(self) -> "pd.DataFrame":

@@ -10,7 +10,6 @@ import torch
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import last_z_of
 from site_lens.activations.embedding import NO_SEED
-from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import ScoresByTask
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
@@ -103,7 +102,14 @@ def faithfulness_curves(
     check_sizes(max_queries=max_queries, n_random=n_random, n_shots=n_shots, seed=seed)
     listed = task_list(tasks)
     first, notes = first_fits(model, listed, fits)
-    rivals = _checked(scores or {}, listed, model.grid)
+    rivals = scores or {}
+    for (name, rival), task in product(rivals.items(), listed):
+        if name in OWN_ORDERINGS:
+            raise InputError(f"{name!r} is always measured; leave it out of scores")
+        if task.name not in rival:
+            raise InputError(f"{name} did not score {task.name!r}; score it first, or leave out the task")
+        if (grid := rival[task.name].grid) != model.grid:
+            raise MismatchError(f"{name} has {grid}, the model {model.grid}; score this model's heads")
     counts = _counts(ks, len(model.grid))
     names = names_of_orderings(rivals, n_random)
 
@@ -122,7 +128,7 @@ def faithfulness_curves(
         checkpoint_dir, "faithfulness", model.identity.digest, names, counts, n_random, max_queries, n_shots, seed
     )
     return Faithfulness(
-        **common_fields(model, listed, first, notes, max_queries=max_queries),
+        **common_fields(model, listed, first, notes, n_queries=max_queries),
         **measure_tasks(Faithfulness, listed, measure, cache=cache, keys=keys, progress=progress),
         grid=model.grid,
         orderings=names,
@@ -187,17 +193,6 @@ def _orderings(fit: SiteFit, rivals: Sequence[Float32], n_random: int, stream: n
     matched = [shuffled_within_layers(fit.gates, stream) for _ in range(n_random)]
     others = [rank_heads(values, mask) for values in (*drawn, *matched)]
     return np.stack([site, *(rank_heads(values, mask) for values in rivals), (n + 1 - site) * mask, *others])
-
-
-def _checked(scores: Mapping[str, ScoresByTask], tasks: Sequence[Task], grid: HeadGrid) -> Mapping[str, ScoresByTask]:
-    for (name, rival), task in product(scores.items(), tasks):
-        if name in OWN_ORDERINGS:
-            raise InputError(f"{name!r} is always measured; leave it out of scores")
-        if task.name not in rival:
-            raise InputError(f"{name} did not score {task.name!r}; score it first, or leave out the task")
-        if rival[task.name].grid != grid:
-            raise MismatchError(f"{name} has {rival[task.name].grid}, the model {grid}; score this model's heads")
-    return scores
 
 
 def _counts(ks: Iterable[int] | None, n_heads: int) -> list[int]:

@@ -58,6 +58,7 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
         traces.append(_line(record.ks, draws.mean(0), LABELS.get(name, name), colour, dash))
     n = len(record.grid)
     ticks = [tick for tick in (*TICKS, n) if tick <= n and (tick == n or np.log1p(n) - np.log1p(tick) > 0.15)]
+    axis = {"tickvals": np.log1p(ticks), "ticktext": list(map(str, ticks))}
     title, subtitle = TITLES[direction]
     figure = go.Figure(
         traces,
@@ -67,11 +68,7 @@ def faithfulness(record: Faithfulness, *, direction: Direction = "sufficiency", 
             height=420,
             margin={"b": 110, "r": 64},
             legend=LEGEND_BELOW | {"y": -0.2},
-            xaxis={
-                "title": {"text": "Number of heads"},
-                "tickvals": np.log1p(ticks),
-                "ticktext": list(map(str, ticks)),
-            },
+            xaxis=axis | {"title": {"text": "Number of heads"}},
             yaxis={"title": {"text": "Share of test queries right"}, "range": [-0.02, 1.02], "dtick": 0.25},
         ),
     )

@@ -228,16 +228,11 @@ class Faithfulness(AskedStudy):
 
     def frame(self) -> "pd.DataFrame":
         """One row per direction, ordering, draw, task and k: right answers, queries, accuracy, interval, log_prob."""
-        draws = [self.orderings[:i].count(name) for i, name in enumerate(self.orderings)]
+        draw = np.array([self.orderings[:i].count(name) for i, name in enumerate(self.orderings)])[:, None, None]
         n_right, n_queries = self.right.sum(-1), self.n_queries[:, None]
-        axes = {"direction": DIRECTIONS, "ordering": range(len(draws)), "task": self.tasks, "k": self.ks}
-        table = tidy(
-            axes,
-            draw=np.array(draws)[:, None, None],
-            n_right=n_right.astype(int),
-            **accuracy_columns(n_right, n_queries),
-            log_prob=self.log_prob,
-        )
+        axes = {"direction": DIRECTIONS, "ordering": range(len(draw)), "task": self.tasks, "k": self.ks}
+        accuracies = accuracy_columns(n_right, n_queries)
+        table = tidy(axes, draw=draw, n_right=n_right.astype(int), **accuracies, log_prob=self.log_prob)
         return table.assign(ordering=[self.orderings[i] for i in table["ordering"]])
 
     def _draws(self, ordering: str) -> list[int]:

@@ -22,13 +22,9 @@ def sections(name: str, curves: Faithfulness, studies: Studies) -> list[Section]
             f"Heads {INTERVENTIONS[direction]}: area under the curve by order of heads: {', '.join(areas)}. Smallest "
             f"set in SITE's order with 95 % of the effect: {size}."
         )
-    table = curves.frame()
+    tables = {direction: part.drop(columns="direction") for direction, part in curves.frame().groupby("direction")}
     figures = [
-        SectionFigure(
-            f"{name}-{direction}",
-            faithfulness(curves, direction=direction),
-            table[table["direction"] == direction].drop(columns="direction"),
-        )
+        SectionFigure(f"{name}-{direction}", faithfulness(curves, direction=direction), tables[direction])
         for direction in DIRECTIONS
     ]
     return [Section("Are the heads sufficient, and are they necessary?", lines, figures, curves.notes)]

@@ -196,13 +196,9 @@ def injected_alone(
     def means(gates: Float[Tensor, "variant layer head"]) -> tuple[Tensor, Tensor]:
         """Return log-probabilities of the answers, (variant), and logits, (variant vocab); means over queries."""
         n = len(gates)
-        edits = injection(
-            gates.repeat_interleave(len(prompts), 0).to(model.device),
-            embedding,
-            torch.zeros(n * len(prompts), dtype=torch.long, device=model.device),
-            heads_per_layer=model.grid.heads_per_layer,
-            rule=fit.config.mix,
-        )
+        rows = gates.repeat_interleave(len(prompts), 0).to(model.device)
+        owners = torch.zeros(len(rows), dtype=torch.long, device=model.device)
+        edits = injection(rows, embedding, owners, heads_per_layer=model.grid.heads_per_layer, rule=fit.config.mix)
         logits = model.decode(prefix.repeated(n), prompts.tail(model.device).repeat(n, 1), edits)[0][:, -1]
         log_prob = logits.log_softmax(-1).gather(1, targets.repeat(n)[:, None])
         centred = logits - logits.mean(-1, keepdim=True)

@@ -84,11 +84,7 @@ class HeadProfiles(ModelStudy):
 
 def _raised(words: Words, logits: Float32) -> Any:
     """Return, for every task and head, the tokens whose logit was raised at all."""
-    return [
-        raised_tokens(tokens, values)
-        for heads, rises in zip(words, logits, strict=True)
-        for tokens, values in zip(heads, rises, strict=True)
-    ]
+    return [raised_tokens(*head) for task in zip(words, logits, strict=True) for head in zip(*task, strict=True)]
 
 
 def raised_tokens(tokens: Iterable[str], logits: Iterable[float]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from site_lens.records.errors import InputError
 from site_lens.records.lazy_pandas import pd
@@ -26,8 +25,6 @@ VERDICTS = {
     "cannot_tell": "Transfer goes along with roles, but it may be for shared heads: too few pairs of tasks share none.",
 }
 """Meaning of each verdict."""
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +110,22 @@ def associate_roles(
     alike, common = likeness(roles(profiles, marked, of)), jaccard(marked)
     apart = np.where(common == 0, alike, np.nan)
     n_apart = int(np.isfinite(apart).sum())
-    return RoleAssociation(
-        roles=mantel(moved, alike, seed=seed),
-        heads=mantel(moved, common, seed=seed),
-        apart=mantel(moved, apart, seed=seed) if n_apart >= FEWEST_PAIRS else None,
-        n_apart=n_apart,
-    )
+    of_apart = mantel(moved, apart, seed=seed) if n_apart >= FEWEST_PAIRS else None
+    return RoleAssociation(mantel(moved, alike, seed=seed), mantel(moved, common, seed=seed), of_apart, n_apart)
 
 
-def _heads_of_tasks(alphas: NDArray[np.float32], n_top: int) -> NDArray[np.bool_]:
+def _heads_of_tasks(alphas: np.ndarray, n_top: int) -> np.ndarray:
     """(task head): whether a head is open in rounded alphas, or among the highest of soft ones, ties in order."""
     rounded = np.isin(alphas, (0, 1)).all(axis=1)
     if not rounded.all() and not 1 <= n_top <= alphas.shape[1]:
         raise InputError(f"cannot take {n_top} of {alphas.shape[1]} profiled heads")
-    marked: NDArray[np.bool_] = alphas == 1
+    marked = alphas == 1
     highest = np.argsort(-alphas[~rounded], axis=1, kind="stable")[:, :n_top]
     marked[~rounded] = np.eye(alphas.shape[1], dtype=np.bool_)[highest].any(axis=1)
     return marked
 
 
-def roles(profiles: HeadProfiles, marked: NDArray[np.bool_], tasks: list[int]) -> Matrix:
+def roles(profiles: HeadProfiles, marked: np.ndarray, tasks: list[int]) -> np.ndarray:
     """(task feature): the mean role of the heads marked in (task head), of some tasks."""
     scores = profiles.patterns if profiles.copying is None else np.vstack([profiles.patterns, profiles.copying])
     weights = marked / marked.sum(1, keepdims=True)
@@ -140,7 +133,7 @@ def roles(profiles: HeadProfiles, marked: NDArray[np.bool_], tasks: list[int]) -
     return np.hstack([seen, weights @ scores.T.astype(np.float64)])
 
 
-def likeness(features: Matrix) -> Matrix:
+def likeness(features: np.ndarray) -> np.ndarray:
     """(task task): negative distance between tasks, every feature scaled to unit variance over them."""
     from scipy.spatial.distance import cdist
 

@@ -79,6 +79,8 @@ def _profiles(record: FitLandscape) -> list[go.Scatter]:
     way = np.linspace(0, 1, record.profiles.shape[1])
     ends = record.profiles[:, :1] * (1 - way) + record.profiles[:, -1:] * way
     rise = np.pad(record.profiles - ends, [(0, 0), (0, 1)], constant_values=np.nan)  # NaN parts the lines
+    free = record.is_free
+    kinds = ("free of a barrier", free, PALETTE[0]), ("with a barrier", ~free, PALETTE[1])
     return [
         go.Scatter(
             name=f"{int(chosen.sum())} {name}",
@@ -89,10 +91,7 @@ def _profiles(record: FitLandscape) -> list[go.Scatter]:
             opacity=0.5,
             hovertemplate="%{y:.3f} nats<extra></extra>",
         )
-        for name, chosen, color in (
-            ("free of a barrier", record.is_free, PALETTE[0]),
-            ("with a barrier", ~record.is_free, PALETTE[1]),
-        )
+        for name, chosen, color in kinds
     ]
 
 

@@ -182,8 +182,7 @@ class FitLandscape(ModelStudy):
 
     def always_open(self) -> HeadSet:
         """Heads above 0.5 in every fit that improved on its start; no head where none did."""
-        mask = (self.alphas[self.improved] > 0.5).all(0) & self.improved.any()
-        return HeadSet.from_mask(self.model.grid, mask)
+        return HeadSet.from_mask(self.model.grid, (self.alphas[self.improved] > 0.5).all(0) & self.improved.any())
 
     def frame(self) -> "pd.DataFrame":
         """One row per fit: its settings, losses, accuracy, undecided heads, and agreement with the other fits.

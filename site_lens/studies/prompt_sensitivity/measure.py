@@ -122,7 +122,7 @@ def prompt_sensitivity(
         }
 
     return PromptSensitivity(
-        **common_fields(model, listed, max_queries=max_queries),
+        **common_fields(model, listed, n_queries=max_queries),
         **measure_tasks(PromptSensitivity, listed, measure, cache=cache, progress=progress),
         conditions=conditions,
         n_reference_shots=base[1],

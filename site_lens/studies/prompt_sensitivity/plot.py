@@ -1,22 +1,18 @@
 """Sensitivity: accuracy over the number of prompts and of shots that embeddings are made of."""
 
-from typing import Literal
-
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from site_lens.plots.theme import GREY, PALETTE, TITLE, error_bars, layout
-from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensitivity
+from site_lens.studies.prompt_sensitivity.result import SIZES, Condition, PromptSensitivity
 
 PANEL, GAP, BOTTOM = 220, 76, 56
 
 MEANS, SINGLE = "mean over prompt sets", "one prompt set"
 
-PANELS: dict[Literal["n_prompts", "n_shots"], str] = {
-    "n_prompts": "Prompts of an embedding (M)",
-    "n_shots": "Demonstrations of a prompt (N)",
-}
+LABELS = ("Prompts of an embedding (M)", "Demonstrations of a prompt (N)")
+"""Of the axes, in the order of `SIZES`."""
 
 
 def sensitivity(record: PromptSensitivity, *, task: str | None = None) -> go.Figure:
@@ -35,17 +31,15 @@ def sensitivity(record: PromptSensitivity, *, task: str | None = None) -> go.Fig
     """
     inner = 2 * PANEL + GAP
     figure = make_subplots(2, 1, vertical_spacing=GAP / inner)
-    for row, (setting, label) in enumerate(PANELS.items(), start=1):
+    for row, (setting, label) in enumerate(zip(SIZES, LABELS, strict=True), start=1):
         conditions = record.along(setting)
         sizes = [getattr(condition, setting) for condition in conditions]
         for trace in _traces(record, conditions, sizes, task):
             figure.add_trace(trace.update(showlegend=row == 1), row=row, col=1)
         figure.update_xaxes(type="log", tickvals=sizes, title={"text": label}, showgrid=False, row=row, col=1)
         figure.update_yaxes(title={"text": "Accuracy"}, range=[-0.02, 1.02], dtick=0.25, row=row, col=1)
-    for name, label, color in (
-        ("few_shot", f"{record.n_reference_shots}-shot", PALETTE[0]),
-        ("zero_shot", "zero-shot", PALETTE[6]),
-    ):
+    looks = {"few_shot": (f"{record.n_reference_shots}-shot", PALETTE[0]), "zero_shot": ("zero-shot", PALETTE[6])}
+    for name, (label, color) in looks.items():
         figure.add_hline(
             record.accuracy(name, task).value, line={"color": color, "width": 1, "dash": "dot"}, row="all", col=1,
             annotation={"text": label, "font": {"color": color, "size": 11}},

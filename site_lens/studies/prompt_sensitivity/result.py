@@ -18,7 +18,6 @@ from site_lens.studies.base import AskedStudy, index_of, interval_columns
 from site_lens.tasks.prompt_template import PromptTemplate
 
 Setting = Literal["n_prompts", "n_shots", "template", "label_noise"]
-SETTINGS: tuple[Setting, ...] = ("n_prompts", "n_shots", "template", "label_noise")
 SIZES: dict[Literal["n_prompts", "n_shots"], str] = {"n_prompts": "M", "n_shots": "N"}
 """Symbols of the sizes of an embedding."""
 
@@ -49,7 +48,7 @@ class Condition(Frozen):
 
     def differing(self, other: "Condition") -> set[str]:
         """Names of the settings in which two conditions differ."""
-        return {name for name in SETTINGS if getattr(self, name) != getattr(other, name)}
+        return {name for name in type(self).model_fields if getattr(self, name) != getattr(other, name)}
 
     def __str__(self) -> str:
         query = self.template.query_text("x")
@@ -188,8 +187,7 @@ class PromptSensitivity(AskedStudy):
 
     def run_variance(self) -> Float32:
         """(task): variance of the accuracy of a single run at the base condition, over prompt draws and fit seeds."""
-        rights = [self._crossed(i).mean(-1) for i in range(len(self.tasks))]
-        return np.array([two_way(right).total for right in rights], dtype=np.float32)
+        return np.array([two_way(self._crossed(i).mean(-1)).total for i in range(len(self.tasks))], dtype=np.float32)
 
     def variance_frame(self) -> "pd.DataFrame":
         """One row per task, quantity and part, at the base condition: variance, share, whether it was below zero.

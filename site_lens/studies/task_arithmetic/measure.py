@@ -65,7 +65,7 @@ def combine_tasks(
         return {"right": right, "log_prob": log_prob, "references": ask(queries, fit, own, [fit.embedding.mean])[0]}
 
     return TaskArithmetic(
-        **common_fields(model, tasks, chosen, notes, max_queries=max_queries),
+        **common_fields(model, tasks, chosen, notes, n_queries=max_queries),
         **measure_tasks(TaskArithmetic, tasks, measure, progress=False),
         families=(task_a.family, task_b.family),
         weights=steps,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from site_lens.heads.head_set import Head
 from site_lens.records.outputs import output_path, write_output
@@ -113,10 +112,10 @@ def headvis_files(profiles: TextProfiles) -> dict[str, Any]:
     }
 
 
-def _metrics(profiles: TextProfiles) -> dict[str, NDArray[Any]]:
+def _metrics(profiles: TextProfiles) -> dict[str, np.ndarray]:
     mass = profiles.attention.sum(1).astype(np.float64)
     mean, variance = distance_moments(mass / mass.sum(1, keepdims=True))
-    metrics: dict[str, NDArray[Any] | None] = {
+    metrics: dict[str, np.ndarray | None] = {
         "self_attention_score": profiles.share(OTHER, 0),
         "previous_token_score": profiles.previous(),
         "pattern_entropy": profiles.entropy,
@@ -154,6 +153,7 @@ def _head(profiles: TextProfiles, i: int) -> dict[str, Any]:
                 "max_activation": _number(active[s]),
             }
         )
+    written = zip(profiles.written_tokens[i], profiles.written[i].tolist(), strict=True)
     edges = distance_edges(profiles.attention.shape[2])
     counts = [profiles.attention[i, OTHER, a:b].sum() for a, b in zip(edges, edges[1:], strict=False)]
     return {
@@ -161,11 +161,7 @@ def _head(profiles: TextProfiles, i: int) -> dict[str, Any]:
         "qk_distance_histogram": {"bin_edges": edges, "bin_values": [_number(count) for count in counts]},
         "top_query_tokens": _table(by_query.most_common(MOST_TOKENS)),
         "top_key_tokens": _table(by_key.most_common(MOST_TOKENS)),
-        "written_tokens": _table(
-            (token, logit)
-            for token, logit in zip(profiles.written_tokens[i], profiles.written[i].tolist(), strict=True)
-            if logit > LEAST_RISE
-        ),
+        "written_tokens": _table((token, logit) for token, logit in written if logit > LEAST_RISE),
         "histogram": {
             "bin_edges": [_number(edge) for edge in np.linspace(0, 1, N_BINS + 1)],
             "bin_values": profiles.activations[i].astype(int).tolist(),

@@ -151,11 +151,10 @@ class TextProfiles(ModelStudy):
     def frame(self) -> "pd.DataFrame":
         """One row per head: shares of attention, distances, entropy, copying, and tokens promoted."""
         mean, _, *quantiles = self.distances().T
-        heads = [Head.parse(head) for head in self.heads]
         return pd.DataFrame(
             {
                 "head": self.heads,
-                "layer": [head.layer for head in heads],
+                "layer": [Head.parse(head).layer for head in self.heads],
                 "to_first": self.share(FIRST),
                 "to_itself": self.share(OTHER, 0),
                 "to_previous": self.previous(),

@@ -35,11 +35,9 @@ def anchors(name: str, profiles: TextProfiles) -> dict[str, str]:
 def head_line(profiles: TextProfiles, i: int) -> str:
     """Say in one line what a head does on text: shares of attention, and tokens promoted."""
     induction = profiles.to_induction[i]
-    parts = [
-        f"first token {profiles.share(FIRST)[i]:.0%}",
-        f"token before {profiles.previous()[i]:.0%}",
-        *([] if np.isnan(induction) else [f"induction {induction:.0%}"]),
-    ]
+    parts = [f"first token {profiles.share(FIRST)[i]:.0%}", f"token before {profiles.previous()[i]:.0%}"]
+    if not np.isnan(induction):
+        parts.append(f"induction {induction:.0%}")
     raised = profiles.raised(profiles.heads[i])[:N_NAMED]
     writes = f"; writes {', '.join(map(repr, raised))}" if raised else ""
     return f"{', '.join(parts)}{writes}"

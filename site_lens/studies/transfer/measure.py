@@ -76,7 +76,7 @@ def transfer_matrix(
             "a transfer matrix needs at least two tasks, and fits of one mixing rule; got "
             f"{[task.name for task in targets]}, rules {sorted(rules)}"
         )
-    fields, n = common_fields(model, targets, sources, notes, max_queries=max_queries), len(sources)
+    fields, n = common_fields(model, targets, sources, notes, n_queries=max_queries), len(sources)
     alphas, embeddings = np.stack([fit.gates.values for fit in sources]), [fit.embedding.mean for fit in sources]
 
     def measure(j: int) -> Arrays:

@@ -14,18 +14,15 @@ SUBJECTS: dict[TransferKind, str] = {
 
 def sections(name: str, matrix: TransferMatrix, studies: Studies) -> list[Section]:
     """Return the section of a transfer matrix."""
-    summary, table = summarize_transfer(matrix), matrix.frame()
+    summary = summarize_transfer(matrix)
+    tables = {kind: part.drop(columns="kind") for kind, part in matrix.frame().groupby("kind")}
     lines = [
         f"{len(matrix.tasks)} tasks, {int(matrix.n_queries.sum())} queries. Normalised: 0 is the target without any "
         "fit, 1 is its own fit; tests and intervals are over targets.",
         *(_sentences(kind) for kind in summary.kinds),
     ]
     figures = [
-        SectionFigure(
-            f"{name}-{kind}",
-            transfer(matrix, kind=kind, order=summary.order),
-            table[table["kind"] == kind].drop(columns="kind"),
-        )
+        SectionFigure(f"{name}-{kind}", transfer(matrix, kind=kind, order=summary.order), tables[kind])
         for kind in KINDS
     ]
     heading = "Transfer between tasks" + (", alphas rounded" if matrix.hard else "")
@@ -33,17 +30,17 @@ def sections(name: str, matrix: TransferMatrix, studies: Studies) -> list[Sectio
 
 
 def _sentences(kind: KindSummary) -> str:
-    parts = []
-    if kind.mean is not None:
-        parts.append(f"mean normalised score {with_interval(kind.mean)} over {kind.mean.n} targets")
-    if kind.above_null is not None:
-        null = kind.null.replace("_", " ")
-        parts.append(f"accuracy above that of the null ({null}) {with_interval(kind.above_null)}")
-    if kind.overlap_p is not None and kind.overlap_correlation is not None:
-        correlation = signed(kind.overlap_correlation)
-        parts.append(f"rank correlation with shared heads {correlation}, p = {kind.overlap_p:.2g}")
-    if kind.family_p is not None and kind.family_gap is not None:
-        parts.append(f"within families higher by {signed(kind.family_gap)}, p = {kind.family_p:.2g}")
-    numbers = "; ".join(parts)
+    mean, above, null = kind.mean, kind.above_null, kind.null.replace("_", " ")
+    parts = [
+        f"mean normalised score {with_interval(mean)} over {mean.n} targets" if mean else "",
+        f"accuracy above that of the null ({null}) {with_interval(above)}" if above else "",
+        _association("rank correlation with shared heads", kind.overlap_correlation, kind.overlap_p),
+        _association("within families higher by", kind.family_gap, kind.family_p),
+    ]
+    numbers = "; ".join(filter(None, parts))
     verdict = f"{SUBJECTS[kind.transferred]}: {kind.verdict}. {VERDICTS[kind.verdict]}"
     return f"{verdict} {numbers[:1].upper()}{numbers[1:]}." if numbers else verdict
+
+
+def _association(what: str, value: float | None, p_value: float | None) -> str:
+    return "" if value is None or p_value is None else f"{what} {signed(value)}, p = {p_value:.2g}"

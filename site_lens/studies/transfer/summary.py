@@ -109,16 +109,12 @@ def summarize_transfer(matrix: TransferMatrix) -> TransferSummary:
         "not found" where no difference from the null is found.
     """
     heads = np.asarray(jaccard((matrix.alphas > 0.5).reshape(len(matrix.tasks), -1)))
-    flat = np.isnan(matrix.normalised("both")[0])
+    flat = [matrix.tasks[i] for i in np.flatnonzero(np.isnan(matrix.normalised("both")[0]))]
     return TransferSummary(
         tasks=matrix.tasks,
         kinds=tuple(_summary(matrix, kind, heads) for kind in KINDS),
         order=_order(matrix.accuracies("alphas")),
-        notes=tuple(
-            f"{task} gains less than 0.1 by its own fit and is left out of normalised scores"
-            for task, is_flat in zip(matrix.tasks, flat, strict=True)
-            if is_flat
-        ),
+        notes=tuple(f"{task} gains less than 0.1 by its own fit and is left out of normalised scores" for task in flat),
     )
 
 
