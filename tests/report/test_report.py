@@ -20,7 +20,7 @@ from site_lens.report.headline import compare
 from site_lens.report.report import report_parts
 from site_lens.runs.run import Run
 from site_lens.site.fit import STATUSES, SiteFits
-from site_lens.site.head_path import HeadPaths
+from site_lens.site.head_path import HeadPath, HeadPaths
 from tests.fake_studies import fake_text_profiles
 from tests.fakes import ACCURACIES, fake_evaluation, fake_fit, fake_fits
 from tests.site.test_head_path import fake_path
@@ -170,6 +170,19 @@ def test_the_page_begins_with_the_heads_that_carry_each_task_and_what_they_reach
     chosen = [row[table["columns"].index("chosen")] for row in table["rows"]]
     assert chosen.count(True) == len(found.chosen.heads) and len(chosen) == 16
     assert 'id="head-sets-section"' not in report(tmp_path, fits)
+
+
+def test_the_table_of_head_sets_says_how_far_fits_agree_only_where_there_are_several(tmp_path: Path) -> None:
+    def heads_of(path: HeadPath) -> list[str]:
+        run = Run(fake_fits([path.task], model=path.model), paths=HeadPaths([path]))
+        page = write_report(run, tmp_path / "r.html", replace=True).read_text(encoding="utf-8")
+        table = page[page.index('id="head-sets-table"') :]
+        return re.findall(r"<th(?: class=\"n\")?>(.*?)</th>", table[: table.index("</thead>")])
+
+    one = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    several = fake_path(((8, 8), (4, 4)), ((0.5, 0.5), (0.5, 0.5)), prices=(0.0, 0.01))
+    assert heads_of(one) == ["task", "heads", "open in the fit"]
+    assert heads_of(several)[-3:] == ["Jaccard index", "by chance", "p"]
 
 
 def test_paths_over_another_grid_than_the_fits_leave_the_maps_those_of_the_fits() -> None:
