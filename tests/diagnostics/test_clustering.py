@@ -1,4 +1,3 @@
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
+from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
@@ -94,7 +93,7 @@ def test_planted_families_are_clustered_back(grid: HeadGrid, method: Clustering)
 
 
 def test_without_kinship_families_agree_by_chance_and_clusters_do_not_last() -> None:
-    found = [cluster_tasks(chance(12, draw=draw), n_bootstrap=8) for draw in range(20)]
+    found = [cluster_tasks(chance(12, draw=draw), n_bootstrap=2) for draw in range(20)]
     agreements = [estimate(each.family_agreement) for each in found]
     assert abs(np.mean([agreement.value for agreement in agreements])) < 0.1
     assert sum((agreement.p_value or 0) <= 0.05 for agreement in agreements) <= 4
@@ -171,28 +170,6 @@ def test_clusters_are_numbered_by_falling_size_and_equal_ones_by_first_item() ->
     found = cluster_tasks(SiteFits(fits_of(maps)), n_clusters=3)
     assert found.labels == (2, 1, 0, 0, 1, 0)
     assert found.cluster(0) == ("task 2", "task 3", "task 5")
-
-
-def test_neighbours_in_leaf_order_are_nearer_than_in_the_order_that_came() -> None:
-    found = cluster_tasks(kin(3, 4, seeds=(0, 1)))
-
-    def length(order: Sequence[int]) -> float:
-        return float(sum(found.distance[a, b] for a, b in pairwise(order)))
-
-    assert sorted(found.order) == list(range(12))
-    in_order = [found.labels[item] for item in found.order]
-    assert sum(a != b for a, b in pairwise(in_order)) == found.n_clusters - 1
-    assert length(found.order) <= min(length(seed_stream(i).permutation(12).tolist()) for i in range(20))
-
-
-def test_the_tree_merges_at_average_distances_up_to_all_items() -> None:
-    found = cluster_tasks(kin(3, 4))
-    assert found.linkage.shape == (11, 4)
-    assert found.linkage[-1, 3] == 12
-    assert np.all(np.diff(found.linkage[:, 2]) >= -1e-6)
-    between = found.distance[np.not_equal.outer(found.labels, found.labels)]
-    assert between.min() <= found.linkage[-1, 2] <= between.max()
-    assert cophenet(found.linkage.astype(np.float64)).max() == pytest.approx(found.linkage[-1, 2])
 
 
 # Same fits, same answer
@@ -275,14 +252,6 @@ def test_heads_that_the_same_tasks_open_are_clustered_back() -> None:
     assert "24 of 48 heads left out: their alpha exceeds 0.1 under no task" in found.notes
 
 
-def test_heads_at_the_floor_are_left_out_and_those_above_are_kept() -> None:
-    maps = {f"task {i}": np.array([[0.1, 0.11, 0.5, 0.9]]) * (1 if i else 0.5) for i in range(3)}
-    fits = SiteFits(fits_of(maps, grid=HeadGrid((4,))))
-    assert cluster_heads(fits).items == ("L0H1", "L0H2", "L0H3")
-    assert cluster_heads(fits, min_alpha=0.05).items == ("L0H0", "L0H1", "L0H2", "L0H3")
-    assert cluster_heads(fits, min_alpha=0.6).items == ("L0H3",)
-
-
 # Both at once
 
 
@@ -293,9 +262,6 @@ def test_blocks_of_tasks_and_heads_are_found_together() -> None:
     assert found.head_labels == tuple(Head.parse(name).layer for name in found.heads)
     inside = np.equal.outer(found.task_labels, found.head_labels)
     assert found.alphas[inside].min() > found.alphas[~inside].max()
-
-
-# Tables
 
 
 # Little or nothing to group
@@ -340,27 +306,14 @@ def test_families_that_cannot_agree_are_not_compared() -> None:
         assert cluster_tasks(labelled, n_bootstrap=2).family_agreement is None
 
 
-# What a record refuses
-
-
 # Size
-
-
-@pytest.mark.slow  # measures time
-def test_the_tasks_and_heads_of_a_large_study_take_seconds() -> None:
-    fits = kin(19, 3, grid=LARGE, seeds=(0, 1))
-    began = time.process_time()
-    assert len(cluster_tasks(fits).items) == 57
-    assert len(cluster_heads(fits).items) == len(LARGE)
-    assert len(cocluster(fits).tasks) == 57
-    assert time.process_time() - began < 10
 
 
 def test_stability_stands_beside_that_of_maps_shuffled_within_layers() -> None:
     clear = cluster_tasks(kin(3, 4), n_bootstrap=20)
     assert estimate(clear.stability).value > estimate(clear.stability_by_chance).value
     assert estimate(clear.stability_by_chance).p_value == 1 / 40
-    by_chance = [cluster_tasks(chance(8, draw=draw), n_bootstrap=10).stability_by_chance for draw in range(4)]
+    by_chance = [cluster_tasks(chance(8, draw=draw), n_bootstrap=2).stability_by_chance for draw in range(4)]
     assert max(one.p_value or 0 for one in by_chance if one is not None) > 0.05
 
 

@@ -55,19 +55,6 @@ def test_every_figure_of_a_control_says_that_it_shows_one() -> None:
             assert words not in draw(fake_fit("antonym")).layout.title.subtitle.text
 
 
-def test_cells_of_maps_are_at_most_twice_and_a_half_as_wide_as_high() -> None:
-    for shape in ((30, 9), (12, 12), (32, 32), (6, 8)):
-        fit = fake_fit("a", model=fake_identity(grid=HeadGrid.full(*shape)))
-        for figure, beside in ((plots.head_map(fit), 152), (plots.head_maps(SiteFits([fit])), 72)):
-            layout = figure.layout
-            cell_width = (layout.width - beside) / shape[1]
-            cell_height = (layout.height - layout.margin.t - layout.margin.b) / shape[0]
-            assert 0.5 < cell_width / cell_height < 2.5 or layout.width == 420, shape  # a title needs some width
-
-
-# Brackets of key-value heads
-
-
 # Many maps
 
 

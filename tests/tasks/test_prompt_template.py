@@ -83,15 +83,6 @@ def test_every_part_of_a_template_can_be_changed() -> None:
 
 
 @laws
-@given(templates, st.lists(examples, max_size=4), examples)
-def test_rendering_is_pure(template: PromptTemplate, shots: list[Example], query: Example) -> None:
-    before = list(shots)
-    assert template.render(shots, query) == template.render(tuple(shots), query)
-    assert shots == before
-    assert template.replace().render(shots, query) == template.render(shots, query)
-
-
-@laws
 @given(templates, st.lists(examples, min_size=1, max_size=4), examples)
 def test_prompt_and_answer_continue_into_the_next_demonstration(
     template: PromptTemplate, shots: list[Example], query: Example
