@@ -24,6 +24,11 @@ ACCURACIES = {"zero_shot": 0.05, "ten_shot": 0.7, "site": 0.85, "site_hard": 0.8
 """Share of right answers a method, planted when a test names none."""
 
 
+def rights(rate: ArrayLike, n_queries: int) -> np.ndarray:
+    """Answer the first share of the queries right: (... query)."""
+    return (np.arange(n_queries) < np.round(np.asarray(rate)[..., None] * n_queries)).astype(np.float32)
+
+
 def fake_identity(name: str = "fake-model", *, grid: HeadGrid = GRID, **changes: Any) -> ModelIdentity:
     """Build the identity of a model that does not exist."""
     fields: dict[str, Any] = {
@@ -190,25 +195,22 @@ def fake_transfer(
         planted[i] = np.asarray((rates or {}).get(kind, planted[i]))
         np.fill_diagonal(planted[i], references[2])
 
-    def answers(rate: ArrayLike) -> np.ndarray:
-        return (np.arange(n_queries) < np.round(np.asarray(rate)[..., None] * n_queries)).astype(np.float32)
-
-    grid = GRID
+    right = rights(planted, n_queries)
     gates = np.stack([fake_alphas(task) for task in names]) if alphas is None else np.asarray(alphas)
     fields: dict[str, Any] = {
         "tasks": names,
         "families": (None,) * n if families is None else tuple(families),
         "alphas": gates,
-        "right": answers(planted),
-        "log_prob": np.where(answers(planted) == 1, -0.1, -3.0),
-        "references": np.broadcast_to(answers(references)[:, None], (3, n, n_queries)),
-        "nulls": np.broadcast_to(answers(null), (3, 2, n, n_queries)),
+        "right": right,
+        "log_prob": np.where(right == 1, -0.1, -3.0),
+        "references": np.broadcast_to(rights(references, n_queries)[:, None], (3, n, n_queries)),
+        "nulls": np.broadcast_to(rights(null, n_queries), (3, 2, n, n_queries)),
         "asked": np.ones((n, n_queries)),
         "n_shots": 10,
         "hard": False,
         "seed": 0,
         "fit_digests": tuple(digest_json([task, "fit"]) for task in names),
-        "model": fake_identity(grid=grid),
+        "model": fake_identity(),
         "versions": VERSIONS,
     }
     return TransferMatrix(**fields | changes)

@@ -13,7 +13,8 @@ from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.studies.ablation.result import FitAblation
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
-from tests.fake_studies import fake_ablation, rights
+from tests.fake_studies import fake_ablation
+from tests.fakes import rights
 from tests.planted import TEMPLATE, planted_tasks
 
 TASKS = {name: task for name, task in planted_tasks().items() if name in ("direct_u", "swapped_v")}

@@ -13,16 +13,10 @@ from site_lens.models.batch import Batch
 from site_lens.records.hashing import seed_stream
 from site_lens.studies.head_profiles.measure import head_profiles, leading_heads
 from site_lens.studies.head_profiles.result import PARTS, PATTERNS, HeadProfiles
-from tests.planted import CARRIERS, COUNTER, LABELS, TEMPLATE, planted_tasks
+from tests.planted import CARRIERS, COUNTER, LABELS, planted_tasks
 
 PREVIOUS, IDLE = "L0H0", "L2H4"
 HEADS = (PREVIOUS, *CARRIERS["u"], *CARRIERS["v"], COUNTER, IDLE)
-
-
-@pytest.fixture(scope="module")
-def fits(planted: LensModel) -> sl.SiteFits:
-    config = sl.SiteConfig(n_prompts=20, n_shots=8)
-    return sl.fit_site(planted, planted_tasks(), config, template=TEMPLATE, progress=False)
 
 
 @pytest.fixture(scope="module")
