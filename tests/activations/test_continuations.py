@@ -69,33 +69,6 @@ def test_scores_are_those_of_full_forward_passes(host: str, hosted: Callable[[st
     assert plain != scores
 
 
-def test_scores_do_not_depend_on_what_is_asked_beside(demo: LensModel) -> None:
-    contexts, continuations = pairs(demo)
-    edits = halved(demo)(0)
-    together = score_continuations(demo, contexts, continuations, edits)
-    alone = [
-        score_continuations(demo, [context], [continuation], edits)[0]
-        for context, continuation in zip(contexts, continuations, strict=True)
-    ]
-    assert [greedy for _, greedy in together] == [greedy for _, greedy in alone]
-    assert [total for total, _ in together] == pytest.approx([total for total, _ in alone], rel=1e-6, abs=1e-5)
-
-
-def test_choices_that_differ_in_their_last_token_cost_one_row(demo: LensModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode, rows = type(demo).decode, []
-
-    def counting(model: LensModel, prefix: object, tail: torch.Tensor, *args: object) -> object:
-        rows.append(len(tail))
-        return decode(model, prefix, tail, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(type(demo), "decode", counting)
-    told: list[int] = []
-    context, tokens = demo.encoder.encode(["Q: hot\nA:"])[0], demo.encoder.ordinary_tokens[:50]
-    scores = score_continuations(demo, [context] * 50, [[token] for token in tokens], scored=told.append)
-    assert rows == [1] and told == [50]
-    assert sum(math.exp(total) for total, _ in scores) < 1
-
-
 def test_what_fills_the_context_is_scored_and_one_token_more_is_refused_first(
     demo: LensModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

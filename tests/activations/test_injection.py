@@ -76,18 +76,6 @@ def test_injection_changes_the_chosen_heads_only(demo: LensModel, embedding: sl.
     assert same.all(0).tolist() == [True, True, True, False, True, True, True, True]
 
 
-def test_the_last_token_of_every_prompt_is_edited_unless_another_column_is_given(
-    demo: LensModel, embedding: sl.TaskEmbedding, batch: Batch
-) -> None:
-    gates = sl.HeadGates.constant(demo.grid, 0.5)
-    edits = sl.injection_edits(demo, gates, embedding)
-    whole = demo.forward(batch, edits)
-    cached, _ = demo.decode(demo.prefill(batch.without_tail(1)), batch.tokens[:, -1:], edits)
-    assert (whole - cached[:, -1]).abs().max() < 1e-4
-    first = demo.forward(batch, sl.injection_edits(demo, gates, embedding, column=0))
-    assert not torch.allclose(whole, first, atol=1e-3)
-
-
 def test_gates_bring_the_rule_of_their_fit(demo: LensModel, embedding: sl.TaskEmbedding, batch: Batch) -> None:
     for rule in RULES:
         gates = fake_fit("antonym", model=demo.identity, embedding=embedding, config=sl.SiteConfig(mix=rule)).gates

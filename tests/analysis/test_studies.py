@@ -68,15 +68,6 @@ def test_a_changed_number_makes_its_own_record_anew_and_no_other(lab: Lab, folde
         measurements.transfer(other)
 
 
-def test_a_changed_fit_makes_everything_anew(lab: Lab, folder: Path) -> None:
-    shared = lab.settings.shared
-    settings = lab.settings.replace(shared=shared.replace(site=shared.site.replace(n_steps=6)))
-    for measure in (measurements.fits, measurements.seeds):
-        measure(lab)
-        with pytest.raises(AssertionError, match="measured again"):
-            measure(Unloaded(settings, out=folder / "nowhere"))
-
-
 def test_every_file_is_a_study_that_is_run() -> None:
     assert tuple(sorted(path.stem for path in ANALYSIS.glob("[0-9][0-9]_*.py"))) == studies.STUDIES
 

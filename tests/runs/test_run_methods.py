@@ -64,15 +64,9 @@ def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
     monkeypatch.setitem(SELECTORS, "induction", replace(SELECTORS["induction"], score=hidden))
     with pytest.warns(UserWarning) as warned:
         run = run_methods(
-            planted,
-            planted_tasks(),
-            ["zero_shot", "few_shot", "task_vector"],
-            selectors=["induction", "random"],
-            config=CONFIG,
-            max_queries=4,
-            save_to=tmp_path,
-            progress=False,
-        )
+            planted, planted_tasks(), ["zero_shot", "few_shot", "task_vector"], selectors=["induction", "random"],
+            config=CONFIG, max_queries=4, save_to=tmp_path, progress=False,
+        )  # fmt: skip
     assert run.evaluations is not None
     assert any("task_vector was left out: the loss was not finite" in n for n in run.evaluations["direct_u"].notes)
     assert run.evaluations["direct_u"].methods == ("zero_shot", "five_shot")
