@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from site_lens.explorer.state import PARTS, Cut, Exploration
+from site_lens.explorer.state import PARTS, Exploration
 from site_lens.heads.head_set import Head, HeadSet
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFits
@@ -19,19 +19,6 @@ def planted(first: list[str], second: list[str]) -> Exploration:
             alphas[head.layer, head.head] = 0.9 - i / 10
         fits.append(fake_fit(task, alphas=alphas))
     return Exploration(Run(SiteFits(fits)))
-
-
-def test_a_threshold_keeps_the_heads_above_it_and_top_k_the_k_highest() -> None:
-    state = planted(["L3H1", "L0H2", "L5H5"], [])
-    assert (state.key, state.other_key, str(state.head)) == ("one", None, "L3H1")
-    assert len(state.head_set()) == 3  # above one half
-    state.recut(threshold=0.75)
-    assert state.head_set() == HeadSet.of(GRID, ["L3H1", "L0H2"])
-    state.recut(rule="top", k=1)
-    assert state.head_set() == HeadSet.of(GRID, ["L3H1"])
-    state.recut(rule="threshold")
-    assert len(state.head_set()) == 2  # the threshold was kept meanwhile
-    assert len(Cut(rule="top", k=1000).of(state.fit.gates)) == len(GRID)
 
 
 def test_parts_of_a_comparison_are_those_of_set_algebra_and_named_after_it() -> None:
