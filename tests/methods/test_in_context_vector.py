@@ -25,8 +25,8 @@ SMALL = ComparisonConfig(n_shots=5, n_valid=6, context_strengths=(0.1, 0.4))
 
 
 @pytest.fixture
-def context(small_host: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
-    return ComparisonContext(small_host, demo_tasks["english-french"], SMALL, progress=False)
+def context(model: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
+    return ComparisonContext(model, demo_tasks["english-french"], SMALL, progress=False)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -1,11 +1,7 @@
 """Task vectors: the mean residual stream of few-shot prompts in the place of a query's."""
 
-from collections.abc import Callable
-
-import pytest
 import torch
 
-import site_lens as sl
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.method import prompting
 from site_lens.methods.task_vector import mean_residual, overwriting, task_vector
@@ -16,14 +12,10 @@ from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import embedding_prompts
+from tests.conftest import Tasks
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:", "Q: cat, dog\nA:"]
 SMALL = ComparisonConfig(n_prompts=6, n_shots=4, n_valid=8)
-
-
-@pytest.fixture(params=["demo", "gpt2"])
-def model(request: pytest.FixtureRequest, demo: LensModel, tiny: Callable[[str], LensModel]) -> LensModel:
-    return demo if request.param == "demo" else tiny("gpt2")
 
 
 def batch_of(model: LensModel, prompts: list[str] = PROMPTS) -> Batch:
@@ -47,9 +39,7 @@ def test_behind_the_last_layer_every_query_gets_the_logits_of_the_vector(model: 
     torch.testing.assert_close(logits, whole, atol=1e-5, rtol=1e-5)
 
 
-def test_the_mean_is_over_the_prompts_of_the_embedding_one_by_one(
-    model: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_the_mean_is_over_the_prompts_of_the_embedding_one_by_one(model: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["antonym"]
     context = ComparisonContext(model, task, SMALL, progress=False)
     drawn = embedding_prompts(
@@ -62,9 +52,7 @@ def test_the_mean_is_over_the_prompts_of_the_embedding_one_by_one(
     assert set(context.embeddings()["antonym"].labelled_rows) == drawn.labelled_rows
 
 
-def test_a_task_vector_says_what_it_took_and_beats_asking_without_it(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_a_task_vector_says_what_it_took_and_beats_asking_without_it(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["english-french"]
     context = ComparisonContext(demo, task, SMALL, progress=False)
     method = task_vector(context, task.name)
