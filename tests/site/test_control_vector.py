@@ -1,6 +1,5 @@
 """Control vectors: exact where the maths allows it, and an approximation that says so everywhere else."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from site_lens.site.control_vector import (
     control_vector_effect,
     write_control_vector,
 )
+from tests.conftest import Models
 from tests.fakes import fake_embedding, fake_identity
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: good\nA:", "Q: dog, cat, red\nA:"]
@@ -33,9 +33,7 @@ def pair(model: LensModel, heads: tuple[str, ...] = ABOVE, mix: str = "additive"
 
 
 @pytest.mark.parametrize("kind", ["gpt_neox", "falcon", "phi"])
-def test_of_additive_gates_in_parallel_blocks_it_is_exact_at_the_last_token(
-    kind: str, tiny: Callable[[str], LensModel]
-) -> None:
+def test_of_additive_gates_in_parallel_blocks_it_is_exact_at_the_last_token(kind: str, tiny: Models) -> None:
     model = tiny(kind)
     gates, embedding = pair(model)
     vector = control_vector(model, (gates, embedding))
@@ -48,18 +46,7 @@ def test_of_additive_gates_in_parallel_blocks_it_is_exact_at_the_last_token(
         assert not torch.allclose(fitted, model.forward(batch), atol=0.1)
 
 
-def test_on_prompts_of_one_token_it_keeps_all_of_the_effect(tiny_folder: Callable[[str], Path]) -> None:
-    model = sl.load_model(tiny_folder("gpt_neox"), dtype="float32", device="cpu", bos=False)
-    exact, convex = pair(model), pair(model, mix="convex")
-    letters = ["a", "b", "c", "d"]
-    assert all(len(ids) == 1 for ids in model.encoder.encode(letters))
-    found = control_vector_effect(model, exact, control_vector(model, exact), letters)
-    assert found.kept == pytest.approx(1, abs=1e-4) and found.n_same == found.n_prompts == 4
-    partly = control_vector_effect(model, convex, control_vector(model, convex), letters)
-    assert partly.kept < 0.999
-
-
-def test_every_condition_that_fails_is_named(tiny: Callable[[str], LensModel]) -> None:
+def test_every_condition_that_fails_is_named(tiny: Models) -> None:
     parallel, sequential = tiny("gpt_neox"), tiny("llama")
     for model, heads, mix, n in (
         (parallel, ABOVE, "additive", 1),
@@ -73,7 +60,7 @@ def test_every_condition_that_fails_is_named(tiny: Callable[[str], LensModel]) -
         assert any("L0H3" in said for said in differences) == ("L0H3" in heads)
 
 
-def test_a_direction_is_what_the_open_heads_write_together(tiny: Callable[[str], LensModel]) -> None:
+def test_a_direction_is_what_the_open_heads_write_together(tiny: Models) -> None:
     model = tiny("llama")
     _, embedding = pair(model)
     gates = sl.HeadGates(grid=model.grid, values=np.array([[0, 0, 0, 0], [0.5, 0, 1, 0]], dtype=np.float32))
@@ -93,7 +80,7 @@ def repeng_import(path: Path) -> tuple[str, dict[int, np.ndarray]]:
     return bytes(hint.parts[-1]).decode(), {int(t.name.split(".")[1]): np.array(t.data) for t in reader.tensors}
 
 
-def test_the_file_is_what_repeng_and_llama_cpp_read(tiny: Callable[[str], LensModel], tmp_path: Path) -> None:
+def test_the_file_is_what_repeng_and_llama_cpp_read(tiny: Models, tmp_path: Path) -> None:
     model = tiny("llama")
     vector = control_vector(model, pair(model, (*ABOVE, "L0H1"), "convex"))
     path = write_control_vector(vector, tmp_path / "deep" / "antonym.gguf", approximate=True)
@@ -107,7 +94,7 @@ def test_the_file_is_what_repeng_and_llama_cpp_read(tiny: Callable[[str], LensMo
     assert all(difference in said.contents() for difference in vector.differences)
 
 
-def test_it_is_written_as_an_approximation_on_request_only(tiny: Callable[[str], LensModel], tmp_path: Path) -> None:
+def test_it_is_written_as_an_approximation_on_request_only(tiny: Models, tmp_path: Path) -> None:
     vector = control_vector(tiny("gpt_neox"), pair(tiny("gpt_neox")))
     with pytest.raises(sl.InputError) as refused:
         write_control_vector(vector, tmp_path / "a.gguf")
@@ -116,14 +103,14 @@ def test_it_is_written_as_an_approximation_on_request_only(tiny: Callable[[str],
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "gemma3", "Olmo2"])
-def test_models_that_normalise_behind_attention_are_refused(kind: str, tiny: Callable[[str], LensModel]) -> None:
+def test_models_that_normalise_behind_attention_are_refused(kind: str, tiny: Models) -> None:
     model = tiny({"Olmo2": "OLMo-2-7B"}.get(kind, kind))
     with pytest.raises(sl.ModelError) as refused:
         control_vector(model, pair(model))
     assert "\n" not in str(refused.value)
 
 
-def test_what_has_no_control_vector_is_refused(tiny: Callable[[str], LensModel]) -> None:
+def test_what_has_no_control_vector_is_refused(tiny: Models) -> None:
     model = tiny("llama")
     gates, embedding = pair(model)
     others = fake_embedding("antonym", model=fake_identity(grid=model.grid))
@@ -140,7 +127,7 @@ def test_what_has_no_control_vector_is_refused(tiny: Callable[[str], LensModel])
 
 
 def test_the_effect_is_1_of_the_fit_itself_0_of_nothing_and_unknown_where_there_is_none(
-    tiny: Callable[[str], LensModel],
+    tiny: Models,
 ) -> None:
     model = tiny("gpt_neox")
     fit = pair(model)

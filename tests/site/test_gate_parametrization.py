@@ -1,12 +1,8 @@
 """Gate parametrizations, and the joint fits under them."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import site_lens as sl
 from site_lens.heads.scores import HeadGates
@@ -139,22 +135,6 @@ def test_hard_concrete_draws_differ_by_seed_and_agree_for_one_seed(demo: LensMod
     assert np.array_equal(first.alphas, again.alphas)
     other = SiteJob(job.task, job.config.replace(seed=1), job.embedding)
     assert gap(first, run(demo, [other], gates)[0]) > 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class IdleNoise(Sigmoid):
-    """The sigmoid, made stochastic, with a penalty of 0: the samples are not used."""
-
-    stochastic: ClassVar[bool] = True
-
-    def penalty(self, raw: Tensor, progress: Tensor, mask: Tensor) -> Tensor:
-        return 0 * raw.sum((1, 2))
-
-
-def test_without_noise_and_without_penalty_a_fit_is_sites(demo: LensModel, jobs: list[SiteJob]) -> None:
-    for plain, idle in zip(run(demo, jobs, Sigmoid()), run(demo, jobs, IdleNoise()), strict=True):
-        assert np.array_equal(plain.alphas, idle.alphas)
-        assert plain.loss == idle.loss
 
 
 @EVERY
