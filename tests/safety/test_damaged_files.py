@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import site_lens as sl
+from site_lens.records.base import Record
 from site_lens.records.serialization import record_paths
 from site_lens.tasks.task import SPLITS
 from tests.fakes import GRID
@@ -73,7 +74,7 @@ def test_damaged_records_are_refused_or_say_the_same(
     for name, content in zip(("one.safetensors", "one.json"), files, strict=True):
         (tmp_path / name).write_bytes(content)
     with watched(), suppress(sl.SiteLensError):
-        loaded = sl.load(tmp_path / "one")
+        loaded: Record = sl.load(tmp_path / "one")
         assert json.loads(json.dumps(loaded.parts()[1])) == fields
 
 
