@@ -15,8 +15,6 @@ from analysis.lab import Lab
 from analysis.pages import END, START
 from analysis.results import Part, Result, Table
 from analysis.settings import STUDIES_TOML, Settings
-from site_lens.models.base import LensModel
-from site_lens.stats.intervals import Interval
 from tests.fakes import fake_transfer
 
 ANALYSIS = STUDIES_TOML.parent
@@ -49,7 +47,7 @@ class Unloaded(Lab):
     """A lab whose model must not be needed."""
 
     @cached_property
-    def model(self) -> LensModel:
+    def model(self) -> sl.LensModel:
         raise AssertionError("something was measured again")
 
 
@@ -100,8 +98,8 @@ def planted_result(study: str = "01_single_task") -> Result:
         model="demo",
         tasks=("a",),
         claims=(
-            over_queries("It is above", Interval(0.1, 0.05, 0.2, 200), above=0, p_value=0.01, reported="10 points"),
-            over_queries("It is so", Interval(0.1, 0.05, 0.2, 200), above=0, p_value=0.01),
+            over_queries("It is above", sl.Interval(0.1, 0.05, 0.2, 200), above=0, p_value=0.01, reported="10 points"),
+            over_queries("It is so", sl.Interval(0.1, 0.05, 0.2, 200), above=0, p_value=0.01),
             over_tasks("It is so of all", [0.1, 0.2], n_queries=100, above=0, reported="yes"),
         ),
         tables=(Table(title="Numbers:", columns=("task", "value"), rows=(("a", 0.25), ("Q: x\nA: | y", None))),),

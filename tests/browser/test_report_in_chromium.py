@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from site_lens.activations.attention_sample import AttentionSamples
-from site_lens.diagnostics.head_overlap import head_overlap
-from site_lens.methods.evaluation import Evaluations
+import site_lens as sl
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.report import write_comparison, write_report, write_text_page
-from site_lens.runs.run import Run
 from tests.fake_studies import fake_text_profiles
 from tests.fakes import fake_attention, fake_evaluation, fake_fits
 
@@ -35,9 +32,9 @@ def opened(path: Path, *, width: int = 1600) -> tuple[str, str]:
 
 
 def report_of(tasks: list[str], folder: Path) -> Path:
-    evaluations = Evaluations(fake_evaluation(task) for task in tasks)
-    samples = AttentionSamples(fake_attention(task) for task in tasks)
-    run = Run(fake_fits(tasks), {ZERO_EMBEDDING: fake_fits(tasks)}, evaluations, samples)
+    evaluations = sl.Evaluations(fake_evaluation(task) for task in tasks)
+    samples = sl.AttentionSamples(fake_attention(task) for task in tasks)
+    run = sl.Run(fake_fits(tasks), {ZERO_EMBEDDING: fake_fits(tasks)}, evaluations, samples)
     return write_report(run, folder / "report.html")
 
 
@@ -99,7 +96,7 @@ def test_opened_sections_draw_their_figures_and_tables_and_attention_of_all_toke
 
 
 def test_the_comparison_page_draws_all_figures(tmp_path: Path) -> None:
-    path = write_comparison(head_overlap(fake_fits(TASKS[:2])), tmp_path / "compare.html")
+    path = write_comparison(sl.head_overlap(fake_fits(TASKS[:2])), tmp_path / "compare.html")
     document, console = opened(path)
     assert console == ""
     assert drawn(document) == {"difference", "similarity", "layer-profile", "overlap-counts"}

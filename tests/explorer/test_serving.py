@@ -14,11 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import site_lens as sl
 from site_lens.explorer.first_view import first_view
 from site_lens.explorer.serving import import_path
-from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFits
-from site_lens.site.head_path import HeadPaths
 from tests.documents import ROOT
 from tests.explorer.looking import fake_run
 from tests.fakes import fake_fit, fake_fits
@@ -139,11 +137,11 @@ def test_the_first_view_names_the_chosen_heads_and_cannot_break_out_of_its_scrip
     from site_lens.explorer.serving import _server
 
     path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
-    run = Run(fake_fits(["antonym"], model=path.model), paths=HeadPaths([path]))
+    run = sl.Run(fake_fits(["antonym"], model=path.model), paths=sl.HeadPaths([path]))
     drawn = first_view(run)
     assert drawn.count("<rect") == len(path.model.grid) and drawn.count("<circle") == 2
     assert path.sentence in drawn
-    hostile = first_view(Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
+    hostile = first_view(sl.Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
     (tmp_path / "work").mkdir()
     _server(PageSource(run="run", folder="."), tmp_path, 1, "token", hostile)
     page = (tmp_path / "JUPYTER_PATH/voila/templates/site_lens/index.html.j2").read_text(encoding="utf-8")
@@ -154,4 +152,4 @@ def test_the_first_view_names_the_chosen_heads_and_cannot_break_out_of_its_scrip
 
 def test_a_fit_that_kept_its_start_has_no_map_in_the_first_view() -> None:
     fit = fake_fit("antonym", status="no_improvement", kept_step=0)
-    assert "<svg" not in first_view(Run(SiteFits([fit]))) and "no map" in first_view(Run(SiteFits([fit])))
+    assert "<svg" not in first_view(sl.Run(sl.SiteFits([fit]))) and "no map" in first_view(sl.Run(sl.SiteFits([fit])))

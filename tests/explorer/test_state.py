@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
+import site_lens as sl
 from site_lens.explorer.state import PARTS, Exploration
-from site_lens.heads.head_set import Head, HeadSet
-from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFits
 from tests.fakes import GRID, fake_fit
 
 
@@ -15,10 +13,10 @@ def planted(first: list[str], second: list[str]) -> Exploration:
     fits = []
     for task, heads in (("one", first), ("two", second)):
         alphas = np.full(GRID.shape, 0.1)
-        for i, head in enumerate(map(Head.parse, heads)):
+        for i, head in enumerate(map(sl.Head.parse, heads)):
             alphas[head.layer, head.head] = 0.9 - i / 10
         fits.append(fake_fit(task, alphas=alphas))
-    return Exploration(Run(SiteFits(fits)))
+    return Exploration(sl.Run(sl.SiteFits(fits)))
 
 
 def test_parts_of_a_comparison_are_those_of_set_algebra_and_named_after_it() -> None:
@@ -35,11 +33,11 @@ def test_parts_of_a_comparison_are_those_of_set_algebra_and_named_after_it() -> 
     for part in PARTS:
         state.choose_part(part)
         name, heads = expected[part]
-        assert (state.keep(), state.head_set()) == (f"{name}: alpha > 0.50", HeadSet.of(GRID, heads))
+        assert (state.keep(), state.head_set()) == (f"{name}: alpha > 0.50", sl.HeadSet.of(GRID, heads))
     state.compare(None)
     assert state.part == "first"
     state.choose("L2H2")
-    assert state.basket[state.keep_head()] == HeadSet.of(GRID, ["L2H2"])
+    assert state.basket[state.keep_head()] == sl.HeadSet.of(GRID, ["L2H2"])
 
 
 def test_gates_are_the_fitted_alphas_of_the_set_or_ones() -> None:

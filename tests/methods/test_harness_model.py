@@ -9,10 +9,8 @@ import torch
 import transformers
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
-from site_lens.records.errors import InputError, MismatchError
 from site_lens.site.fit import Pair
 from tests.harness import write_task
 
@@ -37,7 +35,7 @@ def requests_of(kind: str, *args: tuple[Any, ...]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def pair(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> Pair:
+def pair(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> Pair:
     tasks = {"antonym": demo_tasks["antonym"]}
     embedding = sl.capture_embeddings(demo, tasks, n_prompts=4, n_shots=3)["antonym"]
     return sl.HeadGates.constant(demo.grid, 0.5), embedding
@@ -54,7 +52,7 @@ def task_file(tmp_path: Path, demo_tasks: dict[str, sl.Task]) -> Path:
     return write_task(tmp_path / "antonym", rows, **fields)
 
 
-def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo: LensModel) -> None:
+def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo: sl.LensModel) -> None:
     from lm_eval.models.huggingface import HFLM
 
     hf_model = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype="float32")
@@ -88,7 +86,7 @@ def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo:
     assert lm.generate_until(asked)[:2] == [" small", " sma"]
 
 
-def test_the_last_context_token_is_edited_and_no_other(demo: LensModel, pair: Pair) -> None:
+def test_the_last_context_token_is_edited_and_no_other(demo: sl.LensModel, pair: Pair) -> None:
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
     def in_full(context: list[int], continuation: list[int]) -> float:
@@ -112,13 +110,13 @@ def test_the_last_context_token_is_edited_and_no_other(demo: LensModel, pair: Pa
     assert rolled == pytest.approx(sum(in_full(*make_disjoint_window(window)) for window in windows), abs=1e-3)
 
 
-def test_closed_gates_are_the_plain_model(demo: LensModel, pair: Pair) -> None:
+def test_closed_gates_are_the_plain_model(demo: sl.LensModel, pair: Pair) -> None:
     asked = requests_of("loglikelihood", *PAIRS)
     closed = (sl.HeadGates.constant(demo.grid, 0.0), pair[1])
     assert sl.SiteLM(demo, closed).loglikelihood(asked) == sl.SiteLM(demo).loglikelihood(asked)
 
 
-def test_the_harness_evaluates_a_fit_on_its_task(demo: LensModel, task_file: Path) -> None:
+def test_the_harness_evaluates_a_fit_on_its_task(demo: sl.LensModel, task_file: Path) -> None:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -141,9 +139,9 @@ def test_the_harness_evaluates_a_fit_on_its_task(demo: LensModel, task_file: Pat
     assert done["config"]["site_lens_notes"] == [] and done["max_length"] == demo.encoder.n_ctx
 
 
-def test_chats_are_written_by_the_template_of_the_tokenizer(demo: LensModel) -> None:
+def test_chats_are_written_by_the_template_of_the_tokenizer(demo: sl.LensModel) -> None:
     lm, chat = sl.SiteLM(demo), [{"role": "user", "content": "hot"}]
-    with pytest.raises(InputError):
+    with pytest.raises(sl.InputError):
         lm.apply_chat_template(chat)
     template = "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}:{% endif %}"
     demo.encoder.tokenizer.chat_template = template
@@ -156,7 +154,7 @@ def test_chats_are_written_by_the_template_of_the_tokenizer(demo: LensModel) -> 
     assert lm.tokenizer_name.startswith("demo")
 
 
-def test_what_it_cannot_do_is_refused(demo: LensModel, pair: Pair, planted: LensModel) -> None:
+def test_what_it_cannot_do_is_refused(demo: sl.LensModel, pair: Pair, planted: sl.LensModel) -> None:
     lm = sl.SiteLM(demo)
     long = "hot " * demo.encoder.n_ctx
     asked: list[tuple[str, tuple[Any, ...]]] = [
@@ -171,14 +169,14 @@ def test_what_it_cannot_do_is_refused(demo: LensModel, pair: Pair, planted: Lens
         ("generate_until", (PROMPT, {"max_gen_toks": demo.encoder.n_ctx})),
     ]
     for kind, args in asked:
-        with pytest.raises(InputError) as info:
+        with pytest.raises(sl.InputError) as info:
             getattr(lm, kind)(requests_of(kind, args))
         assert len(str(info.value).splitlines()) == 1, args
-    with pytest.raises(MismatchError):
+    with pytest.raises(sl.MismatchError):
         sl.SiteLM(planted, pair)
     strange: list[tuple[Any, Any]] = [(demo, "antonym"), ("demo", None), (demo, pair[0])]
     for model, fit in strange:
-        with pytest.raises(InputError):
+        with pytest.raises(sl.InputError):
             sl.SiteLM(model, fit)
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
         assert getattr(lm, kind)([]) == []

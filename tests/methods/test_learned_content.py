@@ -8,9 +8,7 @@ import site_lens as sl
 from site_lens.methods.learned_content import learned_content
 from site_lens.methods.site_variants import site_top_k
 from site_lens.methods.validation import valid_losses, valid_questions
-from site_lens.models.base import LensModel
 from site_lens.records.errors import NoHeadSetError
-from site_lens.selectors.context import ComparisonContext
 from tests.conftest import Bench
 
 TASK = "antonym"
@@ -20,12 +18,12 @@ SMALL = sl.ComparisonConfig(
 )  # fmt: skip
 
 
-def losses(context: ComparisonContext, *methods: sl.Method) -> list[float]:
+def losses(context: sl.ComparisonContext, *methods: sl.Method) -> list[float]:
     return valid_losses(context, valid_questions(context, TASK), methods)
 
 
 def test_the_same_heads_with_learned_vectors_do_better_on_valid_than_with_the_mean(
-    demo: LensModel, bench: Bench
+    demo: sl.LensModel, bench: Bench
 ) -> None:
     context = bench(SMALL, TASK)
     method, mean = learned_content(context, TASK), site_top_k(context, TASK)
@@ -38,7 +36,7 @@ def test_the_same_heads_with_learned_vectors_do_better_on_valid_than_with_the_me
     assert "cosine" in method.notes[-1]
 
 
-def test_edits_touch_the_heads_of_the_top_k_alone(demo: LensModel, bench: Bench) -> None:
+def test_edits_touch_the_heads_of_the_top_k_alone(demo: sl.LensModel, bench: Bench) -> None:
     context = bench(SMALL.replace(content_steps=2), TASK)
     method, fit = learned_content(context, TASK), context.fits()[TASK]
     mask = torch.tensor(fit.gates.top(method.n_heads or 0).mask())

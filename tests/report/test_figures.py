@@ -8,10 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from site_lens import plots
-from site_lens.heads.head_set import HeadGrid
+import site_lens as sl
 from site_lens.records.assets import asset
-from site_lens.records.errors import InputError
 from site_lens.report.figures import TRACE_TYPES, on_page
 from tests.fakes import fake_fit, fake_identity
 from tests.plots.test_every_plot import PLOTS
@@ -22,13 +20,13 @@ def test_every_plot_is_drawn_by_the_bundle_in_the_assets() -> None:
     assert set(re.findall(r'moduleType:"trace",name:"(\w+)"', bundle)) == set(TRACE_TYPES)
     for name, draw in PLOTS.items():
         assert on_page(draw()).json, name
-    with pytest.raises(InputError, match="scatter3d"):
+    with pytest.raises(sl.InputError, match="scatter3d"):
         on_page(go.Figure(go.Scatter3d(x=[1], y=[1], z=[1])))
 
 
 def test_a_page_holds_the_numbers_of_a_figure_in_few_bytes() -> None:
-    fit = fake_fit("antonym", model=fake_identity(grid=HeadGrid.full(32, 32)))
-    drawn = on_page(plots.head_map(fit))
+    fit = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(32, 32)))
+    drawn = on_page(sl.plots.head_map(fit))
     assert len(drawn.json) < 12_000  # 1,024 alphas and ranks
     fields = json.loads(drawn.json)
     cells = fields["data"][0]["z"]

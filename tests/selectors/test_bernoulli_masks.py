@@ -9,7 +9,6 @@ from torch import Tensor
 
 import site_lens as sl
 from site_lens.activations.cached_queries import CachedQueries
-from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.bernoulli_masks import (
     LEAST,
@@ -22,14 +21,12 @@ from site_lens.selectors.bernoulli_masks import (
     mask_labelled,
     reinforce,
 )
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from tests.conftest import Bench
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
-SMALL = ComparisonConfig(n_prompts=8, n_shots=4, mask_steps=10)
-QUICK = ComparisonConfig(mask_steps=200, masks_per_step=16)
+SMALL = sl.ComparisonConfig(n_prompts=8, n_shots=4, mask_steps=10)
+QUICK = sl.ComparisonConfig(mask_steps=200, masks_per_step=16)
 TASKS = ("antonym", "choose_last_of_3")
 GRID = torch.ones(1, 3, dtype=torch.bool)
 
@@ -74,7 +71,7 @@ def test_a_head_that_helps_is_learned_and_one_that_hurts_is_dropped() -> None:
 
 
 def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were_drawn(
-    demo: LensModel, bench: Bench
+    demo: sl.LensModel, bench: Bench
 ) -> None:
     config = SMALL.replace(masks_per_step=150, rate_factors=(1.0,))  # two tasks: more rows than one decode takes
     context = bench(config, *TASKS)
@@ -95,9 +92,9 @@ def test_a_task_learns_the_same_whoever_else_is_on_the_bench(bench: Bench) -> No
     assert np.allclose(alone.values, together.values, atol=1e-4)
 
 
-def test_the_best_mask_holds_the_planted_heads_and_not_the_one_that_works_against_them(planted: LensModel) -> None:
-    config = ComparisonConfig(template=TEMPLATE, n_shots=8, mask_steps=250)
-    context = ComparisonContext(planted, planted_tasks(), config, progress=False)
+def test_the_best_mask_holds_the_planted_heads_and_not_the_one_that_works_against_them(planted: sl.LensModel) -> None:
+    config = sl.ComparisonConfig(template=TEMPLATE, n_shots=8, mask_steps=250)
+    context = sl.ComparisonContext(planted, planted_tasks(), config, progress=False)
     for task, heads in best_masks(context).items():
         assert set(sl.HeadSet.of(planted.grid, CARRIERS[task[-1]])) <= set(heads)
         assert sl.Head.parse(COUNTER) not in heads

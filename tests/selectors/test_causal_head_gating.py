@@ -9,7 +9,6 @@ from torch import Tensor
 
 import site_lens as sl
 from site_lens.activations.queries import Queries
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.selectors.causal_head_gating import (
     AllTokens,
@@ -22,7 +21,6 @@ from site_lens.selectors.causal_head_gating import (
     gatings_of_all_tokens,
     gatings_of_last_token,
 )
-from site_lens.selectors.context import ComparisonContext
 from site_lens.site.gate_parametrization import PricedLogit
 from site_lens.site.plan import make_plan
 from tests.conftest import Bench
@@ -31,16 +29,16 @@ from tests.planted import CARRIERS, COUNTER
 SMALL = sl.ComparisonConfig(
     n_prompts=6, n_shots=3, n_valid=5, gating_steps=4, site=sl.SiteConfig(batch_size=3), rate_factors=(0.5, 1.0)
 )
-Gatings = Callable[[ComparisonContext], Mapping[str, HeadGating]]
+Gatings = Callable[[sl.ComparisonContext], Mapping[str, HeadGating]]
 FORMS = pytest.mark.parametrize("gatings", [gatings_of_all_tokens, gatings_of_last_token])
 
 
 @pytest.mark.parametrize(
     ("gatings", "prepares"), [(gatings_of_all_tokens, "facilitating"), (gatings_of_last_token, "irrelevant")]
 )
-def test_planted_heads_are_of_their_kind(planted_bench: ComparisonContext, gatings: Gatings, prepares: str) -> None:
+def test_planted_heads_are_of_their_kind(planted_bench: sl.ComparisonContext, gatings: Gatings, prepares: str) -> None:
     config = planted_bench.config.replace(gating_price=0.01, rate_factors=(1.0,))
-    context = ComparisonContext(planted_bench.model, planted_bench.tasks, config, progress=False)
+    context = sl.ComparisonContext(planted_bench.model, planted_bench.tasks, config, progress=False)
     grid = context.model.grid
     for task, gating in gatings(context).items():
         kinds = {str(head): "irrelevant" for head in grid} | {COUNTER: "interfering", "L0H0": prepares}
@@ -49,7 +47,7 @@ def test_planted_heads_are_of_their_kind(planted_bench: ComparisonContext, gatin
             assert getattr(gating, kinds[str(head)])[head.layer, head.head] > 0.9, (task, head)
 
 
-def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(demo: LensModel, bench: Bench) -> None:
+def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(demo: sl.LensModel, bench: Bench) -> None:
     context = bench(SMALL, "antonym")
     plan = make_plan(demo, [_job(context, "antonym", *_prompts(context, "antonym"))])
     optimizer = AllTokens(demo, plan, budget_bytes=2**30, gates=PricedLogit(0.0))
@@ -74,7 +72,7 @@ def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(demo: Lens
             assert float(above - below) / 0.04 == pytest.approx(float((slope * towards).sum()), rel=0.02)
 
 
-def test_gates_multiply_z_at_every_token_of_their_row(demo: LensModel, bench: Bench) -> None:
+def test_gates_multiply_z_at_every_token_of_their_row(demo: sl.LensModel, bench: Bench) -> None:
     asked = Queries.of(demo, bench(SMALL, "antonym").embedding_set("antonym").prompts)
     batch = Batch.of(asked.ids[:3], pad=0, device=demo.device)
     gates = torch.ones(3, *demo.grid.shape)
@@ -99,7 +97,7 @@ def test_gates_are_the_same_alone_and_beside_other_tasks(bench: Bench, gatings: 
 
 @pytest.mark.parametrize("score", [causal_head_gating, causal_head_gating_last])
 def test_scores_say_where_the_gates_act_and_what_they_cost(
-    bench: Bench, score: Callable[[ComparisonContext], Mapping[str, sl.HeadScores]]
+    bench: Bench, score: Callable[[sl.ComparisonContext], Mapping[str, sl.HeadScores]]
 ) -> None:
     context = bench(SMALL.replace(site=sl.SiteConfig(batch_size=3, eval_every=50)), "antonym")
     scores = score(context)["antonym"]

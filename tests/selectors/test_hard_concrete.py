@@ -3,13 +3,11 @@
 import pytest
 
 import site_lens as sl
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.hard_concrete import hard_concrete
 from tests.conftest import Bench
 from tests.planted import CARRIERS, COUNTER
 
-SMALL = ComparisonConfig(n_prompts=8, n_shots=4, l0_steps=60, site=sl.SiteConfig(batch_size=4))
+SMALL = sl.ComparisonConfig(n_prompts=8, n_shots=4, l0_steps=60, site=sl.SiteConfig(batch_size=4))
 
 
 @pytest.mark.parametrize("density", [0.1, 0.25, 0.5])
@@ -22,7 +20,7 @@ def test_the_density_asked_for_is_reached(bench: Bench, density: float) -> None:
 
 
 def test_the_planted_heads_are_open_and_the_one_that_works_against_the_task_is_closed(
-    planted_bench: ComparisonContext,
+    planted_bench: sl.ComparisonContext,
 ) -> None:
     for task, scores in hard_concrete(planted_bench).items():
         assert min(scores[head] for head in CARRIERS[task[-1]]) > 0.9

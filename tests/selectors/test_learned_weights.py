@@ -5,21 +5,19 @@ import torch
 
 import site_lens as sl
 from site_lens.activations.cached_queries import CachedQueries
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.learned_weights import head_weights
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from tests.conftest import Bench
 from tests.planted import CARRIERS, COUNTER
 
-SMALL = ComparisonConfig(n_prompts=8, n_shots=4, weight_steps=25, site=sl.SiteConfig(batch_size=4))
+SMALL = sl.ComparisonConfig(n_prompts=8, n_shots=4, weight_steps=25, site=sl.SiteConfig(batch_size=4))
 
 
 TASKS = ("antonym", "choose_last_of_3")
 
 
 def test_carriers_weigh_more_than_zero_what_works_against_the_task_less_and_idle_heads_nothing(
-    planted_bench: ComparisonContext,
+    planted_bench: sl.ComparisonContext,
 ) -> None:
     for task, scores in head_weights(planted_bench).items():
         carriers = CARRIERS[task[-1]]

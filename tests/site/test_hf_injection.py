@@ -10,10 +10,8 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
-from site_lens.site.hf_injection import attach, deploy
 from tests.conftest import Folders, Models
 from tests.fakes import fake_embedding, fake_fit, fake_identity
 from tests.tiny_models import tiny_model
@@ -55,11 +53,11 @@ def hf_demo(plain: Callable[[str], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def lens(demo: LensModel, tiny: Models) -> Models:
+def lens(demo: sl.LensModel, tiny: Models) -> Models:
     return lambda kind: demo if kind == "demo" else tiny(kind)
 
 
-def strong_fit(task: str, model: LensModel, **options: Any) -> sl.SiteFit:
+def strong_fit(task: str, model: sl.LensModel, **options: Any) -> sl.SiteFit:
     """Return a random fit whose embedding is large enough to change what is generated."""
     embedding = fake_embedding(task, model=model.identity)
     return fake_fit(task, model=model.identity, embedding=embedding.replace(mean=40 * embedding.mean), **options)
@@ -73,7 +71,7 @@ def new_tokens(hf_model: Any, inputs: dict[str, torch.Tensor], **options: Any) -
     return padded_rows
 
 
-def greedy_tokens(model: LensModel, prompt: str, fit: sl.SiteFit) -> list[int]:
+def greedy_tokens(model: sl.LensModel, prompt: str, fit: sl.SiteFit) -> list[int]:
     """What the toolkit generates from a prompt: each token from the whole sequence, edited at the last prompt token."""
     ids = model.encoder.encode([prompt])[0]
     new: list[int] = []
@@ -84,12 +82,12 @@ def greedy_tokens(model: LensModel, prompt: str, fit: sl.SiteFit) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def demo_fits(demo: LensModel) -> list[sl.SiteFit]:
+def demo_fits(demo: sl.LensModel) -> list[sl.SiteFit]:
     return [strong_fit(task, demo) for task in ("antonym", "plural")]
 
 
 @pytest.fixture(scope="module")
-def demo_inputs(demo: LensModel) -> dict[str, torch.Tensor]:
+def demo_inputs(demo: sl.LensModel) -> dict[str, torch.Tensor]:
     return padded(demo.encoder.encode(PROMPTS))
 
 
@@ -100,7 +98,7 @@ def test_a_plain_model_generates_what_the_toolkit_generates(
     model, hf_model = lens(kind), plain(kind)
     fit, inputs = strong_fit("antonym", model), padded(model.encoder.encode(PROMPTS))
     attributes, before = dict(vars(hf_model)), new_tokens(hf_model, inputs)
-    with deploy(hf_model, fit):
+    with sl.deploy(hf_model, fit):
         within = new_tokens(hf_model, inputs)
     assert within == [greedy_tokens(model, prompt, fit) for prompt in PROMPTS] != before
     assert new_tokens(hf_model, inputs) == before  # removal leaves the model as it was
@@ -117,7 +115,7 @@ def test_the_logits_are_those_of_the_toolkit_under_every_mix_rule(plain: Callabl
                 edits = sl.injection_edits(model, fit.gates, fit.embedding)
                 expected = model.forward(Batch.of([prompt], pad=0, device=model.device), edits)
                 for deployed in (fit, (fit.gates, fit.embedding)):
-                    with deploy(hf_model, deployed), torch.no_grad():
+                    with sl.deploy(hf_model, deployed), torch.no_grad():
                         logits = hf_model(torch.tensor([prompt])).logits[:, -1]
                     assert torch.allclose(logits, expected, atol=2e-4), (kind, rule, prompt)
 
@@ -127,19 +125,19 @@ def test_cache_chunks_static_caches_and_guesses_change_nothing(
 ) -> None:
     for options in ({}, {"num_beams": 3}, {"do_sample": True, "num_return_sequences": 2}):
         generated = []
-        with deploy(hf_demo, [*demo_fits, None]):
+        with sl.deploy(hf_demo, [*demo_fits, None]):
             for more in ({}, {"use_cache": False}, {"prefill_chunk_size": 4}, {"cache_implementation": "static"}):
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)
                     generated.append(new_tokens(hf_demo, demo_inputs, **options, **more))
         assert all(tokens == generated[0] for tokens in generated), options
     one = {name: value[1:2] for name, value in demo_inputs.items()}
-    with deploy(hf_demo, demo_fits[0]):
+    with sl.deploy(hf_demo, demo_fits[0]):
         assert new_tokens(hf_demo, one, prompt_lookup_num_tokens=3) == new_tokens(hf_demo, one)
 
 
 def test_a_saved_fit_does_its_task_in_a_pipeline_that_knows_nothing_of_it(
-    hf_demo: Any, demo: LensModel, demo_fits: list[sl.SiteFit], tmp_path: Path
+    hf_demo: Any, demo: sl.LensModel, demo_fits: list[sl.SiteFit], tmp_path: Path
 ) -> None:
     import transformers
 
@@ -147,7 +145,7 @@ def test_a_saved_fit_does_its_task_in_a_pipeline_that_knows_nothing_of_it(
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL, padding_side="left")
     ask = transformers.pipeline("text-generation", model=hf_demo, tokenizer=tokenizer)
     end = tokenizer.eos_token_id  # alone: the model's own settings end at an empty line, too
-    with deploy(hf_demo, fit, tokenizer=tokenizer):
+    with sl.deploy(hf_demo, fit, tokenizer=tokenizer):
         (answer,) = ask(PROMPTS[0], max_new_tokens=N_NEW, do_sample=False, return_full_text=False, eos_token_id=end)
     edits = sl.injection_edits(demo, fit.gates, fit.embedding)
     (expected,) = sl.generate(demo, PROMPTS[:1], edits, max_new_tokens=N_NEW, stop_at="<never>")
@@ -163,11 +161,11 @@ def test_every_row_does_its_own_task_as_if_alone(
     fits = [strong_fit("antonym", model), strong_fit("plural", model, config=sl.SiteConfig(mix="additive"))]
     rows = [fits[1], None, fits[0]]
     ids = model.encoder.encode(PROMPTS)
-    with deploy(hf_model, rows):
+    with sl.deploy(hf_model, rows):
         together = new_tokens(hf_model, padded(ids), **options)
     alone = []
     for fit, row in zip(rows, ids, strict=True):
-        with deploy(hf_model, fit) if fit else contextlib.nullcontext():
+        with sl.deploy(hf_model, fit) if fit else contextlib.nullcontext():
             alone += new_tokens(hf_model, padded([row]), **options)
     assert together == alone
 
@@ -177,7 +175,7 @@ def test_the_mix_is_made_in_float32_and_cast_back(
 ) -> None:
     half = copy.deepcopy(hf_demo).to(torch.bfloat16)
     with pytest.warns(UserWarning, match="dtype"):
-        handle = attach(half, demo_fits[0])
+        handle = sl.attach(half, demo_fits[0])
     z: list[torch.Tensor] = []
     half.model.layers[0].self_attn.o_proj.register_forward_pre_hook(lambda module, args: z.append(args[0]))
     with torch.no_grad():
@@ -191,28 +189,28 @@ def test_the_mix_is_made_in_float32_and_cast_back(
 
 
 def test_other_models_are_refused_or_warned_of(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+    plain: Callable[[str], Any], demo: sl.LensModel, demo_fits: list[sl.SiteFit]
 ) -> None:
     import transformers
 
     folded = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(2, 4), d_head=8, processing="folded"))
     for kind, fit in (("llama", demo_fits[0]), ("gpt2", folded)):
         with pytest.raises(sl.MismatchError):
-            attach(plain(kind), fit)
-    handle = attach(plain("llama"), folded)  # without value biases there is nothing to fold
+            sl.attach(plain(kind), fit)
+    handle = sl.attach(plain("llama"), folded)  # without value biases there is nothing to fold
     handle.remove()
     assert any("weights were not compared" in note for note in handle.uncompared)
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
-    with deploy(plain("demo"), demo_fits[0], tokenizer=tokenizer) as handle:
+    with sl.deploy(plain("demo"), demo_fits[0], tokenizer=tokenizer) as handle:
         assert (handle.differences, handle.uncompared) == ((), ())
     other = fake_fit("antonym", model=demo.identity.replace(weights_digest="0", bos=not demo.identity.bos))
-    with pytest.warns(UserWarning) as warned, deploy(plain("demo"), other, tokenizer=tokenizer) as handle:
+    with pytest.warns(UserWarning) as warned, sl.deploy(plain("demo"), other, tokenizer=tokenizer) as handle:
         pass
     assert [str(warning.message) for warning in warned] == list(handle.differences)
     assert len(handle.differences) == 2  # weights and BOS
     for model in (demo, torch.nn.Linear(2, 2), plain("demo").model):
         with pytest.raises(sl.InputError):
-            attach(model, demo_fits[0])
+            sl.attach(model, demo_fits[0])
 
 
 def test_projections_that_are_unknown_or_bypassed_are_errors_not_a_silent_pass(demo_fits: list[sl.SiteFit]) -> None:
@@ -221,10 +219,10 @@ def test_projections_that_are_unknown_or_bypassed_are_errors_not_a_silent_pass(d
         layer.self_attn.wo = layer.self_attn.o_proj
         del layer.self_attn.o_proj
     with pytest.raises(sl.ModelError, match=r"layers.0.self_attn.wo"):
-        attach(hf_model, demo_fits[0])
+        sl.attach(hf_model, demo_fits[0])
     hf_model = tiny_model("llama", vocab_size=50)
     fit = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(2, 4), d_head=8, weights_digest="?"))
     projection = hf_model.model.layers[1].self_attn.o_proj
     projection.__class__ = type("Unhooked", (torch.nn.Linear,), {"__call__": torch.nn.Linear.forward})
-    with pytest.warns(UserWarning), deploy(hf_model, fit), pytest.raises(sl.ModelError, match=r"layers \[1\]"):
+    with pytest.warns(UserWarning), sl.deploy(hf_model, fit), pytest.raises(sl.ModelError, match=r"layers \[1\]"):
         hf_model(TOKENS)
