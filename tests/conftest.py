@@ -30,6 +30,12 @@ for profile, n_cases in {"normal": 40, "nightly": 5000}.items():
     )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "normal"))
 
+Bench = Callable[..., ComparisonContext]
+Folders = Callable[[str], Path]
+Models = Callable[[str], LensModel]
+Tasks = dict[str, sl.Task]
+"""Types of the fixtures `bench`, `tiny_folder`, `tiny` and `hosted`, and `demo_tasks`."""
+
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
@@ -40,9 +46,19 @@ def demo() -> LensModel:
 
 
 @pytest.fixture(scope="session")
-def demo_tasks() -> dict[str, sl.Task]:
+def demo_tasks() -> Tasks:
     """A handful of demo tasks of different families."""
     return sl.load_tasks("demo", ["antonym", "english-french", "choose_last_of_3", "country-capital"])
+
+
+@pytest.fixture(scope="session")
+def bench(demo: LensModel, demo_tasks: Tasks) -> Bench:
+    """Return fresh workbenches of the demo model with some of the demo tasks."""
+
+    def made(config: ComparisonConfig, *names: str) -> ComparisonContext:
+        return ComparisonContext(demo, [demo_tasks[name] for name in names], config, progress=False)
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +83,7 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     """Return folders of tiny random models by architecture, with the demo model's tokenizer."""
     made: dict[str, Path] = {}
 
@@ -80,7 +96,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pat
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], LensModel]:
+def tiny(tiny_folder: Folders) -> Models:
     """Return tiny random models by architecture."""
     made: dict[str, LensModel] = {}
 
@@ -93,7 +109,7 @@ def tiny(tiny_folder: Callable[[str], Path]) -> Callable[[str], LensModel]:
 
 
 @pytest.fixture(scope="session")
-def hooked_transformer(tiny_folder: Callable[[str], Path]) -> Callable[..., LensModel]:
+def hooked_transformer(tiny_folder: Folders) -> Callable[..., LensModel]:
     """Return the tiny models and the demo model as HookedTransformer; not under TransformerLens 4."""
 
     def model(kind: str, **options: Any) -> LensModel:
@@ -109,9 +125,7 @@ def hooked_transformer(tiny_folder: Callable[[str], Path]) -> Callable[..., Lens
 
 
 @pytest.fixture(scope="session")
-def hosted(
-    demo: LensModel, tiny: Callable[[str], LensModel], hooked_transformer: Callable[[str], LensModel]
-) -> Callable[[str], LensModel]:
+def hosted(demo: LensModel, tiny: Models, hooked_transformer: Models) -> Models:
     """Return a model by host and architecture, such as `bridge llama`; see `HOSTED`."""
     made: dict[str, LensModel] = {"bridge demo": demo}
 

@@ -16,7 +16,7 @@ from site_lens.studies.prompt_sensitivity.result import Condition, PromptSensiti
 from site_lens.studies.task_arithmetic.result import KINDS, TaskArithmetic
 from site_lens.studies.text_profiles.result import N_BINS, N_LINKS, TextProfiles
 from site_lens.tasks.prompt_template import PromptTemplate
-from tests.fakes import VERSIONS, fake_alphas, fake_identity
+from tests.fakes import VERSIONS, fake_alphas, fake_identity, rights
 
 SMALL = HeadGrid.full(2, 3)
 BASE = Condition(n_prompts=10, n_shots=10, template=PromptTemplate(), label_noise=0)
@@ -100,11 +100,6 @@ def fake_text_profiles(
         model=fake_identity(grid=grid),
         versions=VERSIONS,
     )
-
-
-def rights(rate: ArrayLike, n_queries: int) -> np.ndarray:
-    """Answer the first share of the queries right: (... query)."""
-    return (np.arange(n_queries) < np.round(np.asarray(rate)[..., None] * n_queries)).astype(np.float32)
 
 
 def fake_sensitivity(

@@ -6,25 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from site_lens.activations.attention_sample import AttentionSample
-from site_lens.activations.embedding import TaskEmbedding
-from site_lens.heads.head_set import HeadGrid
-from site_lens.heads.scores import HeadGates
-from site_lens.methods.evaluation import Evaluation
+import site_lens as sl
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.hashing import digest_json, seed_stream
-from site_lens.site.fit import SiteConfig, SiteFit, SiteFits, SiteTrace
 from site_lens.studies.transfer.result import KINDS as TRANSFER_KINDS
-from site_lens.studies.transfer.result import TransferMatrix
-from site_lens.tasks.prompt_template import PromptTemplate
 
-GRID = HeadGrid.full(6, 8)
+GRID = sl.HeadGrid.full(6, 8)
 VERSIONS = {"site_lens": "0.1.0", "torch": "2.13.0", "transformer-lens": "4.3.0", "transformers": "5.1.0"}
 ACCURACIES = {"zero_shot": 0.05, "ten_shot": 0.7, "site": 0.85, "site_hard": 0.8, "site_zero_embedding": 0.3}
 """Share of right answers a method, planted when a test names none."""
 
 
-def fake_identity(name: str = "fake-model", *, grid: HeadGrid = GRID, **changes: Any) -> ModelIdentity:
+def rights(rate: ArrayLike, n_queries: int) -> np.ndarray:
+    """Answer the first share of the queries right: (... query)."""
+    return (np.arange(n_queries) < np.round(np.asarray(rate)[..., None] * n_queries)).astype(np.float32)
+
+
+def fake_identity(name: str = "fake-model", *, grid: sl.HeadGrid = GRID, **changes: Any) -> ModelIdentity:
     """Build the identity of a model that does not exist."""
     fields: dict[str, Any] = {
         "name": name,
@@ -42,7 +40,7 @@ def fake_identity(name: str = "fake-model", *, grid: HeadGrid = GRID, **changes:
     return ModelIdentity(**fields | changes)
 
 
-def fake_embedding(task: str, *, seed: int = 0, model: ModelIdentity | None = None, **changes: Any) -> TaskEmbedding:
+def fake_embedding(task: str, *, seed: int = 0, model: ModelIdentity | None = None, **changes: Any) -> sl.TaskEmbedding:
     """Build a task embedding drawn from the stream of task and seed."""
     model = model or fake_identity()
     shape = (*model.grid.shape, model.d_head)
@@ -53,28 +51,28 @@ def fake_embedding(task: str, *, seed: int = 0, model: ModelIdentity | None = No
         "n_prompts": 50,
         "n_shots": 10,
         "seed": seed,
-        "template": PromptTemplate(),
+        "template": sl.PromptTemplate(),
         "task_digest": digest_json([task]),
         "labelled_rows": tuple(range(60)),
         "model": model,
     }
-    return TaskEmbedding(**fields | changes)
+    return sl.TaskEmbedding(**fields | changes)
 
 
-def fake_alphas(task: str, *, seed: int = 0, grid: HeadGrid = GRID, share_open: float = 0.25) -> np.ndarray:
+def fake_alphas(task: str, *, seed: int = 0, grid: sl.HeadGrid = GRID, share_open: float = 0.25) -> np.ndarray:
     """Draw nearly binary alphas (layer head): about `share_open` of the heads near 1."""
     stream = seed_stream(task, seed, "alphas")
     is_open = stream.random(grid.shape) < share_open
     return np.where(is_open, stream.uniform(0.85, 1, grid.shape), stream.uniform(0, 0.15, grid.shape)) * grid.mask
 
 
-def fake_trace(alphas: np.ndarray, *, seed: int = 0, n_steps: int = 100, eval_every: int = 10) -> SiteTrace:
+def fake_trace(alphas: np.ndarray, *, seed: int = 0, n_steps: int = 100, eval_every: int = 10) -> sl.SiteTrace:
     """Build a trace that falls from loss 3 towards 0.5 while the alphas go from 0.5 to `alphas`."""
     stream = seed_stream(seed, "trace")
     steps = np.arange(n_steps)
     evals = np.arange(0, n_steps + 1, eval_every)
     way = (evals / n_steps)[:, None, None]
-    return SiteTrace(
+    return sl.SiteTrace(
         loss=0.5 + 2.5 * np.exp(-steps / 25) + stream.normal(0, 0.08, n_steps),
         train_rows=stream.integers(0, 60, (n_steps, 8)),
         eval_steps=tuple(int(step) for step in evals),
@@ -90,17 +88,17 @@ def fake_fit(
     alphas: ArrayLike | None = None,
     *,
     model: ModelIdentity | None = None,
-    config: SiteConfig | None = None,
+    config: sl.SiteConfig | None = None,
     **changes: Any,
-) -> SiteFit:
+) -> sl.SiteFit:
     """Build a fit whose gates are `alphas` (layer head), or are drawn from the stream of task and seed."""
     model = model or fake_identity()
     planted = fake_alphas(task, seed=seed, grid=model.grid) if alphas is None else np.asarray(alphas, dtype=np.float32)
-    config = (config or SiteConfig()).replace(seed=seed)
+    config = (config or sl.SiteConfig()).replace(seed=seed)
     fields: dict[str, Any] = {
         "task": task,
         "config": config,
-        "gates": HeadGates(grid=model.grid, values=planted, task=task),
+        "gates": sl.HeadGates(grid=model.grid, values=planted, task=task),
         "embedding": fake_embedding(task, seed=seed, model=model),
         "trace": fake_trace(planted, seed=seed, n_steps=config.n_steps, eval_every=config.eval_every),
         "status": "converged",
@@ -108,15 +106,15 @@ def fake_fit(
         "labelled_rows": tuple(range(80)),
         "n_valid": 12,
         "task_digest": digest_json([task]),
-        "template": PromptTemplate(),
+        "template": sl.PromptTemplate(),
         "versions": VERSIONS,
     }
-    return SiteFit(**fields | changes)
+    return sl.SiteFit(**fields | changes)
 
 
-def fake_fits(tasks: Iterable[str], **options: Any) -> SiteFits:
+def fake_fits(tasks: Iterable[str], **options: Any) -> sl.SiteFits:
     """Build one fit a task; options go to `fake_fit`."""
-    return SiteFits(fake_fit(task, **options) for task in tasks)
+    return sl.SiteFits(fake_fit(task, **options) for task in tasks)
 
 
 def fake_evaluation(
@@ -127,7 +125,7 @@ def fake_evaluation(
     seed: int = 0,
     model: ModelIdentity | None = None,
     **changes: Any,
-) -> Evaluation:
+) -> sl.Evaluation:
     """Build an evaluation in which each method answers a planted share of the queries right."""
     planted = dict(ACCURACIES if accuracies is None else accuracies)
     right = np.zeros((len(planted), n_queries), dtype=np.float32)
@@ -145,15 +143,15 @@ def fake_evaluation(
         "targets": tuple(f"target {i}" for i in range(n_queries)),
         "n_shots": 10,
         "seed": seed,
-        "template": PromptTemplate(),
+        "template": sl.PromptTemplate(),
         "task_digest": digest_json([task]),
         "model": model or fake_identity(),
         "versions": VERSIONS,
     }
-    return Evaluation(**fields | changes)
+    return sl.Evaluation(**fields | changes)
 
 
-def fake_attention(task: str, heads: tuple[str, ...] = ("L0H1", "L2H1"), **changes: Any) -> AttentionSample:
+def fake_attention(task: str, heads: tuple[str, ...] = ("L0H1", "L2H1"), **changes: Any) -> sl.AttentionSample:
     """Build an attention sample of two prompts in which every token looks at all before it alike."""
     tokens = (("<s>", " hot", "\n", "A:"), ("<s>", ' "cold"', "</script>", "\n", "A:"))
     patterns = np.zeros((2, len(heads), 5, 5), dtype=np.float32)
@@ -168,7 +166,7 @@ def fake_attention(task: str, heads: tuple[str, ...] = ("L0H1", "L2H1"), **chang
         "n_shots": (0, 3),
         "patterns": patterns,
     }
-    return AttentionSample(**fields | changes)
+    return sl.AttentionSample(**fields | changes)
 
 
 def fake_transfer(
@@ -181,7 +179,7 @@ def fake_transfer(
     alphas: ArrayLike | None = None,
     families: Iterable[str | None] | None = None,
     **changes: Any,
-) -> TransferMatrix:
+) -> sl.TransferMatrix:
     """Build a matrix with planted accuracies (source target) by kind; the diagonal is always the own fit's."""
     names = tuple(tasks)
     n = len(names)
@@ -190,25 +188,22 @@ def fake_transfer(
         planted[i] = np.asarray((rates or {}).get(kind, planted[i]))
         np.fill_diagonal(planted[i], references[2])
 
-    def answers(rate: ArrayLike) -> np.ndarray:
-        return (np.arange(n_queries) < np.round(np.asarray(rate)[..., None] * n_queries)).astype(np.float32)
-
-    grid = GRID
+    right = rights(planted, n_queries)
     gates = np.stack([fake_alphas(task) for task in names]) if alphas is None else np.asarray(alphas)
     fields: dict[str, Any] = {
         "tasks": names,
         "families": (None,) * n if families is None else tuple(families),
         "alphas": gates,
-        "right": answers(planted),
-        "log_prob": np.where(answers(planted) == 1, -0.1, -3.0),
-        "references": np.broadcast_to(answers(references)[:, None], (3, n, n_queries)),
-        "nulls": np.broadcast_to(answers(null), (3, 2, n, n_queries)),
+        "right": right,
+        "log_prob": np.where(right == 1, -0.1, -3.0),
+        "references": np.broadcast_to(rights(references, n_queries)[:, None], (3, n, n_queries)),
+        "nulls": np.broadcast_to(rights(null, n_queries), (3, 2, n, n_queries)),
         "asked": np.ones((n, n_queries)),
         "n_shots": 10,
         "hard": False,
         "seed": 0,
         "fit_digests": tuple(digest_json([task, "fit"]) for task in names),
-        "model": fake_identity(grid=grid),
+        "model": fake_identity(),
         "versions": VERSIONS,
     }
-    return TransferMatrix(**fields | changes)
+    return sl.TransferMatrix(**fields | changes)

@@ -136,13 +136,3 @@ def test_a_planted_import_of_a_higher_floor_is_caught() -> None:
         for text in texts:
             caught = violations({DOOR: "", module: text} | {name: "" for name in sources()})
             assert len(caught) == 1 and caught[0].startswith(f"{module} imports site_lens"), (module, text, caught)
-
-
-def test_a_planted_circle_is_caught() -> None:
-    planted = {
-        "site_lens.records.one": "from site_lens.records.two import x",
-        "site_lens.records.two": "def f():\n    from site_lens.records import three",
-        "site_lens.records.three": "from .one import y",
-    }
-    assert set(circle(sources() | planted)) == set(planted)
-    assert violations(sources() | planted) == []

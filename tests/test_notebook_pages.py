@@ -110,29 +110,11 @@ def test_outputs_stay_when_text_changes_and_go_when_code_changes(executed: Path,
     assert CODE_ONLY in cells[1].source and not any(cell.get("outputs") for cell in cells)
 
 
-def test_a_notebook_whose_outputs_are_kept_is_not_executed_again(executed: Path) -> None:
-    kept = executed / "build/notebooks/tiny.ipynb"
-    before = kept.stat().st_mtime_ns
-    done = execute(executed)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert kept.stat().st_mtime_ns == before
-
-
 def test_a_failing_notebook_fails_the_command_and_leaves_no_outputs(tmp_path: Path) -> None:
     done = execute(make_repository(tmp_path, PRINTS, "1 / 0"))
     assert done.returncode != 0
     assert "tiny.ipynb" in done.stdout and "ZeroDivisionError" in done.stderr
     assert not (tmp_path / "build/notebooks/tiny.ipynb").exists()
-
-
-def test_outputs_are_of_one_state_of_the_package(tmp_path: Path, pages: Any) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PRINTS)])
-    (tmp_path / "plots").mkdir()
-    (tmp_path / "plots/theme.py").write_text("INK = 1", encoding="utf-8")
-    before = pages.fingerprint(notebook, tmp_path)
-    assert pages.fingerprint(notebook, shutil.copytree(tmp_path, tmp_path.with_name("copy"))) == before
-    (tmp_path / "plots/theme.py").write_text("INK = 2", encoding="utf-8")
-    assert pages.fingerprint(notebook, tmp_path) != before
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH; apt-get install chromium")

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import embedding_prompts
+from tests.conftest import Tasks
 
 
-def test_mean_and_spread_are_those_of_the_single_prompts(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_mean_and_spread_are_those_of_the_single_prompts(demo: sl.LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["choose_last_of_3"]
     embedding = sl.capture_embeddings(demo, [task], n_prompts=7, n_shots=2, seed=3)[task.name]
     stream = seed_stream(3, task.digest, "embedding", 2)
@@ -25,7 +24,7 @@ def test_mean_and_spread_are_those_of_the_single_prompts(demo: LensModel, demo_t
     assert embedding.labelled_rows == tuple(sorted(prompts.labelled_rows))
 
 
-def test_an_embedding_depends_on_task_and_seed_only(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_an_embedding_depends_on_task_and_seed_only(demo: sl.LensModel, demo_tasks: Tasks) -> None:
     together = sl.capture_embeddings(demo, demo_tasks.values(), n_prompts=5, n_shots=3)
     for name, task in demo_tasks.items():
         for alone in (task, [task], {name: task}):
@@ -37,7 +36,7 @@ def test_an_embedding_depends_on_task_and_seed_only(demo: LensModel, demo_tasks:
 
 
 def test_an_instruction_stands_before_the_prompts_of_an_embedding_and_not_before_queries(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+    demo: sl.LensModel, demo_tasks: Tasks, tmp_path: Path
 ) -> None:
     task = demo_tasks["antonym"]
     said = {"antonym": "Say the opposite.\n"}
@@ -56,14 +55,12 @@ def test_an_instruction_stands_before_the_prompts_of_an_embedding_and_not_before
     assert "instruction" not in without.model_dump() and without.digest != instructed.digest
 
 
-def test_instructions_must_be_there_for_every_task(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    with pytest.raises(InputError):
+def test_instructions_must_be_there_for_every_task(demo: sl.LensModel, demo_tasks: Tasks) -> None:
+    with pytest.raises(sl.InputError):
         sl.capture_embeddings(demo, demo_tasks, n_prompts=2, n_shots=0, instructions={"antonym": "Opposite.\n"})
 
 
-def test_a_fit_asks_bare_queries_under_the_embedding_of_an_instruction(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_a_fit_asks_bare_queries_under_the_embedding_of_an_instruction(demo: sl.LensModel, demo_tasks: Tasks) -> None:
     task = {"antonym": demo_tasks["antonym"]}
     said = {"antonym": "Say the opposite.\n"}
     embeddings = sl.capture_embeddings(demo, task, n_prompts=4, n_shots=0, instructions=said)

@@ -55,14 +55,6 @@ def test_rows_end_at_their_stop_text_independently(demo: LensModel) -> None:
     assert [text.startswith(s) for text, s in zip(whole, stopped, strict=True)] == [True] * 3
 
 
-def test_rows_end_at_the_first_of_several_stop_texts_or_at_none(demo: LensModel) -> None:
-    whole = sl.generate(demo, PROMPTS, max_new_tokens=6, stop_at=())
-    assert whole == sl.generate(demo, PROMPTS, max_new_tokens=6, stop_at="<never>")
-    stop = next(word for word in whole[0].split() if word)
-    either = sl.generate(demo, PROMPTS, max_new_tokens=6, stop_at=["<never>", stop])
-    assert either == sl.generate(demo, PROMPTS, max_new_tokens=6, stop_at=stop) != whole
-
-
 def test_rows_end_once_they_hold_their_stop_text_so_often(demo: LensModel) -> None:
     (one,) = sl.generate(demo, PROMPTS[:1], max_new_tokens=12)
     (three,) = sl.generate(demo, PROMPTS[:1], max_new_tokens=12, n_stops=3)

@@ -6,9 +6,7 @@ import torch
 
 import site_lens as sl
 from site_lens.heads.scores import MixRule
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
 from tests.fakes import fake_embedding, fake_fit, fake_identity
 
 RULES: tuple[MixRule, ...] = ("convex", "additive", "norm_preserving")
@@ -39,29 +37,29 @@ def test_gradients_of_alpha_are_those_of_finite_differences() -> None:
 
 
 @pytest.fixture(scope="module")
-def embedding(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.TaskEmbedding:
+def embedding(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> sl.TaskEmbedding:
     return sl.capture_embeddings(demo, [demo_tasks["antonym"]], n_prompts=4, n_shots=3)["antonym"]
 
 
 @pytest.fixture(scope="module")
-def batch(demo: LensModel) -> Batch:
+def batch(demo: sl.LensModel) -> Batch:
     """Two prompts, one of them padded."""
     return Batch.of(demo.encoder.encode(["Q: hot\nA:", "Q: dog, cat, red\nA:"]), pad=0, device=demo.device)
 
 
 def test_gates_of_zero_are_the_clean_model_and_gates_of_one_put_the_embedding_into_every_z(
-    demo: LensModel, embedding: sl.TaskEmbedding, batch: Batch
+    demo: sl.LensModel, embedding: sl.TaskEmbedding, batch: Batch
 ) -> None:
     zero, one = (sl.injection_edits(demo, sl.HeadGates.constant(demo.grid, alpha), embedding) for alpha in (0.0, 1.0))
     assert torch.equal(demo.forward(batch, zero), demo.forward(batch))
     seen = {}
 
-    def look(layer: int) -> Edit:
+    def look(layer: int) -> sl.Edit:
         def change(z: torch.Tensor) -> torch.Tensor:
             seen[layer] = z
             return z
 
-        return Edit(layer, change)
+        return sl.Edit(layer, change)
 
     demo.forward(batch, [*one, *(look(layer) for layer in range(6))])
     for layer in range(6):
@@ -69,26 +67,14 @@ def test_gates_of_zero_are_the_clean_model_and_gates_of_one_put_the_embedding_in
         assert torch.equal(seen[layer][0], seen[layer][1])
 
 
-def test_injection_changes_the_chosen_heads_only(demo: LensModel, embedding: sl.TaskEmbedding, batch: Batch) -> None:
+def test_injection_changes_the_chosen_heads_only(demo: sl.LensModel, embedding: sl.TaskEmbedding, batch: Batch) -> None:
     gates = sl.HeadGates.constant(demo.grid, 0.5).only(sl.HeadSet.of(demo.grid, ["L0H3", "L5H7"]))
     z = demo.last_z(batch)[:, 0]
     same = (sl.injection_edits(demo, gates, embedding)[0].change(z) == z).all(-1)
     assert same.all(0).tolist() == [True, True, True, False, True, True, True, True]
 
 
-def test_the_last_token_of_every_prompt_is_edited_unless_another_column_is_given(
-    demo: LensModel, embedding: sl.TaskEmbedding, batch: Batch
-) -> None:
-    gates = sl.HeadGates.constant(demo.grid, 0.5)
-    edits = sl.injection_edits(demo, gates, embedding)
-    whole = demo.forward(batch, edits)
-    cached, _ = demo.decode(demo.prefill(batch.without_tail(1)), batch.tokens[:, -1:], edits)
-    assert (whole - cached[:, -1]).abs().max() < 1e-4
-    first = demo.forward(batch, sl.injection_edits(demo, gates, embedding, column=0))
-    assert not torch.allclose(whole, first, atol=1e-3)
-
-
-def test_gates_bring_the_rule_of_their_fit(demo: LensModel, embedding: sl.TaskEmbedding, batch: Batch) -> None:
+def test_gates_bring_the_rule_of_their_fit(demo: sl.LensModel, embedding: sl.TaskEmbedding, batch: Batch) -> None:
     for rule in RULES:
         gates = fake_fit("antonym", model=demo.identity, embedding=embedding, config=sl.SiteConfig(mix=rule)).gates
         heads = gates.top(5)
@@ -99,7 +85,7 @@ def test_gates_bring_the_rule_of_their_fit(demo: LensModel, embedding: sl.TaskEm
             assert torch.equal(by_itself, by_name), rule
 
 
-def test_gates_and_embeddings_of_other_heads_are_refused(demo: LensModel, embedding: sl.TaskEmbedding) -> None:
+def test_gates_and_embeddings_of_other_heads_are_refused(demo: sl.LensModel, embedding: sl.TaskEmbedding) -> None:
     with pytest.raises(sl.MismatchError):
         sl.injection_edits(demo, sl.HeadGates.constant(sl.HeadGrid.full(2, 2), 0.5), embedding)
     other = fake_embedding("antonym", model=fake_identity("other"))  # d_head 4, not 32

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.bridge import BridgeModel
-from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
 from site_lens.models.tokenization import Encoder
 from tests.tiny_models import random_model, tiny_config
@@ -18,24 +16,24 @@ from tests.tiny_models import random_model, tiny_config
 class Faulty(BridgeModel):
     """A model with one planted fault."""
 
-    def __init__(self, model: LensModel, fault: str) -> None:
+    def __init__(self, model: sl.LensModel, fault: str) -> None:
         assert isinstance(model, BridgeModel)
         super().__init__(model.host, model.encoder, model.identity)
         self.fault = fault
         if fault == "two BOS":
             self.encoder = TwoBos(model.encoder.tokenizer, bos=True, n_ctx=model.encoder.n_ctx)
 
-    def forward(self, batch: Batch, edits: Sequence[Edit] = ()) -> Tensor:
+    def forward(self, batch: Batch, edits: Sequence[sl.Edit] = ()) -> Tensor:
         if self.fault == "no mask":
             batch = Batch(batch.tokens, torch.full_like(batch.lengths, batch.tokens.shape[1]))
         if self.fault == "edits are ignored":
             edits = ()
         if self.fault == "edits are scaled":
-            edits = [one for edit in edits for one in (edit, Edit(edit.layer, lambda z: 1.1 * z, edit.column))]
+            edits = [one for edit in edits for one in (edit, sl.Edit(edit.layer, lambda z: 1.1 * z, edit.column))]
         noise = torch.rand(len(batch), 1) if self.fault == "dropout" else 1.0
         return super().forward(batch, edits) * noise * (1.001 if self.fault == "another model" else 1.0)
 
-    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Prefix]:
+    def decode(self, prefix: Prefix, tail: Tensor, edits: Sequence[sl.Edit] = ()) -> tuple[Tensor, Prefix]:
         mixed_up = {"rows of the cache are mixed up": True, "tails of several tokens are wrong": tail.shape[1] > 1}
         if mixed_up.get(self.fault, False) and len(tail) > 1:
             prefix = prefix.rows(torch.arange(len(tail)).roll(1))
@@ -63,7 +61,7 @@ FOUND_BY = {
 }
 
 
-def test_every_fault_shows_in_the_checks_that_are_there_to_find_it(demo: LensModel) -> None:
+def test_every_fault_shows_in_the_checks_that_are_there_to_find_it(demo: sl.LensModel) -> None:
     for fault, codes in FOUND_BY.items():
         longest = 1100 if fault == "long caches are wrong" else 100  # the default, and enough for the other faults
         checks = sl.check_model(Faulty(demo, fault), longest=longest)
@@ -73,7 +71,7 @@ def test_every_fault_shows_in_the_checks_that_are_there_to_find_it(demo: LensMod
     assert all_codes == {code for codes in FOUND_BY.values() for code in codes.split()}
 
 
-def test_a_gradient_that_never_reaches_the_logits_fails_on_one_layer_too(demo: LensModel) -> None:
+def test_a_gradient_that_never_reaches_the_logits_fails_on_one_layer_too(demo: sl.LensModel) -> None:
     config = tiny_config("llama", vocab_size=len(demo.encoder.tokenizer))
     config.num_hidden_layers = 1
     hf_model = random_model(config)
@@ -83,6 +81,6 @@ def test_a_gradient_that_never_reaches_the_logits_fails_on_one_layer_too(demo: L
     assert failed == {"edit_has_effect", "gradient"}
 
 
-def test_a_model_that_concatenates_keys_is_told_so_and_passes(tiny: Callable[[str], LensModel]) -> None:
+def test_a_model_that_concatenates_keys_is_told_so_and_passes(tiny: Callable[[str], sl.LensModel]) -> None:
     found = {check.code: check for check in sl.check_model(tiny("bloom"), longest=100)}
     assert found["two_parts"].state == "skipped" and "reshape" in found["two_parts"].meaning

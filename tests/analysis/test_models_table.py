@@ -1,13 +1,11 @@
 """What the page of models says of memory is what small models take."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 import transformers
 
 import site_lens as sl
 from analysis.models_table import GIB, HEADER, NF4_BYTES, PAGE, is_packed, n_bytes, sizes, without_memory
+from tests.conftest import Folders
 from tests.real_configs import RELEASED
 
 pytest.importorskip("bitsandbytes")
@@ -15,7 +13,7 @@ KINDS = ["Llama-3.1-8B", "gemma-3-4b", "GPT-2", "Pythia-6.9B", "Phi-3-mini", "Fa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_memory_is_that_of_all_weights_under_a_bridge(kind: str, tiny_folder: Callable[[str], Path]) -> None:
+def test_memory_is_that_of_all_weights_under_a_bridge(kind: str, tiny_folder: Folders) -> None:
     config = transformers.AutoConfig.from_pretrained(tiny_folder(kind))
     model = sl.load_model(tiny_folder(kind), dtype="bfloat16", device="cpu")
     held = sum(w.numel() * w.element_size() for w in model.host.parameters())
@@ -30,7 +28,7 @@ def added_bias(model: sl.LensModel) -> int:
 
 
 @pytest.mark.parametrize("kind", ["Llama-3.1-8B", "GPT-2"])
-def test_the_same_maps_are_counted_in_four_bits_as_are_loaded_so(kind: str, tiny_folder: Callable[[str], Path]) -> None:
+def test_the_same_maps_are_counted_in_four_bits_as_are_loaded_so(kind: str, tiny_folder: Folders) -> None:
     config = transformers.AutoConfig.from_pretrained(tiny_folder(kind))
     model = sl.load_model(tiny_folder(kind), dtype="bfloat16", device="cpu", quantization="nf4")
     loaded = [m.weight for m in model.host.modules() if is_packed(m)]

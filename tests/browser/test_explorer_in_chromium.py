@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,9 +17,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 import site_lens as sl
 from site_lens.methods.live import LiveModel
 from site_lens.models.base import LensModel
+from tests.browser.test_report_in_chromium import CHROMIUM
+from tests.documents import ROOT
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 90_000
 """Milliseconds for a server, a kernel or a model to start."""
 
@@ -35,18 +35,8 @@ pytestmark = [
 def saved(tmp_path_factory: pytest.TempPathFactory, demo: LensModel, demo_tasks: dict[str, sl.Task]) -> Path:
     tasks = {name: demo_tasks[name] for name in ("antonym", "country-capital")}
     folder = tmp_path_factory.mktemp("explored") / "run"
-    config = sl.SiteConfig.quick()
-    sl.fit_and_evaluate(
-        demo,
-        tasks,
-        config,
-        save_to=folder,
-        prices=(0.01,),
-        n_starts=1,
-        max_queries=8,
-        n_attention_heads=2,
-        progress=False,
-    )
+    options: dict[str, Any] = {"prices": (0.01,), "n_starts": 1, "max_queries": 8, "n_attention_heads": 2}
+    sl.fit_and_evaluate(demo, tasks, sl.SiteConfig.quick(), save_to=folder, progress=False, **options)
     return folder
 
 

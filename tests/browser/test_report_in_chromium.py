@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from site_lens.activations.attention_sample import AttentionSamples
-from site_lens.diagnostics.head_overlap import head_overlap
-from site_lens.methods.evaluation import Evaluations
+import site_lens as sl
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.report import write_comparison, write_report, write_text_page
-from site_lens.runs.run import Run
 from tests.fake_studies import fake_text_profiles
 from tests.fakes import fake_attention, fake_evaluation, fake_fits
 
@@ -35,9 +32,9 @@ def opened(path: Path, *, width: int = 1600) -> tuple[str, str]:
 
 
 def report_of(tasks: list[str], folder: Path) -> Path:
-    evaluations = Evaluations(fake_evaluation(task) for task in tasks)
-    samples = AttentionSamples(fake_attention(task) for task in tasks)
-    run = Run(fake_fits(tasks), {ZERO_EMBEDDING: fake_fits(tasks)}, evaluations, samples)
+    evaluations = sl.Evaluations(fake_evaluation(task) for task in tasks)
+    samples = sl.AttentionSamples(fake_attention(task) for task in tasks)
+    run = sl.Run(fake_fits(tasks), {ZERO_EMBEDDING: fake_fits(tasks)}, evaluations, samples)
     return write_report(run, folder / "report.html")
 
 
@@ -79,44 +76,27 @@ def test_head_maps_stand_in_fewer_columns_on_a_narrow_page(written: Path) -> Non
     assert columns(document) == 2
 
 
-def test_an_opened_section_draws_its_figures_with_the_plain_name_as_title(written: Path) -> None:
-    page = written.read_text(encoding="utf-8")
+def test_opened_sections_draw_their_figures_and_tables_and_attention_of_all_tokens_waits_for_a_click(
+    written: Path,
+) -> None:
     copy = written.with_name("opened.html")
-    copy.write_text(page.replace('<details class="fit"', '<details open class="fit"'), encoding="utf-8")
-    document, console = opened(copy)
-    assert console == ""
-    assert {"head-map-1", "training-1", "head-map-3"} <= drawn(document)
-    texts = [unescape(text) for text in re.findall(r"<figcaption><b>(.*?)</b>", document)]
-    assert set(TASKS) <= set(texts)
-
-
-def test_attention_of_the_last_token_is_drawn_and_that_of_all_tokens_waits_for_a_click(written: Path) -> None:
-    copy = written.with_name("attention.html")
-    page = written.read_text(encoding="utf-8").replace('<details class="fit"', '<details open class="fit"')
+    page = re.sub(r'<details class="(fit|numbers)"', r'<details open class="\1"', written.read_text(encoding="utf-8"))
     copy.write_text(page, encoding="utf-8")
     document, console = opened(copy)
-    assert console == ""
-    assert "last-token-1-0" in drawn(document)
+    assert console == "" and "rows as CSV" in document
+    assert {"head-map-1", "training-1", "head-map-3", "last-token-1-0"} <= drawn(document)
+    texts = [unescape(text) for text in re.findall(r"<figcaption><b>(.*?)</b>", document)]
+    assert set(TASKS) <= set(texts)
     assert 'id="attention-1-1-view"' not in document
     copy.write_text(page.replace("<details><summary>Every token", "<details open><summary>Every token"), "utf-8")
     document, console = opened(copy)
     assert console == ""
     view = document[document.index('id="attention-1-1-view"') :].split('id="attention-2')[0]
-    assert "L2H1" in view
-    assert "<canvas" in view or "<svg" in view
-
-
-def test_an_opened_table_has_its_numbers(written: Path) -> None:
-    copy = written.with_name("numbers.html")
-    page = written.read_text(encoding="utf-8")
-    copy.write_text(page.replace('<details class="numbers"', '<details open class="numbers"'), encoding="utf-8")
-    document, console = opened(copy)
-    assert console == ""
-    assert "rows as CSV" in document
+    assert "L2H1" in view and ("<canvas" in view or "<svg" in view)
 
 
 def test_the_comparison_page_draws_all_figures(tmp_path: Path) -> None:
-    path = write_comparison(head_overlap(fake_fits(TASKS[:2])), tmp_path / "compare.html")
+    path = write_comparison(sl.head_overlap(fake_fits(TASKS[:2])), tmp_path / "compare.html")
     document, console = opened(path)
     assert console == ""
     assert drawn(document) == {"difference", "similarity", "layer-profile", "overlap-counts"}

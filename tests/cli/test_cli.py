@@ -13,6 +13,8 @@ from site_lens.diagnostics.checks import CHECKS
 from site_lens.methods.evaluate import evaluate
 
 COLUMNS = ["--input-column", "word", "--output-column", "opposite"]
+Printed = pytest.CaptureFixture[str]
+"""What commands print."""
 FAST = ["--n-steps", "10", "--n-prompts", "4", "--n-shots", "3", "--max-queries", "8"]
 
 
@@ -24,7 +26,7 @@ def run(*arguments: str) -> int:
     return ended.value.code
 
 
-def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def mistake(capsys: Printed, *arguments: str) -> str:
     """Run a command line that holds a mistake, check that it ends with 2 and one line, and return the line."""
     capsys.readouterr()
     assert run(*arguments) == 2, arguments
@@ -50,9 +52,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, csv: Path) -> Path:
     return out
 
 
-def test_a_users_csv_goes_from_fit_to_report(
-    finished: Path, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_users_csv_goes_from_fit_to_report(finished: Path, csv: Path, tmp_path: Path, capsys: Printed) -> None:
     results = pd.read_csv(finished / "results.csv")
     assert list(results) == ["task", "method", "metric", "value", "low", "high", "n", "labelled_rows", "n_heads"]
     methods = {"zero_shot", "ten_shot", "site", "site_hard", "site_top_k", "site_zero_embedding"}
@@ -67,9 +67,7 @@ def test_a_users_csv_goes_from_fit_to_report(
     assert "opposites" in (tmp_path / "r.html").read_text()
 
 
-def test_a_run_is_overwritten_on_request_only(
-    finished: Path, csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_overwritten_on_request_only(finished: Path, csv: Path, tmp_path: Path, capsys: Printed) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     for command in ("demo", "fit", "methods", "selectors"):
         source = [] if command == "demo" else [str(csv)]
@@ -84,7 +82,7 @@ def test_a_run_is_overwritten_on_request_only(
 
 
 def test_evaluate_measures_saved_fits_again_and_prints_failed_checks(
-    finished: Path, csv: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, csv: Path, capsys: Printed
 ) -> None:
     assert run("evaluate", str(finished), str(csv), *COLUMNS, "--max-queries", "5") == 0
     assert f"checks:  {sl.diagnose(sl.Run.load(finished)).summary}: " in capsys.readouterr().out
@@ -94,16 +92,7 @@ def test_evaluate_measures_saved_fits_again_and_prints_failed_checks(
     assert (row["n"], row["labelled_rows"]) == (6, 10)
 
 
-def test_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("tasks", "list") == 0
-    assert "antonym" in capsys.readouterr().out
-    assert run("tasks", "list", "--json") == 0
-    assert len(json.loads(capsys.readouterr().out)) >= 60
-
-
-def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(tmp_path: Path, capsys: Printed) -> None:
     out = tmp_path / "out"
     fit = ["fit", "demo", "-t", "antonym", "-o", str(out)]
     for message, arguments in (
@@ -120,9 +109,7 @@ def test_a_users_mistake_ends_with_2_one_clear_line_and_nothing_written(
         assert not [path for path in out.rglob("*") if path.is_file()], arguments
 
 
-def test_runs_and_single_records_are_compared(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_and_single_records_are_compared(finished: Path, tmp_path: Path, capsys: Printed) -> None:
     (record,) = (finished / "fits").glob("*.json")
     page = tmp_path / "compare.html"
     assert run("compare", str(finished), str(record), "-o", str(page)) == 0
@@ -138,7 +125,7 @@ def test_runs_and_single_records_are_compared(
 
 
 def test_a_saved_run_is_diagnosed_and_the_exit_code_says_whether_a_check_failed(
-    finished: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, capsys: Printed
 ) -> None:
     code = run("diagnose", str(finished), "--json")
     found = json.loads(capsys.readouterr().out)
@@ -149,7 +136,7 @@ def test_a_saved_run_is_diagnosed_and_the_exit_code_says_whether_a_check_failed(
 
 
 def test_an_interruption_ends_with_130_and_leaves_finished_groups_loadable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     n_evaluated = 0
 

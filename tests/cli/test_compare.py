@@ -9,21 +9,13 @@ import site_lens as sl
 from site_lens.cli import main
 from site_lens.cli.studies import as_fitted
 from site_lens.records.collections import file_name
-from tests.cli.test_cli import FAST, run
+from tests.cli.test_cli import Printed, run
 from tests.fakes import fake_fit
 
-SMALL = ["--task", "antonym", "--task", "english-french", "--n-prompts", "4", "--n-shots", "3"]
+SMALL = ["--task", "antonym", "--n-prompts", "4", "--n-shots", "3"]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two demo tasks."""
-    out = tmp_path_factory.mktemp("runs") / "two"
-    assert run("fit", "demo", "--out", str(out), "--task", "antonym", "--task", "english-french", *FAST) == 0
-    return out
-
-
-def test_methods_prints_every_method_and_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_methods_prints_every_method_and_writes_a_report(tmp_path: Path, capsys: Printed) -> None:
     methods = ["zero_shot", "site", "all_heads_half"]
     asked = [part for name in methods for part in ("--method", name)]
     assert run("methods", "demo", "--out", str(tmp_path), *SMALL, *asked, "--max-queries", "6", "--json") == 0
@@ -35,19 +27,17 @@ def test_methods_prints_every_method_and_writes_a_report(tmp_path: Path, capsys:
     assert (tmp_path / "report.html").exists()
 
 
-def test_selectors_are_compared_with_site(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_selectors_are_compared_with_site(tmp_path: Path, capsys: Printed) -> None:
     asked = ["--selector", "attribution_patching", "--selector", "random"]
     assert run("selectors", "demo", "--out", str(tmp_path), *SMALL, *asked, "--json") == 0
     assert json.loads(capsys.readouterr().out)
     assert set(sl.Run.load(tmp_path).scores) == {"site", "attribution_patching", "random"}
     # Its own random order takes no scores called so; the others are judged.
-    assert run("faithfulness", str(tmp_path), "demo", "--max-queries", "4", "--n-random", "1", "--json") == 0
+    assert run("faithfulness", str(tmp_path), "demo", "--max-queries", "2", "--n-random", "1", "--json") == 0
     assert "attribution_patching" in {row["ordering"] for row in json.loads(capsys.readouterr().out)}
 
 
-def test_heads_are_profiled_on_text_beside_the_tasks(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_heads_are_profiled_on_text_beside_the_tasks(finished: Path, tmp_path: Path, capsys: Printed) -> None:
     text, data = tmp_path / "text.txt", tmp_path / "data"
     text.write_text("one two one two three\n\nhot cold hot cold")
     asked = ["profile", str(finished), "demo", "--text", str(text)]
@@ -66,12 +56,12 @@ def test_heads_are_profiled_on_text_beside_the_tasks(
 
 
 def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
-    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    finished: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("transfer", str(finished), "demo", "--max-queries", "6", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["verdict"] for row in rows] == ["too few"] * 3  # two tasks of six queries
-    assert run("faithfulness", str(finished), "demo", "--max-queries", "6", "--n-random", "1", "--json") == 0
+    assert run("faithfulness", str(finished), "demo", "--max-queries", "2", "--n-random", "1", "--json") == 0
     assert {row["ordering"] for row in json.loads(capsys.readouterr().out)} >= {"site"}
     asked = ["--first", "antonym", "--second", "english-french", "--max-queries", "6", "--json"]
     assert run("combine", str(finished), "demo", *asked) == 0
@@ -92,20 +82,6 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
         main(["transfer", str(finished), "demo", "--max-queries", "5"])
     assert "are they necessary?" in page
-
-
-def test_methods_that_no_task_has_together_are_shown_without_a_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise sl.InputError("no task was evaluated with all methods")
-
-    monkeypatch.setattr(sl, "method_table", refuse)
-    asked = ["--method", "zero_shot", "--method", "site", "--max-queries", "4"]
-    assert run("methods", "demo", "--out", str(tmp_path), *SMALL, *asked) == 0
-    printed = capsys.readouterr()
-    assert "antonym" in printed.out and "no table" in printed.err
-    assert (tmp_path / "report.html").exists()
 
 
 def test_fits_of_several_losses_are_fitted_again_each_with_its_own() -> None:

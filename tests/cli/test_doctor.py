@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import site_lens as sl
 from site_lens.cli.commands import app
 from site_lens.cli.options import ModelSource
-from tests.cli.test_cli import mistake, run
+from tests.cli.test_cli import Printed, mistake, run
 from tests.tiny_models import save_tiny
 
 WITH_MODEL = (
@@ -21,7 +21,7 @@ WITH_MODEL = (
 )  # fmt: skip
 
 
-def card(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> dict[str, Any]:
+def card(capsys: Printed, code: int, *arguments: str) -> dict[str, Any]:
     """Return the support card of a model, and check the exit code."""
     capsys.readouterr()
     assert run("doctor", *arguments, "--json") == code
@@ -31,7 +31,7 @@ def card(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> dict
 
 
 def test_every_command_that_needs_a_model_takes_all_options_and_passes_them_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     commands = {command.callback.__name__: command.callback for command in app.registered_commands if command.callback}
     for name in WITH_MODEL:
@@ -54,9 +54,7 @@ def test_every_command_that_needs_a_model_takes_all_options_and_passes_them_on(
     }  # fmt: skip
 
 
-def test_the_support_card_shows_failed_checks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_support_card_shows_failed_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
     assert run("doctor", "demo", "--longest", "100") == 0
     printed = capsys.readouterr().out
     assert "6 layers x 8 heads" in printed and "cached_equals_full" in printed

@@ -5,26 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from gguf import GGUFReader
 from safetensors.numpy import load_file
 
 import site_lens as sl
-from tests.cli.test_cli import FAST, mistake, run
+from tests.cli.test_cli import Printed, mistake, run
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "two"
-    few = ["--control", "none", "--price", "0", "--price", "0.01", "--starts", "1"]
-    assert run("fit", "demo", "-t", "antonym,english-french", "--out", str(out), *FAST, *few) == 0
-    return out
-
-
-def test_the_heads_of_a_run_are_printed_and_joined_with_labels(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_heads_of_a_run_are_printed_and_joined_with_labels(finished: Path, tmp_path: Path, capsys: Printed) -> None:
     sets = sl.Run.load(finished).paths.chosen()
     labelled = next(iter(sets["english-french"]))
     labels = tmp_path / "labels.csv"
@@ -41,9 +30,7 @@ def test_the_heads_of_a_run_are_printed_and_joined_with_labels(
     assert len(found["labels"]) == 4 and {row["verdict"] for row in found["labels"]} <= {"not found", "too few"}
 
 
-def test_sets_and_fits_are_written_as_the_suffix_says(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sets_and_fits_are_written_as_the_suffix_says(finished: Path, tmp_path: Path, capsys: Printed) -> None:
     saved = sl.Run.load(finished)
     sets, model = saved.paths.chosen(), saved.paths["antonym"].model
     for name in ("heads.json", "heads.py"):
@@ -64,7 +51,7 @@ def test_sets_and_fits_are_written_as_the_suffix_says(
 
 
 def test_a_control_vector_is_written_on_request_and_says_what_it_keeps(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, tmp_path: Path, capsys: Printed
 ) -> None:
     out = tmp_path / "french.gguf"
     assert "--approximate" in mistake(capsys, "heads", str(finished), "english-french", "--out", str(out))
@@ -76,9 +63,7 @@ def test_a_control_vector_is_written_on_request_and_says_what_it_keeps(
     assert all(tensor.name.startswith("direction.") for tensor in GGUFReader(out).tensors)
 
 
-def test_mistakes_end_with_one_line_and_nothing_written(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_end_with_one_line_and_nothing_written(finished: Path, tmp_path: Path, capsys: Printed) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("layer,head,label\n99,0,induction\n")
     before = labels.read_bytes()
@@ -102,9 +87,7 @@ def test_mistakes_end_with_one_line_and_nothing_written(
     capsys.readouterr()
 
 
-def test_tasks_without_a_set_are_named_or_all_are_soft_fits(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tasks_without_a_set_are_named_or_all_are_soft_fits(finished: Path, tmp_path: Path, capsys: Printed) -> None:
     whole = sl.Run.load(finished)
     for without in (["antonym"], ["antonym", "english-french"]):
         paths = [

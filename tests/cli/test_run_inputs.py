@@ -7,7 +7,6 @@ import pytest
 
 import site_lens as sl
 from site_lens.cli.options import ModelOfRun, ModelSource, TaskFiles, TaskFilesOfRun, inputs_of
-from site_lens.methods.registry import method_label
 from site_lens.records.errors import InputError, StorageError
 from tests.cli.test_cli import mistake, run
 from tests.fakes import fake_fits
@@ -87,14 +86,3 @@ def test_a_prompt_is_shown_as_the_model_reads_it(capsys: pytest.CaptureFixture[s
     assert run("tasks", "show", "--task", "antonym", "--n-shots", "2") == 0
     shown = [line[4:] for line in capsys.readouterr().out.splitlines() if line.startswith("  | ")]
     assert len([line for line in shown if line.startswith("Q: ")]) == 3 and shown[-1] == "A:"
-
-
-def test_labels_of_methods_keep_shots_and_seeds_apart() -> None:
-    names = (
-        "zero_shot", "ten_shot", "3_shot", "site", "site#1", "site_hard", "site#1_hard", "site_zero_embedding", "x",
-    )  # fmt: skip
-    shown = [method_label(name) for name in names]
-    assert shown == [
-        "zero-shot", "10-shot", "3-shot", "SITE", "SITE (seed 1)", "SITE, rounded", "SITE, rounded (seed 1)",
-        "gates alone", "x",
-    ]  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from tests.cli.test_cli import mistake, run
+from tests.cli.test_cli import Printed, mistake, run
 
 STUDY = """
 models = "demo"
@@ -31,9 +31,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_sweep_is_computed_once_and_the_name_of_0_1_still_works(
-    swept: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_is_computed_once_and_the_name_of_0_1_still_works(swept: Path, capsys: Printed) -> None:
     arguments = [str(swept / "study.toml"), "--out", str(swept / "store")]
     assert run("sweep", "run", *arguments, "--json") == 0
     counts = json.loads(capsys.readouterr().out)
@@ -46,7 +44,7 @@ def test_a_sweep_is_computed_once_and_the_name_of_0_1_still_works(
     assert "is now `site-lens sweep`" in capsys.readouterr().err
 
 
-def test_a_dry_run_computes_nothing(swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_computes_nothing(swept: Path, tmp_path: Path, capsys: Printed) -> None:
     (tmp_path / "more.toml").write_text(STUDY.replace("seeds = 2", "seeds = 3"))
     arguments = ["sweep", "run", str(tmp_path / "more.toml"), "--dry-run", "--json", "--out"]
     assert run(*arguments, str(swept / "store")) == 0
@@ -59,9 +57,7 @@ def test_a_dry_run_computes_nothing(swept: Path, tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "store").exists()
 
 
-def test_the_store_is_listed_shown_verified_cleaned_and_exported(
-    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_store_is_listed_shown_verified_cleaned_and_exported(swept: Path, tmp_path: Path, capsys: Printed) -> None:
     store = str(swept / "store")
     assert run("sweep", "list", store, "--json") == 0
     rows = json.loads(capsys.readouterr().out)
@@ -86,9 +82,7 @@ def test_the_store_is_listed_shown_verified_cleaned_and_exported(
     assert run("report", str(folder)) == 0
 
 
-def test_a_failed_job_ends_with_exit_code_1_and_its_traceback_is_shown(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_job_ends_with_exit_code_1_and_its_traceback_is_shown(tmp_path: Path, capsys: Printed) -> None:
     (tmp_path / "study.toml").write_text(STUDY.replace("n_shots = 3\nn_valid", "n_shots = 300\nn_valid"))
     store = str(tmp_path / "store")
     assert run("sweep", "run", str(tmp_path / "study.toml"), "--out", store, "--device", "cpu") == 1
@@ -100,9 +94,7 @@ def test_a_failed_job_ends_with_exit_code_1_and_its_traceback_is_shown(
     assert "Traceback" in capsys.readouterr().out
 
 
-def test_a_mistake_ends_with_exit_code_2_and_one_line(
-    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_ends_with_exit_code_2_and_one_line(swept: Path, tmp_path: Path, capsys: Printed) -> None:
     store, study = str(swept / "store"), str(swept / "study.toml")
     for message, arguments in {
         "cannot read the sweep file nowhere.toml": ["run", "nowhere.toml"],

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from tests.cli.test_cli import mistake, run
+from tests.cli.test_cli import Printed, mistake, run
 from tests.fakes import fake_fits
 
 
-def welcome(capsys: pytest.CaptureFixture[str]) -> str:
+def welcome(capsys: Printed) -> str:
     assert run() == 0
     return capsys.readouterr().out
 
@@ -28,9 +28,7 @@ def save_run(folder: Path, *, age: int = 0) -> None:
     os.utime(folder / "fits", (then, then))
 
 
-def test_the_welcome_screen_names_the_next_commands_and_each_exists(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_welcome_screen_names_the_next_commands_and_each_exists(here: Path, capsys: Printed) -> None:
     screens = [welcome(capsys)]
     assert "Runs here" not in screens[0] and "site-lens demo " in screens[0]
     (here / "my pairs.csv").write_text("input,output\n")
@@ -49,9 +47,7 @@ def test_the_welcome_screen_names_the_next_commands_and_each_exists(
         assert command in capsys.readouterr().out
 
 
-def test_misspelled_commands_tasks_paths_runs_and_models_get_a_suggestion(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_misspelled_commands_tasks_paths_runs_and_models_get_a_suggestion(here: Path, capsys: Printed) -> None:
     (here / "pairs.csv").write_text("input,output\n")
     save_run(here / "runs/mine")
     for suggestion, arguments in (

@@ -221,75 +221,7 @@ def test_a_pair_that_shares_its_heads_is_found_among_records_of_chance() -> None
     assert hit[["record", "other"]].to_numpy().tolist() == [["r7", "twin"]]
 
 
-def test_a_reversed_ranking_overlaps_less_than_the_same_one_and_early_disagreement_costs_more_than_late() -> None:
-    grid = HeadGrid.full(4, 10)
-    ranking: Float32 = np.linspace(1, 0.1, 40, dtype=np.float32)
-
-    def swapped(first: int) -> Float32:
-        values = ranking.copy()
-        values[[first, first + 5]] = values[[first + 5, first]]
-        return values
-
-    records = {"own": ranking, "late": swapped(30), "early": swapped(0), "reversed": ranking[::-1]}
-    found = head_overlap({name: scores_of(v.reshape(4, 10), grid=grid) for name, v in records.items()})
-    assert found.rank_biased[0, 0] == pytest.approx(1)
-    assert list(np.argsort(-found.rank_biased[0])) == [0, 1, 2, 3]
-    assert found.spearman[0, 3] == pytest.approx(-1)
-    assert found.rank_biased[0, 3] < 0.1
-
-
-def test_rank_biased_overlap_of_a_small_ranking_is_the_number_worked_out_by_hand() -> None:
-    def ranked(*items: int) -> HeadScores:
-        values = np.zeros((1, 5))
-        values[0, np.array(items) - 1] = [5, 4, 3, 2, 1]
-        return scores_of(values.astype(np.float32), grid=HeadGrid.full(1, 5))
-
-    # agreement 0, 1/2, 2/3, 1, 1 at depths 1 to 5: (0.405 + 0.486 + 0.6561 + 0.59049) / 9 + 0.59049
-    assert head_overlap(ranked(1, 2, 3, 4, 5), ranked(2, 3, 4, 1, 5)).rank_biased[0, 1] == pytest.approx(0.828)
-
-
-def test_the_head_that_one_task_alone_opens_is_specific_to_it() -> None:
-    found = head_overlap(
-        {"a": gates_of("L0H0", "L0H1"), "b": gates_of("L0H0", "L1H2"), "c": gates_of("L0H0"), "d": gates_of("L0H0")}
-    )
-    assert str(found.shared()) == "{L0H0}"
-    assert str(found.shared("a")) == "{L0H0, L0H1}"
-    assert str(found.only("b")) == "{L1H2}"
-    assert len(found.only("c")) == 0
-    assert found.specificity[1, 1, 2] == 1
-    assert found.specificity[0, 1, 2] == pytest.approx(-1 / 3)
-    assert not found.specificity[:, 0, 0].any()
-
-
 # Edges
-
-
-def test_closed_gates_are_empty_sets_that_show_nothing() -> None:
-    closed = HeadGates.constant(RAGGED, 0.0)
-    found = head_overlap({"closed": closed, "shut": closed, "open": gates_of("L0H1", "L2H0", grid=RAGGED)})
-    np.testing.assert_array_equal(found.jaccard[0], [np.nan, np.nan, 0])
-    np.testing.assert_array_equal(found.overlap_coefficient[0], [np.nan] * 3)
-    np.testing.assert_array_equal(found.rank_biased[0], [np.nan] * 3)
-    assert found.spearman[0].tolist() == [0, 0, 0]
-    assert np.all(found.p_value == 1) and np.all(found.q_value == 1)
-    assert found.k == 1
-    assert len(found.shared()) == 0
-
-
-def test_places_without_a_head_never_count() -> None:
-    wide = scores_of(-np.arange(1, 13).reshape(3, 4).astype(np.float32))  # an absent head, 0, would be the highest
-    narrow = HeadScores(
-        grid=HeadGrid.full(1, 6), values=wide.values[RAGGED.mask][None], selector="test", meaning="planted"
-    )
-    other = -wide.values[RAGGED.mask][[2, 0, 1, 5, 4, 3]]
-    values = np.zeros(RAGGED.shape, dtype=np.float32)
-    values[RAGGED.mask] = other
-    found = head_overlap({"a": wide, "b": scores_of(values)}, k=2)
-    flat = head_overlap({"a": narrow, "b": narrow.replace(values=other[None])}, k=2)
-    for measure in ("jaccard", "jaccard_top", "overlap_coefficient", "spearman", "rank_biased"):
-        assert getattr(found, measure) == pytest.approx(getattr(flat, measure))
-    assert str(found.heads_of("a")) == "{L0H0, L0H1}"
-    assert len(found.heads_frame()) == 12
 
 
 def test_scores_that_are_no_gates_are_compared_by_their_top_k() -> None:

@@ -7,8 +7,6 @@ import pytest
 
 import site_lens as sl
 from site_lens.diagnostics.alpha_rows import AlphaRows
-from site_lens.diagnostics.seed_agreement import seed_agreement
-from site_lens.site.fit import SiteFits
 from tests.fakes import GRID, fake_alphas, fake_fit, fake_fits, fake_trace
 
 
@@ -27,7 +25,7 @@ def several(task: str, *, noise: float, n: int = 4, starts: str = "alike") -> li
 
 
 def test_fits_of_a_task_agree_more_than_fits_of_different_tasks() -> None:
-    found = seed_agreement(SiteFits([*several("antonym", noise=0.05), *several("plural", noise=0.05)]))
+    found = sl.seed_agreement(sl.SiteFits([*several("antonym", noise=0.05), *several("plural", noise=0.05)]))
     for one in found.tasks:
         assert one.n_fits == 4
         assert one.sampling is not None
@@ -38,7 +36,7 @@ def test_fits_of_a_task_agree_more_than_fits_of_different_tasks() -> None:
 
 def test_correlation_jaccard_and_ranks_are_means_over_pairs_as_a_plain_loop_finds_them() -> None:
     fits = several("antonym", noise=0.4, n=3)
-    one = seed_agreement(SiteFits(fits)).of("antonym")
+    one = sl.seed_agreement(sl.SiteFits(fits)).of("antonym")
     flat = [fit.gates.values.ravel() for fit in fits]
     pairs = [(flat[a], flat[b]) for a in range(3) for b in range(a)]
     correlations = [np.corrcoef(a, b)[0, 1] for a, b in pairs]
@@ -49,7 +47,7 @@ def test_correlation_jaccard_and_ranks_are_means_over_pairs_as_a_plain_loop_find
 
 
 def test_fits_that_start_elsewhere_are_told_from_fits_that_draw_otherwise() -> None:
-    one = seed_agreement(SiteFits(several("antonym", noise=0.1, starts="random"))).of("antonym")
+    one = sl.seed_agreement(sl.SiteFits(several("antonym", noise=0.1, starts="random"))).of("antonym")
     assert one.sampling is None
     assert one.starts is not None
     assert one.own == one.starts
@@ -57,13 +55,13 @@ def test_fits_that_start_elsewhere_are_told_from_fits_that_draw_otherwise() -> N
 
 def test_the_maps_are_mean_and_standard_deviation_over_fits() -> None:
     fits = [fake_fit("a", seed, np.full(GRID.shape, alpha)) for seed, alpha in enumerate((0.2, 0.4, 0.9))]
-    found = seed_agreement(SiteFits(fits))
+    found = sl.seed_agreement(sl.SiteFits(fits))
     np.testing.assert_allclose(found.mean[0], 0.5, atol=1e-6)
     np.testing.assert_allclose(found.spread[0], np.std([0.2, 0.4, 0.9]), atol=1e-6)
 
 
 def test_a_single_fit_has_no_agreement_and_no_spread() -> None:
-    found = seed_agreement(fake_fits(["antonym"]))
+    found = sl.seed_agreement(fake_fits(["antonym"]))
     one = found.of("antonym")
     assert (one.n_fits, one.sampling, one.starts, one.lowest, one.elsewhere, one.own) == (1, *[None] * 5)
     assert not found.spread.any()
@@ -76,11 +74,11 @@ def test_a_fit_that_kept_its_start_takes_no_part() -> None:
     kept: dict[str, Any] = {"status": "no_improvement", "kept_step": 0}
     fits = several("antonym", noise=0.1, n=2)
     with_start = [*fits, fake_fit("antonym", 2, start, **kept), fake_fit("plural", 0, start, **kept)]
-    found, alone = seed_agreement(SiteFits(with_start)), seed_agreement(SiteFits(fits))
+    found, alone = sl.seed_agreement(sl.SiteFits(with_start)), sl.seed_agreement(sl.SiteFits(fits))
     assert found.of("antonym") == alone.of("antonym")
     assert (found.mean[0] == alone.mean[0]).all()
     assert (found.of("plural").n_fits, found.of("plural").own) == (0, None)
     assert (found.mean[1] == fits[0].gates.values.dtype.type(start)).all()
-    rows = AlphaRows.of(SiteFits(with_start))
+    rows = AlphaRows.of(sl.SiteFits(with_start))
     assert list(rows.fitted) == ["antonym"] and rows.fitted["antonym"].shape[0] == 2
     assert any("plural" in note for note in rows.notes)

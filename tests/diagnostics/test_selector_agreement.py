@@ -88,25 +88,6 @@ def test_gates_stand_by_their_highest_heads_not_by_a_threshold() -> None:
     assert found.p_value[0, 0, 1] == pytest.approx(1 / 56)  # one of 8 choose 3 sets in layer 0
 
 
-def test_means_and_spreads_are_those_over_tasks() -> None:
-    found = compare_selectors({"a": drawn("a"), "b": drawn("b")})
-    by_task = found.tasks_frame()
-    row = found.frame().iloc[0]
-    assert len(by_task) == 3
-    for measure in ("spearman", "spearman_size", "jaccard"):
-        assert row[measure] == pytest.approx(by_task[measure].mean())
-        assert row[f"{measure}_spread"] == pytest.approx(by_task[measure].std())
-
-
-def test_the_false_discovery_rate_is_controlled_over_pairs_and_tasks() -> None:
-    names = "abcd"
-    found = compare_selectors({name: drawn(name, n=5) for name in names})
-    by_task = found.tasks_frame()
-    np.testing.assert_allclose(by_task["q_value"], false_discovery_control(by_task["p_value"]), rtol=1e-5)
-    ordered = by_task.sort_values("p_value")["q_value"]
-    assert ordered.is_monotonic_increasing
-
-
 # Signs, ties, and scores that belong to the model
 
 

@@ -13,26 +13,23 @@ import numpy as np
 import pytest
 from plotly.callbacks import InputDeviceState, Points
 
+import site_lens as sl
 from site_lens.explorer.state import Exploration
 from site_lens.explorer.view import Explorer
-from site_lens.heads.head_set import HeadSet
-from site_lens.methods.evaluation import Evaluations
-from site_lens.records.errors import InputError
-from site_lens.runs.run import Run
 from tests.explorer.looking import FakeLive, fake_run
 from tests.fakes import GRID
 
 
-def opened(run: Run | None = None, live: FakeLive | None = None) -> Explorer:
+def opened(run: sl.Run | None = None, live: FakeLive | None = None) -> Explorer:
     return Explorer(Exploration(run or fake_run(), live))  # type: ignore[arg-type]
 
 
-def outlined(explorer: Explorer, name: str = "set") -> HeadSet:
+def outlined(explorer: Explorer, name: str = "set") -> sl.HeadSet:
     """Read the outlined heads off the map."""
     (trace,) = [trace for trace in explorer.map.figure.data if trace.name == name]
     corners = zip(trace.x or (), trace.y or (), strict=True)
     places = {(round(y), round(x)) for x, y in corners if x is not None}
-    return HeadSet.of(GRID, [f"L{layer}H{head}" for layer, head in places])
+    return sl.HeadSet.of(GRID, [f"L{layer}H{head}" for layer, head in places])
 
 
 def click(explorer: Explorer, layer: int, head: int) -> None:
@@ -44,7 +41,7 @@ def test_a_click_on_the_map_shows_the_head() -> None:
     explorer = opened()
     click(explorer, 2, 1)
     assert str(explorer.state.head) == explorer.map.head.value == "L2H1"
-    assert outlined(explorer, "chosen") == HeadSet.of(GRID, ["L2H1"])
+    assert outlined(explorer, "chosen") == sl.HeadSet.of(GRID, ["L2H1"])
     assert "L2H1: layer 2, head 1" in explorer.head.title.value
     assert "answer 0.80" in explorer.head.facts.value
     assert "&#x27;cold&#x27;" in explorer.head.facts.value
@@ -107,7 +104,7 @@ def test_without_a_model_the_answers_that_were_kept_are_shown() -> None:
     run = fake_run()
     assert run.evaluations is not None
     said = tuple(tuple(f"{name} <{i}>" for i in range(40)) for name in run.evaluations["antonym"].methods)
-    kept = Evaluations([run.evaluations["antonym"].replace(top_tokens=said), run.evaluations["synonym"]])
+    kept = sl.Evaluations([run.evaluations["antonym"].replace(top_tokens=said), run.evaluations["synonym"]])
     shown = opened(replace(run, evaluations=kept)).live.results.value
     assert "site &lt;0&gt;" in shown and "query 0" in shown and "<0>" not in shown
     assert "No answers" in opened(run).live.results.value
@@ -139,7 +136,7 @@ def test_what_is_kept_can_be_taken_along_and_out() -> None:
     assert link is not None
     assert link[1] == "head_sets.json"
     saved = json.loads(base64.b64decode(link[2]))["head_sets"]
-    assert HeadSet.of(GRID, saved[name]["heads"]) == explorer.head_set
+    assert sl.HeadSet.of(GRID, saved[name]["heads"]) == explorer.head_set
     assert json.loads(explorer.kept.text.value)["head_sets"] == saved
     explorer.kept.format.value = "Python"
     assert ast.literal_eval(explorer.kept.text.value)[name] == saved[name]["heads"]
@@ -191,7 +188,7 @@ def test_records_can_be_clicked_while_the_model_is_loaded_and_it_answers_when_it
     assert str(explorer.state.head) == "L2H1"  # what was chosen meanwhile
 
 
-@pytest.mark.parametrize("error", [InputError("no <such> model"), MemoryError("too large")])
+@pytest.mark.parametrize("error", [sl.InputError("no <such> model"), MemoryError("too large")])
 def test_a_model_that_cannot_be_loaded_is_a_message_and_the_records_stay(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from site_lens.explorer.state import PARTS, Cut, Exploration
-from site_lens.heads.head_set import Head, HeadSet
-from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFits
+import site_lens as sl
+from site_lens.explorer.state import PARTS, Exploration
 from tests.fakes import GRID, fake_fit
 
 
@@ -15,23 +13,10 @@ def planted(first: list[str], second: list[str]) -> Exploration:
     fits = []
     for task, heads in (("one", first), ("two", second)):
         alphas = np.full(GRID.shape, 0.1)
-        for i, head in enumerate(map(Head.parse, heads)):
+        for i, head in enumerate(map(sl.Head.parse, heads)):
             alphas[head.layer, head.head] = 0.9 - i / 10
         fits.append(fake_fit(task, alphas=alphas))
-    return Exploration(Run(SiteFits(fits)))
-
-
-def test_a_threshold_keeps_the_heads_above_it_and_top_k_the_k_highest() -> None:
-    state = planted(["L3H1", "L0H2", "L5H5"], [])
-    assert (state.key, state.other_key, str(state.head)) == ("one", None, "L3H1")
-    assert len(state.head_set()) == 3  # above one half
-    state.recut(threshold=0.75)
-    assert state.head_set() == HeadSet.of(GRID, ["L3H1", "L0H2"])
-    state.recut(rule="top", k=1)
-    assert state.head_set() == HeadSet.of(GRID, ["L3H1"])
-    state.recut(rule="threshold")
-    assert len(state.head_set()) == 2  # the threshold was kept meanwhile
-    assert len(Cut(rule="top", k=1000).of(state.fit.gates)) == len(GRID)
+    return Exploration(sl.Run(sl.SiteFits(fits)))
 
 
 def test_parts_of_a_comparison_are_those_of_set_algebra_and_named_after_it() -> None:
@@ -48,11 +33,11 @@ def test_parts_of_a_comparison_are_those_of_set_algebra_and_named_after_it() -> 
     for part in PARTS:
         state.choose_part(part)
         name, heads = expected[part]
-        assert (state.keep(), state.head_set()) == (f"{name}: alpha > 0.50", HeadSet.of(GRID, heads))
+        assert (state.keep(), state.head_set()) == (f"{name}: alpha > 0.50", sl.HeadSet.of(GRID, heads))
     state.compare(None)
     assert state.part == "first"
     state.choose("L2H2")
-    assert state.basket[state.keep_head()] == HeadSet.of(GRID, ["L2H2"])
+    assert state.basket[state.keep_head()] == sl.HeadSet.of(GRID, ["L2H2"])
 
 
 def test_gates_are_the_fitted_alphas_of_the_set_or_ones() -> None:

@@ -93,13 +93,6 @@ def test_a_score_at_the_threshold_is_not_above_it() -> None:
     assert HeadGates.constant(GRID, 0.9).undecided(0.1, 0.9) == HeadGates.constant(GRID, 0.95).undecided() == 0
 
 
-def test_constant_gates_leave_places_without_a_head_closed() -> None:
-    half = HeadGates.constant(GRID, 0.5)
-    assert half.mass() == 0.5 * len(GRID)
-    assert half.undecided() == 1
-    assert half.values[1].tolist() == [0, 0, 0, 0]
-
-
 def test_heads_that_tie_at_the_cut_are_taken_in_order_and_counted() -> None:
     values = np.ones(GRID.shape, dtype=np.float32)
     values[3, 1] = 2

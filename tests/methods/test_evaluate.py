@@ -11,16 +11,17 @@ from site_lens.methods.first_token_metrics import target_rank
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.stats.intervals import clustered_proportion
+from tests.conftest import Tasks
 
 SMALL = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
 
 
 @pytest.fixture(scope="module")
-def fits(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFits:
+def fits(demo: LensModel, demo_tasks: Tasks) -> sl.SiteFits:
     return sl.fit_site(demo, demo_tasks, SMALL)
 
 
-def test_zero_shot_is_the_clean_model_on_bare_queries(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_zero_shot_is_the_clean_model_on_bare_queries(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["antonym"]
     measured = sl.evaluate(demo, task, n_shots=4)["antonym"]
     prompts = [sl.PromptTemplate().render([], query) for query in task.test]
@@ -33,7 +34,7 @@ def test_zero_shot_is_the_clean_model_on_bare_queries(demo: LensModel, demo_task
 
 
 def test_demonstrations_help_the_demo_model_and_so_does_site(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+    demo: LensModel, demo_tasks: Tasks, fits: sl.SiteFits
 ) -> None:
     measured = sl.evaluate(demo, demo_tasks, fits)
     assert measured.mean("ten_shot").value > measured.mean("zero_shot").value + 0.3
@@ -41,7 +42,7 @@ def test_demonstrations_help_the_demo_model_and_so_does_site(
 
 
 def test_queries_that_share_demonstrations_are_a_sample_of_sets(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+    demo: LensModel, demo_tasks: Tasks, fits: sl.SiteFits
 ) -> None:
     task = demo_tasks["antonym"]
     fresh = sl.evaluate(demo, task, fits, n_shots=4)[task.name]
@@ -60,13 +61,7 @@ def test_queries_that_share_demonstrations_are_a_sample_of_sets(
         sl.evaluate(demo, task, n_shots=4, n_sets=2)
 
 
-def test_a_sample_of_the_test_rows_is_said(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    task = demo_tasks["antonym"]
-    assert any("sample of 20 of the 42" in note for note in sl.evaluate(demo, task, max_queries=20)[task.name].notes)
-    assert not any("sample of" in note for note in sl.evaluate(demo, task)[task.name].notes)
-
-
-def test_any_accepted_answer_counts_as_right(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_any_accepted_answer_counts_as_right(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["antonym"]
     plain = sl.evaluate(demo, task, n_shots=4, max_queries=20)["antonym"]
     row = task.test[0]
@@ -77,9 +72,7 @@ def test_any_accepted_answer_counts_as_right(demo: LensModel, demo_tasks: dict[s
     assert either.log_prob[0, 0] != plain.log_prob[0, 0]
 
 
-def test_the_lowest_seed_is_site_and_further_seeds_are_methods_of_their_own(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_the_lowest_seed_is_site_and_further_seeds_are_methods_of_their_own(demo: LensModel, demo_tasks: Tasks) -> None:
     fits = sl.fit_site(demo, demo_tasks["antonym"], SMALL, seeds=[0, 1])
     controls = {"site_zero_embedding": fits}
     measured = sl.evaluate(demo, demo_tasks["antonym"], fits, controls=controls, max_queries=5)["antonym"]
@@ -100,24 +93,24 @@ def test_ranks_count_ties_as_better() -> None:
     assert target_rank(logits, torch.tensor([2, 0])).tolist() == [2, 3]
 
 
-def test_a_fit_evaluated_on_another_split_of_its_task_is_noted(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+def test_other_rows_and_templates_than_those_of_a_fit_and_samples_of_test_are_noted(
+    demo: LensModel, demo_tasks: Tasks, fits: sl.SiteFits
 ) -> None:
-    task = demo_tasks["antonym"]
+    task, other = demo_tasks["antonym"], sl.PromptTemplate(input_prefix="X:")
     swapped = sl.Task(task.name, task.test, task.valid, task.train)
-    measured = sl.evaluate(demo, swapped, fits, max_queries=5)["antonym"]
-    assert any("test queries may be rows that it was trained on" in note for note in measured.notes)
-    assert not any("trained on" in note for note in sl.evaluate(demo, task, fits, max_queries=5)["antonym"].notes)
-
-
-def test_a_model_of_another_dtype_is_noted(demo_tasks: dict[str, sl.Task], fits: sl.SiteFits) -> None:
-    half = sl.load_model("demo", dtype="bfloat16")
-    measured = sl.evaluate(half, demo_tasks["antonym"], fits, max_queries=5)["antonym"]
-    assert any("dtype of demo differs" in note for note in measured.notes)
+    words = ("may be rows that it was trained on", "X:", "sample of 2 of the 42")
+    for asked, template, expected in (
+        (task, None, [False, False, True]),
+        (task, sl.PromptTemplate(), [False, False, True]),
+        (task, other, [False, True, True]),
+        (swapped, None, [True, False, False]),  # whose train rows are many more
+    ):
+        found = sl.evaluate(demo, asked, fits, template=template, max_queries=2, n_shots=2)["antonym"]
+        assert [any(part in note for note in found.notes) for part in words] == expected
 
 
 def test_queries_are_one_sample_of_test_whatever_is_measured_and_the_record_holds_its_rows(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+    demo: LensModel, demo_tasks: Tasks, fits: sl.SiteFits
 ) -> None:
     task = demo_tasks["antonym"]
     found = [
@@ -131,16 +124,7 @@ def test_queries_are_one_sample_of_test_whatever_is_measured_and_the_record_hold
     assert sl.evaluate(demo, task, n_shots=2)["antonym"].query_rows == tuple(range(len(task.test)))
 
 
-def test_another_template_than_that_of_a_fit_is_noted(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
-) -> None:
-    other = sl.PromptTemplate(input_prefix="X:")
-    for template, noted in ((None, False), (sl.PromptTemplate(), False), (other, True)):
-        found = sl.evaluate(demo, demo_tasks["antonym"], fits, template=template, max_queries=2, n_shots=2)["antonym"]
-        assert any("X:" in note for note in found.notes) == noted
-
-
-def test_the_first_tokens_of_the_targets_are_recorded(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_the_first_tokens_of_the_targets_are_recorded(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["antonym"]
     found = sl.evaluate(demo, task, n_shots=2)["antonym"].first_tokens
     assert found == sl.first_tokens(demo, task.test)
@@ -153,7 +137,7 @@ def test_the_first_tokens_of_the_targets_are_recorded(demo: LensModel, demo_task
 
 
 def test_what_every_method_answers_is_kept_beside_the_query(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], fits: sl.SiteFits
+    demo: LensModel, demo_tasks: Tasks, fits: sl.SiteFits
 ) -> None:
     task = demo_tasks["antonym"]
     found = sl.evaluate(demo, task, fits, n_shots=4, max_queries=10, generated=True)[task.name]
@@ -177,7 +161,7 @@ def test_what_every_method_answers_is_kept_beside_the_query(
         found.replace(top_tokens=found.top_tokens[:-1])
 
 
-def test_prompts_of_paths_and_controls_are_in_their_template(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_prompts_of_paths_and_controls_are_in_their_template(demo: LensModel, demo_tasks: Tasks) -> None:
     task, template = demo_tasks["antonym"], sl.PromptTemplate(input_prefix="In:")
     config = sl.SiteConfig(n_prompts=4, n_shots=2, n_steps=4)
     paths = sl.fit_path(demo, task, config, prices=(0.01,), n_starts=1, template=template, progress=False)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from site_lens.methods.evaluation import MATCHES, RESULT_COLUMNS, Evaluation, Evaluations
-from site_lens.methods.names import EvaluatedMethod, few_shot_name
+from site_lens.methods.names import few_shot_name
 from site_lens.records.errors import InputError
-from site_lens.records.serialization import load, save
+from site_lens.records.serialization import load
 from site_lens.stats.intervals import mean_interval, paired_difference, wilson
 from tests.fakes import ACCURACIES, fake_evaluation
 
@@ -146,18 +146,3 @@ def test_an_evaluation_of_schema_1_has_the_fields_that_stood_in_its_names() -> N
     assert [one.seed for one in old.evaluated] == [None] * 5 + [2] * 3 + [None, 2]
     assert old.reference == "3_shot"
     assert {"gain_over_3_shot"} <= set(old.results()["metric"])
-
-
-def test_a_saved_evaluation_keeps_its_fields(tmp_path: Path) -> None:
-    methods = (
-        EvaluatedMethod(kind="prompting", n_shots=10),
-        EvaluatedMethod(kind="site", n_shots=0, seed=4),
-        EvaluatedMethod(kind="site", n_shots=0, seed=7),
-        EvaluatedMethod(kind="C#1", n_shots=0),  # a name of the user's own, which is no seed
-    )
-    one = fake_evaluation("antonym", {"ten_shot": 1, "site": 1, "site#7": 0, "x": 0}).replace(evaluated=methods)
-    assert one.methods == ("ten_shot", "site", "site#7", "C#1")
-    save(one, tmp_path / "one")
-    found = load(tmp_path / "one", Evaluation)
-    assert found == one
-    assert found.evaluated == methods

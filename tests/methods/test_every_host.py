@@ -1,14 +1,12 @@
 """Every method and selector on every host of the contract: it runs, or says what the host does not show."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
 from site_lens.selectors.registry import SELECTORS
+from tests.conftest import Models
 from tests.hosts import HOSTED
 
 TINY = sl.ComparisonConfig(
@@ -36,9 +34,7 @@ def pair() -> list[sl.Task]:
 
 @pytest.mark.filterwarnings("ignore:.*(gim|relp)")
 @pytest.mark.parametrize("case", CASES)
-def test_all_methods_and_selectors_run_on_a_host(
-    case: str, hosted: Callable[[str], LensModel], pair: list[sl.Task]
-) -> None:
+def test_all_methods_and_selectors_run_on_a_host(case: str, hosted: Models, pair: list[sl.Task]) -> None:
     methods = [*DEFAULT_METHODS, *([] if case.startswith("hooked") or "deepseek" in case else ["lora"])]
     run = run_methods(
         hosted(case), pair, methods, selectors=list(SELECTORS), config=TINY, max_queries=2, progress=False

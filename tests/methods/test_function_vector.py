@@ -1,7 +1,5 @@
 """Function vectors: what heads write together, added to the residual stream."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
@@ -18,11 +16,6 @@ from site_lens.selectors.indirect_effect import indirect_effect
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:"]
 SMALL = ComparisonConfig(n_prompts=6, n_shots=4, n_probes=4, n_valid=8, n_vector_heads=5)
-
-
-@pytest.fixture(params=["demo", "gpt2"])
-def model(request: pytest.FixtureRequest, demo: LensModel, tiny: Callable[[str], LensModel]) -> LensModel:
-    return demo if request.param == "demo" else tiny("gpt2")
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +38,6 @@ def test_all_heads_of_a_layer_write_the_output_of_its_attention_but_for_the_bias
         torch.testing.assert_close(rest[0], rest[1], atol=bound, rtol=0)  # a bias is the same for every prompt
         if model.identity.architecture.startswith("Llama"):
             torch.testing.assert_close(rest, torch.zeros_like(rest), atol=bound, rtol=0)
-
-
-def test_what_sets_of_heads_write_adds_up(model: LensModel) -> None:
-    z = model.last_z(batch_of(model))[0]
-    some = HeadSet.random(model.grid, 3, seed=0)
-    whole = written_by(model, HeadSet(model.grid, frozenset(model.grid)), z)
-    torch.testing.assert_close(written_by(model, some, z) + written_by(model, ~some, z), whole, atol=1e-5, rtol=0)
 
 
 def test_the_vector_is_what_the_heads_of_highest_indirect_effect_write_on_average(context: ComparisonContext) -> None:

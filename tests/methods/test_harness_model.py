@@ -9,10 +9,8 @@ import torch
 import transformers
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
-from site_lens.records.errors import InputError, MismatchError
 from site_lens.site.fit import Pair
 from tests.harness import write_task
 
@@ -37,7 +35,7 @@ def requests_of(kind: str, *args: tuple[Any, ...]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def pair(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> Pair:
+def pair(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> Pair:
     tasks = {"antonym": demo_tasks["antonym"]}
     embedding = sl.capture_embeddings(demo, tasks, n_prompts=4, n_shots=3)["antonym"]
     return sl.HeadGates.constant(demo.grid, 0.5), embedding
@@ -54,7 +52,7 @@ def task_file(tmp_path: Path, demo_tasks: dict[str, sl.Task]) -> Path:
     return write_task(tmp_path / "antonym", rows, **fields)
 
 
-def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo: LensModel) -> None:
+def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo: sl.LensModel) -> None:
     from lm_eval.models.huggingface import HFLM
 
     hf_model = transformers.AutoModelForCausalLM.from_pretrained(DEMO_MODEL, dtype="float32")
@@ -88,24 +86,7 @@ def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo:
     assert lm.generate_until(asked)[:2] == [" small", " sma"]
 
 
-def test_one_token_answers_under_a_fit_score_what_evaluations_measure(
-    demo: LensModel, pair: Pair, task_file: Path
-) -> None:
-    template = sl.PromptTemplate.bare(space_before_output=False)
-    task = sl.load_task(f"lm_eval:{task_file}")
-    measured = sl.evaluate(demo, task, {"antonym": pair}, n_shots=1, max_queries=None, template=template)["antonym"]
-    assert measured.query_rows is not None
-    rows = [task.test[row] for row in measured.query_rows]
-    single = [i for i, row in enumerate(rows) if len(demo.encoder.encode_answers([row.input], row.outputs)[1][0]) == 1]
-    assert len(single) > 5
-    asked = requests_of("loglikelihood", *((rows[i].input, rows[i].output) for i in single))
-    for method, lm in {"site": sl.SiteLM(demo, pair), "zero_shot": sl.SiteLM(demo)}.items():
-        at, scores = measured.methods.index(method), lm.loglikelihood(asked)
-        assert [total for total, _ in scores] == pytest.approx(measured.log_prob[at][single].tolist(), abs=1e-4)
-        assert [greedy for _, greedy in scores] == (measured.rank[at][single] == 1).tolist()
-
-
-def test_the_last_context_token_is_edited_and_no_other(demo: LensModel, pair: Pair) -> None:
+def test_the_last_context_token_is_edited_and_no_other(demo: sl.LensModel, pair: Pair) -> None:
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
     def in_full(context: list[int], continuation: list[int]) -> float:
@@ -129,20 +110,13 @@ def test_the_last_context_token_is_edited_and_no_other(demo: LensModel, pair: Pa
     assert rolled == pytest.approx(sum(in_full(*make_disjoint_window(window)) for window in windows), abs=1e-3)
 
 
-def test_text_is_generated_as_sl_generate_does(demo: LensModel, pair: Pair) -> None:
-    edits, prompts = sl.injection_edits(demo, *pair), ["Q: big\nA:", "Q: early\nA:"]
-    expected = [text.partition("\n")[0] for text in sl.generate(demo, prompts, edits, max_new_tokens=4)]
-    asked = requests_of("generate_until", *((p, {"until": ["\n"], "max_gen_toks": 4}) for p in prompts))
-    assert sl.SiteLM(demo, pair).generate_until(asked) == expected != sl.SiteLM(demo).generate_until(asked)
-
-
-def test_closed_gates_are_the_plain_model(demo: LensModel, pair: Pair) -> None:
+def test_closed_gates_are_the_plain_model(demo: sl.LensModel, pair: Pair) -> None:
     asked = requests_of("loglikelihood", *PAIRS)
     closed = (sl.HeadGates.constant(demo.grid, 0.0), pair[1])
     assert sl.SiteLM(demo, closed).loglikelihood(asked) == sl.SiteLM(demo).loglikelihood(asked)
 
 
-def test_the_harness_evaluates_a_fit_on_its_task(demo: LensModel, task_file: Path) -> None:
+def test_the_harness_evaluates_a_fit_on_its_task(demo: sl.LensModel, task_file: Path) -> None:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -165,46 +139,9 @@ def test_the_harness_evaluates_a_fit_on_its_task(demo: LensModel, task_file: Pat
     assert done["config"]["site_lens_notes"] == [] and done["max_length"] == demo.encoder.n_ctx
 
 
-def test_choices_and_few_shot_prompts_are_scored(demo: LensModel, pair: Pair, tmp_path: Path) -> None:
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-
-    rows = [{"word": word, "label": i % 2} for i, word in enumerate(["hot", "cold", "big", "small", "early", "late"])]
-    choices = ["cold", "hot and cold"]
-    path = write_task(
-        tmp_path, {"train": rows, "test": rows}, doc_to_choice=choices, doc_to_target="label", num_fewshot=2
-    )
-    for lm in (sl.SiteLM(demo), sl.SiteLM(demo, pair)):
-        done = lm_eval.simple_evaluate(
-            lm, tasks=[str(path)], task_manager=TaskManager(include_defaults=False), bootstrap_iters=0
-        )
-        for sample in done["samples"]["words"]:
-            asked = [tuple(args) for args in sample["arguments"]]
-            again = sl.SiteLM.loglikelihood(lm, requests_of("loglikelihood", *asked))
-            totals = [total for total, _ in again]
-            assert [float(each[0][0]) for each in sample["resps"]] == pytest.approx(totals, abs=1e-4)
-            assert sample["acc"] == (int(np.argmax(totals)) == sample["doc"]["label"])
-
-
-def test_results_are_kept_in_the_cache_of_the_harness(demo: LensModel, tmp_path: Path) -> None:
-    from lm_eval.api.model import CachingLM
-
-    lm = sl.SiteLM(demo)
-    cached = CachingLM(lm, str(tmp_path / "cache.db"))
-    asked = [
-        requests_of("loglikelihood", *PAIRS[:2]),
-        requests_of("loglikelihood_rolling", *((text,) for text in TEXTS[:2])),
-        requests_of("generate_until", (PROMPT, {"until": ["\n"], "max_gen_toks": 3})),
-    ]
-    direct = [getattr(lm, each[0].request_type)(each) for each in asked]  # which tells the cache, request by request
-    assert len(cached.dbdict) == 5
-    assert [getattr(cached, each[0].request_type)(each) for each in asked] == direct
-    cached.dbdict.close()
-
-
-def test_chats_are_written_by_the_template_of_the_tokenizer(demo: LensModel) -> None:
+def test_chats_are_written_by_the_template_of_the_tokenizer(demo: sl.LensModel) -> None:
     lm, chat = sl.SiteLM(demo), [{"role": "user", "content": "hot"}]
-    with pytest.raises(InputError):
+    with pytest.raises(sl.InputError):
         lm.apply_chat_template(chat)
     template = "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}:{% endif %}"
     demo.encoder.tokenizer.chat_template = template
@@ -217,7 +154,7 @@ def test_chats_are_written_by_the_template_of_the_tokenizer(demo: LensModel) -> 
     assert lm.tokenizer_name.startswith("demo")
 
 
-def test_what_it_cannot_do_is_refused(demo: LensModel, pair: Pair, planted: LensModel) -> None:
+def test_what_it_cannot_do_is_refused(demo: sl.LensModel, pair: Pair, planted: sl.LensModel) -> None:
     lm = sl.SiteLM(demo)
     long = "hot " * demo.encoder.n_ctx
     asked: list[tuple[str, tuple[Any, ...]]] = [
@@ -232,14 +169,14 @@ def test_what_it_cannot_do_is_refused(demo: LensModel, pair: Pair, planted: Lens
         ("generate_until", (PROMPT, {"max_gen_toks": demo.encoder.n_ctx})),
     ]
     for kind, args in asked:
-        with pytest.raises(InputError) as info:
+        with pytest.raises(sl.InputError) as info:
             getattr(lm, kind)(requests_of(kind, args))
         assert len(str(info.value).splitlines()) == 1, args
-    with pytest.raises(MismatchError):
+    with pytest.raises(sl.MismatchError):
         sl.SiteLM(planted, pair)
     strange: list[tuple[Any, Any]] = [(demo, "antonym"), ("demo", None), (demo, pair[0])]
     for model, fit in strange:
-        with pytest.raises(InputError):
+        with pytest.raises(sl.InputError):
             sl.SiteLM(model, fit)
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
         assert getattr(lm, kind)([]) == []

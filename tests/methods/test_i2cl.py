@@ -28,8 +28,8 @@ SMALL = ComparisonConfig(n_shots=5, context_epochs=8, context_lr=0.05)
 
 
 @pytest.fixture
-def context(small_host: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
-    return ComparisonContext(small_host, demo_tasks["antonym"], SMALL, progress=False)
+def context(model: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
+    return ComparisonContext(model, demo_tasks["antonym"], SMALL, progress=False)
 
 
 def asked_of(context: ComparisonContext) -> Queries:

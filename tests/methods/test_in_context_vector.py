@@ -14,19 +14,15 @@ from site_lens.methods.in_context_vector import (
     principal_shift,
     steer,
 )
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:"]
-SMALL = ComparisonConfig(n_shots=5, n_valid=6, context_strengths=(0.1, 0.4))
+SMALL = sl.ComparisonConfig(n_shots=5, n_valid=6, context_strengths=(0.1, 0.4))
 
 
 @pytest.fixture
-def context(small_host: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
-    return ComparisonContext(small_host, demo_tasks["english-french"], SMALL, progress=False)
+def context(model: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> sl.ComparisonContext:
+    return sl.ComparisonContext(model, demo_tasks["english-french"], SMALL, progress=False)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -50,7 +46,7 @@ def test_a_planted_mean_and_direction_are_found_with_the_sign_of_the_farthest_pa
         torch.testing.assert_close(principal_shift(pairs), mean + sign * direction, atol=1e-5, rtol=0)
 
 
-def test_differences_are_those_of_bare_texts_run_alone(context: ComparisonContext) -> None:
+def test_differences_are_those_of_bare_texts_run_alone(context: sl.ComparisonContext) -> None:
     model, rows = context.model, demonstrations(context, "english-french")
 
     def alone(text: str) -> Tensor:
@@ -60,7 +56,7 @@ def test_differences_are_those_of_bare_texts_run_alone(context: ComparisonContex
     torch.testing.assert_close(differences(context, rows), plain, atol=1e-4, rtol=1e-4)
 
 
-def test_every_layer_and_every_token_is_turned_towards_the_vector_of_its_layer(context: ComparisonContext) -> None:
+def test_every_layer_and_every_token_is_turned_towards_the_vector_of_its_layer(context: sl.ComparisonContext) -> None:
     model = context.model
     method = in_context_vector(context, "english-french")
     vector = principal_shift(differences(context, demonstrations(context, "english-french")))
@@ -72,7 +68,7 @@ def test_every_layer_and_every_token_is_turned_towards_the_vector_of_its_layer(c
 
     edits = []
     for edit in method.edits(model):
-        looks = [Edit(edit.layer, partial(look, when), None, edit.hook_point) for when in ("before", "after")]
+        looks = [sl.Edit(edit.layer, partial(look, when), None, edit.hook_point) for when in ("before", "after")]
         edits += [looks[0], edit, looks[1]]
     assert len(edits) == 3 * model.grid.n_layers
     model.forward(Batch.of(model.encoder.encode(PROMPTS), pad=0, device=model.device), edits)
@@ -82,7 +78,7 @@ def test_every_layer_and_every_token_is_turned_towards_the_vector_of_its_layer(c
         assert (turned > 1e-3).all()
 
 
-def test_an_in_context_vector_says_what_it_took_and_which_strength_was_chosen(context: ComparisonContext) -> None:
+def test_an_in_context_vector_says_what_it_took_and_which_strength_was_chosen(context: sl.ComparisonContext) -> None:
     method = in_context_vector(context, "english-french")
     n_layers, d_model = differences(context, demonstrations(context, "english-french")).shape[1:]
     assert method.n_labelled == 5 + 6

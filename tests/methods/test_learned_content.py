@@ -8,9 +8,8 @@ import site_lens as sl
 from site_lens.methods.learned_content import learned_content
 from site_lens.methods.site_variants import site_top_k
 from site_lens.methods.validation import valid_losses, valid_questions
-from site_lens.models.base import LensModel
 from site_lens.records.errors import NoHeadSetError
-from site_lens.selectors.context import ComparisonContext
+from tests.conftest import Bench
 
 TASK = "antonym"
 SMALL = sl.ComparisonConfig(
@@ -19,18 +18,14 @@ SMALL = sl.ComparisonConfig(
 )  # fmt: skip
 
 
-def bench(demo: LensModel, demo_tasks: dict[str, sl.Task], **changes: object) -> ComparisonContext:
-    return ComparisonContext(demo, demo_tasks[TASK], SMALL.replace(**changes), progress=False)
-
-
-def losses(context: ComparisonContext, *methods: sl.Method) -> list[float]:
+def losses(context: sl.ComparisonContext, *methods: sl.Method) -> list[float]:
     return valid_losses(context, valid_questions(context, TASK), methods)
 
 
 def test_the_same_heads_with_learned_vectors_do_better_on_valid_than_with_the_mean(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    demo: sl.LensModel, bench: Bench
 ) -> None:
-    context = bench(demo, demo_tasks)
+    context = bench(SMALL, TASK)
     method, mean = learned_content(context, TASK), site_top_k(context, TASK)
     learned, averaged = losses(context, method, mean)
     assert learned < 0.95 * averaged
@@ -41,8 +36,8 @@ def test_the_same_heads_with_learned_vectors_do_better_on_valid_than_with_the_me
     assert "cosine" in method.notes[-1]
 
 
-def test_edits_touch_the_heads_of_the_top_k_alone(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench(demo, demo_tasks, content_steps=2)
+def test_edits_touch_the_heads_of_the_top_k_alone(demo: sl.LensModel, bench: Bench) -> None:
+    context = bench(SMALL.replace(content_steps=2), TASK)
     method, fit = learned_content(context, TASK), context.fits()[TASK]
     mask = torch.tensor(fit.gates.top(method.n_heads or 0).mask())
     z = torch.randn(2, demo.grid.n_heads, demo.identity.d_head, generator=torch.Generator().manual_seed(0))
@@ -53,16 +48,14 @@ def test_edits_touch_the_heads_of_the_top_k_alone(demo: LensModel, demo_tasks: d
         assert torch.equal(changed[0, mask[edit.layer]], changed[1, mask[edit.layer]])
 
 
-def test_a_training_that_only_harms_keeps_the_mean(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench(demo, demo_tasks, content_lr=1e4, content_steps=4)
+def test_a_training_that_only_harms_keeps_the_mean(bench: Bench) -> None:
+    context = bench(SMALL.replace(content_lr=1e4, content_steps=4), TASK)
     learned, averaged = losses(context, learned_content(context, TASK), site_top_k(context, TASK))
     assert learned == pytest.approx(averaged, abs=1e-5)
 
 
-def test_alphas_that_open_no_head_have_no_content_to_learn(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = bench(demo, demo_tasks)
+def test_alphas_that_open_no_head_have_no_content_to_learn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = bench(SMALL, TASK)
     fit = context.fits()[TASK]
     almost = np.where(fit.gates.grid.mask, 1e-4, 0)
     almost[0, 0] = 2e-4
@@ -72,8 +65,8 @@ def test_alphas_that_open_no_head_have_no_content_to_learn(
         learned_content(context, TASK)
 
 
-def test_rows_of_valid_count_though_the_fit_looked_at_none(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench(demo, demo_tasks, content_steps=2, site=SMALL.site.replace(keep="last"))
+def test_rows_of_valid_count_though_the_fit_looked_at_none(bench: Bench) -> None:
+    context = bench(SMALL.replace(content_steps=2, site=SMALL.site.replace(keep="last")), TASK)
     assert context.fits()[TASK].n_valid == 0
     method = learned_content(context, TASK)
     train = context.labelled("embedding", task=TASK)

@@ -1,8 +1,6 @@
 import pytest
 
-from site_lens.methods.evaluation import Evaluations
-from site_lens.methods.method_table import MethodTable
-from site_lens.methods.tabulate import method_table
+import site_lens as sl
 from tests.fakes import fake_evaluation
 
 PLANTED = {"zero_shot": 0.1, "ten_shot": 0.5, "many_shot": 0.6, "frugal": 0.4, "site": 0.75, "greedy": 0.7}
@@ -10,20 +8,20 @@ ROWS = (0, 10, 100, 10, 90, 400)
 
 
 @pytest.fixture(scope="module")
-def table() -> MethodTable:
-    return method_table(
-        Evaluations(fake_evaluation(task, PLANTED).replace(labelled_rows=ROWS) for task in ("antonym", "synonym"))
+def table() -> sl.MethodTable:
+    return sl.method_table(
+        sl.Evaluations(fake_evaluation(task, PLANTED).replace(labelled_rows=ROWS) for task in ("antonym", "synonym"))
     )
 
 
-def test_methods_are_ranked_by_their_mean_accuracy(table: MethodTable) -> None:
+def test_methods_are_ranked_by_their_mean_accuracy(table: sl.MethodTable) -> None:
     assert [one.method for one in table.ranked()] == [
         "site", "greedy", "many_shot", "ten_shot", "frugal", "zero_shot",
     ]  # fmt: skip
     assert list(table.means_frame()["method"]) == [one.method for one in table.ranked()]
 
 
-def test_equal_data_keeps_the_methods_that_used_no_more_and_their_numbers(table: MethodTable) -> None:
+def test_equal_data_keeps_the_methods_that_used_no_more_and_their_numbers(table: sl.MethodTable) -> None:
     equal = table.at_most(90)
     assert equal.methods == ("zero_shot", "ten_shot", "frugal", "site")
     for method in equal.methods:
@@ -33,5 +31,5 @@ def test_equal_data_keeps_the_methods_that_used_no_more_and_their_numbers(table:
     assert equal.tests_frame().equals(kept)
 
 
-def test_the_frontier_holds_what_no_method_with_as_few_rows_equals(table: MethodTable) -> None:
+def test_the_frontier_holds_what_no_method_with_as_few_rows_equals(table: sl.MethodTable) -> None:
     assert [one.method for one in table.frontier()] == ["zero_shot", "ten_shot", "site"]

@@ -7,6 +7,7 @@ from site_lens.methods.prompting import few_shot, many_shot, zero_shot
 from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
+from tests.conftest import Tasks
 from tests.planted import TEMPLATE
 
 
@@ -22,9 +23,7 @@ def rows(n: int, *, start: int = 0, words: int = 1) -> tuple[sl.Example, ...]:
     )
 
 
-def test_zero_shot_shows_nothing_and_few_shot_as_much_as_the_settings_say(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_zero_shot_shows_nothing_and_few_shot_as_much_as_the_settings_say(demo: LensModel, demo_tasks: Tasks) -> None:
     context = ComparisonContext(demo, demo_tasks, progress=False)
     assert (zero_shot(context, "antonym").name, zero_shot(context, "antonym").n_labelled) == ("zero_shot", 0)
     assert (few_shot(context, "antonym").name, few_shot(context, "antonym").n_shots) == ("ten_shot", 10)
@@ -48,11 +47,3 @@ def test_many_shot_is_bounded_by_the_rows_that_may_stand_beside_every_query(plan
     method = many_shot(bench_of(planted, sl.Task("few", train, train[:1], rows(1))), "few")
     assert method.n_shots == 6
     assert "the bound is the train rows" in method.notes[0]
-
-
-def test_progress_counts_the_answers_of_all_methods(planted_bench: ComparisonContext) -> None:
-    task = next(iter(planted_bench.tasks.values()))
-    methods, counts = [zero_shot(planted_bench, task.name), few_shot(planted_bench, task.name)], list[int]()
-    settings = EvaluationSettings(TEMPLATE, n_shots=2, max_queries=3)
-    evaluate_methods(planted_bench.model, task, methods, settings, answered=counts.append)
-    assert sum(counts) == 3 * len(methods)

@@ -109,9 +109,6 @@ def test_task_agnostic_alphas_are_the_same_for_every_task_and_count_the_rows_of_
     fits = context.fits(shared=True)
     assert np.array_equal(fits[TASKS[0]].gates.values, fits[TASKS[1]].gates.values)
     assert methods[0].n_labelled == methods[1].n_labelled > site(context, TASKS[0]).n_labelled
-    alone = ComparisonContext(context.model, context.tasks["antonym"], SMALL, progress=False)
-    with pytest.raises(sl.InputError, match="site_task_agnostic needs a second task"):
-        site_task_agnostic(alone, "antonym")
 
 
 def test_equal_data_uses_as_many_labelled_rows_as_few_shot_prompting_shows(context: ComparisonContext) -> None:

@@ -1,57 +1,44 @@
 """Task vectors: the mean residual stream of few-shot prompts in the place of a query's."""
 
-from collections.abc import Callable
-
-import pytest
 import torch
 
 import site_lens as sl
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.method import prompting
 from site_lens.methods.task_vector import mean_residual, overwriting, task_vector
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
 from site_lens.records.hashing import seed_stream
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import embedding_prompts
+from tests.conftest import Tasks
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:", "Q: cat, dog\nA:"]
-SMALL = ComparisonConfig(n_prompts=6, n_shots=4, n_valid=8)
+SMALL = sl.ComparisonConfig(n_prompts=6, n_shots=4, n_valid=8)
 
 
-@pytest.fixture(params=["demo", "gpt2"])
-def model(request: pytest.FixtureRequest, demo: LensModel, tiny: Callable[[str], LensModel]) -> LensModel:
-    return demo if request.param == "demo" else tiny("gpt2")
-
-
-def batch_of(model: LensModel, prompts: list[str] = PROMPTS) -> Batch:
+def batch_of(model: sl.LensModel, prompts: list[str] = PROMPTS) -> Batch:
     return Batch.of(model.encoder.encode(prompts), pad=0, device=model.device)
 
 
-def test_overwriting_with_a_runs_own_stream_is_the_clean_model(model: LensModel) -> None:
+def test_overwriting_with_a_runs_own_stream_is_the_clean_model(model: sl.LensModel) -> None:
     for prompt in PROMPTS:
         batch = batch_of(model, [prompt])
         own, clean = model.last_outputs(batch, "residual")[0], model.forward(batch)
         for layer in range(model.grid.n_layers):
-            same = model.forward(batch, [Edit(layer, overwriting(own[layer]), -1, "residual")])
+            same = model.forward(batch, [sl.Edit(layer, overwriting(own[layer]), -1, "residual")])
             torch.testing.assert_close(same, clean, atol=1e-5, rtol=1e-5)
 
 
-def test_behind_the_last_layer_every_query_gets_the_logits_of_the_vector(model: LensModel) -> None:
+def test_behind_the_last_layer_every_query_gets_the_logits_of_the_vector(model: sl.LensModel) -> None:
     batch, last = batch_of(model), model.grid.n_layers - 1
     vector = model.last_outputs(batch, "residual")[1, last]
-    logits = model.forward(batch, [Edit(last, overwriting(vector), -1, "residual")])
+    logits = model.forward(batch, [sl.Edit(last, overwriting(vector), -1, "residual")])
     whole = model.forward(batch)[1].expand_as(logits)
     torch.testing.assert_close(logits, whole, atol=1e-5, rtol=1e-5)
 
 
-def test_the_mean_is_over_the_prompts_of_the_embedding_one_by_one(
-    model: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_the_mean_is_over_the_prompts_of_the_embedding_one_by_one(model: sl.LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["antonym"]
-    context = ComparisonContext(model, task, SMALL, progress=False)
+    context = sl.ComparisonContext(model, task, SMALL, progress=False)
     drawn = embedding_prompts(
         task, SMALL.template, n_prompts=6, n_shots=4, stream=seed_stream(0, task.digest, "embedding", 4)
     )
@@ -62,11 +49,9 @@ def test_the_mean_is_over_the_prompts_of_the_embedding_one_by_one(
     assert set(context.embeddings()["antonym"].labelled_rows) == drawn.labelled_rows
 
 
-def test_a_task_vector_says_what_it_took_and_beats_asking_without_it(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_a_task_vector_says_what_it_took_and_beats_asking_without_it(demo: sl.LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["english-french"]
-    context = ComparisonContext(demo, task, SMALL, progress=False)
+    context = sl.ComparisonContext(demo, task, SMALL, progress=False)
     method = task_vector(context, task.name)
     assert method.n_labelled == len(context.embeddings()[task.name].labelled_rows) + len(task.valid[:8])
     assert (method.name, method.n_shots, method.n_trained, method.every_step) == ("task_vector", 0, 0, False)

@@ -1,19 +1,16 @@
 """The universal function vector is the mean of the others' function vectors, and knows nothing of its own task."""
 
-import pytest
 import torch
 
 import site_lens as sl
 from site_lens.methods.function_vector import function_vector, universal_vector
 from site_lens.models.base import LensModel
-from site_lens.records.errors import InputError
-from site_lens.selectors.context import ComparisonContext
+from tests.conftest import Bench
 
 SMALL = sl.ComparisonConfig(n_prompts=6, n_shots=4, n_probes=3, n_valid=8, n_vector_heads=5, effect_prompts=None)
 
 
-def bench(model: LensModel, tasks: dict[str, sl.Task], *names: str) -> ComparisonContext:
-    return ComparisonContext(model, [tasks[name] for name in names], SMALL, progress=False)
+TASKS = ("english-french", "country-capital", "antonym")
 
 
 def written(method: sl.Method, model: LensModel) -> torch.Tensor:
@@ -23,10 +20,8 @@ def written(method: sl.Method, model: LensModel) -> torch.Tensor:
     return edit.change(torch.zeros(1, model.host.cfg.d_model))[0]
 
 
-def test_it_is_the_mean_of_the_function_vectors_of_all_other_tasks(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    context = bench(demo, demo_tasks, "english-french", "country-capital", "antonym")
+def test_it_is_the_mean_of_the_function_vectors_of_all_other_tasks(demo: LensModel, bench: Bench) -> None:
+    context = bench(SMALL, *TASKS)
     own = {name: written(function_vector(context, name), demo) for name in context.tasks}
     for task in context.tasks:
         method = universal_vector(context, task)
@@ -37,18 +32,8 @@ def test_it_is_the_mean_of_the_function_vectors_of_all_other_tasks(
         assert method.n_trained == 0
 
 
-def test_a_context_of_one_task_has_no_other_vector(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    with pytest.raises(InputError):
-        universal_vector(bench(demo, demo_tasks, "antonym"), "antonym")
-
-
-def test_universal_heads_are_chosen_by_the_other_tasks_alone(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    names = ["english-french", "country-capital", "antonym"]
-    context, without = (
-        ComparisonContext(
-            demo, [demo_tasks[name] for name in each], SMALL.replace(vector_heads="universal"), progress=False
-        )
-        for each in (names, names[:2])
-    )
-    expected = torch.stack([written(function_vector(without, name), demo) for name in names[:2]]).mean(0)
+def test_universal_heads_are_chosen_by_the_other_tasks_alone(demo: LensModel, bench: Bench) -> None:
+    config = SMALL.replace(vector_heads="universal")
+    context, without = bench(config, *TASKS), bench(config, *TASKS[:2])
+    expected = torch.stack([written(function_vector(without, name), demo) for name in TASKS[:2]]).mean(0)
     torch.testing.assert_close(written(universal_vector(context, "antonym"), demo), expected)

@@ -6,28 +6,24 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+import site_lens as sl
 from site_lens.activations.generation import OnLogits
-from site_lens.methods.method import Method
 from site_lens.methods.validation import choose, choose_layer
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
-from site_lens.tasks.task import Example, Task
 
 QUERIES = ("hot", "big", "old", "day")
 
 
-def rows(answer: str, words: tuple[str, ...] = QUERIES) -> tuple[Example, ...]:
-    return tuple(Example(word, (answer,)) for word in words)
+def rows(answer: str, words: tuple[str, ...] = QUERIES) -> tuple[sl.Example, ...]:
+    return tuple(sl.Example(word, (answer,)) for word in words)
 
 
-def constant_task(*, valid: str, test: str) -> Task:
+def constant_task(*, valid: str, test: str) -> sl.Task:
     """Every valid row has one answer, and every test row another."""
-    return Task("constant", rows(valid), rows(valid), rows(test))
+    return sl.Task("constant", rows(valid), rows(valid), rows(test))
 
 
-def favouring(model: LensModel, name: str, answer: str, by: float) -> Method:
+def favouring(model: sl.LensModel, name: str, answer: str, by: float) -> sl.Method:
     """A method that raises the logit of the first token of an answer."""
     _, (tokens,), _ = model.encoder.encode_answers(["Q: hot\nA:"], [" " + answer])
 
@@ -35,14 +31,14 @@ def favouring(model: LensModel, name: str, answer: str, by: float) -> Method:
         return logits + by * torch.nn.functional.one_hot(torch.tensor(tokens[0]), logits.shape[1])
 
     step: OnLogits = raised
-    return Method(name, on_logits=step)
+    return sl.Method(name, on_logits=step)
 
 
-def bench_of(model: LensModel, task: Task, **settings: int) -> ComparisonContext:
-    return ComparisonContext(model, task, ComparisonConfig(**settings), progress=False)
+def bench_of(model: sl.LensModel, task: sl.Task, **settings: int) -> sl.ComparisonContext:
+    return sl.ComparisonContext(model, task, sl.ComparisonConfig(**settings), progress=False)
 
 
-def test_the_planted_best_candidate_is_chosen_wherever_it_stands(demo: LensModel) -> None:
+def test_the_planted_best_candidate_is_chosen_wherever_it_stands(demo: sl.LensModel) -> None:
     context = bench_of(demo, constant_task(valid="cold", test="red"))
     worse = [favouring(demo, "clean", "cold", 0.0), favouring(demo, "wrong", "red", 100.0)]
     best = favouring(demo, "best", "cold", 100.0)
@@ -50,7 +46,7 @@ def test_the_planted_best_candidate_is_chosen_wherever_it_stands(demo: LensModel
         assert choose(context, "constant", [*worse[:place], best, *worse[place:]]) is best
 
 
-def test_equal_accuracies_are_told_apart_by_log_probability_and_then_by_order(demo: LensModel) -> None:
+def test_equal_accuracies_are_told_apart_by_log_probability_and_then_by_order(demo: sl.LensModel) -> None:
     context = bench_of(demo, constant_task(valid="cold", test="red"))
     surer, less_sure = (favouring(demo, name, "cold", by) for name, by in (("surer", 40.0), ("less sure", 30.0)))
     assert choose(context, "constant", [less_sure, surer]) is surer
@@ -58,22 +54,22 @@ def test_equal_accuracies_are_told_apart_by_log_probability_and_then_by_order(de
     assert choose(context, "constant", [again, surer]) is again
 
 
-def test_test_rows_do_not_count_and_valid_rows_do(demo: LensModel) -> None:
+def test_test_rows_do_not_count_and_valid_rows_do(demo: sl.LensModel) -> None:
     cold, red = (favouring(demo, answer, answer, 100.0) for answer in ("cold", "red"))
     for valid, test, expected in (("cold", "red", cold), ("cold", "cold", cold), ("red", "cold", red)):
         context = bench_of(demo, constant_task(valid=valid, test=test))
         assert choose(context, "constant", [red, cold]) is expected
 
 
-def test_a_sample_of_valid_is_asked_and_not_its_first_rows(demo: LensModel) -> None:
+def test_a_sample_of_valid_is_asked_and_not_its_first_rows(demo: sl.LensModel) -> None:
     texts = tuple(f"{first} {second}" for first in QUERIES for second in QUERIES)
     valid = (*rows("cold", texts[:6]), *rows("red", texts[6:]))  # sorted by class, the rarer one first
-    task = Task("sorted", rows("cold"), valid, rows("red"))
+    task = sl.Task("sorted", rows("cold"), valid, rows("red"))
     cold, red = (favouring(demo, answer, answer, 100.0) for answer in ("cold", "red"))
     assert choose(bench_of(demo, task, n_valid=6), "sorted", [cold, red]) is red
 
 
-def test_a_layer_is_chosen_where_the_change_helps(demo: LensModel) -> None:
+def test_a_layer_is_chosen_where_the_change_helps(demo: sl.LensModel) -> None:
     """The stream that answers `cold` is put behind one layer, and nothing happens behind the others."""
     context = bench_of(demo, constant_task(valid="cold", test="red"))
     few_shot = "Q: big\nA: cold\n\nQ: red\nA: cold\n\nQ: day\nA: cold\n\nQ: man\nA: cold\n\nQ: good\nA:"
@@ -85,7 +81,7 @@ def test_a_layer_is_chosen_where_the_change_helps(demo: LensModel) -> None:
     def change_at(layer: int) -> Callable[[Tensor], Tensor]:
         return lambda stream: own.expand_as(stream) if layer == last else stream
 
-    chosen = choose_layer(context, "constant", Method("planted", stored_bytes=5), change_at)
+    chosen = choose_layer(context, "constant", sl.Method("planted", stored_bytes=5), change_at)
     (edit,) = chosen.edits(demo)
     assert (edit.layer, edit.column, edit.hook_point) == (last, -1, "residual")
     assert (chosen.name, chosen.stored_bytes) == ("planted", 5)

@@ -9,13 +9,11 @@ import pytest
 
 import site_lens as sl
 from site_lens.methods import harness_model
-from site_lens.models.base import LensModel
-from site_lens.records.errors import InputError
 
 SOURCES = ("lm_eval:arc_easy", "lm_eval:task.yaml", "lm_eval:")
 
 
-def test_without_the_harness_its_extra_is_named(monkeypatch: pytest.MonkeyPatch, demo: LensModel) -> None:
+def test_without_the_harness_its_extra_is_named(monkeypatch: pytest.MonkeyPatch, demo: sl.LensModel) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     spec = spec_from_file_location("without_harness", harness_model.__file__)
     assert spec is not None and spec.loader is not None
@@ -25,7 +23,7 @@ def test_without_the_harness_its_extra_is_named(monkeypatch: pytest.MonkeyPatch,
     uses: list[Callable[[], object]] = [lambda: module.SiteLM(demo)]
     uses += [partial(sl.load_tasks, source) for source in SOURCES]
     for use in uses:
-        with pytest.raises(InputError) as info:
+        with pytest.raises(sl.InputError) as info:
             use()
         assert "site_lens[lm-eval]" in str(info.value) and len(str(info.value).splitlines()) == 1
 
@@ -33,5 +31,5 @@ def test_without_the_harness_its_extra_is_named(monkeypatch: pytest.MonkeyPatch,
 def test_the_harness_tasks_of_a_run_are_not_loaded() -> None:
     for source in SOURCES:  # runs may come from anybody, and harness tasks may run code
         inputs = sl.RunInputs(tasks=(source,), model="demo")
-        with pytest.raises(InputError):
+        with pytest.raises(sl.InputError):
             inputs.check(*inputs.tasks)

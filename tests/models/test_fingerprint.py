@@ -1,21 +1,19 @@
 """Fingerprint of a model: shared key-value heads and the digest of weights."""
 
-from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 import transformers
 
 from site_lens.heads.head_set import HeadGrid
-from site_lens.models.base import LensModel
 from site_lens.models.fingerprint import shared_kv_heads, weights_digest
+from tests.conftest import Folders, Models
 
 KV_HEADS = {"demo": 4, "llama": 2, "gemma2": 2, "falcon": 1, "gpt2": None, "gpt_neox": None, "deepseek_v3": None}
 """By architecture; the last has a number that its four heads cannot share."""
 
 
-def test_a_model_knows_how_many_key_value_heads_its_heads_share(hosted: Callable[[str], LensModel]) -> None:
+def test_a_model_knows_how_many_key_value_heads_its_heads_share(hosted: Models) -> None:
     for kind, expected in KV_HEADS.items():
         assert hosted(f"bridge {kind}").identity.n_kv_heads == expected, kind
     cases: list[tuple[list[int | None], tuple[int, ...], int | None]] = [
@@ -27,7 +25,7 @@ def test_a_model_knows_how_many_key_value_heads_its_heads_share(hosted: Callable
         assert shared_kv_heads(cfg, HeadGrid(heads)) == shared, (by_layer, heads)
 
 
-def test_one_changed_weight_changes_the_digest(tiny_folder: Callable[[str], Path]) -> None:
+def test_one_changed_weight_changes_the_digest(tiny_folder: Folders) -> None:
     hf_model = transformers.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"), dtype=torch.float32)
     before = weights_digest(hf_model.parameters())
     with torch.no_grad():

@@ -1,17 +1,14 @@
 """HookedTransformer gives what TransformerBridge gives (TransformerLens 3.9; not collected under 4)."""
 
-from collections.abc import Callable
-
-import pytest
 import torch
 
 import site_lens as sl
-from site_lens.models.base import LensModel
+from tests.conftest import Models, Tasks
 from tests.hooked_transformers import ARCHITECTURES
 from tests.models.test_hosts import batch_of, gap, random_edits
 
 
-def test_logits_and_z_are_those_of_the_bridge(hosted: Callable[[str], LensModel]) -> None:
+def test_logits_and_z_are_those_of_the_bridge(hosted: Models) -> None:
     for kind in ARCHITECTURES:
         bridge, hooked = hosted(f"bridge {kind}"), hosted(f"hooked {kind}")
         batch = batch_of(bridge)
@@ -21,26 +18,10 @@ def test_logits_and_z_are_those_of_the_bridge(hosted: Callable[[str], LensModel]
         assert gap(hooked.last_z(batch), bridge.last_z(batch)) < 1e-5, kind
 
 
-def test_a_fit_on_the_demo_model_finds_the_same_alphas(
-    hosted: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_a_fit_on_the_demo_model_finds_the_same_alphas(hosted: Models, demo_tasks: Tasks) -> None:
     tasks = [demo_tasks[name] for name in ("antonym", "choose_last_of_3")]
     bridge, hooked = (
         sl.fit_site(hosted(f"{host} demo"), tasks, sl.SiteConfig(n_steps=100)) for host in ("bridge", "hooked")
     )
     for task in tasks:
         assert abs(bridge[task.name].gates.values - hooked[task.name].gates.values).max() < 1e-3
-
-
-def test_folded_value_biases_are_seen_and_an_embedding_of_the_raw_model_is_refused(
-    hosted: Callable[[str], LensModel],
-    hooked_transformer: Callable[..., LensModel],
-    demo_tasks: dict[str, sl.Task],
-) -> None:
-    raw, folded = hosted("bridge gpt2"), hooked_transformer("gpt2", fold=True)
-    embedding = sl.capture_embeddings(raw, [demo_tasks["antonym"]], n_prompts=2, n_shots=2)["antonym"]
-    gates = sl.HeadGates.constant(raw.grid, 0.5)
-    assert folded.identity.processing == "folded"
-    with pytest.raises(sl.MismatchError):
-        sl.injection_edits(folded, gates, embedding)
-    assert sl.injection_edits(hosted("hooked gpt2"), gates, embedding)

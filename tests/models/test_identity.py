@@ -8,7 +8,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.heads.head_set import HeadGrid
-from site_lens.models.identity import ModelIdentity, library_versions
+from site_lens.models.identity import ModelIdentity
 from site_lens.site.control_embeddings import random_embedding
 from tests.fakes import fake_embedding, fake_fit, fake_identity
 
@@ -92,9 +92,3 @@ def test_fields_that_older_records_lack_are_left_out_where_none_so_that_digests_
         path = sl.save(fit, tmp_path / f"fit {n_kv_heads}")
         assert ('"n_kv_heads"' in path.read_text()) == (n_kv_heads is not None)
         assert sl.load(path, sl.SiteFit) == fit
-
-
-def test_versions_name_the_libraries_whose_numbers_go_into_a_record() -> None:
-    versions = library_versions()
-    assert set(versions) == {"site_lens", "torch", "transformer-lens", "transformers"}
-    assert versions["site_lens"] in (sl.__version__, "not installed")

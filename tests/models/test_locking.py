@@ -86,26 +86,6 @@ def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_t
     assert np.array_equal(answers, alone[1])
 
 
-def test_the_lock_is_that_of_the_model_underneath(fresh: Callable[[], LensModel]) -> None:
-    model, stranger = fresh(), fresh()
-    again, done, free = sl.wrap_model(model.host), threading.Event(), threading.Event()
-
-    def run(one: LensModel, over: threading.Event) -> None:
-        one.forward(batch_of(one))
-        over.set()
-
-    threads = [threading.Thread(target=run, args=each) for each in ((again, done), (stranger, free))]
-    with model.locked():
-        for thread in threads:
-            thread.start()
-        assert free.wait(60)
-        assert not done.wait(0.5)
-        model.forward(batch_of(model))  # the thread that has the lock goes on
-    assert done.wait(60)
-    for thread in threads:
-        thread.join()
-
-
 def test_every_public_function_that_runs_a_model_locks_it() -> None:
     # As they are at home: at the door arguments are looked at before.
     functions = {name: getattr(import_module(home), name) for name, home in public_names(sl.__file__).items()}
@@ -222,6 +202,3 @@ def test_a_model_that_was_changed_is_refused_at_the_next_call(fresh: Callable[[]
             with pytest.raises(sl.ModelError):
                 call()
                 pytest.fail(name)
-
-
-# Ways of torch that somebody switched on

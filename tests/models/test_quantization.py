@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers
@@ -133,15 +132,3 @@ def test_a_checkpoint_that_was_saved_quantised_is_loaded_as_it_is(
     assert (model.forward(batch_of(model)) - now.forward(batch_of(now))).abs().max() < 1e-3
     with pytest.raises(sl.InputError, match="is quantised already"):
         sl.load_model(tmp_path, quantization="nf4")
-
-
-@pytest.mark.parametrize("how", WAYS)
-def test_compressed_sensing_runs_on_quantised_weights_since_it_goes_forward_alone(
-    how: Quantization, quantised: Quantised, demo_tasks: dict[str, sl.Task]
-) -> None:
-    config = sl.ComparisonConfig(n_prompts=3, n_shots=2, n_probes=2, n_valid=6, sensing_masks=24)
-    model = quantised("Llama-3.1-8B", how)
-    found = sl.score_heads(model, demo_tasks["antonym"], ["compressed_sensing"], config)["compressed_sensing"]
-    assert np.isfinite(found["antonym"].values).all() and (found["antonym"].n_forwards or 0) >= 24
-    again = sl.score_heads(model, demo_tasks["antonym"], ["compressed_sensing"], config)["compressed_sensing"]
-    assert np.array_equal(again["antonym"].values, found["antonym"].values)

@@ -1,6 +1,5 @@
 """Copying scores and direct logits, read off the weights of every host."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,16 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.heads.head_set import Head
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.weights import copying_scores, direct_logits
+from tests.conftest import Folders, Models
 from tests.hosts import EVERY_HOST
 
 UNREADABLE = ("deepseek_v2", "deepseek_v3", "gemma4")
 """Latent attention, and heads of several widths."""
 
 
-def path_of(hf_model: Any, head: Head) -> tuple[torch.Tensor, torch.Tensor]:
+def path_of(hf_model: Any, head: sl.Head) -> tuple[torch.Tensor, torch.Tensor]:
     """Write out for GPT-2 what a head reads of each token, (token d_head), and what it says of it, (d_head token)."""
     block, d_head = hf_model.transformer.h[head.layer], hf_model.config.n_embd // hf_model.config.n_head
     own = slice(head.head * d_head, (head.head + 1) * d_head)
@@ -32,15 +30,15 @@ def path_of(hf_model: Any, head: Head) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def small(tiny_folder: Callable[[str], Path]) -> Any:
+def small(tiny_folder: Folders) -> Any:
     """The tiny GPT-2 as Hugging Face has it."""
     import transformers
 
     return transformers.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"), dtype="float32")
 
 
-def test_copying_is_what_the_eigenvalues_of_the_whole_path_say(small: Any, tiny: Callable[[str], LensModel]) -> None:
-    heads = [Head(0, 1), Head(1, 3)]
+def test_copying_is_what_the_eigenvalues_of_the_whole_path_say(small: Any, tiny: Models) -> None:
+    heads = [sl.Head(0, 1), sl.Head(1, 3)]
     for head, score in zip(heads, copying_scores(tiny("gpt2"), heads), strict=True):
         reads, says = path_of(small, head)
         eigenvalues = np.linalg.eigvals((says @ reads).numpy())
@@ -50,7 +48,7 @@ def test_copying_is_what_the_eigenvalues_of_the_whole_path_say(small: Any, tiny:
 
 
 @torch.no_grad()
-def writing(folder: Path, sign: float) -> LensModel:
+def writing(folder: Path, sign: float) -> sl.LensModel:
     """The tiny GPT-2 whose head L1H1 writes what it reads, with a sign, as the unembedding sees it."""
     bridge = sl.load_model(folder, dtype="float32", device="cpu").host
     transformer = bridge.original_model.transformer
@@ -62,16 +60,14 @@ def writing(folder: Path, sign: float) -> LensModel:
 
 
 def test_a_head_that_writes_what_it_reads_scores_one_and_its_opposite_minus_one(
-    tiny_folder: Callable[[str], Path],
+    tiny_folder: Folders,
 ) -> None:
     for sign in (1.0, -1.0):
-        assert copying_scores(writing(tiny_folder("gpt2"), sign), [Head(1, 1)]) == pytest.approx([sign], abs=1e-4)
+        assert copying_scores(writing(tiny_folder("gpt2"), sign), [sl.Head(1, 1)]) == pytest.approx([sign], abs=1e-4)
 
 
 @pytest.mark.parametrize("case", [case for case in EVERY_HOST if not any(kind in str(case) for kind in UNREADABLE)])
-def test_every_readable_model_has_copying_scores_and_direct_logits(
-    case: str, hosted: Callable[[str], LensModel]
-) -> None:
+def test_every_readable_model_has_copying_scores_and_direct_logits(case: str, hosted: Models) -> None:
     model = hosted(case)
     scores = copying_scores(model, list(model.grid))
     assert len(set(scores)) == len(scores) == len(model.grid)
@@ -87,9 +83,7 @@ def test_every_readable_model_has_copying_scores_and_direct_logits(
         assert copying_scores(bridge, list(model.grid)) == pytest.approx(scores, abs=1e-3)
 
 
-def test_direct_logits_are_the_output_projection_norm_and_unembedding(
-    small: Any, tiny: Callable[[str], LensModel]
-) -> None:
+def test_direct_logits_are_the_output_projection_norm_and_unembedding(small: Any, tiny: Models) -> None:
     z = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(1))
     written = z.flatten(1) @ small.transformer.h[1].attn.c_proj.weight
     with torch.no_grad():
@@ -97,8 +91,8 @@ def test_direct_logits_are_the_output_projection_norm_and_unembedding(
     assert torch.allclose(direct_logits(tiny("gpt2"), 1, z), ends[0] - ends[1], atol=1e-5)
 
 
-def test_latent_attention_has_no_values_to_read_and_says_so(tiny: Callable[[str], LensModel]) -> None:
+def test_latent_attention_has_no_values_to_read_and_says_so(tiny: Models) -> None:
     model = tiny("deepseek_v3")
     with pytest.raises(sl.ModelError, match="W_V cannot be read"):
-        copying_scores(model, [Head(0, 0)])
+        copying_scores(model, [sl.Head(0, 0)])
     assert direct_logits(model, 0, torch.ones(1, 4, model.identity.d_head)).isfinite().all()

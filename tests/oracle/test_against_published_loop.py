@@ -1,6 +1,5 @@
 """The fast path gives what the paper's plain loop gives."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.site.plan import make_plan
 from site_lens.tasks.prompt_sampling import embedding_prompts
+from tests.conftest import Models, Tasks
 from tests.oracle import published_loop
 
 PUBLISHED = sl.SiteConfig.paper(n_steps=50, n_prompts=8, n_shots=4, n_valid=5)
@@ -31,7 +31,7 @@ def plain_alphas(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, c
 
 @pytest.mark.parametrize("name", ["antonym", "choose_last_of_3"])
 def test_alphas_of_the_demo_model_agree_with_the_published_loop_after_50_steps(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], name: str
+    demo: LensModel, demo_tasks: Tasks, name: str
 ) -> None:
     task = demo_tasks[name]
     fit = sl.fit_site(demo, task, PUBLISHED)[name]
@@ -40,9 +40,7 @@ def test_alphas_of_the_demo_model_agree_with_the_published_loop_after_50_steps(
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen2", "gemma2"])
-def test_alphas_agree_on_other_architectures(
-    tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task], kind: str
-) -> None:
+def test_alphas_agree_on_other_architectures(tiny: Models, demo_tasks: Tasks, kind: str) -> None:
     model, task = tiny(kind), demo_tasks["antonym"]
     # A random model learns little: a longer way to go, so that alphas really move away from 0.5.
     fit = sl.fit_site(model, task, PUBLISHED)["antonym"]
@@ -51,16 +49,14 @@ def test_alphas_agree_on_other_architectures(
     assert np.abs(fit.gates.values - expected).max() < 1e-4
 
 
-def test_a_task_in_a_joint_batch_still_agrees_with_the_published_loop(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_a_task_in_a_joint_batch_still_agrees_with_the_published_loop(demo: LensModel, demo_tasks: Tasks) -> None:
     fits = sl.fit_site(demo, demo_tasks, PUBLISHED)
     for name, task in demo_tasks.items():
         expected = plain_alphas(demo, task, fits[name].embedding, PUBLISHED)
         assert np.abs(fits[name].gates.values - expected).max() < 1e-4, name
 
 
-def test_the_task_embedding_is_the_mean_of_single_prompts(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_the_task_embedding_is_the_mean_of_single_prompts(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["english-french"]
     captured = sl.capture_embeddings(demo, [task], n_prompts=6, n_shots=3, seed=5)[task.name]
     stream = seed_stream(5, task.digest, "embedding", 3)
@@ -70,7 +66,7 @@ def test_the_task_embedding_is_the_mean_of_single_prompts(demo: LensModel, demo_
     assert np.abs(captured.mean - expected).max() < 1e-5
 
 
-def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["country-capital"]
     fits = sl.fit_site(demo, task, sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4))
     measured = sl.evaluate(demo, task, fits, n_shots=4, max_queries=20)[task.name]
@@ -90,7 +86,7 @@ def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_t
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["antonym", "country-capital", "choose_last_of_3"])
 def test_all_400_published_steps_end_at_the_same_alphas_as_the_published_loop(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], name: str
+    demo: LensModel, demo_tasks: Tasks, name: str
 ) -> None:
     config = sl.SiteConfig.paper(n_prompts=8, n_shots=4)
     fit = sl.fit_site(demo, demo_tasks[name], config)[name]

@@ -8,6 +8,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.models.base import LensModel
+from tests.conftest import Tasks
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -17,9 +18,7 @@ def golden(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["antonym", "english-french"])
-def test_every_prompt_and_target_has_the_published_tokens(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], name: str
-) -> None:
+def test_every_prompt_and_target_has_the_published_tokens(demo: LensModel, demo_tasks: Tasks, name: str) -> None:
     task, published, template = demo_tasks[name], golden(f"demo_{name}"), sl.PromptTemplate()
 
     def tokens(prompt: sl.Prompt) -> tuple[list[int], int]:

@@ -10,6 +10,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.models.base import LensModel
+from tests.conftest import Tasks
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG = sl.SiteConfig.paper(n_prompts=10, n_shots=5, n_steps=100)
@@ -87,9 +88,7 @@ def test_a_pair_of_published_gates_and_embedding_has_the_published_accuracy(
         pair[1].replace(task_digest=published.task.digest).prompts(published.task)
 
 
-def test_a_fit_is_followed_step_by_step_from_what_its_record_holds(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_a_fit_is_followed_step_by_step_from_what_its_record_holds(demo: LensModel, demo_tasks: Tasks) -> None:
     config = sl.SiteConfig(n_prompts=4, n_shots=3, n_steps=12, batch_size=4, eval_every=6, n_valid=4)
     for shared in (False, True):
         fits = sl.fit_site(demo, demo_tasks, config.replace(seed=5, shared=shared))
@@ -110,7 +109,7 @@ def test_a_fit_is_followed_step_by_step_from_what_its_record_holds(
             assert np.abs(again[name].gates.values - fit.gates.values).max() < 1e-5, (name, shared)
 
 
-def test_the_prompts_of_an_embedding_are_those_of_its_own_rows(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_the_prompts_of_an_embedding_are_those_of_its_own_rows(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["antonym"]
     drawn = sl.capture_embeddings(demo, task, n_prompts=3, n_shots=2, seed=4)["antonym"]
     prompts = drawn.prompts(task)

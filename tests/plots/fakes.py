@@ -8,15 +8,12 @@ from numpy.typing import ArrayLike
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+import site_lens as sl
 from site_lens.diagnostics.cluster_stability import Estimate
-from site_lens.diagnostics.co_clusters import CoClusters
-from site_lens.diagnostics.head_clusters import HeadClusters
-from site_lens.diagnostics.head_overlap import MEASURES, Overlap
-from site_lens.diagnostics.task_clusters import TaskClusters
-from site_lens.heads.head_set import HeadGrid
+from site_lens.diagnostics.head_overlap import MEASURES
 from site_lens.records.hashing import seed_stream
 
-SMALL = HeadGrid.full(2, 3)
+SMALL = sl.HeadGrid.full(2, 3)
 SCRIPT = "<script>alert(1)</script>%{x}"
 
 
@@ -33,7 +30,7 @@ def symmetric(n: int, name: str, *, low: float = 0, high: float = 1, diagonal: f
     return values
 
 
-def fake_overlap(names: Sequence[str], *, grid: HeadGrid = SMALL, **changes: Any) -> Overlap:
+def fake_overlap(names: Sequence[str], *, grid: sl.HeadGrid = SMALL, **changes: Any) -> sl.Overlap:
     """Build a comparison whose numbers are drawn, each measure's from its own stream."""
     n = len(names)
     scores = seed_stream(n, "scores").random((n, *grid.shape)) * grid.mask
@@ -47,7 +44,7 @@ def fake_overlap(names: Sequence[str], *, grid: HeadGrid = SMALL, **changes: Any
         "specificity": scores - scores.mean(axis=0),
         **{measure: symmetric(n, measure) for measure in MEASURES},
     }
-    return Overlap(**fields | changes)
+    return sl.Overlap(**fields | changes)
 
 
 def _tree(distance: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -74,7 +71,7 @@ def _clusters(items: Sequence[str], changes: dict[str, Any]) -> dict[str, Any]:
     return fields | changes
 
 
-def fake_task_clusters(items: Sequence[str], *, grid: HeadGrid = SMALL, **changes: Any) -> TaskClusters:
+def fake_task_clusters(items: Sequence[str], *, grid: sl.HeadGrid = SMALL, **changes: Any) -> sl.TaskClusters:
     """Build clusters of tasks: the first half is cluster 0, the rest cluster 1."""
     n = len(items)
     fields: dict[str, Any] = {
@@ -87,16 +84,16 @@ def fake_task_clusters(items: Sequence[str], *, grid: HeadGrid = SMALL, **change
         "stability": Estimate(value=0.71, low=0.5, high=0.9),
         "family_agreement": None,
     }
-    return TaskClusters(**_clusters(items, fields | changes))
+    return sl.TaskClusters(**_clusters(items, fields | changes))
 
 
-def fake_head_clusters(grid: HeadGrid, **changes: Any) -> HeadClusters:
+def fake_head_clusters(grid: sl.HeadGrid, **changes: Any) -> sl.HeadClusters:
     """Build clusters of all heads of a grid under two tasks."""
     alphas = seed_stream(len(grid), "head alphas").random((len(grid), 2))
-    return HeadClusters(**_clusters([str(head) for head in grid], {"tasks": ("a", "b"), "alphas": alphas} | changes))
+    return sl.HeadClusters(**_clusters([str(head) for head in grid], {"tasks": ("a", "b"), "alphas": alphas} | changes))
 
 
-def fake_co_clusters(tasks: Sequence[str], heads: Sequence[str], alphas: ArrayLike, **changes: Any) -> CoClusters:
+def fake_co_clusters(tasks: Sequence[str], heads: Sequence[str], alphas: ArrayLike, **changes: Any) -> sl.CoClusters:
     """Build co-clusters: by default tasks and heads belong to clusters 0 and 1 in turn."""
     fields: dict[str, Any] = {
         "tasks": tuple(tasks),
@@ -106,4 +103,4 @@ def fake_co_clusters(tasks: Sequence[str], heads: Sequence[str], alphas: ArrayLi
         "head_labels": tuple(i % 2 for i in range(len(heads))),
         "n_clusters": 2,
     }
-    return CoClusters(**fields | changes)
+    return sl.CoClusters(**fields | changes)

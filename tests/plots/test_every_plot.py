@@ -6,13 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from site_lens import plots
-from site_lens.diagnostics.selector_agreement import compare_selectors
-from site_lens.heads.head_set import HeadGrid
-from site_lens.heads.scores import HeadScores, ScoresByTask
-from site_lens.methods.evaluation import Evaluations
-from site_lens.methods.tabulate import method_table
-from site_lens.site.head_path import HeadPaths
+import site_lens as sl
 from tests.fake_studies import (
     fake_ablation,
     fake_arithmetic,
@@ -28,57 +22,61 @@ from tests.site.test_head_path import fake_path
 from tests.studies.test_roles import planted_profiles
 
 
-def evaluations() -> Evaluations:
-    return Evaluations([fake_evaluation(SCRIPT, {"ten_shot": 0.5, SCRIPT: 0.6})])
+def evaluations() -> sl.Evaluations:
+    return sl.Evaluations([fake_evaluation(SCRIPT, {"ten_shot": 0.5, SCRIPT: 0.6})])
 
 
-def by_selector(name: str) -> ScoresByTask:
+def by_selector(name: str) -> sl.ScoresByTask:
     values = np.arange(6).reshape(2, 3)
-    return ScoresByTask([HeadScores(grid=SMALL, values=values, selector=name, meaning=SCRIPT, task=SCRIPT)])
+    return sl.ScoresByTask([sl.HeadScores(grid=SMALL, values=values, selector=name, meaning=SCRIPT, task=SCRIPT)])
 
 
 PLOTS: dict[str, Callable[[], go.Figure]] = {
-    "accuracy": lambda: plots.accuracy(evaluations()),
-    "alpha_histogram": lambda: plots.alpha_histogram(fake_fit(SCRIPT)),
-    "alpha_paths": lambda: plots.alpha_paths(fake_fit(SCRIPT)),
-    "alpha_spread": lambda: plots.alpha_spread([fake_fit(SCRIPT)]),
-    "attention": lambda: plots.attention(fake_attention(SCRIPT)),
-    "attention_shares": lambda: plots.attention_shares(planted_profiles((0, 1) * 4, (SCRIPT, *"bcdefgh")), task=SCRIPT),
-    "co_clusters": lambda: plots.co_clusters(fake_co_clusters([SCRIPT, "b"], ["L0H1", "L2H0"], np.eye(2))),
-    "content_shares": lambda: plots.content_shares(fake_content(tasks=(SCRIPT, "b"))),
-    "faithfulness": lambda: plots.faithfulness(fake_faithfulness(tasks=("a", SCRIPT)), task=SCRIPT),
-    "fit_ablation": lambda: plots.fit_ablation(fake_ablation({"default": 0.5, SCRIPT: 0.6}, tasks=[SCRIPT])),
-    "head_difference": lambda: plots.head_difference(fake_fit(SCRIPT), fake_fit("b")),
-    "head_map": lambda: plots.head_map(fake_fit(SCRIPT)),
-    "head_maps": lambda: plots.head_maps(fake_fits([SCRIPT, "b", "c"])),
-    "head_paths": lambda: plots.head_paths([fake_fit(SCRIPT), fake_fit("b")], "L0H0"),
-    "head_sets": lambda: plots.head_sets(
-        HeadPaths(
+    "accuracy": lambda: sl.plots.accuracy(evaluations()),
+    "alpha_histogram": lambda: sl.plots.alpha_histogram(fake_fit(SCRIPT)),
+    "alpha_paths": lambda: sl.plots.alpha_paths(fake_fit(SCRIPT)),
+    "alpha_spread": lambda: sl.plots.alpha_spread([fake_fit(SCRIPT)]),
+    "attention": lambda: sl.plots.attention(fake_attention(SCRIPT)),
+    "attention_shares": lambda: sl.plots.attention_shares(
+        planted_profiles((0, 1) * 4, (SCRIPT, *"bcdefgh")), task=SCRIPT
+    ),
+    "co_clusters": lambda: sl.plots.co_clusters(fake_co_clusters([SCRIPT, "b"], ["L0H1", "L2H0"], np.eye(2))),
+    "content_shares": lambda: sl.plots.content_shares(fake_content(tasks=(SCRIPT, "b"))),
+    "faithfulness": lambda: sl.plots.faithfulness(fake_faithfulness(tasks=("a", SCRIPT)), task=SCRIPT),
+    "fit_ablation": lambda: sl.plots.fit_ablation(fake_ablation({"default": 0.5, SCRIPT: 0.6}, tasks=[SCRIPT])),
+    "head_difference": lambda: sl.plots.head_difference(fake_fit(SCRIPT), fake_fit("b")),
+    "head_map": lambda: sl.plots.head_map(fake_fit(SCRIPT)),
+    "head_maps": lambda: sl.plots.head_maps(fake_fits([SCRIPT, "b", "c"])),
+    "head_paths": lambda: sl.plots.head_paths([fake_fit(SCRIPT), fake_fit("b")], "L0H0"),
+    "head_sets": lambda: sl.plots.head_sets(
+        sl.HeadPaths(
             [
                 fake_path(((8, 8), (2, 3)), ((0.5, 0.5), (0.5, 0.5)), prices=(-0.01, 0.01)).replace(task=SCRIPT),
                 fake_path(((4,), (2,), (1,)), ((1.95,), (1.97,), (2.0,))),
             ]
         )
     ),
-    "labelled_rows": lambda: plots.labelled_rows(method_table(evaluations(), ["ten_shot"])),
-    "landscape": lambda: plots.landscape(fake_landscape(task=SCRIPT)),
-    "landscape_slice": lambda: plots.landscape_slice(fake_landscape(task=SCRIPT)),
-    "layer_profile": lambda: plots.layer_profile(fake_overlap([SCRIPT, *names_of(8), SCRIPT + "2"])),
-    "method_means": lambda: plots.method_means(method_table(evaluations(), ["ten_shot"])),
-    "overlap_counts": lambda: plots.overlap_counts(fake_overlap([SCRIPT, "b"], grid=HeadGrid((4, 0, 2)))),
-    "price_path": lambda: plots.price_path(
+    "labelled_rows": lambda: sl.plots.labelled_rows(sl.method_table(evaluations(), ["ten_shot"])),
+    "landscape": lambda: sl.plots.landscape(fake_landscape(task=SCRIPT)),
+    "landscape_slice": lambda: sl.plots.landscape_slice(fake_landscape(task=SCRIPT)),
+    "layer_profile": lambda: sl.plots.layer_profile(fake_overlap([SCRIPT, *names_of(8), SCRIPT + "2"])),
+    "method_means": lambda: sl.plots.method_means(sl.method_table(evaluations(), ["ten_shot"])),
+    "overlap_counts": lambda: sl.plots.overlap_counts(fake_overlap([SCRIPT, "b"], grid=sl.HeadGrid((4, 0, 2)))),
+    "price_path": lambda: sl.plots.price_path(
         fake_path(((4,), (2,), (1,)), ((0.5,), (0.5,), (1.5,))).replace(task=SCRIPT)
     ),
-    "selector_agreement": lambda: plots.selector_agreement(
-        compare_selectors({SCRIPT: by_selector(SCRIPT), "b": by_selector("b")})
+    "selector_agreement": lambda: sl.plots.selector_agreement(
+        sl.compare_selectors({SCRIPT: by_selector(SCRIPT), "b": by_selector("b")})
     ),
-    "sensitivity": lambda: plots.sensitivity(fake_sensitivity(tasks=(SCRIPT, "b")), task=SCRIPT),
-    "similarity": lambda: plots.similarity(fake_task_clusters([SCRIPT, "b"])),
-    "task_arithmetic": lambda: plots.task_arithmetic(fake_arithmetic([0.5], [0.5], weights=[0], tasks=(SCRIPT, "b"))),
-    "task_map": lambda: plots.task_map(fake_task_clusters([SCRIPT, "b", "c"], families=(SCRIPT, SCRIPT, None))),
-    "text_attention": lambda: plots.text_attention(fake_text_profiles([["<s>", SCRIPT, "b", "c"]])),
-    "training": lambda: plots.training(fake_fit(SCRIPT)),
-    "transfer": lambda: plots.transfer(fake_transfer([SCRIPT, "b", "c"])),
+    "sensitivity": lambda: sl.plots.sensitivity(fake_sensitivity(tasks=(SCRIPT, "b")), task=SCRIPT),
+    "similarity": lambda: sl.plots.similarity(fake_task_clusters([SCRIPT, "b"])),
+    "task_arithmetic": lambda: sl.plots.task_arithmetic(
+        fake_arithmetic([0.5], [0.5], weights=[0], tasks=(SCRIPT, "b"))
+    ),
+    "task_map": lambda: sl.plots.task_map(fake_task_clusters([SCRIPT, "b", "c"], families=(SCRIPT, SCRIPT, None))),
+    "text_attention": lambda: sl.plots.text_attention(fake_text_profiles([["<s>", SCRIPT, "b", "c"]])),
+    "training": lambda: sl.plots.training(fake_fit(SCRIPT)),
+    "transfer": lambda: sl.plots.transfer(fake_transfer([SCRIPT, "b", "c"])),
 }
 
 
@@ -91,7 +89,7 @@ def templates(value: object) -> list[str]:
 
 
 def test_every_public_plot_is_tried_here() -> None:
-    assert set(PLOTS) == set(vars(plots)["__all__"])
+    assert set(PLOTS) == set(vars(sl.plots)["__all__"])
 
 
 def test_names_are_escaped_and_do_not_reach_into_hover_templates() -> None:

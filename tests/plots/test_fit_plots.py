@@ -3,17 +3,15 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens import plots
-from site_lens.heads.head_set import HeadGrid
-from site_lens.site.fit import SiteTrace
+import site_lens as sl
 from tests.fakes import fake_fit, fake_identity
 
-RAGGED = HeadGrid((2, 0, 2))
+RAGGED = sl.HeadGrid((2, 0, 2))
 
 
 def test_training_lines_are_the_trace_of_the_fit() -> None:
     fit = fake_fit("antonym", seed=2, status="step_limit")
-    figure = plots.training(fit)
+    figure = sl.plots.training(fit)
     loss, valid, undecided = figure.data
     np.testing.assert_array_equal(loss.y, fit.trace.loss)
     np.testing.assert_array_equal(loss.x, np.arange(100))
@@ -26,10 +24,10 @@ def test_training_lines_are_the_trace_of_the_fit() -> None:
 def planted_histogram() -> go.Heatmap:
     """Draw a fit of four heads with two evaluations: all at 0.52; then three at 0.02 and one at 1."""
     start, end = np.where(RAGGED.mask, 0.52, 0), np.array([[0.02, 1], [0, 0], [0.02, 0.02]])
-    trace = SiteTrace(loss=[1] * 10, train_rows=[[0]] * 10, eval_steps=(0, 10), valid_loss=[1, 0],
+    trace = sl.SiteTrace(loss=[1] * 10, train_rows=[[0]] * 10, eval_steps=(0, 10), valid_loss=[1, 0],
                       valid_accuracy=[0, 1], alphas=[start, end])  # fmt: skip
     fit = fake_fit("antonym", model=fake_identity(grid=RAGGED), kept_step=10).replace(trace=trace)
-    return plots.alpha_histogram(fit).data[0]
+    return sl.plots.alpha_histogram(fit).data[0]
 
 
 def test_the_histogram_holds_the_shares_of_heads_by_bin_and_blanks_empty_bins() -> None:
@@ -42,23 +40,23 @@ def test_the_histogram_holds_the_shares_of_heads_by_bin_and_blanks_empty_bins() 
     assert (cells.customdata[0, 1], cells.customdata[19, 1]) == (3, 1)
 
 
-def planted_paths(alphas: list[list[float]]) -> SiteTrace:
+def planted_paths(alphas: list[list[float]]) -> sl.SiteTrace:
     """Plant the alphas (evaluation head) of two heads."""
     n = len(alphas)
-    return SiteTrace(
+    return sl.SiteTrace(
         loss=[1] * 10 * (n - 1), train_rows=[[0]] * 10 * (n - 1), eval_steps=tuple(range(0, 10 * n, 10)),
         valid_loss=[1] * n, valid_accuracy=[1] * n, alphas=np.array(alphas)[:, None],
     )  # fmt: skip
 
 
 def test_paths_are_a_fan_of_quantiles_and_the_heads_that_changed_sides() -> None:
-    fit = fake_fit("antonym", model=fake_identity(grid=HeadGrid.full(1, 2)), kept_step=0)
+    fit = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(1, 2)), kept_step=0)
     changed = fit.replace(trace=planted_paths([[0.5, 0.5], [0.4, 0.7], [0.9, 0.8]]))
-    *fan, line = plots.alpha_paths(changed).data
+    *fan, line = sl.plots.alpha_paths(changed).data
     assert line.name == "L0H0"
     np.testing.assert_allclose(line.y, [0.5, 0.4, 0.9], rtol=1e-6)
     np.testing.assert_allclose(fan[0].y, [0.5, 0.7, 0.9, 0.8, 0.4, 0.5], rtol=1e-6)  # highest, then lowest back
     np.testing.assert_allclose(fan[-1].y, [0.5, 0.55, 0.85], rtol=1e-6)
-    assert len(plots.alpha_paths(changed, most=0).data) == len(fan)
+    assert len(sl.plots.alpha_paths(changed, most=0).data) == len(fan)
     stayed = fit.replace(trace=planted_paths([[0.5, 0.5], [0.4, 0.7], [0.1, 0.8]]))
-    assert len(plots.alpha_paths(stayed).data) == len(fan)
+    assert len(sl.plots.alpha_paths(stayed).data) == len(fan)

@@ -6,21 +6,19 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from site_lens import plots
-from site_lens.methods.evaluation import Evaluations
+import site_lens as sl
 from site_lens.methods.registry import METHODS, method_label
-from site_lens.methods.tabulate import method_table
 from site_lens.plots.theme import GREY, PALETTE
-from site_lens.stats.intervals import Interval, wilson
+from site_lens.stats.intervals import wilson
 from site_lens.studies.ablation.plot import COLORS
 from tests.fake_studies import fake_ablation, fake_content
 from tests.fakes import ACCURACIES, fake_evaluation
 
-EVALUATIONS = Evaluations([fake_evaluation("antonym"), fake_evaluation("synonym", {"ten_shot": 0.5, "odd": 0.25})])
+EVALUATIONS = sl.Evaluations([fake_evaluation("antonym"), fake_evaluation("synonym", {"ten_shot": 0.5, "odd": 0.25})])
 RATES = {"default": 0.5, "up": 0.8, "down": 0.2, "same": 0.5}
 
 
-def need_estimates(trace: go.Scatter, expected: list[Interval]) -> None:
+def need_estimates(trace: go.Scatter, expected: list[sl.Interval]) -> None:
     """Dots are the estimates, error bars end where the intervals end."""
     assert list(trace.x) == pytest.approx([estimate.value for estimate in expected])
     assert np.add(trace.x, trace.error_x.array) == pytest.approx([estimate.high for estimate in expected])
@@ -28,7 +26,7 @@ def need_estimates(trace: go.Scatter, expected: list[Interval]) -> None:
 
 
 def test_accuracies_are_dots_with_wilson_intervals_in_the_row_of_their_task() -> None:
-    figure = plots.accuracy(EVALUATIONS)
+    figure = sl.plots.accuracy(EVALUATIONS)
     traces = {trace.name: trace for trace in figure.data}
     for method, share in ACCURACIES.items():
         first = {"ten_shot": [wilson(28, 40), wilson(20, 40)]}.get(method, [wilson(round(40 * share), 40)])
@@ -45,15 +43,15 @@ def test_every_method_has_a_label_and_a_look_that_no_other_method_of_the_figure_
         "3-shot", "N-shot", "SITE, rounded (seed 1)", "odd", "10-shot, calibrated",
     ]  # fmt: skip
     many = {name: 0.5 for name in ("zero_shot", "ten_shot", "site", "lora", "task_vector", *map(str, range(7)))}
-    traces = plots.accuracy(Evaluations([fake_evaluation("a", many)])).data
+    traces = sl.plots.accuracy(sl.Evaluations([fake_evaluation("a", many)])).data
     assert len({(trace.marker.color, trace.marker.symbol) for trace in traces}) == len(many)
 
 
 def test_means_of_methods_stand_in_falling_order_over_the_dots_of_their_tasks() -> None:
-    table = method_table(Evaluations(fake_evaluation(task) for task in ("antonym", "synonym")), ["ten_shot"])
-    figure, ranked = plots.method_means(table), table.ranked()
+    table = sl.method_table(sl.Evaluations(fake_evaluation(task) for task in ("antonym", "synonym")), ["ten_shot"])
+    figure, ranked = sl.plots.method_means(table), table.ranked()
     single, means = figure.data
-    need_estimates(means, [Interval(method.value, method.low, method.high, 2) for method in ranked])
+    need_estimates(means, [sl.Interval(method.value, method.low, method.high, 2) for method in ranked])
     labels = [re.sub("<.*?>", "", name) for name in figure.layout.yaxis.ticktext]
     assert labels == [method_label(method.method) for method in ranked]
     assert list(means.y) == sorted(means.y)
@@ -68,11 +66,11 @@ def test_means_of_methods_stand_in_falling_order_over_the_dots_of_their_tasks() 
 
 def test_differences_of_an_ablation_are_coloured_by_their_verdicts() -> None:
     record = fake_ablation(RATES)
-    single, means = plots.fit_ablation(record).data
+    single, means = sl.plots.fit_ablation(record).data
     need_estimates(means, [record.difference(name) for name in ("up", "down", "same")])
     assert list(single.x) == [record.difference(name, task).value for name in ("up", "down", "same") for task in "ab"]
     assert list(means.marker.color) == [COLORS["above"], COLORS["below"], GREY]
-    few = plots.fit_ablation(fake_ablation(RATES, n_queries=10))
+    few = sl.plots.fit_ablation(fake_ablation(RATES, n_queries=10))
     assert "too few" in few.layout.title.subtitle.text
     assert set(few.data[1].marker.color) == {GREY}
 
@@ -82,7 +80,7 @@ def test_content_shares_leave_out_tasks_with_nothing_to_share() -> None:
     right = record.right.copy()
     right[:, 1] = 1
     record = record.replace(right=right)
-    trace = plots.content_shares(record).data[0]
+    trace = sl.plots.content_shares(record).data[0]
     shares = [record.share("site_zero_embedding", task) for task in (None, "a", "b")]
     assert shares[2] is None
     need_estimates(trace, [share for share in shares if share is not None])

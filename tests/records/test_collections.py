@@ -4,17 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from site_lens.heads.head_set import HeadGrid
-from site_lens.methods.evaluation import Evaluations
+import site_lens as sl
 from site_lens.records.collections import file_name
-from site_lens.records.errors import InputError, StorageError
-from site_lens.records.limited_io import Limits, reading_limits
-from site_lens.records.serialization import save
-from site_lens.site.fit import SiteFits
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity
 from tests.samples import gates, laws
 
-TINY = fake_identity(grid=HeadGrid.full(1, 2))
+TINY = fake_identity(grid=sl.HeadGrid.full(1, 2))
 
 NASTY = [
     "../x", "../../../etc/passwd", "a/b", "/etc/passwd", "<script>alert(1)</script>", "x" * 300, "", ".", "..", " ",
@@ -29,12 +24,12 @@ def files_below(folder: Path) -> list[Path]:
 def test_any_task_name_is_saved_inside_the_folder_and_comes_back(tmp_path: Path) -> None:
     for i, name in enumerate(NASTY):
         folder = tmp_path / str(i) / "fits"
-        SiteFits([fake_fit(name, model=TINY)]).save(folder)
-        assert list(SiteFits.load(folder)) == [name]
+        sl.SiteFits([fake_fit(name, model=TINY)]).save(folder)
+        assert list(sl.SiteFits.load(folder)) == [name]
         assert [path.parent for path in files_below(tmp_path / str(i))] == [folder, folder], name
     fits = fake_fits(["a/b", "a.b", "a_b", "a b"], model=TINY)  # which differ in one unsafe letter
     fits.save(tmp_path / "like")
-    assert dict(SiteFits.load(tmp_path / "like")) == dict(fits)
+    assert dict(sl.SiteFits.load(tmp_path / "like")) == dict(fits)
 
 
 @laws
@@ -62,22 +57,22 @@ def test_different_keys_make_different_file_names(keys: set[str]) -> None:
 
 
 def test_two_records_of_one_name_are_refused_not_dropped() -> None:
-    with pytest.raises(InputError, match="two records called 'antonym'; keep them in separate sets"):
-        Evaluations([fake_evaluation("antonym"), fake_evaluation("antonym", seed=1)])
+    with pytest.raises(sl.InputError, match="two records called 'antonym'; keep them in separate sets"):
+        sl.Evaluations([fake_evaluation("antonym"), fake_evaluation("antonym", seed=1)])
 
 
 def test_a_folder_without_sound_records_of_the_kind_is_refused(tmp_path: Path) -> None:
     fits = fake_fits(["antonym", "synonym"], model=TINY)
-    save(gates(), fits.save(tmp_path / "mixed") / "gates")
+    sl.save(gates(), fits.save(tmp_path / "mixed") / "gates")
     (fits.save(tmp_path / "damaged") / "synonym.safetensors").write_bytes(b"")
     for folder in (tmp_path, tmp_path / "nowhere", tmp_path / "mixed", tmp_path / "damaged"):
-        with pytest.raises(StorageError):
-            SiteFits.load(folder)
-    with reading_limits(Limits(record_files=1)), pytest.raises(StorageError, match=r"Limits\.record_files"):
-        SiteFits.load(tmp_path / "mixed")
+        with pytest.raises(sl.StorageError):
+            sl.SiteFits.load(folder)
+    with sl.reading_limits(sl.Limits(record_files=1)), pytest.raises(sl.StorageError, match=r"Limits\.record_files"):
+        sl.SiteFits.load(tmp_path / "mixed")
 
 
 def test_names_that_differ_in_case_alone_are_refused_before_one_overwrites_the_other(tmp_path: Path) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(sl.InputError):
         fake_fits(["French", "plural", "french"], model=TINY).save(tmp_path / "fits")
     assert not (tmp_path / "fits").exists()

@@ -7,35 +7,26 @@ import pytest
 from pydantic import BaseModel
 
 import site_lens as sl
-from site_lens.diagnostics.diagnosis import Diagnosis, Finding
-from site_lens.heads.head_set import HeadGrid, HeadSet
-from site_lens.heads.scores import HeadGates
-from site_lens.methods.evaluation import Evaluations
-from site_lens.records.errors import InputError
 from site_lens.records.type_checks import checked
-from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFit, SiteFits
-from site_lens.site.head_path import HeadPaths
-from site_lens.tasks.task import Example, Task
-from tests.fakes import fake_evaluation, fake_fit, fake_fits
+from tests.fakes import fake_evaluation, fake_fit
 from tests.samples import SAMPLES
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J"
-GRID = HeadGrid.full(2, 3)
+GRID = sl.HeadGrid.full(2, 3)
 ALPHAS = np.array([[0.9, 0.1, 0.6], [0.0, 0.25, 0.2]])
 
 
-def small_run(*tasks: str) -> Run:
-    fits = SiteFits(fake_fit(task) for task in tasks)
-    return Run(fits, {}, Evaluations(fake_evaluation(task, {"zero_shot": 0.1, "site": 0.8}) for task in tasks))
+def small_run(*tasks: str) -> sl.Run:
+    fits = sl.SiteFits(fake_fit(task) for task in tasks)
+    return sl.Run(fits, {}, sl.Evaluations(fake_evaluation(task, {"zero_shot": 0.1, "site": 0.8}) for task in tasks))
 
 
 def test_what_jupyter_shows_is_well_formed_and_trusts_no_name() -> None:
-    task = Task(HOSTILE, *((Example(HOSTILE, (HOSTILE,)),),) * 3, family=HOSTILE)
+    task = sl.Task(HOSTILE, *((sl.Example(HOSTILE, (HOSTILE,)),),) * 3, family=HOSTILE)
     run = small_run(HOSTILE, "plural")
     shown: dict[str, Any] = {kind: sample() for kind, sample in SAMPLES.items()}
     shown |= {"task": task, "run": run, "fits": run.fits, "evaluations": run.evaluations, "fit": run.fits[HOSTILE]}
-    shown |= {"diagnosis of run": sl.diagnose(run), "set": HeadSet.of(GRID, ["L0H1"]), "paths": HeadPaths([])}
+    shown |= {"diagnosis of run": sl.diagnose(run), "set": sl.HeadSet.of(GRID, ["L0H1"]), "paths": sl.HeadPaths([])}
     for name, record in shown.items():
         html = record._repr_html_()
         assert f"<b>{type(record).__name__}</b>" in html, name
@@ -47,19 +38,11 @@ def test_what_jupyter_shows_is_well_formed_and_trusts_no_name() -> None:
 
 
 def test_the_map_of_a_fit_has_a_cell_for_every_open_head_with_its_name_and_alpha() -> None:
-    gates = HeadGates(grid=GRID, values=ALPHAS, task="antonym")
+    gates = sl.HeadGates(grid=GRID, values=ALPHAS, task="antonym")
     cells = re.findall(r'fill-opacity="([0-9.]+)"><title>(L\dH\d) ([0-9.]+)</title>', gates._repr_html_())
     assert [head for _, head, _ in cells] == [str(head) for head in GRID if gates[head]]
     for opacity, head, alpha in cells:
         assert float(opacity) == float(alpha) == pytest.approx(gates[head]), head
-
-
-def test_large_grids_and_many_records_stay_small() -> None:
-    large = HeadGates.constant(HeadGrid.full(100, 90), 0.7)
-    many = fake_fits([f"task{i}" for i in range(30)])
-    assert len(large._repr_html_()) < 1e6
-    assert len(many._repr_html_()) < 3e5
-    assert len(repr(many)) < 300
 
 
 def test_one_line_has_the_numbers_that_matter() -> None:
@@ -70,34 +53,22 @@ def test_one_line_has_the_numbers_that_matter() -> None:
         repr(run.fits): ("2 of 2 tasks", f"antonym {n_open} open"),
         repr(run.evaluations): ("site: 0.800", "antonym, plural"),
         repr(run.fits["antonym"]): ("converged", f"{n_open} of "),
-        repr(HeadGates(grid=GRID, values=ALPHAS)): ("2 of 6 heads", "L0H0 0.900, L0H2 0.600"),
-        repr(HeadGates(grid=GRID, values=ALPHAS).top(2)): ("L0H0 0.900, L0H2 0.600",),
-        repr(HeadSet.of(GRID, ["L1H2", "L0H1"])): ("2 of 6 heads", "L0H1, L1H2"),
+        repr(sl.HeadGates(grid=GRID, values=ALPHAS)): ("2 of 6 heads", "L0H0 0.900, L0H2 0.600"),
+        repr(sl.HeadGates(grid=GRID, values=ALPHAS).top(2)): ("L0H0 0.900, L0H2 0.600",),
+        repr(sl.HeadSet.of(GRID, ["L1H2", "L0H1"])): ("2 of 6 heads", "L0H1, L1H2"),
     }.items():
         assert all(part in line for part in parts), (line, parts)
 
 
 def test_a_mean_over_fewer_tasks_than_there_are_says_over_how_many() -> None:
     with_hard = fake_evaluation("antonym", {"zero_shot": 0.1, "site_hard": 0.5})
-    both = Evaluations([with_hard, fake_evaluation("plural", {"zero_shot": 0.1})])
+    both = sl.Evaluations([with_hard, fake_evaluation("plural", {"zero_shot": 0.1})])
     assert "site_hard: 0.500 of 1 tasks" in repr(both)
 
 
-def test_a_diagnosis_says_what_failed_and_warned() -> None:
-    states = {"ended": "fail", "not_binary": "warn", "few_queries": "ok"}
-    found = Diagnosis(
-        findings=[
-            Finding(code=code, state=state, task="antonym", value=None, threshold=None, meaning="x")
-            for code, state in states.items()
-        ]
-    )
-    assert "fail: 1 (antonym ended)" in repr(found) and "warn: 1 (antonym not_binary)" in repr(found)
-    assert "ok: 1" in repr(found)
-
-
 def test_a_task_shows_its_counts_and_a_few_short_rows_never_its_text() -> None:
-    rows = tuple(Example(f"input {i} " + "x" * 5000, ("y" * 5000,)) for i in range(50))
-    task = Task("long", rows, rows[:7], rows[:9])
+    rows = tuple(sl.Example(f"input {i} " + "x" * 5000, ("y" * 5000,)) for i in range(50))
+    task = sl.Task("long", rows, rows[:7], rows[:9])
     assert all(part in repr(task) for part in ("train: 50", "valid: 7", "test: 9", "input 0"))
     assert len(repr(task)) < 400
     html = task._repr_html_()
@@ -109,7 +80,7 @@ def test_a_fit_that_kept_its_start_says_so_and_names_no_heads() -> None:
     assert start.kept_start and "start kept" in repr(start) and "L0H0" not in repr(start)
     assert "start kept, no map" in start._repr_html_()
     assert "no map" in start.origin
-    assert "antonym start kept" in repr(SiteFits([start]))
+    assert "antonym start kept" in repr(sl.SiteFits([start]))
     assert fake_fit("antonym", status="diverged").status == "no_improvement"  # as files of before called it
 
 
@@ -123,14 +94,14 @@ def test_tab_completion_offers_our_names_and_not_those_of_pydantic() -> None:
 
 def test_an_argument_of_the_wrong_type_is_told_which_part_of_it_would_do() -> None:
     @checked
-    def on_fit(fit: SiteFit) -> None: ...
+    def on_fit(fit: sl.SiteFit) -> None: ...
 
     @checked
-    def on_fits(fits: SiteFits) -> None: ...
+    def on_fits(fits: sl.SiteFits) -> None: ...
 
     run = small_run("antonym")
-    with pytest.raises(InputError, match="hand in its fits"):
+    with pytest.raises(sl.InputError, match="hand in its fits"):
         on_fits(run)  # type: ignore[arg-type]
     for given in (run, run.fits):
-        with pytest.raises(InputError, match="'antonym'"):
+        with pytest.raises(sl.InputError, match="'antonym'"):
             on_fit(given)  # type: ignore[arg-type]

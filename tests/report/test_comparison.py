@@ -15,9 +15,3 @@ def test_the_page_shows_every_pair_and_escapes_names(tmp_path: Path) -> None:
     text = words(page)
     for pair in overlap.frame().itertuples():
         assert f"{pair.record}{pair.other}{pair.n_record} and {pair.n_other}{pair.n_shared}" in text.replace("\n", "")
-
-
-def test_the_same_comparison_gives_the_same_bytes(tmp_path: Path) -> None:
-    overlap = head_overlap(fake_fits(["antonym", "synonym"]))
-    first, second = (write_comparison(overlap, tmp_path / name).read_bytes() for name in ("a.html", "b.html"))
-    assert first == second

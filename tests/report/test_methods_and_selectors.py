@@ -3,14 +3,11 @@
 import re
 from pathlib import Path
 
-from site_lens.heads.scores import HeadGates, HeadScores, ScoresByTask
-from site_lens.methods.evaluation import Evaluations
-from site_lens.methods.tabulate import method_table
+import site_lens as sl
 from site_lens.records.hashing import seed_stream
 from site_lens.report import write_report
 from site_lens.report.methods import verdicts
 from site_lens.report.selectors import selectors_section
-from site_lens.runs.run import Run
 from tests.fakes import GRID, fake_alphas, fake_evaluation, fake_fits
 from tests.report.test_report import numbers, words
 
@@ -19,19 +16,19 @@ PLANTED = {"zero_shot": 0.05, "ten_shot": 0.5, "site": 0.7, "site_zero_embedding
 ROWS = {"ten_shot": 10, "lora": 500, "site": 90, "site_zero_embedding": 90}
 
 
-def evaluated(planted: dict[str, float], tasks: list[str] = TASKS) -> Evaluations:
+def evaluated(planted: dict[str, float], tasks: list[str] = TASKS) -> sl.Evaluations:
     rows = tuple(ROWS.get(method, 0) for method in planted)
-    return Evaluations(fake_evaluation(task, planted).replace(labelled_rows=rows) for task in tasks)
+    return sl.Evaluations(fake_evaluation(task, planted).replace(labelled_rows=rows) for task in tasks)
 
 
 def said(planted: dict[str, float], tasks: list[str] = TASKS) -> str:
-    return " ".join(verdicts(method_table(evaluated(planted, tasks))))
+    return " ".join(verdicts(sl.method_table(evaluated(planted, tasks))))
 
 
-def scored(selector: str, *, noise: float, meaning: str = "planted") -> ScoresByTask:
+def scored(selector: str, *, noise: float, meaning: str = "planted") -> sl.ScoresByTask:
     """Build scores that are SITE's alphas and noise."""
-    return ScoresByTask(
-        HeadScores(
+    return sl.ScoresByTask(
+        sl.HeadScores(
             grid=GRID,
             values=fake_alphas(task) + noise * seed_stream(selector, task).random(GRID.shape),
             selector=selector,
@@ -43,11 +40,11 @@ def scored(selector: str, *, noise: float, meaning: str = "planted") -> ScoresBy
     )
 
 
-def site_scores() -> ScoresByTask:
-    return ScoresByTask(HeadGates(grid=GRID, values=fake_alphas(task), task=task) for task in TASKS)
+def site_scores() -> sl.ScoresByTask:
+    return sl.ScoresByTask(sl.HeadGates(grid=GRID, values=fake_alphas(task), task=task) for task in TASKS)
 
 
-def page_of(tmp_path: Path, run: Run) -> str:
+def page_of(tmp_path: Path, run: sl.Run) -> str:
     return write_report(run, tmp_path / "r.html").read_text(encoding="utf-8")
 
 
@@ -76,7 +73,7 @@ def test_few_tasks_give_no_verdict_and_one_task_gives_that_of_its_queries() -> N
 
 
 def test_the_section_has_every_method_with_tests_rows_and_numbers(tmp_path: Path) -> None:
-    page = page_of(tmp_path, Run(fake_fits(TASKS), evaluations=evaluated(PLANTED)))
+    page = page_of(tmp_path, sl.Run(fake_fits(TASKS), evaluations=evaluated(PLANTED)))
     text = words(section(page, "methods"))
     assert "5 methods on 8 of 8 evaluated tasks." in text
     assert "+0.200[0.095, 0.305], q" in text

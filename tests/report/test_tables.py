@@ -5,24 +5,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from site_lens.methods.evaluation import Evaluations
+import site_lens as sl
 from site_lens.methods.registry import ZERO_EMBEDDING
-from site_lens.records.errors import InputError
 from site_lens.report import write_tables
 from site_lens.report.citation import BIBTEX
 from site_lens.report.method_text import method_text
-from site_lens.runs.run import Run
-from site_lens.site.head_path import HeadPaths
 from tests.fakes import fake_evaluation, fake_fits
 from tests.site.test_head_path import fake_path
 
 ODD = "a_b & 100% | #1"
 
 
-def planted_run() -> Run:
+def planted_run() -> sl.Run:
     path = fake_path(((4,), (2,), (1,)), ((0.5,), (0.5,), (1.5,))).replace(task=ODD)
-    evaluations = Evaluations([fake_evaluation(ODD, {"ten_shot": 0.5, "site": 0.6}), fake_evaluation("b")])
-    return Run(fake_fits([ODD, "b"]), {ZERO_EMBEDDING: fake_fits(["b"])}, evaluations, paths=HeadPaths([path]))
+    evaluations = sl.Evaluations([fake_evaluation(ODD, {"ten_shot": 0.5, "site": 0.6}), fake_evaluation("b")])
+    return sl.Run(fake_fits([ODD, "b"]), {ZERO_EMBEDDING: fake_fits(["b"])}, evaluations, paths=sl.HeadPaths([path]))
 
 
 def test_tables_hold_accuracies_and_chosen_heads_with_escaped_names(tmp_path: Path) -> None:
@@ -38,8 +35,8 @@ def test_tables_hold_accuracies_and_chosen_heads_with_escaped_names(tmp_path: Pa
     chosen = run.paths[ODD].chosen
     assert chosen is not None and " ".join(map(str, chosen.heads)) in heads
     assert write_tables(run, tmp_path) == paths  # over its own
-    for wrong in ({"run": Run(fake_fits(["a"]))}, {"run": run, "formats": ()}):
-        with pytest.raises(InputError):
+    for wrong in ({"run": sl.Run(fake_fits(["a"]))}, {"run": run, "formats": ()}):
+        with pytest.raises(sl.InputError):
             write_tables(folder=tmp_path, **wrong)
 
 
@@ -52,7 +49,7 @@ def test_the_paragraph_on_the_method_has_the_settings_of_the_run() -> None:
         *("for 2 tasks", "40 test queries", "gates alone", "1 of 1 task", "nats per unit of alpha"),
     ):
         assert expected in text
-    assert "nats per unit" not in method_text(Run(run.fits))
+    assert "nats per unit" not in method_text(sl.Run(run.fits))
 
 
 def test_the_citation_is_that_of_the_citation_file() -> None:
@@ -65,7 +62,7 @@ def test_the_citation_is_that_of_the_citation_file() -> None:
 
 
 def test_a_task_that_begins_with_a_bracket_or_a_star_does_not_end_up_in_the_line_before(tmp_path: Path) -> None:
-    run = Run(fake_fits(["a", "[b]", "*c"]), evaluations=Evaluations(map(fake_evaluation, ("a", "[b]", "*c"))))
+    run = sl.Run(fake_fits(["a", "[b]", "*c"]), evaluations=sl.Evaluations(map(fake_evaluation, ("a", "[b]", "*c"))))
     write_tables(run, tmp_path, formats=("tex",))
     lines = (tmp_path / "accuracy.tex").read_text(encoding="utf-8").splitlines()
     assert [line[:5] for line in lines if line.startswith("{}")] == ["{}[b]", "{}*c "]

@@ -1,8 +1,7 @@
 """A folder for the hub holds the fits and says what they are; only the hub itself is played here."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from huggingface_hub import ModelCard
@@ -45,49 +44,32 @@ def test_the_card_says_what_the_fits_are(tmp_path: Path) -> None:
     assert sl.Run.load(folder).evaluations == evaluations
 
 
-# The hub, played
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
-    """Calls that reach the hub's client, which is played."""
-    calls: list[tuple[str, dict[str, Any]]] = []
-
-    class Api:
-        def __init__(self, **options: Any) -> None:
-            pass
-
-        def create_repo(self, repo_id: str, **options: Any) -> None:
-            calls.append(("create_repo", {"repo_id": repo_id} | options))
-
-        def upload_folder(self, **options: Any) -> SimpleNamespace:
-            calls.append(("upload_folder", options))
-            return SimpleNamespace(commit_url="https://huggingface.co/me/fits/commit/0")
-
-    monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    return calls
+def hub(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """The client of the hub, which is played."""
+    client = MagicMock()
+    client.upload_folder.return_value.commit_url = "https://huggingface.co/me/fits/commit/0"
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda **options: client)
+    return client
 
 
-def test_a_folder_is_pushed_with_its_records_and_card_alone(
-    tmp_path: Path, hub: list[tuple[str, dict[str, Any]]]
-) -> None:
+def test_a_folder_is_pushed_with_its_records_and_card_alone(tmp_path: Path, hub: MagicMock) -> None:
     save_for_hub(fake_fits(["antonym"]), tmp_path)
     assert push_to_hub(tmp_path, "me/fits", private=True) == "https://huggingface.co/me/fits/commit/0"
-    (made, options), (uploaded, given) = hub
-    assert (made, uploaded) == ("create_repo", "upload_folder")
-    assert options == {"repo_id": "me/fits", "private": True, "exist_ok": True}
+    hub.create_repo.assert_called_once_with("me/fits", private=True, exist_ok=True)
+    given = hub.upload_folder.call_args.kwargs
     assert (given["repo_id"], given["folder_path"]) == ("me/fits", tmp_path)
     assert given["allow_patterns"] == ["README.md", "fits/antonym.json", "fits/antonym.safetensors"]
 
 
-def test_the_target_of_a_link_is_not_uploaded(tmp_path: Path, hub: list[tuple[str, dict[str, Any]]]) -> None:
+def test_the_target_of_a_link_is_not_uploaded(tmp_path: Path, hub: MagicMock) -> None:
     for name in ("README.md", "fits/antonym.json"):
         folder = save_for_hub(fake_fits(["antonym"]), tmp_path / Path(name).stem)
         target = (folder / name).rename(tmp_path / f"elsewhere {Path(name).name}")
         (folder / name).symlink_to(target)
         with pytest.raises(sl.StorageError):
             push_to_hub(folder, "me/fits")
-    assert hub == []
+    assert not hub.mock_calls
 
 
 def test_a_cell_of_the_card_is_neither_bold_nor_a_link() -> None:

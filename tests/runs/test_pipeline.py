@@ -14,14 +14,13 @@ from site_lens.methods.registry import CONTROLS, OTHER_EMBEDDING, SHUFFLED_ANSWE
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
 from site_lens.runs import pipeline
+from tests.conftest import Tasks
 
 PRICES = (0.01, 0.03)
 SMALL = sl.SiteConfig(n_steps=10, n_prompts=4, n_shots=3, n_valid=6)
 
 
-def test_groups_give_the_run_that_one_batch_gives(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
-) -> None:
+def test_groups_give_the_run_that_one_batch_gives(demo: LensModel, demo_tasks: Tasks, tmp_path: Path) -> None:
     demo_tasks = dict(list(demo_tasks.items())[:2])
     together = sl.fit_and_evaluate(demo, demo_tasks, SMALL, prices=PRICES, n_starts=1, max_queries=5)
     grouped = sl.fit_and_evaluate(
@@ -44,7 +43,7 @@ def test_groups_give_the_run_that_one_batch_gives(
 
 
 def test_a_path_begins_at_the_fits_of_the_run_and_its_set_is_what_is_evaluated(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    demo: LensModel, demo_tasks: Tasks
 ) -> None:
     demo_tasks = {name: demo_tasks[name] for name in ("antonym", "english-french")}
     config = SMALL.replace(n_steps=60, n_valid=30)
@@ -72,13 +71,13 @@ def test_a_path_begins_at_the_fits_of_the_run_and_its_set_is_what_is_evaluated(
 
 
 def test_one_shared_alpha_map_is_fitted_on_all_tasks_whatever_the_group_size(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    demo: LensModel, demo_tasks: Tasks
 ) -> None:
     run = sl.fit_and_evaluate(demo, demo_tasks, SMALL.replace(shared=True), prices=(), max_queries=5, tasks_at_once=1)
     assert len({fit.gates.values.tobytes() for fit in run.fits.values()}) == 1
 
 
-def test_the_control_lets_gates_act_alone_under_every_mix_rule(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_the_control_lets_gates_act_alone_under_every_mix_rule(demo: LensModel, demo_tasks: Tasks) -> None:
     run = sl.fit_and_evaluate(demo, demo_tasks["antonym"], SMALL.replace(mix="additive"), prices=(), max_queries=5)
     control = run.controls[ZERO_EMBEDDING]["antonym"]
     assert control.config.mix == "convex"
@@ -97,7 +96,7 @@ def test_too_few_rows_are_found_before_the_first_step(demo: LensModel, tmp_path:
 
 
 def test_every_control_is_fitted_on_every_task_and_seed_and_evaluated(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+    demo: LensModel, demo_tasks: Tasks, tmp_path: Path
 ) -> None:
     two = dict(list(demo_tasks.items())[:2])
     run = sl.fit_and_evaluate(
@@ -130,7 +129,7 @@ def without_a_number(word: str) -> LensModel:
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_one_prompt_without_a_number_is_named_and_spoils_nothing_else(
-    split: str, demo: LensModel, demo_tasks: dict[str, sl.Task]
+    split: str, demo: LensModel, demo_tasks: Tasks
 ) -> None:
     tasks = [demo_tasks["antonym"], demo_tasks["english-french"]]
     row = getattr(tasks[0], split)[2]
@@ -166,7 +165,7 @@ def test_one_prompt_without_a_number_is_named_and_spoils_nothing_else(
 
 
 def test_one_embedding_without_a_number_leaves_out_its_task_and_no_other_in_a_comparison(
-    demo_tasks: dict[str, sl.Task],
+    demo_tasks: Tasks,
 ) -> None:
     tasks = [demo_tasks["antonym"], demo_tasks["english-french"]]
     model = without_a_number(tasks[0].train[2].input)
@@ -180,7 +179,7 @@ def test_one_embedding_without_a_number_leaves_out_its_task_and_no_other_in_a_co
 
 
 def test_what_a_path_or_an_evaluation_would_refuse_is_refused_before_anything_is_fitted(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
+    demo: LensModel, demo_tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong: list[dict[str, Any]] = [{"prices": (0.03, 0.01)}, {"n_starts": 0}, {"n_sets": 3}]
     monkeypatch.setattr(pipeline, "fit_variants", lambda *_, **__: pytest.fail("fitted"))

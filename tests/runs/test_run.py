@@ -5,33 +5,28 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from site_lens.heads.head_set import HeadGrid
-from site_lens.heads.scores import HeadGates, ScoresByTask
-from site_lens.methods.evaluation import RESULT_COLUMNS, Evaluations
+import site_lens as sl
+from site_lens.methods.evaluation import RESULT_COLUMNS
 from site_lens.methods.registry import ZERO_EMBEDDING
-from site_lens.records.errors import InputError, StorageError
-from site_lens.runs.run import Run
 from site_lens.runs.run_folder import write_results
-from site_lens.site.fit import SiteConfig, SiteFits
-from site_lens.site.head_path import HeadPaths
 from tests.fakes import fake_evaluation, fake_fits, fake_identity
 from tests.site.test_head_path import fake_path
 
-MODEL = fake_identity(grid=HeadGrid.full(2, 2))
+MODEL = fake_identity(grid=sl.HeadGrid.full(2, 2))
 
 
-def run_of(*tasks: str, controlled: bool = True, evaluated: bool = True) -> Run:
-    control = fake_fits(tasks, model=MODEL, config=SiteConfig(embedding="zero"))
-    return Run(
+def run_of(*tasks: str, controlled: bool = True, evaluated: bool = True) -> sl.Run:
+    control = fake_fits(tasks, model=MODEL, config=sl.SiteConfig(embedding="zero"))
+    return sl.Run(
         fits=fake_fits(tasks, model=MODEL),
         controls={ZERO_EMBEDDING: control} if controlled else {},
-        evaluations=Evaluations(fake_evaluation(task, model=MODEL) for task in tasks) if evaluated else None,
+        evaluations=sl.Evaluations(fake_evaluation(task, model=MODEL) for task in tasks) if evaluated else None,
     )
 
 
-def scored(run: Run, *selectors: str) -> Run:
+def scored(run: sl.Run, *selectors: str) -> sl.Run:
     """Give a run scores of each of its tasks by some selectors."""
-    own = {n: ScoresByTask(HeadGates.constant(MODEL.grid, 0.5, task=t) for t in run.fits) for n in selectors}
+    own = {n: sl.ScoresByTask(sl.HeadGates.constant(MODEL.grid, 0.5, task=t) for t in run.fits) for n in selectors}
     return replace(run, scores=own)
 
 
@@ -43,7 +38,7 @@ def test_a_run_comes_back_as_it_was_saved_a_pair_of_files_for_each_record(tmp_pa
     for i, (controlled, evaluated) in enumerate(product([True, False], repeat=2)):
         run = scored(run_of("antonym", "synonym", controlled=controlled, evaluated=evaluated), "site", "random")
         assert run.save(tmp_path / str(i)) == tmp_path / str(i)
-        assert Run.load(tmp_path / str(i)) == Run.load(str(tmp_path / str(i))) == run
+        assert sl.Run.load(tmp_path / str(i)) == sl.Run.load(str(tmp_path / str(i))) == run
     scored(run_of("antonym"), "site").save(tmp_path / "one")
     pairs = ("fits/antonym", f"controls/{ZERO_EMBEDDING}/antonym", "evaluations/antonym", "scores/site/antonym")
     assert files_below(tmp_path / "one") == {"results.csv", "written.sha256"} | {
@@ -51,19 +46,19 @@ def test_a_run_comes_back_as_it_was_saved_a_pair_of_files_for_each_record(tmp_pa
     }
     for place in (".", "fits", "controls"):
         (tmp_path / "one" / place / ".DS_Store").write_bytes(b"\0")
-    assert set(Run.load(tmp_path / "one").fits) == {"antonym"}
+    assert set(sl.Run.load(tmp_path / "one").fits) == {"antonym"}
 
 
 def test_tasks_stay_in_the_order_in_which_they_were_fitted_through_saving_replacing_and_adding(tmp_path: Path) -> None:
     for tasks in (("synonym", "antonym", "plural"), ("plural", "synonym", "antonym")):
         run_of(*tasks).save(tmp_path)
-        loaded = Run.load(tmp_path)
+        loaded = sl.Run.load(tmp_path)
         for part in (loaded.fits, loaded.evaluations, loaded.controls[ZERO_EMBEDDING]):
             assert tuple(part or ()) == tasks
     run_of("adjective").add_to(tmp_path)
-    assert [*Run.load(tmp_path).fits] == ["plural", "synonym", "antonym", "adjective"]
+    assert [*sl.Run.load(tmp_path).fits] == ["plural", "synonym", "antonym", "adjective"]
     (tmp_path / "written.sha256").unlink()
-    assert [*Run.load(tmp_path).fits] == ["adjective", "antonym", "plural", "synonym"]
+    assert [*sl.Run.load(tmp_path).fits] == ["adjective", "antonym", "plural", "synonym"]
 
 
 def test_the_csv_holds_the_results(tmp_path: Path) -> None:
@@ -77,18 +72,18 @@ def test_the_csv_holds_the_results(tmp_path: Path) -> None:
 
 def test_heads_of_runs_that_are_added_stand_beside_those_that_are_there(tmp_path: Path) -> None:
     path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
-    first = replace(run_of("antonym"), paths=HeadPaths([path]))
+    first = replace(run_of("antonym"), paths=sl.HeadPaths([path]))
     first.save(tmp_path)
-    replace(run_of("synonym"), paths=HeadPaths([path.replace(task="synonym")])).add_to(tmp_path)
+    replace(run_of("synonym"), paths=sl.HeadPaths([path.replace(task="synonym")])).add_to(tmp_path)
     assert set(pd.read_csv(tmp_path / "heads.csv")["task"]) == {"antonym", "synonym"}
     run_of("antonym").save(tmp_path)
-    assert not (tmp_path / "heads.csv").exists() and not Run.load(tmp_path).paths
+    assert not (tmp_path / "heads.csv").exists() and not sl.Run.load(tmp_path).paths
 
 
 def test_a_part_may_be_added_to_a_saved_run(tmp_path: Path) -> None:
     scored(run_of("antonym"), "site").save(tmp_path)
     scored(run_of("synonym"), "site", "random").add_to(tmp_path)
-    run = Run.load(tmp_path)
+    run = sl.Run.load(tmp_path)
     assert set(run.fits) == {"antonym", "synonym"}
     assert {name: set(part) for name, part in run.scores.items()} == {
         "site": {"antonym", "synonym"},
@@ -97,26 +92,26 @@ def test_a_part_may_be_added_to_a_saved_run(tmp_path: Path) -> None:
 
 
 def test_runs_of_different_tasks_join_into_one_whatever_parts_they_have() -> None:
-    assert Run.join([run_of("antonym"), run_of("synonym")]) == run_of("antonym", "synonym")
+    assert sl.Run.join([run_of("antonym"), run_of("synonym")]) == run_of("antonym", "synonym")
     parts = [run_of("antonym"), scored(run_of("synonym", controlled=False, evaluated=False), "site")]
-    joined = Run.join(parts)
+    joined = sl.Run.join(parts)
     assert list(joined.fits) == ["antonym", "synonym"]
     assert list(joined.controls[ZERO_EMBEDDING]) == ["antonym"]
     assert joined.evaluations is not None
     assert list(joined.evaluations) == ["antonym"]
     assert {name: list(part) for name, part in joined.scores.items()} == {"site": ["synonym"]}
-    assert Run.join(parts[1:]).evaluations is None
-    with pytest.raises(InputError, match="two fits of task 'antonym' with seed 0"):
-        Run.join(parts[:1] * 2)
+    assert sl.Run.join(parts[1:]).evaluations is None
+    with pytest.raises(sl.InputError, match="two fits of task 'antonym' with seed 0"):
+        sl.Run.join(parts[:1] * 2)
 
 
 def test_a_folder_without_a_whole_run_is_refused_and_finished_parts_are_read(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(StorageError, match="site-lens fit"):
-            Run.load(folder)
-    SiteFits(run_of("antonym").fits.values()).save(tmp_path / "begun" / "fits")
-    assert Run.load(tmp_path / "begun") == run_of("antonym", controlled=False, evaluated=False)
+        with pytest.raises(sl.StorageError, match="site-lens fit"):
+            sl.Run.load(folder)
+    sl.SiteFits(run_of("antonym").fits.values()).save(tmp_path / "begun" / "fits")
+    assert sl.Run.load(tmp_path / "begun") == run_of("antonym", controlled=False, evaluated=False)
     path = run_of("antonym").save(tmp_path / "damaged") / "evaluations" / "antonym.json"
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(StorageError, match=r"evaluations/antonym\.json"):
-        Run.load(tmp_path / "damaged")
+    with pytest.raises(sl.StorageError, match=r"evaluations/antonym\.json"):
+        sl.Run.load(tmp_path / "damaged")

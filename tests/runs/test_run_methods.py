@@ -6,12 +6,8 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.heads.scores import HeadScores
-from site_lens.methods.method import Method
 from site_lens.methods.registry import METHODS, MethodEntry, fit_method
-from site_lens.models.base import LensModel
-from site_lens.runs.run_methods import DEFAULT_METHODS, run_methods
-from site_lens.selectors.context import ComparisonContext
+from site_lens.runs.run_methods import DEFAULT_METHODS
 from site_lens.selectors.registry import SELECTORS
 from tests.methods.test_every_host import TINY
 from tests.planted import TEMPLATE, planted_tasks
@@ -19,9 +15,9 @@ from tests.planted import TEMPLATE, planted_tasks
 CONFIG = sl.ComparisonConfig(template=TEMPLATE, n_prompts=6, n_shots=5, n_probes=4, mask_steps=3, l0_steps=5)
 
 
-def test_methods_come_in_the_order_asked_with_their_costs_and_are_saved(planted: LensModel, tmp_path: Path) -> None:
+def test_methods_come_in_the_order_asked_with_their_costs_and_are_saved(planted: sl.LensModel, tmp_path: Path) -> None:
     names = ["site", "zero_shot", "five_shot"]
-    run = run_methods(
+    run = sl.run_methods(
         planted, planted_tasks(), names, selectors=["site", "random"], config=CONFIG, save_to=tmp_path, progress=False
     )
     assert run.evaluations is not None
@@ -35,44 +31,38 @@ def test_methods_come_in_the_order_asked_with_their_costs_and_are_saved(planted:
     assert (tmp_path / "results.csv").exists()
 
 
-def test_one_task_is_compared_with_all_that_one_task_allows(planted: LensModel) -> None:
+def test_one_task_is_compared_with_all_that_one_task_allows(planted: sl.LensModel) -> None:
     config = TINY.replace(template=TEMPLATE, n_shots=5)
-    context = ComparisonContext(planted, planted_tasks()["direct_u"], config, progress=False)
+    context = sl.ComparisonContext(planted, planted_tasks()["direct_u"], config, progress=False)
     several = {"site_task_agnostic", "universal_vector"}
     assert several <= set(DEFAULT_METHODS)
     for name in several:
         with pytest.raises(sl.InputError, match="second task"):
             fit_method(context, name, "direct_u")
-    run = run_methods(planted, planted_tasks()["direct_u"], None, config=config, max_queries=4, progress=False)
+    run = sl.run_methods(planted, planted_tasks()["direct_u"], None, config=config, max_queries=4, progress=False)
     assert run.evaluations is not None
     asked = {name.replace("few_shot", "five_shot") for name in DEFAULT_METHODS} - several
     assert set(run.evaluations["direct_u"].methods) == asked
 
 
 def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
-    planted: LensModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: sl.LensModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(context: ComparisonContext, task: str) -> Method:
+    def fails(context: sl.ComparisonContext, task: str) -> sl.Method:
         if task == "direct_u":
             raise sl.FitError("the loss was not finite")
         return METHODS["all_heads_half"].make(context, task)
 
-    def hidden(context: ComparisonContext) -> dict[str, HeadScores]:
+    def hidden(context: sl.ComparisonContext) -> dict[str, sl.HeadScores]:
         raise sl.ModelError("its attention is not shown")
 
     monkeypatch.setitem(METHODS, "task_vector", MethodEntry("fails", fails))
     monkeypatch.setitem(SELECTORS, "induction", replace(SELECTORS["induction"], score=hidden))
     with pytest.warns(UserWarning) as warned:
-        run = run_methods(
-            planted,
-            planted_tasks(),
-            ["zero_shot", "few_shot", "task_vector"],
-            selectors=["induction", "random"],
-            config=CONFIG,
-            max_queries=4,
-            save_to=tmp_path,
-            progress=False,
-        )
+        run = sl.run_methods(
+            planted, planted_tasks(), ["zero_shot", "few_shot", "task_vector"], selectors=["induction", "random"],
+            config=CONFIG, max_queries=4, save_to=tmp_path, progress=False,
+        )  # fmt: skip
     assert run.evaluations is not None
     assert any("task_vector was left out: the loss was not finite" in n for n in run.evaluations["direct_u"].notes)
     assert run.evaluations["direct_u"].methods == ("zero_shot", "five_shot")
@@ -83,4 +73,4 @@ def test_what_the_model_cannot_have_is_left_out_and_the_others_go_on(
     assert sum("task_vector" in line for line in said) == 1
     assert sl.Run.load(tmp_path).evaluations == run.evaluations
     with pytest.warns(UserWarning), pytest.raises(sl.FitError, match="no method of task 'direct_u'"):
-        run_methods(planted, planted_tasks(), ["task_vector"], config=CONFIG, progress=False)
+        sl.run_methods(planted, planted_tasks(), ["task_vector"], config=CONFIG, progress=False)

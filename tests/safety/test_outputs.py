@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,9 @@ import plotly.graph_objects as go
 import pytest
 
 import site_lens as sl
-from site_lens.cli import main
-from site_lens.records.hashing import digest_bytes
-from site_lens.records.outputs import LISTED, is_sealed, listed, sealed
+from site_lens.records.outputs import LISTED, PARTS, is_sealed, listed, sealed
 from site_lens.runs.run_folder import SAVED
+from tests.cli.test_cli import run
 from tests.fakes import fake_evaluation, fake_fit, fake_fits, fake_identity
 
 MODEL = fake_identity(grid=sl.HeadGrid.full(2, 2))
@@ -34,14 +34,6 @@ def run_of(*tasks: str, seed: int = 0) -> sl.Run:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def code(*arguments: str) -> int:
-    """Run the command line in this process and return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture
@@ -100,9 +92,6 @@ def test_files_of_others_and_pages_changed_by_hand_are_replaced_on_request_only(
         assert sealed(b"one\ntwo", suffix).startswith(b"one\ntwo\n")
 
 
-# Commands and their inputs
-
-
 def test_a_fit_is_not_saved_over_its_tasks_nor_over_files_of_others(tmp_path: Path) -> None:
     rows = "input,output\n" + "".join(f"a{i},b{i}\n" for i in range(30))
     for name in ("results.csv", "deep/tasks.csv"):
@@ -112,7 +101,7 @@ def test_a_fit_is_not_saved_over_its_tasks_nor_over_files_of_others(tmp_path: Pa
         (tmp_path / "alias").unlink(missing_ok=True)
         (tmp_path / "alias").symlink_to(tmp_path / "T")
         for out in (tmp_path / "T", tmp_path / "alias"):
-            assert code("fit", str(table), "--out", str(out), "--replace") == 2, name
+            assert run("fit", str(table), "--out", str(out), "--replace") == 2, name
     strange = tmp_path / "strange"
     for name in ("report.html", "results.csv", "studies/transfer.key", "evaluations/notes.json", "fits.txt"):
         (strange / name).parent.mkdir(parents=True, exist_ok=True)
@@ -120,32 +109,22 @@ def test_a_fit_is_not_saved_over_its_tasks_nor_over_files_of_others(tmp_path: Pa
     before = contents(tmp_path)
     for command in (["fit", "demo"], ["demo"], ["methods", "demo"], ["selectors", "demo"]):
         for more in ([], ["--replace"]):  # on request, too: they stand where files of the run have to be
-            assert code(*command, "--out", str(strange), *more) == 2, command
+            assert run(*command, "--out", str(strange), *more) == 2, command
     for place in ("/dev/null", str(strange / "fits.txt")):
-        assert code("fit", "demo", "--out", place, "--replace") == 2
+        assert run("fit", "demo", "--out", place, "--replace") == 2
     assert contents(tmp_path) == before
 
 
-# A run in the place of another
-
-
-def test_only_files_that_were_written_with_a_run_go_when_it_is_replaced(saved: Path, tmp_path: Path) -> None:
+def test_only_files_that_were_written_with_a_run_go_when_it_is_replaced(saved: Path) -> None:
     sl.write_report(sl.Run.load(saved), saved / "report.html")
     mine = {"notes.md": "n", "fits/notes.txt": "n", "studies/mine/table.csv": "n", "README.md": "n", "other.html": "n"}
     for name, text in mine.items():
         (saved / name).parent.mkdir(parents=True, exist_ok=True)
         (saved / name).write_text(text)
-    (tmp_path / "precious").write_text("mine")
-    (saved / "link").symlink_to(tmp_path)
-    with (saved / LISTED).open("a") as stream:
-        for name in ("../precious", str(tmp_path / "precious"), "link/precious", "x/../../precious"):
-            stream.write(f"{digest_bytes(b'mine')}  {name}\n")
     run_of("synonym").save(saved)
     assert sl.Run.load(saved) == run_of("synonym")
-    (saved / "link").unlink()
     left = contents(saved)
     assert {name: left[name].decode() for name in mine} == mine
-    assert (tmp_path / "precious").read_text() == "mine"
     assert not {"report.html", "fits/antonym.json", "evaluations/plural.safetensors"} & set(left)
     assert set(listed(saved)) == set(left) - set(mine) - {LISTED}
 
@@ -154,20 +133,18 @@ class Cut(BaseException):
     """As if the machine stopped."""
 
 
-@pytest.mark.parametrize("with_list", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_whenever_saving_is_cut_off_the_folder_holds_one_of_the_two_runs(
-    with_list: bool, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new = run_of("antonym", "plural"), run_of("plural", seed=3)
+    old, new = run_of("antonym"), replace(run_of("antonym", seed=3), controls={})  # files that stay, change and go
+    saved = old.save(tmp_path / "saved")
     (saved / "notes.md").write_text("mine")
-    if not with_list:
-        (saved / LISTED).unlink()
-    replace, unlink = os.replace, os.unlink
+    move, unlink = os.replace, os.unlink
     for steps in range(1000):
         folder = Path(shutil.copytree(saved, tmp_path / f"{steps}"))
         left = steps
 
-        def one_step(*arguments: Any, do: Callable[..., Any] = replace, **options: Any) -> Any:
+        def one_step(*arguments: Any, do: Callable[..., Any] = move, **options: Any) -> Any:
             nonlocal left
             left -= 1
             if left < 0:
@@ -176,7 +153,7 @@ def test_whenever_saving_is_cut_off_the_folder_holds_one_of_the_two_runs(
 
         with monkeypatch.context() as patched:
             patched.setattr(os, "replace", one_step)
-            patched.setattr(os, "rename", lambda *a, **k: one_step(*a, do=replace, **k))
+            patched.setattr(os, "rename", lambda *a, **k: one_step(*a, do=move, **k))
             patched.setattr(os, "unlink", lambda *a, **k: one_step(*a, do=unlink, **k))
             patched.setattr(os, "fsync", lambda handle: None)
             try:
@@ -217,3 +194,16 @@ def test_devices_pipes_folders_and_links_stay_what_they_are(tmp_path: Path) -> N
             after = path.lstat()
             assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino), (name, what)
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_run_is_not_saved_or_added_to_through_a_link(saved: Path, tmp_path: Path) -> None:
+    outside = run_of("antonym").fits.save(tmp_path / "outside")
+    before = contents(outside)
+    for part in (*PARTS, "controls/site_zero_embedding"):
+        folder = Path(shutil.copytree(saved, tmp_path / part.replace("/", "_")))
+        shutil.rmtree(folder / part, ignore_errors=True)
+        (folder / part).symlink_to(outside)
+        for write in (run_of("synonym").save, run_of("synonym").add_to):
+            with pytest.raises(sl.StorageError, match=f"{part} is a link"):
+                write(folder)
+    assert contents(outside) == before

@@ -5,9 +5,7 @@ import torch
 from transformer_lens import head_detector
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.selectors.attention_scores import induction, previous_token, token_scores
-from site_lens.selectors.context import ComparisonContext
 
 N = 9
 DETECTED = {
@@ -28,13 +26,13 @@ def test_scores_are_the_attention_on_the_detection_patterns_of_transformer_lens(
     assert torch.allclose(token_scores(patterns, 0)[name], plain, atol=1e-6)
 
 
-def test_the_planted_previous_token_head_is_found(planted_bench: ComparisonContext) -> None:
+def test_the_planted_previous_token_head_is_found(planted_bench: sl.ComparisonContext) -> None:
     scores = previous_token(planted_bench)["direct_u"]
     assert scores.top(1) == sl.HeadSet.of(scores.grid, ["L0H0"])
 
 
-def test_the_demo_model_has_induction_heads_behind_its_first_layers(demo: LensModel) -> None:
-    context = ComparisonContext(demo, sl.load_tasks("demo", ["antonym"]), progress=False)
+def test_the_demo_model_has_induction_heads_behind_its_first_layers(demo: sl.LensModel) -> None:
+    context = sl.ComparisonContext(demo, sl.load_tasks("demo", ["antonym"]), progress=False)
     scores = induction(context)["antonym"]
     assert scores.values.max() > 0.2
     assert scores.top(1) <= ~sl.HeadSet.of(scores.grid, [f"L0H{i}" for i in range(8)])

@@ -4,13 +4,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
 import site_lens as sl
 from site_lens.activations.cached_queries import CachedQueries
-from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.bernoulli_masks import (
     LEAST,
@@ -22,20 +20,15 @@ from site_lens.selectors.bernoulli_masks import (
     mask_embeddings,
     mask_labelled,
     reinforce,
-    valid_losses,
 )
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from tests.conftest import Bench
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
-SMALL = ComparisonConfig(n_prompts=8, n_shots=4, mask_steps=10)
-QUICK = ComparisonConfig(mask_steps=200, masks_per_step=16)
+SMALL = sl.ComparisonConfig(n_prompts=8, n_shots=4, mask_steps=10)
+QUICK = sl.ComparisonConfig(mask_steps=200, masks_per_step=16)
+TASKS = ("antonym", "choose_last_of_3")
 GRID = torch.ones(1, 3, dtype=torch.bool)
-
-
-def bench_of(model: LensModel, tasks: dict[str, sl.Task], config: ComparisonConfig = SMALL) -> ComparisonContext:
-    return ComparisonContext(model, [tasks["antonym"], tasks["choose_last_of_3"]], config, progress=False)
 
 
 def at_the_end(*given: Any) -> Tensor:
@@ -77,23 +70,11 @@ def test_a_head_that_helps_is_learned_and_one_that_hurts_is_dropped() -> None:
     assert hurts < 0.05
 
 
-def test_heads_that_a_ragged_grid_lacks_are_in_no_mask() -> None:
-    mask = torch.tensor([[True, True], [True, False]])
-    seen = []
-
-    def losses(step: int, masks: Tensor) -> Tensor:
-        seen.append(masks)
-        return masks.float().sum((2, 3))
-
-    at_the_end(losses, [seed_stream("ragged")], mask, QUICK.replace(mask_steps=5))
-    assert torch.cat(seen).any(0).any(0).tolist() == mask.tolist()
-
-
 def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were_drawn(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    demo: sl.LensModel, bench: Bench
 ) -> None:
     config = SMALL.replace(masks_per_step=150, rate_factors=(1.0,))  # two tasks: more rows than one decode takes
-    context = bench_of(demo, demo_tasks, config)
+    context = bench(config, *TASKS)
     asked = MaskedQueries(context)
     masks = torch.tensor(seed_stream("masks").random((2, 150, *demo.grid.shape)) < 0.3)
     found = asked.losses(4, masks)
@@ -105,36 +86,22 @@ def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were
         assert torch.allclose(found[i], -answers.log_prob[:, 0], atol=1e-4)
 
 
-def test_a_task_learns_the_same_whoever_else_is_on_the_bench(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    together = bernoulli_masks(bench_of(demo, demo_tasks))["antonym"]
-    alone = bernoulli_masks(ComparisonContext(demo, demo_tasks["antonym"], SMALL, progress=False))["antonym"]
+def test_a_task_learns_the_same_whoever_else_is_on_the_bench(bench: Bench) -> None:
+    together = bernoulli_masks(bench(SMALL, *TASKS))["antonym"]
+    alone = bernoulli_masks(bench(SMALL, "antonym"))["antonym"]
     assert np.allclose(alone.values, together.values, atol=1e-4)
 
 
-def test_the_loss_of_a_checkpoint_is_that_of_its_masks_on_valid(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    """Probabilities of 0 and 1 leave one mask, whatever is drawn."""
-    context = bench_of(demo, demo_tasks)
-    certain = torch.tensor(seed_stream("certain").random((2, *demo.grid.shape)) < 0.3).float()
-    held = CachedQueries(demo, zero_shot_prompts(context.valid_rows("antonym"), SMALL.template))
-    embedding = torch.tensor(mask_embeddings(context)["antonym"].mean)[None]
-    expected = -held.answers(certain, embedding).log_prob.mean(1)
-    # A thousandth of the draws is the other way at each head.
-    assert valid_losses(context, "antonym", certain) == pytest.approx(expected.tolist(), abs=0.2)
-    assert valid_losses(context, "antonym", certain[:1]) == pytest.approx(valid_losses(context, "antonym", certain)[:1])
-
-
-def test_the_best_mask_holds_the_planted_heads_and_not_the_one_that_works_against_them(planted: LensModel) -> None:
-    config = ComparisonConfig(template=TEMPLATE, n_shots=8, mask_steps=250)
-    context = ComparisonContext(planted, planted_tasks(), config, progress=False)
+def test_the_best_mask_holds_the_planted_heads_and_not_the_one_that_works_against_them(planted: sl.LensModel) -> None:
+    config = sl.ComparisonConfig(template=TEMPLATE, n_shots=8, mask_steps=250)
+    context = sl.ComparisonContext(planted, planted_tasks(), config, progress=False)
     for task, heads in best_masks(context).items():
         assert set(sl.HeadSet.of(planted.grid, CARRIERS[task[-1]])) <= set(heads)
         assert sl.Head.parse(COUNTER) not in heads
 
 
-def test_forwards_and_labelled_rows_are_counted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    context = bench_of(demo, demo_tasks)
+def test_forwards_and_labelled_rows_are_counted(bench: Bench) -> None:
+    context = bench(SMALL, *TASKS)
     for task, scores in bernoulli_masks(context).items():
         n_valid = len(context.tasks[task].valid)
         # The embedding, and for three rates ten steps of 32 masks and eleven evaluations of ten.

@@ -9,9 +9,7 @@ from torch import Tensor
 
 import site_lens as sl
 from site_lens.activations.queries import Queries
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.records.base import Float32
 from site_lens.selectors.causal_head_gating import (
     AllTokens,
     HeadGating,
@@ -23,29 +21,24 @@ from site_lens.selectors.causal_head_gating import (
     gatings_of_all_tokens,
     gatings_of_last_token,
 )
-from site_lens.selectors.context import ComparisonContext
 from site_lens.site.gate_parametrization import PricedLogit
 from site_lens.site.plan import make_plan
-from tests.little_memory import allow_rows
+from tests.conftest import Bench
 from tests.planted import CARRIERS, COUNTER
 
 SMALL = sl.ComparisonConfig(
     n_prompts=6, n_shots=3, n_valid=5, gating_steps=4, site=sl.SiteConfig(batch_size=3), rate_factors=(0.5, 1.0)
 )
-Gatings = Callable[[ComparisonContext], Mapping[str, HeadGating]]
+Gatings = Callable[[sl.ComparisonContext], Mapping[str, HeadGating]]
 FORMS = pytest.mark.parametrize("gatings", [gatings_of_all_tokens, gatings_of_last_token])
-
-
-def bench_of(model: LensModel, tasks: dict[str, sl.Task], *names: str, **changes: object) -> ComparisonContext:
-    return ComparisonContext(model, [tasks[name] for name in names], SMALL.replace(**changes), progress=False)
 
 
 @pytest.mark.parametrize(
     ("gatings", "prepares"), [(gatings_of_all_tokens, "facilitating"), (gatings_of_last_token, "irrelevant")]
 )
-def test_planted_heads_are_of_their_kind(planted_bench: ComparisonContext, gatings: Gatings, prepares: str) -> None:
+def test_planted_heads_are_of_their_kind(planted_bench: sl.ComparisonContext, gatings: Gatings, prepares: str) -> None:
     config = planted_bench.config.replace(gating_price=0.01, rate_factors=(1.0,))
-    context = ComparisonContext(planted_bench.model, planted_bench.tasks, config, progress=False)
+    context = sl.ComparisonContext(planted_bench.model, planted_bench.tasks, config, progress=False)
     grid = context.model.grid
     for task, gating in gatings(context).items():
         kinds = {str(head): "irrelevant" for head in grid} | {COUNTER: "interfering", "L0H0": prepares}
@@ -54,10 +47,8 @@ def test_planted_heads_are_of_their_kind(planted_bench: ComparisonContext, gatin
             assert getattr(gating, kinds[str(head)])[head.layer, head.head] > 0.9, (task, head)
 
 
-def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    context = bench_of(demo, demo_tasks, "antonym")
+def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(demo: sl.LensModel, bench: Bench) -> None:
+    context = bench(SMALL, "antonym")
     plan = make_plan(demo, [_job(context, "antonym", *_prompts(context, "antonym"))])
     optimizer = AllTokens(demo, plan, budget_bytes=2**30, gates=PricedLogit(0.0))
     (raw,) = optimizer._raw
@@ -81,24 +72,8 @@ def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(
             assert float(above - below) / 0.04 == pytest.approx(float((slope * towards).sum()), rel=0.02)
 
 
-def test_memory_that_runs_out_halves_whole_prompts_and_changes_no_gate(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = bench_of(demo, demo_tasks, "antonym")
-    plan = make_plan(demo, [_job(context, "antonym", *_prompts(context, "antonym"))])
-
-    def fitted() -> Float32:
-        (run,) = AllTokens(demo, plan, budget_bytes=2**30, gates=PricedLogit(0.0)).run(progress=False)
-        return run.alphas[-1]
-
-    expected = fitted()
-    tried = allow_rows(monkeypatch, 2, "forward")
-    np.testing.assert_allclose(fitted(), expected, atol=1e-4)
-    assert max(tried) > 2 >= min(tried)
-
-
-def test_gates_multiply_z_at_every_token_of_their_row(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    asked = Queries.of(demo, bench_of(demo, demo_tasks, "antonym").embedding_set("antonym").prompts)
+def test_gates_multiply_z_at_every_token_of_their_row(demo: sl.LensModel, bench: Bench) -> None:
+    asked = Queries.of(demo, bench(SMALL, "antonym").embedding_set("antonym").prompts)
     batch = Batch.of(asked.ids[:3], pad=0, device=demo.device)
     gates = torch.ones(3, *demo.grid.shape)
     gates[1] = 0
@@ -112,48 +87,19 @@ def test_gates_multiply_z_at_every_token_of_their_row(demo: LensModel, demo_task
 
 
 @FORMS
-def test_gates_are_the_same_alone_and_beside_other_tasks(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], gatings: Gatings
-) -> None:
-    alone = gatings(bench_of(demo, demo_tasks, "antonym"))["antonym"]
-    beside = gatings(bench_of(demo, demo_tasks, "country-capital", "antonym"))["antonym"]
+def test_gates_are_the_same_alone_and_beside_other_tasks(bench: Bench, gatings: Gatings) -> None:
+    alone = gatings(bench(SMALL, "antonym"))["antonym"]
+    beside = gatings(bench(SMALL, "country-capital", "antonym"))["antonym"]
     for kind in ("facilitating", "irrelevant", "interfering"):
         assert np.allclose(getattr(alone, kind), getattr(beside, kind), atol=1e-3)
     assert (alone.n_forwards, alone.n_labelled, alone.notes) == (beside.n_forwards, beside.n_labelled, beside.notes)
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        sl.PromptTemplate(),
-        sl.PromptTemplate(instruction="Do it.\n", output_prefix="", input_separator=" ->", output_separator="\n"),
-        sl.PromptTemplate(space_before_output=False, query_suffix=" ("),
-    ],
-)
-def test_both_forms_ask_the_prompts_of_the_embedding_token_by_token(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], template: sl.PromptTemplate
-) -> None:
-    context = bench_of(demo, demo_tasks, "choose_last_of_3", template=template)
-    asked, checked = _prompts(context, "choose_last_of_3")
-    assert asked == context.embedding_set("choose_last_of_3")
-    assert len(checked.prompts) == len(context.valid_rows("choose_last_of_3"))
-    plan = make_plan(demo, [_job(context, "choose_last_of_3", asked, checked)])
-    (alpha_map,) = plan.alpha_maps
-    for questions, prompts, rows in (
-        (alpha_map.train.questions.flat, asked.prompts, alpha_map.train.rows.flat),
-        (alpha_map.valid.questions, checked.prompts, alpha_map.valid.rows),
-    ):
-        queries = Queries.of(demo, prompts)
-        for question, row in zip(questions, rows, strict=True):
-            assert plan.questions.prompts[plan.questions.prompt_of[question]] == queries.ids[row]
-            assert plan.questions.answers[question][0] == queries.accepted[row][0]
-
-
 @pytest.mark.parametrize("score", [causal_head_gating, causal_head_gating_last])
 def test_scores_say_where_the_gates_act_and_what_they_cost(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], score: Callable[[ComparisonContext], Mapping[str, sl.HeadScores]]
+    bench: Bench, score: Callable[[sl.ComparisonContext], Mapping[str, sl.HeadScores]]
 ) -> None:
-    context = bench_of(demo, demo_tasks, "antonym", site=sl.SiteConfig(batch_size=3, eval_every=50))
+    context = bench(SMALL.replace(site=sl.SiteConfig(batch_size=3, eval_every=50)), "antonym")
     scores = score(context)["antonym"]
     assert ("the last prompt token" if score is causal_head_gating_last else "all prompt tokens") in scores.meaning
     assert scores.values.min() >= 0

@@ -9,17 +9,11 @@ from sklearn.metrics import roc_auc_score
 
 import site_lens as sl
 from site_lens.activations.queries import Queries
-from site_lens.heads.scores import HeadScores
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
 from site_lens.selectors.ablation import mean_ablation, zero_ablation
 from site_lens.selectors.attribution import attribution_patching, gim, gradient_importance, relp
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.indirect_effect import indirect_effect, one_head_each
 from site_lens.selectors.registry import SELECTORS, registered_scores
-from site_lens.site.fit import SiteConfig
 from site_lens.tasks.prompt_sampling import sample_rows
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
@@ -28,7 +22,7 @@ SLOW = ("bernoulli_masks", "causal_head_gating_last")
 """Those that take a minute to find; `make test-full` asks them."""
 
 
-def auc(scores: HeadScores, carriers: tuple[str, ...]) -> float:
+def auc(scores: sl.HeadScores, carriers: tuple[str, ...]) -> float:
     """Area under the curve with which the scores tell the carriers from all other heads."""
     truth = sl.HeadSet.of(scores.grid, carriers).mask()
     return float(roc_auc_score(truth[scores.grid.mask], scores.values[scores.grid.mask]))
@@ -37,7 +31,9 @@ def auc(scores: HeadScores, carriers: tuple[str, ...]) -> float:
 @pytest.mark.parametrize(
     "selector", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CAUSAL]
 )
-def test_every_causal_selector_ranks_the_planted_heads_first(planted_bench: ComparisonContext, selector: str) -> None:
+def test_every_causal_selector_ranks_the_planted_heads_first(
+    planted_bench: sl.ComparisonContext, selector: str
+) -> None:
     found = registered_scores(planted_bench, selector)
     for task, scores in found.items():
         carriers: tuple[str, ...] = CARRIERS[task[-1]]
@@ -49,7 +45,9 @@ def test_every_causal_selector_ranks_the_planted_heads_first(planted_bench: Comp
 @pytest.mark.parametrize(
     "selector", ["indirect_effect", "attribution_patching", "gim", "relp", "zero_ablation", "mean_ablation"]
 )
-def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: ComparisonContext, selector: str) -> None:
+def test_a_head_that_works_against_the_task_scores_below_zero(
+    planted_bench: sl.ComparisonContext, selector: str
+) -> None:
     for scores in registered_scores(planted_bench, selector).values():
         assert scores[COUNTER] < 0
         assert scores.values.min() == scores[COUNTER]
@@ -59,7 +57,7 @@ def test_a_head_that_works_against_the_task_scores_below_zero(planted_bench: Com
     "score", [indirect_effect, zero_ablation, mean_ablation, attribution_patching, gim, relp, gradient_importance]
 )
 def test_heads_that_write_nothing_score_zero(
-    planted_bench: ComparisonContext, score: Callable[[ComparisonContext], dict[str, HeadScores]]
+    planted_bench: sl.ComparisonContext, score: Callable[[sl.ComparisonContext], dict[str, sl.HeadScores]]
 ) -> None:
     for task, scores in score(planted_bench).items():
         idle = ~sl.HeadSet.of(scores.grid, [*CARRIERS[task[-1]], COUNTER]).mask()
@@ -67,19 +65,19 @@ def test_heads_that_write_nothing_score_zero(
 
 
 @pytest.fixture
-def context(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> ComparisonContext:
-    config = ComparisonConfig(n_prompts=8, n_shots=4, n_probes=6, effect_prompts=None)
-    return ComparisonContext(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]], config, progress=False)
+def context(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> sl.ComparisonContext:
+    config = sl.ComparisonConfig(n_prompts=8, n_shots=4, n_probes=6, effect_prompts=None)
+    return sl.ComparisonContext(demo, [demo_tasks["antonym"], demo_tasks["country-capital"]], config, progress=False)
 
 
-def test_the_indirect_effect_is_that_of_patching_head_by_head_in_whole_prompts(context: ComparisonContext) -> None:
+def test_the_indirect_effect_is_that_of_patching_head_by_head_in_whole_prompts(context: sl.ComparisonContext) -> None:
     model, task = context.model, "antonym"
     asked = Queries.of(model, context.probe_set(task, shuffled=True).prompts)
     batch = Batch.of(asked.ids, pad=0, device=model.device)
     targets = asked.targets(model.device)[:, None]
     mean = context.mean_z(task)
 
-    def answer(edits: list[Edit]) -> torch.Tensor:
+    def answer(edits: list[sl.Edit]) -> torch.Tensor:
         with torch.no_grad():
             return model.forward(batch, edits).softmax(-1).gather(1, targets)[:, 0]
 
@@ -91,11 +89,11 @@ def test_the_indirect_effect_is_that_of_patching_head_by_head_in_whole_prompts(c
             changed[:, place.head] = mean[place.layer, place.head]
             return changed
 
-        plain = (answer([Edit(place.layer, patched)]) - answer([])).mean()
+        plain = (answer([sl.Edit(place.layer, patched)]) - answer([])).mean()
         assert indirect_effect(context)[task][head] == pytest.approx(float(plain), abs=1e-5)
 
 
-def test_attribution_patching_is_the_indirect_effect_to_first_order(context: ComparisonContext) -> None:
+def test_attribution_patching_is_the_indirect_effect_to_first_order(context: sl.ComparisonContext) -> None:
     held, mean = context.probes("antonym", shuffled=True), context.mean_z("antonym")
     z, gradient = held.gradients(torch.exp)
     linear = ((mean - z) * gradient).sum(-1).flatten(1).T  # (head prompt)
@@ -110,38 +108,38 @@ def test_attribution_patching_is_the_indirect_effect_to_first_order(context: Com
 
 
 def test_a_knock_out_of_the_last_token_is_the_same_through_the_prefix_and_over_whole_prompts(
-    context: ComparisonContext,
+    context: sl.ComparisonContext,
 ) -> None:
     model, task = context.model, "country-capital"
     asked = Queries.of(model, context.probe_set(task).prompts)
     batch = Batch.of(asked.ids, pad=0, device=model.device)
     targets = asked.targets(model.device)[:, None]
-    zeroed = Edit(2, lambda z: torch.cat([torch.zeros_like(z[:, :1]), z[:, 1:]], 1))
+    zeroed = sl.Edit(2, lambda z: torch.cat([torch.zeros_like(z[:, :1]), z[:, 1:]], 1))
     with torch.no_grad():
         clean, without = (model.forward(batch, edits).log_softmax(-1).gather(1, targets) for edits in ([], [zeroed]))
     assert zero_ablation(context)[task]["L2H0"] == pytest.approx(float((clean - without).mean()), abs=1e-5)
 
 
-def test_a_knock_out_at_all_tokens_takes_more_than_the_last_token(context: ComparisonContext) -> None:
+def test_a_knock_out_at_all_tokens_takes_more_than_the_last_token(context: sl.ComparisonContext) -> None:
     config = context.config.replace(knock_out_at="all", n_probes=2)
     task = context.tasks["antonym"]
-    everywhere = zero_ablation(ComparisonContext(context.model, task, config))["antonym"]
-    last = zero_ablation(ComparisonContext(context.model, task, config.replace(knock_out_at="last")))["antonym"]
+    everywhere = zero_ablation(sl.ComparisonContext(context.model, task, config))["antonym"]
+    last = zero_ablation(sl.ComparisonContext(context.model, task, config.replace(knock_out_at="last")))["antonym"]
     first_layer = everywhere.values[0] - last.values[0]
     assert np.abs(first_layer).max() > 0.01  # what layer 0 does at earlier tokens counts only in one of the two
     assert np.allclose(everywhere.values[-1], last.values[-1], atol=1e-4)  # the last layer acts at the last token alone
     assert "prompt tokens" in everywhere.meaning
 
 
-def test_the_same_draws_make_the_same_scores_whoever_else_is_on_the_bench(context: ComparisonContext) -> None:
-    alone = ComparisonContext(context.model, context.tasks["antonym"], context.config, progress=False)
+def test_the_same_draws_make_the_same_scores_whoever_else_is_on_the_bench(context: sl.ComparisonContext) -> None:
+    alone = sl.ComparisonContext(context.model, context.tasks["antonym"], context.config, progress=False)
     assert np.allclose(indirect_effect(alone)["antonym"].values, indirect_effect(context)["antonym"].values, atol=1e-6)
 
 
-def test_probes_ask_rows_of_valid_or_of_train_behind_demonstrations_of_train(context: ComparisonContext) -> None:
+def test_probes_ask_rows_of_valid_or_of_train_behind_demonstrations_of_train(context: sl.ComparisonContext) -> None:
     task = context.tasks["antonym"]
     for split, rows in (("valid", task.valid), ("train", task.train)):
-        one = ComparisonContext(
+        one = sl.ComparisonContext(
             context.model, task, context.config.replace(probe_queries=split, n_valid=5), progress=False
         )
         drawn, shuffled = one.probe_set(task.name), one.probe_set(task.name, shuffled=True)
@@ -155,12 +153,12 @@ def test_probes_ask_rows_of_valid_or_of_train_behind_demonstrations_of_train(con
         assert counted == 5 + len(drawn.labelled_rows | (asked if split == "train" else set()))
 
 
-def test_the_table_names_every_selector_as_its_scores_do(planted: LensModel) -> None:
-    config = ComparisonConfig(
+def test_the_table_names_every_selector_as_its_scores_do(planted: sl.LensModel) -> None:
+    config = sl.ComparisonConfig(
         template=TEMPLATE, n_prompts=4, n_shots=4, n_probes=2, mask_steps=2, l0_steps=5, weight_steps=5,
-        gating_steps=2, site=SiteConfig(n_steps=5),
+        gating_steps=2, site=sl.SiteConfig(n_steps=5),
     )  # fmt: skip
-    context = ComparisonContext(planted, planted_tasks()["direct_u"], config, progress=False)
+    context = sl.ComparisonContext(planted, planted_tasks()["direct_u"], config, progress=False)
     for name in SELECTORS:
         (first,) = registered_scores(context, name).values()
         assert first.selector == name

@@ -5,23 +5,19 @@ import torch
 
 import site_lens as sl
 from site_lens.activations.cached_queries import CachedQueries
-from site_lens.models.base import LensModel
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.learned_gates import head_weights
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from tests.conftest import Bench
 from tests.planted import CARRIERS, COUNTER
 
-SMALL = ComparisonConfig(n_prompts=8, n_shots=4, weight_steps=25, site=sl.SiteConfig(batch_size=4))
+SMALL = sl.ComparisonConfig(n_prompts=8, n_shots=4, weight_steps=25, site=sl.SiteConfig(batch_size=4))
 
 
-def bench_of(model: LensModel, tasks: dict[str, sl.Task], **changes: object) -> ComparisonContext:
-    two = [tasks["antonym"], tasks["choose_last_of_3"]]
-    return ComparisonContext(model, two, SMALL.replace(**changes), progress=False)
+TASKS = ("antonym", "choose_last_of_3")
 
 
 def test_carriers_weigh_more_than_zero_what_works_against_the_task_less_and_idle_heads_nothing(
-    planted_bench: ComparisonContext,
+    planted_bench: sl.ComparisonContext,
 ) -> None:
     for task, scores in head_weights(planted_bench).items():
         carriers = CARRIERS[task[-1]]
@@ -32,9 +28,9 @@ def test_carriers_weigh_more_than_zero_what_works_against_the_task_less_and_idle
 
 
 def test_the_first_step_goes_from_zero_by_the_learning_rate_either_way(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    bench: Bench,
 ) -> None:
-    context = bench_of(demo, demo_tasks, weight_steps=1, rate_factors=(1.0,))
+    context = bench(SMALL.replace(weight_steps=1, rate_factors=(1.0,)), *TASKS)
     lr = context.config.weight_lr
     for scores in head_weights(context).values():
         assert np.allclose(np.abs(scores.values), lr, rtol=1e-3)
@@ -42,11 +38,11 @@ def test_the_first_step_goes_from_zero_by_the_learning_rate_either_way(
 
 
 def test_added_with_their_weights_the_mean_outputs_make_the_answers_more_probable(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    bench: Bench,
 ) -> None:
-    context = bench_of(demo, demo_tasks)
+    context = bench(SMALL, *TASKS)
     for task, scores in head_weights(context).items():
-        held = CachedQueries(demo, zero_shot_prompts(context.tasks[task].train, context.config.template))
+        held = CachedQueries(context.model, zero_shot_prompts(context.tasks[task].train, context.config.template))
         weights = torch.tensor(scores.values)
         maps = torch.stack([torch.zeros_like(weights), weights, -weights])
         plain, added, taken = held.answers(maps, context.mean_z(task)[None], rule="additive").log_prob.mean(1).tolist()
@@ -55,9 +51,10 @@ def test_added_with_their_weights_the_mean_outputs_make_the_answers_more_probabl
 
 
 def test_price_and_layers_of_the_site_settings_are_not_those_of_the_weights(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    bench: Bench,
 ) -> None:
-    plain = bench_of(demo, demo_tasks, weight_steps=3)
-    priced = bench_of(demo, demo_tasks, weight_steps=3, site=SMALL.site.replace(head_price=0.05, alpha_per="layer"))
+    few = SMALL.replace(weight_steps=3)
+    plain = bench(few, *TASKS)
+    priced = bench(few.replace(site=SMALL.site.replace(head_price=0.05, alpha_per="layer")), *TASKS)
     for task, scores in head_weights(plain).items():
         assert np.allclose(scores.values, head_weights(priced)[task].values, atol=1e-6)

@@ -7,10 +7,9 @@ import site_lens as sl
 from site_lens.methods.method import prompting
 from site_lens.methods.registry import METHODS
 from site_lens.methods.validation import valid_losses, valid_questions
-from site_lens.models.base import LensModel
-from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.registry import registered_scores
 from site_lens.selectors.validation import Checkpoint, choose_checkpoint
+from tests.conftest import Bench
 
 TRAINED = ("lora", "context_scalars", "learned_task_vector", "learned_content", "head_replacement")
 """Rivals with an optimiser."""
@@ -59,24 +58,20 @@ def test_every_rival_has_as_many_checkpoints_as_site(n_steps: int) -> None:
             assert len(found) == of_site
 
 
-def test_site_keeps_its_published_rate_and_chooses_on_the_rows_that_rivals_do(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
-    context = ComparisonContext(demo, demo_tasks["antonym"], SHORT.replace(n_valid=7), progress=False)
+def test_site_keeps_its_published_rate_and_chooses_on_the_rows_that_rivals_do(bench: Bench) -> None:
+    context = bench(SHORT.replace(n_valid=7), "antonym")
     fit = context.fits()["antonym"]
     assert (fit.config.lr, fit.config.keep, fit.n_valid) == (0.2, "best", 7)
     for name in TRAINED:
-        blind = ComparisonContext(demo, demo_tasks["antonym"], SHORT.replace(n_valid=1), progress=False)
+        blind = bench(SHORT.replace(n_valid=1), "antonym")
         more = METHODS[name].make(context, "antonym").n_labelled - METHODS[name].make(blind, "antonym").n_labelled
         assert more == 6, name
 
 
 @pytest.mark.parametrize("name", TRAINED[:3])
-def test_the_kept_rate_is_the_best_on_valid_of_those_that_are_tried_alone(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], name: str
-) -> None:
+def test_the_kept_rate_is_the_best_on_valid_of_those_that_are_tried_alone(bench: Bench, name: str) -> None:
     def loss(factors: tuple[float, ...]) -> float:
-        context = ComparisonContext(demo, demo_tasks["antonym"], SHORT.replace(rate_factors=factors), progress=False)
+        context = bench(SHORT.replace(rate_factors=factors), "antonym")
         method = METHODS[name].make(context, "antonym")
         return valid_losses(context, valid_questions(context, "antonym"), [method])[0]
 
@@ -86,10 +81,10 @@ def test_the_kept_rate_is_the_best_on_valid_of_those_that_are_tried_alone(
 
 
 @pytest.mark.parametrize("name", ["lora", "context_scalars", "learned_task_vector"])
-def test_a_training_that_only_harms_is_not_kept(demo: LensModel, demo_tasks: dict[str, sl.Task], name: str) -> None:
+def test_a_training_that_only_harms_is_not_kept(bench: Bench, name: str) -> None:
     """Rates so high that every step makes the model worse: what is kept is the start."""
     config = SHORT.replace(lora_lr=50.0, context_lr=1000.0, weight_lr=1000.0)
-    context = ComparisonContext(demo, demo_tasks["antonym"], config, progress=False)
+    context = bench(config, "antonym")
     method = METHODS[name].make(context, "antonym")
     assert "was kept after 0 of" in method.notes[0]
     if name != "context_scalars":  # which begins with a tenth of its vectors
@@ -97,12 +92,8 @@ def test_a_training_that_only_harms_is_not_kept(demo: LensModel, demo_tasks: dic
         assert found == pytest.approx(plain, abs=1e-5)
 
 
-def test_a_law_that_costs_something_is_not_kept_before_it_is_met(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_a_law_that_costs_something_is_not_kept_before_it_is_met(bench: Bench) -> None:
     """Hard-concrete gates begin open, and some lose on valid as they are closed: the density decides."""
     config = SHORT.replace(l0_steps=60, l0_density=0.1)
-    scores = registered_scores(ComparisonContext(demo, demo_tasks["antonym"], config, progress=False), "hard_concrete")[
-        "antonym"
-    ]
+    scores = registered_scores(bench(config, "antonym"), "hard_concrete")["antonym"]
     assert np.mean(scores.values) == pytest.approx(0.1, abs=0.03)

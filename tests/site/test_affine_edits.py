@@ -13,10 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
-from site_lens.site.affine_edits import affine_edits, write_affine_edits
 from tests.fakes import fake_embedding, fake_fit, fake_identity
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA:"]
@@ -40,7 +38,7 @@ def pre_hook(scale: torch.Tensor, bias: torch.Tensor) -> Callable[[Any, tuple[An
     return hook
 
 
-def strong_fit(model: LensModel, mix: str = "convex") -> sl.SiteFit:
+def strong_fit(model: sl.LensModel, mix: str = "convex") -> sl.SiteFit:
     """A random fit whose embedding is large enough to change every logit."""
     embedding = fake_embedding("antonym", model=model.identity)
     fit = fake_fit("antonym", model=model.identity, embedding=embedding.replace(mean=20 * embedding.mean))
@@ -52,8 +50,8 @@ def strong_fit(model: LensModel, mix: str = "convex") -> sl.SiteFit:
 def test_hooks_on_the_output_projection_reproduce_the_logits_of_the_toolkit(
     kind: str,
     suffix: str,
-    demo: LensModel,
-    tiny: Callable[[str], LensModel],
+    demo: sl.LensModel,
+    tiny: Callable[[str], sl.LensModel],
     tiny_folder: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
@@ -64,7 +62,7 @@ def test_hooks_on_the_output_projection_reproduce_the_logits_of_the_toolkit(
     inputs = {"input_ids": batch.tokens, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
     for mix in ("convex", "additive"):
         fit = strong_fit(model, mix)
-        path = write_affine_edits(fit, tmp_path / f"{mix}{suffix}")
+        path = sl.write_affine_edits(fit, tmp_path / f"{mix}{suffix}")
         state = load_file(path) if suffix == ".safetensors" else torch.load(path, weights_only=True)
         hooks = [
             PROJECTIONS[kind](hf_model, layer).register_forward_pre_hook(
@@ -84,7 +82,7 @@ def test_hooks_on_the_output_projection_reproduce_the_logits_of_the_toolkit(
 def test_closed_heads_are_left_alone_and_open_ones_replaced() -> None:
     embedding = fake_embedding("antonym")
     heads = sl.HeadSet.of(embedding.model.grid, ["L2H1"])
-    state = affine_edits((sl.HeadGates.of(heads), embedding))
+    state = sl.affine_edits((sl.HeadGates.of(heads), embedding))
     assert len(state) == 12
     for layer in range(6):
         scale, bias = state[f"layers.{layer}.scale"], state[f"layers.{layer}.bias"]
@@ -96,7 +94,7 @@ def test_layers_without_heads_are_left_out_and_narrow_heads_keep_their_width() -
     model = fake_identity(grid=sl.HeadGrid((4, 0, 2)), d_head_per_layer=(2, 0, 4))
     embedding = fake_embedding("antonym", model=model)
     embedding = embedding.replace(mean=embedding.mean * model.z_mask)
-    state = affine_edits((sl.HeadGates.constant(model.grid, 0.25), embedding))
+    state = sl.affine_edits((sl.HeadGates.constant(model.grid, 0.25), embedding))
     assert {name: array.shape for name, array in state.items()} == {
         "layers.0.scale": (4,),
         "layers.0.bias": (4, 2),
@@ -107,7 +105,7 @@ def test_layers_without_heads_are_left_out_and_narrow_heads_keep_their_width() -
 
 def test_a_safetensors_file_says_what_it_is(tmp_path: Path) -> None:
     fit = fake_fit("antonym")
-    with safe_open(write_affine_edits(fit, tmp_path / "antonym.safetensors"), "np") as file:
+    with safe_open(sl.write_affine_edits(fit, tmp_path / "antonym.safetensors"), "np") as file:
         said = json.loads(file.metadata()["site_lens"])
     assert (said["task"], said["model"]) == ("antonym", "fake-model")
     assert said["weights_digest"] == fit.embedding.model.weights_digest
@@ -125,5 +123,5 @@ def test_what_no_affine_edit_stands_for_is_refused(tmp_path: Path) -> None:
         (sl.MismatchError, (sl.HeadGates.constant(sl.HeadGrid.full(2, 2), 0.5), embedding), "a.pt"),
     ):
         with pytest.raises(error):
-            write_affine_edits(fit, tmp_path / name)
+            sl.write_affine_edits(fit, tmp_path / name)
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import site_lens as sl
 from site_lens.heads.scores import HeadGates
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
+from tests.conftest import Tasks
 
 HEADS = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
 LAYERS = HEADS.replace(alpha_per="layer")
@@ -30,9 +31,7 @@ def one_head(tmp_path_factory: pytest.TempPathFactory) -> LensModel:
 
 
 @pytest.mark.parametrize("init", [0.5, "random"])
-def test_where_layers_have_one_head_both_are_the_same_fit(
-    one_head: LensModel, demo_tasks: dict[str, sl.Task], init: float
-) -> None:
+def test_where_layers_have_one_head_both_are_the_same_fit(one_head: LensModel, demo_tasks: Tasks, init: float) -> None:
     task = demo_tasks["antonym"]
     each, shared = (sl.fit_site(one_head, task, config.replace(init=init))["antonym"] for config in (HEADS, LAYERS))
     assert np.array_equal(each.trace.alphas, shared.trace.alphas)
@@ -40,7 +39,7 @@ def test_where_layers_have_one_head_both_are_the_same_fit(
     assert np.ptp(each.trace.alphas[-1] - each.trace.alphas[0]) > 0
 
 
-def test_a_warm_start_gives_each_layer_the_mean_of_its_heads(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_a_warm_start_gives_each_layer_the_mean_of_its_heads(demo: LensModel, demo_tasks: Tasks) -> None:
     warm = HeadGates.constant(demo.grid, 0.0).replace(values=np.linspace(0.1, 0.9, 48).reshape(6, 8))
     fit = sl.fit_site(demo, demo_tasks["antonym"], LAYERS.replace(n_steps=1), warm_starts={"antonym": warm})["antonym"]
     assert np.allclose(fit.trace.alphas[0], warm.values.mean(1, keepdims=True), atol=1e-6)

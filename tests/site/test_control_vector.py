@@ -1,6 +1,5 @@
 """Control vectors: exact where the maths allows it, and an approximation that says so everywhere else."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,8 @@ import torch
 from gguf import GGMLQuantizationType, GGUFReader
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.site.control_vector import (
-    ControlVector,
-    control_vector,
-    control_vector_effect,
-    write_control_vector,
-)
+from tests.conftest import Models
 from tests.fakes import fake_embedding, fake_identity
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: good\nA:", "Q: dog, cat, red\nA:"]
@@ -26,19 +19,17 @@ ABOVE = ("L1H0", "L1H2")
 """Open heads above layer 0 of the tiny models, which have two layers."""
 
 
-def pair(model: LensModel, heads: tuple[str, ...] = ABOVE, mix: str = "additive", size: float = 3.0) -> Any:
+def pair(model: sl.LensModel, heads: tuple[str, ...] = ABOVE, mix: str = "additive", size: float = 3.0) -> Any:
     embedding = fake_embedding("antonym", model=model.identity)
     gates = sl.HeadGates.of(sl.HeadSet.of(model.grid, heads))
     return gates.replace(mix=mix), embedding.replace(mean=size * embedding.mean)
 
 
 @pytest.mark.parametrize("kind", ["gpt_neox", "falcon", "phi"])
-def test_of_additive_gates_in_parallel_blocks_it_is_exact_at_the_last_token(
-    kind: str, tiny: Callable[[str], LensModel]
-) -> None:
+def test_of_additive_gates_in_parallel_blocks_it_is_exact_at_the_last_token(kind: str, tiny: Models) -> None:
     model = tiny(kind)
     gates, embedding = pair(model)
-    vector = control_vector(model, (gates, embedding))
+    vector = sl.control_vector(model, (gates, embedding))
     assert list(vector.directions) == [1] and len(vector.differences) == 1  # llama.cpp adds it at every token
     batch = Batch.of(model.encoder.encode(PROMPTS), pad=0, device=model.device)
     with torch.no_grad():
@@ -48,18 +39,7 @@ def test_of_additive_gates_in_parallel_blocks_it_is_exact_at_the_last_token(
         assert not torch.allclose(fitted, model.forward(batch), atol=0.1)
 
 
-def test_on_prompts_of_one_token_it_keeps_all_of_the_effect(tiny_folder: Callable[[str], Path]) -> None:
-    model = sl.load_model(tiny_folder("gpt_neox"), dtype="float32", device="cpu", bos=False)
-    exact, convex = pair(model), pair(model, mix="convex")
-    letters = ["a", "b", "c", "d"]
-    assert all(len(ids) == 1 for ids in model.encoder.encode(letters))
-    found = control_vector_effect(model, exact, control_vector(model, exact), letters)
-    assert found.kept == pytest.approx(1, abs=1e-4) and found.n_same == found.n_prompts == 4
-    partly = control_vector_effect(model, convex, control_vector(model, convex), letters)
-    assert partly.kept < 0.999
-
-
-def test_every_condition_that_fails_is_named(tiny: Callable[[str], LensModel]) -> None:
+def test_every_condition_that_fails_is_named(tiny: Models) -> None:
     parallel, sequential = tiny("gpt_neox"), tiny("llama")
     for model, heads, mix, n in (
         (parallel, ABOVE, "additive", 1),
@@ -68,16 +48,16 @@ def test_every_condition_that_fails_is_named(tiny: Callable[[str], LensModel]) -
         (sequential, ABOVE, "additive", 2),
         (sequential, (*ABOVE, "L0H3"), "convex", 4),
     ):
-        differences = control_vector(model, pair(model, heads, mix)).differences
+        differences = sl.control_vector(model, pair(model, heads, mix)).differences
         assert len(differences) == n, differences
         assert any("L0H3" in said for said in differences) == ("L0H3" in heads)
 
 
-def test_a_direction_is_what_the_open_heads_write_together(tiny: Callable[[str], LensModel]) -> None:
+def test_a_direction_is_what_the_open_heads_write_together(tiny: Models) -> None:
     model = tiny("llama")
     _, embedding = pair(model)
     gates = sl.HeadGates(grid=model.grid, values=np.array([[0, 0, 0, 0], [0.5, 0, 1, 0]], dtype=np.float32))
-    found = control_vector(model, (gates, embedding)).directions[1]
+    found = sl.control_vector(model, (gates, embedding)).directions[1]
     weight = model.host.original_model.model.layers[1].self_attn.o_proj.weight.detach().numpy()  # (d_model head*d_head)
     mean, d_head = embedding.mean[1], model.identity.d_head
     expected = 0.5 * weight[:, :d_head] @ mean[0] + weight[:, 2 * d_head : 3 * d_head] @ mean[2]
@@ -93,10 +73,10 @@ def repeng_import(path: Path) -> tuple[str, dict[int, np.ndarray]]:
     return bytes(hint.parts[-1]).decode(), {int(t.name.split(".")[1]): np.array(t.data) for t in reader.tensors}
 
 
-def test_the_file_is_what_repeng_and_llama_cpp_read(tiny: Callable[[str], LensModel], tmp_path: Path) -> None:
+def test_the_file_is_what_repeng_and_llama_cpp_read(tiny: Models, tmp_path: Path) -> None:
     model = tiny("llama")
-    vector = control_vector(model, pair(model, (*ABOVE, "L0H1"), "convex"))
-    path = write_control_vector(vector, tmp_path / "deep" / "antonym.gguf", approximate=True)
+    vector = sl.control_vector(model, pair(model, (*ABOVE, "L0H1"), "convex"))
+    path = sl.write_control_vector(vector, tmp_path / "deep" / "antonym.gguf", approximate=True)
     model_type, directions = repeng_import(path)
     assert model_type == "llama" and directions.keys() == vector.directions.keys() == {1}  # 0 is refused by llama.cpp
     assert all(np.array_equal(directions[layer], vector.directions[layer]) for layer in directions)
@@ -107,23 +87,23 @@ def test_the_file_is_what_repeng_and_llama_cpp_read(tiny: Callable[[str], LensMo
     assert all(difference in said.contents() for difference in vector.differences)
 
 
-def test_it_is_written_as_an_approximation_on_request_only(tiny: Callable[[str], LensModel], tmp_path: Path) -> None:
-    vector = control_vector(tiny("gpt_neox"), pair(tiny("gpt_neox")))
+def test_it_is_written_as_an_approximation_on_request_only(tiny: Models, tmp_path: Path) -> None:
+    vector = sl.control_vector(tiny("gpt_neox"), pair(tiny("gpt_neox")))
     with pytest.raises(sl.InputError) as refused:
-        write_control_vector(vector, tmp_path / "a.gguf")
+        sl.write_control_vector(vector, tmp_path / "a.gguf")
     assert vector.differences[0] in str(refused.value)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["gemma2", "gemma3", "Olmo2"])
-def test_models_that_normalise_behind_attention_are_refused(kind: str, tiny: Callable[[str], LensModel]) -> None:
+def test_models_that_normalise_behind_attention_are_refused(kind: str, tiny: Models) -> None:
     model = tiny({"Olmo2": "OLMo-2-7B"}.get(kind, kind))
     with pytest.raises(sl.ModelError) as refused:
-        control_vector(model, pair(model))
+        sl.control_vector(model, pair(model))
     assert "\n" not in str(refused.value)
 
 
-def test_what_has_no_control_vector_is_refused(tiny: Callable[[str], LensModel]) -> None:
+def test_what_has_no_control_vector_is_refused(tiny: Models) -> None:
     model = tiny("llama")
     gates, embedding = pair(model)
     others = fake_embedding("antonym", model=fake_identity(grid=model.grid))
@@ -134,21 +114,21 @@ def test_what_has_no_control_vector_is_refused(tiny: Callable[[str], LensModel])
         (sl.MismatchError, (gates, others)),  # heads of another width
     ):
         with pytest.raises(error):
-            control_vector(model, fit)
+            sl.control_vector(model, fit)
     with pytest.raises(sl.InputError):
-        control_vector_effect(model, (gates, embedding), control_vector(model, (gates, embedding)), [])
+        sl.control_vector_effect(model, (gates, embedding), sl.control_vector(model, (gates, embedding)), [])
 
 
 def test_the_effect_is_1_of_the_fit_itself_0_of_nothing_and_unknown_where_there_is_none(
-    tiny: Callable[[str], LensModel],
+    tiny: Models,
 ) -> None:
     model = tiny("gpt_neox")
     fit = pair(model)
-    vector = control_vector(model, fit)
-    silent = ControlVector("antonym", "gpt_neox", {1: 0 * vector.directions[1]}, vector.differences)
-    nothing = control_vector_effect(model, fit, silent, PROMPTS)
+    vector = sl.control_vector(model, fit)
+    silent = sl.ControlVector("antonym", "gpt_neox", {1: 0 * vector.directions[1]}, vector.differences)
+    nothing = sl.control_vector_effect(model, fit, silent, PROMPTS)
     assert nothing.kept == pytest.approx(0, abs=1e-6) and nothing.n_same == nothing.n_same_without
     no_edit = pair(model, size=0.0)
-    assert np.isnan(control_vector_effect(model, no_edit, silent, PROMPTS).kept)
-    some = control_vector_effect(model, fit, vector, PROMPTS)
+    assert np.isnan(sl.control_vector_effect(model, no_edit, silent, PROMPTS).kept)
+    some = sl.control_vector_effect(model, fit, vector, PROMPTS)
     assert 0 < some.kept <= 1 and f"of {len(PROMPTS)} prompts" in some.sentence

@@ -16,13 +16,14 @@ from site_lens.models.base import LensModel
 from site_lens.models.bridge import BridgeModel
 from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
+from tests.conftest import Tasks
 from tests.little_memory import allow_rows
 
 SMALL = sl.SiteConfig(n_steps=30, n_prompts=8, n_shots=4, n_valid=10, eval_every=10)
 
 
 @pytest.fixture(scope="module")
-def joint(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFits:
+def joint(demo: LensModel, demo_tasks: Tasks) -> sl.SiteFits:
     return sl.fit_site(demo, demo_tasks, SMALL)
 
 
@@ -30,26 +31,16 @@ def gap(one: sl.SiteFit, other: sl.SiteFit) -> float:
     return float(np.abs(one.trace.alphas - other.trace.alphas).max())
 
 
-def test_a_joint_fit_equals_the_separate_fits(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
-) -> None:
+def test_a_joint_fit_equals_the_separate_fits(demo: LensModel, demo_tasks: Tasks, joint: sl.SiteFits) -> None:
     for name, task in demo_tasks.items():
         alone = sl.fit_site(demo, task, SMALL)[name]
         assert gap(alone, joint[name]) < 1e-4
         assert alone.labelled_rows == joint[name].labelled_rows
 
 
-def test_a_step_of_few_rows_is_one_pass_of_the_model_however_few_another_step_had(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    passed = allow_rows(monkeypatch, 1000)
-    sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(n_steps=6, eval_every=3, n_valid=3))
-    assert passed == [3, 8, 8, 8, 3, 8, 8, 8, 3]
-
-
 @pytest.mark.parametrize("most_rows", [1, 5])
 def test_memory_that_runs_out_in_the_middle_halves_the_batch_and_changes_no_fit(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch, most_rows: int
+    demo: LensModel, demo_tasks: Tasks, monkeypatch: pytest.MonkeyPatch, most_rows: int
 ) -> None:
     tried = allow_rows(monkeypatch, most_rows)
     config = SMALL.replace(n_steps=4, eval_every=2)
@@ -61,17 +52,8 @@ def test_memory_that_runs_out_in_the_middle_halves_the_batch_and_changes_no_fit(
         assert np.allclose(fits[name].trace.loss, expected.trace.loss, atol=1e-4)
 
 
-def test_memory_that_holds_no_single_row_ends_in_the_error_of_torch(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tried = allow_rows(monkeypatch, 0)
-    with pytest.raises(torch.OutOfMemoryError):
-        sl.fit_site(demo, demo_tasks, SMALL)
-    assert tried[-1] == 1
-
-
 def test_a_seed_gives_the_same_record_to_the_last_bit_and_touches_no_global_state(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    demo: LensModel, demo_tasks: Tasks
 ) -> None:
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     with torch.no_grad():
@@ -87,9 +69,7 @@ def test_a_seed_gives_the_same_record_to_the_last_bit_and_touches_no_global_stat
     assert not torch.is_anomaly_enabled()
 
 
-def test_fits_of_different_settings_share_a_batch_and_stay_themselves(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_fits_of_different_settings_share_a_batch_and_stay_themselves(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["antonym"]
     embedding = sl.capture_embeddings(demo, [task], n_prompts=8, n_shots=4)["antonym"]
     configs = {
@@ -114,7 +94,7 @@ def test_fits_of_different_settings_share_a_batch_and_stay_themselves(
     assert (together["layers"]["antonym"].trace.alphas == together["layers"]["antonym"].trace.alphas[:, :, :1]).all()
 
 
-def test_a_tight_budget_changes_memory_not_the_fit(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_a_tight_budget_changes_memory_not_the_fit(demo: LensModel, demo_tasks: Tasks) -> None:
     few, config = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]], SMALL.replace(n_steps=6, eval_every=6)
     roomy, tight = (sl.fit_site(demo, few, config, budget_bytes=budget) for budget in (2**30, 200_000))
     assert all(gap(fit, roomy[name]) < 1e-4 for name, fit in tight.items())
@@ -128,7 +108,7 @@ def test_validation_loss_falls_and_the_best_evaluation_is_kept(joint: sl.SiteFit
         assert np.array_equal(fit.gates.values, fit.trace.alphas[best])
 
 
-def test_the_first_evaluation_shows_the_start(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_the_first_evaluation_shows_the_start(demo: LensModel, demo_tasks: Tasks) -> None:
     starts = {"constant": SMALL.replace(init=0.2), "half": SMALL}
     task = demo_tasks["antonym"]
     for name, config in starts.items():
@@ -139,7 +119,7 @@ def test_the_first_evaluation_shows_the_start(demo: LensModel, demo_tasks: dict[
     assert np.allclose(fit.trace.alphas[0], np.clip(warm.values, 0.01, 0.99), atol=1e-6)
 
 
-def test_one_shared_alpha_map_serves_all_tasks(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_one_shared_alpha_map_serves_all_tasks(demo: LensModel, demo_tasks: Tasks) -> None:
     fits = sl.fit_site(demo, demo_tasks, SMALL.replace(shared=True))
     maps = [fit.gates.values for fit in fits.values()]
     assert all(np.array_equal(maps[0], other) for other in maps)
@@ -151,7 +131,7 @@ def test_one_shared_alpha_map_serves_all_tasks(demo: LensModel, demo_tasks: dict
     assert (asked.sum(0) == 1).all()  # each row of a batch asks one task
 
 
-def test_alphas_are_shared_within_a_set_and_never_with_another(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_alphas_are_shared_within_a_set_and_never_with_another(demo: LensModel, demo_tasks: Tasks) -> None:
     tasks, config = list(demo_tasks.values())[:2], SMALL.replace(shared=True, n_steps=5)
     jobs = [
         sl.SiteJob(task, config, embedding)
@@ -168,7 +148,7 @@ def test_alphas_are_shared_within_a_set_and_never_with_another(demo: LensModel, 
     assert found["one"][tasks[0].name].shared_with == ()
 
 
-def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: Tasks) -> None:
     config = SMALL.replace(patience=1, lr=3.0, n_steps=60, eval_every=5)
     fits = sl.fit_site(demo, demo_tasks, config)
     stopped = [fit for fit in fits.values() if fit.status == "early_stop"]
@@ -182,7 +162,7 @@ def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: 
 
 
 def test_a_fit_that_is_no_better_than_its_start_is_said_not_to_have_improved(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
+    demo: LensModel, demo_tasks: Tasks, joint: sl.SiteFits
 ) -> None:
     good = {name: fit.gates for name, fit in joint.items()}
     fits = sl.fit_site(demo, demo_tasks, SMALL.replace(lr=50.0, n_steps=5), warm_starts=good)
@@ -192,16 +172,14 @@ def test_a_fit_that_is_no_better_than_its_start_is_said_not_to_have_improved(
     assert all(fit.kept_step == 0 for fit in worse)
 
 
-def test_converged_does_not_depend_on_how_often_alphas_are_evaluated(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_converged_does_not_depend_on_how_often_alphas_are_evaluated(demo: LensModel, demo_tasks: Tasks) -> None:
     for eval_every in (1, 10):
         for lr, status in ((0.2, "step_limit"), (1e-4, "converged")):
             config = SMALL.replace(n_steps=12, eval_every=eval_every, lr=lr)
             assert sl.fit_site(demo, demo_tasks["antonym"], config)["antonym"].status == status, config
 
 
-def test_another_tasks_embedding_may_be_used_and_is_noted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_another_tasks_embedding_may_be_used_and_is_noted(demo: LensModel, demo_tasks: Tasks) -> None:
     other = sl.capture_embeddings(demo, [demo_tasks["english-french"]], n_prompts=4, n_shots=4)["english-french"]
     fit = sl.fit_site(demo, demo_tasks["antonym"], SMALL, embeddings={"antonym": other})["antonym"]
     assert fit.embedding == other
@@ -210,7 +188,7 @@ def test_another_tasks_embedding_may_be_used_and_is_noted(demo: LensModel, demo_
 
 
 def test_the_zero_embedding_control_mixes_in_zeros_and_uses_no_demonstrations(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
+    demo: LensModel, demo_tasks: Tasks
 ) -> None:
     config = SMALL.replace(embedding="zero", n_queries=5)
     fit = sl.fit_site(demo, demo_tasks["antonym"], config)["antonym"]
@@ -263,9 +241,7 @@ class Faulty(BridgeModel):
         return logits, grown
 
 
-def test_a_loss_that_is_not_a_number_is_reported_with_task_step_and_advice(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_a_loss_that_is_not_a_number_is_reported_with_task_step_and_advice(demo: LensModel, demo_tasks: Tasks) -> None:
     assert isinstance(demo, BridgeModel)
     tasks = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]]
     longer = min(len(ids) for ids in demo.encoder.encode([f"Q: {row.input}\nA:" for row in tasks[1].train]))
@@ -284,7 +260,7 @@ def test_a_loss_that_is_not_a_number_is_reported_with_task_step_and_advice(
 
 
 def test_a_fit_that_never_had_a_finite_loss_keeps_its_start_and_can_be_saved(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+    demo: LensModel, demo_tasks: Tasks, tmp_path: Path
 ) -> None:
     assert isinstance(demo, BridgeModel)
     fit = sl.fit_site(Faulty(demo, after=0), demo_tasks["antonym"], SMALL, throw=False)["antonym"]
@@ -295,7 +271,7 @@ def test_a_fit_that_never_had_a_finite_loss_keeps_its_start_and_can_be_saved(
 
 
 def test_a_fit_says_which_rows_it_asked_so_that_other_code_can_follow_it(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], joint: sl.SiteFits
+    demo: LensModel, demo_tasks: Tasks, joint: sl.SiteFits
 ) -> None:
     for fit in joint.values():
         assert fit.trace.train_rows.shape == (SMALL.n_steps, SMALL.batch_size)

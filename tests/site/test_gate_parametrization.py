@@ -1,19 +1,13 @@
 """Gate parametrizations, and the joint fits under them."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import site_lens as sl
-from site_lens.heads.scores import HeadGates
-from site_lens.models.base import LensModel
 from site_lens.site.gate_parametrization import GateParametrization, HardConcrete, PricedLogit, Sigmoid, Unbounded
 from site_lens.site.optimizer import AlphaMapRun, JointOptimizer
-from site_lens.site.plan import SiteJob, make_plan
+from site_lens.site.plan import make_plan
 
 PARAMETRIZATIONS: dict[str, tuple[GateParametrization, dict[str, object]]] = {
     "sigmoid": (Sigmoid(), {}),
@@ -29,23 +23,23 @@ ALL_HEADS = torch.ones(6, 8, dtype=torch.bool)
 
 
 @pytest.fixture(scope="module")
-def jobs(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> list[SiteJob]:
+def jobs(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> list[sl.SiteJob]:
     """Two tasks that take different numbers of steps."""
     two = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]]
     embeddings = sl.capture_embeddings(demo, two, n_prompts=8, n_shots=4)
     configs = [SMALL, SMALL.replace(n_steps=12)]
-    return [SiteJob(task, config, embeddings[task.name]) for task, config in zip(two, configs, strict=True)]
+    return [sl.SiteJob(task, config, embeddings[task.name]) for task, config in zip(two, configs, strict=True)]
 
 
 def run(
-    model: LensModel, jobs: list[SiteJob], gates: GateParametrization, *, budget_bytes: int = 2**30
+    model: sl.LensModel, jobs: list[sl.SiteJob], gates: GateParametrization, *, budget_bytes: int = 2**30
 ) -> list[AlphaMapRun]:
     return JointOptimizer(model, make_plan(model, jobs), budget_bytes=budget_bytes, gates=gates).run(progress=False)
 
 
-def under(name: str, jobs: list[SiteJob]) -> list[SiteJob]:
+def under(name: str, jobs: list[sl.SiteJob]) -> list[sl.SiteJob]:
     """Give jobs the settings that a parametrization is used with."""
-    return [SiteJob(job.task, job.config.replace(**PARAMETRIZATIONS[name][1]), job.embedding) for job in jobs]
+    return [sl.SiteJob(job.task, job.config.replace(**PARAMETRIZATIONS[name][1]), job.embedding) for job in jobs]
 
 
 def gap(one: AlphaMapRun, other: AlphaMapRun) -> float:
@@ -123,7 +117,7 @@ def test_heads_that_a_ragged_grid_lacks_do_not_count_in_the_density() -> None:
 
 @EVERY
 def test_a_joint_fit_equals_the_separate_fits_under_every_parametrization(
-    demo: LensModel, jobs: list[SiteJob], name: str
+    demo: sl.LensModel, jobs: list[sl.SiteJob], name: str
 ) -> None:
     mine = under(name, jobs)
     joint = run(demo, mine, PARAMETRIZATIONS[name][0])
@@ -133,40 +127,24 @@ def test_a_joint_fit_equals_the_separate_fits_under_every_parametrization(
         assert np.allclose(alone.raws, together.raws, atol=1e-3)
 
 
-def test_hard_concrete_draws_differ_by_seed_and_agree_for_one_seed(demo: LensModel, jobs: list[SiteJob]) -> None:
+def test_hard_concrete_draws_differ_by_seed_and_agree_for_one_seed(demo: sl.LensModel, jobs: list[sl.SiteJob]) -> None:
     gates, job = HardConcrete(0.25), jobs[1]
     first, again = (run(demo, [job], gates)[0] for _ in range(2))
     assert np.array_equal(first.alphas, again.alphas)
-    other = SiteJob(job.task, job.config.replace(seed=1), job.embedding)
+    other = sl.SiteJob(job.task, job.config.replace(seed=1), job.embedding)
     assert gap(first, run(demo, [other], gates)[0]) > 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class IdleNoise(Sigmoid):
-    """The sigmoid, made stochastic, with a penalty of 0: the samples are not used."""
-
-    stochastic: ClassVar[bool] = True
-
-    def penalty(self, raw: Tensor, progress: Tensor, mask: Tensor) -> Tensor:
-        return 0 * raw.sum((1, 2))
-
-
-def test_without_noise_and_without_penalty_a_fit_is_sites(demo: LensModel, jobs: list[SiteJob]) -> None:
-    for plain, idle in zip(run(demo, jobs, Sigmoid()), run(demo, jobs, IdleNoise()), strict=True):
-        assert np.array_equal(plain.alphas, idle.alphas)
-        assert plain.loss == idle.loss
-
-
 @EVERY
-def test_a_warm_start_keeps_the_margin_from_0_and_1(demo: LensModel, jobs: list[SiteJob], name: str) -> None:
+def test_a_warm_start_keeps_the_margin_from_0_and_1(demo: sl.LensModel, jobs: list[sl.SiteJob], name: str) -> None:
     gates, (job, _) = PARAMETRIZATIONS[name][0], under(name, jobs)
-    warm = HeadGates.constant(demo.grid, 0.0).replace(values=np.linspace(0, 1, 48).reshape(6, 8))
-    (found,) = run(demo, [SiteJob(job.task, job.config.replace(n_steps=1), job.embedding, warm)], gates)
+    warm = sl.HeadGates.constant(demo.grid, 0.0).replace(values=np.linspace(0, 1, 48).reshape(6, 8))
+    (found,) = run(demo, [sl.SiteJob(job.task, job.config.replace(n_steps=1), job.embedding, warm)], gates)
     assert np.allclose(found.start, np.clip(warm.values, gates.margin, 1 - gates.margin), atol=1e-6)
     assert np.array_equal(found.start, found.alphas[0])
 
 
-def test_the_loss_recorded_is_without_the_penalty(demo: LensModel, jobs: list[SiteJob]) -> None:
+def test_the_loss_recorded_is_without_the_penalty(demo: sl.LensModel, jobs: list[sl.SiteJob]) -> None:
     costly = type("Costly", (Sigmoid,), {"penalty": lambda self, raw, progress, mask: 100 + 0 * raw.sum((1, 2))})()
     for plain, other in zip(run(demo, jobs, Sigmoid()), run(demo, jobs, costly), strict=True):
         assert plain.loss == other.loss

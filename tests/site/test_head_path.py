@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.heads.head_set import HeadGrid
-from site_lens.site.fit import SiteConfig
-from site_lens.site.head_path import CONTENTS, HeadPath, PathFit, choose_fit
+from site_lens.site.head_path import CONTENTS, PathFit, choose_fit
 from site_lens.site.optimizer import AlphaMapRun
 from tests.fakes import fake_identity
 from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
-CONFIG = SiteConfig(n_prompts=10, n_shots=8, n_steps=100)
-GRID = HeadGrid((4, 4))
+CONFIG = sl.SiteConfig(n_prompts=10, n_shots=8, n_steps=100)
+GRID = sl.HeadGrid((4, 4))
 
 
 def fake_path(
@@ -29,7 +27,7 @@ def fake_path(
     noise: float = 0.0,
     shared_noise: float = 0.1,
     n_queries: int = 20,
-) -> HeadPath:
+) -> sl.HeadPath:
     """Make a path whose sets, (price fit), are the first heads of the grid.
 
     Args:
@@ -54,7 +52,7 @@ def fake_path(
     plain = np.clip(zero_shot + shared_noise * sign, 0, None).astype(np.float32)
     right = np.repeat(np.array(losses).reshape(-1, 1) < 1, n_queries, axis=1).astype(np.float32)
     plain_right = np.zeros(n_queries, dtype=np.float32)
-    return HeadPath(
+    return sl.HeadPath(
         task="antonym", fits=fits, gates=np.array([np.where(order < size, 0.9, 0.1) for size in flat]),
         loss=loss, right=right, zero_shot_loss=plain, zero_shot_right=plain_right,
         choice=choose_fit(fits, flat, loss, right, plain, plain_right), config=CONFIG, template=TEMPLATE,
@@ -129,8 +127,8 @@ def test_a_path_begins_at_the_fits_of_fit_site_or_at_given_ones(planted: sl.Lens
 
 
 def test_settings_without_a_price_keep_their_digest_and_files(tmp_path: Path) -> None:
-    assert "head_price" not in SiteConfig().model_dump() and SiteConfig(head_price=0.01).head_price == 0.01
-    assert SiteConfig().digest != SiteConfig(head_price=0.01).digest
+    assert "head_price" not in sl.SiteConfig().model_dump() and sl.SiteConfig(head_price=0.01).head_price == 0.01
+    assert sl.SiteConfig().digest != sl.SiteConfig(head_price=0.01).digest
     path = fake_path(((4,), (2,), (1,)), ((0.5,), (0.5,), (1.5,)))
     assert sl.load(sl.save(path, tmp_path / "path")) == path
 
@@ -223,7 +221,7 @@ def test_given_fits_decide_the_settings_and_seeds_of_further_starts(planted: sl.
 
 
 def test_patience_counts_the_price_and_only_after_it_has_risen() -> None:
-    config = SiteConfig(n_steps=200, eval_every=10, head_price=0.03, patience=3)
+    config = sl.SiteConfig(n_steps=200, eval_every=10, head_price=0.03, patience=3)
     zeros = np.zeros((1, 1), np.float32)
     run = AlphaMapRun(SimpleNamespace(config=config), zeros)  # type: ignore[arg-type]
     for step in range(0, 201, 10):  # heads close until step 100, and the loss rises all along

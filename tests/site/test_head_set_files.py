@@ -76,33 +76,30 @@ def changed(model: ModelIdentity, **changes: object) -> str:
 
 
 DAMAGED = {
-    "a.json": ["", "[]", "{", '{"kind": "head_sets"}', "[" * 10_000, changed(MODEL, kind="run"), "\0"],
-    "b.json": [changed(MODEL, sets={"a": [[9, 0]]}), changed(MODEL, sets={"a": [["0", 1]]}), changed(MODEL, more=1)],
-    "c.json": [changed(MODEL, sets={"a": [[0, 1, 2]]}), changed(MODEL, sets={"a": [[-1, 0]]})],
-    "a.py": ["", "HEAD_SETS = 3", "HEAD_SETS = open('x')", "OTHER = {}", "HEAD_SETS = {1: 2}", "(" * 10_000],
-    "b.py": [
+    "a.json": ["", "[]", "{", "[" * 10_000, changed(MODEL, kind="run"), changed(MODEL, sets={"a": [[9, 0]]})],
+    "b.json": [changed(MODEL, sets={"a": [["0", 1]]}), changed(MODEL, more=1), changed(MODEL, sets={"a": [[0, 1, 2]]})],
+    "a.py": [
+        "",
+        "HEAD_SETS = open('x')",
+        "OTHER = {}",
+        "HEAD_SETS = {1: 2}",
+        "(" * 10_000,
         head_sets_text(SETS, MODEL),
-        "HEAD_SETS = {**{}}",
-        "HEAD_SETS = {[]: 1}",
-        "HEAD_SETS = {'kind': 'head_sets'",
     ],
 }
 
 
-@pytest.mark.parametrize("name", DAMAGED)
-def test_what_holds_no_head_sets_ends_in_one_line(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    for text in DAMAGED[name]:
-        path.write_text(text)
-        with pytest.raises(sl.StorageError) as refused:
-            read_head_sets(path, MODEL)
-        assert "\n" not in str(refused.value), text
-    path.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(sl.StorageError):
-        read_head_sets(path, MODEL)
-    for missing in (tmp_path / "missing.json", tmp_path):
+def test_what_holds_no_head_sets_ends_in_one_line(tmp_path: Path) -> None:
+    for name, texts in DAMAGED.items():
+        for text in texts:
+            (tmp_path / name).write_text(text)
+            with pytest.raises(sl.StorageError) as refused:
+                read_head_sets(tmp_path / name, MODEL)
+            assert "\n" not in str(refused.value), text
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe\xff")
+    for path in (tmp_path / "a.json", tmp_path / "missing.json", tmp_path):
         with pytest.raises(sl.StorageError):
-            read_head_sets(missing, MODEL)
+            read_head_sets(path, MODEL)
 
 
 def test_nothing_in_a_python_file_is_run(tmp_path: Path) -> None:

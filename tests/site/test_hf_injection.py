@@ -10,10 +10,9 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
-from site_lens.site.hf_injection import attach, deploy
+from tests.conftest import Folders, Models
 from tests.fakes import fake_embedding, fake_fit, fake_identity
 from tests.tiny_models import tiny_model
 
@@ -33,7 +32,7 @@ def padded(ids: list[list[int]]) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_folder: Callable[[str], Path]) -> Callable[[str], Any]:
+def plain(tiny_folder: Folders) -> Callable[[str], Any]:
     """Return plain Hugging Face models by architecture, in float32."""
     import transformers
 
@@ -54,11 +53,11 @@ def hf_demo(plain: Callable[[str], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def lens(demo: LensModel, tiny: Callable[[str], LensModel]) -> Callable[[str], LensModel]:
+def lens(demo: sl.LensModel, tiny: Models) -> Models:
     return lambda kind: demo if kind == "demo" else tiny(kind)
 
 
-def strong_fit(task: str, model: LensModel, **options: Any) -> sl.SiteFit:
+def strong_fit(task: str, model: sl.LensModel, **options: Any) -> sl.SiteFit:
     """Return a random fit whose embedding is large enough to change what is generated."""
     embedding = fake_embedding(task, model=model.identity)
     return fake_fit(task, model=model.identity, embedding=embedding.replace(mean=40 * embedding.mean), **options)
@@ -72,7 +71,7 @@ def new_tokens(hf_model: Any, inputs: dict[str, torch.Tensor], **options: Any) -
     return padded_rows
 
 
-def greedy_tokens(model: LensModel, prompt: str, fit: sl.SiteFit) -> list[int]:
+def greedy_tokens(model: sl.LensModel, prompt: str, fit: sl.SiteFit) -> list[int]:
     """What the toolkit generates from a prompt: each token from the whole sequence, edited at the last prompt token."""
     ids = model.encoder.encode([prompt])[0]
     new: list[int] = []
@@ -83,23 +82,23 @@ def greedy_tokens(model: LensModel, prompt: str, fit: sl.SiteFit) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def demo_fits(demo: LensModel) -> list[sl.SiteFit]:
+def demo_fits(demo: sl.LensModel) -> list[sl.SiteFit]:
     return [strong_fit(task, demo) for task in ("antonym", "plural")]
 
 
 @pytest.fixture(scope="module")
-def demo_inputs(demo: LensModel) -> dict[str, torch.Tensor]:
+def demo_inputs(demo: sl.LensModel) -> dict[str, torch.Tensor]:
     return padded(demo.encoder.encode(PROMPTS))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plain_model_generates_what_the_toolkit_generates(
-    kind: str, plain: Callable[[str], Any], lens: Callable[[str], LensModel]
+    kind: str, plain: Callable[[str], Any], lens: Models
 ) -> None:
     model, hf_model = lens(kind), plain(kind)
     fit, inputs = strong_fit("antonym", model), padded(model.encoder.encode(PROMPTS))
     attributes, before = dict(vars(hf_model)), new_tokens(hf_model, inputs)
-    with deploy(hf_model, fit):
+    with sl.deploy(hf_model, fit):
         within = new_tokens(hf_model, inputs)
     assert within == [greedy_tokens(model, prompt, fit) for prompt in PROMPTS] != before
     assert new_tokens(hf_model, inputs) == before  # removal leaves the model as it was
@@ -107,9 +106,7 @@ def test_a_plain_model_generates_what_the_toolkit_generates(
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in hf_model.modules())
 
 
-def test_the_logits_are_those_of_the_toolkit_under_every_mix_rule(
-    plain: Callable[[str], Any], lens: Callable[[str], LensModel]
-) -> None:
+def test_the_logits_are_those_of_the_toolkit_under_every_mix_rule(plain: Callable[[str], Any], lens: Models) -> None:
     for kind in ("demo", "gpt2", "llama"):
         model, hf_model = lens(kind), plain(kind)
         for rule in ("convex", "additive", "norm_preserving"):
@@ -118,7 +115,7 @@ def test_the_logits_are_those_of_the_toolkit_under_every_mix_rule(
                 edits = sl.injection_edits(model, fit.gates, fit.embedding)
                 expected = model.forward(Batch.of([prompt], pad=0, device=model.device), edits)
                 for deployed in (fit, (fit.gates, fit.embedding)):
-                    with deploy(hf_model, deployed), torch.no_grad():
+                    with sl.deploy(hf_model, deployed), torch.no_grad():
                         logits = hf_model(torch.tensor([prompt])).logits[:, -1]
                     assert torch.allclose(logits, expected, atol=2e-4), (kind, rule, prompt)
 
@@ -128,32 +125,19 @@ def test_cache_chunks_static_caches_and_guesses_change_nothing(
 ) -> None:
     for options in ({}, {"num_beams": 3}, {"do_sample": True, "num_return_sequences": 2}):
         generated = []
-        with deploy(hf_demo, [*demo_fits, None]):
+        with sl.deploy(hf_demo, [*demo_fits, None]):
             for more in ({}, {"use_cache": False}, {"prefill_chunk_size": 4}, {"cache_implementation": "static"}):
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(0)
                     generated.append(new_tokens(hf_demo, demo_inputs, **options, **more))
         assert all(tokens == generated[0] for tokens in generated), options
     one = {name: value[1:2] for name, value in demo_inputs.items()}
-    with deploy(hf_demo, demo_fits[0]):
+    with sl.deploy(hf_demo, demo_fits[0]):
         assert new_tokens(hf_demo, one, prompt_lookup_num_tokens=3) == new_tokens(hf_demo, one)
 
 
-@pytest.mark.parametrize("bos", [True, False])
-def test_a_tokenizer_of_the_same_bos_policy_makes_the_same_text_as_the_toolkit(bos: bool, hf_demo: Any) -> None:
-    import transformers
-
-    model = sl.load_model(DEMO_MODEL, dtype="float32", device="cpu", bos=bos)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL, padding_side="left", add_bos_token=bos)
-    fit = strong_fit("antonym", model)
-    inputs = dict(tokenizer(PROMPTS, return_tensors="pt", padding=True, add_special_tokens=bos))
-    with deploy(hf_demo, fit):
-        new = new_tokens(hf_demo, {name: inputs[name] for name in ("input_ids", "attention_mask")})
-    assert new == [greedy_tokens(model, prompt, fit) for prompt in PROMPTS]
-
-
 def test_a_saved_fit_does_its_task_in_a_pipeline_that_knows_nothing_of_it(
-    hf_demo: Any, demo: LensModel, demo_fits: list[sl.SiteFit], tmp_path: Path
+    hf_demo: Any, demo: sl.LensModel, demo_fits: list[sl.SiteFit], tmp_path: Path
 ) -> None:
     import transformers
 
@@ -161,7 +145,7 @@ def test_a_saved_fit_does_its_task_in_a_pipeline_that_knows_nothing_of_it(
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL, padding_side="left")
     ask = transformers.pipeline("text-generation", model=hf_demo, tokenizer=tokenizer)
     end = tokenizer.eos_token_id  # alone: the model's own settings end at an empty line, too
-    with deploy(hf_demo, fit, tokenizer=tokenizer):
+    with sl.deploy(hf_demo, fit, tokenizer=tokenizer):
         (answer,) = ask(PROMPTS[0], max_new_tokens=N_NEW, do_sample=False, return_full_text=False, eos_token_id=end)
     edits = sl.injection_edits(demo, fit.gates, fit.embedding)
     (expected,) = sl.generate(demo, PROMPTS[:1], edits, max_new_tokens=N_NEW, stop_at="<never>")
@@ -171,31 +155,19 @@ def test_a_saved_fit_does_its_task_in_a_pipeline_that_knows_nothing_of_it(
 @pytest.mark.parametrize("kind", ["demo", "gpt2"])
 @pytest.mark.parametrize("options", [{}, {"num_beams": 4, "num_return_sequences": 2}])
 def test_every_row_does_its_own_task_as_if_alone(
-    kind: str, options: dict[str, Any], plain: Callable[[str], Any], lens: Callable[[str], LensModel]
+    kind: str, options: dict[str, Any], plain: Callable[[str], Any], lens: Models
 ) -> None:
     model, hf_model = lens(kind), plain(kind)
     fits = [strong_fit("antonym", model), strong_fit("plural", model, config=sl.SiteConfig(mix="additive"))]
     rows = [fits[1], None, fits[0]]
     ids = model.encoder.encode(PROMPTS)
-    with deploy(hf_model, rows):
+    with sl.deploy(hf_model, rows):
         together = new_tokens(hf_model, padded(ids), **options)
     alone = []
     for fit, row in zip(rows, ids, strict=True):
-        with deploy(hf_model, fit) if fit else contextlib.nullcontext():
+        with sl.deploy(hf_model, fit) if fit else contextlib.nullcontext():
             alone += new_tokens(hf_model, padded([row]), **options)
     assert together == alone
-
-
-def test_only_the_last_prompt_token_of_rows_with_a_fit_is_edited(
-    hf_demo: Any, demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
-) -> None:
-    with torch.no_grad():
-        before = hf_demo(**demo_inputs).logits
-        with deploy(hf_demo, [demo_fits[0], None, None]):
-            within = hf_demo(**demo_inputs).logits
-    assert torch.equal(within[1:], before[1:])
-    assert not torch.allclose(within[0, -1], before[0, -1])
-    assert torch.equal(within[0, :-1], before[0, :-1])
 
 
 def test_the_mix_is_made_in_float32_and_cast_back(
@@ -203,7 +175,7 @@ def test_the_mix_is_made_in_float32_and_cast_back(
 ) -> None:
     half = copy.deepcopy(hf_demo).to(torch.bfloat16)
     with pytest.warns(UserWarning, match="dtype"):
-        handle = attach(half, demo_fits[0])
+        handle = sl.attach(half, demo_fits[0])
     z: list[torch.Tensor] = []
     half.model.layers[0].self_attn.o_proj.register_forward_pre_hook(lambda module, args: z.append(args[0]))
     with torch.no_grad():
@@ -217,28 +189,28 @@ def test_the_mix_is_made_in_float32_and_cast_back(
 
 
 def test_other_models_are_refused_or_warned_of(
-    plain: Callable[[str], Any], demo: LensModel, demo_fits: list[sl.SiteFit]
+    plain: Callable[[str], Any], demo: sl.LensModel, demo_fits: list[sl.SiteFit]
 ) -> None:
     import transformers
 
     folded = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(2, 4), d_head=8, processing="folded"))
     for kind, fit in (("llama", demo_fits[0]), ("gpt2", folded)):
         with pytest.raises(sl.MismatchError):
-            attach(plain(kind), fit)
-    handle = attach(plain("llama"), folded)  # without value biases there is nothing to fold
+            sl.attach(plain(kind), fit)
+    handle = sl.attach(plain("llama"), folded)  # without value biases there is nothing to fold
     handle.remove()
     assert any("weights were not compared" in note for note in handle.uncompared)
     tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
-    with deploy(plain("demo"), demo_fits[0], tokenizer=tokenizer) as handle:
+    with sl.deploy(plain("demo"), demo_fits[0], tokenizer=tokenizer) as handle:
         assert (handle.differences, handle.uncompared) == ((), ())
     other = fake_fit("antonym", model=demo.identity.replace(weights_digest="0", bos=not demo.identity.bos))
-    with pytest.warns(UserWarning) as warned, deploy(plain("demo"), other, tokenizer=tokenizer) as handle:
+    with pytest.warns(UserWarning) as warned, sl.deploy(plain("demo"), other, tokenizer=tokenizer) as handle:
         pass
     assert [str(warning.message) for warning in warned] == list(handle.differences)
     assert len(handle.differences) == 2  # weights and BOS
     for model in (demo, torch.nn.Linear(2, 2), plain("demo").model):
         with pytest.raises(sl.InputError):
-            attach(model, demo_fits[0])
+            sl.attach(model, demo_fits[0])
 
 
 def test_projections_that_are_unknown_or_bypassed_are_errors_not_a_silent_pass(demo_fits: list[sl.SiteFit]) -> None:
@@ -247,10 +219,10 @@ def test_projections_that_are_unknown_or_bypassed_are_errors_not_a_silent_pass(d
         layer.self_attn.wo = layer.self_attn.o_proj
         del layer.self_attn.o_proj
     with pytest.raises(sl.ModelError, match=r"layers.0.self_attn.wo"):
-        attach(hf_model, demo_fits[0])
+        sl.attach(hf_model, demo_fits[0])
     hf_model = tiny_model("llama", vocab_size=50)
     fit = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(2, 4), d_head=8, weights_digest="?"))
     projection = hf_model.model.layers[1].self_attn.o_proj
     projection.__class__ = type("Unhooked", (torch.nn.Linear,), {"__call__": torch.nn.Linear.forward})
-    with pytest.warns(UserWarning), deploy(hf_model, fit), pytest.raises(sl.ModelError, match=r"layers \[1\]"):
+    with pytest.warns(UserWarning), sl.deploy(hf_model, fit), pytest.raises(sl.ModelError, match=r"layers \[1\]"):
         hf_model(TOKENS)

@@ -6,6 +6,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.models.base import LensModel
+from tests.conftest import Models, Tasks
 
 SMALL = sl.SiteConfig(n_prompts=3, n_shots=2, n_steps=2, batch_size=2, n_valid=3)
 SHARED: dict[str, Callable[[int], str]] = {
@@ -22,9 +23,7 @@ def task_of(name: str, answer: Callable[[int], str]) -> sl.Task:
 
 
 @pytest.mark.parametrize("kind", SHARED)
-def test_the_default_loss_is_the_whole_answer_where_answers_share_their_first_token(
-    tiny: Callable[[str], LensModel], kind: str
-) -> None:
+def test_the_default_loss_is_the_whole_answer_where_answers_share_their_first_token(tiny: Models, kind: str) -> None:
     model, task = tiny("gpt2"), task_of(kind, SHARED[kind])
     found = sl.first_tokens(model, task.train)
     assert (found.n_answers, found.tell_apart) == (10, False), found
@@ -37,9 +36,7 @@ def test_the_default_loss_is_the_whole_answer_where_answers_share_their_first_to
         assert sl.fit_site(model, task, SMALL.replace(loss=chosen))[kind].config.loss == chosen
 
 
-def test_answers_that_are_told_apart_are_fitted_to_their_first_token(
-    demo: LensModel, demo_tasks: dict[str, sl.Task]
-) -> None:
+def test_answers_that_are_told_apart_are_fitted_to_their_first_token(demo: LensModel, demo_tasks: Tasks) -> None:
     for name, fit in sl.fit_site(demo, demo_tasks, SMALL).items():
         assert fit.config.loss == "first_token", name
         assert not any("loss" in note for note in fit.notes)
@@ -51,7 +48,7 @@ def test_answers_that_are_told_apart_are_fitted_to_their_first_token(
         assert sl.first_tokens(demo, task.train).tell_apart, name
 
 
-def test_tasks_that_share_an_alpha_map_share_the_loss(tiny: Callable[[str], LensModel]) -> None:
+def test_tasks_that_share_an_alpha_map_share_the_loss(tiny: Models) -> None:
     model = tiny("gpt2")
     tasks = [task_of("plain", lambda i: "abcdefghijklmnop"[i]), task_of("dollars", SHARED["dollars"])]
     with pytest.warns(UserWarning, match="dollars"):

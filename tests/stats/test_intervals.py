@@ -9,7 +9,6 @@ from hypothesis.extra import numpy as arrays
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError
 from site_lens.stats.intervals import (
-    Interval,
     correlation_interval,
     mean_interval,
     paired_difference,
@@ -52,13 +51,6 @@ def test_wilsons_interval_lies_in_0_to_1_holds_the_share_and_mirrors(count: tupl
 
 def test_wilsons_interval_of_7_in_10_is_that_of_the_textbooks() -> None:
     assert str(wilson(7, 10)) == "0.700 [0.397, 0.892]"
-
-
-def test_more_observations_narrow_the_interval() -> None:
-    def width(interval: Interval) -> float:
-        return interval.high - interval.low
-
-    assert width(wilson(50, 100)) < width(wilson(5, 10))
 
 
 @laws

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from site_lens.records.errors import InputError
-from site_lens.records.hashing import seed_stream
 from site_lens.stats.intervals import Interval
 from site_lens.stats.paired_tests import (
     FEWEST,
-    N_FLIPS,
     Paired,
     control_false_discoveries,
     mcnemar,
@@ -89,10 +87,3 @@ def test_false_discoveries_are_controlled_over_what_was_tested_alone() -> None:
     q = control_false_discoveries([0.01, 0.02, 1.0, 1.0], [True, True, False, False])
     assert q.tolist() == pytest.approx([0.02, 0.02, 1, 1])
     assert control_false_discoveries([]).tolist() == []
-
-
-def test_sign_flips_drawn_in_blocks_are_those_drawn_at_once() -> None:
-    values = seed_stream("blocks").normal(0.2, 1, 40)
-    flips = seed_stream("sign flips", 40).choice([-1.0, 1.0], (N_FLIPS, 40))
-    n_far = (np.abs(flips @ np.sort(values)) >= abs(values.sum()) - 1e-9).sum()
-    assert sign_flip_test(values) == (n_far + 1) / (N_FLIPS + 1)

@@ -9,11 +9,10 @@ import torch
 
 import site_lens as sl
 from site_lens.activations.queries import Queries
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.studies.ablation.result import FitAblation
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
-from tests.fake_studies import fake_ablation, rights
+from tests.fake_studies import fake_ablation
+from tests.fakes import rights
 from tests.planted import TEMPLATE, planted_tasks
 
 TASKS = {name: task for name, task in planted_tasks().items() if name in ("direct_u", "swapped_v")}
@@ -23,27 +22,27 @@ RATES = {"default": 0.5, "up": 0.8, "down": 0.2, "same": 0.5}
 
 
 @pytest.fixture(scope="module")
-def planted_ablation(planted: LensModel) -> FitAblation:
+def planted_ablation(planted: sl.LensModel) -> sl.FitAblation:
     return sl.ablate_fit(planted, TASKS, CONFIG, last_k=(1, 2, 99), template=TEMPLATE, progress=False)
 
 
 @pytest.fixture(scope="module")
-def ablation(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> FitAblation:
+def ablation(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> sl.FitAblation:
     few = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]]
     return sl.ablate_fit(demo, few, SMALL, inits=[0.9], lrs=[0.5], last_k=(3, 99), max_queries=20, progress=False)
 
 
 @pytest.fixture(scope="module")
-def fit(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFit:
+def fit(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFit:
     return sl.fit_site(demo, demo_tasks["antonym"], SMALL, progress=False)["antonym"]
 
 
-def row(record: FitAblation, name: str, task: str = "antonym") -> np.ndarray:
+def row(record: sl.FitAblation, name: str, task: str = "antonym") -> np.ndarray:
     answers: np.ndarray = record.right[record.names.index(name), record.tasks.index(task)]
     return answers
 
 
-def test_settings_of_the_default_are_left_out(planted_ablation: FitAblation) -> None:
+def test_settings_of_the_default_are_left_out(planted_ablation: sl.FitAblation) -> None:
     assert planted_ablation.names == (
         "default", "mix=additive", "mix=norm_preserving", "alpha_per=layer", "init=0.1", "init=0.9", "init=random",
         "lr=0.05", "lr=0.5", "zero_shot", "hard", "last_2", "last_99", "all_prompt_tokens", "generated", "every_step",
@@ -54,7 +53,7 @@ def test_settings_of_the_default_are_left_out(planted_ablation: FitAblation) -> 
     assert set(planted_ablation.verdicts().values()) == {"too few"}  # 16 queries
 
 
-def test_variants_are_the_fits_of_their_settings(planted: LensModel, planted_ablation: FitAblation) -> None:
+def test_variants_are_the_fits_of_their_settings(planted: sl.LensModel, planted_ablation: sl.FitAblation) -> None:
     settings: dict[str, dict[str, Any]] = {
         "default": {}, "mix=additive": {"mix": "additive"}, "alpha_per=layer": {"alpha_per": "layer"},
         "init=random": {"init": "random"},
@@ -67,7 +66,7 @@ def test_variants_are_the_fits_of_their_settings(planted: LensModel, planted_abl
 
 
 def test_the_planted_task_is_done_by_every_rule_and_start_but_not_without_injection(
-    planted_ablation: FitAblation,
+    planted_ablation: sl.FitAblation,
 ) -> None:
     for name in ("default", "mix=additive", "init=0.1", "init=0.9", "hard"):
         assert planted_ablation.mean(name).value == 1, name
@@ -77,7 +76,7 @@ def test_the_planted_task_is_done_by_every_rule_and_start_but_not_without_inject
 
 
 def test_default_hard_and_generated_are_those_of_an_evaluation(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
+    demo: sl.LensModel, demo_tasks: dict[str, sl.Task], ablation: sl.FitAblation, fit: sl.SiteFit
 ) -> None:
     options: dict[str, Any] = {"n_shots": 4, "max_queries": 20, "generated": True, "progress": False}
     evaluation = sl.evaluate(demo, demo_tasks["antonym"], sl.SiteFits([fit]), **options)["antonym"]
@@ -88,7 +87,7 @@ def test_default_hard_and_generated_are_those_of_an_evaluation(
 
 
 def test_last_tokens_are_injected_as_in_each_prompt_alone(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
+    demo: sl.LensModel, demo_tasks: dict[str, sl.Task], ablation: sl.FitAblation, fit: sl.SiteFit
 ) -> None:
     queries = Queries.of(demo, zero_shot_prompts(sampled(demo_tasks["antonym"].test, 20), fit.template))
     edits = sl.injection_edits(demo, fit.gates, fit.embedding)
@@ -102,7 +101,7 @@ def test_last_tokens_are_injected_as_in_each_prompt_alone(
 
 
 def test_generated_tokens_are_injected_at_every_step(
-    demo: LensModel, demo_tasks: dict[str, sl.Task], ablation: FitAblation, fit: sl.SiteFit
+    demo: sl.LensModel, demo_tasks: dict[str, sl.Task], ablation: sl.FitAblation, fit: sl.SiteFit
 ) -> None:
     queries = sampled(demo_tasks["antonym"].test, 20)
     prompts = [prompt.text for prompt in zero_shot_prompts(queries, fit.template)]

@@ -9,17 +9,12 @@ import torch
 
 import site_lens as sl
 from site_lens.activations.queries import Queries
-from site_lens.heads.scores import HeadScores, ScoresByTask
-from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
-from site_lens.models.hooks import Edit
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.ablation import uninformed_mean
-from site_lens.selectors.config import ComparisonConfig
-from site_lens.selectors.context import ComparisonContext
 from site_lens.studies.faithfulness import measure as study
-from site_lens.studies.faithfulness.measure import faithfulness_curves, rank_heads
-from site_lens.studies.faithfulness.result import DIRECTIONS, LAYER_MATCHED, RANDOM, REVERSED, SITE, Faithfulness
+from site_lens.studies.faithfulness.measure import rank_heads
+from site_lens.studies.faithfulness.result import DIRECTIONS, LAYER_MATCHED, RANDOM, REVERSED, SITE
 from site_lens.tasks.prompt_sampling import few_shot_prompts
 from tests.planted import CARRIERS, COUNTER, N_WORDS, TEMPLATE, planted_tasks
 
@@ -38,26 +33,26 @@ def balanced_tasks() -> dict[str, sl.Task]:
 
 
 @pytest.fixture(scope="module")
-def fits(planted: LensModel) -> sl.SiteFits:
+def fits(planted: sl.LensModel) -> sl.SiteFits:
     config = sl.SiteConfig(n_prompts=200, n_shots=8)
     return sl.fit_site(planted, balanced_tasks(), config, template=TEMPLATE, progress=False)
 
 
-def carriers_first(grid: sl.HeadGrid) -> ScoresByTask:
-    def score(task: str) -> HeadScores:
+def carriers_first(grid: sl.HeadGrid) -> sl.ScoresByTask:
+    def score(task: str) -> sl.HeadScores:
         values = 1.0 * sl.HeadSet.of(grid, CARRIERS[task[-1]]).mask() - sl.HeadSet.of(grid, [COUNTER]).mask()
-        return HeadScores(grid=grid, values=values, selector="planted", meaning="carriers first", task=task)
+        return sl.HeadScores(grid=grid, values=values, selector="planted", meaning="carriers first", task=task)
 
-    return ScoresByTask(score(task) for task in balanced_tasks())
+    return sl.ScoresByTask(score(task) for task in balanced_tasks())
 
 
 @pytest.fixture(scope="module")
-def curves(planted: LensModel, fits: sl.SiteFits) -> Faithfulness:
+def curves(planted: sl.LensModel, fits: sl.SiteFits) -> sl.Faithfulness:
     scores = {"planted": carriers_first(planted.grid)}
-    return faithfulness_curves(planted, balanced_tasks(), fits, scores=scores, n_random=5, n_shots=8, progress=False)
+    return sl.faithfulness_curves(planted, balanced_tasks(), fits, scores=scores, n_random=5, n_shots=8, progress=False)
 
 
-def test_the_carriers_first_reach_the_fit_at_their_number_and_not_before(curves: Faithfulness) -> None:
+def test_the_carriers_first_reach_the_fit_at_their_number_and_not_before(curves: sl.Faithfulness) -> None:
     for ordering in ("planted", SITE):
         for task in curves.tasks:
             certain = curves.curve("sufficiency", ordering, task, "log_prob")
@@ -70,7 +65,7 @@ def test_the_carriers_first_reach_the_fit_at_their_number_and_not_before(curves:
             assert np.allclose(certain[n:-1], certain[n], atol=1e-4)  # the idle heads do nothing
 
 
-def test_few_shot_prompts_do_the_task_until_the_last_carrier_is_ablated(curves: Faithfulness) -> None:
+def test_few_shot_prompts_do_the_task_until_the_last_carrier_is_ablated(curves: sl.Faithfulness) -> None:
     for task in curves.tasks:
         n = len(CARRIERS[task[-1]])
         accuracy = curves.curve("necessity", "planted", task)
@@ -83,7 +78,7 @@ def test_few_shot_prompts_do_the_task_until_the_last_carrier_is_ablated(curves: 
         assert certain[-1] == pytest.approx(np.log(0.5), abs=0.1)
 
 
-def test_other_orders_do_worse_in_area(curves: Faithfulness) -> None:
+def test_other_orders_do_worse_in_area(curves: sl.Faithfulness) -> None:
     for task in range(len(curves.tasks)):
         for metric in ("accuracy", "log_prob"):
             best = curves.areas("sufficiency", SITE, metric)[0, task]
@@ -95,7 +90,7 @@ def test_other_orders_do_worse_in_area(curves: Faithfulness) -> None:
 
 
 def test_no_heads_are_zero_and_few_shot_and_all_heads_are_all_heads_hard(
-    planted: LensModel, fits: sl.SiteFits, curves: Faithfulness
+    planted: sl.LensModel, fits: sl.SiteFits, curves: sl.Faithfulness
 ) -> None:
     n = curves.asked.shape[1]
     for j, (name, task) in enumerate(balanced_tasks().items()):
@@ -111,21 +106,21 @@ def test_no_heads_are_zero_and_few_shot_and_all_heads_are_all_heads_hard(
 
 
 def test_ablation_equals_whole_prompts_with_the_mean_put_in_by_hand(
-    planted: LensModel, fits: sl.SiteFits, curves: Faithfulness
+    planted: sl.LensModel, fits: sl.SiteFits, curves: sl.Faithfulness
 ) -> None:
     task = balanced_tasks()["direct_u"]
-    config = ComparisonConfig(n_prompts=200, n_shots=8, template=TEMPLATE)
-    mean = uninformed_mean(ComparisonContext(planted, task, config), task.name)
+    config = sl.ComparisonConfig(n_prompts=200, n_shots=8, template=TEMPLATE)
+    mean = uninformed_mean(sl.ComparisonContext(planted, task, config), task.name)
     stream = seed_stream(0, task.digest, "evaluation", 8)
     asked = Queries.of(planted, few_shot_prompts(task, task.test, TEMPLATE, n_shots=8, stream=stream).prompts)
 
-    def put(layer: int, heads: list[int]) -> Edit:
+    def put(layer: int, heads: list[int]) -> sl.Edit:
         def change(z: torch.Tensor) -> torch.Tensor:
             changed = z.clone()
             changed[:, heads] = mean[layer, heads]
             return changed
 
-        return Edit(layer, change)
+        return sl.Edit(layer, change)
 
     batch = Batch.of(asked.ids, pad=0, device=planted.device)
     logits = planted.forward(batch, [put(1, [1, 4]), put(2, [2])])
@@ -135,7 +130,7 @@ def test_ablation_equals_whole_prompts_with_the_mean_put_in_by_hand(
 
 
 def test_all_heads_interchanged_is_the_prompt_with_shuffled_labels_itself(
-    planted: LensModel, curves: Faithfulness
+    planted: sl.LensModel, curves: sl.Faithfulness
 ) -> None:
     task = balanced_tasks()["direct_u"]
     streams: dict[str, Any] = {name: seed_stream(0, task.digest, kind, 8) for name, kind in STREAMS.items()}
@@ -145,7 +140,7 @@ def test_all_heads_interchanged_is_the_prompt_with_shuffled_labels_itself(
     assert np.allclose(curves.log_prob[2, :, curves.tasks.index("direct_u"), -1], float(log_prob), atol=1e-5)
 
 
-def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves: Faithfulness) -> None:
+def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves: sl.Faithfulness) -> None:
     for task in curves.tasks:
         n = len(CARRIERS[task[-1]])
         certain = curves.curve("interchange", "planted", task, "log_prob")
@@ -155,18 +150,18 @@ def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves
 
 
 def test_an_interrupted_call_goes_on_where_it_stopped(
-    planted: LensModel, fits: sl.SiteFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: sl.LensModel, fits: sl.SiteFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def curves_of(*names: str) -> Faithfulness:
+    def curves_of(*names: str) -> sl.Faithfulness:
         tasks = [balanced_tasks()[name] for name in names]
         options: dict[str, Any] = {"n_random": 1, "n_shots": 8, "max_queries": 6, "progress": False}
-        return faithfulness_curves(planted, tasks, fits, checkpoint_dir=tmp_path, **options)
+        return sl.faithfulness_curves(planted, tasks, fits, checkpoint_dir=tmp_path, **options)
 
     first = curves_of("direct_u")
     measured: list[str] = []
     real = study._curves
 
-    def watched(model: LensModel, task: sl.Task, *rest: Any) -> Any:
+    def watched(model: sl.LensModel, task: sl.Task, *rest: Any) -> Any:
         measured.append(task.name)
         return real(model, task, *rest)
 
@@ -177,7 +172,7 @@ def test_an_interrupted_call_goes_on_where_it_stopped(
     assert measured == ["swapped_u"]
 
 
-def test_orderings_rank_every_head_once_and_mirror_or_match_those_of_site(curves: Faithfulness) -> None:
+def test_orderings_rank_every_head_once_and_mirror_or_match_those_of_site(curves: sl.Faithfulness) -> None:
     n, every = len(curves.grid), np.arange(1, len(curves.grid) + 1)
     assert curves.orderings == (SITE, "planted", REVERSED, *[RANDOM] * 5, *[LAYER_MATCHED] * 5)
     assert (np.sort(curves.ranks.reshape(len(curves.orderings), 4, -1)) == every).all()
@@ -191,7 +186,7 @@ def test_orderings_rank_every_head_once_and_mirror_or_match_those_of_site(curves
     assert len({curves.ranks[i].tobytes() for i in at}) == 5
 
 
-def test_the_smallest_set_is_named_where_the_effect_is_large_enough(curves: Faithfulness) -> None:
+def test_the_smallest_set_is_named_where_the_effect_is_large_enough(curves: sl.Faithfulness) -> None:
     n_carriers = len(CARRIERS["u"])
     assert curves.smallest("sufficiency", SITE).k == 1  # the first carrier tips every answer the right way
     assert curves.smallest("sufficiency", REVERSED).k == len(curves.grid) - n_carriers + 1
@@ -202,7 +197,7 @@ def test_the_smallest_set_is_named_where_the_effect_is_large_enough(curves: Fait
     assert "too few queries" in few.reason and "never" in never.reason
 
 
-def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: Faithfulness) -> None:
+def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: sl.Faithfulness) -> None:
     straight = np.log1p(curves.ks) / np.log1p(len(curves.grid))
     shape = curves.log_prob.shape
     drawn = curves.replace(log_prob=np.broadcast_to(straight - 1, shape), right=np.ones_like(curves.right))
@@ -218,9 +213,9 @@ def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: Faithfulness) -> N
 
 
 def test_a_tasks_draws_do_not_depend_on_the_other_tasks(
-    planted: LensModel, fits: sl.SiteFits, curves: Faithfulness
+    planted: sl.LensModel, fits: sl.SiteFits, curves: sl.Faithfulness
 ) -> None:
-    alone = faithfulness_curves(planted, balanced_tasks()["direct_v"], fits, n_random=5, n_shots=8, progress=False)
+    alone = sl.faithfulness_curves(planted, balanced_tasks()["direct_v"], fits, n_random=5, n_shots=8, progress=False)
     rows = [i for i, name in enumerate(curves.orderings) if name != "planted"]
     assert np.array_equal(alone.ranks[:, 0], curves.ranks[rows, curves.tasks.index("direct_v")])
 
@@ -231,7 +226,7 @@ def test_ranks_keep_equal_scores_in_order_and_leave_out_where_no_head_is() -> No
     assert rank_heads(values, mask).tolist() == [[3, 1, 0], [0, 0, 0], [4, 5, 2]]
 
 
-def test_cpr_is_the_area_under_the_share_of_the_effect_and_cmd_that_above_it(curves: Faithfulness) -> None:
+def test_cpr_is_the_area_under_the_share_of_the_effect_and_cmd_that_above_it(curves: sl.Faithfulness) -> None:
     zero, few = curves.reference("zero_shot"), curves.reference("few_shot")
     areas = curves.circuit_areas("planted")
     share = (curves.curve("sufficiency", "planted") - zero) / (few - zero)
@@ -249,14 +244,14 @@ def test_cpr_is_the_area_under_the_share_of_the_effect_and_cmd_that_above_it(cur
     assert late.cmd > areas.cmd
 
 
-def test_cpr_and_cmd_have_no_verdict_where_few_shot_prompting_gains_nothing(curves: Faithfulness) -> None:
+def test_cpr_and_cmd_have_no_verdict_where_few_shot_prompting_gains_nothing(curves: sl.Faithfulness) -> None:
     flat = curves.replace(references=np.zeros_like(curves.references))
     areas = flat.circuit_areas("planted")
     assert (areas.cpr, areas.cmd) == (None, None)
     assert areas.reason
 
 
-def test_a_lower_mean_than_zero_shot_is_no_effect_whatever_the_number_of_answers(curves: Faithfulness) -> None:
+def test_a_lower_mean_than_zero_shot_is_no_effect_whatever_the_number_of_answers(curves: sl.Faithfulness) -> None:
     worse = curves.reference_log_prob.copy()
     worse[1] = worse[0] - 1
     areas = curves.replace(reference_log_prob=worse).circuit_areas("planted", metric="log_prob")
@@ -266,7 +261,7 @@ def test_a_lower_mean_than_zero_shot_is_no_effect_whatever_the_number_of_answers
         assert 0 <= area.low <= area.value <= area.high <= 1
 
 
-def test_embeddings_without_a_seed_can_be_asked(planted: LensModel) -> None:
+def test_embeddings_without_a_seed_can_be_asked(planted: sl.LensModel) -> None:
     task = planted_tasks()["direct_u"]
     rows = {task.name: [[1, 2, 3, 4], [4, 3, 2, 1]]}
     given = sl.capture_embeddings(planted, task, n_prompts=2, n_shots=3, template=TEMPLATE, prompt_rows=rows)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.heads.head_set import HeadGrid
 from site_lens.studies.text_profiles.headvis import export_headvis, headvis_files
 from site_lens.studies.text_profiles.result import OTHER
 from tests.fake_studies import fake_text_profiles
@@ -111,8 +110,3 @@ def test_files_of_others_are_kept_and_the_same_export_may_be_written_again(tmp_p
     assert (tmp_path / "config.json").read_bytes() == before
     export_headvis(other, tmp_path, replace=True)
     assert read(tmp_path, "heads/L0H1.json")["sequences"][0]["tokens"] == ["<s>", "c", "d"]
-
-
-def test_layers_without_heads_are_no_trouble() -> None:
-    profiles = fake_text_profiles(heads=("L0H1", "L2H2"), grid=HeadGrid((2, 0, 3)))
-    assert headvis_files(profiles)["config.json"]["heads"] == [[0, 1], [2, 2]]

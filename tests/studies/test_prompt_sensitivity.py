@@ -7,7 +7,8 @@ import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.studies.prompt_sensitivity.measure import _embedding, _noisy
 from site_lens.studies.prompt_sensitivity.result import Condition
-from tests.fake_studies import BASE, fake_sensitivity, rights
+from tests.fake_studies import BASE, fake_sensitivity
+from tests.fakes import rights
 from tests.planted import CARRIERS, TEMPLATE, planted_tasks
 
 TASK = planted_tasks()["direct_u"]

@@ -7,14 +7,9 @@ import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.studies.task_arithmetic.result import KINDS, REFERENCES, TaskArithmetic
 from tests.fake_studies import fake_arithmetic
-from tests.planted import TEMPLATE, planted_tasks
+from tests.planted import planted_tasks
 
 TASKS = planted_tasks()
-
-
-@pytest.fixture(scope="module")
-def fits(planted: LensModel) -> sl.SiteFits:
-    return sl.fit_site(planted, TASKS, sl.SiteConfig(n_prompts=20, n_shots=8), template=TEMPLATE, progress=False)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,9 @@ import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.tokenization import Encoder
-from site_lens.records.serialization import load, save
 from site_lens.studies.text_profiles import measure
 from site_lens.studies.text_profiles.measure import cut_text, shown_pieces, text_profiles
-from site_lens.studies.text_profiles.result import FIRST, N_BINS, N_DECILES, N_LINKS, OTHER, TextProfiles
+from site_lens.studies.text_profiles.result import FIRST, N_BINS, N_DECILES, OTHER, TextProfiles
 from tests.planted import CARRIERS, LABELS
 from tests.tiny_tokenizers import tiny_tokenizer
 
@@ -192,14 +191,6 @@ def test_an_emoji_of_several_tokens_is_shown_once_and_whole() -> None:
     assert len(piece.ids) == 6
 
 
-def test_the_record_is_the_same_after_a_round_trip(profiles: TextProfiles, tmp_path: Path) -> None:
-    save(profiles, tmp_path / "text")
-    loaded: TextProfiles = load(tmp_path / "text")
-    assert loaded == profiles
-    assert profiles.frame().shape[0] == len(profiles.heads)
-    assert profiles.keys.shape[-1] == N_LINKS
-
-
 def test_copying_is_missing_with_a_reason_where_weights_cannot_be_read(
     demo: LensModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,15 +225,6 @@ def test_bad_input_ends_in_one_line(demo: LensModel, tmp_path: Path) -> None:
     for options in wrong_options:
         with pytest.raises(sl.InputError):
             text_profiles(demo, TEXTS, progress=False, **options)
-
-
-def test_a_tokenizer_that_does_not_name_characters_is_refused(demo: LensModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Slow:
-        is_fast = False
-
-    monkeypatch.setattr(demo.encoder, "tokenizer", Slow())
-    with pytest.raises(sl.InputError):
-        demo.encoder.spans("one two three")
 
 
 def test_short_pieces_are_counted_in_the_notes(demo: LensModel) -> None:

@@ -7,15 +7,10 @@ import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.studies.transfer.result import KINDS, NULLS, TransferMatrix
 from tests.fakes import GRID, fake_transfer
-from tests.planted import TEMPLATE, planted_tasks
+from tests.planted import planted_tasks
 
 TASKS = planted_tasks()
 OPTIONS = {"n_shots": 8, "progress": False}
-
-
-@pytest.fixture(scope="module")
-def fits(planted: LensModel) -> sl.SiteFits:
-    return sl.fit_site(planted, TASKS, sl.SiteConfig(n_prompts=20, n_shots=8), template=TEMPLATE, progress=False)
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import site_lens as sl
-from site_lens.heads.head_set import HeadGrid
 from site_lens.sweeps.events import read_events
 from site_lens.sweeps.jobs import JobGroup, SweepJob, jobs_of
 from site_lens.sweeps.maintenance import damaged_results
-from site_lens.sweeps.store import RunStore
 from tests.fakes import fake_evaluation, fake_fit, fake_identity
 
-GRID = HeadGrid.full(2, 2)
+GRID = sl.HeadGrid.full(2, 2)
 ACCURACIES = {"zero_shot": 0.1, "ten_shot": 0.7, "site": 0.8, "site_hard": 0.8, "site_zero_embedding": 0.3}
 CONFIG = {"name": "few", "n_steps": 2, "n_prompts": 2, "n_shots": 2, "eval_every": 1}
 
@@ -75,7 +73,7 @@ class Faulty:
         for task in group.tasks:
             self._fail(self.faults.get(task.name, ""), task.name, len(group.tasks))
         runs = {}
-        store = RunStore(self.store)
+        store = sl.RunStore(self.store)
         for job in group.jobs:
             time.sleep(self.seconds)
             self._note(f"{job.key} {'again' if store.has(job.key) else 'first'} {os.getpid()}")
@@ -136,7 +134,7 @@ class Tally:
 
 def tally(sweep: sl.Sweep, store: Path, diary: Path) -> Tally:
     """Count, reading every result whole."""
-    opened = RunStore(store)
+    opened = sl.RunStore(store)
     keys = [job.key for job in jobs_of(sweep)]
     results = set(opened.stored_keys())
     damaged = damaged_results(opened)

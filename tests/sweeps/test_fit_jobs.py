@@ -9,11 +9,9 @@ import torch
 
 import site_lens as sl
 from site_lens.runs import pipeline
-from site_lens.site.fitting import fit_variants
 from site_lens.sweeps import fit_jobs
 from site_lens.sweeps.fit_jobs import FitJobs
 from site_lens.sweeps.jobs import JobGroup, jobs_of
-from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
 
 SWEEP = sl.Sweep(
@@ -61,8 +59,8 @@ def test_a_sweep_gives_the_run_that_one_call_gives_and_a_job_alone_the_same(fill
     assert_same(alone, sl.RunStore(filled).load(job.key))
 
 
-def test_a_fit_that_runs_out_of_memory_goes_on_with_half(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    budgets, fit = [], fit_variants
+def test_a_fit_that_runs_out_of_memory_goes_on_with_half(store: sl.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets, fit = [], sl.fit_variants
 
     def hungry(model: object, variants: dict[str, list[object]], *, budget_bytes: int, **options: object) -> object:
         budgets.append((len(variants["site"]), budget_bytes))

@@ -9,7 +9,7 @@ import pytest
 import site_lens as sl
 from site_lens.records.hashing import code_version
 from site_lens.sweeps import jobs as jobs_module
-from site_lens.sweeps.jobs import JobGroup, folder_digest, jobs_of
+from site_lens.sweeps.jobs import folder_digest, jobs_of
 from tests.sweeps.faulty import CONFIG, small_sweep
 from tests.test_public_names import PACKAGE
 
@@ -91,18 +91,3 @@ def test_a_model_folder_is_known_by_its_content(tmp_path: Path) -> None:
     edited[123_456] ^= 1
     (tmp_path / "copy" / "model.safetensors").write_bytes(edited)
     assert folder_digest(tmp_path / "copy") != before
-
-
-def test_halving_ends_at_single_jobs_and_loses_none(tmp_path: Path) -> None:
-    whole = JobGroup(tuple(jobs_of(small_sweep(tmp_path, 3, n_seeds=3))))
-    waiting, single = [whole], []
-    while waiting:
-        group = waiting.pop()
-        parts = group.halves()
-        if len(parts) == 1:
-            single.append(group)
-        else:
-            assert all(len(part.jobs) == len(part.tasks) * len(part.seeds) for part in parts)
-            waiting += parts
-    assert all(len(group.jobs) == 1 for group in single)
-    assert sorted(group.keys[0] for group in single) == sorted(whole.keys)

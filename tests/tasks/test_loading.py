@@ -65,17 +65,6 @@ def test_files_of_every_format_are_read_alike(tmp_path: Path) -> None:
         assert Example("été 2", ("日本 2 🙂",)) in rows_of(load_task(path)), suffix
 
 
-def test_a_folder_of_three_splits_keeps_them_as_they_are(tmp_path: Path) -> None:
-    train, valid, test = ROWS[:6], ROWS[6:8], ROWS[8:]
-    folder = write_folder(tmp_path / "antonym", train=train, valid=valid, test=test)
-    task = load_task(folder)
-    assert (task.name, task.family) == ("antonym", None)
-    assert [*task.train] == EXAMPLES[:6]
-    assert [*task.valid] == EXAMPLES[6:8]
-    assert [*task.test] == EXAMPLES[8:]
-    assert load_task(folder, split_seed=5) == task
-
-
 def test_a_folder_of_folders_and_files_is_several_tasks(tmp_path: Path) -> None:
     write_folder(tmp_path / "antonym")
     write(ROWS, tmp_path / "synonym.csv")
@@ -144,9 +133,6 @@ def test_a_folder_that_is_neither_one_task_nor_several_is_refused_by_its_files(t
             write(ROWS, path).rename(path.with_name(Path(name).name))
         with pytest.raises(TaskFileError, match=culprit):
             load_tasks(tmp_path / str(i))
-
-
-# Tables as spreadsheets write them
 
 
 # Datasets

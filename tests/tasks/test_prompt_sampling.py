@@ -3,28 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from site_lens.records.errors import InputError
+import site_lens as sl
 from site_lens.records.hashing import seed_stream
-from site_lens.tasks.prompt_sampling import (
-    assign_sets,
-    embedding_prompts,
-    few_shot_prompts,
-    sample_rows,
-    sample_tasks,
-    sampled,
-    zero_shot_prompts,
-)
-from site_lens.tasks.prompt_template import PromptTemplate
-from site_lens.tasks.task import Example, Task
+from site_lens.tasks.prompt_sampling import assign_sets, embedding_prompts, few_shot_prompts, sample_rows, sampled
 from tests.samples import laws
 
-TEMPLATE = PromptTemplate()
+TEMPLATE = sl.PromptTemplate()
 
 
-def task_of(name: str = "planted", *, n_train: int = 12, family: str | None = None) -> Task:
+def task_of(name: str = "planted", *, n_train: int = 12, family: str | None = None) -> sl.Task:
     """A task whose row i asks "in i" and answers "out i", so that a prompt tells which rows it shows."""
-    rows = [Example(f"in {i}", (f"out {i}",)) for i in range(n_train + 4)]
-    return Task(name, tuple(rows[:n_train]), tuple(rows[n_train : n_train + 1]), tuple(rows[n_train + 1 :]), family)
+    rows = [sl.Example(f"in {i}", (f"out {i}",)) for i in range(n_train + 4)]
+    return sl.Task(name, tuple(rows[:n_train]), tuple(rows[n_train : n_train + 1]), tuple(rows[n_train + 1 :]), family)
 
 
 def rows_shown(text: str) -> tuple[list[int], int]:
@@ -81,8 +71,8 @@ def test_few_shot_prompts_ask_every_query_once_and_in_order(seed: int, n_shots: 
 
 
 def test_no_row_with_the_querys_own_input_is_shown() -> None:
-    rows = tuple(Example(f"in {i % 2}", (f"out {i}",)) for i in range(12))
-    task = Task("planted", rows, rows[:1], rows[:1])
+    rows = tuple(sl.Example(f"in {i % 2}", (f"out {i}",)) for i in range(12))
+    task = sl.Task("planted", rows, rows[:1], rows[:1])
     drawn = few_shot_prompts(task, task.test, TEMPLATE, n_shots=6, stream=seed_stream(0))
     assert rows_shown(drawn.prompts[0].text) == ([1] * 6, 0)
     assert drawn.labelled_rows == {1, 3, 5, 7, 9, 11}
@@ -98,13 +88,6 @@ def test_draws_depend_on_their_stream_alone() -> None:
     assert draw(0, "evaluation") != first
 
 
-def test_drawing_leaves_the_global_stream_alone() -> None:
-    before = np.random.get_state(legacy=False)["state"]["key"].tolist()  # noqa: NPY002
-    embedding_prompts(task_of(), TEMPLATE, n_prompts=2, n_shots=3, stream=seed_stream(0))
-    sample_tasks([task_of()], 1, seed=0)
-    assert np.random.get_state(legacy=False)["state"]["key"].tolist() == before  # noqa: NPY002
-
-
 def test_the_first_prompts_of_a_longer_draw_are_those_of_a_shorter_one() -> None:
     few, many = (
         embedding_prompts(task_of(), TEMPLATE, n_prompts=n, n_shots=3, stream=seed_stream(0)).prompts for n in (2, 9)
@@ -112,23 +95,14 @@ def test_the_first_prompts_of_a_longer_draw_are_those_of_a_shorter_one() -> None
     assert many[:2] == few
 
 
-def test_zero_shot_prompts_show_nothing() -> None:
-    task = task_of()
-    prompts = zero_shot_prompts(task.test, TEMPLATE)
-    assert [prompt.text for prompt in prompts] == [f"Q: in {i}\nA:" for i in (13, 14, 15)]
-
-
 def test_too_few_rows_for_an_embedding_are_refused_with_both_numbers() -> None:
     said = "task 'planted' has 10 train rows, too few for 10-shot prompts: only 9 may be shown .*; add rows, or lower"
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(sl.InputError, match=said):
         embedding_prompts(task_of(n_train=10), TEMPLATE, n_prompts=1, n_shots=10, stream=seed_stream(0))
     embedding_prompts(task_of(n_train=11), TEMPLATE, n_prompts=1, n_shots=10, stream=seed_stream(0))
-
-
-def test_too_few_rows_to_show_before_a_query_are_refused() -> None:
     task = task_of(n_train=10)
     few_shot_prompts(task, task.test, TEMPLATE, n_shots=10, stream=seed_stream(0))
-    with pytest.raises(InputError, match="10 train rows, too few for 10-shot prompts: only 9 may be shown"):
+    with pytest.raises(sl.InputError, match=said):
         few_shot_prompts(task, task.train, TEMPLATE, n_shots=10, stream=seed_stream(0))
 
 
@@ -139,7 +113,7 @@ TASKS = [task_of(f"{family} {i}", family=family) for family, n in FAMILIES.items
 @laws
 @given(st.integers(0, 10**6), st.integers(1, len(TASKS)))
 def test_tasks_are_drawn_evenly_over_the_families(seed: int, n_tasks: int) -> None:
-    drawn = sample_tasks(TASKS, n_tasks, seed=seed)
+    drawn = sl.sample_tasks(TASKS, n_tasks, seed=seed)
     assert len(drawn) == n_tasks
     assert all(drawn[name].name == name for name in drawn)
     counts = {family: sum(task.family == family for task in drawn.values()) for family in FAMILIES}
@@ -149,24 +123,24 @@ def test_tasks_are_drawn_evenly_over_the_families(seed: int, n_tasks: int) -> No
 
 def test_the_draw_of_tasks_depends_on_the_seed_and_not_on_what_the_tasks_hold() -> None:
     longer = [task_of(task.name, n_train=20, family=task.family) for task in TASKS]
-    assert list(sample_tasks(TASKS, 6, seed=3)) == list(sample_tasks(longer, 6, seed=3))
-    assert len({tuple(sample_tasks(TASKS, 6, seed=seed)) for seed in range(20)}) > 15
+    assert list(sl.sample_tasks(TASKS, 6, seed=3)) == list(sl.sample_tasks(longer, 6, seed=3))
+    assert len({tuple(sl.sample_tasks(TASKS, 6, seed=seed)) for seed in range(20)}) > 15
 
 
 @pytest.mark.parametrize("n_tasks", [0, -1, len(TASKS) + 1])
 def test_more_tasks_than_there_are_cannot_be_drawn(n_tasks: int) -> None:
-    with pytest.raises(InputError, match=f"cannot draw {n_tasks} of {len(TASKS)} tasks"):
-        sample_tasks(TASKS, n_tasks, seed=0)
+    with pytest.raises(sl.InputError, match=f"cannot draw {n_tasks} of {len(TASKS)} tasks"):
+        sl.sample_tasks(TASKS, n_tasks, seed=0)
 
 
 def test_a_sample_of_rows_is_drawn_by_their_content_and_a_smaller_one_is_part_of_it() -> None:
-    rows = [Example(f"word {i}", ("a" if i < 150 else "b",)) for i in range(200)]  # sorted by answer
+    rows = [sl.Example(f"word {i}", ("a" if i < 150 else "b",)) for i in range(200)]  # sorted by answer
     found = sample_rows(rows, 60)
     assert found == sample_rows(list(rows), 60) == sorted(set(found))
     assert len(found) == 60
     assert 6 <= sum(rows[i].output == "b" for i in found) <= 25  # a quarter of 60, give or take three deviations
     assert set(sample_rows(rows, 10)) < set(sample_rows(rows, 20)) < set(found)
-    assert sample_rows([*rows, Example("more", ("a",))], 60) != found
+    assert sample_rows([*rows, sl.Example("more", ("a",))], 60) != found
     for n in (200, 500, None):
         assert sample_rows(rows, n) == list(range(200))
     assert sampled(rows, 3) == tuple(rows[i] for i in sample_rows(rows, 3))

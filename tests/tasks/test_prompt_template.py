@@ -5,19 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from site_lens.records.errors import InputError
-from site_lens.tasks.prompt_template import Prompt, PromptTemplate
-from site_lens.tasks.task import Example
+import site_lens as sl
 from tests.samples import laws
 
-PAPER = PromptTemplate()
-HOT, BIG = Example("hot", ("cold",)), Example("big", ("small", "little"))
+PAPER = sl.PromptTemplate()
+HOT, BIG = sl.Example("hot", ("cold",)), sl.Example("big", ("small", "little"))
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 answers = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.strip)
-examples = st.builds(Example, texts, st.lists(answers, min_size=1, max_size=3).map(tuple))
+examples = st.builds(sl.Example, texts, st.lists(answers, min_size=1, max_size=3).map(tuple))
 templates = st.builds(
-    PromptTemplate,
+    sl.PromptTemplate,
     instruction=texts,
     input_prefix=texts,
     output_prefix=answers,
@@ -30,7 +28,7 @@ templates = st.builds(
 
 
 def test_the_default_is_the_template_of_the_paper_to_the_letter() -> None:
-    prompt = PAPER.render([HOT, Example("up", ("down",))], BIG)
+    prompt = PAPER.render([HOT, sl.Example("up", ("down",))], BIG)
     assert prompt.text == "Q: hot\nA: cold\n\nQ: up\nA: down\n\nQ: big\nA:"
     assert prompt.answers == (" small", " little")
     assert prompt.answer == " small"
@@ -42,11 +40,11 @@ def test_the_default_is_the_template_of_the_paper_to_the_letter() -> None:
 )
 def test_the_digit_rule_drops_the_space_before_digits_alone(output: str, text: str) -> None:
     assert PAPER.answer_text(output) == text
-    assert PAPER.render([Example("seven", (output,))], BIG).text == f"Q: seven\nA:{text}\n\nQ: big\nA:"
+    assert PAPER.render([sl.Example("seven", (output,))], BIG).text == f"Q: seven\nA:{text}\n\nQ: big\nA:"
 
 
 def test_the_published_digit_rule_acts_on_the_input_of_the_query_but_not_on_those_of_demonstrations() -> None:
-    shots, query = [Example("21", ("22",)), Example("monday", ("tuesday",))], Example("12", ("13",))
+    shots, query = [sl.Example("21", ("22",)), sl.Example("monday", ("tuesday",))], sl.Example("12", ("13",))
     for rule, text in {
         "published": "Q: 21\nA:22\n\nQ: monday\nA: tuesday\n\nQ:12\nA:",
         True: "Q: 21\nA:22\n\nQ: monday\nA: tuesday\n\nQ: 12\nA:",
@@ -65,17 +63,17 @@ def test_a_template_of_a_file_of_0_1_0_makes_the_prompts_that_it_made_there_and_
         "instruction": "", "input_prefix": "Q:", "output_prefix": "A:", "input_separator": "\n",
         "output_separator": "\n\n", "space_before_input": True, "space_before_output": True, "digit_rule": True,
     }  # fmt: skip
-    old = PromptTemplate(**said)
+    old = sl.PromptTemplate(**said)
     assert old.digest == "7649a55836ccfdab7356a54e6f2bbbfabe42de7f4ffe4d074dfc26615e42e8ab"
     assert old.parts() == ({}, said)
-    assert old.render([], Example("12", ("13",))) == Prompt("Q: 12\nA:", ("13",))
+    assert old.render([], sl.Example("12", ("13",))) == sl.Prompt("Q: 12\nA:", ("13",))
     fields = json.loads(json.dumps(PAPER.parts()[1]))
-    assert PromptTemplate(**fields) == PAPER != old
+    assert sl.PromptTemplate(**fields) == PAPER != old
     assert fields["digit_rule"] == "published"
 
 
 def test_every_part_of_a_template_can_be_changed() -> None:
-    arrow = PromptTemplate(
+    arrow = sl.PromptTemplate(
         instruction="Opposites. ", input_prefix="", output_prefix="", input_separator=" ->", output_separator=", ",
         space_before_input=False,
     )  # fmt: skip
@@ -83,18 +81,9 @@ def test_every_part_of_a_template_can_be_changed() -> None:
 
 
 @laws
-@given(templates, st.lists(examples, max_size=4), examples)
-def test_rendering_is_pure(template: PromptTemplate, shots: list[Example], query: Example) -> None:
-    before = list(shots)
-    assert template.render(shots, query) == template.render(tuple(shots), query)
-    assert shots == before
-    assert template.replace().render(shots, query) == template.render(shots, query)
-
-
-@laws
 @given(templates, st.lists(examples, min_size=1, max_size=4), examples)
 def test_prompt_and_answer_continue_into_the_next_demonstration(
-    template: PromptTemplate, shots: list[Example], query: Example
+    template: sl.PromptTemplate, shots: list[sl.Example], query: sl.Example
 ) -> None:
     shots = [row for row in shots if not row.input.isdigit()] or [HOT]  # as queries they may lose their space
     shorter = template.render(shots[:-1], shots[-1])
@@ -107,27 +96,27 @@ def test_prompt_and_answer_continue_into_the_next_demonstration(
 @laws
 @given(templates, st.lists(examples, max_size=4), examples)
 def test_the_answers_are_those_of_the_query_and_never_in_its_own_text(
-    template: PromptTemplate, shots: list[Example], query: Example
+    template: sl.PromptTemplate, shots: list[sl.Example], query: sl.Example
 ) -> None:
     prompt = template.render(shots, query)
     assert prompt.answers == tuple(template.answer_text(output) for output in query.outputs)
-    other = Example(query.input, ("something else",))
+    other = sl.Example(query.input, ("something else",))
     assert template.render(shots, other).text == prompt.text
 
 
 def test_a_template_without_an_end_of_the_query_is_refused() -> None:
-    with pytest.raises(InputError, match="a template needs an output_prefix or an input_separator"):
-        PromptTemplate(output_prefix="", input_separator="")
+    with pytest.raises(sl.InputError, match="a template needs an output_prefix or an input_separator"):
+        sl.PromptTemplate(output_prefix="", input_separator="")
 
 
 def test_a_bare_template_puts_nothing_around_whole_prompts() -> None:
-    shots, query = [Example("  Q: 12 \nA:", ("5",)), Example("é", ("ü",))], Example("7", ("8", "nine"))
-    template = PromptTemplate.bare()
+    shots, query = [sl.Example("  Q: 12 \nA:", ("5",)), sl.Example("é", ("ü",))], sl.Example("7", ("8", "nine"))
+    template = sl.PromptTemplate.bare()
     prompt = template.render(shots, query)
     assert (prompt.text, prompt.answers) == ("  Q: 12 \nA: 5\n\né ü\n\n7", (" 8", " nine"))
     assert template.query_text("Q: hot\nA:") == "Q: hot\nA:"
-    assert PromptTemplate.bare(space_before_output=False).answer_text(" cold") == " cold"
-    assert PromptTemplate.model_validate(template.model_dump()) == template
+    assert sl.PromptTemplate.bare(space_before_output=False).answer_text(" cold") == " cold"
+    assert sl.PromptTemplate.model_validate(template.model_dump()) == template
     for part in ({"input_prefix": "Q:"}, {"space_before_input": True}):  # the end of a framed query must be told
-        with pytest.raises(InputError):
-            PromptTemplate.bare(**part)
+        with pytest.raises(sl.InputError):
+            sl.PromptTemplate.bare(**part)
