@@ -103,4 +103,4 @@ def tidy(axes: dict[str, Sequence[Any]], **columns: ArrayLike) -> "pd.DataFrame"
     """Return a table with a row for each combination of the axes' labels; columns broadcast over the axes."""
     shape = tuple(map(len, axes.values()))
     broadcast = {name: np.broadcast_to(values, shape).ravel() for name, values in columns.items()}
-    return pd.DataFrame(product(*axes.values()), list(axes)).assign(**broadcast)
+    return pd.DataFrame(product(*axes.values()), columns=list(axes)).assign(**broadcast)

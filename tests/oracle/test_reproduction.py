@@ -49,7 +49,8 @@ def test_the_embedding_of_given_rows_is_the_published_one_and_its_prompts_can_be
     demo: LensModel, published: Published
 ) -> None:
     embedding = embedding_of(demo, published)
-    assert np.abs(embedding.mean - published.mean).max() < 1e-6
+    # Processors sum in different orders: two bits of float32, at the size of the largest entry (3.8 and 5.5).
+    assert np.abs(embedding.mean - published.mean).max() < 4 * np.finfo(np.float32).eps * np.abs(published.mean).max()
     prompts = embedding.prompts(published.task)
     ids = demo.encoder.encode([prompt.text for prompt in prompts])
     assert ids == [one["token_ids"] for one in published.said["embedding_prompts"]]
