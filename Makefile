@@ -107,7 +107,7 @@ studies: install ## Run all studies on the demo model and write docs/results (23
 
 STUDIES_REAL = 01 10 12 05 06 11 09 02
 
-studies-real: install ## Run studies on SmolLM2, a real model, and write docs/results/smollm2.md (two hours; only what has changed)
+studies-real: install ## Run studies on SmolLM2, a real model, and write docs/results/smollm2.md (an hour; only what has changed)
 	$(BIN)/python -m analysis.studies --model smollm2 --tasks demo --settings analysis/studies_real.toml --only $(STUDIES_REAL) --pages
 
 notebooks: install ## Rebuild the .ipynb files from their .py pairs

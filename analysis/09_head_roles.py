@@ -15,6 +15,9 @@ ASKED = {
     "heads": "Alphas transfer better between tasks with more heads in common",
 }
 
+N_SHOWN = 20
+"""Heads in the table."""
+
 
 def study(lab: Lab) -> Findings:
     """Describe heads; correlate transfer with roles and with shared heads, leaving out one task at a time."""
@@ -50,11 +53,12 @@ def study(lab: Lab) -> Findings:
             )  # fmt: skip
         )
         rows += [] if found is None else [(name, found.value, found.p_value, found.n_tasks)]
-    by_head = profiles.frame().groupby("head", sort=False)
+    by_head = profiles.frame().groupby("head", sort=False).mean(numeric_only=True)
+    shown = by_head.nlargest(N_SHOWN, "answer_gain").reset_index()
     columns = ("transfer along", "rank correlation", "permutation p", "tasks")
     tables = [
         Table(title="Association of transfer with what tasks share (Mantel):", columns=columns, rows=tuple(rows)),
-        Table.of("Heads, means over tasks:", by_head.mean(numeric_only=True).reset_index()),
+        Table.of(f"Heads of largest answer gain, {len(shown)} of {len(by_head)}, means over tasks:", shown),
     ]
     figure = ("Where the last token of few-shot prompts attends, by head.", sl.plots.attention_shares(profiles))
     return Findings(matrix.tasks, claims, tables, {"attention": figure})
