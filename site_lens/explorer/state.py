@@ -136,7 +136,7 @@ class Exploration:
         self.key = next(iter(run.fits))
         """Key of the fit that is shown."""
         self.cut = Cut(k=max(1, round(self.fit.gates.mass())))
-        self.head = _first(self.fit)
+        self.head = _first(run, self.fit)
         self.query = next(iter(self.queries()), "")
 
     def attach(self, live: "LiveModel") -> None:
@@ -161,7 +161,7 @@ class Exploration:
         if self.other_key not in self.comparable():
             self.compare(None)
         if self.head not in fit.gates.grid:
-            self.head = _first(fit)
+            self.head = _first(self.run, fit)
         self.query = next(iter(self.queries()), "")
 
     def comparable(self) -> list[str]:
@@ -230,6 +230,8 @@ class Exploration:
         return self.basket.add(str(self.head), alone, self.fit.embedding.model)
 
 
-def _first(fit: SiteFit) -> Head:
-    """Return the head that is shown first: that of highest alpha, the grid's first where all are alike."""
-    return next(iter(fit.gates.top(1)), next(iter(fit.gates.grid)))
+def _first(run: Run, fit: SiteFit) -> Head:
+    """Return the head to begin with: of the chosen ones that gains most alone, else the one of highest alpha."""
+    path = run.paths.get(fit.task)
+    chosen = path.ranked if path is not None and path.model.grid == fit.gates.grid else ()
+    return next(iter([*chosen, *fit.gates.top(1), *fit.gates.grid]))

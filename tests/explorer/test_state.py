@@ -5,7 +5,8 @@ import pytest
 
 import site_lens as sl
 from site_lens.explorer.state import PARTS, Exploration
-from tests.fakes import GRID, fake_fit
+from tests.fakes import GRID, fake_fit, fake_fits
+from tests.site.test_head_path import fake_path
 
 
 def planted(first: list[str], second: list[str]) -> Exploration:
@@ -46,3 +47,13 @@ def test_gates_are_the_fitted_alphas_of_the_set_or_ones() -> None:
     assert state.gates()["L4H4"] == 0
     state.rounded = True
     assert (state.gates()["L0H2"], state.gates().mass()) == (1, 2)
+
+
+def test_the_head_to_begin_with_is_the_chosen_one_that_gains_most_alone_else_that_of_highest_alpha() -> None:
+    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    fits = fake_fits([path.task], model=path.model)
+    highest = next(iter(fits[path.task].gates.top(1)))
+    assert Exploration(sl.Run(fits, paths=sl.HeadPaths([path]))).head == next(iter(path.ranked)) != highest
+    assert Exploration(sl.Run(fits)).head == highest
+    other_grid = sl.Run(fake_fits([path.task]), paths=sl.HeadPaths([path]))
+    assert Exploration(other_grid).head == next(iter(other_grid.fits[path.task].gates.top(1)))
