@@ -27,7 +27,7 @@ REAL_TASKS := antonym country-capital country-nationality present-past singular-
 REAL_ARGS ?= --settings quick --max-queries 30 --starts 2
 
 real: export OMP_NUM_THREADS = 2
-real: install ## Fit and evaluate SITE on SmolLM2, a real model; writes runs/smollm2/ (6 minutes)
+real: install ## Fit and evaluate SITE on SmolLM2, a real model; writes runs/smollm2/ (4 minutes)
 	$(BIN)/site-lens fit demo --model smollm2 $(addprefix --task ,$(REAL_TASKS)) $(REAL_ARGS) --out runs/smollm2 --replace
 	$(BIN)/site-lens report runs/smollm2
 
