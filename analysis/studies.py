@@ -126,9 +126,9 @@ def empty_result(name: str, lab: Lab) -> Result:
 
 
 def last_result(name: str, lab: Lab, folder: Path) -> Result:
-    """Read what a study found when it last ran; one that never ran found nothing."""
-    path = folder / f"{name}.json"
-    return Result.load(path) if path.exists() else empty_result(name, lab)
+    """Read what a study found when it last ran, as it is kept beside the pages, else below `runs`, else nothing."""
+    places = [place / f"{name}.json" for place in (folder, lab.out / "results")]
+    return next((Result.load(path) for path in places if path.exists()), empty_result(name, lab))
 
 
 def draw(figures: dict[str, go.Figure], folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Prefixes of prompts, computed in large length-sorted batches and kept under a byte budget."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from os.path import commonprefix
 
 import numpy as np
 import torch
@@ -72,14 +71,16 @@ def prompt_batches(
 
 
 def bytes_per_token(model: LensModel, ids: Sequence[Sequence[int]]) -> float:
-    """Measure what a token of a prefix takes, on the shortest of some prompts, once a call for prompts of like length.
+    """Measure what a token of a prefix takes at most, on the beginning of the shortest of some prompts.
 
-    States of layers without attention count fully, so that a token of a short prompt takes more than one of a long one.
+    States of layers without attention take the same room however long a prompt is, so a token of a short one takes
+    more. The beginning is a power of two long: a call measures once for prompts of like length, and never too little.
     """
     shortest = min(ids, key=len)[:-1]
-    kept, name = model.kept, f"bytes of a token, 2**{len(shortest).bit_length()} at most"
+    beginning = shortest[: 1 << max(len(shortest).bit_length() - 1, 0)]
+    kept, name = model.kept, f"bytes of a token of {len(beginning)} or more"
     if name not in kept:
-        probe = model.prefill(Batch.of([shortest], pad=model.encoder.pad, device=model.device))
+        probe = model.prefill(Batch.of([beginning], pad=model.encoder.pad, device=model.device))
         kept[name] = probe.n_bytes / probe.width
     return float(kept[name])
 
@@ -232,7 +233,8 @@ def shared_beginnings(prompts: Sequence[list[int]]) -> list[tuple[int, list[int]
     for i in sorted(range(len(prompts)), key=lambda i: tuple(prompts[i])):
         if groups:
             length, members = groups[-1]
-            common = len(commonprefix([prompts[members[0]][:length], prompts[i]]))
+            pairs = zip(prompts[members[0]][:length], prompts[i], strict=False)
+            common = next((n for n, (one, other) in enumerate(pairs) if one != other), min(length, len(prompts[i])))
             if 2 * common >= max(longest, len(prompts[i])):
                 groups[-1], longest = (common, [*members, i]), max(longest, len(prompts[i]))
                 continue

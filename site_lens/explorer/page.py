@@ -1,4 +1,4 @@
-"""Cell of the local page: show the explorer of the records, or the error, and load the model behind it; first view."""
+"""Local page: its cell, which shows the explorer or an error and loads the model behind it, and its first view."""
 
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from site_lens.explorer.view import Explorer
     from site_lens.methods.live import LiveModel
 
-CELL = 26
-"""Pixels of a head at most."""
-MOST_SIZE = 560, 320
-"""Pixels of the map at most, wide and high."""
+HEAD_PIXELS = 26
+"""Pixels of a head of the first view at most."""
+MAP_PIXELS = 560, 320
+"""Pixels of its map at most, wide and high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def first_view(run: Run) -> str:
     dots = "".join(
         f'<circle cx="{head.head + 0.5}" cy="{grid.n_layers - 0.5 - head.layer}" r="0.18"/>' for head in chosen
     )
-    size = min(CELL, MOST_SIZE[0] / grid.n_heads, MOST_SIZE[1] / grid.n_layers)
+    size = min(HEAD_PIXELS, MAP_PIXELS[0] / grid.n_heads, MAP_PIXELS[1] / grid.n_layers)
     return (
         f'<svg role="img" aria-label="Head map" width="{size * grid.n_heads:.0f}" height="{size * grid.n_layers:.0f}" '
         f'viewBox="0 0 {grid.n_heads} {grid.n_layers}" style="background: #f1f1f1"><g fill="#0072b2">{cells}</g>'

@@ -24,7 +24,7 @@ def train(
     task: str,
     method: Method,
     parameters: Sequence[Tensor],
-    optimizer: Callable[..., torch.optim.Optimizer],
+    make_optimizer: Callable[..., torch.optim.Optimizer],
     *,
     lr: float,
     n_steps: int,
@@ -40,7 +40,7 @@ def train(
         task: Name of the task.
         method: The method; its edits and context use the parameters as they are at the time.
         parameters: What is trained, in place.
-        optimizer: Class of the optimiser.
+        make_optimizer: Class of the optimiser; takes the parameters and `lr`.
         lr: The learning rate that those to try are multiples of.
         n_steps: Steps at each rate.
         batch_size: Queries in each of them.
@@ -52,27 +52,27 @@ def train(
     Raises:
         FitError: The loss became nonfinite at every rate.
     """
-    config, model, train = context.config, context.model, context.tasks[task].train
-    drawn = stream.integers(len(train), size=(n_steps, batch_size))
+    config, model, rows_of_train = context.config, context.model, context.tasks[task].train
+    drawn = stream.integers(len(rows_of_train), size=(n_steps, batch_size))
     rows, places = np.unique(drawn, return_inverse=True)
     places = places.reshape(drawn.shape)
-    asked = Queries.of(model, zero_shot_prompts([train[i] for i in rows], config.template))
+    asked = Queries.of(model, zero_shot_prompts([rows_of_train[i] for i in rows], config.template))
     checked = valid_questions(context, task)
     start = [parameter.detach().clone() for parameter in parameters]
 
     def run(rate: float) -> Iterator[Checkpoint[list[Tensor]]]:
         _load(parameters, start)
-        steps = optimizer(parameters, lr=rate)
+        optimizer = make_optimizer(parameters, lr=rate)
         for step in range(n_steps + 1):
             if config.evaluates_at(step, n_steps):
                 (loss,) = valid_losses(context, checked, [method])
                 yield Checkpoint(step, loss, [parameter.detach().clone() for parameter in parameters])
             if step < n_steps:
-                steps.zero_grad()
+                optimizer.zero_grad()
                 with torch.enable_grad(), method.around(model):
                     of_step = first_token_losses(model, asked.only(places[step].tolist()), method.edits(model)).mean()
                     torch.autograd.backward(of_step)
-                steps.step()
+                optimizer.step()
 
     runs = {rate: run(rate) for rate in config.rates(lr)}
     chosen = choose_checkpoint(f"{method.name} of {task!r}", runs, n_steps=n_steps)

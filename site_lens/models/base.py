@@ -20,7 +20,7 @@ from site_lens.models.kv_cache import Prefix
 from site_lens.models.locking import Guard, on_model, on_model_no_grad
 from site_lens.models.plain_transformers import config_of
 from site_lens.models.tokenization import Encoder
-from site_lens.records.errors import InputError, ModelError
+from site_lens.records.errors import InputError, ModelError, unknown_name
 
 PATTERN_HOOK = "blocks.{layer}.attn.hook_pattern"
 """Name of the hook point that carries attention after the softmax, (row head query key)."""
@@ -324,13 +324,18 @@ class LensModel(ABC):
         return self._logits(Call(tokens, left_mask(lengths, width), positions, cache, last_only))
 
     def _functions(self, edits: Sequence[Edit]) -> list[tuple[Any, Function]]:
+        if strange := [edit.hook_point for edit in edits if edit.hook_point not in HOOK_NAMES]:
+            raise unknown_name("hook point", strange[0], HOOK_NAMES)
         heads, d_head = self.grid.heads_per_layer, self.identity.d_head
         return [(self._point(e.hook_point, e.layer), edit_hook(e, heads[e.layer], d_head)) for e in edits]
 
     def _point(self, hook_point: str, layer: int) -> Any:
         """Return a hook point of a layer: one of `HookPoint`, or "pattern"."""
+        known = {**HOOK_NAMES, "pattern": PATTERN_HOOK}
+        if hook_point not in known:
+            raise unknown_name("hook point", hook_point, HOOK_NAMES)
         instead = IN_PLACE_OF_ATTENTION if hook_point == "attn_out" else ()
-        names = [name.format(layer=layer) for name in (HOOK_NAMES.get(hook_point, PATTERN_HOOK), *instead)]
+        names = [name.format(layer=layer) for name in (known[hook_point], *instead)]
         if shown := [name for name in names if name in self.hook_points]:
             return self.hook_points[shown[0]]
         what = "its attention" if hook_point == "pattern" else f"the {hook_point} of layer {layer}"

@@ -54,8 +54,8 @@ def source_of(name: str | Path, gguf_file: str | None = None) -> str:
 
 
 def _refuse_incomplete(folder: Path) -> None:
-    if not (folder / "config.json").exists():
-        if (folder / "adapter_config.json").exists():
+    if not is_there(folder / "config.json"):
+        if is_there(folder / "adapter_config.json"):
             raise AdapterError(
                 f"{str(folder)!r} holds an adapter alone (adapter_config.json), not the model that it adapts; put it "
                 "into its model with peft, .merge_and_unload(), and hand that to wrap_model"

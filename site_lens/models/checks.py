@@ -13,6 +13,7 @@ from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.hooks import Edit, z_edits
 from site_lens.models.identity import ModelIdentity
+from site_lens.models.locking import on_model
 from site_lens.models.plain_transformers import config_of
 from site_lens.records.errors import ModelError
 from site_lens.records.type_checks import checked_methods
@@ -141,6 +142,7 @@ class Probe:
         return gap if n_tail > 1 and not any(self.model.grid.heads_per_layer[:-1]) else math.inf
 
 
+@on_model
 def quick_check(model: LensModel) -> tuple[ModelCheck, ...]:
     """Measure the properties that everything else is built on.
 

@@ -12,6 +12,7 @@ from site_lens.models.identity import WEIGHTS_FROM, ModelIdentity, widths_if_rag
 from site_lens.models.plain_transformers import config_of
 from site_lens.models.quantization import quantization_of
 from site_lens.models.tokenization import Encoder
+from site_lens.records.errors import ModelError
 from site_lens.records.hashing import digest_json
 
 SPLIT = {"split_qkv_matrix": ("q", "k", "v"), "split_gate_up_matrix": ("gate", "in")}
@@ -32,7 +33,13 @@ def identify(
         encoder: The tokenizer under its BOS policy.
         name: What to call the model.
         revision: Revision of the checkpoint, if one was asked for.
+
+    Raises:
+        ModelError: z is not (row pos head d_head).
     """
+    wrong = [(layer, shape) for layer, shape in enumerate(z_shapes) if shape and len(shape) != 4]
+    if wrong:
+        raise ModelError(f"z of layer {wrong[0][0]} has shape {wrong[0][1]}; needs (row pos head d_head)")
     widths = tuple(shape[3] if shape else 0 for shape in z_shapes)
     weights = original_weights(host)
     value_bias = _has_value_bias(host)

@@ -139,6 +139,8 @@ def _legend_lines(entries: Sequence[str], width: int) -> int:
 def untitled(parts: Mapping[str, Any]) -> dict[str, Any]:
     """Return a layout of `layout` without title and subtitle, less high by the room that they took."""
     kept = {name: part for name, part in parts.items() if name != "title"}
+    if not {"height", "margin"} <= kept.keys():
+        return kept  # a figure of others, or one whose height was taken away
     kept["margin"] = parts["margin"] | {"t": parts["margin"]["t"] - TITLE}
     kept = resized(kept, parts["height"] - TITLE, cut=TITLE)
     if (narrow := parts.get("meta", {}).get("narrow")) is not None:

@@ -188,6 +188,8 @@ def _read_arrays(path: Path, manifest: Manifest) -> dict[str, Float32]:
         arrays = cast(dict[str, Float32], from_bytes(content))
     except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a number format that numpy lacks
         raise StorageError(f"{path} is not a safetensors file of float32 arrays: {error}") from error
+    if formats := {str(array.dtype) for array in arrays.values()} - {"float32"}:
+        raise StorageError(f"{path} holds arrays of {', '.join(sorted(formats))}; records hold float32")
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     if shapes != manifest.axes:
         raise StorageError(f"{path} holds arrays {shapes}, its JSON says {manifest.axes}")

@@ -1,6 +1,6 @@
 """Section of chosen head sets, the first of the page: which heads carry which task, and is it better than prompting."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from site_lens import plots
@@ -21,7 +21,7 @@ MOST_CARDS = 16
 """Tasks with a card; the maps of all tasks stand below."""
 
 
-def head_sets_section(run: Run, failed: Iterable[Finding]) -> dict[str, Any] | None:
+def head_sets_section(run: Run, failed: Sequence[Finding]) -> dict[str, Any] | None:
     """Return the cards, sentences and figures of the chosen sets; None where no path was fitted.
 
     Args:
@@ -55,7 +55,7 @@ def _on_text(run: Run, path: HeadPath) -> dict[str, str]:
     return found
 
 
-def _card(run: Run, path: HeadPath, failed: Iterable[Finding]) -> dict[str, Any]:
+def _card(run: Run, path: HeadPath, failed: Sequence[Finding]) -> dict[str, Any]:
     """Return one task: a small head map, the names of its heads, and how often the model is right with them."""
     heads, tasks = list(map(str, path.ranked)), [fit.task for fit in run.fits.values()]
     bars = []  # label and accuracy of each method, and whether it is that of the chosen heads

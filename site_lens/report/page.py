@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from markupsafe import Markup
 from site_lens._version import __version__
 from site_lens.methods.registry import method_label
 from site_lens.records.assets import ASSETS, asset
+from site_lens.records.errors import InputError
 from site_lens.records.outputs import is_sealed, output_path, sealed, write_output
 from site_lens.records.terminal_escape import visible
 from site_lens.report.figures import attention_json, on_page, packed, table_json, template_json
@@ -88,9 +89,15 @@ def _isolated(name: object) -> Markup:
 
 
 def circuitsvis_bundle() -> str:
-    """Read the script of circuitsvis without importing the package, which would load torch."""
-    path = distribution("circuitsvis").locate_file("circuitsvis/dist/cdn/iife.js")
-    bundle = Path(str(path)).read_text(encoding="utf-8")
+    """Read the script of circuitsvis without importing the package, which would load torch.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    spec = find_spec("circuitsvis")
+    if spec is None or spec.origin is None:
+        raise InputError("attention is drawn by circuitsvis, which is not installed; pip install circuitsvis")
+    bundle = (Path(spec.origin).parent / "dist" / "cdn" / "iife.js").read_text(encoding="utf-8")
     return bundle.replace("</script", r"<\/script")  # the same text to a script, and no end of it to the page
 
 

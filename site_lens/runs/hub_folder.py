@@ -113,7 +113,9 @@ def _to_upload(folder: Path) -> list[str]:
     """Return the files of a folder that belong to a run, as patterns below it."""
     refuse_links(folder)
     settle(folder)
-    Run.load(folder)
+    SiteFits.load(folder / "fits")
+    if manifests(folder / "evaluations"):
+        Evaluations.load(folder / "evaluations")
     if not (folder / CARD).is_file():
         raise StorageError(f"{folder} has no {CARD}; write it with save_for_hub")
     saved = [manifest for part in ("fits", "evaluations") for manifest in manifests(folder / part)]

@@ -55,10 +55,11 @@ class RunInputs(Frozen):
             return None
         try:
             content = parse_json(read_file(path, MOST_BYTES))
-            if (content["kind"], content["record_schema"]) != ("run_inputs", 1):
+            header = ("kind", "record_schema")
+            if not isinstance(content, dict) or [content.get(name) for name in header] != ["run_inputs", 1]:
                 raise ValueError("it is no list of inputs that this version knows")
-            return cls.model_validate(content["fields"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            return cls.model_validate(content.get("fields"))
+        except (OSError, ValueError) as error:
             known = readable(error) if isinstance(error, ValidationError) else getattr(error, "strerror", None)
             raise StorageError(
                 f"cannot read {path}: {known or error}; remove it, and name tasks and --model when you use the run"

@@ -18,7 +18,6 @@ from site_lens.methods.evaluation import Evaluations
 from site_lens.records import outputs
 from site_lens.records.errors import StorageError
 from site_lens.records.hashing import digest_bytes
-from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import parse_json, read_file
 from site_lens.records.serialization import holds_record
 
@@ -115,7 +114,7 @@ def settle(folder: Path) -> None:
     known = (*outputs.PARTS, *PRODUCTS)
     new = {name: digests for name, digests in outputs.listed(waiting).items() if name.split("/")[0] in known}
     old = _written(folder)
-    with system_errors(f"put the run in {waiting} in its place", "; save it again"):
+    try:
         outputs.write_list(folder, {name: old.get(name, set()) | new.get(name, set()) for name in old | new})
         for name in new:
             _place(waiting / name, folder / name)
@@ -130,6 +129,8 @@ def settle(folder: Path) -> None:
         done = Path(tempfile.mkdtemp(dir=folder, prefix=".saving-"))
         waiting.replace(done)
         shutil.rmtree(done)
+    except OSError as error:  # which names the file
+        raise StorageError(f"cannot put the run in {waiting} in its place: {error}; save it again") from error
 
 
 def _place(path: Path, target: Path) -> None:
@@ -170,11 +171,23 @@ def _run_files(folder: Path) -> Iterator[Path]:
 def _is_own(path: Path, folder: Path) -> bool:
     """Tell whether a file of a run's folder was written with the run, and not changed since by others.
 
-    Of a run without a list, as site_lens 0.1.0 wrote them, all files of such names are taken for its own.
+    Of a run without a list, as site_lens 0.1.0 wrote them: whether it begins as such a file does.
     """
     if path.suffix in (".json", ".safetensors") and path.parent != folder:
         return bool(outputs.listed_digests(path)) if outputs.has_list(folder) else holds_record(path)
-    return outputs.is_listed(path) if outputs.has_list(folder) else outputs.is_run(folder)
+    if outputs.has_list(folder):
+        return outputs.is_listed(path)
+    if path.suffix == ".key":
+        return _is_mark(path)
+    begins = {
+        RESULTS: rb"task,method,metric,value,",
+        HEADS: rb"task,head,layer,chosen,",
+        REPORT: rb'(?s:.*?)<meta name="generator" content="site_lens ',
+        INPUTS: rb'\{\s*"kind": "run_inputs"',
+    }
+    with suppress(OSError):
+        return path.name in begins and re.match(begins[path.name], read_file(path, outputs.MOST_BYTES)) is not None
+    return False
 
 
 def refuse_links(folder: str | Path) -> None:

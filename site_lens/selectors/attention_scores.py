@@ -1,7 +1,5 @@
 """Attention scores on repeated random tokens: induction, previous-token and duplicate-token."""
 
-from functools import partial
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -21,28 +19,32 @@ HEADS_AT_ONCE = 2**26
 """Attention weights to hold at a time: heads are looked at in groups of that many numbers."""
 
 
-def _scores(context: ComparisonContext, task: str, *, name: str, meaning: str) -> HeadScores:
+@each_task
+def induction(context: ComparisonContext, task: str) -> HeadScores:
+    """Mean attention from a repeated token to the one behind its first occurrence.
+
+    Reference: Olsson et al., arXiv 2209.11895 (prefix matching).
+    """
+    return _scores(context, task, "induction", "mean attention to the token behind the same token's first occurrence")
+
+
+@each_task
+def previous_token(context: ComparisonContext, task: str) -> HeadScores:
+    """Mean attention to the token before; reference: Elhage et al. 2021."""
+    return _scores(context, task, "previous_token", "mean attention to the token before")
+
+
+@each_task
+def duplicate_token(context: ComparisonContext, task: str) -> HeadScores:
+    """Mean attention from a repeated token to its first occurrence; reference: Wang et al., arXiv 2211.00593."""
+    return _scores(context, task, "duplicate_token", "mean attention to the same token's first occurrence")
+
+
+def _scores(context: ComparisonContext, task: str, name: str, meaning: str) -> HeadScores:
     """Give every task the same scores: they belong to the model."""
     measured, n_groups = _measured(context)
     meaning += " on repeated random tokens, in [0, 1]; the same for every task"
     return context.head_scores(task, name, measured[name], meaning, n_forwards=N_SEQUENCES * n_groups, n_labelled=0)
-
-
-induction = each_task(
-    partial(_scores, name="induction", meaning="mean attention to the token behind the same token's first occurrence")
-)
-"""Mean attention from a repeated token to the one behind its first occurrence.
-
-Reference: Olsson et al., arXiv 2209.11895 (prefix matching).
-"""
-
-previous_token = each_task(partial(_scores, name="previous_token", meaning="mean attention to the token before"))
-"""Mean attention to the token before; reference: Elhage et al. 2021."""
-
-duplicate_token = each_task(
-    partial(_scores, name="duplicate_token", meaning="mean attention to the same token's first occurrence")
-)
-"""Mean attention from a repeated token to its first occurrence; reference: Wang et al., arXiv 2211.00593."""
 
 
 @once

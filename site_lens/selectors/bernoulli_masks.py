@@ -4,7 +4,8 @@ A mask replaces the z of its heads by an embedding of the task at the last promp
 query, and moves the probability of each head towards the masks of low loss.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -60,10 +61,11 @@ def bernoulli_masks(context: ComparisonContext) -> dict[str, HeadScores]:
     checkpoints: dict[str, dict[float, list[Checkpoint[Tensor]]]] = {
         task: {lr: [] for lr in rates} for task in context.tasks
     }
-    for step, reached in steps:
-        for (task, runs), of_rates in zip(checkpoints.items(), reached, strict=True):
-            for lr, p, loss in zip(rates, of_rates, valid_losses(context, task, of_rates), strict=True):
-                runs[lr].append(Checkpoint(step, loss, p))
+    with closing(steps):  # and with it the progress bar, should an evaluation fail
+        for step, reached in steps:
+            for (task, runs), of_rates in zip(checkpoints.items(), reached, strict=True):
+                for lr, p, loss in zip(rates, of_rates, valid_losses(context, task, of_rates), strict=True):
+                    runs[lr].append(Checkpoint(step, loss, p))
     return {task: _scores(context, task, runs) for task, runs in checkpoints.items()}
 
 
@@ -160,7 +162,7 @@ def learn_probabilities(
     config: ComparisonConfig,
     *,
     progress: bool | None = None,
-) -> Iterator[tuple[int, Float[Tensor, "task rate layer head"]]]:
+) -> Generator[tuple[int, Float[Tensor, "task rate layer head"]], None, None]:
     """Learn the probabilities of masks from their losses alone; yield steps taken and probabilities, to be evaluated.
 
     Args:

@@ -101,10 +101,13 @@ class ComparisonContext:
         self.config = config or ComparisonConfig()
         self.budget_bytes = budget_bytes
         self.progress = progress
-        self.resources: dict[str, Any] = {"budget_bytes": budget_bytes, "progress": progress}
-        """Arguments of all functions that fit."""
         self._made: dict[Key, tuple[Any, Stopwatch]] = {}
         self._running: list[Stopwatch] = []
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """Arguments of all functions that fit: byte budget of prefixes, and progress bar."""
+        return {"budget_bytes": self.budget_bytes, "progress": self.progress}
 
     def once(self, key: Key, make: Callable[[], T]) -> T:
         """Return what was made under a key, making it the first time and taking down how long that took."""
@@ -268,9 +271,9 @@ def each_task(
 ) -> Callable[[ComparisonContext], dict[str, HeadScores]]:
     """Let a function that scores the heads for one task do so once for every task of a context."""
 
-    @once
-    @wraps(score)
     def scored(context: ComparisonContext) -> dict[str, HeadScores]:
         return {task: score(context, task) for task in context.tasks}
 
-    return scored
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # its own signature stays, unlike under `wraps`
+        setattr(scored, name, getattr(score, name))
+    return once(scored)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,17 @@ from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from site_lens.site.fitting import embedded_jobs, fit_variants
-from site_lens.site.head_path import FEW_PRICES, OPEN, PRICES, Content, HeadPath, HeadPaths, PathFit, choose_fit
+from site_lens.site.head_path import (
+    CONTENTS,
+    FEW_PRICES,
+    OPEN,
+    PRICES,
+    Content,
+    HeadPath,
+    HeadPaths,
+    PathFit,
+    choose_fit,
+)
 from site_lens.site.plan import SiteJob
 from site_lens.tasks.prompt_sampling import sampled, zero_shot_prompts
 from site_lens.tasks.prompt_template import PromptTemplate
@@ -211,9 +221,8 @@ def _check(config: SiteConfig, prices: Sequence[float], contents: Sequence[Conte
         config.replace(head_price=price)  # which has bounds
     if list(prices) != sorted(set(prices)) or not prices or prices[-1] <= 0:
         raise InputError(f"needs rising prices, at least one of them above 0, got {tuple(prices)}")
-    known = get_args(Content)
-    if len(set(contents)) < len(contents) or "task" not in contents or set(contents) - set(known):
-        raise InputError(f"needs each content once, 'task' among them, of {known}, got {tuple(contents)}")
+    if len(set(contents)) < len(contents) or "task" not in contents or set(contents) - set(CONTENTS):
+        raise InputError(f"needs each content once, 'task' among them, of {CONTENTS}, got {tuple(contents)}")
 
 
 def _price_of_choice(path: HeadPath) -> list[float]:

@@ -75,7 +75,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence["Asked"]) -> "Asked":
-        """Put some behind each other."""
+        """Join the questions of several parts, in order."""
         return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
@@ -88,7 +88,7 @@ class AlphaMap:
     train: Asked
     """(step row): what is drawn for each step."""
     valid: Asked
-    """(row)"""
+    """(row): what it is evaluated on: the rows of valid of all its jobs."""
 
     def rows_of(self, job: int) -> Indices:
         """(step row): the rows of train drawn for a job; -1 where a row of the batch belongs to another job."""

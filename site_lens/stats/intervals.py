@@ -11,10 +11,11 @@ from site_lens.records.errors import InputError
 from site_lens.records.type_checks import checked_methods
 
 CONFIDENCE = 0.95
-"""Nominal coverage of every interval."""
+"""Nominal coverage of every interval but `median_range`."""
 
 Z = 1.959963984540054
-"""Quantile of the standard normal distribution that leaves out half of the other 5 %."""
+"""Quantile of the standard normal distribution at (1 + CONFIDENCE) / 2, written out because scipy takes long to import:
+change both together."""
 
 PRIOR_SD = sqrt(1 / 8)
 """Standard deviation that one prior observation adds to an interval of a mean: that of a proportion under Jeffreys'
@@ -165,10 +166,10 @@ def clustered_proportion(right: ArrayLike, clusters: ArrayLike) -> Interval:
     found = np.asarray(right, dtype=np.float64)
     n, share = len(found), float(found.mean())
     independent = wilson(int(found.sum()), n)
-    deviation, freedom = cluster_error(found, clusters)
-    if not deviation:
+    error, freedom = cluster_error(found, clusters)
+    if not error:
         return independent
-    effective = share * (1 - share) * (Z / (_student(freedom) * deviation)) ** 2
+    effective = share * (1 - share) * (Z / (_student(freedom) * error)) ** 2
     if effective >= n:
         return independent
     middle = (share + Z**2 / (2 * effective)) / (1 + Z**2 / effective)
@@ -186,8 +187,8 @@ def clustered_difference(differences: ArrayLike, clusters: ArrayLike) -> Interva
     Reference: Student 1908 over clusters; see `cluster_error` and `paired_difference`.
     """
     pairs = paired_difference(differences)
-    deviation, freedom = cluster_error(differences, clusters)
-    reach = _student(freedom) * deviation
+    error, freedom = cluster_error(differences, clusters)
+    reach = _student(freedom) * error
     low, high = max(-1.0, pairs.value - reach), min(1.0, pairs.value + reach)
     return Interval(pairs.value, min(low, pairs.low), max(high, pairs.high), pairs.n)
 

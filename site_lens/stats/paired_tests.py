@@ -196,10 +196,10 @@ def cluster_t_test(differences: ArrayLike, clusters: ArrayLike) -> float:
     from scipy.stats import t
 
     mean = float(np.asarray(differences, dtype=np.float64).mean())
-    deviation, freedom = cluster_error(differences, clusters)
-    if not deviation:
+    error, freedom = cluster_error(differences, clusters)
+    if not error:
         return SMALLEST if mean else 1.0
-    return max(float(2 * t.sf(abs(mean) / deviation, freedom)), SMALLEST)
+    return max(float(2 * t.sf(abs(mean) / error, freedom)), SMALLEST)
 
 
 @cache  # the same few counts come back over many tasks

@@ -49,7 +49,7 @@ def merge_seeds(runs: Mapping[int, Run]) -> Run:
     for seed, run in sorted(runs.items()):
         if run.evaluations is None:
             return merged
-        (evaluation,) = run.evaluations.values()
+        evaluation = run.evaluations[next(iter(run.fits.values())).task]
         evaluation = _with_seed(evaluation, {*SITE_METHODS, *merged.controls}, seed)
         fitted = [row for row, method in enumerate(evaluation.evaluated) if method.seed is not None]
         parts.append(select(evaluation, fitted) if parts else evaluation)

@@ -142,7 +142,9 @@ class RunStore:
             try:
                 return self.load(name.key)
             except StorageError as error:
-                damage = str(error)
+                damage = self.damage(name.key, deep=True)
+                if damage is None:
+                    raise StorageError(f"the result {name} ({name.key[:12]}) cannot be used: {error}") from error
         raise StorageError(
             f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
             f"`site-lens sweep gc {self.folder} --damaged`, then run the sweep again"

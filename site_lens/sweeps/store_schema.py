@@ -1,6 +1,6 @@
 """Layout of a run store: its mark, its folders, the names of its entries, and its sealed JSON files.
 
-Nothing is removed, exported or written in a folder that is no store, nor where a folder of a store is a symlink.
+Nothing is removed or written in a folder that is no store, nor where a folder of a store is a symlink.
 """
 
 import json

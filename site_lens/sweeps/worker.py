@@ -109,22 +109,22 @@ class _GroupWork:
     def _compute(self, group: JobGroup, budget_bytes: int, n_halved: int = 0) -> None:
         """Compute and store a group; after an error its halves, with half the memory if that ran out."""
         start = time.perf_counter()
-        runs = _attempt(lambda: self.compute(group, budget_bytes))
-        if not isinstance(runs, JobError):
+        result = _attempt(lambda: self.compute(group, budget_bytes))
+        if not isinstance(result, JobError):
             seconds = (time.perf_counter() - start) / len(group.jobs)
             for job in group.jobs:
-                run = runs[job.key]
+                run = result[job.key]
                 if n_halved:
                     run = _with_note(run, _memory_note(n_halved, len(group.tasks), budget_bytes))
                 self._store(job, run, seconds)
             return
         halves = group.halves()
-        if runs.out_of_memory and (len(halves) > 1 or budget_bytes > LEAST_BUDGET_BYTES):
+        if result.out_of_memory and (len(halves) > 1 or budget_bytes > LEAST_BUDGET_BYTES):
             _free_memory()
             budget_bytes, n_halved = max(budget_bytes // 2, LEAST_BUDGET_BYTES), n_halved + 1
             self._write("memory_halved", group.jobs[0], {"n_tasks": len(halves[0].tasks), "budget_bytes": budget_bytes})
         elif len(halves) == 1:
-            self._fail(group.jobs, runs)
+            self._fail(group.jobs, result)
             return
         for half in halves:
             self._compute(half, budget_bytes, n_halved)
@@ -139,14 +139,14 @@ class _GroupWork:
         return damage is None
 
     def _store(self, job: SweepJob, run: Run, seconds: float) -> None:
-        is_new = _attempt(lambda: self.store.commit(job.name, job.parts, run, seconds=seconds))
-        if isinstance(is_new, JobError):  # such as a model that is not what it was
-            self._fail([job], is_new)
+        result = _attempt(lambda: self.store.commit(job.name, job.parts, run, seconds=seconds))
+        if isinstance(result, JobError):  # such as a model that is not what it was
+            self._fail([job], result)
             return
         self.outcome.stored.append(job.key)
         stored = self.store.stored(job.key)
         detail = {"seconds": seconds, "status": stored.status, "accuracy": stored.accuracy, "notes": list(stored.notes)}
-        self._write("job_stored", job, detail if is_new else detail | {"stored_before": True})
+        self._write("job_stored", job, detail if result else detail | {"stored_before": True})
 
     def _fail(self, jobs: Sequence[SweepJob], error: JobError) -> None:
         for job in jobs:

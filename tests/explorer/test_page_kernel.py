@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,43 @@ def test_a_process_that_waits_ends_when_the_server_is_gone() -> None:
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(60) == 0
+
+
+def test_the_first_kernel_takes_the_process_that_waits_and_the_next_one_gets_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("voila")
+    code = f"""
+import asyncio, json, os
+from pathlib import Path
+folder = Path({str(tmp_path)!r})
+os.environ["JUPYTER_PATH"] = str(folder)
+from site_lens.explorer.page import PageSource
+from site_lens.explorer.page_kernel import warm_kernel
+from site_lens.explorer.serving import _server
+from site_lens.explorer.kernels import Provisioner
+(folder / "work").mkdir()
+(folder / "JUPYTER_PATH").mkdir()
+os.environ["JUPYTER_PATH"] = str(folder / "JUPYTER_PATH")
+with warm_kernel() as waiting:
+    app = _server(PageSource(run="run", folder="."), folder, 1, "token", "")
+    app.connection_dir = str(folder)
+    manager = app.init_settings()["kernel_manager"]
+    Provisioner.offer(waiting)
+
+    async def processes():
+        ids = [await manager.start_kernel(kernel_name="python3") for _ in range(2)]
+        kernels = [manager.get_kernel(name) for name in ids]
+        for kernel in kernels:
+            client = kernel.client()
+            client.start_channels()
+            await client.wait_for_ready(timeout=60)
+            client.stop_channels()
+        print(*(kernel.provisioner.pid == waiting.pid for kernel in kernels))
+        await manager.shutdown_all(now=True)
+
+    asyncio.run(processes())
+print(waiting.wait(60) is not None)
+"""
+    assert said_by(code).split() == ["True", "False", "True"]
 
 
 def test_the_first_page_needs_neither_pandas_nor_torch() -> None:

@@ -137,6 +137,8 @@ def test_what_is_kept_can_be_taken_along_and_out() -> None:
     assert link[1] == "head_sets.json"
     saved = json.loads(base64.b64decode(link[2]))["head_sets"]
     assert sl.HeadSet.of(GRID, saved[name]["heads"]) == explorer.head_set
+    model = explorer.state.fit.embedding.model
+    assert (saved[name]["model"], saved[name]["weights_digest"]) == (model.name, model.weights_digest)
     assert json.loads(explorer.kept.text.value)["head_sets"] == saved
     explorer.kept.format.value = "Python"
     assert ast.literal_eval(explorer.kept.text.value)[name] == saved[name]["heads"]

@@ -14,23 +14,45 @@ from urllib.parse import urlsplit
 
 import pytest
 
-import site_lens as sl
 from site_lens.explorer.page import first_view
-from site_lens.explorer.serving import import_path
+from site_lens.explorer.serving import IDLE_SECONDS, import_path
+from site_lens.runs.run import Run
+from site_lens.site.fit import SiteFits
+from site_lens.site.head_path import HeadPaths
 from tests.documents import ROOT
 from tests.explorer.looking import fake_run
 from tests.fakes import fake_fit, fake_fits
 from tests.site.test_head_path import fake_path
 
-PLANTED = (
-    "voila.py",
-    "torch.py",
-    "numpy.py",
-    "startup.py",
-    "jupyter_config.py",
-    ".ipython/profile_default/startup/0.py",
-)
-"""Names that Python, IPython or Jupyter would run if they looked for them in the working folder or at home."""
+MODULES = (
+    "voila", "torch", "numpy", "typer", "anywidget", "ipywidgets", "IPython", "ipykernel", "ipykernel_launcher",
+    "nbformat", "tornado", "traitlets", "jinja2", "sitecustomize", "usercustomize", "startup", "jupyter_config",
+    "jupyter_server_config", "voila_config", "ipython_config", "ipython_kernel_config",
+    ".jupyter/jupyter_config", ".jupyter/voila", ".ipython/profile_default/ipython_config",
+    ".ipython/profile_default/startup/00-first",
+)  # fmt: skip
+KERNELS = ("kernels", "share/jupyter/kernels", ".local/share/jupyter/kernels", ".ipython/kernels")
+TEMPLATES = ("templates", "voila/templates", "share/jupyter/voila/templates", ".local/share/jupyter/voila/templates")
+
+
+def plant(folder: Path, hit: Path) -> None:
+    """Put files into a folder that would leave a trace if anything ran them."""
+    code = f"open({str(hit)!r}, 'a').write(__file__ + chr(10))\n"
+    for name in MODULES:
+        path = folder / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+    (folder / "planted.pth").write_text(f"import os; open({str(hit)!r}, 'a').write('pth')\n")
+    for name in ("voila.json", "jupyter_config.json", ".jupyter/voila.json"):
+        (folder / name).write_text('{"Voila": {"ip": "0.0.0.0"}, "VoilaConfiguration": {"preheat_kernel": "startup"}}')
+    for name in KERNELS:
+        spec = folder / name / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text(f'{{"argv": ["touch", "{hit}"], "language": "python", "display_name": "planted"}}')
+    for name in TEMPLATES:
+        page = folder / name / "lab" / "index.html.j2"
+        page.parent.mkdir(parents=True)
+        page.write_text("planted")
 
 
 def ask(address: str, host: str | None = None) -> tuple[int, str]:
@@ -51,9 +73,8 @@ def planted(tmp_path: Path) -> Path:
     """A working folder and a run in it, both with files that want to be run."""
     folder = tmp_path / "planted"
     fake_run().save(folder / "run")
-    for path in (place / name for place in (folder, folder / "run") for name in PLANTED):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"open({str(tmp_path / 'hit')!r}, 'a').write(__file__)\n")
+    for place in (folder, folder / "run"):
+        plant(place, tmp_path / "hit")
     return folder
 
 
@@ -102,9 +123,10 @@ def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_n
     status, page = ask(address)
     assert status == 200
     assert "application/vnd.jupyter.widget-view" in page  # the kernel has shown the explorer
-    assert 'class="complaint"' not in page
+    assert 'class="complaint"' not in page and "planted" not in page
     assert "Loading the run and its figures" in page.split("cell-index")[0]  # before the kernel was asked
-    assert ask(address, "pages.example")[0] == 403
+    for host in ("pages.example", f"pages.example:{urlsplit(address).port}", "127.0.0.1.pages.example"):
+        assert ask(address, host)[0] == 403, host
     assert ask(address.split("?")[0])[0] == 302  # without the token, to a page that asks for it
     assert ask(address.split("?")[0], f"localhost:{urlsplit(address).port}")[0] == 302
 
@@ -122,6 +144,20 @@ def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_n
     assert not (tmp_path / "hit").exists(), (tmp_path / "hit").read_text()
 
 
+def test_a_kernel_ends_soon_after_nobody_looks_at_its_page(tmp_path: Path) -> None:
+    pytest.importorskip("voila")
+    from site_lens.explorer.page import PageSource
+    from site_lens.explorer.serving import _server
+
+    (tmp_path / "work").mkdir()
+    app = _server(PageSource(run="run", folder="."), tmp_path, 1, "token", "")
+    app.connection_dir = str(tmp_path)
+    manager = app.init_settings()["kernel_manager"]
+    assert (manager.cull_idle_timeout, manager.cull_connected, manager.cull_busy) == (IDLE_SECONDS, False, False)
+    assert 0 < manager.cull_interval < IDLE_SECONDS
+    assert app.tornado_settings["ws_ping_interval"] == 0
+
+
 def test_kernels_import_from_where_this_process_does_but_for_strange_and_relative_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,11 +173,11 @@ def test_the_first_view_names_the_chosen_heads_and_cannot_break_out_of_its_scrip
     from site_lens.explorer.serving import _server
 
     path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
-    run = sl.Run(fake_fits(["antonym"], model=path.model), paths=sl.HeadPaths([path]))
+    run = Run(fake_fits(["antonym"], model=path.model), paths=HeadPaths([path]))
     drawn = first_view(run)
     assert drawn.count("<rect") == len(path.model.grid) and drawn.count("<circle") == 2
     assert path.sentence in drawn
-    hostile = first_view(sl.Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
+    hostile = first_view(Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
     (tmp_path / "work").mkdir()
     _server(PageSource(run="run", folder="."), tmp_path, 1, "token", hostile)
     page = (tmp_path / "JUPYTER_PATH/voila/templates/site_lens/index.html.j2").read_text(encoding="utf-8")
@@ -152,4 +188,4 @@ def test_the_first_view_names_the_chosen_heads_and_cannot_break_out_of_its_scrip
 
 def test_a_fit_that_kept_its_start_has_no_map_in_the_first_view() -> None:
     fit = fake_fit("antonym", status="no_improvement", kept_step=0)
-    assert "<svg" not in first_view(sl.Run(sl.SiteFits([fit]))) and "no map" in first_view(sl.Run(sl.SiteFits([fit])))
+    assert "<svg" not in first_view(Run(SiteFits([fit]))) and "no map" in first_view(Run(SiteFits([fit])))

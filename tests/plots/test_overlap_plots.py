@@ -59,6 +59,3 @@ def test_points_are_the_coordinates_one_trace_a_cluster() -> None:
     for wrong in ({"record": fake_task_clusters(["a", "b"])}, {"record": record, "by": "pcs"}):
         with pytest.raises(sl.InputError):
             sl.plots.task_map(**wrong)
-
-
-# Labelled rows

@@ -3,15 +3,17 @@
 import base64
 import json
 import re
+from html import unescape
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 import site_lens as sl
+from site_lens.plots.theme import TITLE, untitled
 from site_lens.records.assets import asset
 from site_lens.report.figures import TRACE_TYPES, on_page
-from tests.fakes import fake_fit, fake_identity
+from tests.fakes import fake_fit, fake_fits, fake_identity
 from tests.plots.test_every_plot import PLOTS
 
 
@@ -36,3 +38,18 @@ def test_a_page_holds_the_numbers_of_a_figure_in_few_bytes() -> None:
     assert "template" not in fields["layout"] and "title" not in fields["layout"]
     nothing = json.loads(on_page(go.Figure(go.Scatter(x=[1, 2], y=[0.123456789, np.nan], text=["a", "b"]))).json)
     assert nothing["data"][0]["y"] == [0.12346, None]
+
+
+def test_without_a_title_a_figure_is_less_high_and_all_else_keeps_its_distance() -> None:
+    figure = sl.plots.head_maps(fake_fits(["a", "b", "c", "d", "e"]), columns=3)
+    drawn = on_page(figure)
+    assert (drawn.title, drawn.height) == ("Alpha of every head", figure.layout.height - TITLE)
+    before, after = figure.to_dict()["layout"], untitled(figure.to_dict()["layout"])
+    for old, new in ((before, after), (before["meta"]["narrow"], after["meta"]["narrow"])):
+        from_top = [(1 - part["coloraxis"]["colorbar"]["y"]) * part["height"] for part in (old, new)]
+        assert from_top[0] - from_top[1] == pytest.approx(TITLE)
+    legend = untitled(sl.plots.training(fake_fit("<b>")).to_dict()["layout"])["legend"]
+    assert (1 - legend["y"]) * drawn.height < TITLE
+    assert unescape(on_page(sl.plots.head_map(fake_fit("<b>"))).title) == "<b>"
+    without_height = figure.update_layout(height=None).to_dict()["layout"]
+    assert untitled(without_height) == {name: part for name, part in without_height.items() if name != "title"}

@@ -138,6 +138,13 @@ def _answers(
     cached = CachedQueries(model, prompts)
     gates = {name: fit.gates for name, fit in fits.items()}
     gates |= {ZERO_SHOT: HeadGates.constant(model.grid, 0.0), HARD: fit.gates.hard()}
+    rules = {name: fits.get(name, fit).config.mix for name in gates}
+    answered: dict[str, Float32] = {}
+    for rule in dict.fromkeys(rules.values()):  # gates that mix by the same rule are asked together
+        names = [name for name in gates if rules[name] == rule]
+        maps = [gates[name].values for name in names]
+        of_rule = ask(cached, fits.get(names[0], fit), maps, [fit.embedding.mean])[0]
+        answered |= dict(zip(names, of_rule, strict=True))
     right: dict[str, Float32] = {}
     for variant in variants:
         name = variant.name
@@ -149,7 +156,7 @@ def _answers(
             matches = [exact_match(text, row.outputs) for text, row in zip(texts, rows, strict=True)]
             right[name] = np.array(matches, dtype=np.float32)
         else:
-            right[name] = ask(cached, fits.get(name, fit), [gates[name].values], [fit.embedding.mean])[0][0]
+            right[name] = answered[name]
     alphas = [gates.get(name, fit.gates).values for name in right]
     return {"right": np.stack(list(right.values())), "alphas": np.stack(alphas)}
 
