@@ -147,6 +147,8 @@ class LensModel(ABC):
         """
         if hook_point == "z":
             raise InputError("z has heads; read it with last_z")
+        if hook_point not in HOOK_NAMES:
+            raise unknown_name("hook point", hook_point, HOOK_NAMES)
         return torch.stack([*self._last(batch, hook_point).values()], dim=1)
 
     def _last(self, batch: Batch, hook_point: HookPoint) -> dict[int, Float[Tensor, "row ..."]]:
@@ -332,8 +334,6 @@ class LensModel(ABC):
     def _point(self, hook_point: str, layer: int) -> Any:
         """Return a hook point of a layer: one of `HookPoint`, or "pattern"."""
         known = {**HOOK_NAMES, "pattern": PATTERN_HOOK}
-        if hook_point not in known:
-            raise unknown_name("hook point", hook_point, HOOK_NAMES)
         instead = IN_PLACE_OF_ATTENTION if hook_point == "attn_out" else ()
         names = [name.format(layer=layer) for name in (known[hook_point], *instead)]
         if shown := [name for name in names if name in self.hook_points]:

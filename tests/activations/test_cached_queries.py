@@ -55,6 +55,14 @@ def test_memory_that_runs_out_halves_the_variants_and_changes_no_answer(
     assert torch.equal(answers.right, expected.right)
 
 
+def test_prefixes_in_memory_at_a_time_stay_under_the_budget(demo: LensModel, prompts: tuple[sl.Prompt, ...]) -> None:
+    ((_, prefix),) = CachedQueries(demo, prompts)._prefixes()
+    budget = prefix.n_bytes // 2
+    sizes = [part.n_bytes for _, part in CachedQueries(demo, prompts, budget_bytes=budget)._prefixes()]
+    assert len(sizes) >= 2
+    assert max(sizes) <= budget
+
+
 def test_every_prompt_may_mix_in_an_embedding_of_its_own(
     demo: LensModel, prompts: tuple[sl.Prompt, ...], variants: tuple[torch.Tensor, torch.Tensor]
 ) -> None:

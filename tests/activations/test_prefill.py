@@ -119,6 +119,19 @@ def test_a_pool_answers_as_prompts_alone_do_whatever_was_asked_before(
     assert not room or n_computed == len({i for asked in asks for i in asked})
 
 
+def test_prompts_are_computed_once_a_call_and_forgotten_at_its_end(demo: LensModel, ids: list[list[int]]) -> None:
+    def n_computed() -> int:
+        schedule = PrefixSchedule(demo, ids, [np.array([0, 1, 2])], budget_bytes=2**30)
+        list(schedule.take(0))
+        return schedule.n_prefilled
+
+    with demo.locked():
+        assert [n_computed(), n_computed()] == [3, 0]
+        assert demo.kept
+    assert not demo.kept
+    assert n_computed() == 3
+
+
 def test_queries_under_an_adapter_are_not_asked_of_prefixes_that_were_computed_without_it(
     demo: LensModel, ids: list[list[int]]
 ) -> None:

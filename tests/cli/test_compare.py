@@ -84,6 +84,20 @@ def test_an_experiment_is_kept_in_the_run_and_shown_in_its_report(
     assert "are they necessary?" in page
 
 
+def test_methods_that_no_task_has_together_are_shown_without_a_table(
+    tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise sl.InputError("no task was evaluated with all methods")
+
+    monkeypatch.setattr(sl, "method_table", refuse)
+    asked = ["--method", "zero_shot", "--method", "site", "--max-queries", "4"]
+    assert run("methods", "demo", "--out", str(tmp_path), *SMALL, *asked) == 0
+    printed = capsys.readouterr()
+    assert "antonym" in printed.out and "no table" in printed.err
+    assert (tmp_path / "report.html").exists()
+
+
 def test_fits_of_several_losses_are_fitted_again_each_with_its_own() -> None:
     seen: list[str] = []
     fits = sl.SiteFits(

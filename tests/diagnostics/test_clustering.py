@@ -250,6 +250,14 @@ def test_heads_that_the_same_tasks_open_are_clustered_back() -> None:
     assert "24 of 48 heads left out: their alpha exceeds 0.1 under no task" in found.notes
 
 
+def test_heads_at_the_floor_are_left_out_and_those_above_are_kept() -> None:
+    maps = {f"task {i}": np.array([[0.1, 0.11, 0.5, 0.9]]) * (1 if i else 0.5) for i in range(3)}
+    fits = sl.SiteFits(fits_of(maps, grid=sl.HeadGrid((4,))))
+    assert sl.cluster_heads(fits).items == ("L0H1", "L0H2", "L0H3")
+    assert sl.cluster_heads(fits, min_alpha=0.05).items == ("L0H0", "L0H1", "L0H2", "L0H3")
+    assert sl.cluster_heads(fits, min_alpha=0.6).items == ("L0H3",)
+
+
 # Both at once
 
 

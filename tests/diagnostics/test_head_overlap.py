@@ -169,6 +169,15 @@ def test_specificity_sums_to_nothing_over_records(records: list[HeadGates]) -> N
 # Planted truths
 
 
+def test_the_head_that_one_task_alone_opens_is_specific_to_it() -> None:
+    found = head_overlap(
+        {"a": gates_of("L0H0", "L0H1"), "b": gates_of("L0H0", "L1H2"), "c": gates_of("L0H0"), "d": gates_of("L0H0")}
+    )
+    assert found.specificity[1, 1, 2] == 1
+    assert found.specificity[0, 1, 2] == pytest.approx(-1 / 3)
+    assert not found.specificity[:, 0, 0].any()
+
+
 def test_a_planted_overlap_has_the_p_value_worked_out_by_hand() -> None:
     planted = [
         # layer 0: 2 and 2 of 4 share 2, 1, 0 with 1/6, 4/6, 1/6; layer 1: 1 and 1 of 4 share 1 with 1/4
@@ -256,3 +265,12 @@ def test_the_frame_has_one_row_a_pair_with_every_measure() -> None:
     assert table["jaccard"].tolist() == [0.5, 0, 0]
     assert table["p_value"].tolist() == [0.5, 1, 1]
     assert table["q_value"].tolist() == [1, 1, 1]
+
+
+def test_the_frame_of_heads_has_one_row_for_each_head_that_a_record_has() -> None:
+    rising = HeadGates(grid=RAGGED, values=np.arange(12).reshape(3, 4) / 16 * RAGGED.mask)
+    table = head_overlap({"a": gates_of("L0H0", grid=RAGGED), "b": rising}).heads_frame()
+    assert list(table.columns) == ["record", "layer", "head", "score", "in_set", "specificity"]
+    assert len(table) == 2 * len(RAGGED)
+    assert table.iloc[-1].tolist() == ["b", 2, 1, 9 / 16, True, 9 / 16]
+    assert not table["in_set"].iloc[-2]  # 8 / 16 is not above the threshold

@@ -88,6 +88,15 @@ def test_gates_stand_by_their_highest_heads_not_by_a_threshold() -> None:
     assert found.p_value[0, 0, 1] == pytest.approx(1 / 56)  # one of 8 choose 3 sets in layer 0
 
 
+def test_means_and_spreads_are_those_over_tasks() -> None:
+    found = compare_selectors({"a": drawn("a"), "b": drawn("b")})
+    by_task, row = found.tasks_frame(), found.frame().iloc[0]
+    assert len(by_task) == 3
+    for measure in ("spearman", "spearman_size", "jaccard"):
+        assert row[measure] == pytest.approx(by_task[measure].mean())
+        assert row[f"{measure}_spread"] == pytest.approx(by_task[measure].std())
+
+
 # Signs, ties, and scores that belong to the model
 
 

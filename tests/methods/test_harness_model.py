@@ -108,12 +108,32 @@ def test_the_last_context_token_is_edited_and_no_other(demo: sl.LensModel, pair:
     (rolled,) = lm.loglikelihood_rolling(requests_of("loglikelihood_rolling", (PROMPT,)))
     windows = get_rolling_token_windows(ids([PROMPT])[0][1:], lm.prefix_token_id, lm.max_length, 1)
     assert rolled == pytest.approx(sum(in_full(*make_disjoint_window(window)) for window in windows), abs=1e-3)
+    prompts, edits = ["Q: big\nA:", "Q: early\nA:"], sl.injection_edits(demo, *pair)
+    made = [text.partition("\n")[0] for text in sl.generate(demo, prompts, edits, max_new_tokens=4)]
+    asked = requests_of("generate_until", *((p, {"until": ["\n"], "max_gen_toks": 4}) for p in prompts))
+    assert lm.generate_until(asked) == made != sl.SiteLM(demo).generate_until(asked)
 
 
 def test_closed_gates_are_the_plain_model(demo: sl.LensModel, pair: Pair) -> None:
     asked = requests_of("loglikelihood", *PAIRS)
     closed = (sl.HeadGates.constant(demo.grid, 0.0), pair[1])
     assert sl.SiteLM(demo, closed).loglikelihood(asked) == sl.SiteLM(demo).loglikelihood(asked)
+
+
+def test_results_are_kept_in_the_cache_of_the_harness(demo: sl.LensModel, tmp_path: Path) -> None:
+    from lm_eval.api.model import CachingLM
+
+    lm = sl.SiteLM(demo)
+    cached = CachingLM(lm, str(tmp_path / "cache.db"))
+    asked = [
+        requests_of("loglikelihood", *PAIRS[:2]),
+        requests_of("loglikelihood_rolling", *((text,) for text in TEXTS[:2])),
+        requests_of("generate_until", (PROMPT, {"until": ["\n"], "max_gen_toks": 3})),
+    ]
+    direct = [getattr(lm, each[0].request_type)(each) for each in asked]  # which tells the cache, request by request
+    assert len(cached.dbdict) == 5
+    assert [getattr(cached, each[0].request_type)(each) for each in asked] == direct
+    cached.dbdict.close()
 
 
 def test_the_harness_evaluates_a_fit_on_its_task(demo: sl.LensModel, task_file: Path) -> None:

@@ -38,8 +38,10 @@ def test_many_shot_fills_the_context_and_leaves_room_for_an_answer(planted_bench
     method = many_shot(planted_bench, "direct_u")
     assert (method.name, method.n_shots, method.n_labelled) == ("many_shot", expected, expected)
     assert method.notes == (f"many_shot shows {expected} demonstrations of 'direct_u'; the bound is the context",)
-    measured = evaluate_methods(planted_bench.model, task, [method], EvaluationSettings(TEMPLATE, generated=True))
-    assert measured.first_token.mean() == 1
+    settings, counts = EvaluationSettings(TEMPLATE, generated=True), list[int]()
+    methods = [method, zero_shot(planted_bench, "direct_u")]
+    measured = evaluate_methods(planted_bench.model, task, methods, settings, answered=counts.append)
+    assert measured.first_token[0].mean() == 1 and sum(counts) == measured.first_token.size
 
 
 def test_many_shot_is_bounded_by_the_rows_that_may_stand_beside_every_query(planted: LensModel) -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 import struct
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -199,6 +200,17 @@ def test_files_that_are_cut_off_anywhere_are_refused(made: tuple[Path, Any], cac
     assert not any(child.is_dir() for child in cache.iterdir())
 
 
+def test_any_damage_of_a_header_ends_soon_and_in_one_line(made: tuple[Path, Any], cache: Path, tmp_path: Path) -> None:
+    content, path = made[0].read_bytes(), tmp_path / "spoilt.gguf"
+    scalars = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"a", 9, 4, 2**40)  # an array
+    spoilt = [content[:at] + b"\xff" * 8 + content[at + 8 :] for at in (4, 8, 16, 24, 32)]
+    for damaged in (content[:5000], *spoilt, scalars, scalars + bytes(4000)):
+        path.write_bytes(damaged)
+        start = time.monotonic()
+        assert str(path) in reason(lambda: load(path))
+        assert time.monotonic() - start < 5
+
+
 def test_architectures_other_files_and_weights_that_are_no_numbers_are_refused(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "strange.gguf"
     write_gguf(path, architecture="nonesuch")
@@ -242,6 +254,9 @@ def test_a_full_disk_and_a_cache_that_is_no_folder_are_storage_errors(
         patched.setattr(hf.PreTrainedTokenizerBase, "save_pretrained", full)
         assert "No space left" in reason(lambda: load(made[0]), sl.StorageError)
     assert not any(child.is_dir() for child in cache.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1, 1, 0))
+        assert "0 are free" in reason(lambda: load(made[0]), sl.StorageError)
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     reason(lambda: load(made[0]), sl.StorageError)
@@ -319,3 +334,18 @@ def test_smollm2_gives_the_logits_of_transformers_on_the_file_itself() -> None:
         expected = plain(torch.tensor([ids])).logits[:, -1]
     logits = model.forward(Batch.of([ids], pad=0, device=model.device))
     assert float((logits - expected).abs().max() / expected.std()) < 0.01  # weights are rounded to float16
+
+
+def test_weights_are_kept_in_the_format_of_a_file_without_quantised_ones() -> None:
+    kept = {
+        ("F32",): torch.float32,
+        ("F64",): torch.float32,
+        ("BF16",): torch.bfloat16,
+        ("BF16", "F32"): torch.bfloat16,
+        ("F16",): torch.float16,
+        ("F16", "F32"): torch.float16,
+        ("BF16", "F32", "Q8_0"): torch.float16,
+        ("F32", "Q4_K"): torch.float16,
+    }
+    for formats, dtype in kept.items():
+        assert gguf_conversion._number_format(formats) == dtype, formats

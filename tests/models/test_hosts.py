@@ -351,6 +351,14 @@ def test_edits_of_one_layer_act_in_order_and_one_of_the_wrong_shape_is_refused(d
         demo.forward(batch, [Edit(0, lambda z: z[:, :1])])
 
 
+def test_a_mistyped_hook_point_is_refused_and_attention_is_no_output(demo: LensModel) -> None:
+    for wrong in ("mlp", "pattern"):
+        with pytest.raises(sl.InputError, match=wrong):
+            demo.forward(batch_of(demo), [Edit(0, lambda old: old, hook_point=wrong)])  # type: ignore[arg-type]
+    with pytest.raises(sl.InputError, match="pattern"):
+        demo.last_outputs(batch_of(demo), "pattern")  # type: ignore[arg-type]
+
+
 def test_hooks_are_gone_after_use_and_after_an_exception(demo: LensModel) -> None:
     batch = batch_of(demo)
     points = [demo.host.hook_dict[name.format(layer=i)] for name in HOOK_NAMES.values() for i in range(6)]

@@ -1,5 +1,6 @@
 """Models are loaded or wrapped alike, or refused with the reason in one line."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -185,6 +186,23 @@ def test_weights_that_are_not_numbers_are_refused_unless_unchecked(tiny_folder: 
     with pytest.raises(sl.ModelError, match="gap nan"):
         sl.wrap_model(bridge)
     assert sl.wrap_model(bridge, check=False).grid.shape == (2, 4)
+
+
+def test_a_model_that_ignores_its_cache_is_refused_with_the_measured_gap(tiny_folder: Folders) -> None:
+    bridge = boot(tiny_folder("llama"))
+    inner = bridge.original_model.forward
+
+    @functools.wraps(inner)
+    def forgetful(*args: Any, past_key_values: Any = None, use_cache: bool = False, **kwargs: Any) -> Any:
+        # Fills the cache, but attends to nothing of it when decoding.
+        if past_key_values is not None and past_key_values.get_seq_length() > 0:
+            kwargs["attention_mask"] = kwargs["attention_mask"][:, -args[0].shape[1] :]
+            return inner(*args, use_cache=False, **kwargs)
+        return inner(*args, past_key_values=past_key_values, use_cache=use_cache, **kwargs)
+
+    bridge.original_model.forward = forgetful
+    with pytest.raises(sl.ModelError, match=r"cached_equals_full: .* gap [\d.]+, threshold 0.0001"):
+        sl.wrap_model(bridge)
 
 
 def test_folded_value_biases_are_seen_and_an_embedding_of_the_raw_model_is_refused(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from safetensors.numpy import save as to_bytes
 
 from site_lens._version import __version__
 from site_lens.heads.scores import HeadGates, HeadScores
@@ -118,6 +119,13 @@ def test_edited_and_swapped_files_are_recognised(saved: Pair, tmp_path: Path) ->
     shutil.copy(tmp_path / "hard.safetensors", saved[0])
     with pytest.raises(StorageError):
         load(saved[1])
+
+
+def test_arrays_that_are_not_float32_are_refused(saved: Pair) -> None:
+    for dtype in ("float64", "float16", "int32"):
+        changed = {name: array.astype(dtype) for name, array in gates().parts()[0].items()}
+        with pytest.raises(StorageError, match="float32"):
+            load(rewrite(saved, to_bytes(changed)))
 
 
 def test_newer_schemas_other_kinds_and_missing_files_end_in_one_line(saved: Pair, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,6 +11,7 @@ from site_lens.methods.evaluation import RESULT_COLUMNS
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.runs.run_folder import write_results
 from tests.fakes import fake_evaluation, fake_fits, fake_identity
+from tests.records.test_old_files import FOLDER
 from tests.site.test_head_path import fake_path
 
 MODEL = fake_identity(grid=sl.HeadGrid.full(2, 2))
@@ -115,3 +117,14 @@ def test_a_folder_without_a_whole_run_is_refused_and_finished_parts_are_read(tmp
     path.write_text(path.read_text()[:-20])
     with pytest.raises(sl.StorageError, match=r"evaluations/antonym\.json"):
         sl.Run.load(tmp_path / "damaged")
+
+
+def test_files_of_others_beside_a_run_of_0_1_0_are_not_overwritten(tmp_path: Path) -> None:
+    for name in ("results.csv", "report.html", "studies/transfer.key"):
+        folder = Path(shutil.copytree(FOLDER / "run", tmp_path / Path(name).stem))
+        (folder / name).write_text("mine")
+        with pytest.raises(sl.StorageError, match=name):
+            run_of("synonym").save(folder)
+        assert (folder / name).read_text() == "mine"
+    run_of("synonym").save(Path(shutil.copytree(FOLDER / "run", tmp_path / "unchanged")))
+    assert sl.Run.load(tmp_path / "unchanged") == run_of("synonym")

@@ -136,3 +136,10 @@ def test_a_pipe_and_an_endless_device_are_refused_without_waiting(tmp_path: Path
     for path in (tmp_path / "a.pt", Path("/dev/zero")):
         with watched(), pytest.raises(sl.StorageError):
             sl.read_published_alphas(path, GRID)
+
+
+def test_folders_of_tasks_that_lead_to_each_other_end(tmp_path: Path) -> None:
+    for i in range(20):  # 20 ways at each of 40 levels
+        (tmp_path / f"{i}.json").symlink_to(tmp_path)
+    with watched(), pytest.raises(sl.TaskFileError):
+        sl.load_tasks(tmp_path)

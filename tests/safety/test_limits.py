@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import site_lens as sl
@@ -24,6 +27,20 @@ def test_files_that_are_too_large_are_refused_unread(tmp_path: Path) -> None:
         for source in (path, path.parent):
             with pytest.raises(sl.TaskFileError, match="larger than|bytes, more than"):
                 sl.load_tasks(source)
+
+
+def test_small_parquet_files_of_large_tables_are_refused(tmp_path: Path) -> None:
+    def repeated(text: str, n: int) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([text]))
+
+    path, texts = tmp_path / "t.parquet", repeated("x" * 100_000, 90)
+    nested = pa.ListArray.from_arrays(pa.array(range(91), pa.int32()), texts)
+    limits = sl.Limits(task_rows=100, task_bytes=10**6)
+    for column, limit in ((repeated("x", 200), "task_rows"), (texts, "task_bytes"), (nested, "task_bytes")):
+        pq.write_table(pa.table({"input": column, "output": column}), path, compression="zstd")
+        assert path.stat().st_size < 10**5
+        with sl.reading_limits(limits), pytest.raises(sl.TaskFileError, match=limit):
+            sl.load_tasks(path)
 
 
 def test_limits_hold_within_their_context_and_no_longer(tmp_path: Path) -> None:

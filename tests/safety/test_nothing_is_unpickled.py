@@ -19,9 +19,10 @@ ROOT = Path(sl.__file__).parent.parent
 
 FORBIDDEN = (
     r"^(import|from) .*\b(_pickle|cloudpickle|dill|joblib|marshal|shelve)\b", r"^import .*\bpickle\b",
-    r"^from pickle import (?!UnpicklingError$)", r"\bpickle\.\w", "(read|to)_pickle", r"\bnp\.(load|fromfile)\(",
-    r"torch\.load\((?!.*weights_only=True)", r"yaml\.(unsafe_|full_)?load\(", r"(?<![\w.])(eval|exec)\(",
-    r"os\.system", "shell=True", "allow_pickle=True", r"[(,] ?trust_remote_code=True",
+    r"^from pickle import (?!UnpicklingError$)", r"\bpickle\.\w", "(read|to)_pickle",
+    r"\b(np|numpy)\.(load|fromfile)\(", r"torch\.load\((?!.*weights_only=True)",
+    r"torch\.(jit\.load|package\.PackageImporter)", r"yaml\.(unsafe_|full_)?load\(", r"(?<![\w.])(eval|exec)\(",
+    r"os\.system", r"shell=(?!False)", "allow_pickle=True", r"(^|[(,] ?)trust_remote_code=True",
 )  # fmt: skip
 """What reads or writes pickles, or runs text; `np.load` reads pickles in object arrays."""
 
@@ -39,6 +40,10 @@ def test_no_module_pickles_unpickles_or_runs_text() -> None:
         "    pickle.loads(x)",
         "torch.load(path)",
         "eval(text)",
+        "numpy.load(path)",
+        "torch.jit.load(path)",
+        "subprocess.run(text, shell=1)",
+        "    trust_remote_code=True,",
     )
     assert all(map(is_forbidden, planted)) and not is_forbidden("torch.load(path, weights_only=True)")
 

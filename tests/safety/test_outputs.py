@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 import pytest
 
 import site_lens as sl
+from site_lens.records.hashing import digest_bytes
 from site_lens.records.outputs import LISTED, PARTS, is_sealed, listed, sealed
 from site_lens.runs.run_folder import SAVED
 from tests.cli.test_cli import run
@@ -115,14 +116,21 @@ def test_a_fit_is_not_saved_over_its_tasks_nor_over_files_of_others(tmp_path: Pa
     assert contents(tmp_path) == before
 
 
-def test_only_files_that_were_written_with_a_run_go_when_it_is_replaced(saved: Path) -> None:
+def test_only_files_that_were_written_with_a_run_go_when_it_is_replaced(saved: Path, tmp_path: Path) -> None:
     sl.write_report(sl.Run.load(saved), saved / "report.html")
     mine = {"notes.md": "n", "fits/notes.txt": "n", "studies/mine/table.csv": "n", "README.md": "n", "other.html": "n"}
     for name, text in mine.items():
         (saved / name).parent.mkdir(parents=True, exist_ok=True)
         (saved / name).write_text(text)
+    (tmp_path / "precious").write_text("mine")
+    (saved / "link").symlink_to(tmp_path)
+    with (saved / LISTED).open("a") as stream:
+        for name in ("../precious", str(tmp_path / "precious"), "link/precious", "x/../../precious"):
+            stream.write(f"{digest_bytes(b'mine')}  {name}\n")
     run_of("synonym").save(saved)
     assert sl.Run.load(saved) == run_of("synonym")
+    assert (tmp_path / "precious").read_text() == "mine"
+    (saved / "link").unlink()
     left = contents(saved)
     assert {name: left[name].decode() for name in mine} == mine
     assert not {"report.html", "fits/antonym.json", "evaluations/plural.safetensors"} & set(left)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,12 +78,16 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(child)
 
 
+OWN_TAGS = re.compile(r'</?(?:b|br|extra)>|<span style="color:#[0-9A-F]{6}">|</span>')
+"""What our own figures write into their texts."""
+
+
 def test_no_name_becomes_an_element_a_script_a_link_or_a_tag(saved: Path, tmp_path: Path) -> None:
     run = sl.Run.load(saved)
     assert run == evil_run()
-    for path in (
-        sl.write_report(run, tmp_path / "report.html", title=EVIL[1]),
-        sl.write_comparison(sl.head_overlap(run.fits), tmp_path / "comparison.html"),
+    for path, n_figures in (
+        (sl.write_report(run, tmp_path / "report.html", title=EVIL[1]), 20),
+        (sl.write_comparison(sl.head_overlap(run.fits), tmp_path / "comparison.html"), 3),
     ):
         page = path.read_text(encoding="utf-8")
         tags = Tags(page).found
@@ -91,10 +96,36 @@ def test_no_name_becomes_an_element_a_script_a_link_or_a_tag(saved: Path, tmp_pa
         assert not [key for _, attributes in tags for key in attributes if key.startswith("on")]
         assert [attributes.get("type") for tag, attributes in tags if tag == "script"].count(None) == 1  # our own
         plain = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.S)
+        figures = re.findall(r'<script type="application/json" id="[^"]+-data">(.*?)</script>', page, flags=re.S)
+        assert len(figures) >= n_figures
+        for text in (text for part in figures for text in texts_in(json.loads(part))):
+            assert not re.search(r"<[a-zA-Z/!]", OWN_TAGS.sub("", text)), text[:200]
         packed = re.findall(r'<script type="application/gzip">(.*?)</script>', page, flags=re.S)
         drawn = [text for part in (*plain, *map(unpacked, packed)) for text in texts_in(json.loads(part))]
         for text in (re.sub(r"<script.*?</script>", "", page, flags=re.S), *drawn):
             assert ACTING.search(text.replace("\t", " ")) is None, text[:200]
+
+
+def test_no_name_acts_in_the_card(tmp_path: Path) -> None:
+    run = evil_run()
+    evaluations = sl.Evaluations(fake_evaluation(name, model=fake_identity()) for name in EVIL)
+    sl.save_for_hub(run.fits, tmp_path, evaluations=evaluations)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    head, body = card.split("\n---\n", 1)
+    assert yaml.safe_load(head.removeprefix("---\n"))["library_name"] == "site_lens"
+    assert "base_model" not in head
+    prose: list[str] = []
+    code: list[str] = []
+    for i, part in enumerate(re.split(r"^(?:~~~~+|```)(?:text|python)?$", body, flags=re.M)):
+        (code if i % 2 else prose).append(part)
+    assert len(code) == 2
+    text = "\n".join(prose)
+    assert ACTING.search(card) is None
+    assert not re.search(r"(?<!\\)<[a-zA-Z/!]", text)
+    assert "](" not in re.sub(r"\[arXiv 2507.20906\]\(https://arxiv.org/abs/2507.20906\)|\\\]\(", "", text)
+    compile(code[1], "card", "exec")
+    names = {line.count(" | ") for line in text.splitlines() if line.startswith("| \\") or line.startswith("| \\x1b")}
+    assert len(names) == 1  # as many cells in every row
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

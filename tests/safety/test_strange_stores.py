@@ -1,12 +1,13 @@
 """Run stores among files of others, and folders that are no store: nothing of others is removed or read."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 import site_lens as sl
-from site_lens.sweeps.maintenance import collect_garbage, job_states
+from site_lens.sweeps.maintenance import collect_garbage, damaged_results, job_states
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
 from tests.cli.test_cli import run
@@ -81,6 +82,23 @@ def test_files_of_others_in_a_store_are_neither_cleared_nor_read(place: Path, st
     assert store.runs() == runs and {job.state for job in job_states(store)} == {"stored"}
     assert {command([name], store.folder) for name in ("verify", "show", "export")} == {0}
     assert fill(place).n_found == 4
+
+
+def test_what_stands_in_the_place_of_a_result_is_reported_cleared_and_computed_again(
+    place: Path, store: RunStore
+) -> None:
+    key = store.stored_keys()[0]
+    result = store.result_folder(key)
+    for stand_in in (os.mkfifo, lambda path: path.symlink_to(place / "tasks")):
+        for clears in (True, False):  # a sweep sets it aside by itself
+            shutil.rmtree(result)
+            stand_in(result)
+            assert {job.state for job in job_states(store)} == {"stored", "damaged"}
+            assert list(damaged_results(store)) == [key]
+            with pytest.raises(sl.StorageError):
+                store.runs()
+            assert not clears or result in collect_garbage(store, damaged=True)
+            assert fill(place).stored == {key}
 
 
 def test_a_link_in_a_store_is_removed_and_its_target_stays(place: Path, store: RunStore) -> None:

@@ -4,6 +4,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from site_lens.selectors.bernoulli_masks import (
     mask_embeddings,
     mask_labelled,
     reinforce,
+    valid_losses,
 )
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 from tests.conftest import Bench
@@ -70,6 +72,17 @@ def test_a_head_that_helps_is_learned_and_one_that_hurts_is_dropped() -> None:
     assert hurts < 0.05
 
 
+def test_heads_that_a_ragged_grid_lacks_are_in_no_mask() -> None:
+    mask, seen = torch.tensor([[True, True], [True, False]]), list[Tensor]()
+
+    def losses(step: int, masks: Tensor) -> Tensor:
+        seen.append(masks)
+        return masks.float().sum((-2, -1))
+
+    at_the_end(losses, [seed_stream("ragged")], mask, QUICK.replace(mask_steps=5))
+    assert torch.cat(seen).flatten(0, -3).any(0).tolist() == mask.tolist()
+
+
 def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were_drawn(
     demo: sl.LensModel, bench: Bench
 ) -> None:
@@ -84,6 +97,17 @@ def test_the_losses_of_masks_are_those_of_hard_replacement_in_the_rows_that_were
         embedding = torch.tensor(mask_embeddings(context)[task.name].mean)
         answers = held.answers(masks[i].float(), embedding[None])
         assert torch.allclose(found[i], -answers.log_prob[:, 0], atol=1e-4)
+
+
+def test_the_loss_of_a_checkpoint_is_that_of_its_masks_on_valid(demo: sl.LensModel, bench: Bench) -> None:
+    """Probabilities of 0 and 1 leave one mask, whatever is drawn."""
+    context = bench(SMALL, "antonym")
+    certain = torch.tensor(seed_stream("certain").random((2, *demo.grid.shape)) < 0.3).float()
+    held = CachedQueries(demo, zero_shot_prompts(context.valid_rows("antonym"), SMALL.template))
+    embedding = torch.tensor(mask_embeddings(context)["antonym"].mean)[None]
+    expected, found = -held.answers(certain, embedding).log_prob.mean(1), valid_losses(context, "antonym", certain)
+    assert found == pytest.approx(expected.tolist(), abs=0.2)  # a thousandth of the draws is the other way
+    assert valid_losses(context, "antonym", certain[:1]) == pytest.approx(found[:1])
 
 
 def test_a_task_learns_the_same_whoever_else_is_on_the_bench(bench: Bench) -> None:

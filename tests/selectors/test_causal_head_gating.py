@@ -24,6 +24,7 @@ from site_lens.selectors.causal_head_gating import (
 from site_lens.site.gate_parametrization import PricedLogit
 from site_lens.site.plan import make_plan
 from tests.conftest import Bench
+from tests.little_memory import allow_rows
 from tests.planted import CARRIERS, COUNTER
 
 SMALL = sl.ComparisonConfig(
@@ -70,6 +71,37 @@ def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(demo: sl.L
             below = loss()
             raw.add_(0.02 * towards)
             assert float(above - below) / 0.04 == pytest.approx(float((slope * towards).sum()), rel=0.02)
+
+
+def test_both_forms_ask_the_prompts_of_the_embedding_token_by_token(demo: sl.LensModel, bench: Bench) -> None:
+    template = sl.PromptTemplate(
+        instruction="Do it.\n", output_prefix="", input_separator=" ->", query_suffix=" (", space_before_output=False
+    )
+    context = bench(SMALL.replace(template=template), "choose_last_of_3")
+    asked, checked = _prompts(context, "choose_last_of_3")
+    assert asked == context.embedding_set("choose_last_of_3")
+    assert len(checked.prompts) == len(context.valid_rows("choose_last_of_3"))
+    plan = make_plan(demo, [_job(context, "choose_last_of_3", asked, checked)])
+    (alpha_map,) = plan.alpha_maps
+    for drawn, prompts in ((alpha_map.train, asked.prompts), (alpha_map.valid, checked.prompts)):
+        queries = Queries.of(demo, prompts)
+        for question, row in zip(drawn.questions.flat, drawn.rows.flat, strict=True):
+            assert plan.questions.prompts[plan.questions.prompt_of[question]] == queries.ids[row]
+            assert plan.questions.answers[question][0] == queries.accepted[row][0]
+
+
+def test_memory_that_runs_out_halves_whole_prompts_and_changes_no_gate(
+    demo: sl.LensModel, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = bench(SMALL, "antonym")
+    plan = make_plan(demo, [_job(context, "antonym", *_prompts(context, "antonym"))])
+    optimizer = AllTokens(demo, plan, budget_bytes=2**30, gates=PricedLogit(0.0))
+    again = AllTokens(demo, plan, budget_bytes=2**30, gates=PricedLogit(0.0))
+    (expected,) = optimizer.run(progress=False)
+    tried = allow_rows(monkeypatch, 2, "forward")
+    (found,) = again.run(progress=False)
+    np.testing.assert_allclose(found.alphas[-1], expected.alphas[-1], atol=1e-4)
+    assert max(tried) > 2 >= min(tried)
 
 
 def test_gates_multiply_z_at_every_token_of_their_row(demo: sl.LensModel, bench: Bench) -> None:

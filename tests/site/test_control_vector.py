@@ -11,7 +11,7 @@ from gguf import GGMLQuantizationType, GGUFReader
 
 import site_lens as sl
 from site_lens.models.batch import Batch
-from tests.conftest import Models
+from tests.conftest import Folders, Models
 from tests.fakes import fake_embedding, fake_identity
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: good\nA:", "Q: dog, cat, red\nA:"]
@@ -37,6 +37,16 @@ def test_of_additive_gates_in_parallel_blocks_it_is_exact_at_the_last_token(kind
         fitted = model.forward(batch, sl.injection_edits(model, gates, embedding))
         assert torch.allclose(at_last, fitted, atol=1e-4)
         assert not torch.allclose(fitted, model.forward(batch), atol=0.1)
+
+
+def test_on_prompts_of_one_token_it_keeps_all_of_the_effect(tiny_folder: Folders) -> None:
+    model = sl.load_model(tiny_folder("gpt_neox"), dtype="float32", device="cpu", bos=False)
+    exact, convex = pair(model), pair(model, mix="convex")
+    letters = ["a", "b", "c", "d"]
+    assert all(len(ids) == 1 for ids in model.encoder.encode(letters))
+    found = sl.control_vector_effect(model, exact, sl.control_vector(model, exact), letters)
+    assert found.kept == pytest.approx(1, abs=1e-4) and found.n_same == found.n_prompts == 4
+    assert sl.control_vector_effect(model, convex, sl.control_vector(model, convex), letters).kept < 0.999
 
 
 def test_every_condition_that_fails_is_named(tiny: Models) -> None:
@@ -119,7 +129,7 @@ def test_what_has_no_control_vector_is_refused(tiny: Models) -> None:
         sl.control_vector_effect(model, (gates, embedding), sl.control_vector(model, (gates, embedding)), [])
 
 
-def test_the_effect_is_1_of_the_fit_itself_0_of_nothing_and_unknown_where_there_is_none(tiny: Models) -> None:
+def test_some_of_the_effect_is_kept_0_of_it_by_nothing_and_an_unknown_share_where_there_is_none(tiny: Models) -> None:
     model = tiny("gpt_neox")
     fit = pair(model)
     vector = sl.control_vector(model, fit)
@@ -129,4 +139,4 @@ def test_the_effect_is_1_of_the_fit_itself_0_of_nothing_and_unknown_where_there_
     no_edit = pair(model, size=0.0)
     assert np.isnan(sl.control_vector_effect(model, no_edit, silent, PROMPTS).kept)
     some = sl.control_vector_effect(model, fit, vector, PROMPTS)
-    assert 0 < some.kept <= 1 and f"of {len(PROMPTS)} prompts" in some.sentence
+    assert some.kept > 0 and f"of {len(PROMPTS)} prompts" in some.sentence

@@ -1,8 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
+from site_lens.heads.scores import MixRule
+from site_lens.records.base import join
 from site_lens.records.errors import InputError
-from site_lens.site.fit import SiteConfig, SiteFits
+from site_lens.site.fit import SiteConfig, SiteFit, SiteFits
 from tests.fakes import fake_fit, fake_fits, fake_identity
 from tests.samples import SMALL
 
@@ -54,3 +58,12 @@ def test_gates_that_mix_as_the_paper_does_keep_the_digest_they_had_without_a_rul
     gates = fake_fit("antonym", model=MODEL).gates
     assert "mix" not in gates.parts()[1]
     assert gates.replace(mix="additive").digest != gates.digest
+
+
+def test_gates_of_the_first_records_which_name_no_rule_get_that_of_their_fit() -> None:
+    for rule in get_args(MixRule):
+        fit = fake_fit("antonym", model=MODEL, config=SiteConfig(mix=rule))
+        assert fit.gates.mix == rule
+        arrays, fields = fit.parts()
+        fields["gates"].pop("mix", None)
+        assert SiteFit(**join(fields, arrays)) == fit

@@ -52,6 +52,15 @@ def test_memory_that_runs_out_in_the_middle_halves_the_batch_and_changes_no_fit(
         assert np.allclose(fits[name].trace.loss, expected.trace.loss, atol=1e-4)
 
 
+def test_memory_that_holds_no_single_row_ends_in_the_error_of_torch(
+    demo: LensModel, demo_tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = allow_rows(monkeypatch, 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(n_steps=1))
+    assert tried[-1] == 1
+
+
 def test_a_seed_gives_the_same_record_to_the_last_bit_and_touches_no_global_state(
     demo: LensModel, demo_tasks: Tasks
 ) -> None:

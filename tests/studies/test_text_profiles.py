@@ -227,6 +227,15 @@ def test_bad_input_ends_in_one_line(demo: LensModel, tmp_path: Path) -> None:
             text_profiles(demo, TEXTS, progress=False, **options)
 
 
+def test_a_tokenizer_that_does_not_name_characters_is_refused(demo: LensModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        is_fast = False
+
+    monkeypatch.setattr(demo.encoder, "tokenizer", Slow())
+    with pytest.raises(sl.InputError):
+        demo.encoder.spans("one two three")
+
+
 def test_short_pieces_are_counted_in_the_notes(demo: LensModel) -> None:
     found = text_profiles(demo, ["one two three", "a"], ["L0H0"], progress=False)
     assert found.n_pieces == 1 and len(found.notes) == 1
