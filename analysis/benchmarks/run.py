@@ -17,6 +17,7 @@ from analysis.benchmarks import (
     alpha_step,
     demo_fits,
     embeddings,
+    gpu,
     growth,
     inference,
     memory,
@@ -43,6 +44,7 @@ ROWS: dict[int, Callable[[Settings], list[Result]]] = {
     9: growth.measure,
     10: two_parts.measure,
     11: real_model.measure,
+    12: gpu.measure,
 }
 
 

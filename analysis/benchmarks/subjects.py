@@ -29,7 +29,15 @@ SIZES = {
         "num_attention_heads": 32,
         "num_key_value_heads": 8,
     },
+    "8B": {
+        "hidden_size": 4096,
+        "intermediate_size": 14_336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
 }
+IN_BFLOAT16 = ("1B", "8B")
 VOCABULARY = 16_000
 
 
@@ -55,7 +63,7 @@ def save_llama(task: sl.Task, folder: Path, *, size: str = "100M", dtype: str = 
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = transformers.LlamaForCausalLM(config).to(getattr(torch, dtype))
+        model = transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -66,7 +74,7 @@ def subjects(folder: Path, *, size: str = "100M", device: str = "cpu") -> tuple[
     import transformers
 
     task = ag_news(folder)
-    dtype: Literal["float32", "bfloat16"] = "bfloat16" if size == "1B" else "float32"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16" if size in IN_BFLOAT16 else "float32"
     with tempfile.TemporaryDirectory() as saved:
         save_llama(task, Path(saved), size=size, dtype=dtype)
         model = sl.load_model(saved, device=device, dtype=dtype)

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from site_lens.activations.injection import injection
 from site_lens.activations.prefill import (
-    ROWS_PER_DECODE,
     Indices,
     PrefixPool,
     bytes_per_token,
     in_halves,
     length_batches,
     ordered_prefixes,
+    rows_per_decode,
 )
 from site_lens.activations.prefix_settings import PREFIX_BUDGET
 from site_lens.activations.queries import Queries, nonfinite_logits
@@ -99,7 +99,7 @@ class CachedQueries:
         owners = (owners[:, None] if owners.ndim == 1 else owners).expand(-1, len(self)).to(device)
         answers = self._no_answers(len(alphas))
         for group, prefix in self._prefixes():
-            at_once = max(1, min(ROWS_PER_DECODE // len(group), self._budget // max(prefix.n_bytes, 1)))
+            at_once = max(1, min(rows_per_decode(self._model) // len(group), self._budget // max(prefix.n_bytes, 1)))
 
             def answer(variants: Indices, group: list[int] = group, prefix: Prefix = prefix) -> None:
                 chosen = torch.tensor(variants, device=device)

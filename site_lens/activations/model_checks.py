@@ -17,7 +17,7 @@ from site_lens.models.chat_template import chat_text
 from site_lens.models.checks import COMPARED, ModelCheck, Probe, judge, precision, same_as_transformers, tolerances
 from site_lens.models.context_length import attention_window
 from site_lens.models.hooks import Edit, z_edits
-from site_lens.models.locking import on_model
+from site_lens.models.locking import exact_products, on_model
 from site_lens.models.plain_transformers import config_of
 from site_lens.models.tokenization import Encoder
 from site_lens.models.two_part import watching_joins
@@ -65,6 +65,7 @@ def _probe_of(model: LensModel) -> tuple[Probe, list[str], Float[Tensor, "1 laye
 
 
 @on_model
+@exact_products()
 def check_model(
     model: LensModel, *, longest: int | None = None, each: Callable[[ModelCheck], None] | None = None
 ) -> tuple[ModelCheck, ...]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from site_lens.activations.prefix_settings import PrefixDType
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
+from site_lens.models.device import free_memory
 from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
 from site_lens.models.locking import on_model
@@ -21,7 +22,10 @@ SPREAD = 1.25
 """Length of the longest prompt of a block of prefixes over that of the shortest, at most; a fifth is padding."""
 
 ROWS_PER_DECODE = 256
-"""Rows of one decode at most."""
+"""Rows of one decode at most, on a CPU."""
+
+GPU_ROWS_PER_DECODE = 4096
+"""Rows of one decode at most on a GPU, if its free memory holds as many."""
 
 Indices = NDArray[np.int64]
 
@@ -68,6 +72,21 @@ def prompt_batches(
     """
     for group in length_batches([len(row) for row in ids], max_tokens=max_tokens):
         yield group, Batch.of([ids[i] for i in group], pad=model.encoder.pad, device=model.device)
+
+
+def rows_per_decode(model: LensModel) -> int:
+    """Return how many rows to decode at once: on a GPU as many as half of its free memory holds with their gradients.
+
+    A row takes about eight numbers of float32 for each token of the vocabulary (logits, log probabilities, their
+    gradients), and in each layer 24 numbers for each dimension of the residual stream. Where that is too few, the batch
+    is halved (`in_halves`).
+    """
+    free = free_memory(model.device)
+    if free is None:
+        return ROWS_PER_DECODE
+    config = model.host.cfg
+    bytes_per_row = 4 * (8 * config.d_vocab + 24 * config.n_layers * config.d_model)
+    return max(1, min(GPU_ROWS_PER_DECODE, free // 2 // bytes_per_row))
 
 
 def bytes_per_token(model: LensModel, ids: Sequence[Sequence[int]]) -> float:
@@ -269,6 +288,7 @@ class PrefixSchedule:
         accesses: Which prompts each access needs, as indices into `ids`.
         budget_bytes: Bytes of prefixes to hold at a time.
         dtype: Arithmetic to compute them in.
+        multiple: Columns of what is taken are padded to a multiple of this.
     """
 
     def __init__(
@@ -279,9 +299,11 @@ class PrefixSchedule:
         *,
         budget_bytes: int,
         dtype: PrefixDType = "model",
+        multiple: int = 1,
     ) -> None:
         self._model, self._ids, self._accesses, self._dtype = model, ids, accesses, dtype
-        self._max_tokens, self._most_rows = budget_bytes / bytes_per_token(model, ids), ROWS_PER_DECODE
+        self._multiple = multiple
+        self._max_tokens, self._most_rows = budget_bytes / bytes_per_token(model, ids), rows_per_decode(model)
         self._pool = PrefixPool.of(model, dtype)
         self._window = range(0)
         self.n_prefilled = 0
@@ -318,7 +340,7 @@ class PrefixSchedule:
             else:  # an access that exceeds the budget by itself is computed chunk by chunk, and nothing is kept
                 prefix, rows = prefill_prompts(self._model, ids, dtype=self._dtype)
                 self.n_prefilled += len(ids)
-            yield part[:, np.argsort(rows)].flatten(), prefix.repeated(len(part))
+            yield part[:, np.argsort(rows)].flatten(), prefix.widened(self._multiple).repeated(len(part))
 
     def each(self, access: int, chosen: Indices | None, work: Callable[[Indices, Prefix], object]) -> None:
         """Do some work on every chunk of an access (see `take`), and on parts of chunks for which memory runs out."""

@@ -68,6 +68,7 @@ class LensModel(ABC):
         self.hook_points: dict[str, Any] = dict(host.hook_dict)  # which the bridge builds anew at each look
         """Hook points of the host by their TransformerLens names."""
         self._guard = Guard(host, lock_point(host), identity.name)
+        self._cuda_graphs = False
 
     @abstractmethod
     def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
@@ -100,6 +101,25 @@ class LensModel(ABC):
     def is_large(self) -> bool:
         """Whether it has more than 50 million weights (`LARGE`), so that defaults are those that cost less."""
         return self.n_weights > LARGE
+
+    @property
+    def cuda_graphs(self) -> bool:
+        """Whether fits record their training passes as CUDA graphs; False unless set, `model.cuda_graphs = True`.
+
+        They have not been run on a GPU yet: compare the alphas of one fit with and without. A pass that cannot be
+        recorded ends in torch's error.
+
+        Raises:
+            InputError: On setting: the model is not on one GPU.
+        """
+        return self._cuda_graphs
+
+    @cuda_graphs.setter
+    def cuda_graphs(self, wanted: bool) -> None:
+        devices = sorted({str(parameter.device) for parameter in self.host.parameters()})
+        if wanted and (len(devices) > 1 or self.device.type != "cuda"):
+            raise InputError(f"CUDA graphs need a model on one GPU; {self.identity.name} is on {', '.join(devices)}")
+        self._cuda_graphs = wanted
 
     def locked(self) -> AbstractContextManager[None]:
         """Lock the model for this thread for as long as the context lasts; every method does so itself.

@@ -49,6 +49,14 @@ def memory_of(device: torch.device | None) -> int | None:
     return main if device.type in ("cpu", "mps") else None
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes of a GPU that are free or kept by torch for reuse; None of other devices."""
+    if device.type != "cuda":
+        return None
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
 def number_format(dtype: DType | None, config: Any, device: torch.device | None, *, demo: bool) -> torch.dtype:
     """Return a number format by name; the one in which a checkpoint is best loaded when None.
 

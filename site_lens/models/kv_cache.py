@@ -50,12 +50,47 @@ class Prefix:
     def _state_versions(self) -> list[int]:
         return [part._version for layer in self._cache.layers for part in _states(layer)]
 
+    def _parts(self) -> list[Tensor]:
+        """Return all keys and values, and the states of layers without attention."""
+        columns = [getattr(layer, name, None) for layer in self._cache.layers for name in ("keys", "values")]
+        return [part for part in columns if part is not None] + [p for la in self._cache.layers for p in _states(la)]
+
     @property
     def n_bytes(self) -> int:
         """Memory of the keys and values, and of the states of layers without attention."""
-        columns = [getattr(layer, name, None) for layer in self._cache.layers for name in ("keys", "values")]
-        states = [part for layer in self._cache.layers for part in _states(layer)]
-        return sum(part.nbytes for part in [*columns, *states] if part is not None)
+        return sum(part.nbytes for part in self._parts())
+
+    @property
+    def layout(self) -> tuple[Any, ...]:
+        """Shapes of all that it holds: prefixes of one layout can be filled with each other's contents."""
+        return self.width, *(
+            (tuple(part.shape), *(tuple(each.shape) for each in _memory(part))) for part in self._parts()
+        )
+
+    def copied(self) -> "Prefix":
+        """Return a copy in memory of its own."""
+        cache = self.view()
+        for layer in cache.layers:
+            for name in ("keys", "values"):
+                if (part := getattr(layer, name, None)) is not None:
+                    setattr(layer, name, part.copied() if isinstance(part, TwoPart) else part.clone())
+            for name in STATES if hasattr(layer, STATES[0]) else ():
+                states = getattr(layer, name).items()
+                setattr(layer, name, {i: None if state is None else state.clone() for i, state in states})
+        return Prefix(cache, self.lengths.clone(), self.width)
+
+    def fill(self, other: "Prefix") -> None:
+        """Overwrite what it holds, in place, with the contents of another prefix of the same layout."""
+        mine, theirs = (
+            [prefix.lengths, *(each for part in prefix._parts() for each in _memory(part))] for prefix in (self, other)
+        )
+        torch._foreach_copy_(mine, theirs)
+        self._versions = self._state_versions()
+
+    def widened(self, multiple: int) -> "Prefix":
+        """Pad the rows on the left until their columns are a multiple of a number."""
+        width = -(-self.width // multiple) * multiple
+        return self if width == self.width else _joined([self], self.lengths, width, lambda parts: parts[0])
 
     def view(self) -> Any:
         """Return a cache that may grow; this prefix stays as it is."""
@@ -133,6 +168,13 @@ def _has_columns(layer: Any) -> bool:
 
 def _two_part(part: Tensor, times: int) -> TwoPart:
     return part if isinstance(part, TwoPart) and times == 1 else TwoPart(joined(part), times=times)
+
+
+def _memory(part: Tensor) -> tuple[Tensor, ...]:
+    """Return the tensors that a part of a cache lies in."""
+    if not isinstance(part, TwoPart):
+        return (part,)
+    return (part.frozen,) if part.tail is None else (part.frozen, part.tail)
 
 
 def _states(layer: Any) -> tuple[Tensor, ...]:

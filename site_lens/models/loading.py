@@ -25,7 +25,7 @@ from site_lens.models.fingerprint import identify
 from site_lens.models.gguf_conversion import as_folder_or_id
 from site_lens.models.hooked_transformer import HookedTransformerModel
 from site_lens.models.hooks import hooked, split_heads
-from site_lens.models.locking import lock_of, torch_defaults
+from site_lens.models.locking import exact_products, lock_of, torch_defaults
 from site_lens.models.plain_transformers import (
     KnownLogits,
     config_of,
@@ -43,6 +43,7 @@ HOSTS: dict[str, type[LensModel]] = {"TransformerBridge": BridgeModel, "HookedTr
 
 
 @torch_defaults()
+@exact_products()
 def load_model(
     name: str | Path,
     *,
@@ -126,6 +127,7 @@ def load_model(
 
 
 @torch_defaults()
+@exact_products()
 def wrap_model(
     model: Any,
     *,

@@ -78,6 +78,23 @@ def torch_defaults() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Compute products of float32 as float32, whatever the caller has set: TF32 on a GPU, bfloat16 on a CPU.
+
+    Two ways to compute the same then differ by up to a hundredth, and no fault of a model could be seen.
+    """
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]  # made at import
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
 def lock_of(point: nn.Module) -> "threading.RLock":
     """Return the lock of the model that a module belongs to, the same for all who wrap it: that of its first z."""
     with _making:

@@ -83,6 +83,10 @@ class TwoPart(Tensor):
         """Return it with some arguments changed."""
         return TwoPart(**(vars(self) | changes))
 
+    def copied(self) -> "TwoPart":
+        """Return it in memory of its own."""
+        return self.changed(frozen=self.frozen.clone(), tail=None if self.tail is None else self.tail.clone())
+
     @property
     def is_plain(self) -> bool:
         """Whether it is seen as (row head pos d_head), with the heads that the model computed."""

@@ -7,11 +7,9 @@ source, or at the last one alone, as SITE's do.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,7 +22,7 @@ from site_lens.records.base import Float32
 from site_lens.selectors.context import ComparisonContext, each_task, once
 from site_lens.selectors.learned_gates import gate_config, learn_jobs
 from site_lens.site.gate_parametrization import PricedLogit
-from site_lens.site.optimizer import JointOptimizer
+from site_lens.site.optimizer import JointOptimizer, Rows
 from site_lens.site.plan import BatchStep, SiteJob
 from site_lens.tasks.prompt_sampling import PromptSet, few_shot_prompts
 from site_lens.tasks.prompt_template import Prompt
@@ -90,22 +88,20 @@ def gatings_of_last_token(context: ComparisonContext) -> dict[str, HeadGating]:
 class AllTokens(JointOptimizer):
     """Optimizer of plans with embeddings of zeros and a loss of first tokens that gates z at all tokens of prompts."""
 
+    is_behind_prefixes: ClassVar[bool] = False
+
     def _each(self, index: int, step: BatchStep, rows: Indices, work: Callable[[Indices, Any], object]) -> None:
         asked = self._plan.questions
         prompts = [asked.prompts[asked.prompt_of[question]] for question in step.questions]
         for group in length_batches([len(prompts[place]) for place in rows]):
             in_halves(rows[group], lambda part: work(part, [prompts[place] for place in part]))
 
-    def _forward(
-        self, step: BatchStep, places: Indices, prompts: Any, noise: Float[Tensor, "map layer head"] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        model, answers = self._model, self._plan.questions.answers
-        maps = torch.tensor(step.maps[places], device=model.device)
-        gates = 1 - self._gates_of(maps, noise)
-        batch = Batch.of(prompts, pad=model.encoder.pad, device=model.device)
-        logits = model.forward(batch, gate_edits(gates, model.grid.heads_per_layer))
-        targets = torch.tensor([answers[question][0] for question in step.questions[places]], device=model.device)
-        return maps, F.cross_entropy(logits, targets, reduction="none"), logits.argmax(-1) == targets
+    def _logits(
+        self, passed: Any, rows: Rows, gates: Float[Tensor, "row layer head"]
+    ) -> Float[Tensor, "row tail vocab"]:
+        model = self._model
+        batch = Batch.of(passed, pad=model.encoder.pad, device=model.device)
+        return model.forward(batch, gate_edits(1 - gates, model.grid.heads_per_layer))[:, None]
 
 
 def gate_edits(gates: Float[Tensor, "row layer head"], heads_per_layer: Sequence[int]) -> list[Edit]:

@@ -10,7 +10,7 @@ A `GateParametrization` turns parameters into gates: SITE's is the sigmoid, othe
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from site_lens.models.batch import Batch
 from site_lens.records.base import Float32
 from site_lens.records.hashing import seed_stream
 from site_lens.records.progress import progress_bar
+from site_lens.site.cuda_graphs import WIDTH_STEP, GraphedPass
 from site_lens.site.fit import Status
 from site_lens.site.gate_parametrization import GateParametrization, Sigmoid
 from site_lens.site.plan import AlphaMap, BatchStep, Indices, Plan
@@ -119,6 +120,21 @@ class AlphaMapRun:
         return "converged" if settled else "step_limit"
 
 
+class Rows(NamedTuple):
+    """Tensors of some rows of a step."""
+
+    maps: Int[Tensor, " row"]
+    """Alpha map of each row."""
+    jobs: Int[Tensor, " row"]
+    """Job of each row."""
+    tail: Int[Tensor, "row tail"]
+    """Tokens to run: the last of the prompt, and those of the answer but its last."""
+    targets: Int[Tensor, "row tail"]
+    """Tokens to predict there."""
+    weights: Float[Tensor, "row tail"]
+    """Weight of each in the loss."""
+
+
 class JointOptimizer:
     """Optimizer of a plan.
 
@@ -128,6 +144,9 @@ class JointOptimizer:
         budget_bytes: Bytes of prefixes to hold at a time.
         gates: How parameters become gates; the sigmoid when None.
     """
+
+    is_behind_prefixes: ClassVar[bool] = True
+    """Whether a pass runs the tail behind prefixes; False where it runs whole prompts."""
 
     def __init__(
         self, model: LensModel, plan: Plan, *, budget_bytes: int, gates: GateParametrization | None = None
@@ -144,11 +163,15 @@ class JointOptimizer:
         self._adam = torch.optim.Adam([{"params": [p], "lr": lr} for p, lr in zip(self._raw, lrs, strict=True)])
         means = [job.embedding.mean * (job.config.embedding == "task") for job in plan.jobs]
         self._embeddings = torch.tensor(np.stack(means), device=model.device)
+        sizes = [alpha_map.config.batch_size for alpha_map in plan.alpha_maps]
+        self._sizes = torch.tensor(sizes, device=model.device)
+        graphs = model.cuda_graphs and self.is_behind_prefixes
+        self._pass = GraphedPass(self._differentiate) if graphs else self._differentiate
         config, prompt_of = plan.jobs[0].config, np.array(plan.questions.prompt_of)
         self._rule = config.mix
         self._schedule = PrefixSchedule(
             model, plan.questions.prompts, [prompt_of[step.questions] for step in plan.steps],
-            budget_bytes=budget_bytes, dtype=config.prefix_dtype,
+            budget_bytes=budget_bytes, dtype=config.prefix_dtype, multiple=WIDTH_STEP if model.cuda_graphs else 1,
         )  # fmt: skip
 
     def run(self, *, progress: bool | None) -> list[AlphaMapRun]:
@@ -171,19 +194,21 @@ class JointOptimizer:
     def _train(self, index: int, step: BatchStep, rows: Indices) -> None:
         self._adam.zero_grad(set_to_none=True)
         sums, going = np.zeros(len(self.runs)), np.unique(step.maps[rows])
-        sizes = torch.tensor([run.alpha_map.config.batch_size for run in self.runs], device=self._model.device)
         noise = self._noise(going)
+        with torch.enable_grad():
+            raw = self._stacked()
+        gradient = torch.zeros_like(raw)
 
-        def learn(places: Indices, asked: Any) -> None:
-            maps, losses, _ = self._forward(step, places, asked, noise)
-            means = losses / sizes[maps]
-            means.sum().backward()  # type: ignore[no-untyped-call]  # torch types it in part
-            values = means.detach().cpu().numpy()
+        def learn(places: Indices, passed: Any) -> None:
+            losses, of_chunk = self._pass(passed, raw.detach(), *self._asked(step, places), *noise)
+            values = losses.cpu().numpy()
             self._note_nonfinite(step, places, values)
             np.add.at(sums, step.maps[places], values)
+            gradient.add_(of_chunk)
 
+        self._each(index, step, rows, learn)
+        raw.backward(gradient)  # type: ignore[no-untyped-call]  # torch types it in part
         with torch.enable_grad():
-            self._each(index, step, rows, learn)
             penalty = self._penalty(step.step, going)
             if penalty is not None:
                 penalty.sum().backward()  # type: ignore[no-untyped-call]
@@ -198,13 +223,33 @@ class JointOptimizer:
             )
         self._adam.step()
 
+    @torch.enable_grad()
+    def _differentiate(self, passed: Any, raw: Float[Tensor, "map layer head"], *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return what each row adds to the loss of its map, (row), and the gradient of their sum, (map layer head).
+
+        Args:
+            passed: What `_logits` runs.
+            raw: The parameters of all maps.
+            tensors: Those of `Rows`, and of stochastic gates what they are drawn from.
+        """
+        rows, noise = Rows(*tensors[: len(Rows._fields)]), tensors[len(Rows._fields) :]
+        leaf = raw.detach().requires_grad_()
+        gates = self._gates.sample(leaf, *noise) if noise else self._gates.deterministic(leaf)
+        logits = self._logits(passed, rows, gates[rows.maps])
+        losses = answer_loss(logits, rows.targets, rows.weights) / self._sizes[rows.maps]
+        return losses.detach(), torch.autograd.grad(losses.sum(), leaf)[0]
+
     @torch.no_grad()
     def _evaluate(self, index: int, step: BatchStep, rows: Indices) -> None:
         losses, right = np.full((2, len(step.maps)), np.nan)
 
-        def judge(places: Indices, asked: Any) -> None:
-            _, found, correct = self._forward(step, places, asked)
-            losses[places], right[places] = found.cpu().numpy(), correct.cpu().numpy()
+        gates = self._gates.deterministic(self._stacked())
+
+        def judge(places: Indices, passed: Any) -> None:
+            asked = self._asked(step, places)
+            logits = self._logits(passed, asked, gates[asked.maps])
+            losses[places] = answer_loss(logits, asked.targets, asked.weights).cpu().numpy()
+            right[places] = (logits[:, 0].argmax(-1) == asked.targets[:, 0]).cpu().numpy()
             self._note_nonfinite(step, places, losses[places])
 
         self._each(index, step, rows, judge)
@@ -238,14 +283,18 @@ class JointOptimizer:
         """Return the parameter of a map head by head; heads of a layer share one where the settings say so."""
         return self._raw[i].expand(self._model.grid.shape)
 
-    def _noise(self, going: Indices) -> Float[Tensor, "map layer head"] | None:
-        """Draw what stochastic gates of one training step are made of, for the maps that go on."""
+    def _stacked(self) -> Float[Tensor, "map layer head"]:
+        """Return the parameters of all maps."""
+        return torch.stack([self._by_head(i) for i in range(len(self._raw))])
+
+    def _noise(self, going: Indices) -> tuple[Float[Tensor, "map layer head"], ...]:
+        """Draw what stochastic gates of one training step are made of, for the maps that go on; nothing for others."""
         if not self._gates.stochastic:
-            return None
+            return ()
         uniform = np.zeros((len(self.runs), *self._model.grid.shape), dtype=np.float32)
         for i in going:
             uniform[i] = self._streams[i].random(self._model.grid.shape)
-        return torch.tensor(uniform, device=self._model.device)
+        return (torch.tensor(uniform, device=self._model.device),)
 
     def _penalty(self, step: int, going: Indices) -> Float[Tensor, " map"] | None:
         """Return the penalties of the maps that go on."""
@@ -264,38 +313,35 @@ class JointOptimizer:
         return cost if penalty is None else cost + penalty
 
     def _each(self, index: int, step: BatchStep, rows: Indices, work: Callable[[Indices, Any], object]) -> None:
-        """Do some work on the rows of a step, chunk by chunk: it takes their places, and what `_forward` runs."""
+        """Do some work on the rows of a step, chunk by chunk: it takes their places, and what `_logits` runs."""
         self._schedule.each(index, rows, work)
 
-    def _forward(
-        self, step: BatchStep, places: Indices, prefix: Any, noise: Float[Tensor, "map layer head"] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return maps (row), losses (row) and whether the target's first token leads (row) of a chunk."""
-        maps, jobs = (torch.tensor(of_row[places], device=self._model.device) for of_row in (step.maps, step.jobs))
-        heads, gates = self._model.grid.heads_per_layer, self._gates_of(maps, noise)
-        edits = injection(gates, self._embeddings, jobs, heads_per_layer=heads, rule=self._rule, column=0)
-        tail, targets, weights = self._answers(step.questions[places])
-        logits, _ = self._model.decode(prefix, tail, edits)
-        return maps, answer_loss(logits, targets, weights), logits[:, 0].argmax(-1) == targets[:, 0]
+    def _logits(
+        self, passed: Any, rows: Rows, gates: Float[Tensor, "row layer head"]
+    ) -> Float[Tensor, "row tail vocab"]:
+        """Return the logits at every token of the tail; `passed` is the prefix."""
+        edits = injection(
+            gates, self._embeddings, rows.jobs, heads_per_layer=self._model.grid.heads_per_layer, rule=self._rule,
+            column=0,
+        )  # fmt: skip
+        return self._model.decode(passed, rows.tail, edits)[0]
 
-    def _gates_of(
-        self, maps: Int[Tensor, " row"], noise: Float[Tensor, "map layer head"] | None
-    ) -> Float[Tensor, "row layer head"]:
-        """Return the gates of the map of each row: deterministic ones without noise."""
-        raw = torch.stack([self._by_head(i) for i in range(len(self._raw))])
-        return (self._gates.deterministic(raw) if noise is None else self._gates.sample(raw, noise))[maps]
-
-    def _answers(self, questions: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the tail to run, (row tail), the tokens to predict there, and the weight of each in the loss."""
+    def _asked(self, step: BatchStep, places: Indices) -> Rows:
+        """Return the tensors of some rows of a step."""
         plan, pad, device = self._plan.questions, self._model.encoder.pad, self._model.device
+        questions = step.questions[places]
         answers = [plan.answers[q] for q in questions]
         width = max(map(len, answers))
         lengths = torch.tensor([len(answer) for answer in answers], device=device)[:, None]
         targets = torch.tensor([answer + [pad] * (width - len(answer)) for answer in answers], device=device)
-        weights = (torch.arange(width, device=device) < lengths) / lengths
         last = torch.tensor([plan.prompts[plan.prompt_of[q]][-1:] for q in questions], device=device)
-        tail = torch.cat([last, targets[:, :-1]], dim=1)
-        return tail, targets, weights
+        return Rows(
+            maps=torch.tensor(step.maps[places], device=device),
+            jobs=torch.tensor(step.jobs[places], device=device),
+            tail=torch.cat([last, targets[:, :-1]], dim=1),
+            targets=targets,
+            weights=(torch.arange(width, device=device) < lengths) / lengths,
+        )
 
 
 def answer_loss(

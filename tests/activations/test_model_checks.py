@@ -84,3 +84,12 @@ def test_a_gradient_that_never_reaches_the_logits_fails_on_one_layer_too(demo: s
 def test_a_model_that_concatenates_keys_is_told_so_and_passes(tiny: Callable[[str], sl.LensModel]) -> None:
     found = {check.code: check for check in sl.check_model(tiny("bloom"), longest=100)}
     assert found["two_parts"].state == "skipped" and "reshape" in found["two_parts"].meaning
+
+
+def test_checks_are_exact_under_products_of_few_digits_which_stay_as_the_caller_set_them() -> None:
+    torch.set_float32_matmul_precision("medium")  # bfloat16 on processors with units for it, TF32 on GPUs
+    try:
+        assert {check.state for check in sl.check_model(sl.load_model("demo"))} <= {"ok", "skipped"}
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")

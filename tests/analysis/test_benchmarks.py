@@ -8,12 +8,14 @@ import pytest
 import torch
 
 import site_lens as sl
-from analysis.benchmarks import alpha_step, inference, real_model, two_parts
+from analysis.benchmarks import alpha_step, gpu, inference, real_model, two_parts
 from analysis.benchmarks.measuring import compare, interleaved, peak_bytes
 from analysis.benchmarks.published import PublishedLoop, asked, hugging_face, published_embedding, transformer_lens
 from analysis.benchmarks.settings import Settings
 from site_lens.models.base import LensModel
 from site_lens.records.assets import DEMO_MODEL
+from site_lens.site import cuda_graphs
+from tests.cuda_recorder import Recorder
 from tests.oracle import published_loop
 
 
@@ -106,3 +108,17 @@ def test_the_row_of_the_real_model_measures_every_part_of_the_main_job(
     assert len(lines) == 5 and all(line.ours > 0 for line in lines)
     path, whole = lines[1], lines[2]
     assert whole.rival is not None and whole.ours == pytest.approx(whole.rival + path.ours)
+
+
+def test_the_row_of_the_gpu_measures_the_main_job_and_steps_with_graphs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpu.measure(settings) == []
+    task, model, _ = settings.subjects
+    config, recorder = sl.SiteConfig(n_prompts=4, n_shots=2, n_steps=10, loss="first_token"), Recorder()
+    (job,) = gpu.whole_job(model, {task.name: task}, "tiny", config)
+    assert job.ours > 0 and job.target == gpu.TARGET
+    monkeypatch.setattr(cuda_graphs, "recorded", recorder)
+    monkeypatch.setattr(LensModel, "cuda_graphs", False)  # which no model on a CPU lets be set
+    (graphed,) = gpu.graphs(model, {task.name: task}, n=2)
+    assert graphed.ratio is not None and recorder.n_replayed > 2

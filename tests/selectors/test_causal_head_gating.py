@@ -55,20 +55,24 @@ def test_the_gradient_of_gates_at_all_tokens_is_the_slope_of_the_loss(demo: sl.L
     (raw,) = optimizer._raw
     index, step = next((i, step) for i, step in enumerate(plan.steps) if step.training)
 
-    def loss() -> Tensor:
-        found: list[Tensor] = []
-        rows = np.arange(len(step.maps))
-        optimizer._each(index, step, rows, lambda *chunk: found.append(optimizer._forward(step, *chunk)[1]))
-        return torch.cat(found).sum()
+    def loss_and_slope() -> tuple[Tensor, Tensor]:
+        found: list[tuple[Tensor, ...]] = []
 
-    (slope,) = torch.autograd.grad(loss(), raw)
+        def note(places: np.ndarray, prompts: list[list[int]]) -> None:
+            found.append(optimizer._differentiate(prompts, raw[None], *optimizer._asked(step, places)))
+
+        optimizer._each(index, step, np.arange(len(step.maps)), note)
+        losses, slopes = zip(*found, strict=True)
+        return torch.cat(losses).sum(), torch.cat(slopes).sum(0)
+
+    _, slope = loss_and_slope()
     direction = torch.randn(raw.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for towards in (direction, slope / slope.norm()):
             raw.add_(0.02 * towards)
-            above = loss()
+            above, _ = loss_and_slope()
             raw.sub_(0.04 * towards)
-            below = loss()
+            below, _ = loss_and_slope()
             raw.add_(0.02 * towards)
             assert float(above - below) / 0.04 == pytest.approx(float((slope * towards).sum()), rel=0.02)
 

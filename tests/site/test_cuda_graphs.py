@@ -1,0 +1,146 @@
+"""CUDA graphs of training passes, with a recorder that needs no GPU."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import site_lens as sl
+from analysis.benchmarks.measuring import peak_bytes
+from analysis.benchmarks.two_parts import step
+from site_lens.activations import prefill
+from site_lens.activations.injection import injection
+from site_lens.activations.prefill import GPU_ROWS_PER_DECODE, ROWS_PER_DECODE, rows_per_decode
+from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
+from site_lens.models.kv_cache import Prefix
+from site_lens.records.errors import InputError
+from site_lens.selectors.causal_head_gating import HeadGating, gatings_of_all_tokens, gatings_of_last_token
+from site_lens.selectors.learned_gates import hard_concrete
+from site_lens.site import cuda_graphs
+from site_lens.site.cuda_graphs import WIDTH_STEP, GraphedPass, Outputs
+from site_lens.site.optimizer import answer_loss
+from tests.conftest import Models, Tasks
+from tests.cuda_recorder import Recorder
+from tests.hosts import EVERY_HOST
+
+READ_NUMBERS = ("bridge mixtral", "bridge Mixtral-8x7B", "bridge qwen3_next", "bridge bloom")
+"""Hosts whose code reads numbers: routers of experts, and positions of padding."""
+
+Selector = Callable[[sl.ComparisonContext], dict[str, Any]]
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    made = Recorder()
+    monkeypatch.setattr(cuda_graphs, "recorded", made)
+    return made
+
+
+def test_fits_with_graphs_are_those_without(
+    demo: LensModel, demo_tasks: Tasks, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = sl.SiteConfig(n_steps=12, n_prompts=4, n_shots=3, n_valid=8, eval_every=6, head_price=0.01)
+    plain = sl.fit_site(demo, demo_tasks, config)
+    monkeypatch.setattr(demo, "_cuda_graphs", True)
+    graphed = sl.fit_site(demo, demo_tasks, config)
+    assert recorder.n_replayed == config.n_steps - 1 and recorder.n_recorded == 1  # all steps have one shape
+    for name, fit in plain.items():
+        assert np.abs(fit.trace.alphas[-1] - 0.5).max() > 0.2
+        assert np.abs(fit.trace.alphas - graphed[name].trace.alphas).max() < 1e-4
+        assert np.allclose(fit.trace.loss, graphed[name].trace.loss, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("selector", "has_prefixes"), [(hard_concrete, True), (gatings_of_last_token, True), (gatings_of_all_tokens, False)]
+)
+def test_gates_that_are_drawn_or_of_whole_prompts_are_learned_alike(
+    demo: LensModel, demo_tasks: Tasks, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, selector: Selector,
+    has_prefixes: bool,
+) -> None:  # fmt: skip
+    config = sl.ComparisonConfig(
+        n_prompts=4, n_shots=2, n_valid=4, l0_steps=6, gating_steps=4, site=sl.SiteConfig(batch_size=2)
+    )
+    found = []
+    for graphs in (False, True):
+        monkeypatch.setattr(demo, "_cuda_graphs", graphs)
+        context = sl.ComparisonContext(demo, [demo_tasks["antonym"]], config, progress=False)
+        found.append(selector(context)["antonym"])
+    for ours, theirs in zip(numbers(found[0]), numbers(found[1]), strict=True):
+        assert np.abs(ours - theirs).max() < 1e-4
+    assert (recorder.n_replayed > 0) == has_prefixes
+
+
+def numbers(found: sl.HeadScores | HeadGating) -> list[np.ndarray]:
+    return [found.values] if isinstance(found, sl.HeadScores) else [found.facilitating, found.interfering]
+
+
+@pytest.mark.parametrize("case", EVERY_HOST)
+def test_a_pass_of_every_host_is_replayed_on_other_prompts_unless_its_code_reads_numbers(
+    case: str, hosted: Models, recorder: Recorder
+) -> None:
+    model, stream = hosted(case), np.random.default_rng(0)
+    alpha = torch.full((2, *model.grid.shape), 0.5)
+    embedding = torch.randn(1, *model.grid.shape, model.identity.d_head, generator=torch.Generator().manual_seed(0))
+
+    def differentiate(prefix: Prefix, tail: Tensor, gates: Tensor) -> Outputs:
+        leaf = gates.detach().requires_grad_()
+        owners = tail[:, 0] * 0
+        edits = injection(leaf, embedding, owners, heads_per_layer=model.grid.heads_per_layer, column=0)
+        with torch.enable_grad():
+            losses = answer_loss(model.decode(prefix, tail, edits)[0], tail, torch.ones_like(tail).float())
+            return losses.detach(), torch.autograd.grad(losses.sum(), leaf)[0]
+
+    graphed, can_be = GraphedPass(differentiate), case not in READ_NUMBERS
+    warns = nullcontext() if can_be else pytest.warns(UserWarning, match="CUDA graphs")
+    for n_tokens in ((5, 8), (8, 4), (6, 8), (7, 7)):
+        prompts = [stream.integers(3, 30, n).tolist() for n in n_tokens]
+        batch = Batch.of(prompts, pad=model.encoder.pad, device=model.device)
+        prefix = model.prefill(batch.without_tail(1)).widened(WIDTH_STEP)
+        arguments = (prefix, batch.tokens[:, -1:], alpha + 0.01 * n_tokens[0])
+        expected = differentiate(*arguments)
+        with warns:
+            found = graphed(*arguments)
+        warns = nullcontext()  # it says so once
+        for ours, theirs in zip(found, expected, strict=True):
+            assert (ours - theirs).abs().max() <= 1e-5 * max(1.0, float(theirs.abs().max()))
+    assert (recorder.n_recorded, recorder.n_replayed) == ((1, 3) if can_be else (0, 0))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_copy_of_a_prefix_is_filled_with_another_without_changing_the_original(demo: LensModel, times: int) -> None:
+    prompts = [[[3, 4, 5], [6, 7, 8]], [[9, 10, 11], [12, 13]]]
+    batches = [Batch.of(rows, pad=demo.encoder.pad, device=demo.device) for rows in prompts]
+    one, other = (demo.prefill(batch).repeated(times) for batch in batches)
+    tail = torch.tensor([[4], [5]] * times)
+    copy, before = one.copied(), [demo.decode(each, tail)[0] for each in (one, other)]
+    assert one.layout == other.layout == copy.layout != demo.prefill(*batches).layout
+    assert torch.equal(demo.decode(copy, tail)[0], before[0])
+    copy.fill(other)
+    assert torch.equal(demo.decode(copy, tail)[0], before[1])
+    assert torch.equal(demo.decode(one, tail)[0], before[0])
+
+
+def test_graphs_are_refused_off_a_gpu(demo: LensModel) -> None:
+    demo.cuda_graphs = False
+    with pytest.raises(InputError):
+        demo.cuda_graphs = True
+    assert not demo.cuda_graphs
+
+
+def test_rows_of_a_decode_follow_the_free_memory_of_a_gpu(demo: LensModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rows_per_decode(demo) == ROWS_PER_DECODE
+
+    def rows(free: int) -> int:
+        monkeypatch.setattr(prefill, "free_memory", lambda device: free)
+        return rows_per_decode(demo)
+
+    assert (rows(0), rows(2**40)) == (1, GPU_ROWS_PER_DECODE)
+    free = 64 * 2**20
+    batch = Batch.of([[3, 4, 5, 6]] * rows(free), pad=demo.encoder.pad, device=demo.device)
+    needed = peak_bytes(step(demo, batch, demo.prefill(batch.without_tail(1))), demo.device)
+    assert free / 8 < needed < free
