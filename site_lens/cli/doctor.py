@@ -12,9 +12,10 @@ from site_lens.cli.options import MODELS, AsJson, ModelSource, counted, not_empt
 from site_lens.cli.output import show_json, show_line
 
 FACTS = (
-    "name", "architecture", "host", "d_head", "dtype", "quantization", "weights_from", "processing", "value_bias", "bos"
+    "name", "architecture", "host", "hook-free", "d_head", "dtype", "quantization", "weights_from", "processing",
+    "value_bias", "bos",
 )  # fmt: skip
-"""Fields of a model's identity that the support card shows."""
+"""Fields of a model's identity that the support card shows, and whether passes at z need no other hook point."""
 
 
 BOUND = {"edit_has_effect": "least"}
@@ -35,11 +36,13 @@ def doctor(
     A model that TransformerLens or transformers cannot make at all is an error, and the exit code 2.
     """
     identity: dict[str, Any] = {}
+    needed = ""
     try:
         loaded = source.load(check=False)
         identity = loaded.identity.model_dump(mode="json")
+        needed = loaded.hooks_needed
         if not as_json:
-            _show_facts(identity)
+            _show_facts(identity | {"hook-free": f"no: {needed}" if needed else "yes"})
         checks = sl.check_model(loaded, longest=longest, each=None if as_json else _show_check)
     except sl.ModelError as error:
         if error.__cause__ is not None:  # raised by a library: nothing was measured
@@ -51,7 +54,7 @@ def doctor(
     rows = [asdict(check) for check in checks]
     if as_json:  # JSON has no NaN: such a value is null, and its check has failed
         finite = [row | {"value": v if (v := row["value"]) is None or math.isfinite(v) else None} for row in rows]
-        show_json({"ok": ok, "model": identity, "checks": finite})
+        show_json({"ok": ok, "model": identity, "hooks_needed": needed, "checks": finite})
     else:
         n = {state: sum(check.state == state for check in checks) for state in ("ok", "skipped", "fail")}
         skipped = f", {n['skipped']} skipped" if n["skipped"] else ""

@@ -1,8 +1,8 @@
 """The base class of models: reading and editing activations, cached prefixes, stopping early."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -103,6 +103,11 @@ class LensModel(ABC):
         return self.n_weights > LARGE
 
     @property
+    def hooks_needed(self) -> str:
+        """Why passes that need the hook points of z alone go through all others, too; empty where they do not."""
+        return f"a {type(self.host).__name__} has no module without"
+
+    @property
     def cuda_graphs(self) -> bool:
         """Whether fits record their training passes as CUDA graphs; False unless set, `model.cuda_graphs = True`.
 
@@ -192,7 +197,8 @@ class LensModel(ABC):
             if see(point, layer, activation):
                 raise StopForward
 
-        with hooked((self._point(*place), partial(watch, *place)) for place in points), suppress(StopForward):
+        functions = [(self._point(*place), partial(watch, *place)) for place in points]
+        with self._hooked(functions), suppress(StopForward):
             self._run(batch.tokens, batch.lengths, last_only=True)
 
     @on_model_no_grad
@@ -300,7 +306,7 @@ class LensModel(ABC):
             functions: Functions on hook points.
         """
         lengths, logits = prefix.lengths + n_new, torch.empty(0)
-        with hooked(functions), suppress(StopForward):
+        with self._hooked(functions), suppress(StopForward):
             logits = self._run(tokens, lengths, cache, n_old=prefix.width)
         if prefix.was_written_into():
             raise ModelError(
@@ -344,6 +350,12 @@ class LensModel(ABC):
             self.encoder.refuse_longer(int(lengths.max()) - (tokens.shape[1] - 1 if n_old else 0))
         positions = left_positions(lengths, width)[:, n_old:]
         return self._logits(Call(tokens, left_mask(lengths, width), positions, cache, last_only))
+
+    @contextmanager
+    def _hooked(self, functions: Sequence[tuple[Any, Function]]) -> Iterator[None]:
+        """Add functions to hook points for the passes of a context; others may be left out."""
+        with hooked(functions):
+            yield
 
     def _functions(self, edits: Sequence[Edit]) -> list[tuple[Any, Function]]:
         if strange := [edit.hook_point for edit in edits if edit.hook_point not in HOOK_NAMES]:

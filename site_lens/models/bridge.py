@@ -2,17 +2,19 @@
 
 import copy
 import inspect
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.models.base import Call, LensModel
-from site_lens.models.checks import COMPARED, synthetic_prompts
+from site_lens.models.base import Call, LensModel, z_points
+from site_lens.models.checks import COMPARED, quick_probe, synthetic_prompts, tolerances
 from site_lens.models.context_length import Context
+from site_lens.models.hook_free import HookFreeModules
+from site_lens.models.hooks import Function
 from site_lens.models.identity import ModelIdentity
 from site_lens.models.locking import on_model
 from site_lens.models.plain_transformers import (
@@ -25,6 +27,7 @@ from site_lens.models.plain_transformers import (
 from site_lens.models.quantization import keep_gradients, refuse_packed_parts, refuse_unless_packed
 from site_lens.models.recurrent_cache import empty_cache
 from site_lens.models.tokenization import Encoder, refuse_unfitting
+from site_lens.models.two_part import watching_joins
 from site_lens.records.errors import InputError, ModelError
 from site_lens.records.library_errors import translated_errors
 
@@ -43,6 +46,49 @@ class BridgeModel(LensModel):
         parameters = inspect.signature(host.original_model.forward).parameters
         hidden = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
         self._takes = None if hidden else set(parameters)
+        self._hook_free = HookFreeModules(host, z_points(host).values())
+        self._hooks_needed: str | None = None
+        """Unknown until a pass was compared."""
+        if host.compatibility_mode:
+            self._hooks_needed = "TransformerLens has processed the weights"
+
+    @property
+    def hooks_needed(self) -> str:
+        """Why passes that need the hook points of z alone go through all others, too; empty where they do not.
+
+        They do not where logits and gradients are the same without, to a tenth of what the check of a model allows.
+        """
+        if self._hooks_needed is None:
+            self._hooks_needed = self._compared_without_hooks()
+        return self._hooks_needed
+
+    @on_model
+    def _compared_without_hooks(self) -> str:
+        """Compare hook-free passes behind a prefix with passes through all hook points over whole prompts."""
+        self._hooks_needed = "being compared"
+        with hooking_errors(self.identity.name, self.identity.architecture):
+            probe = quick_probe(self)
+            with watching_joins() as known:
+                probe.decode(probe.batch, 1)
+        self._hooks_needed = ""
+        try:
+            with hooking_errors(self.identity.name, self.identity.architecture), watching_joins() as joins:
+                gaps = max(probe.cached(0.0, 1), probe.cached(0.5, 1)), probe.gradient(0.5, 1)
+        except ModelError as error:
+            return str(error)
+        if slower := joins - known:
+            return f"without, attention concatenates keys and values ({', '.join(sorted(slower))})"
+        if all(10 * gap <= most for gap, most in zip(gaps, tolerances(self.identity), strict=True)):
+            return ""
+        return f"without, logits differ by {gaps[0]:.2g} and gradients by {gaps[1]:.2g}"
+
+    @contextmanager
+    def _hooked(self, functions: Sequence[tuple[Any, Function]]) -> Iterator[None]:
+        needed = self.hooks_needed
+        with super()._hooked(functions):
+            is_free = not needed and self._hook_free.is_enough()
+            with self._hook_free.in_place() if is_free else nullcontext():
+                yield
 
     @on_model
     def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:

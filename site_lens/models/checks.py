@@ -142,6 +142,20 @@ class Probe:
         return gap if n_tail > 1 and not any(self.model.grid.heads_per_layer[:-1]) else math.inf
 
 
+def quick_probe(model: LensModel) -> Probe:
+    """Return what a quick check measures on: two short prompts, and edits that scale z by 1 - alpha."""
+
+    def scaled(alpha: Tensor, column: int) -> list[Edit]:
+        def change(layer: int, z: Tensor) -> Tensor:
+            return z * (1 - alpha[layer, : z.shape[-2], None]).to(z.device)
+
+        return z_edits(model.grid.heads_per_layer, change, column)
+
+    rows = synthetic_prompts(model.encoder.vocabulary, (N_TOKENS, N_TOKENS - 1))
+    batch = Batch.of(rows, pad=model.encoder.pad, device=model.device)
+    return Probe(model, batch, model.forward(batch), scaled)
+
+
 @on_model
 def quick_check(model: LensModel) -> tuple[ModelCheck, ...]:
     """Measure the properties that everything else is built on.
@@ -156,16 +170,7 @@ def quick_check(model: LensModel) -> tuple[ModelCheck, ...]:
     Raises:
         ModelError: The model's code writes into the states of a cached prefix.
     """
-
-    def scaled(alpha: Tensor, column: int) -> list[Edit]:
-        def change(layer: int, z: Tensor) -> Tensor:
-            return z * (1 - alpha[layer, : z.shape[-2], None]).to(z.device)
-
-        return z_edits(model.grid.heads_per_layer, change, column)
-
-    rows = synthetic_prompts(model.encoder.vocabulary, (N_TOKENS, N_TOKENS - 1))
-    batch = Batch.of(rows, pad=model.encoder.pad, device=model.device)
-    probe = Probe(model, batch, model.forward(batch), scaled)
+    probe = quick_probe(model)
     logits, gradients = tolerances(model.identity)
     measured = (
         ("identity_edit", probe.edited(0.0), logits, "logits after an edit that changes nothing"),

@@ -5,8 +5,8 @@ them. A graph launches all of them at once. It reads and writes the memory that 
 given is copied there first.
 
 Nothing in a recorded pass may wait for the GPU: read a number, or copy from or to the CPU. The first pass of each shape
-is watched for that, which shows on any device. The routers of some mixtures of experts read numbers, and so does Bloom;
-their passes are run as they are, with a warning.
+is watched for that, which shows on any device. Bloom makes numbers on the CPU, for positions of ALiBi: its passes are
+run as they are, with a warning.
 """
 
 import warnings
