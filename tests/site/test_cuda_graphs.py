@@ -14,7 +14,7 @@ from analysis.benchmarks.measuring import peak_bytes
 from analysis.benchmarks.two_parts import step
 from site_lens.activations import prefill
 from site_lens.activations.injection import injection
-from site_lens.activations.prefill import GPU_ROWS_PER_DECODE, ROWS_PER_DECODE, rows_per_decode
+from site_lens.activations.prefill import GPU_ROWS_PER_DECODE, ROWS_PER_DECODE, SMALL_ROWS, rows_per_decode
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.kv_cache import Prefix
@@ -133,6 +133,8 @@ def test_graphs_are_refused_off_a_gpu(demo: LensModel) -> None:
 
 
 def test_rows_of_a_decode_follow_the_free_memory_of_a_gpu(demo: LensModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rows_per_decode(demo) == SMALL_ROWS
+    monkeypatch.setattr(prefill, "SMALL_DECODE", 0)  # as if the model were large
     assert rows_per_decode(demo) == ROWS_PER_DECODE
 
     def rows(free: int) -> int:
