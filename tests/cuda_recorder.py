@@ -13,7 +13,7 @@ class Recorder:
     def __init__(self) -> None:
         self.n_recorded = self.n_replayed = 0
 
-    def __call__(self, work: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
+    def __call__(self, work: Callable[[], Outputs], *where: None) -> tuple[Outputs, Callable[[], None]]:
         self.n_recorded += 1
         outputs = tuple(torch.full_like(output, torch.nan) for output in work())  # recording computes nothing
 

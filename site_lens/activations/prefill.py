@@ -25,8 +25,8 @@ ROWS_PER_DECODE = 256
 """Rows of one decode at most."""
 
 SMALL_DECODE, SMALL_ROWS = 2**28, 1024
-"""Bytes of a decode up to which more rows than these are taken on a CPU, and how many at most: of small models, Python's
-share of a decode is large (on the demo model 1024 rows take .6 of the time of four times 256)."""
+"""Bytes of a decode up to which more rows than these are taken on a CPU, and how many at most: of small models, Python
+takes a large share of a decode (on the demo model 1024 rows take .6 of the time of four times 256)."""
 
 GPU_ROWS_PER_DECODE = 4096
 """Rows of one decode at most on a GPU, if its free memory holds as many."""

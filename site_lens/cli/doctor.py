@@ -12,10 +12,9 @@ from site_lens.cli.options import MODELS, AsJson, ModelSource, counted, not_empt
 from site_lens.cli.output import show_json, show_line
 
 FACTS = (
-    "name", "architecture", "host", "hook-free", "d_head", "dtype", "quantization", "weights_from", "processing",
-    "value_bias", "bos",
+    "name", "architecture", "host", "d_head", "dtype", "quantization", "weights_from", "processing", "value_bias", "bos"
 )  # fmt: skip
-"""Fields of a model's identity that the support card shows, and whether passes at z need no other hook point."""
+"""Fields of a model's identity that the support card shows."""
 
 
 BOUND = {"edit_has_effect": "least"}
@@ -40,9 +39,11 @@ def doctor(
     try:
         loaded = source.load(check=False)
         identity = loaded.identity.model_dump(mode="json")
+        if not as_json:
+            _show_facts(identity)
         needed = loaded.hooks_needed
         if not as_json:
-            _show_facts(identity | {"hook-free": f"no: {needed}" if needed else "yes"})
+            show_line(f"{'hook-free:':14}{f'no: {needed}' if needed else 'yes'}\n")
         checks = sl.check_model(loaded, longest=longest, each=None if as_json else _show_check)
     except sl.ModelError as error:
         if error.__cause__ is not None:  # raised by a library: nothing was measured
@@ -70,7 +71,7 @@ def _show_facts(identity: dict[str, Any]) -> None:
     for name in FACTS:
         if name in identity:
             show_line(f"{name + ':':14}{identity[name]}")
-    print(f"{'heads:':14}{sl.HeadGrid(tuple(identity['grid']['heads_per_layer']))}\n", flush=True)
+    print(f"{'heads:':14}{sl.HeadGrid(tuple(identity['grid']['heads_per_layer']))}", flush=True)
 
 
 def _show_check(check: "sl.ModelCheck") -> None:

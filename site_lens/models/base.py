@@ -104,15 +104,15 @@ class LensModel(ABC):
 
     @property
     def hooks_needed(self) -> str:
-        """Why passes that need the hook points of z alone go through all others, too; empty where they do not."""
-        return f"a {type(self.host).__name__} has no module without"
+        """Reason for which no pass is hook-free; empty where those behind a prefix, and reads of z, can be."""
+        return f"a {type(self.host).__name__} has no modules of transformers to stand in"
 
     @property
     def cuda_graphs(self) -> bool:
         """Whether fits record their training passes as CUDA graphs; False unless set, `model.cuda_graphs = True`.
 
         They have not been run on a GPU yet: compare the alphas of one fit with and without. A pass that cannot be
-        recorded ends in torch's error.
+        recorded runs as it is, with a warning; so do those of gates at all tokens, which have no prefix, without one.
 
         Raises:
             InputError: On setting: the model is not on one GPU.
@@ -353,7 +353,7 @@ class LensModel(ABC):
 
     @contextmanager
     def _hooked(self, functions: Sequence[tuple[Any, Function]]) -> Iterator[None]:
-        """Add functions to hook points for the passes of a context; others may be left out."""
+        """Add functions to hook points for the passes of a context; those without one may be passed by."""
         with hooked(functions):
             yield
 

@@ -16,7 +16,7 @@ from site_lens.models.context_length import Context
 from site_lens.models.hook_free import HookFreeModules
 from site_lens.models.hooks import Function
 from site_lens.models.identity import ModelIdentity
-from site_lens.models.locking import on_model
+from site_lens.models.locking import exact_products, on_model
 from site_lens.models.plain_transformers import (
     KnownLogits,
     original_modules,
@@ -29,7 +29,7 @@ from site_lens.models.recurrent_cache import empty_cache
 from site_lens.models.tokenization import Encoder, refuse_unfitting
 from site_lens.models.two_part import watching_joins
 from site_lens.records.errors import InputError, ModelError
-from site_lens.records.library_errors import translated_errors
+from site_lens.records.library_errors import error_reason, translated_errors
 
 
 class BridgeModel(LensModel):
@@ -46,49 +46,66 @@ class BridgeModel(LensModel):
         parameters = inspect.signature(host.original_model.forward).parameters
         hidden = any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters.values())
         self._takes = None if hidden else set(parameters)
-        self._hook_free = HookFreeModules(host, z_points(host).values())
-        self._hooks_needed: str | None = None
-        """Unknown until a pass was compared."""
-        if host.compatibility_mode:
-            self._hooks_needed = "TransformerLens has processed the weights"
+        self._hook_free = HookFreeModules(host, self.hook_points.values(), z_points(host).values())
+        self._hooks_needed = "TransformerLens has processed the weights" if host.compatibility_mode else None
+        """None until passes were compared."""
+        self._compares: bool | None = None
+        """Whether passes are hook-free while they are compared; None at all other times."""
+        # While a pass is hook-free, `host.blocks` holds modules of transformers.
+        self._writing: dict[int, Any] = {layer: getattr(host.blocks[layer].attn, "o", None) for layer in z_points(host)}
 
     @property
     def hooks_needed(self) -> str:
-        """Why passes that need the hook points of z alone go through all others, too; empty where they do not.
+        """Reason for which no pass is hook-free; empty where those behind a prefix, and reads of z, can be.
 
-        They do not where logits and gradients are the same without, to a tenth of what the check of a model allows.
+        They can be where logits and gradients are the same, to a tenth of what the check of a model allows.
         """
-        if self._hooks_needed is None:
-            self._hooks_needed = self._compared_without_hooks()
-        return self._hooks_needed
+        with self.locked():
+            if self._hooks_needed is not None:
+                return self._hooks_needed
+            if not self._hook_free.is_enough():
+                return "functions or adapters are on the model"
+            with exact_products():
+                self._hooks_needed = self._compared_without_hooks()
+            return self._hooks_needed
 
-    @on_model
     def _compared_without_hooks(self) -> str:
-        """Compare hook-free passes behind a prefix with passes through all hook points over whole prompts."""
-        self._hooks_needed = "being compared"
-        with hooking_errors(self.identity.name, self.identity.architecture):
-            probe = quick_probe(self)
-            with watching_joins() as known:
-                probe.decode(probe.batch, 1)
-        self._hooks_needed = ""
+        """Compare passes behind a prefix with all hook points and without; return why they are needed, if they are."""
+        probe, passes = quick_probe(self), []
+        alpha = torch.full(self.grid.shape, 0.5, device=self.device, requires_grad=True)
         try:
-            with hooking_errors(self.identity.name, self.identity.architecture), watching_joins() as joins:
-                gaps = max(probe.cached(0.0, 1), probe.cached(0.5, 1)), probe.gradient(0.5, 1)
-        except ModelError as error:
-            return str(error)
-        if slower := joins - known:
+            self._compares = False
+            probe.decode(probe.batch, 1)  # says whose code writes into states, of which autograd says less
+            for is_free in (False, True):
+                self._compares = is_free
+                with torch.enable_grad(), watching_joins() as joins:
+                    logits = probe.decode(probe.batch, 1, probe.edits_of(alpha, -1))
+                    loss = logits.log_softmax(-1)[:, 0].sum() + 0 * alpha.sum()  # which alpha may not reach
+                    passes.append((logits.detach(), torch.autograd.grad(loss, alpha)[0], joins))
+        except (ModelError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or not self._compares:
+                raise
+            return f"transformers' own code fails: {error_reason(error)}"
+        finally:
+            self._compares = None
+        (logits, gradient, joins), (free_logits, free_gradient, free_joins) = passes
+        if slower := free_joins - joins:
             return f"without, attention concatenates keys and values ({', '.join(sorted(slower))})"
-        if all(10 * gap <= most for gap, most in zip(gaps, tolerances(self.identity), strict=True)):
+        gap = probe.gap(free_logits, logits)
+        slope = float((free_gradient - gradient).abs().max() / gradient.abs().max().clamp(min=1e-30))
+        if all(10 * each <= most for each, most in zip((gap, slope), tolerances(self.identity), strict=True)):
             return ""
-        return f"without, logits differ by {gaps[0]:.2g} and gradients by {gaps[1]:.2g}"
+        return f"without, logits differ by {gap:.2g} and gradients by {slope:.2g}"
 
     @contextmanager
     def _hooked(self, functions: Sequence[tuple[Any, Function]]) -> Iterator[None]:
-        needed = self.hooks_needed
-        with super()._hooked(functions):
-            is_free = not needed and self._hook_free.is_enough()
-            with self._hook_free.in_place() if is_free else nullcontext():
-                yield
+        is_free = not self.hooks_needed if self._compares is None else self._compares
+
+        def place() -> AbstractContextManager[None]:
+            return self._hook_free.in_place() if is_free and self._hook_free.is_enough() else nullcontext()
+
+        with super()._hooked(functions), place():  # in this order: the functions may need other hook points
+            yield
 
     @on_model
     def plain_logits(self, prompt: Sequence[int]) -> Float[Tensor, " vocab"]:
@@ -101,7 +118,7 @@ class BridgeModel(LensModel):
             return plain_logits(hf_model, prompt).to(self.device)
 
     def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
-        module = self.host.blocks[layer].attn.o
+        module = self._writing[layer]
         weights = next(module.parameters())
         dtype = weights.dtype if weights.is_floating_point() else None  # quantised weights cast by themselves
         written: Tensor = module(z.flatten(1).to(device=weights.device, dtype=dtype))

@@ -5,9 +5,13 @@ points, and attention in code of its own. A pass that reads or changes z needs t
 other modules hook-free it computes the same in less time (docs/benchmarks.md).
 """
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
+
+from site_lens.models.plain_transformers import swapped
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 class HookFreeModules:
@@ -15,46 +19,40 @@ class HookFreeModules:
 
     Args:
         host: The `TransformerBridge`.
-        z_points: Its hook points of z.
+        points: All of its hook points.
+        z_points: Those of z.
     """
 
-    def __init__(self, host: Any, z_points: Collection[Any]) -> None:
+    def __init__(self, host: Any, points: Iterable[Any], z_points: Collection[Any]) -> None:
         of_z = {id(point) for point in z_points}
-        self._points = [point for point in host.hook_dict.values() if id(point) not in of_z]
-        self._behind = [
-            (module, module.original_component)
-            for module in host.modules()
-            if getattr(module, "original_component", None) is not None
-        ]
-        originals = {id(module): original for module, original in self._behind}
-        hooked = {
-            id(original): module for module, original in self._behind if of_z & set(map(id, module._modules.values()))
-        }
+        bridges = [module for module in host.modules() if getattr(module, "original_component", None) is not None]
+        self._behind = [(bridge, bridge.original_component) for bridge in bridges]
+        originals = {id(bridge): original for bridge, original in self._behind}
+        owners = [bridge for bridge in bridges if of_z & set(map(id, bridge._modules.values()))]
+        hooked = {id(owner.original_component): owner for owner in owners}
         self._places = []
-        """Dictionaries of submodules with a name, the module under it, and the one for passes."""
         for parent in host.original_model.modules():
-            for name, child in {} if id(parent) in originals else parent._modules.items():
-                own = originals.get(id(child), child)
-                wanted = hooked.get(id(own), own)  # heads write through the module that has their hook point
+            for name, child in () if id(parent) in originals else parent._modules.items():
+                original = originals.get(id(child), child)
+                wanted = hooked.get(id(original), original)  # heads write through the module with their hook point
                 if wanted is not child:
                     self._places.append((parent._modules, name, child, wanted))
+        passed = {id(point): point for point in (*points, *(bridge for bridge in bridges if bridge not in owners))}
+        self._hooks = [getattr(module, kind) for key, module in passed.items() if key not in of_z for kind in HOOKS]
+        self._n_hooks = sum(map(len, self._hooks))
+        """Functions that TransformerLens has put there: they hand activations on to hook points of other names."""
 
     def is_enough(self) -> bool:
-        """Tell whether no other hook point has a function, and all modules are those that were there at first.
+        """Tell whether nobody has put a function on what would be passed by, and all modules are those of the start.
 
-        An adapter of LoRA stands behind a module of TransformerBridge that the model of transformers may not have.
+        An adapter stands behind a module of TransformerBridge, or in its place, where transformers would not see it.
         """
-        return not any(point.fwd_hooks or point.bwd_hooks for point in self._points) and all(
-            module.original_component is original for module, original in self._behind
+        return (
+            sum(map(len, self._hooks)) == self._n_hooks
+            and all(bridge.original_component is original for bridge, original in self._behind)
+            and all(modules[name] is module for modules, name, module, _ in self._places)
         )
 
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def in_place(self) -> AbstractContextManager[None]:
         """Put the modules of transformers in place for as long as the context lasts."""
-        try:
-            for modules, name, _, wanted in self._places:
-                modules[name] = wanted
-            yield
-        finally:
-            for modules, name, module, _ in self._places:
-                modules[name] = module
+        return swapped(self._places)

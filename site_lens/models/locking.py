@@ -24,6 +24,9 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 N_SAMPLED = 64
 """Numbers of every weight that are compared: torch counts no version where a weight is changed through `.data`."""
 
+EXACT = ("none", "ieee")
+"""Settings of torch under which products of float32 are exact."""
+
 _LOCKS: "WeakKeyDictionary[nn.Module, threading.RLock]" = WeakKeyDictionary()
 _making = threading.Lock()
 
@@ -85,13 +88,13 @@ def exact_products() -> Iterator[None]:
     Two ways to compute the same then differ by up to a hundredth, and no fault of a model could be seen.
     """
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]  # made at import
-    before = [backend.fp32_precision for backend in backends]
+    coarse = [(backend, backend.fp32_precision) for backend in backends if backend.fp32_precision not in EXACT]
     try:
-        for backend in backends:
+        for backend, _ in coarse:
             backend.fp32_precision = "ieee"
         yield
     finally:
-        for backend, precision in zip(backends, before, strict=True):
+        for backend, precision in coarse:
             backend.fp32_precision = precision
 
 

@@ -138,15 +138,26 @@ def plain_logits(hf_model: Any, prompt: Sequence[int]) -> Float[Tensor, " vocab"
 def original_modules(hf_model: Any) -> Iterator[Any]:
     """Put the modules that a TransformerBridge replaced back in place for as long as the context lasts."""
     replaced = [
-        (parent._modules, name, child)
+        (parent._modules, name, child, child.original_component)
         for parent in hf_model.modules()
         for name, child in parent._modules.items()
         if getattr(child, "original_component", None) is not None
     ]
-    try:
-        for modules, name, child in replaced:
-            modules[name] = child.original_component
+    with swapped(replaced):
         yield hf_model
+
+
+@contextmanager
+def swapped(places: Sequence[tuple[dict[str, Any], str, Any, Any]]) -> Iterator[None]:
+    """Swap modules for as long as the context lasts.
+
+    Args:
+        places: Submodules of a module by name, a name, the module that is there, and the one to put there.
+    """
+    try:
+        for modules, name, _, wanted in places:
+            modules[name] = wanted
+        yield
     finally:
-        for modules, name, child in replaced:
-            modules[name] = child
+        for modules, name, module, _ in places:
+            modules[name] = module

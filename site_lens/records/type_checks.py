@@ -1,12 +1,7 @@
-"""Types of arguments, checked where a public function or method begins: a wrong one is an InputError of one line.
-
-Calls from within the package are not checked again: mypy has seen them, and prompts are rendered in an eighth of the
-time. What a user typed, in a command or in the explorer, is checked.
-"""
+"""Types of arguments, checked where a public function or method begins: a wrong one is an InputError of one line."""
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import fields, is_dataclass
 from functools import cache, wraps
@@ -42,10 +37,6 @@ ADVICE = {
 """Where a value of a type comes from, by the first word of the type."""
 
 
-FROM_USERS = ("site_lens.cli", "site_lens.explorer")
-"""Rooms whose calls hand on what a user typed."""
-
-
 def checked_methods(kind: type[T]) -> type[T]:
     """Check the arguments of a class's public methods and of its `__init__`; see `checked`."""
     for name, member in list(vars(kind).items()):
@@ -56,7 +47,7 @@ def checked_methods(kind: type[T]) -> type[T]:
 
 
 def checked(function: F, home: str | None = None) -> F:
-    """Check the arguments of a function against their annotations, whenever it is called from outside.
+    """Check the arguments of a function against their annotations, whenever it is called.
 
     Numbers are never truth values, a text is never a sequence, a model is what has the methods of one, and elements are
     checked unless they come one by one. An annotation that type checkers alone can see is not checked.
@@ -75,9 +66,6 @@ def _checked(function: Callable[..., Any], home: str | None) -> Callable[..., An
 
     @wraps(function)
     def call(*args: object, **kwargs: object) -> object:
-        caller: str = sys._getframe(1).f_globals.get("__name__", "")
-        if caller.startswith("site_lens.") and not caller.startswith(FROM_USERS):
-            return function(*args, **kwargs)
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError:

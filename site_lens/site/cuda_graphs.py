@@ -30,40 +30,54 @@ WIDTH_STEP = 16
 
 WAITING = frozenset(
     getattr(torch.ops.aten, name).default
-    for name in ("_local_scalar_dense", "equal", "is_nonzero", "nonzero", "masked_select", "_unique2", "lift_fresh")
-)
-"""Operators that wait for the GPU: they read numbers, return as many as there are, or make a tensor of Python's."""
+    for name in (
+        "_local_scalar_dense", "equal", "is_nonzero", "nonzero", "masked_select", "_unique2", "unique_consecutive",
+        "bincount", "lift_fresh",
+    )
+) | {torch.ops.aten.repeat_interleave.Tensor}  # fmt: skip
+"""Operators that wait for the GPU: they read numbers, return as many as there are, or make a tensor from Python's."""
+
+BY_MASK = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default)
+"""Operators that take indices, and wait where these are masks."""
 
 
 class WatchedForWaits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types it in part
-    """Collects the names of operators that wait for the GPU."""
+    """Collects the names of operators that wait for the GPU. What operators do inside themselves it cannot see."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        by_mask = func is torch.ops.aten.index.Tensor and any(i is not None and i.dtype == torch.bool for i in args[1])
-        copies = func is torch.ops.aten._to_copy.default
-        moves = copies and (kwargs or {}).get("device", args[0].device) not in (None, args[0].device)
-        if func in WAITING or by_mask or moves:
+        has_mask = func in BY_MASK and any(index is not None and index.dtype == torch.bool for index in args[1])
+        moves = func is torch.ops.aten._to_copy.default and (kwargs or {}).get("device") not in (None, args[0].device)
+        copies = func is torch.ops.aten.copy_.default and args[0].device != args[1].device
+        if func in WAITING or has_mask or moves or copies:
             self.seen.add(str(func))
         return func(*args, **kwargs or {})
 
 
-def recorded(work: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
+def recorded(work: Callable[[], Outputs], stream: torch.cuda.Stream, pool: Any) -> tuple[Outputs, Callable[[], None]]:
     """Record the kernels of a function; return where its results will stand, and what replays it.
 
     Reference: "CUDA Graphs" in PyTorch's notes on CUDA semantics: some passes on a side stream come before the capture.
+
+    Args:
+        work: The function.
+        stream: The side stream, on the device of the model.
+        pool: Memory that graphs share, which are replayed one after the other.
+
+    Raises:
+        RuntimeError: An operator waited for the GPU after all.
     """
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
+    here = torch.cuda.current_stream(stream.device)
+    stream.wait_stream(here)
+    with torch.cuda.stream(stream):
         for _ in range(3):
             work()
-    torch.cuda.current_stream().wait_stream(side)
+    here.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.stream(stream), torch.cuda.graph(graph, pool=pool, stream=stream):
         outputs = work()
     return outputs, graph.replay
 
@@ -71,50 +85,58 @@ def recorded(work: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
 class GraphedPass:
     """Cache of CUDA graphs of a pass, one a shape. The first pass of a shape runs as it is, the second is recorded.
 
-    A pass that cannot be recorded always runs as it is.
+    A shape whose pass cannot be recorded always runs as it is.
 
     Args:
-        work: The pass.
+        device: The device of the model.
     """
 
-    def __init__(self, work: Pass) -> None:
-        self._work = work
-        self._seen: set[object] = set()
-        """Shapes of which one pass was run."""
-        self._graphs: dict[object, tuple[Prefix, list[Tensor], Outputs, Callable[[], None]]] = {}
-        self._waits: set[str] = set()
+    def __init__(self, device: torch.device) -> None:
+        self._where: tuple[Any, Any] = (None, None)
+        """Side stream and shared memory of all graphs."""
+        if device.type == "cuda":
+            stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch types it in part
+            self._where = stream, torch.cuda.graph_pool_handle()
+        self._plain: set[object] = set()
+        """Shapes that run as they are."""
+        self._graphs: dict[object, tuple[Prefix, list[Tensor], Outputs, Callable[[], None]] | None] = {}
+        """By shape; None after its first pass."""
 
-    def __call__(self, prefix: Prefix, *tensors: Tensor) -> Outputs:
+    def __call__(self, work: Pass, prefix: Prefix, *tensors: Tensor) -> Outputs:
         """Return what the pass returns.
 
         Args:
+            work: The pass, the same at every call.
             prefix: The prefix.
             tensors: What else it takes.
         """
         shape = (prefix.layout, *(tuple(tensor.shape) for tensor in tensors))
-        if self._waits:
-            return self._work(prefix, *tensors)
-        if shape not in self._seen:
-            self._seen.add(shape)
-            return self._first(prefix, *tensors)
+        if shape in self._plain:
+            return work(prefix, *tensors)
         if shape not in self._graphs:
-            held = prefix.copied(), [tensor.clone() for tensor in tensors]
-            self._graphs[shape] = (*held, *recorded(partial(self._work, held[0], *held[1])))
-        own_prefix, own_tensors, outputs, replay = self._graphs[shape]
+            with WatchedForWaits() as watched:
+                found = work(prefix, *tensors)
+            self._graphs[shape] = None
+            if watched.seen:
+                self._give_up(shape, f"its code calls {', '.join(sorted(watched.seen))}")
+            return found
+        graph = self._graphs[shape]
+        if graph is None:
+            own = prefix.copied(), [tensor.clone() for tensor in tensors]
+            try:
+                graph = *own, *recorded(partial(work, own[0], *own[1]), *self._where)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                self._give_up(shape, str(error))
+                return work(prefix, *tensors)
+            self._graphs[shape] = graph
+        own_prefix, own_tensors, outputs, replay = graph
         own_prefix.fill(prefix)
         torch._foreach_copy_(own_tensors, list(tensors))
         replay()
         return tuple(output.clone() for output in outputs)
 
-    def _first(self, prefix: Prefix, *tensors: Tensor) -> Outputs:
-        """Run the first pass of a shape, and note whether others can be recorded."""
-        with WatchedForWaits() as watched:
-            found = self._work(prefix, *tensors)
-        self._waits = watched.seen
-        if watched.seen:
-            warnings.warn(
-                f"CUDA graphs cannot hold a training pass of this model, whose code calls {', '.join(watched.seen)}; "
-                "passes are run without",
-                stacklevel=2,
-            )
-        return found
+    def _give_up(self, shape: object, reason: str) -> None:
+        self._plain.add(shape)
+        warnings.warn(f"no CUDA graph can hold this training pass, which runs as it is: {reason}", stacklevel=3)

@@ -10,6 +10,7 @@ A `GateParametrization` turns parameters into gates: SITE's is the sigmoid, othe
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
@@ -166,12 +167,12 @@ class JointOptimizer:
         sizes = [alpha_map.config.batch_size for alpha_map in plan.alpha_maps]
         self._sizes = torch.tensor(sizes, device=model.device)
         graphs = model.cuda_graphs and self.is_behind_prefixes
-        self._pass = GraphedPass(self._differentiate) if graphs else self._differentiate
+        self._graphs = GraphedPass(model.device) if graphs else None
         config, prompt_of = plan.jobs[0].config, np.array(plan.questions.prompt_of)
         self._rule = config.mix
         self._schedule = PrefixSchedule(
             model, plan.questions.prompts, [prompt_of[step.questions] for step in plan.steps],
-            budget_bytes=budget_bytes, dtype=config.prefix_dtype, multiple=WIDTH_STEP if model.cuda_graphs else 1,
+            budget_bytes=budget_bytes, dtype=config.prefix_dtype, multiple=WIDTH_STEP if graphs else 1,
         )  # fmt: skip
 
     def run(self, *, progress: bool | None) -> list[AlphaMapRun]:
@@ -200,7 +201,8 @@ class JointOptimizer:
         gradient = torch.zeros_like(raw)
 
         def learn(places: Indices, passed: Any) -> None:
-            losses, of_chunk = self._pass(passed, raw.detach(), *self._asked(step, places), *noise)
+            run = partial(self._graphs, self._differentiate) if self._graphs else self._differentiate
+            losses, of_chunk = run(passed, raw.detach(), *self._asked(step, places), *noise)
             values = losses.cpu().numpy()
             self._note_nonfinite(step, places, values)
             np.add.at(sums, step.maps[places], values)
@@ -242,7 +244,6 @@ class JointOptimizer:
     @torch.no_grad()
     def _evaluate(self, index: int, step: BatchStep, rows: Indices) -> None:
         losses, right = np.full((2, len(step.maps)), np.nan)
-
         gates = self._gates.deterministic(self._stacked())
 
         def judge(places: Indices, passed: Any) -> None:
