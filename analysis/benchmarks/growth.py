@@ -1,4 +1,4 @@
-"""How the cost of a fit grows with fits, prompt length, layers and prompts, and that of a report with tasks."""
+"""Row 9: cost of a fit by fits, prompt length, prompts and layers, of a head path by prices, of a report by tasks."""
 
 import tempfile
 from dataclasses import replace
@@ -28,6 +28,8 @@ def measure(settings: Settings) -> list[Result]:
         lines += cost(model, replace(task, train=task.train[:n]), f"distinct prompts: {n}", n_steps=128 // 8)
     for n_layers in (2, 4, 8, 16):
         lines += cost(random_llama(n_layers, settings.device), task, f"layers: {n_layers}")
+    for n in (1, 2, 4, 8):
+        lines += path_cost(model, task, n)
     return lines + reports()
 
 
@@ -43,6 +45,24 @@ def cost(model: LensModel, task: sl.Task, what: str, *, n_fits: int = 4, n_steps
     times = [seconds(fit) for _ in range(3)]
     memory = peak_bytes(fit, model.device) / 2**20
     return [alone(9, f"fit, {what}", "s", times), alone(9, f"fit, peak memory, {what}", "MiB", [memory])]
+
+
+def path_cost(model: LensModel, task: sl.Task, n_prices: int) -> list[Result]:
+    """Time and most memory of a head path of one start, whose fit at price 0 is there; 20 steps at each price."""
+    config = sl.SiteConfig(n_prompts=2, n_shots=1, n_steps=N_STEPS, eval_every=N_STEPS, n_valid=8, loss="first_token")
+    fits = sl.fit_site(model, [task], config, progress=False)
+    prices = [0.01 * (i + 1) / n_prices for i in range(n_prices)]
+
+    def fit() -> None:
+        sl.fit_path(
+            model, [task], prices=prices, n_starts=1, n_price_steps=N_STEPS, contents=("task",), fits={"task": fits},
+            progress=False,
+        )  # fmt: skip
+
+    fit()
+    times, memory = [seconds(fit) for _ in range(3)], peak_bytes(fit, model.device) / 2**20
+    what = f"prices: {n_prices}"
+    return [alone(9, f"head path, {what}", "s", times), alone(9, f"head path, peak memory, {what}", "MiB", [memory])]
 
 
 def padded(model: LensModel, task: sl.Task, length: int) -> sl.Task:
