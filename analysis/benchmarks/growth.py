@@ -1,6 +1,7 @@
 """Row 9: cost of a fit by fits, prompt length, prompts and layers, of a head path by prices, of a report by tasks."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,10 +42,14 @@ def cost(model: LensModel, task: sl.Task, what: str, *, n_fits: int = 4, n_steps
     def fit() -> None:
         sl.fit_site(model, [task], config, seeds=range(n_fits), embeddings={task.name: embedding}, progress=False)
 
-    fit()
-    times = [seconds(fit) for _ in range(3)]
-    memory = peak_bytes(fit, model.device) / 2**20
-    return [alone(9, f"fit, {what}", "s", times), alone(9, f"fit, peak memory, {what}", "MiB", [memory])]
+    return time_and_memory(model, fit, "fit", what)
+
+
+def time_and_memory(model: LensModel, work: Callable[[], None], name: str, what: str) -> list[Result]:
+    """Time of some work, three times behind a warm-up, and its most memory."""
+    work()
+    times, memory = [seconds(work) for _ in range(3)], peak_bytes(work, model.device) / 2**20
+    return [alone(9, f"{name}, {what}", "s", times), alone(9, f"{name}, peak memory, {what}", "MiB", [memory])]
 
 
 def path_cost(model: LensModel, task: sl.Task, n_prices: int) -> list[Result]:
@@ -59,10 +64,7 @@ def path_cost(model: LensModel, task: sl.Task, n_prices: int) -> list[Result]:
             progress=False,
         )  # fmt: skip
 
-    fit()
-    times, memory = [seconds(fit) for _ in range(3)], peak_bytes(fit, model.device) / 2**20
-    what = f"prices: {n_prices}"
-    return [alone(9, f"head path, {what}", "s", times), alone(9, f"head path, peak memory, {what}", "MiB", [memory])]
+    return time_and_memory(model, fit, "head path", f"prices: {n_prices}")
 
 
 def padded(model: LensModel, task: sl.Task, length: int) -> sl.Task:

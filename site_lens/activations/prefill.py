@@ -22,7 +22,7 @@ SPREAD = 1.25
 """Length of the longest prompt of a block of prefixes over that of the shortest, at most; a fifth is padding."""
 
 ROWS_PER_DECODE = 256
-"""Rows of one decode at most."""
+"""Rows of one decode at most, unless `rows_per_decode` allows more."""
 
 SMALL_DECODE, SMALL_ROWS = 2**28, 1024
 """Bytes of a decode up to which more rows than these are taken on a CPU, and how many at most: of small models, Python

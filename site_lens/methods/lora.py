@@ -65,7 +65,8 @@ class LoraAdapter:
 
     def __init__(self, model: LensModel, *, rank: int, stream: np.random.Generator) -> None:
         self._model = model
-        self._places = _projections(model)
+        with model.locked():  # in a pass of another thread its modules may be those of transformers
+            self._places = _projections(model)
         self._bases: dict[str, nn.Module] = {name: place.original_component for name, place in self._places.items()}
         self._layers = _with_lora(self._bases, rank, seed=int(stream.integers(2**63)))
         every = (weight for layer in self._layers.values() for weight in layer.parameters())

@@ -10,7 +10,7 @@ import torch
 
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import last_z_of
-from site_lens.activations.prefill import ROWS_PER_DECODE
+from site_lens.activations.prefill import rows_per_decode
 from site_lens.methods.evaluate import shared_sets
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.models.base import LensModel
@@ -60,10 +60,12 @@ class _Speed:
     token: float
     call: float
     row: float
+    rows_at_once: int
+    """Rows of a call at most."""
 
     def step(self, n_rows: float) -> float:
         """Return the seconds of one training step of so many rows."""
-        return math.ceil(n_rows / ROWS_PER_DECODE) * self.call + n_rows * self.row
+        return math.ceil(n_rows / self.rows_at_once) * self.call + n_rows * self.row
 
 
 @on_model
@@ -142,7 +144,7 @@ def _measured(model: LensModel, shown: Sequence[Prompt], asked: Sequence[Prompt]
     short = _seconds(model, lambda: few.gradients(torch.Tensor.clone))
     long = _seconds(model, lambda: many.gradients(torch.Tensor.clone))
     row = max(0.0, long - short) / (MANY_ROWS - FEW_ROWS)
-    return _Speed(token, max(0.0, short - FEW_ROWS * row), row)
+    return _Speed(token, max(0.0, short - FEW_ROWS * row), row, rows_per_decode(model))
 
 
 def _seconds(model: LensModel, work: Callable[[], object]) -> float:

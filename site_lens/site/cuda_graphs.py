@@ -139,4 +139,6 @@ class GraphedPass:
 
     def _give_up(self, shape: object, reason: str) -> None:
         self._plain.add(shape)
-        warnings.warn(f"no CUDA graph can hold this training pass, which runs as it is: {reason}", stacklevel=3)
+        warnings.warn(
+            f"CUDA graph left out: this training pass cannot be recorded, and runs as it is ({reason})", stacklevel=3
+        )

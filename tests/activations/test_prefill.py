@@ -6,11 +6,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.benchmarks.measuring import peak_bytes
+from analysis.benchmarks.two_parts import step
+from site_lens.activations import prefill
 from site_lens.activations.prefill import (
+    GPU_ROWS_PER_DECODE,
+    ROWS_PER_DECODE,
+    SMALL_ROWS,
     PrefixPool,
     PrefixSchedule,
     length_batches,
     prefill_prompts,
+    rows_per_decode,
     shared_beginnings,
 )
 from site_lens.methods.lora import LoraAdapter
@@ -149,3 +156,19 @@ def test_queries_under_an_adapter_are_not_asked_of_prefixes_that_were_computed_w
             assert n_computed == len(ids)
             assert (logits[:, -1] - logits_of(demo, ids)).abs().max() < 1e-4
         assert PrefixPool.of(demo).hold(ids, 1000) == len(ids)
+
+
+def test_rows_of_a_decode_follow_the_free_memory_of_a_gpu(demo: LensModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rows_per_decode(demo) == SMALL_ROWS
+    monkeypatch.setattr(prefill, "SMALL_DECODE", 0)  # as if the model were large
+    assert rows_per_decode(demo) == ROWS_PER_DECODE
+
+    def rows(free: int) -> int:
+        monkeypatch.setattr(prefill, "free_memory", lambda device: free)
+        return rows_per_decode(demo)
+
+    assert (rows(0), rows(2**40)) == (1, GPU_ROWS_PER_DECODE)
+    free = 64 * 2**20
+    batch = Batch.of([[3, 4, 5, 6]] * rows(free), pad=demo.encoder.pad, device=demo.device)
+    needed = peak_bytes(step(demo, batch, demo.prefill(batch.without_tail(1))), demo.device)
+    assert free / 8 < needed < free

@@ -43,6 +43,19 @@ def test_hook_free_passes_give_the_numbers_of_passes_through_all_hook_points(
     assert all(one is other for one, other in zip(model.host.modules(), modules, strict=True))
 
 
+def test_in_a_pass_only_the_modules_with_hook_points_of_z_are_those_of_the_bridge(demo: BridgeModel) -> None:
+    batch, seen = quick_probe(demo).batch, []
+
+    def look(z: Tensor) -> Tensor:
+        modules = demo.host.original_model.modules()
+        seen.append([type(module).__name__ for module in modules if hasattr(module, "original_component")])
+        assert demo.project(0, z).shape == (len(z), demo.host.cfg.d_model)  # of another layer
+        return z
+
+    demo.decode(demo.prefill(batch.without_tail(1)), batch.tokens[:, -1:], [sl.Edit(1, look)])
+    assert seen == [["LinearBridge"] * demo.grid.n_layers]
+
+
 @pytest.mark.parametrize("hook_point", [name for name in HOOK_NAMES if name != "z"])
 def test_an_edit_of_another_hook_point_acts_behind_a_prefix(demo: BridgeModel, hook_point: HookPoint) -> None:
     probe = quick_probe(demo)

@@ -10,11 +10,7 @@ import torch
 from torch import Tensor
 
 import site_lens as sl
-from analysis.benchmarks.measuring import peak_bytes
-from analysis.benchmarks.two_parts import step
-from site_lens.activations import prefill
 from site_lens.activations.injection import injection
-from site_lens.activations.prefill import GPU_ROWS_PER_DECODE, ROWS_PER_DECODE, SMALL_ROWS, rows_per_decode
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.kv_cache import Prefix
@@ -130,19 +126,3 @@ def test_graphs_are_refused_off_a_gpu(demo: LensModel) -> None:
     with pytest.raises(InputError):
         demo.cuda_graphs = True
     assert not demo.cuda_graphs
-
-
-def test_rows_of_a_decode_follow_the_free_memory_of_a_gpu(demo: LensModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert rows_per_decode(demo) == SMALL_ROWS
-    monkeypatch.setattr(prefill, "SMALL_DECODE", 0)  # as if the model were large
-    assert rows_per_decode(demo) == ROWS_PER_DECODE
-
-    def rows(free: int) -> int:
-        monkeypatch.setattr(prefill, "free_memory", lambda device: free)
-        return rows_per_decode(demo)
-
-    assert (rows(0), rows(2**40)) == (1, GPU_ROWS_PER_DECODE)
-    free = 64 * 2**20
-    batch = Batch.of([[3, 4, 5, 6]] * rows(free), pad=demo.encoder.pad, device=demo.device)
-    needed = peak_bytes(step(demo, batch, demo.prefill(batch.without_tail(1))), demo.device)
-    assert free / 8 < needed < free
