@@ -43,7 +43,8 @@ def doctor(
             _show_facts(identity)
         needed = loaded.hooks_needed
         if not as_json:
-            show_line(f"{'hook-free:':14}{f'no: {needed}' if needed else 'yes'}\n")
+            show_line(f"{'hook-free:':14}{f'no: {needed}' if needed else 'yes'}")
+            show_line("")
         checks = sl.check_model(loaded, longest=longest, each=None if as_json else _show_check)
     except sl.ModelError as error:
         if error.__cause__ is not None:  # raised by a library: nothing was measured

@@ -58,6 +58,9 @@ def test_the_support_card_shows_failed_checks(tmp_path: Path, monkeypatch: pytes
     assert run("doctor", "demo", "--longest", "100") == 0
     printed = capsys.readouterr().out
     assert "6 layers x 8 heads" in printed and "cached_equals_full" in printed
+    facts = printed.splitlines()[: printed.splitlines().index("")]  # an empty line stands before the checks
+    assert facts[-1].split() == ["hook-free:", "yes"]
+    assert card(capsys, 0, "demo", "--longest", "20")["hooks_needed"] == ""
     assert re.fullmatch(r"(\d+) of \1 checks pass: this model can be used", printed.splitlines()[-1])
     assert {"code", "state", "value", "threshold"} <= set(card(capsys, 0, "demo", "--longest", "100")["checks"][0])
 
