@@ -15,6 +15,8 @@ from tests.browser.test_report_in_chromium import CHROMIUM, opened
 from tests.documents import DOCS, ROOT
 from tests.test_manual import LOADED
 
+pytestmark = pytest.mark.slow  # builds five manuals, each in a process of its own
+
 TITLE = "# Tiny\n\n**Question:** what do [the pages](../docs/index.md) show?"
 PRINTS = "print('six is', 2 * 3)"
 DRAWS = (

@@ -98,6 +98,7 @@ def test_rows_on_the_random_llama_run_through(
         assert line.low == min(theirs / mine for theirs, mine in pairs)
 
 
+@pytest.mark.slow  # a whole job
 def test_the_row_of_the_real_model_measures_every_part_of_the_main_job(
     demo: LensModel, plain: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_the_row_of_the_real_model_measures_every_part_of_the_main_job(
     assert whole.rival is not None and whole.ours == pytest.approx(whole.rival + path.ours)
 
 
+@pytest.mark.slow  # a whole job
 def test_the_row_of_the_gpu_measures_the_main_job_and_steps_with_graphs(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

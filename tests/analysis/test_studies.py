@@ -1,8 +1,10 @@
 """Every study runs through; nothing is measured twice; pages say what was found and nothing else."""
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,6 +17,7 @@ from analysis.lab import Lab
 from analysis.pages import END, START
 from analysis.results import Part, Result, Table
 from analysis.settings import STUDIES_TOML, Settings
+from site_lens.models import base
 from tests.fakes import fake_transfer
 
 ANALYSIS = STUDIES_TOML.parent
@@ -29,8 +32,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lab(folder: Path) -> Lab:
-    return Lab(Settings.read(TINY), out=folder)
+def lab(folder: Path) -> Iterator[Lab]:
+    """A lab with the defaults of large models: paths of fewer prices, starts and steps."""
+    with patch.object(base, "LARGE", 0):
+        yield Lab(Settings.read(TINY), out=folder)
 
 
 def test_every_study_runs_through_and_says_nothing_on_two_tasks(lab: Lab, tmp_path: Path) -> None:
