@@ -129,7 +129,7 @@ def diagnose(
 def _findings(case: Case) -> list[Finding]:
     findings = []
     for code, check in CHECKS.items():
-        reading = check.run(case)
+        reading = check(case)
         advice = reading.advice if reading.state in ("warn", "fail") else ""
         findings.append(Finding(code=code, task=case.fit.task, **asdict(reading) | {"advice": advice}))
     return findings
