@@ -6,8 +6,8 @@ from numpy.typing import ArrayLike
 
 from site_lens.diagnostics.convergence import bimodality, check_convergence
 from site_lens.heads.head_set import HeadGrid
-from site_lens.site.fit import SiteConfig, SiteFit, SiteTrace
-from tests.fakes import fake_fit, fake_identity
+from site_lens.site.fit import SiteConfig, SiteFit
+from tests.fakes import fake_fit, fake_identity, fake_trace
 
 FOUR = HeadGrid.full(1, 4)
 
@@ -15,15 +15,7 @@ FOUR = HeadGrid.full(1, 4)
 def fit_of(paths: ArrayLike, *, n_steps: int = 40, grid: HeadGrid = FOUR) -> SiteFit:
     """A fit evaluated every 10 steps whose alphas go along `paths`, (evaluation head)."""
     alphas = np.asarray(paths, dtype=np.float32).reshape(-1, *grid.shape)
-    steps = tuple(10 * i for i in range(len(alphas)))
-    trace = SiteTrace(
-        loss=np.ones(steps[-1]),
-        train_rows=np.zeros((steps[-1], 1)),
-        eval_steps=steps,
-        valid_loss=np.linspace(2, 1, len(steps)),
-        valid_accuracy=np.ones(len(steps)),
-        alphas=alphas,
-    )
+    trace = fake_trace(alphas[-1], n_steps=10 * (len(alphas) - 1)).replace(alphas=alphas)
     config = SiteConfig(n_steps=n_steps)
     return fake_fit("planted", 0, alphas[-1], model=fake_identity(grid=grid), config=config, trace=trace, kept_step=0)
 

@@ -59,10 +59,9 @@ def test_variants_are_the_fits_of_their_settings(planted: sl.LensModel, planted_
         "init=random": {"init": "random"},
     }  # fmt: skip
     for name, changes in settings.items():
-        fits = sl.fit_site(planted, TASKS, CONFIG.replace(**changes), template=TEMPLATE, progress=False)
-        alphas = planted_ablation.alphas[planted_ablation.names.index(name)]
-        for j, task in enumerate(planted_ablation.tasks):
-            assert np.allclose(alphas[j], fits[task].gates.values, atol=1e-4), name
+        fits = sl.fit_site(planted, TASKS["direct_u"], CONFIG.replace(**changes), template=TEMPLATE, progress=False)
+        alphas = planted_ablation.alphas[planted_ablation.names.index(name), planted_ablation.tasks.index("direct_u")]
+        assert np.allclose(alphas, fits["direct_u"].gates.values, atol=1e-4), name
 
 
 def test_the_planted_task_is_done_by_every_rule_and_start_but_not_without_injection(
