@@ -234,23 +234,14 @@ def one_origin(case: Case) -> Reading:
     return Reading(state, meaning, len(others) + len(formats), 1, advice)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A check of the diagnosis."""
-
-    run: Callable[[Case], Reading]
-
-    @property
-    def description(self) -> str:
-        """What it says when it is set off, for readers of a report: the docstring of its function."""
-        return " ".join(str(self.run.__doc__).split())
-
-
-CHECKS = {
-    check.__name__: Check(check)
+CHECKS: dict[str, Callable[[Case], Reading]] = {
+    check.__name__: check
     for check in (
         ended, not_binary, null_as_binary, soft_hard_gap, gates_alone, task_agnostic, seeds_disagree, few_queries,
         first_tokens, one_origin,
     )
 }  # fmt: skip
 """Every check by its code, in the order of the findings."""
+
+CHECK_DESCRIPTIONS = {code: " ".join(str(check.__doc__).split()) for code, check in CHECKS.items()}
+"""What each check says when it is set off, for readers of a report: the docstring of its function."""

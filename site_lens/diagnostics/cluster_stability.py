@@ -80,39 +80,16 @@ def adjusted_rand(one: Pairs, other: Pairs, weights: Float64 | None = None) -> F
 
 
 def measure_stability(
-    labels: Sequence[int], fitted: Mapping[str, Float32], again: Callable[[Float32], ArrayLike], *, n_bootstrap: int,
-    seed: int,
-) -> Estimate | None:  # fmt: skip
-    """Compare clusters with those of bootstraps: heads drawn with replacement, and seeds within each task.
+    labels: Sequence[int], fitted: Mapping[str, Float32], layers: NDArray[np.int64],
+    again: Callable[[Float32], ArrayLike], *, n_bootstrap: int, seed: int,
+) -> tuple[Estimate | None, Estimate | None]:  # fmt: skip
+    """Compare clusters with those of bootstraps, and do the same for maps whose heads are shuffled within layers.
+
+    A bootstrap draws heads with replacement, and seeds within each task. Maps that have their high alphas in the same
+    layers make stable clusters, too, without a head in common: shuffled maps, task by task, show how stable those are.
 
     Args:
         labels: Cluster of each task.
-        fitted: Alphas of each task (seed head).
-        again: Groups mean alphas (task head) anew.
-        n_bootstrap: Number of bootstraps.
-        seed: Seed of the draws.
-
-    Returns:
-        Mean adjusted Rand index and its 95% range. None where there is nothing to compare: fewer than three tasks, or
-        clusters that hold all tasks together or keep all apart, as those of any bootstrap would.
-
-    Reference: Hennig 2007 (bootstrapped clusters).
-    """
-    indices = _indices(labels, fitted, again, n_bootstrap=n_bootstrap, seed=seed)
-    return None if indices is None else _estimate(np.mean(indices), indices)
-
-
-def stability_by_chance(
-    stability: float, fitted: Mapping[str, Float32], layers: NDArray[np.int64], again: Callable[[Float32], ArrayLike],
-    *, n_bootstrap: int, seed: int,
-) -> Estimate | None:  # fmt: skip
-    """Measure how stable clusters are of maps whose heads are shuffled within layers, task by task.
-
-    Maps that have their high alphas in the same layers make stable clusters, too, without a head in common. This is the
-    stability that such maps have.
-
-    Args:
-        stability: What was measured on the maps as they are.
         fitted: Alphas of each task (seed head).
         layers: Layer of each head.
         again: Groups mean alphas (task head) anew.
@@ -120,10 +97,17 @@ def stability_by_chance(
         seed: Seed of the draws.
 
     Returns:
-        Mean and 95% range over shuffles, and as p-value the share of shuffles that are as stable; those with nothing to
-        compare count as such. None where no shuffle has anything to compare.
+        Mean adjusted Rand index and its 95% range; both None where there is nothing to compare: fewer than three tasks,
+        or clusters that hold all tasks together or keep all apart, as those of any bootstrap would. Then mean and 95%
+        range over shuffles, and as p-value the share of shuffles that are as stable; those with nothing to compare
+        count as such, and it is None where no shuffle has anything to compare.
+
+    Reference: Hennig 2007 (bootstrapped clusters).
     """
-    found = []
+    indices = _indices(labels, fitted, again, n_bootstrap=n_bootstrap, seed=seed)
+    if indices is None:
+        return None, None
+    stability, found = _estimate(np.mean(indices), indices), []
     for draw in range(N_NULLS):
         shuffled = {}
         for task, alphas in fitted.items():
@@ -131,14 +115,14 @@ def stability_by_chance(
             order = np.empty(len(layers), dtype=np.int64)
             order[np.lexsort((np.arange(len(layers)), layers))] = np.lexsort((keys, layers))
             shuffled[task] = alphas[:, order]
-        labels = again(np.stack([alphas.mean(axis=0) for alphas in shuffled.values()]))
-        indices = _indices(labels, shuffled, again, n_bootstrap=min(n_bootstrap, MOST_NULL_BOOTSTRAPS), seed=seed)
+        regrouped = again(np.stack([alphas.mean(axis=0) for alphas in shuffled.values()]))
+        indices = _indices(regrouped, shuffled, again, n_bootstrap=min(n_bootstrap, MOST_NULL_BOOTSTRAPS), seed=seed)
         found.append(np.nan if indices is None else float(np.mean(indices)))
     known = np.array(found)[np.isfinite(found)]
     if not len(known):
-        return None
-    as_stable = len(found) - int((known < stability).sum())
-    return _estimate(known.mean(), known, (1 + as_stable) / (1 + N_NULLS))
+        return stability, None
+    as_stable = len(found) - int((known < stability.value).sum())
+    return stability, _estimate(known.mean(), known, (1 + as_stable) / (1 + N_NULLS))
 
 
 def _indices(

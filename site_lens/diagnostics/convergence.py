@@ -95,6 +95,8 @@ def check_convergence(fit: SiteFit) -> Convergence:
     flips = np.concatenate([[0], np.sum(open_heads[1:] != open_heads[:-1], axis=1)])
     began = np.concatenate([[-1], steps[:-1]])  # step after which the flips of an evaluation happened
     late = began >= (1 - LATE_SHARE) * fit.config.n_steps
+    unsettled = np.flatnonzero(1 - undecided < SETTLED_SHARE)
+    settled = fit.trace.eval_steps[unsettled[-1] + 1 if len(unsettled) else 0 :]
     return Convergence(
         task=fit.task,
         seed=fit.seed,
@@ -105,7 +107,7 @@ def check_convergence(fit: SiteFit) -> Convergence:
         entropy=binary_entropy(alphas).mean(axis=1),
         bimodality=bimodality(alphas),
         flips=flips,
-        settled_step=_settled_step(steps, undecided),
+        settled_step=settled[0] if settled else None,
         late_flips=int(flips[late].sum()) if late.any() else None,
     )
 
@@ -134,9 +136,3 @@ def bimodality(alphas: NDArray[np.float64]) -> NDArray[np.float64]:
             kurtosis(rows, axis=1, bias=False) + correction
         )
     return coefficient
-
-
-def _settled_step(steps: NDArray[np.int64], undecided: NDArray[np.float64]) -> int | None:
-    unsettled = np.nonzero(1 - undecided < SETTLED_SHARE)[0]
-    first = unsettled[-1] + 1 if len(unsettled) else 0
-    return int(steps[first]) if first < len(steps) else None

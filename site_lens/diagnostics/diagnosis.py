@@ -122,17 +122,14 @@ def diagnose(
         run = Run(run, dict(controls or {}), evaluations)
     elif evaluations is not None or controls is not None:
         raise InputError("a run brings its own evaluations and controls; leave them out, or hand in run.fits")
-    agreement = seed_agreement(run.fits)
-    return Diagnosis(findings=[finding for task in agreement.tasks for finding in _findings(_case(run, task))])
-
-
-def _findings(case: Case) -> list[Finding]:
     findings = []
-    for code, check in CHECKS.items():
-        reading = check.run(case)
-        advice = reading.advice if reading.state in ("warn", "fail") else ""
-        findings.append(Finding(code=code, task=case.fit.task, **asdict(reading) | {"advice": advice}))
-    return findings
+    for agreement in seed_agreement(run.fits).tasks:
+        case = _case(run, agreement)
+        for code, check in CHECKS.items():
+            reading = check(case)
+            advice = reading.advice if reading.state in ("warn", "fail") else ""
+            findings.append(Finding(code=code, task=agreement.task, **asdict(reading) | {"advice": advice}))
+    return Diagnosis(findings=findings)
 
 
 def _case(run: Run, agreement: TaskAgreement) -> Case:

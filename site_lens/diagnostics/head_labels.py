@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from site_lens.heads.head_set import Head, HeadGrid, HeadSet
-from site_lens.records.errors import InputError, MismatchError
+from site_lens.heads.head_set import Head, HeadGrid, HeadSet, common_grid
+from site_lens.records.errors import InputError
 from site_lens.records.lazy_pandas import pd
 from site_lens.records.wording import listed
 from site_lens.runs.run import Run
@@ -225,9 +225,7 @@ def label_overlap(sets: Mapping[str, HeadSet] | Run, labels: HeadLabels) -> Labe
         sets = {name: fit.gates.above(OPEN) for name, fit in sets.head_fits.items()}
     if not sets:
         raise InputError("labels are joined with at least one head set, got none")
-    for name, heads in sets.items():
-        if heads.grid != labels.grid:
-            raise MismatchError(f"the set {name!r} is over {heads.grid}, and the labels are over {labels.grid}")
+    common_grid({"the labels": labels.grid} | {f"the set {name!r}": heads.grid for name, heads in sets.items()})
     return LabelOverlap(dict(sets), labels)
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from site_lens.heads.head_set import HeadGrid, HeadSet
+from site_lens.heads.head_set import HeadGrid, HeadSet, common_grid
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.records.base import Axes, Float32, Lengths, Record
 from site_lens.records.display import few
-from site_lens.records.errors import InputError, MismatchError, unknown_name
+from site_lens.records.errors import InputError, unknown_name
 from site_lens.records.lazy_pandas import pd
 from site_lens.records.wording import listed
 from site_lens.runs.run import Run
@@ -201,7 +201,7 @@ def head_overlap(
     named = _named(records)
     maps = {name: record.gates if isinstance(record, SiteFit) else record for name, record in named.items()}
     scores = list(maps.values())
-    grid = _same_grid(maps)
+    grid = common_grid({name: each.grid for name, each in maps.items()})
     scales = [name for name, each in maps.items() if not isinstance(each, HeadGates)]
     if threshold == "auto":
         threshold = None if scales else 0.5
@@ -210,7 +210,9 @@ def head_overlap(
             f"threshold={threshold} needs gates in [0, 1], and {scales[0]!r} holds scores of another scale; leave "
             "threshold out, and choose k"
         )
-    k = _top_size(scores, threshold) if k is None else k
+    if k is None:
+        sizes = [0.1 * len(grid)] if threshold is None else [len(each.above(threshold)) for each in scores]
+        k = max(1, round(float(np.median(sizes))))
     if not 1 <= k <= len(grid):
         raise InputError(f"cannot compare the top {k} of {len(grid)} heads")
     sets = np.stack([_set_of(each, threshold, k).mask() for each in scores])
@@ -287,23 +289,6 @@ def _notes(named: Mapping[str, Scored]) -> tuple[str, ...]:
     if several:
         notes.append(f"fits of {', '.join(several)} were made on other rows, or another split, under the same name")
     return tuple(notes)
-
-
-def _same_grid(maps: Mapping[str, HeadScores]) -> HeadGrid:
-    (first, scores), *others = maps.items()
-    for name, other in others:
-        if other.grid != scores.grid:
-            raise MismatchError(
-                f"{first} has {scores.grid}, {name} has {other.grid}; compare records of one grid, "
-                f"for only there does a name such as L3H7 mean the same head"
-            )
-    return scores.grid
-
-
-def _top_size(scores: list[HeadScores], threshold: float | None) -> int:
-    if threshold is None:
-        return max(1, round(0.1 * len(scores[0].grid)))
-    return max(1, round(float(np.median([len(each.above(threshold)) for each in scores]))))
 
 
 def _rank_biased(scores: list[HeadScores]) -> NDArray[np.float64]:

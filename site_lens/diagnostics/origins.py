@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from site_lens.models.identity import FORMATS, ModelIdentity
-from site_lens.records.base import Record
 from site_lens.runs.run import Run
 from site_lens.site.fit import SiteFit
 
@@ -48,11 +47,7 @@ def _made(run: Run, task: str, own: SiteFit) -> Iterator[tuple[str, ModelIdentit
     if task in run.attention:
         yield "the attention sample", run.attention[task].model, None
     for name, study in run.studies.items():
-        yield from _study(name, study, task)
-
-
-def _study(name: str, study: Record, task: str) -> Iterator[tuple[str, ModelIdentity, str | None]]:
-    model, tasks = getattr(study, "model", None), getattr(study, "tasks", (getattr(study, "task", None),))
-    if isinstance(model, ModelIdentity) and task in tasks:
-        digests = getattr(study, "task_digests", (getattr(study, "task_digest", None),) * len(tasks))
-        yield f"study {name}", model, digests[list(tasks).index(task)]
+        model, tasks = getattr(study, "model", None), getattr(study, "tasks", (getattr(study, "task", None),))
+        if isinstance(model, ModelIdentity) and task in tasks:
+            digests = getattr(study, "task_digests", (getattr(study, "task_digest", None),) * len(tasks))
+            yield f"study {name}", model, digests[list(tasks).index(task)]

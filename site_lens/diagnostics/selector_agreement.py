@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from site_lens.diagnostics.head_overlap import head_overlap
-from site_lens.heads.head_set import HeadGrid
+from site_lens.heads.head_set import HeadGrid, common_grid
 from site_lens.heads.scores import HeadScores, ScoresByTask
 from site_lens.records.base import Axes, Float32, Frozen, Lengths, Record
 from site_lens.records.display import few
-from site_lens.records.errors import InputError, MismatchError, unknown_name
+from site_lens.records.errors import InputError, unknown_name
 from site_lens.records.lazy_pandas import pd
 from site_lens.stats.paired_tests import SIGNIFICANT, control_false_discoveries
 from site_lens.stats.set_overlap import expected_jaccard, fewest_findable, shared_by_chance, symmetric
@@ -226,13 +226,8 @@ def _common(scores: Mapping[str, ScoresByTask]) -> tuple[list[str], list[str], H
     if not tasks:
         n_tasks = ", ".join(f"{name} {len(by_task)}" for name, by_task in scores.items())
         raise InputError(f"no task was scored by every selector (tasks: {n_tasks}); leave out those that lack it")
-    (first, grid), *others = [
-        (f"{name} on {task}", by_task[task].grid) for name, by_task in scores.items() for task in tasks
-    ]
-    for name, other in others:
-        if other != grid:
-            raise MismatchError(f"{first} has {grid}, {name} has {other}; compare scores of one model only")
-    return tasks, [task for task in scored if task not in tasks], grid
+    grids = {f"{name} on {task}": by_task[task].grid for name, by_task in scores.items() for task in tasks}
+    return tasks, [task for task in scored if task not in tasks], common_grid(grids)
 
 
 def _facts(name: str, scores: list[HeadScores], k: int) -> SelectorFacts:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from site_lens.diagnostics.alpha_rows import AlphaRows
-from site_lens.diagnostics.cluster_stability import Estimate, family_agreement, measure_stability, stability_by_chance
+from site_lens.diagnostics.cluster_stability import Estimate, family_agreement, measure_stability
 from site_lens.diagnostics.grouping import Clustering, Clusters, group, principal_components, relabel, scaled_to_plane
 from site_lens.heads.head_set import HeadGrid
 from site_lens.records.base import Axes, Float32, Lengths
@@ -92,11 +92,8 @@ def cluster_tasks(
     grouped = group(rows.means, n_clusters=n_clusters, method=method, what="tasks")
     labels = grouped["labels"]
     again = partial(relabel, n_clusters=max(labels) + 1, method=method)
-    stability = measure_stability(labels, rows.fitted, again, n_bootstrap=n_bootstrap, seed=seed)
     layers = np.nonzero(rows.grid.mask)[0]
-    by_chance = stability and stability_by_chance(
-        stability.value, rows.fitted, layers, again, n_bootstrap=n_bootstrap, seed=seed
-    )
+    stability, by_chance = measure_stability(labels, rows.fitted, layers, again, n_bootstrap=n_bootstrap, seed=seed)
     pca, explained = principal_components(rows.means)
     return TaskClusters(
         **grouped | {"notes": (*rows.notes, *grouped["notes"])},

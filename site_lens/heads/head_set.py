@@ -114,6 +114,22 @@ class HeadGrid:
         return f"HeadGrid({self})"
 
 
+def common_grid(grids: Mapping[str, HeadGrid]) -> HeadGrid:
+    """Return the grid of several named things, at least one, that are compared head by head.
+
+    Raises:
+        MismatchError: Two of them have different grids; the message names both.
+    """
+    (first, grid), *others = grids.items()
+    for name, other in others:
+        if other != grid:
+            raise MismatchError(
+                f"{first} has {grid}, {name} has {other}; compare what has one grid, for only there does a name such "
+                "as L3H7 mean the same head"
+            )
+    return grid
+
+
 @checked_methods
 @dataclass(frozen=True, repr=False)
 class HeadSet(Displayed):

@@ -1,6 +1,6 @@
 """Words of the report: what methods, checks and terms mean, for a reader without the documentation."""
 
-from site_lens.diagnostics.checks import CHECKS as CHECKS
+from site_lens.diagnostics.checks import CHECK_DESCRIPTIONS as CHECK_DESCRIPTIONS
 from site_lens.methods.registry import METHODS as METHODS
 from site_lens.methods.registry import describe_method as describe_method
 from site_lens.site.fit import FAILED as FAILED

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from site_lens.diagnostics.checks import CHECKS, State
+from site_lens.diagnostics.checks import State
 from site_lens.diagnostics.diagnosis import Finding, diagnose
 from site_lens.methods.evaluation import Evaluations
 from site_lens.methods.registry import SHUFFLED_ANSWERS, TASK_AGNOSTIC
@@ -16,6 +16,7 @@ from site_lens.tasks.first_tokens import FirstTokens
 from tests.fakes import ACCURACIES, GRID, fake_alphas, fake_evaluation, fake_fit, fake_fits
 
 HALF = np.full(GRID.shape, 0.5, dtype=np.float32)
+BINARY = fake_alphas("antonym").round()
 CODES = ("ended", "not_binary", "null_as_binary", "soft_hard_gap", "gates_alone", "task_agnostic", "seeds_disagree",
          "few_queries", "first_tokens", "one_origin",
 )  # fmt: skip
@@ -37,10 +38,8 @@ def finding(
 
 def test_every_task_gets_every_check_in_order() -> None:
     found = diagnose(fake_fits(["antonym", "plural"]))
-    assert tuple(one.code for one in found.of("antonym")) == CODES
-    assert len(found.findings) == 2 * len(CHECKS)
-    assert found.ok
     assert list(found.frame()["code"]) == [*CODES, *CODES]
+    assert found.ok
 
 
 def test_a_broken_fit_fails() -> None:
@@ -78,41 +77,28 @@ def test_checks_of_accuracies_judge_by_intervals_over_queries() -> None:
         assert bool(found.advice) == (state == "warn")
 
 
-def test_gates_left_in_the_middle_are_not_binary() -> None:
-    found = finding("not_binary", fake_fit("antonym", 0, HALF))
+def test_gates_left_in_the_middle_are_not_binary_but_an_early_stop_is_not_scolded_for_them() -> None:
+    middle = fake_fit("antonym", 0, HALF)
+    found = finding("not_binary", middle)
     assert (found.state, found.value) == ("warn", 1)
-    assert finding("not_binary", fake_fit("antonym", 0, fake_alphas("antonym").round())).state == "ok"
+    assert finding("not_binary", fake_fit("antonym", 0, BINARY)).state == "ok"
+    stopped = finding("not_binary", middle.replace(config=middle.config.replace(n_steps=400)))
+    assert stopped.state == "not_applicable" and "stopped early" in stopped.meaning
 
 
-def test_an_early_stop_is_not_scolded_for_gates_in_the_middle() -> None:
-    fit = fake_fit("antonym", 0, HALF)
-    stopped = fit.replace(config=fit.config.replace(n_steps=400))
-    found = finding("not_binary", stopped)
-    assert found.state == "not_applicable"
-    assert "stopped early" in found.meaning
+def test_binary_gates_under_the_most_binary_null_of_the_same_seed_are_the_optimisers_doing() -> None:
+    binary, undecided = fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round()), fake_fit("antonym", 0, HALF)
 
+    def of_nulls(*fits: SiteFit, seed: int = 0, **others: SiteFit) -> Finding:
+        nulls = {SHUFFLED_ANSWERS: SiteFits(fits)} | {name: SiteFits([fit]) for name, fit in others.items()}
+        return finding("null_as_binary", fake_fit("antonym", seed), controls=nulls)
 
-def test_binary_gates_under_a_null_are_the_optimisers_doing() -> None:
-    null = {SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())])}
-    assert finding("null_as_binary", controls=null).state == "warn"
-    undecided = {SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, HALF)])}
-    assert finding("null_as_binary", controls=undecided).state == "ok"
+    assert of_nulls(binary).state == "warn"
+    assert of_nulls(undecided).state == "ok"
     assert finding("null_as_binary").state == "not_applicable"
-
-
-def test_a_fit_is_compared_with_the_null_of_its_own_seed() -> None:
-    binary = fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())
-    null = {SHUFFLED_ANSWERS: SiteFits([binary, fake_fit("antonym", 1, HALF)])}
-    assert finding("null_as_binary", fake_fit("antonym", 1), controls=null).state == "ok"
-    assert finding("null_as_binary", fake_fit("antonym", 2), controls=null).state == "not_applicable"
-
-
-def test_the_most_binary_null_counts() -> None:
-    nulls = {
-        SHUFFLED_ANSWERS: SiteFits([fake_fit("antonym", 0, HALF)]),
-        "site_other_embedding": SiteFits([fake_fit("antonym", 0, fake_alphas("antonym", seed=5).round())]),
-    }
-    assert "site_other_embedding" in finding("null_as_binary", controls=nulls).meaning
+    assert of_nulls(binary, fake_fit("antonym", 1, HALF), seed=1).state == "ok"
+    assert of_nulls(binary, fake_fit("antonym", 1, HALF), seed=2).state == "not_applicable"
+    assert "site_other_embedding" in of_nulls(undecided, site_other_embedding=binary).meaning
 
 
 def test_the_heads_of_highest_alpha_tell_a_wrong_cut_from_alphas_that_matter() -> None:

@@ -28,26 +28,16 @@ def table(path: Path, *lines: str) -> Path:
 # Reading
 
 
-def test_a_head_may_have_several_labels_and_a_label_several_sources(tmp_path: Path) -> None:
-    lines = ("layer,head,label,source", "2,0,induction,Olsson 2022", "0,5,previous token,", "2,0,induction,ours")
-    labels = sl.read_head_labels(table(tmp_path / "labels.csv", *lines, "2,0,name mover,Wang 2022"), GRID)
-    assert {label: str(heads) for label, heads in labels.sets.items()} == {
-        "induction": "{L2H0}",
-        "previous token": "{L0H5}",
-        "name mover": "{L2H0}",
-    }
+def test_a_head_may_have_several_labels_and_a_label_several_sources_whatever_the_order_of_columns(
+    tmp_path: Path,
+) -> None:
+    lines = ("head,layer,score,label,source", "0,2,.1,induction,Olsson 2022", "5,0,.1,previous token,")
+    more = ("0,2,.1,induction,ours", '0, 2,.1,"name mover",Wang 2022')
+    labels = sl.read_head_labels(table(tmp_path / "labels.csv", *lines, *more), GRID)
+    heads = {"induction": "{L2H0}", "previous token": "{L0H5}", "name mover": "{L2H0}"}
+    assert {label: str(of_label) for label, of_label in labels.sets.items()} == heads
     assert labels.of(sl.Head(2, 0)) == ("induction", "name mover") and labels.of(sl.Head(3, 3)) == ()
     assert labels.frame()["source"].tolist() == ["Olsson 2022", "", "ours", "Wang 2022"]
-
-
-def test_columns_come_in_any_order_with_others_between_them_and_any_separator(tmp_path: Path) -> None:
-    expected = (sl.Head(3, 7), "copy suppression", "")
-    for name, lines in (
-        ("a.csv", ["label;score;head;layer", "copy suppression;0,5;7;3"]),
-        ("b.tsv", ["layer\thead\tlabel", "3\t7\tcopy suppression"]),
-        ("c.csv", ["# of a paper", "layer,head,label", '3, 7, "copy suppression"']),
-    ):
-        assert sl.read_head_labels(table(tmp_path / name, *lines), GRID).rows == (expected,), name
 
 
 def test_what_is_no_table_of_labels_ends_in_one_line(tmp_path: Path) -> None:

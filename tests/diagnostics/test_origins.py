@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import site_lens as sl
 from site_lens.diagnostics.diagnosis import Finding
+from site_lens.models.identity import ModelIdentity
 from tests.fake_studies import fake_sensitivity
 from tests.fakes import fake_evaluation, fake_fit, fake_identity, fake_transfer
 
@@ -14,13 +16,14 @@ HALF = HERE.replace(dtype="bfloat16")
 ROWS = "0" * 64
 
 
-def run_of() -> sl.Run:
+def run_of(**changes: Any) -> sl.Run:
     fit = fake_fit("antonym", model=HERE)
-    return sl.Run(
-        fits=sl.SiteFits([fit]),
-        controls={"site_zero_embedding": sl.SiteFits([fit])},
-        evaluations=sl.Evaluations([fake_evaluation("antonym", model=HERE)]),
-    )
+    run = sl.Run(sl.SiteFits([fit]), {"site_zero_embedding": sl.SiteFits([fit])}, evaluations_of())
+    return replace(run, **changes)
+
+
+def evaluations_of(model: ModelIdentity = HERE, **changes: Any) -> sl.Evaluations:
+    return sl.Evaluations([fake_evaluation("antonym", model=model, **changes)])
 
 
 def origin(run: sl.Run) -> Finding:
@@ -28,23 +31,19 @@ def origin(run: sl.Run) -> Finding:
     return found
 
 
-STRANGE: dict[str, Callable[[sl.Run], sl.Run]] = {
-    "evaluation on other weights of the same name": lambda run: replace(
-        run, evaluations=sl.Evaluations([fake_evaluation("antonym", model=HERE.replace(weights_digest=ROWS))])
+STRANGE: dict[str, Callable[[], sl.Run]] = {
+    "evaluation on other weights of the same name": lambda: run_of(
+        evaluations=evaluations_of(HERE.replace(weights_digest=ROWS))
     ),
-    "evaluation on other rows": lambda run: replace(
-        run, evaluations=sl.Evaluations([fake_evaluation("antonym", model=HERE, task_digest=ROWS)])
+    "evaluation on other rows": lambda: run_of(evaluations=evaluations_of(task_digest=ROWS)),
+    "fits of two models": lambda: run_of(fits=sl.SiteFits([fake_fit("plural", model=OTHER), fake_fit("antonym")])),
+    "control of other rows": lambda: run_of(
+        controls={"site_zero_embedding": sl.SiteFits([fake_fit("antonym", task_digest=ROWS)])}
     ),
-    "fits of two models": lambda run: replace(
-        run, fits=sl.SiteFits([fake_fit("plural", model=OTHER), *run.fits.values()])
-    ),
-    "control of other rows": lambda run: replace(
-        run, controls={"site_zero_embedding": sl.SiteFits([fake_fit("antonym", model=HERE, task_digest=ROWS)])}
-    ),
-    "study of another model": lambda run: run.with_study(
+    "study of another model": lambda: run_of().with_study(
         "transfer", fake_transfer(["antonym", "plural"], n_queries=4, model=OTHER)
     ),
-    "study of other rows": lambda run: run.with_study(
+    "study of other rows": lambda: run_of().with_study(
         "sensitivity", fake_sensitivity(tasks=("antonym", "plural"), n_queries=20).replace(task_digests=(ROWS, ROWS))
     ),
 }
@@ -52,13 +51,13 @@ STRANGE: dict[str, Callable[[sl.Run], sl.Run]] = {
 
 def test_what_was_made_elsewhere_fails_a_check_and_stands_in_the_report(tmp_path: Path) -> None:
     for what, change in STRANGE.items():
-        assert origin(change(run_of())).state == "fail", what
-    page = sl.write_report(STRANGE["fits of two models"](run_of()), tmp_path / "r.html").read_text(encoding="utf-8")
+        assert origin(change()).state == "fail", what
+    page = sl.write_report(STRANGE["fits of two models"](), tmp_path / "r.html").read_text(encoding="utf-8")
     assert "one_origin" in page.split('id="failed"')[1][:5000]
 
 
 def test_another_number_format_is_a_warning() -> None:
-    run = replace(run_of(), evaluations=sl.Evaluations([fake_evaluation("antonym", model=HALF)]))
+    run = run_of(evaluations=evaluations_of(HALF))
     assert origin(run).state == "warn"
     assert "bfloat16" in origin(run).meaning
 

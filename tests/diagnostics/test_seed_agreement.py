@@ -28,8 +28,7 @@ def test_fits_of_a_task_agree_more_than_fits_of_different_tasks() -> None:
     found = sl.seed_agreement(sl.SiteFits([*several("antonym", noise=0.05), *several("plural", noise=0.05)]))
     for one in found.tasks:
         assert one.n_fits == 4
-        assert one.sampling is not None
-        assert one.elsewhere is not None
+        assert one.sampling is not None and one.elsewhere is not None
         assert one.sampling > 0.9 > 0.4 > one.elsewhere
         assert one.starts is None
 
@@ -49,8 +48,7 @@ def test_correlation_jaccard_and_ranks_are_means_over_pairs_as_a_plain_loop_find
 def test_fits_that_start_elsewhere_are_told_from_fits_that_draw_otherwise() -> None:
     one = sl.seed_agreement(sl.SiteFits(several("antonym", noise=0.1, starts="random"))).of("antonym")
     assert one.sampling is None
-    assert one.starts is not None
-    assert one.own == one.starts
+    assert one.own == one.starts is not None
 
 
 def test_the_maps_are_mean_and_standard_deviation_over_fits() -> None:

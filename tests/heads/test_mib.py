@@ -44,9 +44,6 @@ def test_what_is_written_is_read_back_and_nothing_is_written_over(tmp_path: Path
 
 def test_what_the_format_cannot_say_is_refused() -> None:
     ragged = scores([[1.0, 2.0], [3.0, 0.0]], sl.HeadGrid((2, 1)))
-    with pytest.raises(InputError):
-        sl.mib_graph(ragged, d_model=16, n_in_graph=1)
-    with pytest.raises(InputError):
-        sl.mib_graph(PLANTED, d_model=16, n_in_graph=7)
-    with pytest.raises(InputError):
-        sl.mib_graph(scores([[1.0, 1.0]]), d_model=16, n_in_graph=1)
+    for wrong, n_in_graph in ((ragged, 1), (PLANTED, 7), (scores([[1.0, 1.0]]), 1)):
+        with pytest.raises(InputError):
+            sl.mib_graph(wrong, d_model=16, n_in_graph=n_in_graph)

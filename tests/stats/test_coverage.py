@@ -1,10 +1,14 @@
 """Coverage of the intervals, simulated: they cover what they say, or more."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
-from numpy.typing import NDArray
+import pytest
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from site_lens.stats.intervals import (
+    Interval,
     clustered_difference,
     clustered_proportion,
     mean_interval,
@@ -13,20 +17,57 @@ from site_lens.stats.intervals import (
     range_confidence,
     wilson,
 )
-from site_lens.stats.paired_tests import Paired
+from site_lens.stats.paired_tests import Drawn, Paired
 
 N_RUNS = 2000
 LEAST = 0.93
 """Least coverage at a nominal 95 %. A coverage of 95 % is measured to .005 (one standard error) in 2,000 runs."""
 
-Stream = np.random.Generator
+Situations = Iterable[tuple[str, NDArray[np.float64], float]]
+"""Each with its name, the values (run task), and their true mean."""
 
 
-def accuracies(stream: Stream, n: int, tied: float) -> tuple[NDArray[np.float64], float]:
-    """Accuracies of tasks: Beta(4, 1.5), and 1.0 for a share of the tasks. Returns (run task) and their true mean."""
-    found = stream.beta(4, 1.5, (N_RUNS, n))
-    found[stream.random((N_RUNS, n)) < tied] = 1.0
-    return found, tied + (1 - tied) * 4 / 5.5
+def coverage(intervals: Iterable[Interval], truth: ArrayLike, times: NDArray[np.int64] | None = None) -> float:
+    """Return how often intervals hold the truth, one of all or one each; they count as often as `times` says."""
+    low, high = np.array([(one.low, one.high) for one in intervals]).T
+    return float(np.average((low <= truth) & (truth <= high), weights=times))
+
+
+def tasks_that_tie() -> Situations:
+    """Accuracies of tasks: Beta(4, 1.5), and 1.0 for a share of the tasks."""
+    stream = np.random.default_rng(0)
+    for tied in (0.0, 0.5, 0.8, 0.9):
+        for n in (2, 3, 5, 8, 16):
+            found = stream.beta(4, 1.5, (N_RUNS, n))
+            found[stream.random((N_RUNS, n)) < tied] = 1.0
+            yield f"{n} tasks, {tied:.0%} of them at 1.0", found, tied + (1 - tied) * 4 / 5.5
+
+
+def tasks_of_few_queries() -> Situations:
+    """Accuracies that are shares of few queries."""
+    stream = np.random.default_rng(1)
+    for n_queries in (11, 42):
+        for n in (3, 5, 8, 16):
+            skill = stream.beta(4, 1.5, (N_RUNS, n))
+            yield f"{n} tasks of {n_queries} queries", stream.binomial(n_queries, skill) / n_queries, 4 / 5.5
+
+
+def gains_of_nothing() -> Situations:
+    """Gains, most of which are none."""
+    stream = np.random.default_rng(2)
+    for nothing in (0.0, 0.5, 0.8):
+        for n in (3, 5, 8, 16):
+            gains = stream.normal(0.1, 0.1, (N_RUNS, n))
+            gains[stream.random((N_RUNS, n)) < nothing] = 0.0
+            yield f"{n} tasks, {nothing:.0%} without a gain", gains, 0.1 * (1 - nothing)
+
+
+@pytest.mark.parametrize("situations", [tasks_that_tie, tasks_of_few_queries, gains_of_nothing])
+def test_intervals_of_a_mean_over_tasks_cover_also_where_tasks_tie(situations: Callable[[], Situations]) -> None:
+    for name, runs, truth in situations():
+        found = [mean_interval(one) for one in runs]
+        assert coverage(found, truth) >= LEAST, name
+        assert all(one.high > one.low for one in found), name
 
 
 def test_the_range_of_a_few_set_sizes_holds_their_median_as_often_as_it_says_ties_and_jumps_included() -> None:
@@ -38,43 +79,9 @@ def test_the_range_of_a_few_set_sizes_holds_their_median_as_often_as_it_says_tie
             (stream.choice(jumping, (N_RUNS, n)), 5),
             (stream.normal(0, 1, (N_RUNS, n)), 0),
         ):
-            found = [median_range(one) for one in draws]
-            covered = np.mean([one.low <= median <= one.high for one in found])
-            assert covered >= range_confidence(n) - 0.03, f"{n} fits: {covered:.3f}"
-    continuous = [median_range(one) for one in stream.normal(0, 1, (N_RUNS, 3))]
-    assert abs(np.mean([one.low <= 0 <= one.high for one in continuous]) - 0.75) < 0.03  # and is no wider than that
-
-
-def test_intervals_of_a_mean_over_tasks_cover_also_where_tasks_tie_at_1() -> None:
-    stream = np.random.default_rng(0)
-    for tied in (0.0, 0.5, 0.8, 0.9):
-        for n in (2, 3, 5, 8, 16):
-            runs, truth = accuracies(stream, n, tied)
-            found = [mean_interval(one) for one in runs]
-            covered = np.mean([one.low <= truth <= one.high for one in found])
-            assert covered >= LEAST, f"{n} tasks, {tied:.0%} of them at 1.0: {covered:.3f}"
-            assert all(one.high > one.low for one in found)
-
-
-def test_intervals_of_a_mean_over_tasks_cover_where_accuracies_are_shares_of_few_queries() -> None:
-    stream = np.random.default_rng(1)
-    for n_queries in (11, 42):
-        for n in (3, 5, 8, 16):
-            skill = stream.beta(4, 1.5, (N_RUNS, n))
-            runs = stream.binomial(n_queries, skill) / n_queries
-            covered = np.mean([one.low <= 4 / 5.5 <= one.high for one in map(mean_interval, runs)])
-            assert covered >= LEAST, f"{n} tasks of {n_queries} queries: {covered:.3f}"
-
-
-def test_intervals_of_a_mean_gain_cover_also_where_most_tasks_gain_nothing() -> None:
-    stream = np.random.default_rng(2)
-    for nothing in (0.0, 0.5, 0.8):
-        for n in (3, 5, 8, 16):
-            gains = stream.normal(0.1, 0.1, (N_RUNS, n))
-            gains[stream.random((N_RUNS, n)) < nothing] = 0.0
-            truth = 0.1 * (1 - nothing)
-            covered = np.mean([one.low <= truth <= one.high for one in map(mean_interval, gains)])
-            assert covered >= LEAST, f"{n} tasks, {nothing:.0%} without a gain: {covered:.3f}"
+            assert coverage(map(median_range, draws), median) >= range_confidence(n) - 0.03, f"{n} fits"
+    continuous = map(median_range, stream.normal(0, 1, (N_RUNS, 3)))
+    assert abs(coverage(continuous, 0) - 0.75) < 0.03  # and is no wider than that
 
 
 def test_intervals_over_sets_of_demonstrations_cover_and_those_of_independent_queries_do_not() -> None:
@@ -90,13 +97,12 @@ def test_intervals_over_sets_of_demonstrations_cover_and_those_of_independent_qu
         chances = expit(middle + spread * stream.normal(size=(1000, n_sets)))[:, sets]
         right, other = (stream.random((1000, n)) < chances).astype(float), stream.random((1000, n)) < 0.6
         shares = [clustered_proportion(one, sets) for one in right]
-        covered = np.mean([one.low <= truth <= one.high for one in shares])
-        assert covered >= LEAST, f"{n_sets} sets of {n} queries: {covered:.3f}"
+        assert coverage(shares, truth) >= LEAST, f"{n_sets} sets of {n} queries"
         gains = [clustered_difference(one - two, sets) for one, two in zip(right, other, strict=True)]
-        assert np.mean([one.low <= truth - 0.6 <= one.high for one in gains]) >= LEAST
+        assert coverage(gains, truth - 0.6) >= LEAST
         if spread == 1.0:
             independent = [wilson(int(one.sum()), n) for one in right]
-            assert np.mean([one.low <= truth <= one.high for one in independent]) < 0.8
+            assert coverage(independent, truth) < 0.8
 
 
 def test_a_difference_over_sets_is_found_by_chance_in_one_of_twenty_at_most() -> None:
@@ -115,10 +121,10 @@ def test_paired_intervals_cover_over_queries() -> None:
     for up, down in ((0.0, 0.0), (0.02, 0.0), (0.1, 0.02), (0.3, 0.3), (0.6, 0.05), (0.9, 0.0), (1.0, 0.0)):
         for n in (10, 20, 42, 100, 500):
             kinds = stream.choice([1.0, -1.0, 0.0], (N_RUNS, n), p=[up, down, 1 - up - down])
-            distinct, times = np.unique(np.sort(kinds), axis=0, return_counts=True)
-            found = [paired_difference(one) for one in distinct]
-            covered = np.average([one.low <= up - down <= one.high for one in found], weights=times)
-            assert covered >= LEAST, f"{n} queries, {up} for and {down} against: {covered:.3f}"
+            counts = np.stack([(kinds == 1).sum(1), (kinds == -1).sum(1)], axis=1)
+            distinct, times = np.unique(counts, axis=0, return_counts=True)  # runs with the same counts are the same
+            found = [paired_difference(np.repeat([1.0, -1, 0], [a, b, n - a - b])) for a, b in distinct]
+            assert coverage(found, up - down, times) >= LEAST, f"{n} queries, {up} for and {down} against"
 
 
 def test_wilsons_interval_covers_on_average_over_accuracies() -> None:
@@ -126,17 +132,15 @@ def test_wilsons_interval_covers_on_average_over_accuracies() -> None:
     for n in (20, 42, 100):
         skill = stream.uniform(0, 1, N_RUNS)
         found = [wilson(int(right), n) for right in stream.binomial(n, skill)]
-        covered = np.mean([one.low <= truth <= one.high for one, truth in zip(found, skill, strict=True)])
-        assert covered >= LEAST, f"{n} queries: {covered:.3f}"
+        assert coverage(found, skill) >= LEAST, f"{n} queries"
 
 
 def test_a_verdict_without_a_difference_is_given_to_at_most_5_percent() -> None:
     stream = np.random.default_rng(5)
-    for n in (6, 8, 16):
-        runs = stream.beta(4, 1.5, (400, n)) - stream.beta(4, 1.5, (400, n))
-        wrong = np.mean([Paired.of(one, over="tasks").verdict != "not found" for one in runs])
-        assert wrong <= 0.06, f"{n} tasks: {wrong:.3f}"
-    for n in (30, 100):
-        runs = stream.choice([1.0, -1.0, 0.0], (400, n), p=[0.2, 0.2, 0.6])
-        wrong = np.mean([Paired.of(one, over="queries").verdict != "not found" for one in runs])
-        assert wrong <= 0.06, f"{n} queries: {wrong:.3f}"
+    drawn: list[tuple[Drawn, int, NDArray[np.float64]]] = [
+        ("tasks", n, stream.beta(4, 1.5, (400, n)) - stream.beta(4, 1.5, (400, n))) for n in (6, 8, 16)
+    ]
+    drawn += [("queries", n, stream.choice([1.0, -1.0, 0.0], (400, n), p=[0.2, 0.2, 0.6])) for n in (30, 100)]
+    for over, n, runs in drawn:
+        wrong = np.mean([Paired.of(one, over=over).verdict != "not found" for one in runs])
+        assert wrong <= 0.06, f"{n} {over}: {wrong:.3f}"

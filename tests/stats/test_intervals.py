@@ -37,20 +37,7 @@ def test_wilsons_interval_is_the_formula_worked_by_hand(count: tuple[int, int]) 
     assert (found.value, found.n) == (p, n)
     assert found.low == pytest.approx(middle - reach, abs=1e-12)
     assert found.high == pytest.approx(middle + reach, abs=1e-12)
-
-
-@laws
-@given(counts)
-def test_wilsons_interval_lies_in_0_to_1_holds_the_share_and_mirrors(count: tuple[int, int]) -> None:
-    right, n = count
-    found, mirrored = wilson(right, n), wilson(n - right, n)
-    assert 0 <= found.low <= found.value + 1e-12
-    assert found.value - 1e-12 <= found.high <= 1
-    assert found.low == pytest.approx(1 - mirrored.high, abs=1e-12)
-
-
-def test_wilsons_interval_of_7_in_10_is_that_of_the_textbooks() -> None:
-    assert str(wilson(7, 10)) == "0.700 [0.397, 0.892]"
+    assert str(wilson(7, 10)) == "0.700 [0.397, 0.892]"  # as textbooks have it
 
 
 @laws
@@ -65,17 +52,13 @@ def test_intervals_hold_their_mean_have_a_width_and_do_not_hang_on_the_order(val
         assert found.low < found.high
 
 
-def test_five_tasks_at_1_leave_room_for_a_task_that_is_not() -> None:
-    found = mean_interval(np.ones(5))
-    assert found.value == 1
-    assert found.low == pytest.approx(1 - 2.776445 * sqrt(1 / 8) / 5, abs=1e-5)
-
-
-def test_an_interval_over_many_tasks_is_the_t_interval_of_the_textbooks() -> None:
+def test_a_mean_has_the_t_interval_of_the_textbooks_over_many_tasks_and_a_width_where_all_tie() -> None:
     values = np.random.default_rng(0).normal(3, 2, 400)
     found = mean_interval(values)
     error = float(values.std(ddof=1)) / sqrt(len(values))
     assert (found.high - found.low) / 2 == pytest.approx(1.96593 * error, rel=1e-2)
+    ones = mean_interval(np.ones(5))
+    assert ones.value == 1 and ones.low == pytest.approx(1 - 2.776445 * sqrt(1 / 8) / 5, abs=1e-5)
 
 
 def test_a_paired_interval_is_that_of_agresti_and_min() -> None:
@@ -87,12 +70,8 @@ def test_a_paired_interval_is_that_of_agresti_and_min() -> None:
 
 
 def test_a_paired_interval_grows_with_every_query_that_differs() -> None:
-    widths = []
-    for n_differing in (0, 1, 2, 3, 5, 8):
-        found = paired_difference(np.arange(42) < n_differing)
-        widths.append(found.high - found.low)
-    assert widths == sorted(widths)
-    assert len(set(widths)) == len(widths)
+    found = [paired_difference(np.arange(42) < n_differing) for n_differing in (0, 1, 2, 3, 5, 8)]
+    assert (np.diff([one.high - one.low for one in found]) > 0).all()
 
 
 def test_a_share_holds_one_half_as_long_as_the_paired_interval_of_its_distance_holds_0() -> None:

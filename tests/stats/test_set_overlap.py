@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from site_lens.stats.set_overlap import expected_jaccard, fewest_findable, pair_by_chance, shared_by_chance, symmetric
+from site_lens.stats.set_overlap import expected_jaccard, fewest_findable, pair_by_chance
 from tests.samples import laws
 
 layers = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=3)
@@ -40,15 +40,3 @@ def test_the_fewest_findable_heads_are_the_first_at_the_corrected_level() -> Non
         fewest = fewest_findable(chances, n_tests, 8, 8)
         assert at_least[fewest] <= 0.05 / n_tests < at_least[fewest - 1]
     assert fewest_findable(chances, 10**6, 8, 8) == 9  # more than either set has
-
-
-def test_every_pair_of_sets_has_its_chances_and_stands_on_both_sides_of_the_diagonal() -> None:
-    sets = np.zeros((3, 1, 4), dtype=bool)
-    sets[0, 0, :2] = sets[1, 0, 1:3] = sets[2, 0, 3] = True
-    chances = shared_by_chance((4,), sets)
-    assert list(chances) == [(0, 1), (0, 2), (1, 2)]
-    np.testing.assert_allclose(chances[0, 1], [1 / 6, 4 / 6, 1 / 6])
-    np.testing.assert_allclose(chances[0, 2], [1 / 2, 1 / 2])
-    matrix = symmetric({pair: by_chance[0] for pair, by_chance in chances.items()}, 3, diagonal=1)
-    np.testing.assert_array_equal(matrix, matrix.T)
-    np.testing.assert_array_equal(np.diag(matrix), 1)

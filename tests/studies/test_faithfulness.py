@@ -1,5 +1,6 @@
 """Faithfulness curves: laws on the planted model, where it is known which heads carry a task and by how much."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ from site_lens.studies.faithfulness.result import DIRECTIONS, LAYER_MATCHED, RAN
 from site_lens.tasks.prompt_sampling import few_shot_prompts
 from tests.planted import CARRIERS, COUNTER, N_WORDS, TEMPLATE, planted_tasks
 
-STREAMS = {"stream": "evaluation", "shuffle": "interchange"}
-"""Random streams of the few-shot prompts, and of their shuffled labels."""
+OPTIONS: dict[str, Any] = {"n_random": 5, "n_shots": 8, "progress": False}
 
 
 def balanced_tasks() -> dict[str, sl.Task]:
@@ -49,7 +49,18 @@ def carriers_first(grid: sl.HeadGrid) -> sl.ScoresByTask:
 @pytest.fixture(scope="module")
 def curves(planted: sl.LensModel, fits: sl.SiteFits) -> sl.Faithfulness:
     scores = {"planted": carriers_first(planted.grid)}
-    return sl.faithfulness_curves(planted, balanced_tasks(), fits, scores=scores, n_random=5, n_shots=8, progress=False)
+    return sl.faithfulness_curves(planted, balanced_tasks(), fits, scores=scores, **OPTIONS)
+
+
+def few_shot_log_prob(model: sl.LensModel, edits: Sequence[sl.Edit] = (), *, shuffled: bool = False) -> float:
+    """Pass the whole few-shot prompts of `direct_u` through the model, and average the answers' log-probability."""
+    task = balanced_tasks()["direct_u"]
+    streams: dict[str, Any] = {"stream": seed_stream(0, task.digest, "evaluation", 8)}
+    if shuffled:
+        streams["shuffle"] = seed_stream(0, task.digest, "interchange", 8)
+    queries = Queries.of(model, few_shot_prompts(task, task.test, TEMPLATE, n_shots=8, **streams).prompts)
+    logits = model.forward(Batch.of(queries.ids, pad=0, device=model.device), edits)
+    return float(logits.log_softmax(-1).gather(1, queries.targets(model.device)[:, None]).mean())
 
 
 def test_the_carriers_first_reach_the_fit_at_their_number_and_not_before(curves: sl.Faithfulness) -> None:
@@ -106,13 +117,11 @@ def test_no_heads_are_zero_and_few_shot_and_all_heads_are_all_heads_hard(
 
 
 def test_ablation_equals_whole_prompts_with_the_mean_put_in_by_hand(
-    planted: sl.LensModel, fits: sl.SiteFits, curves: sl.Faithfulness
+    planted: sl.LensModel, curves: sl.Faithfulness
 ) -> None:
     task = balanced_tasks()["direct_u"]
     config = sl.ComparisonConfig(n_prompts=200, n_shots=8, template=TEMPLATE)
     mean = uninformed_mean(sl.ComparisonContext(planted, task, config), task.name)
-    stream = seed_stream(0, task.digest, "evaluation", 8)
-    asked = Queries.of(planted, few_shot_prompts(task, task.test, TEMPLATE, n_shots=8, stream=stream).prompts)
 
     def put(layer: int, heads: list[int]) -> sl.Edit:
         def change(z: torch.Tensor) -> torch.Tensor:
@@ -122,22 +131,15 @@ def test_ablation_equals_whole_prompts_with_the_mean_put_in_by_hand(
 
         return sl.Edit(layer, change)
 
-    batch = Batch.of(asked.ids, pad=0, device=planted.device)
-    logits = planted.forward(batch, [put(1, [1, 4]), put(2, [2])])
-    plain = logits.log_softmax(-1).gather(1, asked.targets(planted.device)[:, None]).mean()
-    place = curves.tasks.index("direct_u")
-    assert curves.log_prob[1, curves.orderings.index("planted"), place, 3] == pytest.approx(float(plain), abs=1e-5)
+    plain = few_shot_log_prob(planted, [put(1, [1, 4]), put(2, [2])])
+    assert curves.curve("necessity", "planted", "direct_u", "log_prob")[3] == pytest.approx(plain, abs=1e-5)
 
 
 def test_all_heads_interchanged_is_the_prompt_with_shuffled_labels_itself(
     planted: sl.LensModel, curves: sl.Faithfulness
 ) -> None:
-    task = balanced_tasks()["direct_u"]
-    streams: dict[str, Any] = {name: seed_stream(0, task.digest, kind, 8) for name, kind in STREAMS.items()}
-    queries = Queries.of(planted, few_shot_prompts(task, task.test, TEMPLATE, n_shots=8, **streams).prompts)
-    logits = planted.forward(Batch.of(queries.ids, pad=0, device=planted.device))
-    log_prob = logits.log_softmax(-1).gather(1, queries.targets(planted.device)[:, None]).mean()
-    assert np.allclose(curves.log_prob[2, :, curves.tasks.index("direct_u"), -1], float(log_prob), atol=1e-5)
+    log_prob = few_shot_log_prob(planted, shuffled=True)
+    assert np.allclose(curves.log_prob[2, :, curves.tasks.index("direct_u"), -1], log_prob, atol=1e-5)
 
 
 def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves: sl.Faithfulness) -> None:
@@ -149,15 +151,16 @@ def test_only_heads_that_learn_from_demonstrations_lose_by_an_interchange(curves
         assert certain[0] == pytest.approx(curves.reference("few_shot", task, "log_prob"), abs=1e-5)
 
 
-def test_an_interrupted_call_goes_on_where_it_stopped(
-    planted: sl.LensModel, fits: sl.SiteFits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_draws_do_not_depend_on_other_tasks_and_an_interrupted_call_goes_on_where_it_stopped(
+    planted: sl.LensModel, fits: sl.SiteFits, curves: sl.Faithfulness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def curves_of(*names: str) -> sl.Faithfulness:
         tasks = [balanced_tasks()[name] for name in names]
-        options: dict[str, Any] = {"n_random": 1, "n_shots": 8, "max_queries": 6, "progress": False}
-        return sl.faithfulness_curves(planted, tasks, fits, checkpoint_dir=tmp_path, **options)
+        return sl.faithfulness_curves(planted, tasks, fits, checkpoint_dir=tmp_path, **OPTIONS | {"max_queries": 6})
 
     first = curves_of("direct_u")
+    rows = [i for i, name in enumerate(curves.orderings) if name != "planted"]
+    assert np.array_equal(first.ranks[:, 0], curves.ranks[rows, curves.tasks.index("direct_u")])
     measured: list[str] = []
     real = study._curves
 
@@ -179,11 +182,10 @@ def test_orderings_rank_every_head_once_and_mirror_or_match_those_of_site(curves
     for task in curves.tasks:
         for k in (1, 3, 8):
             assert curves.heads(REVERSED, task, k) == ~curves.heads(SITE, task, n - k)
-    at = [i for i, name in enumerate(curves.orderings) if name == LAYER_MATCHED]
-    layer_counts = [(curves.ranks[i] <= k).sum(-1) for i in (0, *at) for k in curves.ks]
-    for i in range(1, 6):
-        assert np.array_equal(layer_counts[: len(curves.ks)], layer_counts[i * len(curves.ks) :][: len(curves.ks)])
-    assert len({curves.ranks[i].tobytes() for i in at}) == 5
+    matched = curves.ranks[-5:]
+    for k in curves.ks:
+        assert ((matched <= k).sum(-1) == (curves.ranks[0] <= k).sum(-1)).all()  # as many heads in each layer
+    assert len({ranks.tobytes() for ranks in matched}) == 5
 
 
 def test_the_smallest_set_is_named_where_the_effect_is_large_enough(curves: sl.Faithfulness) -> None:
@@ -204,20 +206,12 @@ def test_an_area_is_the_mean_of_a_curve_over_its_axis(curves: sl.Faithfulness) -
     assert drawn.areas("sufficiency", SITE, "log_prob") == pytest.approx(np.full((1, 4), -0.5), abs=1e-6)
     assert drawn.areas("necessity", RANDOM) == pytest.approx(np.ones((5, 4)), abs=1e-6)
     for direction in DIRECTIONS:
-        area = curves.area(direction, RANDOM, "direct_u")
+        area, of_all = curves.area(direction, RANDOM, "direct_u"), curves.area(direction, "planted")
         assert area.value == pytest.approx(float(curves.areas(direction, RANDOM)[:, 0].mean()), abs=1e-6)
-        assert area.low <= area.value <= area.high
+        assert all(0 <= one.low <= one.value <= one.high <= 1 for one in (area, of_all))
     better = curves.area_difference("sufficiency", SITE, REVERSED, "direct_u")
     assert better.low > 0
     assert curves.area_difference("sufficiency", SITE, SITE).value == 0
-
-
-def test_a_tasks_draws_do_not_depend_on_the_other_tasks(
-    planted: sl.LensModel, fits: sl.SiteFits, curves: sl.Faithfulness
-) -> None:
-    alone = sl.faithfulness_curves(planted, balanced_tasks()["direct_v"], fits, n_random=5, n_shots=8, progress=False)
-    rows = [i for i, name in enumerate(curves.orderings) if name != "planted"]
-    assert np.array_equal(alone.ranks[:, 0], curves.ranks[rows, curves.tasks.index("direct_v")])
 
 
 def test_ranks_keep_equal_scores_in_order_and_leave_out_where_no_head_is() -> None:
@@ -228,37 +222,24 @@ def test_ranks_keep_equal_scores_in_order_and_leave_out_where_no_head_is() -> No
 
 def test_cpr_is_the_area_under_the_share_of_the_effect_and_cmd_that_above_it(curves: sl.Faithfulness) -> None:
     zero, few = curves.reference("zero_shot"), curves.reference("few_shot")
-    areas = curves.circuit_areas("planted")
+    areas, late = curves.circuit_areas("planted"), curves.circuit_areas(REVERSED)
     share = (curves.curve("sufficiency", "planted") - zero) / (few - zero)
     x = np.array(curves.ks) / len(curves.grid)
     by_hand = sum((x[i + 1] - x[i]) * (share[i] + share[i + 1]) / 2 for i in range(len(x) - 1))
+    assert areas.cpr is not None and areas.cmd is not None and late.cpr is not None and late.cmd is not None
     assert areas.cpr == pytest.approx(by_hand, abs=1e-6)
-    assert areas.cpr is not None
-    assert areas.cmd is not None
     if share.max() <= 1:
         assert areas.cpr + areas.cmd == pytest.approx(1, abs=1e-6)
-    late = curves.circuit_areas(REVERSED)
-    assert late.cpr is not None
-    assert late.cmd is not None
-    assert late.cpr < areas.cpr
-    assert late.cmd > areas.cmd
+    assert late.cpr < areas.cpr and late.cmd > areas.cmd
 
 
 def test_cpr_and_cmd_have_no_verdict_where_few_shot_prompting_gains_nothing(curves: sl.Faithfulness) -> None:
-    flat = curves.replace(references=np.zeros_like(curves.references))
-    areas = flat.circuit_areas("planted")
-    assert (areas.cpr, areas.cmd) == (None, None)
-    assert areas.reason
-
-
-def test_a_lower_mean_than_zero_shot_is_no_effect_whatever_the_number_of_answers(curves: sl.Faithfulness) -> None:
+    flat = curves.replace(references=np.zeros_like(curves.references)).circuit_areas("planted")
+    assert (flat.cpr, flat.cmd) == (None, None) and flat.reason
     worse = curves.reference_log_prob.copy()
-    worse[1] = worse[0] - 1
+    worse[1] = worse[0] - 1  # a lower mean is no effect, whatever the number of answers
     areas = curves.replace(reference_log_prob=worse).circuit_areas("planted", metric="log_prob")
     assert areas.cpr is None and "log_prob" in areas.reason
-    for direction in ("sufficiency", "necessity"):
-        area = curves.area(direction, "planted")
-        assert 0 <= area.low <= area.value <= area.high <= 1
 
 
 def test_embeddings_without_a_seed_can_be_asked(planted: sl.LensModel) -> None:

@@ -24,7 +24,13 @@ def profiles(planted: sl.LensModel, fits: sl.SiteFits) -> sl.HeadProfiles:
 @pytest.fixture(scope="module")
 def demo_fits(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFits:
     config = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4)
-    return sl.fit_site(demo, demo_tasks, config, progress=False)
+    return sl.fit_site(demo, demo_tasks["antonym"], config, progress=False)
+
+
+def drawn(task: sl.Task, n: int) -> tuple[list[sl.Example], np.random.Generator]:
+    """Return the queries that a profile of this task draws, and the stream of its demonstrations."""
+    stream = seed_stream(0, task.digest, "profiles")
+    return [task.test[i] for i in stream.permutation(len(task.test))[:n]], stream
 
 
 def part(profiles: sl.HeadProfiles, head: str, name: str) -> np.ndarray:
@@ -55,8 +61,7 @@ def test_shares_of_attention_are_those_counted_token_by_token(demo: sl.LensModel
 
     task = sl.load_tasks("demo", ["antonym"])["antonym"]
     found = sl.head_profiles(demo, task, demo_fits, heads=["L2H3", "L0H1"], n_prompts=3, n_shots=2, progress=False)
-    stream = seed_stream(0, task.digest, "profiles")
-    queries = [task.test[i] for i in stream.permutation(len(task.test))[:3]]
+    queries, stream = drawn(task, 3)
     template = demo_fits["antonym"].template
     shares = np.zeros((2, len(PARTS)))
     for prompt in parted_prompts(demo.encoder, task, queries, template, n_shots=2, stream=stream):
@@ -86,9 +91,7 @@ def test_injection_alone_is_what_injecting_one_head_in_whole_prompts_does(
 ) -> None:
     task, fit = demo_tasks["antonym"], demo_fits["antonym"]
     found = sl.head_profiles(demo, task, demo_fits, heads=["L4H2"], n_prompts=4, n_shots=2, progress=False)
-    stream = seed_stream(0, task.digest, "profiles")
-    queries = [task.test[i] for i in stream.permutation(len(task.test))[:4]]
-    asked = Queries.of(demo, [fit.template.render([], query) for query in queries])
+    asked = Queries.of(demo, [fit.template.render([], query) for query in drawn(task, 4)[0]])
     batch = Batch.of(asked.ids, pad=0, device=demo.device)
     gates = sl.HeadGates.of(sl.HeadSet.of(demo.grid, ["L4H2"]))
     with torch.no_grad():
@@ -112,14 +115,12 @@ def test_the_leading_heads_are_those_of_every_task_and_no_more_than_asked(fits: 
 
 
 def test_the_leading_heads_of_a_rounded_set_are_its_own_whatever_their_number(fits: sl.SiteFits) -> None:
-    first, second = list(fits.values())[:2]
+    one, six = ["L1H3"], [f"L2H{head}" for head in range(6)]
     sets = [
         fit.replace(gates=sl.HeadGates.of(sl.HeadSet.of(fit.gates.grid, heads), task=fit.task))
-        for fit, heads in ((first, ["L1H3"]), (second, [f"L2H{head}" for head in range(4)] + ["L2H4", "L2H5"]))
+        for fit, heads in zip(list(fits.values())[:2], (one, six), strict=True)
     ]
-    assert [str(head) for head in leading_heads(sets)] == [
-        "L1H3", *(f"L2H{head}" for head in range(4)), "L2H4", "L2H5",
-    ]  # fmt: skip
+    assert [str(head) for head in leading_heads(sets)] == [*one, *six]
 
 
 def test_a_tasks_profile_does_not_depend_on_the_other_tasks(

@@ -74,11 +74,6 @@ def test_sparse_attention_is_that_of_the_model_and_its_largest_is_the_activation
         assert np.allclose(np.sort(sparse)[:, -4:], np.sort(pattern)[:, -4:], atol=1e-4)
         inner = np.tril(pattern, -1)[1:, 1:]  # neither position 0 nor the diagonal
         assert sequence["max_activation"] == pytest.approx(inner.max(), abs=1e-4)
-
-
-def test_intervals_fall_and_activations_with_them(profiles: sl.TextProfiles) -> None:
-    for head in profiles.heads:
-        sequences = headvis_files(profiles)[f"heads/{head}.json"]["sequences"]
         pairs = [(one["interval"], one["max_activation"]) for one in sequences]
         assert pairs == sorted(pairs, reverse=True) and pairs[0][0] == 10
 

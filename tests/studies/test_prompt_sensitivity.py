@@ -47,11 +47,8 @@ def record(planted: LensModel) -> sl.PromptSensitivity:
 
 
 def test_one_prompt_holds_the_code_that_many_do_and_label_noise_weakens_it(planted: LensModel) -> None:
-    single, many, noisy = (
-        capture(planted, TASK, 1),
-        capture(planted, TASK, 20),
-        capture(planted, _noisy(TASK, 1, 0), 20),
-    )
+    single, many = capture(planted, TASK, 1), capture(planted, TASK, 20)
+    noisy = capture(planted, _noisy(TASK, 1, 0), 20)
     for head in map(sl.Head.parse, CARRIERS["u"]):
         code = many.mean[head.layer, head.head, 0]
         assert single.mean[head.layer, head.head, 0] == pytest.approx(code, rel=0.02)

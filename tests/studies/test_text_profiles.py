@@ -181,14 +181,8 @@ def test_pieces_are_the_text_and_none_begins_inside_a_character() -> None:
                 assert "".join(piece.tokens) == piece.text
                 assert len(piece.tokens) == len(piece.ids) <= width
                 assert "\N{REPLACEMENT CHARACTER}" not in piece.text
-
-
-def test_an_emoji_of_several_tokens_is_shown_once_and_whole() -> None:
-    encoder = Encoder(tiny_tokenizer("gpt2"), bos=None, n_ctx=64)
-    (piece,) = cut_text(encoder, "a🤷b", 64)
-    assert piece.tokens[:1] + piece.tokens[-1:] == ("a", "b")
-    assert [token for token in piece.tokens if token] == ["a", "🤷", "b"]
-    assert len(piece.ids) == 6
+    (emoji,) = cut_text(Encoder(tiny_tokenizer("gpt2"), bos=None, n_ctx=64), "a🤷b", 64)
+    assert [token for token in emoji.tokens if token] == ["a", "🤷", "b"] and len(emoji.ids) == 6
 
 
 def test_copying_is_missing_with_a_reason_where_weights_cannot_be_read(
@@ -203,7 +197,7 @@ def test_copying_is_missing_with_a_reason_where_weights_cannot_be_read(
     assert np.isnan(found.frame()["copying"]).all()
 
 
-def test_texts_come_from_text_files_and_tables(demo: LensModel, tmp_path: Path, profiles: TextProfiles) -> None:
+def test_texts_come_from_files_and_tables_and_short_pieces_are_counted(demo: LensModel, tmp_path: Path) -> None:
     plain, table = tmp_path / "texts.txt", tmp_path / "texts.csv"
     texts = ["one two\nthree four", "hot cold big"]
     plain.write_text(texts[0] + "\n \n" + texts[1] + "\n\n\n")
@@ -212,6 +206,8 @@ def test_texts_come_from_text_files_and_tables(demo: LensModel, tmp_path: Path, 
     expected = text_profiles(demo, texts, ["L0H0"], progress=False)
     assert text_profiles(demo, table, ["L0H0"], progress=False) == expected
     assert text_profiles(demo, plain, ["L0H0"], progress=False).n_pieces == 2
+    short = text_profiles(demo, [*texts, "a"], ["L0H0"], progress=False)
+    assert (short.n_pieces, len(short.notes)) == (2, 1)
 
 
 def test_bad_input_ends_in_one_line(demo: LensModel, tmp_path: Path) -> None:
@@ -234,8 +230,3 @@ def test_a_tokenizer_that_does_not_name_characters_is_refused(demo: LensModel, m
     monkeypatch.setattr(demo.encoder, "tokenizer", Slow())
     with pytest.raises(sl.InputError):
         demo.encoder.spans("one two three")
-
-
-def test_short_pieces_are_counted_in_the_notes(demo: LensModel) -> None:
-    found = text_profiles(demo, ["one two three", "a"], ["L0H0"], progress=False)
-    assert found.n_pieces == 1 and len(found.notes) == 1

@@ -10,13 +10,14 @@ import torch
 from site_lens.activations.cached_queries import CachedQueries
 from site_lens.activations.capture import last_z_of
 from site_lens.activations.embedding import NO_SEED
+from site_lens.heads.head_set import common_grid
 from site_lens.heads.scores import ScoresByTask
 from site_lens.models.base import LensModel
 from site_lens.models.locking import on_model
 from site_lens.records.base import Float32
 from site_lens.records.bounds import check_sizes
 from site_lens.records.deprecation import renamed_keyword
-from site_lens.records.errors import InputError, MismatchError
+from site_lens.records.errors import InputError
 from site_lens.records.hashing import seed_stream
 from site_lens.selectors.random_scores import shuffled_within_layers
 from site_lens.site.fit import SiteFit, SiteFits
@@ -108,8 +109,7 @@ def faithfulness_curves(
             raise InputError(f"{name!r} is always measured; leave it out of scores")
         if task.name not in rival:
             raise InputError(f"{name} did not score {task.name!r}; score it first, or leave out the task")
-        if (grid := rival[task.name].grid) != model.grid:
-            raise MismatchError(f"{name} has {grid}, the model {model.grid}; score this model's heads")
+        common_grid({"the model": model.grid, name: rival[task.name].grid})
     counts = _counts(ks, len(model.grid))
     names = names_of_orderings(rivals, n_random)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from site_lens.activations.prefill import length_batches
+from site_lens.activations.prefill import prompt_batches
 from site_lens.heads.head_set import Head
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
@@ -134,14 +134,14 @@ def text_profiles(
     pieces, notes = _pieces(model.encoder, texts, max_tokens)
     totals = _Totals(chosen, len(pieces), max(len(piece.ids) for piece in pieces))
     with progress_bar(2 * len(pieces), "text profiles", unit="piece", progress=progress) as bar:
-        for group in length_batches([len(piece.ids) for piece in pieces], max_tokens=TOKENS_AT_ONCE):
-            totals.add(model, group, _batch(model, [pieces[i] for i in group]))
+        for group, batch in _batches(model, pieces):
+            totals.add(model, group, batch)
             bar.update(len(group))
         deciles, shown = shown_pieces(totals.activations, n_top=n_top, n_others=n_others)
         kept, places = np.unique(shown, return_inverse=True)
         reading = _Reading(chosen, [pieces[i] for i in kept], places.reshape(shown.shape))
-        for group in length_batches([len(piece.ids) for piece in reading.pieces], max_tokens=TOKENS_AT_ONCE):
-            reading.add(model, group)
+        for group, batch in _batches(model, reading.pieces):
+            reading.add(model, group, batch)
             bar.update(len(group))
         bar.update(len(pieces) - len(kept))
     return TextProfiles(
@@ -171,8 +171,8 @@ def _pieces(encoder: Encoder, texts: Iterable[str] | Path, max_tokens: int) -> t
     return pieces, (f"{n_short} pieces of less than {SHORTEST} tokens were left out",) if n_short else ()
 
 
-def _batch(model: LensModel, pieces: Sequence[Piece]) -> Batch:
-    return Batch.of([piece.ids.tolist() for piece in pieces], pad=model.encoder.pad, device=model.device)
+def _batches(model: LensModel, pieces: Sequence[Piece]) -> Iterator[tuple[list[int], Batch]]:
+    return prompt_batches(model, [piece.ids.tolist() for piece in pieces], max_tokens=TOKENS_AT_ONCE)
 
 
 def _by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:
@@ -273,8 +273,7 @@ class _Reading:
         self.attended = np.zeros(shown.shape, dtype=np.int64)
         self.z: dict[int, Tensor] = {}
 
-    def add(self, model: LensModel, group: Sequence[int]) -> None:
-        batch = _batch(model, [self.pieces[i] for i in group])
+    def add(self, model: LensModel, group: Sequence[int], batch: Batch) -> None:
         row_of = {piece: row for row, piece in enumerate(group)}
         first = (batch.tokens.shape[1] - batch.lengths).tolist()
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from site_lens.diagnostics.grouping import average_tree, correlation_distance, leaf_order
-from site_lens.records.base import SLACK, Count, Float32, Frozen, Record
+from site_lens.records.base import SLACK, Count, Frozen, Record
 from site_lens.records.display import few
 from site_lens.records.errors import InputError
 from site_lens.records.lazy_pandas import pd
@@ -113,7 +113,7 @@ def summarize_transfer(matrix: TransferMatrix) -> TransferSummary:
     return TransferSummary(
         tasks=matrix.tasks,
         kinds=tuple(_summary(matrix, kind, heads) for kind in KINDS),
-        order=_order(matrix.accuracies("alphas")),
+        order=leaf_order(average_tree(correlation_distance(matrix.accuracies("alphas")), ordered=True)),
         notes=tuple(f"{task} gains less than 0.1 by its own fit and is left out of normalised scores" for task in flat),
     )
 
@@ -160,10 +160,3 @@ def _verdict(mean: Paired | None, above_null: Paired | None) -> TransferVerdict:
     if above_null.verdict != "above":
         return "not found"
     return "transfers" if mean.beyond(ALL).verdict == "above" else "partly"
-
-
-def _order(accuracies: Float32) -> tuple[int, ...]:
-    """Order tasks by the tree over what they do as sources."""
-    if len(accuracies) < 3:
-        return tuple(range(len(accuracies)))
-    return leaf_order(average_tree(correlation_distance(accuracies), ordered=True))
