@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+from itertools import combinations, product
 from random import Random
 
 import numpy as np
@@ -35,6 +37,15 @@ def head_sets(grid: HeadGrid) -> st.SearchStrategy[HeadSet]:
 def alphas(grid: HeadGrid) -> st.SearchStrategy[HeadGates]:
     numbers = arrays.arrays(np.float32, grid.shape, elements=st.floats(0, 1, width=32))
     return numbers.map(lambda values: HeadGates(grid=grid, values=values * grid.mask))
+
+
+def matched(like: HeadSet) -> Iterable[HeadSet]:
+    """Enumerate every set that has as many heads in each layer as another."""
+    layers = []
+    for layer, n in enumerate(like.grid.heads_per_layer):
+        places = [Head(layer, head) for head in range(n)]
+        layers.append(combinations(places, sum(head.layer == layer for head in like)))
+    return (HeadSet.of(like.grid, [head for part in parts for head in part]) for parts in product(*layers))
 
 
 def chance_sets(n: int, *, seed: int, grid: HeadGrid = GRID) -> dict[str, HeadGates]:
@@ -108,6 +119,16 @@ def test_relabelling_the_records_permutes_every_matrix(records: list[HeadGates],
 
 @laws
 @given(head_sets(RAGGED), head_sets(RAGGED))
+def test_the_p_value_is_the_share_of_all_layer_matched_sets_that_share_as_many_heads(
+    first: HeadSet, second: HeadSet
+) -> None:
+    found = head_overlap(HeadGates.of(first), HeadGates.of(second))
+    as_many = [len(first & other) >= len(first & second) for other in matched(second)]
+    assert found.p_value[0, 1] == pytest.approx(np.mean(as_many), rel=1e-6)
+
+
+@laws
+@given(head_sets(RAGGED), head_sets(RAGGED))
 def test_set_measures_are_those_of_set_algebra(first: HeadSet, second: HeadSet) -> None:
     found = head_overlap({"first": HeadGates.of(first), "second": HeadGates.of(second)})
     either, smaller = len(first | second), min(len(first), len(second))
@@ -125,6 +146,14 @@ def test_set_measures_are_those_of_set_algebra(first: HeadSet, second: HeadSet) 
 def test_rank_biased_overlap_is_that_of_the_textbook(first: HeadGates, second: HeadGates) -> None:
     found = head_overlap({"first": first, "second": second}).rank_biased[0, 1]
     assert found == pytest.approx(textbook_rank_biased(first, second), rel=1e-5, nan_ok=True)
+
+
+@laws
+@given(st.lists(alphas(RAGGED), min_size=2, max_size=5))
+def test_specificity_sums_to_nothing_over_records(records: list[HeadGates]) -> None:
+    found = head_overlap(named(records))
+    assert found.specificity.sum(axis=0) == pytest.approx(np.zeros(RAGGED.shape), abs=1e-5)
+    assert not found.specificity[:, ~RAGGED.mask].any()
 
 
 # Planted truths
