@@ -77,7 +77,6 @@ def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo:
     stops: list[dict[str, Any]] = [
         {"until": ["\n"], "max_gen_toks": 5},
         {"until": "l", "max_gen_toks": 5},
-        {"until": [" A", "Q:"], "max_gen_toks": 9},
         {"until": [], "max_new_tokens": 3, "do_sample": False, "temperature": 0.0},
         {"until": [" small"], "max_gen_toks": 4},
     ]
@@ -112,12 +111,6 @@ def test_the_last_context_token_is_edited_and_no_other(demo: sl.LensModel, pair:
     made = [text.partition("\n")[0] for text in sl.generate(demo, prompts, edits, max_new_tokens=4)]
     asked = requests_of("generate_until", *((p, {"until": ["\n"], "max_gen_toks": 4}) for p in prompts))
     assert lm.generate_until(asked) == made != sl.SiteLM(demo).generate_until(asked)
-
-
-def test_closed_gates_are_the_plain_model(demo: sl.LensModel, pair: Pair) -> None:
-    asked = requests_of("loglikelihood", *PAIRS)
-    closed = (sl.HeadGates.constant(demo.grid, 0.0), pair[1])
-    assert sl.SiteLM(demo, closed).loglikelihood(asked) == sl.SiteLM(demo).loglikelihood(asked)
 
 
 def test_results_are_kept_in_the_cache_of_the_harness(demo: sl.LensModel, tmp_path: Path) -> None:
@@ -159,33 +152,26 @@ def test_the_harness_evaluates_a_fit_on_its_task(demo: sl.LensModel, task_file: 
     assert done["config"]["site_lens_notes"] == [] and done["max_length"] == demo.encoder.n_ctx
 
 
-def test_chats_are_written_by_the_template_of_the_tokenizer(demo: sl.LensModel) -> None:
+def test_chats_are_written_by_the_template_of_the_tokenizer(
+    demo: sl.LensModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lm, chat = sl.SiteLM(demo), [{"role": "user", "content": "hot"}]
     with pytest.raises(sl.InputError):
         lm.apply_chat_template(chat)
     template = "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}:{% endif %}"
-    demo.encoder.tokenizer.chat_template = template
-    try:
-        assert lm.apply_chat_template(chat) == "<hot>:"
-        assert lm.apply_chat_template([*chat, {"role": "assistant", "content": "c"}], False).startswith("<hot><c")
-        assert lm.chat_template(True) == template
-    finally:
-        demo.encoder.tokenizer.chat_template = None
-    assert lm.tokenizer_name.startswith("demo")
+    monkeypatch.setattr(demo.encoder.tokenizer, "chat_template", template)
+    assert lm.apply_chat_template(chat) == "<hot>:" and lm.chat_template(True) == template
+    assert lm.apply_chat_template([*chat, {"role": "assistant", "content": "c"}], False).startswith("<hot><c")
 
 
 def test_what_it_cannot_do_is_refused(demo: sl.LensModel, pair: Pair, planted: sl.LensModel) -> None:
-    lm = sl.SiteLM(demo)
-    long = "hot " * demo.encoder.n_ctx
+    lm, long = sl.SiteLM(demo), "hot " * demo.encoder.n_ctx
     asked: list[tuple[str, tuple[Any, ...]]] = [
-        ("loglikelihood", (PROMPT, "")),
         ("loglikelihood", ("", "")),
         ("loglikelihood", (long, " cold")),
         ("loglikelihood", (PROMPT, " cold", {"visual": []})),
         ("generate_until", (PROMPT, {"do_sample": True, "temperature": 1.0})),
-        ("generate_until", (PROMPT, {"temperature": 0.7})),
         ("generate_until", (PROMPT, {"num_beams": 2})),
-        ("generate_until", (long, {})),
         ("generate_until", (PROMPT, {"max_gen_toks": demo.encoder.n_ctx})),
     ]
     for kind, args in asked:
@@ -194,9 +180,5 @@ def test_what_it_cannot_do_is_refused(demo: sl.LensModel, pair: Pair, planted: s
         assert len(str(info.value).splitlines()) == 1, args
     with pytest.raises(sl.MismatchError):
         sl.SiteLM(planted, pair)
-    strange: list[tuple[Any, Any]] = [(demo, "antonym"), ("demo", None), (demo, pair[0])]
-    for model, fit in strange:
-        with pytest.raises(sl.InputError):
-            sl.SiteLM(model, fit)
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
         assert getattr(lm, kind)([]) == []
