@@ -81,17 +81,6 @@ def test_prompt_and_answer_continue_into_the_next_demonstration(
     assert longer.text.startswith(template.instruction)
 
 
-@laws
-@given(templates, st.lists(examples, max_size=4), examples)
-def test_the_answers_are_those_of_the_query_and_never_in_its_own_text(
-    template: sl.PromptTemplate, shots: list[sl.Example], query: sl.Example
-) -> None:
-    prompt = template.render(shots, query)
-    assert prompt.answers == tuple(template.answer_text(output) for output in query.outputs)
-    other = sl.Example(query.input, ("something else",))
-    assert template.render(shots, other).text == prompt.text
-
-
 def test_a_bare_template_puts_nothing_around_whole_prompts() -> None:
     shots, query = [sl.Example("  Q: 12 \nA:", ("5",)), sl.Example("é", ("ü",))], sl.Example("7", ("8", "nine"))
     template = sl.PromptTemplate.bare()
