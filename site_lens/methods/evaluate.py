@@ -118,12 +118,6 @@ class EvaluationSettings:
     """Sets of demonstrations that queries share; see `evaluate`."""
     seed: int = 0
 
-    def sets_of(self, model: LensModel, task: Task, n_queries: int) -> tuple[int, ...]:
-        """Return the set of demonstrations of each query; nothing where they are drawn anew for each."""
-        n_sets = shared_sets(model, self.n_sets)
-        stream = seed_stream(self.seed, task.digest, "sets of demonstrations")
-        return assign_sets(n_queries, n_sets if n_sets < n_queries else 0, stream)
-
 
 def shared_sets(model: LensModel, n_sets: int | None) -> int:
     """Return how many sets of demonstrations queries share, 0 for none, where None leaves it to the model's size.
@@ -156,7 +150,9 @@ def evaluate_methods(
     """
     rows = sample_rows(task.test, settings.max_queries)
     queries = [task.test[row] for row in rows]
-    sets = settings.sets_of(model, task, len(queries))
+    n_sets = shared_sets(model, settings.n_sets)
+    stream = seed_stream(settings.seed, task.digest, "sets of demonstrations")
+    sets = assign_sets(len(queries), n_sets if n_sets < len(queries) else 0, stream)
     results: dict[EvaluatedMethod, dict[str, Any]] = {}
     shown = ""
     notes: dict[str, None] = dict.fromkeys(_sampling_notes(task, len(rows), sets))

@@ -336,7 +336,7 @@ def _summaries(
     differences = [_differences(shared, methods, reference, metric) for reference in against]
     unit = _mean_cost(shared, UNEDITED)["query_seconds"]
     summaries = []
-    for i, method in enumerate(methods):
+    for method in methods:
         mean, cost = shared.mean(method, metric), _mean_cost(shared, method)
         rows, seconds = [_rows(evaluation, method) for evaluation in shared.values()], cost["query_seconds"]
         summaries.append(
@@ -347,7 +347,7 @@ def _summaries(
                 high=mean.high,
                 fewest_rows=min(rows),
                 most_rows=max(rows),
-                differences=tuple(by_method[i] for by_method in differences if by_method[i].reference != method),
+                differences=tuple(over[method] for over in differences if method in over),
                 relative_inference=None if seconds is None or not unit else seconds / unit,
                 **cost,
             )
@@ -365,23 +365,23 @@ def _mean_cost(shared: Evaluations, method: str) -> dict[str, float | None]:
     }
 
 
-def _differences(shared: Evaluations, methods: tuple[str, ...], reference: str, metric: Match) -> list[MacroDifference]:
-    """Compare every method with a reference over tasks, itself as well, which counts for no test."""
-    pairs = [shared.compare(method, reference, metric) for method in methods]
-    q_value = control_false_discoveries([pair.p_value for pair in pairs], [method != reference for method in methods])
-    differences = []
-    for method, pair, q in zip(methods, pairs, q_value, strict=True):
+def _differences(
+    shared: Evaluations, methods: tuple[str, ...], reference: str, metric: Match
+) -> dict[str, MacroDifference]:
+    """Compare every method but the reference with it over tasks."""
+    pairs = {method: shared.compare(method, reference, metric) for method in methods if method != reference}
+    q_values = control_false_discoveries([pair.p_value for pair in pairs.values()])
+    differences = {}
+    for (method, pair), q in zip(pairs.items(), q_values, strict=True):
         gains = np.array([evaluation.gain(method, reference, metric).value for evaluation in shared.values()])
-        differences.append(
-            MacroDifference(
-                reference=reference,
-                value=pair.estimate.value,
-                low=pair.estimate.low,
-                high=pair.estimate.high,
-                n_above=int((gains > 0).sum()),
-                n_below=int((gains < 0).sum()),
-                p_value=pair.p_value,
-                q_value=q,
-            )
+        differences[method] = MacroDifference(
+            reference=reference,
+            value=pair.estimate.value,
+            low=pair.estimate.low,
+            high=pair.estimate.high,
+            n_above=int((gains > 0).sum()),
+            n_below=int((gains < 0).sum()),
+            p_value=pair.p_value,
+            q_value=q,
         )
     return differences

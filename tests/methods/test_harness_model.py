@@ -25,7 +25,6 @@ PAIRS = [
     ("Q:", " hot"),
     (PROMPT + " small\n\nQ: old\nA:", " été"),
 ]
-TEXTS = ["Q: hot\nA: cold", PROMPT, ""]
 
 
 def requests_of(kind: str, *args: tuple[Any, ...]) -> list[Any]:
@@ -39,17 +38,6 @@ def pair(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> Pair:
     tasks = {"antonym": demo_tasks["antonym"]}
     embedding = sl.capture_embeddings(demo, tasks, n_prompts=4, n_shots=3)["antonym"]
     return sl.HeadGates.constant(demo.grid, 0.5), embedding
-
-
-@pytest.fixture
-def task_file(tmp_path: Path, demo_tasks: dict[str, sl.Task]) -> Path:
-    """Antonyms as a harness task, with the paper's prompt."""
-    rows = {
-        split: [{"word": row.input, "opposite": row.output} for row in of_split[:12]]
-        for split, of_split in (("train", demo_tasks["antonym"].train), ("test", demo_tasks["antonym"].test))
-    }
-    fields = {"task": "antonym", "output_type": "loglikelihood", "doc_to_target": " {{opposite}}"}
-    return write_task(tmp_path / "antonym", rows, **fields)
 
 
 def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo: sl.LensModel) -> None:
@@ -70,7 +58,7 @@ def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo:
     class Short(sl.SiteLM):
         max_length = 9  # tokens of a window
 
-    asked = requests_of("loglikelihood_rolling", *((text,) for text in TEXTS))
+    asked = requests_of("loglikelihood_rolling", ("Q: hot\nA: cold",), (PROMPT,), ("",))
     expected = without_bos.loglikelihood_rolling(asked[:2], disable_tqdm=True)
     assert Short(demo).loglikelihood_rolling(asked) == pytest.approx([*expected, 0.0], abs=1e-3)
 
@@ -120,7 +108,7 @@ def test_results_are_kept_in_the_cache_of_the_harness(demo: sl.LensModel, tmp_pa
     cached = CachingLM(lm, str(tmp_path / "cache.db"))
     asked = [
         requests_of("loglikelihood", *PAIRS[:2]),
-        requests_of("loglikelihood_rolling", *((text,) for text in TEXTS[:2])),
+        requests_of("loglikelihood_rolling", ("Q: hot",), (PROMPT,)),
         requests_of("generate_until", (PROMPT, {"until": ["\n"], "max_gen_toks": 3})),
     ]
     direct = [getattr(lm, each[0].request_type)(each) for each in asked]  # which tells the cache, request by request
@@ -129,10 +117,19 @@ def test_results_are_kept_in_the_cache_of_the_harness(demo: sl.LensModel, tmp_pa
     cached.dbdict.close()
 
 
-def test_the_harness_evaluates_a_fit_on_its_task(demo: sl.LensModel, task_file: Path) -> None:
+def test_the_harness_evaluates_a_fit_on_its_task(
+    demo: sl.LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+) -> None:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
+    antonym = demo_tasks["antonym"]
+    rows = {
+        split: [{"word": row.input, "opposite": row.output} for row in of_split[:12]]
+        for split, of_split in (("train", antonym.train), ("test", antonym.test))
+    }
+    fields = {"task": "antonym", "output_type": "loglikelihood", "doc_to_target": " {{opposite}}"}
+    task_file = write_task(tmp_path, rows, **fields)
     template = sl.PromptTemplate.bare(space_before_output=False)
     task = sl.load_task(f"lm_eval:{task_file}")
     config = sl.SiteConfig(n_prompts=2, n_shots=2, n_steps=5, n_valid=1)
@@ -145,9 +142,9 @@ def test_the_harness_evaluates_a_fit_on_its_task(demo: sl.LensModel, task_file: 
     right = [sample["acc"] for sample in done["samples"]["antonym"]]
     assert len(right) == len(task.test) and done["results"]["antonym"]["acc,none"] == np.mean(right)
     assert measured.query_rows is not None and measured.exact is not None
-    rows = {task.test[row].input: i for i, row in enumerate(measured.query_rows)}
+    places = {task.test[row].input: i for i, row in enumerate(measured.query_rows)}
     exact = measured.exact[measured.methods.index("site")]
-    assert right == [exact[rows[f"Q: {sample['doc']['word']}\nA:"]] for sample in done["samples"]["antonym"]]
+    assert right == [exact[places[f"Q: {sample['doc']['word']}\nA:"]] for sample in done["samples"]["antonym"]]
     assert done["config"]["site_lens_fit"] == "antonym" and done["config"]["site_lens_seed"] == fit.seed
     assert done["config"]["site_lens_notes"] == [] and done["max_length"] == demo.encoder.n_ctx
 

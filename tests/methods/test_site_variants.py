@@ -81,12 +81,10 @@ def test_all_heads_open_forget_the_query_and_half_open_ones_do_not(context: Comp
     assert np.ptp(whole) < 1e-4 < np.ptp(half)
 
 
-def test_one_prompt_and_zero_embedding_store_and_use_what_they_say(context: ComparisonContext) -> None:
+def test_one_prompt_stores_its_embedding_and_gates_alone_store_none(context: ComparisonContext) -> None:
     alphas = context.fits()["antonym"].gates.values.nbytes
-    assert context.fits(n_prompts=1)["antonym"].embedding.n_prompts == 1
     assert site_one_prompt(context, "antonym").stored_bytes > alphas
     assert site_zero_embedding(context, "antonym").stored_bytes == alphas
-    assert {make(context, "antonym").n_trained for make in (all_heads_one, site_random_heads)} == {0}
 
 
 def test_task_agnostic_alphas_are_the_same_for_every_task_and_count_the_rows_of_all(context: ComparisonContext) -> None:
