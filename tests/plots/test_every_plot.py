@@ -23,9 +23,13 @@ from tests.plots.test_faithfulness_plot import fake_faithfulness
 from tests.site.test_head_path import fake_path
 from tests.studies.test_roles import planted_profiles
 
-
-def evaluations() -> sl.Evaluations:
-    return sl.Evaluations([fake_evaluation(SCRIPT, {"ten_shot": 0.5, SCRIPT: 0.6})])
+EVALUATIONS = sl.Evaluations([fake_evaluation(SCRIPT, {"ten_shot": 0.5, SCRIPT: 0.6})])
+PATHS = sl.HeadPaths(
+    [
+        fake_path(((8, 8), (2, 3)), ((0.5, 0.5), (0.5, 0.5)), prices=(-0.01, 0.01)).replace(task=SCRIPT),
+        fake_path(((4,), (2,), (1,)), ((1.95,), (1.97,), (2.0,))),
+    ]
+)
 
 
 def by_selector(name: str) -> sl.ScoresByTask:
@@ -34,7 +38,7 @@ def by_selector(name: str) -> sl.ScoresByTask:
 
 
 PLOTS: dict[str, Callable[[], go.Figure]] = {
-    "accuracy": lambda: sl.plots.accuracy(evaluations()),
+    "accuracy": lambda: sl.plots.accuracy(EVALUATIONS),
     "alpha_histogram": lambda: sl.plots.alpha_histogram(fake_fit(SCRIPT)),
     "alpha_paths": lambda: sl.plots.alpha_paths(fake_fit(SCRIPT)),
     "alpha_spread": lambda: sl.plots.alpha_spread([fake_fit(SCRIPT)]),
@@ -50,23 +54,14 @@ PLOTS: dict[str, Callable[[], go.Figure]] = {
     "head_map": lambda: sl.plots.head_map(fake_fit(SCRIPT)),
     "head_maps": lambda: sl.plots.head_maps(fake_fits([SCRIPT, "b", "c"])),
     "head_paths": lambda: sl.plots.head_paths([fake_fit(SCRIPT), fake_fit("b")], "L0H0"),
-    "head_sets": lambda: sl.plots.head_sets(
-        sl.HeadPaths(
-            [
-                fake_path(((8, 8), (2, 3)), ((0.5, 0.5), (0.5, 0.5)), prices=(-0.01, 0.01)).replace(task=SCRIPT),
-                fake_path(((4,), (2,), (1,)), ((1.95,), (1.97,), (2.0,))),
-            ]
-        )
-    ),
-    "labelled_rows": lambda: sl.plots.labelled_rows(sl.method_table(evaluations(), ["ten_shot"])),
+    "head_sets": lambda: sl.plots.head_sets(PATHS),
+    "labelled_rows": lambda: sl.plots.labelled_rows(sl.method_table(EVALUATIONS, ["ten_shot"])),
     "landscape": lambda: sl.plots.landscape(fake_landscape(task=SCRIPT)),
     "landscape_slice": lambda: sl.plots.landscape_slice(fake_landscape(task=SCRIPT)),
     "layer_profile": lambda: sl.plots.layer_profile(fake_overlap([SCRIPT, *names_of(8), SCRIPT + "2"])),
-    "method_means": lambda: sl.plots.method_means(sl.method_table(evaluations(), ["ten_shot"])),
+    "method_means": lambda: sl.plots.method_means(sl.method_table(EVALUATIONS, ["ten_shot"])),
     "overlap_counts": lambda: sl.plots.overlap_counts(fake_overlap([SCRIPT, "b"], grid=sl.HeadGrid((4, 0, 2)))),
-    "price_path": lambda: sl.plots.price_path(
-        fake_path(((4,), (2,), (1,)), ((0.5,), (0.5,), (1.5,))).replace(task=SCRIPT)
-    ),
+    "price_path": lambda: sl.plots.price_path(PATHS[SCRIPT]),
     "selector_agreement": lambda: sl.plots.selector_agreement(
         sl.compare_selectors({SCRIPT: by_selector(SCRIPT), "b": by_selector("b")})
     ),
