@@ -47,8 +47,8 @@ from site_lens.methods.evaluation import Evaluations as Evaluations
 from site_lens.methods.harness_model import SiteLM as SiteLM
 from site_lens.methods.method import Method as Method
 from site_lens.methods.method_table import MethodTable as MethodTable
+from site_lens.methods.method_table import method_table as method_table
 from site_lens.methods.names import EvaluatedMethod as EvaluatedMethod
-from site_lens.methods.tabulate import method_table as method_table
 from site_lens.models.base import LensModel as LensModel
 from site_lens.models.chat_template import chat_template as chat_template
 from site_lens.models.checks import ModelCheck as ModelCheck

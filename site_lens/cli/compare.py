@@ -9,8 +9,8 @@ from typer import Option
 import site_lens as sl
 from site_lens.cli import options as opt
 from site_lens.cli.output import show_line, show_notes, show_table
+from site_lens.methods.method_table import default_references
 from site_lens.methods.registry import method_label
-from site_lens.methods.tabulate import default_references
 from site_lens.records.lazy_pandas import pd
 
 

@@ -74,8 +74,7 @@ def read_head_labels(path: str | Path, grid: HeadGrid) -> HeadLabels:
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path} is no table of labels; save it as one of {', '.join(FORMATS)}")
     rows: dict[tuple[Head, str, str], int] = {}
-    for number, row in enumerate(read_rows(path, (*NEEDED, SOURCE)), 1):
-        where = f"{path}, row {number}"
+    for number, (where, row) in enumerate(read_rows(path, (*NEEDED, SOURCE)), 1):
         entry = _entry(row, where)
         if entry[0] not in grid:
             raise InputError(f"{where}: {entry[0]} is not in a grid of {grid}; layers and heads count from 0")

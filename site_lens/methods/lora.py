@@ -79,13 +79,10 @@ class LoraAdapter:
 
         Raises:
             MismatchError: It was made for another model.
-            InputError: An adapter is switched on already.
         """
         if model is not self._model:
             raise MismatchError(f"this adapter changes modules of {self._model.identity.name}, which this model is not")
         with model.locked():
-            if any(place.original_component is not self._bases[name] for name, place in self._places.items()):
-                raise InputError("another adapter is switched on; leave its context first")
             try:
                 self._put(self._layers)
                 yield

@@ -17,10 +17,6 @@ from site_lens.tasks.prompt_template import PromptTemplate
 from site_lens.tasks.task import Example, Task
 
 
-def _no_edits(model: LensModel) -> Sequence[Edit]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class Method:
     """One fitted way to make a model do a task: what it shows, what it changes, and what it took to make."""
@@ -31,7 +27,7 @@ class Method:
     """Demonstrations in the prompt."""
     seed: int | None = None
     """Seed of its fit, where it has one."""
-    edits: Callable[[LensModel], Sequence[Edit]] = _no_edits
+    edits: Callable[[LensModel], Sequence[Edit]] = lambda model: ()
     """Edits of the last prompt token (column -1) or of every token (all columns), the same for every row.
     Edits of every token allow no clean prefix: the prompts are prefilled under them."""
     every_step: bool = False

@@ -9,7 +9,6 @@ from site_lens.activations.queries import Queries
 from site_lens.methods.first_token_metrics import score_methods
 from site_lens.methods.method import Method
 from site_lens.models.hooks import Edit
-from site_lens.records.errors import InputError
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
 
@@ -24,18 +23,8 @@ def choose(context: ComparisonContext, task: str, candidates: Sequence[Method]) 
     Args:
         context: Model, tasks and settings.
         task: Name of the task.
-        candidates: What to choose from.
-
-    Raises:
-        InputError: There is no candidate, or one shows demonstrations.
+        candidates: What to choose from: one or more, none of which shows demonstrations.
     """
-    if not candidates:
-        raise InputError(f"there is nothing to choose from for task {task!r}; give at least one layer or strength")
-    showing = [method.name for method in candidates if method.n_shots]
-    if showing:
-        raise InputError(
-            f"candidates are asked without demonstrations, but {showing[0]!r} shows some; it cannot be chosen here"
-        )
     queries = valid_questions(context, task)
     scored = [
         (scores.metrics["first_token"].mean(), scores.metrics["log_prob"].mean())

@@ -33,7 +33,7 @@ def alpha_spread(fits: SiteFits | Sequence[SiteFit]) -> go.Figure:
 
     Raises:
         InputError: There are no fits, or they differ in task or settings, or a seed comes twice.
-        MismatchError: The fits have different grids or were made on different models.
+        MismatchError: The fits were made on different models.
     """
     seeds = list(fits.values()) if isinstance(fits, SiteFits) else list(fits)
     _need_seeds_of_one_task(seeds)
@@ -68,8 +68,6 @@ def _need_seeds_of_one_task(fits: list[SiteFit]) -> None:
     tasks, seeds = list(dict.fromkeys(fit.task for fit in fits)), [fit.seed for fit in fits]
     if len(tasks) > 1:
         raise InputError(f"a spread over seeds is one of a single task, got {', '.join(tasks[:4])}; use fits.of(task)")
-    if len({fit.gates.grid for fit in fits}) > 1:
-        raise MismatchError(f"the fits have different grids: {', '.join(str(fit.gates.grid) for fit in fits)}")
     if len({fit.embedding.model.weights_digest for fit in fits}) > 1:
         raise MismatchError("the fits were made on models of different weights; draw those of each model alone")
     if len(set(seeds)) < len(seeds):

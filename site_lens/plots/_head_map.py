@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadGates, HeadScores
 from site_lens.plots.head_grid import grid_axes, grid_traces, map_figure, ranks
 from site_lens.plots.theme import GREY
@@ -48,7 +47,12 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
     parts: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     if kv_groups is not None:
-        _need_even_groups(grid, kv_groups)
+        counts = sorted({n for n in grid.heads_per_layer if n})  # layers without attention have no groups to break
+        if kv_groups < 1 or counts != [grid.n_heads] or grid.n_heads % kv_groups:
+            raise InputError(
+                f"layers of {' and '.join(map(str, counts))} heads do not divide into {kv_groups} groups; kv_groups is "
+                "the number of key-value heads, the same in every layer"
+            )
         lines.append("key-value head %{text}")
         groups = {"text": np.tile(np.arange(grid.n_heads) // (grid.n_heads // kv_groups), (grid.n_layers, 1))}
         parts["shapes"] = _brackets(grid.n_heads, kv_groups)
@@ -57,19 +61,6 @@ def head_map(record: HeadScores | SiteFit, *, title: str | None = None, kv_group
     traces = grid_traces(scores.values, grid, ranks(scores), lines, **groups)
     name = title if title is not None else scores.task or scores.selector
     return map_figure(traces, grid, name, subtitle, unit, (low, limit), **parts)
-
-
-def _need_even_groups(grid: HeadGrid, kv_groups: int) -> None:
-    counts = sorted({n for n in grid.heads_per_layer if n})  # layers without attention have no groups to break
-    if len(counts) > 1:
-        raise InputError(
-            f"layers of {' and '.join(map(str, counts))} heads share no grouping into {kv_groups} key-value heads; "
-            "leave kv_groups out"
-        )
-    if kv_groups < 1 or grid.n_heads % kv_groups:
-        raise InputError(
-            f"{grid.n_heads} heads do not divide into {kv_groups} groups; kv_groups is the number of key-value heads"
-        )
 
 
 def _brackets(n_heads: int, kv_groups: int) -> list[dict[str, Any]]:

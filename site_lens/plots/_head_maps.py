@@ -5,7 +5,6 @@ import plotly.graph_objects as go
 
 from site_lens.plots.head_grid import axis_number, grid_traces, ranks, small_maps
 from site_lens.plots.theme import color_axis
-from site_lens.records.errors import InputError
 from site_lens.site.fit import SiteFits
 from site_lens.site.head_path import HeadPaths
 
@@ -25,10 +24,6 @@ def head_maps(fits: SiteFits | HeadPaths, *, columns: int | None = None) -> go.F
     Raises:
         InputError: There are no fits, or `columns` is not positive.
     """
-    if not fits:
-        raise InputError("there are no fits to draw; fit some tasks first, for example with fit_site(model, tasks)")
-    if columns is not None and columns < 1:
-        raise InputError(f"columns must be at least 1, got {columns}")
     if isinstance(fits, HeadPaths):
         maps = {task: (path.model.grid, path.mean_gates, len(path.moved)) for task, path in fits.items()}
     else:

@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from site_lens.plots.head_grid import axis_number, grid_traces, small_maps
 from site_lens.plots.theme import PALETTE, TITLE
-from site_lens.records.errors import InputError
 from site_lens.site.head_path import HeadPath, HeadPaths, Kind
 
 FREE = "rgba(128, 132, 140, 0.18)"
@@ -40,8 +39,6 @@ def head_sets(paths: HeadPath | HeadPaths, *, columns: int | None = None) -> go.
         InputError: There are no paths, or `columns` is not positive.
     """
     listed = {paths.task: paths} if isinstance(paths, HeadPath) else dict(paths)
-    if not listed or (columns is not None and columns < 1):
-        raise InputError(f"needs at least one path and one column, got {len(listed)} paths, columns={columns}")
     grids = {task: path.model.grid for task, path in listed.items()}
     lines = ["%{customdata[0]}, %{customdata[1]}", "open in %{text:.0%} of the fits"]
     traces: list[Any] = []

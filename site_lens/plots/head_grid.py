@@ -12,6 +12,7 @@ from site_lens.heads.head_set import HeadGrid
 from site_lens.heads.scores import HeadScores
 from site_lens.plots.theme import NO_HEAD, TITLE, colors, figure, index_axis, plain, short
 from site_lens.records.base import Float32
+from site_lens.records.errors import InputError
 
 TITLE_WIDTH = 22
 """Characters of a name that fit above a map in two columns of a phone's screen."""
@@ -142,7 +143,12 @@ def small_maps(
         on_top: Builds the legend or colour axis below the title of a figure of so many pixels from top to bottom.
         notes: Further annotations.
         parts: Further parts of the layout.
+
+    Raises:
+        InputError: There are no maps, or `columns` is not positive.
     """
+    if not grids or (columns is not None and columns < 1):
+        raise InputError(f"needs at least one map and one column, got {len(grids)} maps, columns={columns}")
     if columns is None:
         columns = (PAGE - MARGINS + SIDE) // (panel_size(grids)[0] + SIDE)
     wide, narrow = (_arranged(grids, n, on_top, notes) for n in (columns, NARROW_COLUMNS))

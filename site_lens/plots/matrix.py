@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from site_lens.plots.theme import TOP, at_least, color_axis, figure, plain, short
+from site_lens.plots.theme import TOP, color_axis, figure, plain, short
 
 MOST_NAMED, MOST_COLUMNS_NAMED = 60, 20
 """Rows or columns up to which an axis has names; and columns whose names stay apart in a phone's width."""
@@ -102,7 +102,7 @@ def matrix(
         | {"range": [len(rows) - 0.5, -0.5], "domain": [0, 1 - above / inner]}
         | dict(yaxis or {}),
         shapes=shapes,
-        **at_least(least) if scrolls else {},
+        **{"meta": {"least_width": least}} if scrolls else {},
     )
 
 

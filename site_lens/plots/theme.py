@@ -231,15 +231,10 @@ def colors(low: float, high: float, bar: Mapping[str, Any]) -> dict[str, Any]:
     return {"cmin": low, "cmax": high, "colorscale": SIGNED_SCALE if low < 0 else GATE_SCALE, "colorbar": bar}
 
 
-def at_least(width: int) -> dict[str, Any]:
-    """Build the part of a layout that asks a page to scroll the figure rather than to draw it narrower, in pixels.
-
-    Plotly itself pays no attention to it: a figure has the width of its place.
-    """
-    return {"meta": {"least_width": width}}
-
-
 def least_width(figure: go.Figure) -> int | None:
-    """Return the width that a figure asks for with `at_least`, in pixels; None where any will do."""
+    """Return the width below which a page scrolls a figure instead of drawing it narrower; None where any will do.
+
+    It stands in `meta["least_width"]`, in pixels. Plotly itself pays no attention to it.
+    """
     meta = figure.layout.meta
     return int(meta["least_width"]) if isinstance(meta, dict) and "least_width" in meta else None

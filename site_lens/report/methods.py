@@ -4,9 +4,8 @@ from typing import Any
 
 from site_lens import plots
 from site_lens.methods.evaluation import Evaluations, Match
-from site_lens.methods.method_table import MethodSummary, MethodTable
+from site_lens.methods.method_table import MethodSummary, MethodTable, default_references, method_table
 from site_lens.methods.registry import ZERO_EMBEDDING, method_label
-from site_lens.methods.tabulate import default_references, method_table
 from site_lens.plots.section import SectionFigure
 from site_lens.records.errors import InputError
 from site_lens.report.headline import SITE

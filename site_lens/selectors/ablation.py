@@ -10,7 +10,7 @@ from site_lens.heads.head_set import Head
 from site_lens.heads.scores import HeadScores
 from site_lens.models.hooks import Edit
 from site_lens.selectors.context import ComparisonContext, each_task
-from site_lens.selectors.indirect_effect import on_grid, one_head_each
+from site_lens.selectors.indirect_effect import on_grid, one_head_each, probe_costs
 
 
 @each_task
@@ -48,7 +48,8 @@ def knock_out(
         f"nats that the answer loses when the head's output at {at} prompt token{'s' if at == 'all' else ''} is "
         f"replaced by {what}; positive: the prompt needs the head"
     )
-    costs = mean_costs(context, task, len(queries) * (len(grid) + 1), with_mean=name == "mean_ablation")
+    n_probed = len(queries) * (len(grid) + 1)
+    costs = probe_costs(context, task, n_probed, means="embedding" if name == "mean_ablation" else None)
     return context.head_scores(task, name, on_grid(grid, lost.mean(1)), meaning, **costs)
 
 
@@ -61,13 +62,6 @@ def uninformed_mean(context: ComparisonContext, task: str) -> Float[Tensor, "lay
     """Return the mean z at the last token of the embedding's own prompts with their labels shuffled."""
     texts = [prompt.text for prompt in context.embedding_set(task, shuffled=True).prompts]
     return context.mean_over(texts, context.model.last_z)
-
-
-def mean_costs(context: ComparisonContext, task: str, n_probed: int, *, with_mean: bool) -> dict[str, int]:
-    """Return the costs of scores from passes of probes, and from `uninformed_mean` where it is used."""
-    n_forwards = n_probed + (context.config.n_prompts if with_mean else 0)
-    parts = ("embedding", "probes") if with_mean else ("probes",)
-    return {"n_forwards": n_forwards, "n_labelled": context.labelled(*parts, task=task)}
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from site_lens.heads.scores import HeadScores
 from site_lens.models.backward_rules import GIM, RELP, BackwardRules
 from site_lens.selectors.context import ComparisonContext, each_task
-from site_lens.selectors.indirect_effect import effect_costs
+from site_lens.selectors.indirect_effect import probe_costs
 
 
 @each_task
@@ -75,7 +75,8 @@ def _patching(
     z, gradient = queries.gradients(torch.exp, rules)
     values = ((mean - z) * gradient).sum(-1).mean(0).cpu().numpy()
     meaning = f"{estimate}, a change of the answer's probability; positive: the head carries the task"
-    return context.head_scores(task, name, values, meaning, **effect_costs(context, task, 2 * len(queries)))
+    costs = probe_costs(context, task, 2 * len(queries), means="effects")
+    return context.head_scores(task, name, values, meaning, **costs)
 
 
 @each_task
@@ -93,6 +94,5 @@ def gradient_importance(context: ComparisonContext, task: str) -> HeadScores:
     slopes = (z * gradient).sum(-1).abs().mean(0)
     values = F.normalize(slopes, dim=1, eps=torch.finfo(slopes.dtype).tiny).cpu().numpy()  # layers of zeros stay zero
     meaning = "size of the loss's slope in a gate on the head, as a share of its layer; without sign"
-    n_forwards, n_labelled = 2 * len(queries), context.labelled("probes", task=task)
-    name = "gradient_importance"
-    return context.head_scores(task, name, values, meaning, n_forwards=n_forwards, n_labelled=n_labelled)
+    costs = probe_costs(context, task, 2 * len(queries))
+    return context.head_scores(task, "gradient_importance", values, meaning, **costs)

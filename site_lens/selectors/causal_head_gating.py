@@ -39,9 +39,8 @@ class HeadGating:
     """G+ (1 - G-): the gate goes where it is pushed."""
     interfering: Float32
     """1 - G+: the gate stays closed although closed gates cost."""
-    n_forwards: int
-    n_labelled: int
-    notes: tuple[str, ...]
+    costs: dict[str, Any]
+    """Passes, labelled rows and notes, as records of scores name them."""
 
 
 @each_task
@@ -129,15 +128,13 @@ def _gatings(context: ComparisonContext, optimizer: type[JointOptimizer], name: 
     for task, (asked, checked) in drawn.items():
         fits = (first[task], plus[task], minus[task])
         opened, closed = ((1 - fitted.gates) * grid.mask for fitted in fits[1:])
-        gatings[task] = HeadGating(
-            facilitating=closed,
-            irrelevant=opened * (1 - closed),
-            interfering=(1 - opened) * grid.mask,
-            n_forwards=sum(fitted.n_forwards for fitted in fits),
-            n_labelled=len(asked.labelled_rows | asked.queried_rows | checked.labelled_rows)
-            + context.labelled("valid", task=task),
-            notes=tuple(note for fitted in fits for note in fitted.notes),
-        )
+        rows = asked.labelled_rows | asked.queried_rows | checked.labelled_rows
+        costs = {
+            "n_forwards": sum(fitted.n_forwards for fitted in fits),
+            "n_labelled": len(rows) + context.labelled("valid", task=task),
+            "notes": tuple(note for fitted in fits for note in fitted.notes),
+        }
+        gatings[task] = HeadGating(closed, opened * (1 - closed), (1 - opened) * grid.mask, costs)
     return gatings
 
 
@@ -178,5 +175,4 @@ def _scores(context: ComparisonContext, task: str, selector: str, where: str, ga
         f"gate on the head's output at {where} of few-shot prompts when open gates cost; high: the head stays open "
         "because the answer needs it"
     )
-    costs = {"n_forwards": gating.n_forwards, "n_labelled": gating.n_labelled, "notes": gating.notes}
-    return context.head_scores(task, selector, gating.facilitating, meaning, **costs)
+    return context.head_scores(task, selector, gating.facilitating, meaning, **gating.costs)

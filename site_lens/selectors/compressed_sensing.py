@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from site_lens.heads.scores import HeadScores
 from site_lens.records.bounds import check_sizes
 from site_lens.records.errors import InputError
-from site_lens.selectors.ablation import mean_costs, uninformed_mean, zeros
+from site_lens.selectors.ablation import uninformed_mean, zeros
 from site_lens.selectors.context import ComparisonContext, each_task
+from site_lens.selectors.indirect_effect import probe_costs
 
 MOST_ITERATIONS = 50_000
 """Sweeps of the Lasso's solver over the heads; masks of like heads need many."""
@@ -50,7 +51,7 @@ def compressed_sensing(context: ComparisonContext, task: str) -> HeadScores:
         "is knocked out of a few-shot prompt, by a Lasso; positive: the prompt needs the head, 0: left out"
     )
     note = f"{len(masks)} masks for {len(grid)} heads; {np.count_nonzero(values)} heads have an effect"
-    costs = mean_costs(context, task, len(masks) * len(queries), with_mean=with_mean)
+    costs = probe_costs(context, task, len(masks) * len(queries), means="embedding" if with_mean else None)
     return context.head_scores(task, "compressed_sensing", values, meaning, **costs, notes=(note,))
 
 

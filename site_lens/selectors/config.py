@@ -83,7 +83,7 @@ class ComparisonConfig(Frozen):
     effect_prompts: int | None = Field(100, ge=1)
     """Few-shot prompts behind the mean outputs of indirect effects and function vectors (100: Todd et al. 2024); M when
     None."""
-    context_strengths: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
+    context_strengths: Annotated[tuple[float, ...], Field(min_length=1)] = (0.05, 0.1, 0.2, 0.4, 0.8)
     """Strengths of an in-context vector to choose from on valid (0.1: Liu et al. 2024)."""
     context_epochs: int = size("n_steps", 100)
     """Passes over the demonstrations that calibrate I2CL's scalars (100: Li et al. 2025)."""

@@ -1,5 +1,7 @@
 """Average indirect effect: how far one head's mean output brings a prompt with shuffled labels to the answer."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,14 +34,19 @@ def indirect_effect(context: ComparisonContext, task: str) -> HeadScores:
         "mean change of the answer's probability when the head's mean output is put into a prompt with shuffled "
         "labels; positive: the head carries the task"
     )
-    costs = effect_costs(context, task, len(queries) * (len(grid) + 1))
+    costs = probe_costs(context, task, len(queries) * (len(grid) + 1), means="effects")
     return context.head_scores(task, "indirect_effect", on_grid(grid, (patched - clean).mean(1)), meaning, **costs)
 
 
-def effect_costs(context: ComparisonContext, task: str, n_probed: int) -> dict[str, int]:
-    """Return the costs of scores from the mean outputs of `config.effect_prompts` prompts and passes of probes."""
-    n_forwards = (context.config.effect_prompts or context.config.n_prompts) + n_probed
-    return {"n_forwards": n_forwards, "n_labelled": context.labelled("effects", "probes", task=task)}
+def probe_costs(
+    context: ComparisonContext, task: str, n_probed: int, *, means: Literal["embedding", "effects"] | None = None
+) -> dict[str, int]:
+    """Return the costs of scores from passes of probes, and from mean outputs that they use; see `labelled`."""
+    config, parts = context.config, ["probes"]
+    if means is not None:
+        n_probed += config.n_prompts if means == "embedding" else config.effect_prompts or config.n_prompts
+        parts.append(means)
+    return {"n_forwards": n_probed, "n_labelled": context.labelled(*parts, task=task)}
 
 
 def one_head_each(grid: HeadGrid) -> Float[Tensor, "variant layer head"]:

@@ -8,14 +8,10 @@ from site_lens.tasks.task import SPLITS, Example, Task
 
 
 @cache
-def _demo_tasks() -> dict[str, Task]:
+def demo_tasks() -> dict[str, Task]:
+    """Return the demo tasks by name, which the demo model learns in context."""
     tasks = {}
     for row in json.loads(asset(DEMO_TASKS.name)):
         train, valid, test = (tuple(Example(x, (y,)) for x, y in row[split]) for split in SPLITS)
         tasks[row["name"]] = Task(row["name"], train, valid, test, row["family"])
     return tasks
-
-
-def demo_tasks() -> dict[str, Task]:
-    """Return the demo tasks by name, which the demo model learns in context."""
-    return dict(_demo_tasks())

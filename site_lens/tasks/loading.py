@@ -237,7 +237,7 @@ def _from_split_folder(folder: Path, splits: Splits, columns: _Columns) -> Task:
 
 
 def _examples(path: Path, columns: _Columns) -> list[Example]:
-    return [columns.example(row, where) for where, row in numbered(read_rows(path, columns), path)]
+    return [columns.example(row, where) for where, row in read_rows(path, columns)]
 
 
 def _from_hub(name: str) -> Any:

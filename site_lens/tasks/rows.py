@@ -6,25 +6,20 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 from site_lens.records.errors import TaskFileError
-from site_lens.records.library_errors import system_errors
+from site_lens.records.library_errors import system_errors, translated_errors
 from site_lens.records.limited_io import current_limits, parse_json, read_file
 from site_lens.tasks.task import half_character
 
 TEXT = "utf-8-sig"
 """UTF-8, with the byte order mark that spreadsheets put in front or without."""
 
-WIDE_TEXT = {
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-"""Encodings of what spreadsheets call Unicode text, by byte order mark."""
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Byte order marks of what spreadsheets call Unicode text."""
 
 SEPARATORS = (",", ";", "\t", "|")
 """Separators of cells that are tried; the suffix of the file says which is tried first."""
@@ -34,6 +29,9 @@ ABOVE_HEADER = re.compile(r"(?:(?:#[^\n]*|sep=.)?\r?\n)*")
 
 HEADER_CHARACTERS = 2**16
 """Characters in which the header of a table must end."""
+
+PARQUET_ROWS = 64
+"""Rows of a parquet file that are decoded at a time: few, because a short page may stand for long texts."""
 
 TEXT_COLUMN = "text"
 """Column of a table of texts, as data sets of plain text call it."""
@@ -57,8 +55,8 @@ def table_name(path: Path) -> str:
     return Path(path.stem).stem if path.suffix.lower() in PACKED else path.stem
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> list[object]:
-    """Read the rows of a task file as its suffix says.
+def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, object]]:
+    """Read the rows of a task file as its suffix says, each behind the name of its place.
 
     Args:
         path: A `.json`, `.jsonl`, `.csv`, `.tsv` or `.parquet` file; capitals do not matter.
@@ -71,9 +69,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[object]:
     if suffix not in READERS:
         advice = "unpack it first" if suffix in PACKED else "save it as one of these"
         raise TaskFileError(f"{path} is not one of {', '.join(READERS)}; {advice}")
-    rows = list(islice(READERS[suffix](path, task_content(path), columns), current_limits().task_rows + 1))
-    refuse_many_rows(path, len(rows))
-    return rows
+    return numbered(READERS[suffix](path, task_content(path), columns), path)
 
 
 def read_texts(path: Path) -> list[str]:
@@ -86,7 +82,7 @@ def read_texts(path: Path) -> list[str]:
     """
     if path.suffix.lower() in READERS:
         rows = read_rows(path, (TEXT_COLUMN,))
-        texts = [str(row.get(TEXT_COLUMN) or "") if isinstance(row, Mapping) else str(row) for row in rows]
+        texts = [str(row.get(TEXT_COLUMN) or "") if isinstance(row, Mapping) else str(row) for _, row in rows]
     else:
         texts = re.split(r"\n[^\S\n]*\n", _decoded(path, task_content(path)))
     if not (found := [text for text in texts if text.strip()]):
@@ -95,17 +91,12 @@ def read_texts(path: Path) -> list[str]:
 
 
 def numbered(rows: Iterable[Any], source: object) -> Iterator[tuple[str, Any]]:
-    """Go through rows, no more than `Limits.task_rows`, each behind the name of its place."""
-    for i, row in enumerate(rows, 1):
-        refuse_many_rows(source, i)
-        yield f"{source}, row {i}", row
-
-
-def refuse_many_rows(source: object, n_rows: int) -> None:
-    """Raise TaskFileError if a source holds more rows than `Limits.task_rows`."""
+    """Go through rows, each behind the name of its place; raise TaskFileError after `Limits.task_rows`."""
     most = current_limits().task_rows
-    if n_rows > most:
-        raise TaskFileError(f"{source} holds more than {most} rows; if you trust it, raise Limits.task_rows")
+    for i, row in enumerate(rows, 1):
+        if i > most:
+            raise TaskFileError(f"{source} holds more than {most} rows; if you trust it, raise Limits.task_rows")
+        yield f"{source}, row {i}", row
 
 
 def task_content(path: Path) -> bytes:
@@ -116,7 +107,7 @@ def task_content(path: Path) -> bytes:
 
 def _decoded(path: Path, content: bytes) -> str:
     try:
-        text = content.decode(next((name for mark, name in WIDE_TEXT.items() if content.startswith(mark)), TEXT))
+        text = content.decode("utf-16" if content.startswith(UTF16_MARKS) else TEXT)
     except UnicodeDecodeError as error:
         raise TaskFileError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
     if "\0" in text:
@@ -156,11 +147,9 @@ def _separated_rows(path: Path, content: bytes, columns: tuple[str, ...]) -> Ite
             raise TaskFileError(f"{path} has two columns called {repeated[0]!r}; rename one")
         for n_rows, line in enumerate(lines, 1):
             if len(line) > len(header):
-                many = f"more cells than the header; quote texts that hold {separator!r}"
-                raise TaskFileError(f"{path}, row {n_rows} has {many}")
-            if len(line) < len(header) and line[0].startswith("#"):
-                raise TaskFileError(f"{path}, row {n_rows} looks like a comment; these may stand above the header only")
-            row = dict(zip(header, line + [""] * (len(header) - len(line)), strict=True))
+                advice = f"quote texts that hold {separator!r}"
+                raise TaskFileError(f"{path}, row {n_rows} has more cells than the header; {advice}")
+            row = dict(zip_longest(header, line, fillvalue=""))
             yield {name: row[name] for name in columns} if row.keys() >= set(columns) else row
     except csv.Error as error:
         advice = "a cell that begins with a quotation mark must end with one"
@@ -191,46 +180,26 @@ def _header_place(text: str, separator: str, columns: tuple[str, ...]) -> tuple[
 
 
 def _parquet_rows(path: Path, content: bytes, columns: tuple[str, ...]) -> Iterator[object]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     most, n_bytes = current_limits().task_bytes, 0
-    try:
+    with translated_errors(lambda reason: TaskFileError(f"{path} cannot be read: {reason}")):
         table = pq.ParquetFile(io.BytesIO(content))
-        names = [name for name in table.schema_arrow.names if name in columns]
-        if len(names) > len(set(names)):
-            raise TaskFileError(f"{path} has two columns of one name: {', '.join(names)}; rename one")
-        if len(names) < len(set(columns)):
-            yield dict.fromkeys(table.schema_arrow.names)  # what is there will be in the message
+        schema = table.schema_arrow
+        if not set(columns) <= set(schema.names):
+            yield dict.fromkeys(schema.names)  # what is there will be in the message
             return
-        refuse_many_rows(path, table.metadata.num_rows)
-        classes = _classes_of_schema(table.schema_arrow)
-        batches = table.iter_batches(PARQUET_ROWS, columns=names)
+        classes = {}
+        if b"huggingface" in (schema.metadata or {}):  # where `datasets` writes the names of classes
+            from datasets import Features
+
+            classes = class_names(Features.from_arrow_schema(schema))
+        batches = table.iter_batches(PARQUET_ROWS, columns=list(set(columns)))
         for i, row in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), 1):
             n_bytes += sum(len(str(value)) for value in row.values())
             if n_bytes > most:
                 raise TaskFileError(f"{path} holds more than {most} bytes of text (Limits.task_bytes)")
             yield with_class_names(row, classes, f"{path}, row {i}")
-    except TaskFileError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        raise TaskFileError(f"{path} cannot be read: {error}") from error
-
-
-PARQUET_ROWS = 64
-"""Rows of a parquet file that are decoded at a time: few, because a short page may stand for long texts."""
-
-
-def _classes_of_schema(schema: Any) -> dict[str, list[str]]:
-    """Return the class names that `datasets` wrote into a parquet file, by column."""
-    if b"huggingface" not in (schema.metadata or {}):
-        return {}
-    from datasets import Features
-
-    try:
-        return class_names(Features.from_arrow_schema(schema))
-    except (ValueError, TypeError, LookupError, AttributeError):  # metadata that makes no sense says nothing
-        return {}
 
 
 def class_names(features: Mapping[str, Any] | None) -> dict[str, list[str]]:

@@ -25,7 +25,6 @@ PAIRS = [
     ("Q:", " hot"),
     (PROMPT + " small\n\nQ: old\nA:", " été"),
 ]
-TEXTS = ["Q: hot\nA: cold", PROMPT, ""]
 
 
 def requests_of(kind: str, *args: tuple[Any, ...]) -> list[Any]:
@@ -39,17 +38,6 @@ def pair(demo: sl.LensModel, demo_tasks: dict[str, sl.Task]) -> Pair:
     tasks = {"antonym": demo_tasks["antonym"]}
     embedding = sl.capture_embeddings(demo, tasks, n_prompts=4, n_shots=3)["antonym"]
     return sl.HeadGates.constant(demo.grid, 0.5), embedding
-
-
-@pytest.fixture
-def task_file(tmp_path: Path, demo_tasks: dict[str, sl.Task]) -> Path:
-    """Antonyms as a harness task, with the paper's prompt."""
-    rows = {
-        split: [{"word": row.input, "opposite": row.output} for row in of_split[:12]]
-        for split, of_split in (("train", demo_tasks["antonym"].train), ("test", demo_tasks["antonym"].test))
-    }
-    fields = {"task": "antonym", "output_type": "loglikelihood", "doc_to_target": " {{opposite}}"}
-    return write_task(tmp_path / "antonym", rows, **fields)
 
 
 def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo: sl.LensModel) -> None:
@@ -70,14 +58,13 @@ def test_the_plain_model_scores_and_writes_what_the_harness_own_model_does(demo:
     class Short(sl.SiteLM):
         max_length = 9  # tokens of a window
 
-    asked = requests_of("loglikelihood_rolling", *((text,) for text in TEXTS))
+    asked = requests_of("loglikelihood_rolling", ("Q: hot\nA: cold",), (PROMPT,), ("",))
     expected = without_bos.loglikelihood_rolling(asked[:2], disable_tqdm=True)
     assert Short(demo).loglikelihood_rolling(asked) == pytest.approx([*expected, 0.0], abs=1e-3)
 
     stops: list[dict[str, Any]] = [
         {"until": ["\n"], "max_gen_toks": 5},
         {"until": "l", "max_gen_toks": 5},
-        {"until": [" A", "Q:"], "max_gen_toks": 9},
         {"until": [], "max_new_tokens": 3, "do_sample": False, "temperature": 0.0},
         {"until": [" small"], "max_gen_toks": 4},
     ]
@@ -114,12 +101,6 @@ def test_the_last_context_token_is_edited_and_no_other(demo: sl.LensModel, pair:
     assert lm.generate_until(asked) == made != sl.SiteLM(demo).generate_until(asked)
 
 
-def test_closed_gates_are_the_plain_model(demo: sl.LensModel, pair: Pair) -> None:
-    asked = requests_of("loglikelihood", *PAIRS)
-    closed = (sl.HeadGates.constant(demo.grid, 0.0), pair[1])
-    assert sl.SiteLM(demo, closed).loglikelihood(asked) == sl.SiteLM(demo).loglikelihood(asked)
-
-
 def test_results_are_kept_in_the_cache_of_the_harness(demo: sl.LensModel, tmp_path: Path) -> None:
     from lm_eval.api.model import CachingLM
 
@@ -127,7 +108,7 @@ def test_results_are_kept_in_the_cache_of_the_harness(demo: sl.LensModel, tmp_pa
     cached = CachingLM(lm, str(tmp_path / "cache.db"))
     asked = [
         requests_of("loglikelihood", *PAIRS[:2]),
-        requests_of("loglikelihood_rolling", *((text,) for text in TEXTS[:2])),
+        requests_of("loglikelihood_rolling", ("Q: hot",), (PROMPT,)),
         requests_of("generate_until", (PROMPT, {"until": ["\n"], "max_gen_toks": 3})),
     ]
     direct = [getattr(lm, each[0].request_type)(each) for each in asked]  # which tells the cache, request by request
@@ -136,10 +117,19 @@ def test_results_are_kept_in_the_cache_of_the_harness(demo: sl.LensModel, tmp_pa
     cached.dbdict.close()
 
 
-def test_the_harness_evaluates_a_fit_on_its_task(demo: sl.LensModel, task_file: Path) -> None:
+def test_the_harness_evaluates_a_fit_on_its_task(
+    demo: sl.LensModel, demo_tasks: dict[str, sl.Task], tmp_path: Path
+) -> None:
     import lm_eval
     from lm_eval.tasks import TaskManager
 
+    antonym = demo_tasks["antonym"]
+    rows = {
+        split: [{"word": row.input, "opposite": row.output} for row in of_split[:12]]
+        for split, of_split in (("train", antonym.train), ("test", antonym.test))
+    }
+    fields = {"task": "antonym", "output_type": "loglikelihood", "doc_to_target": " {{opposite}}"}
+    task_file = write_task(tmp_path, rows, **fields)
     template = sl.PromptTemplate.bare(space_before_output=False)
     task = sl.load_task(f"lm_eval:{task_file}")
     config = sl.SiteConfig(n_prompts=2, n_shots=2, n_steps=5, n_valid=1)
@@ -152,40 +142,33 @@ def test_the_harness_evaluates_a_fit_on_its_task(demo: sl.LensModel, task_file: 
     right = [sample["acc"] for sample in done["samples"]["antonym"]]
     assert len(right) == len(task.test) and done["results"]["antonym"]["acc,none"] == np.mean(right)
     assert measured.query_rows is not None and measured.exact is not None
-    rows = {task.test[row].input: i for i, row in enumerate(measured.query_rows)}
+    places = {task.test[row].input: i for i, row in enumerate(measured.query_rows)}
     exact = measured.exact[measured.methods.index("site")]
-    assert right == [exact[rows[f"Q: {sample['doc']['word']}\nA:"]] for sample in done["samples"]["antonym"]]
+    assert right == [exact[places[f"Q: {sample['doc']['word']}\nA:"]] for sample in done["samples"]["antonym"]]
     assert done["config"]["site_lens_fit"] == "antonym" and done["config"]["site_lens_seed"] == fit.seed
     assert done["config"]["site_lens_notes"] == [] and done["max_length"] == demo.encoder.n_ctx
 
 
-def test_chats_are_written_by_the_template_of_the_tokenizer(demo: sl.LensModel) -> None:
+def test_chats_are_written_by_the_template_of_the_tokenizer(
+    demo: sl.LensModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lm, chat = sl.SiteLM(demo), [{"role": "user", "content": "hot"}]
     with pytest.raises(sl.InputError):
         lm.apply_chat_template(chat)
     template = "{% for m in messages %}<{{ m.content }}>{% endfor %}{% if add_generation_prompt %}:{% endif %}"
-    demo.encoder.tokenizer.chat_template = template
-    try:
-        assert lm.apply_chat_template(chat) == "<hot>:"
-        assert lm.apply_chat_template([*chat, {"role": "assistant", "content": "c"}], False).startswith("<hot><c")
-        assert lm.chat_template(True) == template
-    finally:
-        demo.encoder.tokenizer.chat_template = None
-    assert lm.tokenizer_name.startswith("demo")
+    monkeypatch.setattr(demo.encoder.tokenizer, "chat_template", template)
+    assert lm.apply_chat_template(chat) == "<hot>:" and lm.chat_template(True) == template
+    assert lm.apply_chat_template([*chat, {"role": "assistant", "content": "c"}], False).startswith("<hot><c")
 
 
 def test_what_it_cannot_do_is_refused(demo: sl.LensModel, pair: Pair, planted: sl.LensModel) -> None:
-    lm = sl.SiteLM(demo)
-    long = "hot " * demo.encoder.n_ctx
+    lm, long = sl.SiteLM(demo), "hot " * demo.encoder.n_ctx
     asked: list[tuple[str, tuple[Any, ...]]] = [
-        ("loglikelihood", (PROMPT, "")),
         ("loglikelihood", ("", "")),
         ("loglikelihood", (long, " cold")),
         ("loglikelihood", (PROMPT, " cold", {"visual": []})),
         ("generate_until", (PROMPT, {"do_sample": True, "temperature": 1.0})),
-        ("generate_until", (PROMPT, {"temperature": 0.7})),
         ("generate_until", (PROMPT, {"num_beams": 2})),
-        ("generate_until", (long, {})),
         ("generate_until", (PROMPT, {"max_gen_toks": demo.encoder.n_ctx})),
     ]
     for kind, args in asked:
@@ -194,9 +177,5 @@ def test_what_it_cannot_do_is_refused(demo: sl.LensModel, pair: Pair, planted: s
         assert len(str(info.value).splitlines()) == 1, args
     with pytest.raises(sl.MismatchError):
         sl.SiteLM(planted, pair)
-    strange: list[tuple[Any, Any]] = [(demo, "antonym"), ("demo", None), (demo, pair[0])]
-    for model, fit in strange:
-        with pytest.raises(sl.InputError):
-            sl.SiteLM(model, fit)
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
         assert getattr(lm, kind)([]) == []

@@ -12,9 +12,8 @@ from site_lens.methods.in_context_vector import (
     differences,
     in_context_vector,
     principal_shift,
-    steer,
 )
-from site_lens.models.batch import Batch
+from tests.methods.conftest import batch_of
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:"]
 SMALL = sl.ComparisonConfig(n_shots=5, n_valid=6, context_strengths=(0.1, 0.4))
@@ -29,15 +28,6 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_turning_keeps_every_norm() -> None:
-    states, vector = 5 * random(3, 7, 16), random(16, seed=1)
-    for strength in (0.05, 0.8, 10.0):
-        turned = steer(states, vector, strength)
-        torch.testing.assert_close(turned.norm(dim=-1), states.norm(dim=-1))
-        before, after = (torch.cosine_similarity(x, vector, dim=-1) for x in (states, turned))
-        assert (after > before).all()
-
-
 def test_a_planted_mean_and_direction_are_found_with_the_sign_of_the_farthest_pair() -> None:
     mean, direction = random(3, 4), torch.nn.functional.normalize(random(12, seed=1), dim=0).view(3, 4)
     for sign in (1.0, -1.0):
@@ -50,7 +40,7 @@ def test_differences_are_those_of_bare_texts_run_alone(context: sl.ComparisonCon
     model, rows = context.model, demonstrations(context, "english-french")
 
     def alone(text: str) -> Tensor:
-        return model.last_outputs(Batch.of(model.encoder.encode([text]), pad=0, device=model.device), "residual")[0]
+        return model.last_outputs(batch_of(model, text), "residual")[0]
 
     plain = torch.stack([alone(" " + row.output) - alone(" " + row.input) for row in rows])
     torch.testing.assert_close(differences(context, rows), plain, atol=1e-4, rtol=1e-4)
@@ -60,6 +50,8 @@ def test_every_layer_and_every_token_is_turned_towards_the_vector_of_its_layer(c
     model = context.model
     method = in_context_vector(context, "english-french")
     vector = principal_shift(differences(context, demonstrations(context, "english-french")))
+    assert (method.n_labelled, method.n_shots, method.n_trained, method.every_step) == (5 + 6, 0, 0, True)
+    assert method.stored_bytes == vector.nbytes and "strength 0." in method.notes[0]
     seen: dict[str, list[Tensor]] = {"before": [], "after": []}
 
     def look(when: str, out: Tensor) -> Tensor:
@@ -71,17 +63,8 @@ def test_every_layer_and_every_token_is_turned_towards_the_vector_of_its_layer(c
         looks = [sl.Edit(edit.layer, partial(look, when), None, edit.hook_point) for when in ("before", "after")]
         edits += [looks[0], edit, looks[1]]
     assert len(edits) == 3 * model.grid.n_layers
-    model.forward(Batch.of(model.encoder.encode(PROMPTS), pad=0, device=model.device), edits)
+    model.forward(batch_of(model, *PROMPTS), edits)
     for before, after, own in zip(seen["before"], seen["after"], vector, strict=True):
         torch.testing.assert_close(after.norm(dim=-1), before.norm(dim=-1))
         turned = torch.cosine_similarity(after, own, dim=-1) - torch.cosine_similarity(before, own, dim=-1)
         assert (turned > 1e-3).all()
-
-
-def test_an_in_context_vector_says_what_it_took_and_which_strength_was_chosen(context: sl.ComparisonContext) -> None:
-    method = in_context_vector(context, "english-french")
-    n_layers, d_model = differences(context, demonstrations(context, "english-french")).shape[1:]
-    assert method.n_labelled == 5 + 6
-    assert (method.n_shots, method.n_trained, method.every_step) == (0, 0, True)
-    assert method.stored_bytes == 4 * n_layers * d_model
-    assert any(f"strength {strength:g}, which" in method.notes[0] for strength in (0.1, 0.4))

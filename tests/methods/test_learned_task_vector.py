@@ -3,17 +3,14 @@
 import inspect
 
 import numpy as np
-import pytest
 import torch
 
 import site_lens as sl
-from site_lens.activations.queries import Queries
-from site_lens.methods.first_token_metrics import Scores, score_methods
 from site_lens.methods.learned_task_vector import learned_task_vector
 from site_lens.methods.method import Method, prompting
 from site_lens.selectors.context import ComparisonContext
 from site_lens.selectors.learned_gates import head_weights
-from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from tests.methods.conftest import answers
 from tests.planted import CARRIERS
 
 TASK = "swapped_u"
@@ -26,33 +23,22 @@ def with_weights(context: ComparisonContext, weights: np.ndarray) -> Method:
     return learned_task_vector(context, TASK)
 
 
-def answers(context: ComparisonContext, *methods: Method) -> list[Scores]:
-    asked = Queries.of(context.model, zero_shot_prompts(context.tasks[TASK].test, context.config.template))
-    return [scores for _, scores in score_methods(context.model, asked, methods)]
-
-
-def test_weights_of_zero_are_zero_shot_prompting(planted_bench: ComparisonContext) -> None:
-    method = with_weights(planted_bench, np.zeros(planted_bench.model.grid.shape))
-    plain, found = answers(planted_bench, prompting(0), method)
-    assert np.array_equal(plain.metrics["log_prob"], found.metrics["log_prob"])
-
-
-@pytest.mark.parametrize("weight", [-2.5, 0.5, 3.0])
-def test_a_weight_of_any_size_adds_so_many_mean_outputs(planted_bench: ComparisonContext, weight: float) -> None:
-    grid, d_head = planted_bench.model.grid, planted_bench.model.identity.d_head
-    method = with_weights(planted_bench, np.full(grid.shape, weight))
+def test_a_weight_of_any_size_adds_so_many_mean_outputs(planted_bench: ComparisonContext) -> None:
+    grid = planted_bench.model.grid
+    weights = np.linspace(-2.5, 3, len(grid)).reshape(grid.shape)
     mean = torch.tensor(planted_bench.embeddings()[TASK].mean)
-    z = torch.randn(2, grid.n_heads, d_head, generator=torch.Generator().manual_seed(0))
-    for edit in method.edits(planted_bench.model):
-        assert torch.allclose(edit.change(z), z + weight * mean[edit.layer])
-        assert edit.column == -1
+    z = torch.randn(2, *mean.shape[1:], generator=torch.Generator().manual_seed(0))
+    for edit in with_weights(planted_bench, weights).edits(planted_bench.model):
+        added = torch.tensor(weights[edit.layer], dtype=torch.float32)[:, None] * mean[edit.layer]
+        assert torch.allclose(edit.change(z), z + added) and edit.column == -1
 
 
 def test_the_mean_output_of_the_planted_carriers_brings_the_task(planted_bench: ComparisonContext) -> None:
     carriers = sl.HeadSet.of(planted_bench.model.grid, CARRIERS["u"])
     for sign, right in ((1.0, 1.0), (-1.0, 0.0)):
         context = ComparisonContext(planted_bench.model, planted_bench.tasks, planted_bench.config, progress=False)
-        (found,) = answers(context, with_weights(context, sign * carriers.mask()))
+        method = with_weights(context, sign * carriers.mask())
+        (found,) = answers(context, context.tasks[TASK].test, method)
         assert found.metrics["first_token"].mean() == right
 
 
@@ -60,7 +46,7 @@ def test_learned_weights_bring_the_task_and_are_counted(planted_bench: Compariso
     config = planted_bench.config.replace(weight_steps=60)
     context = ComparisonContext(planted_bench.model, planted_bench.tasks[TASK], config, progress=False)
     method = learned_task_vector(context, TASK)
-    plain, found = answers(context, prompting(0), method)
+    plain, found = answers(context, context.tasks[TASK].test, prompting(0), method)
     assert plain.metrics["first_token"].mean() < 1 == found.metrics["first_token"].mean()
     assert method.n_trained == len(context.model.grid)
     assert 0 < method.n_labelled <= len(context.tasks[TASK].train) + len(context.tasks[TASK].valid)

@@ -33,25 +33,15 @@ def test_accuracies_are_those_of_evaluate(
         assert live.accuracies(fit, fit.gates.hard())["injected"] == measured.accuracy("site_hard")
 
 
-def test_closed_gates_answer_as_the_bare_query(live: LiveModel, demo: LensModel, fits: sl.SiteFits) -> None:
-    fit, closed = fits["antonym"], sl.HeadGates.constant(demo.grid, 0.0)
-    accuracies, answers = live.accuracies(fit, closed), live.answers(fit, "hot", closed)
-    assert accuracies["injected"] == accuracies["zero_shot"]
-    assert answers["injected"] == answers["zero_shot"]
-
-
 def test_answers_are_the_first_lines_that_the_model_generates(
     live: LiveModel, demo: LensModel, fits: sl.SiteFits
 ) -> None:
     fit = fits["antonym"]
     query = live.queries(fit)[0]
-    answers = live.answers(fit, query, fit.gates)
-    prompt = fit.template.query_text(query)
+    found, prompts = live.answers(fit, query, fit.gates), live.prompts(fit, query)
+    for name, text in prompts.items():
+        assert found[name] == first_lines(sl.generate(demo, [text])[0])
     edits = sl.injection_edits(demo, fit.gates, fit.embedding)
-    assert answers["injected"] == first_lines(sl.generate(demo, [prompt], edits)[0])
-    assert answers["zero_shot"] == first_lines(sl.generate(demo, [prompt])[0])
-    shown = live.prompts(fit, query)["ten_shot"]
-    assert answers["ten_shot"] == first_lines(sl.generate(demo, [shown])[0])
-    assert shown.count("A:") == 11
-    assert shown.endswith(prompt)
-    assert f"Q: {query}\nA: " not in shown  # its own row would give the answer away
+    assert found["injected"] == first_lines(sl.generate(demo, [prompts["zero_shot"]], edits)[0])
+    assert prompts["ten_shot"].count("A:") == 11 and prompts["ten_shot"].endswith(fit.template.query_text(query))
+    assert f"Q: {query}\nA: " not in prompts["ten_shot"]  # its own row would give the answer away

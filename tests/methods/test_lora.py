@@ -6,8 +6,6 @@ import pytest
 import torch
 
 import site_lens as sl
-from site_lens.activations.queries import Queries
-from site_lens.methods.first_token_metrics import score_methods
 from site_lens.methods.lora import LoraAdapter, lora
 from site_lens.methods.method import Method, prompting
 from site_lens.methods.training import train
@@ -17,26 +15,26 @@ from site_lens.records.hashing import seed_stream
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
 from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from tests.conftest import Bench
+from tests.methods.conftest import answers, batch_of
 
 SMALL = ComparisonConfig(lora_steps=6, lora_batch=8, lora_rank=2, lora_lr=0.01)
 
 
-def batch_of(model: LensModel, task: sl.Task) -> Batch:
-    prompts = zero_shot_prompts(task.test[:5], SMALL.template)
-    return Batch.of(model.encoder.encode([p.text for p in prompts]), pad=model.encoder.pad, device=model.device)
+def some_queries(model: LensModel, task: sl.Task) -> Batch:
+    return batch_of(model, *(prompt.text for prompt in zero_shot_prompts(task.test[:5], SMALL.template)))
 
 
-def test_training_raises_the_probability_of_train_answers(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
-    task = demo_tasks["english-french"]
-    method = lora(ComparisonContext(demo, task, SMALL, progress=False), task.name)
-    asked = Queries.of(demo, zero_shot_prompts(task.train[:20], SMALL.template))
-    plain, adapted = (s.metrics["log_prob"].mean() for _, s in score_methods(demo, asked, [prompting(0), method]))
+def test_training_raises_the_probability_of_train_answers(bench: Bench) -> None:
+    context = bench(SMALL, "english-french")
+    method, rows = lora(context, "english-french"), context.tasks["english-french"].train[:20]
+    plain, adapted = (scores.metrics["log_prob"].mean() for scores in answers(context, rows, prompting(0), method))
     assert adapted > plain + 0.5
 
 
 def test_the_model_is_the_same_to_the_bit_outside_the_context(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
     task = demo_tasks["antonym"]
-    batch = batch_of(demo, task)
+    batch = some_queries(demo, task)
     modules, before = list(demo.host.modules()), demo.forward(batch)
     state = torch.get_rng_state()
     method = lora(ComparisonContext(demo, task, SMALL, progress=False), "antonym")
@@ -54,7 +52,7 @@ def test_an_adapter_acts_alike_in_whole_and_cached_passes_of_every_architecture(
     tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task], kind: str
 ) -> None:
     model, task = tiny(kind), demo_tasks["antonym"]
-    batch = batch_of(model, task)
+    batch = some_queries(model, task)
     adapter = LoraAdapter(model, rank=2, stream=seed_stream("adapter"))
     before = model.forward(batch)
     context, method = ComparisonContext(model, task, SMALL, progress=False), Method("lora", context=adapter.switched_on)

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 import site_lens as sl
-from site_lens.activations.queries import Queries
-from site_lens.methods.first_token_metrics import Scores, score_methods
 from site_lens.methods.mtv import head_replacement
 from site_lens.methods.site_variants import all_heads_one
 from site_lens.selectors.bernoulli_masks import best_masks
-from site_lens.tasks.prompt_sampling import zero_shot_prompts
+from tests.methods.conftest import answers
 from tests.planted import CARRIERS
 
 SMALL = sl.ComparisonConfig(n_prompts=6, n_shots=4, mask_steps=4, masks_per_step=4, mask_prompts=None, mask_shots=None)
@@ -28,20 +26,12 @@ def with_heads(context: sl.ComparisonContext, heads: sl.HeadSet) -> sl.Method:
     return head_replacement(context, next(iter(context.tasks)))
 
 
-def answers(context: sl.ComparisonContext, *methods: sl.Method) -> list[Scores]:
-    task = next(iter(context.tasks.values()))
-    asked = Queries.of(context.model, zero_shot_prompts(task.test[:10], context.config.template))
-    return [scores for _, scores in score_methods(context.model, asked, methods)]
-
-
-def test_all_heads_are_alpha_one_at_every_head(context: sl.ComparisonContext) -> None:
+def test_all_heads_are_alpha_one_everywhere_and_generated_tokens_are_edited_too(
+    context: sl.ComparisonContext,
+) -> None:
     method = with_heads(context, ~sl.HeadSet.of(context.model.grid, []))
-    everywhere, found = answers(context, all_heads_one(context, "antonym"), method)
+    everywhere, found = answers(context, context.tasks["antonym"].test, all_heads_one(context, "antonym"), method)
     assert np.array_equal(everywhere.metrics["log_prob"], found.metrics["log_prob"])
-
-
-def test_generated_tokens_are_edited_too(context: sl.ComparisonContext) -> None:
-    method = with_heads(context, ~sl.HeadSet.of(context.model.grid, []))
     edits = method.edits(context.model)
     prompts = ["Q: hot\nA: cold\n\nQ: big\nA:", "Q: one, two\nA: one\n\nQ: red, dog\nA:", "Q: day\nA:"]
     once = sl.generate(context.model, prompts, edits, max_new_tokens=8, stop_at="<never>")
@@ -60,7 +50,8 @@ def test_the_planted_carriers_bring_the_task_and_busy_heads_do_not(planted_bench
     for heads in (carriers, ~carriers):
         config = planted_bench.config.replace(mask_steps=2, masks_per_step=2)
         one = sl.ComparisonContext(planted_bench.model, task, config, progress=False)
-        right.append(answers(one, with_heads(one, heads))[0].metrics["first_token"].mean())
+        (found,) = answers(one, task.test[:10], with_heads(one, heads))
+        right.append(found.metrics["first_token"].mean())
     assert right[0] == 1 > right[1]
 
 
@@ -68,7 +59,7 @@ def test_the_heads_that_reinforce_chose_are_replaced_and_counted(context: sl.Com
     method = head_replacement(context, "antonym")
     chosen = best_masks(context)["antonym"]
     planted = with_heads(sl.ComparisonContext(context.model, context.tasks, SMALL, progress=False), chosen)
-    found, expected = answers(context, method, planted)
+    found, expected = answers(context, context.tasks["antonym"].test[:10], method, planted)
     assert np.array_equal(found.metrics["log_prob"], expected.metrics["log_prob"])
     assert method.n_trained == len(context.model.grid)
     assert 0 < method.n_labelled <= len(context.tasks["antonym"].train) + len(context.tasks["antonym"].valid)

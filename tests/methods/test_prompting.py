@@ -3,11 +3,10 @@
 import site_lens as sl
 from site_lens.activations.generation import MAX_NEW_TOKENS
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
-from site_lens.methods.prompting import few_shot, many_shot, zero_shot
+from site_lens.methods.prompting import many_shot, zero_shot
 from site_lens.models.base import LensModel
 from site_lens.selectors.config import ComparisonConfig
 from site_lens.selectors.context import ComparisonContext
-from tests.conftest import Tasks
 from tests.planted import TEMPLATE
 
 
@@ -21,14 +20,6 @@ def rows(n: int, *, start: int = 0, words: int = 1) -> tuple[sl.Example, ...]:
         sl.Example(" ".join([f"u{i % 40}"] + [f"u{j}:" for j in range(words - 1)]), ("a",))
         for i in range(start, start + n)
     )
-
-
-def test_zero_shot_shows_nothing_and_few_shot_as_much_as_the_settings_say(demo: LensModel, demo_tasks: Tasks) -> None:
-    context = ComparisonContext(demo, demo_tasks, progress=False)
-    assert (zero_shot(context, "antonym").name, zero_shot(context, "antonym").n_labelled) == ("zero_shot", 0)
-    assert (few_shot(context, "antonym").name, few_shot(context, "antonym").n_shots) == ("ten_shot", 10)
-    fewer = ComparisonContext(demo, demo_tasks, ComparisonConfig(n_shots=5), progress=False)
-    assert (few_shot(fewer, "antonym").name, few_shot(fewer, "antonym").n_labelled) == ("five_shot", 5)
 
 
 def test_many_shot_fills_the_context_and_leaves_room_for_an_answer(planted_bench: ComparisonContext) -> None:

@@ -6,34 +6,22 @@ import site_lens as sl
 from site_lens.methods.evaluate import EvaluationSettings, evaluate_methods
 from site_lens.methods.method import prompting
 from site_lens.methods.task_vector import mean_residual, overwriting, task_vector
-from site_lens.models.batch import Batch
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import embedding_prompts
 from tests.conftest import Tasks
+from tests.methods.conftest import batch_of
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA:", "Q: cat, dog\nA:"]
 SMALL = sl.ComparisonConfig(n_prompts=6, n_shots=4, n_valid=8)
 
 
-def batch_of(model: sl.LensModel, prompts: list[str] = PROMPTS) -> Batch:
-    return Batch.of(model.encoder.encode(prompts), pad=0, device=model.device)
-
-
 def test_overwriting_with_a_runs_own_stream_is_the_clean_model(model: sl.LensModel) -> None:
     for prompt in PROMPTS:
-        batch = batch_of(model, [prompt])
+        batch = batch_of(model, prompt)
         own, clean = model.last_outputs(batch, "residual")[0], model.forward(batch)
         for layer in range(model.grid.n_layers):
             same = model.forward(batch, [sl.Edit(layer, overwriting(own[layer]), -1, "residual")])
             torch.testing.assert_close(same, clean, atol=1e-5, rtol=1e-5)
-
-
-def test_behind_the_last_layer_every_query_gets_the_logits_of_the_vector(model: sl.LensModel) -> None:
-    batch, last = batch_of(model), model.grid.n_layers - 1
-    vector = model.last_outputs(batch, "residual")[1, last]
-    logits = model.forward(batch, [sl.Edit(last, overwriting(vector), -1, "residual")])
-    whole = model.forward(batch)[1].expand_as(logits)
-    torch.testing.assert_close(logits, whole, atol=1e-5, rtol=1e-5)
 
 
 def test_the_mean_is_over_the_prompts_of_the_embedding_one_by_one(model: sl.LensModel, demo_tasks: Tasks) -> None:
@@ -42,9 +30,10 @@ def test_the_mean_is_over_the_prompts_of_the_embedding_one_by_one(model: sl.Lens
     drawn = embedding_prompts(
         task, SMALL.template, n_prompts=6, n_shots=4, stream=seed_stream(0, task.digest, "embedding", 4)
     )
-    alone = torch.cat([model.last_outputs(batch_of(model, [prompt.text]), "residual") for prompt in drawn.prompts])
+    batches = [batch_of(model, prompt.text) for prompt in drawn.prompts]
+    alone = torch.cat([model.last_outputs(batch, "residual") for batch in batches])
     torch.testing.assert_close(mean_residual(context, "antonym"), alone.mean(0), atol=1e-5, rtol=1e-5)
-    z = torch.cat([model.last_z(batch_of(model, [prompt.text])) for prompt in drawn.prompts])
+    z = torch.cat([model.last_z(batch) for batch in batches])
     torch.testing.assert_close(context.mean_z("antonym"), z.mean(0), atol=1e-5, rtol=1e-5)
     assert set(context.embeddings()["antonym"].labelled_rows) == drawn.labelled_rows
 

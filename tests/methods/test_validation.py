@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 import site_lens as sl
-from site_lens.activations.generation import OnLogits
 from site_lens.methods.validation import choose, choose_layer
-from site_lens.models.batch import Batch
+from tests.methods.conftest import batch_of
 
 QUERIES = ("hot", "big", "old", "day")
 
@@ -30,8 +29,7 @@ def favouring(model: sl.LensModel, name: str, answer: str, by: float) -> sl.Meth
     def raised(logits: Tensor) -> Tensor:
         return logits + by * torch.nn.functional.one_hot(torch.tensor(tokens[0]), logits.shape[1])
 
-    step: OnLogits = raised
-    return sl.Method(name, on_logits=step)
+    return sl.Method(name, on_logits=raised)
 
 
 def bench_of(model: sl.LensModel, task: sl.Task, **settings: int) -> sl.ComparisonContext:
@@ -61,19 +59,11 @@ def test_test_rows_do_not_count_and_valid_rows_do(demo: sl.LensModel) -> None:
         assert choose(context, "constant", [red, cold]) is expected
 
 
-def test_a_sample_of_valid_is_asked_and_not_its_first_rows(demo: sl.LensModel) -> None:
-    texts = tuple(f"{first} {second}" for first in QUERIES for second in QUERIES)
-    valid = (*rows("cold", texts[:6]), *rows("red", texts[6:]))  # sorted by class, the rarer one first
-    task = sl.Task("sorted", rows("cold"), valid, rows("red"))
-    cold, red = (favouring(demo, answer, answer, 100.0) for answer in ("cold", "red"))
-    assert choose(bench_of(demo, task, n_valid=6), "sorted", [cold, red]) is red
-
-
 def test_a_layer_is_chosen_where_the_change_helps(demo: sl.LensModel) -> None:
     """The stream that answers `cold` is put behind one layer, and nothing happens behind the others."""
     context = bench_of(demo, constant_task(valid="cold", test="red"))
     few_shot = "Q: big\nA: cold\n\nQ: red\nA: cold\n\nQ: day\nA: cold\n\nQ: man\nA: cold\n\nQ: good\nA:"
-    batch = Batch.of(demo.encoder.encode([few_shot]), pad=0, device=demo.device)
+    batch = batch_of(demo, few_shot)
     assert demo.encoder.decode([int(demo.forward(batch).argmax())]).strip() == "cold"
     last = demo.grid.n_layers - 1
     own = demo.last_outputs(batch, "residual")[0, last]

@@ -7,7 +7,7 @@ import pytest
 
 import site_lens as sl
 from site_lens.records.hashing import digest_json, seed_stream
-from site_lens.studies.faithfulness.result import DIRECTIONS, Faithfulness
+from site_lens.studies.faithfulness.result import DIRECTIONS, Direction, Faithfulness
 from tests.fakes import VERSIONS, fake_identity
 from tests.plots.fakes import SCRIPT
 
@@ -40,25 +40,18 @@ def fake_faithfulness(**changes: Any) -> Faithfulness:
     return Faithfulness(**fields | changes)
 
 
-@pytest.mark.parametrize("task", [None, "a"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_lines_are_curves_and_bands_go_from_lowest_to_highest_draw(direction: Any, task: str | None) -> None:
+def test_lines_are_curves_with_their_areas_and_bands_go_from_lowest_to_highest_draw(direction: Direction) -> None:
     record = fake_faithfulness()
-    figure = sl.plots.faithfulness(record, direction=direction, task=task)
-    lines = [trace for trace in figure.data if trace.fill is None]
-    bands = [trace for trace in figure.data if trace.fill is not None]
-    for trace, name in zip(lines, record.names, strict=True):
-        assert np.allclose(trace.y, record.curve(direction, name, task))
-        assert np.allclose(trace.x, np.log1p(KS))
-        assert tuple(trace.customdata) == KS
-    for trace, name in zip(bands, ("random", "random_layer_matched"), strict=True):
-        draws = record.draws(direction, name, task)
-        assert np.allclose(trace.y[: len(KS)], draws.max(0))
-        assert np.allclose(trace.y[len(KS) :][::-1], draws.min(0))
-
-
-def test_what_is_below_a_line_is_its_area() -> None:
-    record = fake_faithfulness()
-    trace = sl.plots.faithfulness(record).data[0]
-    area = np.trapezoid(trace.y, trace.x) / trace.x[-1]
-    assert area == pytest.approx(record.area("sufficiency", "site").value, abs=1e-6)
+    for task in (None, "a"):
+        traces = sl.plots.faithfulness(record, direction=direction, task=task).data
+        lines, bands = ([trace for trace in traces if (trace.fill is None) == is_line] for is_line in (True, False))
+        for trace, name in zip(lines, record.names, strict=True):
+            assert np.allclose(trace.y, record.curve(direction, name, task))
+            assert np.allclose(trace.x, np.log1p(KS)) and tuple(trace.customdata) == KS
+            area = np.trapezoid(trace.y, trace.x) / trace.x[-1]
+            assert area == pytest.approx(record.area(direction, name, task).value, abs=1e-6)
+        for trace, name in zip(bands, ("random", "random_layer_matched"), strict=True):
+            draws = record.draws(direction, name, task)
+            assert np.allclose(trace.y[: len(KS)], draws.max(0))
+            assert np.allclose(trace.y[len(KS) :][::-1], draws.min(0))

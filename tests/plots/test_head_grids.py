@@ -22,8 +22,7 @@ def test_a_head_map_shows_alphas_on_a_scale_from_0_to_1_with_the_ranks_of_the_ta
     fit = fake_fit("antonym", seed=3)
     figure = sl.plots.head_map(fit)
     np.testing.assert_array_equal(np.asarray(figure.data[0].z, dtype=np.float32), fit.gates.values)
-    for head, rank in zip(fit.gates.grid, fit.frame()["rank"], strict=True):
-        assert figure.data[0].customdata[head.layer, head.head] == rank
+    np.testing.assert_array_equal(figure.data[0].customdata, fit.gates.ranks())
     assert "one seed (3)" in figure.layout.title.subtitle.text
     closed = sl.plots.head_map(sl.HeadGates.constant(SMALL, 0.01)).layout
     assert (closed.coloraxis.cmin, closed.coloraxis.cmax, closed.coloraxis.colorbar.title.text) == (0, 1, "Alpha")
@@ -53,9 +52,6 @@ def test_every_figure_of_a_control_says_that_it_shows_one() -> None:
             assert words not in draw(fake_fit("antonym")).layout.title.subtitle.text
 
 
-# Many maps
-
-
 def test_every_fit_has_its_map_in_order_on_one_scale() -> None:
     fits = fake_fits([*TASKS, "a" * 60])
     figure = sl.plots.head_maps(fits, columns=3)
@@ -64,27 +60,20 @@ def test_every_fit_has_its_map_in_order_on_one_scale() -> None:
         assert trace.coloraxis == "coloraxis"
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 1)
     names = [name.text for name in figure.layout.annotations]
-    assert names[:5] == TASKS
-    assert len(names[5]) < 30
+    assert names[:5] == TASKS and len(names[5]) < 30
     seeds = sl.plots.head_maps(sl.SiteFits([fake_fit("antonym", seed=0), fake_fit("antonym", seed=1)]))
     assert [name.text for name in seeds.layout.annotations] == ["antonym#0", "antonym#1"]
     different = sl.SiteFits([fake_fit("a"), fake_fit("b", model=fake_identity(grid=sl.HeadGrid((2, 0))))])
     assert [len(trace.z) for trace in sl.plots.head_maps(different).data if trace.coloraxis] == [6, 2]
 
 
-def test_the_map_of_a_path_is_the_mean_over_its_fits_without_a_price() -> None:
+def test_the_map_of_a_path_is_the_mean_over_its_fits_without_a_price_that_left_their_start() -> None:
     path = fake_path(((1, 2, 4), (1, 1, 1), (1, 1, 1)), ((0.5,) * 3,) * 3)
     figure = sl.plots.head_maps(sl.HeadPaths([path]))
     (cells,) = figure.data
     np.testing.assert_allclose(cells.z[0], [0.9, (0.1 + 2 * 0.9) / 3, *[(2 * 0.1 + 0.9) / 3] * 2], rtol=1e-6)
     np.testing.assert_allclose(cells.z[1], 0.1, rtol=1e-6)
     assert "mean alpha of 3 fits" in cells.hovertemplate and "mean" in figure.layout.title.subtitle.text
-    alone = sl.plots.head_maps(sl.HeadPaths([fake_path(((4,), (2,), (1,)), ((0.5,),) * 3)]))
-    assert "mean" not in alone.data[0].hovertemplate and "one fit" in alone.layout.title.subtitle.text
-
-
-def test_starts_that_were_kept_are_in_no_mean_and_a_task_of_such_alone_has_no_map() -> None:
-    path = fake_path(((1, 2, 4), (1, 1, 1), (1, 1, 1)), ((0.5,) * 3,) * 3)
 
     def keeping(*kept: int) -> sl.HeadPath:
         fits = tuple(fit.replace(kept_start=i in kept) for i, fit in enumerate(path.fits))
@@ -101,9 +90,6 @@ def test_starts_that_were_kept_are_in_no_mean_and_a_task_of_such_alone_has_no_ma
         assert [note.text for note in figure.layout.annotations] == ["antonym", "start kept:<br>no map"]
 
 
-# Differences
-
-
 def test_differences_are_the_first_less_the_second_with_the_ranks_of_both() -> None:
     first, second = fake_fit("antonym"), fake_fit("synonym")
     figure = sl.plots.head_difference(first, second)
@@ -111,18 +97,12 @@ def test_differences_are_the_first_less_the_second_with_the_ranks_of_both() -> N
     np.testing.assert_array_equal(cells.z, first.gates.values - second.gates.values)
     for place, fit in ((0, first), (2, second)):
         np.testing.assert_array_equal(cells.customdata[..., place], fit.gates.values)
-        for head, rank in zip(fit.gates.grid, fit.frame()["rank"], strict=True):
-            assert cells.customdata[head.layer, head.head, place + 1] == rank
+        np.testing.assert_array_equal(cells.customdata[..., place + 1], fit.gates.ranks())
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
     named = sl.plots.head_difference(first, second, names=("question", "arrow"))
     assert "question minus arrow" in named.layout.title.text and "arrow: " in named.data[0].hovertemplate
-    hard = sl.plots.head_difference(first, first.gates.hard()).data[0].z
-    np.testing.assert_array_equal(hard, first.gates.values - first.gates.hard().values)
     larger = sl.plots.head_difference(scores(np.full((2, 3), 3.0)), scores(np.full((2, 3), 1.0))).layout.coloraxis
     assert (larger.cmin, larger.cmax) == (-2, 2)
-
-
-# Spread over seeds
 
 
 def test_the_spread_is_mean_and_standard_deviation_over_seeds_on_fixed_scales() -> None:

@@ -28,8 +28,6 @@ def test_similarity_is_the_measure_of_every_pair_in_order_of_the_records() -> No
     assert tuple(figure.layout.yaxis.range) == (2.5, -0.5)  # first record on top
     np.testing.assert_array_equal(figure.data[0].customdata, np.stack([record.p_value, record.q_value], axis=2))
     assert figure.data[0].text[0][1] == "antonym<br>synonym"
-    with pytest.raises(sl.InputError):
-        sl.plots.similarity(record, measure="jacard")  # type: ignore[arg-type]
 
 
 def test_clusters_stand_in_leaf_order_and_show_correlations() -> None:
@@ -71,10 +69,7 @@ def test_selector_ranks_stand_below_the_diagonal_and_sets_less_chance_above(agre
         assert list(zip(dots.y, dots.x, strict=True)) == [(0, 1)]  # sets that share more than chance
     assert tuple(figure.layout.xaxis.ticktext) == ("own", "n", "same*")
     assert f"spearman_size {agreement.mean('spearman_size')[2, 0]:.2f}" in figure.data[0].text[2][0]
-    assert "(2 tasks)" in figure.data[0].text[2][0]
     assert "beyond it, q < 0.05, in 100%" in figure.data[0].text[0][1]
-    with pytest.raises(sl.InputError):
-        sl.plots.selector_agreement(agreement, ranks="pearson")  # type: ignore[arg-type]
 
 
 def test_co_clusters_are_sorted_by_cluster_with_lines_between_the_blocks() -> None:
@@ -92,9 +87,6 @@ def test_co_clusters_are_sorted_by_cluster_with_lines_between_the_blocks() -> No
     assert figure.data[0].customdata[1].tolist() == [1, 2, 3]  # ranks
     single = record.replace(task_labels=(0, 0, 0), head_labels=(0, 0, 0), n_clusters=1)
     assert len(sl.plots.co_clusters(single).layout.shapes) == 0
-    many = fake_co_clusters(names_of(57), [f"L{i // 16}H{i % 16}" for i in range(300)], np.zeros((57, 300)))
-    axes = sl.plots.co_clusters(many).layout
-    assert (axes.yaxis.showticklabels, axes.xaxis.showticklabels, axes.xaxis.ticktext[0]) == (True, False, "L0H0")
 
 
 def test_attention_rows_are_those_of_the_last_token_of_the_prompt() -> None:
@@ -121,6 +113,5 @@ def test_transfer_has_references_and_null_on_top_of_the_sources_in_order() -> No
     assert np.isnan(cells[4]).all()
     assert np.allclose(cells[5:], matrix.accuracies("alphas")[::-1, ::-1])
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 1)
-    for wrong in ({"kind": "heads"}, {"order": (0, 0, 1, 2, 3)}):
-        with pytest.raises(sl.InputError):
-            sl.plots.transfer(matrix, **wrong)
+    with pytest.raises(sl.InputError):
+        sl.plots.transfer(matrix, order=(0, 0, 1, 2, 3))

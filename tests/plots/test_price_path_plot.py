@@ -11,20 +11,17 @@ from tests.site.test_head_path import fake_path
 PATH = fake_path(((8, 8), (3, 5), (1, 1)), ((0.5, 0.5), (0.55, 0.57), (1.9, 1.9)))
 
 
-def test_lines_are_means_over_fits_of_accuracy_and_open_heads() -> None:
+def test_lines_are_means_over_fits_and_the_chosen_price_is_marked() -> None:
     figure = plots.price_path(PATH)
     lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
     assert [tuple(line.x) for line in lines] == [("0", "0.01", "0.03")] * 2
     assert np.allclose(lines[0].y, [PATH.right[PATH.of("task", price)].mean() for price in PATH.prices()])
     assert tuple(lines[1].y) == (8, 4, 1)
-
-
-def test_the_chosen_price_is_marked_and_where_there_is_none_the_subtitle_says_so() -> None:
-    marked = [shape for shape in plots.price_path(PATH).layout.shapes if shape.x0 == shape.x1]
-    assert PATH.chosen is not None and {shape.x0 for shape in marked} == {PATH.prices().index(PATH.chosen.price)}
-    never = plots.price_path(fake_path(((8,), (3,), (1,)), ((1.95,), (1.97,), (2.0,))))
-    assert never.layout.title.subtitle.text == "No set found"
-    assert not [shape for shape in never.layout.shapes if shape.x0 == shape.x1]
+    marked = {shape.x0 for shape in figure.layout.shapes if shape.x0 == shape.x1}
+    assert PATH.chosen is not None and marked == {PATH.prices().index(PATH.chosen.price)}
+    never = plots.price_path(fake_path(((8,), (3,), (1,)), ((1.95,), (1.97,), (2.0,)))).layout
+    assert never.title.subtitle.text == "No set found"
+    assert not [shape for shape in never.shapes if shape.x0 == shape.x1]
 
 
 def test_small_maps_show_the_kinds_of_heads_and_dots_on_the_chosen_set_alone() -> None:

@@ -10,7 +10,6 @@ from choreographer.browsers.chromium import Chromium
 
 import site_lens as sl
 from site_lens.methods.registry import ZERO_EMBEDDING
-from site_lens.plots.theme import at_least
 from site_lens.report import write_image, write_images
 from site_lens.report.images import _look, pixels_of
 from tests.fakes import fake_evaluation, fake_fit, fake_fits
@@ -57,7 +56,7 @@ def test_a_figure_is_enlarged_to_the_size_of_its_font_and_arranged_for_its_width
     plain = _look(None, None, None, None, True)(figure)
     assert plain["opts"] == {"width": figure.layout.width, "scale": 1}
     assert plain["fig"]["layout"]["title"]["text"] == figure.layout.title.text
-    wide = _look(None, None, None, None, True)(go.Figure(layout=at_least(1300)))
+    wide = _look(None, None, None, None, True)(go.Figure(layout={"meta": {"least_width": 1300}}))
     assert wide["opts"]["width"] == 1300  # as its names need
     for wrong in ({"font_size": 0.1}, {"font": " "}):
         with pytest.raises(sl.InputError):

@@ -6,6 +6,7 @@ from transformer_lens import head_detector
 
 import site_lens as sl
 from site_lens.selectors.attention_scores import induction, previous_token, token_scores
+from tests.conftest import Bench
 
 N = 9
 DETECTED = {
@@ -26,13 +27,11 @@ def test_scores_are_the_attention_on_the_detection_patterns_of_transformer_lens(
     assert torch.allclose(token_scores(patterns, 0)[name], plain, atol=1e-6)
 
 
-def test_the_planted_previous_token_head_is_found(planted_bench: sl.ComparisonContext) -> None:
-    scores = previous_token(planted_bench)["direct_u"]
-    assert scores.top(1) == sl.HeadSet.of(scores.grid, ["L0H0"])
-
-
-def test_the_demo_model_has_induction_heads_behind_its_first_layers(demo: sl.LensModel) -> None:
-    context = sl.ComparisonContext(demo, sl.load_tasks("demo", ["antonym"]), progress=False)
-    scores = induction(context)["antonym"]
+def test_the_planted_previous_token_head_and_the_induction_heads_behind_the_first_layers_of_the_demo_model_are_found(
+    planted_bench: sl.ComparisonContext, bench: Bench
+) -> None:
+    planted = previous_token(planted_bench)["direct_u"]
+    assert planted.top(1) == sl.HeadSet.of(planted.grid, ["L0H0"])
+    scores = induction(bench(sl.ComparisonConfig(), "antonym"))["antonym"]
     assert scores.values.max() > 0.2
     assert scores.top(1) <= ~sl.HeadSet.of(scores.grid, [f"L0H{i}" for i in range(8)])

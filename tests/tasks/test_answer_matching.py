@@ -1,4 +1,3 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,47 +16,28 @@ def test_the_answer_alone_or_before_a_line_break_matches_exactly_and_by_prefix(w
         assert prefix_match(generated, word, task="antonym")
 
 
-@laws
-@given(words, words)
-def test_whatever_matches_exactly_matches_by_prefix(generated: str, target: str) -> None:
-    assert prefix_match(generated, target, task="capitalize") or not exact_match(generated, [target])
-
-
-@pytest.mark.parametrize(
-    ("generated", "right"),
-    [(" cold", True), (" cold.", False), (" colder", False), (" Cold", False), ("\n cold", False), ("", False)],
-)
-def test_an_exact_match_is_letter_by_letter(generated: str, right: bool) -> None:
-    assert exact_match(generated, ["cold"]) is right
-
-
-def test_any_accepted_answer_matches_exactly() -> None:
+def test_an_exact_match_is_letter_by_letter_with_any_accepted_answer() -> None:
+    for generated in (" cold.", " colder", " Cold", "\n cold", ""):
+        assert not exact_match(generated, ["cold"])
     assert [exact_match(text, ("sofa", " couch")) for text in (" sofa\n", " couch", " chair")] == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    ("generated", "target", "task", "right"),
-    [
+def test_a_prefix_match_is_as_loose_as_the_published_one() -> None:
+    for generated, target, task, right in (
         (" colder", "cold", "antonym", True),
         (" COLD", "cold", "antonym", True),
-        (" COLD", "cold", "lowercase_first_letter", False),
+        (" COLD", "cold", "Lowercase_first_letter", False),  # the name of the task in any case
         (" Cold", "cold", "capitalize", False),
         (" col", "cold", "antonym", False),
         (" St. Lucia", "Saint Lucia", "landmark-country", True),
+        (" Saint John's", "St. John's", "country-capital", True),
         (" Georgia", "Georgia (country)", "landmark-country", True),
         (" c (third letter)", "c", "next_item", True),
         (" cat", "c", "next_item", True),  # the looseness that the metric is kept for
-        (" St. John's", "St. John's", "country-capital", True),
-        (" Saint John's", "St. John's", "country-capital", True),
-        ("\nPraia", "Praia", "country-capital", True),
-        ("\n\n Praia\nQ:", "Praia", "country-capital", True),
-        (" Praia", "Praia ", "country-capital", True),
-        (" COLD", "cold", "Lowercase_first_letter", False),  # the name of the task in any case
+        ("\n\n Praia\nQ:", "Praia ", "country-capital", True),
         (" a\nb", "a (b)\nb", "antonym", True),
-    ],
-)
-def test_a_prefix_match_is_as_loose_as_the_published_one(generated: str, target: str, task: str, right: bool) -> None:
-    assert prefix_match(generated, target, task=task) is right
+    ):
+        assert prefix_match(generated, target, task=task) is right, (generated, target)
 
 
 ANSWERS = ("(a) yes", "(", "( b", "(Georgia)", " ", "", "\n", "()")

@@ -27,20 +27,17 @@ templates = st.builds(
 )
 
 
-def test_the_default_is_the_template_of_the_paper_to_the_letter() -> None:
+def test_a_template_is_that_of_the_paper_to_the_letter_unless_its_parts_are_changed() -> None:
     prompt = PAPER.render([HOT, sl.Example("up", ("down",))], BIG)
     assert prompt.text == "Q: hot\nA: cold\n\nQ: up\nA: down\n\nQ: big\nA:"
-    assert prompt.answers == (" small", " little")
-    assert prompt.answer == " small"
-
-
-@pytest.mark.parametrize(
-    ("output", "text"),
-    [("5", "5"), ("2024", "2024"), ("five", " five"), ("-5", " -5"), ("5.0", " 5.0"), ("5 a", " 5 a")],
-)
-def test_the_digit_rule_drops_the_space_before_digits_alone(output: str, text: str) -> None:
-    assert PAPER.answer_text(output) == text
-    assert PAPER.render([sl.Example("seven", (output,))], BIG).text == f"Q: seven\nA:{text}\n\nQ: big\nA:"
+    assert (prompt.answer, prompt.answers) == (" small", (" small", " little"))
+    arrow = sl.PromptTemplate(
+        instruction="Opposites. ", input_prefix="", output_prefix="", input_separator=" ->", output_separator=", ",
+        space_before_input=False,
+    )  # fmt: skip
+    assert arrow.render([HOT], BIG).text == "Opposites. hot -> cold, big ->"
+    with pytest.raises(sl.InputError):
+        sl.PromptTemplate(output_prefix="", input_separator="")  # the end of a query could not be told
 
 
 def test_the_published_digit_rule_acts_on_the_input_of_the_query_but_not_on_those_of_demonstrations() -> None:
@@ -51,9 +48,8 @@ def test_the_published_digit_rule_acts_on_the_input_of_the_query_but_not_on_thos
         False: "Q: 21\nA: 22\n\nQ: monday\nA: tuesday\n\nQ: 12\nA:",
     }.items():
         assert PAPER.replace(digit_rule=rule).render(shots, query).text == text, rule
-    assert PAPER.digit_rule == "published"
     for text in ("12a", "1 2", "-5", "5.0", "twelve"):
-        assert PAPER.query_text(text) == f"Q: {text}\nA:"
+        assert (PAPER.query_text(text), PAPER.answer_text(text)) == (f"Q: {text}\nA:", f" {text}")
     assert PAPER.query_text("²") == "Q:²\nA:"  # what Python's isdigit takes for digits, as the published code does
     assert PAPER.replace(space_before_input=False).query_text("twelve") == "Q:twelve\nA:"
 
@@ -72,14 +68,6 @@ def test_a_template_of_a_file_of_0_1_0_makes_the_prompts_that_it_made_there_and_
     assert fields["digit_rule"] == "published"
 
 
-def test_every_part_of_a_template_can_be_changed() -> None:
-    arrow = sl.PromptTemplate(
-        instruction="Opposites. ", input_prefix="", output_prefix="", input_separator=" ->", output_separator=", ",
-        space_before_input=False,
-    )  # fmt: skip
-    assert arrow.render([HOT], BIG).text == "Opposites. hot -> cold, big ->"
-
-
 @laws
 @given(templates, st.lists(examples, min_size=1, max_size=4), examples)
 def test_prompt_and_answer_continue_into_the_next_demonstration(
@@ -93,22 +81,6 @@ def test_prompt_and_answer_continue_into_the_next_demonstration(
     assert longer.text.startswith(template.instruction)
 
 
-@laws
-@given(templates, st.lists(examples, max_size=4), examples)
-def test_the_answers_are_those_of_the_query_and_never_in_its_own_text(
-    template: sl.PromptTemplate, shots: list[sl.Example], query: sl.Example
-) -> None:
-    prompt = template.render(shots, query)
-    assert prompt.answers == tuple(template.answer_text(output) for output in query.outputs)
-    other = sl.Example(query.input, ("something else",))
-    assert template.render(shots, other).text == prompt.text
-
-
-def test_a_template_without_an_end_of_the_query_is_refused() -> None:
-    with pytest.raises(sl.InputError, match="a template needs an output_prefix or an input_separator"):
-        sl.PromptTemplate(output_prefix="", input_separator="")
-
-
 def test_a_bare_template_puts_nothing_around_whole_prompts() -> None:
     shots, query = [sl.Example("  Q: 12 \nA:", ("5",)), sl.Example("é", ("ü",))], sl.Example("7", ("8", "nine"))
     template = sl.PromptTemplate.bare()
@@ -117,6 +89,3 @@ def test_a_bare_template_puts_nothing_around_whole_prompts() -> None:
     assert template.query_text("Q: hot\nA:") == "Q: hot\nA:"
     assert sl.PromptTemplate.bare(space_before_output=False).answer_text(" cold") == " cold"
     assert sl.PromptTemplate.model_validate(template.model_dump()) == template
-    for part in ({"input_prefix": "Q:"}, {"space_before_input": True}):  # the end of a framed query must be told
-        with pytest.raises(sl.InputError):
-            sl.PromptTemplate.bare(**part)

@@ -28,11 +28,9 @@ shares_of_all = st.tuples(st.integers(1, 20), st.integers(1, 20), st.integers(1,
 
 
 @laws
-@given(st.integers(10, 300), st.integers(0, 2**32))
-def test_splits_are_disjoint_and_cover_all_rows(n: int, seed: int) -> None:
-    task = Task.from_examples("planted", numbered(n), seed=seed)
-    assert len(rows_of(task)) == n
-    assert set(rows_of(task)) == set(numbered(n))
+@given(st.lists(st.sampled_from(numbered(30)), min_size=10, max_size=300), st.integers(0, 2**32))
+def test_splits_cover_all_rows_each_as_often_as_it_comes(rows: list[Example], seed: int) -> None:
+    assert Counter(rows_of(Task.from_examples("planted", rows, seed=seed))) == Counter(rows)
 
 
 @laws
@@ -43,32 +41,26 @@ def test_splits_have_the_shares_asked_for(n: int, shares: tuple[float, float, fl
         assert abs(len(getattr(task, split)) - share * n) <= 1
 
 
-@laws
-@given(st.lists(st.sampled_from([HOT, BIG, UP]), min_size=10, max_size=40), st.integers(0, 2**32))
-def test_repeated_rows_are_split_row_by_row(rows: list[Example], seed: int) -> None:
-    assert Counter(rows_of(Task.from_examples("planted", rows, seed=seed))) == Counter(rows)
-
-
-def test_a_split_depends_on_its_seed_alone() -> None:
-    splits = [Task.from_examples("planted", numbered(50), seed=seed) for seed in range(10)]
-    again = Task.from_examples("other name", iter(numbered(50)), seed=3)
+def test_a_split_depends_on_its_seed_alone_and_has_the_shares_of_the_paper() -> None:
+    splits = [Task.from_examples("planted", numbered(1000), seed=seed) for seed in range(10)]
+    again = Task.from_examples("other name", iter(numbered(1000)), seed=3)
     assert (again.train, again.valid, again.test) == (splits[3].train, splits[3].valid, splits[3].test)
     assert len({task.digest for task in splits}) == 10
+    assert [len(getattr(again, split)) for split in SPLITS] == [700, 90, 210]
+    for n, shares in ((3, (0.2, 0.6, 0.2)), (10, (0.05, 0.9, 0.05)), (3, (0.01, 0.01, 0.98))):
+        task = Task.from_examples("planted", numbered(n), shares=shares)
+        assert min(len(task.train), len(task.valid), len(task.test)) == 1
 
 
-def test_the_default_shares_are_those_of_the_paper() -> None:
-    task = Task.from_examples("planted", numbered(1000))
-    assert [len(getattr(task, split)) for split in SPLITS] == [700, 90, 210]
-
-
-def test_a_single_text_is_one_output_and_a_list_is_a_tuple() -> None:
+def test_a_single_text_is_one_output_a_list_is_a_tuple_and_tasks_come_in_many_forms() -> None:
     one: Any = Example("hot", "cold")  # type: ignore[arg-type]
     several: Any = Example("hot", ["cold", "cool"])  # type: ignore[arg-type]
-    assert one == Example("hot", ("cold",))
-    assert several == Example("hot", ("cold", "cool"))
-    assert len({one, several, HOT}) == 2
-    assert Task("tiny", [one], (BIG,), (UP,)) == TINY  # type: ignore[arg-type]
-    assert Task("tiny", [one], (BIG,), (UP,)).digest == TINY.digest  # type: ignore[arg-type]
+    assert (one, several) == (HOT, Example("hot", ("cold", "cool")))
+    listed = Task("tiny", [one], (BIG,), (UP,))  # type: ignore[arg-type]
+    assert (listed, listed.digest) == (TINY, TINY.digest)
+    other = replace(TINY, name="other")
+    assert task_list(TINY) == [TINY]
+    assert task_list({"any": TINY, "key": other}) == task_list([TINY, other]) == task_list(iter((TINY, other)))
 
 
 def test_the_digest_knows_name_rows_splits_and_order_but_not_the_family() -> None:
@@ -132,41 +124,16 @@ def test_an_audit_sees_the_same_input_in_another_case_spacing_or_unicode_form() 
     assert audit.duplicates == 0
 
 
-@laws
-@given(st.lists(st.builds(Example, st.sampled_from("abc"), st.sampled_from([("1",), ("2",), ("3",)])), min_size=10))
-def test_an_audit_agrees_with_a_count_by_hand(rows: list[Example]) -> None:
-    task = Task.from_examples("planted", rows)
-    audit = task.audit()
-    assert audit.n_train + audit.n_valid + audit.n_test == len(rows)
-    assert audit.test_in_train == len([row for row in task.test if row.input in [other.input for other in task.train]])
-    assert audit.conflicting_inputs == len({a.input for a in rows for b in rows if a.input == b.input and a != b})
-    repeated = [
-        row for split in SPLITS for i, row in enumerate(getattr(task, split)) if row in getattr(task, split)[:i]
-    ]
-    assert audit.duplicates == len(repeated)
-    assert audit.majority_rate == max(sum(a.output == b.output for b in task.test) for a in task.test) / audit.n_test
-
-
-def test_tasks_come_as_one_by_name_or_in_a_row() -> None:
-    other = Task("other", (HOT,), (BIG,), (UP,))
-    assert task_list(TINY) == [TINY]
-    assert task_list({"any": TINY, "key": other}) == task_list([TINY, other]) == task_list(iter((TINY, other)))
-
-
 def test_a_task_cut_to_some_labelled_rows_keeps_its_test_split() -> None:
-    rows = [Example(f"x{i}", (f"y{i}",)) for i in range(100)]
-    task = Task.from_examples("cut", rows)
+    task = Task.from_examples("cut", numbered(100))
     cut = task.with_labelled(20, seed=3)
     assert (len(cut.train), len(cut.valid), cut.test) == (16, 4, task.test)
     assert set(cut.train) <= set(task.train)
-    assert cut == task.with_labelled(20, seed=3)
-    assert cut != task.with_labelled(20, seed=4)
-    with pytest.raises(InputError, match="has 70 train and 9 valid rows"):
-        task.with_labelled(90, seed=0)
-    wrong: list[Any] = ["20", 20.5, None, True, -3, 0]
+    assert cut == task.with_labelled(20, seed=3) != task.with_labelled(20, seed=4)
+    wrong: list[Any] = [90, "20", 20.5, None, -3, 0]
     for n_rows in wrong:
         with pytest.raises(InputError):
-            raise AssertionError(f"{n_rows!r} gave {task.with_labelled(n_rows, seed=0)}")
+            task.with_labelled(n_rows, seed=0)
 
 
 def test_tasks_with_few_rows_to_choose_or_judge_on_are_named() -> None:
@@ -175,9 +142,3 @@ def test_tasks_with_few_rows_to_choose_or_judge_on_are_named() -> None:
     notes = few_rows([large, few_valid, few_test])
     assert len(notes) == 2 and "few valid (1)" in notes[0] and "few test (1)" in notes[1]
     assert not any("large (" in note for note in notes) and not few_rows([large])
-
-
-def test_three_splits_are_made_wherever_there_are_three_rows_whatever_the_shares() -> None:
-    for n, shares in ((3, (0.2, 0.6, 0.2)), (10, (0.05, 0.9, 0.05)), (3, (0.01, 0.01, 0.98))):
-        task = Task.from_examples("planted", numbered(n), shares=shares)
-        assert min(len(task.train), len(task.valid), len(task.test)) == 1
