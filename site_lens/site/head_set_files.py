@@ -20,6 +20,7 @@ from site_lens.heads.head_set import Head, HeadGrid, HeadSet
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Count, Frozen
 from site_lens.records.errors import InputError, MismatchError, StorageError
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import parse_json, read_file
 from site_lens.records.outputs import write_file
 
@@ -132,14 +133,10 @@ def read_head_sets(path: str | Path, model: ModelIdentity, *, other_weights: boo
         StorageError: The file cannot be read, or holds no head sets.
         MismatchError: The sets are of another model.
     """
+    with system_errors(f"read {path}", "; check the path"):
+        content = read_file(path, MOST_BYTES)
     try:
-        text = read_file(path, MOST_BYTES).decode()
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise StorageError(f"{path} holds no head sets: it is not UTF-8 text") from error
-    try:
-        value = _literal(text) if Path(path).suffix.lower() == ".py" else parse_json(text)
+        value = _literal(content) if Path(path).suffix.lower() == ".py" else parse_json(content)
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise ValueError("it is no object with names")
         found = _HeadSets(**value)
@@ -161,7 +158,7 @@ def read_head_sets(path: str | Path, model: ModelIdentity, *, other_weights: boo
     return sets
 
 
-def _literal(text: str) -> Any:
+def _literal(text: bytes) -> Any:
     """Evaluate the literal that a Python file assigns to `HEAD_SETS`, and nothing else."""
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [NAME]:
