@@ -40,7 +40,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def test_fits_with_graphs_are_those_without(
     demo: LensModel, demo_tasks: Tasks, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = sl.SiteConfig(n_steps=12, n_prompts=4, n_shots=3, n_valid=8, eval_every=6, head_price=0.01)
+    config = sl.SiteConfig(n_steps=8, n_prompts=4, n_shots=3, n_valid=8, eval_every=4, head_price=0.01)
     plain = sl.fit_site(demo, demo_tasks, config)
     monkeypatch.setattr(demo, "_cuda_graphs", True)
     graphed = sl.fit_site(demo, demo_tasks, config)
@@ -56,7 +56,7 @@ def test_fits_with_graphs_are_those_without(
 )
 def test_gates_that_are_drawn_or_of_whole_prompts_are_learned_alike(
     demo: LensModel, demo_tasks: Tasks, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, selector: Selector,
-    has_prefixes: bool,
+    has_prefixes: bool
 ) -> None:  # fmt: skip
     config = sl.ComparisonConfig(
         n_prompts=4, n_shots=2, n_valid=4, l0_steps=6, gating_steps=4, site=sl.SiteConfig(batch_size=2)
