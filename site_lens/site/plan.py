@@ -241,9 +241,7 @@ def _given(group: tuple[int, ...], jobs: Sequence[SiteJob]) -> list[Indices] | N
     shape = (config.n_steps, config.batch_size)
     places = [np.array(rows if rows is not None else (), dtype=np.int64) for rows in given]
     if any(rows.shape != shape for rows in places):
-        raise InputError(
-            f"train_rows of {names} must be (step row) = (n_steps, batch_size) = {shape}, got {places[0].shape}"
-        )
+        raise InputError(f"train_rows of {names} must be (n_steps, batch_size) = {shape}, got {places[0].shape}")
     if not (np.sum([rows >= 0 for rows in places], axis=0) == 1).all():
         raise InputError(f"every row of a step of train_rows must be a row of one task, of {names}, and -1 for others")
     return places
