@@ -3,8 +3,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,17 +77,13 @@ def converted(path: Path, name: str) -> Path:
     return folder
 
 
-@contextmanager
-def _cache_errors(folder: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(
-            f"cannot write a converted model to {folder}: {reason}; make room, or name another folder in XDG_CACHE_HOME"
-        ) from error
+def _cache_errors(folder: Path) -> AbstractContextManager[None]:
+    """Turn errors of the system and of safetensors, raised while a model is written, into a StorageError."""
+    failed, advice = (
+        f"cannot write a converted model to {folder}",
+        "make room, or set XDG_CACHE_HOME",
+    )
+    return translated_errors(lambda reason: StorageError(f"{failed}: {reason}; {advice}"))
 
 
 def _convert(path: Path, folder: Path, name: str) -> None:

@@ -53,7 +53,8 @@ def pairs(model: sl.LensModel) -> tuple[list[list[int]], list[list[int]]]:
 def test_scores_are_those_of_full_forward_passes(host: str, hosted: Models) -> None:
     model = hosted(host)
     contexts, continuations = pairs(model)
-    for edits in (lambda column: [], halved(model)):
+    both: tuple[Edits, ...] = (lambda column: [], halved(model))
+    for edits in both:
         expected = [in_full(model, *pair, edits) for pair in zip(contexts, continuations, strict=True)]
         scores = score_continuations(model, contexts, continuations, edits(0))
         assert [total for total, _ in scores] == pytest.approx([total for total, _ in expected], abs=1e-4)

@@ -15,7 +15,7 @@ PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA:", 
 
 def plain_greedy(model: LensModel, prompt: str, edits: list[Edit], n: int) -> str:
     """Grow the prompt token by token over the whole sequence, editing the last prompt token at each pass."""
-    ids, new = model.encoder.encode([prompt])[0], []
+    ids, new = model.encoder.encode([prompt])[0], list[int]()
     placed = [Edit(edit.layer, edit.change, len(ids) - 1) for edit in edits]
     while len(new) < n and "\n" not in model.encoder.decode(new).lstrip():
         logits = model.forward(Batch.of([ids + new], pad=0, device=model.device), placed)

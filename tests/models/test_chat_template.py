@@ -1,5 +1,6 @@
 """Chat templates become prompt templates that make the same texts, with exactly one BOS."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from tokenizers.processors import TemplateProcessing
@@ -16,20 +17,13 @@ WITH_BOS = {"llama3": True, "mistral": True, "gemma3": True, "llama2": True, "qw
 """Whether a chat template writes BOS itself."""
 
 
-class Talking:
-    """A model that is asked for its tokenizer only."""
-
-    def __init__(self, tokenizer: Any, *, bos: bool | None = None) -> None:
-        self.encoder = Encoder(tokenizer, bos=bos, n_ctx=2048)
-
-
 def talking(chat: str, *, bos: bool | None = None, adds_bos: bool = True) -> Any:
     """Return a model whose tokenizer has one of the chat templates."""
     tokenizer = tiny_tokenizer("mistral")
     tokenizer.chat_template = CHATS[chat]
     if not adds_bos:
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
-    return Talking(tokenizer, bos=bos)
+    return SimpleNamespace(encoder=Encoder(tokenizer, bos=bos, n_ctx=2048))
 
 
 def turns(shots: list[sl.Example], system: str | None = None) -> list[dict[str, str]]:

@@ -1,8 +1,8 @@
 """Locking of a model: one call at a time, no other hooks, no changed weights, and torch as it is by default."""
 
 import inspect
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import Any
 
@@ -42,23 +42,6 @@ def batch_of(model: LensModel) -> Batch:
     return Batch.of(model.encoder.encode(["Q: hot\nA:", "Q: dog, cat, red\nA:"]), pad=0, device=model.device)
 
 
-def in_threads(*functions: Callable[[], Any]) -> list[Any]:
-    """Call functions at the same time, each in a thread of its own, and return what they return."""
-    found: list[Any] = [None] * len(functions)
-    ready = threading.Barrier(len(functions))
-
-    def call(i: int) -> None:
-        ready.wait()
-        found[i] = functions[i]()
-
-    threads = [threading.Thread(target=call, args=(i,)) for i in range(len(functions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
-
-
 # One at a time
 
 
@@ -70,14 +53,13 @@ def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_t
         return sl.evaluate(demo, second, max_queries=10)[second.name].log_prob
 
     alone = [sl.fit_site(demo, task, SMALL)[task.name].gates.values for task in (first, second)], answered()
-    one, other, answers = in_threads(
-        lambda: sl.fit_site(demo, first, SMALL)[first.name].gates.values,
-        lambda: sl.fit_site(again, second, SMALL)[second.name].gates.values,
-        answered,
-    )
-    assert np.array_equal(one, alone[0][0])
-    assert np.array_equal(other, alone[0][1])
-    assert np.array_equal(answers, alone[1])
+    with ThreadPoolExecutor(3) as threads:
+        one = threads.submit(lambda: sl.fit_site(demo, first, SMALL)[first.name].gates.values)
+        other = threads.submit(lambda: sl.fit_site(again, second, SMALL)[second.name].gates.values)
+        answers = threads.submit(answered)
+    assert np.array_equal(one.result(), alone[0][0])
+    assert np.array_equal(other.result(), alone[0][1])
+    assert np.array_equal(answers.result(), alone[1])
 
 
 def test_every_public_function_that_runs_a_model_locks_it() -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,10 @@ Quantised = Callable[[str, Quantization], LensModel]
 @pytest.fixture(scope="module")
 def quantised(tiny_folder: Folders) -> Quantised:
     """Return small copies of released models, quantised by the way a user takes, unchecked."""
-    made: dict[tuple[str, Quantization], LensModel] = {}
 
+    @cache
     def model(kind: str, how: Quantization) -> LensModel:
-        if (kind, how) not in made:
-            made[kind, how] = sl.load_model(tiny_folder(kind), device="cpu", quantization=how, check=False)
-        return made[kind, how]
+        return sl.load_model(tiny_folder(kind), device="cpu", quantization=how, check=False)
 
     return model
 

@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 import site_lens as sl
 from site_lens.models.batch import Batch
@@ -32,15 +34,11 @@ def padded(ids: list[list[int]]) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def plain(tiny_folder: Folders) -> Callable[[str], Any]:
     """Return plain Hugging Face models by architecture, in float32."""
-    import transformers
 
-    models: dict[str, Any] = {}
-
+    @cache
     def model(kind: str) -> Any:
-        if kind not in models:
-            folder = DEMO_MODEL if kind == "demo" else tiny_folder(kind)
-            models[kind] = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        return models[kind]
+        folder = DEMO_MODEL if kind == "demo" else tiny_folder(kind)
+        return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
     return model
 
@@ -145,8 +143,6 @@ def test_every_row_does_its_own_task_as_if_alone(
 def test_other_models_are_refused_or_warned_of(
     plain: Callable[[str], Any], demo: sl.LensModel, demo_fits: list[sl.SiteFit]
 ) -> None:
-    import transformers
-
     folded = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(2, 4), d_head=8, processing="folded"))
     for kind, fit in (("llama", demo_fits[0]), ("gpt2", folded)):
         with pytest.raises(sl.MismatchError):
