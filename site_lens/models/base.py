@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -31,24 +30,6 @@ LARGE = 50_000_000
 """Weights beyond which defaults cost less: one start, fewer prices and steps of a path, shared demonstrations."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """The last columns of left-padded prompts, to be passed through a model."""
-
-    tokens: Int[Tensor, "row new"]
-    mask: Int[Tensor, "row pos"]
-    """1 for tokens and 0 for padding, of all columns, old and new."""
-    positions: Int[Tensor, "row new"]
-    """Position of each new token in its prompt, from 0.
-
-    Padding behind a tail may lie beyond the context; any position will do for it.
-    """
-    cache: Any | None
-    """Keys and values of the old columns in a Hugging Face cache; None without any."""
-    last_only: bool
-    """Whether only the logits of the last column are needed."""
-
-
 class LensModel(ABC):
     """A decoder whose per-head outputs z can be read and changed at `blocks.{l}.attn.hook_z`.
 
@@ -71,8 +52,24 @@ class LensModel(ABC):
         self._cuda_graphs = False
 
     @abstractmethod
-    def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
-        """Call the model; the new keys and values go into the cache."""
+    def _logits(
+        self,
+        tokens: Int[Tensor, "row new"],
+        mask: Int[Tensor, "row pos"],
+        positions: Int[Tensor, "row new"],
+        cache: Any | None,
+        last_only: bool,
+    ) -> Float[Tensor, "row new vocab"]:
+        """Pass the last columns of left-padded prompts; the new keys and values go into the cache.
+
+        Args:
+            tokens: Tokens of the new columns.
+            mask: 1 for tokens and 0 for padding, of all columns, old and new.
+            positions: Position of each new token in its prompt, from 0. Padding behind a tail may lie beyond the
+                context; any position will do for it.
+            cache: Keys and values of the old columns in a Hugging Face cache; None without any.
+            last_only: Whether only the logits of the last column are needed.
+        """
 
     @abstractmethod
     def _write(self, layer: int, z: Float[Tensor, "row head d_head"]) -> Float[Tensor, "row d_model"]:
@@ -349,7 +346,7 @@ class LensModel(ABC):
         if width > self.encoder.n_ctx:  # of a tail, all but the first token may be padding
             self.encoder.refuse_longer(int(lengths.max()) - (tokens.shape[1] - 1 if n_old else 0))
         positions = left_positions(lengths, width)[:, n_old:]
-        return self._logits(Call(tokens, left_mask(lengths, width), positions, cache, last_only))
+        return self._logits(tokens, left_mask(lengths, width), positions, cache, last_only)
 
     @contextmanager
     def _hooked(self, functions: Sequence[tuple[Any, Function]]) -> Iterator[None]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from site_lens.models.base import Call, LensModel, z_points
+from site_lens.models.base import LensModel, z_points
 from site_lens.models.checks import COMPARED, quick_probe, synthetic_prompts, tolerances
 from site_lens.models.context_length import Context
 from site_lens.models.hook_free import HookFreeModules
@@ -31,6 +31,9 @@ from site_lens.models.two_part import watching_joins
 from site_lens.records.errors import InputError, ModelError
 from site_lens.records.library_errors import error_reason, translated_errors
 
+COMPARING = "passes are being compared"
+"""Why all hook points stay while passes with all of them are measured."""
+
 
 class BridgeModel(LensModel):
     """A `TransformerBridge` as a host; make one with `load_model` or `wrap_model`."""
@@ -49,8 +52,6 @@ class BridgeModel(LensModel):
         self._hook_free = HookFreeModules(host, self.hook_points.values(), z_points(host).values())
         self._hooks_needed = "TransformerLens has processed the weights" if host.compatibility_mode else None
         """None until passes were compared."""
-        self._compares: bool | None = None
-        """Whether passes are hook-free while they are compared; None at all other times."""
         # While a pass is hook-free, `host.blocks` holds modules of transformers.
         self._writing: dict[int, Any] = {layer: getattr(host.blocks[layer].attn, "o", None) for layer in z_points(host)}
 
@@ -74,20 +75,20 @@ class BridgeModel(LensModel):
         probe, passes = quick_probe(self), []
         alpha = torch.full(self.grid.shape, 0.5, device=self.device, requires_grad=True)
         try:
-            self._compares = False
+            self._hooks_needed = COMPARING
             probe.decode(probe.batch, 1)  # says whose code writes into states, of which autograd says less
-            for is_free in (False, True):
-                self._compares = is_free
+            for reason in (COMPARING, ""):
+                self._hooks_needed = reason
                 with torch.enable_grad(), watching_joins() as joins:
                     logits = probe.decode(probe.batch, 1, probe.edits_of(alpha, -1))
                     loss = logits.log_softmax(-1)[:, 0].sum() + 0 * alpha.sum()  # which alpha may not reach
                     passes.append((logits.detach(), torch.autograd.grad(loss, alpha)[0], joins))
         except (ModelError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or not self._compares:
+            if isinstance(error, torch.OutOfMemoryError) or self._hooks_needed:
                 raise
             return f"transformers' own code fails: {error_reason(error)}"
         finally:
-            self._compares = None
+            self._hooks_needed = None
         (logits, gradient, joins), (free_logits, free_gradient, free_joins) = passes
         if slower := free_joins - joins:
             return f"without, attention concatenates keys and values ({', '.join(sorted(slower))})"
@@ -99,12 +100,11 @@ class BridgeModel(LensModel):
 
     @contextmanager
     def _hooked(self, functions: Sequence[tuple[Any, Function]]) -> Iterator[None]:
-        is_free = not self.hooks_needed if self._compares is None else self._compares
-
-        def place() -> AbstractContextManager[None]:
-            return self._hook_free.in_place() if is_free and self._hook_free.is_enough() else nullcontext()
-
-        with super()._hooked(functions), place():  # in this order: the functions may need other hook points
+        is_free = not self.hooks_needed
+        with (
+            super()._hooked(functions),  # before the next line asks: the functions may need other hook points
+            self._hook_free.in_place() if is_free and self._hook_free.is_enough() else nullcontext(),
+        ):
             yield
 
     @on_model
@@ -127,16 +127,16 @@ class BridgeModel(LensModel):
     def _empty_cache(self, n_rows: int) -> Any:
         return empty_cache(self.host.original_model.config)
 
-    def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
+    def _logits(self, tokens: Tensor, mask: Tensor, positions: Tensor, cache: Any | None, last_only: bool) -> Tensor:
         # Positions are explicit: a mask alone is not enough for absolute positions under left padding
         # (TransformerLens 3.x is off by 0.25 in GPT-2's logits).
-        options: dict[str, Any] = {"position_ids": call.positions.clamp(max=self.encoder.n_ctx - 1)}
-        if call.last_only:
+        options: dict[str, Any] = {"position_ids": positions.clamp(max=self.encoder.n_ctx - 1)}
+        if last_only:
             options["logits_to_keep"] = 1
         if self._takes is not None:
             options = {name: value for name, value in options.items() if name in self._takes}
-        past = {"use_cache": False} if call.cache is None else {"past_key_values": call.cache}
-        logits: Tensor = self.host(call.tokens, attention_mask=call.mask, **past, **options)
+        past = {"use_cache": False} if cache is None else {"past_key_values": cache}
+        logits: Tensor = self.host(tokens, attention_mask=mask, **past, **options)
         return logits
 
 
@@ -176,14 +176,10 @@ def take_over(hf_model: Any, tokenizer: Any, name: str) -> tuple[Any, KnownLogit
         ModelError: TransformerLens does not know the architecture, or cannot take these weights apart.
     """
     if any(hasattr(module, "original_component") for module in hf_model.modules()):
-        raise InputError(
-            f"{name} was taken over by a TransformerBridge already; wrap that bridge, or load the model anew"
-        )
+        raise InputError(f"{name} was taken over by a TransformerBridge already; wrap that, or load the model anew")
     refuse_unless_decoder(hf_model.config, name)
     if hf_model.get_output_embeddings() is None:
-        raise InputError(
-            f"{name!r} has no language-model head, as a {type(hf_model).__name__}; load it with AutoModelForCausalLM"
-        )
+        raise InputError(f"{name!r} has no language-model head; load it with AutoModelForCausalLM")
     n_tokens = len(hf_model.get_input_embeddings().weight)
     refuse_unfitting(tokenizer, n_tokens)
     refuse_unless_packed(hf_model)

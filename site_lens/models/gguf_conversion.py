@@ -3,11 +3,9 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -79,17 +77,13 @@ def converted(path: Path, name: str) -> Path:
     return folder
 
 
-@contextmanager
-def _cache_errors(folder: Path) -> Iterator[None]:
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StorageError(
-            f"cannot write a converted model to {folder}: {reason}; make room, or name another folder in XDG_CACHE_HOME"
-        ) from error
+def _cache_errors(folder: Path) -> AbstractContextManager[None]:
+    """Turn errors of the system and of safetensors, raised while a model is written, into a StorageError."""
+    failed, advice = (
+        f"cannot write a converted model to {folder}",
+        "make room, or set XDG_CACHE_HOME",
+    )
+    return translated_errors(lambda reason: StorageError(f"{failed}: {reason}; {advice}"))
 
 
 def _convert(path: Path, folder: Path, name: str) -> None:
@@ -105,10 +99,6 @@ def _convert(path: Path, folder: Path, name: str) -> None:
         with torch.device("meta"):
             shapes = transformers.AutoModelForCausalLM.from_config(config)
         refuse_too_large(shapes, name, dtype, None, memory_of(torch.device("cpu")))
-        n_bytes, n_free = dtype.itemsize * shapes.num_parameters(), shutil.disk_usage(folder.parent).free
-        with _cache_errors(folder.parent):
-            if n_bytes > n_free:
-                raise OSError(f"{n_bytes / 2**20:,.0f} MiB are needed, {n_free / 2**20:,.0f} are free")
         bar.update()
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         bar.update()
@@ -141,18 +131,9 @@ def _formats(path: Path, name: str) -> tuple[str, ...]:
     """
     from gguf import GGUFReader
 
-    class Reader(GGUFReader):
-        """A reader for which a count beyond the end of the file is an error, and not an endless loop."""
-
-        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
-            found = super()._get(offset, dtype, count, override_order)
-            if len(found) < count:
-                raise ValueError(f"it ends at byte {len(self.data):,}, before what its header names")
-            return found
-
     failed = f"cannot load a model from {name!r}: it is no GGUF file, or a part of it is missing"
     with translated_errors(lambda reason: InputError(f"{failed} ({reason}); get the whole file again")):
-        tensors = Reader(path).tensors
+        tensors = GGUFReader(path).tensors
     n_weights = Counter[str]()
     for tensor in tensors:
         n_weights[tensor.tensor_type.name] += tensor.n_elements

@@ -39,15 +39,15 @@ def local_gguf(name: str | Path, gguf_file: str | None = None) -> Path | None:
             in what is no folder.
     """
     path = Path(name)
-    is_one = str(name) in MODEL_NAMES or (is_gguf(path) and is_there(path))
-    if is_one and gguf_file is not None:
+    is_file = str(name) not in MODEL_NAMES and is_gguf(path) and is_there(path)
+    if (is_file or str(name) in MODEL_NAMES) and gguf_file is not None:
         raise InputError(f"{str(name)!r} is one model by itself; leave out gguf_file={gguf_file!r}")
     if str(name) == SMOLLM2:
         return _smollm2()
-    if str(name) in MODEL_NAMES or not (is_one or is_folder(path)):
-        return None
-    if is_one:
+    if is_file:
         return path
+    if str(name) in MODEL_NAMES or not is_folder(path):
+        return None
     if gguf_file is not None:
         if not is_there(path / gguf_file):
             raise InputError(f"the folder {str(path)!r} holds no file {gguf_file!r}")

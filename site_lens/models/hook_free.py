@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from site_lens.models.locking import HOOKS
 from site_lens.models.plain_transformers import swapped
-
-HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 class HookFreeModules:

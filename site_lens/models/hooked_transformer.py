@@ -1,7 +1,7 @@
 """HookedTransformer, which TransformerLens has up to 3.9, as a host."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from site_lens.models.base import Call, LensModel
+from site_lens.models.base import LensModel
 
 
 class HookedTransformerModel(LensModel):
@@ -32,13 +32,13 @@ class HookedTransformerModel(LensModel):
             cache.update(nothing, nothing, layer)
         return cache
 
-    def _logits(self, call: Call) -> Float[Tensor, "row new vocab"]:
-        n_new = call.tokens.shape[1]
+    def _logits(self, tokens: Tensor, mask: Tensor, positions: Tensor, cache: Any | None, last_only: bool) -> Tensor:
+        n_new = tokens.shape[1]
         # HookedTransformer counts positions from the mask itself; what is masked does not move them past the context.
-        new = call.mask[:, -n_new:] * (call.positions < self.encoder.n_ctx)
-        past = None if call.cache is None else _Cache(call.cache, call.mask[:, :-n_new])
-        with _last_column(self.host.unembed, only=call.last_only):
-            logits: Tensor = self.host(call.tokens, attention_mask=new, past_kv_cache=past)
+        new = mask[:, -n_new:] * (positions < self.encoder.n_ctx)
+        past = None if cache is None else _Cache(cache, mask[:, :-n_new])
+        with _last_column(self.host.unembed) if last_only else nullcontext():
+            logits: Tensor = self.host(tokens, attention_mask=new, past_kv_cache=past)
         return logits
 
 
@@ -77,11 +77,8 @@ class _Layer:
 
 
 @contextmanager
-def _last_column(unembed: torch.nn.Module, *, only: bool) -> Iterator[None]:
+def _last_column(unembed: torch.nn.Module) -> Iterator[None]:
     """Give the unembedding the last column alone: logits of whole prompts over a large vocabulary fill the memory."""
-    if not only:
-        yield
-        return
     handle = unembed.register_forward_pre_hook(lambda module, inputs: inputs[0][:, -1:])
     try:
         yield

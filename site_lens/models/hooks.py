@@ -89,11 +89,6 @@ def split_heads(z: Tensor, n_heads: int) -> Tensor:
     return z.reshape(*z.shape[:-2], n_heads, -1)
 
 
-def widened(z: Tensor, d_head: int) -> Tensor:
-    """Pad the heads of a layer, (... head d_head), with zeros to the width of the model's widest."""
-    return z if z.shape[-1] == d_head else F.pad(z, (0, d_head - z.shape[-1]))
-
-
 def edit_hook(edit: Edit, n_heads: int, d_head: int) -> Callable[[Tensor], Tensor]:
     """Return the hook of an edit: slice its column out, change it in float32, put it back out of place.
 
@@ -109,9 +104,10 @@ def edit_hook(edit: Edit, n_heads: int, d_head: int) -> Callable[[Tensor], Tenso
             if not -width <= column < width:
                 raise InputError(f"an edit of column {column} of a call of {width} tokens")
             column %= width
-        part = whole if column is None else whole[:, column]
-        own = split_heads(part, n_heads) if edit.hook_point == "z" else part
-        old = widened(own, d_head) if edit.hook_point == "z" else own
+        part = own = old = whole if column is None else whole[:, column]
+        if edit.hook_point == "z":
+            own = split_heads(part, n_heads)
+            old = own if own.shape[-1] == d_head else F.pad(own, (0, d_head - own.shape[-1]))
         new = edit.change(old.float())
         if new.shape != old.shape:
             axes = ("row pos " if column is None else "row ") + ("head d_head" if edit.hook_point == "z" else "d_model")

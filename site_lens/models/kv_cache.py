@@ -74,9 +74,7 @@ class Prefix:
             for name in ("keys", "values"):
                 if (part := getattr(layer, name, None)) is not None:
                     setattr(layer, name, part.copied() if isinstance(part, TwoPart) else part.clone())
-            for name in STATES if hasattr(layer, STATES[0]) else ():
-                states = getattr(layer, name).items()
-                setattr(layer, name, {i: None if state is None else state.clone() for i, state in states})
+            _set_states(layer, [layer], lambda states: states[0].clone())
         return Prefix(cache, self.lengths.clone(), self.width)
 
     def fill(self, other: "Prefix") -> None:
@@ -146,12 +144,7 @@ def _joined(prefixes: Sequence[Prefix], lengths: Tensor, width: int, join: Calla
     """
     cache = prefixes[0].view()
     for layer, *same in zip(cache.layers, *(prefix._cache.layers for prefix in prefixes), strict=True):
-        for name in STATES if hasattr(layer, STATES[0]) else ():
-            states = {
-                i: None if state is None else join([getattr(other, name)[i] for other in same])
-                for i, state in getattr(layer, name).items()
-            }
-            setattr(layer, name, states)
+        _set_states(layer, same, join)
         if getattr(layer, "keys", None) is not None:
             layer.keys = join([_resized(other, other.keys, width) for other in same])
             layer.values = join([_resized(other, other.values, width) for other in same])
@@ -180,6 +173,16 @@ def _memory(part: Tensor) -> tuple[Tensor, ...]:
 def _states(layer: Any) -> tuple[Tensor, ...]:
     """Return the recurrent and convolution states of a cache layer."""
     return tuple(part for name in STATES for part in getattr(layer, name, {}).values() if part is not None)
+
+
+def _set_states(layer: Any, sources: Sequence[Any], join: Callable[[list[Tensor]], Tensor]) -> None:
+    """Replace each state of a cache layer, if it has any, by what `join` makes of that state of some layers."""
+    for name in STATES if hasattr(layer, STATES[0]) else ():
+        of_sources = [getattr(source, name) for source in sources]
+        states = {
+            i: None if of_sources[0][i] is None else join([each[i] for each in of_sources]) for i in of_sources[0]
+        }
+        setattr(layer, name, states)
 
 
 def _resized(layer: Any, part: Tensor, width: int) -> Tensor:

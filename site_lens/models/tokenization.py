@@ -98,8 +98,7 @@ class Encoder:
         """
         if not getattr(self.tokenizer, "is_fast", False):
             raise InputError(
-                f"a {type(self.tokenizer).__name__} does not say which characters its tokens stand for; use the fast "
-                "tokenizer of this model"
+                f"a {type(self.tokenizer).__name__} does not say where its tokens begin; use the model's fast tokenizer"
             )
         tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         spans, before = [], 0

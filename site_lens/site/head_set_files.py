@@ -20,6 +20,7 @@ from site_lens.heads.head_set import Head, HeadGrid, HeadSet
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Count, Frozen
 from site_lens.records.errors import InputError, MismatchError, StorageError
+from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import parse_json, read_file
 from site_lens.records.outputs import write_file
 
@@ -66,10 +67,7 @@ def head_sets_text(
     """
     for name, heads in sets.items():
         if heads.grid != model.grid:
-            raise MismatchError(
-                f"the set {name!r} is over {heads.grid}, and {model.short_name} has {model.grid}; give the model that "
-                "the set was found on"
-            )
+            raise MismatchError(f"the set {name!r} is over {heads.grid}, and {model.short_name} has {model.grid}")
     write: Callable[[Any], str] = json.dumps if format == "json" else repr
     of_model = {
         "name": model.short_name, "heads_per_layer": list(model.grid.heads_per_layer),
@@ -132,14 +130,10 @@ def read_head_sets(path: str | Path, model: ModelIdentity, *, other_weights: boo
         StorageError: The file cannot be read, or holds no head sets.
         MismatchError: The sets are of another model.
     """
+    with system_errors(f"read {path}", "; check the path"):
+        content = read_file(path, MOST_BYTES)
     try:
-        text = read_file(path, MOST_BYTES).decode()
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise StorageError(f"{path} holds no head sets: it is not UTF-8 text") from error
-    try:
-        value = _literal(text) if Path(path).suffix.lower() == ".py" else parse_json(text)
+        value = _literal(content) if Path(path).suffix.lower() == ".py" else parse_json(content)
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise ValueError("it is no object with names")
         found = _HeadSets(**value)
@@ -149,7 +143,7 @@ def read_head_sets(path: str | Path, model: ModelIdentity, *, other_weights: boo
         raise StorageError(f"{path} holds no head sets: {error}; write it with write_head_sets") from error
     if grid != model.grid:
         raise MismatchError(
-            f"the head sets in {path} are of {found.model.name} ({grid}), and {model.short_name} has {model.grid}"
+            f"{path} holds sets of {found.model.name} ({grid}), and {model.short_name} has {model.grid}"
         )
     if found.model.weights_digest != model.weights_digest and not other_weights:
         dtypes = f" ({found.model.dtype} and {model.dtype})" if found.model.dtype != model.dtype else ""
@@ -161,7 +155,7 @@ def read_head_sets(path: str | Path, model: ModelIdentity, *, other_weights: boo
     return sets
 
 
-def _literal(text: str) -> Any:
+def _literal(text: bytes) -> Any:
     """Evaluate the literal that a Python file assigns to `HEAD_SETS`, and nothing else."""
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [NAME]:

@@ -7,7 +7,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,14 +57,7 @@ def attach(
 
     Reference: arXiv 2507.20906, section 3, inference: zero-shot prompts, edited once during prefill.
     """
-    handle = Deployment(hf_model, fits, tokenizer)
-    try:
-        for difference in handle.differences:
-            warnings.warn(visible(difference), UserWarning, stacklevel=2)
-    except UserWarning:  # where warnings are errors, nobody gets the handle
-        handle.remove()
-        raise
-    return handle
+    return Deployment(hf_model, fits, tokenizer)
 
 
 @contextmanager
@@ -117,9 +110,7 @@ class Deployment:
     def __init__(self, hf_model: Any, fits: FitOrPair | Sequence[FitOrPair | None], tokenizer: Any | None) -> None:
         projections = find_projections(hf_model)
         if hf_model in _DEPLOYED:
-            raise InputError(
-                "a fit is deployed in this model already; remove it first, or pass a list with one per row"
-            )
+            raise InputError("a fit is deployed in this model; remove it first, or pass a list with one per prompt")
         self._one_for_all = isinstance(fits, SiteFit | tuple) or not isinstance(fits, Sequence)
         of_prompt: list[Any] = [fits] if self._one_for_all else list(fits)
         self._set_tensors(of_prompt, next(hf_model.parameters()).device)
@@ -130,6 +121,8 @@ class Deployment:
             differing |= dict.fromkeys(identity.check_use(embedding.model, f"the embedding of {embedding.task!r}"))
             skipped |= dict.fromkeys(uncompared)
         self.differences, self.uncompared = tuple(differing), tuple(skipped)
+        for difference in self.differences:  # before any hook is there: where warnings are errors, nothing is left
+            warnings.warn(visible(difference), UserWarning, stacklevel=3)
         self._model, self._call = hf_model, _Call()
         self._signature = inspect.signature(hf_model.forward)
         self._hooks = [
@@ -137,9 +130,8 @@ class Deployment:
             hf_model.register_forward_hook(self._end, always_call=True),
             *(m.register_forward_pre_hook(functools.partial(self._edit, layer)) for layer, m in projections.items()),
         ]
-        self._earlier, self._plain_generate = vars(hf_model).get("generate"), hf_model.generate
-        self._replacement = functools.update_wrapper(functools.partial(self._generate), hf_model.generate)
-        hf_model.generate = self._replacement
+        self._plain_generate = hf_model.generate
+        hf_model.generate = functools.update_wrapper(functools.partial(self._generate), hf_model.generate)
         _DEPLOYED.add(hf_model)
 
     def _set_tensors(self, of_prompt: Sequence[Any], device: torch.device) -> None:
@@ -163,27 +155,16 @@ class Deployment:
                 for rule in dict.fromkeys(gates.mix for gates, _ in self._pairs)
             }
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise InputError(
-            "a model with a deployed fit cannot be copied or pickled; remove the fit first, or save the weights with "
-            "save_pretrained"
-        )
-
     def remove(self) -> None:
         """Put the model back as it was; a second call does nothing."""
-        hooks, self._hooks = self._hooks, []
-        for hook in hooks:
+        if self._model not in _DEPLOYED:
+            return
+        for hook in self._hooks:
             hook.remove()
-        if hooks:
-            _DEPLOYED.discard(self._model)
-        if vars(self._model).get("generate") is self._replacement:  # unless somebody has put theirs around it
-            del self._model.generate
-            if self._earlier is not None:
-                self._model.generate = self._earlier
+        del self._model.generate
+        _DEPLOYED.discard(self._model)
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._hooks:  # removed, and called through what somebody put around it
-            return self._plain_generate(*args, **kwargs)
         given = _bound(inspect.signature(self._plain_generate), args, kwargs)
         names = ("inputs_embeds", "input_ids", "inputs")
         prompts = next((given[name] for name in names if given.get(name) is not None), None)
@@ -197,10 +178,7 @@ class Deployment:
         finally:
             call.prompts, call.edited = outer
         if not edited:
-            raise ModelError(
-                "generate never passed the last prompt token through the model, so nothing was edited; was it in the "
-                "cache already?"
-            )
+            raise ModelError("generate never passed the last prompt token, so nothing was edited; was it cached?")
         return generated
 
     def _begin(self, hf_model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -234,9 +212,7 @@ class Deployment:
             return self._fit_of_prompt
         n_fits, n_prompts = len(self._fit_of_prompt), n_rows if self._call.prompts is None else self._call.prompts[0]
         if n_prompts != n_fits or n_rows % n_prompts:
-            raise InputError(
-                f"{n_fits} fits are deployed, one per prompt, but {n_prompts} prompts came in {n_rows} rows"
-            )
+            raise InputError(f"{n_fits} fits are deployed, one per prompt, but {n_prompts} prompts came")
         return self._fit_of_prompt.repeat_interleave(n_rows // n_prompts)
 
     def _edit(self, layer: int, projection: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -246,9 +222,7 @@ class Deployment:
             return None
         z = args[0]
         if z.ndim != 3:
-            raise ModelError(
-                f"the heads of layer {layer} write a tensor of shape {tuple(z.shape)}, not (row pos width)"
-            )
+            raise ModelError(f"heads of layer {layer} write a tensor of shape {tuple(z.shape)}, not (row pos width)")
         by_head = rearrange(z, "row pos (head d_head) -> row pos head d_head", head=self._heads_per_layer[layer])
         for function in edits:
             by_head = function(by_head)

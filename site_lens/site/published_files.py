@@ -13,7 +13,6 @@ or -1.
 """
 
 import math
-import struct
 import warnings
 import zipfile
 from io import BytesIO
@@ -30,18 +29,13 @@ from site_lens.models.identity import ModelIdentity
 from site_lens.records.base import Float32
 from site_lens.records.errors import InputError, MismatchError, StorageError
 from site_lens.records.hashing import digest_json
+from site_lens.records.library_errors import system_errors, translated_errors
 from site_lens.records.limited_io import read_file
 from site_lens.records.outputs import write_file
 from site_lens.tasks.prompt_template import PromptTemplate
 
 OVERHEAD_BYTES = 2**20
 """Bytes that a file may hold beyond its numbers; `torch.save` adds a few kB."""
-
-DAMAGE = (
-    zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError, TypeError, LookupError,
-    AttributeError, ArithmeticError, AssertionError,
-)  # fmt: skip
-"""Errors that `zipfile` and `torch.load` raise on damaged files."""
 
 
 def read_published_embedding(
@@ -132,34 +126,26 @@ def write_published_alphas(gates: HeadGates, path: str | Path, *, replace: bool 
         StorageError: The folder cannot be written, or there is another file and `replace` is not given.
     """
     if gates.mix != "convex":
-        raise InputError(
-            f"published alphas mix convexly, and these gates by the rule {gates.mix}; save them with sl.save"
-        )
+        raise InputError(f"published alphas mix convexly, and these by the rule {gates.mix}; save them with sl.save")
     return _write(gates.values, path, replace)
 
 
 def _read(path: str | Path, shape: tuple[int, ...], axes: str) -> Float32:
     """Read the one tensor of a file of `torch.save` without running any code that the file may hold."""
     most = 8 * math.prod(shape) + OVERHEAD_BYTES  # 8 bytes: float64, the widest format there is
-    try:
+    with system_errors(f"read {path}", "; check the path"):
         content = read_file(path, most)
+    damaged = f"{path} is truncated or not a file of torch.save"
+    with translated_errors(lambda reason: StorageError(f"{damaged} ({reason[:80]})")), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about classes of its own that it prints in its complaint
         with zipfile.ZipFile(BytesIO(content)) as archive:
             n_bytes = sum(record.file_size for record in archive.infolist())
         if n_bytes > most:
             raise StorageError(f"{path} holds {n_bytes} bytes unpacked; {axes} = {shape} take at most {most}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, about classes of its own that it prints in its complaint
+        try:
             tensor = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except UnpicklingError as error:
-        raise StorageError(
-            f"refusing to unpickle {path}, which holds more than tensors and could execute code"
-        ) from error
-    except DAMAGE as error:
-        raise StorageError(f"{path} is truncated or not a file of torch.save ({str(error)[:80]})") from error
+        except UnpicklingError as error:
+            raise StorageError(f"refusing to unpickle {path}, which could execute code") from error
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
         raise StorageError(f"{path} holds a {type(tensor).__name__}, not a tensor of numbers with axes {axes}")
     if tuple(tensor.shape) != shape or tensor.is_meta:

@@ -9,11 +9,12 @@ from site_lens.activations.injection import injection
 from site_lens.models.base import LensModel
 from site_lens.records.hashing import seed_stream
 from site_lens.tasks.prompt_sampling import few_shot_prompts
+from tests.conftest import Tasks
 from tests.little_memory import allow_rows
 
 
 @pytest.fixture(scope="module")
-def prompts(demo_tasks: dict[str, sl.Task]) -> tuple[sl.Prompt, ...]:
+def prompts(demo_tasks: Tasks) -> tuple[sl.Prompt, ...]:
     task = demo_tasks["antonym"]
     return few_shot_prompts(task, task.test[:7], sl.PromptTemplate(), n_shots=3, stream=seed_stream("held")).prompts
 
@@ -53,14 +54,6 @@ def test_memory_that_runs_out_halves_the_variants_and_changes_no_answer(
     assert [n // len(prompts) for n in tried] == [5, 3, 2, 1, 2]
     assert torch.allclose(answers.log_prob, expected.log_prob, atol=1e-4)
     assert torch.equal(answers.right, expected.right)
-
-
-def test_prefixes_in_memory_at_a_time_stay_under_the_budget(demo: LensModel, prompts: tuple[sl.Prompt, ...]) -> None:
-    ((_, prefix),) = CachedQueries(demo, prompts)._prefixes()
-    budget = prefix.n_bytes // 2
-    sizes = [part.n_bytes for _, part in CachedQueries(demo, prompts, budget_bytes=budget)._prefixes()]
-    assert len(sizes) >= 2
-    assert max(sizes) <= budget
 
 
 def test_every_prompt_may_mix_in_an_embedding_of_its_own(

@@ -10,6 +10,7 @@ import torch
 import site_lens as sl
 from site_lens.activations.continuations import score_continuations
 from site_lens.models.batch import Batch
+from tests.conftest import Models
 from tests.hosts import EVERY_HOST
 
 Edits = Callable[[int], list[sl.Edit]]
@@ -20,10 +21,6 @@ def halved(model: sl.LensModel) -> Edits:
     """Half of every head's output at a column."""
     layers = [layer for layer, n in enumerate(model.grid.heads_per_layer) if n]
     return lambda column: [sl.Edit(layer, lambda z: 0.5 * z, column) for layer in layers]
-
-
-def no_edits(column: int) -> list[sl.Edit]:
-    return []
 
 
 def in_full(model: sl.LensModel, context: list[int], continuation: list[int], edits: Edits) -> tuple[float, bool]:
@@ -53,10 +50,11 @@ def pairs(model: sl.LensModel) -> tuple[list[list[int]], list[list[int]]]:
 
 
 @pytest.mark.parametrize("host", EVERY_HOST)
-def test_scores_are_those_of_full_forward_passes(host: str, hosted: Callable[[str], sl.LensModel]) -> None:
+def test_scores_are_those_of_full_forward_passes(host: str, hosted: Models) -> None:
     model = hosted(host)
     contexts, continuations = pairs(model)
-    for edits in (no_edits, halved(model)):
+    both: tuple[Edits, ...] = (lambda column: [], halved(model))
+    for edits in both:
         expected = [in_full(model, *pair, edits) for pair in zip(contexts, continuations, strict=True)]
         scores = score_continuations(model, contexts, continuations, edits(0))
         assert [total for total, _ in scores] == pytest.approx([total for total, _ in expected], abs=1e-4)
@@ -69,7 +67,9 @@ def test_scores_are_those_of_full_forward_passes(host: str, hosted: Callable[[st
 def test_what_fills_the_context_is_scored_and_one_token_more_is_refused_first(
     demo: sl.LensModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    n_ctx, token = demo.encoder.n_ctx, demo.encoder.ordinary_tokens[0]
+    demo = sl.wrap_model(demo.host, name="demo", check=False)
+    demo.encoder.n_ctx = n_ctx = 64
+    token = demo.encoder.ordinary_tokens[0]
     (whole,) = score_continuations(demo, [[token]], [[token] * n_ctx])
     assert math.isfinite(whole[0])
     monkeypatch.setattr(type(demo), "prefill", lambda *args, **kwargs: pytest.fail("computed before it was refused"))
@@ -77,14 +77,11 @@ def test_what_fills_the_context_is_scored_and_one_token_more_is_refused_first(
         score_continuations(demo, [[token, token], [token, token]], [[token], [token] * n_ctx])
 
 
-def test_what_has_no_token_is_refused(demo: sl.LensModel) -> None:
+def test_what_has_no_token_is_refused_and_logits_that_are_no_number_are_an_error(demo: sl.LensModel) -> None:
     assert score_continuations(demo, [], []) == []
     for context, continuation in (([], [5]), ([5], [])):
         with pytest.raises(sl.InputError):
             score_continuations(demo, [context], [continuation])
-
-
-def test_logits_that_are_no_number_are_an_error(demo: sl.LensModel) -> None:
     with pytest.raises(sl.ModelError):
         score_continuations(demo, [[5, 6]], [[7]], [sl.Edit(0, lambda z: z * math.nan, 0)])
 

@@ -1,6 +1,6 @@
 """Checks of a model find every planted fault; sound hosts pass them (tests/models/test_hosts.py)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from site_lens.models.batch import Batch
 from site_lens.models.bridge import BridgeModel
 from site_lens.models.kv_cache import Prefix
 from site_lens.models.tokenization import Encoder
+from tests.conftest import Models
 from tests.tiny_models import random_model, tiny_config
 
 
@@ -81,7 +82,7 @@ def test_a_gradient_that_never_reaches_the_logits_fails_on_one_layer_too(demo: s
     assert failed == {"edit_has_effect", "gradient"}
 
 
-def test_a_model_that_concatenates_keys_is_told_so_and_passes(tiny: Callable[[str], sl.LensModel]) -> None:
+def test_a_model_that_concatenates_keys_is_told_so_and_passes(tiny: Models) -> None:
     found = {check.code: check for check in sl.check_model(tiny("bloom"), longest=100)}
     assert found["two_parts"].state == "skipped" and "reshape" in found["two_parts"].meaning
 

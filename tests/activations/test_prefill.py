@@ -84,20 +84,19 @@ def test_every_access_gets_its_prompts_whatever_the_budget(demo: LensModel, ids:
         assert served == list(range(len(wanted)))
 
 
-@pytest.mark.parametrize(("budget", "expected"), [(2**30, 4), (1, 60)])
 def test_each_prompt_is_computed_once_where_there_is_room_and_again_where_it_could_not_be_kept(
-    demo: LensModel, ids: list[list[int]], budget: int, expected: int
+    demo: LensModel, ids: list[list[int]]
 ) -> None:
-    accesses = [np.array([0, 1]), np.array([1, 2]), np.array([0, 4])] * 10
-    schedule = PrefixSchedule(demo, ids, accesses, budget_bytes=budget)
-    for i in range(len(accesses)):
-        list(schedule.take(i))
-    assert schedule.n_prefilled == expected
+    accesses = [np.array([0, 1]), np.array([1, 2]), np.array([0, 4])] * 5
+    for budget, expected in ((2**30, 4), (1, 30)):
+        schedule = PrefixSchedule(demo, ids, accesses, budget_bytes=budget)
+        for i in range(len(accesses)):
+            list(schedule.take(i))
+        assert schedule.n_prefilled == expected
 
 
-@pytest.mark.parametrize("budget", [100_000, 400_000])
-def test_prefixes_held_stay_under_the_budget_even_when_lengths_differ(demo: LensModel, budget: int) -> None:
-    long = "Q: " + "dog, " * 60 + "red\nA:"
+def test_prefixes_held_stay_under_the_budget_even_when_lengths_differ(demo: LensModel) -> None:
+    budget, long = 400_000, "Q: " + "dog, " * 60 + "red\nA:"
     prompts = demo.encoder.encode([long, *(f"Q: {word}\nA:" for word in ("hot", "big", "old", "red", "day"))])
     accesses = [np.array([1, 2, 3, 4, 5]), np.array([0, 1, 2, 3, 4, 5]), np.array([2, 5])]
     schedule = PrefixSchedule(demo, prompts, accesses, budget_bytes=budget)
@@ -123,20 +122,9 @@ def test_a_pool_answers_as_prompts_alone_do_whatever_was_asked_before(
             tail = torch.tensor([[ids[i][-1]] for i in asked])
             logits, _ = demo.decode(prefix.rows(torch.tensor(rows)), tail)
             assert (logits[:, -1] - alone[asked]).abs().max() < 1e-4
-    assert not room or n_computed == len({i for asked in asks for i in asked})
-
-
-def test_prompts_are_computed_once_a_call_and_forgotten_at_its_end(demo: LensModel, ids: list[list[int]]) -> None:
-    def n_computed() -> int:
-        schedule = PrefixSchedule(demo, ids, [np.array([0, 1, 2])], budget_bytes=2**30)
-        list(schedule.take(0))
-        return schedule.n_prefilled
-
-    with demo.locked():
-        assert [n_computed(), n_computed()] == [3, 0]
         assert demo.kept
-    assert not demo.kept
-    assert n_computed() == 3
+    assert not demo.kept  # forgotten at the end of a call
+    assert not room or n_computed == len({i for asked in asks for i in asked})
 
 
 def test_queries_under_an_adapter_are_not_asked_of_prefixes_that_were_computed_without_it(

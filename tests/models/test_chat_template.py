@@ -1,6 +1,6 @@
 """Chat templates become prompt templates that make the same texts, with exactly one BOS."""
 
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from tokenizers.processors import TemplateProcessing
@@ -9,7 +9,6 @@ import site_lens as sl
 from site_lens.models.chat_template import chat_template
 from site_lens.models.tokenization import Encoder
 from site_lens.studies.head_profiles.prompt_parts import part_tokens, prompt_pieces
-from tests.tiny_models import save_tiny
 from tests.tiny_tokenizers import CHATS, tiny_tokenizer
 
 SHOTS = [sl.Example("left", ("right",)), sl.Example("wet", ("dry",)), sl.Example("on", ("off",))]
@@ -18,20 +17,13 @@ WITH_BOS = {"llama3": True, "mistral": True, "gemma3": True, "llama2": True, "qw
 """Whether a chat template writes BOS itself."""
 
 
-class Talking:
-    """A model that is asked for its tokenizer only."""
-
-    def __init__(self, tokenizer: Any, *, bos: bool | None = None) -> None:
-        self.encoder = Encoder(tokenizer, bos=bos, n_ctx=2048)
-
-
 def talking(chat: str, *, bos: bool | None = None, adds_bos: bool = True) -> Any:
     """Return a model whose tokenizer has one of the chat templates."""
     tokenizer = tiny_tokenizer("mistral")
     tokenizer.chat_template = CHATS[chat]
     if not adds_bos:
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
-    return Talking(tokenizer, bos=bos)
+    return SimpleNamespace(encoder=Encoder(tokenizer, bos=bos, n_ctx=2048))
 
 
 def turns(shots: list[sl.Example], system: str | None = None) -> list[dict[str, str]]:
@@ -54,7 +46,7 @@ def test_prompts_are_the_texts_and_tokens_that_the_chat_template_makes_of_the_tu
     for chat in CHATS:
         model = talking(chat)
         template = chat_template(model)
-        for n_shots in (0, 1, 3):
+        for n_shots in (0, 3):
             assert template.render(SHOTS[:n_shots], QUERY).text == own_text(model, SHOTS[:n_shots]), (chat, n_shots)
         (ids,) = model.encoder.encode([template.render(SHOTS, QUERY).text])
         parted = part_tokens(model.encoder, prompt_pieces(template, SHOTS, QUERY))
@@ -65,6 +57,11 @@ def test_prompts_are_the_texts_and_tokens_that_the_chat_template_makes_of_the_tu
                 turns(SHOTS), add_generation_prompt=True, enable_thinking=False, return_dict=True
             )
             assert ids == own["input_ids"], chat
+
+
+def test_a_model_may_be_let_think_before_it_answers() -> None:
+    assert chat_template(talking("qwen3")).query_suffix == "<think>\n\n</think>\n\n"
+    assert chat_template(talking("qwen3"), thinking=True).query_suffix == ""
 
 
 def test_a_system_message_comes_where_the_chat_template_puts_it() -> None:
@@ -99,12 +96,6 @@ def test_the_last_prompt_token_is_the_one_before_the_answer() -> None:
             assert whole.startswith(prompt.text + answer), chat
 
 
-def test_a_model_that_may_think_is_not_handed_a_closed_block_of_thoughts() -> None:
-    model = talking("qwen3")
-    assert chat_template(model).query_suffix == "<think>\n\n</think>\n\n"
-    assert chat_template(model, thinking=True).query_suffix == ""
-
-
 def test_demonstrations_have_no_query_suffix() -> None:
     template = sl.PromptTemplate(query_suffix=" So:")
     assert template.render(SHOTS[:1], QUERY).text == "Q: left\nA: right\n\nQ: up\nA: So:"
@@ -115,14 +106,3 @@ def test_templates_without_a_query_suffix_keep_the_fields_and_so_the_digest_of_o
     _, fields = sl.PromptTemplate().parts()
     assert set(fields) == set(sl.PromptTemplate.model_fields) - {"query_suffix"}
     assert sl.PromptTemplate(query_suffix="x").parts()[1] == fields | {"query_suffix": "x"}
-
-
-def test_chats_work_in_embeddings_fits_evaluation_and_records(tmp_path: Path, demo_tasks: dict[str, sl.Task]) -> None:
-    model = sl.load_model(save_tiny("Llama-3.1-8B", tmp_path / "model", n_ctx=512), device="cpu")
-    task = demo_tasks["antonym"]
-    template = chat_template(model)
-    fits = sl.fit_site(model, task, sl.SiteConfig(n_prompts=2, n_shots=2, n_steps=2), template=template)
-    measured = sl.evaluate(model, {task.name: task}, fits, n_shots=2, max_queries=4)
-    assert measured[task.name].template == fits["antonym"].embedding.template == template
-    path = sl.save(fits["antonym"], tmp_path / "fit")
-    assert sl.load(path, sl.SiteFit).template == template

@@ -4,12 +4,12 @@ import errno
 import json
 import shutil
 import struct
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -52,7 +52,8 @@ def write_gguf(path: Path, *, quantized: bool = False, architecture: str = "llam
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
-    writer.add_token_merges(merges_of(tokenizer))
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(merge) for merge in merges])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
@@ -72,11 +73,6 @@ def write_gguf(path: Path, *, quantized: bool = False, architecture: str = "llam
     writer.write_tensors_to_file()
     writer.close()
     return model
-
-
-def merges_of(tokenizer: Any) -> list[str]:
-    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    return [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +143,10 @@ def test_a_file_is_converted_once_whatever_it_is_called(
     path, original = made
     folder = converted(path, "x")
     assert (folder.parent, folder.name) == (cache, digest_file(path))
-    monkeypatch.setattr(gguf_conversion, "_convert", refuse)
+    monkeypatch.setattr(gguf_conversion, "_convert", lambda *args: pytest.fail("converted again"))
     copy = Path(shutil.copy(path, tmp_path / "COPY.GGUF"))
     assert gap(load(copy), original) < 1e-5
     assert source_parts(str(copy), None) == source_parts(str(path), None)
-
-
-def refuse(*args: object) -> None:
-    raise AssertionError(args)
 
 
 def test_a_folder_with_one_file_is_loaded_and_among_several_one_is_named(
@@ -194,21 +186,10 @@ def test_a_file_of_the_hub_is_fetched_by_name_and_revision(
 
 def test_files_that_are_cut_off_anywhere_are_refused(made: tuple[Path, Any], cache: Path, tmp_path: Path) -> None:
     content, path = made[0].read_bytes(), tmp_path / "cut.gguf"
-    for n_bytes in (0, 3, 4, 10, 24, 100, 5000, len(content) // 2, len(content) - 1):
+    for n_bytes in (0, 4, 24, 5000, len(content) - 1):
         path.write_bytes(content[:n_bytes])
         assert str(path) in reason(lambda: load(path)), n_bytes
     assert not any(child.is_dir() for child in cache.iterdir())
-
-
-def test_any_damage_of_a_header_ends_soon_and_in_one_line(made: tuple[Path, Any], cache: Path, tmp_path: Path) -> None:
-    content, path = made[0].read_bytes(), tmp_path / "spoilt.gguf"
-    scalars = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"a", 9, 4, 2**40)  # an array
-    spoilt = [content[:at] + b"\xff" * 8 + content[at + 8 :] for at in (4, 8, 16, 24, 32)]
-    for damaged in (content[:5000], *spoilt, scalars, scalars + bytes(4000)):
-        path.write_bytes(damaged)
-        start = time.monotonic()
-        assert str(path) in reason(lambda: load(path))
-        assert time.monotonic() - start < 5
 
 
 def test_architectures_other_files_and_weights_that_are_no_numbers_are_refused(cache: Path, tmp_path: Path) -> None:
@@ -226,37 +207,20 @@ def test_architectures_other_files_and_weights_that_are_no_numbers_are_refused(c
 # The cache
 
 
-def test_an_interrupted_conversion_leaves_nothing_and_the_next_call_makes_it(
-    made: tuple[Path, Any], cache: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_conversion_or_a_full_disk_leaves_nothing_and_the_next_call_makes_it(
+    made: tuple[Path, Any], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*args: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
     killed = cache / f"{digest_file(made[0])}.partial"  # what a process that was killed left behind
     killed.mkdir(parents=True)
     (killed / "config.json").write_text("{}")
-    with monkeypatch.context() as patched:
-        patched.setattr(hf.PreTrainedTokenizerBase, "save_pretrained", interrupt)
-        with pytest.raises(KeyboardInterrupt):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    for raised, expected in ((KeyboardInterrupt(), KeyboardInterrupt), (full, sl.StorageError)):
+        with monkeypatch.context() as patched, pytest.raises(expected):
+            patched.setattr(hf.PreTrainedTokenizerBase, "save_pretrained", Mock(side_effect=raised))
             converted(made[0], "x")
-    assert not any(child.is_dir() for child in cache.iterdir())
+        assert not any(child.is_dir() for child in cache.iterdir())
     assert gap(load(made[0]), made[1]) < 1e-5
     assert [child.name for child in cache.iterdir() if child.is_dir()] == [killed.stem]
-
-
-def test_a_full_disk_and_a_cache_that_is_no_folder_are_storage_errors(
-    made: tuple[Path, Any], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*args: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(hf.PreTrainedTokenizerBase, "save_pretrained", full)
-        assert "No space left" in reason(lambda: load(made[0]), sl.StorageError)
-    assert not any(child.is_dir() for child in cache.iterdir())
-    with monkeypatch.context() as patched:
-        patched.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1, 1, 0))
-        assert "0 are free" in reason(lambda: load(made[0]), sl.StorageError)
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     reason(lambda: load(made[0]), sl.StorageError)
@@ -334,18 +298,3 @@ def test_smollm2_gives_the_logits_of_transformers_on_the_file_itself() -> None:
         expected = plain(torch.tensor([ids])).logits[:, -1]
     logits = model.forward(Batch.of([ids], pad=0, device=model.device))
     assert float((logits - expected).abs().max() / expected.std()) < 0.01  # weights are rounded to float16
-
-
-def test_weights_are_kept_in_the_format_of_a_file_without_quantised_ones() -> None:
-    kept = {
-        ("F32",): torch.float32,
-        ("F64",): torch.float32,
-        ("BF16",): torch.bfloat16,
-        ("BF16", "F32"): torch.bfloat16,
-        ("F16",): torch.float16,
-        ("F16", "F32"): torch.float16,
-        ("BF16", "F32", "Q8_0"): torch.float16,
-        ("F32", "Q4_K"): torch.float16,
-    }
-    for formats, dtype in kept.items():
-        assert gguf_conversion._number_format(formats) == dtype, formats

@@ -64,14 +64,16 @@ def test_an_edit_of_another_hook_point_acts_behind_a_prefix(demo: BridgeModel, h
     assert probe.gap(cached, full) < 1e-5 < 1e-2 < probe.gap(cached, probe.decode(probe.batch, 1, probe.edits(0.5)))
 
 
-def test_modules_are_back_after_an_error_in_a_pass(demo: BridgeModel) -> None:
+def test_modules_are_back_and_hooks_are_gone_after_an_error_in_a_pass(demo: BridgeModel) -> None:
     def fail(z: Tensor) -> Tensor:
-        raise ZeroDivisionError
+        raise KeyboardInterrupt
 
     before, batch = list(demo.host.modules()), quick_probe(demo).batch
-    with pytest.raises(ZeroDivisionError):
+    hooks = [len(point.fwd_hooks) for point in demo.hook_points.values()]
+    with pytest.raises(KeyboardInterrupt):
         demo.decode(demo.prefill(batch.without_tail(1)), batch.tokens[:, -1:], [sl.Edit(1, fail)])
     assert all(one is other for one, other in zip(demo.host.modules(), before, strict=True))
+    assert [len(point.fwd_hooks) for point in demo.hook_points.values()] == hooks
 
 
 def test_a_module_put_behind_a_bridge_is_not_passed_by(tiny: Models) -> None:

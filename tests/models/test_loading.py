@@ -19,6 +19,7 @@ import site_lens as sl
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.records.assets import DEMO_MODEL
+from tests.conftest import Models, Tasks
 from tests.tiny_models import MULTIMODAL, UNHOOKED, tiny_config, tiny_model
 from tests.tiny_tokenizers import tiny_tokenizer
 
@@ -61,10 +62,6 @@ def wrapped(tokenizer: Any, vocab_size: int, **options: Any) -> LensModel:
     return sl.wrap_model(tiny_model("llama", vocab_size=vocab_size), tokenizer=tokenizer, **options)
 
 
-def test_the_demo_model_loads_in_float32(demo: LensModel) -> None:
-    assert (demo.identity.name, demo.identity.dtype) == ("demo", "float32")
-
-
 # Both doors
 
 
@@ -91,19 +88,9 @@ def test_a_folder_and_a_model_in_memory_are_answered_alike(kind: str, tiny_folde
             sl.load_model(folder, device="cpu")
 
 
-def no_decoders() -> list[Any]:
-    """Models that predict no next token of a text."""
-    llama, bert = tiny_config("llama", vocab_size=60), hf.BertConfig(vocab_size=60, hidden_size=24, num_hidden_layers=1)
-    t5 = hf.T5Config(d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, vocab_size=60, decoder_start_token_id=0)
-    return [
-        hf.AutoModel.from_config(llama),
-        hf.BertForMaskedLM(bert),
-        hf.T5ForConditionalGeneration(t5),
-    ]
-
-
 def test_models_that_predict_no_next_token_are_refused(tokenizer: Any, tmp_path: Path) -> None:
-    for i, hf_model in enumerate(no_decoders()):
+    llama, bert = tiny_config("llama", vocab_size=60), hf.BertConfig(vocab_size=60, hidden_size=24, num_hidden_layers=1)
+    for i, hf_model in enumerate((hf.AutoModel.from_config(llama), hf.BertForMaskedLM(bert))):
         hf_model.save_pretrained(tmp_path / str(i))
         tokenizer.save_pretrained(tmp_path / str(i))
         assert outcome(partial(sl.wrap_model, hf_model, tokenizer=tokenizer)) is sl.InputError, type(hf_model)
@@ -139,9 +126,7 @@ def test_of_a_multimodal_model_the_text_decoder_is_hooked_and_nothing_is_install
         assert (logits - expected).abs().max() / expected.std() < 1e-5, kind
 
 
-def test_a_model_in_memory_gives_the_same_model_as_loading_its_folder(
-    tiny_folder: Folders, tiny: Callable[[str], LensModel]
-) -> None:
+def test_a_model_in_memory_gives_the_same_model_as_loading_its_folder(tiny_folder: Folders, tiny: Models) -> None:
     for kind in ("llama", "gpt2", "gemma-3-4b"):
         own = AutoTokenizer.from_pretrained(tiny_folder(kind))
         model, loaded = sl.wrap_model(plain(tiny_folder(kind)), tokenizer=own), tiny(kind)
@@ -206,7 +191,7 @@ def test_a_model_that_ignores_its_cache_is_refused_with_the_measured_gap(tiny_fo
 
 
 def test_folded_value_biases_are_seen_and_an_embedding_of_the_raw_model_is_refused(
-    tiny_folder: Folders, tiny: Callable[[str], LensModel], demo_tasks: dict[str, sl.Task]
+    tiny_folder: Folders, tiny: Models, demo_tasks: Tasks
 ) -> None:
     raw, bridge = tiny("gpt2"), boot(tiny_folder("gpt2"))
     embedding = sl.capture_embeddings(raw, [demo_tasks["antonym"]], n_prompts=2, n_shots=2)["antonym"]
@@ -224,9 +209,8 @@ def test_folded_value_biases_are_seen_and_an_embedding_of_the_raw_model_is_refus
 
 
 def test_a_tokenizer_is_used_as_it_is_and_may_be_a_name_or_folder(tokenizer: Any, tiny_folder: Folders) -> None:
-    for given in (DEMO_MODEL, str(DEMO_MODEL)):
-        assert wrapped(given, len(tokenizer)).encoder.digest == sl.load_model("demo").encoder.digest
-    for kind in ("gpt2", "llama3", "mistral", "qwen"):
+    assert wrapped(DEMO_MODEL, len(tokenizer)).encoder.digest == sl.load_model("demo").encoder.digest
+    for kind in ("gpt2", "llama3"):
         own = tiny_tokenizer(kind)
         model = wrapped(own, len(own))
         assert model.encoder.encode(["Q: hot"])[0] == own("Q: hot").input_ids
@@ -257,15 +241,12 @@ def test_tokens_that_were_added_without_resizing_are_refused(tokenizer: Any, tmp
 
 def test_mistakes_in_the_arguments_are_refused(tiny_folder: Folders) -> None:
     cases: list[tuple[Any, dict[str, Any], str]] = [
-        ("./nowhere", {}, "hub id"), ("/nowhere/at/all", {}, "hub id"), ("no-such-model-anywhere", {}, "hub id"),
-        ("./" + "a" * 300, {}, "there is no model folder"), ("", {}, "no model is called ''"),
+        ("./nowhere", {}, "hub id"), ("no-such-model-anywhere", {}, "hub id"), ("", {}, "no model is called ''"),
         ("demo", {"device": "gpu"}, "unknown or missing device 'gpu'"),
         ("demo", {"device_map": "everywhere"}, "unknown or missing device 'everywhere'"),
         ("demo", {"device": "cpu", "device_map": "auto"}, "were both given"),
         ("demo", {"dtype": "float8"}, "dtype"), ("demo", {"quantization": "int4"}, "quantization"),
     ]  # fmt: skip
-    if not torch.cuda.is_available():
-        cases += [("demo", {"device": "cuda"}, "missing device"), ("demo", {"device_map": "cuda"}, "missing device")]
     for name, options, reason in cases:
         with pytest.raises(sl.InputError, match=reason):
             sl.load_model(name, **options)

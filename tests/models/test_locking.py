@@ -1,12 +1,9 @@
 """Locking of a model: one call at a time, no other hooks, no changed weights, and torch as it is by default."""
 
 import inspect
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from site_lens._public import public_names
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch
 from site_lens.models.hooks import HOOK_NAMES
+from tests.conftest import Folders, Models, Tasks
 from tests.hooked_transformers import ARCHITECTURES as HOOKED
 
 SMALL = sl.SiteConfig(n_prompts=3, n_shots=3, n_steps=6, eval_every=3, n_valid=6)
@@ -26,11 +24,7 @@ HOSTS = ["bridge", *(["hooked"] if HOOKED else [])]
 
 
 @pytest.fixture(params=HOSTS)
-def fresh(
-    request: pytest.FixtureRequest,
-    tiny_folder: Callable[[str], Path],
-    hooked_transformer: Callable[[str], LensModel],
-) -> Callable[[], LensModel]:
+def fresh(request: pytest.FixtureRequest, tiny_folder: Folders, hooked_transformer: Models) -> Callable[[], LensModel]:
     """Return models that nobody else has."""
 
     def model() -> LensModel:
@@ -48,27 +42,10 @@ def batch_of(model: LensModel) -> Batch:
     return Batch.of(model.encoder.encode(["Q: hot\nA:", "Q: dog, cat, red\nA:"]), pad=0, device=model.device)
 
 
-def in_threads(*functions: Callable[[], Any]) -> list[Any]:
-    """Call functions at the same time, each in a thread of its own, and return what they return."""
-    found: list[Any] = [None] * len(functions)
-    ready = threading.Barrier(len(functions))
-
-    def call(i: int) -> None:
-        ready.wait()
-        found[i] = functions[i]()
-
-    threads = [threading.Thread(target=call, args=(i,)) for i in range(len(functions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
-
-
 # One at a time
 
 
-def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> None:
+def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_tasks: Tasks) -> None:
     again = sl.wrap_model(demo.host, name="demo")
     first, second = demo_tasks["antonym"], demo_tasks["english-french"]
 
@@ -76,14 +53,13 @@ def test_calls_of_two_threads_give_what_each_gives_alone(demo: LensModel, demo_t
         return sl.evaluate(demo, second, max_queries=10)[second.name].log_prob
 
     alone = [sl.fit_site(demo, task, SMALL)[task.name].gates.values for task in (first, second)], answered()
-    one, other, answers = in_threads(
-        lambda: sl.fit_site(demo, first, SMALL)[first.name].gates.values,
-        lambda: sl.fit_site(again, second, SMALL)[second.name].gates.values,
-        answered,
-    )
-    assert np.array_equal(one, alone[0][0])
-    assert np.array_equal(other, alone[0][1])
-    assert np.array_equal(answers, alone[1])
+    with ThreadPoolExecutor(3) as threads:
+        one = threads.submit(lambda: sl.fit_site(demo, first, SMALL)[first.name].gates.values)
+        other = threads.submit(lambda: sl.fit_site(again, second, SMALL)[second.name].gates.values)
+        answers = threads.submit(answered)
+    assert np.array_equal(one.result(), alone[0][0])
+    assert np.array_equal(other.result(), alone[0][1])
+    assert np.array_equal(answers.result(), alone[1])
 
 
 def test_every_public_function_that_runs_a_model_locks_it() -> None:
@@ -105,48 +81,24 @@ def test_every_public_function_that_runs_a_model_locks_it() -> None:
 # Hooks of others
 
 
-@contextmanager
-def hung(handle: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
 def a_deep_module(model: LensModel) -> nn.Module:
     modules: list[nn.Module] = list(model.host.modules())
     return next(module for module in reversed(modules) if type(module).__name__ in ("LayerNorm", "LayerNormPre"))
 
 
-@contextmanager
-def hook_point(model: LensModel) -> Iterator[None]:
-    point = model.host.hook_dict[HOOK_NAMES["z"].format(layer=1)]
-    point.add_hook(lambda z, hook: 2 * z)
-    try:
-        yield
-    finally:
-        point.remove_hooks()
-
-
-HOOKS: dict[str, Callable[[LensModel], AbstractContextManager[None]]] = {
-    "a forward hook": lambda m: hung(a_deep_module(m).register_forward_hook(lambda module, args, out: 2 * out)),
-    "a hook point": hook_point,
-}
-
-
 def test_other_hooks_are_refused_and_left_alone(fresh: Callable[[], LensModel]) -> None:
     model = fresh()
-    before = model.forward(batch_of(model))
-    for name, hang in HOOKS.items():
-        with hang(model):
-            for call in (
-                lambda: model.forward(batch_of(model)),
-                lambda: sl.generate(model, ["Q: hot\nA:"]),
-                lambda: sl.wrap_model(model.host),
-            ):
-                with pytest.raises(sl.ModelError, match="hooks"):
-                    call()
-        assert torch.equal(model.forward(batch_of(model)), before), name
+    before, point = model.forward(batch_of(model)), model.host.hook_dict[HOOK_NAMES["z"].format(layer=1)]
+    for is_on_point in (False, True):
+        if is_on_point:
+            point.add_hook(lambda z, hook: 2 * z)
+        else:
+            handle = a_deep_module(model).register_forward_hook(lambda module, args, out: 2 * out)
+        for call in (lambda: model.forward(batch_of(model)), lambda: sl.wrap_model(model.host)):
+            with pytest.raises(sl.ModelError, match="hooks"):
+                call()
+        point.remove_hooks() if is_on_point else handle.remove()
+        assert torch.equal(model.forward(batch_of(model)), before)
 
 
 # Changed weights, modules and modes
@@ -161,44 +113,25 @@ def a_weight(model: LensModel) -> tuple[nn.Module, str, nn.Parameter]:
     )
 
 
-@torch.no_grad()
-def in_place(model: LensModel) -> None:
-    a_weight(model)[2][0] += 1
-
-
-def behind_the_back_of_torch(model: LensModel) -> None:
-    a_weight(model)[2].data.mul_(1.5)
-
-
 def replaced(model: LensModel) -> None:
     module, name, weight = a_weight(model)
     setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
 
 
-def forward_replaced(model: LensModel) -> None:
-    module = a_deep_module(model)
-    module.forward = lambda *args, **kwargs: args[0]
-
-
 CHANGES: dict[str, Callable[[LensModel], object]] = {
-    "in place": in_place,
-    "through data": behind_the_back_of_torch,
+    "in place": lambda model: a_weight(model)[2].add_(1),
+    "through data": lambda model: a_weight(model)[2].data.mul_(1.5),
     "replaced": replaced,
     "another number format": lambda model: nn.Module.to(model.host, torch.bfloat16),
-    "another forward": forward_replaced,
+    "another forward": lambda model: setattr(a_deep_module(model), "forward", lambda *args, **kwargs: args[0]),
 }
 
 
 def test_a_model_that_was_changed_is_refused_at_the_next_call(fresh: Callable[[], LensModel]) -> None:
     for name, change in CHANGES.items():
         model = fresh()
-        prefix = model.prefill(batch_of(model).without_tail(1))
-        change(model)
-        for call in (
-            partial(model.forward, batch_of(model)),
-            partial(model.decode, prefix, batch_of(model).tokens[:, -1:]),
-            partial(sl.generate, model, ["Q: hot\nA:"]),
-        ):
-            with pytest.raises(sl.ModelError):
-                call()
-                pytest.fail(name)
+        with torch.no_grad():
+            change(model)
+        with pytest.raises(sl.ModelError):
+            model.forward(batch_of(model))
+            pytest.fail(name)

@@ -1,6 +1,5 @@
 """Tokenization under one explicit policy about BOS."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +10,7 @@ from site_lens.activations.model_checks import PROMPTS
 from site_lens.models.base import LensModel
 from site_lens.models.batch import Batch, left_mask, left_positions
 from site_lens.models.tokenization import Encoder
+from tests.conftest import Models
 
 
 def test_an_answer_is_the_tokens_that_follow_its_prompt(demo: LensModel) -> None:
@@ -44,7 +44,7 @@ def test_masks_come_from_lengths_even_when_padding_is_also_a_real_token() -> Non
     assert left_positions(batch.lengths, 3).tolist() == [[0, 1, 2], [0, 0, 0]]
 
 
-def test_prompts_begin_with_bos_if_and_only_if_asked(hosted: Callable[[str], LensModel]) -> None:
+def test_prompts_begin_with_bos_if_and_only_if_asked(hosted: Models) -> None:
     for case in ("bridge demo", "bridge gpt2"):
         for bos in (True, False):
             model = sl.wrap_model(hosted(case).host, bos=bos)

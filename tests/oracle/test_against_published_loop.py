@@ -1,13 +1,12 @@
 """The fast path gives what the paper's plain loop gives."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 import site_lens as sl
 from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.records.hashing import seed_stream
 from site_lens.site.plan import make_plan
 from site_lens.tasks.prompt_sampling import embedding_prompts
@@ -17,26 +16,12 @@ from tests.oracle import published_loop
 PUBLISHED = sl.SiteConfig.paper(n_steps=50, n_prompts=8, n_shots=4, n_valid=5)
 
 
-def bridge_of(model: LensModel) -> Any:
-    return model.host
-
-
 def plain_alphas(model: LensModel, task: sl.Task, embedding: sl.TaskEmbedding, config: sl.SiteConfig) -> np.ndarray:
     """Run the plain loop on the very queries, in the very order, that the joint loop draws."""
     plan = make_plan(model, [sl.SiteJob(task, config, embedding)])
     order = plan.alpha_maps[0].train.questions[:, 0]
     queries = [(plan.questions.prompts[plan.questions.prompt_of[q]], plan.questions.answers[q][0]) for q in order]
-    return published_loop.fit(bridge_of(model), queries, torch.tensor(embedding.mean), lr=config.lr).numpy()
-
-
-@pytest.mark.parametrize("name", ["antonym", "choose_last_of_3"])
-def test_alphas_of_the_demo_model_agree_with_the_published_loop_after_50_steps(
-    demo: LensModel, demo_tasks: Tasks, name: str
-) -> None:
-    task = demo_tasks[name]
-    fit = sl.fit_site(demo, task, PUBLISHED)[name]
-    expected = plain_alphas(demo, task, fit.embedding, PUBLISHED)
-    assert np.abs(fit.gates.values - expected).max() < 1e-4
+    return published_loop.fit(model.host, queries, torch.tensor(embedding.mean), lr=config.lr).numpy()
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen2", "gemma2"])
@@ -49,11 +34,14 @@ def test_alphas_agree_on_other_architectures(tiny: Models, demo_tasks: Tasks, ki
     assert np.abs(fit.gates.values - expected).max() < 1e-4
 
 
-def test_a_task_in_a_joint_batch_still_agrees_with_the_published_loop(demo: LensModel, demo_tasks: Tasks) -> None:
-    fits = sl.fit_site(demo, demo_tasks, PUBLISHED)
+def test_alphas_of_the_demo_model_agree_in_a_joint_batch_and_alone_after_50_steps(
+    demo: LensModel, demo_tasks: Tasks
+) -> None:
+    fits, alone = sl.fit_site(demo, demo_tasks, PUBLISHED), sl.fit_site(demo, demo_tasks["antonym"], PUBLISHED)
     for name, task in demo_tasks.items():
         expected = plain_alphas(demo, task, fits[name].embedding, PUBLISHED)
-        assert np.abs(fits[name].gates.values - expected).max() < 1e-4, name
+        for fit in (fits[name], *alone.of(name)):
+            assert np.abs(fit.gates.values - expected).max() < 1e-4, name
 
 
 def test_the_task_embedding_is_the_mean_of_single_prompts(demo: LensModel, demo_tasks: Tasks) -> None:
@@ -62,8 +50,10 @@ def test_the_task_embedding_is_the_mean_of_single_prompts(demo: LensModel, demo_
     stream = seed_stream(5, task.digest, "embedding", 3)
     prompts = embedding_prompts(task, sl.PromptTemplate(), n_prompts=6, n_shots=3, stream=stream).prompts
     ids = demo.encoder.encode([prompt.text for prompt in prompts])
-    expected = published_loop.task_embedding(bridge_of(demo), ids).numpy()
+    expected = published_loop.task_embedding(demo.host, ids).numpy()
     assert np.abs(captured.mean - expected).max() < 1e-5
+    z = np.concatenate([demo.last_z(Batch.of([row], pad=0, device=demo.device)).numpy() for row in ids])
+    assert np.abs(captured.spread - z.std(0, ddof=1)).max() < 1e-5
 
 
 def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_tasks: Tasks) -> None:
@@ -76,7 +66,7 @@ def test_accuracy_under_injection_is_that_of_plain_hooks(demo: LensModel, demo_t
         prompt = sl.PromptTemplate().render([], query)
         ids = demo.encoder.encode([prompt.text])[0]
         target = demo.encoder.encode_answers([prompt.text], [prompt.answer])[1][0][0]
-        logits = published_loop.injected_logits(bridge_of(demo), ids, torch.tensor(gates.values), embedding)
+        logits = published_loop.injected_logits(demo.host, ids, torch.tensor(gates.values), embedding)
         place = measured.methods.index("site")
         assert measured.log_prob[place, i] == pytest.approx(float(logits.log_softmax(-1)[target]), abs=1e-4)
         assert measured.first_token[place, i] == float(logits.argmax() == target)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers
@@ -14,13 +13,12 @@ from safetensors.torch import load_file
 
 import site_lens as sl
 from site_lens.models.batch import Batch
-from site_lens.records.assets import DEMO_MODEL
+from tests.conftest import Folders, Models
 from tests.fakes import fake_embedding, fake_fit, fake_identity
 
 PROMPTS = ["Q: hot\nA:", "Q: old\nA: young\n\nQ: day\nA: night\n\nQ: good\nA:"]
 
 PROJECTIONS: dict[str, Callable[[Any, int], torch.nn.Module]] = {
-    "demo": lambda model, layer: model.model.layers[layer].self_attn.o_proj,
     "llama": lambda model, layer: model.model.layers[layer].self_attn.o_proj,
     "gpt2": lambda model, layer: model.transformer.h[layer].attn.c_proj,
 }
@@ -46,21 +44,15 @@ def strong_fit(model: sl.LensModel, mix: str = "convex") -> sl.SiteFit:
 
 
 @pytest.mark.parametrize("kind", PROJECTIONS)
-@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_hooks_on_the_output_projection_reproduce_the_logits_of_the_toolkit(
-    kind: str,
-    suffix: str,
-    demo: sl.LensModel,
-    tiny: Callable[[str], sl.LensModel],
-    tiny_folder: Callable[[str], Path],
-    tmp_path: Path,
+    kind: str, tiny: Models, tiny_folder: Folders, tmp_path: Path
 ) -> None:
-    model, folder = (demo, DEMO_MODEL) if kind == "demo" else (tiny(kind), tiny_folder(kind))
-    hf_model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = tiny(kind)
+    hf_model = transformers.AutoModelForCausalLM.from_pretrained(tiny_folder(kind), dtype=torch.float32)
     batch = Batch.of(model.encoder.encode(PROMPTS), pad=0, device=torch.device("cpu"))
     mask = (torch.arange(batch.tokens.shape[1]) >= (batch.tokens.shape[1] - batch.lengths)[:, None]).long()
     inputs = {"input_ids": batch.tokens, "attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
-    for mix in ("convex", "additive"):
+    for mix, suffix in (("convex", ".safetensors"), ("additive", ".pt")):
         fit = strong_fit(model, mix)
         path = sl.write_affine_edits(fit, tmp_path / f"{mix}{suffix}")
         state = load_file(path) if suffix == ".safetensors" else torch.load(path, weights_only=True)
@@ -79,37 +71,19 @@ def test_hooks_on_the_output_projection_reproduce_the_logits_of_the_toolkit(
             assert not torch.allclose(logits, hf_model(**inputs).logits[:, -1], atol=0.1)
 
 
-def test_closed_heads_are_left_alone_and_open_ones_replaced() -> None:
-    embedding = fake_embedding("antonym")
-    heads = sl.HeadSet.of(embedding.model.grid, ["L2H1"])
-    state = sl.affine_edits((sl.HeadGates.of(heads), embedding))
-    assert len(state) == 12
-    for layer in range(6):
-        scale, bias = state[f"layers.{layer}.scale"], state[f"layers.{layer}.bias"]
-        assert np.array_equal(scale == 0, heads.mask()[layer]) and set(scale) <= {0, 1}
-        assert np.array_equal(bias, embedding.mean[layer] * heads.mask()[layer][:, None])
-
-
 def test_layers_without_heads_are_left_out_and_narrow_heads_keep_their_width() -> None:
     model = fake_identity(grid=sl.HeadGrid((4, 0, 2)), d_head_per_layer=(2, 0, 4))
     embedding = fake_embedding("antonym", model=model)
     embedding = embedding.replace(mean=embedding.mean * model.z_mask)
     state = sl.affine_edits((sl.HeadGates.constant(model.grid, 0.25), embedding))
-    assert {name: array.shape for name, array in state.items()} == {
-        "layers.0.scale": (4,),
-        "layers.0.bias": (4, 2),
-        "layers.2.scale": (2,),
-        "layers.2.bias": (2, 4),
-    }
+    shapes = {"layers.0.scale": (4,), "layers.0.bias": (4, 2), "layers.2.scale": (2,), "layers.2.bias": (2, 4)}
+    assert {name: array.shape for name, array in state.items()} == shapes
 
 
 def test_a_safetensors_file_says_what_it_is(tmp_path: Path) -> None:
-    fit = fake_fit("antonym")
-    with safe_open(sl.write_affine_edits(fit, tmp_path / "antonym.safetensors"), "np") as file:
+    with safe_open(sl.write_affine_edits(fake_fit("antonym"), tmp_path / "antonym.safetensors"), "np") as file:
         said = json.loads(file.metadata()["site_lens"])
-    assert (said["task"], said["model"]) == ("antonym", "fake-model")
-    assert said["weights_digest"] == fit.embedding.model.weights_digest
-    assert "scale[h] * z[h] + bias[h]" in said["formula"]
+    assert (said["task"], said["model"]) == ("antonym", "fake-model") and "scale[h] * z[h]" in said["formula"]
 
 
 def test_what_no_affine_edit_stands_for_is_refused(tmp_path: Path) -> None:

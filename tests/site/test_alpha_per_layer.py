@@ -2,30 +2,25 @@
 
 import numpy as np
 import pytest
-import torch
-import transformers
 
 import site_lens as sl
 from site_lens.heads.scores import HeadGates
 from site_lens.models.base import LensModel
-from site_lens.records.assets import DEMO_MODEL
 from tests.conftest import Tasks
+from tests.tiny_models import random_model, tiny_config
+from tests.tiny_tokenizers import tiny_tokenizer
 
-HEADS = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
+HEADS = sl.SiteConfig(n_steps=10, n_prompts=3, n_shots=2, n_valid=5)
 LAYERS = HEADS.replace(alpha_per="layer")
 
 
 @pytest.fixture(scope="module")
 def one_head(tmp_path_factory: pytest.TempPathFactory) -> LensModel:
     """A random model of two layers with a single head each."""
-    folder = tmp_path_factory.mktemp("one_head")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL)
-    config = transformers.GPT2Config(
-        vocab_size=len(tokenizer), n_layer=2, n_head=1, n_embd=16, n_positions=256, bos_token_id=2, eos_token_id=2
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    folder, tokenizer = tmp_path_factory.mktemp("one_head"), tiny_tokenizer("demo")
+    config = tiny_config("gpt2", vocab_size=len(tokenizer))
+    config.n_head = 1
+    random_model(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return sl.load_model(folder, dtype="float32", device="cpu")
 

@@ -13,13 +13,16 @@ from torch import Tensor
 import site_lens as sl
 from site_lens.heads.scores import HeadGates
 from site_lens.models.base import LensModel
+from site_lens.models.batch import Batch
 from site_lens.models.bridge import BridgeModel
 from site_lens.models.hooks import Edit
 from site_lens.models.kv_cache import Prefix
+from site_lens.site.fitting import embedded_jobs
 from tests.conftest import Tasks
 from tests.little_memory import allow_rows
+from tests.tiny_models import save_tiny
 
-SMALL = sl.SiteConfig(n_steps=30, n_prompts=8, n_shots=4, n_valid=10, eval_every=10)
+SMALL = sl.SiteConfig(n_steps=20, n_prompts=6, n_shots=4, n_valid=10, eval_every=10)
 
 
 @pytest.fixture(scope="module")
@@ -38,23 +41,17 @@ def test_a_joint_fit_equals_the_separate_fits(demo: LensModel, demo_tasks: Tasks
         assert alone.labelled_rows == joint[name].labelled_rows
 
 
-@pytest.mark.parametrize("most_rows", [1, 5])
-def test_memory_that_runs_out_in_the_middle_halves_the_batch_and_changes_no_fit(
-    demo: LensModel, demo_tasks: Tasks, monkeypatch: pytest.MonkeyPatch, most_rows: int
+def test_memory_that_runs_out_halves_the_batch_and_changes_no_fit_unless_it_holds_no_row(
+    demo: LensModel, demo_tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried = allow_rows(monkeypatch, most_rows)
-    config = SMALL.replace(n_steps=4, eval_every=2)
-    fits = sl.fit_site(demo, demo_tasks, config)
+    config, most_rows = SMALL.replace(n_steps=4, eval_every=2), 5
+    with monkeypatch.context() as patched:
+        tried = allow_rows(patched, most_rows)
+        fits = sl.fit_site(demo, demo_tasks, config)
     assert 0 < sum(n > most_rows for n in tried) < len(tried) / 4  # it remembers what went through
-    monkeypatch.undo()
     for name, expected in sl.fit_site(demo, demo_tasks, config).items():
         assert gap(fits[name], expected) < 1e-4
         assert np.allclose(fits[name].trace.loss, expected.trace.loss, atol=1e-4)
-
-
-def test_memory_that_holds_no_single_row_ends_in_the_error_of_torch(
-    demo: LensModel, demo_tasks: Tasks, monkeypatch: pytest.MonkeyPatch
-) -> None:
     tried = allow_rows(monkeypatch, 0)
     with pytest.raises(torch.OutOfMemoryError):
         sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(n_steps=1))
@@ -75,36 +72,34 @@ def test_a_seed_gives_the_same_record_to_the_last_bit_and_touches_no_global_stat
     assert len(set(first.labelled_rows) - set(first.embedding.labelled_rows)) <= 3
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
-    assert not torch.is_anomaly_enabled()
 
 
 def test_fits_of_different_settings_share_a_batch_and_stay_themselves(demo: LensModel, demo_tasks: Tasks) -> None:
     task = demo_tasks["antonym"]
-    embedding = sl.capture_embeddings(demo, [task], n_prompts=8, n_shots=4)["antonym"]
+    embedding = sl.capture_embeddings(demo, [task], n_prompts=4, n_shots=4)["antonym"]
     configs = {
-        "slow": SMALL.replace(lr=0.05, n_steps=17, batch_size=3),
+        "slow": SMALL.replace(lr=0.05, n_steps=5, batch_size=3),
         "zero": SMALL.replace(embedding="zero"),
-        "answer": SMALL.replace(loss="answer", eval_every=7),
+        "answer": SMALL.replace(loss="answer", eval_every=3),
         "null": SMALL.replace(null="shuffled_answers"),
-        "random": SMALL.replace(init="random"),
         "added": SMALL.replace(mix="additive"),
         "rounded": SMALL.replace(prefix_dtype="bfloat16"),
         "layers": SMALL.replace(alpha_per="layer"),
         "last": SMALL.replace(keep="last"),
     }
-    configs = {name: config.replace(n_steps=min(config.n_steps, 20)) for name, config in configs.items()}
+    configs = {name: config.replace(n_steps=min(config.n_steps, 8)) for name, config in configs.items()}
     together = sl.fit_variants(demo, {k: [sl.SiteJob(task, c, embedding)] for k, c in configs.items()})
     for name, config in configs.items():
         alone = sl.fit_variants(demo, {name: [sl.SiteJob(task, config, embedding)]})[name]["antonym"]
         assert gap(alone, together[name]["antonym"]) < 1e-4, name
         assert len(alone.trace.loss) == config.n_steps
-    assert together["last"]["antonym"].kept_step == 20
+    assert together["last"]["antonym"].kept_step == 8
     assert together["last"]["antonym"].n_valid == 0  # rows of valid count only where they chose something
     assert (together["layers"]["antonym"].trace.alphas == together["layers"]["antonym"].trace.alphas[:, :, :1]).all()
 
 
 def test_a_tight_budget_changes_memory_not_the_fit(demo: LensModel, demo_tasks: Tasks) -> None:
-    few, config = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]], SMALL.replace(n_steps=6, eval_every=6)
+    few, config = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]], SMALL.replace(n_steps=3, eval_every=3)
     roomy, tight = (sl.fit_site(demo, few, config, budget_bytes=budget) for budget in (2**30, 200_000))
     assert all(gap(fit, roomy[name]) < 1e-4 for name, fit in tight.items())
 
@@ -118,18 +113,17 @@ def test_validation_loss_falls_and_the_best_evaluation_is_kept(joint: sl.SiteFit
 
 
 def test_the_first_evaluation_shows_the_start(demo: LensModel, demo_tasks: Tasks) -> None:
-    starts = {"constant": SMALL.replace(init=0.2), "half": SMALL}
-    task = demo_tasks["antonym"]
-    for name, config in starts.items():
-        fit = sl.fit_site(demo, task, config.replace(n_steps=1))["antonym"]
-        assert np.allclose(fit.trace.alphas[0], {"constant": 0.2, "half": 0.5}[name])
+    task, config = demo_tasks["antonym"], SMALL.replace(n_steps=1, n_prompts=2)
+    for init in (0.2, 0.5):
+        fit = sl.fit_site(demo, task, config.replace(init=init))["antonym"]
+        assert np.allclose(fit.trace.alphas[0], init)
     warm = HeadGates.constant(demo.grid, 0.0).replace(values=np.linspace(0, 1, 48).reshape(6, 8))
-    fit = sl.fit_site(demo, task, SMALL.replace(n_steps=1), warm_starts={"antonym": warm})["antonym"]
+    fit = sl.fit_site(demo, task, config, warm_starts={"antonym": warm})["antonym"]
     assert np.allclose(fit.trace.alphas[0], np.clip(warm.values, 0.01, 0.99), atol=1e-6)
 
 
 def test_one_shared_alpha_map_serves_all_tasks(demo: LensModel, demo_tasks: Tasks) -> None:
-    fits = sl.fit_site(demo, demo_tasks, SMALL.replace(shared=True))
+    fits = sl.fit_site(demo, demo_tasks, SMALL.replace(shared=True, n_steps=6))
     maps = [fit.gates.values for fit in fits.values()]
     assert all(np.array_equal(maps[0], other) for other in maps)
     assert set(fits["antonym"].shared_with) == set(demo_tasks) - {"antonym"}
@@ -141,13 +135,8 @@ def test_one_shared_alpha_map_serves_all_tasks(demo: LensModel, demo_tasks: Task
 
 
 def test_alphas_are_shared_within_a_set_and_never_with_another(demo: LensModel, demo_tasks: Tasks) -> None:
-    tasks, config = list(demo_tasks.values())[:2], SMALL.replace(shared=True, n_steps=5)
-    jobs = [
-        sl.SiteJob(task, config, embedding)
-        for task, embedding in zip(
-            tasks, sl.capture_embeddings(demo, tasks, n_prompts=2, n_shots=3).values(), strict=True
-        )
-    ]
+    tasks, config = list(demo_tasks.values())[:2], SMALL.replace(shared=True, n_steps=5, n_prompts=2)
+    jobs = embedded_jobs(demo, tasks, config)
     sets = {"both": jobs, "zeros": [replace(job, embedding=job.embedding.zeros()) for job in jobs], "one": jobs[:1]}
     found = sl.fit_variants(demo, sets)
     for name, members in sets.items():
@@ -158,13 +147,13 @@ def test_alphas_are_shared_within_a_set_and_never_with_another(demo: LensModel, 
 
 
 def test_patience_stops_a_fit_early_and_freezes_it(demo: LensModel, demo_tasks: Tasks) -> None:
-    config = SMALL.replace(patience=1, lr=3.0, n_steps=60, eval_every=5)
+    config = SMALL.replace(patience=1, lr=3.0, n_steps=30, eval_every=3, batch_size=4)
     fits = sl.fit_site(demo, demo_tasks, config)
     stopped = [fit for fit in fits.values() if fit.status == "early_stop"]
     assert stopped
     full_fits = sl.fit_site(demo, [demo_tasks[fit.task] for fit in stopped], config.replace(patience=None))
     for fit in stopped:
-        assert len(fit.trace.loss) < 60
+        assert len(fit.trace.loss) < 30
         assert len(fit.trace.valid_loss) - 1 - int(np.argmin(fit.trace.valid_loss)) == 1
         full = full_fits[fit.task]
         assert np.abs(full.trace.alphas[: len(fit.trace.alphas)] - fit.trace.alphas).max() < 1e-4
@@ -182,24 +171,25 @@ def test_a_fit_that_is_no_better_than_its_start_is_said_not_to_have_improved(
 
 
 def test_converged_does_not_depend_on_how_often_alphas_are_evaluated(demo: LensModel, demo_tasks: Tasks) -> None:
-    for eval_every in (1, 10):
-        for lr, status in ((0.2, "step_limit"), (1e-4, "converged")):
-            config = SMALL.replace(n_steps=12, eval_every=eval_every, lr=lr)
-            assert sl.fit_site(demo, demo_tasks["antonym"], config)["antonym"].status == status, config
+    (job,) = embedded_jobs(demo, [demo_tasks["antonym"]], SMALL)
+    expected = {(every, lr): "step_limit" if lr == 0.2 else "converged" for every in (1, 10) for lr in (0.2, 1e-4)}
+    jobs = {
+        str(case): [replace(job, config=SMALL.replace(n_steps=12, eval_every=case[0], lr=case[1]))] for case in expected
+    }
+    fits = sl.fit_variants(demo, jobs)
+    assert {case: fits[str(case)]["antonym"].status for case in expected} == expected
 
 
 def test_another_tasks_embedding_may_be_used_and_is_noted(demo: LensModel, demo_tasks: Tasks) -> None:
     other = sl.capture_embeddings(demo, [demo_tasks["english-french"]], n_prompts=4, n_shots=4)["english-french"]
-    fit = sl.fit_site(demo, demo_tasks["antonym"], SMALL, embeddings={"antonym": other})["antonym"]
+    fit = sl.fit_site(demo, demo_tasks["antonym"], SMALL.replace(n_steps=1), embeddings={"antonym": other})["antonym"]
     assert fit.embedding == other
     assert any("mixes in an embedding of 'english-french'" in note for note in fit.notes)
     assert fit.n_labelled == len(fit.labelled_rows) + len(other.labelled_rows) + 10
 
 
-def test_the_zero_embedding_control_mixes_in_zeros_and_uses_no_demonstrations(
-    demo: LensModel, demo_tasks: Tasks
-) -> None:
-    config = SMALL.replace(embedding="zero", n_queries=5)
+def test_the_zero_embedding_control_uses_no_demonstrations(demo: LensModel, demo_tasks: Tasks) -> None:
+    config = SMALL.replace(embedding="zero", n_queries=5, n_steps=8)
     fit = sl.fit_site(demo, demo_tasks["antonym"], config)["antonym"]
     assert not fit.embedding.mean.any()
     assert len(fit.labelled_rows) == 5
@@ -218,19 +208,13 @@ def test_a_whole_answer_loss_is_that_of_teacher_forcing_over_the_full_sequence(d
         assert len(answer) == 3
         for i, token in enumerate(answer):
             half = [Edit(layer, partial(halfway, mean[layer]), len(ids) - 1) for layer in range(6)]
-            logits = forward_ids(demo, ids + answer[:i], half)
+            logits = demo.forward(Batch.of([ids + answer[:i]], pad=0, device=demo.device), half)[0]
             losses.append(-float(logits.log_softmax(-1)[token]))
     assert fit.trace.valid_loss[0] == pytest.approx(np.mean(losses), abs=1e-4)
 
 
 def halfway(mean: Tensor, z: Tensor) -> Tensor:
     return 0.5 * z + 0.5 * mean
-
-
-def forward_ids(model: LensModel, ids: Sequence[int], edits: Sequence[Edit]) -> Tensor:
-    from site_lens.models.batch import Batch
-
-    return model.forward(Batch.of([ids], pad=0, device=model.device), edits)[0]
 
 
 class Faulty(BridgeModel):
@@ -255,9 +239,10 @@ def test_a_loss_that_is_not_a_number_is_reported_with_task_step_and_advice(demo:
     assert isinstance(demo, BridgeModel)
     tasks = [demo_tasks["antonym"], demo_tasks["choose_last_of_3"]]
     longer = min(len(ids) for ids in demo.encoder.encode([f"Q: {row.input}\nA:" for row in tasks[1].train]))
-    reference = sl.fit_site(demo, tasks, SMALL)
+    config = SMALL.replace(n_steps=8)
+    reference = sl.fit_site(demo, tasks, config)
     with pytest.raises(sl.FitError, match="'choose_last_of_3'") as caught:
-        sl.fit_site(Faulty(demo, after=5, from_length=longer), tasks, SMALL)  # one evaluation and four steps are fine
+        sl.fit_site(Faulty(demo, after=5, from_length=longer), tasks, config)  # one evaluation and four steps are fine
     assert isinstance(caught.value.fits, sl.SiteFits)
     broken, fine = caught.value.fits["choose_last_of_3"], caught.value.fits["antonym"]
     assert broken.status == "nonfinite"
@@ -265,8 +250,6 @@ def test_a_loss_that_is_not_a_number_is_reported_with_task_step_and_advice(demo:
     row = tasks[1].train[int(broken.notes[-1].split(" row ")[1].split()[0])]
     assert all(said in broken.notes[-1] for said in (broken.task, row.input, "float32"))
     assert gap(fine, reference["antonym"]) < 1e-4  # the others of the batch went on as if nothing had happened
-    kept = sl.fit_site(Faulty(demo, after=5, from_length=longer), tasks, SMALL, throw=False)
-    assert kept["choose_last_of_3"].status == "nonfinite"
 
 
 def test_a_fit_that_never_had_a_finite_loss_keeps_its_start_and_can_be_saved(
@@ -297,8 +280,6 @@ def test_a_fit_says_which_rows_it_asked_so_that_other_code_can_follow_it(
 
 
 def test_tails_padded_beyond_the_context_do_no_harm(tmp_path: Path) -> None:
-    from tests.tiny_models import save_tiny
-
     small = sl.load_model(save_tiny("gpt2", tmp_path, n_ctx=24))  # learned positions: one too far is an IndexError
     words = ("hot", "big", "old", "red", "day", "man", "one", "two")
     long = [sl.Example(" ".join([w] * 14), (w,)) for w in words]

@@ -60,6 +60,10 @@ def fake_path(
     )  # fmt: skip
 
 
+def direct_tasks() -> dict[str, sl.Task]:
+    return {name: task for name, task in planted_tasks().items() if name.startswith("direct")}
+
+
 def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_closed(planted: sl.LensModel) -> None:
     paths = sl.fit_path(
         planted, planted_tasks(), CONFIG, template=TEMPLATE, n_starts=2, contents=CONTENTS, full_grid=True,
@@ -90,7 +94,7 @@ def test_the_chosen_set_is_the_planted_one_and_the_counter_head_is_closed(plante
 
 
 def test_what_a_head_gains_alone_is_what_an_evaluation_with_it_alone_says(planted: sl.LensModel) -> None:
-    task = next(task for name, task in planted_tasks().items() if name.startswith("direct"))
+    task = direct_tasks()["direct_u"]
     options: dict[str, Any] = {"prices": (0.01,), "n_starts": 1, "progress": False}
     path = sl.fit_path(planted, task, CONFIG.replace(n_valid=len(task.valid)), template=TEMPLATE, **options)[task.name]
     assert path.sparse is not None and len(path.gain_alone) == 3
@@ -107,27 +111,27 @@ def test_what_a_head_gains_alone_is_what_an_evaluation_with_it_alone_says(plante
 
 
 def test_a_path_begins_at_the_fits_of_fit_site_or_at_given_ones(planted: sl.LensModel) -> None:
-    tasks = {name: task for name, task in planted_tasks().items() if name.startswith("direct")}
-    plain = sl.fit_site(planted, tasks, CONFIG, template=TEMPLATE, progress=False)
-    alone = sl.fit_site(planted, tasks, CONFIG.replace(embedding="zero"), template=TEMPLATE, progress=False)
+    tasks, config = direct_tasks(), CONFIG.replace(n_steps=50)
+    plain = sl.fit_site(planted, tasks, config, template=TEMPLATE, progress=False)
+    alone = sl.fit_site(planted, tasks, config.replace(embedding="zero"), template=TEMPLATE, progress=False)
     options: dict[str, Any] = {"prices": (0.01,), "n_starts": 1, "n_price_steps": 30, "progress": False}
-    paths = sl.fit_path(planted, tasks, CONFIG, template=TEMPLATE, **options)
-    given = sl.fit_path(planted, tasks, CONFIG, fits={"task": plain, "zero": alone}, **options)
+    paths = sl.fit_path(planted, tasks, config, template=TEMPLATE, **options)
+    given = sl.fit_path(planted, tasks, config, fits={"task": plain, "zero": alone}, **options)
     for task, path in paths.items():
         for sparse in (path.sparse, path.gates_alone):  # the rows of all fits that were chosen from, and of valid
-            assert sparse is not None and sparse.n_valid == min(CONFIG.n_valid, len(tasks[task].valid))
+            assert sparse is not None and sparse.n_valid == min(config.n_valid, len(tasks[task].valid))
             assert set(sparse.labelled_rows) >= set(plain[task].labelled_rows)
         assert np.abs(path.gates[path.of("task", 0.0)[0]] - plain[task].gates.values).max() < 1e-5
         assert np.abs(path.gates - given[task].gates).max() < 1e-4
         assert path.fits == given[task].fits and path.choice == given[task].choice
-    one = sl.fit_path(planted, tasks["direct_u"], CONFIG, template=TEMPLATE, **options)["direct_u"]
+    one = sl.fit_path(planted, tasks["direct_u"], config, template=TEMPLATE, **options)["direct_u"]
     assert np.abs(one.gates - paths["direct_u"].gates).max() < 1e-4  # alone and beside others
     with pytest.raises(sl.InputError):
-        sl.fit_path(planted, planted_tasks(), CONFIG, fits={"task": plain}, progress=False)
+        sl.fit_path(planted, planted_tasks(), config, fits={"task": plain}, progress=False)
 
 
 def test_settings_without_a_price_keep_their_digest_and_files(tmp_path: Path) -> None:
-    assert "head_price" not in sl.SiteConfig().model_dump() and sl.SiteConfig(head_price=0.01).head_price == 0.01
+    assert "head_price" not in sl.SiteConfig().model_dump()
     assert sl.SiteConfig().digest != sl.SiteConfig(head_price=0.01).digest
     path = fake_path(((4,), (2,), (1,)), ((0.5,), (0.5,), (1.5,)))
     assert sl.load(sl.save(path, tmp_path / "path")) == path
@@ -141,44 +145,41 @@ def test_a_fit_under_a_price_from_the_start_finds_the_planted_heads_too(planted:
     assert fit.kept_step >= 30 and fit.status != "no_improvement"
 
 
-def test_a_price_that_keeps_95_percent_of_the_gain_does_as_well_whatever_the_standard_error() -> None:
-    losses = ((0.001, 0.001), (0.05, 0.05), (0.2, 0.2))
-    path = fake_path(((8, 8), (3, 4), (1, 1)), losses, shared_noise=0)
-    assert path.chosen is not None and len(path.chosen.heads) == 3 and 0.95 < path.chosen.kept < 1
-    large = fake_path(((8, 8), (3, 4), (1, 1)), losses, shared_noise=0, zero_shot=8.0)
-    assert large.chosen is not None and len(large.chosen.heads) == 1
+FALLING = ((8, 8), (3, 4), (1, 1))
+"""Heads of two sets at each of three prices."""
+SOLVED = ((0.001, 0.001), (0.05, 0.05), (0.2, 0.2))
+ONE_ERROR = ((0.50, 0.50), (0.58, 0.62), (1.9, 1.9))
+"""Losses: the second price loses a little of a gain of 2 nats, or as much as one standard error of 0.12."""
 
 
-def test_a_price_within_one_standard_error_of_the_difference_does_as_well() -> None:
-    sizes = ((8, 8), (3, 4), (1, 1))
-    path = fake_path(sizes, ((0.50, 0.50), (0.58, 0.62), (1.9, 1.9)), noise=0.06, shared_noise=0)  # error of 0.12
-    assert path.chosen is not None and (path.chosen.price, path.chosen.fit) == (0.01, 2)
-    assert len(path.chosen.heads) == 3 and path.frame().chosen.sum() == 1
+def test_the_smallest_set_that_does_as_well_as_any_is_chosen() -> None:
+    one_set = ((8,), (3,), (1,))
+    found: list[tuple[tuple[float, int] | None, sl.HeadPath]] = [
+        ((0.01, 3), fake_path(FALLING, SOLVED, shared_noise=0)),  # 95 % of the gain, whatever the standard error
+        ((0.03, 1), fake_path(FALLING, SOLVED, shared_noise=0, zero_shot=8.0)),
+        ((0.01, 3), fake_path(FALLING, ONE_ERROR, noise=0.06, shared_noise=0)),
+        ((0.0, 8), fake_path(FALLING, ONE_ERROR, shared_noise=0.11)),  # which says nothing of the difference
+        ((0.01, 5), fake_path(((8, 8), (3, 5)), ((0.5, 0.5), (0.52, 0.5)), prices=(0.0, 0.01))),  # of lowest loss
+        ((0.03, 2), fake_path(((2,), (2,), (2,)), ((0.5,), (0.5,), (0.55,)))),  # equally small, at the highest price
+        ((0.03, 8), fake_path(((8,), (8,), (8,)), ((0.5,), (0.5,), (0.5,)))),
+        (None, fake_path(((0,), (0,), (0,)), ((0.5,), (0.5,), (0.5,)))),
+        (None, fake_path(one_set, ((1.95,), (1.97,), (2.0,)), noise=0.1)),  # none beats zero-shot
+        (None, fake_path(one_set, ((0.5,), (0.5,), (0.5,)), n_queries=1)),
+        (None, fake_path(one_set, ((1.5,), (1.5,), (1.5,)))),  # a lower loss, and no right answer
+    ]
+    for i, (expected, path) in enumerate(found):
+        assert (path.chosen and (path.chosen.price, len(path.chosen.heads))) == expected, i
+        assert path.frame().chosen.sum() == (expected is not None), i
+        if path.chosen is None:
+            assert path.sparse is None and path.agreement is None and path.kinds is None and not path.ranked, i
+            assert len(path.core) == 0 and not path.heads_frame().chosen.any(), i
+            assert np.isnan(path.stability).all() and "no head set" in path.sentence, i
+
+
+def test_stability_core_and_sizes_are_those_of_the_fits_at_the_chosen_price() -> None:
+    path = fake_path(FALLING, ONE_ERROR, noise=0.06, shared_noise=0)
     assert np.isclose(path.stability.sum(), 3.5) and len(path.core) == 3 and path.sizes == (3, 4)
-    # Noise that all sets share says nothing of their difference: it is as large, and the price is not taken.
-    shared = fake_path(sizes, ((0.50, 0.50), (0.58, 0.62), (1.9, 1.9)), shared_noise=0.11)
-    assert shared.chosen is not None and shared.chosen.price == 0.0
-
-
-def test_of_the_sets_at_the_chosen_price_that_of_lowest_loss_is_chosen() -> None:
-    path = fake_path(((8, 8), (3, 5)), ((0.5, 0.5), (0.52, 0.50)), prices=(0.0, 0.01))
-    assert path.chosen is not None and (path.chosen.fit, len(path.chosen.heads)) == (3, 5)
-    assert path.size is not None and (path.size.value, path.size.low, path.size.high) == (4, 3, 5)
-
-
-def test_of_equally_small_sets_that_of_the_highest_price_is_chosen() -> None:
-    path = fake_path(((2,), (2,), (2,)), ((0.5,), (0.5,), (0.55,)))
-    assert path.chosen is not None and path.chosen.price == 0.03
-
-
-def test_no_set_is_found_where_none_beats_zero_shot_or_a_single_row_tells_nothing() -> None:
-    never = fake_path(((8,), (3,), (1,)), ((1.95,), (1.97,), (2.0,)), noise=0.1)
-    single = fake_path(((8,), (3,), (1,)), ((0.5,), (0.5,), (0.5,)), n_queries=1)
-    no_row_more = fake_path(((8,), (3,), (1,)), ((1.5,), (1.5,), (1.5,)))  # a lower loss, and no right answer
-    for path in (never, single, no_row_more):
-        assert path.chosen is None and path.sparse is None and path.agreement is None and path.kinds is None
-        assert len(path.core) == 0 and not path.frame().chosen.any() and not path.heads_frame().chosen.any()
-        assert np.isnan(path.stability).all() and "no head set" in path.sentence and not path.ranked
+    assert path.size is not None and (path.size.value, path.size.low, path.size.high) == (3.5, 3, 4)
 
 
 def test_a_head_that_a_fit_at_the_chosen_price_opens_is_not_closed() -> None:
@@ -196,14 +197,8 @@ def test_no_set_keeps_more_than_the_whole_gain() -> None:
     assert behind.chosen is not None and behind.chosen.fit == 2 and np.isclose(behind.chosen.kept, 1.5 / 1.55)
 
 
-def test_a_set_of_no_head_is_not_chosen_and_one_of_all_heads_can_be() -> None:
-    assert fake_path(((0,), (0,), (0,)), ((0.5,), (0.5,), (0.5,))).chosen is None
-    everything = fake_path(((8,), (8,), (8,)), ((0.5,), (0.5,), (0.5,))).chosen
-    assert everything is not None and len(everything.heads) == len(GRID)
-
-
 def test_given_fits_decide_the_settings_and_seeds_of_further_starts(planted: sl.LensModel) -> None:
-    tasks = {name: task for name, task in planted_tasks().items() if name.startswith("direct")}
+    tasks = direct_tasks()
     fast = CONFIG.replace(n_steps=20, lr=0.4)
     fits = sl.fit_site(planted, tasks, fast, seeds=[1], template=TEMPLATE, progress=False)
     options: dict[str, Any] = {

@@ -1,13 +1,13 @@
 """Fits deployed in plain Hugging Face models do what they do in the toolkit."""
 
 import contextlib
-import copy
 from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 import site_lens as sl
 from site_lens.models.batch import Batch
@@ -34,27 +34,13 @@ def padded(ids: list[list[int]]) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def plain(tiny_folder: Folders) -> Callable[[str], Any]:
     """Return plain Hugging Face models by architecture, in float32."""
-    import transformers
 
-    models: dict[str, Any] = {}
-
+    @cache
     def model(kind: str) -> Any:
-        if kind not in models:
-            folder = DEMO_MODEL if kind == "demo" else tiny_folder(kind)
-            models[kind] = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        return models[kind]
+        folder = DEMO_MODEL if kind == "demo" else tiny_folder(kind)
+        return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
     return model
-
-
-@pytest.fixture(scope="module")
-def hf_demo(plain: Callable[[str], Any]) -> Any:
-    return plain("demo")
-
-
-@pytest.fixture(scope="module")
-def lens(demo: sl.LensModel, tiny: Models) -> Models:
-    return lambda kind: demo if kind == "demo" else tiny(kind)
 
 
 def strong_fit(task: str, model: sl.LensModel, **options: Any) -> sl.SiteFit:
@@ -93,9 +79,9 @@ def demo_inputs(demo: sl.LensModel) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_plain_model_generates_what_the_toolkit_generates(
-    kind: str, plain: Callable[[str], Any], lens: Models
+    kind: str, plain: Callable[[str], Any], hosted: Models
 ) -> None:
-    model, hf_model = lens(kind), plain(kind)
+    model, hf_model = hosted(f"bridge {kind}"), plain(kind)
     fit, inputs = strong_fit("antonym", model), padded(model.encoder.encode(PROMPTS))
     attributes, before = dict(vars(hf_model)), new_tokens(hf_model, inputs)
     with sl.deploy(hf_model, fit):
@@ -106,9 +92,9 @@ def test_a_plain_model_generates_what_the_toolkit_generates(
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in hf_model.modules())
 
 
-def test_the_logits_are_those_of_the_toolkit_under_every_mix_rule(plain: Callable[[str], Any], lens: Models) -> None:
-    for kind in ("demo", "gpt2", "llama"):
-        model, hf_model = lens(kind), plain(kind)
+def test_the_logits_are_those_of_the_toolkit_under_every_mix_rule(plain: Callable[[str], Any], hosted: Models) -> None:
+    for kind in ("gpt2", "llama"):
+        model, hf_model = hosted(f"bridge {kind}"), plain(kind)
         for rule in ("convex", "additive", "norm_preserving"):
             fit = strong_fit("antonym", model, config=sl.SiteConfig(mix=rule))
             for prompt in ([5], *model.encoder.encode(PROMPTS[:2])):  # a prompt of one token, too
@@ -121,8 +107,9 @@ def test_the_logits_are_those_of_the_toolkit_under_every_mix_rule(plain: Callabl
 
 
 def test_cache_chunks_static_caches_and_guesses_change_nothing(
-    hf_demo: Any, demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
+    plain: Callable[[str], Any], demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
 ) -> None:
+    hf_demo = plain("demo")
     for options in ({}, {"num_beams": 3}, {"do_sample": True, "num_return_sequences": 2}):
         generated = []
         with sl.deploy(hf_demo, [*demo_fits, None]):
@@ -136,28 +123,11 @@ def test_cache_chunks_static_caches_and_guesses_change_nothing(
         assert new_tokens(hf_demo, one, prompt_lookup_num_tokens=3) == new_tokens(hf_demo, one)
 
 
-def test_a_saved_fit_does_its_task_in_a_pipeline_that_knows_nothing_of_it(
-    hf_demo: Any, demo: sl.LensModel, demo_fits: list[sl.SiteFit], tmp_path: Path
-) -> None:
-    import transformers
-
-    fit = sl.load(sl.save(demo_fits[0], tmp_path / "antonym"), sl.SiteFit)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(DEMO_MODEL, padding_side="left")
-    ask = transformers.pipeline("text-generation", model=hf_demo, tokenizer=tokenizer)
-    end = tokenizer.eos_token_id  # alone: the model's own settings end at an empty line, too
-    with sl.deploy(hf_demo, fit, tokenizer=tokenizer):
-        (answer,) = ask(PROMPTS[0], max_new_tokens=N_NEW, do_sample=False, return_full_text=False, eos_token_id=end)
-    edits = sl.injection_edits(demo, fit.gates, fit.embedding)
-    (expected,) = sl.generate(demo, PROMPTS[:1], edits, max_new_tokens=N_NEW, stop_at="<never>")
-    assert answer["generated_text"].strip() == expected.strip()
-
-
-@pytest.mark.parametrize("kind", ["demo", "gpt2"])
 @pytest.mark.parametrize("options", [{}, {"num_beams": 4, "num_return_sequences": 2}])
 def test_every_row_does_its_own_task_as_if_alone(
-    kind: str, options: dict[str, Any], plain: Callable[[str], Any], lens: Models
+    options: dict[str, Any], plain: Callable[[str], Any], hosted: Models
 ) -> None:
-    model, hf_model = lens(kind), plain(kind)
+    model, hf_model = hosted("bridge gpt2"), plain("gpt2")
     fits = [strong_fit("antonym", model), strong_fit("plural", model, config=sl.SiteConfig(mix="additive"))]
     rows = [fits[1], None, fits[0]]
     ids = model.encoder.encode(PROMPTS)
@@ -170,29 +140,9 @@ def test_every_row_does_its_own_task_as_if_alone(
     assert together == alone
 
 
-def test_the_mix_is_made_in_float32_and_cast_back(
-    hf_demo: Any, demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
-) -> None:
-    half = copy.deepcopy(hf_demo).to(torch.bfloat16)
-    with pytest.warns(UserWarning, match="dtype"):
-        handle = sl.attach(half, demo_fits[0])
-    z: list[torch.Tensor] = []
-    half.model.layers[0].self_attn.o_proj.register_forward_pre_hook(lambda module, args: z.append(args[0]))
-    with torch.no_grad():
-        half(**demo_inputs)
-        handle.remove()
-        half(**demo_inputs)
-    edited, before = z[0][:, -1], z[1][:, -1].reshape(-1, 8, 32).float()
-    alpha = torch.tensor(demo_fits[0].gates.values[0])[:, None].expand_as(before)
-    mixed = torch.lerp(before, torch.tensor(demo_fits[0].embedding.mean[0]).expand_as(before), alpha)
-    assert torch.equal(edited, mixed.to(torch.bfloat16).flatten(-2))
-
-
 def test_other_models_are_refused_or_warned_of(
     plain: Callable[[str], Any], demo: sl.LensModel, demo_fits: list[sl.SiteFit]
 ) -> None:
-    import transformers
-
     folded = fake_fit("antonym", model=fake_identity(grid=sl.HeadGrid.full(2, 4), d_head=8, processing="folded"))
     for kind, fit in (("llama", demo_fits[0]), ("gpt2", folded)):
         with pytest.raises(sl.MismatchError):
