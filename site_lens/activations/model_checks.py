@@ -51,7 +51,8 @@ def _probe_of(model: LensModel) -> tuple[Probe, list[str], Float[Tensor, "1 laye
     batch = Batch.of(model.encoder.encode(texts), pad=model.encoder.pad, device=model.device)
     if (shortest := int(batch.lengths.min())) <= N_TAIL:
         raise InputError(
-            f"a context of {model.encoder.n_ctx} tokens leaves {shortest} of a prompt, and checks need {N_TAIL + 1}"
+            f"the prompts to check a model with have {shortest} tokens in a context of {model.encoder.n_ctx}, and need "
+            f"{N_TAIL + 1}"
         )
     noise = torch.randn((1, *model.grid.shape, model.identity.d_head), generator=torch.Generator().manual_seed(0))
     embedding = (noise * torch.tensor(model.identity.z_mask)).to(model.device) * model.last_z(batch).std()

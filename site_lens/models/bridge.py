@@ -176,10 +176,14 @@ def take_over(hf_model: Any, tokenizer: Any, name: str) -> tuple[Any, KnownLogit
         ModelError: TransformerLens does not know the architecture, or cannot take these weights apart.
     """
     if any(hasattr(module, "original_component") for module in hf_model.modules()):
-        raise InputError(f"{name} was taken over by a TransformerBridge already; wrap that, or load the model anew")
+        raise InputError(
+            f"{name} was taken over by a TransformerBridge already; wrap that bridge, or load the model anew"
+        )
     refuse_unless_decoder(hf_model.config, name)
     if hf_model.get_output_embeddings() is None:
-        raise InputError(f"{name!r} has no language-model head; load it with AutoModelForCausalLM")
+        raise InputError(
+            f"{name!r} has no language-model head, as a {type(hf_model).__name__}; load it with AutoModelForCausalLM"
+        )
     n_tokens = len(hf_model.get_input_embeddings().weight)
     refuse_unfitting(tokenizer, n_tokens)
     refuse_unless_packed(hf_model)

@@ -47,7 +47,9 @@ def source_of(name: str | Path, gguf_file: str | None = None) -> str:
         raise InputError(f"there is no GGUF file {source}; {hint}give a file that is there")
     elif source.startswith((".", "/", "~")) or len(path.parts) > 2:
         hint = did_you_mean_path(path, lambda folder: (folder / "config.json").is_file())
-        raise InputError(f"there is no model folder {source}; {hint}give {KNOWN_MODELS}, a folder, or a hub id")
+        raise InputError(
+            f"there is no model folder {source}; {hint}give {KNOWN_MODELS}, an existing folder, or a hub id"
+        )
     return source
 
 
@@ -86,7 +88,8 @@ def reading_errors(name: str, source: str) -> Iterator[None]:
             yield
         except UnpicklingError:
             raise InputError(
-                f"refusing to unpickle the weights of {name!r}, which could execute code; convert them to safetensors"
+                f"refusing to unpickle the weights of {name!r}, which could execute code; if you trust them, convert "
+                "them to safetensors"
             ) from None
         except (OSError, ValueError) as error:
             if "trust_remote_code" in str(error):

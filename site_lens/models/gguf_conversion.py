@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -99,6 +100,10 @@ def _convert(path: Path, folder: Path, name: str) -> None:
         with torch.device("meta"):
             shapes = transformers.AutoModelForCausalLM.from_config(config)
         refuse_too_large(shapes, name, dtype, None, memory_of(torch.device("cpu")))
+        n_bytes, n_free = dtype.itemsize * shapes.num_parameters(), shutil.disk_usage(folder.parent).free
+        with _cache_errors(folder.parent):
+            if n_bytes > n_free:
+                raise OSError(f"{n_bytes / 2**20:,.0f} MiB are needed, {n_free / 2**20:,.0f} are free")
         bar.update()
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         bar.update()
@@ -131,9 +136,18 @@ def _formats(path: Path, name: str) -> tuple[str, ...]:
     """
     from gguf import GGUFReader
 
+    class Reader(GGUFReader):
+        """A reader for which a count beyond the end of the file is an error, and not an endless loop."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            found = super()._get(offset, dtype, count, override_order)
+            if len(found) < count:
+                raise ValueError(f"it ends at byte {len(self.data):,}, before what its header names")
+            return found
+
     failed = f"cannot load a model from {name!r}: it is no GGUF file, or a part of it is missing"
     with translated_errors(lambda reason: InputError(f"{failed} ({reason}); get the whole file again")):
-        tensors = GGUFReader(path).tensors
+        tensors = Reader(path).tensors
     n_weights = Counter[str]()
     for tensor in tensors:
         n_weights[tensor.tensor_type.name] += tensor.n_elements

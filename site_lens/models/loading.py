@@ -197,7 +197,8 @@ def _wrap(
             weight.requires_grad_(False)
         if any(weight.is_meta for weight in host.parameters()):
             raise ModelError(
-                f"weights of {name} on a disk are not supported; quantise the model, or give it more devices"
+                f"some weights of {name} were put on a disk for want of memory, which is not supported; quantise the "
+                "model, or give it more devices"
             )
         n_tokens = len(next(host.embed.parameters()))
         refuse_unfitting(tokenizer, n_tokens)
@@ -225,7 +226,9 @@ def _z_shapes(host: Any) -> list[tuple[int, ...] | None]:
     with hooked((point, partial(look, layer)) for layer, point in points.items()):
         host(torch.tensor([[1, 2]], device=next(host.parameters()).device))
     if missing := points.keys() - shapes:
-        raise ModelError(f"z of layer {min(missing)} was never computed; its attention does not pass through hook_z")
+        raise ModelError(
+            f"z of layer {min(missing)} was never computed; the model's attention does not pass through hook_z"
+        )
     return [shapes.get(layer) for layer in range(host.cfg.n_layers)]
 
 

@@ -43,7 +43,7 @@ def on_model(function: Function) -> Function:
         model = args[0] if args else kwargs.get("model")
         if model is None or not hasattr(model, "locked"):
             raise InputError(
-                f"{function.__name__} takes a model of load_model or wrap_model, not {type(model).__name__}"
+                f"{function.__name__} takes a model from load_model or wrap_model, got a {type(model).__name__}"
             )
         with model.locked():
             return function(*args, **kwargs)
@@ -65,7 +65,8 @@ def torch_defaults() -> Iterator[None]:
     """
     if torch.get_default_dtype() != torch.float32:
         raise InputError(
-            f"gates are float32, and torch's default is {torch.get_default_dtype()}; call torch.set_default_dtype first"
+            f"torch's default number format is {torch.get_default_dtype()}, and gates are float32; call "
+            "torch.set_default_dtype(torch.float32) first"
         )
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
@@ -124,8 +125,11 @@ class Guard:
         self._modules = dict(host.named_modules())
         if computed := [path for path, module in self._modules.items() if is_parametrized(module)]:
             raise ModelError(
-                f"weights of {name} are computed from others ({computed[0]}); call torch's remove_parametrizations"
+                f"weights of {name} are computed from others ({computed[0]}); make that permanent with "
+                "torch.nn.utils.parametrize.remove_parametrizations"
             )
+        if any(weight.is_inference() for weight in host.parameters()):
+            raise ModelError(f"{name} was loaded under torch.inference_mode; load it outside, or gradients do not pass")
         self._hooks = [getattr(module, hooks) for module in self._modules.values() for hooks in HOOKS]
         self._known: set[int] = set()
         self._refuse_hooks()

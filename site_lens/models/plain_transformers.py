@@ -46,7 +46,9 @@ def refuse_unless_decoder(config: Any, name: str) -> None:
     for architecture in config.architectures or ():
         cls = getattr(hf, architecture, None)
         if cls is not None and "For" in architecture and not cls.can_generate():
-            raise InputError(f"{name!r} is a {architecture}, which predicts no next token; give a language model")
+            raise InputError(
+                f"{name!r} is a {architecture}, which predicts no next token; give the language model it was made from"
+            )
 
 
 def refuse_adapters(model: Any, name: str) -> None:

@@ -32,7 +32,9 @@ def bitsandbytes_settings(how: Quantization, dtype: torch.dtype) -> Any:
     Reference: Dettmers et al., arXiv 2305.14314 (NF4, double quantisation) and arXiv 2208.07339 (LLM.int8()).
     """
     if find_spec("bitsandbytes") is None:
-        raise InputError(f'quantization={how!r} needs bitsandbytes: pip install "site_lens[quantization]"')
+        raise InputError(
+            f'quantization={how!r} needs bitsandbytes; install it with: pip install "site_lens[quantization]"'
+        )
     from transformers import BitsAndBytesConfig
 
     if how == "int8":
@@ -71,7 +73,9 @@ def refuse_unless_packed(hf_model: nn.Module) -> None:
     """
     by_bitsandbytes = quantization_of(hf_model.config) in ("nf4", "fp4", "int8")
     if by_bitsandbytes and all(weight.is_floating_point() for weight in hf_model.parameters()):
-        raise ModelError(f"nothing can be quantised in a {type(hf_model).__name__}; load it without quantization")
+        raise ModelError(
+            f"transformers finds nothing to quantise in a {type(hf_model).__name__}; load it without quantization"
+        )
 
 
 def refuse_packed_parts(hf_model: nn.Module) -> None:

@@ -98,7 +98,8 @@ class Encoder:
         """
         if not getattr(self.tokenizer, "is_fast", False):
             raise InputError(
-                f"a {type(self.tokenizer).__name__} does not say where its tokens begin; use the model's fast tokenizer"
+                f"a {type(self.tokenizer).__name__} does not say which characters its tokens stand for; use the fast "
+                "tokenizer of this model"
             )
         tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         spans, before = [], 0

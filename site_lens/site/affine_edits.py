@@ -51,10 +51,14 @@ def affine_edits(fit: SiteFit | Pair) -> dict[str, Float32]:
     gates, embedding = gates_and_embedding(fit)
     model = embedding.model
     if gates.mix == "norm_preserving":
-        raise InputError(f"gates of {embedding.task!r} mix by the rule norm_preserving, which is not affine")
+        raise InputError(
+            f"the gates of {embedding.task!r} mix by the rule norm_preserving, which no scale and bias can stand for; "
+            "fit with another rule"
+        )
     if model.processing != "raw":
         raise MismatchError(
-            f"z of {model.processing} weights is not the checkpoint's; fit {embedding.task!r} on sl.load_model(...)"
+            f"the fit of {embedding.task!r} was made on {model.processing} weights, whose z differs from that of the "
+            "checkpoint; fit it on sl.load_model(...), which takes the weights as they are"
         )
     state: dict[str, Float32] = {}
     for layer, (n_heads, width) in enumerate(zip(model.grid.heads_per_layer, model.widths, strict=True)):

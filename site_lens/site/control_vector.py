@@ -133,14 +133,18 @@ def control_vector(model: LensModel, fit: SiteFit | Pair) -> ControlVector:
     gates, embedding = gates_and_embedding(fit)
     notes = model.identity.check_use(embedding.model, f"the embedding of {embedding.task!r}")
     if gates.mix == "norm_preserving":
-        raise InputError(f"gates of {embedding.task!r} mix by the rule norm_preserving, which has no constant part")
+        raise InputError(
+            f"the gates of {embedding.task!r} mix by the rule norm_preserving, of which no part is a constant vector"
+        )
     written = {
         layer: model.project(layer, torch.tensor((gates.values[layer, :n, None] * embedding.mean[layer, :n])[None]))[0]
         for layer, n in enumerate(model.grid.heads_per_layer)
         if layer and gates.values[layer].any()
     }
     if not written:
-        raise InputError(f"the fit of {embedding.task!r} opens no head above layer 0, and llama.cpp needs one there")
+        raise InputError(
+            f"the fit of {embedding.task!r} opens no head above layer 0, and llama.cpp adds nothing behind layer 0"
+        )
     parallel = [_is_parallel(model, layer) for layer in written]
     in_first = [head for head in gates.above(0.0) if head.layer == 0]
     different = {

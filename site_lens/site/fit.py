@@ -324,7 +324,9 @@ class SiteFits(RecordSet[SiteFit]):
             return matching[0]
         several = self.of(key) if key not in self else []
         if several:
-            raise InputError(f"{len(several)} fits are of {key!r}; pick one by seed, fits[{key!r}, {several[0].seed}]")
+            raise InputError(
+                f"there are {len(several)} fits of {key!r}; pick one by seed, fits[{key!r}, {several[0].seed}]"
+            )
         return super().__getitem__(key)
 
     def _facts(self) -> Mapping[str, object]:
@@ -366,5 +368,7 @@ class SiteFits(RecordSet[SiteFit]):
         first = every[0]
         for fit in every:
             if fit.gates.grid != first.gates.grid:
-                raise MismatchError(f"{first.task!r} is over {first.gates.grid}, {fit.task!r} over {fit.gates.grid}")
+                raise MismatchError(
+                    f"{first.task!r} was fitted over {first.gates.grid}, {fit.task!r} over {fit.gates.grid}"
+                )
         return first.gates.grid

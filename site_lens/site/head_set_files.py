@@ -67,7 +67,10 @@ def head_sets_text(
     """
     for name, heads in sets.items():
         if heads.grid != model.grid:
-            raise MismatchError(f"the set {name!r} is over {heads.grid}, and {model.short_name} has {model.grid}")
+            raise MismatchError(
+                f"the set {name!r} is over {heads.grid}, and {model.short_name} has {model.grid}; give the model that "
+                "the set was found on"
+            )
     write: Callable[[Any], str] = json.dumps if format == "json" else repr
     of_model = {
         "name": model.short_name, "heads_per_layer": list(model.grid.heads_per_layer),
@@ -143,7 +146,7 @@ def read_head_sets(path: str | Path, model: ModelIdentity, *, other_weights: boo
         raise StorageError(f"{path} holds no head sets: {error}; write it with write_head_sets") from error
     if grid != model.grid:
         raise MismatchError(
-            f"{path} holds sets of {found.model.name} ({grid}), and {model.short_name} has {model.grid}"
+            f"the head sets in {path} are of {found.model.name} ({grid}), and {model.short_name} has {model.grid}"
         )
     if found.model.weights_digest != model.weights_digest and not other_weights:
         dtypes = f" ({found.model.dtype} and {model.dtype})" if found.model.dtype != model.dtype else ""

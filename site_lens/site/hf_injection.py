@@ -110,7 +110,9 @@ class Deployment:
     def __init__(self, hf_model: Any, fits: FitOrPair | Sequence[FitOrPair | None], tokenizer: Any | None) -> None:
         projections = find_projections(hf_model)
         if hf_model in _DEPLOYED:
-            raise InputError("a fit is deployed in this model; remove it first, or pass a list with one per prompt")
+            raise InputError(
+                "a fit is deployed in this model already; remove it first, or pass a list with one per row"
+            )
         self._one_for_all = isinstance(fits, SiteFit | tuple) or not isinstance(fits, Sequence)
         of_prompt: list[Any] = [fits] if self._one_for_all else list(fits)
         self._set_tensors(of_prompt, next(hf_model.parameters()).device)
@@ -178,7 +180,10 @@ class Deployment:
         finally:
             call.prompts, call.edited = outer
         if not edited:
-            raise ModelError("generate never passed the last prompt token, so nothing was edited; was it cached?")
+            raise ModelError(
+                "generate never passed the last prompt token through the model, so nothing was edited; was it in the "
+                "cache already?"
+            )
         return generated
 
     def _begin(self, hf_model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -212,7 +217,9 @@ class Deployment:
             return self._fit_of_prompt
         n_fits, n_prompts = len(self._fit_of_prompt), n_rows if self._call.prompts is None else self._call.prompts[0]
         if n_prompts != n_fits or n_rows % n_prompts:
-            raise InputError(f"{n_fits} fits are deployed, one per prompt, but {n_prompts} prompts came")
+            raise InputError(
+                f"{n_fits} fits are deployed, one per prompt, but {n_prompts} prompts came in {n_rows} rows"
+            )
         return self._fit_of_prompt.repeat_interleave(n_rows // n_prompts)
 
     def _edit(self, layer: int, projection: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -222,7 +229,9 @@ class Deployment:
             return None
         z = args[0]
         if z.ndim != 3:
-            raise ModelError(f"heads of layer {layer} write a tensor of shape {tuple(z.shape)}, not (row pos width)")
+            raise ModelError(
+                f"the heads of layer {layer} write a tensor of shape {tuple(z.shape)}, not (row pos width)"
+            )
         by_head = rearrange(z, "row pos (head d_head) -> row pos head d_head", head=self._heads_per_layer[layer])
         for function in edits:
             by_head = function(by_head)

@@ -79,10 +79,6 @@ class Asked(NamedTuple):
         return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-_Pool = tuple[Asked, Asked]
-"""Questions that a job draws from, and those that it is evaluated on."""
-
-
 @dataclass(frozen=True, slots=True)
 class AlphaMap:
     """One alpha map to be learned, and what it is trained on: the queries of one job, or of all jobs that share it."""
@@ -152,8 +148,9 @@ def make_plan(model: LensModel, jobs: Sequence[SiteJob], sets: Sequence[object] 
         if job.warm_start is not None and job.warm_start.grid != model.grid:
             raise MismatchError(f"the warm start is over {job.warm_start.grid}, the model has {model.grid}")
     questions = Questions()
-    pools, merged = zip(*(_pool(i, job, questions, model.encoder) for i, job in enumerate(jobs)), strict=True)
+    pools = [_Pool.of(i, job, questions, model.encoder) for i, job in enumerate(jobs)]
     alpha_maps = tuple(_alpha_map(group, jobs, pools) for group in _groups(jobs, sets))
+    merged = tuple(pool.merged for pool in pools)
     return Plan(jobs, questions, alpha_maps, tuple(_steps(alpha_maps)), merged, whole_because)
 
 
@@ -183,24 +180,33 @@ def _with_losses(
     return chosen, tuple(whole.get(share) for share in shares)
 
 
-def _pool(index: int, job: SiteJob, questions: Questions, encoder: Encoder) -> tuple[_Pool, int]:
-    """Add the questions of a job; return them, and how many first answer tokens span the end of the prompt."""
-    config, task = job.config, job.task
-    if job.train_rows is not None and config.n_queries is not None:
-        raise InputError(f"train_rows of {task.name!r} came with n_queries, which draws rows; leave out one")
-    stream = seed_stream(config.seed, task.digest, "queries")
-    n = min(config.n_queries or len(task.train), len(task.train))
-    drawn = np.sort(stream.choice(len(task.train), n, replace=False))
-    asked, merged = [], 0
-    for split, rows in ((task.train, drawn), (task.valid, sample_rows(task.valid, config.n_valid))):
-        examples = [split[i] for i in rows]
-        if config.null == "shuffled_answers":
-            examples = with_shuffled_answers(examples, stream)
-        prompts = zero_shot_prompts(examples, job.embedding.template)
-        numbers, n_merged = questions.add(encoder, prompts, whole_answer=config.loss == "answer")
-        asked.append(Asked(numbers, np.full(len(numbers), index), np.array(rows, dtype=np.int64)))
-        merged += n_merged
-    return (asked[0], asked[1]), merged
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The questions a job draws from and is evaluated on."""
+
+    train: Asked
+    valid: Asked
+    merged: int
+
+    @classmethod
+    def of(cls, index: int, job: SiteJob, questions: Questions, encoder: Encoder) -> "_Pool":
+        config, task = job.config, job.task
+        if job.train_rows is not None and config.n_queries is not None:
+            raise InputError(f"train_rows of {task.name!r} came with n_queries, which draws rows; leave out one")
+        stream = seed_stream(config.seed, task.digest, "queries")
+        n = min(config.n_queries or len(task.train), len(task.train))
+        drawn = np.sort(stream.choice(len(task.train), n, replace=False))
+        asked, merged = [], 0
+        for split, rows in ((task.train, drawn), (task.valid, sample_rows(task.valid, config.n_valid))):
+            examples = [split[i] for i in rows]
+            if config.null == "shuffled_answers":
+                examples = with_shuffled_answers(examples, stream)
+            prompts = zero_shot_prompts(examples, job.embedding.template)
+            numbers, n_merged = questions.add(encoder, prompts, whole_answer=config.loss == "answer")
+            asked.append(Asked(numbers, np.full(len(numbers), index), np.array(rows, dtype=np.int64)))
+            merged += n_merged
+        train, valid = asked
+        return cls(train, valid, merged)
 
 
 def _groups(jobs: Sequence[SiteJob], sets: Sequence[object]) -> list[tuple[int, ...]]:
@@ -227,7 +233,7 @@ def _drawn(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[_Poo
     member = stream.integers(len(group), size=shape) if len(group) > 1 else np.zeros(shape, dtype=np.int64)
     uniform = stream.random(shape)
     return [
-        np.where(member == place, (uniform * len(pools[job][0].rows)).astype(np.int64), -1)
+        np.where(member == place, (uniform * len(pools[job].train.rows)).astype(np.int64), -1)
         for place, job in enumerate(group)
     ]
 
@@ -241,7 +247,9 @@ def _given(group: tuple[int, ...], jobs: Sequence[SiteJob]) -> list[Indices] | N
     shape = (config.n_steps, config.batch_size)
     places = [np.array(rows if rows is not None else (), dtype=np.int64) for rows in given]
     if any(rows.shape != shape for rows in places):
-        raise InputError(f"train_rows of {names} must be (n_steps, batch_size) = {shape}, got {places[0].shape}")
+        raise InputError(
+            f"train_rows of {names} must be (step row) = (n_steps, batch_size) = {shape}, got {places[0].shape}"
+        )
     if not (np.sum([rows >= 0 for rows in places], axis=0) == 1).all():
         raise InputError(f"every row of a step of train_rows must be a row of one task, of {names}, and -1 for others")
     return places
@@ -252,9 +260,9 @@ def _alpha_map(group: tuple[int, ...], jobs: Sequence[SiteJob], pools: Sequence[
     train = Asked(*(np.empty((config.n_steps, config.batch_size), dtype=np.int64) for _ in range(3)))
     for job, places in zip(group, _given(group, jobs) or _drawn(group, jobs, pools), strict=True):
         mine = places >= 0
-        for array, of_pool in zip(train, pools[job][0], strict=True):
+        for array, of_pool in zip(train, pools[job].train, strict=True):
             array[mine] = of_pool[places[mine]]
-    return AlphaMap(group, config, train, Asked.joined([pools[job][1] for job in group]))
+    return AlphaMap(group, config, train, Asked.joined([pools[job].valid for job in group]))
 
 
 def _steps(alpha_maps: Sequence[AlphaMap]) -> list[BatchStep]:

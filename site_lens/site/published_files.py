@@ -126,7 +126,9 @@ def write_published_alphas(gates: HeadGates, path: str | Path, *, replace: bool 
         StorageError: The folder cannot be written, or there is another file and `replace` is not given.
     """
     if gates.mix != "convex":
-        raise InputError(f"published alphas mix convexly, and these by the rule {gates.mix}; save them with sl.save")
+        raise InputError(
+            f"published alphas mix convexly, and these gates by the rule {gates.mix}; save them with sl.save"
+        )
     return _write(gates.values, path, replace)
 
 

@@ -192,6 +192,15 @@ def test_files_that_are_cut_off_anywhere_are_refused(made: tuple[Path, Any], cac
     assert not any(child.is_dir() for child in cache.iterdir())
 
 
+def test_any_damage_of_a_header_ends_soon_and_in_one_line(made: tuple[Path, Any], cache: Path, tmp_path: Path) -> None:
+    content, path = made[0].read_bytes(), tmp_path / "spoilt.gguf"
+    scalars = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"a", 9, 4, 2**40)  # an array
+    spoilt = [content[:at] + b"\xff" * 8 + content[at + 8 :] for at in (8, 24)]
+    for damaged in (*spoilt, scalars, scalars + bytes(4000)):  # without an end of their own, these would take hours
+        path.write_bytes(damaged)
+        assert str(path) in reason(lambda: load(path))
+
+
 def test_architectures_other_files_and_weights_that_are_no_numbers_are_refused(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "strange.gguf"
     write_gguf(path, architecture="nonesuch")

@@ -1,6 +1,7 @@
 """Fits deployed in plain Hugging Face models do what they do in the toolkit."""
 
 import contextlib
+import copy
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -138,6 +139,24 @@ def test_every_row_does_its_own_task_as_if_alone(
         with sl.deploy(hf_model, fit) if fit else contextlib.nullcontext():
             alone += new_tokens(hf_model, padded([row]), **options)
     assert together == alone
+
+
+def test_the_mix_is_made_in_float32_and_cast_back(
+    plain: Callable[[str], Any], demo_inputs: dict[str, torch.Tensor], demo_fits: list[sl.SiteFit]
+) -> None:
+    half = copy.deepcopy(plain("demo")).to(torch.bfloat16)
+    with pytest.warns(UserWarning, match="dtype"):
+        handle = sl.attach(half, demo_fits[0])
+    z: list[torch.Tensor] = []
+    half.model.layers[0].self_attn.o_proj.register_forward_pre_hook(lambda module, args: z.append(args[0]))
+    with torch.no_grad():
+        half(**demo_inputs)
+        handle.remove()
+        half(**demo_inputs)
+    edited, before = z[0][:, -1], z[1][:, -1].reshape(-1, 8, 32).float()
+    alpha = torch.tensor(demo_fits[0].gates.values[0])[:, None].expand_as(before)
+    mixed = torch.lerp(before, torch.tensor(demo_fits[0].embedding.mean[0]).expand_as(before), alpha)
+    assert torch.equal(edited, mixed.to(torch.bfloat16).flatten(-2))
 
 
 def test_other_models_are_refused_or_warned_of(
