@@ -119,12 +119,13 @@ def test_a_folder_without_a_whole_run_is_refused_and_finished_parts_are_read(tmp
         sl.Run.load(tmp_path / "damaged")
 
 
-def test_files_of_others_beside_a_run_of_0_1_0_are_not_overwritten(tmp_path: Path) -> None:
-    for name in ("results.csv", "report.html", "studies/transfer.key"):
-        folder = Path(shutil.copytree(FOLDER / "run", tmp_path / Path(name).stem))
-        (folder / name).write_text("mine")
-        with pytest.raises(sl.StorageError, match=name):
-            run_of("synonym").save(folder)
-        assert (folder / name).read_text() == "mine"
-    run_of("synonym").save(Path(shutil.copytree(FOLDER / "run", tmp_path / "unchanged")))
-    assert sl.Run.load(tmp_path / "unchanged") == run_of("synonym")
+def test_a_run_of_0_1_0_is_replaced_as_a_whole_but_for_files_that_are_no_records(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FOLDER / "run", tmp_path / "run"))
+    (folder / "fits" / "mine.json").write_text("{}")
+    before = files_below(folder)
+    with pytest.raises(sl.StorageError, match=r"mine\.json"):
+        run_of("synonym").save(folder)
+    assert files_below(folder) == before
+    (folder / "fits" / "mine.json").unlink()
+    run_of("synonym").save(folder)
+    assert sl.Run.load(folder) == run_of("synonym")
