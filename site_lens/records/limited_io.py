@@ -7,36 +7,31 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from site_lens.records.errors import InputError
-from site_lens.records.type_checks import checked_methods
+from pydantic import Field
+
+from site_lens.records.base import Frozen
+
+Limit = Annotated[int, Field(ge=1)]
 
 
-@checked_methods
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Frozen):
     """Size limits of files; larger files are refused before they are read."""
 
-    record_json_bytes: int = 64 * 2**20
+    record_json_bytes: Limit = 64 * 2**20
     """Bytes of the JSON file of a record."""
-    record_array_bytes: int = 2**30
+    record_array_bytes: Limit = 2**30
     """Bytes of all arrays of a record."""
-    record_files: int = 100_000
+    record_files: Limit = 100_000
     """Records in one folder."""
-    task_bytes: int = 256 * 2**20
+    task_bytes: Limit = 256 * 2**20
     """Bytes of a task file, and of all files of a folder of tasks together."""
-    task_rows: int = 1_000_000
+    task_rows: Limit = 1_000_000
     """Rows of a task file."""
-    text_characters: int = 1_000_000
+    text_characters: Limit = 1_000_000
     """Characters of one text in a task file."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise InputError(f"the limit {field.name} must be at least 1, got {getattr(self, field.name)}")
 
 
 _limits: ContextVar[Limits | None] = ContextVar("site_lens_limits", default=None)

@@ -51,6 +51,8 @@ def test_a_failed_job_does_not_stop_the_sweep_and_is_tried_again_by_the_next(
     (tmp_path / "tasks" / "task_6.csv").write_text((tmp_path / "tasks" / "task_5.csv").read_text())
     outcome = sl.run_sweep(sweep, store, worker=Worker(store, Faulty(diary, store, {"task_6": "raise"})))
     assert list(outcome.failed.values()) == ["ValueError: injected: task_6 cannot be fitted"]
+    failure = sl.RunStore(store).failure(next(iter(outcome.failed)))
+    assert failure is not None and "tests/sweeps/faulty.py" in failure.trace
     assert not outcome.ok
     assert sl.run_sweep(sweep, store, worker=worker).ok
     assert clean(tally(sweep, store, diary), 7)
