@@ -52,11 +52,8 @@ def manifests(folder: str | Path) -> list[Path]:
         StorageError: The folder cannot be read, or there are more than `Limits.record_files`.
     """
     most = current_limits().record_files
-    try:
-        with system_errors(f"read {folder}"):
-            paths = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
-    except ValueError:  # a NUL byte, or half a character, in the name
-        return []
+    with system_errors(f"read {folder}"):
+        paths = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
     if len(paths) > most:
         raise StorageError(f"{folder} holds more than {most} records; if you trust it, raise Limits.record_files")
     return paths

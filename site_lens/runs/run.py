@@ -30,7 +30,7 @@ from site_lens.records.errors import InputError, StorageError
 from site_lens.records.lazy_pandas import pd
 from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import is_folder
-from site_lens.records.outputs import LISTED, is_run, named
+from site_lens.records.outputs import LISTED, is_run, named, write_output
 from site_lens.records.serialization import load, save
 from site_lens.records.study_registry import STUDIES
 from site_lens.records.suggestions import did_you_mean_path
@@ -167,14 +167,14 @@ class Run(Displayed):
             (folder / LISTED).touch()
         self.fits.save(folder / "fits")
         if self.inputs is not None:
-            run_folder.write_product(self.inputs.write(), folder / run_folder.INPUTS)
+            write_output({folder / run_folder.INPUTS: self.inputs.write()}, replace=True)
         for part, by_name in (("controls", self.controls), ("scores", self.scores)):
             for name, records in by_name.items():
                 records.save(folder / part / name)
         self.paths.save(folder / "paths")
         if self.paths:
             heads = HeadPaths.load(folder / "paths").heads_frame()  # those of earlier groups, too
-            run_folder.write_product(heads.to_csv(index=False).encode(), folder / run_folder.HEADS)
+            write_output({folder / run_folder.HEADS: heads.to_csv(index=False).encode()}, replace=True)
         self.attention.save(folder / "attention")
         for name, study in self.studies.items():
             save(study, folder / "studies" / name)

@@ -151,14 +151,6 @@ def write_results(evaluations: Evaluations, folder: str | Path) -> Path:
     Raises:
         StorageError: The folder cannot be written.
     """
-    return write_product(evaluations.results().to_csv(index=False).encode(), Path(folder) / RESULTS)
-
-
-def write_product(content: bytes, path: Path) -> Path:
-    """Write a file of a run that is no record, such as `heads.csv` or `inputs.json`; see `check_run_folder`.
-
-    Raises:
-        StorageError: The folder cannot be written.
-    """
-    outputs.write_output({path: content}, replace=True)
+    path = Path(folder) / RESULTS
+    outputs.write_output({path: evaluations.results().to_csv(index=False).encode()}, replace=True)
     return path
