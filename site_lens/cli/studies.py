@@ -60,6 +60,7 @@ class RunStudy:
         files, source = self.files.of(self.run, saved.inputs), self.source.of(self.run, saved)
         opt.keep_inputs(self.run, *files.tasks, *source.inputs)
         check_run_folder(self.run)
+        check_output([self.run / "report.html"], is_page)
         fits = self.fits_of(saved)
         tasks = files.load(fit.task for fit in fits.values())
         digests = [fit.digest for fit in fits.values()] + [task.digest for task in tasks.values()]
