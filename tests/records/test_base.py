@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from site_lens.heads.head_set import HeadGrid
-from site_lens.records.base import Axes, Float32, Frozen, join
+from site_lens.records.base import Axes, Float32, Frozen
 from site_lens.records.errors import InputError
 from tests.samples import SAMPLES, SMALL, scores
 
@@ -47,8 +47,6 @@ def test_every_kind_of_record_compares_comes_apart_and_shows_itself() -> None:
         assert again == record, kind
         assert len({record, again}) == 1, kind
         assert record != "a text"
-        arrays, fields = record.parts()
-        assert type(record)(**join(fields, arrays)) == record, kind
         assert repr(record).startswith(f"{type(record).__name__}("), kind
         assert "\n" not in repr(record) and "array(" not in repr(record), kind
         table = record.frame()

@@ -74,7 +74,7 @@ def test_jobs_that_another_process_stored_meanwhile_count_as_done(tmp_path: Path
 
 
 def test_a_driver_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
-    assert clean(killed_driver(tmp_path, n_tasks=16, kill_after=[3, 1, 4]), 16)
+    assert clean(killed_driver(tmp_path, n_tasks=12, kill_after=[3, 1]), 12)
 
 
 def test_two_drivers_share_a_store(tmp_path: Path) -> None:
