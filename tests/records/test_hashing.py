@@ -28,7 +28,7 @@ def test_the_digest_of_arrays_knows_names_shapes_dtypes_and_numbers_alone() -> N
     moved = array.copy()
     moved[1, 2] = np.nextafter(moved[1, 2], np.float32(9))
     changed = [array, array.reshape(3, 2), array.view(np.int32), moved]
-    variants = [*({"a": one} for one in changed), {"b": array}, {"a": array, "b": array}]
+    variants: list[dict[str, np.ndarray]] = [*({"a": one} for one in changed), {"b": array}, {"a": array, "b": array}]
     assert len({digest_arrays(variant) for variant in variants}) == len(variants)
     assert digest_arrays({"a": array, "b": array}) == digest_arrays({"b": array, "a": np.asfortranarray(array)})
 
