@@ -17,7 +17,7 @@ from site_lens.records.assets import MODEL_NAMES
 from site_lens.records.bounds import BOUNDS
 from site_lens.records.errors import unknown_name
 from site_lens.records.limited_io import is_folder, is_there
-from site_lens.records.outputs import check_apart, has_list, is_run, is_same, is_within_part
+from site_lens.records.outputs import check_apart, has_list, is_run
 from site_lens.runs.run_folder import PRODUCTS, SAVED, refuse_links, refuse_strangers
 from site_lens.tasks.prompt_sampling import MAX_QUERIES
 
@@ -107,7 +107,7 @@ def keep_run(folder: Path, replace: bool, *inputs: str) -> None:
 def keep_inputs(run: Path, *inputs: str) -> None:
     """Refuse inputs that belong to the run that a command writes to."""
     for path in files_among(inputs):
-        if is_within_part(Path(os.path.realpath(path)) / "x") or any(is_same(path, run / name) for name in PRODUCTS):
+        if os.path.realpath(path) in [os.path.realpath(run / name) for name in PRODUCTS]:
             raise sl.InputError(f"{path} is read, and belongs to the run that is written; copy it out of {run} first")
 
 

@@ -1,5 +1,6 @@
 """Report commands: report, diagnose, compare and roles read saved runs; they need neither a model nor torch."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import site_lens as sl
 from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, counted, not_empty, path_option, split_names
 from site_lens.cli.output import show_answers, show_json, show_line, show_notes, show_table
 from site_lens.records.limited_io import is_folder, is_there
-from site_lens.records.outputs import is_same, output_path
+from site_lens.records.outputs import check_output
 from site_lens.records.serialization import record_paths
 from site_lens.report.comparison import MOST_SENTENCES
 from site_lens.report.page import is_page
@@ -59,7 +60,7 @@ def report(
         raise sl.InputError(f"--{option} is for images; name their folder with --images, or leave it out")
     saved = sl.Run.load(run)
     out = out or run / "report.html"
-    output_path(out, is_page, inputs=[run], replace=replace)
+    check_output([out], is_page, replace=replace)
     exported = [] if images is None else sl.write_images(saved, images, replace=replace, **given)
     written = [] if tables is None else sl.write_tables(saved, tables, replace=replace)
     show_line(str(sl.write_report(saved, out, replace=replace)))
@@ -128,11 +129,11 @@ def compare(
     paths = [first] if of_run else [first, *map(Path, given)]
     if not of_run and len(paths) != 2:
         raise sl.InputError("name two runs or records, or a run and tasks of it")
-    if not of_run and (paths[0] == paths[1] or is_same(*paths)):
+    if not of_run and len(set(map(os.path.realpath, paths))) < 2:
         raise sl.InputError(f"{first} would be compared with itself; name two")
     if out is not None:
         inputs = [*paths, *(file for path in paths if not is_folder(path) for file in record_paths(path))]
-        output_path(out, is_page, inputs=inputs, replace=replace)
+        check_output([out], is_page, inputs=inputs, replace=replace)
     maps = _of_tasks(sl.Run.load(first), given) if of_run else _of_paths(paths)
     if len(maps) < 2:
         raise sl.InputError(f"{first} would be compared with itself; name two")

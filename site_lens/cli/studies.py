@@ -15,7 +15,7 @@ from site_lens.heads.scores import ScoresByTask
 from site_lens.records.collections import file_name
 from site_lens.records.hashing import digest_json
 from site_lens.records.lazy_pandas import pd
-from site_lens.records.outputs import output_path
+from site_lens.records.outputs import check_output
 from site_lens.report.page import is_page
 from site_lens.runs.run_folder import check_run_folder, study_mark, study_pieces
 from site_lens.studies.cache import StudyCache
@@ -60,6 +60,7 @@ class RunStudy:
         files, source = self.files.of(self.run, saved.inputs), self.source.of(self.run, saved)
         opt.keep_inputs(self.run, *files.tasks, *source.inputs)
         check_run_folder(self.run)
+        check_output([self.run / "report.html"], is_page)
         fits = self.fits_of(saved)
         tasks = files.load(fit.task for fit in fits.values())
         digests = [fit.digest for fit in fits.values()] + [task.digest for task in tasks.values()]
@@ -201,7 +202,7 @@ def on_text(
 ) -> None:
     """Profile heads on text, write their page, and the data folder of HeadVis if it has a name."""
     texts, page = read_texts(text), study.run / "text_profiles.html"
-    output_path(page, is_page, inputs=[text], replace=replace)
+    check_output([page], is_page, inputs=[text], replace=replace)
 
     def profiles_on_text(
         model: sl.LensModel, tasks: dict[str, sl.Task], fits: sl.SiteFits, heads: list[str] | None

@@ -1,6 +1,5 @@
 """Sweep commands: run a sweep file; list, show, verify, clean up and export the results in a run store."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -233,7 +232,7 @@ def sweep_export(
     runs = opened.runs(sweep)
     for name in runs:
         keep_run(out / name, replace, str(store))
-        if is_within(Path(os.path.realpath(out / name)), store):
+        if is_within(out / name, store):
             raise sl.InputError(f"{out} lies in the run store {store}; name a folder outside of it")
     for name, run in runs.items():
         show_line(str(run.save(out / name)))

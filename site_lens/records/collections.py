@@ -1,7 +1,6 @@
 """Collections of records of one kind by name, kept in one folder, one pair of files each."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -53,11 +52,8 @@ def manifests(folder: str | Path) -> list[Path]:
         StorageError: The folder cannot be read, or there are more than `Limits.record_files`.
     """
     most = current_limits().record_files
-    try:
-        with system_errors(f"read {folder}"):
-            paths = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
-    except ValueError:  # a NUL byte, or half a character, in the name
-        return []
+    with system_errors(f"read {folder}"):
+        paths = list(islice((path for path in Path(folder).glob("*.json") if not is_hidden(path)), most + 1))
     if len(paths) > most:
         raise StorageError(f"{folder} holds more than {most} records; if you trust it, raise Limits.record_files")
     return paths
@@ -132,15 +128,10 @@ class RecordSet(Displayed, Mapping[str, R], Generic[R]):
         """Write every record to `folder`, each whole or not at all.
 
         Raises:
-            InputError: Two names differ in case alone.
             StorageError: The folder cannot be written; records written before stay.
         """
-        names = {key: file_name(key) for key in self}
-        times = Counter(name.casefold() for name in names.values())
-        if twice := [key for key, name in names.items() if times[name.casefold()] > 1]:
-            raise InputError(f"{', '.join(twice)} differ in case alone, and on some systems share a file; rename one")
         for key, record in self.items():
-            save(record, Path(folder) / names[key])
+            save(record, Path(folder) / file_name(key))
         return Path(folder)
 
     @classmethod

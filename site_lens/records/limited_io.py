@@ -7,36 +7,31 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from site_lens.records.errors import InputError
-from site_lens.records.type_checks import checked_methods
+from pydantic import Field
+
+from site_lens.records.base import Frozen
+
+Limit = Annotated[int, Field(ge=1)]
 
 
-@checked_methods
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Frozen):
     """Size limits of files; larger files are refused before they are read."""
 
-    record_json_bytes: int = 64 * 2**20
+    record_json_bytes: Limit = 64 * 2**20
     """Bytes of the JSON file of a record."""
-    record_array_bytes: int = 2**30
+    record_array_bytes: Limit = 2**30
     """Bytes of all arrays of a record."""
-    record_files: int = 100_000
+    record_files: Limit = 100_000
     """Records in one folder."""
-    task_bytes: int = 256 * 2**20
+    task_bytes: Limit = 256 * 2**20
     """Bytes of a task file, and of all files of a folder of tasks together."""
-    task_rows: int = 1_000_000
+    task_rows: Limit = 1_000_000
     """Rows of a task file."""
-    text_characters: int = 1_000_000
+    text_characters: Limit = 1_000_000
     """Characters of one text in a task file."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise InputError(f"the limit {field.name} must be at least 1, got {getattr(self, field.name)}")
 
 
 _limits: ContextVar[Limits | None] = ContextVar("site_lens_limits", default=None)
@@ -65,15 +60,12 @@ def reading_limits(limits: Limits) -> Iterator[None]:
 
 def is_there(path: str | Path) -> bool:
     """Tell whether there is such a file or folder; no name is too long or too strange to be asked for."""
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises for such names
 
 
 def is_folder(path: str | Path) -> bool:
     """Tell whether there is such a folder; no name is too long or too strange to be asked for."""
-    return is_there(path) and Path(path).is_dir()
+    return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises for such names
 
 
 def is_hidden(path: Path) -> bool:
@@ -81,26 +73,19 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def read_file(path: str | Path, most_bytes: int, *, follow: bool = True) -> bytes:
-    """Read a regular file of at most so many bytes.
-
-    Args:
-        path: The file.
-        most_bytes: A larger one is refused.
-        follow: Whether a link may lead to it; else a link is refused.
+def read_file(path: str | Path, most_bytes: int) -> bytes:
+    """Read a regular file of at most so many bytes, links followed.
 
     Raises:
         OSError: It is larger, is no regular file (a device or a pipe never ends), or cannot be read; `strerror` says
             which.
     """
     try:
-        status = Path(path).stat(follow_symlinks=follow)
+        status = Path(path).stat()
     except ValueError as error:  # a NUL byte, or half a character, in its name
         raise OSError(errno.EINVAL, str(error), str(path)) from None
     if stat.S_ISDIR(status.st_mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if stat.S_ISLNK(status.st_mode):
-        raise OSError(errno.ELOOP, "it is a link", str(path))
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     if status.st_size > most_bytes:

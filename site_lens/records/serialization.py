@@ -15,7 +15,7 @@ from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_bytes, digest_json
 from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import current_limits, is_folder, parse_json, read_file
-from site_lens.records.outputs import listed_digests, named, write_output
+from site_lens.records.outputs import listed, listing_folder, named, write_output
 from site_lens.records.study_registry import STUDIES, imported
 
 KINDS = {
@@ -120,7 +120,10 @@ def holds_record(path: Path) -> bool:
         content = read_file(record_paths(path)[1], current_limits().record_json_bytes)
     except OSError:
         content = b""
-    return any(word in content for word in (b'"record_schema":', b'"tensors_digest":')) or bool(listed_digests(path))
+    if b'"record_schema":' in content:
+        return True
+    folder = listing_folder(path)
+    return folder is not None and path.absolute().relative_to(folder).as_posix() in listed(folder)
 
 
 def load(path: str | Path, expected: type[R] | None = None) -> R:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from site_lens.plots.theme import FONT_SIZE, NARROW_PAGE, TEMPLATE, least_width, resized, untitled
 from site_lens.records.errors import InputError, StorageError
 from site_lens.records.hashing import digest_bytes
-from site_lens.records.outputs import check_writable, is_sealed, named, output_path, sealed, write_output
+from site_lens.records.outputs import check_output, check_writable, named, sealed, write_output
 from site_lens.report.report import report_figures
 from site_lens.runs.run import Run
 
@@ -172,8 +172,8 @@ def _draw(jobs: Mapping[Path, dict[str, Any]], *, replace: bool) -> None:
 
     Whether the files may go there is asked first.
     """
-    targets = {path: output_path(path, is_sealed, replace=replace) for path in jobs}
-    for folder in {path.parent for path in targets.values()}:
+    check_output(jobs, replace=replace)
+    for folder in {path.parent for path in jobs}:
         check_writable(folder)
     try:
         from kaleido import write_fig_from_object_sync
@@ -202,8 +202,7 @@ def _draw(jobs: Mapping[Path, dict[str, Any]], *, replace: bool) -> None:
         if errors:
             raise errors[0]
         images = {path: _with_fixed_ids(place.read_bytes()) for path, place in places.items()}
-    files = {targets[path]: sealed(image, path.suffix.lower()) for path, image in images.items()}
-    write_output(files, is_sealed, replace=replace)
+    write_output({path: sealed(image, path.suffix.lower()) for path, image in images.items()}, replace=replace)
 
 
 def _with_fixed_ids(image: bytes) -> bytes:

@@ -13,17 +13,21 @@ from site_lens._version import __version__
 from site_lens.methods.registry import method_label
 from site_lens.records.assets import ASSETS, asset
 from site_lens.records.errors import InputError
-from site_lens.records.outputs import is_sealed, output_path, sealed, write_output
+from site_lens.records.outputs import check_output, has_list, is_run, is_sealed, named, sealed, write_output
 from site_lens.records.terminal_escape import visible
 from site_lens.report.figures import attention_json, on_page, packed, table_json, template_json
-from site_lens.runs.run_folder import is_report
+from site_lens.runs.run_folder import REPORT
 
 REPORT_SCRIPT = "report.js"
 
 
 def is_page(path: Path) -> bool:
-    """Tell whether a file is a page that was written by the toolkit, and not changed since."""
-    return is_sealed(path) or is_report(path)
+    """Tell whether a file is a page that was written by the toolkit, and not changed since.
+
+    Reports in runs of site_lens 0.1.0, which have no list, bear no seal.
+    """
+    is_old_report = path.name == REPORT and is_run(path.parent) and not has_list(path.parent)
+    return is_old_report or is_sealed(path)
 
 
 def write_page(
@@ -46,13 +50,14 @@ def write_page(
         parts: What the template shows.
 
     Raises:
-        InputError: The path is empty, or lies among the records of a run.
+        InputError: The path is empty.
         StorageError: The file cannot be written, or there is one that is no page of the toolkit, or was changed since.
     """
-    place = output_path(path, is_page, replace=replace)
+    path = named(path)
+    check_output([path], is_page, replace=replace)
     page = _environment().get_template(template).render(**_page_parts(attention, script), **parts)
-    write_output({place: sealed(page.encode())}, is_page, replace=replace)
-    return Path(path)
+    write_output({path: sealed(page.encode())}, is_page, replace=replace)
+    return path
 
 
 def _environment() -> jinja2.Environment:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from site_lens.methods.registry import method_label
 from site_lens.records.errors import InputError
-from site_lens.records.outputs import is_sealed, named, output_path, sealed, write_output
+from site_lens.records.outputs import named, sealed, write_output
 from site_lens.records.terminal_escape import visible
 from site_lens.report.facts import accuracy_table
 from site_lens.runs.run import Run
@@ -56,8 +56,7 @@ def write_tables(
         for name, table in tables.items()
         for kind in formats
     }
-    places = {output_path(path, is_sealed, replace=replace): content for path, content in files.items()}
-    write_output(places, is_sealed, replace=replace)
+    write_output(files, replace=replace)
     return list(files)
 
 

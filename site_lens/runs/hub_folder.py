@@ -19,7 +19,7 @@ from site_lens.records.assets import ASSETS
 from site_lens.records.collections import manifests
 from site_lens.records.errors import InputError, MismatchError, StorageError
 from site_lens.records.limited_io import is_folder
-from site_lens.records.outputs import check_output, is_sealed, named, sealed, write_output
+from site_lens.records.outputs import check_output, named, sealed, write_output
 from site_lens.records.serialization import record_paths
 from site_lens.records.terminal_escape import visible
 from site_lens.runs.run import Run
@@ -71,9 +71,9 @@ def save_for_hub(
     if strangers:
         raise InputError(f"there is an evaluation of {strangers[0]!r}, but no fit of it; hand in what belongs together")
     card = _card(fits, evaluations, model, base_model or _hub_id(model.name), license)
-    check_output([folder / CARD], is_sealed, replace=replace)
+    check_output([folder / CARD], replace=replace)
     Run(fits=fits, evaluations=evaluations).save(folder)
-    write_output({folder / CARD: sealed(card.encode(), ".md")}, is_sealed, replace=replace)
+    write_output({folder / CARD: sealed(card.encode(), ".md")}, replace=replace)
     return folder
 
 

@@ -1,14 +1,14 @@
 """Inputs of a run: the model and the tasks that it was made with, kept in its folder for later commands on it."""
 
-import json
 from pathlib import Path
-from typing import Self
+from typing import Literal
 
 from pydantic import ValidationError
 
 from site_lens.records.base import Frozen, readable
 from site_lens.records.errors import InputError, StorageError
-from site_lens.records.limited_io import is_there, parse_json, read_file
+from site_lens.records.library_errors import system_errors
+from site_lens.records.limited_io import is_there, read_file
 from site_lens.tasks.harness_tasks import HARNESS
 
 MOST_BYTES = 2**20
@@ -42,10 +42,10 @@ class RunInputs(Frozen):
 
     def write(self) -> bytes:
         """Return the content of the file; see `read`."""
-        return json.dumps({"kind": "run_inputs", "record_schema": 1, "fields": self.model_dump()}, indent=1).encode()
+        return _InputsFile(fields=self).model_dump_json(indent=1).encode()
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
+    def read(cls, path: Path) -> "RunInputs | None":
         """Read the file of a run; None where there is none, as in runs of site_lens 0.1 and those made in Python.
 
         Raises:
@@ -53,17 +53,13 @@ class RunInputs(Frozen):
         """
         if not is_there(path):
             return None
+        advice = "; remove it, and name tasks and --model when you use the run"
+        with system_errors(f"read {path}", advice):
+            content = read_file(path, MOST_BYTES)
         try:
-            content = parse_json(read_file(path, MOST_BYTES))
-            header = ("kind", "record_schema")
-            if not isinstance(content, dict) or [content.get(name) for name in header] != ["run_inputs", 1]:
-                raise ValueError("it is no list of inputs that this version knows")
-            return cls.model_validate(content.get("fields"))
-        except (OSError, ValueError) as error:
-            known = readable(error) if isinstance(error, ValidationError) else getattr(error, "strerror", None)
-            raise StorageError(
-                f"cannot read {path}: {known or error}; remove it, and name tasks and --model when you use the run"
-            ) from error
+            return _InputsFile.model_validate_json(content).fields
+        except ValidationError as error:
+            raise StorageError(f"cannot read {path}: {readable(error)}{advice}") from error
 
     def check(self, *names: str) -> None:
         """Check that files and folders of the run are still where they were, and that reading them runs no code.
@@ -79,3 +75,11 @@ class RunInputs(Frozen):
                 )
             if Path(name).is_absolute() and not is_there(name):
                 raise InputError(f"{name}, with which the run was made, is gone; say where it is now")
+
+
+class _InputsFile(Frozen):
+    """Content of the file of a run."""
+
+    kind: Literal["run_inputs"] = "run_inputs"
+    record_schema: Literal[1] = 1
+    fields: RunInputs

@@ -30,7 +30,7 @@ from site_lens.records.errors import InputError, StorageError
 from site_lens.records.lazy_pandas import pd
 from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import is_folder
-from site_lens.records.outputs import named, write_list
+from site_lens.records.outputs import LISTED, is_run, named, write_output
 from site_lens.records.serialization import load, save
 from site_lens.records.study_registry import STUDIES
 from site_lens.records.suggestions import did_you_mean_path
@@ -153,13 +153,9 @@ class Run(Displayed):
         folder = named(folder)
         run_folder.check_run_folder(folder, replaces=True)
         with system_errors(f"write to {folder}", "; choose another output folder"):
-            beside = Path(tempfile.mkdtemp(dir=folder, prefix=".saving-"))
-            try:
-                write_list(beside, {})
-                self._write(beside)
-                beside.replace(folder / run_folder.SAVED)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(folder / run_folder.SAVED, ignore_errors=True)  # the rest of a run that is in its place
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as beside:
+                self.add_to(Path(beside, "run")).replace(folder / run_folder.SAVED)
         run_folder.settle(folder)
         return folder
 
@@ -167,28 +163,25 @@ class Run(Displayed):
         """Write every record beside those that are there, such as those of other tasks of the same run."""
         folder = named(folder)
         run_folder.check_run_folder(folder)
-        if run_folder.is_new(folder):
-            write_list(folder, {})
-        self._write(folder)
-        return folder
-
-    def _write(self, folder: Path) -> None:
+        if not is_run(folder):
+            (folder / LISTED).touch()
         self.fits.save(folder / "fits")
         if self.inputs is not None:
-            run_folder.write_product(self.inputs.write(), folder / run_folder.INPUTS)
+            write_output({folder / run_folder.INPUTS: self.inputs.write()}, replace=True)
         for part, by_name in (("controls", self.controls), ("scores", self.scores)):
             for name, records in by_name.items():
                 records.save(folder / part / name)
         self.paths.save(folder / "paths")
         if self.paths:
             heads = HeadPaths.load(folder / "paths").heads_frame()  # those of earlier groups, too
-            run_folder.write_product(heads.to_csv(index=False).encode(), folder / run_folder.HEADS)
+            write_output({folder / run_folder.HEADS: heads.to_csv(index=False).encode()}, replace=True)
         self.attention.save(folder / "attention")
         for name, study in self.studies.items():
             save(study, folder / "studies" / name)
         if self.evaluations is not None:
             self.evaluations.save(folder / "evaluations")
             run_folder.write_results(self.evaluations, folder)
+        return folder
 
     def with_study(self, name: str, study: Record, folder: str | Path | None = None) -> "Run":
         """Return the run with one more study, saved beside the rest where a folder is given.

@@ -1,14 +1,12 @@
 """Overwrite protection of a run's folder: which of its files belong to the run, and how another run takes its place.
 
-A run lists what it writes in `written.sha256`. Replacing a run removes what is listed, as it was written; the notes,
-pages and tables of others stay, and where one of them stands in the way, nothing is done.
+A run lists what it writes in `written.sha256`. Replacing a run removes what is listed; the notes, pages and tables of
+others stay, and where one of them stands in the way, nothing is done.
 """
 
 import json
 import os
-import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,17 +15,16 @@ from typing import Any
 from site_lens.methods.evaluation import Evaluations
 from site_lens.records import outputs
 from site_lens.records.errors import StorageError
-from site_lens.records.hashing import digest_bytes
 from site_lens.records.limited_io import parse_json, read_file
 from site_lens.records.serialization import holds_record
 
-SEVERAL = ("controls", "scores")
-"""Parts of a run's folder that hold a folder for each control or selector."""
 RESULTS, HEADS, REPORT, INPUTS = "results.csv", "heads.csv", "report.html", "inputs.json"
 PRODUCTS = (RESULTS, HEADS, REPORT, INPUTS)
 """What stands beside the records of a run; it goes when the run is replaced."""
 SAVED = ".saved"
 """A whole run on its way into the folder that holds this one: it counts until all of its files are in their places."""
+RECORDS = (".json", ".safetensors")
+"""Suffixes of the files of a record."""
 MARK_BYTES = 2**16
 """A mark of a study that is larger says nothing."""
 
@@ -54,12 +51,8 @@ def read_mark(path: Path) -> dict[str, Any]:
 
 
 def write_mark(path: Path, key: str, **details: Any) -> None:
-    """Write a mark, over another mark only."""
-    outputs.write_output({path: json.dumps({"key": key, **details}).encode()}, _is_mark)
-
-
-def _is_mark(path: Path) -> bool:
-    return re.fullmatch("[0-9a-f]{64}", str(read_mark(path).get("key"))) is not None
+    """Write a mark, over an earlier one."""
+    outputs.write_output({path: json.dumps({"key": key, **details}).encode()}, replace=True)
 
 
 def check_run_folder(folder: str | Path, *, replaces: bool = False) -> None:
@@ -73,7 +66,7 @@ def check_run_folder(folder: str | Path, *, replaces: bool = False) -> None:
 
     Raises:
         StorageError: The folder cannot be written, a part of it is a link, or it holds a file where one of the run has
-            to be that was not written with it, or was changed since.
+            to be that was not written with it.
     """
     folder = Path(folder)
     refuse_links(folder)
@@ -83,18 +76,32 @@ def check_run_folder(folder: str | Path, *, replaces: bool = False) -> None:
 
 
 def refuse_strangers(folder: Path, *, replaces: bool) -> None:
-    """Raise StorageError if a file is in the place of one of a run that was not written with it, or changed since."""
-    for path in _run_files(folder) if replaces else [folder / name for name in PRODUCTS if (folder / name).exists()]:
-        if not _is_own(path, folder):
+    """Raise StorageError if a file is in the place of one of a run that was not written with it."""
+    own = {folder / name for name in own_files(folder)}
+    for path in _run_files(folder):
+        if (replaces or path.parent == folder) and path not in own:
             raise StorageError(
-                f"{path} was not written with the run of this folder, or was changed since; move it away, or choose "
-                "another folder"
+                f"{path} was not written with the run of this folder; move it away, or choose another folder"
             )
 
 
-def is_new(folder: Path) -> bool:
-    """Tell whether nothing was written to a run's folder so far."""
-    return not outputs.has_list(folder) and next(_run_files(folder), None) is None
+def own_files(folder: Path) -> list[str]:
+    """Return the files of the run in a folder, by their paths in it: those in its list, and of a run on its way there.
+
+    Of a run without a list, as site_lens 0.1.0 wrote them: its records, and what has a name of what stands beside them.
+    """
+    names = outputs.listed(folder) + outputs.listed(folder / SAVED)
+    if not outputs.has_list(folder) and any(map(holds_record, (folder / "fits").glob("*.json"))):
+        unlisted = [path for path in _run_files(folder) if path.suffix not in RECORDS or holds_record(path)]
+        names += [path.relative_to(folder).as_posix() for path in unlisted]
+    return names
+
+
+def _run_files(folder: Path) -> Iterator[Path]:
+    """Find the files that are taken for those of a run because of their names."""
+    for part in outputs.PARTS:
+        yield from sorted(path for path in (folder / part).rglob("*") if path.suffix in (*RECORDS, ".key"))
+    yield from (folder / name for name in PRODUCTS if (folder / name).exists())
 
 
 def whole(folder: Path) -> Path:
@@ -111,113 +118,39 @@ def settle(folder: Path) -> None:
     waiting = folder / SAVED
     if not outputs.has_list(waiting):
         return
-    known = (*outputs.PARTS, *PRODUCTS)
-    new = {name: digests for name, digests in outputs.listed(waiting).items() if name.split("/")[0] in known}
-    old = _written(folder)
+
+    def inside(names: list[str]) -> list[str]:
+        return [name for name in names if outputs.is_within((folder / name).parent, folder)]
+
+    new, old = inside(outputs.listed(waiting)), inside(own_files(folder))
     try:
-        outputs.write_list(folder, {name: old.get(name, set()) | new.get(name, set()) for name in old | new})
         for name in new:
-            _place(waiting / name, folder / name)
-        for name in old.keys() - new.keys():
-            path = folder / name
-            if path.is_file() and not _through_link(path, folder) and _is_own(path, folder):
-                path.unlink()
-                for above in path.relative_to(folder).parents[:-1]:
-                    if not any((folder / above).iterdir()):
-                        (folder / above).rmdir()
-        outputs.write_list(folder, new)
-        done = Path(tempfile.mkdtemp(dir=folder, prefix=".saving-"))
-        waiting.replace(done)
-        shutil.rmtree(done)
+            outputs.write_whole({folder / name: (waiting / name).read_bytes()})
+        for name in {*old} - {*new}:
+            (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # something else is in it
+                os.removedirs((folder / name).parent)
+        outputs.write_whole({folder / outputs.LISTED: (waiting / outputs.LISTED).read_bytes()})
+        (waiting / outputs.LISTED).unlink()  # from here on the folder itself counts
+        shutil.rmtree(waiting)
     except OSError as error:  # which names the file
         raise StorageError(f"cannot put the run in {waiting} in its place: {error}; save it again") from error
 
 
-def _place(path: Path, target: Path) -> None:
-    """Put a file in another place, in one step, and leave it where it is, too."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.new")
-    beside.unlink(missing_ok=True)
-    try:
-        os.link(path, beside)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, beside)
-    beside.replace(target)
-
-
-def _through_link(path: Path, folder: Path) -> bool:
-    return any((folder / above).is_symlink() for above in (path.relative_to(folder), *path.relative_to(folder).parents))
-
-
-def _written(folder: Path) -> dict[str, set[str]]:
-    """Return what was written to a run's folder; of a run without a list, what is known by its content."""
-    if outputs.has_list(folder):
-        return outputs.listed(folder)
-    own = [path for path in _run_files(folder) if _is_own(path, folder)]
-    return {path.relative_to(folder).as_posix(): {digest_bytes(read_file(path, outputs.MOST_BYTES))} for path in own}
-
-
-def _run_files(folder: Path) -> Iterator[Path]:
-    """Find the files that are taken for those of a run because of their names."""
-    parts = [folder / part for part in outputs.PARTS if part not in SEVERAL]
-    parts += [part for several in SEVERAL for part in sorted((folder / several).glob("*"))]
-    parts += sorted((folder / "studies").glob("*.pieces"))
-    for part in parts:
-        if part.is_dir():
-            yield from sorted(path for path in part.iterdir() if path.suffix in (".json", ".safetensors", ".key"))
-    yield from (folder / name for name in PRODUCTS if (folder / name).exists())
-
-
-def _is_own(path: Path, folder: Path) -> bool:
-    """Tell whether a file of a run's folder was written with the run, and not changed since by others.
-
-    Of a run without a list, as site_lens 0.1.0 wrote them: whether it begins as such a file does.
-    """
-    if path.suffix in (".json", ".safetensors") and path.parent != folder:
-        return bool(outputs.listed_digests(path)) if outputs.has_list(folder) else holds_record(path)
-    if outputs.has_list(folder):
-        return outputs.is_listed(path)
-    if path.suffix == ".key":
-        return _is_mark(path)
-    begins = {
-        RESULTS: rb"task,method,metric,value,",
-        HEADS: rb"task,head,layer,chosen,",
-        REPORT: rb'(?s:.*?)<meta name="generator" content="site_lens ',
-        INPUTS: rb'\{\s*"kind": "run_inputs"',
-    }
-    with suppress(OSError):
-        return path.name in begins and re.match(begins[path.name], read_file(path, outputs.MOST_BYTES)) is not None
-    return False
-
-
 def refuse_links(folder: str | Path) -> None:
     """Raise StorageError if a part of a run's folder is a link: what is saved or cleared there lies somewhere else."""
-    inner = [part for name in SEVERAL for part in (Path(folder) / name).glob("*")]
-    pieces = (Path(folder) / "studies").glob("*.pieces")
-    for part in (*(Path(folder) / name for name in (*outputs.PARTS, SAVED, outputs.LISTED)), *inner, *pieces):
-        if part.is_symlink():
-            raise StorageError(f"{part} is a link to {part.readlink()}, out of the run's folder; remove the link first")
-
-
-def is_report(path: Path) -> bool:
-    """Tell whether a file is the report that was written with the run of its folder."""
-    return path.name == REPORT and outputs.is_run(path.parent) and _is_own(path, path.parent)
+    for name in (*outputs.PARTS, SAVED, outputs.LISTED):
+        for path in (Path(folder) / name, *(Path(folder) / name).glob("*/")):
+            if path.is_symlink():
+                raise StorageError(f"{path} is a link to {path.readlink()}; remove the link first")
 
 
 def write_results(evaluations: Evaluations, folder: str | Path) -> Path:
-    """Write `results.csv`: one row per task, method and metric.
+    """Write `results.csv`: one row per task, method and metric; over that of an earlier evaluation.
 
     Raises:
-        StorageError: There is a file of that name that was not written with the run, or was changed since.
+        StorageError: The folder cannot be written.
     """
-    return write_product(evaluations.results().to_csv(index=False).encode(), Path(folder) / RESULTS)
-
-
-def write_product(content: bytes, path: Path) -> Path:
-    """Write a file of a run that is no record, such as `heads.csv` or `inputs.json`.
-
-    Raises:
-        StorageError: There is a file of that name that was not written with the run, or was changed since.
-    """
-    outputs.write_output({path: content}, lambda there: _is_own(there, there.parent))
+    path = Path(folder) / RESULTS
+    outputs.write_output({path: evaluations.results().to_csv(index=False).encode()}, replace=True)
     return path

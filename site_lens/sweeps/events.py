@@ -71,7 +71,7 @@ def read_events(folder: Path) -> tuple[list[Event], int]:
     n_unreadable = 0
     for path in sorted(path for path in folder.glob("*.jsonl") if not is_hidden(path)):
         try:
-            content = read_file(path, MOST_BYTES, follow=False)
+            content = read_file(path, MOST_BYTES)
         except OSError:
             n_unreadable += 1
             continue

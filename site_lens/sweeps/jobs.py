@@ -1,11 +1,11 @@
 """Jobs of a sweep, the key under which each result is stored, and the groups of jobs that share a batch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from site_lens.models.gguf_source import local_gguf
 from site_lens.records.assets import DEMO, DEMO_MODEL
@@ -17,6 +17,9 @@ from site_lens.sweeps import schema
 from site_lens.sweeps.store_schema import JobName
 from site_lens.tasks.loading import load_tasks
 from site_lens.tasks.task import Task
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,7 @@ def jobs_of(sweep: schema.Sweep) -> list[SweepJob]:
 
 def by_settings(jobs: Iterable[SweepJob]) -> dict[tuple[str, str, str], list[SweepJob]]:
     """Collect jobs by model, template and config."""
-    groups: dict[tuple[str, str, str], list[SweepJob]] = {}
-    for job in jobs:
-        groups.setdefault((job.model.label, job.template.name, job.config.name), []).append(job)
-    return groups
+    return _collected(jobs, lambda job: (job.model.label, job.template.name, job.config.name))
 
 
 def group_jobs(jobs: Iterable[SweepJob], *, tasks_at_once: int) -> Iterator[JobGroup]:
@@ -143,15 +143,18 @@ def group_jobs(jobs: Iterable[SweepJob], *, tasks_at_once: int) -> Iterator[JobG
     Tasks of a group lack the same seeds, so that no stored job is computed again.
     """
     for group in by_settings(jobs).values():
-        by_task: dict[str, list[SweepJob]] = {}
-        for job in group:
-            by_task.setdefault(job.task.name, []).append(job)
-        by_seeds: dict[tuple[int, ...], list[list[SweepJob]]] = {}
-        for members in by_task.values():
-            by_seeds.setdefault(tuple(sorted(job.seed for job in members)), []).append(members)
-        for same_seeds in by_seeds.values():
+        tasks = _collected(group, lambda job: job.task.name).values()
+        for same_seeds in _collected(tasks, lambda members: tuple(sorted(job.seed for job in members))).values():
             for start in range(0, len(same_seeds), tasks_at_once):
                 yield JobGroup(tuple(chain.from_iterable(same_seeds[start : start + tasks_at_once])))
+
+
+def _collected(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Collect items by a key, in the order in which they come."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 SUFFIXES = (".json", ".safetensors", ".bin", ".model", ".txt")

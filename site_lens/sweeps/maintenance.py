@@ -1,6 +1,5 @@
 """Maintenance of a run store: states and costs of jobs, damaged results, garbage of dead processes."""
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from site_lens.records.hashing import digest_json
 from site_lens.records.library_errors import system_errors
 from site_lens.sweeps.jobs import SweepJob, by_settings
 from site_lens.sweeps.store import RunStore
-from site_lens.sweeps.store_schema import CLAIM, UNFINISHED, JobName, entries
+from site_lens.sweeps.store_schema import CLAIM, DAMAGED, UNFINISHED, JobName, entries
 
 State = Literal["stored", "damaged", "failed", "running", "missing"]
 
@@ -84,36 +83,25 @@ def collect_garbage(store: RunStore, *, damaged: bool = False) -> list[Path]:
         damaged: Remove damaged results, too; the next sweep computes them again.
 
     Returns:
-        What was removed; of a symlink the link alone.
+        What was removed.
 
     Raises:
-        StorageError: Something cannot be removed, or a folder of the store is a symlink.
+        StorageError: Something cannot be removed.
     """
-    claims, partial, aside = (store.folder / name for name in ("claims", "partial", "damaged"))
-    removed = [path for path in entries(claims, CLAIM) if (path.is_symlink() or not path.is_file()) and _remove(path)]
-    unclaimed = [
-        (path.name.split(".")[0], path) for path in (*entries(partial, UNFINISHED), *entries(aside, UNFINISHED))
-    ]
+    unfinished = [path for name in ("partial", DAMAGED) for path in entries(store.folder / name, UNFINISHED)]
     if damaged:
-        unclaimed += [(key, store.result_folder(key)) for key in damaged_results(store)]
-    for key, path in unclaimed:
-        with store.claim([key]) as claimed:
-            removed += [path] if claimed and _remove(path) else []
-    for path in entries(claims, CLAIM):
+        unfinished += [store.result_folder(key) for key in damaged_results(store)]
+    removed = []
+    for path in unfinished:
+        key = path.name.split(".")[0]
+        with store.claim([key]) as claimed, system_errors(f"remove {path}"):
+            if claimed and path.exists():  # another process may have removed it
+                shutil.rmtree(path)
+                removed.append(path)
+    for path in entries(store.folder / "claims", CLAIM):
         with store.claim([path.stem]) as claimed:  # the end of a claim removes its file
             removed += [path] if claimed else []
     return removed
-
-
-def _remove(path: Path) -> bool:
-    """Remove a file, a symlink or a folder; return whether it was there."""
-    is_there = os.path.lexists(path)
-    with system_errors(f"remove {path}"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)  # which follows no symlink
-        else:
-            path.unlink(missing_ok=True)  # another process may have removed it
-    return is_there
 
 
 @dataclass(frozen=True, slots=True)

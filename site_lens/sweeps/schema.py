@@ -3,7 +3,6 @@
 import os
 import tomllib
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,7 +29,6 @@ SWEEP_CONTROLS = (ZERO_EMBEDDING, SHUFFLED_ANSWERS, RANDOM_EMBEDDING)
 a sweep gives the same result whatever else is in it."""
 
 
-@lru_cache(maxsize=4096)  # a plan has few labels on many jobs
 def _label(name: str) -> str:
     if file_name(name) != name:
         raise ValueError(f"{name!r:.80} cannot name a folder; use letters, digits, - and _")
@@ -137,7 +135,7 @@ class Sweep(Frozen):
     tasks: tuple[TaskSource, ...] = Field(min_length=1)
     templates: tuple[NamedTemplate, ...] = Field((PAPER_TEMPLATE,), min_length=1)
     configs: tuple[NamedConfig, ...] = Field((NamedConfig(name="default", config=SiteConfig()),), min_length=1)
-    seeds: tuple[Count, ...] = Field((0,), min_length=1)
+    seeds: tuple[Count, ...] = Field((0,), min_length=1, max_length=MOST_JOBS)
     """Seeds of the fits; a number n in a file means 0, ..., n - 1."""
     controls: tuple[str, ...] = (ZERO_EMBEDDING,)
     """Controls fitted beside every fit; of `SWEEP_CONTROLS`."""
@@ -163,11 +161,8 @@ class Sweep(Frozen):
     @field_validator("seeds", mode="before")
     @classmethod
     def _from_count(cls, given: Any) -> Any:
-        if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-            return given
-        if given > MOST_JOBS:
-            raise InputError(f"the sweep has more than {MOST_JOBS} jobs; split it into several")
-        return range(given)
+        is_count = isinstance(given, int) and not isinstance(given, bool) and given > 0
+        return range(given) if is_count else given
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

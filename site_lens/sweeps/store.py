@@ -24,12 +24,13 @@ from typing import Any
 
 from site_lens.models.identity import ModelIdentity
 from site_lens.records.errors import InputError, MismatchError, StorageError, unknown_name
-from site_lens.records.hashing import digest_json
+from site_lens.records.hashing import digest_file, digest_json
 from site_lens.records.library_errors import system_errors
+from site_lens.records.outputs import LISTED
+from site_lens.records.terminal_escape import visible
 from site_lens.records.type_checks import checked_methods
 from site_lens.runs.run import Run
 from site_lens.sweeps import store_schema as layout
-from site_lens.sweeps.atomic_commit import describe_files, find_damage, move_into_place
 from site_lens.sweeps.events import EventLog
 from site_lens.sweeps.seed_merge import merge_seeds
 
@@ -71,12 +72,12 @@ class RunStore:
         return [path.name for path in layout.entries(self.folder / "results", layout.RESULT)]
 
     def holds(self, key: str) -> bool:
-        """Tell whether there is anything in the place of a result, even a file or a dangling symlink."""
-        return os.path.lexists(self.result_folder(key))
+        """Tell whether there is a result, even a damaged one."""
+        return self.result_folder(key).is_dir()
 
     def has(self, key: str) -> bool:
         """Tell whether a job has a result whose files are there with their sizes."""
-        return self.holds(key) and self.damage(key) is None
+        return self.damage(key) is None
 
     def stored(self, key: str) -> layout.StoredJob:
         """Read the description of a result; raises StorageError if it is not there or damaged."""
@@ -86,10 +87,25 @@ class RunStore:
         """Describe the damage of a result, or return None.
 
         Args:
-            key: Key of a result that is there.
+            key: Key of the result.
             deep: Read every file and compare its digest; else compare sizes only.
         """
-        return find_damage(self.result_folder(key), deep=deep)
+        folder = self.result_folder(key)
+        try:
+            stored = self.stored(key)
+            if not stored.name.key == digest_json(stored.made_from) == key:
+                return f"{folder / layout.JOB_FILE} describes another job than its folder is named after"
+            for name, recorded in stored.files.items():
+                path = folder / name
+                if (n_bytes := path.stat().st_size) != recorded.n_bytes:
+                    return f"{path} has {n_bytes} bytes, not {recorded.n_bytes}"
+                if deep and digest_file(path) != recorded.sha256:
+                    return f"{path} was changed after it was written"
+        except StorageError as error:
+            return str(error)
+        except OSError as error:
+            return f"cannot read {error.filename}: {error.strerror}"
+        return None
 
     def load(self, key: str) -> Run:
         """Read a result as a run; raises StorageError if it is not there or damaged."""
@@ -98,7 +114,7 @@ class RunStore:
     def failure(self, key: str) -> layout.Failure | None:
         """Return the error of the last attempt at a job, unless it succeeded; raises StorageError if it is damaged."""
         path = self._failure_file(key)
-        return layout.read_sealed(path, layout.Failure) if os.path.lexists(path) else None
+        return layout.read_sealed(path, layout.Failure) if path.exists() else None
 
     def _failure_file(self, key: str) -> Path:
         return self.folder / "failures" / f"{key}.json"
@@ -137,18 +153,15 @@ class RunStore:
 
     def _read(self, name: layout.JobName) -> Run:
         """Read a result that is there; raises StorageError, with what to do, if it is damaged."""
-        damage = self.damage(name.key)
-        if damage is None:
-            try:
-                return self.load(name.key)
-            except StorageError as error:
-                damage = self.damage(name.key, deep=True)
-                if damage is None:
-                    raise StorageError(f"the result {name} ({name.key[:12]}) cannot be used: {error}") from error
-        raise StorageError(
-            f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
-            f"`site-lens sweep gc {self.folder} --damaged`, then run the sweep again"
-        )
+        if damage := self.damage(name.key, deep=True):
+            raise StorageError(
+                f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
+                f"`site-lens sweep gc {self.folder} --damaged`, then run the sweep again"
+            )
+        try:
+            return self.load(name.key)
+        except StorageError as error:
+            raise StorageError(f"the result {name} ({name.key[:12]}) cannot be used: {error}") from error
 
     # Writing.
 
@@ -190,7 +203,7 @@ class RunStore:
         from filelock import FileLock, Timeout
 
         path = self._claim_file(key)
-        if not os.path.lexists(path):
+        if not path.exists():
             return False
         try:
             with FileLock(path, timeout=0):
@@ -226,12 +239,16 @@ class RunStore:
         try:
             with system_errors(f"write to {self.folder}"):
                 run.save(partial)
+                written = (path for path in sorted(partial.rglob("*")) if path.is_file() and path.name != LISTED)
+                files = {path.relative_to(partial).as_posix(): layout.StoredFile.of(path) for path in written}
                 stored = layout.StoredJob(
-                    name=name, made_from=dict(parts), files=describe_files(partial), seconds=seconds,
+                    name=name, made_from=dict(parts), files=files, seconds=seconds,
                     status=fit.status, accuracy=accuracy, notes=fit.notes,
                 )  # fmt: skip
                 layout.write_sealed(stored, partial / layout.JOB_FILE)
-                is_new = move_into_place(partial, self.result_folder(name.key))
+                is_new = not self.holds(name.key)
+                if is_new:
+                    partial.rename(self.result_folder(name.key))
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         self._failure_file(name.key).unlink(missing_ok=True)
@@ -242,11 +259,8 @@ class RunStore:
         n_before = 0
         with suppress(StorageError):  # a damaged record of an earlier attempt is overwritten
             n_before = getattr(self.failure(name.key), "n_attempts", 0)
-        texts = [
-            text[-MOST_TRACE:].encode("utf-8", "backslashreplace").decode()  # a path may hold half a character
-            for text in (error, message, trace)
-        ]
-        failure = layout.Failure(name=name, error=texts[0], message=texts[1], trace=texts[2], n_attempts=n_before + 1)
+        message, trace = (visible(text[-MOST_TRACE:], keep="\n") for text in (message, trace))  # quotes names of others
+        failure = layout.Failure(name=name, error=error, message=message, trace=trace, n_attempts=n_before + 1)
         layout.write_sealed(failure, self._failure_file(name.key))
 
     def set_aside(self, key: str) -> Path:

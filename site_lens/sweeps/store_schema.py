@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from site_lens.records.base import Frozen, readable
 from site_lens.records.errors import InputError, StorageError
-from site_lens.records.hashing import digest_json
+from site_lens.records.hashing import digest_file, digest_json
 from site_lens.records.library_errors import system_errors
 from site_lens.records.limited_io import is_hidden, parse_json, read_file
 from site_lens.records.outputs import check_writable, write_whole
@@ -47,6 +47,11 @@ class StoredFile(Frozen):
 
     n_bytes: int = Field(ge=0)
     sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "StoredFile":
+        """Measure a file."""
+        return cls(n_bytes=path.stat().st_size, sha256=digest_file(path))
 
 
 class StoredJob(Frozen):
@@ -99,13 +104,13 @@ def write_sealed(content: Frozen, path: Path) -> None:
 
 
 def read_sealed(path: Path, kind: type[F]) -> F:
-    """Read such a file back; a symlink is not followed.
+    """Read such a file back.
 
     Raises:
         StorageError: It is missing, truncated, was edited, or does not hold such a value.
     """
     with system_errors(f"read {path}"):
-        text = read_file(path, MOST_BYTES, follow=False)
+        text = read_file(path, MOST_BYTES)
     try:
         sealed = parse_json(text)
         content = sealed["content"]
@@ -131,13 +136,7 @@ CLAIM = re.compile(r"[0-9a-f]{64}\.lock")
 
 
 def entries(folder: Path, name: re.Pattern[str]) -> list[Path]:
-    """List the entries of a store's folder by the names that the store gives; other files are left out.
-
-    Raises:
-        StorageError: The folder is a symlink.
-    """
-    if folder.is_symlink():
-        raise StorageError(f"{folder} is a symlink to {folder.readlink()}, out of the run store; remove it first")
+    """List the entries of a store's folder by the names that the store gives; other files are left out."""
     if not folder.is_dir():  # a copy of a store may lack the folders that were empty
         return []
     return sorted(path for path in folder.iterdir() if name.fullmatch(path.name))
@@ -153,8 +152,9 @@ def check_store(folder: Path) -> None:
 
     Stores of 0.1.0 have no mark; they are known by a plan.
     """
-    for name in (*FOLDERS, DAMAGED):
-        entries(folder / name, RESULT)
+    for path in (folder / name for name in (*FOLDERS, DAMAGED)):
+        if path.is_symlink():
+            raise StorageError(f"{path} is a symlink to {path.readlink()}, out of the run store; remove it first")
     try:
         read_sealed(folder / MARK_FILE, StoreMark)
     except StorageError as error:

@@ -5,11 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from site_lens.records.hashing import (
-    canonical_json,
-    digest_arrays,
-    seed_stream,
-)
+from site_lens.records.hashing import canonical_json, digest_arrays, seed_stream
 from tests.samples import laws
 
 letters = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -27,23 +23,13 @@ def test_the_canonical_form_says_the_same_and_is_stable(value: Any) -> None:
     assert canonical_json(json.loads(canonical_json(value))) == canonical_json(value)
 
 
-def test_the_digest_of_arrays_knows_names_shapes_dtypes_and_numbers() -> None:
+def test_the_digest_of_arrays_knows_names_shapes_dtypes_and_numbers_alone() -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     moved = array.copy()
     moved[1, 2] = np.nextafter(moved[1, 2], np.float32(9))
-    variants: list[dict[str, np.ndarray]] = [
-        {"a": array},
-        {"b": array},
-        {"a": array.reshape(3, 2)},
-        {"a": array.view(np.int32)},
-        {"a": moved},
-        {"a": array, "b": array},
-    ]
+    changed = [array, array.reshape(3, 2), array.view(np.int32), moved]
+    variants: list[dict[str, np.ndarray]] = [*({"a": one} for one in changed), {"b": array}, {"a": array, "b": array}]
     assert len({digest_arrays(variant) for variant in variants}) == len(variants)
-
-
-def test_the_digest_of_arrays_ignores_memory_layout_and_order_of_names() -> None:
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert digest_arrays({"a": array, "b": array}) == digest_arrays({"b": array, "a": np.asfortranarray(array)})
 
 
@@ -52,7 +38,5 @@ def test_the_same_parts_open_the_same_stream_and_other_parts_another() -> None:
     drawn = [seed_stream(*part).integers(2**62) for part in parts]
     assert drawn == [seed_stream(*part).integers(2**62) for part in parts]
     assert len(set(drawn)) == len(parts)
-
-
-def test_a_stream_is_still_the_one_that_saved_records_were_drawn_from() -> None:
+    # Saved records were drawn from this one.
     assert seed_stream(0, "planted").integers(1000, size=4).tolist() == [907, 463, 183, 835]

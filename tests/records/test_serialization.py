@@ -60,10 +60,6 @@ def test_records_of_every_kind_come_back_and_saving_again_writes_the_same_bytes(
         loaded: Record = load(save(record, tmp_path / kind))
         assert type(loaded) is type(record), kind
         assert loaded == record, kind
-        for name, array in loaded.parts()[0].items():
-            assert array.dtype == np.float32, (kind, name)
-            assert not array.flags.writeable, (kind, name)
-            assert np.array_equal(array, record.parts()[0][name]), (kind, name)
         save(loaded, tmp_path / f"{kind}_again")
         for one, two in zip(record_paths(tmp_path / kind), record_paths(tmp_path / f"{kind}_again"), strict=True):
             assert one.read_bytes() == two.read_bytes(), kind
@@ -95,22 +91,9 @@ def test_every_record_of_the_package_can_be_stored_and_is_sampled() -> None:
 # What was damaged is refused
 
 
-def test_one_flipped_bit_anywhere_and_every_cut_is_recognised(saved: Pair) -> None:
-    for path in saved:
-        content = path.read_bytes()
-        damaged = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(len(content))]
-        for changed in (*damaged, *(content[:end] for end in range(0, len(content), 7))):
-            path.write_bytes(changed)
-            with pytest.raises(StorageError, match=path.name):
-                load(saved[1])
-        path.write_bytes(content)
-    assert load(saved[1]) == gates()
-
-
 def test_edited_and_swapped_files_are_recognised(saved: Pair, tmp_path: Path) -> None:
     text = saved[1].read_text()
-    for was, becomes in (("antonym", "synonym"), ('"site"', '"other"'), (__version__, "9.9.9"), ('"antonym"', "NaN")):
-        assert was in text
+    for was, becomes in (('"antonym"', '"synonym"'), (__version__, "9.9.9"), ('"antonym"', "NaN")):
         saved[1].write_text(text.replace(was, becomes))
         with pytest.raises(StorageError, match="was edited"):
             load(saved[1])
@@ -119,13 +102,9 @@ def test_edited_and_swapped_files_are_recognised(saved: Pair, tmp_path: Path) ->
     shutil.copy(tmp_path / "hard.safetensors", saved[0])
     with pytest.raises(StorageError):
         load(saved[1])
-
-
-def test_arrays_that_are_not_float32_are_refused(saved: Pair) -> None:
-    for dtype in ("float64", "float16", "int32"):
-        changed = {name: array.astype(dtype) for name, array in gates().parts()[0].items()}
-        with pytest.raises(StorageError, match="float32"):
-            load(rewrite(saved, to_bytes(changed)))
+    doubles = {name: array.astype("float64") for name, array in gates().parts()[0].items()}
+    with pytest.raises(StorageError, match="float32"):
+        load(rewrite(saved, to_bytes(doubles)))
 
 
 def test_newer_schemas_other_kinds_and_missing_files_end_in_one_line(saved: Pair, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ CONFIG = sl.SiteConfig(n_prompts=2, n_shots=2, n_steps=4, batch_size=2, eval_eve
 @pytest.mark.parametrize(
     "asked",
     [
-        {"prices": ()},
         {"prices": (), "seeds": (0, 1), "controls": ()},
         {"prices": (0.01,), "n_starts": 2},  # 0 is always among the prices
         {"prices": (-0.01, 0, 0.01), "n_starts": 1, "controls": ()},

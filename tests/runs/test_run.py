@@ -1,6 +1,5 @@
 import shutil
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,6 @@ import pytest
 import site_lens as sl
 from site_lens.methods.evaluation import RESULT_COLUMNS
 from site_lens.methods.registry import ZERO_EMBEDDING
-from site_lens.runs.run_folder import write_results
 from tests.fakes import fake_evaluation, fake_fits, fake_identity
 from tests.records.test_old_files import FOLDER
 from tests.site.test_head_path import fake_path
@@ -37,18 +35,20 @@ def files_below(folder: Path) -> set[str]:
 
 
 def test_a_run_comes_back_as_it_was_saved_a_pair_of_files_for_each_record(tmp_path: Path) -> None:
-    for i, (controlled, evaluated) in enumerate(product([True, False], repeat=2)):
-        run = scored(run_of("antonym", "synonym", controlled=controlled, evaluated=evaluated), "site", "random")
-        assert run.save(tmp_path / str(i)) == tmp_path / str(i)
-        assert sl.Run.load(tmp_path / str(i)) == sl.Run.load(str(tmp_path / str(i))) == run
-    scored(run_of("antonym"), "site").save(tmp_path / "one")
+    bare = run_of("antonym", controlled=False, evaluated=False)
+    assert sl.Run.load(bare.save(tmp_path / "bare")) == bare
+    run = scored(run_of("antonym"), "site")
+    assert run.save(tmp_path / "one") == tmp_path / "one"
     pairs = ("fits/antonym", f"controls/{ZERO_EMBEDDING}/antonym", "evaluations/antonym", "scores/site/antonym")
     assert files_below(tmp_path / "one") == {"results.csv", "written.sha256"} | {
         f"{pair}.{end}" for pair in pairs for end in ("json", "safetensors")
     }
     for place in (".", "fits", "controls"):
         (tmp_path / "one" / place / ".DS_Store").write_bytes(b"\0")
-    assert set(sl.Run.load(tmp_path / "one").fits) == {"antonym"}
+    assert sl.Run.load(str(tmp_path / "one")) == run
+    results = pd.read_csv(tmp_path / "one" / "results.csv")
+    assert run.evaluations is not None and list(results) == list(RESULT_COLUMNS)
+    pd.testing.assert_frame_equal(results, run.evaluations.results(), check_dtype=False)
 
 
 def test_tasks_stay_in_the_order_in_which_they_were_fitted_through_saving_replacing_and_adding(tmp_path: Path) -> None:
@@ -63,48 +63,29 @@ def test_tasks_stay_in_the_order_in_which_they_were_fitted_through_saving_replac
     assert [*sl.Run.load(tmp_path).fits] == ["adjective", "antonym", "plural", "synonym"]
 
 
-def test_the_csv_holds_the_results(tmp_path: Path) -> None:
-    run = run_of("antonym", "synonym")
-    assert run.evaluations is not None
-    path = write_results(run.evaluations, tmp_path)
-    assert path == tmp_path / "results.csv"
-    assert path.read_text().splitlines()[0] == ",".join(RESULT_COLUMNS)
-    pd.testing.assert_frame_equal(pd.read_csv(path), run.evaluations.results(), check_dtype=False)
-
-
-def test_heads_of_runs_that_are_added_stand_beside_those_that_are_there(tmp_path: Path) -> None:
+def test_a_part_may_be_added_to_a_saved_run(tmp_path: Path) -> None:
     path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
-    first = replace(run_of("antonym"), paths=sl.HeadPaths([path]))
-    first.save(tmp_path)
-    replace(run_of("synonym"), paths=sl.HeadPaths([path.replace(task="synonym")])).add_to(tmp_path)
+    replace(scored(run_of("antonym"), "site"), paths=sl.HeadPaths([path])).save(tmp_path)
+    more = scored(run_of("synonym"), "site", "random")
+    replace(more, paths=sl.HeadPaths([path.replace(task="synonym")])).add_to(tmp_path)
+    run = sl.Run.load(tmp_path)
+    assert set(run.fits) == {"antonym", "synonym"}
+    scores = {name: set(part) for name, part in run.scores.items()}
+    assert scores == {"site": {"antonym", "synonym"}, "random": {"synonym"}}
     assert set(pd.read_csv(tmp_path / "heads.csv")["task"]) == {"antonym", "synonym"}
     run_of("antonym").save(tmp_path)
     assert not (tmp_path / "heads.csv").exists() and not sl.Run.load(tmp_path).paths
 
 
-def test_a_part_may_be_added_to_a_saved_run(tmp_path: Path) -> None:
-    scored(run_of("antonym"), "site").save(tmp_path)
-    scored(run_of("synonym"), "site", "random").add_to(tmp_path)
-    run = sl.Run.load(tmp_path)
-    assert set(run.fits) == {"antonym", "synonym"}
-    assert {name: set(part) for name, part in run.scores.items()} == {
-        "site": {"antonym", "synonym"},
-        "random": {"synonym"},
-    }
-
-
 def test_runs_of_different_tasks_join_into_one_whatever_parts_they_have() -> None:
     assert sl.Run.join([run_of("antonym"), run_of("synonym")]) == run_of("antonym", "synonym")
-    parts = [run_of("antonym"), scored(run_of("synonym", controlled=False, evaluated=False), "site")]
-    joined = sl.Run.join(parts)
+    first, bare = run_of("antonym"), scored(run_of("synonym", controlled=False, evaluated=False), "site")
+    joined = sl.Run.join([first, bare])
     assert list(joined.fits) == ["antonym", "synonym"]
-    assert list(joined.controls[ZERO_EMBEDDING]) == ["antonym"]
-    assert joined.evaluations is not None
-    assert list(joined.evaluations) == ["antonym"]
-    assert {name: list(part) for name, part in joined.scores.items()} == {"site": ["synonym"]}
-    assert sl.Run.join(parts[1:]).evaluations is None
+    assert (joined.controls, joined.evaluations, joined.scores) == (first.controls, first.evaluations, bare.scores)
+    assert sl.Run.join([bare]).evaluations is None
     with pytest.raises(sl.InputError, match="two fits of task 'antonym' with seed 0"):
-        sl.Run.join(parts[:1] * 2)
+        sl.Run.join([first, first])
 
 
 def test_a_folder_without_a_whole_run_is_refused_and_finished_parts_are_read(tmp_path: Path) -> None:
@@ -119,12 +100,13 @@ def test_a_folder_without_a_whole_run_is_refused_and_finished_parts_are_read(tmp
         sl.Run.load(tmp_path / "damaged")
 
 
-def test_files_of_others_beside_a_run_of_0_1_0_are_not_overwritten(tmp_path: Path) -> None:
-    for name in ("results.csv", "report.html", "studies/transfer.key"):
-        folder = Path(shutil.copytree(FOLDER / "run", tmp_path / Path(name).stem))
-        (folder / name).write_text("mine")
-        with pytest.raises(sl.StorageError, match=name):
-            run_of("synonym").save(folder)
-        assert (folder / name).read_text() == "mine"
-    run_of("synonym").save(Path(shutil.copytree(FOLDER / "run", tmp_path / "unchanged")))
-    assert sl.Run.load(tmp_path / "unchanged") == run_of("synonym")
+def test_a_run_of_0_1_0_is_replaced_as_a_whole_but_for_files_that_are_no_records(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FOLDER / "run", tmp_path / "run"))
+    (folder / "fits" / "mine.json").write_text("{}")
+    before = files_below(folder)
+    with pytest.raises(sl.StorageError, match=r"mine\.json"):
+        run_of("synonym").save(folder)
+    assert files_below(folder) == before
+    (folder / "fits" / "mine.json").unlink()
+    run_of("synonym").save(folder)
+    assert sl.Run.load(folder) == run_of("synonym")

@@ -66,16 +66,16 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
 
 
 @given(kind=st.sampled_from(sorted(SAMPLES)), which=st.sampled_from([0, 1]), data=st.data())
-def test_damaged_records_are_refused_or_say_the_same(
+def test_damaged_records_are_refused_or_are_the_same(
     kind: str, which: int, data: st.DataObject, pairs: dict[str, list[bytes]], tmp_path: Path
 ) -> None:
-    files, fields = list(pairs[kind]), json.loads(pairs[kind][1])["fields"]
+    files = list(pairs[kind])
     files[which] = data.draw(damaged(files[which]) | st.binary(max_size=60))
     for name, content in zip(("one.safetensors", "one.json"), files, strict=True):
         (tmp_path / name).write_bytes(content)
     with watched(), suppress(sl.SiteLensError):
         loaded: Record = sl.load(tmp_path / "one")
-        assert json.loads(json.dumps(loaded.parts()[1])) == fields
+        assert loaded == SAMPLES[kind]()
 
 
 @given(suffix=st.sampled_from(sorted(TASK_FILES)), data=st.data())

@@ -1,13 +1,12 @@
 """Run stores among files of others, and folders that are no store: nothing of others is removed or read."""
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 import site_lens as sl
-from site_lens.sweeps.maintenance import collect_garbage, damaged_results, job_states
+from site_lens.sweeps.maintenance import collect_garbage, job_states
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
 from tests.cli.test_cli import run
@@ -84,33 +83,14 @@ def test_files_of_others_in_a_store_are_neither_cleared_nor_read(place: Path, st
     assert fill(place).n_found == 4
 
 
-def test_what_stands_in_the_place_of_a_result_is_reported_cleared_and_computed_again(
-    place: Path, store: RunStore
-) -> None:
-    key = store.stored_keys()[0]
-    result = store.result_folder(key)
-    for stand_in in (os.mkfifo, lambda path: path.symlink_to(place / "tasks")):
-        for clears in (True, False):  # a sweep sets it aside by itself
-            shutil.rmtree(result)
-            stand_in(result)
-            assert {job.state for job in job_states(store)} == {"stored", "damaged"}
-            assert list(damaged_results(store)) == [key]
-            with pytest.raises(sl.StorageError):
-                store.runs()
-            assert not clears or result in collect_garbage(store, damaged=True)
-            assert fill(place).stored == {key}
-
-
-def test_a_link_in_a_store_is_removed_and_its_target_stays(place: Path, store: RunStore) -> None:
-    outside = shutil.copytree(place / "tasks", place / "outside")
-    before = contents(outside)
-    keys = [name.key for name in store.plan().jobs]
-    shutil.rmtree(store.result_folder(keys[2]))
-    for name in (f"partial/{keys[0]}.12345678", f"damaged/{keys[1]}.12345678", f"results/{keys[2]}"):
-        (store.folder / name).symlink_to(outside)
-    (store.folder / "claims" / f"{keys[3]}.lock").symlink_to(outside / "task_0.csv")
-    (store.folder / "partial" / f"{keys[3]}.12345678").mkdir()
-    (store.folder / "partial" / f"{keys[3]}.12345678" / "fits").symlink_to(outside)
-    assert len(collect_garbage(store, damaged=True)) == 3 + 4
-    assert fill(place).stored == {keys[2]}
-    assert contents(outside) == before
+def test_what_a_link_in_a_store_leads_to_stays(place: Path, store: RunStore) -> None:
+    before = contents(place / "tasks")
+    link = store.folder / "partial" / f"{store.plan().jobs[0].key}.12345678"
+    link.symlink_to(place / "tasks")
+    with pytest.raises(sl.StorageError):
+        collect_garbage(store)
+    link.unlink()
+    shutil.rmtree(store.folder / "partial")
+    (store.folder / "partial").symlink_to(place / "tasks")
+    assert {command(arguments, store.folder) for arguments in COMMANDS} == {2}
+    assert contents(place / "tasks") == before

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import site_lens as sl
-from site_lens.runs import pipeline
 from site_lens.sweeps import fit_jobs
 from site_lens.sweeps.fit_jobs import FitJobs
 from site_lens.sweeps.jobs import JobGroup, jobs_of
@@ -57,22 +55,6 @@ def test_a_sweep_gives_the_run_that_one_call_gives_and_a_job_alone_the_same(fill
     job = jobs_of(SWEEP)[3]
     (alone,) = CPU(JobGroup((job,)), 2**31).values()
     assert_same(alone, sl.RunStore(filled).load(job.key))
-
-
-def test_a_fit_that_runs_out_of_memory_goes_on_with_half(store: sl.RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    budgets, fit = [], sl.fit_variants
-
-    def hungry(model: object, variants: dict[str, list[object]], *, budget_bytes: int, **options: object) -> object:
-        budgets.append((len(variants["site"]), budget_bytes))
-        if len(variants["site"]) > 2:  # as if there were room for one task with two seeds
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
-        return fit(model, variants, budget_bytes=budget_bytes, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(pipeline, "fit_variants", hungry)
-    outcome = sl.run_sweep(SWEEP, store.folder, worker=Worker(store.folder, CPU))
-    assert (outcome.ok, len(outcome.stored)) == (True, 4)
-    assert budgets == [(4, 2**31), (2, 2**30), (2, 2**30)]
-    assert all("memory ran out" in fit.notes[-1] for fit in store.runs()["demo/paper/few"].fits.values())
 
 
 def test_a_model_is_loaded_as_the_sweep_says_and_does_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:

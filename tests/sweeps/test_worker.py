@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.sweeps.events import read_events
 from site_lens.sweeps.jobs import JobGroup, SweepJob, jobs_of
 from site_lens.sweeps.store import RunStore
 from site_lens.sweeps.worker import Worker
-from tests.sweeps.faulty import Faulty, small_sweep, tally
+from tests.sweeps.faulty import Faulty, small_sweep
 
 
-def group_of(folder: Path, n_tasks: int, n_seeds: int = 1) -> JobGroup:
-    return JobGroup(tuple(jobs_of(small_sweep(folder, n_tasks, n_seeds=n_seeds))))
+def group_of(folder: Path, n_tasks: int) -> JobGroup:
+    return JobGroup(tuple(jobs_of(small_sweep(folder, n_tasks))))
 
 
 class Raising:
@@ -32,34 +31,6 @@ class Raising:
     def __call__(self, group: JobGroup, budget_bytes: int) -> dict[str, sl.Run]:
         self.budgets.append(budget_bytes)
         raise self.error
-
-
-def test_a_group_is_computed_together_stored_job_by_job_and_never_again(
-    tmp_path: Path, store: RunStore, diary: Path
-) -> None:
-    group = group_of(tmp_path, 3, 2)
-    worker = Worker(store.folder, Faulty(diary, store.folder))
-    worker(JobGroup(group.jobs[:1]))
-    done = worker(group)
-    assert sorted(done.stored) == sorted(group.keys[1:])
-    assert (done.failed, done.busy, done.storage_error) == ({}, [], None)
-    assert [event.kind for event in done.events] == ["job_stored"] * 5
-    assert read_events(store.folder / "events")[0][1:] == done.events
-    assert worker(group).stored == []
-    assert tally(small_sweep(tmp_path, 3, n_seeds=2), store.folder, diary).n_computed == 6
-
-
-def test_a_job_that_raises_is_recorded_with_its_error_and_the_others_are_stored(
-    tmp_path: Path, store: RunStore, diary: Path
-) -> None:
-    group = group_of(tmp_path, 5, 2)
-    done = Worker(store.folder, Faulty(diary, store.folder, {"task_3": "raise"}))(group)
-    broken = [job.key for job in group.jobs if job.task.name == "task_3"]
-    assert (sorted(done.failed), len(done.stored)) == (sorted(broken), 8)
-    failure = store.failure(broken[0])
-    assert failure is not None
-    assert (failure.error, failure.message) == ("ValueError", "injected: task_3 cannot be fitted")
-    assert "tests/sweeps/faulty.py" in failure.trace
 
 
 def test_the_batch_is_halved_when_memory_runs_out_and_the_record_says_so(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from site_lens.heads.head_set import Head
-from site_lens.records.outputs import output_path, write_output
+from site_lens.records.outputs import named, write_output
 from site_lens.studies.head_profiles.result import LEAST_RISE
 from site_lens.studies.text_profiles.result import (
     FIRST,
@@ -53,7 +53,7 @@ def export_headvis(profiles: TextProfiles, folder: str | Path, *, replace: bool 
         replace: Write over files that are there and hold something else.
 
     Raises:
-        InputError: The name is empty, or leads among the records of a run.
+        InputError: The name is empty.
         StorageError: The folder cannot be written, or there is another file and `replace` is not given.
 
     Example:
@@ -63,14 +63,14 @@ def export_headvis(profiles: TextProfiles, folder: str | Path, *, replace: bool 
         >>> sorted(path.name for path in sl.export_headvis(profiles, "data").rglob("*.json"))
         ['L0H5.json', 'L1H6.json', 'config.json', 'manifest.json', 'scatter_data.json', 'server_config.json']
     """
-    files = {name: json.dumps(content).encode() for name, content in headvis_files(profiles).items()}
+    folder = named(folder)
+    files = {folder / name: json.dumps(content).encode() for name, content in headvis_files(profiles).items()}
 
     def holds_the_same(there: Path) -> bool:
         return there.read_bytes() in files.values()
 
-    paths = {name: output_path(Path(folder) / name, holds_the_same, replace=replace) for name in files}
-    write_output({paths[name]: content for name, content in files.items()}, holds_the_same, replace=replace)
-    return Path(folder)
+    write_output(files, holds_the_same, replace=replace)
+    return folder
 
 
 def headvis_files(profiles: TextProfiles) -> dict[str, Any]:
