@@ -1,6 +1,7 @@
 """Collections of records of one kind by name, kept in one folder, one pair of files each."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -128,10 +129,15 @@ class RecordSet(Displayed, Mapping[str, R], Generic[R]):
         """Write every record to `folder`, each whole or not at all.
 
         Raises:
+            InputError: Two names differ in case alone.
             StorageError: The folder cannot be written; records written before stay.
         """
+        names = {key: file_name(key) for key in self}
+        times = Counter(name.casefold() for name in names.values())
+        if twice := [key for key, name in names.items() if times[name.casefold()] > 1]:
+            raise InputError(f"{', '.join(twice)} differ in case alone, and on some systems share a file; rename one")
         for key, record in self.items():
-            save(record, Path(folder) / file_name(key))
+            save(record, Path(folder) / names[key])
         return Path(folder)
 
     @classmethod

@@ -153,15 +153,18 @@ class RunStore:
 
     def _read(self, name: layout.JobName) -> Run:
         """Read a result that is there; raises StorageError, with what to do, if it is damaged."""
-        if damage := self.damage(name.key, deep=True):
-            raise StorageError(
-                f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
-                f"`site-lens sweep gc {self.folder} --damaged`, then run the sweep again"
-            )
-        try:
-            return self.load(name.key)
-        except StorageError as error:
-            raise StorageError(f"the result {name} ({name.key[:12]}) cannot be used: {error}") from error
+        damage = self.damage(name.key)
+        if damage is None:
+            try:
+                return self.load(name.key)
+            except StorageError as error:
+                damage = self.damage(name.key, deep=True)
+                if damage is None:
+                    raise StorageError(f"the result {name} ({name.key[:12]}) cannot be used: {error}") from error
+        raise StorageError(
+            f"the result {name} ({name.key[:12]}) is damaged: {damage}; remove it with "
+            f"`site-lens sweep gc {self.folder} --damaged`, then run the sweep again"
+        )
 
     # Writing.
 

@@ -66,3 +66,9 @@ def test_a_folder_without_sound_records_of_the_kind_is_refused(tmp_path: Path) -
             sl.SiteFits.load(folder)
     with sl.reading_limits(sl.Limits(record_files=1)), pytest.raises(sl.StorageError, match=r"Limits\.record_files"):
         sl.SiteFits.load(tmp_path / "mixed")
+
+
+def test_names_that_differ_in_case_alone_are_refused_before_one_overwrites_the_other(tmp_path: Path) -> None:
+    with pytest.raises(sl.InputError):
+        fake_fits(["French", "plural", "french"], model=TINY).save(tmp_path / "fits")
+    assert not (tmp_path / "fits").exists()
