@@ -21,7 +21,7 @@ from site_lens.models.weights import copying_scores, direct_logits
 from tests.conftest import Folders, Tasks
 from tests.real_configs import RELEASED
 
-pytest.importorskip("bitsandbytes")
+bitsandbytes = pytest.importorskip("bitsandbytes")
 
 FEW = ("Llama-3.1-8B", "GPT-2", "gemma-3-4b")
 KINDS = [
@@ -102,6 +102,14 @@ def test_a_fit_moves_alphas_and_is_recorded_as_of_a_quantised_model(
     full = sl.load_model(tiny_folder("Llama-3.1-8B"), device="cpu")
     differences = full.identity.check_use(fit.embedding.model, "the fit")
     assert [what.split(" of ")[0] for what in differences] == ["the fit: weights", "the fit: quantisation"]
+
+
+def test_projecting_goes_through_the_dequantised_weights(quantised: Quantised) -> None:
+    model = quantised("Qwen3-8B", "nf4")
+    weight = model.host.blocks[0].attn.o.original_component.weight
+    dequantised = bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
+    z = torch.randn(3, model.grid.shape[1], model.identity.d_head)
+    assert (model.project(0, z) - z.flatten(1) @ dequantised.T).abs().max() < 1e-5
 
 
 def test_what_reads_packed_weights_is_refused_and_what_only_runs_them_works(quantised: Quantised) -> None:

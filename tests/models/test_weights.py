@@ -1,5 +1,6 @@
 """Copying scores and direct logits, read off the weights of every host."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,25 @@ def test_copying_is_what_the_eigenvalues_of_the_whole_path_say(small: Any, tiny:
         assert score == pytest.approx(eigenvalues.real.sum() / np.abs(eigenvalues).sum(), abs=1e-4)
         own_logits = (reads * says.T).sum(1)  # of each token when the head attends to it
         assert eigenvalues.real.sum() == pytest.approx(float(own_logits.sum()), rel=1e-4)
+
+
+@torch.no_grad()
+def writing(folder: Path, sign: float) -> sl.LensModel:
+    """The tiny GPT-2 whose head L1H1 writes what it reads, with a sign, as the unembedding sees it."""
+    bridge = sl.load_model(folder, dtype="float32", device="cpu").host
+    transformer = bridge.original_model.transformer
+    for norm in (transformer.h[1].ln_1, transformer.ln_f):
+        norm.weight.fill_(1)
+    attention = transformer.h[1].attn
+    attention.c_proj.weight[8:16] = sign * attention.c_attn.weight[:, 2 * 32 + 8 : 2 * 32 + 16].T
+    return sl.wrap_model(bridge, check=False)
+
+
+def test_a_head_that_writes_what_it_reads_scores_one_and_its_opposite_minus_one(
+    tiny_folder: Folders,
+) -> None:
+    for sign in (1.0, -1.0):
+        assert copying_scores(writing(tiny_folder("gpt2"), sign), [sl.Head(1, 1)]) == pytest.approx([sign], abs=1e-4)
 
 
 @pytest.mark.parametrize("case", [case for case in EVERY_HOST if not any(kind in str(case) for kind in UNREADABLE)])
