@@ -14,14 +14,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from site_lens.explorer.page import first_view
-from site_lens.explorer.serving import IDLE_SECONDS, import_path
+from site_lens.explorer.page import PageSource, first_view
+from site_lens.explorer.serving import IDLE_SECONDS
 from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFits
 from site_lens.site.head_path import HeadPaths
 from tests.documents import ROOT
 from tests.explorer.looking import fake_run
-from tests.fakes import fake_fit, fake_fits
+from tests.fakes import fake_fits
 from tests.site.test_head_path import fake_path
 
 MODULES = (
@@ -144,48 +143,27 @@ def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_n
     assert not (tmp_path / "hit").exists(), (tmp_path / "hit").read_text()
 
 
-def test_a_kernel_ends_soon_after_nobody_looks_at_its_page(tmp_path: Path) -> None:
+def test_an_unwatched_kernel_ends_and_the_first_view_cannot_break_out_of_its_script(tmp_path: Path) -> None:
     pytest.importorskip("voila")
-    from site_lens.explorer.page import PageSource
     from site_lens.explorer.serving import _server
 
+    hostile = first_view(Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
     (tmp_path / "work").mkdir()
-    app = _server(PageSource(run="run", folder="."), tmp_path, 1, "token", "")
+    app = _server(PageSource(run="run"), tmp_path, 1, "token", hostile)
     app.connection_dir = str(tmp_path)
     manager = app.init_settings()["kernel_manager"]
     assert (manager.cull_idle_timeout, manager.cull_connected, manager.cull_busy) == (IDLE_SECONDS, False, False)
     assert 0 < manager.cull_interval < IDLE_SECONDS
-    assert app.tornado_settings["ws_ping_interval"] == 0
-
-
-def test_kernels_import_from_where_this_process_does_but_for_strange_and_relative_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = [str(tmp_path / "packages"), str(ROOT)]
-    (tmp_path / "link").symlink_to(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", ".", "lib", str(tmp_path), str(tmp_path / "link"), *own])
-    assert import_path([tmp_path, ROOT]) == own  # the package itself must be found, wherever one works
-
-
-def test_the_first_view_names_the_chosen_heads_and_cannot_break_out_of_its_script(tmp_path: Path) -> None:
-    pytest.importorskip("voila")
-    from site_lens.explorer.page import PageSource
-    from site_lens.explorer.serving import _server
-
-    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
-    run = Run(fake_fits(["antonym"], model=path.model), paths=HeadPaths([path]))
-    drawn = first_view(run)
-    assert drawn.count("<rect") == len(path.model.grid) and drawn.count("<circle") == 2
-    assert path.sentence in drawn
-    hostile = first_view(Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
-    (tmp_path / "work").mkdir()
-    _server(PageSource(run="run", folder="."), tmp_path, 1, "token", hostile)
     page = (tmp_path / "JUPYTER_PATH/voila/templates/site_lens/index.html.j2").read_text(encoding="utf-8")
     script = page.split("insertAdjacentHTML(")[1].split(");\n")[0]
     assert "<" not in script and "{" not in script and "FIRST_VIEW" not in page
     assert json.loads(script.partition(", ")[2]) == hostile
 
 
-def test_a_fit_that_kept_its_start_has_no_map_in_the_first_view() -> None:
-    fit = fake_fit("antonym", status="no_improvement", kept_step=0)
-    assert "<svg" not in first_view(Run(SiteFits([fit]))) and "no map" in first_view(Run(SiteFits([fit])))
+def test_the_first_view_shows_the_map_and_names_the_chosen_heads_where_there_are_any() -> None:
+    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    drawn = first_view(Run(fake_fits(["antonym"], model=path.model), paths=HeadPaths([path])))
+    assert drawn.count("<rect") == len(path.model.grid) and drawn.count("<circle") == 2
+    assert path.sentence in drawn
+    without_map = first_view(Run(fake_fits(["antonym"], status="no_improvement", kept_step=0)))
+    assert "<svg" not in without_map and "no map" in without_map
