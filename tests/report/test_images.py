@@ -12,7 +12,7 @@ import site_lens as sl
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.plots.theme import at_least
 from site_lens.report import write_image, write_images
-from site_lens.report.images import _look, pixels_of
+from site_lens.report.images import _job, pixels_of
 from tests.fakes import fake_evaluation, fake_fit, fake_fits
 
 drawing = pytest.mark.skipif(
@@ -47,21 +47,21 @@ def test_lengths_are_read_with_their_units() -> None:
 
 def test_a_figure_is_enlarged_to_the_size_of_its_font_and_arranged_for_its_width() -> None:
     figure = sl.plots.head_maps(fake_fits(["a", "b", "c", "d"]), columns=4)
-    paper = _look("3.3in", "2in", 8, "Times", False)(figure)
+    paper = _job(figure, "3.3in", "2in", 8, "Times", False)
     scale, layout = paper["opts"]["scale"], paper["fig"]["layout"]
     assert paper["opts"]["width"] * scale == pytest.approx(316.8)
     assert scale * 12 == pytest.approx(8 * 96 / 72)  # 12 pixels is the ordinary size
     assert layout["height"] * scale == pytest.approx(192, abs=1)
     assert "title" not in layout and layout["font"]["family"] == "Times"
     assert len({round(name["x"], 3) for name in layout["annotations"]}) == 2  # columns on a narrow image
-    plain = _look(None, None, None, None, True)(figure)
+    plain = _job(figure, None, None, None, None, True)
     assert plain["opts"] == {"width": figure.layout.width, "scale": 1}
     assert plain["fig"]["layout"]["title"]["text"] == figure.layout.title.text
-    wide = _look(None, None, None, None, True)(go.Figure(layout=at_least(1300)))
+    wide = _job(go.Figure(layout=at_least(1300)), None, None, None, None, True)
     assert wide["opts"]["width"] == 1300  # as its names need
-    for wrong in ({"font_size": 0.1}, {"font": " "}):
+    for font_size, font in ((0.1, None), (None, " ")):
         with pytest.raises(sl.InputError):
-            _look(**{"width": None, "height": None, "font_size": None, "font": None, "titles": True} | wrong)
+            _job(figure, None, None, font_size, font, True)
 
 
 @drawing
