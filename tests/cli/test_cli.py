@@ -119,7 +119,7 @@ def test_runs_and_single_records_are_compared(finished: Path, tmp_path: Path, ca
     assert page.exists()
     assert run("compare", str(finished), str(record), "--json") == 0
     (pair,) = json.loads(capsys.readouterr().out)
-    assert (pair["jaccard"], pair["record"], pair["other"]) == (1, f"{finished.name}: {record.stem}", str(record))
+    assert (pair["jaccard"], pair["record"], pair["other"]) == (1, f"{finished}: {record.stem}", str(record))
     (evaluation,) = (finished / "evaluations").glob("*.json")
     assert "not a fit or scores" in mistake(capsys, "compare", str(finished), str(evaluation))
 
