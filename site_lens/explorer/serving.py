@@ -98,9 +98,11 @@ def serve_page(
             def begin() -> None:
                 announce(address)
                 if browser:
+                    # In a file, as every user can read what programs are called with.
+                    page = folder / "open.html"
+                    page.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
                     # Some browsers are waited for until they are closed; neither an answer nor Ctrl-C is to wait.
-                    page = _redirect(folder, address).as_uri()
-                    threading.Thread(target=webbrowser.open, args=[page], daemon=True).start()
+                    threading.Thread(target=webbrowser.open, args=[page.as_uri()], daemon=True).start()
 
             loop.add_callback(begin)
             app.start()
@@ -192,13 +194,6 @@ def _server(source: PageSource, folder: Path, port: int, token: str, first_view:
     app.stop = lambda: IOLoop.current().run_sync(app.kernel_manager.shutdown_all)
     app.voila_configuration.extension_allowlist = list(EXTENSIONS)
     return app
-
-
-def _redirect(folder: Path, address: str) -> Path:
-    """Write a file that leads a browser to an address: every user can read what programs are called with."""
-    path = folder / "open.html"
-    path.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
-    return path
 
 
 def free_port(port: int | None) -> int:

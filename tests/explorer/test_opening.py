@@ -12,8 +12,6 @@ from site_lens.explorer.page import PageSource
 from site_lens.explorer.view import Explorer
 from site_lens.models.base import LensModel
 from tests.documents import ROOT
-from tests.explorer.looking import fake_run
-from tests.fakes import fake_fits
 
 QUICK = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
 
@@ -26,13 +24,6 @@ def fitted(demo: LensModel, demo_tasks: dict[str, sl.Task]) -> sl.SiteFits:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory, fitted: sl.SiteFits) -> Path:
     return sl.Run(fitted).save(tmp_path_factory.mktemp("explored") / "run")
-
-
-def test_fits_alone_or_a_run_can_be_explored() -> None:
-    assert sl.explore(fake_fits(["a"])).state.key == "a"
-    explorer = sl.explore(fake_run())
-    assert explorer.state.run.attention
-    assert explorer.state.live is None
 
 
 def test_a_model_answers_on_the_packages_own_rows(demo: LensModel, fitted: sl.SiteFits) -> None:

@@ -24,34 +24,27 @@ from tests.fakes import fake_fits
 from tests.site.test_head_path import fake_path
 
 MODULES = (
-    "voila", "torch", "numpy", "typer", "anywidget", "ipywidgets", "IPython", "ipykernel", "ipykernel_launcher",
-    "nbformat", "tornado", "traitlets", "jinja2", "sitecustomize", "usercustomize", "startup", "jupyter_config",
-    "jupyter_server_config", "voila_config", "ipython_config", "ipython_kernel_config",
-    ".jupyter/jupyter_config", ".jupyter/voila", ".ipython/profile_default/ipython_config",
-    ".ipython/profile_default/startup/00-first",
+    "voila", "torch", "typer", "ipywidgets", "IPython", "ipykernel", "traitlets", "jinja2", "sitecustomize", "startup",
+    "jupyter_config", "voila_config", "ipython_config", ".jupyter/jupyter_config",
+    ".ipython/profile_default/ipython_config", ".ipython/profile_default/startup/00-first",
 )  # fmt: skip
-KERNELS = ("kernels", "share/jupyter/kernels", ".local/share/jupyter/kernels", ".ipython/kernels")
-TEMPLATES = ("templates", "voila/templates", "share/jupyter/voila/templates", ".local/share/jupyter/voila/templates")
+DATA = ("", "share/jupyter", ".local/share/jupyter", ".ipython")
+"""Folders in which Jupyter looks for kernels and templates."""
 
 
 def plant(folder: Path, hit: Path) -> None:
     """Put files into a folder that would leave a trace if anything ran them."""
-    code = f"open({str(hit)!r}, 'a').write(__file__ + chr(10))\n"
-    for name in MODULES:
-        path = folder / f"{name}.py"
+    planted = {f"{name}.py": f"open({str(hit)!r}, 'a').write(__file__ + chr(10))\n" for name in MODULES}
+    planted["planted.pth"] = f"import os; open({str(hit)!r}, 'a').write('pth')\n"
+    planted[".jupyter/voila.json"] = planted["voila.json"] = '{"Voila": {"ip": "0.0.0.0"}}'
+    for data in DATA:
+        spec = {"argv": ["touch", str(hit)], "language": "python", "display_name": "planted"}
+        planted[f"{data}/kernels/python3/kernel.json"] = json.dumps(spec)
+        planted[f"{data}/voila/templates/lab/index.html.j2"] = "planted"
+    for name, content in planted.items():
+        path = folder / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(code)
-    (folder / "planted.pth").write_text(f"import os; open({str(hit)!r}, 'a').write('pth')\n")
-    for name in ("voila.json", "jupyter_config.json", ".jupyter/voila.json"):
-        (folder / name).write_text('{"Voila": {"ip": "0.0.0.0"}, "VoilaConfiguration": {"preheat_kernel": "startup"}}')
-    for name in KERNELS:
-        spec = folder / name / "python3" / "kernel.json"
-        spec.parent.mkdir(parents=True)
-        spec.write_text(f'{{"argv": ["touch", "{hit}"], "language": "python", "display_name": "planted"}}')
-    for name in TEMPLATES:
-        page = folder / name / "lab" / "index.html.j2"
-        page.parent.mkdir(parents=True)
-        page.write_text("planted")
+        path.write_text(content)
 
 
 def ask(address: str, host: str | None = None) -> tuple[int, str]:
