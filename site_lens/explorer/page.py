@@ -50,11 +50,10 @@ def show_page(page: PageSource) -> Any:
             explorer.await_model(page.model, partial(_load, page, page.model, run))
         return explorer
     except SiteLensError as error:
-        from IPython.display import HTML  # there in every kernel
+        from ipywidgets import HTML  # type: ignore[import-untyped]
 
         style = asset("explorer.css")
-        page_text = f'<style>{style}</style><div class="site-lens"><p class="complaint">{escape(str(error))}</p></div>'
-        return HTML(page_text)  # type: ignore[no-untyped-call]
+        return HTML(f'<style>{style}</style><div class="site-lens"><p class="complaint">{escape(str(error))}</p></div>')
 
 
 def _load(page: PageSource, name: str, run: Run) -> "LiveModel":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import site_lens as sl
-from site_lens.explorer.page import PageSource
+from site_lens.explorer.page import PageSource, show_page
 from site_lens.explorer.view import Explorer
 from site_lens.models.base import LensModel
 from tests.documents import ROOT
@@ -53,6 +53,7 @@ def test_a_page_shows_the_records_of_a_folder_at_once_and_answers_when_the_model
     shown = asyncio.run(opened())
     assert "the model is loaded" in shown.header.value
     assert "expected:" in shown.live.results.value
+    assert "no run" in show_page(PageSource("nowhere")).value  # a mistake is said on the page
 
 
 def test_the_first_page_needs_neither_pandas_nor_torch() -> None:
