@@ -97,7 +97,9 @@ def use(page: Page, run: sl.Run, tmp_path: Path) -> None:
     bare = explorer.locator("tr", has_text="zero-shot").locator("td").nth(1).inner_text()
     expect(row.locator("td").nth(1)).to_have_text(bare)
     explorer.get_by_role("button", name="highest k").click()
-    explorer.locator(".noUi-handle:visible").press("Home")  # the other slider is there now
+    expect(row).to_contain_text(f"injected at {max(1, round(fit.gates.mass()))} heads")  # the other slider is there now
+    explorer.locator(".noUi-handle:visible").press("Home")
+    expect(row).to_contain_text("injected at 0 heads")
     explorer.locator(".noUi-handle:visible").press("ArrowRight")
     expect(row).to_contain_text("injected at 1 heads")
 

@@ -85,7 +85,7 @@ def test_a_comparison_draws_the_difference_and_offers_parts() -> None:
     np.testing.assert_array_equal(explorer.map.figure.data[0].z, first.values)
 
 
-def test_with_a_model_the_table_shows_accuracy_and_answers() -> None:
+def test_with_a_model_the_table_shows_accuracy_and_answers_under_what_is_set() -> None:
     live = FakeLive()
     explorer = opened(live=live)
     n = len(explorer.head_set)
@@ -96,6 +96,15 @@ def test_with_a_model_the_table_shows_accuracy_and_answers() -> None:
     ):
         assert expected in text
     assert "weights &lt;differ&gt;" in explorer.box.children[0].value
+    explorer.map.rule.value = "top"  # the answer follows the slider, the query and the rounding
+    explorer.map.k.value = 2
+    assert "hot under 2" in explorer.live.results.value
+    explorer.live.query.value = "big"
+    assert "big under 2" in explorer.live.results.value
+    assert "expected" not in explorer.live.results.value
+    explorer.live.rounded.value = True
+    explorer.map.task.value = "synonym"
+    assert live.asked[-2:] == [("antonym", "big", 2), ("synonym", "hot", 2)]
 
 
 def test_without_a_model_the_answers_that_were_kept_are_shown() -> None:
@@ -106,20 +115,6 @@ def test_without_a_model_the_answers_that_were_kept_are_shown() -> None:
     shown = opened(replace(run, evaluations=kept)).live.results.value
     assert "site &lt;0&gt;" in shown and "query 0" in shown and "<0>" not in shown
     assert "No answers" in opened(run).live.results.value
-
-
-def test_the_answer_follows_the_slider_the_query_and_the_rounding() -> None:
-    live = FakeLive()
-    explorer = opened(live=live)
-    explorer.map.rule.value = "top"
-    explorer.map.k.value = 2
-    assert "hot under 2" in explorer.live.results.value
-    explorer.live.query.value = "big"
-    assert "big under 2" in explorer.live.results.value
-    assert "expected" not in explorer.live.results.value
-    explorer.live.rounded.value = True
-    explorer.map.task.value = "synonym"
-    assert live.asked[-2:] == [("antonym", "big", 2), ("synonym", "hot", 2)]
 
 
 def test_what_is_kept_can_be_taken_along_and_out() -> None:
