@@ -6,7 +6,6 @@ import io
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 from site_lens.records.errors import InputError, SiteLensError
@@ -21,30 +20,7 @@ MISTAKEN = 2
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends with exit code 2 and one line, an interruption with 130."""
     try:
-        from site_lens.cli.commands import app  # only here: an interrupted start prints one line, too
-    except KeyboardInterrupt:
-        _print_error("interrupted")
-        sys.exit(INTERRUPTED)
-    import typer
-
-    from site_lens.cli.output import show_line
-
-    usage_error: Any = typer.BadParameter.__base__  # of typer's click or of click itself, by version
-    try:
-        _check_surroundings()
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: show_line(f"warning: {message}", aside=True)
-            ended = app(arguments, prog_name="site-lens", standalone_mode=False)  # completion uses this name
-        code = ended if isinstance(ended, int) else 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0
-    except SiteLensError as error:
-        code = _complain(str(error))
-    except usage_error as error:
-        advice = "" if error.ctx is None else f"; see {error.ctx.command_path} --help"
-        code = _complain(error.format_message().rstrip(".") + advice)
-    except OSError as error:
-        code = _complain_of_system(error)
+        code = _run(arguments)
     except KeyboardInterrupt:  # before a command was running
         code = INTERRUPTED
     if code == INTERRUPTED:
@@ -58,18 +34,39 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _check_surroundings() -> None:
-    """Require an output and a working folder; escape characters that this terminal cannot show."""
+def _run(arguments: list[str] | None) -> int:
+    """Run a command and return its exit code; an error is printed."""
+    import typer  # modules are imported here, where an interruption ends with one line
+
+    from site_lens.cli.commands import app
+    from site_lens.cli.output import show_line
+
+    usage_error: Any = typer.BadParameter.__base__  # of typer's click or of click itself, by version
+    try:
+        _check_output()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: show_line(f"warning: {message}", aside=True)
+            ended = app(arguments, prog_name="site-lens", standalone_mode=False)  # completion uses this name
+        return ended if isinstance(ended, int) else 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except SiteLensError as error:
+        return _complain(str(error))
+    except usage_error as error:
+        advice = "" if error.ctx is None else f"; see {error.ctx.command_path} --help"
+        return _complain(error.format_message().rstrip(".") + advice)
+    except OSError as error:
+        return _complain_of_system(error)
+
+
+def _check_output() -> None:
+    """Require an output; escape characters that this terminal cannot show."""
     if sys.stdout is None:
         sys.stdout = sys.stderr
         raise InputError("standard output is closed; send it to a file, or to /dev/null")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise InputError("the working folder is gone; change to one that exists") from None
 
 
 def _complain(message: str) -> int:

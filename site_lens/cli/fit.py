@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from typer import Option
 
@@ -97,11 +97,11 @@ def fit(
 ) -> None:
     """Fit SITE and its controls on tasks, evaluate all of them, and save everything."""
     opt.keep_run(out, replace, *files.tasks, *source.inputs)
-    given = {
-        "n_steps": n_steps, "n_prompts": n_prompts, "n_shots": n_shots, "lr": lr, "loss": loss,
-        "prefix_dtype": prefix_dtype, "init": "random" if random_init else None,
-    }  # fmt: skip
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    changes = opt.given(
+        n_steps=n_steps, n_prompts=n_prompts, n_shots=n_shots, lr=lr, loss=loss, prefix_dtype=prefix_dtype
+    )
+    if random_init:
+        changes["init"] = "random"
     config = SETTINGS[settings](**changes)
     tasks = files.load(task)
     model = source.load()

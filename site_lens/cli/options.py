@@ -55,6 +55,11 @@ def as_path(given: Any) -> Path:
     return Path(not_empty(given))
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that were given: those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def path_option(help: str, *names: str) -> Any:
     """Return an option of typer that takes the name of a file or folder."""
     return Option(*names, parser=as_path, metavar="PATH", help=help)

@@ -2,14 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, ReplaceFile, RunFolder, as_path, counted, not_empty, path_option, split_names
+from site_lens.cli import options as opt
 from site_lens.cli.output import show_answers, show_json, show_line, show_notes, show_table
 from site_lens.records.limited_io import is_folder, is_there
 from site_lens.records.outputs import check_output
@@ -28,9 +27,9 @@ HeadMaps = dict[str, sl.SiteFit | sl.HeadScores]
 
 
 def report(
-    run: RunFolder,
-    out: Annotated[Path | None, path_option("The HTML file; RUN/report.html by default.", "--out", "-o")] = None,
-    images: Annotated[Path | None, path_option("Export every figure as an image into this folder, too.")] = None,
+    run: opt.RunFolder,
+    out: Annotated[Path | None, opt.path_option("The HTML file; RUN/report.html by default.", "--out", "-o")] = None,
+    images: Annotated[Path | None, opt.path_option("Export every figure as an image into this folder, too.")] = None,
     format: Annotated[Literal["png", "svg", "pdf"] | None, Option(help="Format of the images; svg by default.")] = None,
     width: Annotated[
         str | None, Option(metavar="LENGTH", help="Width of the images, as 3.3in, 84mm, 8.4cm, 240pt or 900px.")
@@ -42,26 +41,25 @@ def report(
         float | None, Option(metavar="POINTS", help="Size of ordinary text in the images; 9 by default.")
     ] = None,
     font: Annotated[
-        str | None, Option(parser=not_empty, metavar="NAME", help="Font of the images, as 'Times New Roman'.")
+        str | None, Option(parser=opt.not_empty, metavar="NAME", help="Font of the images, as 'Times New Roman'.")
     ] = None,
     titles: Annotated[
         bool | None, Option("--titles/--no-titles", help="Draw title and subtitle into the images, or not.")
     ] = None,
     tables: Annotated[
-        Path | None, path_option("Write accuracies and chosen heads as LaTeX and Markdown here, too.")
+        Path | None, opt.path_option("Write accuracies and chosen heads as LaTeX and Markdown here, too.")
     ] = None,
-    replace: ReplaceFile = False,
+    replace: opt.ReplaceFile = False,
 ) -> None:
     """Write the report of a saved run as one offline HTML file; needs no model."""
-    look = {"format": format, "width": width, "height": height, "font_size": font_size, "font": font, "titles": titles}
-    given: dict[str, Any] = {name: value for name, value in look.items() if value is not None}
-    if given and images is None:
-        option = next(iter(given)).replace("_", "-")
+    look = opt.given(format=format, width=width, height=height, font_size=font_size, font=font, titles=titles)
+    if look and images is None:
+        option = next(iter(look)).replace("_", "-")
         raise sl.InputError(f"--{option} is for images; name their folder with --images, or leave it out")
     saved = sl.Run.load(run)
     out = out or run / "report.html"
     check_output([out], is_page, replace=replace)
-    exported = [] if images is None else sl.write_images(saved, images, replace=replace, **given)
+    exported = [] if images is None else sl.write_images(saved, images, replace=replace, **look)
     written = [] if tables is None else sl.write_tables(saved, tables, replace=replace)
     show_line(str(sl.write_report(saved, out, replace=replace)))
     if images is not None:
@@ -70,7 +68,7 @@ def report(
         show_line(f"{len(written)} tables in {tables}")
 
 
-def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
+def diagnose(run: opt.RunFolder, as_json: opt.AsJson = False) -> None:
     """Check every fit of a saved run for the known ways in which a fit misleads; exit code 1 if a check failed."""
     saved = sl.Run.load(run)
     diagnosis = sl.diagnose(saved)
@@ -89,9 +87,9 @@ def diagnose(run: RunFolder, as_json: AsJson = False) -> None:
 
 
 def roles(
-    run: RunFolder,
-    n_top: Annotated[int, counted("n_top", "Heads of highest alpha that stand for a task.")] = 4,
-    as_json: AsJson = False,
+    run: opt.RunFolder,
+    n_top: Annotated[int, opt.counted("n_top", "Heads of highest alpha that stand for a task.")] = 4,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Test whether tasks whose alphas transfer use heads of the same role; after transfer and profile."""
     studies = sl.Run.load(run).studies
@@ -106,27 +104,27 @@ def roles(
 
 def compare(
     first: Annotated[
-        Path, Argument(parser=as_path, metavar="FIRST", help="A run, or a saved fit or scores (its .json).")
+        Path, Argument(parser=opt.as_path, metavar="FIRST", help="A run, or a saved fit or scores (its .json).")
     ],
     others: Annotated[
         list[str] | None,
         Argument(
-            parser=not_empty,
+            parser=opt.not_empty,
             metavar="[SECOND|TASK...]",
             help="Another one over the same grid of heads; or tasks of the run, all of them by default.",
         ),
     ] = None,
-    out: Annotated[Path | None, path_option("Write the comparison page here.", "--out", "-o")] = None,
-    replace: ReplaceFile = False,
-    as_json: AsJson = False,
+    out: Annotated[Path | None, opt.path_option("Write the comparison page here.", "--out", "-o")] = None,
+    replace: opt.ReplaceFile = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Compare the heads of tasks of a run, or of two runs, fits or sets of scores; needs no model.
 
     Where all have chosen head sets these are compared, else the alphas of the fits.
     """
-    given = list(others or ())
-    of_run = is_folder(first) and not (len(given) == 1 and is_there(given[0]))
-    paths = [first] if of_run else [first, *map(Path, given)]
+    names = list(others or ())
+    of_run = is_folder(first) and not (len(names) == 1 and is_there(names[0]))
+    paths = [first] if of_run else [first, *map(Path, names)]
     if not of_run and len(paths) != 2:
         raise sl.InputError("name two runs or records, or a run and tasks of it")
     if not of_run and len(set(map(os.path.realpath, paths))) < 2:
@@ -134,7 +132,7 @@ def compare(
     if out is not None:
         inputs = [*paths, *(file for path in paths if not is_folder(path) for file in record_paths(path))]
         check_output([out], is_page, inputs=inputs, replace=replace)
-    maps = _of_tasks(sl.Run.load(first), given) if of_run else _of_paths(paths)
+    maps = _of_tasks(sl.Run.load(first), names) if of_run else _of_paths(paths)
     if len(maps) < 2:
         raise sl.InputError(f"{first} would be compared with itself; name two")
     overlap = sl.head_overlap(maps)
@@ -155,7 +153,7 @@ def compare(
 def _of_tasks(run: sl.Run, tasks: list[str]) -> HeadMaps:
     """Return the chosen sets of some tasks of a run, or the fits of their lowest seeds where one has no chosen set."""
     known = {fit.task: run.fits.of(fit.task)[0] for fit in run.fits.values()}
-    wanted = split_names(tasks, known, "Or name another run, fit or scores that is there.") or list(known)
+    wanted = opt.split_names(tasks, known, "Or name another run, fit or scores that is there.") or list(known)
     if len(wanted) == 1:
         raise sl.InputError(f"{wanted[0]} would be compared with itself; name two")
     chosen = run.paths.chosen()
@@ -170,20 +168,14 @@ def _of_paths(paths: list[Path]) -> HeadMaps:
         isinstance(source, sl.Run) and {fit.task for fit in source.fits.values()} <= source.paths.chosen().keys()
         for _, source in read
     )
-    maps = [(path, name, record) for path, s in read for name, record in _head_maps(path, s, of_sets).items()]
-    ways: tuple[Callable[[Path, str], str], ...] = (
-        lambda path, name: name,
-        lambda path, name: f"{path.name}: {name}" if is_folder(path) else str(path),
-        lambda path, name: f"{path}: {name}",
-    )
-    labelled = ({label(path, name): record for path, name, record in maps} for label in ways)
-    return next(named for named in labelled if len(named) == len(maps))
-
-
-def _head_maps(path: Path, source: Any, of_sets: bool) -> HeadMaps:
-    """Return the head maps of a run or of a single record."""
-    if isinstance(source, sl.Run):
-        return dict(source.head_fits if of_sets else source.fits)
-    if not isinstance(source, sl.SiteFit | sl.HeadScores):
-        raise sl.InputError(f"{path} holds a {source.kind}, not a fit or scores")
-    return {path.stem: source}
+    maps: list[tuple[str, str, sl.SiteFit | sl.HeadScores]] = []  # with path, and without
+    for path, source in read:
+        if isinstance(source, sl.Run):
+            fits = source.head_fits if of_sets else source.fits
+            maps += [(f"{path}: {name}", name, fit) for name, fit in fits.items()]
+        elif isinstance(source, sl.SiteFit | sl.HeadScores):
+            maps.append((str(path), path.stem, source))
+        else:
+            raise sl.InputError(f"{path} holds a {source.kind}, not a fit or scores")
+    by_task = {name: record for _, name, record in maps}
+    return by_task if len(by_task) == len(maps) else {label: record for label, _, record in maps}

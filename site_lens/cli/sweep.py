@@ -12,7 +12,7 @@ from typer import Argument, Option
 from typer.core import TyperGroup
 
 import site_lens as sl
-from site_lens.cli.options import AsJson, Device, Replace, as_path, keep_run, path_option
+from site_lens.cli.options import AsJson, Device, Replace, as_path, given, keep_run, path_option
 from site_lens.cli.output import show_json, show_line, show_table
 from site_lens.records.errors import unknown_name
 from site_lens.records.limited_io import is_folder
@@ -64,8 +64,7 @@ def sweep_run(
     as_json: AsJson = False,
 ) -> None:
     """Compute the missing jobs of models x tasks x templates x configs x seeds; exit code 1 if a job failed."""
-    for_ray = {"gpus_per_job": gpus_per_job, "workers_per_model": workers_per_model, "address": ray_address}
-    ray_options = {name: value for name, value in for_ray.items() if value is not None}
+    ray_options = given(gpus_per_job=gpus_per_job, workers_per_model=workers_per_model, address=ray_address)
     if ray_options and engine != "ray":
         raise sl.InputError("--gpus-per-job, --workers-per-model and --ray-address need --engine ray")
     sweep = sl.Sweep.load(sweep_file)

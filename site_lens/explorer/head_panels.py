@@ -173,7 +173,7 @@ class BasketPanel(Panel):
         self.add = self.button("Add the head set", "basket", self.state.keep, button_style="primary")
         self.add_head = self.button("Add the head alone", "basket", self.state.keep_head)
         self.sets = widgets.Select(rows=5, layout=wide())
-        self.remove = self.button("Remove", "basket", self._remove)
+        self.remove = self.button("Remove", "basket", lambda: self.state.basket.pop(self.sets.value, None))
         self.format = widgets.ToggleButtons(options=list(FILES), style={"button_width": "6rem"})
         self.text = widgets.Textarea(rows=8, disabled=True, layout=widgets.Layout(width="auto"))
         self.link = widgets.HTML()
@@ -181,10 +181,6 @@ class BasketPanel(Panel):
         self.note = widgets.HTML()
         self.box.children = [heading("Basket"), row(self.add, self.add_head), self.note, self.kept]
         self.when_set(self.format, "basket", lambda _: None)
-
-    def _remove(self) -> None:
-        if self.sets.value is not None:
-            self.state.basket.remove(self.sets.value)
 
     def show(self, change: Change) -> None:
         """List the kept sets and write them out."""

@@ -1,21 +1,18 @@
 """Local page: its cell, which shows the explorer or an error and loads the model behind it, and its first view."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from site_lens.explorer.opening import explore, live_model
-from site_lens.records.assets import MODEL_NAMES, asset
+from site_lens.records.assets import asset
 from site_lens.records.errors import SiteLensError
-from site_lens.records.limited_io import is_there
 from site_lens.records.terminal_escape import visible
 from site_lens.runs.run import Run
 from site_lens.tasks.loading import load_tasks
 
 if TYPE_CHECKING:
-    from site_lens.explorer.view import Explorer
     from site_lens.methods.live import LiveModel
 
 HEAD_PIXELS = 26
@@ -29,9 +26,7 @@ class PageSource:
     """Source of a page, in values that can be written into a notebook."""
 
     run: str
-    """Folder of the run."""
-    folder: str
-    """Where relative paths begin."""
+    """Folder of the run; as all paths here, an absolute one."""
     model: str | None = None
     """Name or folder of the model; none is loaded when None."""
     tasks: tuple[str, ...] = ()
@@ -43,23 +38,22 @@ class PageSource:
 
     def code(self) -> str:
         """Write the cell that shows this page."""
-        return f"from site_lens.explorer.page import show_page\nshow_page(**{asdict(self)!r})"
+        return f"from site_lens.explorer.page import PageSource, show_page\nshow_page({self!r})"
 
 
-def show_page(**source: Any) -> "Explorer | Complaint":
-    """Build the explorer of a page, or the message of a user's mistake; a model comes in once it is loaded.
-
-    Arguments are those of `PageSource`.
-    """
-    page = PageSource(**source)
+def show_page(page: PageSource) -> Any:
+    """Build the explorer of a page, or the message of a user's mistake; a model comes in once it is loaded."""
     try:
-        run = Run.load(Path(page.folder) / page.run)
+        run = Run.load(page.run)
         explorer = explore(run)
         if page.model is not None:
             explorer.await_model(page.model, partial(_load, page, page.model, run))
         return explorer
     except SiteLensError as error:
-        return Complaint(str(error))
+        from ipywidgets import HTML  # type: ignore[import-untyped]
+
+        style = asset("explorer.css")
+        return HTML(f'<style>{style}</style><div class="site-lens"><p class="complaint">{escape(str(error))}</p></div>')
 
 
 def _load(page: PageSource, name: str, run: Run) -> "LiveModel":
@@ -69,26 +63,8 @@ def _load(page: PageSource, name: str, run: Run) -> "LiveModel":
     tasks = None
     if page.tasks:
         names = list(dict.fromkeys(fit.task for fit in run.fits.values()))
-        sources = [_beside(page.folder, source) for source in page.tasks]
-        tasks = load_tasks(sources, names, input_column=page.input_column, output_column=page.output_column)
-    return live_model(run, load_model(_beside(page.folder, name), **page.loading), tasks)
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """Message of a mistake, in place of the explorer."""
-
-    text: str
-
-    def _repr_html_(self) -> str:
-        style = asset("explorer.css")
-        return f'<style>{style}</style><div class="site-lens"><p class="complaint">{escape(self.text)}</p></div>'
-
-
-def _beside(folder: str, name: str) -> str:
-    """Return a name as a path in a folder if such a file or folder exists, else unchanged."""
-    path = Path(folder) / name
-    return str(path) if name not in MODEL_NAMES and is_there(path) else name
+        tasks = load_tasks(page.tasks, names, input_column=page.input_column, output_column=page.output_column)
+    return live_model(run, load_model(name, **page.loading), tasks)
 
 
 def first_view(run: Run) -> str:
@@ -98,11 +74,9 @@ def first_view(run: Run) -> str:
     """
     name, fit = next(iter(run.fits.items()))
     path = run.paths.get(fit.task)
-    said = f"{name}: no map, the start was kept" if fit.kept_start else f"{name}: alphas of the heads"
-    said = said if path is None else path.sentence
-    text = f"<p>{escape(visible(said))}</p>"
-    if fit.kept_start and path is None:
-        return text
+    if path is None and fit.kept_start:
+        return f"<p>{escape(visible(name))}: no map, the start was kept</p>"
+    said = f"{name}: alphas of the heads" if path is None else path.sentence
     grid, chosen = fit.gates.grid, () if path is None or path.chosen is None else path.chosen.heads
     cells = "".join(
         f'<rect x="{head.head}" y="{grid.n_layers - 1 - head.layer}" width="1" height="1" '
@@ -116,5 +90,5 @@ def first_view(run: Run) -> str:
     return (
         f'<svg role="img" aria-label="Head map" width="{size * grid.n_heads:.0f}" height="{size * grid.n_layers:.0f}" '
         f'viewBox="0 0 {grid.n_heads} {grid.n_layers}" style="background: #f1f1f1"><g fill="#0072b2">{cells}</g>'
-        f'<g fill="#fff" stroke="#000" stroke-width="0.05">{dots}</g></svg>{text}'
+        f'<g fill="#fff" stroke="#000" stroke-width="0.05">{dots}</g></svg><p>{escape(visible(said))}</p>'
     )

@@ -1,17 +1,6 @@
-"""Kernel process of the local page, which imports what a page needs before the server can ask for a kernel.
+"""Kernel process of the local page."""
 
-The server imports voila for as long as the kernel imports plotly: the process is started first, and told only when a
-page is opened on which sockets it is to listen.
-"""
-
-import json
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-COMMAND = [sys.executable, "-P", "-m", "site_lens.explorer.page_kernel"]
-"""Command of a kernel. Without further arguments it reads them, as JSON in one line, from its standard input."""
 
 
 def skip_iri_grammar() -> None:
@@ -24,27 +13,8 @@ def skip_iri_grammar() -> None:
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
-@contextmanager
-def warm_kernel() -> Iterator["subprocess.Popen[bytes]"]:
-    """Start the process of a kernel that waits for its arguments; it ends with the block if it still does."""
-    from jupyter_client.launcher import launch_kernel
-
-    process = launch_kernel(COMMAND, stdin=subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        if process.stdin is not None and not process.stdin.closed:
-            process.kill()
-            process.wait()
-            process.stdin.close()
-
-
 if __name__ == "__main__":
     skip_iri_grammar()
     from ipykernel.kernelapp import launch_new_instance
 
-    import site_lens.explorer.view  # noqa: F401
-
-    arguments = sys.argv[1:] or json.loads(sys.stdin.readline() or "[]")
-    if arguments:  # the server has not ended meanwhile
-        launch_new_instance(argv=arguments)
+    launch_new_instance()

@@ -18,15 +18,15 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import chdir
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from site_lens.explorer import page_kernel
 from site_lens.explorer.opening import need_notebook
 from site_lens.explorer.page import PageSource
+from site_lens.explorer.page_kernel import skip_iri_grammar
 from site_lens.records.assets import asset
 from site_lens.records.errors import InputError
 
@@ -85,51 +85,27 @@ def serve_page(
     if find_spec("voila") is None:
         raise InputError('a local page needs voila; install it with: pip install "site_lens[notebook]"')
     chosen, token = free_port(port), secrets.token_hex(24)
-    with (
-        _signals_put_back(),
-        tempfile.TemporaryDirectory() as name,
-        _isolated(Path(name), strange=[source.folder, source.run]),
-        page_kernel.warm_kernel() as waiting,
-    ):
-        app = _server(source, Path(name), chosen, token, first_view)
-        from tornado.ioloop import IOLoop
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _isolate(folder, strange=[Path.cwd(), Path(source.run)])
+        with chdir(folder / "work"):
+            app = _server(source, folder, chosen, token, first_view)
+            from tornado.ioloop import IOLoop
 
-        from site_lens.explorer.kernels import Provisioner
+            address, loop = f"http://{LOOPBACK}:{chosen}/?token={token}", IOLoop.current()
+            _end_on_signals(loop)
 
-        Provisioner.offer(waiting)
-        address, loop = f"http://{LOOPBACK}:{chosen}/?token={token}", IOLoop.current()
-        _end_on_signals(loop)
+            def begin() -> None:
+                announce(address)
+                if browser:
+                    # In a file, as every user can read what programs are called with.
+                    page = folder / "open.html"
+                    page.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
+                    # Some browsers are waited for until they are closed; neither an answer nor Ctrl-C is to wait.
+                    threading.Thread(target=webbrowser.open, args=[page.as_uri()], daemon=True).start()
 
-        def begin() -> None:
-            announce(address)
-            if browser:
-                # Some browsers are waited for until they are closed; neither an answer nor Ctrl-C is to wait with them.
-                page = _redirect(Path(name), address).as_uri()
-                threading.Thread(target=webbrowser.open, args=[page], daemon=True).start()
-
-        loop.add_callback(begin)
-        app.start()
-
-
-def import_path(strange: Sequence[str | Path]) -> list[str]:
-    """Return the folders that this process imports from, without relative ones and without the strange ones.
-
-    Args:
-        strange: Folders whose files are not to be imported; the one that holds this package is never left out.
-    """
-    refused = {Path(folder).resolve() for folder in strange} - {PACKAGE_ROOT.resolve()}
-    return [folder for folder in sys.path if Path(folder).is_absolute() and Path(folder).resolve() not in refused]
-
-
-@contextmanager
-def _signals_put_back() -> Iterator[None]:
-    """Let the block change what the signals do that end the server."""
-    before = {number: signal.getsignal(number) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            loop.add_callback(begin)
+            app.start()
 
 
 def _end_on_signals(loop: Any) -> None:
@@ -149,11 +125,15 @@ def _end_on_signals(loop: Any) -> None:
         signal.signal(number, end)
 
 
-@contextmanager
-def _isolated(folder: Path, *, strange: Sequence[str]) -> Iterator[None]:
-    """Work in an empty folder, with settings and an import path of its own, until the block ends."""
-    working, environment, imported = Path.cwd(), dict(os.environ), list(sys.path)
-    sys.path[:] = import_path(strange)
+def _isolate(folder: Path, *, strange: Sequence[Path]) -> None:
+    """Give this process, which ends with the server, settings and an import path of its own.
+
+    Args:
+        folder: An empty folder, for settings and for the working folder `work`.
+        strange: Folders whose files are not to be imported; the one that holds this package is never left out.
+    """
+    refused = {path.resolve() for path in strange} - {PACKAGE_ROOT.resolve()}
+    sys.path[:] = [name for name in sys.path if Path(name).is_absolute() and Path(name).resolve() not in refused]
     for name in OWN_FOLDERS:
         (folder / name).mkdir()
         os.environ[name] = str(folder / name)
@@ -162,32 +142,23 @@ def _isolated(folder: Path, *, strange: Sequence[str]) -> Iterator[None]:
     # For kernels, which import this package from wherever it was imported here.
     os.environ["PYTHONPATH"], os.environ["PYTHONSAFEPATH"] = os.pathsep.join(sys.path), "1"
     (folder / "work").mkdir()
-    os.chdir(folder / "work")
-    try:
-        yield
-    finally:
-        os.chdir(working)
-        os.environ.clear()
-        os.environ.update(environment)
-        sys.path[:] = imported
 
 
 def _server(source: PageSource, folder: Path, port: int, token: str, first_view: str) -> Any:
     """Set up voila over a notebook that shows a page, with a kernel of this Python."""
-    page_kernel.skip_iri_grammar()
+    skip_iri_grammar()
     import nbformat
     from nbformat.sign import NotebookNotary
     from tornado.ioloop import IOLoop
     from voila.app import Voila  # type: ignore[import-untyped]
 
-    from site_lens.explorer.kernels import PROVISIONER, Kernels
+    from site_lens.explorer.kernels import Kernels
 
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    launch = [*page_kernel.COMMAND, "-f", "{connection_file}", QUIET]
-    start = {"argv": launch, "metadata": {"kernel_provisioner": {"provisioner_name": PROVISIONER}}}
+    launch = [sys.executable, "-P", "-m", "site_lens.explorer.page_kernel", "-f", "{connection_file}", QUIET]
     kernel = folder / "JUPYTER_PATH" / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
-    kernel.write_text(json.dumps(spec | start), encoding="utf-8")
+    kernel.write_text(json.dumps(spec | {"argv": launch}), encoding="utf-8")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.code())])
     notebook.metadata.kernelspec = spec
     path = folder / "work" / "explorer.ipynb"
@@ -223,13 +194,6 @@ def _server(source: PageSource, folder: Path, port: int, token: str, first_view:
     app.stop = lambda: IOLoop.current().run_sync(app.kernel_manager.shutdown_all)
     app.voila_configuration.extension_allowlist = list(EXTENSIONS)
     return app
-
-
-def _redirect(folder: Path, address: str) -> Path:
-    """Write a file that leads a browser to an address: every user can read what programs are called with."""
-    path = folder / "open.html"
-    path.write_text(f'<meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
-    return path
 
 
 def free_port(port: int | None) -> int:

@@ -4,7 +4,7 @@ Plain values and methods; the panels read them and call them.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import and_, or_, sub
 from pprint import pformat
@@ -60,35 +60,24 @@ class Cut:
         return f"alpha > {self.threshold:.2f}" if self.rule == "threshold" else f"top {self.k}"
 
 
-class Basket(Mapping[str, HeadSet]):
-    """Head sets by name, in the order in which they were added, each with the model that its heads belong to."""
+class Basket(dict[str, HeadSet]):
+    """Head sets by name, in the order in which they were added; the model that the heads belong to is kept, too."""
 
     def __init__(self) -> None:
-        self._sets: dict[str, tuple[HeadSet, ModelIdentity]] = {}
+        super().__init__()
+        self._models: dict[str, ModelIdentity] = {}
 
-    def __getitem__(self, name: str) -> HeadSet:
-        if name not in self._sets:
-            raise unknown_name("head set", name, self._sets)
-        return self._sets[name][0]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sets)
-
-    def __len__(self) -> int:
-        return len(self._sets)
+    def __missing__(self, name: str) -> HeadSet:
+        raise unknown_name("head set", name, self)
 
     def add(self, name: str, heads: HeadSet, model: ModelIdentity) -> str:
         """Add a set and return its name; another set of the same name is added beside it as `name (2)`."""
         wanted, n = name, 1
-        while self._sets.setdefault(name, (heads, model)) != (heads, model):
+        while name in self and (self[name], self._models[name]) != (heads, model):
             n += 1
             name = f"{wanted} ({n})"
+        self[name], self._models[name] = heads, model
         return name
-
-    def remove(self, name: str) -> None:
-        """Remove a set; raises InputError if there is none of that name."""
-        self[name]
-        del self._sets[name]
 
     def to_json(self) -> str:
         """Write all sets as JSON: the names of the heads, their grid, and the model."""
@@ -96,10 +85,10 @@ class Basket(Mapping[str, HeadSet]):
             name: {
                 "heads": [str(head) for head in heads],
                 "heads_per_layer": list(heads.grid.heads_per_layer),
-                "model": model.name,
-                "weights_digest": model.weights_digest,
+                "model": self._models[name].name,
+                "weights_digest": self._models[name].weights_digest,
             }
-            for name, (heads, model) in self._sets.items()
+            for name, heads in self.items()
         }
         return json.dumps({"site_lens": __version__, "head_sets": sets}, indent=1, ensure_ascii=False) + "\n"
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from site_lens.activations.attention_sample import AttentionSample
 from site_lens.plots.theme import TEMPLATE, least_width, untitled
@@ -81,27 +80,17 @@ def template_json() -> Markup:
 
 
 def _shortened(value: Any) -> Any:
-    """Shorten the numbers of a figure: arrays to the smallest integers or to float32, others to five digits."""
+    """Shorten the numbers of a figure: arrays of float64 to float32, single numbers to five digits."""
     if isinstance(value, dict):
-        if {"bdata", "dtype"} <= value.keys():
-            numbers = np.frombuffer(base64.b64decode(value["bdata"]), dtype=value["dtype"])
-            kind = _smallest(numbers)
-            return value | {"dtype": np.dtype(kind).str[1:], "bdata": _base64(numbers.astype(kind).tobytes())}
+        if value.get("dtype") == "f8":  # plotly itself takes the smallest integers
+            numbers = np.frombuffer(base64.b64decode(value["bdata"]))
+            return value | {"dtype": "f4", "bdata": _base64(numbers.astype(np.float32).tobytes())}
         return {key: _shortened(part) for key, part in value.items() if part is not None}
     if isinstance(value, np.ndarray | np.generic):
         return _shortened(value.tolist())
     if isinstance(value, list | tuple):
         return [_shortened(part) for part in value]
     return _cell(value) if isinstance(value, float) else value
-
-
-def _smallest(numbers: NDArray[Any]) -> Any:
-    """Return the smallest integer type that holds all numbers, float32 for others; plotly.js knows no int64."""
-    if not np.array_equal(numbers, np.round(numbers)) or np.abs(numbers).max(initial=0) >= 2**31:
-        return np.float32  # NaN equals nothing, and infinity is too large
-    low, high = (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
-    kinds = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32)
-    return next(kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
 
 
 def table_json(table: "pd.DataFrame") -> Markup:

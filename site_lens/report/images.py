@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +71,7 @@ def write_image(
     path = named(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"{path} ends in none of .png, .svg and .pdf, the kinds of image that can be drawn")
-    _draw({path: _look(width, height, font_size, font, titles)(figure)}, replace=replace)
+    _draw({path: _job(figure, width, height, font_size, font, titles)}, replace=replace)
     return path
 
 
@@ -111,8 +111,11 @@ def write_images(
         StorageError: The folder cannot be written, holds a file of the name of an image that is none of the toolkit,
             or the browser gave up.
     """
-    arranged, folder = _look(width, height, font_size, font, titles), named(folder)
-    jobs = {folder / f"{name}.{format}": arranged(part.figure) for name, part in report_figures(run).items()}
+    folder = named(folder)
+    jobs = {
+        folder / f"{name}.{format}": _job(part.figure, width, height, font_size, font, titles)
+        for name, part in report_figures(run).items()
+    }
     _draw(jobs, replace=replace)
     return list(jobs)
 
@@ -133,13 +136,18 @@ def pixels_of(length: float | str) -> float:
     return pixels
 
 
-def _look(
-    width: float | str | None, height: float | str | None, font_size: float | None, font: str | None, titles: bool
-) -> Callable[[go.Figure], dict[str, Any]]:
-    """Read lengths and font, and return what arranges figures for them, on narrow images as on a phone.
+def _job(
+    figure: go.Figure,
+    width: float | str | None,
+    height: float | str | None,
+    font_size: float | None,
+    font: str | None,
+    titles: bool,
+) -> dict[str, Any]:
+    """Arrange a figure for lengths and font, on narrow images as on a phone, and return a job of kaleido.
 
-    It makes a job of kaleido: the figure as plotly draws it, its pixels from side to side, and the scale by which the
-    whole is then enlarged.
+    A job holds the figure as plotly draws it, its pixels from side to side, and the scale by which the whole is then
+    enlarged.
     """
     if font_size is not None and not 2 <= font_size <= 72:
         raise InputError(f"font_size must be 2 to 72 points, got {font_size:g}")
@@ -147,24 +155,20 @@ def _look(
         raise InputError("the name of the font is empty; leave it out for the default one")
     scale = 1 if font_size is None else font_size * PIXELS["pt"] / FONT_SIZE
     across, down = (None if length is None else pixels_of(length) / scale for length in (width, height))
-
-    def arranged(figure: go.Figure) -> dict[str, Any]:
-        fields = figure.to_dict()
-        layout, is_ours = fields["layout"], figure.layout.template == TEMPLATE
-        n_pixels = across or float(figure.layout.width or max(WIDTH, least_width(figure) or 0))
-        if is_ours and not titles:
-            layout = untitled(layout)
-        if is_ours and n_pixels < NARROW_PAGE:
-            layout = layout | layout.get("meta", {}).get("narrow", {})
-        if not titles:
-            layout.pop("title", None)
-        if down is not None:
-            layout = resized(layout, round(down)) if "height" in layout else layout | {"height": round(down)}
-        if font is not None:
-            layout["font"] = layout.get("font", {}) | {"family": font}
-        return {"fig": fields | {"layout": layout}, "opts": {"width": n_pixels, "scale": scale}}
-
-    return arranged
+    fields = figure.to_dict()
+    layout, is_ours = fields["layout"], figure.layout.template == TEMPLATE
+    n_pixels = across or float(figure.layout.width or max(WIDTH, least_width(figure) or 0))
+    if is_ours and not titles:
+        layout = untitled(layout)
+    if is_ours and n_pixels < NARROW_PAGE:
+        layout = layout | layout.get("meta", {}).get("narrow", {})
+    if not titles:
+        layout.pop("title", None)
+    if down is not None:
+        layout = resized(layout, round(down)) if "height" in layout else layout | {"height": round(down)}
+    if font is not None:
+        layout["font"] = layout.get("font", {}) | {"family": font}
+    return {"fig": fields | {"layout": layout}, "opts": {"width": n_pixels, "scale": scale}}
 
 
 def _draw(jobs: Mapping[Path, dict[str, Any]], *, replace: bool) -> None:
@@ -181,11 +185,10 @@ def _draw(jobs: Mapping[Path, dict[str, Any]], *, replace: bool) -> None:
     except ImportError as error:
         raise InputError('images need kaleido; install it with: pip install "site_lens[images]"') from error
     with tempfile.TemporaryDirectory() as scratch:
-        places = {path: Path(scratch) / f"{i}{path.suffix.lower()}" for i, path in enumerate(jobs)}
-        for path, job in jobs.items():
-            job["path"] = places[path]
-            job["opts"]["format"] = path.suffix.lower().removeprefix(".")
-            job["opts"]["scale"] *= PNG_SCALE if job["opts"]["format"] == "png" else 1
+        for i, (path, job) in enumerate(jobs.items()):
+            kind = path.suffix.lower().removeprefix(".")
+            job["path"], job["opts"]["format"] = Path(scratch) / f"{i}.{kind}", kind
+            job["opts"]["scale"] *= PNG_SCALE if kind == "png" else 1
         try:
             # MathJax alone would come from the network; none of our figures uses it.
             errors = write_fig_from_object_sync(list(jobs.values()), kopts={"mathjax": False})
@@ -201,7 +204,7 @@ def _draw(jobs: Mapping[Path, dict[str, Any]], *, replace: bool) -> None:
             ) from error
         if errors:
             raise errors[0]
-        images = {path: _with_fixed_ids(place.read_bytes()) for path, place in places.items()}
+        images = {path: _with_fixed_ids(job["path"].read_bytes()) for path, job in jobs.items()}
     write_output({path: sealed(image, path.suffix.lower()) for path, image in images.items()}, replace=replace)
 
 

@@ -54,23 +54,20 @@ def test_damaged_inputs_are_an_error_and_go_with_the_run(tmp_path: Path) -> None
     save_run(tmp_path, sl.RunInputs(tasks=("demo",), model="demo"))
     save_run(tmp_path)  # made in Python, which names no inputs
     assert not (tmp_path / "inputs.json").exists()
-    for content in ("", "[]", '{"kind": "run_inputs", "record_schema": 1, "fields": {"model": 1}}', "\0"):
-        (tmp_path / "inputs.json").write_text(content)
-        with pytest.raises(StorageError):
-            sl.Run.load(tmp_path)
+    (tmp_path / "inputs.json").write_text('{"kind": "run_inputs", "record_schema": 1, "fields": {"model": 1}}')
+    with pytest.raises(StorageError):
+        sl.Run.load(tmp_path)
 
 
 def test_tasks_are_named_with_commas_and_from_several_files(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        rows = "".join(f"{name}{i},{i}\n" for i in range(12))
-        (tmp_path / f"{name}.csv").write_text("input,output\n" + rows)
-    paths = [str(tmp_path / "one.csv"), str(tmp_path / "two.csv")]
-    assert list(TaskFiles(tasks=paths).load()) == ["one", "two"]
     assert list(TaskFiles(tasks=["demo"]).load(["synonym,antonym", "antonym"])) == ["synonym", "antonym"]
     (tmp_path / "again").mkdir()
-    (tmp_path / "again/one.csv").write_text((tmp_path / "one.csv").read_text())
+    one, two, again = (str(tmp_path / f"{name}.csv") for name in ("one", "two", "again/one"))
+    for path in (one, two, again):
+        Path(path).write_text("input,output\n" + "".join(f"{path}{i},{i}\n" for i in range(12)))
+    assert list(TaskFiles(tasks=[one, two]).load()) == ["one", "two"]
     with pytest.raises(InputError):
-        TaskFiles(tasks=[paths[0], str(tmp_path / "again/one.csv")]).load()
+        TaskFiles(tasks=[one, again]).load()
 
 
 def test_tasks_of_a_run_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

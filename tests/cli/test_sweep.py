@@ -62,22 +62,18 @@ def test_the_store_is_listed_shown_verified_cleaned_and_exported(swept: Path, tm
     assert run("sweep", "list", store, "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["task"], row["seed"], row["state"]) for row in rows] == [("antonym", s, "stored") for s in (0, 1)]
-    printed = {}
     folder = tmp_path / "runs" / "demo" / "paper" / "few"
-    for command, *arguments in (
-        ["list"],
-        ["show"],
-        ["show", rows[1]["key"][:8]],
-        ["gc"],
-        ["export", str(folder.parents[2])],
-    ):
+
+    def printed(command: str, *arguments: str) -> str:
         assert run("sweep", command, store, *arguments) == 0
-        printed[command, len(arguments)] = capsys.readouterr().out
-    assert "2 stored" in printed["list", 0]
-    assert printed["show", 0].startswith("2 jobs: 2 stored\n") and "sweep_ended" in printed["show", 0]
-    assert "antonym#1" in printed["show", 1] and "antonym#0" not in printed["show", 1]
-    assert printed["gc", 0] == "0 removed\n"
-    assert printed["export", 1] == f"{folder}\n"
+        return capsys.readouterr().out
+
+    assert "2 stored" in printed("list")
+    assert printed("show").startswith("2 jobs: 2 stored\n")
+    of_job = printed("show", rows[1]["key"][:8])
+    assert "antonym#1" in of_job and "antonym#0" not in of_job
+    assert printed("gc") == "0 removed\n"
+    assert printed("export", str(folder.parents[2])) == f"{folder}\n"
     assert set(sl.Run.load(folder).fits) == {"antonym#0", "antonym#1"}
     assert run("report", str(folder)) == 0
 

@@ -1,16 +1,17 @@
 """Opening the explorer: with records alone, with a model, and refusals."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import site_lens as sl
-from site_lens.explorer.page import PageSource
+from site_lens.explorer.page import PageSource, show_page
 from site_lens.explorer.view import Explorer
 from site_lens.models.base import LensModel
-from tests.explorer.looking import fake_run
-from tests.fakes import fake_fits
+from tests.documents import ROOT
 
 QUICK = sl.SiteConfig(n_steps=20, n_prompts=8, n_shots=4, n_valid=10)
 
@@ -25,13 +26,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory, fitted: sl.SiteFits) -> Path
     return sl.Run(fitted).save(tmp_path_factory.mktemp("explored") / "run")
 
 
-def test_fits_alone_or_a_run_can_be_explored() -> None:
-    assert sl.explore(fake_fits(["a"])).state.key == "a"
-    explorer = sl.explore(fake_run())
-    assert explorer.state.run.attention
-    assert explorer.state.live is None
-
-
 def test_a_model_answers_on_the_packages_own_rows(demo: LensModel, fitted: sl.SiteFits) -> None:
     explorer = sl.explore(fitted, demo, n_queries=12)
     assert explorer.message.value == ""
@@ -41,11 +35,10 @@ def test_a_model_answers_on_the_packages_own_rows(demo: LensModel, fitted: sl.Si
 
 
 def test_a_page_shows_the_records_of_a_folder_at_once_and_answers_when_the_model_is_loaded(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
+    saved: Path,
 ) -> None:
-    monkeypatch.chdir(saved)  # which is put back afterwards
     names: dict[str, object] = {}
-    code = PageSource(run=saved.name, folder=str(saved.parent), model="demo", loading={"device": "cpu"}).code()
+    code = PageSource(str(saved), model="demo", loading={"device": "cpu"}).code()
     first, last = code.split("\n")
     exec(first, names)
 
@@ -60,3 +53,15 @@ def test_a_page_shows_the_records_of_a_folder_at_once_and_answers_when_the_model
     shown = asyncio.run(opened())
     assert "the model is loaded" in shown.header.value
     assert "expected:" in shown.live.results.value
+    assert "no run" in show_page(PageSource("nowhere")).value  # a mistake is said on the page
+
+
+def test_the_first_page_needs_neither_pandas_nor_torch() -> None:
+    code = """
+import sys
+import site_lens as sl
+from tests.fakes import fake_fits
+assert sl.explore(fake_fits(["a"])).map.figure.data
+assert not {"pandas", "torch"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -14,45 +14,37 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from site_lens.explorer.page import first_view
-from site_lens.explorer.serving import IDLE_SECONDS, import_path
+from site_lens.explorer.page import PageSource, first_view
+from site_lens.explorer.serving import IDLE_SECONDS
 from site_lens.runs.run import Run
-from site_lens.site.fit import SiteFits
 from site_lens.site.head_path import HeadPaths
 from tests.documents import ROOT
 from tests.explorer.looking import fake_run
-from tests.fakes import fake_fit, fake_fits
+from tests.fakes import fake_fits
 from tests.site.test_head_path import fake_path
 
 MODULES = (
-    "voila", "torch", "numpy", "typer", "anywidget", "ipywidgets", "IPython", "ipykernel", "ipykernel_launcher",
-    "nbformat", "tornado", "traitlets", "jinja2", "sitecustomize", "usercustomize", "startup", "jupyter_config",
-    "jupyter_server_config", "voila_config", "ipython_config", "ipython_kernel_config",
-    ".jupyter/jupyter_config", ".jupyter/voila", ".ipython/profile_default/ipython_config",
-    ".ipython/profile_default/startup/00-first",
+    "voila", "torch", "typer", "ipywidgets", "IPython", "ipykernel", "traitlets", "jinja2", "sitecustomize", "startup",
+    "jupyter_config", "voila_config", "ipython_config", ".jupyter/jupyter_config",
+    ".ipython/profile_default/ipython_config", ".ipython/profile_default/startup/00-first",
 )  # fmt: skip
-KERNELS = ("kernels", "share/jupyter/kernels", ".local/share/jupyter/kernels", ".ipython/kernels")
-TEMPLATES = ("templates", "voila/templates", "share/jupyter/voila/templates", ".local/share/jupyter/voila/templates")
+DATA = ("", "share/jupyter", ".local/share/jupyter", ".ipython")
+"""Folders in which Jupyter looks for kernels and templates."""
 
 
 def plant(folder: Path, hit: Path) -> None:
     """Put files into a folder that would leave a trace if anything ran them."""
-    code = f"open({str(hit)!r}, 'a').write(__file__ + chr(10))\n"
-    for name in MODULES:
-        path = folder / f"{name}.py"
+    planted = {f"{name}.py": f"open({str(hit)!r}, 'a').write(__file__ + chr(10))\n" for name in MODULES}
+    planted["planted.pth"] = f"import os; open({str(hit)!r}, 'a').write('pth')\n"
+    planted[".jupyter/voila.json"] = planted["voila.json"] = '{"Voila": {"ip": "0.0.0.0"}}'
+    for data in DATA:
+        spec = {"argv": ["touch", str(hit)], "language": "python", "display_name": "planted"}
+        planted[f"{data}/kernels/python3/kernel.json"] = json.dumps(spec)
+        planted[f"{data}/voila/templates/lab/index.html.j2"] = "planted"
+    for name, content in planted.items():
+        path = folder / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(code)
-    (folder / "planted.pth").write_text(f"import os; open({str(hit)!r}, 'a').write('pth')\n")
-    for name in ("voila.json", "jupyter_config.json", ".jupyter/voila.json"):
-        (folder / name).write_text('{"Voila": {"ip": "0.0.0.0"}, "VoilaConfiguration": {"preheat_kernel": "startup"}}')
-    for name in KERNELS:
-        spec = folder / name / "python3" / "kernel.json"
-        spec.parent.mkdir(parents=True)
-        spec.write_text(f'{{"argv": ["touch", "{hit}"], "language": "python", "display_name": "planted"}}')
-    for name in TEMPLATES:
-        page = folder / name / "lab" / "index.html.j2"
-        page.parent.mkdir(parents=True)
-        page.write_text("planted")
+        path.write_text(content)
 
 
 def ask(address: str, host: str | None = None) -> tuple[int, str]:
@@ -123,7 +115,7 @@ def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_n
     status, page = ask(address)
     assert status == 200
     assert "application/vnd.jupyter.widget-view" in page  # the kernel has shown the explorer
-    assert 'class="complaint"' not in page and "planted" not in page
+    assert not re.search(r'class=\\?"complaint', page) and "planted" not in page
     assert "Loading the run and its figures" in page.split("cell-index")[0]  # before the kernel was asked
     for host in ("pages.example", f"pages.example:{urlsplit(address).port}", "127.0.0.1.pages.example"):
         assert ask(address, host)[0] == 403, host
@@ -144,48 +136,27 @@ def test_the_page_runs_no_file_of_the_folder_or_the_run_and_answers_to_its_own_n
     assert not (tmp_path / "hit").exists(), (tmp_path / "hit").read_text()
 
 
-def test_a_kernel_ends_soon_after_nobody_looks_at_its_page(tmp_path: Path) -> None:
+def test_an_unwatched_kernel_ends_and_the_first_view_cannot_break_out_of_its_script(tmp_path: Path) -> None:
     pytest.importorskip("voila")
-    from site_lens.explorer.page import PageSource
     from site_lens.explorer.serving import _server
 
+    hostile = first_view(Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
     (tmp_path / "work").mkdir()
-    app = _server(PageSource(run="run", folder="."), tmp_path, 1, "token", "")
+    app = _server(PageSource(run="run"), tmp_path, 1, "token", hostile)
     app.connection_dir = str(tmp_path)
     manager = app.init_settings()["kernel_manager"]
     assert (manager.cull_idle_timeout, manager.cull_connected, manager.cull_busy) == (IDLE_SECONDS, False, False)
     assert 0 < manager.cull_interval < IDLE_SECONDS
-    assert app.tornado_settings["ws_ping_interval"] == 0
-
-
-def test_kernels_import_from_where_this_process_does_but_for_strange_and_relative_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = [str(tmp_path / "packages"), str(ROOT)]
-    (tmp_path / "link").symlink_to(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", ".", "lib", str(tmp_path), str(tmp_path / "link"), *own])
-    assert import_path([tmp_path, ROOT]) == own  # the package itself must be found, wherever one works
-
-
-def test_the_first_view_names_the_chosen_heads_and_cannot_break_out_of_its_script(tmp_path: Path) -> None:
-    pytest.importorskip("voila")
-    from site_lens.explorer.page import PageSource
-    from site_lens.explorer.serving import _server
-
-    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
-    run = Run(fake_fits(["antonym"], model=path.model), paths=HeadPaths([path]))
-    drawn = first_view(run)
-    assert drawn.count("<rect") == len(path.model.grid) and drawn.count("<circle") == 2
-    assert path.sentence in drawn
-    hostile = first_view(Run(fake_fits(["</script>{{ 1 }}{% x %}"])))
-    (tmp_path / "work").mkdir()
-    _server(PageSource(run="run", folder="."), tmp_path, 1, "token", hostile)
     page = (tmp_path / "JUPYTER_PATH/voila/templates/site_lens/index.html.j2").read_text(encoding="utf-8")
     script = page.split("insertAdjacentHTML(")[1].split(");\n")[0]
     assert "<" not in script and "{" not in script and "FIRST_VIEW" not in page
     assert json.loads(script.partition(", ")[2]) == hostile
 
 
-def test_a_fit_that_kept_its_start_has_no_map_in_the_first_view() -> None:
-    fit = fake_fit("antonym", status="no_improvement", kept_step=0)
-    assert "<svg" not in first_view(Run(SiteFits([fit]))) and "no map" in first_view(Run(SiteFits([fit])))
+def test_the_first_view_shows_the_map_and_names_the_chosen_heads_where_there_are_any() -> None:
+    path = fake_path(((4,), (2,)), ((0.5,), (0.5,)), prices=(0.0, 0.01))
+    drawn = first_view(Run(fake_fits(["antonym"], model=path.model), paths=HeadPaths([path])))
+    assert drawn.count("<rect") == len(path.model.grid) and drawn.count("<circle") == 2
+    assert path.sentence in drawn
+    without_map = first_view(Run(fake_fits(["antonym"], status="no_improvement", kept_step=0)))
+    assert "<svg" not in without_map and "no map" in without_map

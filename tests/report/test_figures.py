@@ -34,7 +34,6 @@ def test_a_page_holds_the_numbers_of_a_figure_in_few_bytes() -> None:
     cells = fields["data"][0]["z"]
     alphas = np.frombuffer(base64.b64decode(cells["bdata"]), dtype=cells["dtype"]).reshape(32, 32)
     np.testing.assert_array_equal(alphas, fit.gates.values)
-    assert fields["data"][0]["customdata"]["dtype"] == "u2"
     assert "template" not in fields["layout"] and "title" not in fields["layout"]
     nothing = json.loads(on_page(go.Figure(go.Scatter(x=[1, 2], y=[0.123456789, np.nan], text=["a", "b"]))).json)
     assert nothing["data"][0]["y"] == [0.12346, None]

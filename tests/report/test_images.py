@@ -1,6 +1,5 @@
 """Image files: what is drawn, under which names, and what is said where it cannot be drawn."""
 
-import re
 import struct
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from choreographer.browsers.chromium import Chromium
 import site_lens as sl
 from site_lens.methods.registry import ZERO_EMBEDDING
 from site_lens.report import write_image, write_images
-from site_lens.report.images import _look, pixels_of
+from site_lens.report.images import _job, pixels_of
+from site_lens.report.report import report_figures
 from tests.fakes import fake_evaluation, fake_fit, fake_fits
 
 drawing = pytest.mark.skipif(
@@ -46,36 +46,38 @@ def test_lengths_are_read_with_their_units() -> None:
 
 def test_a_figure_is_enlarged_to_the_size_of_its_font_and_arranged_for_its_width() -> None:
     figure = sl.plots.head_maps(fake_fits(["a", "b", "c", "d"]), columns=4)
-    paper = _look("3.3in", "2in", 8, "Times", False)(figure)
+    paper = _job(figure, "3.3in", "2in", 8, "Times", False)
     scale, layout = paper["opts"]["scale"], paper["fig"]["layout"]
     assert paper["opts"]["width"] * scale == pytest.approx(316.8)
     assert scale * 12 == pytest.approx(8 * 96 / 72)  # 12 pixels is the ordinary size
     assert layout["height"] * scale == pytest.approx(192, abs=1)
     assert "title" not in layout and layout["font"]["family"] == "Times"
     assert len({round(name["x"], 3) for name in layout["annotations"]}) == 2  # columns on a narrow image
-    plain = _look(None, None, None, None, True)(figure)
+    plain = _job(figure, None, None, None, None, True)
     assert plain["opts"] == {"width": figure.layout.width, "scale": 1}
     assert plain["fig"]["layout"]["title"]["text"] == figure.layout.title.text
-    wide = _look(None, None, None, None, True)(go.Figure(layout={"meta": {"least_width": 1300}}))
+    wide = _job(go.Figure(layout={"meta": {"least_width": 1300}}), None, None, None, None, True)
     assert wide["opts"]["width"] == 1300  # as its names need
-    for wrong in ({"font_size": 0.1}, {"font": " "}):
+    for font_size, font in ((0.1, None), (None, " ")):
         with pytest.raises(sl.InputError):
-            _look(**{"width": None, "height": None, "font_size": None, "font": None, "titles": True} | wrong)
+            _job(figure, None, None, font_size, font, True)
 
 
 @drawing
-def test_every_figure_of_the_report_is_drawn_once(tmp_path: Path) -> None:
+def test_every_figure_of_a_report_becomes_a_file(tmp_path: Path) -> None:
+    run = sl.Run(fake_fits(["antonym"]))
+    paths = write_images(run, tmp_path, format="svg")
+    assert sorted(paths) == sorted(tmp_path.rglob("*.svg"))
+    assert {str(path.relative_to(tmp_path)) for path in paths} == {f"{name}.svg" for name in report_figures(run)}
+    assert all(path.read_bytes().startswith(b"<svg") for path in paths)
+
+
+def test_figures_are_named_by_what_they_show_and_those_of_fits_by_their_fit() -> None:
     tasks = ["antonym", "a task / with odd signs"]
     fits = sl.SiteFits([fake_fit("antonym", 0), fake_fit("antonym", 1), fake_fit(tasks[1])])
     run = sl.Run(fits, {ZERO_EMBEDDING: fake_fits(tasks)}, sl.Evaluations(fake_evaluation(task) for task in tasks))
-    paths = write_images(run, tmp_path, format="svg")
-    assert sorted(paths) == sorted(tmp_path.rglob("*.svg"))
-    assert all(path.read_bytes().startswith(b"<svg") for path in paths)
-    names = {str(path.relative_to(tmp_path)) for path in paths}
-    across = {"accuracy", "head-maps", f"{ZERO_EMBEDDING}-maps"}
-    assert {f"{name}.svg" for name in across} <= names
-    of_fits = sorted(name for name in names if name.startswith("fits"))
+    names = report_figures(run)
+    assert {"accuracy", "head-maps", f"{ZERO_EMBEDDING}-maps"} <= names.keys()
+    of_fits = sorted(name for name in names if name.startswith("fits/"))
     assert len(of_fits) == 3 * 4 + 1  # the spread over seeds stands with the first
     assert of_fits[0].startswith("fits/a_task_with_odd_signs-")
-    assert sum(bool(re.search(r"-map\.svg$", name)) for name in of_fits) == 3
-    assert sum("spread" in name for name in of_fits) == 1

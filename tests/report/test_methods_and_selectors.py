@@ -5,11 +5,10 @@ from pathlib import Path
 
 import site_lens as sl
 from site_lens.records.hashing import seed_stream
-from site_lens.report import write_report
 from site_lens.report.methods import verdicts
 from site_lens.report.selectors import selectors_section
 from tests.fakes import GRID, fake_alphas, fake_evaluation, fake_fits
-from tests.report.test_report import numbers, words
+from tests.report.test_report import numbers, report, words
 
 TASKS = [f"task{i}" for i in range(8)]
 PLANTED = {"zero_shot": 0.05, "ten_shot": 0.5, "site": 0.7, "site_zero_embedding": 0.3, "lora": 0.9}
@@ -44,10 +43,6 @@ def site_scores() -> sl.ScoresByTask:
     return sl.ScoresByTask(sl.HeadGates(grid=GRID, values=fake_alphas(task), task=task) for task in TASKS)
 
 
-def page_of(tmp_path: Path, run: sl.Run) -> str:
-    return write_report(run, tmp_path / "r.html").read_text(encoding="utf-8")
-
-
 def section(page: str, name: str) -> str:
     found = re.search(rf'<section id="{name}">.*?</section>', page, flags=re.S)
     assert found is not None
@@ -73,7 +68,7 @@ def test_few_tasks_give_no_verdict_and_one_task_gives_that_of_its_queries() -> N
 
 
 def test_the_section_has_every_method_with_tests_rows_and_numbers(tmp_path: Path) -> None:
-    page = page_of(tmp_path, sl.Run(fake_fits(TASKS), evaluations=evaluated(PLANTED)))
+    page = report(tmp_path, fake_fits(TASKS), evaluations=evaluated(PLANTED))
     text = words(section(page, "methods"))
     assert "5 methods on 8 of 8 evaluated tasks." in text
     assert "+0.200[0.095, 0.305], q" in text
