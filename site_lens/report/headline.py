@@ -96,7 +96,7 @@ def method_means(evaluations: Evaluations, metric: Match) -> list[dict[str, Any]
 
 
 def compare(evaluations: Evaluations, metric: Match) -> dict[str, Any] | str:
-    """Compare SITE with few-shot prompting and with the gates alone, or say why they are not compared.
+    """Compare SITE with few-shot prompting and with the gates alone, or say which of the three is missing.
 
     Returns:
         The number of tasks that have all three, and the contrasts, each a verdict in a sentence and the mean accuracies
@@ -107,16 +107,21 @@ def compare(evaluations: Evaluations, metric: Match) -> dict[str, Any] | str:
     reference = evaluations.reference
     if reference is None:
         n_shots = sorted({evaluation.n_shots for evaluation in evaluations.values()})
+        several = f"tasks were evaluated with {', '.join(map(str, n_shots))} demonstrations"
+        why = "it was not evaluated" if len(n_shots) == 1 else several
         return (
-            "SITE is not compared with few-shot prompting here: it was not evaluated with equally many demonstrations "
-            f"in all tasks ({', '.join(map(str, n_shots))}). Evaluate every task with the same number (n_eval_shots)."
+            f"SITE is not compared with few-shot prompting here: {why}. Evaluate every task with prompts of equally "
+            "many demonstrations (n_eval_shots)."
         )
     prompting = f"{evaluations.evaluated[reference].n_shots}-shot prompting"
     together = evaluations.having(SITE, reference, ZERO_EMBEDDING)
     if not together:
+        missing = [name for name in (SITE, reference, ZERO_EMBEDDING) if name not in evaluations.methods]
+        were = "was" if len(missing) == 1 else "were"
+        what = f"{' and '.join(missing)} {were} not evaluated" if missing else "no task was evaluated with all three"
         return (
-            f"SITE is not compared with {prompting} here: no task was evaluated with all of {SITE}, {reference} and "
-            f"{ZERO_EMBEDDING} (gates alone). Fit with SiteConfig(embedding='zero') and evaluate again."
+            f"SITE is not compared with {prompting} here: {what}. The comparison needs {SITE}, {reference} and, "
+            f"beside them, {ZERO_EMBEDDING} (gates alone); fit with SiteConfig(embedding='zero') and evaluate again."
         )
     adds, better_alone = "The content of the task embedding adds to the gates", "The gates alone do better than SITE"
     meanings = {
