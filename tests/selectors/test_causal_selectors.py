@@ -17,8 +17,8 @@ from tests.planted import CARRIERS, COUNTER, TEMPLATE, planted_tasks
 
 CAUSAL = [name for name, selector in SELECTORS.items() if selector.causal and "gating" not in name]
 """Causal selectors but head gating, whose own tests say of every head which kind it is."""
-SLOW = ("bernoulli_masks",)
-"""Those that take a minute to find; `make test-full` asks them."""
+SLOW = ("bernoulli_masks", "site_path")
+"""Those that take long to find, and are asked for the planted heads elsewhere; `make test-full` asks them here."""
 
 
 @pytest.mark.parametrize(
