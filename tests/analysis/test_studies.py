@@ -38,6 +38,7 @@ def lab(folder: Path) -> Iterator[Lab]:
         yield Lab(Settings.read(TINY), out=folder)
 
 
+@pytest.mark.slow  # all studies, on two tasks
 def test_every_study_runs_through_and_says_nothing_on_two_tasks(lab: Lab, tmp_path: Path) -> None:
     for name in studies.STUDIES:
         result, figures = studies.run_study(name, lab)
@@ -56,6 +57,7 @@ class Unloaded(Lab):
         raise AssertionError("something was measured again")
 
 
+@pytest.mark.slow
 def test_stored_results_are_not_measured_again(lab: Lab, folder: Path) -> None:
     for name in studies.STUDIES:
         first, _ = studies.run_study(name, lab)  # at no cost where the study ran above

@@ -1,6 +1,7 @@
 """The commands that compare and experiment: what they print, and what they keep."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ from tests.cli.test_cli import Printed, run
 from tests.fakes import fake_fit
 
 SMALL = ["--task", "antonym", "--n-prompts", "4", "--n-shots", "3"]
+
+
+@pytest.fixture(autouse=True)
+def short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands that compare fit SITE in 10 steps, for which they have no option."""
+    monkeypatch.setattr(sl, "ComparisonConfig", partial(sl.ComparisonConfig, site=sl.SiteConfig(n_steps=10)))
 
 
 def test_methods_prints_every_method_and_writes_a_report(

@@ -46,7 +46,7 @@ def test_a_path_begins_at_the_fits_of_the_run_and_its_set_is_what_is_evaluated(
     demo: LensModel, demo_tasks: Tasks
 ) -> None:
     demo_tasks = {name: demo_tasks[name] for name in ("antonym", "english-french")}
-    config = SMALL.replace(n_steps=60, n_valid=30)
+    config = SMALL.replace(n_steps=40, n_valid=30)
     run = sl.fit_and_evaluate(demo, demo_tasks, config, prices=PRICES, n_starts=1, max_queries=40, n_attention_heads=2)
     assert run.evaluations is not None and run.paths.chosen()
     for name, path in run.paths.items():
