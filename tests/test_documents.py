@@ -62,9 +62,17 @@ def short_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fast settings of half the steps."""
+    quick = sl.SiteConfig.quick
+    monkeypatch.setattr(sl.SiteConfig, "quick", lambda **changes: quick(**{"n_steps": 25} | changes))
+
+
+@pytest.fixture
 def reader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path, short_paths: None, load_demo_once: None
-) -> Iterator[Path]:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_run: Path, short_paths: None, quicker: None,
+    load_demo_once: None,
+) -> Iterator[Path]:  # fmt: skip
     """The folder of somebody who follows a page; what the page registers goes with it."""
     pairs = sl.load_tasks("demo", ["antonym"])["antonym"].train[:40]
     table = "word,opposite\n" + "".join(f"{row.input},{row.output}\n" for row in pairs)
