@@ -102,7 +102,7 @@ bench: install ## Benchmark against the published loop (10 minutes; needs the pa
 bench-full: install ## Run all benchmarks, the slow rows and the scaling of cost included
 	$(BENCH)
 
-studies: install ## Run all studies on the demo model and write docs/results (23 minutes; only what has changed)
+studies: install ## Run all studies on the demo model and write docs/results (18 minutes; only what has changed)
 	$(BIN)/python -m analysis.studies --pages
 
 STUDIES_REAL = 01 10 12 05 06 11 09 02
