@@ -9,7 +9,7 @@ import numpy as np
 from site_lens.activations.generation import generate_answers
 from site_lens.activations.queries import Queries, first_tokens
 from site_lens.methods.evaluation import Evaluation, Evaluations, MethodCost
-from site_lens.methods.first_token_metrics import score_methods
+from site_lens.methods.first_token_metrics import Scores, score_methods
 from site_lens.methods.method import Method, Pairs, fits_of, methods_for
 from site_lens.methods.names import EvaluatedMethod
 from site_lens.models.base import LensModel
@@ -118,6 +118,12 @@ class EvaluationSettings:
     """Sets of demonstrations that queries share; see `evaluate`."""
     seed: int = 0
 
+    def sets_of(self, model: LensModel, task: Task, n_queries: int) -> tuple[int, ...]:
+        """Return the set of demonstrations of each query; nothing where they are drawn anew for each."""
+        n_sets = shared_sets(model, self.n_sets)
+        stream = seed_stream(self.seed, task.digest, "sets of demonstrations")
+        return assign_sets(n_queries, n_sets if n_sets < n_queries else 0, stream)
+
 
 def shared_sets(model: LensModel, n_sets: int | None) -> int:
     """Return how many sets of demonstrations queries share, 0 for none, where None leaves it to the model's size.
@@ -150,9 +156,7 @@ def evaluate_methods(
     """
     rows = sample_rows(task.test, settings.max_queries)
     queries = [task.test[row] for row in rows]
-    n_sets = shared_sets(model, settings.n_sets)
-    stream = seed_stream(settings.seed, task.digest, "sets of demonstrations")
-    sets = assign_sets(len(queries), n_sets if n_sets < len(queries) else 0, stream)
+    sets = settings.sets_of(model, task, len(queries))
     results: dict[EvaluatedMethod, dict[str, Any]] = {}
     shown = ""
     notes: dict[str, None] = dict.fromkeys(_sampling_notes(task, len(rows), sets))
@@ -165,13 +169,7 @@ def evaluate_methods(
         notes |= dict.fromkeys(tokens.notes)
         same_prompts = [method for method in methods if method.n_shots == n_shots]
         for method, scores in score_methods(model, tokens, same_prompts, answered=answered):
-            top_tokens = model.encoder.texts(scores.top_tokens.tolist())
-            result: dict[str, Any] = {
-                **scores.metrics,
-                "top_tokens": tuple("" if i in scores.nonfinite else text for i, text in enumerate(top_tokens)),
-                "labelled_rows": method.n_labelled,
-                "n_heads": method.n_heads,
-            }
+            result = _result(model, method, scores)
             if settings.generated:
                 result |= _generated(model, task.name, queries, drawn.prompts, method, scores.nonfinite)
             if settings.timed:
@@ -211,6 +209,13 @@ def evaluate_methods(
         versions=library_versions(),
         notes=tuple(notes),
     )
+
+
+def _result(model: LensModel, method: Method, scores: Scores) -> dict[str, Any]:
+    """Return the row of a method in the fields of its evaluation."""
+    texts = model.encoder.texts(scores.top_tokens.tolist())
+    top_tokens = tuple("" if i in scores.nonfinite else text for i, text in enumerate(texts))
+    return {**scores.metrics, "top_tokens": top_tokens, "labelled_rows": method.n_labelled, "n_heads": method.n_heads}
 
 
 def _sampling_notes(task: Task, n_asked: int, sets: Sequence[int]) -> Iterator[str]:

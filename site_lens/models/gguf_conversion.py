@@ -3,7 +3,8 @@
 import os
 import shutil
 from collections import Counter
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,18 @@ def converted(path: Path, name: str) -> Path:
     return folder
 
 
-def _cache_errors(folder: Path) -> AbstractContextManager[None]:
+@contextmanager
+def _cache_errors(folder: Path) -> Iterator[None]:
     """Turn errors of the system and of safetensors, raised while a model is written, into a StorageError."""
-    failed, advice = (
-        f"cannot write a converted model to {folder}",
-        "make room, or set XDG_CACHE_HOME",
-    )
-    return translated_errors(lambda reason: StorageError(f"{failed}: {reason}; {advice}"))
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(
+            f"cannot write a converted model to {folder}: {reason}; make room, or name another folder in XDG_CACHE_HOME"
+        ) from error
 
 
 def _convert(path: Path, folder: Path, name: str) -> None:

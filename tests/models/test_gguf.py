@@ -228,6 +228,9 @@ def test_an_interrupted_conversion_or_a_full_disk_leaves_nothing_and_the_next_ca
             patched.setattr(hf.PreTrainedTokenizerBase, "save_pretrained", Mock(side_effect=raised))
             converted(made[0], "x")
         assert not any(child.is_dir() for child in cache.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1, 1, 0))
+        assert "0 are free" in reason(lambda: load(made[0]), sl.StorageError)
     assert gap(load(made[0]), made[1]) < 1e-5
     assert [child.name for child in cache.iterdir() if child.is_dir()] == [killed.stem]
     (tmp_path / "file").touch()
@@ -307,3 +310,18 @@ def test_smollm2_gives_the_logits_of_transformers_on_the_file_itself() -> None:
         expected = plain(torch.tensor([ids])).logits[:, -1]
     logits = model.forward(Batch.of([ids], pad=0, device=model.device))
     assert float((logits - expected).abs().max() / expected.std()) < 0.01  # weights are rounded to float16
+
+
+def test_weights_are_kept_in_the_format_of_a_file_without_quantised_ones() -> None:
+    kept = {
+        ("F32",): torch.float32,
+        ("F64",): torch.float32,
+        ("BF16",): torch.bfloat16,
+        ("BF16", "F32"): torch.bfloat16,
+        ("F16",): torch.float16,
+        ("F16", "F32"): torch.float16,
+        ("BF16", "F32", "Q8_0"): torch.float16,
+        ("F32", "Q4_K"): torch.float16,
+    }
+    for formats, dtype in kept.items():
+        assert gguf_conversion._number_format(formats) == dtype, formats
